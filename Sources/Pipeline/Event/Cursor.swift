@@ -1,0 +1,115 @@
+package import NIOCore
+
+/// What a subscriber holds: the position of its last event in each of its channels, as one opaque URL-safe string.
+///
+/// Base64url of: version (1 byte); for each channel the low 32 bits of its xxh64 (little endian), epoch and offset as LEB128; 16 bits of xxh64 over all
+/// of it, so that a truncated or mistyped cursor is refused rather than understood as another one. A channel is bound into the cursor by its hash: a cursor
+/// of other channels never becomes a position in this one.
+package struct Cursor: Equatable, Sendable {
+    package struct Entry: Equatable, Sendable {
+        package var channel: UInt32
+        package var position: Position
+
+        package init(channel: UInt32, position: Position) {
+            self.channel = channel
+            self.position = position
+        }
+    }
+
+    static let version: UInt8 = 1
+    static let checkSeed: UInt64 = 0x5254
+    /// Version, one entry at its longest, check.
+    static let entryBytesMax = 4 + 10 + 10
+    /// Longer text than this is not a cursor of ours, whatever it holds.
+    static let textBytesMax = 8 * 1024
+
+    package var entries: [Entry]
+
+    package init(entries: [Entry]) {
+        self.entries = entries
+    }
+
+    /// Nil unless some node wrote exactly this string.
+    package init?(_ text: some StringProtocol) {
+        guard text.utf8.count <= Cursor.textBytesMax, let bytes = Base64URL.decode(text.utf8) else { return nil }
+        guard bytes.count >= 3, bytes[0] == Cursor.version else { return nil }
+        let body = bytes.count - 2
+        let check = UInt16(bytes[body]) | UInt16(bytes[body + 1]) << 8
+        guard bytes.withUnsafeBytes({ Cursor.check(UnsafeRawBufferPointer(rebasing: $0[..<body])) }) == check else { return nil }
+        var entries: [Entry] = []
+        var index = 1
+        while index < body {
+            guard index + 4 <= body else { return nil }
+            let hash =
+                UInt32(bytes[index]) | UInt32(bytes[index + 1]) << 8 | UInt32(bytes[index + 2]) << 16 | UInt32(bytes[index + 3]) << 24
+            index += 4
+            guard let epoch = Cursor.number(bytes, &index, body), let offset = Cursor.number(bytes, &index, body) else { return nil }
+            entries.append(Entry(channel: hash, position: Position(epoch: epoch, offset: offset)))
+        }
+        guard !entries.isEmpty else { return nil }
+        self.entries = entries
+    }
+
+    /// The position this cursor holds for a channel.
+    package func position(of channel: ChannelName) -> Position? {
+        let hash = UInt32(truncatingIfNeeded: channel.hash64)
+        return self.entries.first { $0.channel == hash }?.position
+    }
+
+    package var text: String {
+        var buffer = ByteBufferAllocator().buffer(capacity: 64)
+        Cursor.write(count: self.entries.count, into: &buffer) { self.entries[$0] }
+        return String(buffer: buffer)
+    }
+
+    /// Writes the text of a cursor. Allocates nothing but what `buffer` needs to grow.
+    @inline(__always)
+    package static func write(count: Int, into buffer: inout ByteBuffer, entry: (Int) -> Entry) {
+        withUnsafeTemporaryAllocation(byteCount: 3 + count * entryBytesMax, alignment: 1) { bytes in
+            bytes[0] = version
+            var length = 1
+            for index in 0..<count {
+                let entry = entry(index)
+                bytes.storeBytes(of: entry.channel.littleEndian, toByteOffset: length, as: UInt32.self)
+                length += 4
+                store(entry.position.epoch, bytes, &length)
+                store(entry.position.offset, bytes, &length)
+            }
+            let check = check(UnsafeRawBufferPointer(rebasing: bytes[..<length]))
+            bytes[length] = UInt8(truncatingIfNeeded: check)
+            bytes[length + 1] = UInt8(truncatingIfNeeded: check >> 8)
+            Base64URL.write(UnsafeRawBufferPointer(rebasing: bytes[..<(length + 2)]), into: &buffer)
+        }
+    }
+
+    private static func check(_ bytes: UnsafeRawBufferPointer) -> UInt16 {
+        UInt16(truncatingIfNeeded: XXH64.hash(bytes, seed: checkSeed))
+    }
+
+    private static func store(_ value: UInt64, _ bytes: UnsafeMutableRawBufferPointer, _ length: inout Int) {
+        var value = value
+        while value >= 0x80 {
+            bytes[length] = UInt8(truncatingIfNeeded: value) | 0x80
+            value >>= 7
+            length += 1
+        }
+        bytes[length] = UInt8(truncatingIfNeeded: value)
+        length += 1
+    }
+
+    /// A canonical LEB128 number of at most 64 bits: a second spelling of the same number is refused.
+    private static func number(_ bytes: [UInt8], _ index: inout Int, _ end: Int) -> UInt64? {
+        var value: UInt64 = 0
+        var shift: UInt64 = 0
+        while index < end {
+            let byte = bytes[index]
+            index += 1
+            if shift == 63, byte > 1 { return nil }
+            value |= UInt64(byte & 0x7F) << shift
+            if byte & 0x80 == 0 { return byte == 0 && shift > 0 ? nil : value }
+            shift += 7
+            if shift > 63 { return nil }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,35 @@
+package import NIOCore
+
+/// One payload for one channel, not yet sequenced.
+package struct Event: Sendable {
+    package var channel: ChannelName
+    /// The payload as it was published. Owned by the event: never a slice of a socket's read buffer.
+    package var payload: ByteBuffer
+    package var type: String?
+    /// What makes a second try of the same publish harmless.
+    package var messageID: String?
+
+    package init(channel: ChannelName, payload: ByteBuffer, type: String? = nil, messageID: String? = nil) {
+        self.channel = channel
+        self.payload = payload
+        self.type = type
+        self.messageID = messageID
+    }
+
+    /// What bounds count for this event, in bytes.
+    package var cost: Int { self.payload.readableBytes + self.channel.string.utf8.count + 64 }
+}
+
+/// An event with its place in its channel. Once the log has it, it never changes.
+package struct SequencedEvent: Sendable {
+    package var event: Event
+    package var position: Position
+    /// When it was sequenced: milliseconds since 1970.
+    package var timestamp: Int64
+
+    package init(event: Event, position: Position, timestamp: Int64) {
+        self.event = event
+        self.position = position
+        self.timestamp = timestamp
+    }
+}

@@ -1,0 +1,32 @@
+/// Where an event stands in its channel: offsets 1, 2, 3… without a hole inside an epoch.
+///
+/// Offset 0 is the place before the first event. The epoch changes only when continuity was lost, and then it grows.
+package struct Position: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package var epoch: UInt64
+    package var offset: UInt64
+
+    package init(epoch: UInt64, offset: UInt64) {
+        self.epoch = epoch
+        self.offset = offset
+    }
+
+    /// Parses `<epoch>-<offset>`, two decimal numbers without sign or padding. Nil for anything else.
+    package init?(_ text: some StringProtocol) {
+        let parts = text.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, let epoch = Position.number(parts[0]), let offset = Position.number(parts[1]) else { return nil }
+        self.init(epoch: epoch, offset: offset)
+    }
+
+    package var description: String { "\(self.epoch)-\(self.offset)" }
+
+    package var next: Position { Position(epoch: self.epoch, offset: self.offset + 1) }
+
+    package static func < (left: Position, right: Position) -> Bool {
+        (left.epoch, left.offset) < (right.epoch, right.offset)
+    }
+
+    private static func number(_ text: some StringProtocol) -> UInt64? {
+        guard let first = text.utf8.first, first != UInt8(ascii: "+"), first != UInt8(ascii: "0") || text.utf8.count == 1 else { return nil }
+        return UInt64(text)
+    }
+}

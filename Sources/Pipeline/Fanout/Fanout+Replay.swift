@@ -1,0 +1,121 @@
+import NIOCore
+
+extension Fanout {
+    /// The subscription's next event is not in the buffer: queue it for the feed's next read of the log.
+    ///
+    /// One read at a time a feed, shared by all who wait: after a restart thousands come back with cursors close together.
+    func catchUp(_ subscription: Subscription) {
+        subscription.state = .replaying
+        subscription.feed.replaying.append(subscription)
+        self.read(for: subscription.feed)
+    }
+
+    private func read(for feed: Feed) {
+        guard !feed.isReading, let position = self.replayStart(feed) else { return }
+        feed.isReading = true
+        self.statistics.replayReads += 1
+        Task {
+            do {
+                let slice = try await self.owner.history(
+                    of: feed.channel, after: position, limit: self.limits.replayEventsMax, bytesMax: self.limits.replayBytesMax)
+                feed.isReading = false
+                self.replayed(slice, after: position, feed: feed)
+            } catch {
+                // Nobody is skipped past what could not be read: they wait, and what is newer waits in the log.
+                self.statistics.replayFailures += 1
+                try? await Task.sleep(for: .seconds(1))
+                feed.isReading = false
+                self.read(for: feed)
+            }
+        }
+    }
+
+    /// The position to read after: the furthest behind. One that needs a reset reads its channel's present epoch from the start.
+    private func replayStart(_ feed: Feed) -> Position? {
+        var start: Position?
+        for subscription in feed.replaying {
+            let position = self.readPosition(subscription)
+            if start.map({ position < $0 }) ?? true { start = position }
+        }
+        return start
+    }
+
+    private func readPosition(_ subscription: Subscription) -> Position {
+        let head = subscription.feed.buffer.head
+        guard subscription.position.epoch == head.epoch, subscription.position.offset <= head.offset else {
+            // From an older epoch everything in this one is new; from the future nothing is.
+            return subscription.position < head ? Position(epoch: head.epoch, offset: 0) : head
+        }
+        return subscription.position
+    }
+
+    private func replayed(_ slice: LogSlice, after start: Position, feed: Feed) {
+        let waiting = feed.replaying
+        feed.replaying = []
+        let head = feed.buffer.head
+        let events = slice.events.filter { $0.position.epoch == head.epoch && $0.position.offset <= head.offset }
+        let chunk = events.isEmpty ? nil : Chunk(events: events, channelHash: feed.channelHash, second: self.second)
+        // The oldest that can still be delivered, from the log or from the buffer.
+        let oldest = min(slice.oldest.flatMap { $0.epoch == head.epoch ? $0.offset : nil } ?? .max, feed.buffer.first)
+        for subscription in waiting where !subscription.subscriber.isClosed {
+            self.advance(subscription, chunk: chunk, oldest: oldest, readStart: start)
+        }
+        self.answerPolls()
+        self.read(for: feed)
+    }
+
+    /// Tells a gap where there is one, delivers from what was read, and then from the buffer.
+    private func advance(_ subscription: Subscription, chunk: Chunk?, oldest: UInt64, readStart: Position) {
+        let subscriber = subscription.subscriber
+        let feed = subscription.feed
+        guard subscriber.takesMore else {
+            subscription.state = .blocked
+            self.statistics.blocked += 1
+            return
+        }
+        let from = self.readPosition(subscription)
+        if subscription.needsReset || subscription.position.epoch != feed.buffer.head.epoch {
+            let next = max(from.offset, oldest - 1)
+            self.tellGap(subscription, to: Position(epoch: feed.buffer.head.epoch, offset: min(next, feed.buffer.head.offset)), reason: .reset)
+        } else if subscription.position.offset + 1 < oldest, subscription.position.offset < feed.buffer.head.offset {
+            self.tellGap(
+                subscription, to: Position(epoch: feed.buffer.head.epoch, offset: oldest - 1), reason: subscription.wasCurrent ? .overflow : .expired)
+        }
+        while let chunk, chunk.first <= subscription.position.offset + 1, subscription.position.offset < chunk.last {
+            guard subscriber.takesMore else {
+                subscription.state = .blocked
+                self.statistics.blocked += 1
+                return
+            }
+            self.write(chunk, to: subscription)
+            if subscriber.isClosed { return }
+        }
+        subscription.state = .following
+        if subscription.position == feed.buffer.head {
+            subscription.wasCurrent = true
+        } else {
+            self.deliver(to: subscription)
+        }
+    }
+
+    /// Says what is missing and moves the subscription past it.
+    private func tellGap(_ subscription: Subscription, to position: Position, reason: Gap.Reason) {
+        let gap = Gap(from: subscription.position.next, to: position, reason: reason)
+        subscription.position = position
+        subscription.needsReset = false
+        if subscription.toleratesMissing, !subscription.wasCurrent { return }
+        switch reason {
+        case .expired: self.statistics.gapsExpired += 1
+        case .overflow: self.statistics.gapsOverflow += 1
+        case .reset: self.statistics.gapsReset += 1
+        }
+        let subscriber = subscription.subscriber
+        var cursor = ByteBuffer()
+        subscriber.writeCursor(into: &cursor)
+        var buffer = ByteBuffer()
+        FrameEncoder.writeGap(
+            gap, channel: subscription.feed.channel, cursor: cursor.readableBytesView, framing: subscriber.framing, into: &buffer)
+        if subscriber.isPoll { self.queueAnswer(subscriber) }
+        subscriber.write(buffer)
+    }
+}

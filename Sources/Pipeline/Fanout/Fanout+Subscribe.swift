@@ -1,0 +1,99 @@
+import NIOCore
+
+extension Fanout {
+    /// Attaches a subscriber. Its connection hears ``SubscriberConnection/subscriberOpened(cursor:)`` when all its channels are known, then events.
+    package func subscribe(_ subscriber: Subscriber, to requests: [(channel: ChannelName, start: SubscribeStart)]) {
+        self.loop.preconditionInEventLoop()
+        self.statistics.subscribersOpened += 1
+        self.statistics.subscriptionsOpened += UInt64(requests.count)
+        subscriber.subscriptions.reserveCapacity(requests.count)
+        for (channel, start) in requests {
+            let feed = self.feeds[channel] ?? self.open(channel)
+            let subscription = Subscription(feed: feed, subscriber: subscriber, start: start)
+            subscriber.subscriptions.append(subscription)
+            feed.add(subscription)
+            self.countChanged(feed, by: 1)
+            if feed.isOpen {
+                subscription.resolve(head: feed.buffer.head)
+            } else {
+                subscriber.pendingOpens += 1
+            }
+        }
+        if subscriber.pendingOpens == 0 { self.begin(subscriber) }
+    }
+
+    /// Detaches a subscriber. Harmless when it is detached already.
+    package func unsubscribe(_ subscriber: Subscriber) {
+        self.loop.preconditionInEventLoop()
+        guard !subscriber.isClosed else { return }
+        subscriber.isClosed = true
+        self.statistics.subscribersClosed += 1
+        self.statistics.subscriptionsClosed += UInt64(subscriber.subscriptions.count)
+        for subscription in subscriber.subscriptions {
+            subscription.feed.remove(subscription)
+            self.countChanged(subscription.feed, by: -1)
+        }
+        // A subscription holds its feed and the subscriber its subscriptions; the array goes so that nothing outlives the connection.
+        subscriber.subscriptions = []
+    }
+
+    // MARK: - Feeds
+
+    private func open(_ channel: ChannelName) -> Feed {
+        let feed = Feed(channel: channel)
+        self.feeds[channel] = feed
+        return feed
+    }
+
+    private func countChanged(_ feed: Feed, by delta: Int) {
+        feed.subscribersToReport += delta
+        feed.emptySince = feed.subscriptions.isEmpty ? self.second : nil
+        guard feed.isReported else { return }
+        feed.isReported = false
+        self.unreported.append(feed)
+        guard !self.isReportScheduled else { return }
+        self.isReportScheduled = true
+        // Once a turn of the loop, however many connect in it: on another loop the owner is a hop away.
+        self.loop.assumeIsolated().execute { self.assumeIsolated { $0.report() } }
+    }
+
+    private func report() {
+        self.isReportScheduled = false
+        let changes = self.unreported.map { feed in
+            defer {
+                feed.isReported = true
+                feed.subscribersToReport = 0
+                feed.isAsked = true
+            }
+            return InterestChange(channel: feed.channel, subscribers: feed.subscribersToReport, wanted: feed.isAsked ? .unchanged : .open)
+        }
+        self.unreported.removeAll(keepingCapacity: true)
+        self.owner.interest(changes, edge: self.index)
+    }
+
+    /// The owner told the head: those who wait can start.
+    func opened(_ channel: ChannelName, head: Position) {
+        guard let feed = self.feeds[channel], !feed.isOpen else { return }
+        feed.isOpen = true
+        feed.buffer = FeedBuffer(head: head)
+        for subscription in feed.subscriptions {
+            subscription.resolve(head: head)
+            let subscriber = subscription.subscriber
+            subscriber.pendingOpens -= 1
+            if subscriber.pendingOpens == 0 { self.begin(subscriber) }
+        }
+    }
+
+    // MARK: - The start of a subscriber
+
+    private func begin(_ subscriber: Subscriber) {
+        subscriber.isOpen = true
+        subscriber.connection.subscriberOpened(cursor: subscriber.cursor)
+        // The connection may have been closed by that write.
+        for subscription in subscriber.subscriptions where !subscriber.isClosed {
+            subscription.state = .following
+            if subscription.needsReset { self.catchUp(subscription) } else { self.deliver(to: subscription) }
+        }
+        self.answerPolls()
+    }
+}

@@ -1,0 +1,126 @@
+import DequeModule
+package import NIOCore
+
+/// Delivers to one event loop's subscribers.
+///
+/// Pinned to that loop, so that connections call it without a hop; commits reach it as batches through ``relay(_:)``. A subscriber is a cursor: nothing is
+/// queued for it here. A pass writes everything between its cursor and the head in one write; under overload a pass takes longer and the next one carries more.
+package actor Fanout: Edge {
+    package nonisolated let unownedExecutor: UnownedSerialExecutor
+    package nonisolated let loop: any EventLoop
+    /// Which edge of the sequencer this is.
+    package nonisolated let index: Int
+
+    let owner: any ChannelOwner
+    let limits: Limits
+    /// The largest single write: two of them fill a subscriber's bound, and the second is only begun while the socket takes bytes.
+    let writeBytesMax: Int
+
+    var feeds: [ChannelName: Feed] = [:]
+    /// Feeds with someone behind the head, each once.
+    var dirty: Deque<Feed> = []
+    var isPassScheduled = false
+    /// Feeds whose interest the owner must hear of, told once a turn of the loop.
+    var unreported: [Feed] = []
+    var isReportScheduled = false
+    /// Long-polls with something gathered.
+    var answerable: [Subscriber] = []
+    var feedCost = 0
+    /// Seconds since the loop started, counted by ``tick()``.
+    var second = 0
+    package internal(set) var statistics = FanoutStatistics()
+
+    package init(loop: any EventLoop, index: Int, owner: any ChannelOwner, limits: Limits) {
+        self.loop = loop
+        self.unownedExecutor = loop.executor.asUnownedSerialExecutor()
+        self.index = index
+        self.owner = owner
+        self.limits = limits
+        self.writeBytesMax = max(1024, limits.subscriberBufferedBytesMax / 2)
+    }
+
+    /// Runs `body` here and now. The caller is on the loop.
+    package nonisolated func onLoop<Value: Sendable>(_ body: (isolated Fanout) throws -> Value) rethrows -> Value {
+        try self.assumeIsolated(body)
+    }
+
+    // MARK: - From the sequencer
+
+    package nonisolated func relay(_ messages: [EdgeMessage]) {
+        if self.loop.inEventLoop {
+            self.assumeIsolated { $0.receive(messages) }
+        } else {
+            self.loop.execute { self.assumeIsolated { $0.receive(messages) } }
+        }
+    }
+
+    private func receive(_ messages: [EdgeMessage]) {
+        for message in messages {
+            switch message {
+            case .opened(let channel, let head): self.opened(channel, head: head)
+            case .events(let events): self.receive(events)
+            }
+        }
+        self.runPasses()
+    }
+
+    /// Sorts a commit into chunks, one for each run of a channel's events.
+    private func receive(_ events: [SequencedEvent]) {
+        if events.count == 1 {
+            self.append(events, channel: events[0].event.channel)
+            return
+        }
+        var byChannel: [ChannelName: [SequencedEvent]] = [:]
+        var order: [ChannelName] = []
+        for event in events {
+            if byChannel[event.event.channel, default: []].isEmpty { order.append(event.event.channel) }
+            byChannel[event.event.channel, default: []].append(event)
+        }
+        for channel in order { self.append(byChannel[channel]!, channel: channel) }
+    }
+
+    private func append(_ events: [SequencedEvent], channel: ChannelName) {
+        guard let feed = self.feeds[channel], feed.isOpen else { return }
+        let chunk = Chunk(events: events, channelHash: feed.channelHash, second: self.second)
+        let costBefore = feed.buffer.cost
+        switch feed.buffer.append(chunk) {
+        case .known:
+            return
+        case .appended:
+            break
+        case .restarted:
+            // Those who stand elsewhere find it out when they are visited: their next event is not in the buffer.
+            self.statistics.restarts += 1
+        }
+        self.feedCost += feed.buffer.cost - costBefore
+        let costMax = self.feedCost > self.limits.feedBytesTotalMax ? 0 : self.limits.feedBytesMax
+        if feed.buffer.cost > costMax { self.feedCost -= feed.buffer.trim(costMax: costMax, olderThan: 0) }
+        feed.passRemaining = feed.subscriptions.count
+        self.enqueue(feed)
+    }
+
+    func enqueue(_ feed: Feed) {
+        guard !feed.isQueued, feed.passRemaining > 0 else { return }
+        feed.isQueued = true
+        self.dirty.append(feed)
+    }
+
+    // MARK: - Once a second
+
+    /// Drops old chunks and feeds that nobody has wanted for a while.
+    package func tick() {
+        self.second += 1
+        let oldest = self.second - self.limits.feedSecondsMax
+        var closing: [Feed] = []
+        for feed in self.feeds.values {
+            if feed.buffer.cost > 0 { self.feedCost -= feed.buffer.trim(costMax: self.limits.feedBytesMax, olderThan: oldest) }
+            if let emptySince = feed.emptySince, emptySince < oldest, feed.isReported, feed.isOpen { closing.append(feed) }
+        }
+        guard !closing.isEmpty else { return }
+        for feed in closing {
+            self.feedCost -= feed.buffer.cost
+            self.feeds[feed.channel] = nil
+        }
+        self.owner.interest(closing.map { InterestChange(channel: $0.channel, subscribers: 0, wanted: .close) }, edge: self.index)
+    }
+}

@@ -1,0 +1,190 @@
+package import NIOCore
+
+/// Writes events and gaps in each ``Framing``. Pure: bytes in, bytes out.
+///
+/// A frame is a beginning that holds the cursor, and a body that does not. Subscribers of one channel share whole frames; subscribers of several channels
+/// each have a cursor of their own and share the body.
+package enum FrameEncoder {
+    // MARK: - Bodies, once an event
+
+    static func writeBody(_ body: Framing.Body, of event: SequencedEvent, into buffer: inout ByteBuffer) {
+        switch body {
+        case .lines: self.writeLines(of: event.event, into: &buffer)
+        case .envelopeTail: self.writeEnvelopeTail(of: event.event, into: &buffer)
+        }
+    }
+
+    private static func writeLines(of event: Event, into buffer: inout ByteBuffer) {
+        if let type = event.type {
+            buffer.writeStaticString("event: ")
+            buffer.writeString(type)
+            buffer.writeInteger(UInt8(ascii: "\n"))
+        }
+        event.payload.withUnsafeReadableBytes { bytes in
+            var start = 0
+            var index = 0
+            // SSE ends a line at LF, CR or CRLF, so a payload is cut at all three.
+            while index < bytes.count {
+                let byte = bytes[index]
+                guard byte == 0x0A || byte == 0x0D else {
+                    index += 1
+                    continue
+                }
+                self.writeLine(UnsafeRawBufferPointer(rebasing: bytes[start..<index]), into: &buffer)
+                index += byte == 0x0D && index + 1 < bytes.count && bytes[index + 1] == 0x0A ? 2 : 1
+                start = index
+            }
+            self.writeLine(UnsafeRawBufferPointer(rebasing: bytes[start...]), into: &buffer)
+        }
+        buffer.writeInteger(UInt8(ascii: "\n"))
+    }
+
+    private static func writeLine(_ line: UnsafeRawBufferPointer, into buffer: inout ByteBuffer) {
+        buffer.writeStaticString("data: ")
+        buffer.writeBytes(line)
+        buffer.writeInteger(UInt8(ascii: "\n"))
+    }
+
+    private static func writeEnvelopeTail(of event: Event, into buffer: inout ByteBuffer) {
+        buffer.writeStaticString(",\"channel\":\"")
+        buffer.writeString(event.channel.string)
+        buffer.writeInteger(UInt8(ascii: "\""))
+        if let type = event.type {
+            buffer.writeStaticString(",\"type\":")
+            buffer.writeJSONString(type)
+        }
+        self.writePayload(event.payload, into: &buffer)
+        buffer.writeInteger(UInt8(ascii: "}"))
+    }
+
+    /// Writes `,"data":…` or `,"data_base64":…`.
+    package static func writePayload(_ payload: ByteBuffer, into buffer: inout ByteBuffer) {
+        let form = PayloadForm(payload)
+        payload.withUnsafeReadableBytes { bytes in
+            switch form {
+            case .json(hasLineBreaks: false):
+                buffer.writeStaticString(",\"data\":")
+                buffer.writeBytes(bytes)
+            case .json(hasLineBreaks: true):
+                buffer.writeStaticString(",\"data\":")
+                // Raw line breaks stand only between tokens of valid JSON, so a space means the same.
+                for byte in bytes { buffer.writeInteger(byte == 0x0A || byte == 0x0D ? 0x20 : byte) }
+            case .text:
+                buffer.writeStaticString(",\"data\":")
+                buffer.writeJSONString(bytes)
+            case .binary:
+                buffer.writeStaticString(",\"data_base64\":\"")
+                Base64.write(bytes, into: &buffer)
+                buffer.writeInteger(UInt8(ascii: "\""))
+            }
+        }
+    }
+
+    // MARK: - Frames
+
+    /// Writes one frame: the cursor's text (as bytes), then the event's shared body.
+    static func writeFrame(
+        _ framing: Framing, cursor: ByteBufferView, type: String?, body: ByteBufferView, into buffer: inout ByteBuffer
+    ) {
+        switch framing {
+        case .sse:
+            self.writeID(cursor, into: &buffer)
+            buffer.writeBytes(body)
+        case .sseEnvelope:
+            self.writeID(cursor, into: &buffer)
+            if let type {
+                buffer.writeStaticString("event: ")
+                buffer.writeString(type)
+                buffer.writeInteger(UInt8(ascii: "\n"))
+            }
+            buffer.writeStaticString("data: {\"id\":\"")
+            buffer.writeBytes(cursor)
+            buffer.writeInteger(UInt8(ascii: "\""))
+            buffer.writeBytes(body)
+            buffer.writeStaticString("\n\n")
+        case .webSocket:
+            WebSocketFrame.writeHeader(.text, payloadLength: 7 + cursor.count + 1 + body.count, into: &buffer)
+            self.writeEnvelope(cursor, body, into: &buffer)
+        case .line:
+            self.writeEnvelope(cursor, body, into: &buffer)
+            buffer.writeInteger(UInt8(ascii: "\n"))
+        case .element:
+            self.writeEnvelope(cursor, body, into: &buffer)
+            buffer.writeInteger(UInt8(ascii: ","))
+        }
+    }
+
+    private static func writeID(_ cursor: ByteBufferView, into buffer: inout ByteBuffer) {
+        buffer.writeStaticString("id: ")
+        buffer.writeBytes(cursor)
+        buffer.writeInteger(UInt8(ascii: "\n"))
+    }
+
+    private static func writeEnvelope(_ cursor: ByteBufferView, _ body: ByteBufferView, into buffer: inout ByteBuffer) {
+        buffer.writeStaticString("{\"id\":\"")
+        buffer.writeBytes(cursor)
+        buffer.writeInteger(UInt8(ascii: "\""))
+        buffer.writeBytes(body)
+    }
+
+    // MARK: - Notices
+
+    /// Writes a gap notice. `cursor` is the one after the gap.
+    static func writeGap(_ gap: Gap, channel: ChannelName, cursor: ByteBufferView, framing: Framing, into buffer: inout ByteBuffer) {
+        var inner = ByteBufferAllocator().buffer(capacity: 128)
+        inner.writeStaticString("{\"channel\":\"")
+        inner.writeString(channel.string)
+        inner.writeStaticString("\",\"from\":\"")
+        inner.writePosition(gap.from)
+        inner.writeStaticString("\",\"to\":\"")
+        inner.writePosition(gap.to)
+        inner.writeStaticString("\",\"reason\":\"")
+        inner.writeString(gap.reason.rawValue)
+        inner.writeStaticString("\"}")
+        switch framing {
+        case .sse, .sseEnvelope:
+            self.writeID(cursor, into: &buffer)
+            buffer.writeStaticString("event: gap\ndata: ")
+            buffer.writeBuffer(&inner)
+            buffer.writeStaticString("\n\n")
+        case .webSocket, .line, .element:
+            var object = ByteBufferAllocator().buffer(capacity: inner.readableBytes + cursor.count + 16)
+            object.writeStaticString("{\"gap\":")
+            object.writeBuffer(&inner)
+            object.writeStaticString(",\"id\":\"")
+            object.writeBytes(cursor)
+            object.writeStaticString("\"}")
+            self.writeObject(&object, framing: framing, into: &buffer)
+        }
+    }
+
+    /// Writes what opens a stream: the cursor that the subscriber starts from, so that it can resume before its first event.
+    package static func writeOpening(cursor: String, framing: Framing, retryMilliseconds: Int, into buffer: inout ByteBuffer) {
+        switch framing {
+        case .sse, .sseEnvelope:
+            // An event without data moves the browser's last event id and fires nothing (HTML Living Standard §9.2.6).
+            buffer.writeString("retry: \(retryMilliseconds)\nid: \(cursor)\n\n")
+        case .webSocket, .line:
+            var object = ByteBuffer(string: "{\"cursor\":\"\(cursor)\"}")
+            self.writeObject(&object, framing: framing, into: &buffer)
+        case .element:
+            break
+        }
+    }
+
+    private static func writeObject(_ object: inout ByteBuffer, framing: Framing, into buffer: inout ByteBuffer) {
+        switch framing {
+        case .webSocket:
+            WebSocketFrame.writeHeader(.text, payloadLength: object.readableBytes, into: &buffer)
+            buffer.writeBuffer(&object)
+        case .line:
+            buffer.writeBuffer(&object)
+            buffer.writeInteger(UInt8(ascii: "\n"))
+        case .element:
+            buffer.writeBuffer(&object)
+            buffer.writeInteger(UInt8(ascii: ","))
+        case .sse, .sseEnvelope:
+            preconditionFailure("SSE notices are lines, not objects")
+        }
+    }
+}

@@ -1,0 +1,64 @@
+/// One subscriber's place in one channel: a cursor, not a queue. Confined to the fanout's loop.
+final class Subscription {
+    enum State {
+        /// The channel's head is not known yet, or another channel of the subscriber's is not.
+        /// Can transition to: following, replaying.
+        case opening
+        /// Its next event is in the feed's buffer or has not happened.
+        /// Can transition to: replaying (the buffer moved past it), blocked.
+        case following
+        /// Its next event must be read from the log.
+        /// Can transition to: following (it reached the buffer), blocked.
+        case replaying
+        /// Its socket takes no more. It lags where it is.
+        /// Can transition to: following or replaying, when the socket drains.
+        case blocked
+    }
+
+    let feed: Feed
+    unowned let subscriber: Subscriber
+    let start: SubscribeStart
+    /// Where it is in the feed's array of subscriptions; the feed keeps this true.
+    var slot = -1
+    /// The last event it was given, or the place before its first.
+    var position: Position
+    var state = State.opening
+    /// A backlog asks for "up to N", so what history no longer has is no gap.
+    var toleratesMissing = false
+    /// It was up to date once, so that what it misses now is its own slowness.
+    var wasCurrent = false
+    /// Its cursor does not belong to the channel's present epoch: a reset must be told first.
+    var needsReset = false
+
+    init(feed: Feed, subscriber: Subscriber, start: SubscribeStart) {
+        self.feed = feed
+        self.subscriber = subscriber
+        self.start = start
+        self.position = feed.buffer.head
+    }
+
+    /// Decides where to start, now that the head is known.
+    func resolve(head: Position) {
+        switch self.start {
+        case .live:
+            self.position = head
+        case .backlog(let count):
+            self.position = Position(epoch: head.epoch, offset: head.offset - min(UInt64(count), head.offset))
+            self.toleratesMissing = true
+        case .after(let position):
+            self.position = position
+            self.needsReset = position.epoch != head.epoch || position.offset > head.offset
+        }
+        self.wasCurrent = self.position == head
+    }
+}
+
+/// Where a subscription starts.
+package enum SubscribeStart: Equatable, Sendable {
+    /// At the next event.
+    case live
+    /// With up to this many events of history.
+    case backlog(Int)
+    /// After this position, exactly.
+    case after(Position)
+}

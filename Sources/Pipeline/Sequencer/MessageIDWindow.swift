@@ -1,0 +1,51 @@
+import DequeModule
+
+/// The message ids that channels have seen lately, bounded by count and age: what makes a second try of a publish harmless.
+///
+/// Keeps 128 bits of hash in place of channel and id. Two different ids that fall together would lose an event; at a million ids in the window the chance
+/// is below 10⁻²⁶.
+struct MessageIDWindow {
+    private struct Key: Hashable {
+        var low: UInt64
+        var high: UInt64
+
+        init(channel: ChannelName, messageID: String) {
+            let channelHash = channel.hash64
+            self.low = XXH64.hash(messageID, seed: channelHash)
+            self.high = XXH64.hash(messageID, seed: ~channelHash)
+        }
+    }
+
+    private var positions: [Key: Position] = [:]
+    private var order: Deque<(key: Key, timestamp: Int64)> = []
+    private let countMax: Int
+    private let millisecondsMax: Int64
+
+    init(countMax: Int, secondsMax: Int) {
+        self.countMax = countMax
+        self.millisecondsMax = Int64(secondsMax) * 1000
+    }
+
+    var count: Int { self.positions.count }
+
+    /// Where this message is, if it was seen within the window.
+    func position(_ messageID: String, in channel: ChannelName) -> Position? {
+        self.positions[Key(channel: channel, messageID: messageID)]
+    }
+
+    mutating func insert(_ messageID: String, in channel: ChannelName, position: Position, timestamp: Int64) {
+        let key = Key(channel: channel, messageID: messageID)
+        guard self.positions.updateValue(position, forKey: key) == nil else { return }
+        self.order.append((key, timestamp))
+        while self.order.count > self.countMax { self.removeOldest() }
+    }
+
+    /// Forgets what is older than the window.
+    mutating func trim(now: Int64) {
+        while let oldest = self.order.first, oldest.timestamp < now - self.millisecondsMax { self.removeOldest() }
+    }
+
+    private mutating func removeOldest() {
+        self.positions[self.order.removeFirst().key] = nil
+    }
+}

@@ -1,0 +1,215 @@
+package import NIOCore
+
+/// Owns this node's partitions: dedup, positions, append, then relay and acknowledge.
+///
+/// Pinned to one event loop, as the stages that feed it. Everything is decided by ``Sequencing``; one task at a time talks to the log.
+package actor Sequencer: ChannelOwner {
+    package nonisolated let unownedExecutor: UnownedSerialExecutor
+    package nonisolated let loop: any EventLoop
+    private let log: any Log
+    private let clock: @Sendable () -> Int64
+    var machine: Sequencing
+    private var edges: [any Edge] = []
+    private var isDraining = false
+    private var isTrimming = false
+    /// Dropped from the table; the log forgets them before the next commit is formed.
+    private var toForget: [ChannelName] = []
+    package private(set) var statistics = SequencerStatistics()
+
+    package init(loop: any EventLoop, log: any Log, limits: Limits, clock: @escaping @Sendable () -> Int64) {
+        self.loop = loop
+        self.unownedExecutor = loop.executor.asUnownedSerialExecutor()
+        self.log = log
+        self.machine = Sequencing(limits: limits)
+        self.clock = clock
+    }
+
+    // MARK: - Lifecycle
+
+    /// Seals the partitions and begins to serve them.
+    package func start(grants: [Grant]) async throws(LogError) {
+        let contents = try await self.log.seal(grants)
+        self.machine.sealed(contents)
+        self.drainIfNeeded()
+    }
+
+    /// Adds an edge; its number is its place. Before any interest of it.
+    package func add(_ edge: any Edge) {
+        precondition(self.edges.count < ChannelTable.edgesMax, "A sequencer serves at most \(ChannelTable.edgesMax) edges")
+        self.edges.append(edge)
+    }
+
+    /// Takes nothing new and returns when everything accepted has been answered, or at the deadline.
+    package func stop(deadline: ContinuousClock.Instant) async {
+        self.machine.stop()
+        while !self.machine.isDrained, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(5)) }
+    }
+
+    // MARK: - ChannelOwner
+
+    package nonisolated func interest(_ changes: [InterestChange], edge: Int) {
+        self.onLoop { $0.take(changes, edge: edge) }
+    }
+
+    package nonisolated func publish(_ batch: PublishBatch) {
+        self.onLoop { $0.take(batch) }
+    }
+
+    package nonisolated func history(
+        of channel: ChannelName, after position: Position, limit: Int, bytesMax: Int
+    ) async throws(LogError) -> LogSlice {
+        try await self.log.read(channel, after: position, limit: limit, bytesMax: bytesMax)
+    }
+
+    private nonisolated func onLoop(_ body: @escaping @Sendable (isolated Sequencer) -> Void) {
+        if self.loop.inEventLoop {
+            self.assumeIsolated(body)
+        } else {
+            self.loop.execute { self.assumeIsolated(body) }
+        }
+    }
+
+    private func take(_ changes: [InterestChange], edge: Int) {
+        let opened = changes.compactMap { change in
+            self.machine.interest(change, edge: edge).map { EdgeMessage.opened(change.channel, head: $0) }
+        }
+        if !opened.isEmpty { self.edges[edge].relay(opened) }
+    }
+
+    private func take(_ batch: PublishBatch) {
+        switch self.machine.accept(batch) {
+        case .parked:
+            self.drainIfNeeded()
+        case .refused(let refusal):
+            self.statistics.refused += UInt64(batch.events.count)
+            batch.origin.published(Array(repeating: .refused(refusal), count: batch.events.count), batch: batch.id)
+        }
+    }
+
+    // MARK: - Committing
+
+    private func drainIfNeeded() {
+        guard !self.isDraining else { return }
+        self.isDraining = true
+        Task { await self.drain() }
+    }
+
+    /// While the log works on one commit, the next one gathers: the slower the disk, the larger the commits.
+    private func drain() async {
+        while true {
+            await self.forget()
+            guard let commit = self.machine.nextCommit(now: self.clock()) else { break }
+            await self.store(commit)
+        }
+        self.isDraining = false
+    }
+
+    private func store(_ commit: Sequencing.Commit) async {
+        var backoff = Duration.milliseconds(50)
+        while true {
+            do throws(LogError) {
+                if !commit.events.isEmpty { try await self.log.append(commit.events) }
+                self.relay(self.machine.committed())
+                return
+            } catch {
+                guard error.code == .uncertain else {
+                    self.statistics.failedCommits += 1
+                    self.acknowledge(self.machine.failed(error.message))
+                    return
+                }
+                self.machine.becameUncertain()
+            }
+            try? await Task.sleep(for: backoff)
+            backoff = min(backoff * 2, .seconds(2))
+        }
+    }
+
+    /// Relays to the edges that listen, then acknowledges.
+    private func relay(_ commit: Sequencing.Commit) {
+        if !commit.events.isEmpty {
+            self.statistics.commits += 1
+            self.statistics.published += UInt64(commit.events.count)
+            for (index, edge) in self.edges.enumerated() {
+                let bit: UInt64 = 1 << UInt64(index)
+                let wanted = commit.events.filter { self.machine.channels.edges(of: $0.event.channel) & bit != 0 }
+                if !wanted.isEmpty { edge.relay([.events(wanted)]) }
+            }
+        }
+        self.acknowledge(commit)
+    }
+
+    private func acknowledge(_ commit: Sequencing.Commit) {
+        for (batch, outcomes) in commit.batches {
+            for outcome in outcomes {
+                switch outcome {
+                case .published: break
+                case .duplicate: self.statistics.duplicates += 1
+                case .refused: self.statistics.refused += 1
+                }
+            }
+            batch.origin.published(outcomes, batch: batch.id)
+        }
+    }
+
+    // MARK: - Upkeep
+
+    /// Once a second: ages message ids, forgets idle channels, trims the log.
+    package func tick() {
+        let now = self.clock()
+        self.toForget += self.machine.sweep(now: now)
+        if !self.toForget.isEmpty { self.drainIfNeeded() }
+        guard !self.isTrimming else { return }
+        self.isTrimming = true
+        Task {
+            do throws(LogError) { try await self.log.trim(now: now) } catch { self.statistics.trimFailures += 1 }
+            self.isTrimming = false
+        }
+    }
+
+    /// Between two commits, so that a channel that comes back is forgotten before its new epoch is stored.
+    private func forget() async {
+        guard !self.toForget.isEmpty else { return }
+        let channels = self.toForget.filter { self.machine.channels.states[$0]?.head.offset ?? 0 == 0 }
+        self.toForget = []
+        do throws(LogError) {
+            try await self.log.forget(channels, epochFloor: self.machine.channels.epochFloor)
+        } catch {
+            // The floor is raised in memory; the log hears of them again.
+            self.toForget += channels
+            self.statistics.trimFailures += 1
+            try? await Task.sleep(for: .milliseconds(200))
+        }
+    }
+
+    // MARK: - Looking
+
+    package func head(of channel: ChannelName) -> Position { self.machine.channels.head(of: channel) }
+
+    package func subscribers(of channel: ChannelName) -> Int { self.machine.channels.subscribers(of: channel) }
+
+    package var channelCount: Int { self.machine.channels.count }
+
+    package var parkedEvents: Int { self.machine.parkedEvents }
+
+    /// A page of remembered channels in name order. Looks at all of them.
+    package func channels(
+        prefix: String, after: String?, limit: Int
+    ) -> [(channel: ChannelName, head: Position, subscribers: Int)] {
+        let matching = self.machine.channels.states.filter { channel, _ in
+            channel.string.hasPrefix(prefix) && after.map { channel.string > $0 } ?? true
+        }
+        return matching.sorted { $0.key.string < $1.key.string }.prefix(limit).map { ($0.key, $0.value.head, $0.value.subscribers) }
+    }
+}
+
+/// Totals of one sequencer.
+package struct SequencerStatistics: Sendable {
+    package var published: UInt64 = 0
+    package var duplicates: UInt64 = 0
+    package var refused: UInt64 = 0
+    package var commits: UInt64 = 0
+    package var failedCommits: UInt64 = 0
+    package var trimFailures: UInt64 = 0
+
+    package init() {}
+}

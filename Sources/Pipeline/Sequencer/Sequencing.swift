@@ -1,0 +1,198 @@
+import DequeModule
+
+/// The sequencer's decisions: dedup, positions, what to commit next, what to answer. A pure value; ``Sequencer`` executes its answers.
+///
+/// Positions are given when a commit is formed, not when a publish arrives, and one commit is in flight at a time. So a commit that fails takes no position
+/// with it, and nothing is ever relayed or acknowledged before the log has it (invariants I4 and I6).
+struct Sequencing {
+    enum State {
+        /// The partitions are not sealed yet. Publishes wait.
+        /// Can transition to: ready, closed.
+        case sealing
+        /// Nothing is in flight.
+        /// Can transition to: committing, closed.
+        case ready
+        /// One commit is with the log.
+        /// Can transition to: ready, uncertain, closed (after its answer).
+        case committing(Commit)
+        /// The log does not know whether it has the commit. It is repeated until it does; new publishes are refused meanwhile.
+        /// Can transition to: ready.
+        case uncertain(Commit)
+        /// Publishes are refused.
+        case closed
+    }
+
+    /// Batches on their way into the log together.
+    struct Commit: Sendable {
+        var events: [SequencedEvent] = []
+        /// Outcomes by batch, in its order; right once the commit has succeeded.
+        var batches: [(batch: PublishBatch, outcomes: [PublishOutcome])] = []
+    }
+
+    enum OnAccept: Equatable {
+        /// It waits its turn. The caller asks ``nextCommit(now:)``.
+        case parked
+        case refused(PublishRefusal)
+    }
+
+    private(set) var state = State.sealing
+    private(set) var channels = ChannelTable()
+    private var messageIDs: MessageIDWindow
+    private var parked: Deque<PublishBatch> = []
+    private(set) var parkedEvents = 0
+    private(set) var parkedBytes = 0
+    private var isStopping = false
+    private let limits: Limits
+
+    init(limits: Limits) {
+        self.limits = limits
+        self.messageIDs = MessageIDWindow(countMax: limits.messageIDsMax, secondsMax: limits.historySecondsMax)
+    }
+
+    // MARK: - Lifecycle
+
+    mutating func sealed(_ contents: LogContents) {
+        guard case .sealing = self.state else { preconditionFailure("A sequencer seals once") }
+        for (channel, head, timestamp) in contents.heads { self.channels.restore(channel, head: head, timestamp: timestamp) }
+        for (channel, messageID, position, timestamp) in contents.messageIDs {
+            self.messageIDs.insert(messageID, in: channel, position: position, timestamp: timestamp)
+        }
+        self.channels.epochFloor = contents.epochFloor
+        self.state = .ready
+    }
+
+    /// Takes nothing new from here on; what waits is still committed.
+    mutating func stop() {
+        self.isStopping = true
+    }
+
+    /// Whether everything that was accepted has been answered.
+    var isDrained: Bool {
+        switch self.state {
+        case .ready, .closed: self.parked.isEmpty
+        case .sealing, .committing, .uncertain: false
+        }
+    }
+
+    // MARK: - Interest
+
+    /// Answers the head where the edge asked to open.
+    mutating func interest(_ change: InterestChange, edge: Int) -> Position? {
+        self.channels.interest(change, edge: edge)
+    }
+
+    // MARK: - Upkeep
+
+    /// Message ids age; idle channels beyond their time are dropped and answered, to be forgotten by the log before the next commit is formed.
+    mutating func sweep(now: Int64) -> [ChannelName] {
+        self.messageIDs.trim(now: now)
+        return self.channels.sweep(now: now, limits: self.limits)
+    }
+
+    var messageIDCount: Int { self.messageIDs.count }
+
+    // MARK: - Publishing
+
+    mutating func accept(_ batch: PublishBatch) -> OnAccept {
+        if self.isStopping { return .refused(.stopping) }
+        switch self.state {
+        case .closed: return .refused(.stopping)
+        case .uncertain: return .refused(.logUnavailable("the log does not answer; publish again with the same message id"))
+        case .sealing, .ready, .committing: break
+        }
+        let bytes = batch.events.reduce(0) { $0 + $1.cost }
+        guard self.parkedEvents + batch.events.count <= self.limits.parkedPublishesMax, self.parkedBytes + bytes <= self.limits.parkedBytesMax else {
+            return .refused(.overloaded)
+        }
+        self.parkedEvents += batch.events.count
+        self.parkedBytes += bytes
+        self.parked.append(batch)
+        return .parked
+    }
+
+    /// Forms the next commit out of what waits, if none is in flight. Nil when there is nothing to do now.
+    ///
+    /// A commit without events (all duplicates or refused) needs no log: the caller reports it committed at once.
+    mutating func nextCommit(now: Int64) -> Commit? {
+        guard case .ready = self.state, !self.parked.isEmpty else { return nil }
+        var commit = Commit()
+        var pendingIDs: [String: [(channel: ChannelName, position: Position)]] = [:]
+        while let batch = self.parked.first, commit.events.isEmpty || commit.events.count + batch.events.count <= self.limits.commitEventsMax {
+            self.parked.removeFirst()
+            self.parkedEvents -= batch.events.count
+            let outcomes = batch.events.map { event in
+                self.parkedBytes -= event.cost
+                return self.sequence(event, into: &commit, pendingIDs: &pendingIDs, now: now)
+            }
+            commit.batches.append((batch, outcomes))
+        }
+        self.state = .committing(commit)
+        return commit
+    }
+
+    private mutating func sequence(
+        _ event: Event, into commit: inout Commit, pendingIDs: inout [String: [(channel: ChannelName, position: Position)]], now: Int64
+    ) -> PublishOutcome {
+        if let messageID = event.messageID {
+            let pending = pendingIDs[messageID]?.first { $0.channel == event.channel }?.position
+            if let position = pending ?? self.messageIDs.position(messageID, in: event.channel) {
+                return .duplicate(position, subscribers: self.channels.subscribers(of: event.channel))
+            }
+        }
+        guard let (position, subscribers) = self.channels.take(event.channel, channelsMax: self.limits.channelsMax) else {
+            return .refused(.tooManyChannels)
+        }
+        if let messageID = event.messageID { pendingIDs[messageID, default: []].append((event.channel, position)) }
+        commit.events.append(SequencedEvent(event: event, position: position, timestamp: now))
+        return .published(position, subscribers: subscribers)
+    }
+
+    /// The log has the commit: heads move, and the caller relays, then acknowledges.
+    mutating func committed() -> Commit {
+        let commit = self.takeInFlight()
+        for event in commit.events {
+            self.channels.commit(event)
+            if let messageID = event.event.messageID {
+                self.messageIDs.insert(messageID, in: event.event.channel, position: event.position, timestamp: event.timestamp)
+            }
+        }
+        return commit
+    }
+
+    /// Nothing of the commit was stored: its positions are free again and its publishers hear so.
+    mutating func failed(_ message: String) -> Commit {
+        var commit = self.takeInFlight()
+        for event in commit.events { self.channels.giveBack(event) }
+        for index in commit.batches.indices {
+            let events = commit.batches[index].batch.events
+            commit.batches[index].outcomes = zip(events, commit.batches[index].outcomes).map { event, outcome in
+                switch outcome {
+                case .published:
+                    .refused(.logUnavailable(message))
+                case .duplicate where event.messageID.flatMap({ self.messageIDs.position($0, in: event.channel) }) == nil:
+                    // A duplicate of an event of this same commit.
+                    .refused(.logUnavailable(message))
+                case .duplicate, .refused:
+                    outcome
+                }
+            }
+        }
+        return commit
+    }
+
+    /// It is not known whether the log has the commit: it stays in flight, to be repeated.
+    mutating func becameUncertain() {
+        guard case .committing(let commit) = self.state else { return }
+        self.state = .uncertain(commit)
+    }
+
+    private mutating func takeInFlight() -> Commit {
+        switch self.state {
+        case .committing(let commit), .uncertain(let commit):
+            self.state = .ready
+            return commit
+        case .sealing, .ready, .closed:
+            preconditionFailure("The log answers only what was asked of it")
+        }
+    }
+}

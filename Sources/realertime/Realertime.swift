@@ -1,0 +1,6 @@
+import ArgumentParser
+
+@main
+struct Realertime: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "realertime")
+}
