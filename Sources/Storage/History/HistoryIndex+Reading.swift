@@ -1,0 +1,74 @@
+import DequeModule
+package import Pipeline
+
+extension HistoryIndex {
+    /// A stretch of one channel's history, as found.
+    package struct Stretch {
+        /// Contiguous, oldest first.
+        package var elements: [Element]
+        /// The first element's position, if there is one.
+        package var first: Position?
+        /// The oldest position that is held and has not expired.
+        package var oldest: Position?
+    }
+
+    /// Elements of a channel after a position, oldest first, at most `limit`. What has expired by `now` is not there any more.
+    package func elements(of channel: ChannelName, after position: Position, limit: Int, now: Int64) -> Stretch {
+        var stretch = Stretch(elements: [], first: nil, oldest: nil)
+        guard let place = self.places[channel] else { return stretch }
+        let channel = self.channels[Int(place)]
+        let entries = channel.entries
+        let held = HistoryIndex.firstIndex(of: entries, notBefore: self.bounds.horizon(now: now))
+        guard held < entries.count else { return stretch }
+
+        // The offset that the entry at index 0 has.
+        let base = channel.head.offset - UInt64(entries.count - 1)
+        stretch.oldest = Position(epoch: channel.head.epoch, offset: base + UInt64(held))
+        guard position < channel.head, limit > 0 else { return stretch }
+
+        var start = held
+        if position.epoch == channel.head.epoch, position.offset >= base { start = max(held, Int(position.offset - base) + 1) }
+        let end = start + min(limit, entries.count - start)
+        stretch.first = Position(epoch: channel.head.epoch, offset: base + UInt64(start))
+        stretch.elements.reserveCapacity(end - start)
+        for index in start..<end { stretch.elements.append(entries[index].element) }
+        return stretch
+    }
+
+    /// Every remembered channel with its head and when that was written.
+    package var heads: [(channel: ChannelName, head: Position, timestamp: Int64)] {
+        self.places.map { channel, place in
+            let remembered = self.channels[Int(place)]
+            return (channel: channel, head: remembered.head, timestamp: remembered.timestamp)
+        }
+    }
+
+    /// Every element held that has not expired by `now`, of all channels, in the order in which they were appended.
+    package func elementsInOrder(now: Int64) -> [Element] {
+        let horizon = self.bounds.horizon(now: now)
+        // A negative number counts the dead places still to pass, then it is the next entry's index.
+        var next = self.channels.map { -$0.buried }
+        var elements: [Element] = []
+        elements.reserveCapacity(self.count)
+        for place in self.order {
+            let index = next[Int(place)]
+            next[Int(place)] += 1
+            guard index >= 0 else { continue }
+            let entry = self.channels[Int(place)].entries[index]
+            if entry.timestamp >= horizon { elements.append(entry.element) }
+        }
+        return elements
+    }
+
+    /// Timestamps never fall within a channel, so half of it goes at each step.
+    private static func firstIndex(of entries: Deque<Entry>, notBefore horizon: Int64) -> Int {
+        var low = 0
+        var high = entries.count
+        if let first = entries.first, first.timestamp >= horizon { return 0 }
+        while low < high {
+            let middle = low + (high - low) / 2
+            if entries[middle].timestamp < horizon { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+}

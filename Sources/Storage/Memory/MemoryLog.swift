@@ -1,0 +1,116 @@
+import NIOConcurrencyHelpers
+import NIOCore
+package import Pipeline
+
+/// History in memory, for those who want no durability: it is gone with the process.
+///
+/// Nothing here waits. `append` and `read` are `async` because the protocol is; they finish on the caller's thread, without a hop or a
+/// suspension, holding the lock for about a microsecond an event. The lock is there because loops read while the sequencer appends.
+package final class MemoryLog: Log {
+    private struct State {
+        var history: HistoryIndex<SequencedEvent>
+        var ownerEpochs: [Int: UInt64] = [:]
+        var epochFloor: UInt64
+        var commits: UInt64 = 0
+    }
+
+    private let limits: Limits
+    private let clock: @Sendable () -> Int64
+    private let state: NIOLockedValueBox<State>
+
+    /// Epochs begin at the milliseconds since 1970: a restart lost continuity, and so it begins new ones.
+    package init(limits: Limits, clock: @escaping @Sendable () -> Int64 = WallClock.now) {
+        self.limits = limits
+        self.clock = clock
+        self.state = NIOLockedValueBox(
+            State(history: HistoryIndex(bounds: HistoryIndex.Bounds(limits)), epochFloor: UInt64(clamping: clock()))
+        )
+    }
+
+    package func seal(_ grants: [Grant]) async throws(LogError) -> LogContents {
+        let now = self.clock()
+        let contents = self.state.withLockedValue { state -> Result<LogContents, LogError> in
+            for grant in grants {
+                if let newer = state.ownerEpochs[grant.partition], newer > grant.ownerEpoch { return .failure(.fenced(grant, by: newer)) }
+            }
+            for grant in grants {
+                state.ownerEpochs[grant.partition] = grant.ownerEpoch
+                state.epochFloor = max(state.epochFloor, grant.ownerEpoch)
+            }
+            var messageIDs: [(channel: ChannelName, messageID: String, position: Position, timestamp: Int64)] = []
+            for event in state.history.elementsInOrder(now: now) {
+                guard let messageID = event.event.messageID else { continue }
+                messageIDs.append((channel: event.event.channel, messageID: messageID, position: event.position, timestamp: event.timestamp))
+            }
+            messageIDs.removeFirst(max(0, messageIDs.count - self.limits.messageIDsMax))
+            return .success(LogContents(heads: state.history.heads, messageIDs: messageIDs, epochFloor: state.epochFloor))
+        }
+        return try contents.get()
+    }
+
+    package func append(_ batch: [SequencedEvent]) async throws(LogError) {
+        let result = self.state.withLockedValue { state -> Result<Void, LogError> in
+            guard !state.ownerEpochs.isEmpty else { return .failure(.notSealed) }
+            // First look, then append: the batch is whole or not there.
+            for event in batch {
+                if let head = state.history.head(of: event.event.channel), event.position.epoch < head.epoch {
+                    return .failure(.overtaken(event, by: head))
+                }
+            }
+            for event in batch {
+                if let head = state.history.head(of: event.event.channel), event.position <= head { continue }
+                state.history.append(
+                    event, to: event.event.channel, at: event.position, timestamp: event.timestamp, cost: event.event.cost
+                )
+            }
+            state.commits += 1
+            return .success(())
+        }
+        try result.get()
+    }
+
+    package func read(
+        _ channel: ChannelName, after position: Position, limit: Int, bytesMax: Int
+    ) async throws(LogError) -> LogSlice {
+        let now = self.clock()
+        let stretch = try self.state.withLockedValue { state -> Result<HistoryIndex<SequencedEvent>.Stretch, LogError> in
+            guard !state.ownerEpochs.isEmpty else { return .failure(.notSealed) }
+            return .success(state.history.elements(of: channel, after: position, limit: limit, now: now))
+        }.get()
+
+        var bytes = 0
+        let end = stretch.elements.firstIndex { event in
+            bytes += event.event.payload.readableBytes
+            return bytes > bytesMax
+        }
+        let count = min(stretch.elements.count, max(1, end ?? stretch.elements.count))
+        return LogSlice(events: Array(stretch.elements.prefix(count)), oldest: stretch.oldest)
+    }
+
+    package func forget(_ channels: [ChannelName], epochFloor: UInt64) async throws(LogError) {
+        self.state.withLockedValue { state in
+            state.epochFloor = max(state.epochFloor, epochFloor)
+            for channel in channels { state.history.forget(channel) }
+        }
+    }
+
+    package func trim(now: Int64) async throws(LogError) {
+        // In slices, so that readers on other loops get the lock and the caller's loop gets to its sockets.
+        while self.state.withLockedValue({ $0.history.removeExpired(now: now, limit: 4096) }) {
+            await Task.yield()
+        }
+    }
+
+    package var statistics: LogStatistics {
+        get async {
+            self.state.withLockedValue { state in
+                LogStatistics(
+                    kind: "memory", path: nil, durability: "none", events: state.history.count, bytes: state.history.cost,
+                    channels: state.history.channelCount, commits: state.commits, failures: 0, error: nil
+                )
+            }
+        }
+    }
+
+    package func close() async {}
+}
