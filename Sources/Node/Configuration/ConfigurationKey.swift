@@ -1,0 +1,99 @@
+import Configuration
+
+/// One key of a node's configuration. Its flag is `--name`, its variable `REALERTIME_NAME`, its key in a file `name`.
+struct ConfigurationKey: Sendable {
+    enum Kind: Sendable {
+        case text
+        case nodeID
+        case address
+        case origins
+        case choice([String])
+        case integer(ClosedRange<Int>, unit: String)
+    }
+
+    var name: String
+    var kind: Kind
+    /// What it is, and what happens at its bound.
+    var help: String
+    var isSecret = false
+    /// Said instead of a default that depends on the machine.
+    var defaultNote: String?
+    /// The value a configuration has for it, as it would be written. Nil when there is none.
+    var text: @Sendable (NodeConfiguration) -> String?
+
+    /// What a value may be, in words.
+    var allowed: String {
+        switch self.kind {
+        case .text: "text"
+        case .nodeID: "1 to 64 of A-Z a-z 0-9 _ . -"
+        case .address: "host:port or [v6]:port"
+        case .origins: "origins (scheme://host[:port]) with commas between them, or *"
+        case .choice(let choices): choices.joined(separator: " or ")
+        case .integer(let range, let unit): "\(range.lowerBound) to \(range.upperBound) \(unit)"
+        }
+    }
+
+    /// The default, in words.
+    var preset: String? { self.defaultNote ?? self.text(ConfigurationKey.defaults) }
+
+    /// Made once: it asks the kernel for the number of cores.
+    private static let defaults = NodeConfiguration()
+
+    var variable: String { ConfigurationKey.variable(self.name) }
+
+    static func variable(_ name: String) -> String {
+        "REALERTIME_" + name.uppercased().map { $0 == "-" ? "_" : String($0) }.joined()
+    }
+}
+
+// MARK: - Reading a value
+
+extension ConfigurationKey {
+    /// The value as the reader wants it, or nil if the text is not allowed.
+    func content(_ texts: [String]) -> ConfigContent? {
+        if case .origins = self.kind {
+            let origins = texts.flatMap { $0.split(separator: ",") }.map { trimmed($0) }.filter { !$0.isEmpty }
+            return origins.allSatisfy(ConfigurationKey.isOrigin) ? .stringArray(origins) : nil
+        }
+        guard texts.count == 1 else { return nil }
+        let text = texts[0]
+        switch self.kind {
+        case .text:
+            return text.isEmpty ? nil : .string(text)
+        case .nodeID:
+            return ConfigurationKey.isNodeID(text) ? .string(text) : nil
+        case .address:
+            return ListenAddress(text) == nil ? nil : .string(text)
+        case .choice(let choices):
+            return choices.contains(text) ? .string(text) : nil
+        case .integer(let range, _):
+            return Int(text).flatMap { range.contains($0) ? .int($0) : nil }
+        case .origins:
+            return nil
+        }
+    }
+
+    /// Why the value is refused, and what would be accepted. Never shows a secret.
+    func refusal(_ texts: [String]) -> String {
+        if self.isSecret { return "\(self.name) must be one non-empty text" }
+        let given = texts.joined(separator: ",")
+        return "\(self.name) cannot be \"\(given)\": allowed is \(self.allowed)"
+    }
+
+    static func isNodeID(_ text: String) -> Bool {
+        (1...64).contains(text.utf8.count)
+            && text.unicodeScalars.allSatisfy { $0.isASCII && ($0.properties.isAlphabetic || $0.properties.numericType != nil || "_.-".unicodeScalars.contains($0)) }
+    }
+
+    /// As browsers send it: scheme, host and port, and nothing after them.
+    static func isOrigin(_ text: String) -> Bool {
+        if text == "*" { return true }
+        guard let range = text.firstRange(of: "://"), range.lowerBound != text.startIndex else { return false }
+        let host = text[range.upperBound...]
+        return !host.isEmpty && !host.contains { "/?# @*".contains($0) }
+    }
+
+    private func trimmed(_ text: Substring) -> String {
+        String(text.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+    }
+}

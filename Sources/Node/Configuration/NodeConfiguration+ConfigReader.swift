@@ -1,0 +1,31 @@
+import Configuration
+import Logging
+import Pipeline
+
+extension NodeConfiguration {
+    /// Reads every key that the reader has; the others keep their defaults. Values are of the right type and in range by then:
+    /// `ConfigurationSource` lets no other in.
+    ///
+    /// ## Configuration keys:
+    /// - `id`, `listen`, `api`, `data`, `log`, `durability`, `log-level` (string, optional)
+    /// - `loops` (int, optional)
+    /// - `cors-origins` (string array, optional)
+    /// - `api-token` (string, optional, secret)
+    /// - one for each of `LimitKey.all` (int, optional)
+    init(config: ConfigReader) {
+        self.init()
+        self.id = config.string(forKey: "id", default: self.id)
+        self.listen = config.string(forKey: "listen").flatMap { ListenAddress($0) } ?? self.listen
+        self.api = config.string(forKey: "api").flatMap { ListenAddress($0) } ?? self.api
+        self.data = config.string(forKey: "data", default: self.data)
+        self.log = config.string(forKey: "log").flatMap { LogKind(rawValue: $0) } ?? self.log
+        self.durability = config.string(forKey: "durability").flatMap { Durability(rawValue: $0) } ?? self.durability
+        self.loops = config.int(forKey: "loops", default: self.loops)
+        self.corsOrigins = config.stringArray(forKey: "cors-origins", default: self.corsOrigins)
+        self.apiToken = config.string(forKey: "api-token", isSecret: true)
+        self.logLevel = config.string(forKey: "log-level").flatMap { Logger.Level(rawValue: $0) } ?? self.logLevel
+        for limit in LimitKey.all {
+            self.limits[keyPath: limit.path] = config.int(forKey: ConfigKey([limit.name]), default: self.limits[keyPath: limit.path])
+        }
+    }
+}

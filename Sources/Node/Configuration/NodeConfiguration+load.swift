@@ -1,0 +1,96 @@
+import Configuration
+import Pipeline
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+extension NodeConfiguration {
+    /// Reads flags, then the environment, then the file, each only where the ones before say nothing.
+    ///
+    /// - Throws: `ConfigurationError` with everything that is wrong.
+    package static func load(options: NodeOptions, environment: [String: String]) throws -> NodeConfiguration {
+        let file = options.config ?? environment[ConfigurationSource.fileVariable].flatMap { $0.isEmpty ? nil : $0 }
+        return try self.load(flags: options.values, environment: environment, file: file)
+    }
+
+    static func load(flags: [String: String], environment: [String: String], file: String?) throws -> NodeConfiguration {
+        var problems: [ConfigurationError.Problem] = []
+        var sources = [ConfigurationSource(flags: flags), ConfigurationSource(environment: environment)]
+        if let file {
+            if let text = try? String(contentsOfFile: file, encoding: .utf8) {
+                sources.append(ConfigurationSource(file: file, text: text))
+            } else {
+                problems.append(.init("The configuration file \(file) cannot be read as UTF-8 text: check the path and who may read it."))
+            }
+        }
+        let reader = ConfigReader(providers: sources.map { $0.provider(problems: &problems) })
+        var configuration = NodeConfiguration(config: reader)
+        for source in sources.reversed() {
+            configuration.origins.merge(source.entries.mapValues(\.origin)) { _, earlier in earlier }
+        }
+        configuration.readTokenFile(reader.string(forKey: "api-token-file"), sources: sources, problems: &problems)
+        guard problems.isEmpty else { throw ConfigurationError(problems) }
+        let contradictions = configuration.contradictions
+        guard contradictions.isEmpty else { throw ConfigurationError(contradictions) }
+        return configuration
+    }
+
+    /// The token itself wins over a file for it only from an earlier place: in one place the two would contradict each other.
+    private mutating func readTokenFile(
+        _ path: String?, sources: [ConfigurationSource], problems: inout [ConfigurationError.Problem]
+    ) {
+        guard let path, let origin = self.origins["api-token-file"] else { return }
+        let token = sources.firstIndex { $0.entries["api-token"] != nil } ?? sources.endIndex
+        let file = sources.firstIndex { $0.entries["api-token-file"] != nil } ?? sources.endIndex
+        guard file <= token else {
+            self.origins["api-token-file"] = nil
+            return
+        }
+        guard file < token else {
+            problems.append(.init("api-token-file and api-token are both set here: keep one", at: origin))
+            return
+        }
+        let text = try? String(contentsOfFile: path, encoding: .utf8)
+        let line = text?.split(whereSeparator: \.isNewline).first.map { $0.filter { !$0.isWhitespace } }
+        guard let line, !line.isEmpty else {
+            problems.append(.init("api-token-file \(path) must be readable and have the token in its first line", at: origin))
+            return
+        }
+        self.apiToken = line
+        self.origins["api-token"] = origin
+    }
+}
+
+// MARK: - What contradicts what
+
+extension NodeConfiguration {
+    /// Values that are each allowed, but not together.
+    var contradictions: [ConfigurationError.Problem] {
+        var problems: [ConfigurationError.Problem] = []
+        if self.listen.overlaps(self.api) {
+            problems.append(.init("listen and api are both \(self.api): give each its own port", at: self.origins["api"] ?? self.origins["listen"]))
+        }
+        if !self.api.isLoopback, self.apiToken == nil {
+            problems.append(
+                .init(
+                    "api \(self.api) can be reached from other machines, so it needs a token: set api-token-file (or REALERTIME_API_TOKEN), "
+                        + "or listen on 127.0.0.1:\(self.api.port)",
+                    at: self.origins["api"]))
+        }
+        if self.corsOrigins.contains("*"), self.corsOrigins.count > 1 {
+            problems.append(.init("cors-origins has * and others: keep * alone, or remove it", at: self.origins["cors-origins"]))
+        }
+        for (name, bound) in [("request-bytes-max", self.limits.requestBytesMax), ("parked-bytes-max", self.limits.parkedBytesMax)]
+        where self.limits.eventBytesMax > bound {
+            problems.append(
+                .init(
+                    "event-bytes-max \(self.limits.eventBytesMax) is over \(name) \(bound), so the largest events could never pass: "
+                        + "raise \(name) or lower event-bytes-max",
+                    at: self.origins[name] ?? self.origins["event-bytes-max"]))
+        }
+        return problems
+    }
+}

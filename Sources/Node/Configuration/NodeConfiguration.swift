@@ -1,0 +1,62 @@
+package import Logging
+import NIOCore
+package import Pipeline
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// What one node is told. A plain value: it knows nothing of flags, files or the environment.
+package struct NodeConfiguration: Sendable, Equatable {
+    /// Where channels' history is kept.
+    package enum LogKind: String, Sendable, CaseIterable {
+        /// In a database in `data`. Survives a restart.
+        case sqlite
+        /// In this process. Gone when it ends.
+        case memory
+    }
+
+    /// What a committed event survives.
+    package enum Durability: String, Sendable, CaseIterable {
+        /// The death of the process. A power cut may lose the newest events.
+        case process
+        /// A power cut: every commit waits for the disk.
+        case power
+    }
+
+    /// What this node is called in status and metrics.
+    package var id = NodeConfiguration.hostName
+    /// Where subscribers connect.
+    package var listen = ListenAddress(host: "127.0.0.1", port: 8080)
+    /// Where back ends publish and operators look.
+    package var api = ListenAddress(host: "127.0.0.1", port: 8081)
+    /// The folder of the log.
+    package var data = "./realertime-data"
+    package var log = LogKind.sqlite
+    package var durability = Durability.process
+    /// Event loops.
+    package var loops = System.coreCount
+    /// Origins whose pages may subscribe and publish from a browser, or `*`. The API's own page always may.
+    package var corsOrigins: [String] = []
+    /// What a request on the API port must carry. Secret: never printed.
+    package var apiToken: String?
+    package var logLevel = Logger.Level.info
+    package var limits = Limits()
+    /// Where each key that is not at its default was set.
+    package internal(set) var origins: [String: ConfigurationOrigin] = [:]
+
+    package init() {}
+
+    /// This machine's name, up to the first dot.
+    static let hostName: String = {
+        var buffer = [CChar](repeating: 0, count: 256)
+        guard gethostname(&buffer, buffer.count - 1) == 0 else { return "realertime" }
+        let name = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let first = String(name.prefix { $0 != "." })
+        return ConfigurationKey.isNodeID(first) ? first : "realertime"
+    }()
+}

@@ -1,0 +1,84 @@
+package import ArgumentParser
+
+/// The flags of a node: one for each key of its configuration, and the file.
+package struct NodeOptions: ParsableArguments {
+    @Option(help: "A YAML or JSON file of these same keys. Flags and REALERTIME_* variables win over it. Also: REALERTIME_CONFIG.")
+    package var config: String?
+
+    @OptionGroup(title: "Node (each also as REALERTIME_…, and as a key of the file)")
+    private var settings: KeyOptions<SettingKeys>
+
+    @OptionGroup(title: "Limits")
+    private var limits: KeyOptions<LimitKeys>
+
+    package init() {}
+
+    /// What was given, by key.
+    package var values: [String: String] {
+        self.settings.values.merging(self.limits.values) { given, _ in given }
+    }
+}
+
+/// Some keys and their flags, made once: ArgumentParser asks for them many times in one run.
+protocol KeyTable: Sendable {
+    static var flags: [(key: String, option: Option<String?>)] { get }
+}
+
+enum SettingKeys: KeyTable {
+    static let flags = ConfigurationKey.settings.map { (key: $0.name, option: $0.option) }
+}
+
+enum LimitKeys: KeyTable {
+    static let flags = ConfigurationKey.limits.map { (key: $0.name, option: $0.option) }
+}
+
+/// A flag for each key of a table.
+///
+/// ArgumentParser finds a type's flags in its mirror, where it sees one child a property wrapper, and reads them back with `init(from:)`.
+/// Here the table makes both, so that a key's name, help and range are written once. Values stay text: `ConfigurationSource` checks
+/// flags, variables and file alike.
+struct KeyOptions<Table: KeyTable>: ParsableArguments, CustomReflectable {
+    private(set) var values: [String: String] = [:]
+
+    init() {}
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: AnyName.self)
+        for (key, _) in Table.flags {
+            self.values[key] = try container.decode(Option<String?>.self, forKey: AnyName(stringValue: key)).wrappedValue
+        }
+    }
+
+    var customMirror: Mirror {
+        Mirror(self, children: Table.flags.map { (label: $0.key, value: $0.option) }, displayStyle: .struct)
+    }
+
+    private struct AnyName: CodingKey {
+        var stringValue: String
+        var intValue: Int? { nil }
+
+        init(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { nil }
+    }
+}
+
+extension ConfigurationKey {
+    fileprivate var option: Option<String?> {
+        var notes: [String] = []
+        if case .integer = self.kind { notes.append(self.allowed) }
+        if let preset = self.preset { notes.append("default: \(preset)") }
+        let help = notes.isEmpty ? self.help : "\(self.help) (\(notes.joined(separator: "; ")))"
+        return Option(name: .customLong(self.name), help: ArgumentHelp("\(help)", valueName: self.valueName))
+    }
+
+    private var valueName: String {
+        switch self.kind {
+        case .text: self.isSecret ? "token" : "path"
+        case .nodeID: "name"
+        case .address: "host:port"
+        case .origins: "origins"
+        case .choice(let choices): choices.count > 3 ? "level" : choices.joined(separator: "|")
+        case .integer(_, let unit): unit
+        }
+    }
+}

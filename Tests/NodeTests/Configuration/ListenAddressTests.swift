@@ -1,0 +1,40 @@
+import Testing
+
+@testable import Node
+
+@Suite struct ListenAddressTests {
+    @Test(arguments: ["127.0.0.1:8080", "0.0.0.0:0", "localhost:65535", "[::1]:80", "[::]:8081", "node-1.example.org:9", "[fe80::1%eth0]:1"])
+    func readsAndWrites(text: String) throws {
+        let address = try #require(ListenAddress(text))
+        #expect(address.description == text)
+    }
+
+    @Test(arguments: [
+        "", ":", ":80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:+1", "127.0.0.1:8O", "::1:80", "[::1]", "[::1:80", "[]:80",
+        "[localhost]:80", "a b:80", "http://a:80", "127.0.0.1:99999999999999999999",
+    ])
+    func refuses(text: String) {
+        #expect(ListenAddress(text) == nil)
+    }
+
+    @Test func knowsLoopback() throws {
+        for text in ["127.0.0.1:1", "127.8.9.10:1", "localhost:1", "LOCALHOST:1", "[::1]:1"] {
+            #expect(try #require(ListenAddress(text)).isLoopback, "\(text)")
+        }
+        for text in ["0.0.0.0:1", "10.0.0.1:1", "127.example.org:1", "127.0.0.1.example.org:1", "[::]:1", "127.0.0:1"] {
+            #expect(try !#require(ListenAddress(text)).isLoopback, "\(text)")
+        }
+    }
+
+    @Test func knowsOverlap() throws {
+        func overlap(_ one: String, _ other: String) throws -> Bool {
+            try #require(ListenAddress(one)).overlaps(#require(ListenAddress(other)))
+        }
+        #expect(try overlap("127.0.0.1:80", "127.0.0.1:80"))
+        #expect(try overlap("0.0.0.0:80", "127.0.0.1:80"))
+        #expect(try overlap("127.0.0.1:80", "[::]:80"))
+        #expect(try !overlap("127.0.0.1:80", "127.0.0.1:81"))
+        #expect(try !overlap("127.0.0.1:80", "127.0.0.2:80"))
+        #expect(try !overlap("127.0.0.1:0", "127.0.0.1:0"))
+    }
+}
