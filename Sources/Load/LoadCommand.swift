@@ -1,0 +1,66 @@
+package import ArgumentParser
+import Glibc
+
+package struct LoadCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "load",
+        abstract: "Measure a server: many subscribers, a known rate of events, every delivery checked and timed.",
+        discussion: """
+            Each payload carries its channel, sequence number and intended send time, so that losses, repetitions and reorderings are counted \
+            by number, and latency is counted from when an event should have been sent. The result says whether the server was measured or \
+            the instrument itself.
+
+              realertime load --subscribers 5000 --channels 100 --rate 1000 --duration 30 --pid $(pidof realertime)
+
+            Another server is measured with the same code:
+
+              realertime load --subscribe-url 'http://127.0.0.1:9080/sub/{channel}' \\
+                --publish-url 'http://127.0.0.1:9080/pub?id={channel}' --header 'Accept: text/event-stream' -n 5000 -c 100 -r max
+
+            Exit status: 0 everything expected arrived, once and in order; 1 it did not; 2 wrong usage; 3 the server cannot be reached.
+            """
+    )
+
+    @OptionGroup(title: "Target") var target: TargetOptions
+    @OptionGroup(title: "Load") var shape: ShapeOptions
+    @OptionGroup(title: "Times") var time: TimeOptions
+    @OptionGroup(title: "Resources and output") var resources: ResourceOptions
+
+    package init() {}
+
+    package func run() async throws {
+        do throws(LoadError) {
+            try self.measure()
+        } catch {
+            Self.print("\(error)", to: 2)
+            throw ExitCode(error.code.rawValue)
+        }
+    }
+
+    private func measure() throws(LoadError) {
+        let limits = LocalLimits.raised()
+        var settings = try LoadSettings(target: self.target, shape: self.shape, time: self.time, resources: self.resources, limits: limits)
+        if let index = self.resources.workerIndex {
+            Interruption.ignore()
+            try settings.chooseSourceAddresses(limits: limits)
+            var worker = try LoadWorker(settings: settings, index: index, link: WorkerLauncher.linkDescriptor)
+            worker.run()
+            return
+        }
+        Interruption.watch()
+        var coordinator = LoadCoordinator(settings: settings, limits: limits, showsProgress: isatty(2) == 1)
+        let report = try coordinator.run()
+        Self.print(settings.output == .json ? report.json : report.table, to: 1)
+        if !report.isComplete { throw .failed(report.verdict) }
+    }
+
+    private static func print(_ text: String, to descriptor: Int32) {
+        let line = Array((text + "\n").utf8)
+        var start = 0
+        while start < line.count {
+            let written = line.withUnsafeBytes { write(descriptor, $0.baseAddress! + start, $0.count - start) }
+            guard written > 0 else { return }
+            start += written
+        }
+    }
+}

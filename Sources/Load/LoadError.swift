@@ -1,0 +1,17 @@
+/// Why a run could not start or go on. The message says what to change.
+struct LoadError: Error, CustomStringConvertible, Equatable {
+    enum Code: Int32 {
+        case failed = 1
+        case usage = 2
+        case unreachable = 3
+    }
+
+    var code: Code
+    var message: String
+
+    static func usage(_ message: String) -> LoadError { LoadError(code: .usage, message: message) }
+    static func unreachable(_ message: String) -> LoadError { LoadError(code: .unreachable, message: message) }
+    static func failed(_ message: String) -> LoadError { LoadError(code: .failed, message: message) }
+
+    var description: String { "error: \(self.message)" }
+}

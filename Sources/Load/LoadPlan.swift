@@ -1,0 +1,89 @@
+/// Who subscribes to what and who publishes where: numbers in, numbers out. The same plan is made in every worker process.
+struct LoadPlan: Sendable, Equatable {
+    enum Rate: Sendable, Equatable {
+        /// Connect and hold only.
+        case none
+        case perSecond(Double)
+        /// Closed loop.
+        case maximum
+    }
+
+    var subscribers: Int
+    var channels: Int
+    var channelsPerSubscriber: Int
+    /// Those that have something to do: a channel has one publisher, so that its order is defined; only a hot channel has several.
+    var publishers: Int
+    var isHot: Bool
+    var rate: Rate
+    var processes: Int
+    /// Cycles of connect and disconnect; 0 for a run that measures deliveries.
+    var churn: Int
+
+    init(
+        subscribers: Int, channels: Int, channelsPerSubscriber: Int = 1, publishers: Int, isHot: Bool = false,
+        rate: Rate, processes: Int = 1, churn: Int = 0
+    ) {
+        self.subscribers = subscribers
+        self.channels = isHot ? 1 : channels
+        self.channelsPerSubscriber = isHot ? 1 : channelsPerSubscriber
+        self.publishers = rate == .none || churn > 0 ? 0 : isHot ? publishers : min(publishers, channels)
+        self.isHot = isHot
+        self.rate = rate
+        self.processes = processes
+        self.churn = churn
+    }
+
+    // MARK: Shares of a worker
+
+    func subscribers(ofWorker worker: Int) -> Range<Int> { self.share(of: self.subscribers, worker) }
+    func publishers(ofWorker worker: Int) -> Range<Int> { self.share(of: self.publishers, worker) }
+    func churn(ofWorker worker: Int) -> Int { self.share(of: self.churn, worker).count }
+
+    private func share(of count: Int, _ worker: Int) -> Range<Int> {
+        (count * worker / self.processes)..<(count * (worker + 1) / self.processes)
+    }
+
+    // MARK: Subscribers
+
+    /// Subscriber i takes channel i mod M, or several beginning at i·K mod M.
+    func firstChannel(ofSubscriber subscriber: Int) -> Int { subscriber * self.channelsPerSubscriber % self.channels }
+
+    func channels(ofSubscriber subscriber: Int) -> [Int] {
+        let first = self.firstChannel(ofSubscriber: subscriber)
+        return (0..<self.channelsPerSubscriber).map { (first + $0) % self.channels }
+    }
+
+    /// Sequences that one subscriber follows.
+    var slotsPerSubscriber: Int { self.channelsPerSubscriber * self.lanes }
+
+    // MARK: Streams: what has a sequence of its own
+
+    /// Publishers of one channel.
+    var lanes: Int { self.isHot ? max(1, self.publishers) : 1 }
+    var streams: Int { self.channels * self.lanes }
+    func stream(channel: Int, lane: Int) -> Int { channel * self.lanes + lane }
+
+    // MARK: Publishers
+
+    /// The streams that a publisher takes in turn.
+    func streams(ofPublisher publisher: Int) -> StrideTo<Int> {
+        self.isHot ? stride(from: publisher, to: publisher + 1, by: 1) : stride(from: publisher, to: self.channels, by: self.publishers)
+    }
+
+    /// The same, by turn.
+    func stream(ofPublisher publisher: Int, turn: Int) -> Int {
+        self.isHot ? publisher : publisher + turn % self.streamsCount(ofPublisher: publisher) * self.publishers
+    }
+
+    /// Each channel gets the same rate, so a publisher sends as often as it has channels.
+    func schedule(ofPublisher publisher: Int, start: UInt64) -> PublishSchedule {
+        guard case .perSecond(let rate) = self.rate else { return PublishSchedule(start: start, pace: .asFastAsAnswered) }
+        let share = Double(self.streamsCount(ofPublisher: publisher)) / Double(self.streams)
+        let interval = 1e9 / (rate * share)
+        return PublishSchedule(start: start, pace: .every(interval), phase: interval * Double(publisher) / Double(self.publishers))
+    }
+
+    func streamsCount(ofPublisher publisher: Int) -> Int {
+        self.isHot ? 1 : (self.channels - publisher + self.publishers - 1) / self.publishers
+    }
+}

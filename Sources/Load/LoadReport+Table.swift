@@ -1,0 +1,82 @@
+import Histogram
+
+extension LoadReport {
+    /// For people.
+    var table: String {
+        var lines: [(String, String)] = [("target", "\(self.settings.transport.rawValue)  \(self.settings.subscribe.authority)")]
+        lines.append(("connections", self.connectionsSentence))
+        if self.settings.plan.publishers > 0 {
+            lines.append(("publishing", self.publishingSentence))
+            if self.tally.backlog > 0 || self.tally.backlogMax > 1 { lines.append(("backlog", self.backlogSentence)) }
+            lines.append(("deliveries", self.deliveriesSentence))
+            lines.append(("sequence", self.sequenceSentence))
+        }
+        if self.hasProcesses { lines.append(("server", self.serverSentence)) }
+        if !self.tally.errors.isEmpty { lines.append(("errors", self.errorsSentence)) }
+        lines.append(("generator", self.generatorSentence))
+        let head = lines.map { $0.0.padded(12) + "  " + $0.1 }
+        return (head + [""] + self.latencyLines + ["", self.isInterrupted ? "interrupted; so far: \(self.verdict)" : self.verdict]).joined(separator: "\n")
+    }
+
+    private var connectionsSentence: String {
+        let channels = self.isChurn ? "" : ", \(UInt64(self.settings.plan.channels).grouped) channels"
+        let what = self.isChurn ? "connects and disconnects" : "connected"
+        return "\(self.tally.connected.grouped) of \(UInt64(self.attempted).grouped) \(what)\(channels), \(self.connectsPerSecond.rate) connects/s"
+            + ", \(self.tally.connectFailed.grouped) failed, \(self.tally.disconnected.grouped) ended early"
+    }
+
+    private var publishingSentence: String {
+        let asked =
+            switch self.settings.plan.rate {
+            case .perSecond(let rate): "\(rate.rate)/s asked"
+            case .maximum: "as fast as answered"
+            case .none: "nothing asked"
+            }
+        return "\(self.tally.published.grouped) events, \(self.publishedPerSecond.rate) acks/s (\(asked)), "
+            + "\(self.settings.plan.publishers) publishers, \(self.settings.payloadBytes) B, \(self.tally.publishFailed.grouped) failed"
+    }
+
+    private var backlogSentence: String {
+        "\(self.tally.backlogMax.grouped) events at most, \(self.tally.backlog.grouped) never sent"
+            + (self.tally.backlog > 1 ? ": the answers were too slow for so few publishers (--publishers)" : "")
+    }
+
+    private var deliveriesSentence: String {
+        "\(self.tally.receivedInWindow.grouped) of \(self.tally.expectedInWindow.grouped) expected in \(self.windowSeconds.fixed(1)) s, "
+            + "\(self.deliveriesPerSecond.rate)/s, \((self.bytesPerSecond / 1e6).fixed(1)) MB/s, \(self.deliveriesPerRead.fixed(1)) a read"
+    }
+
+    private var sequenceSentence: String {
+        "\(self.tally.lost.grouped) lost, \(self.tally.repeated.grouped) repeated, \(self.tally.reordered.grouped) reordered, "
+            + "\(self.tally.misdelivered.grouped) misdelivered (whole run: \(self.tally.received.grouped) of \(self.tally.expected.grouped))"
+    }
+
+    private var serverSentence: String {
+        var parts: [String] = []
+        if let cpu = self.cpuPercent { parts.append("CPU \(cpu.fixed(1)) %") }
+        if let each = self.cpuMicrosecondsPerDelivery { parts.append("\(each.fixed(2)) µs a delivery") }
+        let resident = [self.samples.before, self.samples.connected, self.samples.after].compactMap { $0?.residentBytes.mebibytes }
+        parts.append("resident \(resident.joined(separator: " → ")) MiB (before, connected, end)")
+        if let each = self.bytesPerSubscriber { parts.append("\((each / 1024).fixed(2)) KiB a subscriber") }
+        return parts.joined(separator: ", ")
+    }
+
+    private var generatorSentence: String {
+        let load = self.tally.windowNanoseconds > 0 ? "CPU \(self.cpuShare.percent), waited for a CPU \(self.runDelayShare.percent)" : "no window"
+        return self.bottlenecks.isEmpty ? "ok (\(load))" : "was the bottleneck (\(self.bottlenecks.joined(separator: "; ")))"
+    }
+
+    private var latencyLines: [String] {
+        let columns = ["p50", "p90", "p99", "p99.9", "max"]
+        var lines = ["".padded(12) + columns.map { $0.padded(12, left: true) }.joined()]
+        for (name, histogram) in self.distributions where histogram.totalCount > 0 {
+            let values = [50, 90, 99, 99.9].map { histogram.valueAtPercentile($0).asTime } + [histogram.max.asTime]
+            lines.append(name.padded(12) + values.map { $0.padded(12, left: true) }.joined())
+        }
+        return lines
+    }
+
+    var distributions: [(String, Histogram<UInt64>)] {
+        [("connect", self.tally.connect), ("acknowledge", self.tally.acknowledge), ("delivery", self.tally.delivery), ("lateness", self.tally.lateness)]
+    }
+}

@@ -1,0 +1,101 @@
+import Histogram
+
+/// The server's processes at the turning points of a run.
+struct RunSamples: Sendable {
+    var before: ProcessSample?
+    var connected: ProcessSample?
+    var windowStart: ProcessSample?
+    var windowEnd: ProcessSample?
+    var after: ProcessSample?
+}
+
+/// The result of a run, and whether it can be believed.
+struct LoadReport: Sendable {
+    /// Over these the instrument says that it measured itself.
+    static let cpuShareMax = 0.85
+    static let runDelayShareMax = 0.10
+    static let latenessMax: UInt64 = 5_000_000
+    static let fullWakesShareMax = 0.5
+
+    let settings: LoadSettings
+    let tally: WorkerTally
+    let samples: RunSamples
+    let isInterrupted: Bool
+
+    var isChurn: Bool { self.settings.plan.churn > 0 }
+    var isIdle: Bool { !self.isChurn && self.settings.plan.rate == .none }
+    var attempted: Int { self.isChurn ? self.settings.plan.churn : self.settings.plan.subscribers }
+
+    // MARK: Rates
+
+    var windowSeconds: Double { Double(self.tally.windowNanoseconds) / 1e9 }
+    var connectsPerSecond: Double { self.perSecond(self.tally.connected, Double(self.tally.connectNanoseconds) / 1e9) }
+    var publishedPerSecond: Double { self.perSecond(self.tally.publishedInWindow, self.windowSeconds) }
+    var deliveriesPerSecond: Double { self.perSecond(self.tally.arrivedInWindow, self.windowSeconds) }
+    var bytesPerSecond: Double { self.perSecond(self.tally.bytesInWindow, self.windowSeconds) }
+    var deliveriesPerRead: Double { self.tally.readsInWindow == 0 ? 0 : Double(self.tally.arrivedInWindow) / Double(self.tally.readsInWindow) }
+
+    private func perSecond(_ count: UInt64, _ seconds: Double) -> Double { seconds > 0 ? Double(count) / seconds : 0 }
+
+    // MARK: The server's processes
+
+    var hasProcesses: Bool { !self.settings.processIDs.isEmpty }
+
+    /// While measuring; of a run without a window, from the beginning to the end.
+    var cpuPercent: Double? {
+        guard self.hasProcesses else { return nil }
+        if let from = self.samples.windowStart, let to = self.samples.windowEnd { return to.cpuPercent(since: from) }
+        guard let from = self.samples.before, let to = self.samples.after else { return nil }
+        return to.cpuPercent(since: from)
+    }
+
+    var bytesPerSubscriber: Double? {
+        guard self.hasProcesses, !self.isChurn, self.tally.connected > 0, let before = self.samples.before, let after = self.samples.connected else { return nil }
+        return (Double(after.residentBytes) - Double(before.residentBytes)) / Double(self.tally.connected)
+    }
+
+    var cpuMicrosecondsPerDelivery: Double? {
+        guard let cpu = self.cpuPercent, self.deliveriesPerSecond > 0 else { return nil }
+        return cpu / 100 * 1e6 / self.deliveriesPerSecond
+    }
+
+    // MARK: The instrument
+
+    var cpuShare: Double { Double(self.tally.cpuMillionths) / 1e6 }
+    var runDelayShare: Double { Double(self.tally.runDelayMillionths) / 1e6 }
+    var fullWakesShare: Double { self.tally.wakes < 100 ? 0 : Double(self.tally.fullWakes) / Double(self.tally.wakes) }
+
+    /// Why the instrument itself was the bottleneck; empty if it was not.
+    var bottlenecks: [String] {
+        var reasons: [String] = []
+        if self.cpuShare > Self.cpuShareMax { reasons.append("its own CPU was \(self.cpuShare.percent) of a core") }
+        if self.runDelayShare > Self.runDelayShareMax { reasons.append("it waited \(self.runDelayShare.percent) of the time for a CPU") }
+        let lateness = self.tally.lateness.valueAtPercentile(99)
+        if self.tally.lateness.totalCount > 0, lateness > Self.latenessMax { reasons.append("it published \(lateness.asTime) late at p99") }
+        if self.fullWakesShare > Self.fullWakesShareMax { reasons.append("its read loop was always full") }
+        return reasons
+    }
+
+    // MARK: The verdict
+
+    var errorsSentence: String {
+        self.tally.errors.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { "\($0.value.grouped) × \($0.key)" }.joined(separator: ", ")
+    }
+
+    /// Why not everything was as it should be; empty if it was.
+    var failures: [String] {
+        var failures: [String] = []
+        let counts: [(UInt64, String)] = [
+            (self.tally.connectFailed, "connects failed"), (self.tally.lost, "deliveries were lost"), (self.tally.repeated, "deliveries were repeated"),
+            (self.tally.reordered, "deliveries were out of order"), (self.tally.misdelivered, "deliveries were for others"),
+        ]
+        for (count, what) in counts where count > 0 { failures.append("\(count.grouped) \(what)") }
+        if self.settings.plan.publishers > 0, self.tally.published == 0 { failures.append("nothing was published") }
+        if self.isIdle, self.tally.disconnected > 0 { failures.append("\(self.tally.disconnected.grouped) connections ended") }
+        if self.tally.errors.keys.contains(where: { $0.hasPrefix("worker:") }) { failures.append("a worker ended without a report") }
+        return failures
+    }
+
+    var isComplete: Bool { self.failures.isEmpty }
+    var verdict: String { self.isComplete ? "everything expected arrived, once and in order" : self.failures.joined(separator: ", ") }
+}

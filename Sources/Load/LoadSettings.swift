@@ -1,0 +1,168 @@
+import Glibc
+
+/// The options, checked. Everything a worker needs to know.
+struct LoadSettings: Sendable {
+    var plan: LoadPlan
+    var run: UInt32
+    var transport: Transport
+    var subscribe: RequestTemplate
+    var publish: RequestTemplate
+    var subscribeHeaders: [String]
+    var publishHeaders: [String]
+    /// What stands before and after the payload in a publish body.
+    var bodyPrefix: [RequestTemplate.Piece]
+    var bodySuffix: [RequestTemplate.Piece]
+    var channelPrefix: [UInt8]
+    var payloadBytes: Int
+
+    var warmUp: Double
+    var duration: Double
+    var drain: Double
+    var settle: Double
+    var hold: Double
+    var timeout: Double
+
+    var connectRate: Double
+    var connectsInFlight: Int
+    var churnAtOnce: Int
+    var churnResets: Bool
+    /// 0: let the system choose the one source address.
+    var sourceAddresses: Int
+    var pins: [Int]
+
+    var processIDs: [Int32]
+    var measuresChildren: Bool
+    var output: OutputFormat
+
+    /// Descriptors that are neither subscribers nor publishers.
+    static let descriptorsReserved = 64
+    static let slotsMax = 64 << 20
+}
+
+// MARK: From options
+
+extension LoadSettings {
+    init(target: TargetOptions, shape: ShapeOptions, time: TimeOptions, resources: ResourceOptions, limits: LocalLimits) throws(LoadError) {
+        try Self.check(shape, time, resources)
+        let connections = shape.churn > 0 ? min(shape.churnAtOnce, shape.churn) : shape.subscribers
+        let processes = try Self.processes(asked: resources.processes, connections: connections, publishers: shape.publishers, limits)
+        self.plan = LoadPlan(
+            subscribers: shape.churn > 0 ? 0 : shape.subscribers, channels: shape.channels,
+            channelsPerSubscriber: shape.channelsPerSubscriber, publishers: shape.publishers, isHot: shape.hot,
+            rate: shape.rate.rate, processes: processes, churn: shape.churn
+        )
+        self.run = resources.workerRun ?? UInt32.random(in: 1 ... .max)
+        self.transport = target.transport
+        self.subscribe = try RequestTemplate(
+            url: target.subscribeUrl ?? Self.join(target.subscriberUrl, target.transport.path + "{channels}"),
+            option: target.subscribeUrl == nil ? "--subscriber-url" : "--subscribe-url"
+        )
+        self.publish = try RequestTemplate(
+            url: target.publishUrl ?? Self.join(target.api, "/pub?id={channel}"), option: target.publishUrl == nil ? "--api" : "--publish-url"
+        )
+        self.subscribeHeaders = target.header
+        self.publishHeaders = target.publishHeader + (target.token.map { ["Authorization: Bearer \($0)"] } ?? [])
+        (self.bodyPrefix, self.bodySuffix) = try Self.split(body: target.publishBody)
+        self.channelPrefix = Array(target.channelPrefix.utf8)
+        self.payloadBytes = shape.payloadBytes
+        (self.warmUp, self.duration, self.drain) = (time.warmUp, time.duration, time.drain)
+        (self.settle, self.hold, self.timeout) = (time.settle, time.hold, resources.timeout)
+        self.connectRate = resources.connectRate
+        self.connectsInFlight = resources.connectsInFlight
+        self.churnAtOnce = shape.churnAtOnce
+        self.churnResets = shape.churnReset
+        self.sourceAddresses = resources.sourceAddresses ?? 0
+        self.pins = try Self.pins(resources.pin)
+        self.processIDs = resources.pid
+        self.measuresChildren = resources.pidChildren
+        self.output = resources.output
+        try self.checkTemplates()
+    }
+
+    private static func check(_ shape: ShapeOptions, _ time: TimeOptions, _ resources: ResourceOptions) throws(LoadError) {
+        let counts: [(String, Int, ClosedRange<Int>)] = [
+            ("--subscribers", shape.subscribers, 0...10_000_000), ("--channels", shape.channels, 1...1_000_000),
+            ("--channels-per-subscriber", shape.channelsPerSubscriber, 1...shape.channels), ("--publishers", shape.publishers, 1...4096),
+            ("--payload-bytes", shape.payloadBytes, PayloadTemplate.bytesMin...1_048_576), ("--churn", shape.churn, 0...1_000_000_000),
+            ("--churn-at-once", shape.churnAtOnce, 1...1_000_000), ("--connects-in-flight", resources.connectsInFlight, 1...100_000),
+            ("--source-addresses", resources.sourceAddresses ?? 0, 0...60_000), ("--processes", resources.processes ?? 1, 1...256),
+        ]
+        for (name, value, range) in counts where !range.contains(value) {
+            throw .usage("\(name) must be from \(range.lowerBound) to \(range.upperBound), not \(value)")
+        }
+        let times: [(String, Double)] = [
+            ("--warm-up", time.warmUp), ("--duration", time.duration), ("--drain", time.drain), ("--settle", time.settle), ("--hold", time.hold),
+            ("--connect-rate", resources.connectRate), ("--timeout", resources.timeout),
+        ]
+        for (name, value) in times where !(0...1_000_000).contains(value) {
+            throw .usage("\(name) must be from 0 to 1000000, not \(value)")
+        }
+        guard time.duration > 0 else { throw .usage("--duration must be more than 0") }
+        guard resources.timeout >= 0.1 else { throw .usage("--timeout must be at least 0.1") }
+        let lanes = shape.hot ? shape.publishers : 1
+        guard shape.subscribers * shape.channelsPerSubscriber <= self.slotsMax / lanes else {
+            throw .usage("too many sequences to follow: lower --subscribers, --channels-per-subscriber or --publishers")
+        }
+    }
+
+    private func checkTemplates() throws(LoadError) {
+        guard self.subscribe.hasChannel || self.plan.channels == 1 else {
+            throw .usage("--subscribe-url needs {channel} (or {channels}) when there are several channels")
+        }
+        let body = self.bodyPrefix + self.bodySuffix
+        guard self.publish.hasChannel || body.contains(.channels) || self.plan.channels == 1 else {
+            throw .usage("--publish-url or --publish-body needs {channel} when there are several channels")
+        }
+        for line in self.subscribeHeaders + self.publishHeaders {
+            guard line.contains(":"), !line.contains(where: \.isNewline) else { throw .usage("a header must be 'Name: value', not '\(line)'") }
+        }
+    }
+
+    private static func processes(asked: Int?, connections: Int, publishers: Int, _ limits: LocalLimits) throws(LoadError) -> Int {
+        let each = max(1, limits.descriptors - self.descriptorsReserved - publishers)
+        let needed = max(1, (connections + each - 1) / each)
+        guard let asked else { return needed }
+        guard asked >= needed else {
+            throw .usage(
+                "\(connections) connections need \(needed) processes of at most \(limits.descriptors) descriptors: raise --processes or the limit (ulimit -Hn)"
+            )
+        }
+        return asked
+    }
+
+    /// One source address has ports for so many connections; beyond that the loopback has more addresses. Coordinator and workers agree on the number.
+    mutating func chooseSourceAddresses(limits: LocalLimits) throws(LoadError) {
+        let address = try SocketAddress(host: self.subscribe.host, port: self.subscribe.port)
+        // A closed connection holds its port for a minute, so a churn needs ports for all its cycles, within reason.
+        let connections = self.plan.churn == 0 ? self.plan.subscribers : self.churnResets ? self.churnAtOnce : min(self.plan.churn, 1_000_000)
+        let needed = limits.sourceAddresses(forConnections: connections + self.plan.publishers)
+        if self.sourceAddresses == 0, needed > 1 {
+            guard address.isIPv4Loopback else {
+                throw .usage("\(connections) connections need more than the \(limits.ports) local ports of one address: ask for fewer")
+            }
+            self.sourceAddresses = needed
+        }
+        guard self.sourceAddresses == 0 || address.isIPv4Loopback else {
+            throw .usage("--source-addresses works only for a server on 127.0.0.0/8")
+        }
+        guard self.sourceAddresses == 0 || self.plan.churn > 0 || self.sourceAddresses * limits.ports >= self.plan.subscribers else {
+            throw .usage("\(self.plan.subscribers) connections need \(needed) source addresses: raise --source-addresses")
+        }
+    }
+
+    private static func split(body: String) throws(LoadError) -> ([RequestTemplate.Piece], [RequestTemplate.Piece]) {
+        guard let place = body.firstRange(of: "{payload}") else { throw .usage("--publish-body needs {payload}") }
+        return (RequestTemplate.pieces(String(body[..<place.lowerBound])), RequestTemplate.pieces(String(body[place.upperBound...])))
+    }
+
+    private static func pins(_ text: String?) throws(LoadError) -> [Int] {
+        guard let text else { return [] }
+        let numbers = text.split(separator: ",").map { Int($0) }
+        guard !numbers.isEmpty, numbers.allSatisfy({ $0 != nil && $0! >= 0 && $0! < 1024 }) else {
+            throw .usage("--pin must be CPU numbers such as 1 or 0,1, not \(text)")
+        }
+        return numbers.compactMap(\.self)
+    }
+
+    private static func join(_ base: String, _ path: String) -> String { (base.hasSuffix("/") ? String(base.dropLast()) : base) + path }
+}

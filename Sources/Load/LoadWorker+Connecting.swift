@@ -1,0 +1,183 @@
+import Glibc
+import Histogram
+
+extension LoadWorker {
+    /// So many failures without one success end the attempt: the server is not there, and the rest would only wait for its own timeouts.
+    static let hopelessFailures: UInt64 = 1000
+
+    /// When the next connect may start, if the pace and the free places allow one.
+    var connectDue: UInt64? {
+        guard self.connectsStarted < self.connectsTotal, self.inFlight.count < self.connectsInFlightMax else { return nil }
+        guard self.plan.churn == 0 || !self.freePlaces.isEmpty else { return nil }
+        guard self.settings.connectRate > 0 else { return 0 }
+        let perWorker = self.settings.connectRate / Double(self.plan.processes)
+        return self.connectStart + UInt64(Double(self.connectsStarted) / perWorker * 1e9)
+    }
+
+    private var connectsInFlightMax: Int { max(1, self.settings.connectsInFlight / self.plan.processes) }
+
+    mutating func connectTurn(_ now: UInt64) {
+        while let due = self.connectDue, due <= now {
+            let place = self.plan.churn > 0 ? self.freePlaces.removeLast() : self.connectsStarted
+            self.connectsStarted += 1
+            self.connect(place, now: Clock.now())
+            if self.tally.connected == 0, self.tally.connectFailed >= Self.hopelessFailures {
+                self.tally.connectFailed += UInt64(self.connectsTotal - self.connectsStarted)
+                self.connectsStarted = self.connectsTotal
+            }
+        }
+        if self.inFlight.isEmpty, self.connectsStarted >= self.connectsTotal { self.connectsAreDone(now) }
+    }
+
+    private mutating func connectsAreDone(_ now: UInt64) {
+        self.phase = .waiting
+        self.tally.connectNanoseconds = now - self.connectStart
+        if self.plan.churn > 0 { self.window.close(now) }
+        self.sendProgress()
+        self.link.put("connected \(self.tally.connected)")
+        self.link.flush()
+    }
+
+    mutating func connect(_ index: Int, now: UInt64) {
+        let number = self.plan.churn > 0 ? self.connectsStarted - 1 : self.firstSubscriber + index
+        let source = self.sources.isEmpty ? nil : self.sources[number % self.sources.count]
+        let descriptor = self.address.connect(from: source)
+        self.subscribers[index].started = now
+        self.inFlight.append(index)
+        guard descriptor >= 0 else { return self.connectFailed(index, "connect: \(Self.sentence(-descriptor))") }
+        self.subscribers[index].descriptor = descriptor
+        self.subscribers[index].state = .connecting
+        self.subscribers[index].tailCount = 0
+        self.subscribers[index].firstChannel = UInt32(self.plan.firstChannel(ofSubscriber: number))
+        self.heads[index] = HTTPResponseScanner()
+        if self.settings.transport == .ws { self.walkers[index] = WebSocketWalker() }
+        // On one host the handshake is often over when `connect` returns; this saves a turn of the loop.
+        if self.sendSubscribe(index) {
+            self.loop.add(descriptor, token: UInt64(index), interest: EpollLoop.readable)
+        } else if errno == EAGAIN || errno == ENOTCONN {
+            self.loop.add(descriptor, token: UInt64(index), interest: EpollLoop.writable)
+        } else {
+            self.connectFailed(index, "connect: \(Self.sentence(errno))")
+        }
+    }
+
+    mutating func connectIsWritable(_ index: Int) {
+        let descriptor = self.subscribers[index].descriptor
+        let error = SocketAddress.pendingError(descriptor)
+        guard error == 0 else { return self.connectFailed(index, "connect: \(Self.sentence(error))") }
+        guard self.sendSubscribe(index) else {
+            if errno != EAGAIN { self.connectFailed(index, "connect: \(Self.sentence(errno))") }
+            return
+        }
+        self.loop.change(descriptor, token: UInt64(index), interest: EpollLoop.readable)
+    }
+
+    /// A request is small and the socket empty, so it goes out whole or not at all.
+    private mutating func sendSubscribe(_ index: Int) -> Bool {
+        self.writeSubscribeRequest(index)
+        let descriptor = self.subscribers[index].descriptor
+        let sent = Socket.send(self.request, to: descriptor)
+        guard sent == self.request.count else {
+            if sent >= 0 { errno = EMSGSIZE }
+            return false
+        }
+        if self.settings.transport == .lp, self.plan.churn == 0 {
+            self.subscribers[index].state = .polling
+            self.isConnected(index, now: Clock.now())
+        } else {
+            self.subscribers[index].state = .head
+        }
+        return true
+    }
+
+    mutating func writeSubscribeRequest(_ index: Int) {
+        self.request.removeAll(keepingCapacity: true)
+        self.request.append(contentsOf: "GET ".utf8)
+        let first = Int(self.subscribers[index].firstChannel)
+        let channels = self.plan.channels
+        let names = (0..<self.plan.channelsPerSubscriber).lazy.map { (first + $0) % channels }
+        self.settings.subscribe.appendPath(channels: names, namePrefix: self.settings.channelPrefix, to: &self.request)
+        switch self.pollPositions[index] {
+        case .cursor(let cursor):
+            self.request.append(self.request.contains(UInt8(ascii: "?")) ? UInt8(ascii: "&") : UInt8(ascii: "?"))
+            self.request.append(contentsOf: "since=".utf8)
+            self.request.append(contentsOf: cursor)
+            self.request.append(contentsOf: self.subscribeHead)
+        case .validators(let modified, let etag):
+            self.request.append(contentsOf: self.subscribeHead)
+            self.request.append(contentsOf: "If-Modified-Since: ".utf8)
+            self.request.append(contentsOf: modified)
+            self.request.append(contentsOf: "\r\nIf-None-Match: ".utf8)
+            self.request.append(contentsOf: etag)
+            self.request.append(contentsOf: "\r\n".utf8)
+        case .start, nil:
+            self.request.append(contentsOf: self.subscribeHead)
+        }
+        self.request.append(contentsOf: "\r\n".utf8)
+    }
+
+    // MARK: Outcomes
+
+    /// The head of the answer is here (long-poll: the request is out).
+    mutating func isConnected(_ index: Int, now: UInt64) {
+        self.inFlight.removeAll { $0 == index }
+        guard !self.subscribers[index].wasConnected else { return }
+        self.tally.connected += 1
+        _ = self.tally.connect.record(min(now - self.subscribers[index].started, WorkerTally.nanosecondsMax))
+        if self.plan.churn > 0 {
+            self.tally.churned += 1
+            self.closeSubscriber(index)
+            self.freePlaces.append(index)
+        } else {
+            self.subscribers[index].wasConnected = true
+        }
+    }
+
+    mutating func connectFailed(_ index: Int, _ why: String) {
+        self.tally.note(error: why)
+        self.inFlight.removeAll { $0 == index }
+        self.closeSubscriber(index)
+        if self.subscribers[index].wasConnected {
+            self.tally.disconnected += 1
+        } else {
+            self.tally.connectFailed += 1
+            if self.plan.churn > 0 { self.freePlaces.append(index) }
+        }
+    }
+
+    mutating func closeSubscriber(_ index: Int) {
+        let descriptor = self.subscribers[index].descriptor
+        guard descriptor >= 0 else { return }
+        if self.settings.churnResets, self.plan.churn > 0 {
+            var reset = linger(l_onoff: 1, l_linger: 0)
+            setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &reset, socklen_t(MemoryLayout<linger>.size))
+        }
+        close(descriptor)
+        self.subscribers[index].descriptor = -1
+        self.subscribers[index].state = .closed
+        self.pieces[index] = nil
+    }
+
+    /// Long-poll only: connects again what the loop has set aside, outside the handling of events, so that a refusal does not recurse.
+    mutating func connectSetAside() {
+        let again = self.reconnects
+        self.reconnects.removeAll(keepingCapacity: true)
+        for index in again { self.connect(index, now: Clock.now()) }
+    }
+
+    mutating func giveUpSlowConnects(_ now: UInt64) {
+        let patience = Clock.nanoseconds(self.settings.timeout)
+        for index in self.inFlight where now > self.subscribers[index].started + patience {
+            self.connectFailed(index, "connect: no answer in time")
+        }
+    }
+
+    static func sentence(_ error: Int32) -> String {
+        let text = String(cString: strerror(error)).lowercased()
+        switch error {
+        case EADDRNOTAVAIL: return text + " (no free local port: raise --source-addresses)"
+        case EMFILE, ENFILE: return text + " (raise --processes or the limit)"
+        default: return text
+        }
+    }
+}

@@ -1,0 +1,31 @@
+import Glibc
+
+/// What this machine lets one process do.
+struct LocalLimits: Sendable {
+    /// Descriptors of one process.
+    var descriptors: Int
+    /// Ports for outgoing connections of one address to one target.
+    var ports: Int
+
+    /// Raises the soft limit of descriptors to the hard one, and reads what there is.
+    static func raised() -> LocalLimits {
+        var limit = rlimit()
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        getrlimit(resource, &limit)
+        limit.rlim_cur = limit.rlim_max
+        _ = setrlimit(resource, &limit)
+        getrlimit(resource, &limit)
+        let range = (TextFile.read("/proc/sys/net/ipv4/ip_local_port_range") ?? "")
+            .split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
+        return LocalLimits(
+            descriptors: Int(min(limit.rlim_cur, 1_000_000)),
+            ports: range.count == 2 ? max(1, range[1] - range[0] + 1) : 28_232
+        )
+    }
+
+    /// How many source addresses so many connections need, with a tenth of the ports left to others.
+    func sourceAddresses(forConnections connections: Int) -> Int {
+        let each = max(1, self.ports * 9 / 10)
+        return (connections + each - 1) / each
+    }
+}

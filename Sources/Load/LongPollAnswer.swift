@@ -1,0 +1,50 @@
+import Glibc
+
+/// Where the next poll must go on, as the last answer said.
+enum PollPosition: Equatable, Sendable {
+    case start
+    /// The body's `"cursor":"…"`, for `?since=`.
+    case cursor([UInt8])
+    /// What other servers use: the validators of the answer, sent back as conditions.
+    case validators(lastModified: [UInt8], etag: [UInt8])
+
+    /// Reads a complete answer. `nil` if it holds no position.
+    init?(answer: UnsafeBufferPointer<UInt8>) {
+        if let cursor = Self.lastCursor(answer) {
+            self = .cursor(cursor)
+        } else if let modified = Self.header("\nlast-modified:", in: answer) {
+            self = .validators(lastModified: modified, etag: Self.header("\netag:", in: answer) ?? [])
+        } else {
+            return nil
+        }
+    }
+
+    /// From the end, because the cursor is the last member of the answer.
+    private static func lastCursor(_ bytes: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
+        let key = Array(#""cursor":""#.utf8)
+        var start = bytes.count - key.count
+        while start >= 0 {
+            if bytes[start] == key[0], memcmp(bytes.baseAddress! + start, key, key.count) == 0 {
+                let value = bytes[(start + key.count)...]
+                guard let end = value.firstIndex(of: UInt8(ascii: "\"")) else { return nil }
+                return Array(value[..<end])
+            }
+            start -= 1
+        }
+        return nil
+    }
+
+    private static func header(_ name: String, in bytes: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
+        let key = Array(name.utf8)
+        var start = 0
+        while start + key.count <= bytes.count {
+            if bytes[start] == 10, bytes[(start + 1)..<(start + key.count)].elementsEqual(key.dropFirst(), by: { $0 | 0x20 == $1 | 0x20 }) {
+                let value = bytes[(start + key.count)...].prefix { $0 != 13 && $0 != 10 }
+                return Array(value.drop { $0 == 32 })
+            }
+            if bytes[start] == 10, start + 2 < bytes.count, bytes[start + 1] == 13 { return nil }
+            start += 1
+        }
+        return nil
+    }
+}

@@ -1,0 +1,98 @@
+/// What one event carries about itself: enough to prove its order and to time its way.
+struct Marker: Equatable, Sendable {
+    var channel: UInt32
+    /// Which publisher of the channel. Always 0 unless several share one channel.
+    var lane: UInt16
+    /// 1, 2, 3… in each channel and lane. 48 bits.
+    var sequence: UInt64
+    /// When the event should have been sent, on the monotonic clock.
+    var sentNanoseconds: UInt64
+}
+
+/// The marker as text: `@RRRRRRRR.CCCCCCCC.LLLLSSSSSSSSSSSS.TTTTTTTTTTTTTTTT`, all hexadecimal: run, channel, lane and sequence, send time.
+///
+/// No character of it is ever escaped in JSON, so it is found in a payload that a server embeds in a JSON string as well.
+enum MarkerText {
+    static let sign = UInt8(ascii: "@")
+    static let dot = UInt8(ascii: ".")
+    static let length = 52
+
+    static let runOffset = 1
+    static let channelOffset = 10
+    static let sequenceOffset = 19
+    static let sentOffset = 36
+    static let dotOffsets = [9, 18, 35]
+
+    static let sequenceMax: UInt64 = (1 << 48) - 1
+
+    static func write(_ marker: Marker, run: UInt32, to text: UnsafeMutablePointer<UInt8>) {
+        text[0] = self.sign
+        for offset in self.dotOffsets { text[offset] = self.dot }
+        self.writeHex(UInt64(run), digits: 8, to: text + self.runOffset)
+        self.writeHex(UInt64(marker.channel), digits: 8, to: text + self.channelOffset)
+        self.writeHex(UInt64(marker.lane) << 48 | marker.sequence, digits: 16, to: text + self.sequenceOffset)
+        self.writeHex(marker.sentNanoseconds, digits: 16, to: text + self.sentOffset)
+    }
+
+    /// Reads a text that is known to be a marker.
+    @inline(__always)
+    static func read(_ text: UnsafePointer<UInt8>) -> Marker {
+        let sequence = self.readHex16(text + self.sequenceOffset)
+        return Marker(
+            channel: UInt32(truncatingIfNeeded: self.readHex8(text + self.channelOffset)),
+            lane: UInt16(truncatingIfNeeded: sequence >> 48),
+            sequence: sequence & self.sequenceMax,
+            sentNanoseconds: self.readHex16(text + self.sentOffset)
+        )
+    }
+
+    private static func writeHex(_ value: UInt64, digits: Int, to text: UnsafeMutablePointer<UInt8>) {
+        var rest = value
+        for index in stride(from: digits - 1, through: 0, by: -1) {
+            let digit = UInt8(truncatingIfNeeded: rest & 15)
+            text[index] = digit < 10 ? 48 + digit : 87 + digit
+            rest >>= 4
+        }
+    }
+
+    @inline(__always)
+    private static func readHex16(_ text: UnsafePointer<UInt8>) -> UInt64 {
+        self.readHex8(text) << 32 | self.readHex8(text + 8)
+    }
+
+    /// Eight digits at once: a letter has bit 6 and is 9 above its low nibble; the nibbles are then folded together pairwise.
+    @inline(__always)
+    private static func readHex8(_ text: UnsafePointer<UInt8>) -> UInt64 {
+        let bytes = UInt64(bigEndian: UnsafeRawPointer(text).loadUnaligned(as: UInt64.self))
+        let letters = (bytes >> 6) & 0x0101_0101_0101_0101
+        var value = (bytes & 0x0F0F_0F0F_0F0F_0F0F) &+ letters &* 9
+        value = (value | value >> 4) & 0x00FF_00FF_00FF_00FF
+        value = (value | value >> 8) & 0x0000_FFFF_0000_FFFF
+        return (value | value >> 16) & 0xFFFF_FFFF
+    }
+}
+
+/// The payload of an event: a JSON object with the marker and padding.
+struct PayloadTemplate: Sendable {
+    static let prefix = Array(#"{"rt":""#.utf8)
+    static let bytesMin = prefix.count + MarkerText.length + #"","pad":""}"#.utf8.count
+
+    let run: UInt32
+    private(set) var bytes: [UInt8]
+
+    init(run: UInt32, count: Int) {
+        self.run = run
+        let middle = Array(#"","pad":""#.utf8)
+        let end = Array(#""}"#.utf8)
+        let padding = max(0, count - Self.bytesMin)
+        self.bytes = Self.prefix + [UInt8](repeating: 48, count: MarkerText.length) + middle + [UInt8](repeating: 120, count: padding) + end
+    }
+
+    /// From the sign of one marker to the first place where the next can be: the rest of the payload is padding.
+    var stride: Int { self.bytes.count - Self.prefix.count }
+
+    mutating func set(_ marker: Marker) {
+        let run = self.run
+        self.bytes.withUnsafeMutableBufferPointer { MarkerText.write(marker, run: run, to: $0.baseAddress! + Self.prefix.count) }
+    }
+}

@@ -1,0 +1,37 @@
+/// The coordinator's end of one worker: what it has said so far.
+final class WorkerEnd {
+    var link: LineLink
+    /// 0 for a thread.
+    let pid: Int32
+    private(set) var isConnected = false
+    private(set) var hasPublished = false
+    private(set) var hasEnded = false
+    /// Connected, failed, published, received.
+    private(set) var progress: [UInt64] = [0, 0, 0, 0]
+    /// Ready to be passed on to all workers.
+    private(set) var publishedLines: [String] = []
+    private(set) var tally = WorkerTally()
+
+    var connected: UInt64 { self.progress[0] }
+
+    init(link: consuming LineLink, pid: Int32) {
+        self.link = link
+        self.pid = pid
+    }
+
+    func read() {
+        for line in self.link.lines() {
+            switch line.prefix(while: { $0 != " " }) {
+            case "progress":
+                let numbers = line.split(separator: " ").dropFirst().compactMap { UInt64($0) }
+                if numbers.count == 4 { self.progress = numbers }
+            case "connected": self.isConnected = true
+            case "published": self.publishedLines.append("final" + line.dropFirst("published".count))
+            case "uncertain": self.publishedLines.append(line)
+            case "published-end": self.hasPublished = true
+            case "end": self.hasEnded = true
+            default: self.tally.take(line: line)
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+import Glibc
+
+/// Starts workers: one as a thread of this process, several as processes of their own, because descriptors are counted by process.
+enum WorkerLauncher {
+    /// Where a worker process finds its end of the socket pair.
+    static let linkDescriptor: Int32 = 3
+
+    /// Runs the only worker on a thread of its own, so that the coordinator can keep time.
+    static func startThread(_ settings: LoadSettings, link: Int32) throws(LoadError) {
+        let worker = try LoadWorker(settings: settings, index: 0, link: link)
+        let box = Unmanaged.passRetained(WorkerBox(worker))
+        var thread = pthread_t()
+        let result = pthread_create(&thread, nil, { argument in
+            let box = Unmanaged<WorkerBox>.fromOpaque(argument!).takeRetainedValue()
+            box.run()
+            return nil
+        }, box.toOpaque())
+        guard result == 0 else {
+            box.release()
+            throw .failed("no thread for the worker (errno \(result))")
+        }
+        pthread_detach(thread)
+    }
+
+    /// Runs this program again with the same options and two more.
+    static func startProcess(index: Int, run: UInt32, link: Int32) throws(LoadError) -> pid_t {
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_adddup2(&actions, link, self.linkDescriptor)
+        let words = CommandLine.arguments + ["--worker-index", "\(index)", "--worker-run", "\(run)"]
+        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
+        arguments.append(nil)
+        defer { for argument in arguments { free(argument) } }
+        var pid: pid_t = 0
+        let result = posix_spawn(&pid, "/proc/self/exe", &actions, nil, arguments, environ)
+        guard result == 0 else { throw .failed("no process for worker \(index) (errno \(result))") }
+        return pid
+    }
+}
+
+private final class WorkerBox {
+    private var worker: LoadWorker
+
+    init(_ worker: consuming LoadWorker) { self.worker = worker }
+
+    func run() { self.worker.run() }
+}

@@ -1,0 +1,119 @@
+import Histogram
+
+/// What a worker has counted. Adds up over workers; travels as lines of text.
+struct WorkerTally: Sendable {
+    var connected: UInt64 = 0
+    var connectFailed: UInt64 = 0
+    var connectNanoseconds: UInt64 = 0
+    var disconnected: UInt64 = 0
+    var published: UInt64 = 0
+    var publishedInWindow: UInt64 = 0
+    var publishFailed: UInt64 = 0
+    var backlog: UInt64 = 0
+    var backlogMax: UInt64 = 0
+    /// Deliveries of the whole run, each counted once.
+    var received: UInt64 = 0
+    var receivedInWindow: UInt64 = 0
+    var expectedInWindow: UInt64 = 0
+    /// By the time of arrival, for the rate.
+    var arrivedInWindow: UInt64 = 0
+    var expected: UInt64 = 0
+    var lost: UInt64 = 0
+    var repeated: UInt64 = 0
+    var reordered: UInt64 = 0
+    var misdelivered: UInt64 = 0
+    var bytesInWindow: UInt64 = 0
+    var readsInWindow: UInt64 = 0
+    var windowNanoseconds: UInt64 = 0
+    var wakes: UInt64 = 0
+    var fullWakes: UInt64 = 0
+    /// Of the busiest worker, in millionths of a core.
+    var cpuMillionths: UInt64 = 0
+    var runDelayMillionths: UInt64 = 0
+    var churned: UInt64 = 0
+
+    var delivery = WorkerTally.histogram()
+    var acknowledge = WorkerTally.histogram()
+    var connect = WorkerTally.histogram()
+    var lateness = WorkerTally.histogram()
+    var errors: [String: UInt64] = [:]
+
+    static let nanosecondsMax: UInt64 = 600_000_000_000
+
+    static func histogram() -> Histogram<UInt64> {
+        Histogram(lowestDiscernibleValue: 1000, highestTrackableValue: self.nanosecondsMax, numberOfSignificantValueDigits: .three)
+    }
+
+    mutating func note(error: String) { self.errors[error, default: 0] += 1 }
+}
+
+// MARK: Merging and travelling
+
+extension WorkerTally {
+    typealias Count = WritableKeyPath<WorkerTally, UInt64> & Sendable
+    typealias Distribution = WritableKeyPath<WorkerTally, Histogram<UInt64>> & Sendable
+
+    private static let sums: [(name: String, path: any Count)] = [
+        ("connected", \.connected), ("connect-failed", \.connectFailed), ("disconnected", \.disconnected), ("published", \.published),
+        ("published-window", \.publishedInWindow), ("publish-failed", \.publishFailed), ("backlog", \.backlog), ("backlog-max", \.backlogMax),
+        ("received", \.received), ("received-window", \.receivedInWindow), ("expected-window", \.expectedInWindow),
+        ("arrived-window", \.arrivedInWindow), ("expected", \.expected), ("lost", \.lost), ("repeated", \.repeated), ("reordered", \.reordered),
+        ("misdelivered", \.misdelivered), ("bytes-window", \.bytesInWindow), ("reads-window", \.readsInWindow), ("wakes", \.wakes),
+        ("full-wakes", \.fullWakes), ("churned", \.churned),
+    ]
+
+    /// Workers run side by side: of these the largest counts.
+    private static let maxima: [(name: String, path: any Count)] = [
+        ("connect-time", \.connectNanoseconds), ("window-time", \.windowNanoseconds), ("cpu", \.cpuMillionths), ("run-delay", \.runDelayMillionths),
+    ]
+
+    private static let distributions: [(name: String, path: any Distribution)] = [
+        ("delivery", \.delivery), ("acknowledge", \.acknowledge), ("connect", \.connect), ("lateness", \.lateness),
+    ]
+
+    mutating func merge(_ other: WorkerTally) {
+        for (_, path) in Self.sums { self[keyPath: path] += other[keyPath: path] }
+        for (_, path) in Self.maxima { self[keyPath: path] = max(self[keyPath: path], other[keyPath: path]) }
+        for (_, path) in Self.distributions { self[keyPath: path].add(other[keyPath: path]) }
+        self.errors.merge(other.errors, uniquingKeysWith: +)
+    }
+
+    var lines: [String] {
+        var lines = (Self.sums + Self.maxima).map { "count \($0.name) \(self[keyPath: $0.path])" }
+        lines += self.errors.map { "error \($0.value) \($0.key)" }
+        for (name, path) in Self.distributions {
+            var line = ""
+            for value in self[keyPath: path].recordedValues() {
+                line += " \(value.value) \(value.count)"
+                if line.utf8.count > 4000 {
+                    lines.append("histogram \(name)\(line)")
+                    line = ""
+                }
+            }
+            if !line.isEmpty { lines.append("histogram \(name)\(line)") }
+        }
+        return lines
+    }
+
+    /// Takes one of ``lines``; anything else is ignored.
+    mutating func take(line: String) {
+        let words = line.split(separator: " ")
+        guard words.count >= 3 else { return }
+        switch words[0] {
+        case "count":
+            guard let value = UInt64(words[2]), let entry = (Self.sums + Self.maxima).first(where: { $0.name == words[1] }) else { return }
+            self[keyPath: entry.path] = value
+        case "error":
+            guard let count = UInt64(words[1]) else { return }
+            self.errors[words[2...].joined(separator: " "), default: 0] += count
+        case "histogram":
+            guard let path = Self.distributions.first(where: { $0.name == words[1] })?.path else { return }
+            for index in stride(from: 2, to: words.count - 1, by: 2) {
+                guard let value = UInt64(words[index]), let count = UInt64(words[index + 1]) else { continue }
+                _ = self[keyPath: path].record(value, count: count)
+            }
+        default:
+            break
+        }
+    }
+}
