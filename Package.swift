@@ -10,6 +10,11 @@ let settings: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
 ]
 
+/// What `--version` names: the commit, from whoever builds (`cluster/run`), else from git.
+let commit =
+    Context.environment["REALERTIME_COMMIT"]
+    ?? Context.gitInformation.map { String($0.currentCommit.prefix(12)) + ($0.hasUncommittedChanges ? "-dirty" : "") } ?? "unknown"
+
 let package = Package(
     name: "realertime",
     platforms: [.macOS(.v15)],
@@ -96,11 +101,13 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // The commit, as a C string: the one thing a Swift target cannot be given by its manifest.
+        .target(name: "CBuild", cSettings: [.define("REALERTIME_COMMIT", to: "\"\(commit)\"")]),
         // Introduces them all.
         .executableTarget(
             name: "realertime",
             dependencies: [
-                "Commands", "Load", "Node",
+                "CBuild", "Commands", "Load", "Node",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings

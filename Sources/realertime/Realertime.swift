@@ -1,6 +1,27 @@
 import ArgumentParser
+import CBuild
+import Commands
+import Load
+import Node
 
+/// The program. Introduces the modules to each other, and nothing else.
 @main
 struct Realertime: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "realertime")
+    static let configuration = CommandConfiguration(
+        commandName: "realertime",
+        abstract: "Takes events from back ends and delivers them to very many browsers.",
+        discussion: """
+            Try it:
+              realertime node                        a node on this machine
+              realertime subscribe demo              watch a channel
+              realertime publish demo '{"hi":1}'     publish to it
+            """,
+        version: "\(Build.version) (\(String(cString: realertime_build_commit())))",
+        subcommands: [NodeCommand.self, LoadCommand.self]
+    )
+
+    static func main() async {
+        Build.commit = String(cString: realertime_build_commit())
+        await self.main(nil)
+    }
 }

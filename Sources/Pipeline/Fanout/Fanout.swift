@@ -28,7 +28,7 @@ package actor Fanout: Edge {
     var feedCost = 0
     /// Seconds since the loop started, counted by ``tick()``.
     var second = 0
-    package internal(set) var statistics = FanoutStatistics()
+    var statistics = FanoutStatistics()
 
     package init(loop: any EventLoop, index: Int, owner: any ChannelOwner, limits: Limits) {
         self.loop = loop
@@ -42,6 +42,14 @@ package actor Fanout: Edge {
     /// Runs `body` here and now. The caller is on the loop.
     package nonisolated func onLoop<Value: Sendable>(_ body: (isolated Fanout) throws -> Value) rethrows -> Value {
         try self.assumeIsolated(body)
+    }
+
+    /// The totals, with the gauges of this moment.
+    package var currentStatistics: FanoutStatistics {
+        var statistics = self.statistics
+        statistics.feeds = self.feeds.count
+        statistics.feedBytes = self.feedCost
+        return statistics
     }
 
     // MARK: - From the sequencer

@@ -1,7 +1,7 @@
-import NIOCore
+package import NIOCore
 
 /// What a payload is, found once per event: it decides how the envelope carries it.
-enum PayloadForm: Equatable {
+package enum PayloadForm: Equatable {
     /// Valid JSON; line breaks between tokens must be replaced for line framings.
     case json(hasLineBreaks: Bool)
     /// UTF-8, but not JSON: carried as a JSON string.
@@ -9,7 +9,7 @@ enum PayloadForm: Equatable {
     /// Not UTF-8: carried as base64.
     case binary
 
-    init(_ payload: ByteBuffer) {
+    package init(_ payload: ByteBuffer) {
         self = payload.withUnsafeReadableBytes { bytes in
             guard PayloadForm.isUTF8(bytes) else { return .binary }
             let json = JSONScanner.isValue(bytes)
@@ -17,7 +17,7 @@ enum PayloadForm: Equatable {
         }
     }
 
-    static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    package static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
         // ASCII, the common case, without asking the decoder.
         if !bytes.contains(where: { $0 >= 0x80 }) { return true }
         return bytes.withMemoryRebound(to: UInt8.self) { (try? UTF8Span(validating: $0.span)) != nil }

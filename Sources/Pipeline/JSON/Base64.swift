@@ -1,7 +1,13 @@
 import NIOCore
 
 /// Standard base64 with padding (RFC 4648 §4), for payloads that are not text.
-enum Base64 {
+package enum Base64 {
+    package static func string(_ bytes: [UInt8]) -> String {
+        var buffer = ByteBuffer()
+        bytes.withUnsafeBytes { self.write($0, into: &buffer) }
+        return String(buffer: buffer)
+    }
+
     static func write(_ bytes: UnsafeRawBufferPointer, into buffer: inout ByteBuffer) {
         let alphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
         var index = 0

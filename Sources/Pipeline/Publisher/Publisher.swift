@@ -1,7 +1,7 @@
 package import NIOCore
 
-/// What hears of one event's outcome. Called on its publisher's loop.
-package protocol PublishSink: AnyObject {
+/// What hears of one event's outcome. Called on its publisher's loop, to which it is confined.
+package protocol PublishSink: AnyObject, Sendable {
     func published(_ outcome: PublishOutcome, token: UInt64)
 }
 

@@ -1,0 +1,190 @@
+import NIOCore
+import Pipeline
+
+extension APIHandler {
+    private static let paths =
+        "/pub, /api/publish, /api/broadcast, /api/batch, /api/history, /api/channels, /api/presence_stats, /api/status, /healthz, /readyz, /metrics and /"
+
+    func route(_ request: Request, _ index: UInt64, _ keepAlive: Bool) throws(HTTPFailure) {
+        let head = request.head
+        let omitBody = head.method == .head
+        switch head.path {
+        case "/pub":
+            try self.admit(head, methods: [.post, .put], allow: "POST, PUT")
+            try self.publishRaw(request, index, keepAlive)
+        case "/api/publish":
+            try self.admit(head, methods: [.post], allow: "POST")
+            self.publish(try PublishRequest.publish(request.body, limits: self.loop.limits), index, form: .json, keepAlive: keepAlive)
+        case "/api/broadcast":
+            try self.admit(head, methods: [.post], allow: "POST")
+            try self.broadcast(request, index, keepAlive)
+        case "/api/batch":
+            try self.admit(head, methods: [.post], allow: "POST")
+            try self.batch(request, index, keepAlive)
+        case "/api/history":
+            try self.admit(head, methods: [.post], allow: "POST")
+            self.answer(index, keepAlive, try HistoryQuery(request.body).run)
+        case "/api/channels":
+            try self.admit(head, methods: [.post], allow: "POST")
+            self.answer(index, keepAlive, try ChannelsQuery(request.body).run)
+        case "/api/presence_stats":
+            try self.admit(head, methods: [.post], allow: "POST")
+            self.answer(index, keepAlive, try PresenceQuery(request.body).run)
+        case "/api/status":
+            try self.admit(head, methods: [.get, .head], allow: "GET, HEAD")
+            self.answer(index, keepAlive, omitBody: omitBody) { inspector in await inspector.snapshot().json }
+        case "/metrics":
+            try self.admit(head, methods: [.get, .head], allow: "GET, HEAD")
+            self.answer(index, keepAlive, content: .metrics, omitBody: omitBody) { inspector in await inspector.snapshot().prometheus }
+        case "/healthz":
+            try self.check(head, methods: [.get, .head], allow: "GET, HEAD")
+            self.respond(index, .ok, content: .text, body: ByteBuffer(string: "ok\n"), keepAlive: keepAlive, omitBody: omitBody)
+        case "/readyz":
+            try self.check(head, methods: [.get, .head], allow: "GET, HEAD")
+            self.answer(index, keepAlive, content: .text, omitBody: omitBody, Self.readiness)
+        case "/":
+            try self.check(head, methods: [.get, .head], allow: "GET, HEAD")
+            self.respond(
+                index, .ok, content: .html, body: self.loop.shared.page.body, headers: self.loop.shared.page.headers, keepAlive: keepAlive,
+                omitBody: omitBody)
+        default:
+            throw .notFound(head.path, Self.paths)
+        }
+    }
+
+    // MARK: - Admission
+
+    private func check(_ head: RequestHead, methods: [RequestHead.Method], allow: String) throws(HTTPFailure) {
+        guard methods.contains(head.method) else { throw .methodNotAllowed(allow) }
+    }
+
+    /// Method, origin and token.
+    private func admit(_ head: RequestHead, methods: [RequestHead.Method], allow: String) throws(HTTPFailure) {
+        try self.check(head, methods: methods, allow: allow)
+        // A browser sends an Origin with every request that another page makes: without this check any page that someone on this machine
+        // looks at could publish through their browser.
+        if let origin = head.field("origin"), !self.loop.shared.apiOrigins.allows(origin), !Self.isOwn(origin, head) {
+            throw HTTPFailure(.forbidden, "forbidden_origin", "pages of \(origin.prefix(100)) may not use this port; add it to cors-origins if they should")
+        }
+        guard let token = self.loop.shared.configuration.apiToken else { return }
+        let bearer = head.field("authorization").flatMap { $0.lowercased().hasPrefix("bearer ") ? String($0.dropFirst(7).trimmingSpaces()) : nil }
+        guard let given = bearer ?? head.field("x-api-key"), Self.isEqual(given, token) else {
+            throw HTTPFailure(
+                .unauthorized, "unauthorized", "send the API token as Authorization: Bearer TOKEN or X-API-Key: TOKEN",
+                header: "WWW-Authenticate: Bearer\r\n")
+        }
+    }
+
+    /// A page served by this very port, under whatever loopback name it was opened.
+    private static func isOwn(_ origin: String, _ head: RequestHead) -> Bool {
+        guard let host = head.field("host")?.lowercased() else { return false }
+        let name = host.split(separator: ":").dropLast(host.contains(":") ? 1 : 0).joined(separator: ":")
+        // Only names that cannot be pointed here by somebody else's DNS.
+        guard ["127.0.0.1", "localhost", "[::1]"].contains(name) else { return false }
+        return origin.lowercased() == "http://\(host)"
+    }
+
+    /// Takes the same time wherever the first difference is.
+    private static func isEqual(_ left: String, _ right: String) -> Bool {
+        let left = Array(left.utf8)
+        let right = Array(right.utf8)
+        var difference = UInt8(left.count == right.count ? 0 : 1)
+        for index in right.indices { difference |= right[index] ^ (index < left.count ? left[index] : 0) }
+        return difference == 0
+    }
+
+    // MARK: - Publishing
+
+    private func publishRaw(_ request: Request, _ index: UInt64, _ keepAlive: Bool) throws(HTTPFailure) {
+        let events = try PublishRequest.raw(request, limits: self.loop.limits)
+        if events.count == 1 { return self.publish(events[0], index, form: .raw, keepAlive: keepAlive) }
+        self.publish(events) { outcomes in
+            var body = ByteBuffer()
+            body.writeStaticString("[")
+            for (number, outcome) in outcomes.enumerated() {
+                if number > 0 { body.writeStaticString(",") }
+                PublishAnswer.writeRaw(outcome, channel: events[number].channel, into: &body)
+            }
+            body.writeStaticString("]")
+            self.respond(index, Self.status(of: outcomes), content: .json, body: body, headers: Self.retryHeader(outcomes), keepAlive: keepAlive)
+        }
+    }
+
+    private func broadcast(_ request: Request, _ index: UInt64, _ keepAlive: Bool) throws(HTTPFailure) {
+        let events = try PublishRequest.broadcast(request.body, limits: self.loop.limits)
+        self.publish(events) { outcomes in
+            var body = ByteBuffer()
+            body.writeStaticString("{\"result\":{\"responses\":")
+            Self.writeResponses(outcomes[...], into: &body)
+            body.writeStaticString("}}")
+            self.respond(index, Self.status(of: outcomes), content: .json, body: body, headers: Self.retryHeader(outcomes), keepAlive: keepAlive)
+        }
+    }
+
+    private func batch(_ request: Request, _ index: UInt64, _ keepAlive: Bool) throws(HTTPFailure) {
+        let batch = try BatchRequest(request.body, limits: self.loop.limits)
+        self.publish(batch.events) { outcomes in
+            let body = batch.answer(outcomes)
+            self.respond(index, .ok, content: .json, body: body, keepAlive: keepAlive)
+        }
+    }
+
+    static func writeResponses(_ outcomes: ArraySlice<PublishOutcome>, into body: inout ByteBuffer) {
+        body.writeStaticString("[")
+        for (number, outcome) in outcomes.enumerated() {
+            if number > 0 { body.writeStaticString(",") }
+            if case .refused = outcome {
+                body.writeStaticString("{")
+                PublishAnswer.writePosition(outcome, into: &body)
+                body.writeStaticString("}")
+            } else {
+                body.writeStaticString("{\"result\":{")
+                PublishAnswer.writePosition(outcome, into: &body)
+                body.writeStaticString("}}")
+            }
+        }
+        body.writeStaticString("]")
+    }
+
+    /// Some committed and some not is still to be repeated: the message id makes that harmless.
+    private static func status(of outcomes: [PublishOutcome]) -> HTTPStatus {
+        for case .refused(let refusal) in outcomes { return PublishAnswer.failure(refusal).status }
+        return .ok
+    }
+
+    private static func retryHeader(_ outcomes: [PublishOutcome]) -> String {
+        for case .refused(let refusal) in outcomes { return PublishAnswer.failure(refusal).header ?? "" }
+        return ""
+    }
+
+    // MARK: - Questions that must leave the loop
+
+    /// Answers with what `work` finds, later. Its place in the order of answers is kept.
+    private func answer(
+        _ index: UInt64, _ keepAlive: Bool, content: ResponseWriter.Content = .json, omitBody: Bool = false,
+        _ work: @escaping @Sendable (NodeInspector) async throws(HTTPFailure) -> ByteBuffer
+    ) {
+        guard let inspector = self.loop.shared.inspector else {
+            return self.respond(index, .unavailable("this node starts; ask again"), keepAlive: keepAlive, omitBody: omitBody)
+        }
+        let eventLoop = self.loop.loop
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        Task {
+            let result: Result<ByteBuffer, HTTPFailure>
+            do throws(HTTPFailure) { result = .success(try await work(inspector)) } catch { result = .failure(error) }
+            eventLoop.execute {
+                switch result {
+                case .success(let body):
+                    bound.value.respond(index, .ok, content: content, body: body, keepAlive: keepAlive, omitBody: omitBody)
+                case .failure(let failure):
+                    bound.value.respond(index, failure, keepAlive: keepAlive, omitBody: omitBody)
+                }
+            }
+        }
+    }
+
+    private static let readiness: @Sendable (NodeInspector) async throws(HTTPFailure) -> ByteBuffer = { inspector throws(HTTPFailure) in
+        if let reason = await inspector.reasonNotReady() { throw .unavailable(reason) }
+        return ByteBuffer(string: "ready\n")
+    }
+}

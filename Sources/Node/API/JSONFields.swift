@@ -1,0 +1,102 @@
+import NIOCore
+import Pipeline
+
+/// The fields of a request's JSON object, as ranges into the body: values are copied out, never decoded and encoded again. Pure.
+struct JSONFields {
+    private let body: ByteBuffer
+    private var ranges: [(name: String, range: Range<Int>)] = []
+    private let names: [String]
+
+    /// Throws when the body is not one JSON object, or has a field that is not among `names`.
+    init(_ body: ByteBuffer, names: [String]) throws(HTTPFailure) {
+        self.body = body
+        self.names = names
+        let parsed = body.withUnsafeReadableBytes { bytes -> [(name: String, range: Range<Int>)]? in
+            PayloadForm.isUTF8(bytes) ? Self.fields(bytes) : nil
+        }
+        guard let parsed else { throw .badBody("the body is not a JSON object with \(Self.list(names))") }
+        for (name, _) in parsed where !names.contains(name) {
+            throw .badBody("there is no field \(name.prefix(40).debugDescription) here; the fields are \(Self.list(names))")
+        }
+        self.ranges = parsed
+    }
+
+    private static func fields(_ bytes: UnsafeRawBufferPointer) -> [(name: String, range: Range<Int>)]? {
+        var scanner = JSONScanner(bytes)
+        guard scanner.take(UInt8(ascii: "{")) else { return nil }
+        var fields: [(name: String, range: Range<Int>)] = []
+        if !scanner.take(UInt8(ascii: "}")) {
+            repeat {
+                guard let name = scanner.string(), scanner.take(UInt8(ascii: ":")), let range = scanner.value() else { return nil }
+                guard !fields.contains(where: { $0.name == name }) else { return nil }
+                fields.append((name, range))
+            } while scanner.take(UInt8(ascii: ","))
+            guard scanner.take(UInt8(ascii: "}")) else { return nil }
+        }
+        return scanner.isAtEnd() ? fields : nil
+    }
+
+    /// The raw JSON of a field. Nil when it is absent.
+    func raw(_ name: String) -> ByteBuffer? {
+        guard let range = self.ranges.first(where: { $0.name == name })?.range else { return nil }
+        return self.body.getSlice(at: self.body.readerIndex + range.lowerBound, length: range.count)
+    }
+
+    /// Nil when it is absent or null.
+    func string(_ name: String) throws(HTTPFailure) -> String? {
+        guard let raw = self.present(name) else { return nil }
+        let value = raw.withUnsafeReadableBytes { bytes -> String? in
+            var scanner = JSONScanner(bytes)
+            return scanner.string()
+        }
+        guard let value else { throw .badBody("\(name) must be a string") }
+        return value
+    }
+
+    func integer(_ name: String, in range: ClosedRange<Int>) throws(HTTPFailure) -> Int? {
+        guard let raw = self.present(name) else { return nil }
+        guard let value = Int(String(buffer: raw)), range.contains(value) else {
+            throw .badBody("\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return value
+    }
+
+    func boolean(_ name: String) throws(HTTPFailure) -> Bool? {
+        guard let raw = self.present(name) else { return nil }
+        switch String(buffer: raw) {
+        case "true": return true
+        case "false": return false
+        default: throw .badBody("\(name) must be true or false")
+        }
+    }
+
+    /// The elements of an array, raw.
+    func array(_ name: String) throws(HTTPFailure) -> [ByteBuffer]? {
+        guard let raw = self.present(name) else { return nil }
+        let ranges = raw.withUnsafeReadableBytes { bytes -> [Range<Int>]? in
+            var scanner = JSONScanner(bytes)
+            guard scanner.take(UInt8(ascii: "[")) else { return nil }
+            var ranges: [Range<Int>] = []
+            if scanner.take(UInt8(ascii: "]")) { return ranges }
+            repeat {
+                guard let range = scanner.value() else { return nil }
+                ranges.append(range)
+            } while scanner.take(UInt8(ascii: ","))
+            return ranges
+        }
+        guard let ranges else { throw .badBody("\(name) must be an array") }
+        return ranges.map { raw.getSlice(at: raw.readerIndex + $0.lowerBound, length: $0.count)! }
+    }
+
+    func required<Value>(_ name: String, _ value: Value?) throws(HTTPFailure) -> Value {
+        guard let value else { throw .badBody("\(name) is missing; the fields are \(Self.list(self.names))") }
+        return value
+    }
+
+    private func present(_ name: String) -> ByteBuffer? {
+        guard let raw = self.raw(name), String(buffer: raw.getSlice(at: raw.readerIndex, length: min(4, raw.readableBytes))!) != "null" else { return nil }
+        return raw
+    }
+
+    private static func list(_ names: [String]) -> String { names.joined(separator: ", ") }
+}

@@ -1,0 +1,109 @@
+import NIOCore
+import Pipeline
+
+/// What a back end publishes, read off its request. Pure.
+enum PublishRequest {
+    static let typeBytesMax = 100
+    static let messageIDBytesMax = 200
+
+    /// `POST /pub?id=ch[/ch…]`: the body is the payload.
+    static func raw(_ request: Request, limits: Limits) throws(HTTPFailure) -> [Event] {
+        guard let list = try PercentEncoding.value("id", in: request.head.query), !list.isEmpty else {
+            throw .badChannel("name the channel: /pub?id=CHANNEL, or several as CHANNEL/CHANNEL")
+        }
+        guard request.body.readableBytes > 0 else { throw .badBody("the body is the payload, and it is empty") }
+        let type = try Self.type(request.head.field("event-type"))
+        let messageID = try Self.messageID(request.head.field("message-id"))
+        try Self.checkSize(request.body, limits)
+        let payload = Self.copy(request.body)
+        guard list.utf8.contains(UInt8(ascii: "/")) else {
+            return [Event(channel: try Self.channel(list), payload: payload, type: type, messageID: messageID)]
+        }
+        var events: [Event] = []
+        for name in list.split(separator: "/", omittingEmptySubsequences: false) {
+            let channel = try Self.channel(String(name))
+            guard !events.contains(where: { $0.channel == channel }) else { throw .badChannel("\(channel) is listed twice") }
+            events.append(Event(channel: channel, payload: payload, type: type, messageID: messageID))
+        }
+        try Self.checkCount(events.count, limits)
+        return events
+    }
+
+    /// `{"channel","data","type"?,"idempotency_key"?}`.
+    static func publish(_ body: ByteBuffer, limits: Limits) throws(HTTPFailure) -> Event {
+        let fields = try JSONFields(body, names: ["channel", "data", "type", "idempotency_key"])
+        let channel = try Self.channel(try fields.required("channel", try fields.string("channel")))
+        let (payload, type, messageID) = try Self.content(fields, limits)
+        return Event(channel: channel, payload: payload, type: type, messageID: messageID)
+    }
+
+    /// `{"channels":[…],"data",…}`.
+    static func broadcast(_ body: ByteBuffer, limits: Limits) throws(HTTPFailure) -> [Event] {
+        let fields = try JSONFields(body, names: ["channels", "data", "type", "idempotency_key"])
+        let names = try fields.required("channels", try fields.array("channels"))
+        guard !names.isEmpty else { throw .badChannel("channels is empty; name at least one") }
+        try Self.checkCount(names.count, limits)
+        let (payload, type, messageID) = try Self.content(fields, limits)
+        var events: [Event] = []
+        for raw in names {
+            let name = raw.withUnsafeReadableBytes { bytes -> String? in
+                var scanner = JSONScanner(bytes)
+                return scanner.string()
+            }
+            guard let name else { throw .badBody("channels must be an array of strings") }
+            let channel = try Self.channel(name)
+            guard !events.contains(where: { $0.channel == channel }) else { throw .badChannel("\(channel) is listed twice") }
+            events.append(Event(channel: channel, payload: payload, type: type, messageID: messageID))
+        }
+        return events
+    }
+
+    private static func content(_ fields: JSONFields, _ limits: Limits) throws(HTTPFailure) -> (ByteBuffer, String?, String?) {
+        let data = try fields.required("data", fields.raw("data"))
+        try Self.checkSize(data, limits)
+        return (Self.copy(data), try Self.type(try fields.string("type")), try Self.messageID(try fields.string("idempotency_key")))
+    }
+
+    // MARK: - Checks
+
+    static func channel(_ name: String) throws(HTTPFailure) -> ChannelName {
+        guard let channel = ChannelName(name) else {
+            throw .badChannel(
+                "\(name.prefix(40).debugDescription) is not a channel: 1 to \(ChannelName.bytesMax) of A-Z a-z 0-9 _ . : - and not ending in .b and digits")
+        }
+        return channel
+    }
+
+    private static func type(_ type: String?) throws(HTTPFailure) -> String? {
+        guard let type, !type.isEmpty else { return nil }
+        guard type.utf8.count <= Self.typeBytesMax, type.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }), !type.contains("\u{FFFD}") else {
+            throw .badBody("an event type is at most \(Self.typeBytesMax) bytes of UTF-8 without control characters")
+        }
+        return type
+    }
+
+    private static func messageID(_ id: String?) throws(HTTPFailure) -> String? {
+        guard let id, !id.isEmpty else { return nil }
+        guard id.utf8.count <= Self.messageIDBytesMax else { throw .badBody("a message id is at most \(Self.messageIDBytesMax) bytes") }
+        return id
+    }
+
+    private static func checkSize(_ payload: ByteBuffer, _ limits: Limits) throws(HTTPFailure) {
+        guard payload.readableBytes <= limits.eventBytesMax else {
+            throw .tooLarge("the payload is \(payload.readableBytes) bytes; event-bytes-max is \(limits.eventBytesMax)")
+        }
+    }
+
+    private static func checkCount(_ count: Int, _ limits: Limits) throws(HTTPFailure) {
+        guard count <= limits.channelsPerConnectionMax else {
+            throw .badChannel("more than channels-per-connection-max, \(limits.channelsPerConnectionMax), channels; send them in several requests")
+        }
+    }
+
+    /// The payload's own bytes: a slice would keep the socket's whole read buffer alive as long as the event.
+    private static func copy(_ bytes: ByteBuffer) -> ByteBuffer {
+        var copy = ByteBufferAllocator().buffer(capacity: bytes.readableBytes)
+        copy.writeImmutableBuffer(bytes)
+        return copy
+    }
+}

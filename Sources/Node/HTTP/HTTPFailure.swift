@@ -1,0 +1,61 @@
+/// An answer that is not 200: a real status, a word for programs, a sentence that says what to change.
+struct HTTPFailure: Error, Equatable {
+    var status: HTTPStatus
+    var code: String
+    var message: String
+    /// A header of its own, `Allow` or `Retry-After`.
+    var header: String?
+
+    init(_ status: HTTPStatus, _ code: String, _ message: String, header: String? = nil) {
+        self.status = status
+        self.code = code
+        self.message = message
+        self.header = header
+    }
+
+    static func badRequest(_ message: String) -> HTTPFailure { HTTPFailure(.badRequest, "bad_request", message) }
+    static func badChannel(_ message: String) -> HTTPFailure { HTTPFailure(.badRequest, "bad_channel", message) }
+    static func badBody(_ message: String) -> HTTPFailure { HTTPFailure(.badRequest, "bad_body", message) }
+    static func badCursor(_ message: String) -> HTTPFailure { HTTPFailure(.badRequest, "bad_cursor", message) }
+
+    static func notFound(_ path: String, _ paths: String) -> HTTPFailure {
+        HTTPFailure(.notFound, "not_found", "nothing is at \(path.prefix(100)); there is \(paths)")
+    }
+
+    static func methodNotAllowed(_ allow: String) -> HTTPFailure {
+        HTTPFailure(.methodNotAllowed, "method_not_allowed", "use \(allow)", header: "Allow: \(allow)\r\n")
+    }
+
+    static func tooLarge(_ message: String) -> HTTPFailure { HTTPFailure(.contentTooLarge, "too_large", message) }
+
+    static func unavailable(_ message: String, retryAfterSeconds: Int = 1) -> HTTPFailure {
+        HTTPFailure(.serviceUnavailable, "unavailable", message, header: "Retry-After: \(retryAfterSeconds)\r\n")
+    }
+
+    static let timeout = HTTPFailure(.requestTimeout, "timeout", "the request did not arrive in time; send it whole within handshake-seconds-max")
+}
+
+/// The statuses this program answers with.
+struct HTTPStatus: Equatable {
+    var code: Int
+    var reason: StaticString
+
+    static func == (left: HTTPStatus, right: HTTPStatus) -> Bool { left.code == right.code }
+
+    static let ok = HTTPStatus(code: 200, reason: "OK")
+    static let noContent = HTTPStatus(code: 204, reason: "No Content")
+    static let badRequest = HTTPStatus(code: 400, reason: "Bad Request")
+    static let unauthorized = HTTPStatus(code: 401, reason: "Unauthorized")
+    static let forbidden = HTTPStatus(code: 403, reason: "Forbidden")
+    static let notFound = HTTPStatus(code: 404, reason: "Not Found")
+    static let methodNotAllowed = HTTPStatus(code: 405, reason: "Method Not Allowed")
+    static let requestTimeout = HTTPStatus(code: 408, reason: "Request Timeout")
+    static let contentTooLarge = HTTPStatus(code: 413, reason: "Content Too Large")
+    static let uriTooLong = HTTPStatus(code: 414, reason: "URI Too Long")
+    static let upgradeRequired = HTTPStatus(code: 426, reason: "Upgrade Required")
+    static let tooManyRequests = HTTPStatus(code: 429, reason: "Too Many Requests")
+    static let headersTooLarge = HTTPStatus(code: 431, reason: "Request Header Fields Too Large")
+    static let notImplemented = HTTPStatus(code: 501, reason: "Not Implemented")
+    static let serviceUnavailable = HTTPStatus(code: 503, reason: "Service Unavailable")
+    static let versionNotSupported = HTTPStatus(code: 505, reason: "HTTP Version Not Supported")
+}

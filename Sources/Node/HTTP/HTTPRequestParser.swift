@@ -1,0 +1,216 @@
+import NIOCore
+import Pipeline
+
+/// Reads HTTP/1.x requests off a stream of bytes (RFC 9112). A pure value: bytes in, whole requests or a failure out.
+///
+/// Our own, where NIO's HTTP pipeline would do: a subscriber's connection needs one request and then thousands of bytes of handlers, buffers and decoders
+/// less for the rest of its life, and a publish is a line of headers and a hundred bytes. It is strict where two readers of one request could disagree
+/// (request smuggling): both length headers, two lengths, bare line feeds, folded lines, spaces around names, unknown transfer codings are refused.
+struct HTTPRequestParser {
+    enum Step {
+        /// Nothing more can be said before more bytes come. `wantsContinue` is true once, when the client waits for `100 Continue`.
+        case needMore(wantsContinue: Bool)
+        case request(Request)
+    }
+
+    private enum State {
+        /// Can transition to: body, chunkSize.
+        case head
+        /// A body of known length. Can transition to: head.
+        case body(RequestHead, length: Int)
+        /// Can transition to: chunkData, trailers.
+        case chunkSize(RequestHead, ByteBuffer)
+        /// Data and its line end. Can transition to: chunkSize.
+        case chunkData(RequestHead, ByteBuffer, length: Int)
+        /// Can transition to: head.
+        case trailers(RequestHead, ByteBuffer, length: Int)
+    }
+
+    static let requestLineBytesMax = 8 * 1024
+    static let fieldsMax = 100
+    static let chunkLineBytesMax = 256
+
+    private let headerBytesMax: Int
+    private let bodyBytesMax: Int
+    private var state = State.head
+    private var input = ByteBuffer()
+    /// How far the head has been searched for its end: each byte is looked at once, however slowly they come.
+    private var searched = 0
+    private var owesContinue = false
+
+    init(headerBytesMax: Int, bodyBytesMax: Int) {
+        self.headerBytesMax = min(headerBytesMax, Int(UInt16.max) - Self.requestLineBytesMax)
+        self.bodyBytesMax = bodyBytesMax
+    }
+
+    /// Bytes that wait for more.
+    var bufferedBytes: Int { self.input.readableBytes }
+
+    /// Nothing of a request has arrived.
+    var isBetweenRequests: Bool {
+        if case .head = self.state { return self.input.readableBytes == 0 }
+        return false
+    }
+
+    mutating func feed(_ bytes: ByteBuffer) {
+        if self.input.readableBytes == 0 {
+            self.input = bytes
+        } else {
+            self.input.writeImmutableBuffer(bytes)
+        }
+    }
+
+    /// The next whole request. After a failure the connection is of no more use.
+    mutating func next() throws(HTTPFailure) -> Step {
+        while true {
+            switch self.state {
+            case .head:
+                guard try self.readHead() else { return .needMore(wantsContinue: false) }
+            case .body(let head, let length):
+                guard let body = self.input.readSlice(length: length) else { return self.needMore() }
+                return self.finish(head, body)
+            case .chunkSize(let head, let body):
+                guard let line = try self.readLine(bytesMax: Self.chunkLineBytesMax) else { return self.needMore() }
+                let size = try Self.chunkSize(line)
+                guard body.readableBytes + size <= self.bodyBytesMax else { throw Self.bodyTooLarge(self.bodyBytesMax) }
+                self.state = size == 0 ? .trailers(head, body, length: 0) : .chunkData(head, body, length: size)
+            case .chunkData(let head, var body, let length):
+                guard self.input.readableBytes >= length + 2 else { return self.needMore() }
+                var data = self.input.readSlice(length: length)!
+                guard self.input.readInteger(as: UInt16.self) == 0x0D0A else { throw .badRequest("a chunk does not end where its size says") }
+                body.writeBuffer(&data)
+                self.state = .chunkSize(head, body)
+            case .trailers(let head, let body, let length):
+                guard let line = try self.readLine(bytesMax: self.headerBytesMax) else { return self.needMore() }
+                let total = length + line.readableBytes
+                guard total <= self.headerBytesMax else { throw Self.headersTooLarge(self.headerBytesMax) }
+                if line.readableBytes == 0 { return self.finish(head, body) }
+                self.state = .trailers(head, body, length: total)
+            }
+        }
+    }
+
+    private mutating func needMore() -> Step {
+        defer { self.owesContinue = false }
+        return .needMore(wantsContinue: self.owesContinue)
+    }
+
+    private mutating func finish(_ head: RequestHead, _ body: ByteBuffer) -> Step {
+        self.state = .head
+        self.owesContinue = false
+        return .request(Request(head: head, body: body))
+    }
+
+    // MARK: - Head
+
+    /// Takes a head off the input. False when it is not complete.
+    private mutating func readHead() throws(HTTPFailure) -> Bool {
+        // A client may send an empty line after a body (RFC 9112 §2.2).
+        if self.searched == 0, self.input.getInteger(at: self.input.readerIndex, as: UInt16.self) == 0x0D0A { self.input.moveReaderIndex(forwardBy: 2) }
+        guard let length = try self.headLength() else { return false }
+        self.searched = 0
+        let bytes = self.input.readSlice(length: length)!
+        let head = try HeadParser.parse(bytes)
+        try self.frameBody(of: head)
+        return true
+    }
+
+    /// The length of the head with its empty line; nil when that has not come yet.
+    private mutating func headLength() throws(HTTPFailure) -> Int? {
+        let searched = self.searched
+        let (end, lineEnd) = self.input.withUnsafeReadableBytes { bytes -> (Int?, Bool) in
+            var index = searched
+            while index < bytes.count {
+                guard bytes[index] == 0x0A else {
+                    index += 1
+                    continue
+                }
+                // An empty line: LF, (CR) LF. Whether each line feed has its carriage return is checked when the head is read.
+                if index + 1 < bytes.count, bytes[index + 1] == 0x0A { return (index + 2, true) }
+                if index + 2 < bytes.count, bytes[index + 1] == 0x0D, bytes[index + 2] == 0x0A { return (index + 3, true) }
+                index += 1
+            }
+            return (nil, searched > 0 || bytes.contains(0x0A))
+        }
+        if let end {
+            guard end <= self.headerBytesMax + Self.requestLineBytesMax else { throw Self.headersTooLarge(self.headerBytesMax) }
+            return end
+        }
+        let count = self.input.readableBytes
+        if !lineEnd, count > Self.requestLineBytesMax { throw Self.uriTooLong }
+        if count > self.headerBytesMax + Self.requestLineBytesMax { throw Self.headersTooLarge(self.headerBytesMax) }
+        // An empty line may straddle this read and the next.
+        self.searched = max(0, count - 3)
+        return nil
+    }
+
+    private mutating func frameBody(of head: RequestHead) throws(HTTPFailure) {
+        let lengths = head.count("content-length")
+        if let coding = head.list("transfer-encoding") {
+            guard lengths == 0 else { throw .badRequest("Content-Length and Transfer-Encoding exclude each other; send one") }
+            guard head.isVersion11 else { throw .badRequest("HTTP/1.0 has no Transfer-Encoding; send Content-Length") }
+            guard coding.lowercased() == "chunked" else {
+                throw HTTPFailure(.notImplemented, "not_implemented", "the only transfer coding here is chunked")
+            }
+            self.state = .chunkSize(head, ByteBuffer())
+        } else {
+            guard lengths <= 1 else { throw .badRequest("more than one Content-Length") }
+            var length = 0
+            if let text = head.field("content-length") {
+                guard !text.isEmpty, text.utf8.count <= 18, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text) else {
+                    throw .badRequest("Content-Length is not a number")
+                }
+                length = number
+            }
+            guard length <= self.bodyBytesMax else { throw Self.bodyTooLarge(self.bodyBytesMax) }
+            self.state = .body(head, length: length)
+        }
+        self.owesContinue = head.isVersion11 && head.has("expect", token: "100-continue")
+    }
+
+    // MARK: - Chunks
+
+    /// A line without its CRLF; nil when it is not complete.
+    private mutating func readLine(bytesMax: Int) throws(HTTPFailure) -> ByteBuffer? {
+        guard let end = self.input.readableBytesView.firstIndex(of: 0x0A) else {
+            guard self.input.readableBytes <= bytesMax else { throw .badRequest("a chunk's line is longer than \(bytesMax) bytes") }
+            return nil
+        }
+        let length = end - self.input.readerIndex
+        guard length <= bytesMax + 1 else { throw .badRequest("a chunk's line is longer than \(bytesMax) bytes") }
+        guard length >= 1, self.input.getInteger(at: end - 1, as: UInt8.self) == 0x0D else { throw .badRequest("a line ends in a bare line feed") }
+        let line = self.input.readSlice(length: length - 1)!
+        self.input.moveReaderIndex(forwardBy: 2)
+        return line
+    }
+
+    private static func chunkSize(_ line: ByteBuffer) throws(HTTPFailure) -> Int {
+        var size = 0
+        var digits = 0
+        for byte in line.readableBytesView {
+            guard let digit = PercentEncoding.hex(byte) else {
+                guard byte == UInt8(ascii: ";"), digits > 0 else { throw .badRequest("a chunk's size is not a hexadecimal number") }
+                break
+            }
+            digits += 1
+            guard digits <= 8 else { throw .badRequest("a chunk's size is too long") }
+            size = size << 4 | Int(digit)
+        }
+        guard digits > 0 else { throw .badRequest("a chunk has no size") }
+        guard line.readableBytesView.allSatisfy({ $0 >= 0x20 || $0 == 0x09 }) else { throw .badRequest("a chunk's line has control bytes") }
+        return size
+    }
+
+    // MARK: - Failures
+
+    private static let uriTooLong = HTTPFailure(
+        .uriTooLong, "uri_too_long", "the request line is longer than \(requestLineBytesMax) bytes; subscribe to fewer channels a connection")
+
+    private static func headersTooLarge(_ max: Int) -> HTTPFailure {
+        HTTPFailure(.headersTooLarge, "headers_too_large", "the headers are larger than header-bytes-max, \(max) bytes")
+    }
+
+    private static func bodyTooLarge(_ max: Int) -> HTTPFailure {
+        max == 0 ? .tooLarge("requests on this port have no body") : .tooLarge("the body is larger than \(max) bytes")
+    }
+}

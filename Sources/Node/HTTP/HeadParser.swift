@@ -1,0 +1,133 @@
+import NIOCore
+
+/// Reads one complete head: request line, fields, empty line. Pure.
+enum HeadParser {
+    static func parse(_ bytes: ByteBuffer) throws(HTTPFailure) -> RequestHead {
+        let parsed = bytes.withUnsafeReadableBytes { bytes -> Result<RequestHead, HTTPFailure> in
+            do throws(HTTPFailure) { return .success(try Self.parse(bytes)) } catch { return .failure(error) }
+        }
+        var head = try parsed.get()
+        head.bytes = bytes
+        try Self.checkHost(head)
+        return head
+    }
+
+    private static func parse(_ bytes: UnsafeRawBufferPointer) throws(HTTPFailure) -> RequestHead {
+        let lineEnd = try Self.lineEnd(bytes, from: 0)
+        guard lineEnd <= HTTPRequestParser.requestLineBytesMax else {
+            throw HTTPFailure(.uriTooLong, "uri_too_long", "the request line is longer than \(HTTPRequestParser.requestLineBytesMax) bytes")
+        }
+        var head = try Self.requestLine(UnsafeRawBufferPointer(rebasing: bytes[..<lineEnd]))
+        var start = lineEnd + 2
+        head.fields.reserveCapacity(12)
+        while true {
+            let end = try Self.lineEnd(bytes, from: start)
+            if end == start { return head }
+            guard head.fields.count < HTTPRequestParser.fieldsMax else {
+                throw HTTPFailure(.headersTooLarge, "headers_too_large", "more than \(HTTPRequestParser.fieldsMax) header fields")
+            }
+            head.fields.append(try Self.field(bytes, start, end))
+            start = end + 2
+        }
+    }
+
+    /// Where the line's CRLF begins.
+    private static func lineEnd(_ bytes: UnsafeRawBufferPointer, from start: Int) throws(HTTPFailure) -> Int {
+        var index = start
+        while index < bytes.count, bytes[index] != 0x0A {
+            if bytes[index] == 0x0D, index + 1 >= bytes.count || bytes[index + 1] != 0x0A { throw .badRequest("a carriage return without a line feed") }
+            index += 1
+        }
+        guard index < bytes.count, index > start, bytes[index - 1] == 0x0D else { throw .badRequest("a line ends in a bare line feed; end it with CR LF") }
+        return index - 1
+    }
+
+    private static func requestLine(_ line: UnsafeRawBufferPointer) throws(HTTPFailure) -> RequestHead {
+        guard let methodEnd = line.firstIndex(of: 0x20), methodEnd > 0, line[..<methodEnd].allSatisfy(Self.isToken) else {
+            throw .badRequest("the request line has no method")
+        }
+        guard let targetEnd = line.lastIndex(of: 0x20), targetEnd > methodEnd + 1 else { throw .badRequest("the request line is not METHOD TARGET VERSION") }
+        let target = UnsafeRawBufferPointer(rebasing: line[(methodEnd + 1)..<targetEnd])
+        guard target.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { throw .badRequest("the request target has a byte that must be %-escaped") }
+        let isVersion11 = try Self.version(UnsafeRawBufferPointer(rebasing: line[(targetEnd + 1)...]))
+        let (path, query) = try Self.target(String(decoding: target, as: UTF8.self))
+        return RequestHead(
+            bytes: ByteBuffer(), method: Self.method(UnsafeRawBufferPointer(rebasing: line[..<methodEnd])), path: path, query: query,
+            isVersion11: isVersion11, fields: [])
+    }
+
+    private static func version(_ bytes: UnsafeRawBufferPointer) throws(HTTPFailure) -> Bool {
+        guard bytes.count == 8, bytes.starts(with: "HTTP/".utf8), bytes[6] == UInt8(ascii: "."), (0x30...0x39).contains(bytes[5]), (0x30...0x39).contains(bytes[7])
+        else { throw .badRequest("the request line does not end in HTTP/1.1") }
+        guard bytes[5] == 0x31 else { throw HTTPFailure(.versionNotSupported, "bad_version", "speak HTTP/1.1") }
+        return bytes[7] != 0x30
+    }
+
+    private static func method(_ bytes: UnsafeRawBufferPointer) -> RequestHead.Method {
+        switch String(decoding: bytes, as: UTF8.self) {
+        case "GET": .get
+        case "HEAD": .head
+        case "POST": .post
+        case "PUT": .put
+        case "OPTIONS": .options
+        case let other: .other(other)
+        }
+    }
+
+    /// Path and query. A server must take the absolute form too (RFC 9112 §3.2.2); its authority means nothing here.
+    private static func target(_ target: String) throws(HTTPFailure) -> (String, String?) {
+        var target = Substring(target)
+        if target.first != "/", target != "*" {
+            guard let scheme = target.range(of: "://"), let path = target[scheme.upperBound...].firstIndex(of: "/") else {
+                throw .badRequest("the request target must begin with /")
+            }
+            target = target[path...]
+        }
+        guard let mark = target.firstIndex(of: "?") else { return (String(target), nil) }
+        return (String(target[..<mark]), String(target[target.index(after: mark)...]))
+    }
+
+    private static func field(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int) throws(HTTPFailure) -> RequestHead.Field {
+        guard bytes[start] != 0x20, bytes[start] != 0x09 else { throw .badRequest("a header line is folded; send each field on one line") }
+        guard let colon = bytes[start..<end].firstIndex(of: UInt8(ascii: ":")), colon > start else { throw .badRequest("a header line has no name") }
+        guard bytes[start..<colon].allSatisfy(Self.isToken) else { throw .badRequest("a header name has a byte that is not allowed in it") }
+        var valueStart = colon + 1
+        var valueEnd = end
+        while valueStart < valueEnd, bytes[valueStart] == 0x20 || bytes[valueStart] == 0x09 { valueStart += 1 }
+        while valueEnd > valueStart, bytes[valueEnd - 1] == 0x20 || bytes[valueEnd - 1] == 0x09 { valueEnd -= 1 }
+        for byte in bytes[valueStart..<valueEnd] where (byte < 0x20 && byte != 0x09) || byte == 0x7F {
+            throw .badRequest("a header value has a control byte")
+        }
+        return RequestHead.Field(
+            nameStart: UInt16(start), nameEnd: UInt16(colon), valueStart: UInt16(valueStart), valueEnd: UInt16(valueEnd))
+    }
+
+    private static func checkHost(_ head: RequestHead) throws(HTTPFailure) {
+        let hosts = head.count("host")
+        guard hosts == 1 || (hosts == 0 && !head.isVersion11) else { throw .badRequest("a request has exactly one Host header") }
+    }
+
+    /// RFC 9110 §5.6.2.
+    private static func isToken(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x41...0x5A, 0x61...0x7A, 0x30...0x39: true
+        case UInt8(ascii: "!"), UInt8(ascii: "#"), UInt8(ascii: "$"), UInt8(ascii: "%"), UInt8(ascii: "&"), UInt8(ascii: "'"), UInt8(ascii: "*"),
+            UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "^"), UInt8(ascii: "_"), UInt8(ascii: "`"), UInt8(ascii: "|"),
+            UInt8(ascii: "~"):
+            true
+        default: false
+        }
+    }
+}
+
+extension Substring {
+    /// Foundation's `range(of:)`, for a short ASCII needle.
+    fileprivate func range(of needle: String) -> Range<Index>? {
+        var index = self.startIndex
+        while index < self.endIndex {
+            if self[index...].hasPrefix(needle) { return index..<self.index(index, offsetBy: needle.count) }
+            index = self.index(after: index)
+        }
+        return nil
+    }
+}

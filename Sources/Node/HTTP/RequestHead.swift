@@ -1,0 +1,129 @@
+import NIOCore
+
+/// A request line and its header fields, as ranges into the bytes they came in. Nothing is copied or decoded until asked for.
+struct RequestHead {
+    enum Method: Equatable {
+        case get, head, post, put, options
+        case other(String)
+    }
+
+    /// Offsets from `bytes.readerIndex`. A head is at most 64 KiB - 1, so 16 bits do.
+    struct Field {
+        var nameStart: UInt16
+        var nameEnd: UInt16
+        var valueStart: UInt16
+        var valueEnd: UInt16
+    }
+
+    var bytes: ByteBuffer
+    var method: Method
+    /// The path of the target, as sent.
+    var path: String
+    /// What follows `?` in the target, as sent.
+    var query: String?
+    /// HTTP/1.1, not 1.0.
+    var isVersion11: Bool
+    var fields: [Field]
+
+    /// The first field of this name (given in lower case), decoded leniently. Nil when there is none.
+    func field(_ name: StaticString) -> String? {
+        for field in self.fields where self.matches(field, name) { return self.value(field) }
+        return nil
+    }
+
+    /// How many fields have this name (given in lower case).
+    func count(_ name: StaticString) -> Int {
+        self.fields.reduce(0) { $0 + (self.matches($1, name) ? 1 : 0) }
+    }
+
+    /// All fields of this name, joined as one list.
+    func list(_ name: StaticString) -> String? {
+        let values = self.fields.filter { self.matches($0, name) }.map(self.value)
+        return values.isEmpty ? nil : values.joined(separator: ",")
+    }
+
+    /// Whether a comma-separated field holds this token, in any case.
+    func has(_ name: StaticString, token: String) -> Bool {
+        guard let list = self.list(name) else { return false }
+        return list.split(separator: ",").contains { $0.trimmingSpaces().lowercased() == token }
+    }
+
+    var keepsAlive: Bool {
+        self.isVersion11 ? !self.has("connection", token: "close") : self.has("connection", token: "keep-alive")
+    }
+
+    private func value(_ field: Field) -> String {
+        let start = self.bytes.readerIndex + Int(field.valueStart)
+        return self.bytes.getString(at: start, length: Int(field.valueEnd - field.valueStart)) ?? ""
+    }
+
+    private func matches(_ field: Field, _ name: StaticString) -> Bool {
+        let length = Int(field.nameEnd - field.nameStart)
+        guard length == name.utf8CodeUnitCount else { return false }
+        return self.bytes.withUnsafeReadableBytes { bytes in
+            for index in 0..<length {
+                let byte = bytes[Int(field.nameStart) + index]
+                let lower = (0x41...0x5A).contains(byte) ? byte | 0x20 : byte
+                if lower != name.utf8Start[index] { return false }
+            }
+            return true
+        }
+    }
+}
+
+/// A whole request.
+struct Request {
+    var head: RequestHead
+    var body: ByteBuffer
+}
+
+extension StringProtocol {
+    func trimmingSpaces() -> SubSequence {
+        var result = self[...]
+        while let first = result.first, first == " " || first == "\t" { result.removeFirst() }
+        while let last = result.last, last == " " || last == "\t" { result.removeLast() }
+        return result
+    }
+}
+
+/// Percent-decoding (RFC 3986 §2.1).
+enum PercentEncoding {
+    /// Nil for a broken escape or bytes that are not UTF-8.
+    static func decode(_ text: some StringProtocol) -> String? {
+        guard text.utf8.contains(UInt8(ascii: "%")) else { return String(text) }
+        var bytes: [UInt8] = []
+        var iterator = text.utf8.makeIterator()
+        while let byte = iterator.next() {
+            guard byte == UInt8(ascii: "%") else {
+                bytes.append(byte)
+                continue
+            }
+            guard let high = iterator.next().flatMap(Self.hex), let low = iterator.next().flatMap(Self.hex) else { return nil }
+            bytes.append(high << 4 | low)
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+
+    static func hex(_ byte: UInt8) -> UInt8? {
+        switch byte {
+        case 0x30...0x39: byte - 0x30
+        case 0x41...0x46: byte - 0x41 + 10
+        case 0x61...0x66: byte - 0x61 + 10
+        default: nil
+        }
+    }
+
+    /// The first value of a name in a query string, decoded. Nil when there is none; throws when its escape is broken.
+    static func value(_ name: String, in query: String?) throws(HTTPFailure) -> String? {
+        guard let query else { return nil }
+        for pair in query.split(separator: "&") {
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard parts[0] == name else { continue }
+            guard let value = decode(parts.count == 2 ? parts[1] : "") else {
+                throw .badRequest("the value of \(name) in the query has a broken %-escape")
+            }
+            return value
+        }
+        return nil
+    }
+}

@@ -1,0 +1,65 @@
+import NIOCore
+import Pipeline
+
+/// Writes responses (RFC 9112 §4) straight into bytes. Pure.
+enum ResponseWriter {
+    enum Content: String {
+        case json = "application/json"
+        case text = "text/plain; charset=utf-8"
+        case html = "text/html; charset=utf-8"
+        case metrics = "text/plain; version=0.0.4; charset=utf-8"
+    }
+
+    /// A whole response. `headers` are complete lines.
+    static func write(
+        _ status: HTTPStatus, content: Content, body: ByteBuffer, headers: String = "", keepAlive: Bool, omitBody: Bool = false, into buffer: inout ByteBuffer
+    ) {
+        self.writeStatus(status, into: &buffer)
+        if status != .noContent {
+            buffer.writeStaticString("Content-Type: ")
+            buffer.writeString(content.rawValue)
+            buffer.writeStaticString("\r\nContent-Length: ")
+            buffer.writeDecimal(UInt64(body.readableBytes))
+            buffer.writeStaticString("\r\n")
+        }
+        buffer.writeStaticString("Cache-Control: no-store\r\n")
+        if !headers.isEmpty { buffer.writeString(headers) }
+        if !keepAlive { buffer.writeStaticString("Connection: close\r\n") }
+        buffer.writeStaticString("\r\n")
+        if !omitBody { buffer.writeImmutableBuffer(body) }
+    }
+
+    static func write(_ failure: HTTPFailure, headers: String = "", keepAlive: Bool, omitBody: Bool = false, into buffer: inout ByteBuffer) {
+        self.write(
+            failure.status, content: .json, body: self.errorBody(failure), headers: headers + (failure.header ?? ""), keepAlive: keepAlive,
+            omitBody: omitBody, into: &buffer)
+    }
+
+    /// The head of a stream that ends when the connection does.
+    static func writeStreamHead(contentType: StaticString, headers: String, into buffer: inout ByteBuffer) {
+        self.writeStatus(.ok, into: &buffer)
+        buffer.writeStaticString("Content-Type: ")
+        buffer.writeStaticString(contentType)
+        buffer.writeStaticString("\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n")
+        if !headers.isEmpty { buffer.writeString(headers) }
+        buffer.writeStaticString("\r\n")
+    }
+
+    static func errorBody(_ failure: HTTPFailure) -> ByteBuffer {
+        var body = ByteBuffer()
+        body.writeStaticString("{\"error\":{\"code\":\"")
+        body.writeString(failure.code)
+        body.writeStaticString("\",\"message\":")
+        body.writeJSONString(failure.message)
+        body.writeStaticString("}}")
+        return body
+    }
+
+    private static func writeStatus(_ status: HTTPStatus, into buffer: inout ByteBuffer) {
+        buffer.writeStaticString("HTTP/1.1 ")
+        buffer.writeDecimal(UInt64(status.code))
+        buffer.writeStaticString(" ")
+        buffer.writeStaticString(status.reason)
+        buffer.writeStaticString("\r\n")
+    }
+}

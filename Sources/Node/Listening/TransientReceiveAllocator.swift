@@ -1,0 +1,25 @@
+import NIOCore
+
+/// A buffer for each read, and none between reads.
+///
+/// NIO's own allocators keep a buffer for every connection, which for an idle subscriber is half of all it weighs. `nextBufferSize` stays nil, which
+/// keeps NIO's pool out of it.
+struct TransientReceiveAllocator: RecvByteBufferAllocator {
+    private var capacity: Int
+    private let capacityMax: Int
+
+    init(capacity: Int, capacityMax: Int) {
+        self.capacity = capacity
+        self.capacityMax = capacityMax
+    }
+
+    func buffer(allocator: ByteBufferAllocator) -> ByteBuffer {
+        allocator.buffer(capacity: self.capacity)
+    }
+
+    mutating func record(actualReadBytes: Int) -> Bool {
+        guard actualReadBytes >= self.capacity, self.capacity < self.capacityMax else { return false }
+        self.capacity = min(self.capacity * 4, self.capacityMax)
+        return true
+    }
+}

@@ -1,0 +1,107 @@
+import Logging
+import NIOCore
+import Pipeline
+
+/// What one event loop's connections share: its stages, its table of connections, its clock. Confined to that loop.
+final class LoopContext {
+    let loop: any EventLoop
+    let fanout: Fanout
+    let publisher: Publisher
+    let sequencer: Sequencer
+    let shared: NodeShared
+    let limits: Limits
+
+    private(set) var connections = ConnectionTable()
+    private var wheel = TimerWheel()
+    /// Seconds since the loop's start.
+    private(set) var second = 0
+    private var tick: RepeatedTask?
+    private(set) var isStopping = false
+    var statistics = ConnectionStatistics()
+    /// API connections with answers written and not flushed, each once.
+    private var unflushed: [APIHandler] = []
+
+    init(loop: any EventLoop, fanout: Fanout, publisher: Publisher, sequencer: Sequencer, shared: NodeShared) {
+        self.loop = loop
+        self.fanout = fanout
+        self.publisher = publisher
+        self.sequencer = sequencer
+        self.shared = shared
+        self.limits = shared.configuration.limits
+    }
+
+    // MARK: - Connections
+
+    func add(_ connection: any LoopConnection, deadlineIn seconds: Int) {
+        self.connections.add(connection)
+        self.setDeadline(of: connection, in: seconds)
+    }
+
+    func remove(_ connection: any LoopConnection) {
+        self.connections.remove(connection.id)
+    }
+
+    func setDeadline(of connection: any LoopConnection, in seconds: Int) {
+        connection.deadline = self.second + max(1, seconds)
+        // A later deadline is found when the entry in the wheel comes round; only an earlier one needs an entry of its own.
+        guard connection.wheelSecond <= self.second || connection.deadline < connection.wheelSecond else { return }
+        self.enter(connection)
+    }
+
+    private func enter(_ connection: any LoopConnection) {
+        let second = min(connection.deadline, self.second + TimerWheel.slots - 1)
+        connection.wheelSecond = second
+        self.wheel.add(connection.id, at: second, now: self.second)
+    }
+
+    // MARK: - Time
+
+    func start() {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        self.tick = self.loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in bound.value.everySecond() }
+    }
+
+    private func everySecond() {
+        self.second += 1
+        for entry in self.wheel.take(self.second) {
+            guard let connection = self.connections[entry.id], connection.wheelSecond == entry.second else { continue }
+            if connection.deadline <= self.second { connection.deadlineReached() }
+            if self.connections[entry.id] != nil, connection.wheelSecond <= self.second { self.enter(connection) }
+        }
+        self.fanout.onLoop { $0.tick() }
+    }
+
+    // MARK: - Flushing
+
+    /// Answers of one turn of the loop leave in one write a connection.
+    func flushSoon(_ handler: APIHandler) {
+        if self.unflushed.isEmpty {
+            let bound = NIOLoopBound(self, eventLoop: self.loop)
+            self.loop.execute { bound.value.flushNow() }
+        }
+        self.unflushed.append(handler)
+    }
+
+    private func flushNow() {
+        let handlers = self.unflushed
+        self.unflushed.removeAll(keepingCapacity: true)
+        for handler in handlers { handler.flush() }
+    }
+
+    // MARK: - Stopping
+
+    /// Says goodbye to every connection, a slice at a time, so that the loop goes on serving the others and the goodbyes of one slice can leave.
+    func stop(completed: EventLoopPromise<Void>) {
+        self.isStopping = true
+        self.tick?.cancel()
+        self.stopSlice(from: 0, completed: completed)
+    }
+
+    private func stopSlice(from start: Int, completed: EventLoopPromise<Void>) {
+        let (connections, next) = self.connections.slice(from: start, limit: self.limits.shutdownSliceConnections)
+        for connection in connections { connection.stop() }
+        guard let next else { return completed.succeed() }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        self.loop.scheduleTask(in: .milliseconds(10)) { bound.value.stopSlice(from: next, completed: completed) }
+    }
+}

@@ -1,0 +1,81 @@
+package import ArgumentParser
+import Logging
+import ServiceLifecycle
+import UnixSignals
+
+import Foundation
+
+/// `realertime node`.
+package struct NodeCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "node",
+        abstract: "Runs a node: serves subscribers, takes publishes, keeps the log.",
+        discussion: """
+            Without options it runs alone, on loopback, with its log in ./realertime-data.
+
+            Example: realertime node --listen 0.0.0.0:8080 --data /var/lib/realertime
+            """
+    )
+
+    @OptionGroup package var options: NodeOptions
+
+    @Flag(help: "Checks the configuration, prints it with where each value comes from, and exits.")
+    package var checkConfig = false
+
+    package init() {}
+
+    package func run() async throws {
+        let configuration: NodeConfiguration
+        do {
+            configuration = try NodeConfiguration.load(options: self.options, environment: ProcessInfo.processInfo.environment)
+        } catch {
+            Self.complain("\(error)")
+            throw ExitCode(64)
+        }
+        if self.checkConfig {
+            print(configuration.describe())
+            return
+        }
+        LoggingSystem.bootstrap(StreamLogHandler.standardError)
+        var logger = Logger(label: "realertime")
+        logger.logLevel = configuration.logLevel
+        let node = RealertimeNode(configuration: configuration, version: Build.version, commit: Build.commit, logger: logger)
+        let impatience = Self.exitAtSecondSignal(logger)
+        defer { impatience.cancel() }
+        do {
+            try await ServiceGroup(
+                configuration: .init(services: [.init(service: node, successTerminationBehavior: .gracefullyShutdownGroup)],
+                    gracefulShutdownSignals: [.sigterm, .sigint], logger: Self.quiet)
+            ).run()
+        } catch {
+            Self.complain("realertime node: \(error)")
+            throw ExitCode(1)
+        }
+    }
+
+    /// The first signal asks, the second does not.
+    private static func exitAtSecondSignal(_ logger: Logger) -> Task<Void, Never> {
+        Task {
+            var count = 0
+            for await _ in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
+                count += 1
+                guard count == 2 else { continue }
+                logger.warning("a second signal: exiting at once")
+                Foundation.exit(1)
+            }
+        }
+    }
+
+    /// The lifecycle library's own words are of no use to an operator.
+    private static let quiet = Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() }
+
+    private static func complain(_ message: String) {
+        FileHandle.standardError.write(Data((message + "\n").utf8))
+    }
+}
+
+/// What this binary was built from. Set once, by the executable, before anything runs.
+package enum Build {
+    package static let version = "0.1.0"
+    nonisolated(unsafe) package static var commit = "unknown"
+}

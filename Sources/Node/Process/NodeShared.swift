@@ -1,0 +1,104 @@
+import NIOConcurrencyHelpers
+import NIOCore
+import Pipeline
+
+/// What all loops of a node share: immutable, but for two counters behind atomics' stand-in, a lock taken at accept and close only.
+final class NodeShared: Sendable {
+    let configuration: NodeConfiguration
+    let origins: Origins
+    let apiOrigins: Origins
+    let sseHeartbeat = ByteBuffer(string: ":\n\n")
+    let lineHeartbeat = ByteBuffer(string: "\n")
+    let page = PageResponse()
+    let version: String
+    let commit: String
+    let startedAt: Int64
+    /// Subscriber connections this process may have.
+    let connectionsMax: Int
+    private let counts = NIOLockedValueBox((subscribers: 0, api: 0))
+    private let processState = NIOLockedValueBox(ProcessState.starting)
+
+    /// Where the process is in its life.
+    enum ProcessState: String {
+        /// Can transition to: ready, stopping.
+        case starting
+        /// Can transition to: stopping.
+        case ready
+        case stopping
+    }
+
+    private let addresses = NIOLockedValueBox((listen: "", api: ""))
+    private let inspectorBox = NIOLockedValueBox<NodeInspector?>(nil)
+
+    init(configuration: NodeConfiguration, connectionsMax: Int, version: String, commit: String, startedAt: Int64) {
+        self.configuration = configuration
+        // The API port's own page reads from the subscriber port, which to a browser is another origin.
+        let own = Self.ownOrigins(configuration.api)
+        self.origins = Origins(configuration.corsOrigins + own)
+        // `*` is for reading: no list of everyone may publish through somebody's browser.
+        self.apiOrigins = Origins(configuration.corsOrigins.filter { $0 != "*" } + own)
+        self.connectionsMax = connectionsMax
+        self.version = version
+        self.commit = commit
+        self.startedAt = startedAt
+    }
+
+    var state: ProcessState {
+        get { self.processState.withLockedValue { $0 } }
+        set { self.processState.withLockedValue { $0 = newValue } }
+    }
+
+    /// The origins under which a browser on this machine may have opened the API port's page.
+    private static func ownOrigins(_ api: ListenAddress) -> [String] {
+        var hosts = ["127.0.0.1", "localhost", "[::1]"]
+        if !api.isWildcard, !api.isLoopback { hosts.append(api.host.contains(":") ? "[\(api.host)]" : api.host) }
+        return hosts.map { "http://\($0):\(api.port)" }
+    }
+
+    /// Where the listeners really are: port 0 has become a number.
+    var boundAddresses: (listen: String, api: String) {
+        get { self.addresses.withLockedValue { $0 } }
+        set { self.addresses.withLockedValue { $0 = newValue } }
+    }
+
+    /// Nil until the loops are made.
+    var inspector: NodeInspector? {
+        get { self.inspectorBox.withLockedValue { $0 } }
+        set { self.inspectorBox.withLockedValue { $0 = newValue } }
+    }
+
+    // MARK: - Connection limits
+
+    enum Admission {
+        case admitted
+        /// Over the limit, within what can still be told so.
+        case refused
+        /// Not even that.
+        case dropped
+    }
+
+    /// Connections over the limit that are open for a moment to be told so.
+    static let refusalsMax = 200
+
+    func admitSubscriber() -> Admission {
+        self.counts.withLockedValue { counts in
+            guard counts.subscribers < self.connectionsMax + Self.refusalsMax else { return .dropped }
+            counts.subscribers += 1
+            return counts.subscribers <= self.connectionsMax ? .admitted : .refused
+        }
+    }
+
+    func releaseSubscriber() { self.counts.withLockedValue { $0.subscribers -= 1 } }
+
+    func admitAPI() -> Bool {
+        self.counts.withLockedValue { counts in
+            guard counts.api < self.configuration.limits.apiConnectionsMax else { return false }
+            counts.api += 1
+            return true
+        }
+    }
+
+    func releaseAPI() { self.counts.withLockedValue { $0.api -= 1 } }
+
+    var connectionCounts: (subscribers: Int, api: Int) { self.counts.withLockedValue { $0 } }
+}

@@ -1,0 +1,50 @@
+import Pipeline
+
+/// One look at all of a node's figures.
+struct NodeSnapshot: Sendable {
+    enum Health: String {
+        case healthy, degraded, critical
+    }
+
+    var shared: NodeShared
+    var loops: Int
+    var connections: ConnectionStatistics
+    var fanout: FanoutStatistics
+    var sequencer: SequencerStatistics
+    var channels: Int
+    var parked: Int
+    var log: LogStatistics
+    var counts: (subscribers: Int, api: Int)
+    var publishedPerSecond: Double
+    var deliveredPerSecond: Double
+
+    /// How it is, and why in sentences.
+    var health: (Health, reasons: [String]) {
+        var health = Health.healthy
+        var reasons: [String] = []
+        if let error = self.log.error {
+            health = .critical
+            reasons.append("The log cannot be written, publishers get 503: \(error)")
+        }
+        if self.shared.state == .stopping {
+            health = max(health, .degraded)
+            reasons.append("The node is stopping.")
+        }
+        if self.counts.subscribers >= self.shared.connectionsMax {
+            health = max(health, .critical)
+            reasons.append("All \(self.shared.connectionsMax) connections are taken, new subscribers get 503: raise connections-max and the descriptor limit, or add a node.")
+        } else if self.counts.subscribers * 10 >= self.shared.connectionsMax * 9 {
+            health = max(health, .degraded)
+            reasons.append("More than 90 % of \(self.shared.connectionsMax) connections are taken.")
+        }
+        if self.parked * 2 > self.shared.configuration.limits.parkedPublishesMax {
+            health = max(health, .degraded)
+            reasons.append("\(self.parked) publishes wait for the log: it is slower than they come.")
+        }
+        return (health, reasons)
+    }
+
+    private func max(_ left: Health, _ right: Health) -> Health {
+        left == .critical || right == .critical ? .critical : left == .degraded || right == .degraded ? .degraded : .healthy
+    }
+}

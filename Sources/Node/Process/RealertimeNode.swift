@@ -1,0 +1,164 @@
+import Logging
+import Coordination
+import NIOCore
+import NIOPosix
+import Pipeline
+import ServiceLifecycle
+import Storage
+
+/// A node: its loops, its stages on them, its listeners, from start to a graceful end.
+struct RealertimeNode: Service {
+    private let configuration: NodeConfiguration
+    private let version: String
+    private let commit: String
+    private let logger: Logger
+
+    /// Descriptors kept free of subscribers: the log, listeners, the API's connections, and refusals.
+    static let descriptorReserve = 64 + NodeShared.refusalsMax
+
+    init(configuration: NodeConfiguration, version: String, commit: String, logger: Logger) {
+        self.configuration = configuration
+        self.version = version
+        self.commit = commit
+        self.logger = logger
+    }
+
+    func run() async throws {
+        let startedAt = WallTime.milliseconds()
+        let shared = NodeShared(
+            configuration: self.configuration, connectionsMax: try self.connectionsMax(), version: self.version, commit: self.commit, startedAt: startedAt)
+        let log = try self.openLog()
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: self.configuration.loops)
+        do {
+            try await self.serve(shared, log, group, startedAt)
+        } catch {
+            await log.close()
+            try? await group.shutdownGracefully()
+            throw error
+        }
+        try await group.shutdownGracefully()
+    }
+
+    // MARK: - Starting
+
+    private func connectionsMax() throws -> Int {
+        let limits = self.configuration.limits
+        let descriptors = WallTime.raiseDescriptorLimit()
+        let reserve = Self.descriptorReserve + min(limits.apiConnectionsMax, descriptors / 8)
+        let room = max(1, descriptors - reserve)
+        guard limits.connectionsMax <= room else {
+            throw NodeError(
+                "connections-max is \(limits.connectionsMax), but \(descriptors) descriptors leave room for \(room): raise the limit (ulimit -n, LimitNOFILE=) or lower connections-max")
+        }
+        return limits.connectionsMax == 0 ? room : limits.connectionsMax
+    }
+
+    private func openLog() throws -> any Log {
+        switch self.configuration.log {
+        case .memory:
+            return MemoryLog(limits: self.configuration.limits)
+        case .sqlite:
+            return try SQLiteLog(
+                folder: self.configuration.data, durability: self.configuration.durability == .power ? .power : .process,
+                limits: self.configuration.limits)
+        }
+    }
+
+    private func serve(_ shared: NodeShared, _ log: any Log, _ group: MultiThreadedEventLoopGroup, _ startedAt: Int64) async throws {
+        let eventLoops = Array(group.makeIterator())
+        let sequencer = Sequencer(loop: eventLoops[0], log: log, limits: self.configuration.limits, clock: { WallTime.milliseconds() })
+        let loops = try await self.makeLoops(eventLoops, sequencer, shared)
+        let inspector = NodeInspector(sequencer: sequencer, log: log, shared: shared, loops: loops, eventLoops: eventLoops)
+        shared.inspector = inspector
+
+        let coordinator = EmbeddedCoordinator()
+        let assignments = try await coordinator.join()
+        try await sequencer.start(grants: assignments.map { Grant(partition: $0.partition, ownerEpoch: $0.ownerEpoch) })
+
+        let byLoop = Dictionary(uniqueKeysWithValues: zip(eventLoops.map { ObjectIdentifier($0) }, loops))
+        let listener = Listener(shared: shared, group: group, loops: byLoop)
+        let api = try await listener.bindAPI(self.configuration.api)
+        let subscribers = try await listener.bindSubscribers(self.configuration.listen)
+        shared.boundAddresses = (Self.address(subscribers), Self.address(api))
+        shared.state = .ready
+        self.logger.info(
+            "ready",
+            metadata: [
+                "id": "\(self.configuration.id)", "listen": "\(shared.boundAddresses.listen)", "api": "\(shared.boundAddresses.api)",
+                "log": "\(self.configuration.log.rawValue)", "loops": "\(loops.count)", "connections-max": "\(shared.connectionsMax)",
+                "milliseconds": "\(WallTime.milliseconds() - startedAt)",
+            ])
+
+        await self.everySecondUntilShutdown(inspector, sequencer)
+        await self.stop(shared, [api, subscribers], zip(eventLoops, loops).map { ($0, $1) }, sequencer)
+        await coordinator.leave()
+        await log.close()
+        self.logger.info("stopped")
+    }
+
+    private func makeLoops(
+        _ eventLoops: [any EventLoop], _ sequencer: Sequencer, _ shared: NodeShared
+    ) async throws -> [NIOLoopBound<LoopContext>] {
+        var loops: [NIOLoopBound<LoopContext>] = []
+        for (index, eventLoop) in eventLoops.enumerated() {
+            let fanout = Fanout(loop: eventLoop, index: index, owner: sequencer, limits: self.configuration.limits)
+            await sequencer.add(fanout)
+            let publisher = Publisher(loop: eventLoop, owner: sequencer)
+            loops.append(
+                try await eventLoop.submit {
+                    let context = LoopContext(loop: eventLoop, fanout: fanout, publisher: publisher, sequencer: sequencer, shared: shared)
+                    context.start()
+                    return NIOLoopBound(context, eventLoop: eventLoop)
+                }.get())
+        }
+        return loops
+    }
+
+    private static func address(_ channel: any Channel) -> String {
+        guard let address = channel.localAddress, let ip = address.ipAddress, let port = address.port else { return "" }
+        return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
+    }
+
+    // MARK: - Serving
+
+    private func everySecondUntilShutdown(_ inspector: NodeInspector, _ sequencer: Sequencer) async {
+        await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                try? await Task.sleep(for: .seconds(1))
+                await sequencer.tick()
+                await inspector.sampleRates()
+            }
+        }
+    }
+
+    // MARK: - Stopping
+
+    /// Accepts no more, answers what is in flight, says goodbye in slices, and waits for the sockets to drain, all before the deadline.
+    private func stop(
+        _ shared: NodeShared, _ listeners: [any Channel], _ loops: [(any EventLoop, NIOLoopBound<LoopContext>)], _ sequencer: Sequencer
+    ) async {
+        let seconds = self.configuration.limits.shutdownSecondsMax
+        self.logger.info("stopping", metadata: ["seconds-max": "\(seconds)", "connections": "\(shared.connectionCounts.subscribers)"])
+        shared.state = .stopping
+        let deadline = ContinuousClock.now + .seconds(seconds)
+        for listener in listeners { try? await listener.close() }
+        await sequencer.stop(deadline: deadline)
+        for (eventLoop, bound) in loops {
+            let completed = eventLoop.makePromise(of: Void.self)
+            eventLoop.execute { bound.value.stop(completed: completed) }
+            try? await completed.futureResult.get()
+        }
+        while shared.connectionCounts.subscribers + shared.connectionCounts.api > 0, ContinuousClock.now < deadline {
+            try? await Task.sleep(for: .milliseconds(10))
+        }
+    }
+}
+
+/// Why a node cannot run, in a sentence that says what to change.
+struct NodeError: Error, CustomStringConvertible {
+    var description: String
+
+    init(_ description: String) {
+        self.description = description
+    }
+}

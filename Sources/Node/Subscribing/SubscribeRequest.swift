@@ -1,0 +1,87 @@
+import Pipeline
+
+/// What a subscriber asks for, read off its request. Pure.
+struct SubscribeRequest {
+    var transport: Transport
+    var framing: Framing
+    var channels: [(channel: ChannelName, start: SubscribeStart)]
+    var resumes: Bool
+
+    /// The paths and their transports.
+    static let paths = "/ev/CHANNEL, /ws/CHANNEL, /lp/CHANNEL, /sub/CHANNEL and /healthz"
+
+    /// Nil if the path is not a subscriber's.
+    static func transport(of path: String) -> (Transport, channels: Substring)? {
+        for (prefix, transport) in [("/ev/", Transport.sse), ("/ws/", .webSocket), ("/lp/", .longPoll), ("/sub/", .stream)] where path.hasPrefix(prefix) {
+            return (transport, path.dropFirst(prefix.count))
+        }
+        return nil
+    }
+
+    init(_ transport: Transport, channels list: Substring, head: RequestHead, limits: Limits) throws(HTTPFailure) {
+        self.transport = transport
+        self.framing = try Self.framing(transport, query: head.query)
+        let cursor = try Self.cursor(head)
+        self.channels = []
+        self.resumes = false
+        for segment in list.split(separator: "/", omittingEmptySubsequences: false) {
+            guard self.channels.count < limits.channelsPerConnectionMax else {
+                throw .badChannel("more than channels-per-connection-max, \(limits.channelsPerConnectionMax), channels; open another connection for the others")
+            }
+            let (channel, backlog) = try Self.channel(segment)
+            guard !self.channels.contains(where: { $0.channel == channel }) else { throw .badChannel("\(channel) is listed twice") }
+            if let position = cursor?.position(of: channel) {
+                self.channels.append((channel, .after(position)))
+                self.resumes = true
+            } else {
+                self.channels.append((channel, backlog.map { .backlog(min($0, limits.historyEventsMax)) } ?? .live))
+            }
+        }
+        if cursor != nil, !self.resumes { throw .badCursor("the cursor holds none of these channels; start without it") }
+    }
+
+    /// `name` or `name.bN`.
+    private static func channel(_ segment: Substring) throws(HTTPFailure) -> (ChannelName, Int?) {
+        guard let decoded = PercentEncoding.decode(segment) else { throw .badChannel("a channel name has a broken %-escape") }
+        var name = decoded
+        var backlog: Int?
+        if let start = ChannelName.backlogSuffixStart(Array(decoded.utf8)) {
+            name = String(decoded.utf8.prefix(start)) ?? ""
+            guard let count = Int(decoded.utf8.dropFirst(start + 2).map { String(UnicodeScalar($0)) }.joined()) else {
+                throw .badChannel("the backlog after .b is too large a number")
+            }
+            backlog = count
+        }
+        guard let channel = ChannelName(name) else {
+            throw .badChannel("a channel name is 1 to \(ChannelName.bytesMax) of A-Z a-z 0-9 _ . : -")
+        }
+        return (channel, backlog)
+    }
+
+    private static func cursor(_ head: RequestHead) throws(HTTPFailure) -> Cursor? {
+        let text: String
+        if let header = head.field("last-event-id"), !header.isEmpty {
+            text = header
+        } else if let since = try PercentEncoding.value("since", in: head.query) {
+            text = since
+        } else {
+            return nil
+        }
+        guard let cursor = Cursor(text) else { throw .badCursor("that is not a cursor this program gave out; start without Last-Event-ID and since") }
+        return cursor
+    }
+
+    private static func framing(_ transport: Transport, query: String?) throws(HTTPFailure) -> Framing {
+        switch transport {
+        case .sse:
+            switch try PercentEncoding.value("envelope", in: query) {
+            case nil, "0": return .sse
+            case "1": return .sseEnvelope
+            default: throw .badRequest("envelope is 0 or 1")
+            }
+        case .webSocket: return .webSocket
+        case .longPoll: return .element
+        case .stream: return .line
+        }
+    }
+}

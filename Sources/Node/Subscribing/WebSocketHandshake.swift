@@ -1,0 +1,37 @@
+import Crypto
+import Pipeline
+
+/// The opening handshake (RFC 6455 §4.2). Pure.
+enum WebSocketHandshake {
+    private static let guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+    /// The response's head, or why there is none.
+    static func response(to head: RequestHead) throws(HTTPFailure) -> String {
+        guard head.isVersion11, head.has("connection", token: "upgrade"), head.has("upgrade", token: "websocket") else {
+            throw Self.upgradeRequired("/ws/ speaks WebSocket: send Connection: Upgrade, Upgrade: websocket")
+        }
+        guard head.field("sec-websocket-version") == "13" else { throw Self.upgradeRequired("speak WebSocket version 13") }
+        guard let key = head.field("sec-websocket-key"), key.utf8.count == 24, key.hasSuffix("=="), key.utf8.dropLast(2).allSatisfy(Self.isBase64) else {
+            throw .badRequest("Sec-WebSocket-Key is not 16 bytes in base64")
+        }
+        return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: \(Self.accept(key))\r\n\r\n"
+    }
+
+    static func accept(_ key: String) -> String {
+        var hash = Insecure.SHA1()
+        hash.update(data: Array((key + self.guid).utf8))
+        return Base64.string(Array(hash.finalize()))
+    }
+
+    private static func upgradeRequired(_ message: String) -> HTTPFailure {
+        HTTPFailure(
+            .upgradeRequired, "upgrade_required", message, header: "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
+    }
+
+    private static func isBase64(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x41...0x5A, 0x61...0x7A, 0x30...0x39, UInt8(ascii: "+"), UInt8(ascii: "/"): true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,119 @@
+import NIOCore
+import Pipeline
+
+/// Reads a client's WebSocket frames (RFC 6455 §5). A pure value: bytes in, what to do out.
+///
+/// Client messages mean nothing here, but a client that breaks the protocol is told how.
+struct WebSocketParser {
+    enum Step: Equatable {
+        case needMore
+        /// Answer with a pong of the same content.
+        case ping(ByteBuffer)
+        case pong
+        /// A whole message, already checked; there is nothing to do with it.
+        case message
+        /// Answer with this code and close.
+        case close(code: UInt16)
+    }
+
+    static let controlBytesMax = 125
+
+    private let messageBytesMax: Int
+    private var input = ByteBuffer()
+    /// The text or binary message whose fragments are arriving.
+    private var message: (opcode: WebSocketFrame.Opcode, bytes: ByteBuffer)?
+
+    init(messageBytesMax: Int) {
+        self.messageBytesMax = messageBytesMax
+    }
+
+    mutating func feed(_ bytes: ByteBuffer) {
+        if self.input.readableBytes == 0 {
+            self.input = bytes
+        } else {
+            self.input.writeImmutableBuffer(bytes)
+        }
+    }
+
+    mutating func next() -> Step {
+        while true {
+            if let step = self.nextFrame() { return step }
+        }
+    }
+
+    /// Nil for a fragment that is not its message's last: look again.
+    private mutating func nextFrame() -> Step? {
+        let start = self.input.readerIndex
+        guard let first = self.input.getInteger(at: start, as: UInt8.self), let second = self.input.getInteger(at: start + 1, as: UInt8.self) else {
+            return .needMore
+        }
+        guard first & 0x70 == 0, let opcode = WebSocketFrame.Opcode(rawValue: first & 0x0F), second & 0x80 != 0 else { return .close(code: 1002) }
+        let isFinal = first & 0x80 != 0
+        if opcode.isControl, !isFinal || second & 0x7F > Self.controlBytesMax { return .close(code: 1002) }
+        guard let (length, lengthBytes) = self.length(second & 0x7F, at: start + 2) else { return .needMore }
+        guard length <= UInt64(self.messageBytesMax) || (opcode.isControl && length <= UInt64(Self.controlBytesMax)) else {
+            return .close(code: length >> 63 == 1 ? 1002 : 1009)
+        }
+        let header = 2 + lengthBytes + 4
+        guard self.input.readableBytes >= header + Int(length) else { return .needMore }
+        let mask = self.input.getBytes(at: start + 2 + lengthBytes, length: 4)!
+        self.input.moveReaderIndex(forwardBy: header)
+        var payload = self.input.readSlice(length: Int(length))!
+        Self.unmask(&payload, mask)
+        if self.input.readableBytes == 0 { self.input = ByteBuffer() }
+        return self.frame(opcode, isFinal: isFinal, payload)
+    }
+
+    private func length(_ short: UInt8, at index: Int) -> (UInt64, bytes: Int)? {
+        switch short {
+        case 126: self.input.getInteger(at: index, as: UInt16.self).map { (UInt64($0), 2) }
+        case 127: self.input.getInteger(at: index, as: UInt64.self).map { ($0, 8) }
+        default: (UInt64(short), 0)
+        }
+    }
+
+    private mutating func frame(_ opcode: WebSocketFrame.Opcode, isFinal: Bool, _ payload: ByteBuffer) -> Step? {
+        switch opcode {
+        case .ping: return .ping(payload)
+        case .pong: return .pong
+        case .close: return .close(code: Self.closeCode(payload))
+        case .text, .binary:
+            guard self.message == nil else { return .close(code: 1002) }
+            return self.append(opcode, payload, isFinal: isFinal)
+        case .continuation:
+            guard let message else { return .close(code: 1002) }
+            return self.append(message.opcode, payload, isFinal: isFinal)
+        }
+    }
+
+    private mutating func append(_ opcode: WebSocketFrame.Opcode, _ payload: ByteBuffer, isFinal: Bool) -> Step? {
+        var bytes = self.message?.bytes ?? ByteBuffer()
+        bytes.writeImmutableBuffer(payload)
+        guard bytes.readableBytes <= self.messageBytesMax else { return .close(code: 1009) }
+        guard isFinal else {
+            self.message = (opcode, bytes)
+            return nil
+        }
+        self.message = nil
+        if opcode == .text, String(validating: bytes.readableBytesView, as: UTF8.self) == nil { return .close(code: 1007) }
+        return .message
+    }
+
+    /// What to answer a close frame with: its own code if it is one that may be sent (RFC 6455 §7.4).
+    private static func closeCode(_ payload: ByteBuffer) -> UInt16 {
+        var payload = payload
+        guard payload.readableBytes > 0 else { return 1000 }
+        guard let code = payload.readInteger(as: UInt16.self) else { return 1002 }
+        guard String(validating: payload.readableBytesView, as: UTF8.self) != nil else { return 1007 }
+        switch code {
+        case 1000...1003, 1007...1014, 3000...4999: return code
+        default: return 1002
+        }
+    }
+
+    private static func unmask(_ payload: inout ByteBuffer, _ mask: [UInt8]) {
+        payload.withUnsafeMutableReadableBytes { bytes in
+            for index in bytes.indices { bytes[index] ^= mask[index & 3] }
+        }
+    }
+}
