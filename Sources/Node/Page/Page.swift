@@ -193,7 +193,7 @@ enum Page {
         const types = new Set();
         // EventSource tells named events only to those who asked for the name.
         function listen(type) {
-          if (!type || type === 'gap' || types.has(type)) return;
+          if (!type || /^(gap|open|error|message)$/.test(type) || types.has(type)) return;
           types.add(type);
           if (source) source.addEventListener(type, heard);
         }
@@ -218,8 +218,10 @@ enum Page {
         }
 
         function connect() {
+          if (opened && !cursor) notice('Reconnected without a cursor', 'what was published meanwhile is not shown');
           const s = source = new EventSource(base + '/ev/' + channel + '?envelope=1' + (cursor ? '&since=' + cursor : ''));
-          s.onopen = () => {
+          s.onopen = e => {
+            if (e instanceof MessageEvent) return heard(e);   // an event whose type is "open"
             if (s !== source) return;
             tries = 0;
             if (opened) resumes++;
@@ -227,12 +229,11 @@ enum Page {
             become('live');
           };
           s.onerror = e => {
-            if (e instanceof MessageEvent) return heard(e);   // an event whose type is "error"
+            if (e instanceof MessageEvent) return heard(e);   // or "error"
             if (s !== source) return;
             become(opened ? 'reconnecting' : 'connecting');
             if (s.readyState !== EventSource.CLOSED) return;  // the browser reconnects, with its cursor
             // Refused (503 or the like): the browser gives up, so go on from the last cursor seen here.
-            if (opened && !cursor) notice('Reconnected without a cursor', 'What was published meanwhile is not shown.');
             timer = setTimeout(connect, Math.min(15000, 500 * 2 ** tries++) * (.5 + Math.random() / 2));
           };
           s.addEventListener('gap', e => {
@@ -442,6 +443,9 @@ enum Page {
           if (!paused) draw();
         };
         $('clear').onclick = () => { waiting = []; $('list').replaceChildren(); draw(); };
+        // A page that waits in the back-forward cache would keep one of the browser's few connections.
+        addEventListener('pagehide', () => { if (source) source.close(); clearTimeout(timer); });
+        addEventListener('pageshow', e => { if (e.persisted && source) { become('reconnecting'); connect(); } });
         watch(channel);
 
         """#
