@@ -1,0 +1,93 @@
+import os
+import random
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+# Many short turns: a dozen clients share this interpreter.
+sys.setswitchinterval(0.0005)
+
+from harness.node import Node, binary  # noqa: E402
+
+
+def pytest_report_header():
+    try:
+        return f"realertime: {binary()}"
+    except RuntimeError as error:
+        return str(error)
+
+
+class Nodes:
+    """Makes nodes, and ends every one of them."""
+
+    def __init__(self):
+        self.made = []
+        self.folder = Path(tempfile.mkdtemp(prefix="realertime-test-"))
+
+    def make(self, *flags, start=True, **options):
+        node = Node(self.folder / f"n{len(self.made) + 1}", *flags, **options)
+        self.made.append(node)
+        return node.start() if start else node
+
+    def close(self):
+        for node in self.made:
+            node.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def nodes():
+    """Makes the nodes of one test."""
+    nodes = Nodes()
+    yield nodes
+    nodes.close()
+
+
+@pytest.fixture
+def node(nodes):
+    """A node of this test's own."""
+    return nodes.make()
+
+
+@pytest.fixture(scope="module")
+def module_nodes():
+    nodes = Nodes()
+    yield nodes
+    nodes.close()
+
+
+@pytest.fixture(scope="module")
+def shared(request, module_nodes):
+    """One node for all tests of a module that do it no harm. The module's FLAGS are its flags."""
+    return module_nodes.make(*getattr(request.module, "FLAGS", []))
+
+
+@pytest.fixture
+def channel(request):
+    """A channel that no other test uses."""
+    return f"t{random.SystemRandom().getrandbits(48):x}"
+
+
+@pytest.fixture(scope="session")
+def seed():
+    """What makes the random choices; REALERTIME_SEED repeats a run."""
+    return int(os.environ.get("REALERTIME_SEED") or random.SystemRandom().getrandbits(32))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure shows what the nodes said last."""
+    outcome = yield
+    report = outcome.get_result()
+    if not report.failed:
+        return
+    for value in item.funcargs.values():
+        for node in getattr(value, "made", [value]):
+            if isinstance(node, Node) and node.output.exists():
+                report.sections.append((f"node {node.folder.name} (last output)", node.tail()))
+    if "seed" in item.funcargs:
+        report.sections.append(("seed", f"REALERTIME_SEED={item.funcargs['seed']}"))

@@ -1,0 +1,44 @@
+"""What a subscriber must have seen."""
+
+
+def faults(published, received):
+    """Compares what was acknowledged (channel → count, numbered from 1) with the items one subscriber got, over all its connections.
+
+    Gives sentences, none when everything arrived once and in order and no gap was told.
+    """
+    found = []
+    seen = {channel: [] for channel in published}
+    for item in received:
+        if item.kind == "gap":
+            found.append(f"gap {item.data}")
+        elif item.channel not in seen:
+            found.append(f"an event of {item.channel}, which was not asked for")
+        else:
+            if item.data["channel"] != item.channel:
+                found.append(f"{item.data} came as an event of {item.channel}")
+            seen[item.channel].append(item.data["n"])
+    for channel, count in published.items():
+        numbers = seen[channel]
+        expected = list(range(1, count + 1))
+        if numbers == expected:
+            continue
+        lost = sorted(set(expected) - set(numbers))
+        repeated = sorted({n for n in numbers if numbers.count(n) > 1}) if len(numbers) != len(set(numbers)) else []
+        unknown = sorted(set(numbers) - set(expected))
+        if lost:
+            found.append(f"{channel}: {len(lost)} of {count} lost: {lost[:10]}")
+        if repeated:
+            found.append(f"{channel}: repeated: {repeated[:10]}")
+        if unknown:
+            found.append(f"{channel}: never acknowledged: {unknown[:10]}")
+        late = next((pair for pair in zip(numbers, numbers[1:]) if pair[1] <= pair[0]), None)
+        if late and not repeated:
+            found.append(f"{channel}: {late[1]} came after {late[0]}")
+    return found
+
+
+def position(text):
+    """`<epoch>-<offset>` as a pair that can be compared."""
+    epoch, offset = text.split("-")
+    assert epoch.isdecimal() and offset.isdecimal(), text
+    return int(epoch), int(offset)

@@ -1,0 +1,240 @@
+"""One real node process on loopback ports of its own."""
+
+import contextlib
+import ctypes
+import fcntl
+import http.client
+import json
+import os
+import random
+import resource
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+HOST = "127.0.0.1"
+# Below the range that outgoing connections take their ports from, so that a restarted node gets its ports back.
+PORTS = range(12000, 32000)
+
+
+def binary() -> str:
+    """The realertime under test."""
+    given = os.environ.get("REALERTIME_BINARY")
+    if given:
+        return str(Path(given).resolve())
+    builds = Path(__file__).resolve().parents[3] / ".build"
+    for kind in ("release", "debug"):
+        if (builds / kind / "realertime").is_file():
+            return str(builds / kind / "realertime")
+    raise RuntimeError("Build realertime first, or name it in REALERTIME_BINARY.")
+
+
+class Port:
+    """A port that no other test takes, in this process or another, until it is released."""
+
+    def __init__(self):
+        folder = Path(tempfile.gettempdir()) / "realertime-test-ports"
+        folder.mkdir(exist_ok=True)
+        for number in random.SystemRandom().sample(PORTS, 500):
+            lock = open(folder / str(number), "w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with socket.socket() as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind((HOST, number))
+            except OSError:
+                lock.close()
+                continue
+            self.number, self.lock = number, lock
+            return
+        raise RuntimeError("no free port")
+
+    def release(self):
+        self.lock.close()
+
+
+class Reply:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def error(self):
+        """The error's code; fails if the body is not an error as documented."""
+        error = self.json["error"]
+        assert set(error) == {"code", "message"} and error["message"], error
+        return error["code"]
+
+    def __repr__(self):
+        return f"<{self.status} {dict(self.headers)} {self.body[:300]!r}>"
+
+
+class Node:
+    def __init__(self, folder, *flags, env=None, descriptors=None):
+        self.folder = Path(folder)
+        self.data = self.folder / "data"
+        self.output = self.folder / "output.log"
+        self.flags = list(flags)
+        self.env = env or {}
+        self.descriptors = descriptors
+        self.ports = Port(), Port()
+        self.process = None
+
+    @property
+    def listen(self):
+        return self.ports[0].number
+
+    @property
+    def api(self):
+        return self.ports[1].number
+
+    # MARK: the process
+
+    def command(self, *flags):
+        return [
+            binary(), "node", "--listen", f"{HOST}:{self.listen}", "--api", f"{HOST}:{self.api}", "--data", str(self.data),
+            *self.flags, *flags,
+        ]
+
+    def start(self, *flags, ready=True):
+        """Must be called on the main thread: the node dies with the thread that started it, so that none is left behind."""
+        assert self.process is None or self.process.poll() is not None, "it runs already"
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("REALERTIME_")} | self.env
+
+        def prepare():
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+            if self.descriptors:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.output, "ab") as output:
+            self.process = subprocess.Popen(
+                self.command(*flags), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, preexec_fn=prepare)
+        if ready:
+            self.wait_ready()
+        return self
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def wait_ready(self, seconds=20):
+        deadline = time.monotonic() + seconds
+        last = None
+        while time.monotonic() < deadline:
+            assert self.running, f"the node ended with {self.process.returncode}:\n{self.tail()}"
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                last = self.get("/readyz", timeout=2)
+                if last.status == 200:
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"the node was not ready within {seconds} s: {last}\n{self.tail()}")
+
+    def kill(self):
+        """As `kill -9`."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def terminate(self, seconds=20):
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def restart(self, *flags):
+        """On the same ports and the same folder, after a `kill -9`."""
+        if self.running:
+            self.kill()
+        return self.start(*flags)
+
+    def close(self):
+        if self.running:
+            self.kill()
+        for port in self.ports:
+            port.release()
+
+    def tail(self, characters=4000):
+        text = self.output.read_text(errors="replace") if self.output.exists() else ""
+        return text[-characters:]
+
+    def descriptor_count(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def cpu_seconds(self):
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    # MARK: its API
+
+    def request(self, method, target, body=None, headers=None, *, port=None, timeout=15):
+        connection = http.client.HTTPConnection(HOST, port or self.api, timeout=timeout)
+        try:
+            connection.request(method, target, body=body, headers=headers or {})
+            reply = connection.getresponse()
+            return Reply(reply.status, reply.headers, reply.read())
+        finally:
+            connection.close()
+
+    def get(self, target, headers=None, **options):
+        return self.request("GET", target, None, headers, **options)
+
+    def post(self, target, body=b"", headers=None, **options):
+        if not isinstance(body, (bytes, str)):
+            body = json.dumps(body)
+        return self.request("POST", target, body, headers, **options)
+
+    def publish(self, channels, data, *, type=None, message_id=None, headers=None):
+        """One publish that must succeed: its answer."""
+        headers = dict(headers or {})
+        if type is not None:
+            headers["Event-Type"] = type
+        if message_id is not None:
+            headers["Message-Id"] = message_id
+        names = channels if isinstance(channels, str) else "/".join(channels)
+        if not isinstance(data, (bytes, str)):
+            data = json.dumps(data)
+        reply = self.post(f"/pub?id={names}", data.encode() if isinstance(data, str) else data, headers)
+        assert reply.status == 200, reply
+        return reply.json
+
+    def status(self):
+        reply = self.get("/api/status")
+        assert reply.status == 200, reply
+        return reply.json
+
+    def history(self, channel, **options):
+        reply = self.post("/api/history", {"channel": channel, "limit": 1000, **options})
+        assert reply.status == 200, reply
+        return reply.json["result"]
+
+    def subscribers(self, channel):
+        reply = self.post("/api/presence_stats", {"channel": channel})
+        assert reply.status == 200, reply
+        return reply.json["result"]["subscribers"]
+
+    def healthy(self):
+        """Both ports answer."""
+        for port in (self.listen, self.api):
+            reply = self.get("/healthz", port=port)
+            assert reply.status == 200 and reply.body.strip() == b"ok", reply
+
+
+def eventually(condition, seconds=10, every=0.02):
+    """Waits until the condition gives something true, and returns it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s; at last {value!r}")
+        time.sleep(every)

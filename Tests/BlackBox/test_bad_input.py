@@ -1,0 +1,721 @@
+"""Whatever a client sends, the answer is the documented one, nothing is published by it, and the node goes on."""
+
+import json
+import time
+
+import pytest
+
+from harness.node import eventually
+from harness.subscribers import Lines, LongPoll, SSE
+from harness.wire import Answer, Wire
+
+HEADER_BYTES_MAX = 16 * 1024
+FLAGS = ["--handshake-seconds-max", "2"]
+
+
+@pytest.fixture(autouse=True)
+def unharmed(request):
+    """After each case both ports answer, and nothing that was not acknowledged was published."""
+    node = request.getfixturevalue("shared")
+    before = node.status()["totals"]["published"]
+    yield
+    node.healthy()
+    wanted = getattr(request.node, "published", 0)
+    assert node.status()["totals"]["published"] == before + wanted, "something was published"
+
+
+def answers(node, port, data, *, timeout=10):
+    """Every answer to these bytes until the node closes, or until it waits for more."""
+    got = []
+    with Wire(port, timeout=timeout) as wire:
+        wire.try_send(data)
+        try:
+            while True:
+                answer = Answer(wire, timeout=timeout if not got else 1.0)
+                answer.all(timeout)
+                got.append(answer)
+        except EOFError:
+            return got, True
+        except TimeoutError:
+            return got, False
+
+
+def refused(node, port, data, status, code, *, closes=None):
+    """Exactly one answer, the error asked for; with `closes` the connection ends after it."""
+    with Wire(port) as wire:
+        wire.try_send(data)
+        answer = Answer(wire)
+        body = answer.all()
+        assert answer.status == status, (answer.head, body[:300])
+        error = json.loads(body)["error"]
+        assert error["code"] == code and error["message"], error
+        assert answer.head["content-type"].split(";")[0].strip() == "application/json"
+        if closes:
+            assert (answer.head["connection"] or "").lower() == "close", answer.head
+            rest = wire.rest()
+            assert rest == b"", f"more than one answer: {rest[:200]}"
+        return answer
+
+
+SNEAKED = b"POST /pub?id=sneaked HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"
+PUB = b"POST /pub?id=refused HTTP/1.1\r\nHost: x\r\n"
+
+
+# MARK: framing: how long is this request? When in doubt, refuse and close
+
+FRAMING = {
+    "both lengths": PUB + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "both lengths, other order": PUB + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    "two different lengths": PUB + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+    "two equal lengths": PUB + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+    "a list of lengths": PUB + b"Content-Length: 1, 1\r\n\r\nx",
+    "a list of different lengths": PUB + b"Content-Length: 1, 2\r\n\r\nx",
+    "negative length": PUB + b"Content-Length: -1\r\n\r\nx",
+    "signed length": PUB + b"Content-Length: +1\r\n\r\nx",
+    "hexadecimal length": PUB + b"Content-Length: 0x1\r\n\r\nx",
+    "fractional length": PUB + b"Content-Length: 1.0\r\n\r\nx",
+    "length with a space inside": PUB + b"Content-Length: 1 0\r\n\r\nx",
+    "empty length": PUB + b"Content-Length:\r\n\r\nx",
+    "length beyond 64 bits": PUB + b"Content-Length: 18446744073709551617\r\n\r\nx",
+    "length of words": PUB + b"Content-Length: one\r\n\r\nx",
+    "length of other digits": PUB + "Content-Length: ١\r\n\r\nx".encode(),
+    "chunked twice": PUB + b"Transfer-Encoding: chunked, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    "chunked in two headers": PUB + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    "chunked in HTTP/1.0": b"POST /pub?id=refused HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    "empty transfer coding": PUB + b"Transfer-Encoding:\r\n\r\nx",
+    "space before the colon": PUB + b"Content-Length : 1\r\n\r\nx",
+    "space before the colon of a coding": PUB + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "tab before the colon": PUB + b"Content-Length\t: 1\r\n\r\nx",
+    "folded header": PUB + b"X-A: 1\r\n 2\r\nContent-Length: 1\r\n\r\nx",
+    "folded header with a tab": PUB + b"X-A: 1\r\n\t2\r\nContent-Length: 1\r\n\r\nx",
+    "folded first header": b"POST /pub?id=refused HTTP/1.1\r\n Host: x\r\nContent-Length: 1\r\n\r\nx",
+    "bare LF after the request line": b"POST /pub?id=refused HTTP/1.1\nHost: x\r\nContent-Length: 1\r\n\r\nx",
+    "bare LF after a header": b"POST /pub?id=refused HTTP/1.1\r\nHost: x\nContent-Length: 1\r\n\r\nx",
+    "bare LF everywhere": b"POST /pub?id=refused HTTP/1.1\nHost: x\nContent-Length: 1\n\nx",
+    "bare LF at the end of the head": PUB + b"Content-Length: 1\r\n\nx",
+    "bare CR in a value": PUB + b"X-A: 1\r2\r\nContent-Length: 1\r\n\r\nx",
+    "bare CR in the request line": b"POST /pub?id=refused\rx HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx",
+    "CR CR LF": PUB + b"X-A: 1\r\r\nContent-Length: 1\r\n\r\nx",
+    "NUL in a value": PUB + b"X-A: 1\x002\r\nContent-Length: 1\r\n\r\nx",
+    "NUL in a name": PUB + b"X\x00A: 1\r\nContent-Length: 1\r\n\r\nx",
+    "control character in a value": PUB + b"X-A: 1\x012\r\nContent-Length: 1\r\n\r\nx",
+    "DEL in a value": PUB + b"X-A: 1\x7f2\r\nContent-Length: 1\r\n\r\nx",
+    "no colon": PUB + b"X-A\r\nContent-Length: 1\r\n\r\nx",
+    "no name": PUB + b": 1\r\nContent-Length: 1\r\n\r\nx",
+    "space in a name": PUB + b"X A: 1\r\nContent-Length: 1\r\n\r\nx",
+    "bytes beyond ASCII in a name": PUB + "X-Ä: 1\r\nContent-Length: 1\r\n\r\nx".encode(),
+    "brackets in a name": PUB + b"X(A): 1\r\nContent-Length: 1\r\n\r\nx",
+    "two hosts": b"POST /pub?id=refused HTTP/1.1\r\nHost: x\r\nHost: y\r\nContent-Length: 1\r\n\r\nx",
+    "no host": b"POST /pub?id=refused HTTP/1.1\r\nContent-Length: 1\r\n\r\nx",
+    "chunk size of words": PUB + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nx\r\n0\r\n\r\n",
+    "chunk size with 0x": PUB + b"Transfer-Encoding: chunked\r\n\r\n0x1\r\nx\r\n0\r\n\r\n",
+    "negative chunk size": PUB + b"Transfer-Encoding: chunked\r\n\r\n-1\r\nx\r\n0\r\n\r\n",
+    "signed chunk size": PUB + b"Transfer-Encoding: chunked\r\n\r\n+1\r\nx\r\n0\r\n\r\n",
+    "empty chunk size": PUB + b"Transfer-Encoding: chunked\r\n\r\n\r\nx\r\n0\r\n\r\n",
+    "chunk size beyond 64 bits": PUB + b"Transfer-Encoding: chunked\r\n\r\n10000000000000001\r\nx\r\n0\r\n\r\n",
+    "space before the chunk size": PUB + b"Transfer-Encoding: chunked\r\n\r\n 1\r\nx\r\n0\r\n\r\n",
+    "bare LF after the chunk size": PUB + b"Transfer-Encoding: chunked\r\n\r\n1\nx\r\n0\r\n\r\n",
+    "bare LF in a chunk extension": PUB + b"Transfer-Encoding: chunked\r\n\r\n1;a\nx\r\n0\r\n\r\n",
+    "no CRLF after the chunk": PUB + b"Transfer-Encoding: chunked\r\n\r\n1\r\nxx0\r\n\r\n",
+    "bare LF after the chunk": PUB + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\n0\r\n\r\n",
+    "folded trailer": PUB + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n X: 1\r\n\r\n",
+    "space in a trailer's name": PUB + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX : 1\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("case", FRAMING)
+def test_framing_on_the_api_port(shared, case):
+    refused(shared, shared.api, FRAMING[case] + SNEAKED, 400, "bad_request", closes=True)
+
+
+@pytest.mark.parametrize("case", FRAMING)
+def test_framing_on_the_subscriber_port(shared, case):
+    """The same shapes with a GET: this port has no use for a body at all, but must not be led astray either."""
+    data = FRAMING[case].replace(b"POST /pub?id=refused", b"GET /lp/refused")
+    with Wire(shared.listen) as wire:
+        wire.try_send(data + SNEAKED)
+        answer = Answer(wire)
+        body = answer.all()
+        assert (answer.status, json.loads(body)["error"]["code"]) == (400, "bad_request"), (answer.head, body[:200])
+        assert wire.rest() == b"", "more than one answer"
+
+
+CODINGS = {
+    "gzip": b"gzip", "gzip, chunked": b"gzip, chunked", "identity": b"identity", "xchunked": b"xchunked", "chunked-": b"chunked-",
+}
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_other_transfer_codings(shared, coding):
+    data = PUB + b"Transfer-Encoding: " + CODINGS[coding] + b"\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+    refused(shared, shared.api, data + SNEAKED, 501, "not_implemented", closes=True)
+
+
+def test_chunked_identity(shared):
+    """chunked must be last. 400 (RFC 9112 §6.3) or 501: refused, and closed."""
+    with Wire(shared.api) as wire:
+        wire.try_send(PUB + b"Transfer-Encoding: chunked, identity\r\n\r\n1\r\nx\r\n0\r\n\r\n" + SNEAKED)
+        answer = Answer(wire)
+        answer.all()
+        assert answer.status in (400, 501), answer.head
+        assert wire.rest() == b""
+
+
+def test_legal_framing_is_accepted(shared, request, channel):
+    """So that the refusals above are not just a refusal of everything."""
+    name = channel.encode()
+    head = b"POST /pub?id=" + name + b" HTTP/1.1\r\nHost: x\r\n"
+    legal = [
+        head + b"Content-Length: 1\r\n\r\nx",
+        head + b"content-length:1\r\n\r\nx",
+        head + b"Content-Length: \t 1 \t\r\n\r\nx",
+        head + b"Content-Length: 0001\r\n\r\nx",
+        head + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        head + b"Transfer-Encoding: Chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        head + b"Transfer-Encoding: chunked\r\n\r\n0001\r\nx\r\n000\r\n\r\n",
+        head + b"Transfer-Encoding: chunked\r\n\r\n1;name=value\r\nx\r\n0\r\n\r\n",
+        head + b'Transfer-Encoding: chunked\r\n\r\n1;a="b"\r\nx\r\n0;c\r\n\r\n',
+        head + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Trailer: 1\r\n\r\n",
+        head + b"X-Empty:\r\nContent-Length: 1\r\n\r\nx",
+        head + "X-Text: ü\r\nContent-Length: 1\r\n\r\nx".encode(),
+        head + b"X-!#$%&'*+-.^_`|~: 1\r\nContent-Length: 1\r\n\r\nx",
+        b"\r\n" + head + b"Content-Length: 1\r\n\r\nx",
+        b"POST http://127.0.0.1/pub?id=" + name + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx",
+        b"PUT /pub?id=" + name + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx",
+        b"POST /pub?id=" + name + b" HTTP/1.0\r\nContent-Length: 1\r\n\r\nx",
+    ]
+    for data in legal:
+        with Wire(shared.api) as wire:
+            answer = Answer(wire.send(data))
+            body = answer.all()
+            assert answer.status == 200, (data, answer.head, body)
+        request.node.published = getattr(request.node, "published", 0) + 1
+
+
+def test_framing_byte_by_byte(shared, request, channel):
+    request.node.published = 1
+    with Wire(shared.api) as wire:
+        for byte in f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n".encode():
+            wire.send(bytes([byte]))
+        answer = Answer(wire)
+        assert answer.status == 200, answer.all()
+    assert shared.history(channel)["publications"][0]["data"] == "abcde"
+
+
+def test_a_body_cut_short_publishes_nothing(shared):
+    for data in (PUB + b"Content-Length: 10\r\n\r\nhalf", PUB + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhalf", PUB + b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"):
+        for end in ("close", "reset"):
+            wire = Wire(shared.api)
+            wire.send(data)
+            getattr(wire, end)()
+    time.sleep(0.1)
+
+
+# MARK: the request line
+
+LINES = {
+    "one word": (b"GET\r\n\r\n", 400, "bad_request"),
+    "no version": (b"GET /healthz\r\n\r\n", 400, "bad_request"),
+    "four words": (b"GET /healthz HTTP/1.1 x\r\nHost: x\r\n\r\n", 400, "bad_request"),
+    "two spaces": (b"GET  /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request"),
+    "a tab": (b"GET\t/healthz\tHTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request"),
+    "space at the beginning": (b" GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request"),
+    "no slash": (b"GET healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request"),
+    "bytes beyond ASCII": ("GET /healthz?ü HTTP/1.1\r\nHost: x\r\n\r\n".encode(), 400, "bad_request"),
+    "control character": (b"GET /health\x01z HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request"),
+    "a method with other characters": (b"GE(T /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request"),
+    "lower case version": (b"GET /healthz http/1.1\r\nHost: x\r\n\r\n", 400, "bad_request"),
+    "another protocol": (b"GET /healthz FTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request"),
+    "HTTP/2.0": (b"GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n", 505, "bad_version"),
+    "HTTP/1.2": (b"GET /healthz HTTP/1.2\r\nHost: x\r\n\r\n", 505, "bad_version"),
+    "HTTP/0.9": (b"GET /healthz HTTP/0.9\r\nHost: x\r\n\r\n", 505, "bad_version"),
+    "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "bad_version"),
+    "HTTP/1.10": (b"GET /healthz HTTP/1.10\r\nHost: x\r\n\r\n", 400, "bad_request"),
+    "HTTP/11": (b"GET /healthz HTTP/11\r\nHost: x\r\n\r\n", 400, "bad_request"),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x11" * 64 + b"\r\n\r\n", 400, "bad_request"),
+    "an unknown method": (b"BREW /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 405, "method_not_allowed"),
+    "a lower case method": (b"get /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 405, "method_not_allowed"),
+}
+
+
+@pytest.mark.parametrize("port", ["listen", "api"])
+@pytest.mark.parametrize("case", LINES)
+def test_request_line(shared, case, port):
+    data, status, code = LINES[case]
+    refused(shared, getattr(shared, port), data, status, code)
+
+
+def test_zeros(shared):
+    """No line ever ends: refused at the latest by time."""
+    for port in (shared.listen, shared.api):
+        with Wire(port) as wire:
+            wire.try_send(b"\x00" * 2000)
+            assert wire.ended(15)
+
+
+@pytest.mark.parametrize("port", ["listen", "api"])
+def test_request_line_too_long(shared, port):
+    port = getattr(shared, port)
+    refused(shared, port, b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri_too_long", closes=True)
+    refused(shared, port, b"GET /healthz?" + b"a" * 100_000, 414, "uri_too_long", closes=True)
+    assert shared.get("/healthz?" + "a" * 7000, port=port).status == 200
+
+
+@pytest.mark.parametrize("port", ["listen", "api"])
+def test_header_flood(shared, port):
+    port = getattr(shared, port)
+    start = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+    one = b"X-Long: " + b"a" * (HEADER_BYTES_MAX + 100) + b"\r\n\r\n"
+    refused(shared, port, start + one, 431, "headers_too_large", closes=True)
+    refused(shared, port, start + b"X" * (HEADER_BYTES_MAX + 100), 431, "headers_too_large", closes=True)
+    refused(shared, port, start + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 500) for n in range(60)) + b"\r\n", 431, "headers_too_large", closes=True)
+    refused(shared, port, start + b"".join(b"X-%d: 1\r\n" % n for n in range(100)) + b"\r\n", 431, "headers_too_large", closes=True)
+    refused(shared, port, start + b"X: 1\r\n" * 50_000, 431, "headers_too_large", closes=True)
+    many = {f"X-{n}": "1" for n in range(90)}
+    assert shared.get("/healthz", many, port=port).status == 200
+    assert shared.get("/healthz", {"X-Long": "a" * (HEADER_BYTES_MAX - 500)}, port=port).status == 200
+
+
+def test_trailer_flood(shared):
+    """Trailers are headers too: they must not be a way around the bounds."""
+    data = PUB + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n" + b"X: 1\r\n" * 50_000 + b"\r\n"
+    refused(shared, shared.api, data, 431, "headers_too_large", closes=True)
+
+
+def test_chunk_extension_flood(shared):
+    """A chunk's extensions must not be read without a bound."""
+    data = PUB + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 200_000
+    with Wire(shared.api) as wire:
+        wire.try_send(data)
+        answer = Answer(wire)
+        assert answer.status in (400, 413, 431), answer.head
+
+
+# MARK: paths
+
+PATHS = {
+    "/": (404, "not_found"),
+    "/nothing": (404, "not_found"),
+    "/ev": (404, "not_found"),
+    "/EV/a": (404, "not_found"),
+    "/pub?id=a": (404, "not_found"),
+    "/api/status": (404, "not_found"),
+    "/metrics": (404, "not_found"),
+    "/../ev/a": (404, "not_found"),
+    "/%65v/a": (404, "not_found"),
+    "//ev/a": (404, "not_found"),
+    "/ev/": (400, "bad_channel"),
+    "/ev//a": (400, "bad_channel"),
+    "/ev/a/": (400, "bad_channel"),
+    "/ev/a//b": (400, "bad_channel"),
+    "/ev/a%00": (400, "bad_channel"),
+    "/ev/a%0d%0ab": (400, "bad_channel"),
+    "/ev/a%20b": (400, "bad_channel"),
+    "/ev/%c3%bc": (400, "bad_channel"),
+    "/ev/%ff": (400, "bad_channel"),
+    "/ev/a%zz": (400, "bad_channel"),
+    "/ev/a%2": (400, "bad_channel"),
+    "/ev/a*": (400, "bad_channel"),
+    "/ev/a,b": (400, "bad_channel"),
+    "/ev/a;b": (400, "bad_channel"),
+    "/ev/a/a": (400, "bad_channel"),
+    "/ev/a.b3/a": (400, "bad_channel"),
+    "/ev/a.b1/a.b2": (400, "bad_channel"),
+    "/ev/.b3": (400, "bad_channel"),
+    "/ev/a.b1.b2": (400, "bad_channel"),
+    "/ev/a.b99999999999999999999": (400, "bad_channel"),
+    "/ev/" + "a" * 201: (400, "bad_channel"),
+    "/ev/" + "/".join(f"c{n}" for n in range(33)): (400, "bad_channel"),
+    "/ev/" + "/".join(f"c{n}" for n in range(1000)): (400, "bad_channel"),
+}
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p[:40])
+def test_paths(shared, path):
+    status, code = PATHS[path]
+    refused(shared, shared.listen, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n", status, code)
+
+
+@pytest.mark.parametrize("path", ["/ev/a%2Fb", "/ev/%2e%2e/api", "/ev/../healthz", "/ev/%2e%2e%2fhealthz"])
+def test_paths_are_not_walked(shared, path):
+    """`..` is a channel of two dots or an error, but never a way up; %2F may stand for a slash or be an error, but nothing else."""
+    with Wire(shared.listen) as wire:
+        answer = Answer(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+        if answer.status == 200:
+            assert answer.head["content-type"].startswith("text/event-stream"), answer.head
+        else:
+            assert answer.status in (400, 404), answer.head
+
+
+@pytest.mark.parametrize("prefix", ["ev", "ws", "lp", "sub"])
+def test_longest_and_most(shared, prefix):
+    """The bounds themselves are allowed."""
+    names = ["c" * 195 + f":{n}" for n in range(3)] + [f"c{n}" for n in range(29)]
+    for channels in (["a" * 200], names, ["A-Za.z0_9:-"], ["..", "."], ["a.b", "b.bx", "b3"]):
+        extra = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
+        headers = extra if prefix == "ws" else {}
+        with Wire(shared.listen) as wire:
+            head = "".join(f"{n}: {v}\r\n" for n, v in headers.items())
+            wire.send(f"GET /{prefix}/{'/'.join(channels)} HTTP/1.1\r\nHost: x\r\n{head}\r\n")
+            if prefix != "lp":
+                assert Answer(wire).status == (101 if prefix == "ws" else 200)
+            else:
+                eventually(lambda: shared.subscribers(channels[0]) == 1)
+
+
+def test_absolute_form(shared):
+    for port in (shared.listen, shared.api):
+        with Wire(port) as wire:
+            answer = Answer(wire.send("GET http://127.0.0.1:1/healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
+            assert (answer.status, answer.all().strip()) == (200, b"ok")
+
+
+ALLOWED = {
+    "listen": {"/ev/a": "GET", "/ws/a": "GET", "/lp/a": "GET", "/sub/a": "GET", "/healthz": "GET"},
+    "api": {
+        "/pub?id=a": "POST", "/api/publish": "POST", "/api/broadcast": "POST", "/api/batch": "POST", "/api/history": "POST",
+        "/api/channels": "POST", "/api/presence_stats": "POST", "/api/status": "GET", "/healthz": "GET", "/readyz": "GET", "/metrics": "GET", "/": "GET",
+    },
+}
+
+
+@pytest.mark.parametrize("port,path", [(port, path) for port in ALLOWED for path in ALLOWED[port]])
+def test_methods(shared, port, path):
+    right = ALLOWED[port][path]
+    for method in ("DELETE", "PATCH", "TRACE", "GET" if right == "POST" else "POST"):
+        answer = refused(shared, getattr(shared, port), f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 405, "method_not_allowed")
+        allow = [name.strip() for name in answer.head["allow"].split(",")]
+        assert right in allow and method not in allow, allow
+        if path.startswith("/pub"):
+            assert "PUT" in allow
+
+
+@pytest.mark.parametrize("port", ["listen", "api"])
+def test_connect(shared, port):
+    with Wire(getattr(shared, port)) as wire:
+        answer = Answer(wire.send("CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n"), timeout=5)
+        assert 400 <= answer.status < 500, answer.head
+
+
+@pytest.mark.parametrize("port", ["listen", "api"])
+def test_head(shared, port):
+    """A HEAD has no body, whatever its answer is; the connection goes on behind it."""
+    with Wire(getattr(shared, port)) as wire:
+        wire.send("HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = Answer(wire, method="HEAD")
+        assert head.status in (200, 405), head.head
+        get = Answer(wire)
+        assert (get.status, get.all().strip()) == (200, b"ok")
+
+
+@pytest.mark.parametrize("prefix", ["ev", "lp", "sub", "ws"])
+def test_head_of_a_stream(shared, prefix):
+    """It must not leave a stream open that nobody may read."""
+    with Wire(shared.listen) as wire:
+        wire.send(f"HEAD /{prefix}/a HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = Answer(wire, method="HEAD")
+        assert answer.status in (200, 405, 426), answer.head
+    eventually(lambda: shared.status()["subscribers"]["by_transport"]["sse"] == 0)
+
+
+def test_http10(shared):
+    for port in (shared.listen, shared.api):
+        with Wire(port) as wire:
+            wire.send("GET /healthz HTTP/1.0\r\n\r\n")
+            answer = Answer(wire)
+            assert not answer.chunked and (answer.status, answer.all().strip()) == (200, b"ok")
+            assert wire.ended(), "HTTP/1.0 without keep-alive closes"
+
+
+# MARK: channels, bodies, headers of a publish
+
+
+@pytest.mark.parametrize("query", [
+    "", "?", "?id", "?id=", "?id=a%20b", "?id=%C3%BC", "?id=a/a", "?id=a//b", "?id=/a", "?id=a/", "?id=a*", "?id=x.b5", "?id=" + "a" * 201,
+    "?id=" + "/".join(f"c{n}" for n in range(33)), "?id=a%00", "?ID=a", "?x=1",
+], ids=lambda q: q[:20] or "none")
+def test_bad_channels_to_publish_to(shared, query):
+    refused(shared, shared.api, f"POST /pub{query} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx", 400, "bad_channel")
+
+
+def test_one_bad_channel_of_several_publishes_to_none(shared):
+    refused(shared, shared.api, "POST /pub?id=good/b%20d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx", 400, "bad_channel")
+    assert shared.post("/api/broadcast", {"channels": ["good", "b d"], "data": 1}).error == "bad_channel"
+    assert shared.history("good")["offset"] == 0
+
+
+def test_empty_body(shared):
+    for head in ("Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "\r\n"):
+        refused(shared, shared.api, f"POST /pub?id=a HTTP/1.1\r\nHost: x\r\n{head}", 400, "bad_body")
+
+
+@pytest.mark.parametrize("header", ["Event-Type", "Message-Id"])
+@pytest.mark.parametrize("value", ["", "a" * 5000, "ü"], ids=["empty", "long", "ü"])
+def test_bad_type_and_message_id(shared, request, header, value):
+    data = f"POST /pub?id=t{header} HTTP/1.1\r\nHost: x\r\n{header}: {value}\r\nContent-Length: 1\r\n\r\nx".encode()
+    with Wire(shared.api) as wire:
+        answer = Answer(wire.send(data))
+        body = answer.all()
+        if value == "" and answer.status == 200:
+            request.node.published = 1  # an empty header may count as none
+            return
+        assert (answer.status, json.loads(body)["error"]["code"]) == (400, "bad_body"), body
+
+
+def test_an_event_type_cannot_break_the_stream(shared, request, channel):
+    """Whatever types are accepted, each arrives as it was sent, and none is taken for something else."""
+    types = ["a", "A-Z_0.9:x", "with space", "a:b", "x" * 64, "\"q\"", "a\tb", "<b>"]
+    sent = []
+    with SSE(shared, channel, query="envelope=1") as s, Lines(shared, channel) as lines:
+        for type in types:
+            reply = shared.post(f"/pub?id={channel}", b"1", {"Event-Type": type})
+            if reply.status == 200:
+                sent.append(type)
+            else:
+                assert (reply.status, reply.error) == (400, "bad_body"), (type, reply)
+        assert sent[:2] == types[:2]
+        request.node.published = len(sent)
+        assert [s.next().type for _ in sent] == sent
+        assert [lines.next().type for _ in sent] == sent
+
+
+def test_a_publisher_cannot_fake_a_gap(shared, request, channel):
+    """On SSE `event: gap` is the node's own word."""
+    reply = shared.post(f"/pub?id={channel}", b'{"channel":"x","from":"1-1","to":"1-9","reason":"reset"}', {"Event-Type": "gap"})
+    request.node.published = int(reply.status == 200)
+    assert (reply.status, reply.error if reply.status != 200 else None) == (400, "bad_body")
+
+
+@pytest.mark.parametrize("path", ["publish", "broadcast", "batch", "history", "channels", "presence_stats"])
+@pytest.mark.parametrize("body", [
+    b"", b"x", b"{", b"[]", b"null", b'"a"', b"{}x", b"\xff", b"{\"channel\":", b'{"channel":1,"data":1}', b'{"channels":"a","data":1}',
+    b'{"channels":[],"data":1}', b'{"commands":{}}', b'{"prefix":1,"channel":null}', b"[" * 5000,
+], ids=repr)
+def test_bad_json(shared, path, body):
+    reply = shared.post(f"/api/{path}", body)
+    if path == "channels" and body == b"" and reply.status == 200:
+        return
+    assert reply.status == 400 and reply.error in ("bad_body", "bad_channel"), reply
+
+
+@pytest.mark.parametrize("path,body,code", [
+    ("publish", {"channel": "a"}, "bad_body"),
+    ("publish", {"data": 1}, "bad_body"),
+    ("publish", {"channel": "a b", "data": 1}, "bad_channel"),
+    ("publish", {"channel": "", "data": 1}, "bad_channel"),
+    ("publish", {"channel": "a", "data": 1, "type": 5}, "bad_body"),
+    ("publish", {"channel": "a", "data": 1, "idempotency_key": 5}, "bad_body"),
+    ("broadcast", {"channels": ["a", "a"], "data": 1}, "bad_channel"),
+    ("broadcast", {"channels": [f"c{n}" for n in range(33)], "data": 1}, "bad_channel"),
+    ("broadcast", {"channels": ["a", 1], "data": 1}, "bad_body"),
+    ("history", {"channel": "a b", "limit": 1}, "bad_channel"),
+    ("history", {"channel": "a", "limit": -1}, "bad_body"),
+    ("history", {"channel": "a", "limit": "x"}, "bad_body"),
+    ("history", {"channel": "a", "limit": 1.5}, "bad_body"),
+    ("history", {"channel": "a", "limit": 1, "since": "x"}, "bad_cursor"),
+    ("history", {"channel": "a", "limit": 1, "since": "1-"}, "bad_cursor"),
+    ("history", {"channel": "a", "limit": 1, "since": "-1-1"}, "bad_cursor"),
+    ("history", {"channel": "a", "limit": 1, "since": "1-99999999999999999999999"}, "bad_cursor"),
+    ("presence_stats", {"channel": "a*"}, "bad_channel"),
+])
+def test_bad_api_bodies(shared, path, body, code):
+    reply = shared.post(f"/api/{path}", body)
+    assert reply.status == 400 and reply.error == code, reply
+
+
+def test_a_bad_command_of_a_batch_does_not_stop_the_others(shared, request, channel):
+    request.node.published = 2
+    reply = shared.post("/api/batch", {"commands": [
+        {"publish": {"channel": channel, "data": 1}}, {"publish": {"channel": "a b", "data": 1}}, {"nothing": {}},
+        {"publish": {"channel": channel, "data": 2}}]})
+    assert reply.status == 200, reply
+    replies = reply.json["replies"]
+    assert replies[0]["publish"]["offset"] == 1 and replies[3]["publish"]["offset"] == 2
+    assert replies[1]["error"]["code"] == "bad_channel" and replies[2]["error"]["code"] == "bad_body"
+
+
+def test_too_large(shared):
+    size = 64 * 1024 + 1
+    refused(shared, shared.api, PUB + b"Content-Length: %d\r\n\r\n" % size + b"x" * size, 413, "too_large")
+    refused(shared, shared.api, PUB + b"Content-Length: %d\r\n\r\n" % 10**15, 413, "too_large", closes=True)
+    refused(shared, shared.api, PUB + b"Content-Length: %d\r\n\r\n" % (2**63 - 1), 413, "too_large", closes=True)
+    refused(shared, shared.api, PUB + b"Transfer-Encoding: chunked\r\n\r\n" + b"1000\r\n" + b"x" * 4096 + b"\r\n" + b"ffffffff\r\n", 413, "too_large")
+    chunks = (b"4000\r\n" + b"x" * 16384 + b"\r\n") * 5 + b"0\r\n\r\n"
+    refused(shared, shared.api, PUB + b"Transfer-Encoding: chunked\r\n\r\n" + chunks, 413, "too_large")
+    assert shared.post("/api/publish", {"channel": "a", "data": "x" * size}).error == "too_large"
+    big = b'{"commands":[' + b" " * (1024 * 1024) + b"]}"
+    reply = shared.post("/api/batch", big)
+    assert (reply.status, reply.error) == (413, "too_large")
+
+
+# MARK: WebSocket upgrades
+
+UPGRADES = {
+    "no upgrade": ({}, 426),
+    "no connection header": ({"Connection": None}, 426),
+    "another upgrade": ({"Upgrade": "h2c"}, 426),
+    "version 8": ({"Sec-WebSocket-Version": "8"}, 426),
+    "version 12": ({"Sec-WebSocket-Version": "12"}, 426),
+    "no version": ({"Sec-WebSocket-Version": None}, 426),
+    "no key": ({"Sec-WebSocket-Key": None}, 400),
+    "a short key": ({"Sec-WebSocket-Key": "c2hvcnQ="}, 400),
+    "a key that is not base64": ({"Sec-WebSocket-Key": "!!!!!!!!!!!!!!!!!!!!!!!!"}, 400),
+    "two keys": ({"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}, 400),
+}
+
+
+@pytest.mark.parametrize("case", UPGRADES)
+def test_websocket_upgrades(shared, case):
+    change, status = UPGRADES[case]
+    good = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
+    headers = {} if case == "no upgrade" else {**good, **change}
+    text = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value is not None)
+    answer = refused(shared, shared.listen, f"GET /ws/a HTTP/1.1\r\nHost: x\r\n{text}\r\n", status, "upgrade_required" if status == 426 else "bad_request")
+    if status == 426:
+        assert answer.head["sec-websocket-version"] == "13"
+
+
+@pytest.mark.parametrize("headers", [
+    "Upgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n", "upgrade: WEBSOCKET\r\nconnection: upgrade\r\n", "Upgrade: h2c, websocket\r\nConnection: Upgrade\r\n",
+])
+def test_websocket_upgrades_that_are_right(shared, headers):
+    with Wire(shared.listen) as wire:
+        wire.send(f"GET /ws/a HTTP/1.1\r\nHost: x\r\n{headers}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+        answer = Answer(wire)
+        assert answer.status == 101 and answer.head["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+def test_websocket_frames_that_come_with_the_upgrade(shared):
+    """A client may not wait for the 101."""
+    from harness.websocket import PING, PONG, frame
+    with Wire(shared.listen) as wire:
+        wire.send(
+            b"GET /ws/a HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n" + frame(PING, b"early"))
+        assert Answer(wire).status == 101
+        text = wire.exactly(2)
+        wire.exactly(text[1] & 0x7F)
+        assert wire.exactly(2) == bytes([0x80 | PONG, 5]) and wire.exactly(5) == b"early"
+
+
+# MARK: time and order
+
+
+@pytest.mark.parametrize("port", ["listen", "api"])
+def test_slow_heads_are_cut_off(shared, port):
+    """One byte at a time keeps nothing open for ever."""
+    with Wire(getattr(shared, port), timeout=15) as wire:
+        wire.send("GET /healthz HTTP/1.1\r\nX-Slow: ")
+        started = time.monotonic()
+        received = b""
+        wire.socket.settimeout(0.2)
+        while time.monotonic() - started < 12:
+            try:
+                wire.send("a")
+                data = wire.socket.recv(4096)
+                received += data
+                if not data:
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+        else:
+            raise AssertionError("still open")
+        assert not received or b" 408 " in received.split(b"\r\n")[0], received
+
+
+def test_slow_bodies_are_cut_off(shared):
+    with Wire(shared.api) as wire:
+        wire.send(PUB + b"Content-Length: 100\r\n\r\nhalf")
+        answer = Answer(wire, timeout=15)
+        assert (answer.status, json.loads(answer.all())["error"]["code"]) == (408, "timeout")
+        assert wire.ended()
+
+
+@pytest.mark.parametrize("port", ["listen", "api"])
+def test_a_connection_that_says_nothing_is_closed(shared, port):
+    with Wire(getattr(shared, port)) as wire:
+        received = wire.rest(15)
+        assert not received or b" 408 " in received.split(b"\r\n")[0], received
+
+
+def test_pipelined_publishes_are_answered_in_order(shared, request, channel):
+    request.node.published = 200
+    with Wire(shared.api) as wire:
+        wire.send(b"".join(
+            f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(str(n))}\r\n\r\n{n}".encode() for n in range(200)))
+        ids = [json.loads(Answer(wire).all())["id"] for _ in range(200)]
+    assert [int(id.split("-")[1]) for id in ids] == list(range(1, 201))
+    assert [p["data"] for p in shared.history(channel)["publications"]] == list(range(200))
+
+
+def test_pipelined_requests_of_all_kinds_are_answered_in_order(shared, request, channel):
+    """A slow one (it waits for the log) holds back the quick ones behind it; a bad one does not stop those before it."""
+    request.node.published = 20
+    parts, expected = [], []
+    for n in range(20):
+        parts.append(f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+        parts.append("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        parts.append("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+        parts.append("POST /pub?id= HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+        expected += [200, 200, 404, 400]
+    parts.append("GET /healthz HTTP/1.1\r\nBad Header: x\r\n\r\n")
+    expected.append(400)
+    with Wire(shared.api) as wire:
+        wire.send("".join(parts))
+        got = []
+        for _ in expected:
+            answer = Answer(wire)
+            got.append((answer.status, answer.all()))
+        assert wire.rest() == b""
+    assert [status for status, _ in got] == expected
+    assert [json.loads(body)["id"].split("-")[1] for _, body in got[:-1:4]] == [str(n) for n in range(1, 21)]
+
+
+def test_a_client_that_closes_its_half_still_gets_its_answer(shared, request, channel):
+    import socket
+    request.node.published = 1
+    with Wire(shared.api) as wire:
+        wire.send(f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+        wire.socket.shutdown(socket.SHUT_WR)
+        answer = Answer(wire)
+        assert answer.status == 200 and json.loads(answer.all())["id"].endswith("-1")
+
+
+def test_pipelined_long_polls(shared, request, channel):
+    """The second is asked for before the first is answered."""
+    request.node.published = 2
+    with SSE(shared, channel) as s:
+        cursor = s.cursor
+        shared.publish(channel, "x")
+        s.next()
+    with LongPoll(shared, channel, cursor) as poll:
+        poll.wire.send(poll.request() + poll.request())
+        for _ in range(2):
+            answer = Answer(poll.wire)
+            assert [e["data"] for e in json.loads(answer.all())["events"]] == ["x"]
+        shared.publish(channel, "y")
+
+
+def test_connection_close_is_obeyed(shared):
+    for port in (shared.listen, shared.api):
+        with Wire(port) as wire:
+            answer = Answer(wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+            assert answer.all().strip() == b"ok"
+            assert wire.ended()
+
+
+def test_random_bytes(shared, seed):
+    """Noise, and good requests with a byte changed. A changed byte may make another good request, so none here can publish."""
+    import random
+    chance = random.Random(seed)
+    good = b"GET /ev/a/b.b3?since=abc HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 3\r\n\r\nabc"
+    for index in range(150):
+        data = bytearray(good if index % 3 else chance.randbytes(chance.randint(1, 400)))
+        if index % 3:
+            for _ in range(chance.randint(1, 3)):
+                data[chance.randrange(len(data))] = chance.randrange(256)
+        wire = Wire(chance.choice([shared.listen, shared.api]))
+        wire.try_send(bytes(data))
+        chance.choice([wire.close, wire.reset])()

@@ -1,0 +1,379 @@
+"""At every bound: who is over it is told, who is within it does not notice."""
+
+import contextlib
+import json
+import random
+import threading
+import time
+
+import pytest
+
+from harness.history import position
+from harness.node import eventually
+from harness.publisher import pipelined
+from harness.subscribers import TRANSPORTS, Lines, LongPoll, Refused, SSE, WS, subscribe
+from harness.wire import Answer, Wire
+
+
+def unavailable(reply_status, head, body):
+    assert reply_status == 503, (head, body)
+    assert json.loads(body)["error"]["code"] == "unavailable"
+    assert int(head["retry-after"]) >= 0
+
+
+# MARK: connections
+
+
+def test_the_connection_limit(nodes, channel):
+    node = nodes.make("--connections-max", "20")
+    with contextlib.ExitStack() as stack:
+        inside = [stack.enter_context(subscribe(kind, node, channel)) for kind in ("sse", "websocket", "lines") for _ in range(6)]
+        inside += [stack.enter_context(SSE(node, channel)) for _ in range(2)]
+        for kind in ("sse", "websocket", "lines", "longpoll"):
+            for _ in range(5):
+                with pytest.raises(Refused) as refused:
+                    s = TRANSPORTS[kind](node, channel)
+                    if kind == "longpoll":
+                        s.poll(10)
+                unavailable(refused.value.status, refused.value.head, refused.value.body)
+        # Those inside go on.
+        node.publish(channel, "x")
+        for s in inside:
+            assert s.next().data in ("x", '"x"')
+        status = node.status()
+        assert status["subscribers"]["connections_max"] == 20 and status["totals"]["refused"] >= 20
+        # One leaves, one may come.
+        inside.pop().close()
+
+        def enter():
+            with contextlib.suppress(Refused, EOFError):
+                return stack.enter_context(SSE(node, channel))
+        assert eventually(enter)
+        assert node.status()["subscribers"]["connections"] <= 20
+    eventually(lambda: node.status()["subscribers"]["connections"] == 0)
+
+
+def test_the_api_connection_limit(nodes, channel):
+    node = nodes.make("--api-connections-max", "5")
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(node.api)) for _ in range(5)]
+        for wire in wires:
+            answer = Answer(wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
+            assert answer.all().strip() == b"ok"
+        with Wire(node.api) as extra:
+            extra.try_send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = Answer(extra)
+            unavailable(answer.status, answer.head, answer.all())
+        for wire in wires:
+            answer = Answer(wire.send(f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"))
+            assert answer.status == 200 and answer.all()
+    eventually(lambda: can(lambda: node.status()))
+
+
+def can(action):
+    try:
+        action()
+        return True
+    except (AssertionError, OSError, EOFError):
+        return False
+
+
+# MARK: descriptors
+
+
+def test_few_descriptors(nodes, channel):
+    """The limit follows the descriptor limit, so that whoever is over it gets an answer."""
+    node = nodes.make(descriptors=256)
+    flood(node, channel, 400)
+
+
+def test_descriptors_run_out(nodes, channel):
+    """Told to take more connections than there are descriptors: it may not answer everyone, but it lives, does not spin, and recovers."""
+    node = nodes.make("--connections-max", "10000", descriptors=128)
+    flood(node, channel, 300)
+
+
+def flood(node, channel, count):
+    with contextlib.ExitStack() as stack:
+        keep = stack.enter_context(SSE(node, channel))
+        api = stack.enter_context(Wire(node.api))
+        assert Answer(api.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).all().strip() == b"ok"
+        wires, inside, refused, silent = [], 0, 0, 0
+        for _ in range(count):
+            with contextlib.suppress(OSError):
+                wire = stack.enter_context(Wire(node.listen, timeout=5))
+                wire.try_send(f"GET /ev/{channel} HTTP/1.1\r\nHost: x\r\n\r\n")
+                wires.append(wire)
+        for wire in wires:
+            try:
+                answer = Answer(wire, timeout=0.5 if silent > 3 else 3)
+                if answer.status == 200:
+                    inside += 1
+                else:
+                    unavailable(answer.status, answer.head, answer.all())
+                    refused += 1
+            except (EOFError, OSError):
+                silent += 1
+            if silent > 20:
+                break
+        assert inside > 0 and inside < count, (inside, refused, silent)
+        assert node.running
+        before = node.cpu_seconds()
+        time.sleep(1)
+        assert node.cpu_seconds() - before < 0.7, "it spins while it has no descriptors"
+        # Those inside go on, on both ports. The API connection was there before.
+        api.send(f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+        answer = Answer(api)
+        assert answer.status == 200, answer.all()
+        assert keep.next().data == "x"
+    eventually(lambda: can(lambda: node.healthy()), 20)
+    with SSE(node, channel) as s:
+        node.publish(channel, "after")
+        assert s.next().data == "after"
+    eventually(lambda: node.status()["subscribers"]["connections"] == 0)
+    eventually(lambda: node.descriptor_count() < 60)
+
+
+# MARK: half-open connections
+
+
+def test_half_open_connections_go_away(nodes, channel):
+    node = nodes.make("--handshake-seconds-max", "1", "--connections-max", "40")
+    starts = [b"", b"G", b"GET /ev/a HTTP/1.1\r\n", b"GET /ev/a HTTP/1.1\r\nHost: x\r\n", b"GET /ws/a HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"]
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(node.listen)).send(starts[n % 5]) for n in range(40)]
+        for wire in wires:
+            received = wire.rest(15)
+            assert not received or b" 408 " in received.split(b"\r\n")[0], received
+        with SSE(node, channel) as s:
+            node.publish(channel, 1)
+            assert s.next().data == "1"
+        eventually(lambda: node.status()["subscribers"]["connections"] == 0)
+
+
+def test_idle_keep_alive_connections_go_away(nodes, channel):
+    node = nodes.make("--idle-seconds-max", "1")
+    for port in (node.listen, node.api):
+        with Wire(port) as wire:
+            assert Answer(wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).all().strip() == b"ok"
+            assert wire.ended(15)
+    # A stream is not idle just because nothing is published.
+    with SSE(node, channel) as s:
+        s.none(2.5)
+        node.publish(channel, 1)
+        assert s.next().data == "1"
+
+
+def test_connections_that_vanish_are_not_counted(nodes, channel):
+    node = nodes.make("--heartbeat-seconds", "1")
+    chance = random.Random(1)
+    for kind in TRANSPORTS:
+        for _ in range(10):
+            s = TRANSPORTS[kind](node, channel)
+            if kind == "longpoll":
+                s.ask()
+            s.reset() if chance.random() < 0.5 else s.close()
+    eventually(lambda: node.status()["subscribers"]["connections"] == 0)
+    eventually(lambda: node.subscribers(channel) == 0)
+
+
+# MARK: slow subscribers
+
+
+def contiguous(items, ids):
+    """Each item follows the one before: an event is the next position, a gap begins at it and reaches to before what comes after it."""
+    order = {id: n for n, id in enumerate(ids)}
+    at = 0
+    gaps = []
+    for item in items:
+        if item.kind == "gap":
+            first, last = order[item.data["from"]], order[item.data["to"]]
+            assert first == at and last >= first, (item, ids[at])
+            gaps.append(item.data)
+            at = last + 1
+        else:
+            assert item.data["n"] == at, f"{item.data['n']} after {at - 1}"
+            at += 1
+    return at, gaps
+
+
+def stall(node, kind, channel, payloads, **options):
+    """One subscriber reads nothing while much is published, another reads all along. Gives the stalled one's items."""
+    with Lines(node, channel) as start:
+        cursor = start.cursor
+    slow = TRANSPORTS[kind](node, channel, cursor, receive_buffer=4096, timeout=30, **options)
+    if kind == "longpoll":
+        slow.ask()
+    got = []
+
+    def follow(fast):
+        for _ in payloads:
+            got.append(fast.next(30).data["n"])
+    with slow, WS(node, channel, cursor) as fast:
+        thread = threading.Thread(target=follow, args=(fast,))
+        thread.start()
+        ids = []
+        # In portions that the history holds, so that only who does not read at all can miss something.
+        for start in range(0, len(payloads), 10):
+            ids += pipelined(node, channel, payloads[start:start + 10])
+            eventually(lambda: len(got) >= len(ids) or not thread.is_alive(), 30, every=0.001)
+        thread.join(60)
+        assert got == list(range(len(payloads))), "the other subscriber was held up"
+        items = []
+        total, gaps = 0, []
+        while total < len(ids):
+            items.append(slow.next(20))
+            total, gaps = contiguous(items, ids)
+        live = node.publish(channel, {"n": len(ids)})["id"]
+        item = slow.next(20)
+        assert (item.kind, item.data) == ("event", {"n": len(ids)}), live
+    return gaps
+
+
+def payloads(count, size):
+    return [json.dumps({"n": n, "x": "x" * size}).encode() for n in range(count)]
+
+
+@pytest.mark.parametrize("kind", ["sse", "websocket", "lines", "longpoll"])
+def test_a_stalled_subscriber_catches_up_exactly(nodes, channel, kind):
+    """History holds all of it: nothing is missing, and no gap is told."""
+    node = nodes.make("--history-events-max", "2000")
+    assert stall(node, kind, channel, payloads(800, 16_000)) == []
+
+
+@pytest.mark.parametrize("kind", ["sse", "websocket", "lines"])
+def test_a_stalled_subscriber_is_told_what_it_missed(nodes, channel, kind):
+    """History does not hold it: a gap with the right ends, and everything else."""
+    node = nodes.make("--history-events-max", "20")
+    gaps = stall(node, kind, channel, payloads(800, 16_000))
+    assert gaps and all(gap["reason"] in ("overflow", "expired") for gap in gaps)
+
+
+def test_a_subscriber_that_takes_nothing_is_closed_and_resumes(nodes, channel):
+    node = nodes.make("--stalled-seconds-max", "1", "--heartbeat-seconds", "1", "--history-events-max", "2000")
+    with Lines(node, channel) as start:
+        cursor = start.cursor
+    with Lines(node, channel, cursor, receive_buffer=4096) as slow:
+        ids = pipelined(node, channel, payloads(800, 16_000))
+        eventually(lambda: node.subscribers(channel) == 0, 20)
+        items = []
+        with contextlib.suppress(EOFError):
+            while True:
+                items.append(slow.next(20))
+        cursor = slow.cursor
+    with Lines(node, channel, cursor) as again:
+        while contiguous(items, ids)[0] < len(ids):
+            items.append(again.next())
+    assert contiguous(items, ids) == (len(ids), [])
+
+
+def test_the_memory_of_stalled_subscribers_is_bounded(nodes, channel):
+    """Thirty that read nothing, 13 MB for each: the node keeps far less than their sum."""
+    node = nodes.make("--history-events-max", "50", "--stalled-seconds-max", "600")
+    with contextlib.ExitStack() as stack:
+        for n in range(30):
+            kind = ("sse", "websocket", "lines")[n % 3]
+            stack.enter_context(TRANSPORTS[kind](node, channel, receive_buffer=4096))
+        before = resident(node)
+        pipelined(node, channel, payloads(800, 16_000))
+        assert resident(node) - before < 120_000_000
+        node.healthy()
+
+
+def resident(node):
+    with open(f"/proc/{node.pid}/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+# MARK: channels and payloads
+
+
+def test_the_event_limit(nodes, channel):
+    node = nodes.make("--event-bytes-max", "100")
+    assert node.post(f"/pub?id={channel}", b"x" * 100).status == 200
+    reply = node.post(f"/pub?id={channel}", b"x" * 101)
+    assert (reply.status, reply.error) == (413, "too_large")
+    # Of a JSON publish the payload counts, not what is around it.
+    assert node.post("/api/publish", {"channel": channel, "data": "x" * 98}).status == 200
+    reply = node.post("/api/publish", {"channel": channel, "data": "x" * 99})
+    assert (reply.status, reply.error) == (413, "too_large")
+
+
+def test_the_channel_limit_of_a_connection(nodes, channel):
+    node = nodes.make("--channels-per-connection-max", "3")
+    names = [channel + suffix for suffix in "abcd"]
+    with Lines(node, names[:3]):
+        pass
+    for kind in TRANSPORTS:
+        with pytest.raises(Refused) as refused:
+            s = TRANSPORTS[kind](node, names)
+            if kind == "longpoll":
+                s.poll()
+        assert (refused.value.status, refused.value.error) == (400, "bad_channel")
+    reply = node.post(f"/pub?id={'/'.join(names)}", b"x")
+    assert (reply.status, reply.error) == (400, "bad_channel")
+
+
+def test_too_many_channels(nodes, channel):
+    """With every remembered channel in use, a new one is 429; the others go on."""
+    node = nodes.make("--channels-max", "5")
+    names = [f"{channel}{n}" for n in range(5)]
+    with Lines(node, names) as s:
+        for name in names:
+            node.publish(name, 1)
+        s.take(5)
+        reply = node.post(f"/pub?id={channel}new", b"x")
+        assert (reply.status, reply.error) == (429, "limit"), reply
+        node.publish(names[0], 2)
+        assert s.next().data == 2
+
+
+def test_idle_channels_make_room(nodes, channel):
+    node = nodes.make("--channels-max", "5", "--history-seconds-max", "1")
+    for n in range(5):
+        node.publish(f"{channel}{n}", 1)
+    time.sleep(1.5)
+    eventually(lambda: node.post(f"/pub?id={channel}new", b"x").status == 200)
+    assert node.running
+
+
+def test_a_forgotten_channel_gets_a_new_epoch(nodes, channel):
+    """Its head is gone, so its positions may not come again; who knows the old ones is told."""
+    node = nodes.make("--history-seconds-max", "1", "--head-seconds-max", "1")
+    with Lines(node, channel) as s:
+        old = node.publish(channel, 1)["id"]
+        cursor = s.next().cursor
+    eventually(lambda: channel not in node.post("/api/channels", {}).json["result"]["channels"], 20)
+    new = node.publish(channel, 2)["id"]
+    assert position(new) > position(old) and position(new)[0] > position(old)[0]
+    with Lines(node, channel, cursor) as s:
+        item = s.next()
+        assert (item.kind, item.data["reason"]) == ("gap", "reset")
+
+
+def test_message_ids_beyond_their_bound(nodes, channel):
+    node = nodes.make("--message-ids-max", "10")
+    ids = [node.publish(channel, n, message_id=f"m{n}")["id"] for n in range(30)]
+    again = node.publish(channel, "again", message_id="m29")
+    assert again["duplicate"] is True and again["id"] == ids[29]
+    fresh = node.publish(channel, "again", message_id="m0")
+    assert "duplicate" not in fresh and position(fresh["id"]) > position(ids[29])
+
+
+@pytest.mark.parametrize("transport", ["sse", "longpoll"])
+def test_a_large_backlog_arrives_whole(nodes, channel, transport):
+    node = nodes.make("--history-events-max", "5000")
+    pipelined(node, channel, payloads(3000, 100))
+    with TRANSPORTS[transport](node, channel + ".b5000", timeout=30) as s:
+        assert [item.data["n"] for item in s.take(3000)] == list(range(3000))
+
+
+def test_longpolls_in_flight_at_the_limit(nodes, channel):
+    node = nodes.make("--connections-max", "5", "--heartbeat-seconds", "1")
+    with contextlib.ExitStack() as stack:
+        polls = [stack.enter_context(LongPoll(node, channel)) for _ in range(5)]
+        for poll in polls:
+            poll.ask()
+        eventually(lambda: node.subscribers(channel) == 5)
+        for poll in polls:
+            assert poll.poll()[0] == []

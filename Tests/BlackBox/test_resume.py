@@ -1,0 +1,492 @@
+"""Resume is exact or told, whatever breaks."""
+
+import random
+import shutil
+import threading
+import time
+
+import pytest
+
+from harness.history import faults, position
+from harness.node import eventually
+from harness.publisher import Publisher
+from harness.subscribers import TRANSPORTS, Item, Lines, Refused, SSE, SSEEnvelope, subscribe
+
+EVERY = pytest.mark.parametrize("kind", TRANSPORTS)
+
+
+# MARK: the storm: connections break at random, the node is killed twice
+
+
+class Storm:
+    """One subscriber that keeps breaking its own connections, and goes on from its last cursor each time."""
+
+    def __init__(self, node, kind, channels, seed):
+        self.node, self.kind, self.channels = node, kind, channels
+        self.random = random.Random(seed)
+        self.received = []
+        self.connections = self.broken = 0
+        self.failure = None
+        self.cursor = None
+        self.published = None   # set when publishing has ended
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def connect(self):
+        subscriber = TRANSPORTS[self.kind](
+            self.node, self.channels, self.cursor, as_header=self.random.random() < 0.3, timeout=10,
+            recv_bytes=self.random.choice([50, 333, 1000, 65536]))
+        self.connections += 1
+        return subscriber
+
+    def begin(self):
+        """The first connection is in place before anything is published, so its cursor covers everything."""
+        self.subscriber = subscribe(self.kind, self.node, self.channels)
+        self.connections += 1
+        self.thread.start()
+
+    def complete(self):
+        return self.published is not None and len([i for i in self.received if i.kind == "event"]) >= sum(self.published.values())
+
+    def run(self):
+        try:
+            subscriber, self.subscriber = self.subscriber, None
+            deadline = time.monotonic() + 60
+            first = True
+            while time.monotonic() < deadline and not self.complete():
+                try:
+                    if subscriber is None:
+                        subscriber = self.connect()
+                    # A long-poll has no cursor before its first answer, so only then it may break.
+                    left = self.random.randint(0, 40) if not first or self.kind != "longpoll" else 1
+                    until = time.monotonic() + self.random.uniform(0.05, 0.6)
+                    self.cursor = subscriber.cursor or self.cursor
+                    while left > 0 and not self.complete() and (time.monotonic() < until or self.cursor is None):
+                        try:
+                            self.received.append(subscriber.next(0.1))
+                        except TimeoutError:
+                            continue
+                        first = False
+                        self.cursor = subscriber.cursor
+                        left -= 1
+                    self.broken += 1
+                    subscriber.reset() if self.random.random() < 0.7 else subscriber.close()
+                except (EOFError, OSError):
+                    if subscriber:
+                        self.cursor = subscriber.cursor or self.cursor
+                        subscriber.close()
+                    time.sleep(0.03)
+                except Refused as refused:
+                    assert refused.status == 503 and refused.head["retry-after"], refused
+                    time.sleep(0.03)
+                subscriber = None
+            # Nothing more may come.
+            self.subscriber = self.connect()
+            try:
+                while True:
+                    self.received.append(self.subscriber.next(0.5))
+            except TimeoutError:
+                self.subscriber.close()
+        except BaseException as error:
+            self.failure = error
+
+
+@pytest.fixture(scope="module")
+def storm(module_nodes, seed):
+    """All transports at once, each with one channel and with five; while it lasts the node is killed and started again twice."""
+    node = module_nodes.make("--history-events-max", "100000")
+    runs, publishers = {}, []
+    for index, (kind, count) in enumerate((k, c) for k in TRANSPORTS for c in (1, 5)):
+        channels = [f"storm:{kind}:{count}:{n}" for n in range(count)]
+        run = Storm(node, kind, channels, seed + index)
+        run.begin()
+        publisher = Publisher(node, channels, seed=seed + 100 + index, pause=0.02)
+        runs[kind, count] = run, publisher
+        publishers.append(publisher)
+    for publisher in publishers:
+        publisher.start()
+    chance = random.Random(seed)
+    for _ in range(2):
+        time.sleep(chance.uniform(1.5, 2.5))
+        node.kill()
+        time.sleep(chance.uniform(0, 0.3))
+        node.start()
+    time.sleep(chance.uniform(1.0, 2.0))
+    for run, publisher in runs.values():
+        run.published = publisher.finish()
+    for run, _ in runs.values():
+        run.thread.join(70)
+    return node, runs
+
+
+@pytest.mark.parametrize("count", [1, 5])
+@EVERY
+def test_nothing_is_lost_repeated_or_reordered(storm, seed, kind, count):
+    node, runs = storm
+    run, publisher = runs[kind, count]
+    assert not run.thread.is_alive(), f"seed {seed}: the subscriber hangs"
+    if run.failure:
+        raise run.failure
+    assert run.broken >= 3 and publisher.repeats >= 1 and sum(run.published.values()) >= 50, "the storm was none"
+    found = faults(run.published, run.received)
+    assert not found, f"seed {seed}: " + "; ".join(found)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+@EVERY
+def test_acknowledged_positions_have_no_hole(storm, seed, kind, count):
+    """Across both kills: one epoch, offsets 1, 2, 3… and the history agrees with what was acknowledged."""
+    node, runs = storm
+    _, publisher = runs[kind, count]
+    for channel, positions in publisher.acknowledged.items():
+        pairs = [position(p) for p in positions]
+        assert len({epoch for epoch, _ in pairs}) <= 1, f"seed {seed}: {channel} changed its epoch"
+        assert [offset for _, offset in pairs] == list(range(1, len(pairs) + 1)), f"seed {seed}: {channel}"
+        publications = node.post("/api/history", {"channel": channel, "limit": 100000}).json["result"]["publications"]
+        assert [p["id"] for p in publications] == positions, f"seed {seed}: {channel}"
+        assert [p["data"]["n"] for p in publications] == list(range(1, len(pairs) + 1)), f"seed {seed}: {channel}"
+
+
+# MARK: the checker itself sees what it must see
+
+
+def good():
+    events = [Item("event", c, {"channel": c, "n": n}, "x") for n in range(1, 6) for c in "ab"]
+    return {"a": 5, "b": 5}, events
+
+
+def test_the_checker_accepts_a_good_history():
+    assert faults(*good()) == []
+
+
+@pytest.mark.parametrize("index", range(10))
+@pytest.mark.parametrize("fault", ["lost", "repeated", "swapped", "gap", "foreign", "ahead"])
+def test_the_checker_sees(fault, index):
+    published, received = good()
+    if fault == "lost":
+        del received[index]
+    elif fault == "repeated":
+        received.insert(10 - index, received[index])
+    elif fault == "swapped":
+        other = (index + 2) % 10
+        received[index], received[other] = received[other], received[index]
+    elif fault == "gap":
+        received.insert(index, Item("gap", "a", {"from": "1-1", "to": "1-2", "reason": "expired"}, "x"))
+    elif fault == "foreign":
+        received.insert(index, Item("event", "c", {"channel": "c", "n": 1}, "x"))
+    else:
+        received.append(Item("event", "a", {"channel": "a", "n": 6}, "x"))
+    assert faults(published, received)
+
+
+# MARK: restarts
+
+
+@EVERY
+def test_every_cursor_survives_a_restart(nodes, channel, kind):
+    """Every single cursor that was given out, not only the last."""
+    node = nodes.make()
+    names = [channel, channel + "x"]
+    with subscribe(kind, node, names) as s:
+        for n in range(10):
+            node.publish(names[n % 2], {"channel": names[n % 2], "n": n})
+        items = s.take(10)
+    node.restart()
+    for index, item in enumerate(items):
+        with TRANSPORTS[kind](node, names, item.cursor) as s:
+            # Order holds within a channel; between channels any is right.
+            rest = s.take(9 - index)
+            key = lambda i: (i.channel, i.data["n"])
+            assert sorted(map(key, rest)) == sorted(map(key, items[index + 1:]))
+            for name in names:
+                numbers = [i.data["n"] for i in rest if i.channel == name]
+                assert numbers == sorted(numbers)
+
+
+def test_a_cursor_from_before_the_first_event_survives_a_restart(nodes, channel):
+    node = nodes.make()
+    with SSE(node, channel) as s:
+        cursor = s.cursor
+    node.restart()
+    node.publish(channel, 1)
+    with SSE(node, channel, cursor) as s:
+        items = [s.next()]
+        # The channel had no event that a restart could remember: exact, or told.
+        assert [i.data for i in items if i.kind == "event"] == ["1"] or items[0].data["reason"] == "reset"
+
+
+@EVERY
+def test_memory_is_gone_after_a_restart_and_says_so(nodes, channel, kind):
+    node = nodes.make("--log", "memory")
+    with Lines(node, channel) as s:
+        for n in range(5):
+            before = position(node.publish(channel, n)["id"])
+        cursor = s.take(5)[-1].cursor
+    node.restart()
+    with TRANSPORTS[kind](node, channel, cursor) as s:
+        if kind == "longpoll":
+            s.ask()
+        gap = s.next()
+        assert (gap.kind, gap.channel, gap.data["reason"]) == ("gap", channel, "reset")
+        after = position(node.publish(channel, "new")["id"])
+        assert after > before, "a position is never used twice"
+        assert s.next().data == "new"
+
+
+@EVERY
+def test_memory_with_events_before_the_resume(nodes, channel, kind):
+    """As above, but the new history already has events: they follow the gap without a further hole."""
+    node = nodes.make("--log", "memory")
+    with Lines(node, channel) as s:
+        for n in range(3):
+            node.publish(channel, n)
+        cursor = s.take(3)[-1].cursor
+    node.restart()
+    ids = [node.publish(channel, n)["id"] for n in range(10, 14)]
+    with TRANSPORTS[kind](node, channel, cursor) as s:
+        gap = s.next()
+        assert (gap.kind, gap.data["reason"]) == ("gap", "reset")
+        follow_gap(s, gap, dict(zip(ids, range(10, 14))), node, channel)
+
+
+def follow_gap(s, gap, events, node, channel):
+    """After a gap: every event after its `to`, in order, then the live ones."""
+    expected = [data for id, data in events.items() if position(id) > position(gap.data["to"])]
+    items = s.take(len(expected))
+    assert [(i.kind, i.data) for i in items] == [("event", data) for data in expected]
+    node.publish(channel, "live")
+    item = s.next()
+    assert (item.kind, item.data) == ("event", "live")
+
+
+# MARK: gaps
+
+
+@EVERY
+def test_history_by_count_has_expired(nodes, channel, kind):
+    node = nodes.make("--history-events-max", "5")
+    with Lines(node, channel) as s:
+        first = node.publish(channel, 1)["id"]
+        cursor = s.next().cursor
+    ids = [first] + [node.publish(channel, n)["id"] for n in range(2, 21)]
+    with TRANSPORTS[kind](node, channel, cursor) as s:
+        gap = s.next()
+        assert (gap.kind, gap.channel) == ("gap", channel)
+        assert gap.data == {"channel": channel, "from": ids[1], "to": ids[14], "reason": "expired"}
+        items = s.take(5)
+        assert [i.data for i in items] == [16, 17, 18, 19, 20]
+        after_gap = gap.cursor
+    with TRANSPORTS[kind](node, channel, after_gap) as s:
+        assert [i.data for i in s.take(5)] == [16, 17, 18, 19, 20], "the cursor of a gap stands after it"
+
+
+@EVERY
+def test_history_by_age_has_expired(nodes, channel, kind):
+    node = nodes.make("--history-seconds-max", "1")
+    with Lines(node, channel) as s:
+        node.publish(channel, 1)
+        cursor = s.next().cursor
+    ids = [node.publish(channel, n)["id"] for n in (2, 3)]
+    time.sleep(1.2)
+    eventually(lambda: not node.history(channel)["publications"])
+    with TRANSPORTS[kind](node, channel, cursor) as s:
+        gap = s.next()
+        assert (gap.kind, gap.data) == ("gap", {"channel": channel, "from": ids[0], "to": ids[1], "reason": "expired"})
+        last = node.publish(channel, 4)["id"]
+        assert position(last)[1] == 4, "an expired history does not restart the offsets"
+        assert s.next().data == 4
+
+
+@EVERY
+def test_nothing_missed_is_no_gap_even_when_history_has_expired(nodes, channel, kind):
+    node = nodes.make("--history-seconds-max", "1")
+    with Lines(node, channel) as s:
+        node.publish(channel, 1)
+        cursor = s.next().cursor
+    time.sleep(1.2)
+    eventually(lambda: not node.history(channel)["publications"])
+    s = TRANSPORTS[kind](node, channel, cursor)
+    with s:
+        if kind == "longpoll":
+            s.ask()
+        s.none(0.3)
+        node.publish(channel, 2)
+        assert s.next().data == 2
+
+
+@EVERY
+def test_a_gap_in_one_of_several_channels(nodes, channel, kind):
+    node = nodes.make("--history-events-max", "3")
+    a, b = channel + "a", channel + "b"
+    with Lines(node, [a, b]) as s:
+        node.publish(a, 0)
+        cursor = s.next().cursor
+    ids = [node.publish(a, n)["id"] for n in range(1, 11)]
+    node.publish(b, "one")
+    node.publish(b, "two")
+    with TRANSPORTS[kind](node, [a, b], cursor) as s:
+        items = s.take(6)
+        of_a = [i for i in items if i.channel == a]
+        assert of_a[0].kind == "gap" and of_a[0].data == {"channel": a, "from": ids[0], "to": ids[6], "reason": "expired"}
+        assert [i.data for i in of_a[1:]] == [8, 9, 10]
+        assert [(i.kind, i.data) for i in items if i.channel == b] == [("event", "one"), ("event", "two")]
+
+
+@EVERY
+def test_a_cursor_from_the_future(nodes, channel, kind):
+    """As after a restored backup: the history is behind what the subscriber has seen."""
+    node = nodes.make()
+    with Lines(node, channel) as s:
+        for n in range(3):
+            node.publish(channel, n)
+        s.take(3)
+        assert node.terminate() == 0
+        backup = node.folder / "backup"
+        shutil.copytree(node.data, backup)
+    node.start()
+    with Lines(node, channel) as s:
+        for n in range(3, 10):
+            node.publish(channel, n)
+        cursor = s.take(7)[-1].cursor
+    node.kill()
+    shutil.rmtree(node.data)
+    shutil.copytree(backup, node.data)
+    node.start()
+    with TRANSPORTS[kind](node, channel, cursor) as s:
+        if kind == "longpoll":
+            s.ask()
+        gap = s.next()
+        assert (gap.kind, gap.channel, gap.data["reason"]) == ("gap", channel, "reset")
+        node.publish(channel, "new")
+        item = s.next()
+        while item.kind == "event" and item.data != "new":
+            item = s.next()
+        assert item.data == "new"
+
+
+@EVERY
+def test_a_cursor_of_another_installation(nodes, channel, kind):
+    one, two = nodes.make(), nodes.make()
+    with Lines(one, channel) as s:
+        for n in range(10):
+            one.publish(channel, n)
+        cursor = s.take(10)[-1].cursor
+    two.publish(channel, "a")
+    with TRANSPORTS[kind](two, channel, cursor) as s:
+        gap = s.next()
+        assert (gap.kind, gap.data["reason"]) == ("gap", "reset")
+        two.publish(channel, "b")
+        item = s.next()
+        assert item.data == "b" or (item.data == "a" and s.next().data == "b")
+
+
+# MARK: bad cursors
+
+
+def bad_cursors(cursor, other):
+    middle = len(cursor) // 2
+    flipped = "A" if cursor[middle] != "A" else "B"
+    return {
+        "truncated by one": cursor[:-1],
+        "half": cursor[:middle],
+        "one character": cursor[:1],
+        "changed": cursor[:middle] + flipped + cursor[middle + 1:],
+        "longer": cursor + "A",
+        "twice": cursor + cursor,
+        "a position": "1-5",
+        "a number": "7",
+        "words": "null",
+        "bad characters": "!!!!",
+        "spaces": "a%20b",
+        "padding": cursor + "=",
+        "huge": "A" * 6000,
+        "of another channel": other,
+    }
+
+
+BAD = list(bad_cursors("abcdef", ""))
+
+
+@pytest.mark.parametrize("bad", BAD)
+@EVERY
+def test_bad_cursors(shared, channel, kind, bad):
+    with Lines(shared, channel) as s:
+        shared.publish(channel, 1)
+        cursor = s.next().cursor
+    with Lines(shared, channel + "x") as s:
+        shared.publish(channel + "x", 1)
+        other = s.next().cursor
+    text = bad_cursors(cursor, other)[bad]
+    with pytest.raises(Refused) as refused:
+        s = TRANSPORTS[kind](shared, channel, query=f"since={text}")
+        if kind == "longpoll":
+            s.poll(5)
+    assert (refused.value.status, refused.value.error) == (400, "bad_cursor")
+    with pytest.raises(Refused) as refused:
+        s = TRANSPORTS[kind](shared, channel, headers={"Last-Event-ID": text})
+        if kind == "longpoll":
+            s.poll(5)
+    assert (refused.value.status, refused.value.error) == (400, "bad_cursor")
+
+
+def test_every_changed_character_is_noticed(shared, channel):
+    """A cursor is exact: no changed one is understood as another position."""
+    with Lines(shared, channel) as s:
+        shared.publish(channel, 1)
+        cursor = s.next().cursor
+    for index in range(len(cursor)):
+        changed = cursor[:index] + ("A" if cursor[index] != "A" else "B") + cursor[index + 1:]
+        with pytest.raises(Refused) as refused:
+            Lines(shared, channel, changed)
+        assert refused.value.error == "bad_cursor", changed
+
+
+# MARK: one cursor, every transport
+
+
+@pytest.mark.parametrize("to", TRANSPORTS)
+@pytest.mark.parametrize("start", TRANSPORTS)
+def test_a_cursor_goes_from_one_transport_to_another(shared, channel, start, to):
+    names = [channel, channel + "x", channel + "y"]
+    with subscribe(start, shared, names) as s:
+        for n in range(4):
+            shared.publish(names[0], n)
+        item = s.take(2)[-1]
+    shared.publish(names[1], "x")
+    with TRANSPORTS[to](shared, names, item.cursor) as s:
+        items = s.take(3)
+        assert [i.data for i in items if i.channel == names[0]] == [2, 3]
+        assert [i.data for i in items if i.channel == names[1]] == ["x"]
+        s.none(0.15)
+
+
+def test_channels_in_another_order_and_number(shared, channel):
+    names = [channel + suffix for suffix in "abcd"]
+    with SSEEnvelope(shared, names) as s:
+        for name in names:
+            shared.publish(name, 1)
+        cursor = s.take(4)[-1].cursor
+    for name in names:
+        shared.publish(name, 2)
+    with Lines(shared, [names[3], names[1]], cursor) as s:
+        assert sorted((i.channel, i.data) for i in s.take(2)) == [(names[1], 2), (names[3], 2)]
+        s.none(0.15)
+
+
+def test_the_switch_from_replay_to_live_is_exact(shared, channel):
+    """Subscribers come and go in mid-stream while events are published as fast as they go."""
+    with Lines(shared, channel) as s:
+        shared.publish(channel, {"channel": channel, "n": 0})
+        cursor = s.next().cursor
+    publisher = Publisher(shared, [channel], pause=0)
+    publisher.start()
+    received = []
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        with Lines(shared, channel, cursor) as s:
+            received += s.take(30)
+            cursor = s.cursor
+    count = publisher.finish()[channel]
+    with Lines(shared, channel, cursor) as s:
+        while len(received) < count:
+            received.append(s.next())
+    assert faults({channel: count}, received) == []

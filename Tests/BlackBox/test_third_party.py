@@ -1,0 +1,249 @@
+"""Clients that other people wrote: they publish, receive and resume."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import threading
+
+import httpx
+import httpx_sse
+import pytest
+import requests
+import sseclient
+import websocket
+import websockets.asyncio.client
+import websockets.sync.client
+from aiohttp_sse_client2 import client as aiohttp_sse
+
+from harness.node import eventually
+
+
+def url(node, path, scheme="http"):
+    return f"{scheme}://127.0.0.1:{node.listen}/{path}"
+
+
+def later(node, channel, values, subscribers=1):
+    """Publishes once the subscriber is there."""
+    def run():
+        eventually(lambda: node.subscribers(channel) >= subscribers)
+        for value in values:
+            node.publish(channel, value, type="t")
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+# MARK: curl
+
+curl_needed = pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
+
+
+def curl(*arguments, input=None, timeout=30):
+    done = subprocess.run(["curl", "-sS", "--max-time", "20", *arguments], input=input, capture_output=True, timeout=timeout)
+    return done
+
+
+@curl_needed
+@pytest.mark.parametrize("expect", ["Expect: 100-continue", "Expect:"])
+@pytest.mark.parametrize("size", [1, 2000, 60_000])
+def test_curl_posts(shared, channel, expect, size):
+    body = b"x" * size
+    done = curl("-w", "\n%{http_code}", "-H", expect, "--data-binary", "@-", f"http://127.0.0.1:{shared.api}/pub?id={channel}", input=body)
+    answer, status = done.stdout.rsplit(b"\n", 1)
+    assert status == b"200", done
+    assert json.loads(answer)["channel"] == channel
+    assert shared.history(channel)["publications"][0]["data"] == body.decode()
+
+
+@curl_needed
+def test_curl_waits_for_100_continue(shared, channel):
+    """With a time-out far beyond the test's, the body goes only after the 100."""
+    done = curl(
+        "-v", "-H", "Expect: 100-continue", "--expect100-timeout", "15", "--max-time", "10", "--data-binary", "@-",
+        f"http://127.0.0.1:{shared.api}/pub?id={channel}", input=b"x" * 5000)
+    assert done.returncode == 0, done.stderr
+    assert b"HTTP/1.1 100" in done.stderr, done.stderr
+    assert shared.history(channel)["offset"] == 1
+
+
+@curl_needed
+def test_curl_posts_in_chunks(shared, channel):
+    body = b"line\n" * 5000
+    done = curl("-H", "Transfer-Encoding: chunked", "-T", "-", "-X", "POST", f"http://127.0.0.1:{shared.api}/pub?id={channel}", input=body)
+    assert json.loads(done.stdout)["channel"] == channel, done
+    assert shared.history(channel)["publications"][0]["data"] == body.decode()
+
+
+@curl_needed
+def test_curl_puts(shared, channel):
+    done = curl("-T", "-", "-H", "Event-Type: note", f"http://127.0.0.1:{shared.api}/pub?id={channel}", input=b"1")
+    assert json.loads(done.stdout)["channel"] == channel, done
+    assert shared.history(channel)["publications"][0]["type"] == "note"
+
+
+@curl_needed
+def test_curl_too_large_with_expect_sends_no_body(shared, channel):
+    done = curl(
+        "-v", "-w", "\n%{http_code} %{size_upload}", "-H", "Expect: 100-continue", "--expect100-timeout", "15", "--data-binary", "@-",
+        f"http://127.0.0.1:{shared.api}/pub?id={channel}", input=b"x" * 3_000_000)
+    status, uploaded = done.stdout.rsplit(b"\n", 1)[1].split()
+    assert status == b"413", done.stderr
+    assert int(uploaded) == 0, "the answer came before the body"
+
+
+@curl_needed
+def test_curl_receives_and_resumes(shared, channel):
+    publisher = later(shared, channel, ["one", "two"])
+    done = curl("-N", "--max-time", "3", url(shared, f"ev/{channel}"))
+    publisher.join()
+    assert done.returncode == 28, done.stderr
+    blocks = [b for b in done.stdout.decode().split("\n\n") if "data:" in b]
+    assert [b.split("data: ")[1] for b in blocks] == ["one", "two"]
+    first = next(line[4:] for line in blocks[0].split("\n") if line.startswith("id: "))
+    done = curl("-N", "--max-time", "1", "-H", f"Last-Event-ID: {first}", url(shared, f"ev/{channel}"))
+    assert b"data: two" in done.stdout and b"data: one" not in done.stdout
+
+
+# MARK: SSE
+
+
+def test_sseclient_with_requests(shared, channel):
+    publisher = later(shared, channel, ["one", "two", "three"])
+    with requests.get(url(shared, f"ev/{channel}"), stream=True, timeout=20) as reply:
+        events = iter(sseclient.SSEClient(reply).events())
+        got = [e for e in (next(events), next(events)) if e.data]
+        while len(got) < 2:
+            got.append(next(events))
+    publisher.join()
+    assert [(e.event, e.data) for e in got] == [("t", "one"), ("t", "two")]
+    with requests.get(url(shared, f"ev/{channel}"), stream=True, timeout=20, headers={"Last-Event-ID": got[0].id}) as reply:
+        events = (e for e in sseclient.SSEClient(reply).events() if e.data)
+        assert [next(events).data, next(events).data] == ["two", "three"]
+
+
+def test_httpx_sse(shared, channel):
+    publisher = later(shared, channel, ["one\nmore", "two", "three"])
+
+    def take(count, headers=None):
+        with httpx.Client(timeout=20) as client, httpx_sse.connect_sse(client, "GET", url(shared, f"ev/{channel}"), headers=headers or {}) as source:
+            got = []
+            for event in source.iter_sse():
+                if event.data:
+                    got.append(event)
+                if len(got) == count:
+                    return got
+
+    got = take(2)
+    publisher.join()
+    assert [(e.event, e.data) for e in got] == [("t", "one\nmore"), ("t", "two")]
+    assert [e.data for e in take(2, {"Last-Event-ID": got[0].id})] == ["two", "three"]
+
+
+def test_aiohttp_sse_client(shared, channel):
+    async def take(count, **options):
+        got = []
+        async with aiohttp_sse.EventSource(url(shared, f"ev/{channel}"), **options) as source:
+            async for event in source:
+                if event.data:
+                    got.append(event)
+                if len(got) == count:
+                    return got
+
+    publisher = later(shared, channel, ["one", "two", "three"])
+    got = asyncio.run(asyncio.wait_for(take(2), 20))
+    publisher.join()
+    assert [(e.type, e.data) for e in got] == [("t", "one"), ("t", "two")]
+    again = asyncio.run(asyncio.wait_for(take(2, headers={"Last-Event-ID": got[0].last_event_id}), 20))
+    assert [e.data for e in again] == ["two", "three"]
+
+
+# MARK: WebSocket
+
+
+def test_websockets_sync(shared, channel):
+    with websockets.sync.client.connect(url(shared, f"ws/{channel}", "ws")) as socket:
+        assert set(json.loads(socket.recv(10))) == {"cursor"}
+        for n in range(3):
+            shared.publish(channel, n)
+        got = [json.loads(socket.recv(10)) for _ in range(3)]
+        assert [e["data"] for e in got] == [0, 1, 2]
+        assert socket.ping().wait(10)
+        socket.send("ignored")
+        socket.close()
+        assert socket.close_code == 1000
+    with websockets.sync.client.connect(url(shared, f"ws/{channel}?since={got[0]['id']}", "ws")) as socket:
+        socket.recv(10)
+        assert [json.loads(socket.recv(10))["data"] for _ in range(2)] == [1, 2]
+
+
+def test_websockets_async(shared, channel):
+    async def run():
+        async with websockets.asyncio.client.connect(url(shared, f"ws/{channel}", "ws")) as socket:
+            await asyncio.wait_for(socket.recv(), 10)
+            for n in range(3):
+                shared.publish(channel, n)
+            return [json.loads(await asyncio.wait_for(socket.recv(), 10))["data"] for _ in range(3)]
+
+    assert asyncio.run(run()) == [0, 1, 2]
+
+
+def test_websocket_client(shared, channel):
+    socket = websocket.create_connection(url(shared, f"ws/{channel}", "ws"), timeout=10)
+    assert set(json.loads(socket.recv())) == {"cursor"}
+    for n in range(3):
+        shared.publish(channel, n)
+    got = [json.loads(socket.recv()) for _ in range(3)]
+    assert [e["data"] for e in got] == [0, 1, 2]
+    socket.ping("x")
+    socket.close()
+    socket = websocket.create_connection(url(shared, f"ws/{channel}", "ws"), timeout=10, header={"Last-Event-ID": got[1]["id"]})
+    socket.recv()
+    assert json.loads(socket.recv())["data"] == 2
+    socket.close()
+    eventually(lambda: shared.subscribers(channel) == 0)
+
+
+def test_websocket_client_app(shared, channel):
+    """Its own event loop, closed by the client."""
+    got = []
+
+    def on_message(app, text):
+        object = json.loads(text)
+        if "channel" in object:
+            got.append(object["data"])
+            if len(got) == 2:
+                app.close()
+
+    publisher = later(shared, channel, ["one", "two"])
+    app = websocket.WebSocketApp(url(shared, f"ws/{channel}", "ws"), on_message=on_message)
+    app.run_forever()
+    publisher.join()
+    assert got == ["one", "two"]
+
+
+# MARK: long-poll and lines
+
+
+def test_requests_long_polls(shared, channel):
+    publisher = later(shared, channel, [1])
+    with requests.Session() as session:
+        reply = session.get(url(shared, f"lp/{channel}"), timeout=20).json()
+        publisher.join()
+        assert [e["data"] for e in reply["events"]] == [1]
+        shared.publish(channel, 2)
+        reply = session.get(url(shared, f"lp/{channel}"), params={"since": reply["cursor"]}, timeout=20).json()
+        assert [e["data"] for e in reply["events"]] == [2]
+
+
+def test_httpx_reads_lines(shared, channel):
+    publisher = later(shared, channel, [1, 2])
+    got = []
+    with httpx.Client(timeout=20) as client, client.stream("GET", url(shared, f"sub/{channel}")) as reply:
+        for line in reply.iter_lines():
+            if line:
+                got.append(json.loads(line))
+            if len(got) == 3:
+                break
+    publisher.join()
+    assert "cursor" in got[0] and [e["data"] for e in got[1:]] == [1, 2]

@@ -1,0 +1,465 @@
+"""What each transport says, byte by byte."""
+
+import json
+
+import pytest
+
+from harness.node import eventually
+from harness.subscribers import SSE, TRANSPORTS, Refused, SSEEnvelope, WS, Lines, LongPoll, subscribe
+from harness.websocket import PING, PONG
+from harness.wire import Answer, Wire
+
+FLAGS = ["--heartbeat-seconds", "1", "--cors-origins", "https://site.example"]
+EVERY = pytest.mark.parametrize("kind", TRANSPORTS)
+
+
+# MARK: events
+
+
+@EVERY
+def test_an_event_arrives(shared, channel, kind):
+    with subscribe(kind, shared, channel) as s:
+        answer = shared.publish(channel, {"a": [1, "ü", None]}, type="comment")
+        assert answer["channel"] == channel
+        item = s.next()
+        assert (item.kind, item.channel, item.data, item.type) == ("event", channel, {"a": [1, "ü", None]}, "comment")
+        s.none(0.3)
+
+
+@EVERY
+def test_events_arrive_in_order(shared, channel, kind):
+    with subscribe(kind, shared, channel) as s:
+        for n in range(200):
+            shared.publish(channel, n)
+        assert [item.data for item in s.take(200)] == list(range(200))
+
+
+@EVERY
+def test_several_channels(shared, channel, kind):
+    names = [f"{channel}:{n}" for n in range(5)]
+    with subscribe(kind, shared, names) as s:
+        for n in range(25):
+            shared.publish(names[n % 5], n)
+        items = s.take(25)
+        assert sorted(item.data for item in items) == list(range(25))
+        for index, name in enumerate(names):
+            assert [item.data for item in items if item.channel == name] == list(range(index, 25, 5))
+
+
+@EVERY
+def test_a_publish_to_several_channels_reaches_each(shared, channel, kind):
+    names = [channel + "a", channel + "b"]
+    with subscribe(kind, shared, names) as s:
+        answers = shared.publish(names, "x")
+        assert [a["channel"] for a in answers] == names
+        assert sorted(item.channel for item in s.take(2)) == names
+
+
+@EVERY
+def test_another_channel_stays_silent(shared, channel, kind):
+    with subscribe(kind, shared, channel) as s:
+        shared.publish(channel + "x", 1)
+        shared.publish(channel[:-1], 1)
+        s.none(0.5)
+
+
+@EVERY
+def test_no_type_means_none(shared, channel, kind):
+    with subscribe(kind, shared, channel) as s:
+        shared.publish(channel, 1)
+        assert s.next().type is None
+
+
+PAYLOADS = {
+    "object": (b'{"a": 1.50, "a": 2}', None),
+    "number": (b"1e400", None),
+    "space around": (b'  {"x":\t1 }  ', None),
+    "line breaks between tokens": (b'{\n"x"\r\n:\r1}', {"x": 1}),
+    "string": ('"ü"'.encode(), "ü"),
+    "escapes": (rb'"\u2028\n\ud83d\ude00"', "\u2028\n\U0001f600"),
+    "text": ("plain ü".encode(), "plain ü"),
+    "text with line breaks": (b"one\ntwo\r\nthree\rfour\n", "one\ntwo\r\nthree\rfour\n"),
+    "control characters": (b"a\x01\x00\x1f\x7f\"\\b", "a\x01\x00\x1f\x7f\"\\b"),
+    "no JSON": (b"{'a': 1}", "{'a': 1}"),
+    "two JSON values": (b"1 2", "1 2"),
+    "deep": (b"[" * 100 + b"]" * 100, None),
+    "not UTF-8": (b"\xff\xfe\x00\x80", b"\xff\xfe\x00\x80"),
+    "surrogate in UTF-8": (b"\xed\xa0\x80", b"\xed\xa0\x80"),
+    "overlong": (b"\xc0\xaf", b"\xc0\xaf"),
+    "byte order mark": (b"\xef\xbb\xbf1", "\ufeff1"),
+    "line separators": ("a\u2028b\u2029c\u0085d".encode(), "a\u2028b\u2029c\u0085d"),
+    "a space": (b" ", " "),
+    "a line break": (b"\n", "\n"),
+    "looks like SSE": (b"data: x\n\nevent: gap\nid: 1", "data: x\n\nevent: gap\nid: 1"),
+    "65536 bytes": (b"x" * 65536, "x" * 65536),
+}
+
+
+@EVERY
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_payloads(shared, channel, kind, payload):
+    sent, expected = PAYLOADS[payload]
+    with subscribe(kind, shared, channel) as s:
+        shared.publish(channel, sent)
+        shared.publish(channel, "end")
+        item = s.next()
+        assert item.data == (json.loads(sent) if expected is None else expected)
+        assert s.next().data == "end"
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_sse_payloads_are_as_published(shared, channel, payload):
+    sent, _ = PAYLOADS[payload]
+    with SSE(shared, channel) as s:
+        shared.publish(channel, sent)
+        shared.publish(channel, "end")
+        text = sent.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
+        assert s.next().data == text
+        assert s.next().data == "end"
+
+
+# MARK: SSE
+
+
+def test_sse_opens_with_retry_and_id(shared, channel):
+    with SSE(shared, channel) as s:
+        assert [name for name, _ in s.first.fields] == ["retry", "id"]
+        assert s.answer.head["content-type"].split(";")[0].strip() == "text/event-stream"
+
+
+def test_sse_event_has_id_type_and_lines(shared, channel):
+    with SSE(shared, channel) as s:
+        shared.publish(channel, "one\ntwo", type="note")
+        frame = s.frame()
+        while not frame.fields:
+            frame = s.frame()
+        assert frame.fields[0][0] == "id"
+        assert frame.fields[1:] == [("event", "note"), ("data", "one"), ("data", "two")]
+
+
+def test_sse_envelope(shared, channel):
+    with SSE(shared, channel, query="envelope=1") as s:
+        shared.publish(channel, {"a": 1}, type="note")
+        frame = s.frame()
+        while not frame.fields:
+            frame = s.frame()
+        assert json.loads(frame.data) == {"id": frame["id"], "channel": channel, "type": "note", "data": {"a": 1}}
+
+
+def test_sse_opening_cursor_resumes_before_the_first_event(shared, channel):
+    with SSE(shared, channel) as s:
+        start = s.cursor
+    shared.publish(channel, 1)
+    shared.publish(channel, 2)
+    with SSE(shared, channel, start, as_header=True) as s:
+        assert [item.data for item in s.take(2)] == ["1", "2"]
+
+
+# MARK: long-poll and lines
+
+
+def test_longpoll_answers_at_once_what_is_there(shared, channel):
+    cursor = head_of(shared, channel)
+    for n in range(3):
+        shared.publish(channel, n)
+    with LongPoll(shared, channel, cursor) as s:
+        items, after = s.poll()
+        assert [item.data for item in items] == [0, 1, 2]
+        assert s.answer.head["content-type"].split(";")[0].strip() == "application/json"
+        shared.publish(channel, 3)
+        items, _ = s.poll()
+        assert [item.data for item in items] == [3]
+    with LongPoll(shared, channel, after) as s:
+        assert [item.data for item in s.poll()[0]] == [3]
+
+
+def head_of(node, channel):
+    """A cursor at the head of a channel."""
+    with SSE(node, channel) as s:
+        return s.cursor
+
+
+def test_longpoll_without_events_answers_in_time(shared, channel):
+    with LongPoll(shared, channel) as s:
+        items, cursor = s.poll(5)
+        assert items == []
+        shared.publish(channel, 1)
+        assert [item.data for item in s.poll(5)[0]] == [1], "the cursor of an empty answer resumes"
+
+
+def test_longpoll_keeps_its_connection(shared, channel):
+    with LongPoll(shared, channel, head_of(shared, channel)) as s:
+        for n in range(20):
+            shared.publish(channel, n)
+            assert [item.data for item in s.poll()[0]] == [n]
+        assert (s.answer.head["connection"] or "").lower() != "close"
+
+
+def test_longpoll_that_went_away_is_not_counted(shared, channel):
+    with LongPoll(shared, channel) as s:
+        s.ask()
+        eventually(lambda: shared.subscribers(channel) == 1)
+    eventually(lambda: shared.subscribers(channel) == 0)
+
+
+# MARK: where to start
+
+
+@EVERY
+def test_it_starts_with_the_next_event(shared, channel, kind):
+    shared.publish(channel, "before")
+    with subscribe(kind, shared, channel) as s:
+        shared.publish(channel, "after")
+        assert s.next().data == "after"
+
+
+@EVERY
+def test_backlog(shared, channel, kind):
+    for n in range(10):
+        shared.publish(channel, n)
+    with subscribe(kind, shared, channel + ".b3") as s:
+        assert [item.data for item in s.take(3)] == [7, 8, 9]
+        shared.publish(channel, 10)
+        item = s.next()
+        assert (item.channel, item.data) == (channel, 10)
+
+
+@EVERY
+def test_backlog_of_more_than_there_is(shared, channel, kind):
+    shared.publish(channel, 1)
+    with subscribe(kind, shared, channel + ".b50") as s:
+        assert s.next().data == 1
+        s.none(0.3)
+
+
+@EVERY
+def test_backlog_of_an_empty_channel(shared, channel, kind):
+    with subscribe(kind, shared, channel + ".b5") as s:
+        if kind == "longpoll":
+            eventually(lambda: shared.subscribers(channel) == 1)
+        shared.publish(channel, 1)
+        assert s.next().data == 1
+
+
+@EVERY
+def test_backlog_of_some_channels(shared, channel, kind):
+    names = [channel + suffix for suffix in "abc"]
+    for n in range(5):
+        for name in names:
+            shared.publish(name, n)
+    with subscribe(kind, shared, [names[0] + ".b2", names[1], names[2] + ".b1"]) as s:
+        items = s.take(3)
+        assert [i.data for i in items if i.channel == names[0]] == [3, 4]
+        assert [i.data for i in items if i.channel == names[2]] == [4]
+        shared.publish(names[1], "live")
+        assert s.next().data == "live"
+
+
+@EVERY
+def test_a_cursor_wins_over_the_backlog(shared, channel, kind):
+    for n in range(5):
+        shared.publish(channel, n)
+    with Lines(shared, channel + ".b2") as s:
+        cursor = s.next().cursor
+    with subscribe(kind, shared, channel + ".b4", cursor) as s:
+        assert s.next().data == 4
+        s.none(0.3)
+
+
+@EVERY
+def test_since_and_header(shared, channel, kind):
+    with Lines(shared, channel) as s:
+        for n in range(4):
+            shared.publish(channel, n)
+        cursors = [s.next().cursor for _ in range(4)]
+    assert len(set(cursors)) == 4
+    for as_header in (False, True):
+        with subscribe(kind, shared, channel, cursors[1], as_header=as_header) as s:
+            assert [item.data for item in s.take(2)] == [2, 3]
+            s.none(0.2)
+    with subscribe(kind, shared, channel, cursors[2], as_header=True, query=f"since={cursors[0]}") as s:
+        assert s.next().data == 3, "the header wins over the query"
+        s.none(0.2)
+
+
+@EVERY
+def test_a_header_that_is_empty_is_none(shared, channel, kind):
+    shared.publish(channel, "before")
+    s = TRANSPORTS[kind](shared, channel, headers={"Last-Event-ID": ""})
+    with s:
+        if kind == "longpoll":
+            s.ask()
+            eventually(lambda: shared.subscribers(channel) == 1)
+        shared.publish(channel, "after")
+        assert s.next().data == "after"
+
+
+@EVERY
+def test_a_cursor_of_other_channels_starts_the_new_ones_live(shared, channel, kind):
+    a, b, c = (channel + suffix for suffix in "abc")
+    for name in (a, b, c):
+        shared.publish(name, "old")
+    with Lines(shared, [a, b]) as s:
+        cursor = s.cursor
+    for name in (a, b, c):
+        shared.publish(name, "missed")
+    with subscribe(kind, shared, [b, c], cursor) as s:
+        item = s.next()
+        assert (item.channel, item.data) == (b, "missed"), "a is not listed any more, c starts live"
+        s.none(0.2)
+        shared.publish(c, "live")
+        item = s.next()
+        assert (item.channel, item.data) == (c, "live")
+
+
+def test_cursors_are_url_safe(shared, channel):
+    with Lines(shared, [channel, channel + "x"]) as s:
+        shared.publish(channel, 1)
+        for cursor in (s.cursor, s.next().cursor):
+            assert cursor and all(c.isascii() and (c.isalnum() or c in "_-") for c in cursor), cursor
+
+
+# MARK: heartbeats
+
+
+@pytest.mark.parametrize("kind", ["sse", "lines", "websocket"])
+def test_heartbeats(shared, channel, kind):
+    with subscribe(kind, shared, channel) as s:
+        with pytest.raises(TimeoutError):
+            s.next(2.6)
+        if kind == "websocket":
+            s.heartbeats = s.socket.pings
+        assert s.heartbeats >= 1
+        shared.publish(channel, 1)
+        assert s.next().data == 1
+
+
+def test_a_websocket_that_answers_no_ping_is_closed(shared, channel):
+    with WS(shared, channel) as s:
+        code = s.socket.close_code(10)
+        assert code == 1001
+        assert s.wire.ended()
+
+
+def test_client_pings_are_answered(shared, channel):
+    with WS(shared, channel) as s:
+        s.socket.send(PING, b"are you there")
+        opcode, payload = None, None
+        while opcode != PONG:
+            _, opcode, payload = s.socket.frame()
+        assert payload == b"are you there"
+
+
+def test_client_messages_publish_nothing(shared, channel):
+    with WS(shared, channel) as s:
+        s.socket.send(1, json.dumps({"publish": {"channel": channel, "data": 1}}))
+        s.socket.send(2, b"\x00\xff")
+        s.none(0.3)
+        shared.publish(channel, "real")
+        assert s.next().data == "real"
+    assert [p["data"] for p in shared.history(channel)["publications"]] == ["real"]
+
+
+# MARK: headers
+
+
+@EVERY
+def test_headers(shared, channel, kind):
+    with subscribe(kind, shared, channel) as s:
+        if kind == "longpoll":
+            shared.publish(channel, 1)
+            s.poll()
+        head = s.answer.head
+        if kind != "websocket":
+            assert head["cache-control"] == "no-store"
+            assert head["x-accel-buffering"] == "no"
+            assert head["content-type"]
+
+
+ORIGINS = {"allowed": "https://site.example", "own": None, "other": "https://evil.example", "null": "null",
+           "other scheme": "http://site.example", "longer": "https://site.example.evil.example", "other port": "https://site.example:444"}
+
+
+@EVERY
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_origins(shared, channel, kind, origin):
+    name = ORIGINS[origin] or f"http://127.0.0.1:{shared.api}"
+    allowed = origin in ("allowed", "own")
+    if kind == "websocket":
+        if allowed:
+            with WS(shared, channel, headers={"Origin": name}) as s:
+                shared.publish(channel, 1)
+                assert s.next().data == 1
+        else:
+            with pytest.raises(Refused) as refused:
+                WS(shared, channel, headers={"Origin": name})
+            assert (refused.value.status, refused.value.error) == (403, "forbidden_origin")
+        return
+    s = TRANSPORTS[kind](shared, channel, headers={"Origin": name})
+    with s:
+        if kind == "longpoll":
+            s.poll()
+        assert s.answer.status == 200
+        assert s.answer.head["access-control-allow-origin"] == (name if allowed else None)
+        if allowed:
+            assert "origin" in (s.answer.head["vary"] or "").lower()
+
+
+@pytest.mark.parametrize("path", ["ev", "lp", "sub", "ws"])
+def test_options(shared, channel, path):
+    headers = {"Origin": "https://site.example", "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "last-event-id"}
+    reply = shared.request("OPTIONS", f"/{path}/{channel}", headers=headers, port=shared.listen)
+    assert reply.status in (200, 204), reply
+    assert reply.headers["Access-Control-Allow-Origin"] == "https://site.example"
+    assert "GET" in reply.headers["Access-Control-Allow-Methods"]
+    assert "last-event-id" in reply.headers["Access-Control-Allow-Headers"].lower()
+    headers["Origin"] = "https://evil.example"
+    reply = shared.request("OPTIONS", f"/{path}/{channel}", headers=headers, port=shared.listen)
+    assert reply.headers["Access-Control-Allow-Origin"] is None
+
+
+def test_every_origin_when_configured(nodes, channel):
+    node = nodes.make("--cors-origins", "*")
+    with SSE(node, channel, headers={"Origin": "https://any.example"}) as s:
+        assert s.answer.head["access-control-allow-origin"] in ("*", "https://any.example")
+    with WS(node, channel, headers={"Origin": "https://any.example"}):
+        pass
+
+
+def test_http10_gets_no_chunks(shared, channel):
+    with Wire(shared.listen) as wire:
+        wire.send(f"GET /ev/{channel} HTTP/1.0\r\n\r\n")
+        answer = Answer(wire)
+        assert answer.status == 200 and not answer.chunked and answer.left is None, answer.head
+        assert answer.until(b"\n\n").startswith(b"retry:")
+        shared.publish(channel, "x")
+        text = answer.until(b"\n\n")
+        while b"data: x" not in text:
+            text = answer.until(b"\n\n")
+
+
+# MARK: counting
+
+
+@EVERY
+def test_subscribers_are_counted(shared, channel, kind):
+    assert shared.subscribers(channel) == 0
+    with subscribe(kind, shared, channel):
+        eventually(lambda: shared.subscribers(channel) == 1)
+        if kind != "longpoll":
+            with subscribe(kind, shared, channel):
+                assert shared.publish(channel, 1)["subscribers"] == 2
+            eventually(lambda: shared.subscribers(channel) == 1)
+    eventually(lambda: shared.subscribers(channel) == 0)
+
+
+def test_transports_are_counted(nodes, channel):
+    node = nodes.make()
+    with SSE(node, channel), SSEEnvelope(node, [channel, channel + "x"]), WS(node, channel), Lines(node, channel), LongPoll(node, channel) as p:
+        p.ask()
+        eventually(lambda: node.subscribers(channel) == 5)
+        subscribers = node.status()["subscribers"]
+        assert subscribers["connections"] == 5 and subscribers["subscriptions"] == 6
+        assert subscribers["by_transport"] == {"sse": 2, "websocket": 1, "longpoll": 1, "stream": 1}
+    eventually(lambda: node.status()["subscribers"]["connections"] == 0)
+    assert node.status()["subscribers"]["subscriptions"] == 0
