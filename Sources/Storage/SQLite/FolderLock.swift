@@ -1,0 +1,74 @@
+import Pipeline
+
+#if canImport(Darwin)
+import Darwin
+#elseif canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
+/// The right to use a data folder, held by one process at a time.
+///
+/// It is an advisory lock on the file `lock`, which the kernel drops with the process: a killed node leaves nothing to clean up. The file says
+/// who holds it, for people; only the lock itself counts.
+final class FolderLock: Sendable {
+    private let descriptor: CInt
+
+    /// Creates the folder if it is missing and locks it.
+    init(folder: String) throws(LogError) {
+        try FolderLock.create(folder)
+        let path = folder + "/lock"
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else {
+            throw LogError(.unusable, "cannot write in the data folder \(folder) (\(systemMessage())): give this user the right to, or choose another folder")
+        }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            let code = errno
+            let holder = FolderLock.holder(descriptor)
+            close(descriptor)
+            guard code == EWOULDBLOCK else {
+                throw LogError(.unusable, "cannot lock the data folder \(folder) (\(systemMessage(code))): choose a folder on a local disk")
+            }
+            throw LogError(.unusable, "the data folder \(folder) is in use by \(holder): stop it, or choose another folder")
+        }
+        self.descriptor = descriptor
+        let text = "\(getpid())\n"
+        _ = ftruncate(descriptor, 0)
+        _ = text.utf8.withContiguousStorageIfAvailable { pwrite(descriptor, $0.baseAddress, $0.count, 0) }
+    }
+
+    deinit {
+        close(self.descriptor)
+    }
+
+    private static func holder(_ descriptor: CInt) -> String {
+        let text = withUnsafeTemporaryAllocation(byteCount: 20, alignment: 1) { buffer in
+            String(decoding: buffer.prefix(max(0, pread(descriptor, buffer.baseAddress, buffer.count, 0))), as: UTF8.self)
+        }
+        let digits = text.prefix { $0.isNumber }
+        return digits.isEmpty ? "another process" : "process \(digits)"
+    }
+
+    /// `mkdir -p`, but for the last one, which is this user's alone: payloads may be private.
+    private static func create(_ folder: String) throws(LogError) {
+        var information = stat()
+        if stat(folder, &information) == 0 {
+            guard information.st_mode & S_IFMT == S_IFDIR else {
+                throw LogError(.unusable, "\(folder) is not a folder: move it away, or choose another data folder")
+            }
+            return
+        }
+        var parent = ""
+        for part in folder.split(separator: "/", omittingEmptySubsequences: false).dropLast() {
+            parent += part + "/"
+            _ = mkdir(parent, 0o755)
+        }
+        guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
+            throw LogError(.unusable, "cannot create the data folder \(folder) (\(systemMessage())): create it for this user, or choose another folder")
+        }
+    }
+}
+
+/// What the system says about the last failed call.
+func systemMessage(_ code: CInt = errno) -> String { String(cString: strerror(code)) }

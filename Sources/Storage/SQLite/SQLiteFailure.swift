@@ -1,0 +1,36 @@
+import GRDB
+import Pipeline
+
+/// Turns what SQLite says into a sentence that says what to change.
+enum SQLiteFailure {
+    /// `systemCode` is the system's reason for the last failed call on a file, 0 if there is none.
+    static func logError(_ error: any Error, file: String, systemCode: CInt = 0) -> LogError {
+        if let error = error as? LogError { return error }
+        guard let error = error as? DatabaseError else { return LogError(.unavailable, "\(file): \(error)") }
+        let reason = self.reason(error, systemCode: systemCode)
+        switch error.resultCode {
+        case .SQLITE_FULL:
+            return LogError(.unavailable, "there is no space left for \(file)\(reason): free some; publishing goes on by itself")
+        case .SQLITE_BUSY, .SQLITE_LOCKED:
+            return LogError(.unavailable, "another program has locked \(file)\(reason): close it; publishing goes on by itself")
+        case .SQLITE_READONLY, .SQLITE_PERM, .SQLITE_AUTH:
+            return LogError(.unavailable, "\(file) cannot be written\(reason): give this user the right to, and check that its disk is not mounted read-only")
+        case .SQLITE_CANTOPEN:
+            return LogError(.unavailable, "\(file) cannot be opened\(reason): check that it is a file, and that this user may read and write it")
+        case .SQLITE_CORRUPT, .SQLITE_NOTADB:
+            return LogError(
+                .unusable,
+                "\(file) is damaged or not a database\(reason): stop the node, then move the file and those beside it (-wal, -shm) away or restore a backup; nothing was deleted"
+            )
+        case .SQLITE_IOERR:
+            return LogError(.unavailable, "the disk failed on \(file)\(reason): check the disk; publishing goes on by itself when it works again")
+        default:
+            return LogError(.unavailable, "SQLite failed on \(file)\(reason)")
+        }
+    }
+
+    private static func reason(_ error: DatabaseError, systemCode: CInt) -> String {
+        let system = systemCode == 0 ? "" : ", \(systemMessage(systemCode))"
+        return " (\(error.message ?? "no message"), SQLite code \(error.extendedResultCode.rawValue)\(system))"
+    }
+}

@@ -1,0 +1,75 @@
+import GRDB
+import NIOConcurrencyHelpers
+import NIOCore
+package import Pipeline
+
+extension SQLiteLog {
+    package func read(
+        _ channel: ChannelName, after position: Position, limit: Int, bytesMax: Int
+    ) async throws(LogError) -> LogSlice {
+        var missing: Int64?
+        while true {
+            let stretch = try self.find(channel, after: position, limit: limit)
+            guard let first = stretch.elements.first else { return LogSlice(events: [], oldest: stretch.oldest) }
+            if let events = try await self.fetch(stretch.elements, of: channel, bytesMax: bytesMax) {
+                return LogSlice(events: events, oldest: stretch.oldest)
+            }
+            // The rows went between the two looks. They left the index before that, so the next look does not find them again.
+            guard missing != first else {
+                throw LogError(.unusable, "\(self.file) has lost row \(first), which it had: stop the node and restore a backup, or move the file away")
+            }
+            missing = first
+        }
+    }
+
+    private func find(_ channel: ChannelName, after position: Position, limit: Int) throws(LogError) -> HistoryIndex<Int64>.Stretch {
+        let now = self.clock()
+        let found: HistoryIndex<Int64>.Stretch? = self.shared.withLockedValue { shared in
+            shared.isSealed ? shared.history.elements(of: channel, after: position, limit: limit, now: now) : nil
+        }
+        guard let found else { throw .notSealed }
+        return found
+    }
+
+    /// The rows' events, or nil if one is not there any more. Runs on a reader's queue.
+    private func fetch(_ rows: [Int64], of channel: ChannelName, bytesMax: Int) async throws(LogError) -> [SequencedEvent]? {
+        let result: Result<[SequencedEvent]?, LogError> = await withCheckedContinuation { continuation in
+            self.pool.asyncRead { reader in
+                do {
+                    let db = try reader.get()
+                    let result = Result { try SQLiteLog.events(rows, of: channel, bytesMax: bytesMax, db) }.mapError { self.failure($0, db) }
+                    continuation.resume(returning: result)
+                } catch {
+                    continuation.resume(returning: .failure(SQLiteFailure.logError(error, file: self.file)))
+                }
+            }
+        }
+        return try result.get()
+    }
+
+    private static func events(_ rows: [Int64], of channel: ChannelName, bytesMax: Int, _ db: Database) throws -> [SequencedEvent]? {
+        let statement = try RawStatement(db, #"SELECT epoch, "offset", at, type, message_id, payload FROM event WHERE seq = ?1"#)
+        defer { statement.reset() }
+        var events: [SequencedEvent] = []
+        events.reserveCapacity(rows.count)
+        var bytes = 0
+        for row in rows {
+            statement.reset()
+            statement.bind(row, at: 1)
+            guard try statement.step() else { return nil }
+            let payload = statement.bytes(5)
+            bytes += payload.count
+            if bytes > bytesMax, !events.isEmpty { break }
+            var buffer = ByteBufferAllocator().buffer(capacity: payload.count)
+            buffer.writeBytes(payload)
+            events.append(
+                SequencedEvent(
+                    event: Event(channel: channel, payload: buffer, type: statement.text(3), messageID: statement.text(4)),
+                    position: Position(epoch: UInt64(bitPattern: statement.int64(0)), offset: UInt64(bitPattern: statement.int64(1))),
+                    timestamp: statement.int64(2)
+                )
+            )
+        }
+        return events
+    }
+}

@@ -1,0 +1,183 @@
+import Dispatch
+import GRDB
+import GRDBSQLite
+import NIOConcurrencyHelpers
+package import Pipeline
+
+/// History in a data folder, through SQLite: what `append` returned for is there after the process is killed at any moment.
+///
+/// Three kinds of threads meet here, none of them an event loop:
+/// - the writer's queue, GRDB's for its one writing connection. Appends, trims, forgets and seals run there one after another, in the order in which
+///   they were asked for;
+/// - the readers' queues, for connections that read what is committed while the writer goes on;
+/// - the checkpointer's, see ``Checkpointer``.
+///
+/// The index of recent history is in memory, rebuilt when the log is sealed. The order around it makes reads exact without keeping anyone waiting:
+/// the writer adds to the index after the rows are committed, and takes out of it before the rows are deleted. So what the index
+/// names is there, unless a trim came in between; the reader notices that, and looks again.
+package final class SQLiteLog: Log {
+    /// What every thread looks at. Guarded by its lock, which nobody holds while the disk works.
+    struct Shared {
+        var history: HistoryIndex<Int64>
+        var isSealed = false
+        var commits: UInt64 = 0
+        var failures: UInt64 = 0
+        /// The last failure, until an append succeeds.
+        var error: String?
+        /// Why the WAL cannot be brought into the database, while that is so.
+        var checkpointError: String?
+    }
+
+    /// What only the writer's queue touches. Its lock is never contended: it is there so that the compiler sees that it is safe.
+    struct Writer {
+        var nextRow: Int64 = 1
+        var ledger: RowLedger
+        /// A commit failed, and what it left in the file is not known yet. Nothing is written before ``SQLiteLog/resolve(_:writer:)`` has looked.
+        var isUnresolved = false
+        var trim = TrimPace()
+        var checkpoint = CheckpointPace()
+        var isClosed = false
+    }
+
+    let folder: String
+    let file: String
+    let durability: Durability
+    let limits: Limits
+    let clock: @Sendable () -> Int64
+    let pool: DatabasePool
+    let checkpointer: Checkpointer
+    let shared: NIOLockedValueBox<Shared>
+    let writer: NIOLockedValueBox<Writer>
+    private let lock: NIOLockedValueBox<FolderLock?>
+
+    /// Opens the log of a data folder, which is created if it is missing. Blocks for some milliseconds: call it before the loops serve.
+    ///
+    /// Throws ``LogError/Code/unusable`` with a sentence for a person when the folder cannot be used.
+    package init(
+        folder: String, durability: Durability = .process, limits: Limits, clock: @escaping @Sendable () -> Int64 = WallClock.now
+    ) throws(LogError) {
+        let lock = try FolderLock(folder: folder)
+        let file = folder + "/log.sqlite"
+        do {
+            let configuration = SQLiteLog.configuration(file: file)
+            let pool = try DatabasePool(path: file, configuration: configuration)
+            try pool.writeWithoutTransaction { db in
+                // What opening writes is synced whatever the durability: a continuity mark that can be lost marks nothing.
+                try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = \(Checkpointer.fileBytesMax)")
+                try SQLiteSchema.createIfEmpty(db, epochFloor: UInt64(clamping: clock()))
+                try Continuity.check(db, durability: durability, now: clock())
+                if durability == .process { try db.execute(sql: "PRAGMA synchronous = NORMAL") }
+            }
+            self.pool = pool
+            self.checkpointer = try Checkpointer(file: file, configuration: configuration)
+        } catch {
+            var failure = SQLiteFailure.logError(error, file: file)
+            failure.code = .unusable
+            throw failure
+        }
+        self.folder = folder
+        self.file = file
+        self.durability = durability
+        self.limits = limits
+        self.clock = clock
+        self.lock = NIOLockedValueBox(lock)
+        self.shared = NIOLockedValueBox(Shared(history: HistoryIndex(bounds: HistoryIndex.Bounds(limits))))
+        self.writer = NIOLockedValueBox(Writer(ledger: RowLedger(costMax: limits.historyBytesMax)))
+        self.pool.writeWithoutTransaction { self.checkpointer.watch($0) }
+    }
+
+    private static func configuration(file: String) -> Configuration {
+        var configuration = Configuration()
+        configuration.label = "realertime.log"
+        configuration.maximumReaderCount = 4
+        // Only other programs lock this file against us, such as a shell someone left open.
+        configuration.busyMode = .timeout(0.25)
+        // A rollback that fails leaves its transaction open, which GRDB would take for a mistake and stop the process. `resolve` looks after it.
+        configuration.allowsUnsafeTransactions = true
+        configuration.prepareDatabase { db in
+            try SQLiteSchema.check(db, file: file)
+            // Distributions build SQLite so that it overwrites what it deletes; with trimming that doubles what is written.
+            try db.execute(sql: "PRAGMA secure_delete = OFF")
+        }
+        return configuration
+    }
+
+    // MARK: - Threads
+
+    /// Runs the body on the writer's queue.
+    func onWriter<Value: Sendable>(
+        _ body: @escaping @Sendable (Database, inout Writer) throws -> Value
+    ) async throws(LogError) -> Value {
+        let result: Result<Value, LogError> = await withCheckedContinuation { continuation in
+            self.pool.asyncWriteWithoutTransaction { db in
+                continuation.resume(returning: self.writer.withLockedValue { self.run(db, &$0, body) })
+            }
+        }
+        return try result.get()
+    }
+
+    private func run<Value>(
+        _ db: Database, _ writer: inout Writer, _ body: (Database, inout Writer) throws -> Value
+    ) -> Result<Value, LogError> {
+        guard !writer.isClosed else { return .failure(LogError(.unavailable, "the log in \(self.folder) is closed")) }
+        do {
+            return .success(try body(db, &writer))
+        } catch {
+            let failure = self.failure(error, db)
+            self.shared.withLockedValue { shared in
+                shared.failures += 1
+                shared.error = failure.message
+            }
+            return .failure(failure)
+        }
+    }
+
+    func failure(_ error: any Error, _ db: Database) -> LogError {
+        SQLiteFailure.logError(error, file: self.file, systemCode: db.sqliteConnection.map { sqlite3_system_errno($0) } ?? 0)
+    }
+
+    // MARK: - Figures
+
+    package var statistics: LogStatistics {
+        get async {
+            self.shared.withLockedValue { shared in
+                LogStatistics(
+                    kind: "sqlite", path: self.folder, durability: self.durability.rawValue, events: shared.history.count,
+                    bytes: shared.history.cost, channels: shared.history.channelCount, commits: shared.commits, failures: shared.failures,
+                    error: shared.error ?? shared.checkpointError
+                )
+            }
+        }
+    }
+
+    // MARK: - Closing
+
+    /// Brings the WAL into the database and lets go of the folder. What comes after is refused.
+    package func close() async {
+        await withCheckedContinuation { continuation in
+            // It waits for what is under way, which may be the disk: not on the caller's thread.
+            DispatchQueue.global().async {
+                self.closeAndWait()
+                continuation.resume()
+            }
+        }
+    }
+
+    private func closeAndWait() {
+        let wasClosed = self.pool.writeWithoutTransaction { _ in
+            self.writer.withLockedValue { writer in
+                defer { writer.isClosed = true }
+                return writer.isClosed
+            }
+        }
+        guard !wasClosed else { return }
+        self.checkpointer.close()
+        self.pool.writeWithoutTransaction { db in
+            // If this fails, the WAL stays and the next start finds everything in it.
+            try? Continuity.close(db)
+            _ = try? db.checkpoint(.truncate)
+        }
+        try? self.pool.close()
+        self.lock.withLockedValue { $0 = nil }
+    }
+}

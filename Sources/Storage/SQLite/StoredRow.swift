@@ -1,0 +1,75 @@
+import GRDB
+import NIOCore
+import Pipeline
+
+/// A row of the table of events without what the index does not need: its type and its payload.
+struct StoredRow {
+    var number: Int64
+    var channel: ChannelName
+    var position: Position
+    var timestamp: Int64
+    /// As ``Event/cost``.
+    var cost: Int
+    var messageID: String?
+
+    /// The rows with these numbers, in order. Payloads are not read, as they are last in a row, and their length is in its beginning.
+    static func forEach(_ db: Database, in numbers: ClosedRange<Int64>, withMessageIDs: Bool = false, _ body: (StoredRow) throws -> Void) throws {
+        let statement = try RawStatement(
+            db,
+            """
+            SELECT seq, epoch, "offset", at, length(payload), channel\(withMessageIDs ? ", message_id" : "") FROM event
+            WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq
+            """
+        )
+        defer { statement.reset() }
+        statement.bind(numbers.lowerBound, at: 1)
+        statement.bind(numbers.upperBound, at: 2)
+        while try statement.step() {
+            let name = statement.bytes(5)
+            let row = StoredRow(
+                number: statement.int64(0), channel: try ChannelName.stored(name),
+                position: Position(epoch: UInt64(bitPattern: statement.int64(1)), offset: UInt64(bitPattern: statement.int64(2))),
+                timestamp: statement.int64(3), cost: Event.cost(payloadBytes: Int(statement.int64(4)), channelBytes: name.count),
+                messageID: withMessageIDs ? statement.text(6) : nil
+            )
+            try body(row)
+        }
+    }
+
+    /// Adds the row, if it is not older than what is there.
+    func index(in history: inout HistoryIndex<Int64>) {
+        if let head = history.head(of: self.channel), self.position <= head { return }
+        history.append(self.number, to: self.channel, at: self.position, timestamp: self.timestamp, cost: self.cost)
+    }
+}
+
+/// How far a channel without rows got.
+struct StoredHead {
+    var channel: ChannelName
+    var position: Position
+    var timestamp: Int64
+
+    static func forEach(_ db: Database, _ body: (StoredHead) -> Void) throws {
+        let statement = try RawStatement(db, #"SELECT epoch, "offset", at, channel FROM head"#)
+        defer { statement.reset() }
+        while try statement.step() {
+            let position = Position(epoch: UInt64(bitPattern: statement.int64(0)), offset: UInt64(bitPattern: statement.int64(1)))
+            body(StoredHead(channel: try ChannelName.stored(statement.bytes(3)), position: position, timestamp: statement.int64(2)))
+        }
+    }
+}
+
+extension ChannelName {
+    /// A name that was valid when it was stored.
+    static func stored(_ bytes: UnsafeRawBufferPointer) throws -> ChannelName {
+        guard let name = ChannelName(bytes: bytes) else {
+            throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "a stored channel name is not one")
+        }
+        return name
+    }
+}
+
+extension Event {
+    /// ``cost``, of an event that is not at hand.
+    static func cost(payloadBytes: Int, channelBytes: Int) -> Int { payloadBytes + channelBytes + 64 }
+}
