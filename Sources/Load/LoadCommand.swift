@@ -29,15 +29,18 @@ package struct LoadCommand: AsyncParsableCommand {
     package init() {}
 
     package func run() async throws {
+        let isComplete: Bool
         do throws(LoadError) {
-            try self.measure()
+            isComplete = try self.measure()
         } catch {
             Self.print("\(error)", to: 2)
             throw ExitCode(error.code.rawValue)
         }
+        if !isComplete { throw ExitCode(LoadError.Code.failed.rawValue) }
     }
 
-    private func measure() throws(LoadError) {
+    /// False when the report, which is printed, tells of losses.
+    private func measure() throws(LoadError) -> Bool {
         let limits = LocalLimits.raised()
         var settings = try LoadSettings(target: self.target, shape: self.shape, time: self.time, resources: self.resources, limits: limits)
         if let index = self.resources.workerIndex {
@@ -45,13 +48,13 @@ package struct LoadCommand: AsyncParsableCommand {
             try settings.chooseSourceAddresses(limits: limits)
             var worker = try LoadWorker(settings: settings, index: index, link: WorkerLauncher.linkDescriptor)
             worker.run()
-            return
+            return true
         }
         Interruption.watch()
         var coordinator = LoadCoordinator(settings: settings, limits: limits, showsProgress: isatty(2) == 1)
         let report = try coordinator.run()
         Self.print(settings.output == .json ? report.json : report.table, to: 1)
-        if !report.isComplete { throw .failed(report.verdict) }
+        return report.isComplete
     }
 
     private static func print(_ text: String, to descriptor: Int32) {

@@ -38,7 +38,7 @@ extension LoadReport {
 
     private var backlogSentence: String {
         "\(self.tally.backlogMax.grouped) events at most, \(self.tally.backlog.grouped) never sent"
-            + (self.tally.backlog > 1 ? ": the answers were too slow for so few publishers (--publishers)" : "")
+            + (self.tally.backlog > 1 && self.tally.publishFailed == 0 ? ": the answers were too slow for so few publishers (--publishers)" : "")
     }
 
     private var deliveriesSentence: String {

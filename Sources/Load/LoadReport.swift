@@ -97,5 +97,10 @@ struct LoadReport: Sendable {
     }
 
     var isComplete: Bool { self.failures.isEmpty }
-    var verdict: String { self.isComplete ? "everything expected arrived, once and in order" : self.failures.joined(separator: ", ") }
+
+    var verdict: String {
+        if !self.isComplete { return self.failures.joined(separator: ", ") }
+        if self.isChurn { return "every connect was answered" }
+        return self.isIdle ? "every connection was made and held" : "everything expected arrived, once and in order"
+    }
 }

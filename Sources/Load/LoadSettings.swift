@@ -82,7 +82,7 @@ extension LoadSettings {
     private static func check(_ shape: ShapeOptions, _ time: TimeOptions, _ resources: ResourceOptions) throws(LoadError) {
         let counts: [(String, Int, ClosedRange<Int>)] = [
             ("--subscribers", shape.subscribers, 0...10_000_000), ("--channels", shape.channels, 1...1_000_000),
-            ("--channels-per-subscriber", shape.channelsPerSubscriber, 1...shape.channels), ("--publishers", shape.publishers, 1...4096),
+            ("--channels-per-subscriber", shape.channelsPerSubscriber, 1...max(1, shape.channels)), ("--publishers", shape.publishers, 1...4096),
             ("--payload-bytes", shape.payloadBytes, PayloadTemplate.bytesMin...1_048_576), ("--churn", shape.churn, 0...1_000_000_000),
             ("--churn-at-once", shape.churnAtOnce, 1...1_000_000), ("--connects-in-flight", resources.connectsInFlight, 1...100_000),
             ("--source-addresses", resources.sourceAddresses ?? 0, 0...60_000), ("--processes", resources.processes ?? 1, 1...256),
@@ -106,6 +106,9 @@ extension LoadSettings {
     }
 
     private func checkTemplates() throws(LoadError) {
+        guard self.plan.churn == 0 || self.transport != .lp else {
+            throw .usage("--churn waits for the head of an answer, which a long-poll does not give at once: take another --transport")
+        }
         guard self.subscribe.hasChannel || self.plan.channels == 1 else {
             throw .usage("--subscribe-url needs {channel} (or {channels}) when there are several channels")
         }

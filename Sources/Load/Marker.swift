@@ -9,19 +9,20 @@ struct Marker: Equatable, Sendable {
     var sentNanoseconds: UInt64
 }
 
-/// The marker as text: `@RRRRRRRR.CCCCCCCC.LLLLSSSSSSSSSSSS.TTTTTTTTTTTTTTTT`, all hexadecimal: run, channel, lane and sequence, send time.
+/// The marker as text: `@RRRRRRRR.CCCCCCCC.LLLLSSSSSSSSSSSS.TTTTTTTTTTTTTTTT.`, all hexadecimal: run, channel, lane and sequence, send time.
 ///
+/// Every field ends with a dot, so that a chunk header within a field is noticed: it pushes the dot away.
 /// No character of it is ever escaped in JSON, so it is found in a payload that a server embeds in a JSON string as well.
 enum MarkerText {
     static let sign = UInt8(ascii: "@")
     static let dot = UInt8(ascii: ".")
-    static let length = 52
+    static let length = 53
 
     static let runOffset = 1
     static let channelOffset = 10
     static let sequenceOffset = 19
     static let sentOffset = 36
-    static let dotOffsets = [9, 18, 35]
+    static let dotOffsets = [9, 18, 35, 52]
 
     static let sequenceMax: UInt64 = (1 << 48) - 1
 

@@ -55,7 +55,7 @@ struct MarkerScanner: Sendable {
         let raw = UnsafeRawPointer(sign)
         return raw.loadUnaligned(as: UInt64.self) == self.opening
             && raw.loadUnaligned(fromByteOffset: 8, as: UInt16.self) == self.openingEnd
-            && sign[18] == MarkerText.dot && sign[35] == MarkerText.dot
+            && sign[18] == MarkerText.dot && sign[35] == MarkerText.dot && sign[52] == MarkerText.dot
     }
 
     // MARK: The slow way
@@ -95,7 +95,7 @@ struct MarkerScanner: Sendable {
 
     private func fits(_ byte: UInt8, at index: Int) -> Bool {
         if index < self.needle.count { return byte == self.needle[index] }
-        if index == 18 || index == 35 { return byte == MarkerText.dot }
+        if index == 18 || index == 35 || index == 52 { return byte == MarkerText.dot }
         return Self.isHex(byte)
     }
 

@@ -1,0 +1,126 @@
+import ArgumentParser
+import Glibc
+import Histogram
+import Testing
+
+@testable import Load
+
+@Suite struct ReportTests {
+    @Test func aTallyTravelsAsLinesAndAddsUp() {
+        var one = WorkerTally()
+        one.connected = 3
+        one.lost = 2
+        one.cpuMillionths = 900
+        one.note(error: "subscribe: status 503")
+        for value in 1...20_000 { _ = one.delivery.record(UInt64(value) * 10_000) }
+        var copy = WorkerTally()
+        for line in one.lines { copy.take(line: line) }
+        copy.take(line: "nonsense")
+        #expect(copy.connected == 3 && copy.lost == 2 && copy.errors == one.errors)
+        #expect(copy.delivery.totalCount == 20_000)
+        for percentile in [1, 50, 99.9] { #expect(copy.delivery.valueAtPercentile(percentile) == one.delivery.valueAtPercentile(percentile)) }
+
+        var two = WorkerTally()
+        two.connected = 4
+        two.cpuMillionths = 500
+        two.note(error: "subscribe: status 503")
+        two.merge(copy)
+        #expect(two.connected == 7 && two.lost == 2 && two.cpuMillionths == 900)
+        #expect(two.errors == ["subscribe: status 503": 2])
+        #expect(two.delivery.totalCount == 20_000)
+    }
+
+    private func report(_ change: (inout WorkerTally) -> Void) throws -> LoadReport {
+        var tally = WorkerTally()
+        tally.connected = 10
+        tally.published = 5
+        tally.windowNanoseconds = 1_000_000_000
+        change(&tally)
+        return LoadReport(settings: try .parsed(["-n", "10"]), tally: tally, samples: RunSamples(), isInterrupted: false)
+    }
+
+    @Test func saysWhenItWasTheBottleneck() throws {
+        #expect(try self.report { _ in }.bottlenecks == [])
+        let busy = try self.report { $0.cpuMillionths = 910_000 }
+        #expect(busy.bottlenecks == ["its own CPU was 91 % of a core"])
+        #expect(busy.table.contains("was the bottleneck (its own CPU was 91 % of a core)"))
+        #expect(busy.json.contains(#""generator":{"ok":false,"bottlenecks":["its own CPU was 91 % of a core"]"#))
+        #expect(try self.report { $0.runDelayMillionths = 200_000 }.bottlenecks.count == 1)
+        let late = try self.report { tally in _ = tally.lateness.record(20_000_000) }
+        #expect(late.bottlenecks.count == 1)
+        let full = try self.report { tally in
+            tally.wakes = 1000
+            tally.fullWakes = 900
+        }
+        #expect(full.bottlenecks == ["its read loop was always full"])
+    }
+
+    @Test func failsOnLossRepetitionAndDisorder() throws {
+        #expect(try self.report { _ in }.isComplete)
+        #expect(try !self.report { $0.lost = 1 }.isComplete)
+        #expect(try !self.report { $0.repeated = 1 }.isComplete)
+        #expect(try !self.report { $0.reordered = 1 }.isComplete)
+        #expect(try !self.report { $0.connectFailed = 1 }.isComplete)
+        #expect(try self.report { $0.lost = 1234 }.verdict == "1,234 deliveries were lost")
+    }
+
+    @Test func numbersAreReadable() {
+        #expect([0, 999, 1000, 1_234_567].map { UInt64($0).grouped } == ["0", "999", "1,000", "1,234,567"])
+        #expect([0.0, 1.25, 12345.678, -0.05].map { $0.fixed(2) } == ["0.00", "1.25", "12,345.68", "-0.05"])
+        #expect(UInt64(1500).asTime == "1.5 µs" && UInt64(2_500_000).asTime == "2.50 ms" && UInt64(3_000_000_000).asTime == "3.00 s")
+        #expect(JSONObject.quoted("a\"\\\n") == #""a\"\\\u000a""#)
+    }
+
+    @Test func processesAreSampled() throws {
+        #expect(ProcessSampler.fields("7 (a (b) c) S 1 2")?.map(String.init) == ["S", "1", "2"])
+        let sample = ProcessSampler(processIDs: [getpid()], measuresChildren: true).sample()
+        #expect(sample.processes.contains { $0.pid == getpid() })
+        #expect(sample.residentBytes > 1_000_000)
+        #expect(ProcessSampler.usage(0x7FFF_FFFF) == nil)
+        let earlier = ProcessSample(nanoseconds: 0, processes: [.init(pid: 1, cpuSeconds: 1, residentBytes: 0)])
+        let later = ProcessSample(nanoseconds: 2_000_000_000, processes: [.init(pid: 1, cpuSeconds: 2, residentBytes: 0), .init(pid: 2, cpuSeconds: 9, residentBytes: 0)])
+        #expect(later.cpuPercent(since: earlier) == 50)
+    }
+}
+
+@Suite struct SettingsTests {
+    @Test(arguments: [
+        ["-c", "0"], ["--channels-per-subscriber", "2"], ["--payload-bytes", "10"], ["-d", "0"], ["--api", "127.0.0.1:1"], ["--pin", "x"],
+        ["--subscribe-url", "http://h/", "-c", "2"], ["--publish-url", "http://h/", "-c", "2"], ["--publish-body", "x"], ["--header", "x"],
+        ["-n", "50000", "--processes", "1"], ["--churn", "5", "--transport", "lp"], ["--subscribe-url", "https://h/"],
+    ])
+    func refusesWhatCannotBe(arguments: [String]) {
+        #expect { try LoadSettings.parsed(arguments) } throws: { ($0 as? LoadError)?.code == .usage }
+    }
+
+    @Test func takesAsManyProcessesAndAddressesAsNeeded() throws {
+        var settings = try LoadSettings.parsed(["-n", "50000"])
+        #expect(settings.plan.processes == 6)
+        try settings.chooseSourceAddresses(limits: LocalLimits(descriptors: 10_000, ports: 28_000))
+        #expect(settings.sourceAddresses == 2)
+        var few = try LoadSettings.parsed(["-n", "50000", "--source-addresses", "1"])
+        let limits = LocalLimits(descriptors: 10_000, ports: 28_000)
+        #expect(throws: LoadError.self) { try few.chooseSourceAddresses(limits: limits) }
+    }
+
+    @Test func writesRequests() throws {
+        let settings = try LoadSettings.parsed([
+            "--publish-body", #"{"channel":"{channel}","data":{payload}}"#, "--token", "secret", "--publish-url", "http://h:1/api",
+        ])
+        let head = String(decoding: settings.publishHead(channel: 7), as: UTF8.self)
+        #expect(head.hasPrefix("POST /api HTTP/1.1\r\nHost: h:1\r\nContent-Length: 148\r\n"))
+        #expect(head.contains("\r\nAuthorization: Bearer secret\r\n"))
+        #expect(head.hasSuffix(#"{"channel":"load-7","data":"#))
+        #expect(settings.publishTail(channel: 7) == Array("}".utf8))
+    }
+}
+
+extension LoadSettings {
+    static func parsed(_ arguments: [String]) throws -> LoadSettings {
+        let command = try LoadCommand.parse(arguments)
+        return try LoadSettings(
+            target: command.target, shape: command.shape, time: command.time, resources: command.resources,
+            limits: LocalLimits(descriptors: 10_000, ports: 28_000)
+        )
+    }
+}
