@@ -90,10 +90,7 @@ struct LoadCoordinator: ~Copyable {
     /// Tells every worker what all of them published: only then can it know what it missed.
     private mutating func settleAccounts() {
         let patience = Clock.now() + Clock.nanoseconds(self.settings.drain) + 5_000_000_000
-        let wasInterrupted = self.isInterrupted
-        self.isInterrupted = false
-        self.wait(for: "draining", until: patience) { $0.allSatisfy { $0.hasPublished || $0.link.isClosed } }
-        self.isInterrupted = wasInterrupted || self.isInterrupted
+        self.wait(for: "draining", until: patience, endsOnInterruption: false) { $0.allSatisfy { $0.hasPublished || $0.link.isClosed } }
         let lines = self.workers.flatMap(\.publishedLines)
         for index in self.workers.indices {
             for line in lines { self.workers[index].link.put(line) }
@@ -109,11 +106,8 @@ struct LoadCoordinator: ~Copyable {
         if self.samples.connected == nil { self.samples.connected = self.sampler.sample() }
         if plan.churn > 0 || plan.rate == .none || self.samples.windowStart == nil { self.tell("stop") }
         let patience = Clock.now() + Clock.nanoseconds(self.settings.drain) + 30_000_000_000
-        let wasInterrupted = self.isInterrupted
-        self.isInterrupted = false
         self.samples.after = self.sampler.sample()
-        self.wait(for: "collecting", until: patience) { $0.allSatisfy { $0.hasEnded || $0.link.isClosed } }
-        self.isInterrupted = wasInterrupted || self.isInterrupted
+        self.wait(for: "collecting", until: patience, endsOnInterruption: false) { $0.allSatisfy { $0.hasEnded || $0.link.isClosed } }
         for worker in self.workers where worker.pid > 0 {
             if !worker.hasEnded { kill(worker.pid, SIGKILL) }
             var status: Int32 = 0
@@ -136,9 +130,9 @@ struct LoadCoordinator: ~Copyable {
         self.wait(for: what, until: Clock.now() + Clock.nanoseconds(seconds)) { $0.allSatisfy { $0.link.isClosed } }
     }
 
-    /// Reads what workers say until the time or the condition has come, or someone interrupts.
-    private mutating func wait(for what: String, until deadline: UInt64, _ condition: ([WorkerEnd]) -> Bool) {
-        while !self.isInterrupted {
+    /// Reads what workers say until the time or the condition has come. An interruption ends most waits; not those for the report.
+    private mutating func wait(for what: String, until deadline: UInt64, endsOnInterruption: Bool = true, _ condition: ([WorkerEnd]) -> Bool) {
+        while !(self.isInterrupted && endsOnInterruption) {
             let now = Clock.now()
             if now >= deadline || condition(self.workers) { return }
             var pollers = self.workers.map { pollfd(fd: $0.link.isClosed ? -1 : $0.link.descriptor, events: Int16(POLLIN), revents: 0) }

@@ -15,14 +15,15 @@ extension LoadReport {
         if !self.tally.errors.isEmpty { lines.append(("errors", self.errorsSentence)) }
         lines.append(("generator", self.generatorSentence))
         let head = lines.map { $0.0.padded(12) + "  " + $0.1 }
-        return (head + [""] + self.latencyLines + ["", self.isInterrupted ? "interrupted; so far: \(self.verdict)" : self.verdict]).joined(separator: "\n")
+        let verdict = self.isInterrupted ? "interrupted; so far: \(self.verdict)" : self.verdict
+        return (head + [""] + self.latencyLines + ["", verdict]).joined(separator: "\n")
     }
 
     private var connectionsSentence: String {
         let channels = self.isChurn ? "" : ", \(UInt64(self.settings.plan.channels).grouped) channels"
         let what = self.isChurn ? "connects and disconnects" : "connected"
-        return "\(self.tally.connected.grouped) of \(UInt64(self.attempted).grouped) \(what)\(channels), \(self.connectsPerSecond.rate) connects/s"
-            + ", \(self.tally.connectFailed.grouped) failed, \(self.tally.disconnected.grouped) ended early"
+        return "\(self.tally.connected.grouped) of \(UInt64(self.attempted).grouped) \(what)\(channels), "
+            + "\(self.connectsPerSecond.rate) connects/s, \(self.tally.connectFailed.grouped) failed, \(self.tally.disconnected.grouped) ended early"
     }
 
     private var publishingSentence: String {
@@ -77,6 +78,9 @@ extension LoadReport {
     }
 
     var distributions: [(String, Histogram<UInt64>)] {
-        [("connect", self.tally.connect), ("acknowledge", self.tally.acknowledge), ("delivery", self.tally.delivery), ("lateness", self.tally.lateness)]
+        [
+            ("connect", self.tally.connect), ("acknowledge", self.tally.acknowledge), ("delivery", self.tally.delivery),
+            ("lateness", self.tally.lateness), ("reading", self.tally.reading),
+        ]
     }
 }

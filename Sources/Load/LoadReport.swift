@@ -16,6 +16,7 @@ struct LoadReport: Sendable {
     static let runDelayShareMax = 0.10
     static let latenessMax: UInt64 = 5_000_000
     static let fullWakesShareMax = 0.5
+    static let busyShareMax = 0.7
 
     let settings: LoadSettings
     let tally: WorkerTally
@@ -50,7 +51,9 @@ struct LoadReport: Sendable {
     }
 
     var bytesPerSubscriber: Double? {
-        guard self.hasProcesses, !self.isChurn, self.tally.connected > 0, let before = self.samples.before, let after = self.samples.connected else { return nil }
+        guard self.hasProcesses, !self.isChurn, self.tally.connected > 0,
+            let before = self.samples.before, let after = self.samples.connected
+        else { return nil }
         return (Double(after.residentBytes) - Double(before.residentBytes)) / Double(self.tally.connected)
     }
 
@@ -72,7 +75,9 @@ struct LoadReport: Sendable {
         if self.runDelayShare > Self.runDelayShareMax { reasons.append("it waited \(self.runDelayShare.percent) of the time for a CPU") }
         let lateness = self.tally.lateness.valueAtPercentile(99)
         if self.tally.lateness.totalCount > 0, lateness > Self.latenessMax { reasons.append("it published \(lateness.asTime) late at p99") }
-        if self.fullWakesShare > Self.fullWakesShareMax { reasons.append("its read loop was always full") }
+        // A burst fills it too; only together with little rest it means that it never caught up.
+        let isBusy = self.cpuShare + self.runDelayShare > Self.busyShareMax
+        if self.fullWakesShare > Self.fullWakesShareMax, isBusy { reasons.append("its read loop was always full") }
         return reasons
     }
 
@@ -86,8 +91,9 @@ struct LoadReport: Sendable {
     var failures: [String] {
         var failures: [String] = []
         let counts: [(UInt64, String)] = [
-            (self.tally.connectFailed, "connects failed"), (self.tally.lost, "deliveries were lost"), (self.tally.repeated, "deliveries were repeated"),
-            (self.tally.reordered, "deliveries were out of order"), (self.tally.misdelivered, "deliveries were for others"),
+            (self.tally.connectFailed, "connects failed"), (self.tally.lost, "deliveries were lost"),
+            (self.tally.repeated, "deliveries were repeated"), (self.tally.reordered, "deliveries were out of order"),
+            (self.tally.misdelivered, "deliveries were for others"),
         ]
         for (count, what) in counts where count > 0 { failures.append("\(count.grouped) \(what)") }
         if self.settings.plan.publishers > 0, self.tally.published == 0 { failures.append("nothing was published") }

@@ -127,17 +127,19 @@ extension LoadSettings {
         guard let asked else { return needed }
         guard asked >= needed else {
             throw .usage(
-                "\(connections) connections need \(needed) processes of at most \(limits.descriptors) descriptors: raise --processes or the limit (ulimit -Hn)"
+                "\(connections) connections need \(needed) processes of at most \(limits.descriptors) descriptors: "
+                    + "raise --processes or the limit (ulimit -Hn)"
             )
         }
         return asked
     }
 
-    /// One source address has ports for so many connections; beyond that the loopback has more addresses. Coordinator and workers agree on the number.
+    /// One source address has ports for so many connections; beyond that the loopback has more. Coordinator and workers agree on the number.
     mutating func chooseSourceAddresses(limits: LocalLimits) throws(LoadError) {
         let address = try SocketAddress(host: self.subscribe.host, port: self.subscribe.port)
         // A closed connection holds its port for a minute, so a churn needs ports for all its cycles, within reason.
-        let connections = self.plan.churn == 0 ? self.plan.subscribers : self.churnResets ? self.churnAtOnce : min(self.plan.churn, 1_000_000)
+        let churned = self.churnResets ? self.churnAtOnce : min(self.plan.churn, 1_000_000)
+        let connections = self.plan.churn == 0 ? self.plan.subscribers : churned
         let needed = limits.sourceAddresses(forConnections: connections + self.plan.publishers)
         if self.sourceAddresses == 0, needed > 1 {
             guard address.isIPv4Loopback else {

@@ -20,11 +20,19 @@ extension LoadWorker {
         for index in 0..<self.publishersCount {
             if self.publishers[index].state == .closed, now >= self.publishers[index].notBefore { self.connectPublisher(index, now: now) }
             if self.publishers[index].state == .idle { self.sendIfDue(index, now) }
-            guard self.publishers[index].state == .idle else { continue }
-            next = min(next, max(self.publishers[index].schedule.next ?? now, self.publishers[index].notBefore))
+            next = min(next, self.nextMove(index, now))
         }
         self.nextPublish = next
         self.nextPublisherTurn = min(next, now + Self.publisherTurnNanoseconds)
+    }
+
+    /// When a publisher that waits for nobody has something to do.
+    private func nextMove(_ index: Int, _ now: UInt64) -> UInt64 {
+        switch self.publishers[index].state {
+        case .idle: max(self.publishers[index].schedule.next ?? now, self.publishers[index].notBefore)
+        case .closed: self.publishers[index].notBefore
+        case .connecting, .inFlight: .max
+        }
     }
 
     private mutating func sendIfDue(_ index: Int, _ now: UInt64) {
@@ -183,13 +191,10 @@ extension LoadWorker {
         let closes = self.publishers[index].scanner.closes
         self.publishers[index].scanner = HTTPResponseScanner()
         if closes { self.closePublisher(index, notBefore: max(now, self.publishers[index].notBefore)) }
-        if self.phase == .running, self.publishers[index].state == .idle {
-            self.sendIfDue(index, now)
-            if self.publishers[index].state == .idle, let next = self.publishers[index].schedule.next {
-                self.nextPublish = min(self.nextPublish, max(next, self.publishers[index].notBefore))
-                self.nextPublisherTurn = min(self.nextPublisherTurn, self.nextPublish)
-            }
-        }
+        guard self.phase == .running else { return }
+        if self.publishers[index].state == .idle { self.sendIfDue(index, now) }
+        self.nextPublish = min(self.nextPublish, self.nextMove(index, now))
+        self.nextPublisherTurn = min(self.nextPublisherTurn, self.nextPublish)
     }
 
     mutating func giveUpSlowAnswers(_ now: UInt64) {

@@ -169,20 +169,14 @@ extension LoadWorker {
 
     private mutating func pollAnsweredInPieces(_ index: Int, _ now: UInt64) {
         guard var answer = self.pieces.removeValue(forKey: index) else { return }
-        answer.insert(contentsOf: repeatElement(0, count: Self.headroom), at: 0)
-        answer.withUnsafeMutableBufferPointer {
-            self.pollAnswered(index, UnsafeMutableBufferPointer(rebasing: $0[Self.headroom...]), now)
-        }
+        answer.withUnsafeMutableBufferPointer { self.pollAnswered(index, $0, now) }
     }
 
     private mutating func pollAnswered(_ index: Int, _ answer: UnsafeMutableBufferPointer<UInt8>, _ now: UInt64) {
         let status = self.heads[index].status
         guard [200, 204, 304, 408, 504].contains(status) else { return self.connectFailed(index, "subscribe: status \(status)") }
         if status == 200 {
-            // An answer is whole: what might look like the beginning of a marker at its end is none.
-            self.deliver(index, answer.baseAddress!, answer.count, now)
-            self.subscribers[index].tailCount = 0
-            if let position = PollPosition(answer: UnsafeBufferPointer(answer)) { self.pollPositions[index] = position }
+            self.deliverAnswer(index, answer, now)
         }
         let closes = self.heads[index].closes
         self.heads[index] = HTTPResponseScanner()
@@ -193,16 +187,17 @@ extension LoadWorker {
         if sent != self.request.count { self.setAside(index) }
     }
 
+    private mutating func deliverAnswer(_ index: Int, _ answer: UnsafeMutableBufferPointer<UInt8>, _ now: UInt64) {
+        self.deliver(index, answer.baseAddress!, answer.count, now)
+        // An answer is whole: what might look like the beginning of a marker at its end is none.
+        self.subscribers[index].tailCount = 0
+        if let position = PollPosition(answer: UnsafeBufferPointer(answer)) { self.pollPositions[index] = position }
+    }
+
     /// The server closed. Between two answers it may; an answer without a length ends that way.
     private mutating func pollEnded(_ index: Int, _ now: UInt64) {
         if self.heads[index].endsWithConnection, var answer = self.pieces.removeValue(forKey: index) {
-            answer.insert(contentsOf: repeatElement(0, count: Self.headroom), at: 0)
-            answer.withUnsafeMutableBufferPointer {
-                let whole = UnsafeMutableBufferPointer(rebasing: $0[Self.headroom...])
-                self.deliver(index, whole.baseAddress!, whole.count, now)
-                if let position = PollPosition(answer: UnsafeBufferPointer(whole)) { self.pollPositions[index] = position }
-            }
-            self.subscribers[index].tailCount = 0
+            answer.withUnsafeMutableBufferPointer { self.deliverAnswer(index, $0, now) }
         } else if !self.heads[index].isAtStart {
             self.tally.note(error: "long-poll: closed in the midst of an answer")
         }

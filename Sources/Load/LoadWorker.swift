@@ -84,6 +84,7 @@ struct LoadWorker: ~Copyable {
     var completeSince: UInt64 = 0
     var nextHousekeeping: UInt64 = 0
     var nextProgress: UInt64 = 0
+    var burstStart: UInt64 = 0
 
     struct FinalStream {
         var last: UInt64 = 0
@@ -150,6 +151,7 @@ struct LoadWorker: ~Copyable {
     /// Runs until the coordinator has the tally, or is gone.
     mutating func run() {
         if !self.settings.pins.isEmpty { _ = LinuxCalls.pin(toCPU: self.settings.pins[self.index % self.settings.pins.count]) }
+        TextFile.write("load-worker", to: "/proc/thread-self/comm")
         // Without this the kernel rounds every sleep up by 50 µs.
         TextFile.write("1", to: "/proc/thread-self/timerslack_ns")
         self.loop.add(self.link.descriptor, token: Token.link, interest: EpollLoop.readable)
@@ -162,13 +164,22 @@ struct LoadWorker: ~Copyable {
             self.advance(now)
             if self.phase == .finished { break }
             let ready = self.loop.wait(nanoseconds: self.patience(Clock.now()))
-            if self.window.isOpen {
-                self.tally.wakes += 1
-                if ready == self.loop.capacity { self.tally.fullWakes += 1 }
-            }
+            if ready > 0, self.burstStart == 0 { self.burstStart = Clock.now() }
             self.handle(ready)
+            self.noteWake(ready)
         }
         self.report()
+    }
+
+    /// As long as wake-ups are full, what is read now had to wait for what was read before: a burst of our own making.
+    private mutating func noteWake(_ ready: Int) {
+        let isFull = ready == self.loop.capacity
+        if self.window.isOpen {
+            self.tally.wakes += 1
+            if isFull { self.tally.fullWakes += 1 }
+            if ready > 0, !isFull { _ = self.tally.reading.record(min(Clock.now() - self.burstStart, WorkerTally.nanosecondsMax)) }
+        }
+        if !isFull { self.burstStart = 0 }
     }
 
     private mutating func handle(_ ready: Int) {

@@ -35,7 +35,10 @@ struct WorkerTally: Sendable {
     var delivery = WorkerTally.histogram()
     var acknowledge = WorkerTally.histogram()
     var connect = WorkerTally.histogram()
+    /// How late publishes went out for reasons of ours.
     var lateness = WorkerTally.histogram()
+    /// How long bursts took to read: a delivery latency below this may be our own.
+    var reading = WorkerTally.histogram()
     var errors: [String: UInt64] = [:]
 
     static let nanosecondsMax: UInt64 = 600_000_000_000
@@ -69,6 +72,7 @@ extension WorkerTally {
 
     private static let distributions: [(name: String, path: any Distribution)] = [
         ("delivery", \.delivery), ("acknowledge", \.acknowledge), ("connect", \.connect), ("lateness", \.lateness),
+        ("reading", \.reading),
     ]
 
     mutating func merge(_ other: WorkerTally) {

@@ -45,7 +45,10 @@ final class FakeServer: Sendable {
         pthread_detach(thread)
     }
 
-    var options: [String] { ["--subscribe-url", "http://127.0.0.1:\(self.port)/{channels}", "--publish-url", "http://127.0.0.1:\(self.port)/{channel}"] }
+    var options: [String] {
+        let base = "http://127.0.0.1:\(self.port)"
+        return ["--subscribe-url", base + "/{channels}", "--publish-url", base + "/{channel}"]
+    }
 
     func stop() { self.stopping.store(true, ordering: .relaxed) }
 

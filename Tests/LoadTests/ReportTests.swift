@@ -51,8 +51,14 @@ import Testing
         let full = try self.report { tally in
             tally.wakes = 1000
             tally.fullWakes = 900
+            tally.cpuMillionths = 750_000
         }
         #expect(full.bottlenecks == ["its read loop was always full"])
+        let burst = try self.report { tally in
+            tally.wakes = 1000
+            tally.fullWakes = 900
+        }
+        #expect(burst.bottlenecks == [])
     }
 
     @Test func failsOnLossRepetitionAndDisorder() throws {
@@ -78,7 +84,10 @@ import Testing
         #expect(sample.residentBytes > 1_000_000)
         #expect(ProcessSampler.usage(0x7FFF_FFFF) == nil)
         let earlier = ProcessSample(nanoseconds: 0, processes: [.init(pid: 1, cpuSeconds: 1, residentBytes: 0)])
-        let later = ProcessSample(nanoseconds: 2_000_000_000, processes: [.init(pid: 1, cpuSeconds: 2, residentBytes: 0), .init(pid: 2, cpuSeconds: 9, residentBytes: 0)])
+        let later = ProcessSample(
+            nanoseconds: 2_000_000_000,
+            processes: [.init(pid: 1, cpuSeconds: 2, residentBytes: 0), .init(pid: 2, cpuSeconds: 9, residentBytes: 0)]
+        )
         #expect(later.cpuPercent(since: earlier) == 50)
     }
 }

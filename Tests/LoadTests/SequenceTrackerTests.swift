@@ -73,7 +73,10 @@ import Testing
     }
 
     // The macro copies what it is given, and a tracker cannot be copied.
-    private func note(_ tracker: inout SequenceTracker, _ sequence: UInt64, slot: Int = 0) -> SequenceTracker.Arrival { tracker.note(sequence, slot: slot) }
+    private func note(_ tracker: inout SequenceTracker, _ sequence: UInt64, slot: Int = 0) -> SequenceTracker.Arrival {
+        tracker.note(sequence, slot: slot)
+    }
+
     private func counts(_ tracker: borrowing SequenceTracker) -> [UInt64] { [tracker.repeated, tracker.reordered] }
     private func lost(_ tracker: borrowing SequenceTracker, slot: Int = 0, last: UInt64, unless: [UInt64] = []) -> UInt64 {
         tracker.lost(slot: slot, last: last, unless: unless)
