@@ -92,7 +92,8 @@ struct ChannelsQuery: Sendable {
         body.writeStaticString("{\"result\":{\"channels\":{")
         for (number, entry) in found.prefix(self.limit).enumerated() {
             body.writeString(
-                "\(number > 0 ? "," : "")\"\(entry.channel)\":{\"subscribers\":\(max(0, entry.subscribers)),\"epoch\":\(entry.head.epoch),\"offset\":\(entry.head.offset)}")
+                "\(number > 0 ? "," : "")\"\(entry.channel)\":{\"subscribers\":\(max(0, entry.subscribers)),\"epoch\":\(entry.head.epoch),\"offset\":\(entry.head.offset)}"
+            )
         }
         body.writeStaticString("}")
         if found.count > self.limit { body.writeString(",\"next\":\"\(found[self.limit - 1].channel)\"") }

@@ -57,7 +57,8 @@ enum HeadParser {
     }
 
     private static func version(_ bytes: UnsafeRawBufferPointer) throws(HTTPFailure) -> Bool {
-        guard bytes.count == 8, bytes.starts(with: "HTTP/".utf8), bytes[6] == UInt8(ascii: "."), (0x30...0x39).contains(bytes[5]), (0x30...0x39).contains(bytes[7])
+        guard bytes.count == 8, bytes.starts(with: "HTTP/".utf8), bytes[6] == UInt8(ascii: "."), (0x30...0x39).contains(bytes[5]),
+            (0x30...0x39).contains(bytes[7])
         else { throw .badRequest("the request line does not end in HTTP/1.1") }
         guard bytes[5] == 0x31 else { throw HTTPFailure(.versionNotSupported, "bad_version", "speak HTTP/1.1") }
         return bytes[7] != 0x30

@@ -3,9 +3,9 @@ import NIOPosix
 import Pipeline
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 
 /// Binds a port and gives each accepted socket to a loop.

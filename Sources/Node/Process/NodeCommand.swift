@@ -44,7 +44,8 @@ package struct NodeCommand: AsyncParsableCommand {
         defer { impatience.cancel() }
         do {
             try await ServiceGroup(
-                configuration: .init(services: [.init(service: node, successTerminationBehavior: .gracefullyShutdownGroup)],
+                configuration: .init(
+                    services: [.init(service: node, successTerminationBehavior: .gracefullyShutdownGroup)],
                     gracefulShutdownSignals: [.sigterm, .sigint], logger: Self.quiet)
             ).run()
         } catch {

@@ -32,7 +32,9 @@ struct NodeSnapshot: Sendable {
         }
         if self.counts.subscribers >= self.shared.connectionsMax {
             health = max(health, .critical)
-            reasons.append("All \(self.shared.connectionsMax) connections are taken, new subscribers get 503: raise connections-max and the descriptor limit, or add a node.")
+            reasons.append(
+                "All \(self.shared.connectionsMax) connections are taken, new subscribers get 503: raise connections-max and the descriptor limit, or add a node."
+            )
         } else if self.counts.subscribers * 10 >= self.shared.connectionsMax * 9 {
             health = max(health, .degraded)
             reasons.append("More than 90 % of \(self.shared.connectionsMax) connections are taken.")

@@ -48,7 +48,8 @@ struct RealertimeNode: Service {
         let room = max(1, descriptors - reserve)
         guard limits.connectionsMax <= room else {
             throw NodeError(
-                "connections-max is \(limits.connectionsMax), but \(descriptors) descriptors leave room for \(room): raise the limit (ulimit -n, LimitNOFILE=) or lower connections-max")
+                "connections-max is \(limits.connectionsMax), but \(descriptors) descriptors leave room for \(room): raise the limit (ulimit -n, LimitNOFILE=) or lower connections-max"
+            )
         }
         return limits.connectionsMax == 0 ? room : limits.connectionsMax
     }

@@ -1,0 +1,46 @@
+# Shared by the scripts of this folder. Sourced, not run.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+say() { printf '\033[1m%s\033[0m\n' "$*" | if [ -t 1 ]; then cat; else sed 's/\x1b\[[0-9;]*m//g'; fi; }
+fail() { printf '%s\n' "$*" >&2; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else
+        fail "These packages are missing and need root to install: ${*: -1}. Run this as root, or install them: $*"
+    fi
+}
+
+# Installs those of the Debian packages that are missing. Asks no network when none is.
+need_packages() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} = 0 ] && return
+    command -v apt-get >/dev/null || fail "Install these first (this script knows apt-get only): ${missing[*]}"
+    say "Installing ${missing[*]}"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+need_swift() {
+    command -v swift >/dev/null || fail "Swift is missing: install 6.2 or newer from https://www.swift.org/install/linux and put it on PATH."
+    need_packages libsqlite3-dev
+}
+
+# The release binary, one file with the Swift libraries in it. Prints its path on the last line.
+build_release() {
+    export REALERTIME_COMMIT
+    REALERTIME_COMMIT=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+    [ -z "$(git status --porcelain -- Sources Package.swift 2>/dev/null)" ] || REALERTIME_COMMIT+=-dirty
+    binary=$root/.build/release/realertime
+    # The build system takes seconds to find that nothing has changed; this takes none.
+    local stamp
+    stamp=$REALERTIME_COMMIT-$(find Package.swift Sources -type f -printf '%p %T@ %s\n' | sort | cksum | cut -d' ' -f1)
+    if [ -x "$binary" ] && [ "$(cat .build/release.stamp 2>/dev/null)" = "$stamp" ]; then return; fi
+    say "Building (the first time takes some minutes)"
+    swift build -c release --static-swift-stdlib --product realertime
+    echo "$stamp" >.build/release.stamp
+}
