@@ -1,0 +1,54 @@
+/// One thing the doctor looked at.
+struct Check: Encodable, Equatable, Sendable {
+    enum Outcome: String, Encodable, Sendable, Comparable {
+        case ok
+        /// Could not be looked at from here.
+        case skip
+        case warn
+        case fail
+
+        private var rank: Int {
+            switch self {
+            case .ok: 0
+            case .skip: 1
+            case .warn: 2
+            case .fail: 3
+            }
+        }
+
+        static func < (one: Outcome, other: Outcome) -> Bool { one.rank < other.rank }
+    }
+
+    var name: String
+    var outcome: Outcome
+    var detail: String
+    /// What to do, unless all is well.
+    var advice: String?
+
+    static func ok(_ name: String, _ detail: String) -> Check { Check(name: name, outcome: .ok, detail: detail) }
+    static func skip(_ name: String, _ detail: String) -> Check { Check(name: name, outcome: .skip, detail: detail) }
+    static func warn(_ name: String, _ detail: String, do advice: String) -> Check { Check(name: name, outcome: .warn, detail: detail, advice: advice) }
+    static func fail(_ name: String, _ detail: String, do advice: String) -> Check { Check(name: name, outcome: .fail, detail: detail, advice: advice) }
+}
+
+/// All that the doctor found.
+struct Diagnosis: Encodable, Equatable, Sendable {
+    var health: String
+    var checks: [Check]
+    var exitStatus: CommandStatus
+
+    private enum CodingKeys: CodingKey {
+        case health
+        case checks
+    }
+
+    init(_ checks: [Check], wasReached: Bool) {
+        self.checks = checks
+        switch checks.map(\.outcome).max() ?? .ok {
+        case _ where !wasReached: (self.health, self.exitStatus) = ("unreachable", .unreachable)
+        case .ok, .skip: (self.health, self.exitStatus) = ("healthy", .ok)
+        case .warn: (self.health, self.exitStatus) = ("degraded", .degraded)
+        case .fail: (self.health, self.exitStatus) = ("critical", .critical)
+        }
+    }
+}

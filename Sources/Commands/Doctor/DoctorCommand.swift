@@ -1,0 +1,89 @@
+package import ArgumentParser
+import Foundation
+
+package struct DoctorCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "doctor",
+        abstract: "Check a node from outside, and say what is wrong and what to do.",
+        discussion: """
+            EXAMPLES:
+              realertime doctor
+              realertime doctor --api http://10.0.0.5:8081 --url https://events.example.org
+              realertime doctor --heartbeats -o json
+
+            It publishes to a channel of its own, realertime:doctor:<random>, receives by every transport, resumes, repeats a message id,
+            and compares the node's counters with what it did.
+
+            \(Help.exitStatus)
+              1 when something is to be looked at, 2 when something fails.
+            """)
+
+    @Option(help: ArgumentHelp("The subscriber port. (env: REALERTIME_URL; default: where the node says it listens)", valueName: "url"))
+    var url: String?
+
+    @Flag(help: "Also wait for a heartbeat on every transport: up to 30 seconds.")
+    var heartbeats = false
+
+    @Option(name: [.short, .customLong("output")], help: "json prints all checks at the end.")
+    var output = OutputFormat.table
+
+    @Option(help: ArgumentHelp("How long one check may take.", valueName: "seconds"))
+    var timeout = Seconds(10)
+
+    @OptionGroup var api: APIOptions
+
+    package init() {}
+
+    package func validate() throws {
+        _ = try self.api.base()
+        _ = try self.subscriber()
+    }
+
+    private func subscriber() throws -> BaseURL? {
+        try (self.url ?? ProcessInfo.processInfo.environment["REALERTIME_URL"]).map { try BaseURL(named: "--url", $0) }
+    }
+
+    package func run() async throws {
+        try await reporting {
+            let base = try self.api.base()
+            let subscriber = try self.subscriber()
+            return try await withHTTPClient { http in
+                let node = NodeClient(base: base, token: self.api.token, http: http, timeout: self.timeout.duration)
+                let isTable = self.output == .table
+                let doctor = Doctor(node: node, url: subscriber, http: http, waitsForHeartbeats: self.heartbeats) { check in
+                    if isTable { Terminal.standardOutput.writeLine(DoctorCommand.row(check, on: .standardOutput)) }
+                }
+                let diagnosis = try await doctor.examine()
+                try Terminal.standardOutput.write("\(isTable ? DoctorCommand.summary(diagnosis) : try DoctorCommand.json(diagnosis))\n".utf8)
+                return diagnosis.exitStatus
+            }
+        }
+    }
+
+    // MARK: showing
+
+    /// Checks are shown as they are made, so the columns are as wide as the longest name there is.
+    static func row(_ check: Check, on terminal: Terminal) -> String {
+        let colour: Terminal.Colour =
+            switch check.outcome {
+            case .ok: .green
+            case .skip: .dim
+            case .warn: .yellow
+            case .fail: .red
+            }
+        let outcome = terminal.paint(check.outcome.rawValue, colour) + String(repeating: " ", count: 6 - check.outcome.rawValue.count)
+        let name = check.name + String(repeating: " ", count: max(2, 19 - check.name.count))
+        return outcome + name + check.detail + (check.advice.map { "\n" + String(repeating: " ", count: 25) + "→ \($0)" } ?? "")
+    }
+
+    static func summary(_ diagnosis: Diagnosis) -> String {
+        func count(_ outcome: Check.Outcome) -> Int { diagnosis.checks.filter { $0.outcome == outcome }.count }
+        return "\n\(diagnosis.health): \(count(.ok)) ok, \(count(.warn)) to look at, \(count(.fail)) failed, \(count(.skip)) skipped"
+    }
+
+    private static func json(_ diagnosis: Diagnosis) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(diagnosis), as: UTF8.self)
+    }
+}

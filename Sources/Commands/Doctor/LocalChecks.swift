@@ -1,0 +1,61 @@
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// What can be seen only on the node's own machine.
+enum LocalChecks {
+    /// Besides subscribers: listeners, the log, API connections, loops.
+    private static let otherDescriptors = 64
+
+    /// The address leads to this machine, and its process is here.
+    static func isLocal(_ base: BaseURL, _ status: NodeStatus) -> Bool {
+        let isLoopback = base.host == "localhost" || base.host == "::1" || base.host.hasPrefix("127.")
+        return isLoopback && (try? String(contentsOfFile: "/proc/\(status.node.pid)/cmdline", encoding: .utf8))?.contains("node") == true
+    }
+
+    static func descriptors(_ status: NodeStatus) -> Check {
+        guard let text = try? String(contentsOfFile: "/proc/\(status.node.pid)/limits", encoding: .utf8), let limit = self.openFilesMax(text) else {
+            return .skip("descriptors", "the node's limits cannot be read")
+        }
+        let needed = status.subscribers.connectionsMax + LocalChecks.otherDescriptors
+        guard limit < needed else {
+            return .ok("descriptors", "\(Readable.count(limit)) are allowed, for \(Readable.count(status.subscribers.connectionsMax)) connections")
+        }
+        return .warn(
+            "descriptors", "\(Readable.count(limit)) are allowed, but \(Readable.count(status.subscribers.connectionsMax)) connections need \(Readable.count(needed))",
+            do: "Raise the limit (ulimit -n, or LimitNOFILE of the service), or lower connections-max.")
+    }
+
+    /// The soft limit in the text of `/proc/<pid>/limits`.
+    static func openFilesMax(_ text: String) -> Int? {
+        guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix("Max open files") }) else { return nil }
+        let soft = line.split(separator: " ").dropFirst(3).first
+        return soft == "unlimited" ? .max : soft.flatMap { Int($0) }
+    }
+
+    static func disk(_ status: NodeStatus) -> Check {
+        guard let path = status.log.path else { return .ok("disk", "the log is in memory: nothing survives a restart") }
+        let folder = path.hasPrefix("/") ? path : "/proc/\(status.node.pid)/cwd/\(path)"
+        var space = statvfs()
+        guard statvfs(folder, &space) == 0 else { return .skip("disk", "\(path) cannot be looked at: \(String(cString: strerror(errno)))") }
+        return self.disk(path, free: Int(space.f_bavail) * Int(space.f_frsize), of: Int(space.f_blocks) * Int(space.f_frsize))
+    }
+
+    static func disk(_ path: String, free: Int, of all: Int) -> Check {
+        let words = "\(Readable.bytes(free)) of \(Readable.bytes(all)) are free where \(path) is"
+        let advice = "Make room, or lower history-bytes-max: without room nothing can be published."
+        if free < 64 << 20 { return .fail("disk", words, do: advice) }
+        if free < 1 << 30 { return .warn("disk", words, do: advice) }
+        return .ok("disk", words)
+    }
+}

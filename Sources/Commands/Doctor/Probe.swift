@@ -1,0 +1,101 @@
+import AsyncHTTPClient
+
+/// Publishes to a throw-away channel and watches it, as clients do.
+struct Probe: Sendable {
+    /// What was asked for has come.
+    struct Collected: OwnError {}
+
+    var node: NodeClient
+    var subscriber: BaseURL
+    var http: HTTPClient
+    var channel: String
+    var timeout: Duration
+
+    struct Received: Equatable, Sendable {
+        var text: String
+        var cursor: String
+        var at: ContinuousClock.Instant
+    }
+
+    // MARK: publishing
+
+    /// The answer's members.
+    @discardableResult
+    func publish(_ text: String, messageID: String? = nil) async throws -> [String: [UInt8]] {
+        let headers = messageID.map { [("Message-Id", $0)] } ?? []
+        let answer = try self.node.expectOK(await self.node.post("/pub?id=\(self.channel)", Array(text.utf8), headers: headers), for: "a publish")
+        guard let members = RawJSON.members(answer.body) else { throw Failure(.critical, "A publish was answered with \"\(answer.text)\"") }
+        return members
+    }
+
+    // MARK: subscribing
+
+    /// Watches until `count` events came. `publish` runs when the node has the subscription.
+    func collect(
+        _ count: Int, by transport: Transport, since cursor: String? = nil, publish: @escaping @Sendable () async throws -> Void = {}
+    ) async throws -> [Received] {
+        let subscription = self.subscription(transport)
+        return try await withTimeout(self.timeout) {
+            var received: [Received] = []
+            var publishing: Task<Void, any Error>?
+            defer { publishing?.cancel() }
+            do {
+                try await subscription.connect(since: cursor) { delivery in
+                    switch delivery {
+                    case .connected where transport == .lp:
+                        publishing = Task {
+                            // A poll says nothing until it is answered: by then it is there.
+                            try await Task.sleep(for: .milliseconds(50))
+                            try await publish()
+                        }
+                    case .cursor where publishing == nil && transport != .lp:
+                        publishing = Task { try await publish() }
+                    case .event(let envelope):
+                        received.append(Received(text: String(decoding: envelope.text, as: UTF8.self), cursor: envelope.cursor, at: .now))
+                    case .gap(let gap):
+                        throw Failure(.critical, "a gap from \(gap.from) to \(gap.to) (\(gap.reason)) came instead of events")
+                    default:
+                        break
+                    }
+                    if received.count >= count { throw Collected() }
+                }
+                throw Failure(.critical, "the node ended the connection after \(received.count) of \(count) events")
+            } catch is Collected {
+                try await publishing?.value
+                return received
+            }
+        }
+    }
+
+    /// Where the channel is now.
+    func cursor() async throws -> String {
+        let subscription = self.subscription(.stream)
+        return try await withTimeout(self.timeout) {
+            var cursor = ""
+            do {
+                try await subscription.connect(since: nil) { delivery in
+                    guard case .cursor(let first) = delivery else { return }
+                    cursor = first
+                    throw Collected()
+                }
+                throw Failure(.critical, "the node ended the connection without a cursor")
+            } catch is Collected {
+                return cursor
+            }
+        }
+    }
+
+    func heartbeat(by transport: Transport, within limit: Duration) async throws {
+        let subscription = self.subscription(transport)
+        try await withTimeout(limit) {
+            do {
+                try await subscription.connect(since: nil) { if $0 == .heartbeat { throw Collected() } }
+                throw Failure(.critical, "the node ended the connection before a heartbeat")
+            } catch is Collected {}
+        }
+    }
+
+    private func subscription(_ transport: Transport) -> Subscription {
+        Subscription(base: self.subscriber, channels: [self.channel], transport: transport, http: self.http)
+    }
+}

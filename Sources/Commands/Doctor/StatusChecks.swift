@@ -1,0 +1,40 @@
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// What the node says of itself.
+enum StatusChecks {
+    static func health(_ status: NodeStatus) -> Check {
+        let reasons = status.reasons.joined(separator: " ")
+        switch status.health {
+        case .healthy: return .ok("health", "\(status.node.id) is healthy, version \(status.node.version)")
+        case .degraded: return .warn("health", "\(status.node.id) is degraded. \(reasons)", do: "See the reasons, and the node's log.")
+        case .critical: return .fail("health", "\(status.node.id) is critical. \(reasons)", do: "See the reasons, and the node's log.")
+        }
+    }
+
+    /// The node's clock is when it started and for how long it has been up; it is known to the second.
+    static func clock(_ status: NodeStatus, now: Date = Date()) -> Check {
+        guard let started = try? Date(status.node.startedAt, strategy: .iso8601) else {
+            return .warn("clock", "the node started at \"\(status.node.startedAt)\", which is no time", do: "Use the command of the node's version.")
+        }
+        let ahead = started.addingTimeInterval(Double(status.node.uptimeSeconds)).timeIntervalSince(now)
+        guard abs(ahead) > 5 else { return .ok("clock", "the node's clock and this one agree") }
+        return .warn(
+            "clock", "the node's clock is \(Readable.duration(seconds: Int(abs(ahead)))) \(ahead > 0 ? "ahead of" : "behind") this one",
+            do: "Let both machines keep time, as by NTP: the age of history is measured by the node's.")
+    }
+
+    static func connections(_ status: NodeStatus) -> Check {
+        let used = status.subscribers.connections
+        let max = status.subscribers.connectionsMax
+        let words = "\(Readable.count(used)) of \(Readable.count(max)) are used"
+        let advice = "Raise connections-max and the descriptor limit, or add a node."
+        guard max > 0 else { return .ok("connections", "\(Readable.count(used)) are used") }
+        if used >= max { return .fail("connections", "\(words): more are refused", do: advice) }
+        if used > max / 5 * 4 { return .warn("connections", words, do: advice) }
+        return .ok("connections", words)
+    }
+}

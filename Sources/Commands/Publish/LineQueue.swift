@@ -1,0 +1,48 @@
+/// Lines between the one that reads them and the one that sends them. Who puts into a full one waits, so that a fast writer fills no memory.
+actor LineQueue {
+    private let bytesMax: Int
+    private var lines: [LineSplitter.Line] = []
+    private var bytes = 0
+    private var isFinished = false
+    private var reader: CheckedContinuation<Void, Never>?
+    private var writer: CheckedContinuation<Void, Never>?
+
+    init(bytesMax: Int) {
+        self.bytesMax = bytesMax
+    }
+
+    func put(_ lines: [LineSplitter.Line]) async {
+        guard !lines.isEmpty else { return }
+        while self.bytes >= self.bytesMax, !self.isFinished {
+            await withCheckedContinuation { self.writer = $0 }
+        }
+        guard !self.isFinished else { return }
+        self.lines += lines
+        // An empty line takes room too.
+        self.bytes += lines.reduce(0) { $0 + $1.bytes.count + 1 }
+        self.reader?.resume()
+        self.reader = nil
+    }
+
+    /// Nothing more comes, and nobody waits any longer.
+    func finish() {
+        self.isFinished = true
+        self.reader?.resume()
+        self.writer?.resume()
+        self.reader = nil
+        self.writer = nil
+    }
+
+    /// What there is, up to `count`; waits while there is nothing. Empty means the end.
+    func take(_ count: Int) async -> [LineSplitter.Line] {
+        while self.lines.isEmpty, !self.isFinished {
+            await withCheckedContinuation { self.reader = $0 }
+        }
+        let taken = Array(self.lines.prefix(count))
+        self.lines.removeFirst(taken.count)
+        self.bytes -= taken.reduce(0) { $0 + $1.bytes.count + 1 }
+        self.writer?.resume()
+        self.writer = nil
+        return taken
+    }
+}

@@ -1,0 +1,35 @@
+/// One event on its way. The message id makes a second attempt harmless.
+struct PublishEvent: Equatable, Sendable {
+    /// The line of standard input it was. 0 when it came from elsewhere.
+    var line: Int
+    var messageID: String
+    var payload: [UInt8]
+}
+
+/// What became of one attempt to publish an event.
+enum PublishOutcome: Equatable, Sendable {
+    case published(answer: [UInt8], isDuplicate: Bool)
+    /// This event can never be published.
+    case refused(String)
+    /// No event can be published this way.
+    case hopeless(String)
+    /// It may be published later. `wasReached` tells a node that says "later" from one that does not answer.
+    case retry(after: Duration?, reason: String, wasReached: Bool)
+
+    init(_ answer: Answer) {
+        switch answer.status {
+        case 200:
+            let replies = RawJSON.elements(answer.body) ?? [answer.body]
+            let duplicates = replies.filter { RawJSON.members($0)?["duplicate"] == Array("true".utf8) }
+            self = .published(answer: answer.body, isDuplicate: duplicates.count == replies.count)
+        case 401:
+            self = .hopeless("The node wants the API token: set REALERTIME_API_TOKEN to the node's api-token.")
+        case 403, 404, 405, 501, 505:
+            self = .hopeless("The node answered \(answer.complaint). Is --api the API port of a node?")
+        case 408, 429, 500, 502, 503, 504:
+            self = .retry(after: answer.retryAfter, reason: answer.complaint, wasReached: true)
+        default:
+            self = .refused("the node answered \(answer.complaint)")
+        }
+    }
+}

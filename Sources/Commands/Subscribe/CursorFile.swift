@@ -1,0 +1,35 @@
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// Keeps the cursor for the next run.
+struct CursorFile: Sendable {
+    /// How far the file may be behind what was shown, should the process be killed.
+    static let interval = Duration.milliseconds(200)
+
+    var path: String
+
+    /// Nil if there is none yet.
+    func load() throws -> String? {
+        guard FileManager.default.fileExists(atPath: self.path) else { return nil }
+        guard let text = try? String(contentsOfFile: self.path, encoding: .utf8) else {
+            throw Failure(.critical, "The cursor file \(self.path) cannot be read: check who may read it.")
+        }
+        let cursor = text.filter { !$0.isWhitespace }
+        guard cursor.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }), cursor.utf8.count <= 64 * 1024 else {
+            throw Failure(.critical, "\(self.path) holds no cursor: choose another --cursor-file.")
+        }
+        return cursor.isEmpty ? nil : cursor
+    }
+
+    /// Replaces the file in one step, so that a crash leaves the one or the other.
+    func save(_ cursor: String) throws {
+        do {
+            try Data("\(cursor)\n".utf8).write(to: URL(fileURLWithPath: self.path), options: .atomic)
+        } catch {
+            throw Failure(.critical, "The cursor file \(self.path) cannot be written: check that its folder is there and who may write it.")
+        }
+    }
+}

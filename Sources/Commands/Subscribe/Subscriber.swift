@@ -1,0 +1,87 @@
+/// Follows a subscription over all its connections: shows what comes, remembers the cursor, and comes back.
+actor Subscriber {
+    /// As many events came as were asked for.
+    struct Enough: OwnError {}
+
+    private let subscription: Subscription
+    private let printer: DeliveryPrinter
+    private let cursorFile: CursorFile?
+    private let eventsMax: Int?
+
+    private var cursor: String?
+    private var savedCursor: String?
+    private var savedAt: ContinuousClock.Instant?
+    private var backoff = Backoff()
+    private var retryHint: Duration?
+    private(set) var events = 0
+    private(set) var wasConnected = false
+
+    init(subscription: Subscription, since cursor: String?, printer: DeliveryPrinter, cursorFile: CursorFile?, eventsMax: Int?) {
+        self.subscription = subscription
+        self.cursor = cursor
+        self.savedCursor = cursor
+        self.printer = printer
+        self.cursorFile = cursorFile
+        self.eventsMax = eventsMax
+    }
+
+    /// Until enough came, no connection can help, or the task is cancelled.
+    func run() async throws {
+        do {
+            while true {
+                try await self.connectOnce()
+            }
+        } catch is Enough {
+            try self.save()
+        } catch {
+            try self.save()
+            throw error
+        }
+    }
+
+    private func connectOnce() async throws {
+        var ended = Disconnected(reason: "the node ended the connection", retryAfter: nil)
+        do {
+            try await self.subscription.connect(since: self.cursor) { try self.take($0) }
+        } catch let error as Disconnected {
+            ended = error
+        }
+        try Task.checkCancellation()
+        let hint = [ended.retryAfter, self.retryHint].compactMap { $0 }.max()
+        self.retryHint = nil
+        let wait = self.backoff.next(atLeast: hint)
+        let place = self.cursor == nil ? "" : " from the last cursor"
+        self.printer.notices.writeLine("Disconnected (\(ended.reason)): again\(place) in \(Readable.fixed(wait.seconds, 1)) s.")
+        try await Task.sleep(for: wait)
+    }
+
+    private func take(_ delivery: Delivery) throws {
+        try Task.checkCancellation()
+        try self.printer.show(delivery)
+        switch delivery {
+        case .connected:
+            self.wasConnected = true
+            self.backoff.succeeded()
+        case .cursor(let cursor):
+            self.cursor = cursor
+        case .event(let envelope):
+            self.cursor = envelope.cursor
+            self.events += 1
+        case .gap(let gap):
+            self.cursor = gap.cursor ?? self.cursor
+        case .retry(let wait):
+            self.retryHint = wait
+        case .heartbeat:
+            break
+        }
+        if self.savedAt.map({ ContinuousClock.now - $0 >= CursorFile.interval }) ?? true { try self.save() }
+        if let eventsMax, self.events >= eventsMax { throw Enough() }
+    }
+
+    private func save() throws {
+        guard let cursorFile, let cursor, cursor != self.savedCursor else { return }
+        try cursorFile.save(cursor)
+        self.savedCursor = cursor
+        self.savedAt = .now
+    }
+}

@@ -1,0 +1,96 @@
+import AsyncHTTPClient
+import Foundation
+import Testing
+
+@testable import Commands
+
+@Suite struct DeliveryTests {
+    @Test func readsEnvelopes() throws {
+        let line = #"{"id":"c1","channel":"a","type":"t","data":{"n":1.0}}"#
+        guard case .event(let envelope) = try #require(Delivery(json: line.utf8)) else { throw Unexpected() }
+        #expect(envelope.cursor == "c1")
+        #expect(envelope.channel == "a")
+        #expect(envelope.type == "t")
+        #expect(String(decoding: envelope.text, as: UTF8.self) == #"{"n":1.0}"#)
+        #expect(String(decoding: envelope.line, as: UTF8.self) == line)
+    }
+
+    @Test func readsTextAndBytes() throws {
+        guard case .event(let text) = try #require(Delivery(json: #"{"id":"c","channel":"a","data":"x\ny"}"#.utf8)) else { throw Unexpected() }
+        #expect(String(decoding: text.text, as: UTF8.self) == "x\ny")
+        #expect(text.type == nil)
+        guard case .event(let bytes) = try #require(Delivery(json: #"{"id":"c","channel":"a","data_base64":"//4="}"#.utf8)) else { throw Unexpected() }
+        #expect(bytes.text == [0xFF, 0xFE])
+    }
+
+    @Test func readsGapsAndCursors() throws {
+        let line = #"{"gap":{"channel":"a","from":"1-2","to":"1-9","reason":"expired"},"id":"c9"}"#
+        guard case .gap(let gap) = try #require(Delivery(json: line.utf8)) else { throw Unexpected() }
+        #expect(gap.cursor == "c9" && gap.channel == "a" && gap.from == "1-2" && gap.to == "1-9" && gap.reason == "expired")
+        #expect(String(decoding: gap.line, as: UTF8.self) == line)
+        #expect(Delivery(json: #"{"cursor":"c"}"#.utf8) == .cursor("c"))
+    }
+
+    @Test(arguments: [#"{"later":1}"#, "{}", "[]", "x", "", #"{"channel":"a","data":1}"#, #"{"id":"c","channel":"a"}"#, #"{"gap":{}}"#])
+    func ignoresWhatItDoesNotKnow(line: String) {
+        #expect(Delivery(json: line.utf8) == nil)
+    }
+
+    @Test func eventStreamsSayTheSame() throws {
+        var parser = EventStreamParser()
+        let text = """
+            retry: 2000
+            id: c0
+
+            : beat
+
+            event: gap
+            data: {"channel":"a","from":"1-1","to":"1-2","reason":"reset"}
+            id: c2
+
+            id: c3
+            event: gap
+            data: {"id":"c3","channel":"a","type":"gap","data":1}
+
+
+            """
+        let deliveries = parser.feed(text.utf8).compactMap(Subscription.delivery)
+        #expect(deliveries.count == 5)
+        #expect(deliveries[..<3] == [.retry(.seconds(2)), .cursor("c0"), .heartbeat])
+        guard case .gap(let gap) = deliveries[3], case .event(let event) = deliveries[4] else { throw Unexpected() }
+        #expect(gap.cursor == "c2" && gap.reason == "reset")
+        #expect(event.cursor == "c3" && event.type == "gap")
+    }
+
+    @Test func pathsAreEscaped() throws {
+        var subscription = Subscription(
+            base: try BaseURL(named: "--url", "http://h:1"), channels: ["a:b", "c d"], transport: .stream, http: .shared, backlog: nil)
+        #expect(subscription.path(since: nil) == "/sub/a:b/c%20d")
+        #expect(subscription.path(since: "x-_1") == "/sub/a:b/c%20d?since=x-_1")
+        subscription.backlog = 3
+        subscription.transport = .sse
+        #expect(subscription.path(since: "c", query: ["envelope=1"]) == "/ev/a:b.b3/c%20d.b3?envelope=1&since=c")
+    }
+
+    @Test func terminalsAreNotDrawnOn() {
+        func harmless(_ text: String) -> String { String(decoding: DeliveryPrinter.harmless(Array(text.utf8)), as: UTF8.self) }
+        #expect(harmless("a\u{1B}[2Jb\tc\nd\u{7F}\r") == "a?[2Jb\tc\nd??")
+        #expect(harmless("\u{9B}31m") == "?31m")
+        #expect(harmless("grüße 🎈") == "grüße 🎈")
+    }
+
+    @Test func cursorFilesKeepTheCursor() throws {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        let file = CursorFile(path: path)
+        #expect(try file.load() == nil)
+        try file.save("abc-_")
+        #expect(try file.load() == "abc-_")
+        try Data("\n".utf8).write(to: URL(fileURLWithPath: path))
+        #expect(try file.load() == nil)
+        try Data("ü".utf8).write(to: URL(fileURLWithPath: path))
+        #expect(throws: Failure.self) { try file.load() }
+        #expect(throws: Failure.self) { try CursorFile(path: "/nowhere/at/all").save("x") }
+    }
+}
+
+struct Unexpected: Error {}

@@ -1,0 +1,96 @@
+import Foundation
+import NIOHTTP1
+import Synchronization
+import Testing
+
+@testable import Commands
+
+/// Publishing, against a node that misbehaves.
+@Suite struct PublishingTests {
+    private func lines(_ count: Int) -> String { (1...count).map { "line \($0)\n" }.joined() }
+
+    /// Publishes text as `publish ch -` does, and returns how it ended.
+    private func publish(_ text: String, to url: String, concurrency: Int = 4, patience: Duration = .seconds(10), json: Bool = false, token: String? = nil) async throws -> CommandStatus {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+        let file = try #require(FileHandle(forReadingAtPath: path))
+        defer { try? file.close() }
+        return try await withHTTPClient { http in
+            let node = NodeClient(base: try BaseURL(named: "--api", url), token: token, http: http, timeout: patience)
+            let sender = PublishSender(node: node, channels: "a/b", type: "t")
+            let quiet = Terminal(descriptor: open("/dev/null", O_WRONLY), isInteractive: false, noColour: nil, kind: nil)
+            let publisher = LinePublisher(sender: sender, concurrency: concurrency, patience: patience, wantsJSON: json, answers: nil, notices: quiet)
+            defer { close(quiet.descriptor) }
+            let status = try await publisher.run(StandardInput(descriptor: file.fileDescriptor))
+            await sender.close()
+            return status
+        }
+    }
+
+    @Test func linesArriveInOrderOnOneConnection() async throws {
+        try await FakeNode.run({ _ in .answer(200, #"{"id":"1-1"}"#) }) { node in
+            let status = try await publish(lines(50) + "\nlast", to: node.url, token: "secret")
+            #expect(status == .ok)
+            let requests = node.requests
+            #expect(requests.map(\.body) == (1...50).map { "line \($0)" } + ["last"])
+            #expect(requests.map(\.before) == Array(0..<51))
+            #expect(Set(requests.map { $0.headers["message-id"].first }).count == 51)
+            #expect(requests.allSatisfy { $0.uri == "/pub?id=a/b" && $0.headers["event-type"] == ["t"] && $0.headers["authorization"] == ["Bearer secret"] })
+        }
+    }
+
+    @Test func lostAnswersAreAskedForAgainWithTheSameID() async throws {
+        // Every seventh request ends the connection; every fifth is refused for a moment.
+        let count = Mutex(0)
+        let accepted = Mutex<[String]>([])
+        try await FakeNode.run({ request in
+            let number = count.withLock { $0 += 1; return $0 }
+            if number.isMultiple(of: 7) { return .hangUp }
+            if number.isMultiple(of: 5) { return .answer(503, #"{"error":{"code":"unavailable","message":"m"}}"#) }
+            accepted.withLock { $0.append(request.body) }
+            return .answer(200, #"{"id":"1-1"}"#)
+        }) { node in
+            let status = try await publish(lines(40), to: node.url, concurrency: 1)
+            #expect(status == .ok)
+            #expect(accepted.withLock { $0 } == (1...40).map { "line \($0)" })
+            let ids = Dictionary(grouping: node.requests, by: \.body).mapValues { Set($0.map { $0.headers["message-id"] }) }
+            #expect(ids.values.allSatisfy { $0.count == 1 })
+        }
+    }
+
+    @Test func nothingIsLostWithManyOnTheirWay() async throws {
+        let count = Mutex(0)
+        let accepted = Mutex<Set<String>>([])
+        try await FakeNode.run({ request in
+            let number = count.withLock { $0 += 1; return $0 }
+            if number.isMultiple(of: 13) { return .hangUp }
+            accepted.withLock { _ = $0.insert(request.body) }
+            return .answer(200, #"{"id":"1-1"}"#)
+        }) { node in
+            let status = try await publish(lines(100), to: node.url, concurrency: 8)
+            #expect(status == .ok)
+            #expect(accepted.withLock { $0 } == Set((1...100).map { "line \($0)" }))
+        }
+    }
+
+    @Test func whatCannotBePublishedIsToldAndTheRestGoesOn() async throws {
+        try await FakeNode.run({ $0.body == "[2]" ? .answer(413, "{}") : .answer(200, "{}") }) { node in
+            let status = try await publish("[1]\n[2]\nnonsense\n[4]\n", to: node.url, json: true)
+            #expect(status == .degraded)
+            #expect(node.requests.map(\.body) == ["[1]", "[2]", "[4]"])
+        }
+    }
+
+    @Test func aWrongTokenStopsAtOnce() async throws {
+        try await FakeNode.run({ _ in .answer(401, "{}") }) { node in
+            let failure = await #expect(throws: Failure.self) { try await publish(lines(100), to: node.url, concurrency: 2) }
+            #expect(failure?.status == .critical)
+            #expect(failure?.message.hasSuffix("Line 1 is the first that was not published.") == true)
+        }
+    }
+
+    @Test func whereNobodyListensPatienceEnds() async throws {
+        let failure = await #expect(throws: Failure.self) { try await publish("a\n", to: "http://127.0.0.1:1", patience: .milliseconds(300)) }
+        #expect(failure?.status == .unreachable)
+    }
+}
