@@ -93,7 +93,9 @@ import Testing
         ] {
             #expect(throws: (any Error).self, "\(arguments)") { try PublishCommand.parse(arguments) }
         }
-        for arguments in [[], ["a/b"], ["a", "--backlog", "0"], ["a", "--since", "c", "--cursor-file", "f"], ["a", "--max", "0"], ["a", "-v", "-o", "json"]] {
+        for arguments in [
+            [], ["a/b"], ["a", "--backlog", "0"], ["a", "--since", "c", "--cursor-file", "f"], ["a", "--max", "0"], ["a", "-v", "-o", "json"],
+        ] {
             #expect(throws: (any Error).self, "\(arguments)") { try SubscribeCommand.parse(arguments) }
         }
         #expect(throws: Never.self) { try PublishCommand.parse(["a/b", "-", "--concurrency", "4", "--timeout", "0.5"]) }

@@ -63,7 +63,8 @@ import Testing
     }
 
     @Test func localLimitsAreRead() {
-        let text = "Limit                     Soft Limit           Hard Limit           Units     \nMax open files            1024                 524288               files     \n"
+        let text =
+            "Limit                     Soft Limit           Hard Limit           Units     \nMax open files            1024                 524288               files     \n"
         #expect(LocalChecks.openFilesMax(text) == 1024)
         #expect(LocalChecks.openFilesMax("Max open files            unlimited            unlimited            files") == .max)
         #expect(LocalChecks.openFilesMax("") == nil)

@@ -56,7 +56,9 @@ final class FakeNode: Sendable {
                     let bound = NIOLoopBound(handler, eventLoop: channel.eventLoop)
                     try channel.pipeline.syncOperations.configureHTTPServerPipeline(
                         withPipeliningAssistance: true,
-                        withServerUpgrade: (upgraders: [upgrader], completionHandler: { context in context.pipeline.syncOperations.removeHandler(bound.value, promise: nil) }))
+                        withServerUpgrade: (
+                            upgraders: [upgrader], completionHandler: { context in context.pipeline.syncOperations.removeHandler(bound.value, promise: nil) }
+                        ))
                     try channel.pipeline.syncOperations.addHandler(handler)
                 }
             }

@@ -10,7 +10,9 @@ import Testing
     private func lines(_ count: Int) -> String { (1...count).map { "line \($0)\n" }.joined() }
 
     /// Publishes text as `publish ch -` does, and returns how it ended.
-    private func publish(_ text: String, to url: String, concurrency: Int = 4, patience: Duration = .seconds(10), json: Bool = false, token: String? = nil) async throws -> CommandStatus {
+    private func publish(_ text: String, to url: String, concurrency: Int = 4, patience: Duration = .seconds(10), json: Bool = false, token: String? = nil)
+        async throws -> CommandStatus
+    {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
         try Data(text.utf8).write(to: URL(fileURLWithPath: path))
         let file = try #require(FileHandle(forReadingAtPath: path))
@@ -44,7 +46,9 @@ import Testing
         let count = Mutex(0)
         let accepted = Mutex<[String]>([])
         try await FakeNode.run({ request in
-            let number = count.withLock { $0 += 1; return $0 }
+            let number = count.withLock {
+                $0 += 1; return $0
+            }
             if number.isMultiple(of: 7) { return .hangUp }
             if number.isMultiple(of: 5) { return .answer(503, #"{"error":{"code":"unavailable","message":"m"}}"#) }
             accepted.withLock { $0.append(request.body) }
@@ -62,7 +66,9 @@ import Testing
         let count = Mutex(0)
         let accepted = Mutex<Set<String>>([])
         try await FakeNode.run({ request in
-            let number = count.withLock { $0 += 1; return $0 }
+            let number = count.withLock {
+                $0 += 1; return $0
+            }
             if number.isMultiple(of: 13) { return .hangUp }
             accepted.withLock { _ = $0.insert(request.body) }
             return .answer(200, #"{"id":"1-1"}"#)
@@ -89,8 +95,23 @@ import Testing
         }
     }
 
-    @Test func whereNobodyListensPatienceEnds() async throws {
-        let failure = await #expect(throws: Failure.self) { try await publish("a\n", to: "http://127.0.0.1:1", patience: .milliseconds(300)) }
+    @Test func anInterruptionSaysWhereToGoOn() async throws {
+        try await FakeNode.run({ _ in .answer(200, "{}") }) { node in
+            let publishing = Task { try await publish(lines(200_000), to: node.url) }
+            while node.requests.count < 20 { try await Task.sleep(for: .milliseconds(5)) }
+            publishing.cancel()
+            let failure = await #expect(throws: Failure.self) { try await publishing.value }
+            #expect(failure?.status == .degraded)
+            #expect(failure?.message == "Interrupted: line \(node.requests.count + 1) is the first that was not published.")
+        }
+    }
+
+    @Test(arguments: ["http", "https"])
+    func whereNobodyListensPatienceEnds(scheme: String) async throws {
+        let failure = await #expect(throws: Failure.self) {
+            try await publish("a\nb\nc\n", to: "\(scheme)://127.0.0.1:1", patience: .milliseconds(300))
+        }
         #expect(failure?.status == .unreachable)
+        #expect(failure?.message == "Cannot reach the node: connection refused. Line 1 is the first that was not published.")
     }
 }

@@ -8,9 +8,10 @@ import Testing
     }
 
     @Test func cutsMembersWithoutRewritingThem() {
-        #expect(members(#"{"a":1.50,"b":{"x":[1, 2,{"}":"]"}]},"c":"\"},","d":null}"#) == [
-            "a": "1.50", "b": #"{"x":[1, 2,{"}":"]"}]}"#, "c": #""\"},""#, "d": "null",
-        ])
+        #expect(
+            members(#"{"a":1.50,"b":{"x":[1, 2,{"}":"]"}]},"c":"\"},","d":null}"#) == [
+                "a": "1.50", "b": #"{"x":[1, 2,{"}":"]"}]}"#, "c": #""\"},""#, "d": "null",
+            ])
         #expect(members("{}") == [:])
         #expect(members(" {\n\"a\" : true , \"b\":[] } ") == ["a": "true", "b": "[]"])
         #expect(members(#"{"\u0061":1}"#) == ["a": "1"])

@@ -31,7 +31,8 @@ import Testing
             #expect(table.contains(text), "\(text)")
         }
         #expect(!table.contains("\u{1B}"))
-        let column = table.split(separator: "\n").dropLast().map { line in line.distance(from: line.startIndex, to: line.lastIndex(of: "  ") ?? line.startIndex) }
+        let column = table.split(separator: "\n").dropLast().map { line in line.distance(from: line.startIndex, to: line.lastIndex(of: "  ") ?? line.startIndex)
+        }
         #expect(column.count == 14)
     }
 }

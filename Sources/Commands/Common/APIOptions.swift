@@ -2,9 +2,9 @@ import ArgumentParser
 import NIOCore
 
 #if canImport(FoundationEssentials)
-import FoundationEssentials
+    import FoundationEssentials
 #else
-import Foundation
+    import Foundation
 #endif
 
 /// How to reach the API port of a node.

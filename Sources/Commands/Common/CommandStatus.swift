@@ -17,10 +17,13 @@ protocol OwnError: Error {}
 struct Failure: OwnError, Equatable, CustomStringConvertible {
     var status: CommandStatus
     var message: String
+    /// What happened, without the words around it: for who says it in words of their own.
+    var cause: String?
 
-    init(_ status: CommandStatus, _ message: String) {
+    init(_ status: CommandStatus, _ message: String, cause: String? = nil) {
         self.status = status
         self.message = message
+        self.cause = cause
     }
 
     var description: String { self.message }

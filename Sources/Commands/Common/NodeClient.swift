@@ -4,11 +4,11 @@ import NIOHTTP1
 import NIOPosix
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// An answer, all of it.
@@ -25,8 +25,12 @@ struct Answer: Sendable {
         return RawJSON.string(message)
     }
 
-    /// `400: the channel …`
-    var complaint: String { "\(self.status)" + (self.errorMessage.map { ": \($0)" } ?? "") }
+    /// `400: the channel …`, without a full stop.
+    var complaint: String {
+        var words = "\(self.status)" + (self.errorMessage.map { ": \($0)" } ?? "")
+        while words.hasSuffix(".") { words.removeLast() }
+        return words
+    }
 
     var retryAfter: Duration? {
         self.headers.first(name: "retry-after").flatMap { Int($0) }.map { .seconds(min(max($0, 0), 3600)) }
@@ -89,7 +93,7 @@ struct NodeClient: Sendable {
             throw Failure(.critical, "\(self.base) wants the API token: set REALERTIME_API_TOKEN to the node's api-token.")
         }
         guard answer.status == 200 else {
-            throw Failure(.critical, "\(self.base) answered \(what) with \(answer.complaint)")
+            throw Failure(.critical, "\(self.base) answered \(what) with \(answer.complaint).")
         }
         return answer
     }
@@ -98,7 +102,8 @@ struct NodeClient: Sendable {
 /// What happened, in words a person can act on.
 func unreachable(_ base: BaseURL, _ error: any Error) -> any Error {
     if error is any OwnError || Task.isCancelled { return error }
-    return Failure(.unreachable, "Cannot reach \(base): \(reason(error)). Is the node running, and is the address right?")
+    let cause = reason(error)
+    return Failure(.unreachable, "Cannot reach \(base): \(cause). Is the node running, and is the address right?", cause: cause)
 }
 
 /// An error of the network, without the types around it.

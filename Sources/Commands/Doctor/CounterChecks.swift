@@ -39,7 +39,8 @@ struct CounterChecks: Sendable {
     static func conservation(_ transport: Transport, _ metrics: PrometheusText) -> Check {
         let name = "books \(transport.rawValue)"
         let labels = ["transport": transport.metric]
-        guard let opened = metrics.value("realertime_connections_opened_total", labels), let closed = metrics.value("realertime_connections_closed_total", labels),
+        guard let opened = metrics.value("realertime_connections_opened_total", labels),
+            let closed = metrics.value("realertime_connections_closed_total", labels),
             let now = metrics.value("realertime_connections", labels)
         else {
             return .fail(name, "/metrics does not say how many connections there are", do: "Check that --api is a node of this version.")

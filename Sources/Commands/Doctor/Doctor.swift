@@ -19,20 +19,24 @@ actor Doctor {
     }
 
     func examine() async throws -> Diagnosis {
-        guard let status = try await self.examineAPI() else {
-            return Diagnosis(self.checks, wasReached: self.checks.first?.outcome == .ok)
+        do {
+            try await self.examineAll()
+        } catch let failure as Failure {
+            self.add(.fail("answers", failure.message, do: "See the node's log: it answered before."))
         }
+        return Diagnosis(self.checks, wasReached: self.checks.first?.outcome == .ok)
+    }
+
+    private func examineAll() async throws {
+        guard let status = try await self.examineAPI() else { return }
         self.add(StatusChecks.health(status))
         self.add(StatusChecks.clock(status))
         self.add(StatusChecks.connections(status))
         let isLocal = LocalChecks.isLocal(self.node.base, status)
         self.add(isLocal ? LocalChecks.descriptors(status) : .skip("descriptors", "the node is on another machine"))
         self.add(isLocal ? LocalChecks.disk(status) : .skip("disk", "the node is on another machine"))
-        guard let subscriber = self.subscriberURL(status) else {
-            return Diagnosis(self.checks, wasReached: true)
-        }
+        guard let subscriber = self.subscriberURL(status) else { return }
         if await self.examinePort(subscriber) { try await self.examineEvents(subscriber) }
-        return Diagnosis(self.checks, wasReached: true)
     }
 
     // MARK: the API port
@@ -84,7 +88,8 @@ actor Doctor {
         do {
             let answer = try await port.client.get("/healthz")
             guard answer.status == 200 else {
-                self.add(.fail("subscriber port", "\(subscriber)/healthz answered \(answer.complaint)", do: "Name the subscriber port with --url."))
+                let advice = answer.status == 503 ? "Let the node have room for more connections." : "Name the subscriber port with --url."
+                self.add(.fail("subscriber port", "\(subscriber)/healthz answered \(answer.complaint)", do: advice))
                 return false
             }
         } catch {

@@ -1,7 +1,7 @@
 #if canImport(FoundationEssentials)
-import FoundationEssentials
+    import FoundationEssentials
 #else
-import Foundation
+    import Foundation
 #endif
 
 /// What happens to events.
@@ -24,7 +24,8 @@ struct EventChecks: Sendable {
             }
             let latency = await received[0].at - published.instant
             guard latency < .milliseconds(200) else {
-                return .warn(name, "\(Readable.milliseconds(latency)) from publish to receipt", do: "See whether the node's machine or the network is overloaded.")
+                return .warn(
+                    name, "\(Readable.milliseconds(latency)) from publish to receipt", do: "See whether the node's machine or the network is overloaded.")
             }
             return .ok(name, "\(Readable.milliseconds(latency)) from publish to receipt")
         }
@@ -101,6 +102,10 @@ struct EventChecks: Sendable {
             return try await body()
         } catch is TimedOut {
             return .fail(name, "nothing came in time", do: "If a proxy leads to --url, let it not buffer /\(transport.prefix)/; else see the node's log.")
+        } catch is Probe.Forgotten {
+            return .fail(
+                name, "a gap came instead of the events that were just published",
+                do: "Raise history-events-max, history-seconds-max or history-bytes-max: nobody can resume with so little history.")
         } catch let error as Disconnected {
             return .fail(name, error.reason, do: "If a proxy leads to --url, let it pass /\(transport.prefix)/; else see the node's log.")
         } catch {

@@ -1,15 +1,15 @@
 #if canImport(FoundationEssentials)
-import FoundationEssentials
+    import FoundationEssentials
 #else
-import Foundation
+    import Foundation
 #endif
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// What can be seen only on the node's own machine.
@@ -32,7 +32,8 @@ enum LocalChecks {
             return .ok("descriptors", "\(Readable.count(limit)) are allowed, for \(Readable.count(status.subscribers.connectionsMax)) connections")
         }
         return .warn(
-            "descriptors", "\(Readable.count(limit)) are allowed, but \(Readable.count(status.subscribers.connectionsMax)) connections need \(Readable.count(needed))",
+            "descriptors",
+            "\(Readable.count(limit)) are allowed, but \(Readable.count(status.subscribers.connectionsMax)) connections need \(Readable.count(needed))",
             do: "Raise the limit (ulimit -n, or LimitNOFILE of the service), or lower connections-max.")
     }
 

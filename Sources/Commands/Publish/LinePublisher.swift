@@ -1,7 +1,7 @@
 #if canImport(FoundationEssentials)
-import FoundationEssentials
+    import FoundationEssentials
 #else
-import Foundation
+    import Foundation
 #endif
 
 /// Publishes each line of an input as an event, in order, as the lines come.
@@ -19,7 +19,7 @@ struct LinePublisher: Sendable {
     /// Where to show how it goes.
     var notices: Terminal
 
-    /// Ends with the input, with Ctrl-C (what was read is still published), or where no line can be published any more.
+    /// Ends with the input, with Ctrl-C (what is on its way arrives), or where no line can be published any more.
     func run(_ input: StandardInput) async throws -> CommandStatus {
         let queue = LineQueue(bytesMax: LinePublisher.queueBytesMax)
         var course = PublishCourse(concurrency: self.concurrency, patience: self.patience)
@@ -58,6 +58,11 @@ struct LinePublisher: Sendable {
     private func publish(_ queue: LineQueue, _ course: inout PublishCourse, _ progress: inout PublishProgress) async throws {
         var backoff = Backoff()
         while true {
+            if Task.isCancelled {
+                let waiting = await queue.firstLine
+                guard let line = course.firstPendingLine ?? waiting else { return }
+                throw Failure(.degraded, "Interrupted: line \(line) is the first that was not published.")
+            }
             if course.window.isEmpty {
                 let lines = await queue.take(course.room)
                 if lines.isEmpty { return }
@@ -75,8 +80,7 @@ struct LinePublisher: Sendable {
                 backoff.succeeded()
             case .wait(let hint, let reason):
                 progress.note("\(reason): trying again")
-                // Ctrl-C ends the waiting, and not what was read: it goes on with the next attempt.
-                try? await Task.sleep(for: Task.isCancelled ? .zero : backoff.next(atLeast: hint))
+                try? await Task.sleep(for: backoff.next(atLeast: hint))
             case .stop(let failure):
                 throw failure
             }

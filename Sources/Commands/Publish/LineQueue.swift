@@ -33,6 +33,9 @@ actor LineQueue {
         self.writer = nil
     }
 
+    /// The number of the first line that nobody took.
+    var firstLine: Int? { self.lines.first?.number }
+
     /// What there is, up to `count`; waits while there is nothing. Empty means the end.
     func take(_ count: Int) async -> [LineSplitter.Line] {
         while self.lines.isEmpty, !self.isFinished {

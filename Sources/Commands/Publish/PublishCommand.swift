@@ -1,9 +1,9 @@
 package import ArgumentParser
 
 #if canImport(FoundationEssentials)
-import FoundationEssentials
+    import FoundationEssentials
 #else
-import Foundation
+    import Foundation
 #endif
 
 package struct PublishCommand: AsyncParsableCommand {
@@ -19,7 +19,8 @@ package struct PublishCommand: AsyncParsableCommand {
 
             With - every line of standard input is an event, published in order as it comes; empty lines are none. Each has a message
             id of its own, so that it can be tried again without being published twice: a 503 or a lost answer is, until --timeout.
-            A line that can never be published is counted, and the others go on; the summary names the first.
+            A line that can never be published is counted, and the others go on; the summary names the first. Ctrl-C lets what is on its
+            way arrive, and says which line is the first that was not published.
 
             \(Help.exitStatus)
               With -: 1 when some lines could not be published, 2 or 3 when it had to stop.

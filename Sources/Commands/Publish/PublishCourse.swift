@@ -59,6 +59,9 @@ struct PublishCourse: Sendable {
     /// What to send now, in this order.
     var window: [PublishEvent] { Array(self.pending.prefix(self.isCareful ? 1 : self.concurrency)) }
 
+    /// The first line that is not published yet.
+    var firstPendingLine: Int? { self.pending.first?.line }
+
     /// How long the window's answers may take.
     func patience(at now: Instant) -> Duration {
         guard let failing else { return self.patience }

@@ -65,15 +65,18 @@ actor PublishSender {
             } catch {
                 outcomes.append(PublishSender.lost(error))
             }
-            if case .published = outcomes[outcomes.count - 1] { continue }
-            if case .refused = outcomes[outcomes.count - 1] { continue }
-            // What follows must not overtake it.
-            while outcomes.count < events.count { outcomes.append(outcomes[outcomes.count - 1]) }
+            switch outcomes[outcomes.count - 1] {
+            case .published, .refused:
+                break
+            case .hopeless, .retry:
+                // What follows must not overtake it.
+                return outcomes + Array(repeating: outcomes[outcomes.count - 1], count: events.count - outcomes.count)
+            }
         }
         return outcomes
     }
 
     private static func lost(_ error: any Error) -> PublishOutcome {
-        .retry(after: nil, reason: (error as? Failure)?.message ?? reason(error), wasReached: false)
+        .retry(after: nil, reason: (error as? Failure)?.cause ?? reason(error), wasReached: false)
     }
 }

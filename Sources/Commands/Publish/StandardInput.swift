@@ -1,11 +1,11 @@
 import NIOPosix
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// Reads a descriptor on a thread of its own, a chunk as it comes, until its end or until the task is cancelled.
@@ -46,11 +46,11 @@ struct StandardInput: Sendable {
     private static func read(_ descriptor: Int32, _ buffer: inout [UInt8]) -> Int {
         buffer.withUnsafeMutableBytes { bytes in
             #if canImport(Glibc)
-            Glibc.read(descriptor, bytes.baseAddress, bytes.count)
+                Glibc.read(descriptor, bytes.baseAddress, bytes.count)
             #elseif canImport(Musl)
-            Musl.read(descriptor, bytes.baseAddress, bytes.count)
+                Musl.read(descriptor, bytes.baseAddress, bytes.count)
             #else
-            Darwin.read(descriptor, bytes.baseAddress, bytes.count)
+                Darwin.read(descriptor, bytes.baseAddress, bytes.count)
             #endif
         }
     }

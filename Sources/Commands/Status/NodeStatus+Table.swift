@@ -5,7 +5,8 @@ extension NodeStatus {
         columns.add("node", self.node.id)
         columns.add("health", self.health.rawValue)
         columns.add("state", "\(self.node.state), up \(Readable.duration(seconds: self.node.uptimeSeconds)) since \(self.node.startedAt)")
-        columns.add("version", "\(self.node.version) (\(self.node.commit)), pid \(self.node.pid), \(self.node.loops) \(self.node.loops == 1 ? "loop" : "loops")")
+        columns.add(
+            "version", "\(self.node.version) (\(self.node.commit)), pid \(self.node.pid), \(self.node.loops) \(self.node.loops == 1 ? "loop" : "loops")")
         columns.add("listen", self.listen)
         columns.add("api", self.api)
         columns.add("log", self.logWords)
@@ -16,7 +17,8 @@ extension NodeStatus {
         columns.add("published", "\(Readable.rate(self.rates.publishedPerSecond)), \(Readable.count(self.totals.published)) in all")
         columns.add("delivered", "\(Readable.rate(self.rates.deliveredPerSecond)), \(Readable.count(self.totals.delivered)) in all")
         columns.add(
-            "also", "\(Readable.count(self.totals.duplicates)) duplicates, \(Readable.count(self.totals.gaps)) gaps, \(Readable.count(self.totals.refused)) refused")
+            "also",
+            "\(Readable.count(self.totals.duplicates)) duplicates, \(Readable.count(self.totals.gaps)) gaps, \(Readable.count(self.totals.refused)) refused")
         let table = columns.text { row, column, cell in
             if column == 0 { return terminal.paint(cell, .dim) }
             return row == 1 ? terminal.paint(cell, self.colour) : cell

@@ -22,7 +22,10 @@ struct DeliveryPrinter: Sendable {
         case (.gap(let gap), .lines):
             self.notices.writeLine(
                 self.notices.paint("GAP", .yellow) + " in \(gap.channel): \(gap.from) to \(gap.to) are missing (\(DeliveryPrinter.why(gap.reason))).")
-        case (.connected, _), (.cursor, _), (.retry, _), (.heartbeat, _):
+        case (.heartbeat, _):
+            // On a quiet channel this is how it is noticed that nobody reads any more.
+            if self.output.isClosed { throw OutputClosed() }
+        case (.connected, _), (.cursor, _), (.retry, _):
             break
         }
     }

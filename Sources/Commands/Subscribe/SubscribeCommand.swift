@@ -1,9 +1,9 @@
 package import ArgumentParser
 
 #if canImport(FoundationEssentials)
-import FoundationEssentials
+    import FoundationEssentials
 #else
-import Foundation
+    import Foundation
 #endif
 
 package struct SubscribeCommand: AsyncParsableCommand {

@@ -15,6 +15,7 @@ actor Subscriber {
     private var retryHint: Duration?
     private(set) var events = 0
     private(set) var wasConnected = false
+    private var isConnected = false
 
     init(subscription: Subscription, since cursor: String?, printer: DeliveryPrinter, cursorFile: CursorFile?, eventsMax: Int?) {
         self.subscription = subscription
@@ -41,6 +42,7 @@ actor Subscriber {
 
     private func connectOnce() async throws {
         var ended = Disconnected(reason: "the node ended the connection", retryAfter: nil)
+        self.isConnected = false
         do {
             try await self.subscription.connect(since: self.cursor) { try self.take($0) }
         } catch let error as Disconnected {
@@ -51,7 +53,8 @@ actor Subscriber {
         self.retryHint = nil
         let wait = self.backoff.next(atLeast: hint)
         let place = self.cursor == nil ? "" : " from the last cursor"
-        self.printer.notices.writeLine("Disconnected (\(ended.reason)): again\(place) in \(Readable.fixed(wait.seconds, 1)) s.")
+        let what = self.isConnected ? "Disconnected" : "Not connected"
+        self.printer.notices.writeLine("\(what) (\(ended.reason)): again\(place) in \(Readable.fixed(wait.seconds, 1)) s.")
         try await Task.sleep(for: wait)
     }
 
@@ -61,6 +64,7 @@ actor Subscriber {
         switch delivery {
         case .connected:
             self.wasConnected = true
+            self.isConnected = true
             self.backoff.succeeded()
         case .cursor(let cursor):
             self.cursor = cursor

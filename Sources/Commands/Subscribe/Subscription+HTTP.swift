@@ -62,7 +62,9 @@ extension Subscription {
     func poll(since cursor: String?, _ each: (Delivery) async throws -> Void) async throws {
         var cursor = cursor
         // A poll may wait for its first answer: whether there is a node at all is to be known before.
-        let health = try await self.disconnecting { try await Answer(self.http.execute(HTTPClientRequest(url: "\(self.base)/healthz"), deadline: .distantFuture)) }
+        let health = try await self.disconnecting {
+            try await Answer(self.http.execute(HTTPClientRequest(url: "\(self.base)/healthz"), deadline: .distantFuture))
+        }
         guard health.status == 200 else { throw Subscription.refusal(health, by: self.base) }
         try await each(.connected)
         while true {

@@ -2,6 +2,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOWebSocket
+import Synchronization
 
 extension Subscription {
     private enum Upgrade: Sendable {
@@ -29,12 +30,18 @@ extension Subscription {
         var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: uri)
         head.headers.add(name: "Host", value: self.base.authority)
         let request = head
+        let attempts = ConnectionAttempts()
         do {
-            return try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-                .connectTimeout(.seconds(10))
-                .connect(host: self.base.host, port: self.base.port) { channel in
-                    channel.eventLoop.makeCompletedFuture { try Subscription.configure(channel, request) }
-                }.get()
+            return try await withTaskCancellationHandler {
+                try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                    .connectTimeout(.seconds(10))
+                    .connect(host: self.base.host, port: self.base.port) { channel in
+                        attempts.add(channel)
+                        return channel.eventLoop.makeCompletedFuture { try Subscription.configure(channel, request) }
+                    }.get()
+            } onCancel: {
+                attempts.cancel()
+            }
         } catch {
             throw Subscription.ending(error)
         }
@@ -139,5 +146,31 @@ private final class SilenceHandler: ChannelInboundHandler {
         } else {
             context.fireUserInboundEventTriggered(event)
         }
+    }
+}
+
+/// The connections that are being opened, so that nobody need wait for them: opening one does not heed cancellation by itself.
+private final class ConnectionAttempts: Sendable {
+    private struct State {
+        var channels: [any Channel] = []
+        var isCancelled = false
+    }
+
+    private let state = Mutex(State())
+
+    func add(_ channel: any Channel) {
+        let isCancelled = self.state.withLock { state in
+            state.channels.append(channel)
+            return state.isCancelled
+        }
+        if isCancelled { channel.close(promise: nil) }
+    }
+
+    func cancel() {
+        let channels = self.state.withLock { state in
+            state.isCancelled = true
+            return state.channels
+        }
+        for channel in channels { channel.close(promise: nil) }
     }
 }

@@ -77,9 +77,7 @@ struct Subscription: Sendable {
         switch answer.status {
         case 408, 429, 500, 502, 503, 504:
             return Disconnected(reason: "the node answered \(answer.complaint)", retryAfter: answer.retryAfter)
-        case 400:
-            return Failure(.critical, "The node refused the subscription with \(answer.complaint). Correct the channels, or start without the cursor.")
-        case 403:
+        case 400, 403, 414, 431:
             return Failure(.critical, "The node refused the subscription with \(answer.complaint).")
         default:
             return Failure(.critical, "\(base) answered with \(answer.complaint). Is --url the subscriber port of a node?")

@@ -2,9 +2,9 @@ import Configuration
 import Pipeline
 
 #if canImport(FoundationEssentials)
-import FoundationEssentials
+    import FoundationEssentials
 #else
-import Foundation
+    import Foundation
 #endif
 
 extension NodeConfiguration {

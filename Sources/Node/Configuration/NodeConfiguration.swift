@@ -3,11 +3,11 @@ import NIOCore
 package import Pipeline
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// What one node is told. A plain value: it knows nothing of flags, files or the environment.

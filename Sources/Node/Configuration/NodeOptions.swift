@@ -2,7 +2,10 @@ package import ArgumentParser
 
 /// The flags of a node: one for each key of its configuration, and the file.
 package struct NodeOptions: ParsableArguments {
-    @Option(help: "A YAML or JSON file of the keys below. Each is also a variable, REALERTIME_KEY, which wins over the file; a flag wins over both. (env: REALERTIME_CONFIG)")
+    @Option(
+        help:
+            "A YAML or JSON file of the keys below. Each is also a variable, REALERTIME_KEY, which wins over the file; a flag wins over both. (env: REALERTIME_CONFIG)"
+    )
     package var config: String?
 
     @OptionGroup(title: "Node")

@@ -6,7 +6,9 @@ import Testing
 /// `docs/configuration.md` and the table of keys say the same.
 @Suite struct ConfigurationDocumentTests {
     @Test func theDocumentHasARowForEveryKeyAndNoOther() throws {
-        let path = URL(fileURLWithPath: #filePath).resolvingSymlinksInPath().deletingLastPathComponent().appendingPathComponent("../../../docs/configuration.md").standardized
+        let path = URL(fileURLWithPath: #filePath).resolvingSymlinksInPath().deletingLastPathComponent().appendingPathComponent(
+            "../../../docs/configuration.md"
+        ).standardized
         let rows = try String(contentsOf: path, encoding: .utf8).split(separator: "\n").map(String.init).filter { $0.hasPrefix("| `") }
         let expected = ConfigurationKey.all.map(\.row)
         for row in expected where !rows.contains(row) { Issue.record("docs/configuration.md lacks: \(row)") }

@@ -134,7 +134,9 @@ import Testing
     // MARK: - Mistakes
 
     @Test func unknownNamesNameTheNearest() throws {
-        #expect(try self.problem(file: "listen: 127.0.0.1:1\nheartbeat-second: 3\n").hasSuffix(":2: no such key \"heartbeat-second\"; did you mean heartbeat-seconds?"))
+        #expect(
+            try self.problem(file: "listen: 127.0.0.1:1\nheartbeat-second: 3\n").hasSuffix(
+                ":2: no such key \"heartbeat-second\"; did you mean heartbeat-seconds?"))
         #expect(
             try self.problem(environment: ["REALERTIME_EVENTS_BYTES_MAX": "3"])
                 == "REALERTIME_EVENTS_BYTES_MAX: no such variable; did you mean REALERTIME_EVENT_BYTES_MAX?")
@@ -148,7 +150,8 @@ import Testing
         #expect(try self.problem(["--heartbeat-seconds", "26"]) == "--heartbeat-seconds: heartbeat-seconds cannot be \"26\": allowed is 1 to 25 seconds")
         #expect(
             try self.problem(environment: ["REALERTIME_LOOPS": "many"]) == "REALERTIME_LOOPS: loops cannot be \"many\": allowed is 1 to 256 loops")
-        #expect(try self.problem(file: "a: 1\n".replacing("a: 1", with: "log: postgres")).hasSuffix(":1: log cannot be \"postgres\": allowed is sqlite or memory"))
+        #expect(
+            try self.problem(file: "a: 1\n".replacing("a: 1", with: "log: postgres")).hasSuffix(":1: log cannot be \"postgres\": allowed is sqlite or memory"))
         #expect(try self.problem(file: "listen: {host: a}").contains("listen must be one value or a list"))
         #expect(try self.problem(file: "listen: [\"127.0.0.1:1\", \"127.0.0.1:2\"]").contains("allowed is host:port"))
         #expect(try self.problem(["--listen", "8080"]).contains("host:port or [v6]:port"))
