@@ -17,7 +17,7 @@ struct Realertime: AsyncParsableCommand {
               realertime publish demo '{"hi":1}'     publish to it
             """,
         version: "\(Build.version) (\(String(cString: realertime_build_commit())))",
-        subcommands: [NodeCommand.self, LoadCommand.self]
+        subcommands: [NodeCommand.self, PublishCommand.self, SubscribeCommand.self, StatusCommand.self, DoctorCommand.self, LoadCommand.self]
     )
 
     static func main() async {

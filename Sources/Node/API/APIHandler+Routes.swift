@@ -8,6 +8,11 @@ extension APIHandler {
     func route(_ request: Request, _ index: UInt64, _ keepAlive: Bool) throws(HTTPFailure) {
         let head = request.head
         let omitBody = head.method == .head
+        if head.method == .options, head.path.hasPrefix("/api/") || head.path == "/pub" {
+            // Without the headers, which only an allowed origin gets, the browser does not send what it asks about.
+            let headers = self.loop.shared.apiOrigins.preflightHeaders(for: head, methods: "GET, POST, PUT, OPTIONS")
+            return self.preflight(index, headers, keepAlive)
+        }
         switch head.path {
         case "/pub":
             try self.admit(head, methods: [.post, .put], allow: "POST, PUT")

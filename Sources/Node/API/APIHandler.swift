@@ -26,6 +26,10 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
     private var responses = ResponseQueue()
     private var output = ByteBuffer()
     private var isFlushQueued = false
+    /// Part of a request has arrived, and its deadline runs.
+    private var isInRequest = true
+    /// What lets the page that sent the last request read its answer.
+    private var crossOriginHeaders = ""
     private var isReadPaused = false
     private var closesAfterFlush = false
     /// Single publishes to `/pub` and `/api/publish` that wait for their outcome, by request.
@@ -89,6 +93,7 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
                     if wantsContinue { self.sendContinue() }
                     return self.setDeadline()
                 case .request(let request):
+                    self.isInRequest = false
                     self.loop.statistics.apiRequests += 1
                     self.handle(request)
                 }
@@ -103,6 +108,7 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
     private func handle(_ request: Request) {
         let index = self.responses.reserve()
         let keepAlive = request.head.keepsAlive
+        self.crossOriginHeaders = self.loop.shared.apiOrigins.headers(for: request.head)
         if !keepAlive { self.phase = .closing }
         do throws(HTTPFailure) {
             if self.isOverLimit { throw .unavailable("this node has as many API connections as it may (api-connections-max); keep fewer open") }
@@ -121,7 +127,14 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
     /// A request in the middle has to come on; between requests a connection may rest longer.
     private func setDeadline() {
         let limits = self.loop.limits
-        self.loop.setDeadline(of: self, in: self.parser.isBetweenRequests ? limits.idleSecondsMax : limits.handshakeSecondsMax)
+        if self.parser.isBetweenRequests {
+            self.isInRequest = false
+            self.loop.setDeadline(of: self, in: limits.idleSecondsMax)
+        } else if !self.isInRequest {
+            // Counted from the first byte: one that drips does not buy time with each drop.
+            self.isInRequest = true
+            self.loop.setDeadline(of: self, in: limits.handshakeSecondsMax)
+        }
     }
 
     private func pauseReading() {
@@ -178,14 +191,20 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
         omitBody: Bool = false
     ) {
         var response = ByteBufferAllocator().buffer(capacity: body.readableBytes + 192)
-        ResponseWriter.write(status, content: content, body: body, headers: headers, keepAlive: keepAlive, omitBody: omitBody, into: &response)
+        ResponseWriter.write(
+            status, content: content, body: body, headers: headers + self.crossOriginHeaders, keepAlive: keepAlive, omitBody: omitBody, into: &response)
         self.complete(index, response, closes: !keepAlive)
     }
 
     func respond(_ index: UInt64, _ failure: HTTPFailure, keepAlive: Bool, omitBody: Bool = false) {
         var response = ByteBuffer()
-        ResponseWriter.write(failure, keepAlive: keepAlive, omitBody: omitBody, into: &response)
+        ResponseWriter.write(failure, headers: self.crossOriginHeaders, keepAlive: keepAlive, omitBody: omitBody, into: &response)
         self.complete(index, response, closes: !keepAlive)
+    }
+
+    func preflight(_ index: UInt64, _ headers: String, _ keepAlive: Bool) {
+        self.crossOriginHeaders = ""
+        self.respond(index, .noContent, content: .text, body: ByteBuffer(), headers: headers, keepAlive: keepAlive)
     }
 
     private func complete(_ index: UInt64, _ response: ByteBuffer, closes: Bool) {

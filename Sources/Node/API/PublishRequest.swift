@@ -5,6 +5,8 @@ import Pipeline
 enum PublishRequest {
     static let typeBytesMax = 100
     static let messageIDBytesMax = 200
+    /// The type of gap notices on SSE: an event of this type could not be told from one.
+    static let gapType = "gap"
 
     /// `POST /pub?id=ch[/ch…]`: the body is the payload.
     static func raw(_ request: Request, limits: Limits) throws(HTTPFailure) -> [Event] {
@@ -12,8 +14,8 @@ enum PublishRequest {
             throw .badChannel("name the channel: /pub?id=CHANNEL, or several as CHANNEL/CHANNEL")
         }
         guard request.body.readableBytes > 0 else { throw .badBody("the body is the payload, and it is empty") }
-        let type = try Self.type(request.head.field("event-type"))
-        let messageID = try Self.messageID(request.head.field("message-id"))
+        let type = try Self.type(try Self.header("event-type", request.head))
+        let messageID = try Self.messageID(try Self.header("message-id", request.head))
         try Self.checkSize(request.body, limits)
         let payload = Self.copy(request.body)
         guard list.utf8.contains(UInt8(ascii: "/")) else {
@@ -74,17 +76,29 @@ enum PublishRequest {
         return channel
     }
 
+    private static func header(_ name: StaticString, _ head: RequestHead) throws(HTTPFailure) -> String? {
+        switch head.count(name) {
+        case 0: return nil
+        case 1:
+            guard let value = head.utf8Field(name) else { throw .badBody("the header \(name) is not UTF-8") }
+            return value
+        default: throw .badBody("the header \(name) is there more than once")
+        }
+    }
+
     private static func type(_ type: String?) throws(HTTPFailure) -> String? {
         guard let type, !type.isEmpty else { return nil }
-        guard type.utf8.count <= Self.typeBytesMax, type.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }), !type.contains("\u{FFFD}") else {
-            throw .badBody("an event type is at most \(Self.typeBytesMax) bytes of UTF-8 without control characters")
+        guard type.utf8.count <= Self.typeBytesMax, type.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }), type != Self.gapType else {
+            throw .badBody("an event type is at most \(Self.typeBytesMax) bytes of UTF-8 without control characters, and not \(Self.gapType)")
         }
         return type
     }
 
     private static func messageID(_ id: String?) throws(HTTPFailure) -> String? {
         guard let id, !id.isEmpty else { return nil }
-        guard id.utf8.count <= Self.messageIDBytesMax else { throw .badBody("a message id is at most \(Self.messageIDBytesMax) bytes") }
+        guard id.utf8.count <= Self.messageIDBytesMax, id.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
+            throw .badBody("a message id is at most \(Self.messageIDBytesMax) bytes of UTF-8 without control characters")
+        }
         return id
     }
 

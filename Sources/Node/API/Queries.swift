@@ -11,7 +11,7 @@ struct HistoryQuery: Sendable {
     init(_ body: ByteBuffer) throws(HTTPFailure) {
         let fields = try JSONFields(body, names: ["channel", "limit", "since", "reverse"])
         self.channel = try PublishRequest.channel(try fields.required("channel", try fields.string("channel")))
-        self.limit = try fields.integer("limit", in: 0...1000) ?? 10
+        self.limit = try fields.integer("limit", in: 0...1_000_000) ?? 10
         self.isReversed = try fields.boolean("reverse") ?? false
         if let since = try fields.string("since") {
             guard let position = Position(since) else { throw .badCursor("since is a position, EPOCH-OFFSET") }

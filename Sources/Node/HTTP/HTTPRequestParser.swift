@@ -36,6 +36,8 @@ struct HTTPRequestParser {
     private var input = ByteBuffer()
     /// How far the head has been searched for its end: each byte is looked at once, however slowly they come.
     private var searched = 0
+    /// Of the head that is arriving, with its line end, once that has come.
+    private var requestLineLength: Int?
     private var owesContinue = false
 
     init(headerBytesMax: Int, bodyBytesMax: Int) {
@@ -45,6 +47,12 @@ struct HTTPRequestParser {
 
     /// Bytes that wait for more.
     var bufferedBytes: Int { self.input.readableBytes }
+
+    /// What came behind the last request, for whoever speaks from there on.
+    mutating func takeRest() -> ByteBuffer {
+        defer { self.input = ByteBuffer() }
+        return self.input
+    }
 
     /// Nothing of a request has arrived.
     var isBetweenRequests: Bool {
@@ -85,6 +93,7 @@ struct HTTPRequestParser {
                 let total = length + line.readableBytes
                 guard total <= self.headerBytesMax else { throw Self.headersTooLarge(self.headerBytesMax) }
                 if line.readableBytes == 0 { return self.finish(head, body) }
+                try HeadParser.checkField(line)
                 self.state = .trailers(head, body, length: total)
             }
         }
@@ -118,27 +127,31 @@ struct HTTPRequestParser {
     /// The length of the head with its empty line; nil when that has not come yet.
     private mutating func headLength() throws(HTTPFailure) -> Int? {
         let searched = self.searched
-        let (end, lineEnd) = self.input.withUnsafeReadableBytes { bytes -> (Int?, Bool) in
+        let (end, lineEnd) = self.input.withUnsafeReadableBytes { bytes -> (Int?, Int?) in
             var index = searched
+            var lineEnd: Int?
             while index < bytes.count {
                 guard bytes[index] == 0x0A else {
                     index += 1
                     continue
                 }
                 // An empty line: LF, (CR) LF. Whether each line feed has its carriage return is checked when the head is read.
-                if index + 1 < bytes.count, bytes[index + 1] == 0x0A { return (index + 2, true) }
-                if index + 2 < bytes.count, bytes[index + 1] == 0x0D, bytes[index + 2] == 0x0A { return (index + 3, true) }
+                if lineEnd == nil { lineEnd = index }
+                if index + 1 < bytes.count, bytes[index + 1] == 0x0A { return (index + 2, lineEnd) }
+                if index + 2 < bytes.count, bytes[index + 1] == 0x0D, bytes[index + 2] == 0x0A { return (index + 3, lineEnd) }
                 index += 1
             }
-            return (nil, searched > 0 || bytes.contains(0x0A))
-        }
-        if let end {
-            guard end <= self.headerBytesMax + Self.requestLineBytesMax else { throw Self.headersTooLarge(self.headerBytesMax) }
-            return end
+            return (nil, lineEnd)
         }
         let count = self.input.readableBytes
-        if !lineEnd, count > Self.requestLineBytesMax { throw Self.uriTooLong }
-        if count > self.headerBytesMax + Self.requestLineBytesMax { throw Self.headersTooLarge(self.headerBytesMax) }
+        let line = self.requestLineLength ?? lineEnd.map { $0 + 1 }
+        self.requestLineLength = line
+        guard line ?? count <= Self.requestLineBytesMax + 2 else { throw Self.uriTooLong }
+        guard (end ?? count) - (line ?? 0) <= self.headerBytesMax + 2 else { throw Self.headersTooLarge(self.headerBytesMax) }
+        if let end {
+            self.requestLineLength = nil
+            return end
+        }
         // An empty line may straddle this read and the next.
         self.searched = max(0, count - 3)
         return nil
@@ -149,23 +162,29 @@ struct HTTPRequestParser {
         if let coding = head.list("transfer-encoding") {
             guard lengths == 0 else { throw .badRequest("Content-Length and Transfer-Encoding exclude each other; send one") }
             guard head.isVersion11 else { throw .badRequest("HTTP/1.0 has no Transfer-Encoding; send Content-Length") }
-            guard coding.lowercased() == "chunked" else {
-                throw HTTPFailure(.notImplemented, "not_implemented", "the only transfer coding here is chunked")
-            }
+            try Self.checkCoding(coding.lowercased())
             self.state = .chunkSize(head, ByteBuffer())
         } else {
             guard lengths <= 1 else { throw .badRequest("more than one Content-Length") }
             var length = 0
             if let text = head.field("content-length") {
-                guard !text.isEmpty, text.utf8.count <= 18, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text) else {
-                    throw .badRequest("Content-Length is not a number")
-                }
-                length = number
+                guard !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { throw .badRequest("Content-Length is not a number") }
+                length = Int(text) ?? .max
             }
             guard length <= self.bodyBytesMax else { throw Self.bodyTooLarge(self.bodyBytesMax) }
             self.state = .body(head, length: length)
         }
         self.owesContinue = head.isVersion11 && head.has("expect", token: "100-continue")
+    }
+
+    /// `chunked`, once and alone. What only looks like it is an attempt to be read differently by two servers; another coding is merely not ours.
+    private static func checkCoding(_ coding: String) throws(HTTPFailure) {
+        if coding == "chunked" { return }
+        let codings = coding.split(separator: ",", omittingEmptySubsequences: false).map { String($0.trimmingSpaces()) }
+        guard !codings.contains(""), !codings.contains("chunked") || (codings.last == "chunked" && codings.count(where: { $0 == "chunked" }) == 1) else {
+            throw .badRequest("chunked must be the last transfer coding, once")
+        }
+        throw HTTPFailure(.notImplemented, "not_implemented", "the only transfer coding here is chunked")
     }
 
     // MARK: - Chunks
@@ -203,7 +222,7 @@ struct HTTPRequestParser {
 
     // MARK: - Failures
 
-    private static let uriTooLong = HTTPFailure(
+    static let uriTooLong = HTTPFailure(
         .uriTooLong, "uri_too_long", "the request line is longer than \(requestLineBytesMax) bytes; subscribe to fewer channels a connection")
 
     private static func headersTooLarge(_ max: Int) -> HTTPFailure {
@@ -211,6 +230,6 @@ struct HTTPRequestParser {
     }
 
     private static func bodyTooLarge(_ max: Int) -> HTTPFailure {
-        max == 0 ? .tooLarge("requests on this port have no body") : .tooLarge("the body is larger than \(max) bytes")
+        .tooLarge("the body is larger than \(max) bytes")
     }
 }

@@ -15,7 +15,7 @@ enum HeadParser {
     private static func parse(_ bytes: UnsafeRawBufferPointer) throws(HTTPFailure) -> RequestHead {
         let lineEnd = try Self.lineEnd(bytes, from: 0)
         guard lineEnd <= HTTPRequestParser.requestLineBytesMax else {
-            throw HTTPFailure(.uriTooLong, "uri_too_long", "the request line is longer than \(HTTPRequestParser.requestLineBytesMax) bytes")
+            throw HTTPRequestParser.uriTooLong
         }
         var head = try Self.requestLine(UnsafeRawBufferPointer(rebasing: bytes[..<lineEnd]))
         var start = lineEnd + 2
@@ -61,7 +61,8 @@ enum HeadParser {
             (0x30...0x39).contains(bytes[7])
         else { throw .badRequest("the request line does not end in HTTP/1.1") }
         guard bytes[5] == 0x31 else { throw HTTPFailure(.versionNotSupported, "bad_version", "speak HTTP/1.1") }
-        return bytes[7] != 0x30
+        guard bytes[7] <= 0x31 else { throw HTTPFailure(.versionNotSupported, "bad_version", "speak HTTP/1.1") }
+        return bytes[7] == 0x31
     }
 
     private static func method(_ bytes: UnsafeRawBufferPointer) -> RequestHead.Method {
@@ -101,6 +102,15 @@ enum HeadParser {
         }
         return RequestHead.Field(
             nameStart: UInt16(start), nameEnd: UInt16(colon), valueStart: UInt16(valueStart), valueEnd: UInt16(valueEnd))
+    }
+
+    /// A trailer field: read by the same rules, and dropped.
+    static func checkField(_ line: ByteBuffer) throws(HTTPFailure) {
+        let checked = line.withUnsafeReadableBytes { bytes -> HTTPFailure? in
+            do throws(HTTPFailure) { _ = try Self.field(bytes, 0, bytes.count) } catch { return error }
+            return nil
+        }
+        if let checked { throw checked }
     }
 
     private static func checkHost(_ head: RequestHead) throws(HTTPFailure) {

@@ -12,6 +12,12 @@ struct Origins: Sendable {
         self.allowsAll || self.allowed.contains(origin.lowercased())
     }
 
+    /// Whether the page comes from the very host and port that it asks: the browser's own rule, behind a proxy too.
+    static func isSame(_ origin: String, as head: RequestHead) -> Bool {
+        guard let host = head.field("host"), let scheme = origin.firstIndex(of: ":") else { return false }
+        return origin[scheme...].dropFirst(3).lowercased() == host.lowercased()
+    }
+
     /// The lines that let a browser read the answer; empty without an allowed origin.
     func headers(for head: RequestHead) -> String {
         guard let origin = head.field("origin"), self.allows(origin) else { return "" }

@@ -31,6 +31,13 @@ struct RequestHead {
         return nil
     }
 
+    /// The first field of this name, if it is UTF-8. Nil when there is none or it is not: tell the two apart with ``count(_:)``.
+    func utf8Field(_ name: StaticString) -> String? {
+        guard let field = self.fields.first(where: { self.matches($0, name) }) else { return nil }
+        let start = self.bytes.readerIndex + Int(field.valueStart)
+        return self.bytes.viewBytes(at: start, length: Int(field.valueEnd - field.valueStart)).flatMap { String(validating: $0, as: UTF8.self) }
+    }
+
     /// How many fields have this name (given in lower case).
     func count(_ name: StaticString) -> Int {
         self.fields.reduce(0) { $0 + (self.matches($1, name) ? 1 : 0) }

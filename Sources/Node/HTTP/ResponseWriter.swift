@@ -35,12 +35,13 @@ enum ResponseWriter {
             omitBody: omitBody, into: &buffer)
     }
 
-    /// The head of a stream that ends when the connection does.
-    static func writeStreamHead(contentType: StaticString, headers: String, into buffer: inout ByteBuffer) {
+    /// The head of a stream that ends with the connection.
+    static func writeStreamHead(contentType: StaticString, isChunked: Bool, headers: String, into buffer: inout ByteBuffer) {
         self.writeStatus(.ok, into: &buffer)
         buffer.writeStaticString("Content-Type: ")
         buffer.writeStaticString(contentType)
         buffer.writeStaticString("\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n")
+        if isChunked { buffer.writeStaticString("Transfer-Encoding: chunked\r\n") }
         if !headers.isEmpty { buffer.writeString(headers) }
         buffer.writeStaticString("\r\n")
     }

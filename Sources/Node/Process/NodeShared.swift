@@ -7,14 +7,15 @@ final class NodeShared: Sendable {
     let configuration: NodeConfiguration
     let origins: Origins
     let apiOrigins: Origins
-    let sseHeartbeat = ByteBuffer(string: ":\n\n")
-    let lineHeartbeat = ByteBuffer(string: "\n")
+    let heartbeats = Heartbeats()
     let page = PageResponse()
     let version: String
     let commit: String
     let startedAt: Int64
     /// Subscriber connections this process may have.
     let connectionsMax: Int
+    /// Connections over that limit that may be open for a moment to be told so.
+    let refusalsMax: Int
     private let counts = NIOLockedValueBox((subscribers: 0, api: 0))
     private let processState = NIOLockedValueBox(ProcessState.starting)
 
@@ -30,7 +31,7 @@ final class NodeShared: Sendable {
     private let addresses = NIOLockedValueBox((listen: "", api: ""))
     private let inspectorBox = NIOLockedValueBox<NodeInspector?>(nil)
 
-    init(configuration: NodeConfiguration, connectionsMax: Int, version: String, commit: String, startedAt: Int64) {
+    init(configuration: NodeConfiguration, connectionsMax: Int, refusalsMax: Int, version: String, commit: String, startedAt: Int64) {
         self.configuration = configuration
         // The API port's own page reads from the subscriber port, which to a browser is another origin.
         let own = Self.ownOrigins(configuration.api)
@@ -38,6 +39,7 @@ final class NodeShared: Sendable {
         // `*` is for reading: no list of everyone may publish through somebody's browser.
         self.apiOrigins = Origins(configuration.corsOrigins.filter { $0 != "*" } + own)
         self.connectionsMax = connectionsMax
+        self.refusalsMax = refusalsMax
         self.version = version
         self.commit = commit
         self.startedAt = startedAt
@@ -77,12 +79,9 @@ final class NodeShared: Sendable {
         case dropped
     }
 
-    /// Connections over the limit that are open for a moment to be told so.
-    static let refusalsMax = 200
-
     func admitSubscriber() -> Admission {
         self.counts.withLockedValue { counts in
-            guard counts.subscribers < self.connectionsMax + Self.refusalsMax else { return .dropped }
+            guard counts.subscribers < self.connectionsMax + self.refusalsMax else { return .dropped }
             counts.subscribers += 1
             return counts.subscribers <= self.connectionsMax ? .admitted : .refused
         }
@@ -101,4 +100,23 @@ final class NodeShared: Sendable {
     func releaseAPI() { self.counts.withLockedValue { $0.api -= 1 } }
 
     var connectionCounts: (subscribers: Int, api: Int) { self.counts.withLockedValue { $0 } }
+}
+
+/// What keeps an idle stream alive, encoded once.
+struct Heartbeats: Sendable {
+    private let buffers: [ByteBuffer]
+
+    init() {
+        self.buffers = Framing.allCases.map { framing in
+            var buffer = ByteBuffer()
+            switch framing {
+            case .sse, .sseEnvelope, .sseChunked, .sseEnvelopeChunked: FrameEncoder.writeStream(ByteBuffer(string: ":\n\n"), framing: framing, into: &buffer)
+            case .line, .lineChunked: FrameEncoder.writeStream(ByteBuffer(string: "\n"), framing: framing, into: &buffer)
+            case .webSocket, .element: break
+            }
+            return buffer
+        }
+    }
+
+    subscript(framing: Framing) -> ByteBuffer { self.buffers[Int(framing.rawValue)] }
 }

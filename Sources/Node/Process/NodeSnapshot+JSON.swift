@@ -28,7 +28,9 @@ extension NodeSnapshot {
         out.writeString("}},\"rates\":{\"published_per_second\":\(Self.rounded(self.publishedPerSecond))")
         out.writeString(",\"delivered_per_second\":\(Self.rounded(self.deliveredPerSecond))}")
         out.writeString(",\"totals\":{\"published\":\(self.sequencer.published),\"delivered\":\(self.fanout.delivered)")
-        out.writeString(",\"duplicates\":\(self.sequencer.duplicates),\"gaps\":\(self.fanout.gaps),\"refused\":\(self.sequencer.refused)}")
+        out.writeString(
+            ",\"duplicates\":\(self.sequencer.duplicates),\"gaps\":\(self.fanout.gaps),\"refused\":\(self.sequencer.refused),\"refused_connections\":\(self.connections.refusedAtLimit)}"
+        )
         out.writeString(",\"health\":\"\(health.rawValue)\",\"reasons\":[")
         for (index, reason) in reasons.enumerated() {
             if index > 0 { out.writeString(",") }

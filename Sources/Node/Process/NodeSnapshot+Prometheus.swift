@@ -21,6 +21,7 @@ extension NodeSnapshot {
         }
         text.counter("realertime_sockets_opened_total", "Connections accepted on the subscriber port.", self.connections.accepted)
         text.counter("realertime_sockets_closed_total", "Connections of the subscriber port closed.", self.connections.closed)
+        text.gauge("realertime_sockets", "Sockets of the subscriber port open now, by the count that the connection limit goes by.", self.counts.subscribers)
         text.counter("realertime_api_sockets_opened_total", "Connections accepted on the API port.", self.connections.apiAccepted)
         text.counter("realertime_api_sockets_closed_total", "Connections of the API port closed.", self.connections.apiClosed)
         text.counter("realertime_api_requests_total", "Requests on the API port.", self.connections.apiRequests)

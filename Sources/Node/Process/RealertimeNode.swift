@@ -13,8 +13,8 @@ struct RealertimeNode: Service {
     private let commit: String
     private let logger: Logger
 
-    /// Descriptors kept free of subscribers: the log, listeners, the API's connections, and refusals.
-    static let descriptorReserve = 64 + NodeShared.refusalsMax
+    /// Descriptors for the log, the listeners and the loops.
+    static let ownDescriptors = 64
 
     init(configuration: NodeConfiguration, version: String, commit: String, logger: Logger) {
         self.configuration = configuration
@@ -25,8 +25,10 @@ struct RealertimeNode: Service {
 
     func run() async throws {
         let startedAt = WallTime.milliseconds()
+        let (connectionsMax, refusalsMax) = try self.connectionLimits()
         let shared = NodeShared(
-            configuration: self.configuration, connectionsMax: try self.connectionsMax(), version: self.version, commit: self.commit, startedAt: startedAt)
+            configuration: self.configuration, connectionsMax: connectionsMax, refusalsMax: refusalsMax, version: self.version, commit: self.commit,
+            startedAt: startedAt)
         let log = try self.openLog()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: self.configuration.loops)
         do {
@@ -41,17 +43,18 @@ struct RealertimeNode: Service {
 
     // MARK: - Starting
 
-    private func connectionsMax() throws -> Int {
+    /// Subscribers below the descriptor limit, so that accepting never fails: the API's connections and refusals have their own share.
+    private func connectionLimits() throws -> (connectionsMax: Int, refusalsMax: Int) {
         let limits = self.configuration.limits
         let descriptors = WallTime.raiseDescriptorLimit()
-        let reserve = Self.descriptorReserve + min(limits.apiConnectionsMax, descriptors / 8)
-        let room = max(1, descriptors - reserve)
+        let refusals = min(200, descriptors / 8)
+        let room = max(1, descriptors - Self.ownDescriptors - refusals - min(limits.apiConnectionsMax, descriptors / 8))
         guard limits.connectionsMax <= room else {
             throw NodeError(
                 "connections-max is \(limits.connectionsMax), but \(descriptors) descriptors leave room for \(room): raise the limit (ulimit -n, LimitNOFILE=) or lower connections-max"
             )
         }
-        return limits.connectionsMax == 0 ? room : limits.connectionsMax
+        return (limits.connectionsMax == 0 ? room : limits.connectionsMax, refusals)
     }
 
     private func openLog() throws -> any Log {

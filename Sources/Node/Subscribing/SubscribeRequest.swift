@@ -20,7 +20,8 @@ struct SubscribeRequest {
 
     init(_ transport: Transport, channels list: Substring, head: RequestHead, limits: Limits) throws(HTTPFailure) {
         self.transport = transport
-        self.framing = try Self.framing(transport, query: head.query)
+        let framing = try Self.framing(transport, query: head.query)
+        self.framing = head.isVersion11 ? framing.chunked : framing
         let cursor = try Self.cursor(head)
         self.channels = []
         self.resumes = false

@@ -103,7 +103,8 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     // MARK: - Requests
 
     private func newParser() -> HTTPRequestParser {
-        HTTPRequestParser(headerBytesMax: self.loop.limits.headerBytesMax, bodyBytesMax: 0)
+        // A GET may have a body that means nothing; a small one is read past.
+        HTTPRequestParser(headerBytesMax: self.loop.limits.headerBytesMax, bodyBytesMax: 1024)
     }
 
     private func readRequests() {
@@ -119,19 +120,19 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     }
 
     private func handle(_ head: RequestHead) throws(HTTPFailure) {
-        if self.isOverLimit {
-            throw .unavailable("this node has as many subscribers as it may; try another or later", retryAfterSeconds: 5)
-        }
         if self.loop.isStopping { throw .unavailable("this node stops; connect again") }
         self.keepsAlive = head.keepsAlive
         self.crossOriginHeaders = self.loop.shared.origins.headers(for: head)
         if head.path == "/healthz" { return try self.answerHealth(head) }
+        if self.isOverLimit {
+            throw .unavailable("this node has as many subscribers as it may; try another or later", retryAfterSeconds: 5)
+        }
         guard let (transport, channels) = SubscribeRequest.transport(of: head.path) else { throw .notFound(head.path, SubscribeRequest.paths) }
         if head.method == .options { return self.answerPreflight(head) }
         guard head.method == .get else { throw .methodNotAllowed("GET, OPTIONS") }
         let request = try SubscribeRequest(transport, channels: channels, head: head, limits: self.loop.limits)
         if transport == .webSocket {
-            if let origin = head.field("origin"), !self.loop.shared.origins.allows(origin) {
+            if let origin = head.field("origin"), !self.loop.shared.origins.allows(origin), !Origins.isSame(origin, as: head) {
                 throw HTTPFailure(.forbidden, "forbidden_origin", "add \(origin) to cors-origins to let its pages connect")
             }
             self.upgradeResponse = try WebSocketHandshake.response(to: head)
@@ -169,7 +170,9 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     private func answer(_ status: HTTPStatus, content: ResponseWriter.Content, body: ByteBuffer, omitBody: Bool = false) {
         var buffer = ByteBuffer()
         ResponseWriter.write(
-            status, content: content, body: body, headers: self.crossOriginHeaders, keepAlive: self.keepsAlive, omitBody: omitBody, into: &buffer)
+            status, content: content, body: body, headers: "X-Accel-Buffering: no\r\n" + self.crossOriginHeaders, keepAlive: self.keepsAlive,
+            omitBody: omitBody,
+            into: &buffer)
         self.context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
         if self.keepsAlive {
             self.loop.setDeadline(of: self, in: self.loop.limits.idleSecondsMax)
@@ -207,9 +210,9 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
         var buffer = ByteBuffer()
         switch self.transport {
         case .sse:
-            ResponseWriter.writeStreamHead(contentType: "text/event-stream", headers: self.crossOriginHeaders, into: &buffer)
+            self.writeStreamHead("text/event-stream", framing, into: &buffer)
         case .stream:
-            ResponseWriter.writeStreamHead(contentType: "application/x-ndjson", headers: self.crossOriginHeaders, into: &buffer)
+            self.writeStreamHead("application/x-ndjson", framing, into: &buffer)
         case .webSocket:
             buffer.writeString(self.upgradeResponse)
             self.upgradeResponse = ""
@@ -220,11 +223,18 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
             return
         }
         self.phase = .streaming
+        let rest = self.parser?.takeRest() ?? ByteBuffer()
         self.parser = nil
         self.loop.setDeadline(of: self, in: self.loop.limits.heartbeatSeconds)
         FrameEncoder.writeOpening(
             cursor: cursor, framing: framing, retryMilliseconds: Reconnect.retryMilliseconds(stopping: false), into: &buffer)
         self.context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
+        // A client may send its first frames with its handshake.
+        if self.webSocket != nil, rest.readableBytes > 0 { self.readFrames(rest) }
+    }
+
+    private func writeStreamHead(_ contentType: StaticString, _ framing: Framing, into buffer: inout ByteBuffer) {
+        ResponseWriter.writeStreamHead(contentType: contentType, isChunked: framing.isChunked, headers: self.crossOriginHeaders, into: &buffer)
     }
 
     func subscriberAnswered(elements: ByteBuffer, cursor: String) {
@@ -306,10 +316,9 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
             return self.context.close(promise: nil)
         }
         switch self.transport {
-        case .sse:
-            self.context.writeAndFlush(self.wrapOutboundOut(self.loop.shared.sseHeartbeat), promise: nil)
-        case .stream:
-            self.context.writeAndFlush(self.wrapOutboundOut(self.loop.shared.lineHeartbeat), promise: nil)
+        case .sse, .stream:
+            guard let framing = self.subscriber?.framing else { return }
+            self.context.writeAndFlush(self.wrapOutboundOut(self.loop.shared.heartbeats[framing]), promise: nil)
         case .webSocket:
             self.missedPongs += 1
             // Counted when the next ping is due: the second one unanswered ends it.
@@ -326,6 +335,16 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
         self.subscriberAnswered(elements: ByteBuffer(), cursor: subscriber.cursor)
     }
 
+    /// The last words of a stream and its end, which is more than a connection that breaks.
+    private func endStream(_ lastWords: ByteBuffer) {
+        guard let framing = self.subscriber?.framing else { return }
+        var buffer = ByteBuffer()
+        if lastWords.readableBytes > 0 { FrameEncoder.writeStream(lastWords, framing: framing, into: &buffer) }
+        if framing.isChunked { buffer.writeStaticString(ChunkedCoding.end) }
+        self.context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
+        self.closeGently()
+    }
+
     func stop() {
         switch self.phase {
         case .reading, .opening:
@@ -336,13 +355,13 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
         case .streaming:
             switch self.transport {
             case .sse:
-                let retry = Reconnect.retryMilliseconds(stopping: true)
-                self.context.writeAndFlush(self.wrapOutboundOut(ByteBuffer(string: "retry: \(retry)\n\n")), promise: nil)
-                self.closeGently()
+                self.endStream(ByteBuffer(string: "retry: \(Reconnect.retryMilliseconds(stopping: true))\n\n"))
+            case .stream:
+                self.endStream(ByteBuffer())
             case .webSocket:
                 self.closeWebSocket(1012)
-            case .stream, .longPoll:
-                self.closeGently()
+            case .longPoll:
+                break
             }
         case .closing:
             break

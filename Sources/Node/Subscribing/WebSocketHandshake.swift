@@ -11,8 +11,10 @@ enum WebSocketHandshake {
             throw Self.upgradeRequired("/ws/ speaks WebSocket: send Connection: Upgrade, Upgrade: websocket")
         }
         guard head.field("sec-websocket-version") == "13" else { throw Self.upgradeRequired("speak WebSocket version 13") }
-        guard let key = head.field("sec-websocket-key"), key.utf8.count == 24, key.hasSuffix("=="), key.utf8.dropLast(2).allSatisfy(Self.isBase64) else {
-            throw .badRequest("Sec-WebSocket-Key is not 16 bytes in base64")
+        guard head.count("sec-websocket-key") == 1, let key = head.field("sec-websocket-key"), key.utf8.count == 24, key.hasSuffix("=="),
+            key.utf8.dropLast(2).allSatisfy(Self.isBase64)
+        else {
+            throw .badRequest("Sec-WebSocket-Key must be 16 bytes in base64, once")
         }
         return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: \(Self.accept(key))\r\n\r\n"
     }

@@ -10,8 +10,8 @@ final class Chunk {
     /// Seconds on the loop's clock, for dropping old chunks.
     let second: Int
     private let channelHash: UInt32
-    private var frames: (FrameRun?, FrameRun?, FrameRun?, FrameRun?, FrameRun?)
-    private var bodies: (FrameRun?, FrameRun?)
+    private var frames: InlineArray<8, FrameRun?> = .init(repeating: nil)
+    private var bodies: InlineArray<2, FrameRun?> = .init(repeating: nil)
 
     init(events: [SequencedEvent], channelHash: UInt32, second: Int) {
         precondition(!events.isEmpty, "A chunk holds at least one event")
@@ -27,36 +27,25 @@ final class Chunk {
 
     /// Whole frames, for subscribers of this channel alone.
     func frames(_ framing: Framing) -> FrameRun {
-        switch framing {
-        case .sse: self.cached(&self.frames.0, framing)
-        case .sseEnvelope: self.cached(&self.frames.1, framing)
-        case .webSocket: self.cached(&self.frames.2, framing)
-        case .line: self.cached(&self.frames.3, framing)
-        case .element: self.cached(&self.frames.4, framing)
-        }
+        if let run = self.frames[Int(framing.rawValue)] { return run }
+        let run = self.encode(framing)
+        self.frames[Int(framing.rawValue)] = run
+        return run
     }
 
     /// Bodies, for subscribers that have cursors of their own.
     func bodies(_ body: Framing.Body) -> FrameRun {
-        switch body {
-        case .lines: self.cached(&self.bodies.0, body)
-        case .envelopeTail: self.cached(&self.bodies.1, body)
-        }
-    }
-
-    private func cached(_ slot: inout FrameRun?, _ body: Framing.Body) -> FrameRun {
-        if let run = slot { return run }
+        if let run = self.bodies[Int(body.rawValue)] { return run }
         var run = FrameRun(count: self.events.count, capacity: self.cost)
         for event in self.events {
             FrameEncoder.writeBody(body, of: event, into: &run.buffer)
             run.endFrame()
         }
-        slot = run
+        self.bodies[Int(body.rawValue)] = run
         return run
     }
 
-    private func cached(_ slot: inout FrameRun?, _ framing: Framing) -> FrameRun {
-        if let run = slot { return run }
+    private func encode(_ framing: Framing) -> FrameRun {
         let bodies = self.bodies(framing.body)
         var run = FrameRun(count: self.events.count, capacity: bodies.buffer.readableBytes + 96 * self.events.count)
         var cursor = ByteBufferAllocator().buffer(capacity: 64)
@@ -67,7 +56,6 @@ final class Chunk {
                 framing, cursor: cursor.readableBytesView, type: event.event.type, body: bodies.view(index), into: &run.buffer)
             run.endFrame()
         }
-        slot = run
         return run
     }
 }

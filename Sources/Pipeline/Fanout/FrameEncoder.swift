@@ -86,11 +86,12 @@ package enum FrameEncoder {
     static func writeFrame(
         _ framing: Framing, cursor: ByteBufferView, type: String?, body: ByteBufferView, into buffer: inout ByteBuffer
     ) {
+        if framing.isChunked { ChunkedCoding.writeSize(self.length(framing, cursor: cursor, type: type, body: body), into: &buffer) }
         switch framing {
-        case .sse:
+        case .sse, .sseChunked:
             self.writeID(cursor, into: &buffer)
             buffer.writeBytes(body)
-        case .sseEnvelope:
+        case .sseEnvelope, .sseEnvelopeChunked:
             self.writeID(cursor, into: &buffer)
             if let type {
                 buffer.writeStaticString("event: ")
@@ -105,12 +106,25 @@ package enum FrameEncoder {
         case .webSocket:
             WebSocketFrame.writeHeader(.text, payloadLength: 7 + cursor.count + 1 + body.count, into: &buffer)
             self.writeEnvelope(cursor, body, into: &buffer)
-        case .line:
+        case .line, .lineChunked:
             self.writeEnvelope(cursor, body, into: &buffer)
             buffer.writeInteger(UInt8(ascii: "\n"))
         case .element:
             self.writeEnvelope(cursor, body, into: &buffer)
             buffer.writeInteger(UInt8(ascii: ","))
+        }
+        if framing.isChunked { buffer.writeStaticString("\r\n") }
+    }
+
+    /// The bytes of a stream's frame, which chunked coding puts before it.
+    private static func length(_ framing: Framing, cursor: ByteBufferView, type: String?, body: ByteBufferView) -> Int {
+        switch framing {
+        case .sse, .sseChunked: 5 + cursor.count + body.count
+        case .sseEnvelope, .sseEnvelopeChunked:
+            // id: C ⏎ [event: T ⏎] data: {"id":"C" … ⏎⏎
+            5 + cursor.count + (type.map { 8 + $0.utf8.count } ?? 0) + 14 + cursor.count + body.count + 2
+        case .line, .lineChunked: 8 + cursor.count + body.count + 1
+        case .webSocket, .element: preconditionFailure("Only streams are chunked")
         }
     }
 
@@ -142,12 +156,14 @@ package enum FrameEncoder {
         inner.writeString(gap.reason.rawValue)
         inner.writeStaticString("\"}")
         switch framing {
-        case .sse, .sseEnvelope:
-            self.writeID(cursor, into: &buffer)
-            buffer.writeStaticString("event: gap\ndata: ")
-            buffer.writeBuffer(&inner)
-            buffer.writeStaticString("\n\n")
-        case .webSocket, .line, .element:
+        case .sse, .sseEnvelope, .sseChunked, .sseEnvelopeChunked:
+            var notice = ByteBuffer()
+            self.writeID(cursor, into: &notice)
+            notice.writeStaticString("event: gap\ndata: ")
+            notice.writeBuffer(&inner)
+            notice.writeStaticString("\n\n")
+            self.writeStream(notice, framing: framing, into: &buffer)
+        case .webSocket, .line, .lineChunked, .element:
             var object = ByteBufferAllocator().buffer(capacity: inner.readableBytes + cursor.count + 16)
             object.writeStaticString("{\"gap\":")
             object.writeBuffer(&inner)
@@ -161,10 +177,10 @@ package enum FrameEncoder {
     /// Writes what opens a stream: the cursor that the subscriber starts from, so that it can resume before its first event.
     package static func writeOpening(cursor: String, framing: Framing, retryMilliseconds: Int, into buffer: inout ByteBuffer) {
         switch framing {
-        case .sse, .sseEnvelope:
+        case .sse, .sseEnvelope, .sseChunked, .sseEnvelopeChunked:
             // An event without data moves the browser's last event id and fires nothing (HTML Living Standard §9.2.6).
-            buffer.writeString("retry: \(retryMilliseconds)\nid: \(cursor)\n\n")
-        case .webSocket, .line:
+            self.writeStream(ByteBuffer(string: "retry: \(retryMilliseconds)\nid: \(cursor)\n\n"), framing: framing, into: &buffer)
+        case .webSocket, .line, .lineChunked:
             var object = ByteBuffer(string: "{\"cursor\":\"\(cursor)\"}")
             self.writeObject(&object, framing: framing, into: &buffer)
         case .element:
@@ -172,18 +188,25 @@ package enum FrameEncoder {
         }
     }
 
+    /// Writes bytes of a stream: as they are, or as a chunk.
+    package static func writeStream(_ bytes: ByteBuffer, framing: Framing, into buffer: inout ByteBuffer) {
+        if framing.isChunked { ChunkedCoding.writeSize(bytes.readableBytes, into: &buffer) }
+        buffer.writeImmutableBuffer(bytes)
+        if framing.isChunked { buffer.writeStaticString("\r\n") }
+    }
+
     private static func writeObject(_ object: inout ByteBuffer, framing: Framing, into buffer: inout ByteBuffer) {
         switch framing {
         case .webSocket:
             WebSocketFrame.writeHeader(.text, payloadLength: object.readableBytes, into: &buffer)
             buffer.writeBuffer(&object)
-        case .line:
-            buffer.writeBuffer(&object)
-            buffer.writeInteger(UInt8(ascii: "\n"))
+        case .line, .lineChunked:
+            object.writeInteger(UInt8(ascii: "\n"))
+            self.writeStream(object, framing: framing, into: &buffer)
         case .element:
             buffer.writeBuffer(&object)
             buffer.writeInteger(UInt8(ascii: ","))
-        case .sse, .sseEnvelope:
+        case .sse, .sseEnvelope, .sseChunked, .sseEnvelopeChunked:
             preconditionFailure("SSE notices are lines, not objects")
         }
     }

@@ -10,9 +10,36 @@ package enum Framing: UInt8, CaseIterable, Sendable {
     case line
     /// The envelope and a comma: elements of a long-poll's array.
     case element
+    /// The three streams in HTTP/1.1's chunked coding, a chunk a frame. Without it a client cannot tell where a frame ends, and many that read
+    /// in blocks would hold events back until a block is full; HTTP/1.0 has no other way.
+    case sseChunked
+    case sseEnvelopeChunked
+    case lineChunked
+
+    /// The same frames in chunks.
+    package var chunked: Framing {
+        switch self {
+        case .sse, .sseChunked: .sseChunked
+        case .sseEnvelope, .sseEnvelopeChunked: .sseEnvelopeChunked
+        case .line, .lineChunked: .lineChunked
+        case .webSocket, .element: self
+        }
+    }
+
+    package var isChunked: Bool {
+        switch self {
+        case .sseChunked, .sseEnvelopeChunked, .lineChunked: true
+        case .sse, .sseEnvelope, .line, .webSocket, .element: false
+        }
+    }
 
     /// Which shared body the framing puts behind its own beginning.
-    var body: Body { self == .sse ? .lines : .envelopeTail }
+    var body: Body {
+        switch self {
+        case .sse, .sseChunked: .lines
+        case .sseEnvelope, .sseEnvelopeChunked, .webSocket, .line, .lineChunked, .element: .envelopeTail
+        }
+    }
 
     /// The parts of a frame that do not depend on the subscriber's cursor.
     enum Body: UInt8, Sendable {

@@ -17,13 +17,13 @@ struct ChannelTable {
     }
 
     static let edgesMax = 64
-    /// How long between two looks at all channels, in milliseconds.
-    static let sweepMilliseconds: Int64 = 30_000
+    /// How long between two looks at all channels, in milliseconds: the more there are, the longer a look takes.
+    private var sweepMilliseconds: Int64 { self.states.count > 50_000 ? 30_000 : 5_000 }
 
     private(set) var states: [ChannelName: ChannelState] = [:]
     /// The epoch of a channel that is not remembered.
     var epochFloor: UInt64 = 1
-    private var nextSweep: Int64 = 0
+    private var lastSweep: Int64 = 0
     /// A new channel was refused since the last sweep.
     private var isPressed = false
 
@@ -104,8 +104,8 @@ struct ChannelTable {
 
     /// Drops idle channels whose head is too old; when there is no room, those whose history is over. Looks at all channels, so not often.
     mutating func sweep(now: Int64, limits: Limits) -> [ChannelName] {
-        guard now >= self.nextSweep || (self.isPressed && now >= self.nextSweep - Self.sweepMilliseconds + 1000) else { return [] }
-        self.nextSweep = now + Self.sweepMilliseconds
+        guard now >= self.lastSweep + self.sweepMilliseconds || (self.isPressed && now >= self.lastSweep + 1000) else { return [] }
+        self.lastSweep = now
         let seconds = self.isPressed ? limits.historySecondsMax : max(limits.headSecondsMax, limits.historySecondsMax)
         self.isPressed = false
         let oldest = now - Int64(seconds) * 1000

@@ -58,10 +58,12 @@ package struct HistoryIndex<Element> {
 
     /// Appends an entry and lets go of what is beyond the bounds on count and cost. Age is ``removeExpired(now:limit:)``'s.
     ///
-    /// A position that does not continue the channel's means that continuity was lost: the entries before it go.
+    /// A position that is not beyond the channel's head is there already, and nothing happens. One that is further on than the next means that
+    /// continuity was lost: the entries before it go.
     package mutating func append(_ element: Element, to channel: ChannelName, at position: Position, timestamp: Int64, cost: Int) {
         let place = self.place(of: channel, at: position)
         let index = Int(place)
+        guard self.channels[index].head < position else { return }
         if self.channels[index].head.next != position { self.removeEntries(at: index) }
         let newest = self.channels[index].entries.last?.timestamp ?? timestamp
         let cost = UInt32(clamping: cost)

@@ -58,7 +58,6 @@ package final class MemoryLog: Log {
                 }
             }
             for event in batch {
-                if let head = state.history.head(of: event.event.channel), event.position <= head { continue }
                 state.history.append(
                     event, to: event.event.channel, at: event.position, timestamp: event.timestamp, cost: event.event.cost
                 )

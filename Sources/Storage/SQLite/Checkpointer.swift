@@ -6,8 +6,8 @@ import Synchronization
 
 /// Brings committed pages from the WAL into the database, on a thread and a connection of its own, while the writer goes on.
 ///
-/// SQLite would do it inside the commit that passes some thousand pages, which then waits for two syncs and for all these pages. Here the bulk of it
-/// is done beside the commits, and the writer only does the last stretch between two of them, so that the WAL can begin again at its start
+/// SQLite would do it inside the commit that passes some thousand pages, which then waits for all these pages and for two syncs. Here the bulk of
+/// both is done beside the commits, and the writer only does the last stretch between two of them, so that the WAL can begin again at its start
 /// and stays as large as it is.
 final class Checkpointer: Sendable {
     /// Pages in the WAL from which on a checkpoint is worth its syncs: 16 MiB.
@@ -45,11 +45,26 @@ final class Checkpointer: Sendable {
     /// Checkpoints in the background until little is left, or until it is clear that the writer is faster; then calls back on this thread.
     func run(then done: @escaping @Sendable () -> Void) {
         self.queue.asyncWriteWithoutTransaction { db in
-            for _ in 0..<8 {
-                guard let moved = try? Checkpointer.moveWhatIsFree(db), self.pages - moved > Self.pagesLeftMax else { break }
-            }
+            self.moveTheBulk(db)
             done()
         }
+    }
+
+    private func moveTheBulk(_ db: Database) {
+        for _ in 0..<8 {
+            guard let moved = try? Checkpointer.moveWhatIsFree(db) else { return }
+            guard self.pages - moved > Self.pagesLeftMax else { break }
+        }
+        // SQLite syncs the database when it has caught up with the WAL, which here it never has: all these pages would be left to the writer's sync.
+        Checkpointer.sync(db)
+        _ = try? Checkpointer.moveWhatIsFree(db)
+    }
+
+    /// Asks for what was written to the database to reach the disk. The checkpoint that ends it all asks again, and is the one that matters.
+    private static func sync(_ db: Database) {
+        var file: UnsafeMutablePointer<sqlite3_file>?
+        guard sqlite3_file_control(db.sqliteConnection, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK, let file else { return }
+        _ = file.pointee.pMethods?.pointee.xSync(file, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY)
     }
 
     /// Moves what no reader still needs in its old form, waiting for nobody. Answers how many pages of the WAL are in the database now.
@@ -92,7 +107,7 @@ struct CheckpointPace {
 extension SQLiteLog {
     /// Called on the writer's queue after each commit.
     func checkpointIfDue(_ writer: inout Writer) {
-        guard writer.checkpoint.committed(pages: self.checkpointer.pages) else { return }
+        guard !writer.isClosed, writer.checkpoint.committed(pages: self.checkpointer.pages) else { return }
         self.checkpointer.run {
             self.pool.asyncWriteWithoutTransaction { db in
                 self.writer.withLockedValue { self.finishCheckpoint(db, &$0) }

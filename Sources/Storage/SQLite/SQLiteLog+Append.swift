@@ -35,7 +35,6 @@ extension SQLiteLog {
             return self.succeeded()
         }
         self.index(events, from: firstRow, &writer)
-        self.checkpointIfDue(&writer)
     }
 
     /// The events of the batch that are not stored yet: all of them, unless the batch is repeated.

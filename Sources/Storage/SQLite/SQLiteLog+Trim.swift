@@ -30,7 +30,6 @@ extension SQLiteLog {
         }
         writer.trim.took(ContinuousClock.now - began)
         writer.ledger.removed(through: last)
-        self.checkpointIfDue(&writer)
         return true
     }
 
@@ -87,7 +86,6 @@ extension SQLiteLog {
         self.shared.withLockedValue { shared in
             for channel in channels { shared.history.forget(channel) }
         }
-        self.checkpointIfDue(&writer)
     }
 
     /// A trim that is lost is done again: the disk is not asked to wait for it. It is synced with the next commit.
@@ -99,14 +97,14 @@ extension SQLiteLog {
     }
 }
 
-/// How many rows a chunk of a trim deletes, so that it takes about a millisecond on this disk, with these channels.
+/// How many rows a chunk of a trim deletes, so that it takes about half a millisecond on this disk, with these channels.
 struct TrimPace {
-    private(set) var rows: Int64 = 256
+    private(set) var rows: Int64 = 128
 
     mutating func took(_ duration: Duration) {
-        if duration > .milliseconds(2) {
+        if duration > .microseconds(700) {
             self.rows = max(32, self.rows / 2)
-        } else if duration < .milliseconds(1) {
+        } else if duration < .microseconds(350) {
             self.rows = min(1024, self.rows * 2)
         }
     }

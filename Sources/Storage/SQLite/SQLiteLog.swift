@@ -111,6 +111,8 @@ package final class SQLiteLog: Log {
         let result: Result<Value, LogError> = await withCheckedContinuation { continuation in
             self.pool.asyncWriteWithoutTransaction { db in
                 continuation.resume(returning: self.writer.withLockedValue { self.run(db, &$0, body) })
+                // After the answer: starting the checkpoint's thread may cost this one its core.
+                self.writer.withLockedValue { self.checkpointIfDue(&$0) }
             }
         }
         return try result.get()

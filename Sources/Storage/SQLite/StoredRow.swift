@@ -36,9 +36,7 @@ struct StoredRow {
         }
     }
 
-    /// Adds the row, if it is not older than what is there.
     func index(in history: inout HistoryIndex<Int64>) {
-        if let head = history.head(of: self.channel), self.position <= head { return }
         history.append(self.number, to: self.channel, at: self.position, timestamp: self.timestamp, cost: self.cost)
     }
 }
