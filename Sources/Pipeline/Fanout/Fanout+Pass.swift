@@ -13,8 +13,9 @@ extension Fanout {
         self.answerPolls()
         guard !self.dirty.isEmpty, !self.isPassScheduled else { return }
         self.isPassScheduled = true
-        // Not `execute`: NIO runs everything that is runnable before it polls again, and reading must not starve.
-        self.loop.assumeIsolated().scheduleTask(in: .microseconds(20)) {
+        // Not `execute`: NIO runs everything that is runnable before it polls again, and reading must not starve. Long enough that what else
+        // is runnable is done before it is due, or there would be no poll in between.
+        self.loop.assumeIsolated().scheduleTask(in: .microseconds(200)) {
             self.assumeIsolated {
                 $0.isPassScheduled = false
                 $0.runPasses()
