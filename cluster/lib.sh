@@ -41,6 +41,6 @@ build_release() {
     stamp=$REALERTIME_COMMIT-$(find Package.swift Sources -type f -printf '%p %T@ %s\n' | sort | cksum | cut -d' ' -f1)
     if [ -x "$binary" ] && [ "$(cat .build/release.stamp 2>/dev/null)" = "$stamp" ]; then return; fi
     say "Building (the first time takes some minutes)"
-    swift build -c release --static-swift-stdlib --product realertime
+    swift build -c release --static-swift-stdlib -Xlinker --strip-debug --product realertime
     echo "$stamp" >.build/release.stamp
 }
