@@ -17,6 +17,7 @@ private struct NaiveHistory {
     var heads: [ChannelName: Position] = [:]
 
     mutating func append(_ element: Int, to channel: ChannelName, at position: Position, timestamp: Int64, cost: Int) {
+        if let head = self.heads[channel], position <= head { return }
         if self.heads[channel]?.next != position { self.entries.removeAll { $0.channel == channel } }
         let newest = self.entries.last { $0.channel == channel }?.timestamp ?? timestamp
         self.entries.append(
@@ -71,6 +72,7 @@ private struct NaiveHistory {
                     epoch += 1
                     position = Position(epoch: epoch, offset: UInt64.random(in: 1...9, using: &random))
                 }
+                if Int.random(in: 0..<20, using: &random) == 0 { position.offset -= min(position.offset - 1, 2) }
                 let cost = Int.random(in: 1...900, using: &random)
                 index.append(step, to: channel, at: position, timestamp: now, cost: cost)
                 model.append(step, to: channel, at: position, timestamp: now, cost: cost)

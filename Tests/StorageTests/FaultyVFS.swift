@@ -1,0 +1,131 @@
+import GRDBSQLite
+import Synchronization
+
+/// Makes SQLite's calls on files fail on demand: a disk that is full, broken or gone, without one.
+///
+/// It stands in front of SQLite's own layer for files and changes only connections to files in folders that have faults.
+final class Faults: Sendable {
+    struct Rules: Sendable {
+        /// What a write answers, if it may not succeed.
+        var write: CInt?
+        var sync: CInt?
+        var read: CInt?
+        /// What taking a lock on the WAL's index answers: without it, nothing can be read.
+        var lock: CInt?
+        /// What it answers from the first failed write on.
+        var lockAfterFailedWrite: CInt?
+        /// Bytes that can still be written; then the disk is full.
+        var space = Int.max
+    }
+
+    private let rules = Mutex(Rules())
+
+    /// Faults for connections that are opened to files in this folder from now on.
+    init(folder: String) {
+        FaultyVFS.register()
+        FaultyVFS.state.withLock { $0.folders[folder] = self }
+    }
+
+    func set(_ change: (inout Rules) -> Void) {
+        self.rules.withLock { change(&$0) }
+    }
+
+    func heal() {
+        self.set { $0 = Rules() }
+    }
+
+    fileprivate func answer(_ fault: (Rules) -> CInt?) -> CInt? {
+        self.rules.withLock { fault($0) }
+    }
+
+    fileprivate func take(_ bytes: Int) -> CInt? {
+        self.rules.withLock { rules in
+            if rules.write == nil, rules.space >= bytes {
+                rules.space -= bytes
+                return nil
+            }
+            rules.lock = rules.lock ?? rules.lockAfterFailedWrite
+            return rules.write ?? SQLITE_FULL
+        }
+    }
+}
+
+private enum FaultyVFS {
+    struct OpenFile: @unchecked Sendable {
+        /// SQLite's own methods: a table that lives as long as the process.
+        var methods: UnsafePointer<sqlite3_io_methods>
+        var faults: Faults
+    }
+
+    struct State: Sendable {
+        var folders: [String: Faults] = [:]
+        var files: [UInt: OpenFile] = [:]
+    }
+
+    static let state = Mutex(State())
+    private static let system = OpaqueVFS(sqlite3_vfs_find(nil)!)
+
+    struct OpaqueVFS: @unchecked Sendable {
+        let pointer: UnsafeMutablePointer<sqlite3_vfs>
+
+        init(_ pointer: UnsafeMutablePointer<sqlite3_vfs>) { self.pointer = pointer }
+    }
+
+    static func register() { _ = self.registered }
+
+    private static let registered: Void = {
+        let vfs = UnsafeMutablePointer<sqlite3_vfs>.allocate(capacity: 1)
+        vfs.initialize(to: system.pointer.pointee)
+        vfs.pointee.pNext = nil
+        let name = "faulty".utf8CString
+        let storedName = UnsafeMutablePointer<CChar>.allocate(capacity: name.count)
+        for (index, character) in name.enumerated() { storedName[index] = character }
+        vfs.pointee.zName = UnsafePointer(storedName)
+        vfs.pointee.xOpen = { _, name, file, flags, outFlags in
+            let code = system.pointer.pointee.xOpen(system.pointer, name, file, flags, outFlags)
+            if code == SQLITE_OK, let name, let file { FaultyVFS.wrap(file, name: String(cString: name)) }
+            return code
+        }
+        sqlite3_vfs_register(vfs, 1)
+    }()
+
+    private static func wrap(_ file: UnsafeMutablePointer<sqlite3_file>, name: String) {
+        guard let faults = self.state.withLock({ $0.folders.first { name.hasPrefix($0.key + "/") }?.value }), let methods = file.pointee.pMethods else { return }
+        self.state.withLock { $0.files[UInt(bitPattern: file)] = OpenFile(methods: methods, faults: faults) }
+        file.pointee.pMethods = UnsafePointer(self.methods(over: methods))
+    }
+
+    static func original(_ file: UnsafeMutablePointer<sqlite3_file>?) -> OpenFile {
+        self.state.withLock { $0.files[UInt(bitPattern: file)]! }
+    }
+
+    /// A table of methods that ask the faults first. Never freed: there are a handful in a test.
+    private static func methods(over original: UnsafePointer<sqlite3_io_methods>) -> UnsafeMutablePointer<sqlite3_io_methods> {
+        let methods = UnsafeMutablePointer<sqlite3_io_methods>.allocate(capacity: 1)
+        methods.initialize(to: original.pointee)
+        methods.pointee.xClose = { file in
+            let open = FaultyVFS.original(file)
+            _ = FaultyVFS.state.withLock { $0.files.removeValue(forKey: UInt(bitPattern: file)) }
+            return open.methods.pointee.xClose(file)
+        }
+        methods.pointee.xWrite = { file, bytes, count, offset in
+            let open = FaultyVFS.original(file)
+            return open.faults.take(Int(count)) ?? open.methods.pointee.xWrite(file, bytes, count, offset)
+        }
+        methods.pointee.xRead = { file, bytes, count, offset in
+            let open = FaultyVFS.original(file)
+            return open.faults.answer { $0.read } ?? open.methods.pointee.xRead(file, bytes, count, offset)
+        }
+        methods.pointee.xSync = { file, flags in
+            let open = FaultyVFS.original(file)
+            return open.faults.answer { $0.sync } ?? open.methods.pointee.xSync(file, flags)
+        }
+        methods.pointee.xShmLock = { file, offset, count, flags in
+            let open = FaultyVFS.original(file)
+            // Letting go must always be possible.
+            let fault = flags & SQLITE_SHM_LOCK != 0 ? open.faults.answer { $0.lock } : nil
+            return fault ?? open.methods.pointee.xShmLock(file, offset, count, flags)
+        }
+        return methods
+    }
+}
