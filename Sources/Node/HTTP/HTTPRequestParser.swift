@@ -41,7 +41,7 @@ struct HTTPRequestParser {
     private var owesContinue = false
 
     init(headerBytesMax: Int, bodyBytesMax: Int) {
-        self.headerBytesMax = min(headerBytesMax, Int(UInt16.max) - Self.requestLineBytesMax)
+        self.headerBytesMax = min(headerBytesMax, Int(UInt16.max) - Self.requestLineBytesMax - 8)
         self.bodyBytesMax = bodyBytesMax
     }
 

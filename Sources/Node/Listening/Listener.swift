@@ -45,12 +45,13 @@ struct Listener {
         let loops = self.loops
         return try await self.bind(address) { channel in
             let loop = loops[ObjectIdentifier(channel.eventLoop)]!.value
-            let isOverLimit = !shared.admitAPI()
-            if !isOverLimit { channel.closeFuture.assumeIsolated().whenComplete { _ in shared.releaseAPI() } }
+            let admission = shared.admitAPI()
+            guard admission != .dropped else { throw ListenerError.full }
+            channel.closeFuture.assumeIsolated().whenComplete { _ in shared.releaseAPI() }
             let options = channel.syncOptions!
             try options.setOption(.recvAllocator, value: TransientReceiveAllocator(capacity: 4096, capacityMax: 65_536))
             try options.setOption(.allowRemoteHalfClosure, value: true)
-            try channel.pipeline.syncOperations.addHandler(APIHandler(loop: loop, isOverLimit: isOverLimit))
+            try channel.pipeline.syncOperations.addHandler(APIHandler(loop: loop, isOverLimit: admission == .refused))
         }
     }
 

@@ -15,7 +15,6 @@ final class LoopContext {
     private var wheel = TimerWheel()
     /// Seconds since the loop's start.
     private(set) var second = 0
-    private var tick: RepeatedTask?
     private(set) var isStopping = false
     var statistics = ConnectionStatistics()
     /// API connections with answers written and not flushed, each once.
@@ -58,7 +57,8 @@ final class LoopContext {
 
     func start() {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        self.tick = self.loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in bound.value.everySecond() }
+        // Never cancelled: while the node stops, it closes those who do not close.
+        self.loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in bound.value.everySecond() }
     }
 
     private func everySecond() {
@@ -93,7 +93,6 @@ final class LoopContext {
     /// Says goodbye to every connection, a slice at a time, so that the loop goes on serving the others and the goodbyes of one slice can leave.
     func stop(completed: EventLoopPromise<Void>) {
         self.isStopping = true
-        self.tick?.cancel()
         self.stopSlice(from: 0, completed: completed)
     }
 

@@ -89,11 +89,12 @@ final class NodeShared: Sendable {
 
     func releaseSubscriber() { self.counts.withLockedValue { $0.subscribers -= 1 } }
 
-    func admitAPI() -> Bool {
+    func admitAPI() -> Admission {
         self.counts.withLockedValue { counts in
-            guard counts.api < self.configuration.limits.apiConnectionsMax else { return false }
+            let max = self.configuration.limits.apiConnectionsMax
+            guard counts.api < max + self.refusalsMax else { return .dropped }
             counts.api += 1
-            return true
+            return counts.api <= max ? .admitted : .refused
         }
     }
 

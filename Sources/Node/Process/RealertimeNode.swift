@@ -47,8 +47,8 @@ struct RealertimeNode: Service {
     private func connectionLimits() throws -> (connectionsMax: Int, refusalsMax: Int) {
         let limits = self.configuration.limits
         let descriptors = WallTime.raiseDescriptorLimit()
-        let refusals = min(200, descriptors / 8)
-        let room = max(1, descriptors - Self.ownDescriptors - refusals - min(limits.apiConnectionsMax, descriptors / 8))
+        let refusals = min(200, descriptors / 16)
+        let room = max(1, descriptors - Self.ownDescriptors - refusals * 2 - min(limits.apiConnectionsMax, descriptors / 8))
         guard limits.connectionsMax <= room else {
             throw NodeError(
                 "connections-max is \(limits.connectionsMax), but \(descriptors) descriptors leave room for \(room): raise the limit (ulimit -n, LimitNOFILE=) or lower connections-max"

@@ -19,7 +19,8 @@ package struct Position: Hashable, Comparable, Sendable, CustomStringConvertible
 
     package var description: String { "\(self.epoch)-\(self.offset)" }
 
-    package var next: Position { Position(epoch: self.epoch, offset: self.offset + 1) }
+    /// Stays where it is at the end of numbers: a forged cursor may name any position, and must not crash who counts on from it.
+    package var next: Position { Position(epoch: self.epoch, offset: self.offset == .max ? .max : self.offset + 1) }
 
     package static func < (left: Position, right: Position) -> Bool {
         (left.epoch, left.offset) < (right.epoch, right.offset)

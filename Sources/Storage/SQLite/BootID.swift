@@ -1,9 +1,9 @@
 #if canImport(Darwin)
-import Darwin
+    import Darwin
 #elseif canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 
 /// Tells one boot of the machine from another.
@@ -13,20 +13,20 @@ enum BootID {
     /// Nil if the system does not say.
     static let current: String? = {
         #if canImport(Darwin)
-        var length = 0
-        guard sysctlbyname("kern.bootsessionuuid", nil, &length, nil, 0) == 0, length > 1 else { return nil }
-        return withUnsafeTemporaryAllocation(byteCount: length, alignment: 1) { buffer in
-            guard sysctlbyname("kern.bootsessionuuid", buffer.baseAddress, &length, nil, 0) == 0 else { return nil }
-            return String(decoding: buffer.prefix { $0 != 0 }, as: UTF8.self)
-        }
+            var length = 0
+            guard sysctlbyname("kern.bootsessionuuid", nil, &length, nil, 0) == 0, length > 1 else { return nil }
+            return withUnsafeTemporaryAllocation(byteCount: length, alignment: 1) { buffer in
+                guard sysctlbyname("kern.bootsessionuuid", buffer.baseAddress, &length, nil, 0) == 0 else { return nil }
+                return String(decoding: buffer.prefix { $0 != 0 }, as: UTF8.self)
+            }
         #else
-        let descriptor = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        return withUnsafeTemporaryAllocation(byteCount: 64, alignment: 1) { buffer in
-            let count = read(descriptor, buffer.baseAddress, buffer.count)
-            return count > 0 ? String(decoding: buffer.prefix(count).prefix { $0 > UInt8(ascii: " ") }, as: UTF8.self) : nil
-        }
+            let descriptor = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC)
+            guard descriptor >= 0 else { return nil }
+            defer { close(descriptor) }
+            return withUnsafeTemporaryAllocation(byteCount: 64, alignment: 1) { buffer in
+                let count = read(descriptor, buffer.baseAddress, buffer.count)
+                return count > 0 ? String(decoding: buffer.prefix(count).prefix { $0 > UInt8(ascii: " ") }, as: UTF8.self) : nil
+            }
         #endif
     }()
 }
