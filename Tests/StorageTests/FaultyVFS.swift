@@ -90,7 +90,8 @@ private enum FaultyVFS {
     }()
 
     private static func wrap(_ file: UnsafeMutablePointer<sqlite3_file>, name: String) {
-        guard let faults = self.state.withLock({ $0.folders.first { name.hasPrefix($0.key + "/") }?.value }), let methods = file.pointee.pMethods else { return }
+        let faults = self.state.withLock { state in state.folders.first { name.hasPrefix($0.key + "/") }?.value }
+        guard let faults, let methods = file.pointee.pMethods else { return }
         self.state.withLock { $0.files[UInt(bitPattern: file)] = OpenFile(methods: methods, faults: faults) }
         file.pointee.pMethods = UnsafePointer(self.methods(over: methods))
     }
