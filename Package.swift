@@ -112,7 +112,13 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        .testTarget(name: "PipelineTests", dependencies: ["Pipeline", .product(name: "NIOEmbedded", package: "swift-nio")], swiftSettings: settings),
+        .testTarget(
+            name: "PipelineTests",
+            dependencies: [
+                "Pipeline",
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ], swiftSettings: settings),
         .testTarget(name: "CoordinationTests", dependencies: ["Coordination"], swiftSettings: settings),
         .testTarget(name: "StorageTests", dependencies: ["Storage"], swiftSettings: settings),
         .testTarget(name: "NodeTests", dependencies: ["Node", .product(name: "NIOEmbedded", package: "swift-nio")], swiftSettings: settings),

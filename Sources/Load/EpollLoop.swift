@@ -11,11 +11,11 @@ struct EpollLoop: ~Copyable {
 
     // The kernel packs its event on x86-64 only.
     #if arch(x86_64)
-    private static let stride = 12
-    private static let tokenOffset = 4
+        private static let stride = 12
+        private static let tokenOffset = 4
     #else
-    private static let stride = 16
-    private static let tokenOffset = 8
+        private static let stride = 16
+        private static let tokenOffset = 8
     #endif
 
     init(capacity: Int) {

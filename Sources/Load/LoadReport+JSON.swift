@@ -93,13 +93,15 @@ extension LoadReport {
         if let sample = self.samples.windowEnd { object.add("resident_window_end", sample.residentBytes) }
         if let sample = self.samples.after { object.add("resident_end", sample.residentBytes) }
         if let each = self.bytesPerSubscriber { object.add("bytes_per_subscriber", each) }
-        object.add("processes", (self.samples.after?.processes ?? []).map { usage in
-            var process = JSONObject()
-            process.add("pid", UInt64(usage.pid))
-            process.add("cpu_seconds", usage.cpuSeconds)
-            process.add("resident", usage.residentBytes)
-            return process
-        })
+        object.add(
+            "processes",
+            (self.samples.after?.processes ?? []).map { usage in
+                var process = JSONObject()
+                process.add("pid", UInt64(usage.pid))
+                process.add("cpu_seconds", usage.cpuSeconds)
+                process.add("resident", usage.residentBytes)
+                return process
+            })
         return object
     }
 

@@ -97,9 +97,10 @@ extension LoadWorker {
         let stream = self.plan.stream(ofPublisher: self.publishers[index].number, turn: self.publishers[index].turn)
         let sequence = self.sequences[stream]
         let channel = stream / self.plan.lanes
-        self.payload.set(Marker(
-            channel: UInt32(channel), lane: UInt16(stream % self.plan.lanes), sequence: sequence, sentNanoseconds: intended
-        ))
+        self.payload.set(
+            Marker(
+                channel: UInt32(channel), lane: UInt16(stream % self.plan.lanes), sequence: sequence, sentNanoseconds: intended
+            ))
         self.writePublishRequest(channel)
         let descriptor = self.publishers[index].descriptor
         let sent = Socket.send(self.publishing, to: descriptor)

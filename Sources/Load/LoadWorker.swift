@@ -93,7 +93,8 @@ struct LoadWorker: ~Copyable {
 
     init(settings: LoadSettings, index: Int, link descriptor: Int32) throws(LoadError) {
         let address = try SocketAddress(host: settings.subscribe.host, port: settings.subscribe.port)
-        let publishAddress = settings.plan.publishers > 0
+        let publishAddress =
+            settings.plan.publishers > 0
             ? try SocketAddress(host: settings.publish.host, port: settings.publish.port) : address
         self.init(settings: settings, index: index, link: descriptor, address: address, publishAddress: publishAddress)
     }

@@ -10,6 +10,9 @@ enum Socket {
 
 /// A TCP address in the form that the socket calls take.
 struct SocketAddress: Sendable {
+    /// `IP_BIND_ADDRESS_NO_PORT` of <linux/in.h>, which Glibc does not export.
+    private static let bindAddressNoPort: Int32 = 24
+
     private var storage: sockaddr_storage
     private var length: socklen_t
     var family: Int32 { Int32(self.storage.ss_family) }
@@ -53,7 +56,7 @@ struct SocketAddress: Sendable {
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
         if let source {
             // The port is chosen at connect, when the whole pair is known: one source address then serves every target.
-            setsockopt(descriptor, Int32(IPPROTO_IP), 24 /* IP_BIND_ADDRESS_NO_PORT */, &on, socklen_t(MemoryLayout<Int32>.size))
+            setsockopt(descriptor, Int32(IPPROTO_IP), SocketAddress.bindAddressNoPort, &on, socklen_t(MemoryLayout<Int32>.size))
             guard source.withPointer({ bind(descriptor, $0, $1) }) == 0 else { return Self.fail(descriptor) }
         }
         guard self.withPointer({ Glibc.connect(descriptor, $0, $1) }) == 0 || errno == EINPROGRESS else { return Self.fail(descriptor) }

@@ -10,11 +10,13 @@ enum WorkerLauncher {
         let worker = try LoadWorker(settings: settings, index: 0, link: link)
         let box = Unmanaged.passRetained(WorkerBox(worker))
         var thread = pthread_t()
-        let result = pthread_create(&thread, nil, { argument in
-            let box = Unmanaged<WorkerBox>.fromOpaque(argument!).takeRetainedValue()
-            box.run()
-            return nil
-        }, box.toOpaque())
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                let box = Unmanaged<WorkerBox>.fromOpaque(argument!).takeRetainedValue()
+                box.run()
+                return nil
+            }, box.toOpaque())
         guard result == 0 else {
             box.release()
             throw .failed("no thread for the worker (errno \(result))")

@@ -97,18 +97,17 @@ package struct Cursor: Equatable, Sendable {
         length += 1
     }
 
-    /// A canonical LEB128 number of at most 64 bits: a second spelling of the same number is refused.
+    /// A canonical LEB128 number of at most 63 bits: a second spelling of the same number is refused, and one that has no next.
     private static func number(_ bytes: [UInt8], _ index: inout Int, _ end: Int) -> UInt64? {
         var value: UInt64 = 0
         var shift: UInt64 = 0
         while index < end {
             let byte = bytes[index]
             index += 1
-            if shift == 63, byte > 1 { return nil }
             value |= UInt64(byte & 0x7F) << shift
             if byte & 0x80 == 0 { return byte == 0 && shift > 0 ? nil : value }
             shift += 7
-            if shift > 63 { return nil }
+            if shift > 56 { return nil }
         }
         return nil
     }

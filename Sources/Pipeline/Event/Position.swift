@@ -10,7 +10,7 @@ package struct Position: Hashable, Comparable, Sendable, CustomStringConvertible
         self.offset = offset
     }
 
-    /// Parses `<epoch>-<offset>`, two decimal numbers without sign or padding. Nil for anything else.
+    /// Parses `<epoch>-<offset>`, two decimal numbers of at most 63 bits without sign or padding. Nil for anything else.
     package init?(_ text: some StringProtocol) {
         let parts = text.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
         guard parts.count == 2, let epoch = Position.number(parts[0]), let offset = Position.number(parts[1]) else { return nil }
@@ -27,7 +27,10 @@ package struct Position: Hashable, Comparable, Sendable, CustomStringConvertible
     }
 
     private static func number(_ text: some StringProtocol) -> UInt64? {
-        guard let first = text.utf8.first, first != UInt8(ascii: "+"), first != UInt8(ascii: "0") || text.utf8.count == 1 else { return nil }
-        return UInt64(text)
+        guard let first = text.utf8.first, first != UInt8(ascii: "+"), first != UInt8(ascii: "-"), first != UInt8(ascii: "0") || text.utf8.count == 1 else {
+            return nil
+        }
+        // What comes from outside must have a next.
+        return Int64(text).map(UInt64.init)
     }
 }
