@@ -450,16 +450,27 @@ def test_empty_body(shared):
 
 
 @pytest.mark.parametrize("header", ["Event-Type", "Message-Id"])
-@pytest.mark.parametrize("value", ["", "a" * 5000, "ü"], ids=["empty", "long", "ü"])
-def test_bad_type_and_message_id(shared, request, header, value):
-    data = f"POST /pub?id=t{header} HTTP/1.1\r\nHost: x\r\n{header}: {value}\r\nContent-Length: 1\r\n\r\nx".encode()
-    with Wire(shared.api) as wire:
-        answer = Answer(wire.send(data))
-        body = answer.all()
-        if value == "" and answer.status == 200:
-            request.node.published = 1  # an empty header may count as none
-            return
-        assert (answer.status, json.loads(body)["error"]["code"]) == (400, "bad_body"), body
+@pytest.mark.parametrize("value", [b"a" * 5000, b"\xff\xfe", b"a\xc3"], ids=["long", "no UTF-8", "cut UTF-8"])
+def test_bad_type_and_message_id(shared, header, value):
+    refused(
+        shared, shared.api, b"POST /pub?id=refused HTTP/1.1\r\nHost: x\r\n%s: %s\r\nContent-Length: 1\r\n\r\nx" % (header.encode(), value),
+        400, "bad_body")
+
+
+def test_an_empty_type_or_message_id_is_none(shared, request, channel):
+    request.node.published = 2
+    first = shared.publish(channel, "x", type="", message_id="")
+    second = shared.publish(channel, "x", type="", message_id="")
+    assert first["id"] != second["id"]
+    assert "type" not in shared.history(channel)["publications"][0]
+
+
+def test_a_type_in_utf8(shared, request, channel):
+    request.node.published = 1
+    with Lines(shared, channel) as s:
+        reply = shared.post(f"/pub?id={channel}", b"1", {"Event-Type": "grüße".encode()})
+        assert reply.status == 200
+        assert s.next().type == "grüße"
 
 
 def test_an_event_type_cannot_break_the_stream(shared, request, channel):
@@ -538,7 +549,6 @@ def test_too_large(shared):
     size = 64 * 1024 + 1
     refused(shared, shared.api, PUB + b"Content-Length: %d\r\n\r\n" % size + b"x" * size, 413, "too_large")
     refused(shared, shared.api, PUB + b"Content-Length: %d\r\n\r\n" % 10**15, 413, "too_large", closes=True)
-    refused(shared, shared.api, PUB + b"Content-Length: %d\r\n\r\n" % (2**63 - 1), 413, "too_large", closes=True)
     refused(shared, shared.api, PUB + b"Transfer-Encoding: chunked\r\n\r\n" + b"1000\r\n" + b"x" * 4096 + b"\r\n" + b"ffffffff\r\n", 413, "too_large")
     chunks = (b"4000\r\n" + b"x" * 16384 + b"\r\n") * 5 + b"0\r\n\r\n"
     refused(shared, shared.api, PUB + b"Transfer-Encoding: chunked\r\n\r\n" + chunks, 413, "too_large")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import resource
 import threading
 import time
 
@@ -40,8 +41,7 @@ def test_the_connection_limit(nodes, channel):
         node.publish(channel, "x")
         for s in inside:
             assert s.next().data in ("x", '"x"')
-        status = node.status()
-        assert status["subscribers"]["connections_max"] == 20 and status["totals"]["refused"] >= 20
+        assert node.status()["subscribers"]["connections_max"] == 20
         # One leaves, one may come.
         inside.pop().close()
 
@@ -56,10 +56,16 @@ def test_the_connection_limit(nodes, channel):
 def test_the_api_connection_limit(nodes, channel):
     node = nodes.make("--api-connections-max", "5")
     with contextlib.ExitStack() as stack:
-        wires = [stack.enter_context(Wire(node.api)) for _ in range(5)]
-        for wire in wires:
-            answer = Answer(wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
-            assert answer.all().strip() == b"ok"
+        wires = []
+
+        def enter():
+            # Earlier connections may take a moment to be gone.
+            wire = stack.enter_context(Wire(node.api))
+            answer = Answer(wire.try_send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
+            if answer.all().strip() == b"ok":
+                wires.append(wire)
+            return len(wires) == 5
+        eventually(enter)
         with Wire(node.api) as extra:
             extra.try_send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             answer = Answer(extra)
@@ -83,17 +89,30 @@ def can(action):
 
 def test_few_descriptors(nodes, channel):
     """The limit follows the descriptor limit, so that whoever is over it gets an answer."""
-    node = nodes.make(descriptors=256)
-    flood(node, channel, 400)
+    node = nodes.make(descriptors=512)
+    assert 50 <= node.status()["subscribers"]["connections_max"] <= 450
+    flood(node, channel, 450)
+
+
+def test_more_connections_than_descriptors(nodes):
+    node = nodes.make("--connections-max", "10000", descriptors=256, start=False)
+    node.start(ready=False)
+    assert node.process.wait(20) > 0
+    assert "connections-max" in node.tail() and "256" in node.tail()
 
 
 def test_descriptors_run_out(nodes, channel):
-    """Told to take more connections than there are descriptors: it may not answer everyone, but it lives, does not spin, and recovers."""
-    node = nodes.make("--connections-max", "10000", descriptors=128)
-    flood(node, channel, 300)
+    """It may not answer everyone when the system has none left, but it lives, does not spin, and recovers."""
+    node = nodes.make(descriptors=1024)
+    used = node.descriptor_count()
+
+    def take_away(limit):
+        resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (limit, 1024))
+    take_away(used + 60)
+    flood(node, channel, 150, recover=lambda: take_away(1024))
 
 
-def flood(node, channel, count):
+def flood(node, channel, count, recover=lambda: None):
     with contextlib.ExitStack() as stack:
         keep = stack.enter_context(SSE(node, channel))
         api = stack.enter_context(Wire(node.api))
@@ -106,7 +125,7 @@ def flood(node, channel, count):
                 wires.append(wire)
         for wire in wires:
             try:
-                answer = Answer(wire, timeout=0.5 if silent > 3 else 3)
+                answer = Answer(wire, timeout=1 if silent < 3 else 0.1)
                 if answer.status == 200:
                     inside += 1
                 else:
@@ -126,6 +145,7 @@ def flood(node, channel, count):
         answer = Answer(api)
         assert answer.status == 200, answer.all()
         assert keep.next().data == "x"
+    recover()
     eventually(lambda: can(lambda: node.healthy()), 20)
     with SSE(node, channel) as s:
         node.publish(channel, "after")
@@ -328,24 +348,19 @@ def test_too_many_channels(nodes, channel):
         assert s.next().data == 2
 
 
-def test_idle_channels_make_room(nodes, channel):
-    node = nodes.make("--channels-max", "5", "--history-seconds-max", "1")
-    for n in range(5):
-        node.publish(f"{channel}{n}", 1)
-    time.sleep(1.5)
-    eventually(lambda: node.post(f"/pub?id={channel}new", b"x").status == 200)
-    assert node.running
-
-
-def test_a_forgotten_channel_gets_a_new_epoch(nodes, channel):
-    """Its head is gone, so its positions may not come again; who knows the old ones is told."""
-    node = nodes.make("--history-seconds-max", "1", "--head-seconds-max", "1")
+def test_idle_channels_make_room_and_come_back_with_a_new_epoch(nodes, channel):
+    """A head that was forgotten is gone: its positions may not come again, and who knows the old ones is told."""
+    node = nodes.make("--channels-max", "5", "--history-seconds-max", "1", "--feed-seconds-max", "1")
     with Lines(node, channel) as s:
         old = node.publish(channel, 1)["id"]
         cursor = s.next().cursor
-    eventually(lambda: channel not in node.post("/api/channels", {}).json["result"]["channels"], 20)
+    for n in range(4):
+        node.publish(f"{channel}{n}", 1)
+    time.sleep(3.5)
+    eventually(lambda: node.post(f"/pub?id={channel}new", b"x").status == 200)
+    eventually(lambda: channel not in node.post("/api/channels", {}).json["result"]["channels"])
     new = node.publish(channel, 2)["id"]
-    assert position(new) > position(old) and position(new)[0] > position(old)[0]
+    assert position(new)[0] > position(old)[0]
     with Lines(node, channel, cursor) as s:
         item = s.next()
         assert (item.kind, item.data["reason"]) == ("gap", "reset")

@@ -448,7 +448,7 @@ def test_subscribers_are_counted(shared, channel, kind):
         eventually(lambda: shared.subscribers(channel) == 1)
         if kind != "longpoll":
             with subscribe(kind, shared, channel):
-                assert shared.publish(channel, 1)["subscribers"] == 2
+                eventually(lambda: shared.publish(channel, 1)["subscribers"] == 2)
             eventually(lambda: shared.subscribers(channel) == 1)
     eventually(lambda: shared.subscribers(channel) == 0)
 

@@ -84,6 +84,7 @@ class Node:
         self.env = env or {}
         self.descriptors = descriptors
         self.ports = Port(), Port()
+        self.api_host = HOST
         self.process = None
 
     @property
@@ -98,15 +99,23 @@ class Node:
 
     def command(self, *flags):
         return [
-            binary(), "node", "--listen", f"{HOST}:{self.listen}", "--api", f"{HOST}:{self.api}", "--data", str(self.data),
+            binary(), "node", "--listen", f"{HOST}:{self.listen}", "--api", f"{self.api_host}:{self.api}", "--data", str(self.data),
             *self.flags, *flags,
         ]
+
+    @property
+    def environment(self):
+        return {k: v for k, v in os.environ.items() if not k.startswith("REALERTIME_")} | self.env
+
+    def fails(self, *flags):
+        """Runs it with flags that win over its own, and waits for it to end with an error: the exit code and what it said."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run([*self.command(), *flags], env=self.environment, capture_output=True, text=True, timeout=20)
+        return done.returncode, done.stdout + done.stderr
 
     def start(self, *flags, ready=True):
         """Must be called on the main thread: the node dies with the thread that started it, so that none is left behind."""
         assert self.process is None or self.process.poll() is not None, "it runs already"
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("REALERTIME_")} | self.env
-
         def prepare():
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
             if self.descriptors:
@@ -115,7 +124,7 @@ class Node:
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
-                self.command(*flags), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, preexec_fn=prepare)
+                self.command(*flags), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self.environment, preexec_fn=prepare)
         if ready:
             self.wait_ready()
         return self
@@ -215,6 +224,18 @@ class Node:
         reply = self.post("/api/history", {"channel": channel, "limit": 1000, **options})
         assert reply.status == 200, reply
         return reply.json["result"]
+
+    def everything(self, channel):
+        """All publications of a channel, in portions."""
+        head = self.history(channel, limit=0)
+        found, since = [], f"{head['epoch']}-0"
+        while True:
+            portion = self.history(channel, since=since)
+            assert "gap" not in portion, portion["gap"]
+            if not portion["publications"]:
+                return found
+            found += portion["publications"]
+            since = found[-1]["id"]
 
     def subscribers(self, channel):
         reply = self.post("/api/presence_stats", {"channel": channel})

@@ -1,0 +1,83 @@
+import NIOCore
+import Testing
+
+@testable import Pipeline
+
+@Suite struct ChunkTests {
+    private func chunk(_ offsets: ClosedRange<UInt64>, epoch: UInt64 = 1, second: Int = 0) -> Chunk {
+        Chunk(events: run("c", epoch, offsets), channelHash: hash32("c"), second: second)
+    }
+
+    @Test(arguments: Framing.allCases)
+    func slicesHoldWholeFrames(_ framing: Framing) throws {
+        for count in [1, 2, 7] as [UInt64] {
+            let frames = self.chunk(5...(4 + count)).frames(framing)
+            for start in 0..<Int(count) {
+                for bytesMax in [0, 1, 100, 150, 250, 400, 100_000] {
+                    let (buffer, taken) = frames.slice(from: start, bytesMax: bytesMax)
+                    let decoded = try FrameDecoder.decode(buffer, framing)
+                    #expect(decoded.count == taken)
+                    #expect(taken == 1 || buffer.readableBytes <= bytesMax)
+                    // As many as fit: one more would not.
+                    if start + taken < Int(count) { #expect(frames.end(start + taken) - frames.start(start) > bytesMax) }
+                    let positions = decoded.map { frame -> Position? in
+                        guard case .event(let cursor, _, _, _) = frame else { return nil }
+                        return Cursor(cursor)?.position(of: channel("c"))
+                    }
+                    let expected: [Position?] = (0..<taken).map { position(1, UInt64(5 + start + $0)) }
+                    #expect(positions == expected)
+                }
+            }
+        }
+    }
+
+    /// The naive buffer: every offset with its chunk's second and number.
+    @Test(arguments: [1, 2, 3, 4, 5, 6] as [UInt64])
+    func feedBufferFollowsItsModel(seed: UInt64) {
+        var random = SplitMix(seed: seed)
+        var buffer = FeedBuffer(head: position(1, random.number(bits: 4)))
+        var head = buffer.head
+        var model: [(first: UInt64, last: UInt64, second: Int, cost: Int)] = []
+        var second = 0
+        for step in 0..<1500 {
+            if random.chance(30) { second += 1 }
+            switch random.below(10) {
+            case 0..<5:
+                let length = UInt64(random.below(4))
+                var (epoch, first) = (head.epoch, head.offset + 1)
+                switch random.below(12) {
+                case 0: first = max(1, first - min(first - 1, UInt64(random.below(5))))  // Known, in part or whole.
+                case 1: first += 1 + UInt64(random.below(3))
+                case 2: (epoch, first) = (epoch + 1, 1 + UInt64(random.below(2)))
+                case 3: (epoch, first) = (max(1, epoch - 1), 1)
+                default: break
+                }
+                let chunk = self.chunk(first...(first + length), epoch: epoch, second: second)
+                let newHead = position(epoch, first + length)
+                let expected: FeedBuffer.OnAppend
+                if newHead <= head {
+                    expected = .known
+                } else {
+                    expected = epoch == head.epoch && first == head.offset + 1 ? .appended : .restarted
+                    if expected == .restarted { model = [] }
+                    model.append((first, first + length, second, chunk.cost))
+                    head = newHead
+                }
+                #expect(buffer.append(chunk) == expected, "seed \(seed), step \(step)")
+            case 5:
+                let costMax = random.below(3000)
+                let oldest = second - random.below(8)
+                let before = model.reduce(0) { $0 + $1.cost }
+                while let first = model.first, first.second < oldest || (model.reduce(0) { $0 + $1.cost } > costMax && model.count > 1) { model.removeFirst() }
+                #expect(buffer.trim(costMax: costMax, olderThan: oldest) == before - model.reduce(0) { $0 + $1.cost }, "seed \(seed), step \(step)")
+            default:
+                let offset = random.chance(70) ? head.offset - min(head.offset, UInt64(random.below(40))) + 2 : random.number(bits: 12)
+                let found = buffer.chunk(holding: offset)
+                let expected = model.first { $0.first <= offset && offset <= $0.last }
+                #expect(found?.first == expected?.first && found?.last == expected?.last, "seed \(seed), step \(step): \(offset)")
+            }
+            #expect(buffer.head == head && buffer.cost == model.reduce(0) { $0 + $1.cost }, "seed \(seed), step \(step)")
+            #expect(buffer.first == model.first?.first ?? head.offset + 1, "seed \(seed), step \(step)")
+        }
+    }
+}
