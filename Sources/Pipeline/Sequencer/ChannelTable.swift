@@ -73,7 +73,7 @@ struct ChannelTable {
 
     mutating func giveBack(_ event: SequencedEvent) {
         let isBlank = self.withState(event.event.channel) { state in
-            state.inFlight = 0
+            state.inFlight -= 1
             return state.isBlank
         }
         if isBlank { self.states[event.event.channel] = nil }

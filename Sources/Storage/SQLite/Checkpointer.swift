@@ -97,10 +97,15 @@ struct CheckpointPace {
         return true
     }
 
+    /// A commit failed: as soon as none is running, another checkpoint may help.
+    mutating func isWantedNow() {
+        self.pagesDue = 0
+    }
+
     /// The next commit begins the WAL again, if no reader is in the way. If one is, or if this failed, there is no use in trying at every commit.
-    mutating func finished(pages: Int) {
+    mutating func finished(pages: Int, failed: Bool) {
         self.isRunning = false
-        self.pagesDue = pages + Checkpointer.pagesMin / 4
+        self.pagesDue = pages + (failed ? Checkpointer.pagesLeftMax : Checkpointer.pagesMin / 4)
     }
 }
 
@@ -125,6 +130,6 @@ extension SQLiteLog {
             error = self.failure(failure, db).message
         }
         self.shared.withLockedValue { $0.checkpointError = error }
-        writer.checkpoint.finished(pages: self.checkpointer.pages)
+        writer.checkpoint.finished(pages: self.checkpointer.pages, failed: error != nil)
     }
 }

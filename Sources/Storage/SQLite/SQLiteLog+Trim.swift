@@ -10,7 +10,7 @@ extension SQLiteLog {
 
     /// Deletes the oldest rows that may go, but only so many that it is soon done. True if there are more.
     private func trimChunk(now: Int64, _ db: Database, _ writer: inout Writer) throws -> Bool {
-        if writer.isUnresolved { try self.resolve(db, &writer) }
+        try self.tryAgainIfFailing(db, &writer)
         let horizon = HistoryIndex<Int64>.Bounds(self.limits).horizon(now: now)
         let found = writer.ledger.lastExpendable(before: horizon, costMax: self.limits.historyBytesMax, limit: writer.trim.rows)
         guard let last = found else { return false }
@@ -31,6 +31,21 @@ extension SQLiteLog {
         writer.trim.took(ContinuousClock.now - began)
         writer.ledger.removed(through: last)
         return true
+    }
+
+    /// After a failure, writes something that changes nothing, to see whether it would work now.
+    ///
+    /// A node whose log fails is not ready, so nobody publishes to it, and no append would ever find out that the disk is well again.
+    private func tryAgainIfFailing(_ db: Database, _ writer: inout Writer) throws {
+        if writer.isUnresolved { try self.resolve(db, &writer) }
+        let (isFailing, isCheckpointFailing) = self.shared.withLockedValue { ($0.error != nil, $0.checkpointError != nil) }
+        if isCheckpointFailing { writer.checkpoint.isWantedNow() }
+        guard isFailing else { return }
+        try db.inTransaction(.immediate) {
+            try Meta.epochFloor.write(db, Meta.epochFloor.read(db, as: Int64.self) ?? 0)
+            return .commit
+        }
+        self.shared.withLockedValue { $0.error = nil }
     }
 
     /// Stores how far channels got whose newest row is about to be deleted.

@@ -22,7 +22,7 @@ package final class SQLiteLog: Log {
         var isSealed = false
         var commits: UInt64 = 0
         var failures: UInt64 = 0
-        /// The last failure, until an append succeeds.
+        /// The last failure, until something is written again.
         var error: String?
         /// Why the WAL cannot be brought into the database, while that is so.
         var checkpointError: String?
@@ -126,12 +126,19 @@ package final class SQLiteLog: Log {
             return .success(try body(db, &writer))
         } catch {
             let failure = self.failure(error, db)
-            self.shared.withLockedValue { shared in
-                shared.failures += 1
-                shared.error = failure.message
-            }
+            // An owner that was overtaken says nothing about the disk.
+            if failure.code != .fenced { self.failed(failure, &writer) }
             return .failure(failure)
         }
+    }
+
+    private func failed(_ failure: LogError, _ writer: inout Writer) {
+        self.shared.withLockedValue { shared in
+            shared.failures += 1
+            shared.error = failure.message
+        }
+        // A full disk may have room in the database: what is in the WAL can go there, and the WAL begin again.
+        writer.checkpoint.isWantedNow()
     }
 
     func failure(_ error: any Error, _ db: Database) -> LogError {
