@@ -32,7 +32,7 @@ import Testing
     }
 
     @Test func readsTheLongestNumbers() {
-        let cursor = Cursor(entries: [.init(channel: .max, position: position(.max, .max))])
+        let cursor = Cursor(entries: [.init(channel: .max, position: position(UInt64(Int64.max), UInt64(Int64.max)))])
         #expect(Cursor(cursor.text) == cursor)
         let nothing = Cursor(entries: [.init(channel: 0, position: position(0, 0))])
         #expect(Cursor(nothing.text) == nothing)
@@ -88,9 +88,10 @@ import Testing
             [], [1], [2, 1, 2, 3, 4, 0, 0], [1, 1, 2, 3], [1, 1, 2, 3, 4], [1, 1, 2, 3, 4, 0],
             // A number with a needless last byte.
             [1, 1, 2, 3, 4, 0x80, 0, 1], [1, 1, 2, 3, 4, 1, 0x81, 0],
-            // A number that does not end, and ones of more than 64 bits.
+            // A number that does not end, and ones of more than 63 bits.
             [1, 1, 2, 3, 4, 1, 0x81],
-                [1, 1, 2, 3, 4, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x02],
+                [1, 1, 2, 3, 4, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],
+        [1, 1, 2, 3, 4, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x02],
             [1, 1, 2, 3, 4, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],
         ] as [[UInt8]])
     func refusesWhatIsNotCanonicalThoughItsCheckIsRight(_ body: [UInt8]) {

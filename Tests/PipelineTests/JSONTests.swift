@@ -38,6 +38,8 @@ import Testing
             let text = String(decoding: bytes, as: UTF8.self)
             if text.lowercased().contains("\\ud") || text.wholeMatch(of: /[\s\S]*[0-9.][eE][-+]?[0-9]{3,}[\s\S]*/) != nil { continue }
             let ours = self.isValue(bytes)
+            // Foundation takes a comma before the end of an array or object; RFC 8259 has none.
+            if !ours, text.contains(/,[ \t\r\n]*[\]}]/.matchingSemantics(.unicodeScalar)) { continue }
             if ours { valid += 1 }
             #expect(ours == self.foundationAccepts(bytes), "seed \(seed): \(text.debugDescription)")
         }

@@ -21,6 +21,8 @@ private struct Walk {
     var answered: Set<UInt64> = []
     var nextBatch: UInt64 = 0
     var inFlight: Sequencing.Commit?
+    /// What the events of the commit in flight are dated.
+    var formedAt: Int64 = 0
     var isUncertain = false
     var forgottenEpochs: [ChannelName: UInt64] = [:]
     var listening: Set<ChannelName> = []
@@ -87,6 +89,7 @@ private struct Walk {
         #expect(self.inFlight == nil, "one commit is in flight at a time: seed \(self.seed), step \(self.step)")
         #expect(commit.batches.count == 1 || commit.events.count <= self.limits.commitEventsMax, self.at)
         self.inFlight = commit
+        self.formedAt = self.now
     }
 
     private mutating func answerLog() {
@@ -139,9 +142,9 @@ private struct Walk {
             #expect(stored && self.stored[event.channel]?.contains(position) == true, "published only what is stored: seed \(self.seed), step \(self.step)")
             if let key {
                 if let first = self.firstOf[key] {
-                    #expect(first.at < self.now - Int64(self.limits.historySecondsMax) * 1000, "published twice: seed \(self.seed), step \(self.step)")
+                    #expect(first.at < self.formedAt - Int64(self.limits.historySecondsMax) * 1000, "published twice: seed \(self.seed), step \(self.step)")
                 }
-                self.firstOf[key] = (position, self.now)
+                self.firstOf[key] = (position, self.formedAt)
             }
         case .duplicate(let position, _):
             self.counts.duplicates += 1

@@ -1,0 +1,430 @@
+import NIOCore
+import NIOEmbedded
+import NIOPosix
+import Testing
+
+@testable import Pipeline
+
+/// The owner and its log, as the walk scripts them. Confined to the loop.
+private final class World: ChannelOwner, @unchecked Sendable {
+    struct Story {
+        var head = Position(epoch: 1, offset: 0)
+        /// The oldest offset of the present epoch that history holds; one after the head when it holds none.
+        var oldest: UInt64 = 1
+        var isWanted = false
+    }
+
+    struct Reading {
+        var channel: ChannelName
+        var position: Position
+        var limit: Int
+        var continuation: CheckedContinuation<LogSlice, Never>
+    }
+
+    var stories: [ChannelName: Story] = [:]
+    /// What is on its way to the fanout, in order.
+    var messages: [EdgeMessage] = []
+    var readings: [Reading] = []
+
+    func interest(_ changes: [InterestChange], edge: Int) {
+        for change in changes {
+            if change.wanted == .close { self.stories[change.channel]!.isWanted = false }
+            guard change.wanted == .open else { continue }
+            self.stories[change.channel]!.isWanted = true
+            self.messages.append(.opened(change.channel, head: self.stories[change.channel]!.head))
+        }
+    }
+
+    func history(of channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice {
+        await withCheckedContinuation { self.readings.append(Reading(channel: channel, position: position, limit: limit, continuation: $0)) }
+    }
+
+    func publish(_ batch: PublishBatch) {}
+
+    func answer(_ reading: Reading) {
+        let story = self.stories[reading.channel]!
+        let after = reading.position.epoch == story.head.epoch ? reading.position.offset : 0
+        let first = max(story.oldest, after + 1)
+        let events =
+            first <= story.head.offset && reading.position < story.head
+            ? run(reading.channel.string, story.head.epoch, first...min(story.head.offset, first + UInt64(reading.limit) - 1)) : []
+        let oldest = story.oldest <= story.head.offset ? position(story.head.epoch, story.oldest) : nil
+        reading.continuation.resume(returning: LogSlice(events: events, oldest: oldest))
+    }
+}
+
+/// A connection with a socket that fills up, or breaks, after some bytes.
+private final class Client: ChannelDuplexHandler, SubscriberConnection, @unchecked Sendable {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+
+    final class Inner: ChannelInboundHandler {
+        typealias InboundIn = ByteBuffer
+    }
+
+    let fanout: Fanout
+    let framing: Framing
+    let requests: [(channel: ChannelName, start: SubscribeStart)]
+    let channel = EmbeddedChannel()
+    var subscriber: Subscriber!
+    var room = Int.max
+    var breaks = false
+    var wroteWhenFull = false
+    var output = ByteBuffer()
+    var openingCursor: String?
+    var answer: (elements: ByteBuffer, cursor: String)?
+
+    init(fanout: Fanout, framing: Framing, requests: [(channel: ChannelName, start: SubscribeStart)]) throws {
+        self.fanout = fanout
+        self.framing = framing
+        self.requests = requests
+        let inner = Inner()
+        try self.channel.pipeline.syncOperations.addHandlers([self, inner])
+        let context = try self.channel.pipeline.syncOperations.context(handler: inner)
+        self.subscriber = Subscriber(framing: framing, context: context, connection: self)
+    }
+
+    func subscribe() { self.fanout.onLoop { $0.subscribe(self.subscriber, to: self.requests) } }
+
+    func close() { self.fanout.onLoop { $0.unsubscribe(self.subscriber) } }
+
+    func subscriberOpened(cursor: String) { self.openingCursor = cursor }
+
+    func subscriberAnswered(elements: ByteBuffer, cursor: String) { self.answer = (elements, cursor) }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        let bytes = Self.unwrapOutboundIn(data)
+        if !self.channel.isWritable { self.wroteWhenFull = true }
+        self.output.writeImmutableBuffer(bytes)
+        self.room -= min(self.room, bytes.readableBytes)
+        if self.room == 0 { self.channel.isWritable = false }
+        if self.breaks { self.close() }
+    }
+
+    func flush(context: ChannelHandlerContext) {}
+
+    func drain(room: Int) {
+        self.room = room
+        guard !self.channel.isWritable else { return }
+        self.channel.isWritable = true
+        self.fanout.onLoop { $0.writable(self.subscriber) }
+    }
+}
+
+/// One random walk. Confined to its loop.
+private final class FanoutWalk: @unchecked Sendable {
+    let seed: UInt64
+    var random: SplitMix
+    let world = World()
+    let fanout: Fanout
+    var clients: [Client] = []
+    var checkers: [ObjectIdentifier: [ChannelName: HistoryChecker]] = [:]
+    var tolerates: [ObjectIdentifier: [ChannelName: Bool]] = [:]
+    var problems: [String] = []
+    var counts = (events: 0, gaps: 0, polls: 0, blocked: 0, readings: 0)
+    static let channels = (0..<4).map { channel("c\($0)") }
+
+    init(loop: any EventLoop, seed: UInt64) {
+        self.seed = seed
+        self.random = SplitMix(seed: seed)
+        var limits = Limits()
+        limits.feedBytesMax = 2500
+        limits.replayEventsMax = 5
+        limits.subscriberBufferedBytesMax = 2048
+        limits.passSubscribersMax = 3
+        limits.feedSecondsMax = 2
+        self.fanout = Fanout(loop: loop, index: 0, owner: self.world, limits: limits)
+        for name in Self.channels { self.world.stories[name] = World.Story() }
+    }
+
+    func step() {
+        switch self.random.below(20) {
+        case 0..<3: self.attach()
+        case 3: if let client = self.clients.randomElement(using: &self.random) { self.drop(client) }
+        case 4..<9: self.publish()
+        case 9..<13: self.deliver()
+        case 13..<16: self.answerReading()
+        case 16..<18:
+            guard let client = self.clients.randomElement(using: &self.random) else { break }
+            client.drain(room: self.random.chance(40) ? .max : 1 + self.random.below(600))
+        case 18: self.expire()
+        default: if self.random.chance(30) { self.fanout.onLoop { $0.tick() } }
+        }
+        self.check()
+    }
+
+    private func attach() {
+        guard self.clients.count < 14 else { return }
+        let names = Self.channels.shuffled(using: &self.random).prefix(self.random.chance(50) ? 1 : 1 + self.random.below(4))
+        let requests = names.map { name -> (channel: ChannelName, start: SubscribeStart) in
+            let head = self.world.stories[name]!.head
+            switch self.random.below(8) {
+            case 0..<2: return (name, .live)
+            case 2: return (name, .backlog(self.random.below(20)))
+            case 3: return (name, .after(position(head.epoch, head.offset + self.random.number(bits: 3))))
+            case 4: return (name, .after(position(head.epoch + UInt64(self.random.below(3)) - 1, self.random.number(bits: 6))))
+            default: return (name, .after(position(head.epoch, head.offset - min(head.offset, UInt64(self.random.below(25))))))
+            }
+        }
+        guard let client = try? Client(fanout: self.fanout, framing: Framing.allCases.randomElement(using: &self.random)!, requests: Array(requests)) else { return }
+        if self.random.chance(50) { client.room = 1 + self.random.below(800) }
+        if self.random.chance(3) { client.breaks = true }
+        self.clients.append(client)
+        client.subscribe()
+    }
+
+    private func drop(_ client: Client) {
+        client.close()
+        self.forget(client)
+    }
+
+    private func forget(_ client: Client) {
+        self.clients.removeAll { $0 === client }
+        self.checkers[ObjectIdentifier(client)] = nil
+        self.tolerates[ObjectIdentifier(client)] = nil
+    }
+
+    private func publish() {
+        var events: [SequencedEvent] = []
+        for _ in 0...self.random.below(4) {
+            let name = Self.channels.randomElement(using: &self.random)!
+            if self.random.chance(2), !events.contains(where: { $0.event.channel == name }) {
+                // Continuity is lost, between two commits: all of this channel's history with it.
+                self.world.stories[name]!.head = position(self.world.stories[name]!.head.epoch + 1, 0)
+                self.world.stories[name]!.oldest = 1
+            }
+            let next = self.world.stories[name]!.head.next
+            self.world.stories[name]!.head = next
+            events += run(name.string, next.epoch, next.offset...next.offset).filter { _ in self.world.stories[name]!.isWanted }
+        }
+        // A message that is lost on its way makes a hole that must be filled from the log.
+        if !events.isEmpty, !self.random.chance(4) { self.world.messages.append(.events(events)) }
+    }
+
+    private func deliver() {
+        guard !self.world.messages.isEmpty else { return }
+        let count = 1 + self.random.below(self.world.messages.count)
+        let messages = Array(self.world.messages.prefix(count))
+        self.world.messages.removeFirst(count)
+        self.fanout.relay(messages)
+    }
+
+    private func answerReading() {
+        guard !self.world.readings.isEmpty else { return }
+        self.counts.readings += 1
+        self.world.answer(self.world.readings.remove(at: self.random.below(self.world.readings.count)))
+    }
+
+    private func expire() {
+        let name = Self.channels.randomElement(using: &self.random)!
+        let story = self.world.stories[name]!
+        self.world.stories[name]!.oldest = min(story.head.offset + 1, story.oldest + UInt64(self.random.below(12)))
+    }
+
+    // MARK: - Checking
+
+    private func check() {
+        for client in self.clients { self.check(client) }
+        for client in self.clients where client.subscriber.isClosed { self.forget(client) }
+    }
+
+    private func check(_ client: Client) {
+        let id = ObjectIdentifier(client)
+        if client.wroteWhenFull { self.problem("wrote into a full socket", client) }
+        if !client.channel.isWritable { self.counts.blocked += 1 }
+        if let cursor = client.openingCursor {
+            client.openingCursor = nil
+            self.opened(client, cursor)
+        }
+        if let answer = client.answer {
+            client.output = answer.elements
+            self.counts.polls += 1
+        }
+        guard self.checkers[id] != nil else {
+            if client.output.readableBytes > 0 { self.problem("wrote before it was open", client) }
+            return
+        }
+        do {
+            for item in try FrameDecoder.decode(client.output, client.framing) { self.take(item, client) }
+        } catch {
+            self.problem("\(error)", client)
+        }
+        client.output.clear()
+        if let answer = client.answer { self.checkCursor(answer.cursor, client) }
+        for (name, checker) in self.checkers[id] ?? [:] where !checker.problems.isEmpty { self.problem("\(name): \(checker.problems), \(self.world.stories[name]!), tolerates \(self.tolerates[id]?[name] ?? false)", client) }
+        for subscription in client.subscriber.subscriptions where subscription.wasCurrent { self.tolerates[id]![subscription.feed.channel] = false }
+    }
+
+    private func opened(_ client: Client, _ text: String) {
+        guard let cursor = Cursor(text) else { return self.problem("opens with \(text)", client) }
+        for (name, start) in client.requests {
+            guard let begin = cursor.position(of: name) else { return self.problem("\(name) is not in the cursor", client) }
+            if case .after(let asked) = start, asked != begin { self.problem("opens at \(begin), not at \(asked)", client) }
+            if case .live = start, begin > self.world.stories[name]!.head { self.problem("opens in the future", client) }
+            self.checkers[ObjectIdentifier(client), default: [:]][name] = HistoryChecker(start: begin)
+            if case .backlog = start { self.tolerates[ObjectIdentifier(client), default: [:]][name] = true }
+        }
+        if self.tolerates[ObjectIdentifier(client)] == nil { self.tolerates[ObjectIdentifier(client)] = [:] }
+    }
+
+    private func take(_ item: Decoded, _ client: Client) {
+        let id = ObjectIdentifier(client)
+        let name: ChannelName
+        let next: HistoryChecker.Item
+        let cursor: String
+        switch item {
+        case .opening: return self.problem("a second opening", client)
+        case .event(let text, let named, _, let data):
+            // {"at":"c0 1-7"}
+            let parts = String(decoding: data, as: UTF8.self).dropFirst(7).dropLast(2).split(separator: " ")
+            guard parts.count == 2, let found = ChannelName(String(parts[0])), let at = Position(parts[1]), named ?? found.string == found.string else {
+                return self.problem("data \(data)", client)
+            }
+            (name, next, cursor) = (found, .event(at), text)
+            self.counts.events += 1
+        case .gap(let text, let named, let from, let to, let reason):
+            guard let found = ChannelName(named), let from = Position(from), let to = Position(to), let reason = Gap.Reason(rawValue: reason) else {
+                return self.problem("\(item)", client)
+            }
+            (name, next, cursor) = (found, .gap(from: from, to: to, reason), text)
+            self.counts.gaps += 1
+        }
+        guard self.checkers[id]?[name] != nil else { return self.problem("\(name) was not asked for", client) }
+        let story = self.world.stories[name]!
+        self.checkers[id]![name]!.take(next, head: story.head, oldest: story.oldest, toleratesMissing: self.tolerates[id]?[name] ?? false)
+        self.checkCursor(cursor, client)
+    }
+
+    /// A cursor says of every channel exactly what has been given.
+    private func checkCursor(_ text: String, _ client: Client) {
+        guard let cursor = Cursor(text) else { return self.problem("cursor \(text)", client) }
+        for (name, checker) in self.checkers[ObjectIdentifier(client)] ?? [:] where cursor.position(of: name) != checker.position {
+            // What a backlog lacks is passed over in silence.
+            if self.tolerates[ObjectIdentifier(client)]?[name] == true { continue }
+            self.problem("the cursor has \(name) at \(cursor.position(of: name) as Position?), given was \(checker.position)", client)
+        }
+    }
+
+    private func problem(_ text: String, _ client: Client) {
+        if self.problems.count < 10 { self.problems.append("\(text) [\(client.framing), \(client.requests)]") }
+    }
+
+    // MARK: - The end
+
+    /// Lets everything through. True when all stand at their heads.
+    func settle() -> Bool {
+        if !self.world.messages.isEmpty { self.deliver() }
+        while !self.world.readings.isEmpty { self.answerReading() }
+        for client in self.clients {
+            client.breaks = false
+            client.drain(room: .max)
+        }
+        self.check()
+        return self.world.messages.isEmpty && self.clients.allSatisfy { client in
+            self.checkers[ObjectIdentifier(client)] != nil && (client.framing == .element || self.checkers[ObjectIdentifier(client)]!.allSatisfy { name, checker in
+                checker.position == self.world.stories[name]!.head
+            })
+        }
+    }
+
+    /// One event more everywhere, so that whoever missed a lost message finds out.
+    func publishEverywhere() {
+        for name in Self.channels {
+            let next = self.world.stories[name]!.head.next
+            self.world.stories[name]!.head = next
+            if self.world.stories[name]!.isWanted { self.world.messages.append(.events(run(name.string, next.epoch, next.offset...next.offset))) }
+        }
+    }
+
+    func finish() {
+        for client in self.clients {
+            for (name, checker) in self.checkers[ObjectIdentifier(client)] ?? [:] where client.framing != .element {
+                var checker = checker
+                checker.finish(head: self.world.stories[name]!.head)
+                if !checker.problems.isEmpty { self.problem("\(name): \(checker.problems)", client) }
+            }
+        }
+        for client in self.clients { client.close() }
+        let statistics = self.fanout.onLoop { $0.currentStatistics }
+        if statistics.subscribersOpened != statistics.subscribersClosed || statistics.subscriptionsOpened != statistics.subscriptionsClosed {
+            self.problems.append("\(statistics)")
+        }
+        while let reading = self.world.readings.popLast() { self.world.answer(reading) }
+    }
+}
+
+@Suite struct FanoutTests {
+    @Test(arguments: [1, 2, 3, 4, 5, 6, 7, 8] as [UInt64])
+    func walk(seed: UInt64) async throws {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let walk = try await loop.submit { FanoutWalk(loop: loop, seed: seed) }.get()
+        for step in 0..<2500 {
+            let problems = try await loop.submit {
+                walk.step()
+                return walk.problems
+            }.get()
+            guard problems.isEmpty else {
+                Issue.record("seed \(seed), step \(step): \(problems.joined(separator: "\n"))")
+                break
+            }
+        }
+        try await loop.submit { walk.publishEverywhere() }.get()
+        var isSettled = false
+        for _ in 0..<3000 where !isSettled {
+            isSettled = try await loop.submit { walk.settle() }.get()
+            // A pass goes on in a moment, a read in a task of its own.
+            if !isSettled { try await Task.sleep(for: .microseconds(300)) }
+        }
+        let (problems, counts) = try await loop.submit {
+            walk.finish()
+            return (walk.problems, walk.counts)
+        }.get()
+        #expect(problems.isEmpty, "seed \(seed): \(problems.joined(separator: "\n"))")
+        #expect(counts.events > 500 && counts.gaps > 5 && counts.polls > 5 && counts.blocked > 20 && counts.readings > 20, "seed \(seed): \(counts)")
+    }
+
+    // MARK: - The checker
+
+    private static let good: [HistoryChecker.Item] = [
+        .event(position(1, 4)), .event(position(1, 5)), .gap(from: position(1, 6), to: position(1, 8), .expired), .event(position(1, 9)), .event(position(1, 10)),
+    ]
+
+    private func problems(_ items: [HistoryChecker.Item]) -> [String] {
+        var checker = HistoryChecker(start: position(1, 3))
+        for item in items { checker.take(item, head: position(1, 10), oldest: 9, toleratesMissing: false) }
+        checker.finish(head: position(1, 10))
+        return checker.problems
+    }
+
+    @Test func theCheckerPassesWhatIsGood() {
+        #expect(self.problems(Self.good) == [])
+        var reset = HistoryChecker(start: position(1, 3))
+        reset.take(.gap(from: position(1, 4), to: position(2, 4), .reset), head: position(2, 6), oldest: 5, toleratesMissing: false)
+        reset.take(.event(position(2, 5)), head: position(2, 6), oldest: 5, toleratesMissing: false)
+        #expect(reset.problems == [])
+    }
+
+    @Test func theCheckerSeesEveryBreak() {
+        for index in Self.good.indices {
+            var lost = Self.good
+            lost.remove(at: index)
+            #expect(!self.problems(lost).isEmpty, "lost \(index)")
+            var repeated = Self.good
+            repeated.insert(repeated[index], at: index)
+            #expect(!self.problems(repeated).isEmpty, "repeated \(index)")
+            guard index > 0 else { continue }
+            var swapped = Self.good
+            swapped.swapAt(index, index - 1)
+            #expect(!self.problems(swapped).isEmpty, "swapped \(index)")
+        }
+        for gap in [
+            HistoryChecker.Item.gap(from: position(1, 6), to: position(1, 7), .expired), .gap(from: position(1, 6), to: position(1, 9), .expired),
+            .gap(from: position(1, 7), to: position(1, 8), .expired), .gap(from: position(1, 5), to: position(1, 8), .overflow),
+            .gap(from: position(1, 6), to: position(1, 8), .reset),
+        ] {
+            var wrong = Self.good
+            wrong[2] = gap
+            #expect(!self.problems(wrong).isEmpty, "\(gap)")
+        }
+    }
+}
