@@ -81,6 +81,8 @@ extension Fanout {
             self.tellGap(
                 subscription, to: Position(epoch: feed.buffer.head.epoch, offset: oldest - 1), reason: subscription.wasCurrent ? .overflow : .expired)
         }
+        // The notice may have found the socket broken.
+        if subscriber.isClosed { return }
         while let chunk, chunk.first <= subscription.position.offset + 1, subscription.position.offset < chunk.last {
             guard subscriber.takesMore else {
                 subscription.state = .blocked
