@@ -41,7 +41,11 @@ final class FakeServer: Sendable {
         }
         let box = Unmanaged.passRetained(Session(server: self, wrapping: wrapping, faults: faults))
         var thread = pthread_t()
-        pthread_create(&thread, nil, { Unmanaged<Session>.fromOpaque($0!).takeRetainedValue().run(); return nil }, box.toOpaque())
+        pthread_create(
+            &thread, nil,
+            {
+                Unmanaged<Session>.fromOpaque($0!).takeRetainedValue().run(); return nil
+            }, box.toOpaque())
         pthread_detach(thread)
     }
 

@@ -63,7 +63,8 @@ import Testing
             return [0x80 | opcode] + length + payload
         }
         let ping = Array("are you there".utf8)
-        let bytes = frame(1, [UInt8](repeating: 9, count: 200)) + frame(9, ping) + frame(1, []) + frame(9, [])
+        let bytes =
+            frame(1, [UInt8](repeating: 9, count: 200)) + frame(9, ping) + frame(1, []) + frame(9, [])
             + frame(2, [UInt8](repeating: 0x89, count: 70_000)) + frame(8, [3, 233])
         for _ in 0..<100 {
             var walker = WebSocketWalker()

@@ -50,7 +50,8 @@ import Testing
     @Test func json() {
         let corpus = [
             #"{"commands":[{"publish":{"channel":"a","data":{"x":[1,2,"\u00e9"]}}},{"broadcast":{"channels":["b","c"],"data":2,"type":"t"}}]}"#,
-            #"{"channel":"a","data":"x","type":"t","idempotency_key":"k"}"#, #"{"channels":["a","b"],"data":null}"#, #"{"channel":"a","limit":10,"since":"1-5"}"#,
+            #"{"channel":"a","data":"x","type":"t","idempotency_key":"k"}"#, #"{"channels":["a","b"],"data":null}"#,
+            #"{"channel":"a","limit":10,"since":"1-5"}"#,
         ].map { Array($0.utf8) }
         self.fuzz(corpus, ["\"", "\\u", "{", "}", "[", "]", ",", ":", "\\ud800", "null", "-", "\n", "é"]) { _, bytes, at in
             let buffer = ByteBuffer(bytes: bytes)

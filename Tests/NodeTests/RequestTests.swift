@@ -38,7 +38,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("/ev/", "400 bad_channel"), ("/ev/a/", "400 bad_channel"), ("/ev//a", "400 bad_channel"), ("/ev/a/a", "400 bad_channel"), ("/ev/a/a.b5", "400 bad_channel"),
+        ("/ev/", "400 bad_channel"), ("/ev/a/", "400 bad_channel"), ("/ev//a", "400 bad_channel"), ("/ev/a/a", "400 bad_channel"),
+        ("/ev/a/a.b5", "400 bad_channel"),
         ("/ev/a%20b", "400 bad_channel"), ("/ev/%zz", "400 bad_channel"), ("/ev/%ff", "400 bad_channel"), ("/ev/a.b99999999999999999999", "400 bad_channel"),
         ("/ev/.b5", "400 bad_channel"), ("/ev/a.b1.b2", "400 bad_channel"), ("/ev/1/2/3/4", "400 bad_channel"), ("/ev/a?since=x", "400 bad_cursor"),
         ("/ev/a?since=", "400 bad_cursor"), ("/ev/a?since=%zz", "400 bad_request"), ("/ev/a?envelope=2", "400 bad_request"),
@@ -65,14 +66,15 @@ import Testing
         #expect(plain[0].type == nil && plain[0].messageID == nil)
     }
 
-    @Test(arguments: [
-        ("/pub", [], "x", "400 bad_channel"), ("/pub?id=", [], "x", "400 bad_channel"), ("/pub?id=a/a", [], "x", "400 bad_channel"),
-        ("/pub?id=a/", [], "x", "400 bad_channel"), ("/pub?id=a.b5", [], "x", "400 bad_channel"), ("/pub?id=a", [], "", "400 bad_body"),
-        ("/pub?id=a", ["Event-Type: gap"], "x", "400 bad_body"), ("/pub?id=a", ["Event-Type: a", "Event-Type: b"], "x", "400 bad_body"),
-        ("/pub?id=a", ["Message-Id: " + String(repeating: "m", count: 201)], "x", "400 bad_body"),
-        ("/pub?id=a", ["Event-Type: a\tb"], "x", "400 bad_body"), ("/pub?id=a", [], String(repeating: "x", count: 101), "413 too_large"),
-        ("/pub?id=a/b/c/d", [], "x", "400 bad_channel"),
-    ] as [(String, [String], String, String)])
+    @Test(
+        arguments: [
+            ("/pub", [], "x", "400 bad_channel"), ("/pub?id=", [], "x", "400 bad_channel"), ("/pub?id=a/a", [], "x", "400 bad_channel"),
+            ("/pub?id=a/", [], "x", "400 bad_channel"), ("/pub?id=a.b5", [], "x", "400 bad_channel"), ("/pub?id=a", [], "", "400 bad_body"),
+            ("/pub?id=a", ["Event-Type: gap"], "x", "400 bad_body"), ("/pub?id=a", ["Event-Type: a", "Event-Type: b"], "x", "400 bad_body"),
+            ("/pub?id=a", ["Message-Id: " + String(repeating: "m", count: 201)], "x", "400 bad_body"),
+            ("/pub?id=a", ["Event-Type: a\tb"], "x", "400 bad_body"), ("/pub?id=a", [], String(repeating: "x", count: 101), "413 too_large"),
+            ("/pub?id=a/b/c/d", [], "x", "400 bad_channel"),
+        ] as [(String, [String], String, String)])
     func badRawPublishes(_ target: String, _ fields: [String], _ body: String, _ expected: String) {
         var limits = Limits()
         limits.eventBytesMax = 100
@@ -100,10 +102,12 @@ import Testing
         #expect(failure { _ = try PublishRequest.publish(ByteBuffer(string: body), limits: Limits()) } == expected)
     }
 
-    @Test(arguments: [
-        ("{\"channels\":[],\"data\":1}", "400 bad_channel"), ("{\"channels\":[\"a\",\"a\"],\"data\":1}", "400 bad_channel"), ("{\"channels\":\"a\",\"data\":1}", "400 bad_body"),
-        ("{\"channels\":[1],\"data\":1}", "400 bad_body"), ("{\"channels\":[\"a\",\"b\"],\"data\":1}", nil),
-    ] as [(String, String?)])
+    @Test(
+        arguments: [
+            ("{\"channels\":[],\"data\":1}", "400 bad_channel"), ("{\"channels\":[\"a\",\"a\"],\"data\":1}", "400 bad_channel"),
+            ("{\"channels\":\"a\",\"data\":1}", "400 bad_body"),
+            ("{\"channels\":[1],\"data\":1}", "400 bad_body"), ("{\"channels\":[\"a\",\"b\"],\"data\":1}", nil),
+        ] as [(String, String?)])
     func broadcasts(_ body: String, _ expected: String?) {
         var names = ["a", "b"]
         #expect(failure { names = try PublishRequest.broadcast(ByteBuffer(string: body), limits: Limits()).map(\.channel.string) } == expected)
@@ -111,7 +115,8 @@ import Testing
     }
 
     @Test func batchesAnswerInOrder() throws {
-        let body = #"{"commands":[{"publish":{"channel":"a","data":1}},{"nothing":1},{"broadcast":{"channels":["b","c"],"data":2}},{"publish":{"channel":"a b","data":1}},{"publish":{"channel":"d","data":1}}]}"#
+        let body =
+            #"{"commands":[{"publish":{"channel":"a","data":1}},{"nothing":1},{"broadcast":{"channels":["b","c"],"data":2}},{"publish":{"channel":"a b","data":1}},{"publish":{"channel":"d","data":1}}]}"#
         let request = try BatchRequest(ByteBuffer(string: body), limits: Limits())
         #expect(request.events.map(\.channel.string) == ["a", "b", "c", "d"])
         let answer = request.answer([

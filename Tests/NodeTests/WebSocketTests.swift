@@ -43,8 +43,10 @@ import Testing
             frame(0x01, [0xC3]) + frame(0x89, bytes("p")) + frame(0x00, [0xA9]) + frame(0x80, []) + frame(0x88, [0x03, 0xE8]),
             [.ping(ByteBuffer(string: "p")), .message, .close(code: 1000)]
         ),
-        (frame(0x81, [UInt8](repeating: 0x61, count: 1000)) + frame(0x89, [UInt8](repeating: 0, count: 125)),
-            [.message, .ping(ByteBuffer(repeating: 0, count: 125))]),
+        (
+            frame(0x81, [UInt8](repeating: 0x61, count: 1000)) + frame(0x89, [UInt8](repeating: 0, count: 125)),
+            [.message, .ping(ByteBuffer(repeating: 0, count: 125))]
+        ),
     ]
 
     @Test(arguments: [1, 2, 3] as [UInt64])
@@ -57,17 +59,19 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        (frame(0x81, [0x61], masked: false), 1002), (frame(0xC1, []), 1002), (frame(0xA1, []), 1002), (frame(0x91, []), 1002), (frame(0x83, []), 1002),
-        (frame(0x8B, []), 1002), (frame(0x80, []), 1002), (frame(0x00, []), 1002), (frame(0x01, []) + frame(0x81, []), 1002),
-        (frame(0x09, []), 1002), (frame(0x08, []), 1002), (frame(0x89, [UInt8](repeating: 0, count: 126)), 1002), (frame(0x81, [0xFF]), 1007),
-        (frame(0x81, [0xED, 0xA0, 0x80]), 1007), (frame(0x01, [0xC3]) + frame(0x80, [0x28]), 1007), (frame(0x81, [0xC3]), 1007),
-        (frame(0x82, [UInt8](repeating: 0, count: 1001)), 1009), (frame(0x02, [UInt8](repeating: 0, count: 600)) + frame(0x80, [UInt8](repeating: 0, count: 600)), 1009),
-        ([0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1002), ([0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0], 1009),
-        (frame(0x88, []), 1000), (frame(0x88, [0x03]), 1002), (frame(0x88, [0x03, 0xE9] + bytes("bye")), 1001), (frame(0x88, [0x03, 0xE8, 0xFF]), 1007),
-        (frame(0x88, [0x0F, 0xA0]), 4000), (frame(0x88, [0x03, 0xED]), 1002), (frame(0x88, [0x03, 0xEE]), 1002), (frame(0x88, [0x03, 0xEC]), 1002),
-        (frame(0x88, [0x03, 0xF7]), 1002), (frame(0x88, [0, 0]), 1002), (frame(0x88, [0x07, 0xD0]), 1002), (frame(0x88, [0x13, 0x88]), 1002),
-    ] as [([UInt8], UInt16)])
+    @Test(
+        arguments: [
+            (frame(0x81, [0x61], masked: false), 1002), (frame(0xC1, []), 1002), (frame(0xA1, []), 1002), (frame(0x91, []), 1002), (frame(0x83, []), 1002),
+            (frame(0x8B, []), 1002), (frame(0x80, []), 1002), (frame(0x00, []), 1002), (frame(0x01, []) + frame(0x81, []), 1002),
+            (frame(0x09, []), 1002), (frame(0x08, []), 1002), (frame(0x89, [UInt8](repeating: 0, count: 126)), 1002), (frame(0x81, [0xFF]), 1007),
+            (frame(0x81, [0xED, 0xA0, 0x80]), 1007), (frame(0x01, [0xC3]) + frame(0x80, [0x28]), 1007), (frame(0x81, [0xC3]), 1007),
+            (frame(0x82, [UInt8](repeating: 0, count: 1001)), 1009),
+            (frame(0x02, [UInt8](repeating: 0, count: 600)) + frame(0x80, [UInt8](repeating: 0, count: 600)), 1009),
+            ([0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1002), ([0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0], 1009),
+            (frame(0x88, []), 1000), (frame(0x88, [0x03]), 1002), (frame(0x88, [0x03, 0xE9] + bytes("bye")), 1001), (frame(0x88, [0x03, 0xE8, 0xFF]), 1007),
+            (frame(0x88, [0x0F, 0xA0]), 4000), (frame(0x88, [0x03, 0xED]), 1002), (frame(0x88, [0x03, 0xEE]), 1002), (frame(0x88, [0x03, 0xEC]), 1002),
+            (frame(0x88, [0x03, 0xF7]), 1002), (frame(0x88, [0, 0]), 1002), (frame(0x88, [0x07, 0xD0]), 1002), (frame(0x88, [0x13, 0x88]), 1002),
+        ] as [([UInt8], UInt16)])
     func closes(_ bytes: [UInt8], _ code: UInt16) {
         #expect(self.steps(bytes).last == .close(code: code))
         #expect(Self.steps(bytes.map { [$0] }).last == .close(code: code))
@@ -77,15 +81,16 @@ import Testing
         #expect(WebSocketHandshake.accept("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
     }
 
-    @Test(arguments: [
-        (["Connection: keep-alive, Upgrade", "Upgrade: WebSocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="], nil),
-        (["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="], "426 upgrade_required"),
-        (["Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="], "426 upgrade_required"),
-        (["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 8", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="], "426 upgrade_required"),
-        (["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"], "400 bad_request"),
-        (["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: short=="], "400 bad_request"),
-        (["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=*"], "400 bad_request"),
-    ] as [([String], String?)])
+    @Test(
+        arguments: [
+            (["Connection: keep-alive, Upgrade", "Upgrade: WebSocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="], nil),
+            (["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="], "426 upgrade_required"),
+            (["Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="], "426 upgrade_required"),
+            (["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 8", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="], "426 upgrade_required"),
+            (["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"], "400 bad_request"),
+            (["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: short=="], "400 bad_request"),
+            (["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=*"], "400 bad_request"),
+        ] as [([String], String?)])
     func handshakes(_ fields: [String], _ expected: String?) throws {
         let head = try head("/ws/a", fields)
         var response = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="

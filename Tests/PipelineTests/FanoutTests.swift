@@ -166,7 +166,9 @@ private final class FanoutWalk: @unchecked Sendable {
             default: return (name, .after(position(head.epoch, head.offset - min(head.offset, UInt64(self.random.below(25))))))
             }
         }
-        guard let client = try? Client(fanout: self.fanout, framing: Framing.allCases.randomElement(using: &self.random)!, requests: Array(requests)) else { return }
+        guard let client = try? Client(fanout: self.fanout, framing: Framing.allCases.randomElement(using: &self.random)!, requests: Array(requests)) else {
+            return
+        }
         if self.random.chance(50) { client.room = 1 + self.random.below(800) }
         if self.random.chance(3) { client.breaks = true }
         self.clients.append(client)
@@ -251,7 +253,9 @@ private final class FanoutWalk: @unchecked Sendable {
         }
         client.output.clear()
         if let answer = client.answer { self.checkCursor(answer.cursor, client) }
-        for (name, checker) in self.checkers[id] ?? [:] where !checker.problems.isEmpty { self.problem("\(name): \(checker.problems), \(self.world.stories[name]!), tolerates \(self.tolerates[id]?[name] ?? false)", client) }
+        for (name, checker) in self.checkers[id] ?? [:] where !checker.problems.isEmpty {
+            self.problem("\(name): \(checker.problems), \(self.world.stories[name]!), tolerates \(self.tolerates[id]?[name] ?? false)", client)
+        }
         for subscription in client.subscriber.subscriptions where subscription.wasCurrent { self.tolerates[id]![subscription.feed.channel] = false }
     }
 
@@ -320,11 +324,14 @@ private final class FanoutWalk: @unchecked Sendable {
             client.drain(room: .max)
         }
         self.check()
-        return self.world.messages.isEmpty && self.clients.allSatisfy { client in
-            self.checkers[ObjectIdentifier(client)] != nil && (client.framing == .element || self.checkers[ObjectIdentifier(client)]!.allSatisfy { name, checker in
-                checker.position == self.world.stories[name]!.head
-            })
-        }
+        return self.world.messages.isEmpty
+            && self.clients.allSatisfy { client in
+                self.checkers[ObjectIdentifier(client)] != nil
+                    && (client.framing == .element
+                        || self.checkers[ObjectIdentifier(client)]!.allSatisfy { name, checker in
+                            checker.position == self.world.stories[name]!.head
+                        })
+            }
     }
 
     /// One event more everywhere, so that whoever missed a lost message finds out.
@@ -386,7 +393,8 @@ private final class FanoutWalk: @unchecked Sendable {
     // MARK: - The checker
 
     private static let good: [HistoryChecker.Item] = [
-        .event(position(1, 4)), .event(position(1, 5)), .gap(from: position(1, 6), to: position(1, 8), .expired), .event(position(1, 9)), .event(position(1, 10)),
+        .event(position(1, 4)), .event(position(1, 5)), .gap(from: position(1, 6), to: position(1, 8), .expired), .event(position(1, 9)),
+        .event(position(1, 10)),
     ]
 
     private func problems(_ items: [HistoryChecker.Item]) -> [String] {

@@ -1,3 +1,4 @@
+import Foundation
 import GRDBSQLite
 import Synchronization
 
@@ -18,7 +19,33 @@ final class Faults: Sendable {
         var space = Int.max
     }
 
+    /// A place where one thread is stopped.
+    final class Gate: Sendable {
+        private let reachedIt = DispatchSemaphore(value: 0)
+        private let opened = DispatchSemaphore(value: 0)
+
+        fileprivate func pass() {
+            self.reachedIt.signal()
+            self.opened.wait()
+        }
+
+        /// Returns when somebody waits at the gate.
+        func reached() async {
+            await withCheckedContinuation { continuation in
+                Thread.detachNewThread {
+                    self.reachedIt.wait()
+                    continuation.resume()
+                }
+            }
+        }
+
+        func open() {
+            self.opened.signal()
+        }
+    }
+
     private let rules = Mutex(Rules())
+    private let gate = Mutex<Gate?>(nil)
 
     /// Faults for connections that are opened to files in this folder from now on.
     init(folder: String) {
@@ -32,6 +59,17 @@ final class Faults: Sendable {
 
     func heal() {
         self.set { $0 = Rules() }
+    }
+
+    /// Stops the next connection that begins to read or write, and only that one.
+    func holdNextReader() -> Gate {
+        let gate = Gate()
+        self.gate.withLock { $0 = gate }
+        return gate
+    }
+
+    fileprivate func passGate() {
+        self.gate.withLock { $0.take() }?.pass()
     }
 
     fileprivate func answer(_ fault: (Rules) -> CInt?) -> CInt? {
@@ -123,6 +161,7 @@ private enum FaultyVFS {
         }
         methods.pointee.xShmLock = { file, offset, count, flags in
             let open = FaultyVFS.original(file)
+            if flags & SQLITE_SHM_SHARED != 0, flags & SQLITE_SHM_LOCK != 0 { open.faults.passGate() }
             // Letting go must always be possible.
             let fault = flags & SQLITE_SHM_LOCK != 0 ? open.faults.answer { $0.lock } : nil
             return fault ?? open.methods.pointee.xShmLock(file, offset, count, flags)

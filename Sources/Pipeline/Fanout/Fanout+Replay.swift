@@ -74,7 +74,11 @@ extension Fanout {
             return
         }
         let from = self.readPosition(subscription)
-        if subscription.needsReset || subscription.position.epoch != feed.buffer.head.epoch {
+        // Judged now, not when it subscribed: an event can reach a client through one loop, and the client come back on another, before that
+        // other loop has taken the event out of its own queue. The read that led here was queued behind it.
+        let head = feed.buffer.head
+        subscription.needsReset = subscription.position.epoch != head.epoch || subscription.position.offset > head.offset
+        if subscription.needsReset {
             let next = max(from.offset, oldest - 1)
             self.tellGap(subscription, to: Position(epoch: feed.buffer.head.epoch, offset: min(next, feed.buffer.head.offset)), reason: .reset)
         } else if subscription.position.offset + 1 < oldest, subscription.position.offset < feed.buffer.head.offset {

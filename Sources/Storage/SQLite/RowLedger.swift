@@ -3,7 +3,7 @@ import DequeModule
 /// What the table of events holds, in segments of consecutive rows: enough to know which prefix may go, at a few bytes a hundred rows.
 ///
 /// The table holds more than the ``HistoryIndex``: rows that their channel's bound on the count has passed stay until the prefix they are in goes.
-struct RowLedger {
+package struct RowLedger {
     private struct Segment {
         var lastRow: Int64
         var rows: Int
@@ -12,22 +12,22 @@ struct RowLedger {
         var newest: Int64
     }
 
-    static let segmentRowsMax = 256
-    static let segmentMillisecondsMax: Int64 = 1000
+    package static let segmentRowsMax = 256
+    package static let segmentMillisecondsMax: Int64 = 1000
 
     /// The lowest row there is; rows are consecutive from here on.
-    private(set) var firstRow: Int64 = 1
-    private(set) var rows = 0
-    private(set) var cost = 0
+    package private(set) var firstRow: Int64 = 1
+    package private(set) var rows = 0
+    package private(set) var cost = 0
     private var segments: Deque<Segment> = []
     private let segmentCostMax: Int
 
     /// Segments are small against the bound on the cost, so that little more goes than must.
-    init(costMax: Int) {
+    package init(costMax: Int) {
         self.segmentCostMax = max(1, min(costMax / 256, 256 * 1024))
     }
 
-    mutating func append(_ row: Int64, cost: Int, timestamp: Int64) {
+    package mutating func append(_ row: Int64, cost: Int, timestamp: Int64) {
         if self.rows == 0 { self.firstRow = row }
         self.rows += 1
         self.cost += cost
@@ -46,7 +46,7 @@ struct RowLedger {
     }
 
     /// The last row of the prefix that has expired or is beyond the bound on the cost, at most `limit` rows from the first. Nil if all may stay.
-    func lastExpendable(before horizon: Int64, costMax: Int, limit: Int64) -> Int64? {
+    package func lastExpendable(before horizon: Int64, costMax: Int, limit: Int64) -> Int64? {
         var excess = self.cost - costMax
         var last: Int64?
         for segment in self.segments {
@@ -59,7 +59,7 @@ struct RowLedger {
     }
 
     /// The prefix up to this row is gone.
-    mutating func removed(through row: Int64) {
+    package mutating func removed(through row: Int64) {
         while let first = self.segments.first, first.lastRow <= row {
             self.segments.removeFirst()
             self.rows -= first.rows

@@ -33,7 +33,7 @@ extension SQLiteLog {
         return true
     }
 
-    /// After a failure, writes something that changes nothing, to see whether it would work now.
+    /// After a failure, writes a number that nobody needs, to see whether it would work now.
     ///
     /// A node whose log fails is not ready, so nobody publishes to it, and no append would ever find out that the disk is well again.
     private func tryAgainIfFailing(_ db: Database, _ writer: inout Writer) throws {
@@ -42,7 +42,8 @@ extension SQLiteLog {
         if isCheckpointFailing { writer.checkpoint.isWantedNow() }
         guard isFailing else { return }
         try db.inTransaction(.immediate) {
-            try Meta.epochFloor.write(db, Meta.epochFloor.read(db, as: Int64.self) ?? 0)
+            // Another number each time: SQLite does not write what is there already.
+            try Meta.tries.write(db, (Meta.tries.read(db, as: Int64.self) ?? 0) + 1)
             return .commit
         }
         self.shared.withLockedValue { $0.error = nil }

@@ -66,6 +66,8 @@ enum Meta: String {
     case continuity
     /// The boot of the machine in which the log was last opened with commits that are not synced; none while it is closed.
     case boot
+    /// How often the log has tried to write after a failure.
+    case tries
 
     func read<Value: DatabaseValueConvertible>(_ db: Database, as: Value.Type = Value.self) throws -> Value? {
         try Value.fetchOne(db, sql: "SELECT value FROM meta WHERE key = ?", arguments: [self.rawValue])
