@@ -93,9 +93,9 @@ extension Fanout {
         var index = start
         repeat {
             let event = chunk.events[index]
+            subscription.position = event.position
             cursor.clear()
             subscriber.writeCursor(into: &cursor)
-            subscription.position = event.position
             let body = bodies.view(index)
             FrameEncoder.writeFrame(
                 subscriber.framing, cursor: cursor.readableBytesView, type: event.event.type, body: body, into: &buffer)

@@ -135,7 +135,7 @@ struct Sequencing {
     ) -> PublishOutcome {
         if let messageID = event.messageID {
             let pending = pendingIDs[messageID]?.first { $0.channel == event.channel }?.position
-            if let position = self.messageIDs.position(messageID, in: event.channel) {
+            if let position = pending ?? self.messageIDs.position(messageID, in: event.channel) {
                 return .duplicate(position, subscribers: self.channels.subscribers(of: event.channel))
             }
         }
