@@ -1,6 +1,6 @@
 import Foundation
 import GRDBSQLite
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Makes SQLite's calls on files fail on demand: a disk that is full, broken or gone, without one.
 ///
@@ -44,17 +44,17 @@ final class Faults: Sendable {
         }
     }
 
-    private let rules = Mutex(Rules())
-    private let gate = Mutex<Gate?>(nil)
+    private let rules = NIOLockedValueBox(Rules())
+    private let gate = NIOLockedValueBox<Gate?>(nil)
 
     /// Faults for connections that are opened to files in this folder from now on.
     init(folder: String) {
         FaultyVFS.register()
-        FaultyVFS.state.withLock { $0.folders[folder] = self }
+        FaultyVFS.state.withLockedValue { $0.folders[folder] = self }
     }
 
     func set(_ change: (inout Rules) -> Void) {
-        self.rules.withLock { change(&$0) }
+        self.rules.withLockedValue { change(&$0) }
     }
 
     func heal() {
@@ -64,20 +64,21 @@ final class Faults: Sendable {
     /// Stops the next connection that begins to read or write, and only that one.
     func holdNextReader() -> Gate {
         let gate = Gate()
-        self.gate.withLock { $0 = gate }
+        self.gate.withLockedValue { $0 = gate }
         return gate
     }
 
     fileprivate func passGate() {
-        self.gate.withLock { $0.take() }?.pass()
+        let gate = self.gate.withLockedValue { $0.take() }
+        gate?.pass()
     }
 
     fileprivate func answer(_ fault: (Rules) -> CInt?) -> CInt? {
-        self.rules.withLock { fault($0) }
+        self.rules.withLockedValue { fault($0) }
     }
 
     fileprivate func take(_ bytes: Int) -> CInt? {
-        self.rules.withLock { rules in
+        self.rules.withLockedValue { rules in
             if rules.write == nil, rules.space >= bytes {
                 rules.space -= bytes
                 return nil
@@ -100,7 +101,7 @@ private enum FaultyVFS {
         var files: [UInt: OpenFile] = [:]
     }
 
-    static let state = Mutex(State())
+    static let state = NIOLockedValueBox(State())
     private static let system = OpaqueVFS(sqlite3_vfs_find(nil)!)
 
     struct OpaqueVFS: @unchecked Sendable {
@@ -128,14 +129,14 @@ private enum FaultyVFS {
     }()
 
     private static func wrap(_ file: UnsafeMutablePointer<sqlite3_file>, name: String) {
-        let faults = self.state.withLock { state in state.folders.first { name.hasPrefix($0.key + "/") }?.value }
+        let faults = self.state.withLockedValue { state in state.folders.first { name.hasPrefix($0.key + "/") }?.value }
         guard let faults, let methods = file.pointee.pMethods else { return }
-        self.state.withLock { $0.files[UInt(bitPattern: file)] = OpenFile(methods: methods, faults: faults) }
+        self.state.withLockedValue { $0.files[UInt(bitPattern: file)] = OpenFile(methods: methods, faults: faults) }
         file.pointee.pMethods = UnsafePointer(self.methods(over: methods))
     }
 
     static func original(_ file: UnsafeMutablePointer<sqlite3_file>?) -> OpenFile {
-        self.state.withLock { $0.files[UInt(bitPattern: file)]! }
+        self.state.withLockedValue { $0.files[UInt(bitPattern: file)]! }
     }
 
     /// A table of methods that ask the faults first. Never freed: there are a handful in a test.
@@ -144,7 +145,7 @@ private enum FaultyVFS {
         methods.initialize(to: original.pointee)
         methods.pointee.xClose = { file in
             let open = FaultyVFS.original(file)
-            _ = FaultyVFS.state.withLock { $0.files.removeValue(forKey: UInt(bitPattern: file)) }
+            _ = FaultyVFS.state.withLockedValue { $0.files.removeValue(forKey: UInt(bitPattern: file)) }
             return open.methods.pointee.xClose(file)
         }
         methods.pointee.xWrite = { file, bytes, count, offset in
