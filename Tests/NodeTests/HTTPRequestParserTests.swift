@@ -56,7 +56,7 @@ import Testing
         ("X: y\r\n Transfer-Encoding: chunked", 400),
         ("Transfer-Encoding: chunked\n", 400), ("X: y\nContent-Length: 3", 400), ("X: y\rContent-Length: 3", 400), ("Transfer-Encoding: \u{B}chunked", 400),
         ("Content-Length: +3", 400), ("Content-Length: -3", 400), ("Content-Length: 0x3", 400), ("Content-Length: 3 3", 400), ("Content-Length:", 400),
-        ("Content-Length: ٣", 400), ("Content-Length: 99999999999999999999999", 413), ("Content-Length: 201", 413), (": x", 400), ("noColon", 400),
+        ("Content-Length: ٣", 400), ("Content-Length: 99999999999999999999999", 400), ("Content-Length: 201", 413), (": x", 400), ("noColon", 400),
         ("Host: other", 400), ("X: a\0b", 400), ("X\0: y", 400), ("X(: y", 400), ("É: y", 400),
     ])
     func smuggling(_ fields: String, _ status: Int) {

@@ -35,6 +35,8 @@ private final class World: ChannelOwner, @unchecked Sendable {
         }
     }
 
+    nonisolated func relayed() async {}
+
     func history(of channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice {
         await withCheckedContinuation { self.readings.append(Reading(channel: channel, position: position, limit: limit, continuation: $0)) }
     }

@@ -168,8 +168,10 @@ struct HTTPRequestParser {
             guard lengths <= 1 else { throw .badRequest("more than one Content-Length") }
             var length = 0
             if let text = head.field("content-length") {
-                guard !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { throw .badRequest("Content-Length is not a number") }
-                length = Int(text) ?? .max
+                guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text) else {
+                    throw .badRequest("Content-Length is not a number")
+                }
+                length = number
             }
             guard length <= self.bodyBytesMax else { throw Self.bodyTooLarge(self.bodyBytesMax) }
             self.state = .body(head, length: length)

@@ -43,6 +43,9 @@ package protocol ChannelOwner: Sendable {
     /// History after a position, for subscribers that catch up.
     nonisolated func history(of channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice
 
+    /// Returns when all that was committed before the call is on its way to every edge.
+    nonisolated func relayed() async
+
     /// Takes a batch to sequence. Answered through the origin.
     nonisolated func publish(_ batch: PublishBatch)
 }

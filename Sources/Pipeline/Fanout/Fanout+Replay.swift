@@ -14,7 +14,10 @@ extension Fanout {
         guard !feed.isReading, let position = self.replayStart(feed) else { return }
         feed.isReading = true
         self.statistics.replayReads += 1
+        let isAhead = feed.replaying.contains { $0.needsReset }
         Task {
+            // Another loop may have delivered what is still on its way to this one.
+            if isAhead { await self.owner.relayed() }
             do {
                 let slice = try await self.owner.history(
                     of: feed.channel, after: position, limit: self.limits.replayEventsMax, bytesMax: self.limits.replayBytesMax)

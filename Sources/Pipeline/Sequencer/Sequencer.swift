@@ -61,6 +61,13 @@ package actor Sequencer: ChannelOwner {
         try await self.log.read(channel, after: position, limit: limit, bytesMax: bytesMax)
     }
 
+    package nonisolated func relayed() async {
+        await self.pass()
+    }
+
+    /// Waits for its turn: the sequencer relays a commit to all edges in one turn.
+    private func pass() {}
+
     private nonisolated func onLoop(_ body: @escaping @Sendable (isolated Sequencer) -> Void) {
         if self.loop.inEventLoop {
             self.assumeIsolated(body)

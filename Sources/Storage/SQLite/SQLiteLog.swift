@@ -153,7 +153,7 @@ package final class SQLiteLog: Log {
                 LogStatistics(
                     kind: "sqlite", path: self.folder, durability: self.durability.rawValue, events: shared.history.count,
                     bytes: shared.history.cost, channels: shared.history.channelCount, commits: shared.commits, failures: shared.failures,
-                    error: shared.error ?? shared.checkpointError
+                    error: shared.error
                 )
             }
         }
