@@ -66,6 +66,9 @@ struct Listener {
                 .serverChannelOption(
                     .tcpOption(NIOBSDSocket.Option(rawValue: TCP_USER_TIMEOUT)), value: .init(self.shared.configuration.limits.stalledSecondsMax * 1000)
                 )
+                .serverChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(AcceptPauseHandler()) }
+                }
                 .childChannelInitializer { channel in
                     do {
                         try setUp(channel)
