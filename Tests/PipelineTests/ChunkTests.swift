@@ -72,9 +72,21 @@ import Testing
                 #expect(buffer.trim(costMax: costMax, olderThan: oldest) == before - model.reduce(0) { $0 + $1.cost }, "seed \(seed), step \(step)")
             default:
                 let offset = random.chance(70) ? head.offset - min(head.offset, UInt64(random.below(40))) + 2 : random.number(bits: 12)
-                let found = buffer.chunk(holding: offset)
-                let expected = model.first { $0.first <= offset && offset <= $0.last }
-                #expect(found?.first == expected?.first && found?.last == expected?.last, "seed \(seed), step \(step): \(offset)")
+                let costMax = random.chance(50) ? 0 : random.below(4000)
+                let found = buffer.chunk(holding: offset, joinedUpTo: costMax)
+                if let start = model.firstIndex(where: { $0.first <= offset && offset <= $0.last }) {
+                    var joined = model[start]
+                    var end = start + 1
+                    while end < model.count, joined.cost + model[end].cost <= costMax {
+                        joined = (joined.first, model[end].last, model[end].second, joined.cost + model[end].cost)
+                        end += 1
+                    }
+                    model.replaceSubrange(start..<end, with: [joined])
+                    #expect(found?.first == joined.first && found?.last == joined.last && found?.second == joined.second, "seed \(seed), step \(step): \(offset)")
+                    #expect(found?.events.map(\.position.offset) == Array(joined.first...joined.last), "seed \(seed), step \(step): \(offset)")
+                } else {
+                    #expect(found == nil, "seed \(seed), step \(step): \(offset)")
+                }
             }
             #expect(buffer.head == head && buffer.cost == model.reduce(0) { $0 + $1.cost }, "seed \(seed), step \(step)")
             #expect(buffer.first == model.first?.first ?? head.offset + 1, "seed \(seed), step \(step)")

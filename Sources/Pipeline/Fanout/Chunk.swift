@@ -21,6 +21,12 @@ final class Chunk {
         self.channelHash = channelHash
     }
 
+    /// One chunk of consecutive ones.
+    convenience init(joining chunks: some BidirectionalCollection<Chunk>) {
+        let last = chunks.last!
+        self.init(events: chunks.flatMap(\.events), channelHash: last.channelHash, second: last.second)
+    }
+
     var epoch: UInt64 { self.events[0].position.epoch }
     var first: UInt64 { self.events[0].position.offset }
     var last: UInt64 { self.events[self.events.count - 1].position.offset }

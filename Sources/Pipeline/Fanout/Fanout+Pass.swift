@@ -2,8 +2,17 @@ import DequeModule
 import NIOCore
 
 extension Fanout {
+    /// Serves feeds after what else this turn of the loop has to do: acknowledgements leave before deliveries, and commits that come while a pass
+    /// is under way only lengthen it. A slice for each of them would keep the loop from its sockets.
+    func requestPass() {
+        guard !self.isPassScheduled, !(self.dirty.isEmpty && self.answerable.isEmpty) else { return }
+        self.isPassScheduled = true
+        self.loop.assumeIsolated().execute { self.assumeIsolated { $0.runPasses() } }
+    }
+
     /// Serves feeds in turn, a slice of subscribers each, and yields to the sockets when the slices of one turn are used up.
-    func runPasses() {
+    private func runPasses() {
+        self.isPassScheduled = false
         var budget = self.limits.passSubscribersMax
         while budget > 0, let feed = self.dirty.popFirst() {
             budget -= self.pass(over: feed, budget: budget)
@@ -16,15 +25,13 @@ extension Fanout {
         // Not `execute`: NIO runs everything that is runnable before it polls again, and reading must not starve. Long enough that what else
         // is runnable is done before it is due, or there would be no poll in between.
         self.loop.assumeIsolated().scheduleTask(in: .microseconds(200)) {
-            self.assumeIsolated {
-                $0.isPassScheduled = false
-                $0.runPasses()
-            }
+            self.assumeIsolated { $0.runPasses() }
         }
     }
 
     /// Visits subscriptions round robin until all have been visited since the last change. Answers how many writes it made.
     private func pass(over feed: Feed, budget: Int) -> Int {
+        let writesBefore = self.statistics.writes
         var writes = 0
         var index = feed.passIndex
         while feed.passRemaining > 0, writes < budget {
@@ -37,8 +44,8 @@ extension Fanout {
             index += 1
             feed.passRemaining -= 1
             guard subscription.state == .following, subscription.position != feed.buffer.head else { continue }
-            writes += 1
             self.deliver(to: subscription)
+            writes = Int(self.statistics.writes - writesBefore)
         }
         feed.passIndex = index
         return writes
@@ -55,7 +62,7 @@ extension Fanout {
                 return
             }
             guard subscription.position.epoch == feed.buffer.head.epoch,
-                let chunk = feed.buffer.chunk(holding: subscription.position.offset + 1)
+                let chunk = feed.buffer.chunk(holding: subscription.position.offset + 1, joinedUpTo: self.writeBytesMax)
             else {
                 self.catchUp(subscription)
                 return

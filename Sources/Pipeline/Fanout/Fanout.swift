@@ -69,7 +69,7 @@ package actor Fanout: Edge {
             case .events(let events): self.receive(events)
             }
         }
-        self.runPasses()
+        self.requestPass()
     }
 
     /// Sorts a commit into chunks, one for each run of a channel's events.

@@ -45,11 +45,27 @@ struct FeedBuffer {
         return before - self.cost
     }
 
-    /// The chunk that holds this offset.
-    func chunk(holding offset: UInt64) -> Chunk? {
+    /// The chunk that holds this offset, joined with those behind it as far as `costMax` allows: a subscriber that lags by many commits gets them
+    /// in one write, and so do all who lag about as far, since the joined chunk stays in place of its parts.
+    mutating func chunk(holding offset: UInt64, joinedUpTo costMax: Int) -> Chunk? {
         // Nearly always the newest one.
         guard let last = self.chunks.last else { return nil }
         if last.first <= offset { return offset <= last.last ? last : nil }
+        guard let start = self.index(holding: offset) else { return nil }
+        var end = start + 1
+        var cost = self.chunks[start].cost
+        while end < self.chunks.count, cost + self.chunks[end].cost <= costMax {
+            cost += self.chunks[end].cost
+            end += 1
+        }
+        if end > start + 1 {
+            let joined = Chunk(joining: self.chunks[start..<end])
+            self.chunks.replaceSubrange(start..<end, with: CollectionOfOne(joined))
+        }
+        return self.chunks[start]
+    }
+
+    private func index(holding offset: UInt64) -> Int? {
         var low = 0
         var high = self.chunks.count - 1
         while low < high {
@@ -57,7 +73,7 @@ struct FeedBuffer {
             if self.chunks[middle].last < offset { low = middle + 1 } else { high = middle }
         }
         let chunk = self.chunks[low]
-        return chunk.first <= offset && offset <= chunk.last ? chunk : nil
+        return chunk.first <= offset && offset <= chunk.last ? low : nil
     }
 
     private mutating func removeAll() {

@@ -131,8 +131,9 @@ package actor Sequencer: ChannelOwner {
         }
     }
 
-    /// Relays to the edges that listen, then acknowledges.
+    /// Acknowledges, then relays to the edges that listen. Both only now that the log has it; deliveries take longer than answers.
     private func relay(_ commit: Sequencing.Commit) {
+        self.acknowledge(commit)
         if !commit.events.isEmpty {
             self.statistics.commits += 1
             self.statistics.published += UInt64(commit.events.count)
@@ -142,7 +143,6 @@ package actor Sequencer: ChannelOwner {
                 if !wanted.isEmpty { edge.relay([.events(wanted)]) }
             }
         }
-        self.acknowledge(commit)
     }
 
     private func acknowledge(_ commit: Sequencing.Commit) {
