@@ -45,7 +45,9 @@ let package = Package(
             swiftSettings: settings
         ),
         // Who is in and who owns what. Does not know Pipeline.
-        .target(name: "Coordination", swiftSettings: settings),
+        .target(name: "Coordination", dependencies: ["CZooKeeper"], swiftSettings: settings),
+        // Apache ZooKeeper's C client, from the system.
+        .systemLibrary(name: "CZooKeeper", providers: [.apt(["libzookeeper-mt-dev"])]),
         // The logs.
         .target(
             name: "Storage",

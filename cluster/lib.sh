@@ -27,7 +27,7 @@ need_packages() {
 
 need_swift() {
     command -v swift >/dev/null || fail "Swift is missing: install 6.2 or newer from https://www.swift.org/install/linux and put it on PATH."
-    need_packages libsqlite3-dev
+    need_packages libsqlite3-dev libzookeeper-mt-dev
 }
 
 # The release binary, one file with the Swift libraries in it. Prints its path on the last line.

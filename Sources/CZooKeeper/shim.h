@@ -1,0 +1,13 @@
+// Apache ZooKeeper's multi-threaded C client, and accessors for what Swift cannot import from it.
+//
+// THREADED stays undefined: that hides the client's synchronous calls, which block their thread, so that only the asynchronous ones compile.
+#ifndef CZOOKEEPER_SHIM_H
+#define CZOOKEEPER_SHIM_H
+
+#include <zookeeper/zookeeper.h>
+
+// The ready-made access lists are mutable globals of the library, which Swift refuses to share between threads. Nobody writes them.
+static inline const struct ACL_vector *czookeeper_acl_world_open(void) { return &ZOO_OPEN_ACL_UNSAFE; }
+static inline const struct ACL_vector *czookeeper_acl_creator_all(void) { return &ZOO_CREATOR_ALL_ACL; }
+
+#endif

@@ -1,0 +1,96 @@
+import CZooKeeper
+
+// Called by the C client: completions and watches on its one completion thread, in the order of the server's replies (and, at the end of a handle,
+// on the thread that closes it); lines of its log on any of its threads. So nothing here may block, and everything is copied before the return,
+// because the client frees it then.
+
+/// The default watcher of a handle: what becomes of the session.
+func zooKeeperSessionWatcher(
+    handle: OpaquePointer?, type: Int32, state: Int32, path: UnsafePointer<CChar>?, context: UnsafeMutableRawPointer?
+) {
+    guard type == ZOO_SESSION_EVENT, let handle else { return }
+    let event: ZooKeeperSession.Event
+    switch state {
+    case ZOO_CONNECTED_STATE:
+        // Here and nowhere else: the client's other thread writes these fields, and only before it queues this event.
+        event = .connected(ZooKeeperIdentity(zoo_client_id(handle).pointee), timeout: .milliseconds(zoo_recv_timeout(handle)))
+    case ZOO_EXPIRED_SESSION_STATE: event = .expired
+    case ZOO_AUTH_FAILED_STATE: event = .authenticationFailed
+    default: event = .disconnected
+    }
+    ZooKeeperRegistry.shared.deliver(event, to: UInt(bitPattern: context))
+}
+
+/// The watcher of all paths. Every event of the session comes here too, once for each handle, and is the other watcher's business.
+func zooKeeperPathWatcher(
+    handle: OpaquePointer?, type: Int32, state: Int32, path: UnsafePointer<CChar>?, context: UnsafeMutableRawPointer?
+) {
+    guard type != ZOO_SESSION_EVENT, let path else { return }
+    ZooKeeperRegistry.shared.deliver(.changed(path: String(cString: path)), to: UInt(bitPattern: context))
+}
+
+func zooKeeperDataCompletion(
+    code: Int32, value: UnsafePointer<CChar>?, length: Int32, stat: UnsafePointer<Stat>?, context: UnsafeRawPointer?
+) {
+    complete(context, code) { _ in
+        // A node without data has a length of -1.
+        let data = length > 0 ? Array(UnsafeRawBufferPointer(start: value, count: Int(length))) : []
+        return .node(data: data, stat: ZooKeeperStat(stat!.pointee))
+    }
+}
+
+func zooKeeperStatCompletion(code: Int32, stat: UnsafePointer<Stat>?, context: UnsafeRawPointer?) {
+    complete(context, code) { _ in .stat(ZooKeeperStat(stat!.pointee)) }
+}
+
+/// Of `exists`, to which a missing node is an answer.
+func zooKeeperExistsCompletion(code: Int32, stat: UnsafePointer<Stat>?, context: UnsafeRawPointer?) {
+    let missing = code == ZNONODE.rawValue
+    complete(context, missing ? ZOK.rawValue : code) { _ in .stat(missing ? nil : ZooKeeperStat(stat!.pointee)) }
+}
+
+func zooKeeperCreateCompletion(code: Int32, path: UnsafePointer<CChar>?, stat: UnsafePointer<Stat>?, context: UnsafeRawPointer?) {
+    complete(context, code) { _ in .stat(ZooKeeperStat(stat!.pointee)) }
+}
+
+func zooKeeperChildrenCompletion(
+    code: Int32, strings: UnsafePointer<String_vector>?, stat: UnsafePointer<Stat>?, context: UnsafeRawPointer?
+) {
+    complete(context, code) { _ in
+        let names = UnsafeBufferPointer(start: strings!.pointee.data, count: Int(strings!.pointee.count))
+        return .children(names.map { String(cString: $0!) }, stat: ZooKeeperStat(stat!.pointee))
+    }
+}
+
+func zooKeeperDeleteCompletion(code: Int32, context: UnsafeRawPointer?) {
+    complete(context, code) { _ in .done }
+}
+
+func zooKeeperMultiCompletion(code: Int32, context: UnsafeRawPointer?) {
+    complete(context, code) { .multi($0!.stats) }
+}
+
+/// Of `zoo_add_auth`, whose failure the session's watcher hears too. Runs on whichever thread has the client, even the one that closes it.
+func zooKeeperAuthenticationCompletion(code: Int32, context: UnsafeRawPointer?) {}
+
+func zooKeeperLogCallback(message: UnsafePointer<CChar>?) {
+    if let message { ZooKeeperLog.line(message) }
+}
+
+/// Answers the operation, if it still waits: a completion after its deadline finds nobody, and is harmless.
+///
+/// - Parameter reply: runs before this returns, and only if the server said yes.
+private func complete(_ context: UnsafeRawPointer?, _ code: Int32, reply: (ZooKeeperMultiResults?) -> ZooKeeperReply) {
+    guard let pending = ZooKeeperRegistry.shared.take(UInt(bitPattern: context)), let resume = pending.resume else { return }
+    if code == ZOK.rawValue {
+        resume(.success(reply(pending.results)))
+    } else {
+        resume(.failure(ZooKeeperFailure(completion: code, part: pending.results?.firstRefused)))
+    }
+}
+
+extension ZooKeeperStat {
+    init(_ stat: Stat) {
+        self.init(czxid: stat.czxid, mzxid: stat.mzxid, version: stat.version, ephemeralOwner: stat.ephemeralOwner)
+    }
+}

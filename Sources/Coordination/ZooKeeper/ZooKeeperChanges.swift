@@ -1,0 +1,57 @@
+import Synchronization
+
+/// The paths whose watches fired, coalesced: an element is the set of all that fired since the last one. For one reader.
+///
+/// A hint to read again, no more: it says neither what changed nor of which generation the watch was, and it may come before the reply of
+/// the read that set it.
+package struct ZooKeeperChanges: AsyncSequence, Sendable {
+    package typealias Element = Set<String>
+    package typealias Failure = Never
+
+    private let dirty = Dirty()
+    private let waker: AsyncStream<Void>
+    private let wake: AsyncStream<Void>.Continuation
+
+    fileprivate final class Dirty: Sendable {
+        let paths = Mutex<Set<String>>([])
+    }
+
+    init() {
+        // One is enough: whoever is woken takes all.
+        (self.waker, self.wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
+
+    /// From any thread.
+    func mark(_ paths: some Sequence<String>) {
+        self.dirty.paths.withLock { $0.formUnion(paths) }
+        self.wake.yield()
+    }
+
+    func finish() {
+        self.wake.finish()
+    }
+
+    package func makeAsyncIterator() -> Iterator {
+        Iterator(dirty: self.dirty, waker: self.waker.makeAsyncIterator())
+    }
+
+    package struct Iterator: AsyncIteratorProtocol {
+        fileprivate let dirty: Dirty
+        fileprivate var waker: AsyncStream<Void>.Iterator
+
+        package mutating func next() async -> Set<String>? {
+            await self.next(isolation: #isolation)
+        }
+
+        package mutating func next(isolation actor: isolated (any Actor)?) async -> Set<String>? {
+            while await self.waker.next(isolation: actor) != nil {
+                let paths = self.dirty.paths.withLock { paths in
+                    defer { paths = [] }
+                    return paths
+                }
+                if !paths.isEmpty { return paths }
+            }
+            return nil
+        }
+    }
+}

@@ -1,0 +1,148 @@
+import Synchronization
+
+/// A session with ZooKeeper, and the next one when it is lost: owns the generations, reports what becomes of them.
+///
+/// All work is in ``run()``, and no task outlives it. The decisions are ``ZooKeeperSessionMachine``'s. Runs on the cooperative pool; what blocks is
+/// in ``ZooKeeperSession``, which has a thread of its own.
+package actor ZooKeeperClient {
+    /// Every change of state, for one reader. Unbounded: a generation has a handful, and generations are ``ZooKeeperConfiguration/backoffMin`` apart.
+    package nonisolated let states: AsyncStream<ZooKeeperState>
+    /// The paths whose watches fired, for one reader. After a reconnection these are all that a watch was asked for: a watch whose reply was lost
+    /// with the connection is set on the server only, and does not fire here.
+    package nonisolated let changes = ZooKeeperChanges()
+
+    private let configuration: ZooKeeperConfiguration
+    private let statesContinuation: AsyncStream<ZooKeeperState>.Continuation
+    /// Unbounded for the same reason as `states`.
+    private let inputs: AsyncStream<ZooKeeperSessionMachine.Event>
+    private nonisolated let inputsContinuation: AsyncStream<ZooKeeperSessionMachine.Event>.Continuation
+
+    private var machine: ZooKeeperSessionMachine
+    private var generator = SystemRandomNumberGenerator()
+    private var session: ZooKeeperSession?
+    private nonisolated let lastIdentity = Mutex<ZooKeeperIdentity?>(nil)
+    private var watched: Set<String> = []
+    private var isRunning = false
+    private var isFinished = false
+    private var waitingForEnd: [CheckedContinuation<Void, Never>] = []
+
+    package init(configuration: ZooKeeperConfiguration) {
+        self.configuration = configuration
+        self.machine = ZooKeeperSessionMachine(
+            settings: .init(
+                connectTimeout: configuration.connectTimeout, suspensionMax: configuration.suspensionMax, backoffMin: configuration.backoffMin,
+                backoffMax: configuration.backoffMax))
+        (self.states, self.statesContinuation) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
+        (self.inputs, self.inputsContinuation) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
+    }
+
+    /// Keeps a session until ``close()``, or until its task is cancelled, and then ends it. Call it once.
+    package func run() async {
+        guard !self.isRunning, !self.isFinished else { return }
+        self.isRunning = true
+        self.inputsContinuation.yield(.started)
+        await withDiscardingTaskGroup { group in
+            for await input in self.inputs { self.step(input, in: &group) }
+            // The inputs of a cancelled task end at once; then this is what closes the handle.
+            self.step(.closingRequested, in: &group)
+            // Ends the timers. The closing of handles does not heed it, and is waited for.
+            group.cancelAll()
+        }
+        await withDiscardingTaskGroup { self.step(.handleClosed(generation: self.machine.generation), in: &$0) }
+        self.isRunning = false
+        self.finish()
+    }
+
+    /// Carries out one request in the session of that generation.
+    ///
+    /// - Parameter deadline: of the reply. Beyond it the answer is ``ZooKeeperFailure/ambiguous(code:)``.
+    /// - Returns: ``ZooKeeperFailure/sessionLost`` if `generation` is not the current one, ``ZooKeeperFailure/notSent(code:)`` if it is not connected
+    ///   or has 512 operations under way.
+    package func perform(
+        _ request: ZooKeeperRequest, generation: UInt64, deadline: ContinuousClock.Instant
+    ) async -> Result<ZooKeeperReply, ZooKeeperFailure> {
+        guard let session = self.session, generation == self.machine.generation else { return .failure(.sessionLost) }
+        guard self.machine.isConnected else { return .failure(.disconnected) }
+        if let path = request.watchedPath { self.watched.insert(path) }
+        return await session.perform(request, deadline: deadline)
+    }
+
+    /// Ends the session, so that its ephemeral nodes vanish at once, and returns when ``run()`` is over. May take seconds when servers do not answer.
+    package func close() async {
+        self.inputsContinuation.yield(.closingRequested)
+        if !self.isRunning { return self.finish() }
+        await withCheckedContinuation { self.waitingForEnd.append($0) }
+    }
+
+    /// The identity of the last session that had a connection. For tests that take it over.
+    package nonisolated var identity: ZooKeeperIdentity? { self.lastIdentity.withLock { $0 } }
+
+    private func step(_ event: ZooKeeperSessionMachine.Event, in group: inout DiscardingTaskGroup) {
+        for action in self.machine.event(event, at: .now, using: &self.generator) { self.execute(action, in: &group) }
+    }
+
+    private func execute(_ action: ZooKeeperSessionMachine.Action, in group: inout DiscardingTaskGroup) {
+        switch action {
+        case .open(let generation): self.open(generation, in: &group)
+        case .close(let generation): self.close(generation, in: &group)
+        case .report(let state): self.statesContinuation.yield(state)
+        case .wake(let time):
+            // In steps, because the clock that a sleeping task wakes by may stand still while the machine sleeps.
+            group.addTask { [inputsContinuation] in
+                while !Task.isCancelled, .now < time { try? await Task.sleep(until: min(time, .now + .seconds(1)), clock: .continuous) }
+                inputsContinuation.yield(.ticked)
+            }
+        case .reread: self.changes.mark(self.watched)
+        case .finish: self.inputsContinuation.finish()
+        }
+    }
+
+    private func open(_ generation: UInt64, in group: inout DiscardingTaskGroup) {
+        self.watched = []
+        let session = ZooKeeperSession(configuration: self.configuration) { [weak self] event in self?.hear(event, generation: generation) }
+        self.session = session
+        group.addTask { [inputsContinuation] in
+            if await !session.open() { inputsContinuation.yield(.openingFailed(generation: generation)) }
+        }
+    }
+
+    private func close(_ generation: UInt64, in group: inout DiscardingTaskGroup) {
+        guard let session = self.session.take() else { return }
+        group.addTask { [inputsContinuation] in
+            await session.close()
+            inputsContinuation.yield(.handleClosed(generation: generation))
+        }
+    }
+
+    /// On the C client's completion thread.
+    private nonisolated func hear(_ event: ZooKeeperSession.Event, generation: UInt64) {
+        switch event {
+        case .connected(let identity, let timeout):
+            self.lastIdentity.withLock { $0 = identity }
+            self.inputsContinuation.yield(.connected(generation: generation, session: identity.session, timeout: timeout))
+        case .disconnected: self.inputsContinuation.yield(.disconnected(generation: generation))
+        case .expired: self.inputsContinuation.yield(.expired(generation: generation))
+        case .authenticationFailed: self.inputsContinuation.yield(.authenticationFailed(generation: generation))
+        case .changed(let path): self.changes.mark(CollectionOfOne(path))
+        }
+    }
+
+    private func finish() {
+        guard !self.isFinished else { return }
+        self.isFinished = true
+        self.statesContinuation.finish()
+        self.changes.finish()
+        for continuation in self.waitingForEnd { continuation.resume() }
+        self.waitingForEnd = []
+    }
+}
+
+extension ZooKeeperRequest {
+    /// The path that the request sets a watch on.
+    fileprivate var watchedPath: String? {
+        switch self {
+        case .get(let path, watch: true), .exists(let path, watch: true), .children(let path, watch: true): path
+        case .get, .exists, .children, .create, .set, .delete, .multi: nil
+        }
+    }
+}

@@ -1,0 +1,32 @@
+import CZooKeeper
+import Synchronization
+
+/// The C client's log, warnings and errors only: what it says at INFO the states of a client say better, and at DEBUG it reads freed memory (ZOOKEEPER-4809).
+///
+/// One for the process, because the client's callback has no context. None of its lines holds a credential.
+package enum ZooKeeperLog {
+    package enum Level: Hashable, Sendable {
+        case warning
+        case error
+    }
+
+    private static let handler = Mutex<(@Sendable (Level, String) -> Void)?>(nil)
+
+    /// From now on, `handler` gets the lines. It is called on the client's threads and must not block. Without one they are dropped.
+    package static func forward(to handler: (@Sendable (Level, String) -> Void)?) {
+        self.handler.withLock { $0 = handler }
+    }
+
+    /// Sets the level, which is one for the process too.
+    static let configure: Void = zoo_set_debug_level(ZOO_LOG_LEVEL_WARN)
+
+    /// Lines look like `2026-01-31 12:00:00,000:1234(0x7f):ZOO_WARN@function@1746: text`.
+    static func line(_ message: UnsafePointer<CChar>) {
+        guard let handler = self.handler.withLock({ $0 }) else { return }
+        let line = String(cString: message)
+        let pieces = line.split(separator: ":ZOO_", maxSplits: 1)
+        let rest = pieces.count == 2 ? pieces[1] : Substring(line)
+        let text = rest.split(separator: ": ", maxSplits: 1).last ?? rest
+        handler(rest.hasPrefix("ERROR") ? .error : .warning, String(text))
+    }
+}

@@ -1,0 +1,130 @@
+import Synchronization
+
+/// The meaning of the integers that the C client is given as contexts: which operation waits for a completion, which session hears an event.
+///
+/// Integers, because the client calls back late, never, and with a context more than once (a session event goes to every path watch too).
+/// A pointer would dangle; an integer that means nothing any more is ignored.
+///
+/// Every method may be called from any thread. None blocks and none calls C.
+final class ZooKeeperRegistry: Sendable {
+    /// One for the process: a C callback has no other way to find it.
+    static let shared = ZooKeeperRegistry()
+
+    typealias Token = UInt
+    typealias Result = Swift.Result<ZooKeeperReply, ZooKeeperFailure>
+
+    /// Operations of one handle that the C client may hold. It wakes its own thread through a pipe of 64 KiB, one byte an operation, and drops
+    /// the connection when that is full; this stays far below.
+    static let inFlightMax = 512
+
+    /// One operation that the C client has, or had: after its deadline it is still counted and still owns the memory that the client will write to.
+    struct Pending: Sendable {
+        /// The handle's token.
+        let handle: Token
+        var deadline: ContinuousClock.Instant
+        /// Nil once answered.
+        var resume: (@Sendable (Result) -> Void)?
+        /// Where the results of a multi go, until its completion or, if that never comes, the end of the handle.
+        let results: ZooKeeperMultiResults?
+    }
+
+    private struct Handle {
+        let sink: @Sendable (ZooKeeperSession.Event) -> Void
+        var operations: Set<Token> = []
+    }
+
+    private struct State {
+        var last: Token = 0
+        var handles: [Token: Handle] = [:]
+        var operations: [Token: Pending] = [:]
+
+        mutating func next() -> Token {
+            self.last += 1
+            return self.last
+        }
+    }
+
+    private let state = Mutex(State())
+
+    /// A number for a new handle, for its watches' context. `sink` is called on the C client's completion thread.
+    func addHandle(sink: @escaping @Sendable (ZooKeeperSession.Event) -> Void) -> Token {
+        self.state.withLock { state in
+            let token = state.next()
+            state.handles[token] = Handle(sink: sink)
+            return token
+        }
+    }
+
+    /// A number for an operation to be added.
+    func newOperation() -> Token {
+        self.state.withLock { $0.next() }
+    }
+
+    /// False when the handle has too many operations or is gone; then nothing is kept.
+    func add(_ token: Token, _ pending: Pending) -> Bool {
+        self.state.withLock { state in
+            guard let count = state.handles[pending.handle]?.operations.count, count < Self.inFlightMax else { return false }
+            state.handles[pending.handle]!.operations.insert(token)
+            state.operations[token] = pending
+            return true
+        }
+    }
+
+    /// Exactly once: the completion has come, or will never come because the call was refused.
+    func take(_ token: Token) -> Pending? {
+        self.state.withLock { state in
+            guard let pending = state.operations.removeValue(forKey: token) else { return nil }
+            state.handles[pending.handle]?.operations.remove(token)
+            return pending
+        }
+    }
+
+    /// Answers an operation whose completion has not come, and keeps what the C client may still write to.
+    func answer(_ token: Token, with result: Result) {
+        let resume = self.state.withLock { state in
+            let resume = state.operations[token]?.resume
+            state.operations[token]?.resume = nil
+            return resume
+        }
+        resume?(result)
+    }
+
+    /// Answers what is overdue, as ambiguous. Returns the next deadline.
+    func expire(handle: Token, at now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
+        var overdue: [@Sendable (Result) -> Void] = []
+        let next: ContinuousClock.Instant? = self.state.withLock { state in
+            var next: ContinuousClock.Instant?
+            for token in state.handles[handle]?.operations ?? [] {
+                guard let pending = state.operations[token], let resume = pending.resume else { continue }
+                if pending.deadline <= now {
+                    overdue.append(resume)
+                    state.operations[token]?.resume = nil
+                } else {
+                    next = min(next ?? pending.deadline, pending.deadline)
+                }
+            }
+            return next
+        }
+        for resume in overdue { resume(.failure(.overdue)) }
+        return next
+    }
+
+    /// Forgets a handle that the C client has freed, and returns its operations whose completions never came: it loses those that end
+    /// while it closes (ZOOKEEPER-3868).
+    func drain(handle: Token) -> [Pending] {
+        self.state.withLock { state in
+            guard let removed = state.handles.removeValue(forKey: handle) else { return [] }
+            return removed.operations.compactMap { state.operations.removeValue(forKey: $0) }
+        }
+    }
+
+    func deliver(_ event: ZooKeeperSession.Event, to handle: Token) {
+        let sink = self.state.withLock { $0.handles[handle]?.sink }
+        sink?(event)
+    }
+
+    /// Operations that the C client may still complete, of all handles.
+    var inFlight: Int {
+        self.state.withLock { $0.operations.count }
+    }
+}

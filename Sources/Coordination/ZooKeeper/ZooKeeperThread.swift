@@ -1,0 +1,151 @@
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// One thread that runs the jobs of one actor, in order, and an alarm between them.
+///
+/// A handle of the C client needs it twice over: its calls take no reference on the handle, so that only confinement to one executor keeps them apart
+/// from `zookeeper_close`; and `zookeeper_init` (names are resolved) and `zookeeper_close` (up to 4.5 s) block, which the cooperative pool must not.
+///
+/// The thread ends when the last reference to this object goes. A job that waits holds one, so that no job is ever left behind.
+final class ZooKeeperThread: SerialExecutor {
+    private let queue: Queue
+
+    /// - Parameter onAlarm: runs on the thread, at or after the time of ``wake(at:)``; what it returns is the next such time.
+    init(onAlarm: @escaping @Sendable (ContinuousClock.Instant) -> ContinuousClock.Instant?) {
+        self.queue = Queue(onAlarm: onAlarm)
+        self.queue.start()
+    }
+
+    deinit {
+        self.queue.stop()
+    }
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        self.queue.append(Queue.Item(job: UnownedJob(job), executor: self))
+    }
+
+    func asUnownedSerialExecutor() -> UnownedSerialExecutor {
+        UnownedSerialExecutor(ordinary: self)
+    }
+
+    /// Sets the alarm, if it is not set to an earlier time. From any thread.
+    func wake(at time: ContinuousClock.Instant) {
+        self.queue.wake(at: time)
+    }
+}
+
+extension ZooKeeperThread {
+    /// What the thread and its owner share.
+    ///
+    /// Unchecked, because the compiler does not know pthread: `items`, `alarm` and `stopped` are touched between lock and unlock of `mutex` only,
+    /// everything else is immutable.
+    private final class Queue: @unchecked Sendable {
+        struct Item {
+            let job: UnownedJob
+            /// Keeps the executor until its job has run.
+            let executor: ZooKeeperThread
+        }
+
+        private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+        private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+        private let onAlarm: @Sendable (ContinuousClock.Instant) -> ContinuousClock.Instant?
+        private var items: [Item] = []
+        private var alarm: ContinuousClock.Instant?
+        private var stopped = false
+
+        /// The condition's clock does not advance while the machine sleeps, and deadlines do: with an alarm set, nobody waits longer than this.
+        private static let waitNanosecondsMax = 500_000_000
+
+        init(onAlarm: @escaping @Sendable (ContinuousClock.Instant) -> ContinuousClock.Instant?) {
+            self.onAlarm = onAlarm
+            pthread_mutex_init(self.mutex, nil)
+            var attributes = pthread_condattr_t()
+            pthread_condattr_init(&attributes)
+            pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+            pthread_cond_init(self.condition, &attributes)
+            pthread_condattr_destroy(&attributes)
+        }
+
+        deinit {
+            pthread_cond_destroy(self.condition)
+            pthread_mutex_destroy(self.mutex)
+            self.condition.deallocate()
+            self.mutex.deallocate()
+        }
+
+        func start() {
+            let result = withUnsafeTemporaryAllocation(of: pthread_t.self, capacity: 1) { thread in
+                let result = pthread_create(
+                    thread.baseAddress!, nil,
+                    { context in
+                        Unmanaged<Queue>.fromOpaque(context!).takeRetainedValue().run()
+                        return nil
+                    }, Unmanaged.passRetained(self).toOpaque())
+                if result == 0 { pthread_detach(thread[0]) }
+                return result
+            }
+            precondition(result == 0, "A ZooKeeper session needs a thread, and pthread_create answered \(result)")
+        }
+
+        func append(_ item: Item) {
+            self.change { self.items.append(item) }
+        }
+
+        func stop() {
+            self.change { self.stopped = true }
+        }
+
+        func wake(at time: ContinuousClock.Instant) {
+            pthread_mutex_lock(self.mutex)
+            defer { pthread_mutex_unlock(self.mutex) }
+            if let alarm = self.alarm, alarm <= time { return }
+            self.alarm = time
+            pthread_cond_signal(self.condition)
+        }
+
+        private func change(_ body: () -> Void) {
+            pthread_mutex_lock(self.mutex)
+            body()
+            pthread_cond_signal(self.condition)
+            pthread_mutex_unlock(self.mutex)
+        }
+
+        private func run() {
+            while true {
+                pthread_mutex_lock(self.mutex)
+                while self.items.isEmpty, !self.stopped, !self.alarmIsDue { self.wait() }
+                var batch: [Item] = []
+                swap(&batch, &self.items)
+                let due = self.alarmIsDue
+                if due { self.alarm = nil }
+                let finished = self.stopped && batch.isEmpty
+                pthread_mutex_unlock(self.mutex)
+                if finished { return }
+                for item in batch { item.job.runSynchronously(on: item.executor.asUnownedSerialExecutor()) }
+                if due, let next = self.onAlarm(.now) { self.wake(at: next) }
+            }
+        }
+
+        private var alarmIsDue: Bool {
+            self.alarm.map { $0 <= .now } ?? false
+        }
+
+        private func wait() {
+            guard let alarm = self.alarm else {
+                pthread_cond_wait(self.condition, self.mutex)
+                return
+            }
+            let left = (alarm - .now).components
+            let nanoseconds = left.seconds > 0 ? Self.waitNanosecondsMax : min(Self.waitNanosecondsMax, Int(left.attoseconds / 1_000_000_000) + 1)
+            var until = timespec()
+            clock_gettime(CLOCK_MONOTONIC, &until)
+            until.tv_nsec += max(0, nanoseconds)
+            until.tv_sec += until.tv_nsec / 1_000_000_000
+            until.tv_nsec %= 1_000_000_000
+            pthread_cond_timedwait(self.condition, self.mutex, &until)
+        }
+    }
+}

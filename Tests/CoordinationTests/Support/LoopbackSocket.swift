@@ -1,0 +1,72 @@
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// A TCP socket on 127.0.0.1, closed with its last reference.
+final class LoopbackSocket: Sendable {
+    private let descriptor: Int32
+
+    private init() {
+        self.descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        precondition(self.descriptor >= 0, "No descriptor for a socket: \(errno)")
+    }
+
+    deinit {
+        close(self.descriptor)
+    }
+
+    /// On a free port. The kernel accepts connections for it, and nobody answers them.
+    static func listening() -> LoopbackSocket {
+        let socket = LoopbackSocket()
+        precondition(socket.withAddress(port: 0) { bind(socket.descriptor, $0, $1) } == 0, "No free port: \(errno)")
+        listen(socket.descriptor, 64)
+        return socket
+    }
+
+    /// Nil if nobody listens. Then or later, nothing waits longer than a second.
+    static func connected(to port: UInt16) -> LoopbackSocket? {
+        let socket = LoopbackSocket()
+        var timeout = timeval(tv_sec: 1, tv_usec: 0)
+        setsockopt(socket.descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
+        return socket.withAddress(port: port) { connect(socket.descriptor, $0, $1) } == 0 ? socket : nil
+    }
+
+    /// Different ones, free a moment ago.
+    static func freePorts(_ count: Int) -> [UInt16] {
+        (0..<count).map { _ in Self.listening() }.map(\.port)
+    }
+
+    var port: UInt16 {
+        var address = sockaddr_in()
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        withUnsafeMutablePointer(to: &address) {
+            _ = $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(self.descriptor, $0, &length) }
+        }
+        return UInt16(bigEndian: address.sin_port)
+    }
+
+    func send(_ text: String) {
+        _ = Array(text.utf8).withUnsafeBytes { Glibc.send(self.descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+    }
+
+    /// Until the other side closes.
+    func receiveAll() -> String {
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = recv(self.descriptor, &chunk, chunk.count, 0)
+            guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
+            bytes += chunk[..<count]
+        }
+    }
+
+    private func withAddress(port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        return withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+import Foundation
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// A child process that dies with this one, whatever ends this one.
+///
+/// The kernel ties that to the thread that spawned it, not to the process, so one thread that never ends spawns all of them.
+final class SpawnedProcess: Sendable {
+    let pid: pid_t
+    private let hasExited = Mutex(false)
+
+    init(_ arguments: [String], log: String) throws {
+        let command = ["/usr/bin/setpriv", "--pdeathsig", "KILL"] + arguments
+        let result = Spawner.shared.run { Self.spawn(command, log: log) }
+        guard let pid = result else { throw Failure(command: command) }
+        self.pid = pid
+    }
+
+    deinit {
+        self.kill()
+    }
+
+    struct Failure: Error {
+        let command: [String]
+    }
+
+    func signal(_ signal: Int32) {
+        self.hasExited.withLock { if !$0 { _ = Glibc.kill(self.pid, signal) } }
+    }
+
+    /// Kills it and waits until it is gone.
+    func kill() {
+        self.hasExited.withLock { hasExited in
+            guard !hasExited else { return }
+            _ = Glibc.kill(self.pid, SIGKILL)
+            waitpid(self.pid, nil, 0)
+            hasExited = true
+        }
+    }
+
+    private static func spawn(_ command: [String], log: String) -> pid_t? {
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        // Else it inherits, and keeps open, the connections of every client of this process.
+        for descriptor in Int32(3)..<1024 where fcntl(descriptor, F_GETFD) == 0 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+        var arguments = command.map { strdup($0) } + [nil]
+        defer { for argument in arguments { free(argument) } }
+        var pid: pid_t = 0
+        return posix_spawn(&pid, command[0], &actions, nil, &arguments, environ) == 0 ? pid : nil
+    }
+}
+
+/// Runs closures on a thread that never ends.
+private final class Spawner: Sendable {
+    static let shared = Spawner()
+
+    private let jobs = Mutex<[@Sendable () -> Void]>([])
+    private let ready = DispatchSemaphore(value: 0)
+
+    private init() {
+        Thread.detachNewThread { [self] in
+            while true {
+                self.ready.wait()
+                self.jobs.withLock { $0.removeFirst() }()
+            }
+        }
+    }
+
+    func run(_ body: @escaping @Sendable () -> pid_t?) -> pid_t? {
+        let done = DispatchSemaphore(value: 0)
+        let result = Mutex<pid_t?>(nil)
+        self.jobs.withLock {
+            $0.append {
+                let pid = body()
+                result.withLock { $0 = pid }
+                done.signal()
+            }
+        }
+        self.ready.signal()
+        done.wait()
+        return result.withLock { $0 }
+    }
+}

@@ -1,0 +1,124 @@
+import Foundation
+import Synchronization
+
+/// A real ZooKeeper server from Debian's jar, without its scripts, on a free loopback port and in a temporary folder.
+///
+/// Sessions of 0.5 to 5 s: a tick is 250 ms.
+final class ZooKeeperServer: Sendable {
+    let port: UInt16
+    let folder: URL
+    private let process = Mutex<SpawnedProcess?>(nil)
+
+    struct NotServing: Error {
+        let log: String
+    }
+
+    /// One for the run, alone. Whoever uses it keeps to a namespace of its own and leaves it running.
+    static func shared() async throws -> ZooKeeperServer {
+        try await self.sharedTask.value
+    }
+
+    private static let sharedTask = Task {
+        let server = ZooKeeperServer()
+        try await server.start()
+        return server
+    }
+
+    /// Alone.
+    convenience init() {
+        self.init(port: LoopbackSocket.freePorts(1)[0], id: nil, peers: [])
+    }
+
+    /// One of an ensemble, if it has an id.
+    init(port: UInt16, id: Int?, peers: [String]) {
+        self.port = port
+        self.folder = TemporaryFolder.make()
+        var lines = [
+            "tickTime=250", "initLimit=40", "syncLimit=12", "dataDir=\(self.folder.path)/data", "clientPort=\(port)",
+            "clientPortAddress=127.0.0.1", "maxClientCnxns=0", "admin.enableServer=false",
+        ]
+        lines += peers
+        let configuration = Data(lines.joined(separator: "\n").utf8)
+        try! FileManager.default.createDirectory(at: self.folder.appending(path: "data"), withIntermediateDirectories: true)
+        try! configuration.write(to: self.folder.appending(path: "zoo.cfg"))
+        if let id { try! Data("\(id)".utf8).write(to: self.folder.appending(path: "data/myid")) }
+    }
+
+    deinit {
+        self.kill()
+        try? FileManager.default.removeItem(at: self.folder)
+    }
+
+    var address: String { "127.0.0.1:\(self.port)" }
+
+    /// Starts the process and waits until it serves.
+    func start() async throws {
+        try self.launch()
+        try await self.waitUntilServing()
+    }
+
+    /// Starts the process only: a member of an ensemble serves when most of them have started.
+    func launch() throws {
+        let java =
+            "/usr/bin/java -Xms48m -Xmx96m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto -Djava.awt.headless=true"
+            + " -Dzookeeper.admin.enableServer=false -Dzookeeper.forceSync=no -Dzookeeper.4lw.commands.whitelist=*"
+            + " -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp /usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar"
+            + " org.apache.zookeeper.server.quorum.QuorumPeerMain"
+        let arguments = java.split(separator: " ").map(String.init) + [self.folder.appending(path: "zoo.cfg").path]
+        let process = try SpawnedProcess(arguments, log: self.logPath)
+        self.process.withLock { $0 = process }
+    }
+
+    func waitUntilServing() async throws {
+        for _ in 0..<600 {
+            if self.mode != nil { return }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        throw NotServing(log: (try? String(contentsOfFile: self.logPath, encoding: .utf8)) ?? "")
+    }
+
+    /// `standalone`, `leader` or `follower`; nil while it does not serve.
+    var mode: String? {
+        self.command("srvr").split(separator: "\n").first { $0.hasPrefix("Mode: ") }.map { String($0.dropFirst(6)) }
+    }
+
+    /// Sends one of the administrator's four-letter words. Empty if nobody answers within a second.
+    func command(_ word: String) -> String {
+        guard let socket = LoopbackSocket.connected(to: self.port) else { return "" }
+        socket.send(word)
+        return socket.receiveAll()
+    }
+
+    /// As by `kill -9`. What was written is kept, because the machine lives.
+    func kill() {
+        self.process.withLock { process in
+            process?.kill()
+            process = nil
+        }
+    }
+
+    /// Holds the process: its connections stay open and silent.
+    func pause() {
+        self.process.withLock { $0?.signal(SIGSTOP) }
+    }
+
+    func resume() {
+        self.process.withLock { $0?.signal(SIGCONT) }
+    }
+
+    /// Copies what a killed server has on disk.
+    func saveData() throws -> URL {
+        let copy = self.folder.appending(path: "saved-\(UUID().uuidString)")
+        try FileManager.default.copyItem(at: self.folder.appending(path: "data"), to: copy)
+        return copy
+    }
+
+    /// Gives a killed server back what it once had on disk.
+    func restoreData(from copy: URL) throws {
+        let data = self.folder.appending(path: "data")
+        try FileManager.default.removeItem(at: data)
+        try FileManager.default.copyItem(at: copy, to: data)
+    }
+
+    private var logPath: String { self.folder.appending(path: "server.log").path }
+}
