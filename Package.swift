@@ -35,17 +35,20 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
     ],
     targets: [
+        // JSON text: a scanner, a reader of bounded records, a writer. Knows no other module.
+        .target(name: "JSON", swiftSettings: settings),
         // The stages and what they need. Knows NIOCore; knows no HTTP, no SQLite, no ZooKeeper.
         .target(
             name: "Pipeline",
             dependencies: [
+                "JSON",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
             swiftSettings: settings
         ),
         // Who is in and who owns what. Does not know Pipeline.
-        .target(name: "Coordination", dependencies: ["CZooKeeper"], swiftSettings: settings),
+        .target(name: "Coordination", dependencies: ["CZooKeeper", "JSON"], swiftSettings: settings),
         // Apache ZooKeeper's C client, from the system.
         .systemLibrary(name: "CZooKeeper", providers: [.apt(["libzookeeper-mt-dev"])]),
         // The logs.
@@ -65,6 +68,7 @@ let package = Package(
             name: "Node",
             dependencies: [
                 "Coordination",
+                "JSON",
                 "Pipeline",
                 "Storage",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -117,13 +121,14 @@ let package = Package(
         .testTarget(
             name: "PipelineTests",
             dependencies: [
+                "JSON",
                 "Pipeline",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ], swiftSettings: settings),
-        .testTarget(name: "CoordinationTests", dependencies: ["Coordination"], swiftSettings: settings),
+        .testTarget(name: "CoordinationTests", dependencies: ["Coordination", "JSON"], swiftSettings: settings),
         .testTarget(name: "StorageTests", dependencies: ["Storage"], swiftSettings: settings),
-        .testTarget(name: "NodeTests", dependencies: ["Node", .product(name: "NIOEmbedded", package: "swift-nio")], swiftSettings: settings),
+        .testTarget(name: "NodeTests", dependencies: ["JSON", "Node", .product(name: "NIOEmbedded", package: "swift-nio")], swiftSettings: settings),
         .testTarget(name: "CommandsTests", dependencies: ["Commands"], swiftSettings: settings),
         .testTarget(name: "LoadTests", dependencies: ["Load"], swiftSettings: settings),
     ]

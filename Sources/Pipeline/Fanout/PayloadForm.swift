@@ -1,3 +1,4 @@
+import JSON
 package import NIOCore
 
 /// What a payload is, found once per event: it decides how the envelope carries it.

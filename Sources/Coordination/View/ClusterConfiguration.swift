@@ -1,0 +1,89 @@
+package import JSON
+
+/// What all nodes of a cluster agree on: `/config`. A node whose partitions or hash differ does not join.
+package struct ClusterConfiguration: Hashable, Sendable {
+    package var clusterID: String
+    /// Fixed when the cluster is made.
+    package var partitionCount: Int
+    /// How channels are placed on partitions. Fixed when the cluster is made.
+    package var hash: String
+    /// The link protocol that all speak. Raised only when every member supports the next.
+    package var activeProtocol: Int
+    package var rebalance: RebalanceMode { didSet { self.rebalanceRemainder.remove("mode") } }
+    /// Partitions that stay where an operator put them, and the id of the node.
+    package var pins: [Int: String]
+    /// What a newer version wrote here and this one only passes on.
+    package internal(set) var remainder = JSONRemainder()
+    /// The same of the object `rebalance`. An unknown mode is read as paused, until it is set.
+    private var rebalanceRemainder = JSONRemainder()
+
+    package enum RebalanceMode: String, Hashable, Sendable, CaseIterable {
+        case automatic
+        /// The view's mode is maintenance: failover and drains go on.
+        case paused
+    }
+
+    /// `xxh64(channel) mod partitions`, seed 0.
+    package static let hashName = "xxh64-v1"
+    package static let bytesMax = 1_000_000
+
+    package init(
+        clusterID: String, partitionCount: Int, hash: String = ClusterConfiguration.hashName, activeProtocol: Int = 1,
+        rebalance: RebalanceMode = .automatic, pins: [Int: String] = [:]
+    ) {
+        self.clusterID = clusterID
+        self.partitionCount = partitionCount
+        self.hash = hash
+        self.activeProtocol = activeProtocol
+        self.rebalance = rebalance
+        self.pins = pins
+    }
+
+    /// Throws a sentence that says what is wrong with the bytes.
+    package init(json bytes: [UInt8]) throws(JSONFailure) {
+        var object = try JSONValue(bytes, named: "config", bytesMax: ClusterConfiguration.bytesMax).object()
+        self.init(
+            clusterID: try object.string("clusterId", bytesMax: ClusterView.textBytesMax),
+            partitionCount: Int(try object.integer("partitions", in: 1...Int64(ClusterView.partitionCountMax))),
+            hash: try object.string("hash", bytesMax: ClusterView.textBytesMax),
+            activeProtocol: Int(try object.integer("activeProto", in: 0...Int64(Int32.max))))
+        var rebalance = try object.required("rebalance").object()
+        var rebalanceRemainder = JSONRemainder()
+        self.rebalance = try rebalance.name("mode", unknown: .paused, remainder: &rebalanceRemainder)
+        rebalance.rest(into: &rebalanceRemainder)
+        self.rebalanceRemainder = rebalanceRemainder
+        try self.readPins(object.optional("pins"))
+        object.rest(into: &self.remainder)
+    }
+
+    private mutating func readPins(_ value: JSONValue?) throws(JSONFailure) {
+        guard var pins = try value?.object() else { return }
+        for name in pins.names {
+            guard let partition = Int(name), String(partition) == name, (0..<self.partitionCount).contains(partition) else {
+                throw JSONFailure("\(pins.name) has \(name.prefix(40).debugDescription), which is not a partition from 0 to \(self.partitionCount - 1)")
+            }
+            let id = try pins.string(name, bytesMax: 64)
+            guard ClusterView.isNodeID(id) else { throw JSONFailure("\(pins.name).\(name) is \(id.debugDescription), which is not a node's id") }
+            self.pins[partition] = id
+        }
+    }
+
+    package var json: [UInt8] {
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.field("clusterId", self.clusterID)
+            writer.field("partitions", self.partitionCount)
+            writer.field("hash", self.hash)
+            writer.field("activeProto", self.activeProtocol)
+            writer.name("rebalance")
+            writer.object { writer in
+                if !self.rebalanceRemainder.contains("mode") { writer.field("mode", self.rebalance.rawValue) }
+                writer.fields(self.rebalanceRemainder)
+            }
+            writer.name("pins")
+            writer.object { writer in for (partition, id) in self.pins.sorted(by: { $0.key < $1.key }) { writer.field(String(partition), id) } }
+            writer.fields(self.remainder)
+        }
+        return writer.bytes
+    }
+}

@@ -1,0 +1,50 @@
+extension ClusterView {
+    package func node(_ id: String) -> Node? { self.nodes.first { $0.id == id } }
+
+    package func nodeIndex(_ id: String) -> Int? { self.nodes.firstIndex { $0.id == id } }
+
+    /// The partitions that this node owns, in order. Those that are moving to it are not its own yet.
+    package func partitions(ownedBy id: String) -> [Int] { self.partitions.indices.filter { self.partitions[$0].owner == id } }
+
+    /// The partitions that nobody owns, in order.
+    package var orphans: [Int] { self.partitions.indices.filter { self.partitions[$0].owner == nil } }
+
+    /// The partitions with a hand-over in progress, in order.
+    package var moving: [Int] { self.partitions.indices.filter { self.partitions[$0].move != nil } }
+
+    /// Adds a node or replaces the one with its id, at its place in the order.
+    package mutating func upsert(_ node: Node) {
+        let index = self.nodes.firstIndex { $0.id >= node.id } ?? self.nodes.count
+        if index < self.nodes.count, self.nodes[index].id == node.id {
+            self.nodes[index] = node
+        } else {
+            self.nodes.insert(node, at: index)
+        }
+    }
+
+    /// Makes this node the owner under the next owner epoch, which fences whoever was. Ends the partition's move.
+    package mutating func grant(_ partition: Int, to id: String) {
+        self.partitions[partition].owner = id
+        self.partitions[partition].ownerEpoch += 1
+        self.partitions[partition].move = nil
+    }
+
+    /// Takes everything from a node that is gone or came back as another incarnation, and ends the moves to it. Answers what it owned, in order.
+    ///
+    /// Epochs stay as they are: the next grant raises them. A member that restarts keeps its id, so an owner named by id alone would look alive;
+    /// the controller calls this when it sees a new incarnation.
+    @discardableResult
+    package mutating func orphan(ownedBy id: String) -> [Int] {
+        var orphaned: [Int] = []
+        for partition in self.partitions.indices {
+            if self.partitions[partition].owner == id {
+                self.partitions[partition].owner = nil
+                self.partitions[partition].move = nil
+                orphaned.append(partition)
+            } else if self.partitions[partition].move?.to == id {
+                self.partitions[partition].move = nil
+            }
+        }
+        return orphaned
+    }
+}

@@ -1,0 +1,73 @@
+package import JSON
+
+extension ClusterView {
+    /// ZooKeeper refuses data above 1,048,575 bytes with its headers; this leaves room for them. 16,384 partitions and 60 nodes need about 150 KB.
+    package static let bytesMax = 1_000_000
+    package static let nodeCountMax = 1000
+    package static let partitionCountMax = 65_536
+    /// Owner epochs pass through stores that compute in doubles, which are exact up to here.
+    package static let ownerEpochMax: Int64 = 1 << 53 - 1
+    package static let weightMax = 1000.0
+    /// Addresses, zones, versions and writers.
+    package static let textBytesMax = 300
+
+    /// 1 to 64 of `A-Z a-z 0-9 _ . -`.
+    package static func isNodeID(_ id: String) -> Bool {
+        (1...64).contains(id.utf8.count)
+            && id.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+                    UInt8(ascii: "_"), UInt8(ascii: "."), UInt8(ascii: "-"):
+                    true
+                default: false
+                }
+            }
+    }
+
+    /// Throws a sentence that says what contradicts itself. Called when a view is read and before one is written.
+    package func validate() throws(JSONFailure) {
+        guard (0...ClusterView.ownerEpochMax).contains(self.version) else { throw JSONFailure("version \(self.version) is out of range") }
+        guard self.controllerEpoch >= 0 else { throw JSONFailure("controller epoch \(self.controllerEpoch) is negative") }
+        guard (1...ClusterView.partitionCountMax).contains(self.partitions.count) else {
+            throw JSONFailure("there are \(self.partitions.count) partitions, and 1 to \(ClusterView.partitionCountMax) are possible")
+        }
+        try self.validateNodes()
+        try self.validatePartitions()
+    }
+
+    private func validateNodes() throws(JSONFailure) {
+        guard self.nodes.count <= ClusterView.nodeCountMax else {
+            throw JSONFailure("there are \(self.nodes.count) nodes, and \(ClusterView.nodeCountMax) are the most")
+        }
+        for (index, node) in self.nodes.enumerated() {
+            guard ClusterView.isNodeID(node.id) else {
+                throw JSONFailure("nodes[\(index)] has the id \(node.id.prefix(70).debugDescription), which is not 1 to 64 of A-Z a-z 0-9 _ . -")
+            }
+            guard node.weight.isFinite, (0...ClusterView.weightMax).contains(node.weight) else {
+                throw JSONFailure("node \(node.id) has the weight \(node.weight), which is not from 0 to \(ClusterView.weightMax)")
+            }
+            guard index > 0 else { continue }
+            guard self.nodes[index - 1].id != node.id else { throw JSONFailure("node \(node.id) is listed twice") }
+            guard self.nodes[index - 1].id < node.id else { throw JSONFailure("node \(node.id) is listed after \(self.nodes[index - 1].id), out of order") }
+        }
+    }
+
+    private func validatePartitions() throws(JSONFailure) {
+        let ids = Set(self.nodes.map(\.id))
+        var moves: [Int64: Int] = [:]
+        for (index, partition) in self.partitions.enumerated() {
+            if let owner = partition.owner, !ids.contains(owner) {
+                throw JSONFailure("partition \(index) is owned by \(owner), which is not among the nodes")
+            }
+            guard (0...ClusterView.ownerEpochMax).contains(partition.ownerEpoch) else {
+                throw JSONFailure("partition \(index) has the owner epoch \(partition.ownerEpoch), which is out of range")
+            }
+            guard let move = partition.move else { continue }
+            guard move.id >= 0 else { throw JSONFailure("partition \(index) has a move with the negative id \(move.id)") }
+            guard ids.contains(move.to) else { throw JSONFailure("partition \(index) moves to \(move.to), which is not among the nodes") }
+            guard let owner = partition.owner else { throw JSONFailure("partition \(index) moves to \(move.to), but nobody owns it") }
+            guard owner != move.to else { throw JSONFailure("partition \(index) moves to \(owner), which owns it already") }
+            if let other = moves.updateValue(index, forKey: move.id) { throw JSONFailure("partitions \(other) and \(index) both have the move \(move.id)") }
+        }
+    }
+}

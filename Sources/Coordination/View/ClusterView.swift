@@ -1,0 +1,131 @@
+package import JSON
+
+/// The one register that says who is in and who owns what. Written by the controller alone (and by an owner that takes itself back).
+///
+/// Whoever reads it sees members, owners and moves as of one moment. Versions grow by one with each write.
+package struct ClusterView: Hashable, Sendable {
+    /// Plus one with every write.
+    package var version: Int64
+    /// The controller epoch of whoever wrote it.
+    package var controllerEpoch: Int32
+    /// Who wrote it, as `node/incarnation/sequence`: tells the writer of an ambiguous write whether it was his.
+    package var writer: String
+    /// Milliseconds since 1970 at the writer; for people, never for decisions.
+    package var writtenAt: Int64
+    package var mode: Mode { didSet { self.remainder.remove("mode") } }
+    /// In the order of their ids.
+    package var nodes: [Node]
+    /// One for each partition, in order.
+    package var partitions: [Partition]
+    /// What a newer version wrote here and this one only passes on. An unknown mode is read as maintenance: failover goes on, and nothing is balanced.
+    package internal(set) var remainder = JSONRemainder()
+
+    package init(
+        version: Int64, controllerEpoch: Int32, writer: String, writtenAt: Int64 = 0, mode: Mode = .normal, nodes: [Node] = [], partitions: [Partition]
+    ) {
+        self.version = version
+        self.controllerEpoch = controllerEpoch
+        self.writer = writer
+        self.writtenAt = writtenAt
+        self.mode = mode
+        self.nodes = nodes
+        self.partitions = partitions
+    }
+
+    package enum Mode: String, Hashable, Sendable, CaseIterable {
+        case normal
+        /// No balancing, by an operator's wish. Failover goes on.
+        case maintenance
+        /// Many nodes vanished at once: reassignment is held back for a while.
+        case guarded
+    }
+
+    /// A node as the controller sees it.
+    package struct Node: Hashable, Sendable {
+        package var id: String
+        /// The czxid of its member node: a restart makes another. Nil while it is down.
+        package var incarnation: Int64?
+        /// `host:port` of its link; empty while unknown.
+        package var link: String
+        /// `host:port` of its API, for commands that have to go to it.
+        package var api: String
+        package var zone: String
+        package var weight: Double
+        package var version: String
+        package var state: NodeState { didSet { self.remainder.remove("st") } }
+        /// What a newer version wrote here and this one only passes on. An unknown state is read as fenced, until it is set.
+        package internal(set) var remainder = JSONRemainder()
+
+        package init(
+            id: String, incarnation: Int64? = nil, link: String = "", api: String = "", zone: String = "", weight: Double = 1, version: String = "",
+            state: NodeState
+        ) {
+            self.id = id
+            self.incarnation = incarnation
+            self.link = link
+            self.api = api
+            self.zone = zone
+            self.weight = weight
+            self.version = version
+            self.state = state
+        }
+    }
+
+    package struct Partition: Hashable, Sendable {
+        /// The id of the owning node; nil for an orphan.
+        package var owner: String?
+        /// The owner epoch: grows with every grant, never shrinks.
+        package var ownerEpoch: Int64
+        /// A planned hand-over in progress.
+        package var move: Move?
+
+        package init(owner: String? = nil, ownerEpoch: Int64 = 0, move: Move? = nil) {
+            self.owner = owner
+            self.ownerEpoch = ownerEpoch
+            self.move = move
+        }
+    }
+
+    package struct Move: Hashable, Sendable {
+        package var id: Int64
+        package var to: String
+        package var reason: Reason { didSet { self.remainder.remove("why") } }
+        /// What a newer version wrote here and this one only passes on. An unknown reason is read as the operator's.
+        package internal(set) var remainder = JSONRemainder()
+
+        package init(id: Int64, to: String, reason: Reason) {
+            self.id = id
+            self.to = to
+            self.reason = reason
+        }
+
+        package enum Reason: String, Hashable, Sendable, CaseIterable {
+            case balance, drain, `operator`
+        }
+    }
+}
+
+/// What a node may do, from joining to gone.
+package enum NodeState: String, Hashable, Sendable, CaseIterable {
+    /// Member, not ready yet. Owns nothing.
+    /// Can transition to: active, cordoned, draining, down.
+    case joining
+    /// Owns its share.
+    /// Can transition to: cordoned, draining, fenced, down.
+    case active
+    /// Keeps what it has, gains nothing.
+    /// Can transition to: active, draining, fenced, down.
+    case cordoned
+    /// Gives everything away.
+    /// Can transition to: active, cordoned, drained, fenced, down.
+    case draining
+    /// Has given everything away.
+    /// Can transition to: active, cordoned, draining, fenced, down.
+    case drained
+    /// Has a session, but its peers cannot reach it: owns nothing until it has been healthy for a while.
+    /// Can transition to: active, cordoned, draining, down.
+    case fenced
+    /// Expected, and not a member.
+    /// Can transition to: joining, gone from the view (forgotten).
+    case down
+}

@@ -1,0 +1,49 @@
+/// The fields of a JSON object. Taking one removes it, so that what is left at the end is what the reader does not know.
+package struct JSONObject: Sendable {
+    package let name: String
+    private let order: [String]
+    private var fields: [String: JSONValue]
+
+    init(name: String, order: [String], fields: [String: JSONValue]) {
+        self.name = name
+        self.order = order
+        self.fields = fields
+    }
+
+    /// The names that have not been taken, in the order they came.
+    package var names: [String] { self.order.filter { self.fields[$0] != nil } }
+
+    /// Nil when it is absent or null.
+    package mutating func optional(_ name: String) -> JSONValue? {
+        guard let value = self.fields.removeValue(forKey: name), !value.isNull else { return nil }
+        return value
+    }
+
+    package mutating func required(_ name: String) throws(JSONFailure) -> JSONValue {
+        guard let value = self.optional(name) else { throw JSONFailure("\(self.name) has no \(name)") }
+        return value
+    }
+
+    package mutating func string(_ name: String, bytesMax: Int) throws(JSONFailure) -> String {
+        try self.required(name).string(bytesMax: bytesMax)
+    }
+
+    package mutating func integer(_ name: String, in limits: ClosedRange<Int64>) throws(JSONFailure) -> Int64 {
+        try self.required(name).integer(in: limits)
+    }
+
+    /// The case of an enumeration that is written by name. One that this version does not know is kept in `remainder` and read as `unknown`.
+    package mutating func name<Value: RawRepresentable<String>>(
+        _ name: String, unknown: Value, remainder: inout JSONRemainder
+    ) throws(JSONFailure) -> Value {
+        let value = try self.required(name)
+        if let known = Value(rawValue: try value.string(bytesMax: 100)) { return known }
+        remainder.append(name, text: value.text)
+        return unknown
+    }
+
+    /// Adds what has not been taken, as it came.
+    package func rest(into remainder: inout JSONRemainder) {
+        for name in self.names { remainder.append(name, text: self.fields[name]!.text) }
+    }
+}

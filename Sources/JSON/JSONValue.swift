@@ -1,0 +1,125 @@
+/// One value of a parsed JSON text, by where it stands in it: nothing is built before it is asked for.
+///
+/// `name` says where it was found (`nodes[3].w`), for the sentence of a failure.
+package struct JSONValue: Sendable {
+    package let name: String
+    private let bytes: ArraySlice<UInt8>
+
+    /// Reads bytes that are exactly one JSON value in UTF-8, no longer than `bytesMax`, nested no deeper than `JSONScanner.depthMax`.
+    package init(_ bytes: [UInt8], named name: String, bytesMax: Int) throws(JSONFailure) {
+        guard !bytes.isEmpty else { throw JSONFailure("\(name) is empty") }
+        guard bytes.count <= bytesMax else { throw JSONFailure("\(name) has \(bytes.count) bytes, and \(bytesMax) are the most") }
+        guard String(validating: bytes, as: UTF8.self) != nil else { throw JSONFailure("\(name) is not UTF-8") }
+        let range = bytes.withUnsafeBytes { bytes -> Range<Int>? in
+            var scanner = JSONScanner(bytes)
+            guard let range = scanner.value(), scanner.isAtEnd() else { return nil }
+            return range
+        }
+        guard let range else { throw JSONFailure("\(name) is not valid JSON, or is cut short") }
+        self.init(name: name, bytes: bytes[range])
+    }
+
+    private init(name: String, bytes: ArraySlice<UInt8>) {
+        self.name = name
+        self.bytes = bytes
+    }
+
+    /// As it came.
+    package var text: String { String(decoding: self.bytes, as: UTF8.self) }
+
+    package var isNull: Bool { self.bytes.elementsEqual("null".utf8) }
+
+    /// The fields in order. A name that comes twice is refused: readers would differ in which one counts.
+    package func object() throws(JSONFailure) -> JSONObject {
+        let found = self.scan { scanner -> [(String, Range<Int>)]? in
+            guard scanner.take(UInt8(ascii: "{")) else { return nil }
+            var fields: [(String, Range<Int>)] = []
+            if scanner.take(UInt8(ascii: "}")) { return fields }
+            repeat {
+                guard let name = scanner.string(), scanner.take(UInt8(ascii: ":")), let range = scanner.value() else { return nil }
+                fields.append((name, range))
+            } while scanner.take(UInt8(ascii: ","))
+            return fields
+        }
+        guard let found else { throw JSONFailure("\(self.name) is not an object with readable names") }
+        var fields: [String: JSONValue] = [:]
+        for (name, range) in found where fields.updateValue(self.part(range, named: "\(self.name).\(name)"), forKey: name) != nil {
+            throw JSONFailure("\(self.name) has the field \(name.prefix(40).debugDescription) twice")
+        }
+        return JSONObject(name: self.name, order: found.map(\.0), fields: fields)
+    }
+
+    package func array(countMax: Int) throws(JSONFailure) -> [JSONValue] {
+        let ranges = try self.ranges(countMax: countMax)
+        return ranges.enumerated().map { self.part($0.element, named: "\(self.name)[\($0.offset)]") }
+    }
+
+    /// A column of whole numbers. Builds no value for each, as columns are long.
+    package func integers(in limits: ClosedRange<Int64>, countMax: Int) throws(JSONFailure) -> [Int64] {
+        let ranges = try self.ranges(countMax: countMax)
+        var integers: [Int64] = []
+        integers.reserveCapacity(ranges.count)
+        for (index, range) in ranges.enumerated() {
+            guard let integer = self.integer(at: range, in: limits) else {
+                throw JSONFailure("\(self.name)[\(index)] is not a whole number from \(limits.lowerBound) to \(limits.upperBound)")
+            }
+            integers.append(integer)
+        }
+        return integers
+    }
+
+    package func integer(in limits: ClosedRange<Int64>) throws(JSONFailure) -> Int64 {
+        guard let integer = self.integer(at: 0..<self.bytes.count, in: limits) else {
+            throw JSONFailure("\(self.name) is not a whole number from \(limits.lowerBound) to \(limits.upperBound)")
+        }
+        return integer
+    }
+
+    package func number(in limits: ClosedRange<Double>) throws(JSONFailure) -> Double {
+        guard self.bytes.first != UInt8(ascii: "\""), let number = Double(self.text), limits.contains(number) else {
+            throw JSONFailure("\(self.name) is not a number from \(limits.lowerBound) to \(limits.upperBound)")
+        }
+        return number
+    }
+
+    package func string(bytesMax: Int) throws(JSONFailure) -> String {
+        guard let string = self.scan({ $0.string() }) else { throw JSONFailure("\(self.name) is not a string of valid text") }
+        guard string.utf8.count <= bytesMax else { throw JSONFailure("\(self.name) has \(string.utf8.count) bytes, and \(bytesMax) are the most") }
+        return string
+    }
+
+    private func ranges(countMax: Int) throws(JSONFailure) -> [Range<Int>] {
+        let ranges = self.scan { scanner -> [Range<Int>]? in
+            guard scanner.take(UInt8(ascii: "[")) else { return nil }
+            var ranges: [Range<Int>] = []
+            if scanner.take(UInt8(ascii: "]")) { return ranges }
+            repeat {
+                guard let range = scanner.value() else { return nil }
+                ranges.append(range)
+            } while scanner.take(UInt8(ascii: ","))
+            return ranges
+        }
+        guard let ranges else { throw JSONFailure("\(self.name) is not an array") }
+        guard ranges.count <= countMax else { throw JSONFailure("\(self.name) has \(ranges.count) elements, and \(countMax) are the most") }
+        return ranges
+    }
+
+    private func integer(at range: Range<Int>, in limits: ClosedRange<Int64>) -> Int64? {
+        guard
+            let integer = Int64(
+                String(decoding: self.bytes[self.bytes.startIndex + range.lowerBound..<self.bytes.startIndex + range.upperBound], as: UTF8.self))
+        else { return nil }
+        return limits.contains(integer) ? integer : nil
+    }
+
+    private func part(_ range: Range<Int>, named name: String) -> JSONValue {
+        JSONValue(name: name, bytes: self.bytes[self.bytes.startIndex + range.lowerBound..<self.bytes.startIndex + range.upperBound])
+    }
+
+    private func scan<Result>(_ body: (inout JSONScanner) -> Result?) -> Result? {
+        self.bytes.withUnsafeBytes { bytes in
+            var scanner = JSONScanner(bytes)
+            return body(&scanner)
+        }
+    }
+}
