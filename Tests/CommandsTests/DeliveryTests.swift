@@ -81,6 +81,7 @@ import Testing
 
     @Test func cursorFilesKeepTheCursor() throws {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        defer { try? FileManager.default.removeItem(atPath: path) }
         let file = CursorFile(path: path)
         #expect(try file.load() == nil)
         try file.save("abc-_")

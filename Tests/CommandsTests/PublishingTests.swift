@@ -14,6 +14,7 @@ import Testing
         async throws -> CommandStatus
     {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        defer { try? FileManager.default.removeItem(atPath: path) }
         try Data(text.utf8).write(to: URL(fileURLWithPath: path))
         let file = try #require(FileHandle(forReadingAtPath: path))
         defer { try? file.close() }

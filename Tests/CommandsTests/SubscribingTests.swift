@@ -33,6 +33,7 @@ import Testing
 
     private func follow(_ transport: Transport, at url: String, max: Int?, cursorFile: CursorFile? = nil, since: String? = nil) async throws -> String {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        defer { try? FileManager.default.removeItem(atPath: path) }
         let output = Terminal(descriptor: open(path, O_WRONLY | O_CREAT, 0o600), isInteractive: false, noColour: nil, kind: nil)
         let quiet = Terminal(descriptor: open("/dev/null", O_WRONLY), isInteractive: false, noColour: nil, kind: nil)
         defer {
@@ -59,7 +60,9 @@ import Testing
     }
 
     @Test func theNextRunGoesOnWhereTheLastEnded() async throws {
-        let file = CursorFile(path: FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path)
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let file = CursorFile(path: path)
         try await FakeNode.run(SubscribingTests.reply) { node in
             let shown2 = try await follow(.stream, at: node.url, max: 3, cursorFile: file)
             #expect(shown2 == "1\n2\n3\n")

@@ -71,7 +71,8 @@ private struct Walk {
         let batch = PublishBatch(id: self.nextBatch, events: events, origin: NoOrigin())
         self.nextBatch += 1
         let bytes = self.machine.parkedBytes + events.reduce(0) { $0 + $1.cost }
-        let fits = self.machine.parkedEvents + events.count <= self.limits.parkedPublishesMax && bytes <= self.limits.parkedBytesMax
+        let fits = self.machine.parkedEvents == 0
+            || self.machine.parkedEvents + events.count <= self.limits.parkedPublishesMax && bytes <= self.limits.parkedBytesMax
         switch self.machine.accept(batch) {
         case .parked:
             #expect(fits && !self.isUncertain, self.at)
@@ -100,7 +101,11 @@ private struct Walk {
             self.store(commit)
             self.finish(self.machine.committed(), stored: true)
         } else if !self.isUncertain, self.random.chance(50) {
-            self.machine.becameUncertain()
+            for batch in self.machine.becameUncertain() {
+                let events = self.open.removeValue(forKey: batch.id)
+                #expect(events != nil && self.answered.insert(batch.id).inserted, "refused once: seed \(self.seed), step \(self.step)")
+            }
+            #expect(self.machine.parkedEvents == 0 && self.machine.parkedBytes == 0, self.at)
             self.isUncertain = true
         } else if self.random.chance(50) {
             self.inFlight = nil

@@ -37,8 +37,11 @@ extension LimitKey {
         LimitKey("request-bytes-max", \.requestBytesMax, kib...256 * mib, "bytes", "One request's body on the API port (batches). Over it: 413."),
         LimitKey("header-bytes-max", \.headerBytesMax, kib...256 * kib, "bytes", "One request's header lines together. Over it: 431."),
         LimitKey(
-            "channels-per-connection-max", \.channelsPerConnectionMax, 1...1024, "channels",
+            "channels-per-connection-max", \.channelsPerConnectionMax, 1...250, "channels",
             "Channels of one subscriber or one publish. Over it: 400."),
+        LimitKey(
+            "subscribed-channels-max", \.subscribedChannelsMax, 1000...100_000_000, "channels",
+            "Channels that one loop knows because somebody subscribes, or did a moment ago. Over it new subscribers of other channels get 503."),
         LimitKey(
             "pipelined-requests-max", \.pipelinedRequestsMax, 1...65_536, "requests",
             "Answers outstanding on one API connection. At it the connection is not read until one is answered."),
@@ -114,6 +117,9 @@ extension LimitKey {
         LimitKey(
             "pass-subscribers-max", \.passSubscribersMax, 1...1_000_000, "subscribers",
             "Subscribers served before a loop looks at its sockets again. Over it the pass goes on after that."),
+        LimitKey(
+            "commit-interval-microseconds", \.commitIntervalMicroseconds, 0...1_000_000, "microseconds",
+            "Least time between two commits to the disk while publishers come in crowds. One that publishes alone never waits for it. 0 commits at once."),
     ]
 
     private static let stopping = [

@@ -39,7 +39,7 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var log = LogKind.sqlite
     package var durability = Durability.process
     /// Event loops.
-    package var loops = System.coreCount
+    package var loops = min(System.coreCount, 64)
     /// Origins whose pages may subscribe and publish from a browser, or `*`. The API's own page always may.
     package var corsOrigins: [String] = []
     /// What a request on the API port must carry. Secret: never printed.

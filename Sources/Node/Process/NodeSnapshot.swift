@@ -26,6 +26,10 @@ struct NodeSnapshot: Sendable {
             health = .critical
             reasons.append("The log cannot be written, publishers get 503: \(error)")
         }
+        if let warning = self.log.warning {
+            health = max(health, .degraded)
+            reasons.append("Events are stored, but \(warning)")
+        }
         if self.shared.state == .stopping {
             health = max(health, .degraded)
             reasons.append("The node is stopping.")

@@ -70,7 +70,11 @@ struct RealertimeNode: Service {
 
     private func serve(_ shared: NodeShared, _ log: any Log, _ group: MultiThreadedEventLoopGroup, _ startedAt: Int64) async throws {
         let eventLoops = Array(group.makeIterator())
-        let sequencer = Sequencer(loop: eventLoops[0], log: log, limits: self.configuration.limits, clock: { WallTime.milliseconds() })
+        let limits = self.configuration.limits
+        let sequencer = Sequencer(
+            loop: eventLoops[0], log: log, limits: limits,
+            commitInterval: self.configuration.log == .memory ? .zero : .microseconds(Int64(limits.commitIntervalMicroseconds)),
+            clock: { WallTime.milliseconds() })
         let loops = try await self.makeLoops(eventLoops, sequencer, shared)
         let inspector = NodeInspector(sequencer: sequencer, log: log, shared: shared, loops: loops, eventLoops: eventLoops)
         shared.inspector = inspector

@@ -31,6 +31,10 @@ struct SubscribeRequest {
             }
             let (channel, backlog) = try Self.channel(segment)
             guard !self.channels.contains(where: { $0.channel == channel }) else { throw .badChannel("\(channel) is listed twice") }
+            // A cursor knows its channels by this part of their hash.
+            if let other = self.channels.first(where: { UInt32(truncatingIfNeeded: $0.channel.hash64) == UInt32(truncatingIfNeeded: channel.hash64) }) {
+                throw .badChannel("\(other.channel) and \(channel) cannot share a connection, because a cursor could not tell them apart; open another for one")
+            }
             if let position = cursor?.position(of: channel) {
                 self.channels.append((channel, .after(position)))
                 self.resumes = true

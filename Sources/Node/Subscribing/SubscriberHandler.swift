@@ -131,6 +131,9 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
         if head.method == .options { return self.answerPreflight(head) }
         guard head.method == .get else { throw .methodNotAllowed("GET, OPTIONS") }
         let request = try SubscribeRequest(transport, channels: channels, head: head, limits: self.loop.limits)
+        guard self.loop.fanout.onLoop({ $0.hasRoom(for: request.channels) }) else {
+            throw .unavailable("subscribers of this node name as many channels as they may (subscribed-channels-max); try another node or later")
+        }
         if transport == .webSocket {
             if let origin = head.field("origin"), !self.loop.shared.origins.allows(origin), !Origins.isSame(origin, as: head) {
                 throw HTTPFailure(.forbidden, "forbidden_origin", "add \(origin) to cors-origins to let its pages connect")

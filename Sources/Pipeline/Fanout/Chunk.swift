@@ -96,6 +96,8 @@ struct FrameRun {
         if self.isSingle || (index == 0 && self.buffer.writerIndex <= bytesMax) { return (self.buffer, self.isSingle ? 1 : self.ends.count) }
         var end = index
         while end + 1 < self.ends.count, Int(self.ends[end + 1]) - start <= bytesMax { end += 1 }
-        return (self.buffer.getSlice(at: start, length: Int(self.ends[end]) - start)!, end - index + 1)
+        let slice = self.buffer.getSlice(at: start, length: Int(self.ends[end]) - start)!
+        // What waits in a slow socket keeps all of the storage that it shares alive: of a large run, it gets a copy of its part.
+        return (self.buffer.writerIndex > 2 * bytesMax ? ByteBuffer(bytes: slice.readableBytesView) : slice, end - index + 1)
     }
 }

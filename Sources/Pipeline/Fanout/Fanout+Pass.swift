@@ -78,6 +78,7 @@ extension Fanout {
         let subscriber = subscription.subscriber
         let index = Int(subscription.position.offset + 1 - chunk.first)
         let count: Int
+        subscription.toleratesMissing = false
         if subscriber.subscriptions.count == 1 {
             let slice = chunk.frames(subscriber.framing).slice(from: index, bytesMax: self.writeBytesMax)
             count = slice.count

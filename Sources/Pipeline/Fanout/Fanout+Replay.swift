@@ -22,7 +22,7 @@ extension Fanout {
                 let slice = try await self.owner.history(
                     of: feed.channel, after: position, limit: self.limits.replayEventsMax, bytesMax: self.limits.replayBytesMax)
                 feed.isReading = false
-                self.replayed(slice, after: position, feed: feed)
+                self.replayed(slice, after: position, feed: feed, wasAhead: isAhead)
             } catch {
                 // Nobody is skipped past what could not be read: they wait, and what is newer waits in the log.
                 self.statistics.replayFailures += 1
@@ -52,7 +52,7 @@ extension Fanout {
         return subscription.position
     }
 
-    private func replayed(_ slice: LogSlice, after start: Position, feed: Feed) {
+    private func replayed(_ slice: LogSlice, after start: Position, feed: Feed, wasAhead: Bool) {
         let waiting = feed.replaying
         feed.replaying = []
         let head = feed.buffer.head
@@ -61,6 +61,14 @@ extension Fanout {
         // The oldest that can still be delivered, from the log or from the buffer.
         let oldest = min(slice.oldest.flatMap { $0.epoch == head.epoch ? $0.offset : nil } ?? .max, feed.buffer.first)
         for subscription in waiting where !subscription.subscriber.isClosed {
+            // Judged now, not when it subscribed: an event can reach a client through one loop, and the client come back on another, before that
+            // other loop has taken the event out of its own queue. A read that waited for the sequencer's turn was queued behind it; to one that
+            // did not, this says nothing, and the next read will wait.
+            subscription.checkReset(head: head)
+            if subscription.needsReset, !wasAhead {
+                feed.replaying.append(subscription)
+                continue
+            }
             self.advance(subscription, chunk: chunk, oldest: oldest, readStart: start)
         }
         self.answerPolls()
@@ -77,10 +85,6 @@ extension Fanout {
             return
         }
         let from = self.readPosition(subscription)
-        // Judged now, not when it subscribed: an event can reach a client through one loop, and the client come back on another, before that
-        // other loop has taken the event out of its own queue. The read that led here was queued behind it.
-        let head = feed.buffer.head
-        subscription.needsReset = subscription.position.epoch != head.epoch || subscription.position.offset > head.offset
         if subscription.needsReset {
             let next = max(from.offset, oldest - 1)
             self.tellGap(subscription, to: Position(epoch: feed.buffer.head.epoch, offset: min(next, feed.buffer.head.offset)), reason: .reset)

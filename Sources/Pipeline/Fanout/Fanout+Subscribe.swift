@@ -22,6 +22,11 @@ extension Fanout {
         if subscriber.pendingOpens == 0 { self.begin(subscriber) }
     }
 
+    /// Whether this loop may take a subscriber of these channels.
+    package func hasRoom(for requests: [(channel: ChannelName, start: SubscribeStart)]) -> Bool {
+        self.feeds.count + requests.count <= self.limits.subscribedChannelsMax || requests.allSatisfy { self.feeds[$0.channel] != nil }
+    }
+
     /// Detaches a subscriber. Harmless when it is detached already.
     package func unsubscribe(_ subscriber: Subscriber) {
         self.loop.preconditionInEventLoop()
@@ -94,6 +99,7 @@ extension Fanout {
             subscription.state = .following
             if subscription.needsReset { self.catchUp(subscription) } else { self.deliver(to: subscription) }
         }
-        self.answerPolls()
+        // Not at once: a long-poll's answer begins the connection's next request, and that may have its answer here too.
+        self.requestPass()
     }
 }

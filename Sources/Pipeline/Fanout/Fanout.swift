@@ -26,6 +26,8 @@ package actor Fanout: Edge {
     /// Long-polls with something gathered.
     var answerable: [Subscriber] = []
     var feedCost = 0
+    /// Where every chunk went, oldest first, to know which goes when all of them together are too large.
+    private var chunkOrder: Deque<(feed: Feed, second: Int)> = []
     /// Seconds since the loop started, counted by ``tick()``.
     var second = 0
     var statistics = FanoutStatistics()
@@ -101,10 +103,18 @@ package actor Fanout: Edge {
             self.statistics.restarts += 1
         }
         self.feedCost += feed.buffer.cost - costBefore
-        let costMax = self.feedCost > self.limits.feedBytesTotalMax ? 0 : self.limits.feedBytesMax
-        if feed.buffer.cost > costMax { self.feedCost -= feed.buffer.trim(costMax: costMax, olderThan: 0) }
+        if feed.buffer.cost > self.limits.feedBytesMax { self.feedCost -= feed.buffer.trim(costMax: self.limits.feedBytesMax, olderThan: 0) }
+        self.chunkOrder.append((feed, self.second))
+        self.dropOldestChunks()
         feed.passRemaining = feed.subscriptions.count
         self.enqueue(feed)
+    }
+
+    /// Keeps all chunks together within their bound. Subscribers that lag behind what is dropped read it from the log.
+    private func dropOldestChunks() {
+        while self.feedCost > self.limits.feedBytesTotalMax, self.chunkOrder.count > 1, let oldest = self.chunkOrder.popFirst() {
+            self.feedCost -= oldest.feed.buffer.removeFirst()
+        }
     }
 
     func enqueue(_ feed: Feed) {
@@ -119,6 +129,7 @@ package actor Fanout: Edge {
     package func tick() {
         self.second += 1
         let oldest = self.second - self.limits.feedSecondsMax
+        while let first = self.chunkOrder.first, first.second < oldest { self.chunkOrder.removeFirst() }
         var closing: [Feed] = []
         for feed in self.feeds.values {
             if feed.buffer.cost > 0 { self.feedCost -= feed.buffer.trim(costMax: self.limits.feedBytesMax, olderThan: oldest) }

@@ -29,9 +29,11 @@ final class Feed {
         self.channelHash = UInt32(truncatingIfNeeded: channel.hash64)
     }
 
+    /// Behind the others. During a pass the round gets one longer: the new one would otherwise take the visit of one that waits for its event.
     func add(_ subscription: Subscription) {
         subscription.slot = self.subscriptions.count
         self.subscriptions.append(subscription)
+        if self.passRemaining > 0 { self.passRemaining += 1 }
     }
 
     /// Swaps the last one into the gap. During a pass the round starts again: the moved one could otherwise be skipped.

@@ -45,6 +45,13 @@ struct FeedBuffer {
         return before - self.cost
     }
 
+    /// Drops the oldest chunk. Answers the cost that was freed.
+    mutating func removeFirst() -> Int {
+        guard let chunk = self.chunks.popFirst() else { return 0 }
+        self.cost -= chunk.cost
+        return chunk.cost
+    }
+
     /// The chunk that holds this offset, joined with those behind it as far as `costMax` allows: a subscriber that lags by many commits gets them
     /// in one write, and so do all who lag about as far, since the joined chunk stays in place of its parts.
     mutating func chunk(holding offset: UInt64, joinedUpTo costMax: Int) -> Chunk? {

@@ -23,7 +23,7 @@ final class Subscription {
     /// The last event it was given, or the place before its first.
     var position: Position
     var state = State.opening
-    /// A backlog asks for "up to N", so what history no longer has is no gap.
+    /// A backlog asks for "up to N", so what history no longer has is no gap, until the first event has been written.
     var toleratesMissing = false
     /// It was up to date once, so that what it misses now is its own slowness.
     var wasCurrent = false
@@ -47,9 +47,15 @@ final class Subscription {
             self.toleratesMissing = true
         case .after(let position):
             self.position = position
-            self.needsReset = position.epoch != head.epoch || position.offset > head.offset
+            self.checkReset(head: head)
         }
         self.wasCurrent = self.position == head
+    }
+
+    /// Finds out whether the position belongs to the channel's present epoch. One before any event continues in every epoch without events.
+    func checkReset(head: Position) {
+        if self.position.offset == 0, head.offset == 0 { self.position = head }
+        self.needsReset = self.position.epoch != head.epoch || self.position.offset > head.offset
     }
 }
 

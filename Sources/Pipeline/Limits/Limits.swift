@@ -9,6 +9,8 @@ package struct Limits: Sendable, Equatable {
     package var headerBytesMax = 16 * 1024
     /// Channels of one subscriber or one publish. Over it: 400.
     package var channelsPerConnectionMax = 32
+    /// Feeds of one loop: channels with subscribers, and those whose last one left a moment ago.
+    package var subscribedChannelsMax = 1_000_000
     /// Answers outstanding on one API connection; beyond it the connection is not read.
     package var pipelinedRequestsMax = 256
 
@@ -63,6 +65,9 @@ package struct Limits: Sendable, Equatable {
     package var replayBytesMax = 512 * 1024
     /// Subscribers served before a loop looks at its sockets again.
     package var passSubscribersMax = 512
+
+    /// Least time between the beginnings of two commits, when the last one held several events. Fewer, larger commits cost a busy node less.
+    package var commitIntervalMicroseconds = 1000
 
     // MARK: stopping
     /// From SIGTERM to exit.

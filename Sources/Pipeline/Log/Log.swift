@@ -85,9 +85,12 @@ package struct LogStatistics: Sendable {
     package var failures: UInt64
     /// The last failure's sentence, until an append succeeds again.
     package var error: String?
+    /// What will become a failure if nobody looks after it.
+    package var warning: String?
 
     package init(
-        kind: String, path: String?, durability: String, events: Int, bytes: Int, channels: Int, commits: UInt64, failures: UInt64, error: String?
+        kind: String, path: String?, durability: String, events: Int, bytes: Int, channels: Int, commits: UInt64, failures: UInt64, error: String?,
+        warning: String? = nil
     ) {
         self.kind = kind
         self.path = path
@@ -98,6 +101,7 @@ package struct LogStatistics: Sendable {
         self.commits = commits
         self.failures = failures
         self.error = error
+        self.warning = warning
     }
 }
 

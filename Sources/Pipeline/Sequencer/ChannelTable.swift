@@ -13,6 +13,8 @@ struct ChannelTable {
 
         /// Nothing would be lost by not knowing it.
         var isBlank: Bool { self.head.offset == 0 && self.inFlight == 0 && self.edges == 0 }
+        /// It has events, or is about to.
+        var isRemembered: Bool { self.head.offset > 0 || self.inFlight > 0 }
         var isIdle: Bool { self.inFlight == 0 && self.edges == 0 && self.subscribers == 0 }
     }
 
@@ -28,6 +30,8 @@ struct ChannelTable {
     private var isPressed = false
 
     var count: Int { self.states.count }
+    /// Those with events. Only they count against the bound: what subscribers merely name must not keep publishers out.
+    private(set) var rememberedCount = 0
 
     func head(of channel: ChannelName) -> Position {
         self.states[channel]?.head ?? Position(epoch: self.epochFloor, offset: 0)
@@ -42,19 +46,21 @@ struct ChannelTable {
     }
 
     mutating func restore(_ channel: ChannelName, head: Position, timestamp: Int64) {
-        self.states[channel] = ChannelState(head: head, timestamp: timestamp)
+        let old = self.states.updateValue(ChannelState(head: head, timestamp: timestamp), forKey: channel)
+        if old == nil { self.rememberedCount += 1 }
     }
 
     // MARK: - Positions
 
     /// The next position of a channel and its subscribers; nil when there is no room for a new channel.
     mutating func take(_ channel: ChannelName, channelsMax: Int) -> (Position, subscribers: Int)? {
-        if self.states[channel] == nil {
-            guard self.states.count < channelsMax else {
+        if !(self.states[channel]?.isRemembered ?? false) {
+            guard self.rememberedCount < channelsMax else {
                 self.isPressed = true
                 return nil
             }
-            self.states[channel] = self.blank()
+            if self.states[channel] == nil { self.states[channel] = self.blank() }
+            self.rememberedCount += 1
         }
         return self.withState(channel) { state in
             state.inFlight += 1
@@ -72,10 +78,11 @@ struct ChannelTable {
     }
 
     mutating func giveBack(_ event: SequencedEvent) {
-        let isBlank = self.withState(event.event.channel) { state in
+        let (isBlank, isRemembered) = self.withState(event.event.channel) { state in
             state.inFlight -= 1
-            return state.isBlank
+            return (state.isBlank, state.isRemembered)
         }
+        if !isRemembered { self.rememberedCount -= 1 }
         if isBlank { self.states[event.event.channel] = nil }
     }
 
@@ -115,7 +122,7 @@ struct ChannelTable {
             // A channel that comes back must not continue positions that were given out.
             self.epochFloor = max(self.epochFloor, state.head.epoch + 1)
         }
-        for channel in forgotten { self.states[channel] = nil }
+        for channel in forgotten where self.states.removeValue(forKey: channel)?.isRemembered ?? false { self.rememberedCount -= 1 }
         return forgotten
     }
 

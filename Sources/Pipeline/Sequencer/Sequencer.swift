@@ -1,3 +1,4 @@
+import DequeModule
 package import NIOCore
 
 /// Owns this node's partitions: dedup, positions, append, then relay and acknowledge.
@@ -12,11 +13,17 @@ package actor Sequencer: ChannelOwner {
     private var edges: [any Edge] = []
     private var isDraining = false
     private var isTrimming = false
+    private let commitInterval: TimeAmount
+    private var lastCommit: (began: NIODeadline, count: Int) = (.uptimeNanoseconds(0), 0)
     /// Dropped from the table; the log forgets them before the next commit is formed.
-    private var toForget: [ChannelName] = []
+    private var toForget: Deque<ChannelName> = []
     package private(set) var statistics = SequencerStatistics()
 
-    package init(loop: any EventLoop, log: any Log, limits: Limits, clock: @escaping @Sendable () -> Int64) {
+    /// - Parameter commitInterval: how long commits gather while several publishers are busy, counted from the beginning of the last one.
+    package init(
+        loop: any EventLoop, log: any Log, limits: Limits, commitInterval: TimeAmount = .zero, clock: @escaping @Sendable () -> Int64
+    ) {
+        self.commitInterval = commitInterval
         self.loop = loop
         self.unownedExecutor = loop.executor.asUnownedSerialExecutor()
         self.log = log
@@ -88,9 +95,13 @@ package actor Sequencer: ChannelOwner {
         case .parked:
             self.drainIfNeeded()
         case .refused(let refusal):
-            self.statistics.refused += UInt64(batch.events.count)
-            batch.origin.published(Array(repeating: .refused(refusal), count: batch.events.count), batch: batch.id)
+            self.refuse(batch, refusal)
         }
+    }
+
+    private func refuse(_ batch: PublishBatch, _ refusal: PublishRefusal) {
+        self.statistics.refused += UInt64(batch.events.count)
+        batch.origin.published(Array(repeating: .refused(refusal), count: batch.events.count), batch: batch.id)
     }
 
     // MARK: - Committing
@@ -104,12 +115,32 @@ package actor Sequencer: ChannelOwner {
     /// While the log works on one commit, the next one gathers: the slower the disk, the larger the commits.
     private func drain() async {
         while true {
+            await self.gather()
             await self.forget()
-            guard let commit = self.machine.nextCommit(now: self.clock()) else { break }
+            guard let commit = self.machine.nextCommit(now: self.clock()) else {
+                if self.toForget.isEmpty { break }
+                continue
+            }
+            self.lastCommit = (.now(), commit.events.count)
             await self.store(commit)
         }
         self.isDraining = false
     }
+
+    /// A commit costs the same for one event and for fifty: two threads wake, and the disk is written in pages. Who publishes one after another
+    /// finds the last commit holding one event, and waits for nothing; a crowd waits a moment and costs a third.
+    private func gather() async {
+        guard self.lastCommit.count > 1, 1..<Self.fullCommit ~= self.machine.parkedEvents else { return }
+        let remaining = self.lastCommit.began + self.commitInterval - .now()
+        guard remaining > .zero else { return }
+        // Not a future's `get()`: it is answered on another thread, which costs two switches.
+        await withCheckedContinuation { continuation in
+            _ = self.loop.scheduleTask(in: remaining) { continuation.resume() }
+        }
+    }
+
+    /// Events that are worth a commit of their own.
+    private static let fullCommit = 64
 
     private func store(_ commit: Sequencing.Commit) async {
         var backoff = Duration.milliseconds(50)
@@ -124,7 +155,7 @@ package actor Sequencer: ChannelOwner {
                     self.acknowledge(self.machine.failed(error.message))
                     return
                 }
-                self.machine.becameUncertain()
+                for batch in self.machine.becameUncertain() { self.refuse(batch, Sequencing.uncertain) }
             }
             try? await Task.sleep(for: backoff)
             backoff = min(backoff * 2, .seconds(2))
@@ -173,16 +204,18 @@ package actor Sequencer: ChannelOwner {
         }
     }
 
-    /// Between two commits, so that a channel that comes back is forgotten before its new epoch is stored.
+    /// Between two commits, so that the epochs of channels that come back are above the stored floor, and so many at once that the next commit
+    /// hardly waits. Those that came back with an event meanwhile are not forgotten: their new epoch is in the log.
     private func forget() async {
         guard !self.toForget.isEmpty else { return }
-        let channels = self.toForget.filter { self.machine.channels.states[$0]?.head.offset ?? 0 == 0 }
-        self.toForget = []
+        let slice = Array(self.toForget.prefix(Self.forgottenAtOnce))
+        self.toForget.removeFirst(slice.count)
+        let channels = slice.filter { self.machine.channels.states[$0]?.head.offset ?? 0 == 0 }
         do throws(LogError) {
             try await self.log.forget(channels, epochFloor: self.machine.channels.epochFloor)
         } catch {
             // The floor is raised in memory; the log hears of them again.
-            self.toForget += channels
+            self.toForget.append(contentsOf: channels)
             self.statistics.trimFailures += 1
             try? await Task.sleep(for: .milliseconds(200))
         }
@@ -198,14 +231,26 @@ package actor Sequencer: ChannelOwner {
 
     package var parkedEvents: Int { self.machine.parkedEvents }
 
-    /// A page of remembered channels in name order. Looks at all of them.
+    private static let forgottenAtOnce = 256
+
+    /// A page of remembered channels in name order. Looks at all of them, but keeps no more than the page.
     package func channels(
         prefix: String, after: String?, limit: Int
     ) -> [(channel: ChannelName, head: Position, subscribers: Int)] {
-        let matching = self.machine.channels.states.filter { channel, _ in
-            channel.string.hasPrefix(prefix) && after.map { channel.string > $0 } ?? true
+        var page: [(channel: ChannelName, head: Position, subscribers: Int)] = []
+        for (channel, state) in self.machine.channels.states {
+            let name = channel.string
+            if page.count == limit, let last = page.last, name > last.channel.string { continue }
+            guard name.hasPrefix(prefix), after.map({ name > $0 }) ?? true else { continue }
+            var (low, high) = (0, page.count)
+            while low < high {
+                let middle = (low + high) / 2
+                if page[middle].channel.string < name { low = middle + 1 } else { high = middle }
+            }
+            page.insert((channel, state.head, state.subscribers), at: low)
+            if page.count > limit { page.removeLast() }
         }
-        return matching.sorted { $0.key.string < $1.key.string }.prefix(limit).map { ($0.key, $0.value.head, $0.value.subscribers) }
+        return page
     }
 }
 

@@ -97,13 +97,15 @@ struct Sequencing {
         if self.isStopping { return .refused(.stopping) }
         switch self.state {
         case .closed: return .refused(.stopping)
-        case .uncertain: return .refused(.logUnavailable("the log does not answer; publish again with the same message id"))
+        case .uncertain: return .refused(Self.uncertain)
         case .sealing, .ready, .committing: break
         }
         let bytes = batch.events.reduce(0) { $0 + $1.cost }
-        guard self.parkedEvents + batch.events.count <= self.limits.parkedPublishesMax, self.parkedBytes + bytes <= self.limits.parkedBytesMax else {
-            return .refused(.overloaded)
-        }
+        // One batch is taken whatever its size, or it would be refused for ever; the size of a request has its own bound.
+        guard
+            self.parkedEvents == 0
+                || (self.parkedEvents + batch.events.count <= self.limits.parkedPublishesMax && self.parkedBytes + bytes <= self.limits.parkedBytesMax)
+        else { return .refused(.overloaded) }
         self.parkedEvents += batch.events.count
         self.parkedBytes += bytes
         self.parked.append(batch)
@@ -180,11 +182,19 @@ struct Sequencing {
         return commit
     }
 
-    /// It is not known whether the log has the commit: it stays in flight, to be repeated.
-    mutating func becameUncertain() {
-        guard case .committing(let commit) = self.state else { return }
+    /// It is not known whether the log has the commit: it stays in flight, to be repeated. Answers the batches that waited behind it, for the
+    /// caller to refuse: they have no positions yet, and nobody knows how long this lasts.
+    mutating func becameUncertain() -> [PublishBatch] {
+        guard case .committing(let commit) = self.state else { return [] }
         self.state = .uncertain(commit)
+        let batches = Array(self.parked)
+        self.parked.removeAll()
+        self.parkedEvents = 0
+        self.parkedBytes = 0
+        return batches
     }
+
+    static let uncertain = PublishRefusal.logUnavailable("the log does not answer; publish again with the same message id")
 
     private mutating func takeInFlight() -> Commit {
         switch self.state {

@@ -153,7 +153,8 @@ package final class SQLiteLog: Log {
                 LogStatistics(
                     kind: "sqlite", path: self.folder, durability: self.durability.rawValue, events: shared.history.count,
                     bytes: shared.history.cost, channels: shared.history.channelCount, commits: shared.commits, failures: shared.failures,
-                    error: shared.error
+                    error: shared.error,
+                    warning: shared.checkpointError.map { "the WAL cannot be brought into the database, and grows: \($0)" }
                 )
             }
         }

@@ -12,8 +12,9 @@ import Testing
         _ flags: [String] = [], environment: [String: String] = [:], file: String? = nil, named name: String = "realertime.yaml"
     ) throws -> NodeConfiguration {
         var flags = flags
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+        defer { try? FileManager.default.removeItem(at: folder) }
         if let file {
-            let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
             let url = folder.appendingPathComponent(name)
             try Data(file.utf8).write(to: url)
@@ -184,6 +185,7 @@ import Testing
 
     @Test func theTokenMayComeFromAFile() throws {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        defer { try? FileManager.default.removeItem(atPath: path) }
         try Data("s3cret\n".utf8).write(to: URL(fileURLWithPath: path))
         let configuration = try self.load(["--api-token-file", path])
         #expect(configuration.apiToken == "s3cret")
