@@ -84,6 +84,69 @@ def can(action):
         return False
 
 
+# MARK: channels
+
+
+def test_invented_names_do_not_keep_publishers_out(nodes, channel):
+    node = nodes.make("--channels-max", "50")
+    with contextlib.ExitStack() as stack:
+        for number in range(3):
+            names = "/".join(f"{channel}{number}x{index}" for index in range(32))
+            stack.enter_context(Wire(node.listen)).send(f"GET /sub/{names} HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: node.status()["subscribers"]["subscriptions"] == 96)
+        for number in range(50):
+            node.publish(f"{channel}-{number}", "x")
+        with pytest.raises(AssertionError):
+            node.publish(f"{channel}-one-too-many", "x")
+
+
+def test_names_of_subscribers_are_bounded(nodes, channel):
+    node = nodes.make("--subscribed-channels-max", "1000", "--channels-per-connection-max", "200", "--loops", "1", "--header-bytes-max", "65536")
+    with contextlib.ExitStack() as stack:
+        keep = stack.enter_context(SSE(node, channel))
+        answers = []
+        for number in range(7):
+            names = "/".join(f"{channel}{number}x{index}" for index in range(200))
+            answers.append(Answer(stack.enter_context(Wire(node.listen)).send(f"GET /sub/{names} HTTP/1.1\r\nHost: x\r\n\r\n")))
+        assert [a.status for a in answers] == [200] * 4 + [503] * 3
+        # One that is known already may still be joined.
+        with SSE(node, channel) as other:
+            node.publish(channel, "x")
+            assert keep.next().data == other.next().data == "x"
+
+
+def test_channels_that_a_cursor_cannot_tell_apart(node):
+    # Their hashes agree in the 32 bits by which a cursor knows its channels.
+    for path in ("/sub/thread:52277/thread:119527", "/ev/thread:119527/a/thread:52277"):
+        with Wire(node.listen) as wire:
+            answer = Answer(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+            assert answer.status == 400 and b"cannot share a connection" in answer.all()
+
+
+def test_encoded_events_are_bounded_over_all_channels(nodes, channel):
+    node = nodes.make("--feed-bytes-total-max", "1048576", "--loops", "1", "--history-events-max", "10")
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(Lines(node, f"{channel}{number}")) for number in range(64)]
+        for number in range(64):
+            node.publish(f"{channel}{number}", "x" * 50_000)
+        for stream in streams:
+            assert len(stream.next().data) >= 50_000
+        assert node.metric("realertime_feed_bytes") <= 1048576
+
+
+def test_pipelined_polls_are_answered_one_after_another(nodes, channel):
+    node = nodes.make("--header-bytes-max", "262144")
+    node.publish(channel, "x")
+    request = f"GET /lp/{channel}.b1 HTTP/1.1\r\nHost: x\r\n\r\n"
+    with Wire(node.listen) as wire:
+        wire.send(f"GET /lp/{channel} HTTP/1.1\r\nHost: x\r\n\r\n" + request * 3000)
+        node.publish(channel, "y")
+        for _ in range(3001):
+            answer = Answer(wire)
+            assert answer.status == 200 and b'"y"' in answer.all()
+    assert node.running
+
+
 # MARK: descriptors
 
 

@@ -220,6 +220,12 @@ class Node:
         assert reply.status == 200, reply
         return reply.json
 
+    def metric(self, name):
+        for line in self.get("/metrics").body.decode().splitlines():
+            if line.split(" ")[0] == name:
+                return float(line.split(" ")[1])
+        raise KeyError(name)
+
     def history(self, channel, **options):
         reply = self.post("/api/history", {"channel": channel, "limit": 1000, **options})
         assert reply.status == 200, reply
