@@ -139,7 +139,9 @@ def test_pipelined_polls_are_answered_one_after_another(nodes, channel):
     node.publish(channel, "x")
     request = f"GET /lp/{channel}.b1 HTTP/1.1\r\nHost: x\r\n\r\n"
     with Wire(node.listen) as wire:
-        wire.send(f"GET /lp/{channel} HTTP/1.1\r\nHost: x\r\n\r\n" + request * 3000)
+        wire.send(f"GET /lp/{channel} HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: node.status()["subscribers"]["subscriptions"] == 1)
+        wire.send(request * 3000)
         node.publish(channel, "y")
         for _ in range(3001):
             answer = Answer(wire)
