@@ -1,1 +1,154 @@
+@testable import Coordination
 import Testing
+
+@Suite struct ZooKeeperSessionMachineTests {
+    private static let settings = ZooKeeperSessionMachine.Settings(
+        connectTimeout: .seconds(15), suspensionMax: nil, backoffMin: .milliseconds(100), backoffMax: .seconds(10))
+    private let start = ContinuousClock.now
+
+    @Test func aSessionIsSuspendedAndComesBack() {
+        var walk = Walk(Self.settings, at: self.start)
+        let connecting = ZooKeeperState(generation: 1, phase: .connecting)
+        #expect(walk.event(.started) == [.report(connecting), .open(generation: 1), .wake(at: self.start + .seconds(15))])
+        let connected = ZooKeeperState(generation: 1, phase: .connected(session: 7, timeout: .seconds(6)))
+        #expect(walk.event(.connected(generation: 1, session: 7, timeout: .seconds(6))) == [.report(connected)])
+        #expect(walk.event(.disconnected(generation: 1)) == [.report(.init(generation: 1, phase: .suspended)), .wake(at: self.start + .seconds(6))])
+        walk.now += .milliseconds(5999)
+        #expect(walk.event(.ticked) == [])
+        #expect(walk.event(.connected(generation: 1, session: 7, timeout: .seconds(6))) == [.report(connected), .reread])
+        walk.now += .seconds(60)
+        #expect(walk.event(.ticked) == [])
+    }
+
+    @Test func aSuspendedSessionIsGivenUpWithTheNegotiatedTimeout() {
+        var walk = Walk(Self.settings, at: self.start)
+        _ = walk.event(.started)
+        _ = walk.event(.connected(generation: 1, session: 7, timeout: .seconds(6)))
+        _ = walk.event(.disconnected(generation: 1))
+        walk.now += .seconds(6)
+        let actions = walk.event(.ticked)
+        #expect(actions.prefix(2) == [.report(.init(generation: 1, phase: .lost(.givenUp))), .close(generation: 1)])
+        guard case .wake(let next)? = actions.last else { return #expect(Bool(false)) }
+        #expect(next - walk.now >= .milliseconds(50) && next - walk.now <= .milliseconds(100))
+        #expect(walk.event(.connected(generation: 1, session: 7, timeout: .seconds(6))) == [])
+        walk.now = next
+        #expect(walk.event(.ticked).contains(.open(generation: 2)))
+    }
+
+    @Test func theWaitDoublesUntilThereIsAConnection() {
+        var walk = Walk(Self.settings, at: self.start)
+        _ = walk.event(.started)
+        func loseOne() -> Duration {
+            guard case .wake(let next)? = walk.event(.openingFailed(generation: walk.machine.generation)).last else { return .zero }
+            let wait = next - walk.now
+            walk.now = next
+            _ = walk.event(.ticked)
+            return wait
+        }
+        for exponent in 0..<40 {
+            let longest = min(.seconds(10), Duration.milliseconds(100) * (1 << min(exponent, 20)))
+            let wait = loseOne()
+            #expect(wait <= longest && wait >= longest / 2, "\(exponent)")
+        }
+        _ = walk.event(.connected(generation: walk.machine.generation, session: 1, timeout: .seconds(6)))
+        #expect(loseOne() <= .milliseconds(100))
+    }
+
+    @Test func closingWaitsForTheHandle() {
+        var walk = Walk(Self.settings, at: self.start)
+        _ = walk.event(.started)
+        #expect(walk.event(.closingRequested) == [.report(.init(generation: 1, phase: .closing)), .close(generation: 1)])
+        #expect(walk.event(.connected(generation: 1, session: 1, timeout: .seconds(6))) == [])
+        #expect(walk.event(.closingRequested) == [])
+        #expect(walk.event(.handleClosed(generation: 1)) == [.report(.init(generation: 1, phase: .closed)), .finish])
+        #expect(walk.event(.handleClosed(generation: 1)) == [])
+        #expect(walk.event(.started) == [])
+    }
+
+    /// Everything may happen at any time, and for generations that are over.
+    @Test(arguments: 0..<200) func anyOrderOfEventsKeepsTheTransitions(seed: UInt64) {
+        var random = Generator(state: seed)
+        var walk = Walk(Self.settings, at: self.start)
+        var last: ZooKeeperState?
+        var open: UInt64?
+        var isFinished = false
+        for _ in 0..<500 {
+            let generation = walk.machine.generation &- UInt64.random(in: 0...1, using: &random)
+            let event: ZooKeeperSessionMachine.Event =
+                switch Int.random(in: 0..<100, using: &random) {
+                case 0..<10: .started
+                case 10..<15: .openingFailed(generation: generation)
+                case 15..<40: .connected(generation: generation, session: 7, timeout: .seconds(6))
+                case 40..<60: .disconnected(generation: generation)
+                case 60..<65: .expired(generation: generation)
+                case 65..<67: .authenticationFailed(generation: generation)
+                case 67..<68: .closingRequested
+                case 68..<72: .handleClosed(generation: generation)
+                default: .ticked
+                }
+            for action in walk.event(event) {
+                #expect(!isFinished)
+                switch action {
+                case .report(let state):
+                    #expect(Self.mayFollow(last, state), "\(state) after \(String(describing: last))")
+                    last = state
+                case .open(let generation):
+                    #expect(open == nil && generation == last?.generation && last?.phase == .connecting)
+                    open = generation
+                case .close(let generation):
+                    #expect(open == generation)
+                    open = nil
+                case .wake(let time): #expect(time > walk.now)
+                case .reread: if case .connected? = last?.phase {} else { #expect(Bool(false)) }
+                case .finish:
+                    #expect(open == nil && last?.phase == .closed)
+                    isFinished = true
+                }
+            }
+            let isConnected = if case .connected? = last?.phase { true } else { false }
+            #expect(walk.machine.isConnected == isConnected)
+            walk.now += .milliseconds(Int.random(in: 0..<3000, using: &random))
+        }
+    }
+
+    /// What the comments on ``ZooKeeperState/Phase`` say.
+    private static func mayFollow(_ last: ZooKeeperState?, _ next: ZooKeeperState) -> Bool {
+        guard let last else { return next.phase == .connecting && next.generation == 1 || next.phase == .closed }
+        let same = next.generation == last.generation
+        return switch (last.phase, next.phase) {
+        case (.connecting, .connected), (.connecting, .lost), (.connecting, .closing): same
+        case (.connected, .suspended), (.connected, .lost), (.connected, .closing): same
+        case (.suspended, .connected), (.suspended, .lost), (.suspended, .closing): same
+        case (.lost, .connecting): next.generation == last.generation + 1
+        case (.lost, .closed), (.closing, .closed): same
+        default: false
+        }
+    }
+}
+
+private struct Walk {
+    var machine: ZooKeeperSessionMachine
+    var now: ContinuousClock.Instant
+    var generator = Generator(state: 1)
+
+    init(_ settings: ZooKeeperSessionMachine.Settings, at now: ContinuousClock.Instant) {
+        self.machine = ZooKeeperSessionMachine(settings: settings)
+        self.now = now
+    }
+
+    mutating func event(_ event: ZooKeeperSessionMachine.Event) -> [ZooKeeperSessionMachine.Action] {
+        self.machine.event(event, at: self.now, using: &self.generator)
+    }
+}
+
+private struct Generator: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        self.state &+= 0x9e37_79b9_7f4a_7c15
+        var mixed = self.state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
+        return mixed ^ (mixed >> 31)
+    }
+}

@@ -1,0 +1,47 @@
+import Coordination
+import Testing
+
+extension ZooKeeperTests {
+    @Suite struct Ensembles {
+        @Test func theSessionOutlivesTheLeaderAndTheStateAllServers() async throws {
+            let ensemble = ZooKeeperEnsemble()
+            try await ensemble.start()
+            defer { ensemble.kill() }
+            func brief(_ configuration: inout ZooKeeperConfiguration) {
+                configuration.suspensionMax = .seconds(2)
+                configuration.connectTimeout = .milliseconds(500)
+                configuration.backoffMax = .milliseconds(200)
+            }
+            try await withClient(ensemble.addresses, brief) { running in
+                try await running.connected()
+                let root = Namespace.next()
+                _ = try await running.perform(.create(path: root, data: [], ephemeral: false)).get()
+                _ = try await running.perform(.create(path: root + "/e", data: [], ephemeral: true)).get()
+                let session = running.session
+
+                // Whether or not this client was connected to it: the others elect one, and give every session a full timeout.
+                let leader = ensemble.leader!
+                leader.kill()
+                try await eventually(within: .seconds(15), "\(running.states)") {
+                    if case .success = await running.perform(.set(path: root, data: [1], version: nil)) { true } else { false }
+                }
+                #expect(running.session == session && running.generation == 1)
+                try await leader.start()
+
+                // All stop, for longer than anything waits: the session is given up, then generations come and go, each unreachable.
+                // A longer outage is only more of them: nothing else in the client counts the time, and no server counts while it is down.
+                ensemble.kill()
+                try await running.state { $0.phase == .lost(.givenUp) }
+                try await running.state { $0 == ZooKeeperState(generation: 4, phase: .lost(.unreachable)) }
+                let index = running.states.count
+                try await ensemble.start()
+                try await running.connected(from: index)
+                #expect(running.session != session)
+                try await eventually(within: .seconds(10), "The node of the lost session stays") {
+                    await running.perform(.exists(path: root + "/e", watch: false)) == .success(.stat(nil))
+                }
+                guard case .success(.node(data: [1], _)) = await running.perform(.get(path: root, watch: false)) else { return #expect(Bool(false)) }
+            }
+        }
+    }
+}
