@@ -2,8 +2,8 @@ import Synchronization
 
 /// The paths whose watches fired, coalesced: an element is the set of all that fired since the last one. For one reader.
 ///
-/// A hint to read again, no more: it says neither what changed nor of which generation the watch was, and it may come before the reply of
-/// the read that set it.
+/// A hint to read again, no more: it says neither what changed nor of which generation the watch was, and it may be seen before the reply of
+/// the read that set it. So a path that comes while it is being read is to be read once more.
 package struct ZooKeeperChanges: AsyncSequence, Sendable {
     package typealias Element = Set<String>
     package typealias Failure = Never

@@ -7,8 +7,9 @@ import Synchronization
 package actor ZooKeeperClient {
     /// Every change of state, for one reader. Unbounded: a generation has a handful, and generations are ``ZooKeeperConfiguration/backoffMin`` apart.
     package nonisolated let states: AsyncStream<ZooKeeperState>
-    /// The paths whose watches fired, for one reader. After a reconnection these are all that a watch was asked for: a watch whose reply was lost
-    /// with the connection is set on the server only, and does not fire here.
+    /// The paths whose watches fired, for one reader. After a reconnection these are all that a watch was asked for in this generation. The C client sets
+    /// its watches again with the new connection (measured: all three kinds still fire after a restart of the server), and the server fires those whose
+    /// nodes changed meanwhile; but a watch whose reply was lost with the connection is set on the server only, and does not fire here.
     package nonisolated let changes = ZooKeeperChanges()
 
     private let configuration: ZooKeeperConfiguration

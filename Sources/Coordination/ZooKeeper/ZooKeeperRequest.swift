@@ -1,6 +1,8 @@
 /// One operation on ZooKeeper, as a value: what a state machine asks for and what a session carries out.
 ///
 /// Paths are absolute. Versions are the data version of the node; nil writes or deletes whatever is there.
+///
+/// A watch is set by a read that succeeds, and fires once. A read that fails sets none, or one that is never heard: read again.
 package enum ZooKeeperRequest: Hashable, Sendable {
     /// Answers ``ZooKeeperReply/node(data:stat:)``. With `watch`, the next change of this node marks its path dirty.
     case get(path: String, watch: Bool)

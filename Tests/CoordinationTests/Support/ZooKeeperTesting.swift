@@ -3,7 +3,7 @@ import Synchronization
 import Testing
 
 /// All tests that talk to a server, one after the other: they share processors, and some look at the whole process.
-@Suite(.serialized, .timeLimit(.minutes(3))) struct ZooKeeperTests {}
+@Suite(.serialized, .timeLimit(.minutes(10))) struct ZooKeeperTests {}
 
 /// A client that runs, and everything it ever reported.
 final class RunningClient: Sendable {

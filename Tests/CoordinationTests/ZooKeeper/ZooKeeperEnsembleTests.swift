@@ -8,7 +8,8 @@ extension ZooKeeperTests {
             try await ensemble.start()
             defer { ensemble.kill() }
             func brief(_ configuration: inout ZooKeeperConfiguration) {
-                configuration.suspensionMax = .seconds(2)
+                configuration.sessionTimeout = .seconds(4)
+                configuration.suspensionMax = .seconds(4)
                 configuration.connectTimeout = .milliseconds(500)
                 configuration.backoffMax = .milliseconds(200)
             }

@@ -1,4 +1,4 @@
-import Coordination
+@testable import Coordination
 import Testing
 
 extension ZooKeeperTests {
@@ -36,10 +36,10 @@ extension ZooKeeperTests {
                     #expect(await running.perform(request, within: .milliseconds(100)) == .failure(.ambiguous(code: -7)))
                 }
                 let cancelled = Task { await running.perform(.get(path: root, watch: false)) }
-                try await Task.sleep(for: .milliseconds(50))
+                try await eventually("Not sent") { ZooKeeperRegistry.shared.inFlight == 3 }
                 cancelled.cancel()
                 #expect(await cancelled.value == .failure(.ambiguous(code: -116)))
-                #expect(ContinuousClock.now - begun < .milliseconds(800))
+                #expect(ContinuousClock.now - begun < .seconds(3))
                 server.resume()
                 guard case .success(.node(let data, let stat)) = await running.perform(.get(path: root, watch: false)) else {
                     return #expect(Bool(false))
@@ -50,7 +50,8 @@ extension ZooKeeperTests {
         }
 
         @Test func aSilentServerSuspendsTheSessionWhichComesBack() async throws {
-            try await self.withServer({ $0.sessionTimeout = .seconds(3) }) { server, running, root in
+            // Noticed after 3 s, expired by the server after 4.5 s.
+            try await self.withServer({ $0.sessionTimeout = .milliseconds(4500) }) { server, running, root in
                 let before = running.states.last!
                 _ = try await running.perform(.get(path: root, watch: true)).get()
                 server.pause()
@@ -132,7 +133,7 @@ extension ZooKeeperTests {
             try await self.withServer({ $0.sessionTimeout = .seconds(5) }) { server, running, root in
                 server.pause()
                 async let lost = running.perform(.get(path: root, watch: false), within: .seconds(10))
-                try await Task.sleep(for: .milliseconds(50))
+                try await eventually("Not sent") { ZooKeeperRegistry.shared.inFlight > 0 }
                 let begun = ContinuousClock.now
                 await running.client.close()
                 #expect(ContinuousClock.now - begun < .seconds(5))

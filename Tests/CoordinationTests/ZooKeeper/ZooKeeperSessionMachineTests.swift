@@ -67,7 +67,7 @@ import Testing
 
     /// Everything may happen at any time, and for generations that are over.
     @Test(arguments: 0..<200) func anyOrderOfEventsKeepsTheTransitions(seed: UInt64) {
-        var random = Generator(state: seed)
+        var random = SplitMix(seed: seed)
         var walk = Walk(Self.settings, at: self.start)
         var last: ZooKeeperState?
         var open: UInt64?
@@ -129,7 +129,7 @@ import Testing
 private struct Walk {
     var machine: ZooKeeperSessionMachine
     var now: ContinuousClock.Instant
-    var generator = Generator(state: 1)
+    var generator = SplitMix(seed: 1)
 
     init(_ settings: ZooKeeperSessionMachine.Settings, at now: ContinuousClock.Instant) {
         self.machine = ZooKeeperSessionMachine(settings: settings)
@@ -138,17 +138,5 @@ private struct Walk {
 
     mutating func event(_ event: ZooKeeperSessionMachine.Event) -> [ZooKeeperSessionMachine.Action] {
         self.machine.event(event, at: self.now, using: &self.generator)
-    }
-}
-
-private struct Generator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        self.state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = self.state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
     }
 }
