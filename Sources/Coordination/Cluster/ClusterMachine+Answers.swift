@@ -1,0 +1,71 @@
+import JSON
+
+extension ClusterMachine {
+    /// What this node knows. The controller knows the reports of all, and its answers are the ones that count.
+    func localAnswer(_ question: ClusterQuestion, at now: ContinuousClock.Instant) -> ClusterAnswer? {
+        if question.kind == .events { return self.eventsAnswer(after: question.after ?? 0) }
+        guard let view = self.view, let configuration = self.configuration else { return nil }
+        let status = ClusterStatus(self, view, configuration, at: now)
+        var writer = JSONWriter()
+        switch question.kind {
+        case .status: status.writeStatus(to: &writer)
+        case .members: status.writeMembers(to: &writer)
+        case .partitions: status.writePartitions(view.partitions.indices, to: &writer)
+        case .locate:
+            guard let partition = question.partition, view.partitions.indices.contains(partition) else {
+                return .failure(400, "bad_request", "partition is a number from 0 to \(view.partitions.count - 1)")
+            }
+            status.writePartitions(partition..<(partition + 1), to: &writer)
+        case .plan:
+            guard let leader = self.leader else { return .failure(503, "no_controller", "only the controller can plan, and there is none within reach") }
+            let evolution = ViewEvolution(
+                current: view, configuration: configuration, leader: leader, ownID: self.settings.id, links: self.links, settings: self.settings, now: now)
+            self.write(Plan.complete(evolution.planInput), evolution.planInput, status, to: &writer)
+        case .events, .rebalance, .pause, .resume, .drain, .undrain, .cordon, .uncordon, .move, .unpin, .forget:
+            return nil
+        }
+        return ClusterAnswer(status: 200, body: String(decoding: writer.bytes, as: UTF8.self))
+    }
+
+    private func eventsAnswer(after number: Int64) -> ClusterAnswer {
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.field("through", self.settings.id)
+            writer.name("events")
+            writer.array { writer in for event in self.history.after(number, limit: ClusterHistory.countMax) { event.write(to: &writer) } }
+        }
+        return ClusterAnswer(status: 200, body: String(decoding: writer.bytes, as: UTF8.self))
+    }
+
+    private func write(_ plan: Plan.Complete, _ input: PlanInput, _ status: ClusterStatus, to writer: inout JSONWriter) {
+        var pairs: [String: (from: String, to: String, reason: String, count: Int)] = [:]
+        func count(_ from: String, _ to: String, _ reason: String) { pairs["\(from)\u{0}\(to)\u{0}\(reason)", default: (from, to, reason, 0)].count += 1 }
+        for grant in plan.grants { count(grant.from ?? "nobody", grant.to, "orphan") }
+        for move in plan.moves { count(move.from, move.to, move.reason.rawValue) }
+        writer.object { writer in
+            status.writeHead(to: &writer)
+            writer.field("moves", plan.moves.count)
+            writer.field("grants", plan.grants.count)
+            writer.field("lower_bound", plan.first.bound.total)
+            writer.field("waiting", plan.remaining)
+            writer.field("rounds", plan.rounds)
+            writer.field("spread_before", plan.first.spreadBefore)
+            writer.field("spread_after", plan.spread)
+            writer.name("settled")
+            writer.raw(input.balances ? "true" : "false")
+            writer.name("pairs")
+            writer.array { writer in
+                for (_, pair) in pairs.sorted(by: { $0.key < $1.key }) {
+                    writer.object { writer in
+                        writer.field("from", pair.from)
+                        writer.field("to", pair.to)
+                        writer.field("reason", pair.reason)
+                        writer.field("count", pair.count)
+                    }
+                }
+            }
+            writer.name("refusals")
+            writer.array { writer in for refusal in plan.first.refusals { writer.string(refusal.description) } }
+        }
+    }
+}

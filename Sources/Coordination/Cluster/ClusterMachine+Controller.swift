@@ -1,0 +1,192 @@
+import JSON
+
+extension ClusterMachine {
+    /// One look at everything, and the next view if it should be another. Every write is fenced by the controller epoch and by the view it was made from.
+    mutating func reconcileController(_ turn: inout Turn) {
+        guard self.isConnected, var leader = self.leader, !self.isLeaving else { return }
+        defer { if self.isController { self.election = .leading(leader) } }
+        guard leader.areMembersRead, leader.areNodesRead, let configuration = self.configuration else { return }
+        guard let read = self.reads[.view], read.readAt != nil, !read.isDirty, !read.isAsked else { return }
+        self.evictDead(&leader, &turn)
+        guard !leader.isWriting else { return }
+        if let notBefore = leader.notBefore, turn.now < notBefore { return turn.wake(at: notBefore) }
+
+        let current =
+            self.view
+            ?? ClusterView(
+                version: 0, controllerEpoch: 0, writer: "", partitions: Array(repeating: .init(owner: nil, ownerEpoch: 0), count: configuration.partitionCount))
+        var evolution = ViewEvolution(
+            current: current, configuration: configuration, leader: leader, ownID: self.settings.id, links: self.links, settings: self.settings, now: turn.now)
+        evolution.run()
+        leader.guards = evolution.guards
+        for wake in evolution.wakes where wake > turn.now { turn.wake(at: wake) }
+        // A register that lost writes is written again, as this node knows it, under owner epochs that nobody has had.
+        let isLost = self.viewRead.map { $0.version < current.version } ?? (self.view != nil)
+        if isLost { evolution.regrantAll() }
+        guard evolution.hasChanged || isLost || self.viewRead == nil else { return }
+        var next = evolution.view
+        next.version = current.version + 1
+        next.controllerEpoch = leader.epoch
+        leader.sequence += 1
+        next.writer = "\(self.settings.id)/\(self.incarnation ?? 0)/\(leader.sequence)"
+        next.writtenAt = self.settings.wallClock()
+        do throws(JSONFailure) {
+            let data = try next.json()
+            let check = ZooKeeperRequest.Part.check(path: self.paths.controllerEpoch, version: leader.epochVersion)
+            let write: ZooKeeperRequest.Part =
+                self.viewRead.map { .set(path: self.paths.view, data: data, version: $0.stat) }
+                ?? .create(path: self.paths.view, data: data, ephemeral: false)
+            leader.isWriting = true
+            self.perform(.multi([check, write]), for: .writeView(next), &turn)
+        } catch {
+            self.raise("the next view cannot be written: \(error)", &turn)
+            leader.notBefore = turn.now.advanced(by: .seconds(1))
+            turn.wake(at: leader.notBefore!)
+        }
+    }
+
+    /// Removes the member nodes of processes whose port is closed, so that nobody waits for their sessions to end. They are fenced: what they would still
+    /// commit is refused, so a wrong guess costs a move and no event.
+    private mutating func evictDead(_ leader: inout Leader, _ turn: inout Turn) {
+        for (id, member) in leader.members where id != self.settings.id && !leader.guards.evicting.contains(member.incarnation) {
+            guard let reach = self.links[id], reach.incarnation == member.incarnation, let since = reach.refusedSince else { continue }
+            let due = since.advanced(by: self.settings.refusedMin)
+            guard turn.now >= due else {
+                turn.wake(at: due)
+                continue
+            }
+            // With more nodes than three, one other has to see the same.
+            let others = leader.reports.filter { $0.key != id && $0.key != self.settings.id }
+            let agree = others.values.count { $0.report.refused.contains(.init(id: id, incarnation: member.incarnation)) }
+            guard leader.members.count <= 3 || agree > 0 else {
+                turn.wake(at: turn.now.advanced(by: self.settings.reportInterval))
+                continue
+            }
+            leader.guards.evicting.insert(member.incarnation)
+            self.record(.evicted, "\(id) refuses connections: incarnation \(member.incarnation) is dead, its member node is removed", &turn)
+            self.perform(
+                .multi([
+                    .check(path: self.paths.controllerEpoch, version: leader.epochVersion),
+                    .delete(path: self.paths.member(id), version: nil),
+                ]), for: .change(.evict(id, incarnation: member.incarnation)), &turn)
+        }
+    }
+
+    mutating func controllerAnswered(_ purpose: Purpose, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ turn: inout Turn) {
+        guard var leader = self.leader else { return }
+        switch purpose {
+        case .readMember(let id):
+            self.gathered(id, result, in: &leader, &turn)
+        case .readNode(let id):
+            self.gatheredNode(id, result, in: &leader, &turn)
+        case .writeView(let view):
+            leader.isWriting = false
+            self.viewWritten(view, result, &leader, &turn)
+        case .change(let change):
+            self.changed(change, result, &leader, &turn)
+        case .foundation, .createConfiguration, .register, .inspectMember, .deletePredecessor, .withdraw, .read, .readEpoch, .elect, .depose:
+            break
+        }
+        if self.isController { self.election = .leading(leader) }
+    }
+
+    private mutating func viewWritten(
+        _ view: ClusterView, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ leader: inout Leader, _ turn: inout Turn
+    ) {
+        switch result {
+        case .success(.multi(let stats)):
+            // A created node has version 0, and a multi does not carry its stat.
+            self.viewRead = (view.version, stats.last.flatMap { $0?.version } ?? 0)
+            self.accept(view, from: "this node", &turn)
+            self.push(view, &turn)
+        case .failure(.refused(_, part: 0)):
+            self.stepDown("another one has raised the controller epoch", &turn)
+        case .failure(.refused), .success:
+            self.reads[.view]?.isDirty = true
+        case .failure(.ambiguous), .failure(.notSent), .failure(.sessionLost):
+            // Whether it was written is read back: its writer is this node then, and the version is known.
+            self.reads[.view]?.isDirty = true
+            leader.notBefore = turn.now.advanced(by: .milliseconds(100))
+        }
+    }
+
+    // MARK: - Who is there
+
+    mutating func listed(_ target: ReadTarget, _ ids: [String], _ turn: inout Turn) {
+        guard var leader = self.leader else { return }
+        let known = Set(ids.filter(ClusterView.isNodeID))
+        if target == .members {
+            leader.gatheringMembers = Leader.Gathering(open: known)
+            for id in known.sorted() { self.perform(.get(path: self.paths.member(id), watch: false), for: .readMember(id), &turn) }
+            if known.isEmpty { self.finishMembers(&leader, &turn) }
+        } else {
+            leader.gatheringNodes = Leader.Gathering(open: known)
+            for id in known.sorted() { self.perform(.get(path: self.paths.node(id), watch: false), for: .readNode(id), &turn) }
+            if known.isEmpty { self.finishNodes(&leader) }
+        }
+        self.election = .leading(leader)
+    }
+
+    private mutating func gathered(_ id: String, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, in leader: inout Leader, _ turn: inout Turn) {
+        guard leader.gatheringMembers?.open.remove(id) != nil else { return }
+        switch result {
+        case .success(.node(let data, let stat)):
+            do throws(JSONFailure) {
+                leader.gatheringMembers!.found[id] = Leader.Member(record: try MemberRecord(json: data), incarnation: stat.czxid)
+            } catch {
+                self.raise("the member node of \(id) cannot be read: \(error)", &turn)
+            }
+        case .failure(.refused(.noNode, _)): break
+        case .success, .failure:
+            // Half a list would take partitions from those that are not on it.
+            leader.gatheringMembers = nil
+            self.retry(.members, &turn)
+            return
+        }
+        if leader.gatheringMembers!.open.isEmpty { self.finishMembers(&leader, &turn) }
+    }
+
+    private mutating func finishMembers(_ leader: inout Leader, _ turn: inout Turn) {
+        let found = leader.gatheringMembers?.found ?? [:]
+        leader.gatheringMembers = nil
+        let isFirst = !leader.areMembersRead
+        for (id, member) in found where leader.members[id]?.incarnation != member.incarnation {
+            leader.reports[id] = nil
+            if !isFirst { leader.guards.debounce.joined(at: turn.now) }
+        }
+        leader.guards.evicting.formIntersection(found.values.map(\.incarnation))
+        leader.members = found
+        leader.areMembersRead = true
+    }
+
+    private mutating func gatheredNode(_ id: String, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, in leader: inout Leader, _ turn: inout Turn) {
+        guard leader.gatheringNodes?.open.remove(id) != nil else { return }
+        switch result {
+        case .success(.node(let data, let stat)):
+            do throws(JSONFailure) {
+                leader.gatheringNodes!.found[id] = Leader.NodeEntry(record: try NodeRecord(json: data), version: stat.version)
+            } catch {
+                self.raise("the registry's entry of \(id) cannot be read: \(error)", &turn)
+            }
+        case .failure(.refused(.noNode, _)): break
+        case .success, .failure:
+            leader.gatheringNodes = nil
+            self.retry(.nodes, &turn)
+            return
+        }
+        if leader.gatheringNodes!.open.isEmpty { self.finishNodes(&leader) }
+    }
+
+    private func finishNodes(_ leader: inout Leader) {
+        leader.nodes = leader.gatheringNodes?.found ?? [:]
+        leader.gatheringNodes = nil
+        leader.areNodesRead = true
+    }
+
+    private mutating func retry(_ target: ReadTarget, _ turn: inout Turn) {
+        let at = turn.now.advanced(by: .milliseconds(200))
+        self.reads[target]?.isDirty = true
+        self.reads[target]?.notBefore = at
+        turn.wake(at: at)
+    }
+}

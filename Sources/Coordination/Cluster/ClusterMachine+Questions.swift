@@ -1,0 +1,199 @@
+import JSON
+
+/// A question that waits.
+struct Asked: Sendable {
+    enum From: Hashable, Sendable {
+        /// This node's own API.
+        case local(UInt64)
+        /// Forwarded by a peer.
+        case peer(String, number: Int64)
+    }
+
+    var from: From
+    var question: ClusterQuestion
+    var until: ContinuousClock.Instant
+}
+
+extension ClusterMachine {
+    mutating func asked(_ question: ClusterQuestion, _ from: Asked.From, _ turn: inout Turn) {
+        if self.leader != nil { return self.decide(question, from, &turn) }
+        if case .peer = from {
+            return self.reply(.failure(503, "no_controller", "\(self.settings.id) is not the controller any more; ask again"), to: from, &turn)
+        }
+        guard let controller = self.controller, self.links[controller.id]?.isUp ?? false else {
+            // What any node knows is better than nothing, and says that it is not the controller's.
+            if !question.kind.changes, let answer = self.localAnswer(question, at: turn.now) { return self.reply(answer, to: from, &turn) }
+            let why = self.controller.map { "this node has no link to the controller \($0.id)" } ?? "the cluster has no controller at the moment"
+            return self.reply(.failure(503, "no_controller", "\(why); try again in a few seconds, or at another node"), to: from, &turn)
+        }
+        let number = self.nextQuestion
+        self.nextQuestion += 1
+        let until = turn.now.advanced(by: self.settings.questionTimeout)
+        self.asked[number] = Asked(from: from, question: question, until: until)
+        self.send(.ask(number: number, question), to: controller.id, &turn)
+    }
+
+    mutating func reply(_ answer: ClusterAnswer, to from: Asked.From, _ turn: inout Turn) {
+        switch from {
+        case .local(let number): turn.actions.append(.answer(number: number, answer))
+        case .peer(let id, let number): self.send(.answer(number: number, answer), to: id, &turn)
+        }
+    }
+
+    mutating func expireQuestions(_ turn: inout Turn) {
+        for (number, asked) in self.asked {
+            if turn.now >= asked.until {
+                self.asked[number] = nil
+                self.reply(.failure(504, "timeout", "the controller does not answer; what was asked may still happen"), to: asked.from, &turn)
+            } else {
+                turn.wake(at: asked.until)
+            }
+        }
+    }
+
+    // MARK: - The controller's answers
+
+    private mutating func decide(_ question: ClusterQuestion, _ from: Asked.From, _ turn: inout Turn) {
+        guard var leader = self.leader else { return }
+        if !question.kind.changes {
+            let answer = self.localAnswer(question, at: turn.now) ?? .failure(503, "starting", "the controller is still reading; ask again")
+            return self.reply(answer, to: from, &turn)
+        }
+        do throws(QuestionFailure) {
+            let number = leader.nextChange
+            let (part, change) = try self.change(for: question, leader, number: number)
+            guard let part else { return self.reply(Self.done(question, "nothing to change"), to: from, &turn) }
+            leader.nextChange += 1
+            leader.changes[number] = Asked(from: from, question: question, until: turn.now)
+            self.election = .leading(leader)
+            self.perform(
+                .multi([.check(path: self.paths.controllerEpoch, version: leader.epochVersion), part]), for: .change(change), &turn)
+        } catch {
+            self.reply(.failure(error.status, error.code, error.message), to: from, &turn)
+        }
+    }
+
+    struct QuestionFailure: Error {
+        var status: Int
+        var code: String
+        var message: String
+
+        static func bad(_ message: String) -> QuestionFailure { QuestionFailure(status: 400, code: "bad_request", message: message) }
+        static func conflict(_ message: String) -> QuestionFailure { QuestionFailure(status: 409, code: "conflict", message: message) }
+    }
+
+    /// The write that carries a question out; nil when it is so already.
+    private func change(
+        for question: ClusterQuestion, _ leader: Leader, number: Int64
+    ) throws(QuestionFailure) -> (ZooKeeperRequest.Part?, ControllerChange) {
+        switch question.kind {
+        case .drain: try self.wish(.draining, question, leader, number)
+        case .cordon: try self.wish(.cordoned, question, leader, number)
+        case .undrain, .uncordon: try self.wish(.active, question, leader, number)
+        case .forget: try self.wish(.removed, question, leader, number)
+        case .rebalance, .resume: try self.configure(number) { $0.rebalance = .automatic }
+        case .pause: try self.configure(number) { $0.rebalance = .paused }
+        case .move:
+            try self.configure(number) { (configuration) throws(QuestionFailure) in
+                guard let partition = question.partition, (0..<configuration.partitionCount).contains(partition) else {
+                    throw .bad("partition is a number from 0 to \(configuration.partitionCount - 1)")
+                }
+                guard let id = question.node, let node = self.view?.node(id) else {
+                    throw .bad("node names no node of this cluster; members lists them")
+                }
+                guard node.state == .active else { throw .conflict("\(id) is \(node.state.rawValue), and only an active node gains partitions") }
+                configuration.pins[partition] = id
+            }
+        case .unpin:
+            try self.configure(number) { (configuration) throws(QuestionFailure) in
+                guard let partition = question.partition, configuration.pins[partition] != nil else { throw .conflict("that partition is not pinned") }
+                configuration.pins[partition] = nil
+            }
+        case .status, .members, .partitions, .locate, .plan, .events:
+            throw .bad("\(question.kind.rawValue) changes nothing")
+        }
+    }
+
+    private func wish(
+        _ desired: NodeRecord.Desired, _ question: ClusterQuestion, _ leader: Leader, _ number: Int64
+    ) throws(QuestionFailure) -> (ZooKeeperRequest.Part?, ControllerChange) {
+        guard let id = question.node, ClusterView.isNodeID(id) else { throw .bad("node is missing: the id of a node, as members lists it") }
+        guard self.view?.node(id) != nil || leader.nodes[id] != nil else {
+            throw QuestionFailure(status: 404, code: "not_found", message: "there is no node \(id) in this cluster; members lists those that are")
+        }
+        if desired == .removed, leader.members[id] != nil {
+            throw .conflict("\(id) is a member: drain it and stop it first, or stop it and wait until it is down")
+        }
+        let change = ControllerChange.node(id, number: number)
+        var record = leader.nodes[id]?.record ?? NodeRecord()
+        if record.desired == desired { return (nil, change) }
+        record.desired = desired
+        record.by = question.by ?? ""
+        record.note = question.note ?? ""
+        record.at = self.settings.wallClock()
+        guard let entry = leader.nodes[id] else {
+            return desired == .active ? (nil, change) : (.create(path: self.paths.node(id), data: record.json, ephemeral: false), change)
+        }
+        return (.set(path: self.paths.node(id), data: record.json, version: entry.version), change)
+    }
+
+    private func configure(
+        _ number: Int64, _ body: (inout ClusterConfiguration) throws(QuestionFailure) -> Void
+    ) throws(QuestionFailure) -> (ZooKeeperRequest.Part?, ControllerChange) {
+        guard var configuration = self.configuration else {
+            throw QuestionFailure(status: 503, code: "starting", message: "the controller is still reading; ask again")
+        }
+        let before = configuration
+        try body(&configuration)
+        let change = ControllerChange.configuration(number: number)
+        if configuration == before { return (nil, change) }
+        return (.set(path: self.paths.configuration, data: configuration.json, version: self.configurationVersion), change)
+    }
+
+    mutating func changed(_ change: ControllerChange, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ leader: inout Leader, _ turn: inout Turn) {
+        let number: Int64
+        switch change {
+        case .evict(_, let incarnation):
+            self.reads[.members]?.isDirty = true
+            if case .failure = result { leader.guards.evicting.remove(incarnation) }
+            return
+        case .node(let id, let asked):
+            number = asked
+            self.reads[.nodes]?.isDirty = true
+            if case .success = result { leader.guards.flaps.forget(id) }
+        case .configuration(let asked):
+            number = asked
+            self.reads[.configuration]?.isDirty = true
+        }
+        guard let asked = leader.changes.removeValue(forKey: number) else { return }
+        switch result {
+        case .success:
+            self.record(.operation, "\(asked.question.sentence)\(asked.question.by.map { " by \($0)" } ?? "")", &turn)
+            self.reply(Self.done(asked.question, nil), to: asked.from, &turn)
+        case .failure(.refused(_, part: 0)):
+            self.reply(.failure(503, "no_controller", "\(self.settings.id) is not the controller any more; ask again"), to: asked.from, &turn)
+            self.stepDown("another one has raised the controller epoch", &turn)
+        case .failure(.refused):
+            self.reply(.failure(409, "conflict", "somebody else changed it at the same moment; ask again"), to: asked.from, &turn)
+        case .failure:
+            self.reply(.failure(504, "timeout", "ZooKeeper did not answer; it may have happened, look before you ask again"), to: asked.from, &turn)
+        }
+    }
+
+    private static func done(_ question: ClusterQuestion, _ note: String?) -> ClusterAnswer {
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.field("result", question.sentence)
+            if let note { writer.field("note", note) }
+        }
+        return ClusterAnswer(status: 200, body: String(decoding: writer.bytes, as: UTF8.self))
+    }
+}
+
+extension ClusterQuestion {
+    /// What it does, for the history.
+    var sentence: String {
+        let subject = self.partition.map { " \($0)" } ?? self.node.map { " \($0)" } ?? ""
+        return self.kind == .move ? "move \(self.partition ?? -1) to \(self.node ?? "?")" : self.kind.rawValue + subject
+    }
+}

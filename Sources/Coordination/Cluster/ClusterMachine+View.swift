@@ -1,0 +1,111 @@
+import JSON
+
+extension ClusterMachine {
+    mutating func viewAbsent() {
+        self.viewRead = nil
+    }
+
+    /// The register as ZooKeeper has it.
+    mutating func viewRead(_ data: [UInt8], _ stat: ZooKeeperStat, _ turn: inout Turn) {
+        let candidate: ClusterView
+        do throws(JSONFailure) {
+            candidate = try ClusterView(json: data)
+        } catch {
+            return self.raise("the view in ZooKeeper cannot be read, ownership stays as it is: \(error)", &turn)
+        }
+        // A session never sees its servers go back, so an older view than it has shown before is a server that lost what it had acknowledged.
+        if let read = self.viewRead, candidate.version < read.version {
+            self.raise("ZooKeeper lost writes: its view went back from version \(read.version) to \(candidate.version); this node keeps the newer", &turn)
+        }
+        self.viewRead = (candidate.version, stat.version)
+        self.accept(candidate, from: "ZooKeeper", &turn)
+    }
+
+    /// Takes a view over if it is newer than the one this node has. Answers whether it did.
+    @discardableResult
+    mutating func accept(_ candidate: ClusterView, from source: String, _ turn: inout Turn) -> Bool {
+        guard let seen = self.view else {
+            self.adopt(candidate, &turn)
+            return true
+        }
+        // A peer's may be late, and so may a read that was under way while a peer's newer one came.
+        guard candidate.version > seen.version else { return false }
+        if let regression = seen.regression(in: candidate) {
+            self.raise("a view from \(source) is refused: \(regression)", &turn)
+            return false
+        }
+        self.adopt(candidate, &turn)
+        return true
+    }
+
+    private mutating func adopt(_ view: ClusterView, _ turn: inout Turn) {
+        for event in ClusterEvent.changes(from: self.view, to: view, at: self.settings.wallClock()) { self.note(event, &turn) }
+        self.view = view
+        self.alarm = nil
+    }
+
+    mutating func raise(_ message: String, _ turn: inout Turn) {
+        guard self.alarm != message else { return }
+        self.alarm = message
+        self.record(.alarm, message, &turn)
+    }
+
+    // MARK: - What happened
+
+    mutating func record(_ kind: ClusterEvent.Kind, _ text: String, _ turn: inout Turn) {
+        self.note(
+            ClusterEvent(kind: kind, at: self.settings.wallClock(), node: self.settings.id, viewVersion: self.view?.version ?? 0, text: text), &turn)
+    }
+
+    mutating func note(_ event: ClusterEvent, _ turn: inout Turn) {
+        turn.actions.append(.log(self.history.append(event)))
+    }
+
+    // MARK: - Peers
+
+    /// Links go to whoever the view names as alive; the controller's also to members that are not in the view yet.
+    mutating func reconcilePeers(_ turn: inout Turn) {
+        guard let incarnation = self.incarnation else { return }
+        var peers: [String: Peer] = [:]
+        for node in self.view?.nodes ?? [] {
+            if let other = node.incarnation, !node.link.isEmpty { peers[node.id] = Peer(id: node.id, incarnation: other, link: node.link) }
+        }
+        if let leader = self.leader {
+            for (id, member) in leader.members { peers[id] = Peer(id: id, incarnation: member.incarnation, link: member.record.link) }
+        }
+        if let controller = self.controller, let link = controller.link, peers[controller.id]?.incarnation != controller.incarnation {
+            peers[controller.id] = Peer(id: controller.id, incarnation: controller.incarnation, link: link)
+        }
+        peers[self.settings.id] = nil
+        let sorted = peers.values.sorted { $0.id < $1.id }
+        let version = self.view?.version ?? 0
+        if let sent = self.peersSent, sent.peers == sorted, sent.incarnation == incarnation, sent.viewVersion == version { return }
+        self.peersSent = (sorted, incarnation, version)
+        self.links = self.links.filter { id, reach in peers[id]?.incarnation == reach.incarnation }
+        turn.actions.append(.peers(sorted, incarnation: incarnation, viewVersion: version))
+    }
+
+    mutating func linkDown(_ id: String, _ incarnation: Int64, _ isRefused: Bool, _ turn: inout Turn) {
+        if let reach = self.links[id], reach.incarnation == incarnation, !reach.isUp {
+            // The time of the first refusal counts, and of the first silence.
+            self.links[id]!.refusedSince = isRefused ? reach.refusedSince ?? turn.now : nil
+        } else {
+            self.links[id] = LinkReach(incarnation: incarnation, isUp: false, since: turn.now, refusedSince: isRefused ? turn.now : nil)
+        }
+        turn.wake(at: turn.now.advanced(by: self.settings.refusedMin))
+    }
+
+    mutating func peerView(_ id: String, _ version: Int64, _ turn: inout Turn) {
+        guard version > self.view?.version ?? 0 else { return }
+        self.send(.pull, to: id, &turn)
+    }
+}
+
+/// What one node knows of its own link to a peer.
+package struct LinkReach: Hashable, Sendable {
+    package var incarnation: Int64
+    package var isUp: Bool
+    package var since: ContinuousClock.Instant
+    /// Since when the peer's port is closed, which a live process would not do.
+    package var refusedSince: ContinuousClock.Instant?
+}

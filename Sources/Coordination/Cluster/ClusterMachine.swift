@@ -1,0 +1,151 @@
+/// What one node of a cluster does next: joins, follows the view, takes and gives back partitions, and is the controller when it is elected.
+///
+/// A pure value without I/O, clock or randomness of its own: ``ClusterCoordinator`` executes its actions in production, and a simulation does in tests.
+/// Everything is level-triggered: an event changes what is known, and ``reconcile(_:)`` then asks for whatever is missing. An action that fails is asked for
+/// again at the next event or ``Action/wake(at:)``, so no answer is ever waited for twice.
+///
+/// The facets: `+Session` (ZooKeeper's answers), `+Membership` (join and leave), `+Reading` (level-triggered reads), `+View` (following the view),
+/// `+Election`, `+Controller` (the loop over ``Plan``), `+Ownership`, `+Messages` (what nodes tell each other), `+Questions` (what operators ask).
+package struct ClusterMachine: Sendable {
+    package let settings: ClusterSettings
+    let paths: ClusterPaths
+
+    var session = ZooKeeperState(generation: 0, phase: .connecting)
+    /// The sessions this process has had: an ephemeral node of an older one is its own leftover.
+    var ownSessions: Set<Int64> = []
+    var nextToken: UInt64 = 1
+    /// What was asked of ZooKeeper and is not answered, by token.
+    var pending: [UInt64: Purpose] = [:]
+
+    var membership = Membership.absent
+    var reads: [ReadTarget: ReadState] = [:]
+    package internal(set) var configuration: ClusterConfiguration?
+    var configurationVersion: Int32 = 0
+
+    /// The newest view that was accepted, from ZooKeeper or from a peer.
+    package internal(set) var view: ClusterView?
+    /// The newest version that ZooKeeper itself has shown: when it shows an older one, it has lost writes.
+    var viewRead: (version: Int64, stat: Int32)?
+    package internal(set) var alarm: String?
+    package internal(set) var controller: ControllerRecord?
+    var election = Election.following
+    package internal(set) var ownership: [Int: Ownership] = [:]
+    /// What this node's own links say, by peer.
+    package internal(set) var links: [String: LinkReach] = [:]
+    var figures = NodeFigures()
+    var lastReport: (at: ContinuousClock.Instant, content: [UInt8])?
+    /// Questions that wait for the controller's answer, by their number on the link.
+    var asked: [Int64: Asked] = [:]
+    var nextQuestion: Int64 = 1
+    package internal(set) var history = ClusterHistory()
+    var isLeaving = false
+    var nonce: UInt64
+
+    /// - Parameter nonce: tells this process from another that uses the same id. Random.
+    package init(settings: ClusterSettings, nonce: UInt64) {
+        self.settings = settings
+        self.paths = ClusterPaths(cluster: settings.cluster)
+        self.nonce = nonce
+    }
+
+    package enum Event: Sendable {
+        case session(ZooKeeperState)
+        /// Watches fired.
+        case changed(Set<String>)
+        /// What became of an ``Action/perform(token:_:generation:deadline:)``.
+        case answered(token: UInt64, Result<ZooKeeperReply, ZooKeeperFailure>)
+        /// The time that was asked for has come; harmless at any time.
+        case ticked
+        case linkUp(id: String, incarnation: Int64)
+        case linkDown(id: String, incarnation: Int64, isRefused: Bool)
+        /// A peer's heartbeat names another view version than before.
+        case peerView(id: String, version: Int64)
+        case received(from: String, incarnation: Int64, payload: [UInt8])
+        /// The storage is ready for these grants, or has given them back.
+        case sealed([OwnedPartition])
+        case handedOver([OwnedPartition])
+        case figures(NodeFigures)
+        /// An operator asks at this node.
+        case question(number: UInt64, ClusterQuestion)
+        /// Give everything back and go.
+        case leave
+    }
+
+    package enum Action: Sendable {
+        case perform(token: UInt64, ZooKeeperRequest, generation: UInt64, deadline: ContinuousClock.Instant)
+        /// Send ``Event/ticked`` then. Replaces an earlier one.
+        case wake(at: ContinuousClock.Instant)
+        /// The peers to have links to, and who we are to them. Sent when either changes.
+        case peers([Peer], incarnation: Int64, viewVersion: Int64)
+        case send(to: String, payload: [UInt8])
+        /// Prepare the log for these partitions under their owner epochs, then say ``Event/sealed(_:)``.
+        case seal([OwnedPartition])
+        /// Finish what is in flight and take nothing new, then say ``Event/handedOver(_:)``.
+        case handOver([OwnedPartition])
+        /// They belong to others now: stop at once.
+        case release([OwnedPartition])
+        /// The answer to a question that was asked at this node.
+        case answer(number: UInt64, ClusterAnswer)
+        case log(ClusterEvent)
+        /// This node cannot be part of the cluster; says why, for a person.
+        case refuse(String)
+        /// Everything has been given back.
+        case left
+    }
+
+    package struct Peer: Hashable, Sendable {
+        package var id: String
+        package var incarnation: Int64
+        package var link: String
+    }
+
+    /// Handles one event. `now` never goes backwards. Random numbers spread what many nodes would do at once.
+    package mutating func handle(_ event: Event, at now: ContinuousClock.Instant, using generator: inout some RandomNumberGenerator) -> [Action] {
+        var turn = Turn(now: now, jitter: Double.random(in: 0..<1, using: &generator))
+        switch event {
+        case .session(let state): self.sessionChanged(state, &turn)
+        case .changed(let paths): self.markDirty(paths)
+        case .answered(let token, let result): self.answered(token, result, &turn)
+        case .ticked: break
+        case .linkUp(let id, let incarnation): self.links[id] = LinkReach(incarnation: incarnation, isUp: true, since: now)
+        case .linkDown(let id, let incarnation, let isRefused): self.linkDown(id, incarnation, isRefused, &turn)
+        case .peerView(let id, let version): self.peerView(id, version, &turn)
+        case .received(let id, let incarnation, let payload): self.received(payload, from: id, incarnation, &turn)
+        case .sealed(let partitions): self.sealed(partitions)
+        case .handedOver(let partitions): self.handedOver(partitions)
+        case .figures(let figures): self.figures = figures
+        case .question(let number, let question): self.asked(question, .local(number), &turn)
+        case .leave: self.isLeaving = true
+        }
+        self.reconcile(&turn)
+        return turn.actions
+    }
+
+    /// Asks for whatever is missing, in the order in which one thing stands on another.
+    private mutating func reconcile(_ turn: inout Turn) {
+        self.reconcileMembership(&turn)
+        self.reconcileReads(&turn)
+        self.reconcileElection(&turn)
+        self.reconcileController(&turn)
+        self.reconcileOwnership(&turn)
+        self.reconcilePeers(&turn)
+        self.reconcileReport(&turn)
+        self.expireQuestions(&turn)
+        if let wake = turn.wake { turn.actions.append(.wake(at: wake)) }
+    }
+
+    /// What one event leads to.
+    struct Turn {
+        let now: ContinuousClock.Instant
+        /// 0 to 1.
+        let jitter: Double
+        var actions: [Action] = []
+        private(set) var wake: ContinuousClock.Instant?
+
+        mutating func wake(at time: ContinuousClock.Instant) {
+            self.wake = self.wake.map { min($0, time) } ?? time
+        }
+    }
+
+    var peersSent: (peers: [Peer], incarnation: Int64, viewVersion: Int64)?
+}

@@ -1,0 +1,67 @@
+import JSON
+
+/// What nodes tell each other over their links. One JSON object with one field that names its kind.
+enum ClusterMessage: Sendable {
+    /// The sender has this one.
+    case view(ClusterView)
+    /// Send me your view.
+    case pull
+    case report(NodeReport)
+    /// Forwarded to the controller; the number is the sender's.
+    case ask(number: Int64, ClusterQuestion)
+    case answer(number: Int64, ClusterAnswer)
+
+    static let bytesMax = 8 * 1024 * 1024
+
+    func payload() throws(JSONFailure) -> [UInt8] {
+        var writer = JSONWriter()
+        switch self {
+        case .view(let view):
+            let text = String(decoding: try view.json(), as: UTF8.self)
+            writer.object { writer in
+                writer.name("view")
+                writer.raw(text)
+            }
+        case .pull:
+            writer.object { $0.field("pull", 1) }
+        case .report(let report):
+            writer.object { writer in
+                writer.name("report")
+                report.write(to: &writer)
+            }
+        case .ask(let number, let question):
+            writer.object { writer in
+                writer.name("ask")
+                question.write(to: &writer)
+                writer.field("number", number)
+            }
+        case .answer(let number, let answer):
+            writer.object { writer in
+                writer.name("answer")
+                writer.raw(answer.body)
+                writer.field("status", answer.status)
+                writer.field("number", number)
+            }
+        }
+        return writer.bytes
+    }
+
+    init(_ payload: [UInt8]) throws(JSONFailure) {
+        var object = try JSONValue(payload, named: "message", bytesMax: Self.bytesMax).object()
+        if let value = object.optional("view") {
+            self = .view(try ClusterView(json: Array(value.text.utf8)))
+        } else if object.optional("pull") != nil {
+            self = .pull
+        } else if let value = object.optional("report") {
+            self = .report(try NodeReport(value))
+        } else if let value = object.optional("ask") {
+            self = .ask(number: try object.integer("number", in: 0...Int64.max), try ClusterQuestion(value))
+        } else if let value = object.optional("answer") {
+            self = .answer(
+                number: try object.integer("number", in: 0...Int64.max),
+                ClusterAnswer(status: Int(try object.integer("status", in: 100...599)), body: value.text))
+        } else {
+            throw JSONFailure("a message of a kind that this version does not know")
+        }
+    }
+}

@@ -1,0 +1,72 @@
+/// What a node is told about itself and the timing of its cluster.
+package struct ClusterSettings: Sendable {
+    package var cluster: String
+    package var id: String
+    package var zone: String
+    package var weight: Double
+    /// Where others reach this node's link and API, `host:port`.
+    package var link: String
+    package var api: String
+    package var version: String
+    package var protocols: ClosedRange<Int> = 1...1
+    /// Milliseconds since 1970.
+    package var startedAt: Int64
+    /// Of a cluster that this node is the first of. Later ones take what is there.
+    package var partitionCount = 256
+    package var isControllerEligible = true
+
+    /// For the reply of one operation on ZooKeeper.
+    package var operationTimeout: Duration = .seconds(5)
+    /// Everything is read again after this long, watch or not.
+    package var rereadInterval: Duration = .seconds(30)
+    /// Beyond a session's timeout, how long a member node of this id and another session is waited for.
+    package var duplicateWait: Duration = .seconds(11)
+    package var reportInterval: Duration = .seconds(1)
+    /// A link that is refused for so long belongs to a dead process.
+    package var refusedMin: Duration = .milliseconds(300)
+    /// A node that most others have not reached for so long is fenced.
+    package var unreachableMin: Duration = .seconds(4)
+    /// Until a fenced node that is reached again may own.
+    package var fencedMin: Duration = .seconds(30)
+    /// Between two evictions of nodes that are silent, rather than refused.
+    package var fenceInterval: Duration = .seconds(10)
+    package var questionTimeout: Duration = .seconds(5)
+    package var massFailureHold: Duration = MassFailureGuard.hold
+    package var joinQuiet: Duration = RebalanceDebounce.quiet
+    package var joinLongest: Duration = RebalanceDebounce.longest
+    /// Milliseconds since 1970, for what people read.
+    package var wallClock: @Sendable () -> Int64 = { 0 }
+
+    package init(cluster: String, id: String, zone: String = "", weight: Double = 1, link: String, api: String, version: String, startedAt: Int64 = 0) {
+        self.cluster = cluster
+        self.id = id
+        self.zone = zone
+        self.weight = weight
+        self.link = link
+        self.api = api
+        self.version = version
+        self.startedAt = startedAt
+    }
+}
+
+/// Where a cluster's nodes are in ZooKeeper.
+struct ClusterPaths: Sendable {
+    let root: String
+
+    init(cluster: String) { self.root = "/rt/\(cluster)" }
+
+    var configuration: String { "\(self.root)/config" }
+    var nodes: String { "\(self.root)/nodes" }
+    var members: String { "\(self.root)/members" }
+    var controller: String { "\(self.root)/controller" }
+    var controllerEpoch: String { "\(self.root)/controller_epoch" }
+    var view: String { "\(self.root)/view" }
+
+    func node(_ id: String) -> String { "\(self.nodes)/\(id)" }
+    func member(_ id: String) -> String { "\(self.members)/\(id)" }
+
+    /// What has to be there before a node can join, parents first, and its first content.
+    var foundations: [(path: String, data: [UInt8])] {
+        [("/rt", []), (self.root, []), (self.nodes, []), (self.members, []), (self.controllerEpoch, Array("0".utf8))]
+    }
+}

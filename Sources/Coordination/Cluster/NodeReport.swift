@@ -1,0 +1,118 @@
+import JSON
+
+/// How busy a node is: what its process tells the machine, and the machine the controller.
+package struct NodeFigures: Hashable, Sendable {
+    package var connections = 0
+    package var publishedPerSecond = 0.0
+    package var deliveredPerSecond = 0.0
+    /// `healthy`, `degraded` or `critical`, and why.
+    package var health = "healthy"
+    package var reasons: [String] = []
+
+    package init() {}
+}
+
+/// What a node tells the controller about itself, every second and whenever it changes.
+package struct NodeReport: Hashable, Sendable {
+    package static let bytesMax = 4 * 1024 * 1024
+
+    package struct Peer: Hashable, Sendable {
+        package var id: String
+        package var incarnation: Int64
+    }
+
+    package var incarnation: Int64
+    package var viewVersion: Int64
+    /// Committing under these owner epochs.
+    package var serving: [OwnedPartition] = []
+    /// Finished under these: the controller may grant them on.
+    package var sealed: [OwnedPartition] = []
+    /// Granted, not serving yet.
+    package var preparing = 0
+    /// Peers that this node has a link to, peers whose port is closed, and peers that have been out of reach for a while for any reason.
+    package var reached: [Peer] = []
+    package var refused: [Peer] = []
+    package var unreachable: [Peer] = []
+    package var figures = NodeFigures()
+    package var alarm: String?
+
+    package init(incarnation: Int64, viewVersion: Int64) {
+        self.incarnation = incarnation
+        self.viewVersion = viewVersion
+    }
+
+    func write(to writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.field("inc", self.incarnation)
+            writer.field("v", self.viewVersion)
+            Self.write("serving", self.serving, to: &writer)
+            Self.write("sealed", self.sealed, to: &writer)
+            writer.field("preparing", self.preparing)
+            Self.write("reached", self.reached, to: &writer)
+            Self.write("refused", self.refused, to: &writer)
+            Self.write("unreachable", self.unreachable, to: &writer)
+            writer.field("connections", self.figures.connections)
+            writer.field("published", self.figures.publishedPerSecond)
+            writer.field("delivered", self.figures.deliveredPerSecond)
+            writer.field("health", self.figures.health)
+            writer.name("reasons")
+            writer.array { writer in for reason in self.figures.reasons { writer.string(reason) } }
+            if let alarm = self.alarm { writer.field("alarm", alarm) }
+        }
+    }
+
+    private static func write(_ name: String, _ partitions: [OwnedPartition], to writer: inout JSONWriter) {
+        writer.name(name)
+        writer.array { writer in
+            for owned in partitions {
+                writer.integer(owned.partition)
+                writer.integer(owned.ownerEpoch)
+            }
+        }
+    }
+
+    private static func write(_ name: String, _ peers: [Peer], to writer: inout JSONWriter) {
+        writer.name(name)
+        writer.array { writer in
+            for peer in peers {
+                writer.object { writer in
+                    writer.field("id", peer.id)
+                    writer.field("inc", peer.incarnation)
+                }
+            }
+        }
+    }
+
+    init(_ value: JSONValue) throws(JSONFailure) {
+        var object = try value.object()
+        self.init(
+            incarnation: try object.integer("inc", in: 0...Int64.max), viewVersion: try object.integer("v", in: 0...ClusterView.ownerEpochMax))
+        self.serving = try Self.partitions(try object.required("serving"))
+        self.sealed = try Self.partitions(try object.required("sealed"))
+        self.preparing = Int(try object.integer("preparing", in: 0...Int64(ClusterView.partitionCountMax)))
+        self.reached = try Self.peers(try object.required("reached"))
+        self.refused = try Self.peers(try object.required("refused"))
+        self.unreachable = try Self.peers(try object.required("unreachable"))
+        self.figures.connections = Int(try object.integer("connections", in: 0...Int64(Int32.max)))
+        self.figures.publishedPerSecond = try object.required("published").number(in: 0...1e12)
+        self.figures.deliveredPerSecond = try object.required("delivered").number(in: 0...1e12)
+        self.figures.health = try object.string("health", bytesMax: 20)
+        for reason in try object.required("reasons").array(countMax: 20) { self.figures.reasons.append(try reason.string(bytesMax: 2000)) }
+        self.alarm = try object.optional("alarm")?.string(bytesMax: 2000)
+    }
+
+    private static func partitions(_ value: JSONValue) throws(JSONFailure) -> [OwnedPartition] {
+        let numbers = try value.integers(in: 0...ClusterView.ownerEpochMax, countMax: 2 * ClusterView.partitionCountMax)
+        guard numbers.count.isMultiple(of: 2) else { throw JSONFailure("\(value.name) has a partition without an owner epoch") }
+        return stride(from: 0, to: numbers.count, by: 2).map { OwnedPartition(partition: Int(numbers[$0]), ownerEpoch: numbers[$0 + 1]) }
+    }
+
+    private static func peers(_ value: JSONValue) throws(JSONFailure) -> [Peer] {
+        var peers: [Peer] = []
+        for value in try value.array(countMax: ClusterView.nodeCountMax) {
+            var object = try value.object()
+            peers.append(Peer(id: try object.string("id", bytesMax: 64), incarnation: try object.integer("inc", in: 0...Int64.max)))
+        }
+        return peers
+    }
+}

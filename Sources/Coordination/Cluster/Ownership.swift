@@ -1,0 +1,91 @@
+/// One partition that was granted to this node, until it is given back.
+///
+/// What it does to the log is the business of whoever executes ``ClusterMachine``'s actions.
+package struct Ownership: Hashable, Sendable {
+    package enum State: String, Hashable, Sendable, CaseIterable {
+        /// The view says it is ours; the log has not been told.
+        /// Can transition to: sealing, released.
+        case granted
+        /// The log is sealed under our owner epoch, so that nobody commits under an older one.
+        /// Can transition to: serving, released.
+        case sealing
+        /// This node commits, and answers history.
+        /// Can transition to: sealed (a move away was asked for), released.
+        case serving
+        /// Finished: nothing is committed under this owner epoch any more. The controller may grant it on.
+        /// Can transition to: released, granted (under a new owner epoch, when the move failed).
+        case sealed
+        /// Somebody else's, or nobody's. It leaves the table.
+        case released
+    }
+
+    package var state: State
+    package var ownerEpoch: Int64
+    /// A hand-over was asked for and is not answered.
+    var isHandingOver = false
+}
+
+package struct OwnedPartition: Hashable, Sendable {
+    package var partition: Int
+    package var ownerEpoch: Int64
+
+    package init(partition: Int, ownerEpoch: Int64) {
+        self.partition = partition
+        self.ownerEpoch = ownerEpoch
+    }
+}
+
+extension ClusterMachine {
+    mutating func reconcileOwnership(_ turn: inout Turn) {
+        guard let view = self.view, let incarnation = self.incarnation, !self.isLeaving else { return }
+        // A view that does not know this incarnation grants it nothing: what it names was another process's.
+        let isKnown = view.node(self.settings.id)?.incarnation == incarnation
+        var toSeal: [OwnedPartition] = []
+        var toHandOver: [OwnedPartition] = []
+        var toRelease: [OwnedPartition] = []
+        for (partition, entry) in view.partitions.enumerated() {
+            let isOurs = isKnown && entry.owner == self.settings.id
+            if let held = self.ownership[partition], !isOurs || held.ownerEpoch != entry.ownerEpoch {
+                toRelease.append(OwnedPartition(partition: partition, ownerEpoch: held.ownerEpoch))
+                self.ownership[partition] = nil
+            }
+            guard isOurs else { continue }
+            var held = self.ownership[partition] ?? Ownership(state: .granted, ownerEpoch: entry.ownerEpoch)
+            switch held.state {
+            case .granted:
+                held.state = .sealing
+                toSeal.append(OwnedPartition(partition: partition, ownerEpoch: entry.ownerEpoch))
+            case .serving where entry.move != nil && !held.isHandingOver:
+                held.isHandingOver = true
+                toHandOver.append(OwnedPartition(partition: partition, ownerEpoch: entry.ownerEpoch))
+            case .sealing, .serving, .sealed, .released:
+                break
+            }
+            self.ownership[partition] = held
+        }
+        if !toRelease.isEmpty { turn.actions.append(.release(toRelease)) }
+        if !toSeal.isEmpty { turn.actions.append(.seal(toSeal)) }
+        if !toHandOver.isEmpty { turn.actions.append(.handOver(toHandOver)) }
+    }
+
+    mutating func sealed(_ partitions: [OwnedPartition]) {
+        for owned in partitions {
+            // Taken away meanwhile: another owner epoch, or none.
+            guard let held = self.ownership[owned.partition], held.ownerEpoch == owned.ownerEpoch, held.state == .sealing else { continue }
+            self.ownership[owned.partition]!.state = .serving
+        }
+    }
+
+    mutating func handedOver(_ partitions: [OwnedPartition]) {
+        for owned in partitions {
+            guard let held = self.ownership[owned.partition], held.ownerEpoch == owned.ownerEpoch, held.state == .serving else { continue }
+            self.ownership[owned.partition]!.state = .sealed
+        }
+    }
+
+    mutating func releaseAll(_ turn: inout Turn) {
+        guard !self.ownership.isEmpty else { return }
+        turn.actions.append(.release(self.ownership.sorted { $0.key < $1.key }.map { OwnedPartition(partition: $0.key, ownerEpoch: $0.value.ownerEpoch) }))
+        self.ownership = [:]
+    }
+}

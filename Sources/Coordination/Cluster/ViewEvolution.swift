@@ -1,0 +1,222 @@
+/// The next view out of the present one and all that the controller knows. Pure; the one place where nodes change state and partitions change hands.
+struct ViewEvolution {
+    private(set) var view: ClusterView
+    private(set) var guards: Leader.Guards
+    /// When something here changes by itself.
+    private(set) var wakes: [ContinuousClock.Instant] = []
+    private let current: ClusterView
+    private let configuration: ClusterConfiguration
+    private let leader: Leader
+    private let ownID: String
+    private let links: [String: LinkReach]
+    private let settings: ClusterSettings
+    private let now: ContinuousClock.Instant
+
+    init(
+        current: ClusterView, configuration: ClusterConfiguration, leader: Leader, ownID: String, links: [String: LinkReach], settings: ClusterSettings,
+        now: ContinuousClock.Instant
+    ) {
+        self.view = current
+        self.current = current
+        self.configuration = configuration
+        self.leader = leader
+        self.guards = leader.guards
+        self.ownID = ownID
+        self.links = links
+        self.settings = settings
+        self.now = now
+    }
+
+    /// Something that a reader of the view would see.
+    var hasChanged: Bool {
+        self.view.nodes != self.current.nodes || self.view.partitions != self.current.partitions || self.view.mode != self.current.mode
+    }
+
+    mutating func run() {
+        self.updateNodes()
+        self.finishMoves()
+        self.updateMode()
+        self.view.apply(Plan(self.planInput))
+        self.markDrained()
+    }
+
+    /// Every partition under an owner epoch that has never been granted, with its owner unchanged.
+    mutating func regrantAll() {
+        for partition in self.view.partitions.indices { self.view.partitions[partition].ownerEpoch += 1 }
+    }
+
+    // MARK: - Nodes
+
+    private mutating func updateNodes() {
+        let ids = Set(self.view.nodes.map(\.id)).union(self.leader.members.keys).union(self.leader.nodes.keys)
+        for id in ids.sorted() {
+            let record = self.leader.nodes[id]?.record
+            if let member = self.leader.members[id] {
+                self.update(id, member, record)
+            } else {
+                self.miss(id, record)
+            }
+        }
+    }
+
+    private mutating func update(_ id: String, _ member: Leader.Member, _ record: NodeRecord?) {
+        let before = self.view.node(id)
+        let isNew = before?.incarnation != member.incarnation
+        if isNew, let before, before.incarnation != nil { self.lose(before) }
+        var node = before ?? ClusterView.Node(id: id, state: .joining)
+        node.incarnation = member.incarnation
+        node.link = member.record.link
+        node.api = member.record.api
+        node.zone = record?.zone ?? member.record.zone
+        node.weight = record?.weight ?? member.record.weight
+        node.version = member.record.version
+        let state = self.state(of: id, member, from: isNew ? .joining : node.state, desired: record?.desired ?? .active)
+        if state != node.state { node.state = state }
+        self.view.upsert(node)
+        if state == .fenced {
+            self.orphan(id)
+        } else if before.map({ !Self.mayOwn($0.state) }) ?? true, Self.mayOwn(state) {
+            self.guards.massFailure.returned(id, at: self.now)
+        }
+    }
+
+    private mutating func state(of id: String, _ member: Leader.Member, from state: NodeState, desired: NodeRecord.Desired) -> NodeState {
+        if self.isFenced(id, member) { return .fenced }
+        // A node is given nothing before the controller can talk to it.
+        if state == .joining || state == .down || state == .fenced, !self.isReached(id, member) { return .joining }
+        switch desired {
+        case .active: return self.guards.flaps.isCordoned(id, at: self.now) ? .cordoned : .active
+        case .cordoned, .removed: return .cordoned
+        case .draining: return state == .drained ? .drained : .draining
+        }
+    }
+
+    private func isReached(_ id: String, _ member: Leader.Member) -> Bool {
+        id == self.ownID || self.links[id].map { $0.isUp && $0.incarnation == member.incarnation } ?? false
+    }
+
+    /// Not a member now.
+    private mutating func miss(_ id: String, _ record: NodeRecord?) {
+        let isRemoved = record?.desired == .removed
+        guard var node = self.view.node(id) else {
+            if let record, !isRemoved {
+                self.view.upsert(ClusterView.Node(id: id, zone: record.zone ?? "", weight: record.weight ?? 1, state: .down))
+            }
+            return
+        }
+        if node.incarnation != nil {
+            let wasWanted = node.state != .drained
+            if wasWanted { self.lose(node) } else { self.orphan(id) }
+            node.incarnation = nil
+        } else {
+            self.orphan(id)
+        }
+        if node.state != .down { node.state = .down }
+        self.view.upsert(node)
+        if isRemoved { self.view.nodes.removeAll { $0.id == id } }
+    }
+
+    /// A process is gone that may have owned.
+    private mutating func lose(_ node: ClusterView.Node) {
+        let remaining = self.view.nodes.count { $0.id != node.id && $0.incarnation != nil && Self.mayOwn($0.state) && self.leader.members[$0.id] != nil }
+        self.guards.massFailure.vanished(node.id, remaining: remaining, at: self.now)
+        self.guards.flaps.lost(node.id, at: self.now)
+        self.orphan(node.id)
+    }
+
+    private mutating func orphan(_ id: String) {
+        let orphans = self.view.orphan(ownedBy: id)
+        if !orphans.isEmpty { self.guards.homes.lost(orphans, by: id, at: self.now) }
+    }
+
+    private static func mayOwn(_ state: NodeState) -> Bool {
+        switch state {
+        case .active, .cordoned, .draining: true
+        case .joining, .drained, .fenced, .down: false
+        }
+    }
+
+    /// Whether the others have lost sight of it for long enough. It has a session, and so it will see that it is fenced.
+    private mutating func isFenced(_ id: String, _ member: Leader.Member) -> Bool {
+        guard id != self.ownID else { return false }
+        if let since = self.guards.fenced[id] {
+            guard !self.isUnreachable(id, member) else {
+                self.guards.fenced[id] = self.now
+                return true
+            }
+            let due = since.advanced(by: self.settings.fencedMin)
+            if self.now < due {
+                self.wakes.append(due)
+                return true
+            }
+            self.guards.fenced[id] = nil
+            return false
+        }
+        guard self.isUnreachable(id, member) else { return false }
+        // One at a time: many at once are the network, or this controller.
+        if let last = self.guards.lastFence, self.now < last.advanced(by: self.settings.fenceInterval) {
+            self.wakes.append(last.advanced(by: self.settings.fenceInterval))
+            return false
+        }
+        self.guards.lastFence = self.now
+        self.guards.fenced[id] = self.now
+        return true
+    }
+
+    /// The controller and more than half of the others have had no link to it for a while.
+    private mutating func isUnreachable(_ id: String, _ member: Leader.Member) -> Bool {
+        guard let reach = self.links[id], reach.incarnation == member.incarnation, !reach.isUp else { return false }
+        let due = reach.since.advanced(by: self.settings.unreachableMin)
+        guard self.now >= due else {
+            self.wakes.append(due)
+            return false
+        }
+        let others = self.leader.reports.filter { $0.key != id && $0.key != self.ownID }
+        let blind = others.values.count { $0.report.unreachable.contains(.init(id: id, incarnation: member.incarnation)) }
+        return !others.isEmpty && blind * 2 > others.count
+    }
+
+    // MARK: - Partitions
+
+    /// Moves whose source has finished are completed. One that was given up meanwhile is granted to its owner again, who has stopped serving it.
+    private mutating func finishMoves() {
+        for (id, received) in self.leader.reports {
+            guard self.view.node(id)?.incarnation == received.report.incarnation else { continue }
+            for sealed in received.report.sealed {
+                guard self.view.partitions.indices.contains(sealed.partition) else { continue }
+                let entry = self.view.partitions[sealed.partition]
+                guard entry.owner == id, entry.ownerEpoch == sealed.ownerEpoch else { continue }
+                if let move = entry.move, let target = self.view.node(move.to), target.state == .active {
+                    self.view.finishMove(of: sealed.partition)
+                } else {
+                    self.view.grant(sealed.partition, to: id)
+                }
+            }
+        }
+    }
+
+    private mutating func updateMode() {
+        let mode: ClusterView.Mode =
+            self.guards.massFailure.isGuarded(at: self.now) ? .guarded : self.configuration.rebalance == .paused ? .maintenance : .normal
+        if mode != self.view.mode { self.view.mode = mode }
+        if let due = self.guards.massFailure.due { self.wakes.append(due) }
+        if let due = self.guards.debounce.due { self.wakes.append(due) }
+    }
+
+    var planInput: PlanInput {
+        let members = self.view.nodes.filter { $0.incarnation != nil }
+        let isCalm = !members.contains { $0.state == .joining || $0.state == .fenced } && Set(members.map(\.version)).count <= 1
+        return PlanInput(
+            view: self.view, pins: self.configuration.pins, homes: self.guards.homes.homes(at: self.now), held: self.guards.massFailure.held(at: self.now),
+            balances: isCalm && self.guards.debounce.isSettled(at: self.now))
+    }
+
+    private mutating func markDrained() {
+        for var node in self.view.nodes where node.state == .draining {
+            let isEmpty = !self.view.partitions.contains { $0.owner == node.id || $0.move?.to == node.id }
+            guard isEmpty else { continue }
+            node.state = .drained
+            self.view.upsert(node)
+        }
+    }
+}
