@@ -1,0 +1,174 @@
+/// One node's part in its cluster: executes what ``ClusterMachine`` decides, on ZooKeeper, on the links and on the log.
+///
+/// All work is in ``run()``, and no task outlives it. Runs on the cooperative pool; nothing of an event's way from publisher to subscriber comes here.
+package actor ClusterCoordinator {
+    private let client: ZooKeeperClient
+    private let transport: any ClusterTransport
+    private let storage: any PartitionStorage
+    private let hear: @Sendable (ClusterEvent) -> Void
+    private let leaveTimeout: Duration
+    /// Unbounded: what comes in is answers to what was asked, a handful of watches, and what links carry, which have bounds of their own.
+    private let inputs: AsyncStream<ClusterMachine.Event>
+    private nonisolated let inputsContinuation: AsyncStream<ClusterMachine.Event>.Continuation
+
+    private var machine: ClusterMachine
+    private var generator = SystemRandomNumberGenerator()
+    private var nextQuestion: UInt64 = 1
+    private var waiting: [UInt64: CheckedContinuation<ClusterAnswer, Never>] = [:]
+    private var scheduledWake: ContinuousClock.Instant?
+    private var refusal: String?
+    private var isFinished = false
+
+    /// - Parameter hear: called with each event of the history, in order.
+    package init(
+        settings: ClusterSettings, client: ZooKeeperClient, transport: any ClusterTransport, storage: any PartitionStorage,
+        leaveTimeout: Duration = .seconds(3), hear: @escaping @Sendable (ClusterEvent) -> Void
+    ) {
+        self.client = client
+        self.transport = transport
+        self.storage = storage
+        self.hear = hear
+        self.leaveTimeout = leaveTimeout
+        self.machine = ClusterMachine(settings: settings, nonce: UInt64.random(in: 1...UInt64.max))
+        (self.inputs, self.inputsContinuation) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
+    }
+
+    /// Is a member until ``leave()``, or until its task is cancelled. Throws ``ClusterRefusal`` when the cluster cannot take this node.
+    package func run() async throws(ClusterRefusal) {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.client.run() }
+            group.addTask { [client, inputsContinuation] in for await state in client.states { inputsContinuation.yield(.session(state)) } }
+            group.addTask { [client, inputsContinuation] in for await paths in client.changes { inputsContinuation.yield(.changed(paths)) } }
+            for await input in self.inputs { self.step(input, in: &group) }
+            // The session's end is what makes the member node vanish at once, if it has not been removed.
+            await self.client.close()
+            group.cancelAll()
+        }
+        self.finish()
+        if let refusal = self.refusal { throw ClusterRefusal(reason: refusal) }
+    }
+
+    /// Gives everything back and ends ``run()``, within the time given to ``init(settings:client:transport:storage:leaveTimeout:hear:)`` even when ZooKeeper does not answer.
+    package nonisolated func leave() {
+        self.inputsContinuation.yield(.leave)
+        Task { [inputsContinuation, leaveTimeout] in
+            try? await Task.sleep(for: leaveTimeout)
+            inputsContinuation.finish()
+        }
+    }
+
+    /// From the links and the process, in the order in which it happens.
+    package nonisolated func tell(_ event: ClusterMachine.Event) {
+        self.inputsContinuation.yield(event)
+    }
+
+    /// Asks the controller, through this node.
+    package func ask(_ question: ClusterQuestion) async -> ClusterAnswer {
+        guard !self.isFinished else { return .failure(503, "stopping", "this node has left the cluster") }
+        let number = self.nextQuestion
+        self.nextQuestion += 1
+        return await withCheckedContinuation { continuation in
+            self.waiting[number] = continuation
+            self.inputsContinuation.yield(.question(number: number, question))
+        }
+    }
+
+    /// What this node holds, for its own figures.
+    package var summary: ClusterSummary {
+        ClusterSummary(
+            incarnation: self.machine.incarnation, viewVersion: self.machine.view?.version ?? 0, isController: self.machine.isController,
+            serving: self.machine.ownership.values.count { $0.state == .serving }, owned: self.machine.ownership.count,
+            session: self.machine.session.phase.name, linksUp: self.machine.links.values.count { $0.isUp }, alarm: self.machine.alarm)
+    }
+
+    // MARK: -
+
+    private func step(_ event: ClusterMachine.Event, in group: inout DiscardingTaskGroup) {
+        for action in self.machine.handle(event, at: .now, using: &self.generator) { self.execute(action, in: &group) }
+    }
+
+    private func execute(_ action: ClusterMachine.Action, in group: inout DiscardingTaskGroup) {
+        switch action {
+        case .perform(let token, let request, let generation, let deadline):
+            group.addTask { [client, inputsContinuation] in
+                let result = await client.perform(request, generation: generation, deadline: deadline)
+                inputsContinuation.yield(.answered(token: token, result))
+            }
+        case .wake(let time):
+            // Earlier ones that are not needed any more only look once too often.
+            if let scheduled = self.scheduledWake, scheduled <= time, scheduled > .now { return }
+            self.scheduledWake = time
+            group.addTask { [inputsContinuation] in
+                // In steps, because the clock that a sleeping task wakes by may stand still while the machine sleeps.
+                while !Task.isCancelled, .now < time { try? await Task.sleep(until: min(time, .now + .seconds(1)), clock: .continuous) }
+                inputsContinuation.yield(.ticked)
+            }
+        case .peers(let peers, let incarnation, let viewVersion):
+            self.transport.setPeers(peers, incarnation: incarnation, viewVersion: viewVersion)
+        case .send(let id, let payload):
+            self.transport.send(payload, to: id)
+        case .seal(let partitions):
+            group.addTask { [storage, inputsContinuation] in
+                await storage.seal(partitions)
+                inputsContinuation.yield(.sealed(partitions))
+            }
+        case .handOver(let partitions):
+            group.addTask { [storage, inputsContinuation] in
+                await storage.handOver(partitions)
+                inputsContinuation.yield(.handedOver(partitions))
+            }
+        case .release(let partitions):
+            self.storage.release(partitions)
+        case .answer(let number, let answer):
+            self.waiting.removeValue(forKey: number)?.resume(returning: answer)
+        case .log(let event):
+            self.hear(event)
+        case .refuse(let reason):
+            self.refusal = reason
+            self.inputsContinuation.finish()
+        case .left:
+            self.inputsContinuation.finish()
+        }
+    }
+
+    private func finish() {
+        self.isFinished = true
+        for continuation in self.waiting.values { continuation.resume(returning: .failure(503, "stopping", "this node leaves the cluster")) }
+        self.waiting = [:]
+    }
+}
+
+/// What the links do for the coordinator. Both are in the order in which they are called, and neither waits.
+package protocol ClusterTransport: Sendable {
+    func setPeers(_ peers: [ClusterMachine.Peer], incarnation: Int64, viewVersion: Int64)
+    /// Lost when there is no link, or when it is full: whoever sends asks again.
+    func send(_ payload: [UInt8], to id: String)
+}
+
+/// What owning a partition means for the log.
+package protocol PartitionStorage: Sendable {
+    /// Takes the partitions over: from its return on, nobody appends under an older owner epoch. Tries again until it can.
+    func seal(_ partitions: [OwnedPartition]) async
+    /// Takes nothing new for them and returns when what was in flight is committed and nothing more will be under these owner epochs.
+    func handOver(_ partitions: [OwnedPartition]) async
+    /// They are not this node's any more: stop at once.
+    func release(_ partitions: [OwnedPartition])
+}
+
+/// Why a cluster does not take this node, and what to change.
+package struct ClusterRefusal: Error, CustomStringConvertible {
+    package let reason: String
+    package var description: String { self.reason }
+}
+
+/// What a node's own figures show of its cluster.
+package struct ClusterSummary: Sendable {
+    package var incarnation: Int64?
+    package var viewVersion: Int64
+    package var isController: Bool
+    package var serving: Int
+    package var owned: Int
+    package var session: String
+    package var linksUp: Int
+    package var alarm: String?
+}
