@@ -31,6 +31,18 @@ final class SpawnedProcess: Sendable {
         self.hasExited.withLock { if !$0 { _ = Glibc.kill(self.pid, signal) } }
     }
 
+    /// Holds it, and returns when its last thread has stopped: on a busy machine one of them may still answer somebody until then.
+    func stop() {
+        self.signal(SIGSTOP)
+        let threads = "/proc/\(self.pid)/task"
+        let hasStopped: (String) -> Bool = { thread in
+            // `pid (name) state ...`, and a name may hold anything.
+            guard let line = try? String(contentsOfFile: "\(threads)/\(thread)/stat", encoding: .utf8) else { return true }
+            return line.split(separator: ")").last.map { $0.hasPrefix(" T") || $0.hasPrefix(" Z") } ?? true
+        }
+        while let all = try? FileManager.default.contentsOfDirectory(atPath: threads), !all.allSatisfy(hasStopped) { usleep(1000) }
+    }
+
     /// Kills it and waits until it is gone.
     func kill() {
         self.hasExited.withLock { hasExited in

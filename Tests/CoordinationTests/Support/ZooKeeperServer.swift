@@ -99,7 +99,7 @@ final class ZooKeeperServer: Sendable {
 
     /// Holds the process: its connections stay open and silent.
     func pause() {
-        self.process.withLock { $0?.signal(SIGSTOP) }
+        self.process.withLock { $0?.stop() }
     }
 
     func resume() {
