@@ -2,7 +2,7 @@ import Logging
 
 extension ConfigurationKey {
     /// Every key there is.
-    static let all = settings + limits
+    static let all = settings + cluster + limits
 
     static func named(_ name: String) -> ConfigurationKey? { self.byName[name] }
 

@@ -9,6 +9,7 @@ struct ConfigurationKey: Sendable {
         case origins
         case choice([String])
         case integer(ClosedRange<Int>, unit: String)
+        case number(ClosedRange<Double>)
     }
 
     var name: String
@@ -30,6 +31,7 @@ struct ConfigurationKey: Sendable {
         case .origins: "origins (scheme://host[:port]) with commas between them, or *"
         case .choice(let choices): choices.joined(separator: " or ")
         case .integer(let range, let unit): "\(range.lowerBound) to \(range.upperBound) \(unit)"
+        case .number(let range): "\(Int(range.lowerBound)) to \(Int(range.upperBound)), with a decimal point if you like"
         }
     }
 
@@ -68,6 +70,8 @@ extension ConfigurationKey {
             return choices.contains(text) ? .string(text) : nil
         case .integer(let range, _):
             return Int(text).flatMap { range.contains($0) ? .int($0) : nil }
+        case .number(let range):
+            return Double(text).flatMap { range.contains($0) ? .double($0) : nil }
         case .origins:
             return nil
         }

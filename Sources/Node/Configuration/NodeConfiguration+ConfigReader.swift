@@ -11,6 +11,8 @@ extension NodeConfiguration {
     /// - `loops` (int, optional)
     /// - `cors-origins` (string array, optional)
     /// - `api-token` (string, optional, secret)
+    /// - `zookeeper`, `cluster`, `zone`, `zookeeper-user`, `zookeeper-password` (string, optional, the last one secret)
+    /// - `weight` (double, optional), `partitions`, `zookeeper-session-seconds` (int, optional)
     /// - one for each of `LimitKey.all` (int, optional)
     init(config: ConfigReader) {
         self.init()
@@ -24,6 +26,14 @@ extension NodeConfiguration {
         self.corsOrigins = config.stringArray(forKey: "cors-origins", default: self.corsOrigins)
         self.apiToken = config.string(forKey: "api-token", isSecret: true)
         self.logLevel = config.string(forKey: "log-level").flatMap { Logger.Level(rawValue: $0) } ?? self.logLevel
+        self.cluster.zookeeper = config.string(forKey: "zookeeper")
+        self.cluster.name = config.string(forKey: "cluster", default: self.cluster.name)
+        self.cluster.zone = config.string(forKey: "zone", default: self.cluster.zone)
+        self.cluster.weight = config.double(forKey: "weight", default: self.cluster.weight)
+        self.cluster.partitions = config.int(forKey: "partitions", default: self.cluster.partitions)
+        self.cluster.sessionSeconds = config.int(forKey: "zookeeper-session-seconds", default: self.cluster.sessionSeconds)
+        self.cluster.user = config.string(forKey: "zookeeper-user")
+        self.cluster.password = config.string(forKey: "zookeeper-password", isSecret: true)
         for limit in LimitKey.all {
             self.limits[keyPath: limit.path] = config.int(forKey: ConfigKey([limit.name]), default: self.limits[keyPath: limit.path])
         }

@@ -31,36 +31,39 @@ extension NodeConfiguration {
         for source in sources.reversed() {
             configuration.origins.merge(source.entries.mapValues(\.origin)) { _, earlier in earlier }
         }
-        configuration.readTokenFile(reader.string(forKey: "api-token-file"), sources: sources, problems: &problems)
+        configuration.readSecretFile("api-token", \.apiToken, reader, sources, &problems)
+        configuration.readSecretFile("zookeeper-password", \.cluster.password, reader, sources, &problems)
         guard problems.isEmpty else { throw ConfigurationError(problems) }
         let contradictions = configuration.contradictions
         guard contradictions.isEmpty else { throw ConfigurationError(contradictions) }
         return configuration
     }
 
-    /// The token itself wins over a file for it only from an earlier place: in one place the two would contradict each other.
-    private mutating func readTokenFile(
-        _ path: String?, sources: [ConfigurationSource], problems: inout [ConfigurationError.Problem]
+    /// A secret itself wins over a file for it only from an earlier place: in one place the two would contradict each other.
+    private mutating func readSecretFile(
+        _ name: String, _ secret: WritableKeyPath<NodeConfiguration, String?>, _ reader: ConfigReader, _ sources: [ConfigurationSource],
+        _ problems: inout [ConfigurationError.Problem]
     ) {
-        guard let path, let origin = self.origins["api-token-file"] else { return }
-        let token = sources.firstIndex { $0.entries["api-token"] != nil } ?? sources.endIndex
-        let file = sources.firstIndex { $0.entries["api-token-file"] != nil } ?? sources.endIndex
-        guard file <= token else {
-            self.origins["api-token-file"] = nil
+        let fileName = name + "-file"
+        guard let path = reader.string(forKey: ConfigKey([fileName])), let origin = self.origins[fileName] else { return }
+        let given = sources.firstIndex { $0.entries[name] != nil } ?? sources.endIndex
+        let file = sources.firstIndex { $0.entries[fileName] != nil } ?? sources.endIndex
+        guard file <= given else {
+            self.origins[fileName] = nil
             return
         }
-        guard file < token else {
-            problems.append(.init("api-token-file and api-token are both set here: keep one", at: origin))
+        guard file < given else {
+            problems.append(.init("\(fileName) and \(name) are both set here: keep one", at: origin))
             return
         }
         let text = try? String(contentsOfFile: path, encoding: .utf8)
         let line = text?.split(whereSeparator: \.isNewline).first.map { $0.filter { !$0.isWhitespace } }
         guard let line, !line.isEmpty else {
-            problems.append(.init("api-token-file \(path) must be readable and have the token in its first line", at: origin))
+            problems.append(.init("\(fileName) \(path) must be readable and have the secret in its first line", at: origin))
             return
         }
-        self.apiToken = line
-        self.origins["api-token"] = origin
+        self[keyPath: secret] = line
+        self.origins[name] = origin
     }
 }
 
@@ -72,6 +75,12 @@ extension NodeConfiguration {
         var problems: [ConfigurationError.Problem] = []
         if self.listen.overlaps(self.api) {
             problems.append(.init("listen and api are both \(self.api): give each its own port", at: self.origins["api"] ?? self.origins["listen"]))
+        }
+        if (self.cluster.user == nil) != (self.cluster.password == nil) {
+            problems.append(
+                .init(
+                    "zookeeper-user and zookeeper-password go together: set both, or neither",
+                    at: self.origins["zookeeper-user"] ?? self.origins["zookeeper-password"]))
         }
         if !self.api.isLoopback, self.apiToken == nil {
             problems.append(

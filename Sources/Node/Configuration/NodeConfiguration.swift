@@ -45,6 +45,7 @@ package struct NodeConfiguration: Sendable, Equatable {
     /// What a request on the API port must carry. Secret: never printed.
     package var apiToken: String?
     package var logLevel = Logger.Level.info
+    package var cluster = ClusterOptions()
     package var limits = Limits()
     /// Where each key that is not at its default was set.
     package internal(set) var origins: [String: ConfigurationOrigin] = [:]

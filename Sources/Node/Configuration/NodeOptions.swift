@@ -11,6 +11,9 @@ package struct NodeOptions: ParsableArguments {
     @OptionGroup(title: "Node")
     private var settings: KeyOptions<SettingKeys>
 
+    @OptionGroup(title: "Cluster")
+    private var cluster: KeyOptions<ClusterKeys>
+
     @OptionGroup(title: "Limits")
     private var limits: KeyOptions<LimitKeys>
 
@@ -18,7 +21,7 @@ package struct NodeOptions: ParsableArguments {
 
     /// What was given, by key.
     package var values: [String: String] {
-        self.settings.values.merging(self.limits.values) { given, _ in given }
+        self.settings.values.merging(self.cluster.values) { given, _ in given }.merging(self.limits.values) { given, _ in given }
     }
 }
 
@@ -29,6 +32,10 @@ protocol KeyTable: Sendable {
 
 enum SettingKeys: KeyTable {
     static let flags = ConfigurationKey.settings.map { (key: $0.name, option: $0.option) }
+}
+
+enum ClusterKeys: KeyTable {
+    static let flags = ConfigurationKey.cluster.map { (key: $0.name, option: $0.option) }
 }
 
 enum LimitKeys: KeyTable {
@@ -82,6 +89,7 @@ extension ConfigurationKey {
         case .origins: "origins"
         case .choice(let choices): choices.count > 3 ? "level" : choices.joined(separator: "|")
         case .integer(_, let unit): unit
+        case .number: "number"
         }
     }
 }
