@@ -1,7 +1,7 @@
 /// One node's part in its cluster: executes what ``ClusterMachine`` decides, on ZooKeeper, on the links and on the log.
 ///
 /// All work is in ``run()``, and no task outlives it. Runs on the cooperative pool; nothing of an event's way from publisher to subscriber comes here.
-package actor ClusterCoordinator {
+package actor ClusterCoordinator: ClusterAsking {
     private let client: ZooKeeperClient
     private let transport: any ClusterTransport
     private let storage: any PartitionStorage
@@ -72,6 +72,8 @@ package actor ClusterCoordinator {
             self.inputsContinuation.yield(.question(number: number, question))
         }
     }
+
+    package var partitionCount: Int { self.machine.configuration?.partitionCount ?? 0 }
 
     /// What this node holds, for its own figures.
     package var summary: ClusterSummary {
