@@ -9,7 +9,7 @@ extension ZooKeeperTests {
             try await withSharedServer { running, root in
                 _ = await running.perform(.create(path: root + "/e", data: [], ephemeral: true))
                 let session = running.session
-                try await Self.end(running.client.identity!)
+                try await expire(running.client.identity!)
                 try await running.state { $0.phase == .lost(.expired) }
                 let old = await running.client.perform(.exists(path: root, watch: false), generation: 1, deadline: .now + .seconds(5))
                 #expect(old == .failure(.sessionLost))
@@ -25,7 +25,7 @@ extension ZooKeeperTests {
             try await withSharedServer { running, root in
                 let victim = SessionUnderTest(servers: try await ZooKeeperServer.shared().address)
                 await victim.open()
-                try await Self.end(victim.identity!)
+                try await expire(victim.identity!)
                 // It has lost its connection and does not know yet what it has lost besides.
                 let waiting = await victim.session.perform(.set(path: root, data: [1], version: nil), deadline: .now + .seconds(10))
                 #expect([.failure(.sessionLost), .failure(.ambiguous(code: -4))].contains(waiting))
@@ -109,7 +109,7 @@ extension ZooKeeperTests {
                 }
                 _ = try await running.perform(.multi([.create(path: root + "/a", data: [], ephemeral: false)])).get()
                 _ = try await running.perform(.multi([.set(path: root + "/a", data: [], version: 0)])).get()
-                try await Self.end(running.client.identity!)
+                try await expire(running.client.identity!)
                 try await running.state { $0.generation == 2 && $0.phase != .connecting }
                 #expect(await running.perform(.delete(path: root + "/a", version: nil)) == .success(.done))
                 var text = ""
@@ -119,20 +119,6 @@ extension ZooKeeperTests {
                 #expect(text.contains("alice") && !text.contains("horse") && !text.contains("password"))
             }
             #expect(lines.withLock { !$0.isEmpty })
-        }
-
-        /// Both handles take the session from each other for as long as both live, and only one that has it when it closes ends it.
-        /// So this is over when a further one is told that there is no such session.
-        private static func end(_ identity: ZooKeeperIdentity) async throws {
-            let address = try await ZooKeeperServer.shared().address
-            var isOver = false
-            while !isOver {
-                let thief = SessionUnderTest(servers: address)
-                await thief.open(takingOver: identity)
-                #expect(thief.identity == identity || thief.identity == nil)
-                isOver = thief.events.contains(.expired)
-                await thief.session.close()
-            }
         }
     }
 }
@@ -165,5 +151,21 @@ final class SessionUnderTest: Sendable {
     func open(takingOver identity: ZooKeeperIdentity? = nil) async {
         #expect(await self.session.open(takingOver: identity))
         try? await eventually("\(self.events)") { self.identity != nil || self.events.contains(.expired) }
+    }
+}
+
+/// Ends a session of the shared server for real, as its expiry would.
+///
+/// Both handles take the session from each other for as long as both live, and only one that has it when it closes ends it.
+/// So this is over when a further one is told that there is no such session.
+func expire(_ identity: ZooKeeperIdentity) async throws {
+    let address = try await ZooKeeperServer.shared().address
+    var isOver = false
+    while !isOver {
+        let thief = SessionUnderTest(servers: address)
+        await thief.open(takingOver: identity)
+        #expect(thief.identity == identity || thief.identity == nil)
+        isOver = thief.events.contains(.expired)
+        await thief.session.close()
     }
 }

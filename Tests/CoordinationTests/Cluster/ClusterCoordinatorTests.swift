@@ -1,0 +1,116 @@
+import JSON
+import Synchronization
+import Testing
+
+@testable import Coordination
+
+/// Whole members on a real ZooKeeper: what the machine's own tests say, but with sessions, watches and time as they are.
+@Suite(.serialized) struct ClusterCoordinatorTests {
+    private func withCluster(_ body: (ClusterInProcess) async throws -> Void) async throws {
+        let name = String(Namespace.next().dropFirst())
+        let cluster = ClusterInProcess(servers: try await ZooKeeperServer.shared().address, name: name)
+        do {
+            try await body(cluster)
+        } catch {
+            await cluster.stop()
+            throw error
+        }
+        await cluster.stop()
+    }
+
+    private func status(_ cluster: ClusterInProcess, at id: String) async throws -> (health: String, served: Int64, body: String) {
+        let answer = await cluster.ask(ClusterQuestion(.status), at: id)
+        guard answer.status == 200 else { return ("\(answer.status)", 0, answer.body) }
+        var object = try JSONValue(Array(answer.body.utf8), named: "status", bytesMax: 1_000_000).object()
+        var partitions = try object.required("partitions").object()
+        return (try object.string("health", bytesMax: 20), try partitions.integer("served", in: 0...100_000), answer.body)
+    }
+
+    private func healthy(_ cluster: ClusterInProcess, at id: String, within limit: Duration = .seconds(15)) async throws {
+        var last = ""
+        do {
+            try await eventually(within: limit, "not healthy: \(last)") {
+                let status = try await self.status(cluster, at: id)
+                last = status.body
+                return status.health == "healthy" && status.served == 60
+            }
+        } catch {
+            Issue.record("not healthy at \(id): \(last)")
+            throw error
+        }
+    }
+
+    private func owned(_ cluster: ClusterInProcess) async throws -> [String: Int] {
+        var counts: [String: Int] = [:]
+        for (id, member) in cluster.members.withLock({ $0 }) { counts[id] = await member.coordinator.summary.serving }
+        return counts
+    }
+
+    @Test func aLoneMemberOwnsEverything() async throws {
+        try await self.withCluster { cluster in
+            cluster.start("n1")
+            try await self.healthy(cluster, at: "n1")
+            #expect(try await self.owned(cluster) == ["n1": 60])
+        }
+    }
+
+    @Test func threeShareAndAnyAnswers() async throws {
+        try await self.withCluster { cluster in
+            for id in ["n1", "n2", "n3"] { cluster.start(id) }
+            for id in ["n1", "n2", "n3"] { try await self.healthy(cluster, at: id) }
+            try await eventually(within: .seconds(10), "not balanced") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
+        }
+    }
+
+    @Test func oneLeavesAndTheOthersTakeOver() async throws {
+        try await self.withCluster { cluster in
+            for id in ["n1", "n2", "n3"] { cluster.start(id) }
+            try await eventually(within: .seconds(15), "not balanced") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
+            let leaving = cluster.members.withLock { $0.removeValue(forKey: "n1")! }
+            await leaving.stop()
+            try await eventually(within: .seconds(10), "not taken over") { try await self.owned(cluster) == ["n2": 30, "n3": 30] }
+        }
+    }
+
+    @Test func oneDrainsAndComesBack() async throws {
+        try await self.withCluster { cluster in
+            for id in ["n1", "n2", "n3"] { cluster.start(id) }
+            try await self.healthy(cluster, at: "n2")
+            try await eventually(within: .seconds(10), "not balanced") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
+            #expect(await cluster.ask(ClusterQuestion(.drain, node: "n3", by: "test"), at: "n2").status == 200)
+            try await eventually(within: .seconds(15), "not drained") { try await self.owned(cluster) == ["n1": 30, "n2": 30, "n3": 0] }
+            #expect(await cluster.ask(ClusterQuestion(.undrain, node: "n3"), at: "n1").status == 200)
+            try await eventually(within: .seconds(15), "not back") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
+        }
+    }
+
+    @Test func anExpiredSessionIsReplaced() async throws {
+        try await self.withCluster { cluster in
+            for id in ["n1", "n2"] { cluster.start(id) }
+            try await eventually(within: .seconds(15), "not balanced") { try await self.owned(cluster) == ["n1": 30, "n2": 30] }
+            for id in ["n1", "n2"] {
+                let member = cluster.members.withLock { $0[id]! }
+                let before = await member.coordinator.summary.incarnation
+                try await expire(try #require(member.client.identity))
+                try await eventually(within: .seconds(15), "no new incarnation") {
+                    let now = await member.coordinator.summary.incarnation
+                    return now != nil && now != before
+                }
+                try await eventually(within: .seconds(15), "not balanced again") { try await self.owned(cluster) == ["n1": 30, "n2": 30] }
+            }
+        }
+    }
+
+    @Test func anIdIsUsedOnce() async throws {
+        try await self.withCluster { cluster in
+            cluster.start("n1")
+            try await self.healthy(cluster, at: "n1")
+            let other = ClusterInProcess(servers: try await ZooKeeperServer.shared().address, name: cluster.name)
+            let second = other.start("n1") { $0.link = "elsewhere:1" }
+            let reason = await second.end
+            #expect(reason?.contains("another node uses the id n1") ?? false)
+            second.transport.stop()
+            try await self.healthy(cluster, at: "n1")
+        }
+    }
+}

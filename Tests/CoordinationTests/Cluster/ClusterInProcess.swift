@@ -1,0 +1,207 @@
+import Synchronization
+import Testing
+
+@testable import Coordination
+
+/// Several members of one cluster in this process, on a real ZooKeeper, with links made of memory.
+final class ClusterInProcess: Sendable {
+    final class Member: Sendable {
+        let id: String
+        let coordinator: ClusterCoordinator
+        let client: ZooKeeperClient
+        let transport: MemoryTransport
+        let storage = RecordingStorage()
+        let events = Mutex<[ClusterEvent]>([])
+        private let running = Mutex<Task<String?, Never>?>(nil)
+
+        init(id: String, settings: ClusterSettings, session: ZooKeeperConfiguration, exchange: Exchange) {
+            self.id = id
+            self.client = ZooKeeperClient(configuration: session)
+            self.transport = MemoryTransport(id: id, exchange: exchange)
+            let (events, storage) = (MutexBox(), self.storage)
+            self.coordinator = ClusterCoordinator(
+                settings: settings, client: self.client, transport: self.transport, storage: storage, leaveTimeout: .seconds(2)
+            ) { events.append($0) }
+            self.heard = events
+        }
+
+        let heard: MutexBox
+
+        func start() {
+            self.transport.start(self.coordinator)
+            let coordinator = self.coordinator
+            self.running.withLock {
+                $0 = Task {
+                    do throws(ClusterRefusal) {
+                        try await coordinator.run()
+                        return nil
+                    } catch {
+                        return error.reason
+                    }
+                }
+            }
+        }
+
+        /// Why it was refused, when it ends.
+        var end: String? { get async { await self.running.withLock { $0 }?.value } }
+
+        func stop() async {
+            self.coordinator.leave()
+            _ = await self.end
+            self.transport.stop()
+        }
+    }
+
+    let exchange = Exchange()
+    let name: String
+    private let servers: String
+    let members = Mutex<[String: Member]>([:])
+
+    init(servers: String, name: String) {
+        self.servers = servers
+        self.name = name
+    }
+
+    @discardableResult
+    func start(_ id: String, _ change: (inout ClusterSettings) -> Void = { _ in }) -> Member {
+        var settings = ClusterSettings(cluster: self.name, id: id, link: "\(id):1", api: "\(id):2", version: "1.0.0")
+        settings.partitionCount = 60
+        settings.joinQuiet = .milliseconds(100)
+        settings.joinLongest = .seconds(1)
+        settings.reportInterval = .milliseconds(100)
+        settings.duplicateWait = .seconds(4)
+        settings.refusedMin = .milliseconds(100)
+        change(&settings)
+        var session = ZooKeeperConfiguration(servers: self.servers)
+        session.sessionTimeout = .seconds(2)
+        session.suspensionMax = .milliseconds(700)
+        session.backoffMin = .milliseconds(20)
+        let member = Member(id: id, settings: settings, session: session, exchange: self.exchange)
+        self.members.withLock { $0[id] = member }
+        member.start()
+        return member
+    }
+
+    func ask(_ question: ClusterQuestion, at id: String) async -> ClusterAnswer {
+        await self.members.withLock { $0[id]! }.coordinator.ask(question)
+    }
+
+    func stop() async {
+        for member in self.members.withLock({ Array($0.values) }) { await member.stop() }
+    }
+}
+
+final class MutexBox: Sendable {
+    private let events = Mutex<[ClusterEvent]>([])
+    func append(_ event: ClusterEvent) { self.events.withLock { $0.append(event) } }
+    var all: [ClusterEvent] { self.events.withLock { $0 } }
+}
+
+/// Whose link is open, and under which incarnation.
+final class Exchange: Sendable {
+    struct Entry: Sendable {
+        var incarnation: Int64
+        var coordinator: ClusterCoordinator
+    }
+
+    private let entries = Mutex<[String: Entry]>([:])
+    func entry(_ id: String) -> Entry? { self.entries.withLock { $0[id] } }
+    func set(_ id: String, _ entry: Entry?) { self.entries.withLock { $0[id] = entry } }
+}
+
+/// Looks every 20 ms whether the wanted peers are there.
+final class MemoryTransport: ClusterTransport {
+    private struct State {
+        var peers: [ClusterMachine.Peer] = []
+        var incarnation: Int64 = 0
+        var viewVersion: Int64 = 0
+        var up: [String: Int64] = [:]
+        var refused: [String: Int64] = [:]
+        var coordinator: ClusterCoordinator?
+        var task: Task<Void, Never>?
+    }
+
+    private let id: String
+    private let exchange: Exchange
+    private let state = Mutex(State())
+
+    init(id: String, exchange: Exchange) {
+        self.id = id
+        self.exchange = exchange
+    }
+
+    func start(_ coordinator: ClusterCoordinator) {
+        self.state.withLock { state in
+            state.coordinator = coordinator
+            state.task = Task { [weak self] in
+                while !Task.isCancelled {
+                    self?.look()
+                    try? await Task.sleep(for: .milliseconds(20))
+                }
+            }
+        }
+    }
+
+    func stop() {
+        self.state.withLock {
+            $0.task?.cancel()
+            $0.coordinator = nil
+        }
+        self.exchange.set(self.id, nil)
+    }
+
+    func setPeers(_ peers: [ClusterMachine.Peer], incarnation: Int64, viewVersion: Int64) {
+        let coordinator = self.state.withLock { state in
+            state.peers = peers
+            state.incarnation = incarnation
+            state.viewVersion = viewVersion
+            return state.coordinator
+        }
+        if let coordinator { self.exchange.set(self.id, .init(incarnation: incarnation, coordinator: coordinator)) }
+    }
+
+    func send(_ payload: [UInt8], to id: String) {
+        let incarnation = self.state.withLock { state in state.up[id] == nil ? nil : state.incarnation }
+        guard let incarnation else { return }
+        self.exchange.entry(id)?.coordinator.tell(.received(from: self.id, incarnation: incarnation, payload: payload))
+    }
+
+    private func look() {
+        let (peers, coordinator) = self.state.withLock { ($0.peers, $0.coordinator) }
+        guard let coordinator else { return }
+        for peer in peers {
+            let isThere = self.exchange.entry(peer.id)?.incarnation == peer.incarnation
+            let event: ClusterMachine.Event? = self.state.withLock { state in
+                if isThere, state.up[peer.id] != peer.incarnation {
+                    state.up[peer.id] = peer.incarnation
+                    state.refused[peer.id] = nil
+                    return .linkUp(id: peer.id, incarnation: peer.incarnation)
+                }
+                if !isThere, self.exchange.entry(peer.id) == nil, state.refused[peer.id] != peer.incarnation {
+                    state.up[peer.id] = nil
+                    state.refused[peer.id] = peer.incarnation
+                    return .linkDown(id: peer.id, incarnation: peer.incarnation, isRefused: true)
+                }
+                return nil
+            }
+            if let event { coordinator.tell(event) }
+        }
+    }
+}
+
+/// What the log was told.
+final class RecordingStorage: PartitionStorage {
+    private let served = Mutex<[Int: Int64]>([:])
+
+    func seal(_ partitions: [OwnedPartition]) async {
+        self.served.withLock { served in for owned in partitions { served[owned.partition] = owned.ownerEpoch } }
+    }
+
+    func handOver(_ partitions: [OwnedPartition]) async {
+        self.served.withLock { served in for owned in partitions { served[owned.partition] = nil } }
+    }
+
+    func release(_ partitions: [OwnedPartition]) {
+        self.served.withLock { served in for owned in partitions where served[owned.partition] == owned.ownerEpoch { served[owned.partition] = nil } }
+    }
+}
