@@ -1,0 +1,19 @@
+extension ClusterView {
+    /// Executes a plan that was made from this view: drops the cancelled moves, grants the orphans, lists the new moves. Whoever writes it raises the version.
+    ///
+    /// The ids of the moves are made of the version that is about to be written and the partition, so no two moves ever share one.
+    package mutating func apply(_ plan: Plan) {
+        for partition in plan.cancels { self.partitions[partition].move = nil }
+        for grant in plan.grants { self.grant(grant.partition, to: grant.to) }
+        for move in plan.moves {
+            let id = ((self.version &+ 1) % (1 << 46)) << 16 | Int64(move.partition)
+            self.partitions[move.partition].move = Move(id: id, to: move.to, reason: move.reason)
+        }
+    }
+
+    /// Ends a move: its target becomes the owner under the next epoch.
+    package mutating func finishMove(of partition: Int) {
+        guard let move = self.partitions[partition].move else { return }
+        self.grant(partition, to: move.to)
+    }
+}

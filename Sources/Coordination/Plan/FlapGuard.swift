@@ -1,0 +1,44 @@
+/// Cordons a node that keeps losing its session, so that it does not make its partitions move each time.
+///
+/// Three losses within 5 minutes cordon it for 10 minutes, and each next time for twice as long, up to 160. An hour after a cordon's end without another loss it
+/// starts from the beginning. Bounded by the number of nodes: `forget` what is forgotten.
+package struct FlapGuard: Hashable, Sendable {
+    package static let window: Duration = .seconds(300)
+    package static let lossesMax = 3
+    package static let cordon: Duration = .seconds(600)
+    package static let doublingsMax = 4
+    package static let forgiveness: Duration = .seconds(3600)
+
+    private var nodes: [String: History] = [:]
+
+    private struct History: Hashable, Sendable {
+        var losses: [ContinuousClock.Instant] = []
+        var cordons = 0
+        var until: ContinuousClock.Instant?
+    }
+
+    package init() {}
+
+    /// Answers until when the node is cordoned because of this loss; nil if it is not.
+    @discardableResult
+    package mutating func lost(_ id: String, at now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
+        var history = self.nodes[id] ?? History()
+        defer { self.nodes[id] = history }
+        if let until = history.until, now >= until.advanced(by: FlapGuard.forgiveness) { history = History() }
+        history.losses.removeAll { $0.advanced(by: FlapGuard.window) <= now }
+        history.losses.append(now)
+        guard history.losses.count >= FlapGuard.lossesMax else { return nil }
+        let until = now.advanced(by: FlapGuard.cordon * (1 << min(history.cordons, FlapGuard.doublingsMax)))
+        history.cordons += 1
+        history.losses = []
+        history.until = max(history.until ?? until, until)
+        return history.until
+    }
+
+    package func isCordoned(_ id: String, at now: ContinuousClock.Instant) -> Bool {
+        self.nodes[id]?.until.map { now < $0 } ?? false
+    }
+
+    /// An operator says that it is well, or the node is gone for good.
+    package mutating func forget(_ id: String) { self.nodes[id] = nil }
+}

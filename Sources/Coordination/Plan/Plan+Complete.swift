@@ -1,0 +1,37 @@
+extension Plan {
+    /// A whole rebalance from here, if nothing else happens: what `plan` shows before anything changes.
+    package struct Complete: Hashable, Sendable {
+        /// The first round.
+        package internal(set) var first = Plan()
+        package internal(set) var rounds = 0
+        package internal(set) var grants: [Grant] = []
+        package internal(set) var moves: [NewMove] = []
+        /// The view when all is done.
+        package internal(set) var view: ClusterView
+        /// What would move if the mode allowed it.
+        package internal(set) var remaining = 0
+        package internal(set) var spread = 1.0
+    }
+
+    /// Plans and applies rounds until nothing is left to do, ending moves in flight (a cancelled one unsealed) after each. At most one round for each move.
+    package static func complete(_ input: PlanInput) -> Complete {
+        var input = input
+        var complete = Complete(view: input.view)
+        while true {
+            let plan = Plan(input)
+            if complete.rounds == 0 { complete.first = plan }
+            complete.remaining = plan.remaining
+            complete.spread = plan.spreadBefore
+            input.view.apply(plan)
+            let moving = input.view.moving
+            if plan.isEmpty, moving.isEmpty { break }
+            for partition in moving { input.view.finishMove(of: partition) }
+            input.view.version += 1
+            complete.rounds += 1
+            complete.grants += plan.grants
+            complete.moves += plan.moves
+        }
+        complete.view = input.view
+        return complete
+    }
+}

@@ -1,0 +1,51 @@
+extension Planner {
+    /// Decides where everything is to end that is not decided: the pool and what nodes hold above their quota go where there is room, the rest stays.
+    mutating func place(_ quotas: [Int]) {
+        var room = self.nodes.indices.map { max(0, quotas[$0] - self.have[$0]) }
+        var looking = self.pool
+        for node in self.nodes.indices where self.roles[node] == .shares && self.have[node] > quotas[node] {
+            looking += self.shed(self.have[node] - quotas[node], from: node, room)
+        }
+        for partition in self.places.indices where self.targets[partition] == nil { self.targets[partition] = self.places[partition] }
+        // First those that have somewhere to return to, then the others: newest version, then affinity.
+        var others: [Int] = []
+        for partition in looking {
+            if let node = self.shadow(of: partition) ?? self.home(of: partition), room[node] > 0 {
+                self.targets[partition] = node
+                room[node] -= 1
+            } else {
+                others.append(partition)
+            }
+        }
+        for partition in others {
+            guard let node = self.best(for: partition, room) else { continue }
+            self.targets[partition] = node
+            room[node] -= 1
+        }
+    }
+
+    /// What a node gives up: what does not move already, first what would go home, then what it has the least affinity to.
+    private func shed(_ count: Int, from node: Int, _ room: [Int]) -> [Int] {
+        let candidates = self.places.indices.filter { self.places[$0] == node && self.targets[$0] == nil }
+        let sorted = candidates.map { partition -> (moving: Int, away: Int, affinity: Double, partition: Int) in
+            let goesHome = self.home(of: partition).map { $0 != node && room[$0] > 0 } ?? false
+            return (self.isMoving[partition] ? 1 : 0, goesHome ? 0 : 1, -self.affinity.cost(partition, node), partition)
+        }.sorted { $0 < $1 }
+        return sorted.prefix(count).map(\.partition)
+    }
+
+    /// Where an orphan was moving when its owner died: the target has most of its state already.
+    private func shadow(of partition: Int) -> Int? {
+        guard self.places[partition] == Planner.nowhere, let move = self.input.view.partitions[partition].move else { return nil }
+        return self.indexes[move.to].flatMap { self.roles[$0] == .shares ? $0 : nil }
+    }
+
+    private func best(for partition: Int, _ room: [Int]) -> Int? {
+        var best: (rank: Int, cost: Double, node: Int)?
+        for node in self.nodes.indices where room[node] > 0 {
+            let candidate = (self.versionRanks[node], self.affinity.cost(partition, node), node)
+            if best.map({ candidate < $0 }) ?? true { best = candidate }
+        }
+        return best?.node
+    }
+}

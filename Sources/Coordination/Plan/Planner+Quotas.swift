@@ -1,0 +1,102 @@
+extension Planner {
+    /// What each node that shares is to hold. Exact: weights are whole millionths, and remainders are compared, not rounded.
+    ///
+    /// Without any weight among them nobody sheds or gains: everyone's quota is what he has.
+    func quotas() -> [Int] {
+        var quotas = self.have
+        var sharing = self.nodes.indices.filter { self.roles[$0] == .shares && self.weights[$0] > 0 }
+        guard !sharing.isEmpty else { return quotas }
+        let sharers = self.nodes.indices.filter { self.roles[$0] == .shares }
+        var rest = sharers.reduce(self.pool.count) { $0 + self.have[$1] }
+        // A node with more pins than its share gets just those, and the others share the rest; that makes their shares smaller, so look again.
+        var fixed = sharers.filter { self.weights[$0] == 0 }
+        var shares: [(floor: Int, remainder: Int)] = []
+        var ceilings = 0
+        repeat {
+            for node in fixed {
+                quotas[node] = self.pinned[node]
+                rest -= self.pinned[node]
+            }
+            sharing.removeAll { fixed.contains($0) }
+            let total = sharing.reduce(0) { $0 + self.weights[$1] }
+            shares = self.nodes.indices.map { _ in (0, 0) }
+            for node in sharing {
+                let share = (rest * self.weights[node]).quotientAndRemainder(dividingBy: total)
+                shares[node] = (share.quotient, share.remainder)
+            }
+            ceilings = rest - sharing.reduce(0) { $0 + shares[$1].floor }
+            fixed = sharing.filter { self.pinned[$0] > shares[$0].floor + (shares[$0].remainder > 0 ? 1 : 0) }
+            guard fixed.isEmpty else { continue }
+            let needing = sharing.filter { self.pinned[$0] > shares[$0].floor }
+            if needing.count > ceilings { fixed = needing }
+        } while !fixed.isEmpty
+        for node in sharing { quotas[node] = shares[node].floor }
+        self.addCeilings(ceilings, shares, sharing, &quotas)
+        return quotas
+    }
+
+    /// First to those whose pins need it, then to those that hold more than their floor (each saves one move), then to the rest.
+    ///
+    /// Within each, first to those that would hold more than their floor if all went home, so that a node that comes back finds its share as it was.
+    private func addCeilings(_ count: Int, _ shares: [(floor: Int, remainder: Int)], _ sharing: [Int], _ quotas: inout [Int]) {
+        var zones = Zones(self, quotas)
+        let natives = self.natives()
+        var left = count
+        var candidates = sharing.filter { shares[$0].remainder > 0 }
+        let classes: [(Int) -> Bool] = [{ self.pinned[$0] > shares[$0].floor }, { self.have[$0] > shares[$0].floor }, { _ in true }]
+        for belongs in classes {
+            var members = candidates.filter(belongs)
+            candidates.removeAll { members.contains($0) }
+            while left > 0, !members.isEmpty {
+                let best = members.indices.max { first, second in
+                    let (first, second) = (members[first], members[second])
+                    let (one, two) = (natives[first] > shares[first].floor ? 1 : 0, natives[second] > shares[second].floor ? 1 : 0)
+                    return (one, zones.deficit(of: first), self.have[first], shares[first].remainder, -first)
+                        < (two, zones.deficit(of: second), self.have[second], shares[second].remainder, -second)
+                }!
+                let node = members.remove(at: best)
+                quotas[node] += 1
+                zones.add(node)
+                left -= 1
+            }
+        }
+    }
+
+    /// What each node would hold if everything that has a home went there.
+    private func natives() -> [Int] {
+        var natives = self.have
+        guard !self.input.homes.isEmpty else { return natives }
+        for partition in self.places.indices where self.targets[partition] == nil {
+            guard let home = self.home(of: partition) else { continue }
+            natives[home] += 1
+            let place = self.places[partition]
+            if place != Planner.nowhere, self.roles[place] == .shares { natives[place] -= 1 }
+        }
+        return natives
+    }
+
+    /// How far each zone is below its share of what active nodes hold.
+    private struct Zones {
+        private let zones: [Int]
+        private let weight: Int
+        private var deficits: [Int]
+
+        init(_ planner: Planner, _ quotas: [Int]) {
+            var names: [String] = []
+            self.zones = planner.nodes.map { node in
+                if let index = names.firstIndex(of: node.zone) { return index }
+                names.append(node.zone)
+                return names.count - 1
+            }
+            self.deficits = Array(repeating: 0, count: names.count)
+            let sharers = planner.nodes.indices.filter { planner.roles[$0] == .shares }
+            self.weight = sharers.reduce(0) { $0 + planner.weights[$1] }
+            let count = sharers.reduce(planner.pool.count) { $0 + planner.have[$1] }
+            for node in sharers { self.deficits[self.zones[node]] += count * planner.weights[node] - quotas[node] * self.weight }
+        }
+
+        func deficit(of node: Int) -> Int { self.deficits[self.zones[node]] }
+
+        mutating func add(_ node: Int) { self.deficits[self.zones[node]] -= self.weight }
+    }
+}

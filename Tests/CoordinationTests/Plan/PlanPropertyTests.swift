@@ -1,0 +1,181 @@
+import Testing
+
+@testable import Coordination
+
+/// What must hold for every cluster. A failure names the seed, which makes the same cluster again.
+@Suite struct PlanPropertyTests {
+    static let shares: Set<NodeState> = [.active]
+    static let alive: Set<NodeState> = [.active, .cordoned, .draining, .drained]
+
+    /// Runs a whole rebalance and checks what every one must satisfy.
+    @discardableResult
+    static func complete(_ input: PlanInput, _ at: Comment) -> Plan.Complete {
+        let complete = Plan.complete(input)
+        let plan = complete.first
+        #expect(complete.grants.count + complete.moves.count + complete.remaining == plan.bound.total, at)
+        #expect(Set(complete.grants.map(\.partition) + complete.moves.map(\.partition)).count == complete.grants.count + complete.moves.count, at)
+        #expect(complete.grants.count == plan.bound.orphans, "orphans are granted in the first round; \(at)")
+        #expect(plan.grants == complete.grants, at)
+        #expect(complete.rounds <= plan.bound.moves + 2, at)
+        var last = input
+        last.view = complete.view
+        #expect(Plan(last).isEmpty, "again; \(at)")
+        for (before, after) in zip(input.view.partitions, complete.view.partitions) {
+            #expect(after.ownerEpoch >= before.ownerEpoch, at)
+            #expect(after.ownerEpoch > before.ownerEpoch || after.owner == before.owner, at)
+        }
+        return complete
+    }
+
+    @Test func balancedWithTheFewestMoves() {
+        for seed in 0..<3000 as Range<UInt64> {
+            let cluster = RandomCluster(seed: seed)
+            let (view, reference) = (cluster.input.view, Reference(cluster.input.view))
+            let complete = Self.complete(cluster.input, "seed \(seed)")
+            let bound = complete.first.bound
+            guard reference.hasRoom else {
+                #expect(bound.total == 0, "seed \(seed)")
+                #expect(complete.first.refusals.isEmpty == (reference.orphans + reference.drained == 0), "seed \(seed)")
+                continue
+            }
+            #expect(bound.orphans == reference.orphans && bound.drained == reference.drained, "seed \(seed)")
+            #expect(bound.excess == reference.excess && bound.pinned == 0, "seed \(seed)")
+            #expect(complete.remaining == 0 && complete.first.refusals.isEmpty && complete.first.held.isEmpty, "seed \(seed)")
+            for node in view.nodes {
+                let count = complete.view.count(node.id)
+                switch node.state {
+                case .active: #expect(reference.shares[node.id]!.contains(count), "seed \(seed), \(node.id) has \(count)")
+                case .cordoned: #expect(count >= view.partitions.count { $0.owner == node.id && $0.move == nil }, "seed \(seed), \(node.id)")
+                default: #expect(count == 0, "seed \(seed), \(node.id) has \(count)")
+                }
+            }
+            #expect(complete.view.orphans == [], "seed \(seed)")
+        }
+    }
+
+    /// Sizes that are too many for the reference.
+    @Test func balancedAtEverySize() {
+        for seed in 0..<150 as Range<UInt64> {
+            let cluster = RandomCluster(seed: seed, .init(partitionsMax: 4096, nodesMax: 60, onlyActive: seed % 2 == 0))
+            let active = cluster.input.view.nodes.filter { $0.state == .active }
+            let complete = Self.complete(cluster.input, "seed \(seed)")
+            let weight = active.reduce(0) { $0 + $1.weight }
+            let total = active.reduce(0) { $0 + complete.view.count($1.id) }
+            guard weight > 0 else { continue }
+            for node in active { #expect(abs(Double(complete.view.count(node.id)) - Double(total) * node.weight / weight) < 1, "seed \(seed)") }
+        }
+    }
+
+    @Test func everyRoundKeepsTheLimits() {
+        for seed in 0..<500 as Range<UInt64> {
+            var input = RandomCluster(seed: seed, .init(pins: 10)).input
+            input.limits = PlanLimits(movesMax: 1 + Int(seed % 20), outMax: 1 + Int(seed % 5), inMax: 1 + Int(seed % 4))
+            var random = SplitMix(seed: seed)
+            for _ in 0..<5 {
+                let moving = input.view.moving.count
+                let (before, plan) = (input.view, Plan(input))
+                input.view.apply(plan)
+                #expect((try? input.view.validate()) != nil, "seed \(seed)")
+                #expect(plan.moves.isEmpty || input.view.moving.count <= max(moving, input.limits.movesMax), "seed \(seed)")
+                for node in input.view.nodes {
+                    func out(_ view: ClusterView) -> Int { view.moving.count { view.partitions[$0].owner == node.id } }
+                    func into(_ view: ClusterView) -> Int { view.moving.count { view.partitions[$0].move!.to == node.id } }
+                    #expect(out(input.view) <= max(input.limits.outMax, out(before)), "seed \(seed)")
+                    #expect(into(input.view) <= max(input.limits.inMax, into(before)), "seed \(seed)")
+                }
+                let reasons = plan.moves.map(\.reason)
+                #expect(reasons == reasons.filter { $0 == .drain } + reasons.filter { $0 == .operator } + reasons.filter { $0 == .balance }, "seed \(seed)")
+                for load in plan.loads { #expect(load.after >= 0 && load.before >= 0) }
+                // Some end, in any order.
+                for partition in input.view.moving where random.chance(50) { input.view.finishMove(of: partition) }
+                input.view.version += 1
+            }
+        }
+    }
+
+    @Test func theOrderOfTheInputDoesNotMatter() {
+        for seed in 0..<1000 as Range<UInt64> {
+            var cluster = RandomCluster(seed: seed, .init(pins: 10))
+            var shuffled = cluster.input
+            shuffled.view.nodes.shuffle(using: &cluster.random)
+            shuffled.pins = [:]
+            shuffled.homes = [:]
+            shuffled.homes.reserveCapacity(1 << cluster.random.below(12))
+            for (partition, id) in cluster.input.pins.shuffled(using: &cluster.random) { shuffled.pins[partition] = id }
+            for (partition, id) in cluster.input.homes.shuffled(using: &cluster.random) { shuffled.homes[partition] = id }
+            #expect(Plan(shuffled) == Plan(cluster.input), "seed \(seed)")
+        }
+    }
+
+    @Test func zonesFollowTheirWeightWhereItIsFree() {
+        for seed in 0..<1000 as Range<UInt64> {
+            let cluster = RandomCluster(seed: seed, .init(nodesMax: 20, onlyActive: true, fresh: true))
+            let nodes = cluster.input.view.nodes
+            let weight = nodes.reduce(0) { $0 + $1.weight }
+            guard weight > 0 else { continue }
+            let view = Self.complete(cluster.input, "seed \(seed)").view
+            for zone in Set(nodes.map(\.zone)) {
+                let members = nodes.filter { $0.zone == zone }
+                let share = Double(view.partitions.count) * members.reduce(0) { $0 + $1.weight } / weight
+                let count = members.reduce(0) { $0 + view.count($1.id) }
+                #expect(abs(Double(count) - share) < 1, "seed \(seed), zone \(zone) has \(count) of \(share)")
+            }
+        }
+    }
+
+    @Test func pinsAreObeyed() {
+        for seed in 0..<2000 as Range<UInt64> {
+            let cluster = RandomCluster(seed: seed, .init(movesInFlight: false, pins: Int(seed % 60)))
+            let (view, pins) = (cluster.input.view, cluster.input.pins)
+            let complete = Self.complete(cluster.input, "seed \(seed)")
+            let active = view.nodes.filter { $0.state == .active }
+            var counts: [String: Int] = [:]
+            for (partition, id) in pins {
+                let node = view.node(id)
+                let keeps = node?.state == .cordoned && view.partitions[partition].owner == id
+                let isRefused = complete.first.refusals.contains {
+                    switch $0 {
+                    case .cannotGain(partition, _, _), .noSuchNode(partition, _): true
+                    default: false
+                    }
+                }
+                #expect(isRefused == (node?.state != .active && !keeps), "seed \(seed), partition \(partition)")
+                guard !isRefused else { continue }
+                #expect(complete.view.partitions[partition].owner == id, "seed \(seed), partition \(partition)")
+                counts[id, default: 0] += 1
+            }
+            // Beside what pins force, nobody is further from his share than one.
+            let weight = active.reduce(0) { $0 + $1.weight }
+            let total = active.reduce(0) { $0 + complete.view.count($1.id) }
+            let free = active.filter { Double(counts[$0.id] ?? 0) <= (Double(total) * $0.weight / weight).rounded(.down) }
+            for node in active where weight > 0 {
+                let count = complete.view.count(node.id)
+                let share = Double(total) * node.weight / weight
+                #expect(Double(count) < share + 1 || count == counts[node.id], "seed \(seed), \(node.id) has \(count) of \(share)")
+                if free.count == active.count { #expect(Double(count) > share - 1, "seed \(seed), \(node.id) has \(count) of \(share)") }
+            }
+        }
+    }
+
+    @Test func homesAreFoundWhereThereIsRoom() {
+        for seed in 0..<500 as Range<UInt64> {
+            var cluster = RandomCluster(seed: seed, .init(nodesMax: 8, equalWeights: true, onlyActive: true, fresh: true))
+            guard cluster.input.view.nodes.count > 1 else { continue }
+            cluster.input.homes = [:]
+            var view = Plan.complete(cluster.input).view
+            let node = view.nodes.randomElement(using: &cluster.random)!.id
+            let lost = view.orphan(ownedBy: node)
+            cluster.input.homes = Dictionary(uniqueKeysWithValues: lost.map { ($0, node) })
+            // Back before anything was given away.
+            cluster.input.view = view
+            #expect(Set(Self.complete(cluster.input, "seed \(seed)").view.partitions(ownedBy: node)) == Set(lost), "seed \(seed)")
+            // Back after all was given away: what it gets was its own.
+            view.nodes[view.nodeIndex(node)!].state = .down
+            cluster.input.view = view
+            view = Self.complete(cluster.input, "seed \(seed)").view
+            view.nodes[view.nodeIndex(node)!].state = .active
+            cluster.input.view = view
+            #expect(Set(Self.complete(cluster.input, "seed \(seed)").view.partitions(ownedBy: node)).isSubset(of: lost), "seed \(seed)")
+        }
+    }
+}
