@@ -3,7 +3,7 @@ import Pipeline
 
 extension APIHandler {
     private static let paths =
-        "/pub, /api/publish, /api/broadcast, /api/batch, /api/history, /api/channels, /api/presence_stats, /api/status, /healthz, /readyz, /metrics and /"
+        "/pub, /api/publish, /api/broadcast, /api/batch, /api/history, /api/channels, /api/presence_stats, /api/status, \(ClusterCall.paths), /healthz, /readyz, /metrics and /"
 
     func route(_ request: Request, _ index: UInt64, _ keepAlive: Bool) throws(HTTPFailure) {
         let head = request.head
@@ -53,7 +53,9 @@ extension APIHandler {
                 index, .ok, content: .html, body: self.loop.shared.page.body, headers: self.loop.shared.page.headers, keepAlive: keepAlive,
                 omitBody: omitBody)
         default:
-            throw .notFound(head.path, Self.paths)
+            guard let call = ClusterCall(path: head.path) else { throw .notFound(head.path, Self.paths) }
+            try self.admit(head, methods: call.methods, allow: call.allow)
+            self.ask(try call.asked(request), index, keepAlive, omitBody: omitBody)
         }
     }
 

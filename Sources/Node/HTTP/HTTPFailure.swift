@@ -50,6 +50,7 @@ struct HTTPStatus: Equatable {
     static let notFound = HTTPStatus(code: 404, reason: "Not Found")
     static let methodNotAllowed = HTTPStatus(code: 405, reason: "Method Not Allowed")
     static let requestTimeout = HTTPStatus(code: 408, reason: "Request Timeout")
+    static let conflict = HTTPStatus(code: 409, reason: "Conflict")
     static let contentTooLarge = HTTPStatus(code: 413, reason: "Content Too Large")
     static let uriTooLong = HTTPStatus(code: 414, reason: "URI Too Long")
     static let upgradeRequired = HTTPStatus(code: 426, reason: "Upgrade Required")
@@ -57,5 +58,6 @@ struct HTTPStatus: Equatable {
     static let headersTooLarge = HTTPStatus(code: 431, reason: "Request Header Fields Too Large")
     static let notImplemented = HTTPStatus(code: 501, reason: "Not Implemented")
     static let serviceUnavailable = HTTPStatus(code: 503, reason: "Service Unavailable")
+    static let gatewayTimeout = HTTPStatus(code: 504, reason: "Gateway Timeout")
     static let versionNotSupported = HTTPStatus(code: 505, reason: "HTTP Version Not Supported")
 }

@@ -1,3 +1,4 @@
+import Coordination
 import NIOConcurrencyHelpers
 import NIOCore
 import Pipeline
@@ -30,6 +31,7 @@ final class NodeShared: Sendable {
 
     private let addresses = NIOLockedValueBox((listen: "", api: ""))
     private let inspectorBox = NIOLockedValueBox<NodeInspector?>(nil)
+    private let clusterBox = NIOLockedValueBox<(any ClusterAsking)?>(nil)
 
     init(configuration: NodeConfiguration, connectionsMax: Int, refusalsMax: Int, version: String, commit: String, startedAt: Int64) {
         self.configuration = configuration
@@ -67,6 +69,12 @@ final class NodeShared: Sendable {
     var inspector: NodeInspector? {
         get { self.inspectorBox.withLockedValue { $0 } }
         set { self.inspectorBox.withLockedValue { $0 = newValue } }
+    }
+
+    /// Whom the API asks about the cluster. Nil until the loops are made.
+    var cluster: (any ClusterAsking)? {
+        get { self.clusterBox.withLockedValue { $0 } }
+        set { self.clusterBox.withLockedValue { $0 = newValue } }
     }
 
     // MARK: - Connection limits

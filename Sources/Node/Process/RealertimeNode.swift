@@ -78,6 +78,7 @@ struct RealertimeNode: Service {
         let loops = try await self.makeLoops(eventLoops, sequencer, shared)
         let inspector = NodeInspector(sequencer: sequencer, log: log, shared: shared, loops: loops, eventLoops: eventLoops)
         shared.inspector = inspector
+        shared.cluster = EmbeddedCluster(inspector: inspector, shared: shared)
 
         let coordinator = EmbeddedCoordinator()
         let assignments = try await coordinator.join()
