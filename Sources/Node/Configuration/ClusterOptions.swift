@@ -12,6 +12,15 @@ package struct ClusterOptions: Sendable, Equatable {
     package var user: String?
     /// Secret: never printed.
     package var password: String?
+    /// Where the other nodes come in.
+    package var link: ListenAddress?
+    /// What they are told to dial, if that is another address than the one that is bound.
+    package var linkAdvertise: ListenAddress?
+    /// Secret: never printed.
+    package var linkSecret: String?
+    package var linkCertificate: String?
+    package var linkKey: String?
+    package var linkAuthority: String?
 }
 
 extension ConfigurationKey {
@@ -35,7 +44,8 @@ extension ConfigurationKey {
             name: "zookeeper-session-seconds", kind: .integer(2...60, unit: "seconds"),
             help: "How long ZooKeeper waits for a silent node before its partitions go to others.", text: { String($0.cluster.sessionSeconds) }),
         ConfigurationKey(
-            name: "zookeeper-user", kind: .nodeID, help: "The user of ZooKeeper's digest scheme. With it only this user's nodes may read and write the cluster's.",
+            name: "zookeeper-user", kind: .nodeID,
+            help: "The user of ZooKeeper's digest scheme. With it only this user's nodes may read and write the cluster's.",
             text: { $0.cluster.user }),
         ConfigurationKey(
             name: "zookeeper-password", kind: .text,
@@ -43,5 +53,21 @@ extension ConfigurationKey {
             text: { $0.cluster.password }),
         ConfigurationKey(
             name: "zookeeper-password-file", kind: .text, help: "A file whose first line is that password.", text: { _ in nil }),
+        ConfigurationKey(
+            name: "link", kind: .address, help: "Where the cluster's other nodes come in. Beyond loopback it needs link-secret-file or link-cert.",
+            text: { $0.cluster.link?.description }),
+        ConfigurationKey(
+            name: "link-advertise", kind: .address, help: "The address that the other nodes dial, if it is not the one of link.",
+            text: { $0.cluster.linkAdvertise?.description }),
+        ConfigurationKey(
+            name: "link-secret", kind: .text,
+            help: "What all nodes of the cluster know and nobody else. As a flag other users of the machine can see it: prefer link-secret-file.",
+            isSecret: true, text: { $0.cluster.linkSecret }),
+        ConfigurationKey(name: "link-secret-file", kind: .text, help: "A file whose first line is the link secret.", text: { _ in nil }),
+        ConfigurationKey(
+            name: "link-cert", kind: .text, help: "This node's certificate for mutual TLS between nodes, a PEM file.", text: { $0.cluster.linkCertificate }),
+        ConfigurationKey(name: "link-key", kind: .text, help: "Its private key, a PEM file.", text: { $0.cluster.linkKey }),
+        ConfigurationKey(
+            name: "link-ca", kind: .text, help: "The authority that signed all nodes' certificates, a PEM file.", text: { $0.cluster.linkAuthority }),
     ]
 }

@@ -11,7 +11,8 @@ extension NodeConfiguration {
     /// - `loops` (int, optional)
     /// - `cors-origins` (string array, optional)
     /// - `api-token` (string, optional, secret)
-    /// - `zookeeper`, `cluster`, `zone`, `zookeeper-user`, `zookeeper-password` (string, optional, the last one secret)
+    /// - `zookeeper`, `cluster`, `zone`, `zookeeper-user`, `zookeeper-password`, `link`, `link-advertise`, `link-secret`, `link-cert`, `link-key`,
+    ///   `link-ca` (string, optional, password and secret secret)
     /// - `weight` (double, optional), `partitions`, `zookeeper-session-seconds` (int, optional)
     /// - one for each of `LimitKey.all` (int, optional)
     init(config: ConfigReader) {
@@ -34,6 +35,12 @@ extension NodeConfiguration {
         self.cluster.sessionSeconds = config.int(forKey: "zookeeper-session-seconds", default: self.cluster.sessionSeconds)
         self.cluster.user = config.string(forKey: "zookeeper-user")
         self.cluster.password = config.string(forKey: "zookeeper-password", isSecret: true)
+        self.cluster.link = config.string(forKey: "link").flatMap { ListenAddress($0) }
+        self.cluster.linkAdvertise = config.string(forKey: "link-advertise").flatMap { ListenAddress($0) }
+        self.cluster.linkSecret = config.string(forKey: "link-secret", isSecret: true)
+        self.cluster.linkCertificate = config.string(forKey: "link-cert")
+        self.cluster.linkKey = config.string(forKey: "link-key")
+        self.cluster.linkAuthority = config.string(forKey: "link-ca")
         for limit in LimitKey.all {
             self.limits[keyPath: limit.path] = config.int(forKey: ConfigKey([limit.name]), default: self.limits[keyPath: limit.path])
         }

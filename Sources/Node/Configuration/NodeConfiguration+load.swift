@@ -33,6 +33,7 @@ extension NodeConfiguration {
         }
         configuration.readSecretFile("api-token", \.apiToken, reader, sources, &problems)
         configuration.readSecretFile("zookeeper-password", \.cluster.password, reader, sources, &problems)
+        configuration.readSecretFile("link-secret", \.cluster.linkSecret, reader, sources, &problems)
         guard problems.isEmpty else { throw ConfigurationError(problems) }
         let contradictions = configuration.contradictions
         guard contradictions.isEmpty else { throw ConfigurationError(contradictions) }
@@ -76,6 +77,7 @@ extension NodeConfiguration {
         if self.listen.overlaps(self.api) {
             problems.append(.init("listen and api are both \(self.api): give each its own port", at: self.origins["api"] ?? self.origins["listen"]))
         }
+        problems += self.clusterContradictions
         if (self.cluster.user == nil) != (self.cluster.password == nil) {
             problems.append(
                 .init(

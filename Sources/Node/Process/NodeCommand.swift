@@ -1,4 +1,5 @@
 package import ArgumentParser
+import Coordination
 import Logging
 import ServiceLifecycle
 import UnixSignals
@@ -48,6 +49,10 @@ package struct NodeCommand: AsyncParsableCommand {
                     services: [.init(service: node, successTerminationBehavior: .gracefullyShutdownGroup)],
                     gracefulShutdownSignals: [.sigterm, .sigint], logger: Self.quiet)
             ).run()
+        } catch let refusal as ClusterRefusal {
+            Self.complain("realertime node: \(refusal)")
+            // EX_CONFIG of sysexits.h: starting it again changes nothing.
+            throw ExitCode(78)
         } catch {
             Self.complain("realertime node: \(error)")
             throw ExitCode(1)

@@ -1,3 +1,4 @@
+import Coordination
 import NIOConcurrencyHelpers
 import NIOCore
 import Pipeline
@@ -68,6 +69,8 @@ final class NodeInspector: Sendable {
         case .stopping: return "this node stops"
         case .ready: break
         }
+        // Once it has seen the cluster it serves on, whatever becomes of ZooKeeper: all nodes would stop being ready together.
+        if let member = self.shared.cluster as? ClusterCoordinator, await member.summary.viewVersion == 0 { return "this node has not joined its cluster yet" }
         return await self.log.statistics.error.map { "the log cannot be written: \($0)" }
     }
 }

@@ -8,10 +8,10 @@ import Storage
 
 /// A node: its loops, its stages on them, its listeners, from start to a graceful end.
 struct RealertimeNode: Service {
-    private let configuration: NodeConfiguration
+    let configuration: NodeConfiguration
     private let version: String
     private let commit: String
-    private let logger: Logger
+    let logger: Logger
 
     /// Descriptors for the log, the listeners and the loops.
     static let ownDescriptors = 64
@@ -78,7 +78,6 @@ struct RealertimeNode: Service {
         let loops = try await self.makeLoops(eventLoops, sequencer, shared)
         let inspector = NodeInspector(sequencer: sequencer, log: log, shared: shared, loops: loops, eventLoops: eventLoops)
         shared.inspector = inspector
-        shared.cluster = EmbeddedCluster(inspector: inspector, shared: shared)
 
         let coordinator = EmbeddedCoordinator()
         let assignments = try await coordinator.join()
@@ -89,6 +88,8 @@ struct RealertimeNode: Service {
         let api = try await listener.bindAPI(self.configuration.api)
         let subscribers = try await listener.bindSubscribers(self.configuration.listen)
         shared.boundAddresses = (Self.address(subscribers), Self.address(api))
+        let member = try await self.makeMember(shared, group, startedAt)
+        shared.cluster = member?.coordinator ?? EmbeddedCluster(inspector: inspector, shared: shared)
         shared.state = .ready
         self.logger.info(
             "ready",
@@ -98,8 +99,19 @@ struct RealertimeNode: Service {
                 "milliseconds": "\(WallTime.milliseconds() - startedAt)",
             ])
 
-        await self.everySecondUntilShutdown(inspector, sequencer)
-        await self.stop(shared, [api, subscribers], zip(eventLoops, loops).map { ($0, $1) }, sequencer)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            if let member { group.addTask { try await member.run { await inspector.figures() } } }
+            group.addTask { await self.everySecondUntilShutdown(inspector, sequencer) }
+            // Whichever ends first: a signal came, or the cluster does not take this node.
+            let end = await group.nextResult()
+            shared.state = .stopping
+            // The others take over while this node says goodbye to its subscribers.
+            member?.leave()
+            if case .failure = end { group.cancelAll() }
+            await self.stop(shared, [api, subscribers], zip(eventLoops, loops).map { ($0, $1) }, sequencer)
+            try await group.waitForAll()
+            try end?.get()
+        }
         await coordinator.leave()
         await log.close()
         self.logger.info("stopped")

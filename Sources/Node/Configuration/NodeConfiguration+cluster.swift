@@ -1,0 +1,35 @@
+extension NodeConfiguration {
+    /// What a member of a cluster lacks, or a node that is alone has too much.
+    var clusterContradictions: [ConfigurationError.Problem] {
+        var problems: [ConfigurationError.Problem] = []
+        let options = self.cluster
+        guard options.zookeeper != nil else {
+            for name in ["link", "link-advertise", "zone", "zookeeper-user"] {
+                if let origin = self.origins[name] {
+                    problems.append(.init("\(name) is for a member of a cluster: set zookeeper too, or leave it out", at: origin))
+                }
+            }
+            return problems
+        }
+        guard let link = options.link else {
+            return [.init("a member of a cluster needs an address for the other nodes: set link, for example 127.0.0.1:8082", at: self.origins["zookeeper"])]
+        }
+        for (name, other) in [("listen", self.listen), ("api", self.api)] where link.overlaps(other) {
+            problems.append(.init("link and \(name) are both \(other): give each its own port", at: self.origins["link"]))
+        }
+        let files = [options.linkCertificate, options.linkKey, options.linkAuthority]
+        if files.contains(where: { $0 == nil }), files.contains(where: { $0 != nil }) {
+            problems.append(.init("link-cert, link-key and link-ca go together: set all three, or none", at: self.origins["link-cert"]))
+        }
+        if !link.isLoopback, options.linkSecret == nil, options.linkCertificate == nil {
+            problems.append(
+                .init(
+                    "link \(link) can be reached from other machines, so the nodes must know each other: set link-secret-file, or link-cert, link-key and link-ca",
+                    at: self.origins["link"]))
+        }
+        if (options.linkAdvertise ?? link).isWildcard {
+            problems.append(.init("the other nodes cannot dial \(link): set link-advertise to an address of this machine", at: self.origins["link"]))
+        }
+        return problems
+    }
+}

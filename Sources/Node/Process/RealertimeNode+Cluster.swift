@@ -1,0 +1,40 @@
+import Coordination
+import Logging
+import NIOCore
+
+extension RealertimeNode {
+    /// Nil for a node that is alone. Binds the link; nobody hears of this node before it runs.
+    func makeMember(_ shared: NodeShared, _ group: any EventLoopGroup, _ startedAt: Int64) async throws -> ClusterMember? {
+        let options = self.configuration.cluster
+        guard let servers = options.zookeeper, let address = options.link else { return nil }
+        var link = LinkConfiguration(address, secret: options.linkSecret.map { LinkSecret($0) })
+        if let certificate = options.linkCertificate, let key = options.linkKey, let authority = options.linkAuthority {
+            try link.useTLS(certificate: certificate, key: key, authority: authority)
+        }
+        let logger = self.logger
+        ZooKeeperLog.forward { level, line in
+            logger.log(level: level == .error ? .error : .warning, "\(line)", metadata: ["from": "zookeeper"])
+        }
+        let links = Links(link, cluster: options.name, id: self.configuration.id, version: shared.version, group: group, logger: logger)
+        let bound = try await links.start()
+        let advertised = options.linkAdvertise ?? bound
+        return ClusterMember(
+            self.configuration, servers: servers, link: advertised.description, api: shared.boundAddresses.api, version: shared.version, startedAt: startedAt,
+            links: links, logger: logger)
+    }
+}
+
+extension NodeInspector {
+    /// What the cluster hears of this node.
+    func figures() async -> NodeFigures {
+        let snapshot = await self.snapshot()
+        var figures = NodeFigures()
+        figures.connections = snapshot.counts.subscribers
+        figures.publishedPerSecond = snapshot.publishedPerSecond
+        figures.deliveredPerSecond = snapshot.deliveredPerSecond
+        let (health, reasons) = snapshot.health
+        figures.health = health.rawValue
+        figures.reasons = Array(reasons.prefix(10))
+        return figures
+    }
+}
