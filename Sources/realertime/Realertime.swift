@@ -17,7 +17,15 @@ struct Realertime: AsyncParsableCommand {
               realertime publish demo '{"hi":1}'     publish to it
             """,
         version: "\(Build.version) (\(String(cString: realertime_build_commit())))",
-        subcommands: [NodeCommand.self, PublishCommand.self, SubscribeCommand.self, StatusCommand.self, DoctorCommand.self, LoadCommand.self]
+        subcommands: [NodeCommand.self, PublishCommand.self, SubscribeCommand.self, StatusCommand.self, DoctorCommand.self, LoadCommand.self],
+        groupedSubcommands: [
+            CommandGroup(
+                name: "Cluster",
+                subcommands: [
+                    MembersCommand.self, PartitionsCommand.self, LocateCommand.self, EventsCommand.self, PlanCommand.self, RebalanceCommand.self,
+                    DrainCommand.self, UndrainCommand.self, CordonCommand.self, UncordonCommand.self, MoveCommand.self, ForgetCommand.self,
+                ])
+        ]
     )
 
     static func main() async {

@@ -6,6 +6,10 @@ struct Columns {
         self.rows.append(row)
     }
 
+    mutating func add(_ row: [String]) {
+        self.rows.append(row)
+    }
+
     /// The rows; `paint` colours a cell after it was aligned, so that colours take no room.
     func text(paint: (_ row: Int, _ column: Int, _ cell: String) -> String = { $2 }) -> String {
         let count = self.rows.map(\.count).max() ?? 0

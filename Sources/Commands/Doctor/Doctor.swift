@@ -35,6 +35,7 @@ actor Doctor {
         let isLocal = LocalChecks.isLocal(self.node.base, status)
         self.add(isLocal ? LocalChecks.descriptors(status) : .skip("descriptors", "the node is on another machine"))
         self.add(isLocal ? LocalChecks.disk(status) : .skip("disk", "the node is on another machine"))
+        for check in await ClusterChecks.look(at: self.node) { self.add(check) }
         guard let subscriber = self.subscriberURL(status) else { return }
         if await self.examinePort(subscriber) { try await self.examineEvents(subscriber) }
     }

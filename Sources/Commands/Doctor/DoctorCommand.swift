@@ -4,7 +4,7 @@ import Foundation
 package struct DoctorCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "doctor",
-        abstract: "Check a node from outside, and say what is wrong and what to do.",
+        abstract: "Check a node and its cluster from outside, and say what is wrong and what to do.",
         discussion: """
             EXAMPLES:
               realertime doctor
@@ -12,7 +12,9 @@ package struct DoctorCommand: AsyncParsableCommand {
               realertime doctor --heartbeats -o json
 
             It publishes to a channel of its own, realertime:doctor:<random>, receives by every transport, resumes, repeats a message id,
-            and compares the node's counters with what it did.
+            and compares the node's counters with what it did. Of a cluster it checks that there is a controller with a session, that every
+            partition has exactly one server under its owner epoch, that all have the same view and version and see each other, and that
+            no id is used twice and no alarm is raised.
 
             \(Help.exitStatus)
               1 when something is to be looked at, 2 when something fails.

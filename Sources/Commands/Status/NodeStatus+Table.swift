@@ -26,13 +26,7 @@ extension NodeStatus {
         return ([table] + self.reasons.map { terminal.paint("! ", self.colour) + $0 }).joined(separator: "\n")
     }
 
-    private var colour: Terminal.Colour {
-        switch self.health {
-        case .healthy: .green
-        case .degraded: .yellow
-        case .critical: .red
-        }
-    }
+    private var colour: Terminal.Colour { self.health.colour }
 
     private var logWords: String {
         let place = self.log.path.map { " in \($0)" } ?? ""

@@ -74,11 +74,5 @@ struct NodeStatus: Decodable, Equatable, Sendable {
         }
     }
 
-    var exitStatus: CommandStatus {
-        switch self.health {
-        case .healthy: .ok
-        case .degraded: .degraded
-        case .critical: .critical
-        }
-    }
+    var exitStatus: CommandStatus { self.health.exitStatus }
 }

@@ -1,0 +1,67 @@
+import ArgumentParser
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// What every command about the cluster takes.
+struct ClusterOptions: ParsableArguments {
+    @Option(name: [.short, .customLong("output")], help: "json is the node's answer as it came, one a line.")
+    var output = OutputFormat.table
+
+    @Option(help: ArgumentHelp("How long one answer may take.", valueName: "seconds"))
+    var timeout = Seconds(10)
+
+    @OptionGroup var api: APIOptions
+
+    func validate() throws {
+        _ = try self.api.base()
+    }
+
+    /// Runs a command's body with a client for the node.
+    func run(_ body: (ClusterClient) async throws -> CommandStatus) async throws {
+        try await reporting {
+            let base = try self.api.base()
+            return try await withHTTPClient { http in
+                try await body(ClusterClient(node: NodeClient(base: base, token: self.api.token, http: http, timeout: self.timeout.duration)))
+            }
+        }
+    }
+
+    /// Shows one report, and answers what it says by its exit status.
+    func show<Report: ClusterReport>(
+        _ type: Report.Type, at path: String = Report.path, as table: (Report, Terminal) -> String = { $0.table(on: $1) }
+    ) async throws {
+        try await self.run { cluster in
+            let look = try await cluster.look(type, at: path)
+            let text = self.output == .json ? look.json : table(look.report, .standardOutput)
+            try Terminal.standardOutput.write("\(text)\n".utf8)
+            return look.report.exitStatus
+        }
+    }
+}
+
+/// What every command takes that changes something.
+struct ChangeOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Who asks, for the cluster's events. (default: $USER)", valueName: "name"))
+    var by: String?
+
+    @Option(help: ArgumentHelp("Why, for those who look later.", valueName: "text"))
+    var note: String?
+
+    func body(node: String? = nil, partition: Int? = nil) -> ChangeBody {
+        let user = ProcessInfo.processInfo.environment["USER"].flatMap { $0.isEmpty ? nil : String($0.prefix(16)) }
+        return ChangeBody(node: node, partition: partition, by: self.by ?? user, note: self.note)
+    }
+}
+
+/// What every command takes that waits until the cluster has done it.
+struct WaitOptions: ParsableArguments {
+    @Flag(help: "Only ask for it, and do not wait until it is done.")
+    var noWait = false
+
+    @Option(help: ArgumentHelp("End with status 1 when it is not done by then; it goes on. (default: wait for as long as it takes)", valueName: "seconds"))
+    var within: Seconds?
+}

@@ -1,0 +1,84 @@
+/// What `GET /api/plan` says: a whole rebalance from here.
+struct ClusterPlan: ClusterReport, Equatable {
+    static let path = "/api/plan"
+
+    struct Pair: Decodable, Equatable, Sendable {
+        var from: String
+        var to: String
+        /// `orphan`, `drain`, `operator` or `balance`.
+        var reason: String
+        var count: Int
+    }
+
+    var head: ClusterHead
+    var moves: Int
+    /// Partitions without an owner that are given one.
+    var grants: Int
+    /// The least that any plan with the same quotas takes, moves and grants.
+    var lowerBound: Int
+    /// Those that do not start now: balancing is paused, held, or waits until joins settle.
+    var waiting: Int
+    var rounds: Int
+    var spreadBefore: Double
+    var spreadAfter: Double
+    var settled: Bool
+    var pairs: [Pair]
+    var refusals: [String]
+
+    private enum CodingKeys: CodingKey {
+        case moves, grants, lowerBound, waiting, rounds, spreadBefore, spreadAfter, settled, pairs, refusals
+    }
+
+    init(from decoder: any Decoder) throws {
+        self.head = try ClusterHead(from: decoder)
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        self.moves = try values.decode(Int.self, forKey: .moves)
+        self.grants = try values.decode(Int.self, forKey: .grants)
+        self.lowerBound = try values.decode(Int.self, forKey: .lowerBound)
+        self.waiting = try values.decode(Int.self, forKey: .waiting)
+        self.rounds = try values.decode(Int.self, forKey: .rounds)
+        self.spreadBefore = try values.decode(Double.self, forKey: .spreadBefore)
+        self.spreadAfter = try values.decode(Double.self, forKey: .spreadAfter)
+        self.settled = try values.decode(Bool.self, forKey: .settled)
+        self.pairs = try values.decode([Pair].self, forKey: .pairs)
+        self.refusals = try values.decode([String].self, forKey: .refusals)
+    }
+
+    var isEmpty: Bool { self.moves + self.grants + self.waiting == 0 }
+
+    var exitStatus: CommandStatus { self.refusals.isEmpty ? self.head.exitStatus : self.head.exitStatus.worse(.degraded) }
+
+    func table(on terminal: Terminal) -> String {
+        var lines: [String] = []
+        if !self.pairs.isEmpty {
+            var columns = Columns()
+            columns.add("FROM", "TO", "PARTITIONS", "WHY")
+            for pair in self.pairs { columns.add(pair.from, pair.to, Readable.count(pair.count), pair.reason) }
+            lines.append(columns.text { row, _, cell in row == 0 ? terminal.paint(cell, .dim) : cell })
+        }
+        lines.append(self.summary)
+        if let wait = self.waitWords { lines.append(terminal.paint("! ", .yellow) + wait) }
+        lines += self.refusals.map { terminal.paint("! ", .yellow) + $0 }
+        lines.append(terminal.paint(self.head.words, .dim))
+        return lines.joined(separator: "\n")
+    }
+
+    private var summary: String {
+        guard !self.isEmpty else { return "nothing to move: the fullest node has \(Readable.fixed(self.spreadBefore, 3)) of an even share" }
+        let grants = self.grants > 0 ? "\(Readable.count(self.grants)) grants and " : ""
+        return "\(grants)\(Readable.count(self.moves)) moves, of which \(Readable.count(self.lowerBound)) is the lower bound, in \(self.rounds) rounds; "
+            + "the fullest node has \(Readable.fixed(self.spreadBefore, 3)) of an even share, then \(Readable.fixed(self.spreadAfter, 3))"
+    }
+
+    /// Why some of it does not happen by itself now.
+    var waitWords: String? {
+        guard self.waiting > 0 else { return nil }
+        let count = "\(Readable.count(self.waiting)) of these wait"
+        switch self.head.mode {
+        case "maintenance": return "\(count): rebalancing is paused (realertime rebalance resume)"
+        case "guarded": return "\(count): many nodes vanished at once, and their partitions are held for them for a while"
+        default:
+            return self.settled ? "\(count) for those before them" : "\(count): a node joins, is fenced or has another version, or nodes have just come or gone"
+        }
+    }
+}

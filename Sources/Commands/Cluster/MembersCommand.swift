@@ -1,0 +1,37 @@
+package import ArgumentParser
+
+package struct MembersCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "members",
+        abstract: "Show the cluster's nodes: state, share, load, session, and who sees whom.",
+        discussion: """
+            EXAMPLES:
+              realertime members
+              realertime members --watch
+              realertime members -o json --api http://10.0.0.5:8081
+
+            Any node answers for the whole cluster, through the controller, which the last line names.
+            ST: \(ClusterMembers.legend).
+
+            \(Help.exitStatus)
+              1 when a node is down, fenced, joining or suspect, 2 when there is no controller.
+            """)
+
+    @Flag(help: "Show them again every second, in place on a terminal, until Ctrl-C.")
+    var watch = false
+
+    @OptionGroup var options: ClusterOptions
+
+    package init() {}
+
+    package func run() async throws {
+        guard self.watch else { return try await self.options.show(ClusterMembers.self) }
+        let output = self.options.output
+        try await self.options.run { cluster in
+            try await Watch(output: output).run {
+                let look = try await cluster.look(ClusterMembers.self)
+                return (look.report.exitStatus, output == .json ? look.json : look.report.table(on: .standardOutput))
+            }
+        }
+    }
+}

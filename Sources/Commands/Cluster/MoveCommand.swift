@@ -1,0 +1,60 @@
+package import ArgumentParser
+
+package struct MoveCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "move",
+        abstract: "Hand a partition to a node, and pin it there.",
+        discussion: """
+            EXAMPLES:
+              realertime move 17 --to n2
+              realertime move 17 --unpin
+
+            It stays there until it is unpinned, or the node goes: then the plan decides again. locate names a channel's partition.
+            It waits until the node serves it. Ctrl-C ends only the waiting.
+
+            \(Help.exitStatus)
+              1 when it was not waited for to the end.
+            """)
+
+    @Argument(help: "The number of the partition.")
+    var partition: Int
+
+    @Option(help: ArgumentHelp("The id of the node.", valueName: "node"))
+    var to: String?
+
+    @Flag(help: "Pin it nowhere.")
+    var unpin = false
+
+    @OptionGroup var change: ChangeOptions
+    @OptionGroup var waiting: WaitOptions
+    @OptionGroup var options: ClusterOptions
+
+    package init() {}
+
+    package func validate() throws {
+        if self.partition < 0 { throw ValidationError("Partitions are numbered from 0.") }
+        if (self.to == nil) != self.unpin { throw ValidationError("Give --to NODE, or --unpin.") }
+    }
+
+    package func run() async throws {
+        guard let target = self.to else { return try await self.options.change("/api/unpin", self.change.body(partition: self.partition)) }
+        try await self.options.run { cluster in
+            let (words, json) = try await cluster.change("/api/move", self.change.body(node: target, partition: self.partition))
+            try Terminal.standardOutput.write("\(self.options.output == .json ? json : words)\n".utf8)
+            if self.waiting.noWait { return .ok }
+            let number = self.partition
+            let later = "realertime partitions --node \(target)"
+            return try await Waiter(what: "the move of partition \(number)", later: later, limit: self.waiting.within?.duration).wait {
+                Self.step(try await cluster.look(ClusterPartitions.self).report, number, target)
+            } obstacles: {
+                try await cluster.obstacles(of: target)
+            }
+        }
+    }
+
+    static func step(_ report: ClusterPartitions, _ number: Int, _ target: String) -> Waiter.Step {
+        guard let partition = report.partitions.first(where: { $0.partition == number }) else { return .failed("There is no partition \(number).") }
+        guard partition.owner == target, partition.state == "served" else { return .going(left: 1, moving: partition.movingTo == nil ? 0 : 1) }
+        return .done("\(target) serves partition \(number), owner epoch \(partition.ownerEpoch).", .ok)
+    }
+}

@@ -1,0 +1,78 @@
+package import ArgumentParser
+import Foundation
+
+package struct PartitionsCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "partitions",
+        abstract: "Show who owns each partition, and how it is.",
+        discussion: """
+            EXAMPLES:
+              realertime partitions
+              realertime partitions --node n2
+              realertime partitions --state moving -o json
+
+            served: its owner says that it serves it, under the view's owner epoch. preparing: granted, not served yet. moving: being
+            handed over. orphan: nobody's. unknown: its owner has not been heard of for a while.
+
+            \(Help.exitStatus)
+              1 when one is preparing or unknown, 2 when one is an orphan or contested.
+            """)
+
+    @Option(help: ArgumentHelp("Only those that this node owns or gets. Not with -o json.", valueName: "node"))
+    var node: String?
+
+    @Option(help: ArgumentHelp("Only those in this state. Not with -o json.", valueName: "state"))
+    var state: String?
+
+    @OptionGroup var options: ClusterOptions
+
+    private static let states = ["served", "preparing", "moving", "orphan", "unknown"]
+
+    package init() {}
+
+    package func validate() throws {
+        if let state, !Self.states.contains(state) { throw ValidationError("--state is one of \(Self.states.joined(separator: ", ")).") }
+        if self.options.output == .json, self.node != nil || self.state != nil {
+            throw ValidationError("--node and --state choose rows of the table: json is the node's whole answer.")
+        }
+    }
+
+    package func run() async throws {
+        try await self.options.show(ClusterPartitions.self) { report, terminal in
+            var report = report
+            report.partitions.removeAll { partition in
+                let isOfNode = self.node.map { $0 == partition.owner || $0 == partition.movingTo } ?? true
+                return !isOfNode || self.state.map { $0 != partition.state } ?? false
+            }
+            return report.table(on: terminal)
+        }
+    }
+}
+
+package struct LocateCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "locate",
+        abstract: "Show where a channel is: its partition, the partition's owner, and how it is.",
+        discussion: """
+            EXAMPLES:
+              realertime locate thread:42
+              realertime locate thread:42 -o json
+
+            Any node takes its publishes and its subscribers; only the owner puts them in order.
+
+            \(Help.exitStatus)
+              1 when its partition is preparing or unknown, 2 when it has no owner.
+            """)
+
+    @Argument(help: "The channel.")
+    var channel: String
+
+    @OptionGroup var options: ClusterOptions
+
+    package init() {}
+
+    package func run() async throws {
+        let name = self.channel.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
+        try await self.options.show(ClusterPartitions.self, at: "/api/locate?channel=\(name)") { $0.location(on: $1) }
+    }
+}

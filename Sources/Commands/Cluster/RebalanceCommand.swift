@@ -1,0 +1,107 @@
+package import ArgumentParser
+
+package struct RebalanceCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "rebalance",
+        abstract: "Give every node its share, with the fewest moves.",
+        discussion: """
+            EXAMPLES:
+              realertime rebalance
+              realertime rebalance --dry-run
+              realertime rebalance pause --note "upgrade of rack 3"
+              realertime rebalance resume
+
+            It shows the plan, lets the cluster do it, and waits until every partition is where it belongs. A cluster rebalances by itself
+            when nodes come and go, unless that is paused: then this resumes it. Ctrl-C ends only the waiting.
+
+            \(Help.exitStatus)
+              1 when it was not waited for to the end.
+            """,
+        subcommands: [RunCommand.self, PauseCommand.self, ResumeCommand.self], defaultSubcommand: RunCommand.self)
+
+    package init() {}
+
+    struct RunCommand: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(commandName: "run", abstract: "Do it (the default).")
+
+        @Flag(help: "Only show the plan, as the command plan does.")
+        var dryRun = false
+
+        @OptionGroup var change: ChangeOptions
+        @OptionGroup var waiting: WaitOptions
+        @OptionGroup var options: ClusterOptions
+
+        func run() async throws {
+            if self.dryRun { return try await self.options.show(ClusterPlan.self) }
+            try await self.options.run { cluster in
+                let plan = try await cluster.look(ClusterPlan.self)
+                let (words, json) = try await cluster.change("/api/rebalance", self.change.body())
+                let text = self.options.output == .json ? "\(plan.json)\n\(json)" : "\(plan.report.table(on: .standardOutput))\n\(words)"
+                try Terminal.standardOutput.write("\(text)\n".utf8)
+                if self.waiting.noWait { return .ok }
+                return try await Waiter(what: "the rebalance", later: "realertime plan", limit: self.waiting.within?.duration).wait {
+                    try await Self.look(at: cluster)
+                } obstacles: {
+                    try await cluster.obstacles()
+                }
+            }
+        }
+
+        private static func look(at cluster: ClusterClient) async throws -> Waiter.Step {
+            async let planned = cluster.look(ClusterPlan.self)
+            let overview = try await cluster.look(ClusterOverview.self).report
+            return Self.step(try await planned.report, overview)
+        }
+
+        static func step(_ plan: ClusterPlan, _ overview: ClusterOverview) -> Waiter.Step {
+            let partitions = overview.partitions
+            let inFlight = partitions.moving + partitions.preparing
+            guard plan.isEmpty, inFlight == 0, partitions.orphan == 0 else {
+                return .going(left: max(plan.moves + plan.grants, plan.waiting, partitions.orphan) + inFlight, moving: inFlight)
+            }
+            let spread = Readable.fixed(overview.spread, 3)
+            let even = "converged: the fullest node has \(spread) of an even share (view \(Readable.count(overview.head.viewVersion)))"
+            guard plan.refusals.isEmpty else { return .done(([even + ", but"] + plan.refusals).joined(separator: "\n  "), .degraded) }
+            return .done(even, .ok)
+        }
+    }
+
+    struct PauseCommand: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "pause", abstract: "Start no moves for balance. Failover, drains and pins go on.")
+
+        @OptionGroup var change: ChangeOptions
+        @OptionGroup var options: ClusterOptions
+
+        func run() async throws { try await self.options.change("/api/rebalance/pause", self.change.body()) }
+    }
+
+    struct ResumeCommand: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(commandName: "resume", abstract: "Balance by itself again.")
+
+        @OptionGroup var change: ChangeOptions
+        @OptionGroup var options: ClusterOptions
+
+        func run() async throws { try await self.options.change("/api/rebalance/resume", self.change.body()) }
+    }
+}
+
+extension ClusterOptions {
+    /// One change that is done when it is answered.
+    func change(_ path: String, _ body: ChangeBody) async throws {
+        try await self.run { cluster in
+            let (words, json) = try await cluster.change(path, body)
+            try Terminal.standardOutput.write("\(self.output == .json ? json : words)\n".utf8)
+            return .ok
+        }
+    }
+}
+
+extension ClusterClient {
+    func obstacles(of node: String? = nil) async throws -> [String] {
+        async let partitions = try? self.look(ClusterPartitions.self).report
+        async let plan = try? self.look(ClusterPlan.self).report
+        let overview = try await self.look(ClusterOverview.self).report
+        return Obstacles.find(overview, await plan, await partitions, of: node)
+    }
+}

@@ -1,0 +1,117 @@
+/// Waits until the cluster has done what was asked of it, and says how it goes on standard error.
+struct Waiter: Sendable {
+    enum Step: Sendable {
+        case going(left: Int, moving: Int)
+        case done(String, CommandStatus)
+        /// It will not happen any more.
+        case failed(String)
+    }
+
+    /// As in "the drain of n1".
+    var what: String
+    /// The command that shows it later.
+    var later: String
+    var limit: Duration?
+    var terminal = Terminal.standardError
+    /// How long nobody needs to answer.
+    var patience = Duration.seconds(15)
+    var interval = Duration.milliseconds(500)
+
+    private static let lineInterval = Duration.seconds(5)
+
+    func wait(
+        _ look: @escaping @Sendable () async throws -> Step, obstacles: @escaping @Sendable () async throws -> [String]
+    ) async throws -> CommandStatus {
+        let limit = self.limit
+        do {
+            let status = try await untilInterrupted {
+                guard let limit else { return try await self.follow(look, obstacles) }
+                return try await withTimeout(limit) { try await self.follow(look, obstacles) }
+            }
+            if let status { return status }
+        } catch is TimedOut {
+            self.clear()
+            let seconds = Readable.fixed(limit?.seconds ?? 0, 1)
+            throw Failure(.degraded, "\(self.what) is not done within \(seconds) s. It goes on without this command: \(self.later) shows it.")
+        } catch is CancellationError {}
+        self.clear()
+        self.terminal.writeLine("\(self.what) goes on without this command: \(self.later) shows it.")
+        return .degraded
+    }
+
+    private func follow(_ look: () async throws -> Step, _ obstacles: () async throws -> [String]) async throws -> CommandStatus {
+        var course = Course()
+        var answeredAt = ContinuousClock.now
+        var shown = Shown()
+        while true {
+            do {
+                switch try await look() {
+                case .going(let left, let moving):
+                    course.note(left: left, moving: moving, at: .now)
+                    var stuck: [String] = []
+                    if course.isStuck(at: .now) { stuck = (try? await obstacles()) ?? [] }
+                    self.show(course, stuck, isStuck: course.isStuck(at: .now), &shown)
+                case .done(let words, let status):
+                    self.clear()
+                    self.terminal.writeLine(words)
+                    return status
+                case .failed(let words):
+                    throw Ended(message: words)
+                }
+                answeredAt = .now
+            } catch let failure as Failure {
+                guard .now < answeredAt.advanced(by: self.patience) else {
+                    self.clear()
+                    throw Failure(failure.status, "\(failure.message) \(self.what) goes on without this command: \(self.later) shows it.")
+                }
+                self.note(failure.message, &shown)
+            } catch let ended as Ended {
+                self.clear()
+                throw Failure(.critical, ended.message)
+            }
+            try await Task.sleep(for: self.interval)
+        }
+    }
+
+    private struct Ended: OwnError {
+        var message: String
+    }
+
+    // MARK: showing
+
+    private struct Shown {
+        var at: ContinuousClock.Instant?
+        var line = ""
+        var notes: [String] = []
+    }
+
+    private func show(_ course: Course, _ stuck: [String], isStuck: Bool, _ shown: inout Shown) {
+        if isStuck, stuck != shown.notes {
+            self.clear()
+            self.terminal.writeLine(self.terminal.paint("nothing has changed for 10 s", .yellow) + (stuck.isEmpty ? "; the cluster does not say why" : ":"))
+            for reason in stuck { self.terminal.writeLine("  \(reason)") }
+            shown.notes = stuck
+        }
+        if !isStuck { shown.notes = [] }
+        let line = "\(self.what): \(course.words)"
+        if self.terminal.isInteractive {
+            try? self.terminal.write("\r\u{1B}[K\(line)".utf8)
+        } else if line != shown.line, shown.at.map({ .now >= $0.advanced(by: Self.lineInterval) }) ?? true {
+            self.terminal.writeLine(line)
+            shown.at = .now
+            shown.line = line
+        }
+    }
+
+    /// Says something once, not at every attempt.
+    private func note(_ text: String, _ shown: inout Shown) {
+        guard shown.notes != [text] else { return }
+        shown.notes = [text]
+        self.clear()
+        self.terminal.writeLine(text)
+    }
+
+    private func clear() {
+        if self.terminal.isInteractive { try? self.terminal.write("\r\u{1B}[K".utf8) }
+    }
+}

@@ -1,0 +1,57 @@
+/// What a node says of its cluster beside its own figures.
+enum StatusView: Sendable {
+    /// It is by itself, or of a version before clusters.
+    case alone
+    case cluster(ClusterClient.Look<ClusterOverview>)
+    case unknown(String, json: String)
+
+    static func look(at node: NodeClient) async throws -> StatusView {
+        let answer: Answer
+        do {
+            answer = try await node.get(ClusterOverview.path)
+        } catch let failure as Failure {
+            return .unknown(failure.cause ?? failure.message, json: "null")
+        }
+        switch answer.status {
+        case 404: return .alone
+        case 200:
+            let report = try ClusterOverview(json: answer.body)
+            let json = String(decoding: answer.body.filter { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+            return report.isAlone ? .alone : .cluster(.init(report: report, json: json))
+        default: return .unknown(answer.complaint, json: JSONGrammar.accepts(answer.body) ? answer.text : "null")
+        }
+    }
+
+    var exitStatus: CommandStatus {
+        switch self {
+        case .alone: .ok
+        case .cluster(let look): look.report.exitStatus
+        case .unknown: .critical
+        }
+    }
+
+    /// The node's object, with the cluster's in it.
+    func json(with node: String) -> String {
+        let cluster: String
+        switch self {
+        case .alone: return node
+        case .cluster(let look): cluster = look.json
+        case .unknown(_, let json): cluster = json
+        }
+        guard let end = node.lastIndex(of: "}") else { return node }
+        return node[..<end] + ",\"cluster\":\(cluster)}"
+    }
+
+    func table(with status: NodeStatus, on terminal: Terminal) -> String {
+        switch self {
+        case .alone: return status.table(on: terminal)
+        case .cluster(let look):
+            // The controller tells the nodes' reasons too.
+            var status = status
+            status.reasons.removeAll { look.report.reasons.contains("\(status.node.id): \($0)") }
+            return look.report.table(on: terminal) + "\n\n" + status.table(on: terminal)
+        case .unknown(let why, _):
+            return terminal.paint("cluster", .dim) + "  " + terminal.paint("cannot be asked", .red) + ": \(why)\n\n" + status.table(on: terminal)
+        }
+    }
+}
