@@ -20,7 +20,7 @@ extension ClusterMachine {
             guard let leader = self.leader else { return .failure(503, "no_controller", "only the controller can plan, and there is none within reach") }
             let evolution = ViewEvolution(
                 current: view, configuration: configuration, leader: leader, ownID: self.settings.id, links: self.links, settings: self.settings, now: now)
-            self.write(Plan.complete(evolution.planInput), evolution.planInput, status, to: &writer)
+            self.write(evolution.planInput, status, to: &writer)
         case .events, .rebalance, .pause, .resume, .drain, .undrain, .cordon, .uncordon, .move, .unpin, .forget:
             return nil
         }
@@ -37,7 +37,13 @@ extension ClusterMachine {
         return ClusterAnswer(status: 200, body: String(decoding: writer.bytes, as: UTF8.self))
     }
 
-    private func write(_ plan: Plan.Complete, _ input: PlanInput, _ status: ClusterStatus, to writer: inout JSONWriter) {
+    /// What a rebalance would do, were balancing neither paused nor held until joins settle; `waiting` is what that holds back.
+    private func write(_ input: PlanInput, _ status: ClusterStatus, to writer: inout JSONWriter) {
+        var free = input
+        free.balances = true
+        if free.view.mode == .maintenance { free.view.mode = .normal }
+        let plan = Plan.complete(free)
+        let isHeld = !input.balances || input.view.mode != free.view.mode
         var pairs: [String: (from: String, to: String, reason: String, count: Int)] = [:]
         func count(_ from: String, _ to: String, _ reason: String) { pairs["\(from)\u{0}\(to)\u{0}\(reason)", default: (from, to, reason, 0)].count += 1 }
         for grant in plan.grants { count(grant.from ?? "nobody", grant.to, "orphan") }
@@ -47,7 +53,7 @@ extension ClusterMachine {
             writer.field("moves", plan.moves.count)
             writer.field("grants", plan.grants.count)
             writer.field("lower_bound", plan.first.bound.total)
-            writer.field("waiting", plan.remaining)
+            writer.field("waiting", isHeld ? Plan.complete(input).remaining : plan.remaining)
             writer.field("rounds", plan.rounds)
             writer.field("spread_before", plan.first.spreadBefore)
             writer.field("spread_after", plan.spread)

@@ -62,7 +62,7 @@ extension ClusterMachine {
         do throws(QuestionFailure) {
             let number = leader.nextChange
             let (part, change) = try self.change(for: question, leader, number: number)
-            guard let part else { return self.reply(Self.done(question, "nothing to change"), to: from, &turn) }
+            guard let part else { return self.reply(self.done(question, "nothing to change"), to: from, &turn) }
             leader.nextChange += 1
             leader.changes[number] = Asked(from: from, question: question, until: turn.now)
             self.election = .leading(leader)
@@ -169,7 +169,7 @@ extension ClusterMachine {
         switch result {
         case .success:
             self.record(.operation, "\(asked.question.sentence)\(asked.question.by.map { " by \($0)" } ?? "")", &turn)
-            self.reply(Self.done(asked.question, nil), to: asked.from, &turn)
+            self.reply(self.done(asked.question, nil), to: asked.from, &turn)
         case .failure(.refused(_, part: 0)):
             self.reply(.failure(503, "no_controller", "\(self.settings.id) is not the controller any more; ask again"), to: asked.from, &turn)
             self.stepDown("another one has raised the controller epoch", &turn)
@@ -180,10 +180,11 @@ extension ClusterMachine {
         }
     }
 
-    private static func done(_ question: ClusterQuestion, _ note: String?) -> ClusterAnswer {
+    private func done(_ question: ClusterQuestion, _ note: String?) -> ClusterAnswer {
         var writer = JSONWriter()
         writer.object { writer in
             writer.field("result", question.sentence)
+            writer.field("through", self.settings.id)
             if let note { writer.field("note", note) }
         }
         return ClusterAnswer(status: 200, body: String(decoding: writer.bytes, as: UTF8.self))

@@ -245,6 +245,7 @@ struct ClusterStatus {
             writer.field("node_view_version", report.viewVersion)
             writer.field("report_age_ms", (self.now - received.at).wholeMilliseconds)
             writer.field("health", report.figures.health)
+            if let alarm = report.alarm { writer.field("alarm", alarm) }
             let peers = self.view.nodes.filter { $0.id != node.id && $0.incarnation != nil }
             let seen = Set(report.reached.map(\.id))
             writer.field("peers", peers.count)
@@ -255,6 +256,7 @@ struct ClusterStatus {
     }
 
     func writePartitions(_ range: Range<Int>, to writer: inout JSONWriter) {
+        let contested = Set(self.contested)
         writer.object { writer in
             self.writeHead(to: &writer)
             writer.name("partitions")
@@ -269,6 +271,10 @@ struct ClusterStatus {
                         if let move = entry.move {
                             writer.field("moving_to", move.to)
                             writer.field("reason", move.reason.rawValue)
+                        }
+                        if contested.contains(partition) {
+                            writer.name("contested")
+                            writer.raw("true")
                         }
                         if let pin = self.configuration.pins[partition] { writer.field("pinned_to", pin) }
                         if let owner = entry.owner, let api = self.view.node(owner)?.api { writer.field("api", api) }
