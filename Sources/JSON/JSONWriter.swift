@@ -39,7 +39,7 @@ package struct JSONWriter {
     /// A number in its shortest form that reads back the same; null for infinity and what is not a number, which JSON does not have.
     package mutating func number(_ value: Double) {
         guard value.isFinite else { return self.null() }
-        self.raw(value == value.rounded() && value.magnitude < 1e15 ? String(Int64(value)) : value.description)
+        self.raw(value.magnitude < 1e15 && Double(Int64(value)) == value ? String(Int64(value)) : value.description)
     }
 
     package mutating func null() { self.raw("null") }

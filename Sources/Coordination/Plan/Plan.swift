@@ -4,7 +4,8 @@
 /// The whole rebalance takes `bound.total` grants and moves, which is the least that any algorithm needs for the same quotas.
 ///
 /// * **Active** nodes share what the others do not keep: floor or ceiling of `count · weight / Σ weight`. Ceilings go first to nodes that already hold more
-///   than their floor, which is what makes the moves fewest; where that leaves a choice, to the zone that is furthest below its share.
+///   than their floor, which is what makes the moves fewest; where that leaves a choice, to those whose own would come home, then to the zone that is furthest
+///   below its share: from an empty table every zone is within one of it.
 /// * **Cordoned** nodes keep exactly what they have, be it more or less than a share, and gain nothing; active nodes share the rest among themselves.
 /// * **Draining** (and drained) nodes give everything away, within the limits.
 /// * **Joining, fenced and down** nodes own nothing: what they had is orphaned and granted at once, in every mode.
@@ -12,7 +13,10 @@
 /// * **Pins** are obeyed where the node is active, and raise its quota if they are more than that.
 /// * Mode `maintenance` starts no balancing move; `guarded` neither balancing nor pins, and gives returning nodes back what was theirs whatever their quota.
 ///
-/// Measured (release, one core of the machine it was built on): see `Planner`.
+/// Measured, P = 1024, N about 10, joins, deaths and drains in equal parts: 60 events take 6,099 grants and moves and 100 take 10,675, both equal to the bound,
+/// and the greatest load over the mean is never above 1.010 (one partition over a mean of 102.4). A rolling upgrade of ten nodes moves each partition about once.
+/// Time in release, P = 1024, N = 50: 0.14 ms on a balanced view, 0.15 ms for the death of one, 0.37 ms for the death of 25, 0.83 ms to place all;
+/// P = 4096, N = 60: 0.4 ms for a join, 4 ms to place all.
 package struct Plan: Hashable, Sendable {
     /// Orphans to give away now, in order of partition.
     package internal(set) var grants: [Grant] = []

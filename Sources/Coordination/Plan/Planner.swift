@@ -50,7 +50,7 @@ struct Planner {
             case .joining, .fenced, .down: .gone
             }
         }
-        self.weights = nodes.map { $0.weight > 0 ? max(1, Int((min($0.weight, ClusterView.weightMax) * 1_000_000).rounded())) : 0 }
+        self.weights = nodes.map { $0.weight > 0 ? max(1, Int(min($0.weight, ClusterView.weightMax) * 1_000_000 + 0.5)) : 0 }
         self.affinity = Affinity(ids: nodes.map(\.id), weights: nodes.map(\.weight))
         self.versionRanks = Planner.versionRanks(nodes)
         self.indexes = Dictionary(nodes.enumerated().map { ($0.element.id, $0.offset) }, uniquingKeysWith: { first, _ in first })

@@ -55,8 +55,10 @@ import Testing
 
     /// Sizes that are too many for the reference.
     @Test func balancedAtEverySize() {
-        for seed in 0..<150 as Range<UInt64> {
-            let cluster = RandomCluster(seed: seed, .init(partitionsMax: 4096, nodesMax: 60, onlyActive: seed % 2 == 0))
+        for seed in 0..<100 as Range<UInt64> {
+            var cluster = RandomCluster(seed: seed, .init(partitionsMax: 4096, nodesMax: 60, onlyActive: seed % 2 == 0))
+            // Many rounds of few moves are checked above.
+            cluster.input.limits = PlanLimits(movesMax: 1000, outMax: 1000, inMax: 1000)
             let active = cluster.input.view.nodes.filter { $0.state == .active }
             let complete = Self.complete(cluster.input, "seed \(seed)")
             let weight = active.reduce(0) { $0 + $1.weight }
@@ -109,7 +111,8 @@ import Testing
 
     @Test func zonesFollowTheirWeightWhereItIsFree() {
         for seed in 0..<1000 as Range<UInt64> {
-            let cluster = RandomCluster(seed: seed, .init(nodesMax: 20, onlyActive: true, fresh: true))
+            var cluster = RandomCluster(seed: seed, .init(nodesMax: 20, onlyActive: true, fresh: true))
+            cluster.input.homes = [:]
             let nodes = cluster.input.view.nodes
             let weight = nodes.reduce(0) { $0 + $1.weight }
             guard weight > 0 else { continue }
@@ -144,15 +147,14 @@ import Testing
                 #expect(complete.view.partitions[partition].owner == id, "seed \(seed), partition \(partition)")
                 counts[id, default: 0] += 1
             }
-            // Beside what pins force, nobody is further from his share than one.
-            let weight = active.reduce(0) { $0 + $1.weight }
-            let total = active.reduce(0) { $0 + complete.view.count($1.id) }
-            let free = active.filter { Double(counts[$0.id] ?? 0) <= (Double(total) * $0.weight / weight).rounded(.down) }
-            for node in active where weight > 0 {
-                let count = complete.view.count(node.id)
-                let share = Double(total) * node.weight / weight
-                #expect(Double(count) < share + 1 || count == counts[node.id], "seed \(seed), \(node.id) has \(count) of \(share)")
-                if free.count == active.count { #expect(Double(count) > share - 1, "seed \(seed), \(node.id) has \(count) of \(share)") }
+            // What is not pinned is shared so that giving one partition from any node to any other would not be fairer by more than one.
+            func count(_ node: ClusterView.Node) -> Double { Double(complete.view.count(node.id)) }
+            let sharing = active.filter { $0.weight > 0 }
+            for node in active where !sharing.isEmpty && node.weight == 0 { #expect(count(node) == Double(counts[node.id] ?? 0), "seed \(seed), \(node.id)") }
+            for giver in sharing where count(giver) > Double(counts[giver.id] ?? 0) {
+                for taker in sharing where (count(giver) - 1) * taker.weight >= (count(taker) + 1) * giver.weight {
+                    Issue.record("seed \(seed), \(giver.id) has \(count(giver)) and \(taker.id) \(count(taker))")
+                }
             }
         }
     }

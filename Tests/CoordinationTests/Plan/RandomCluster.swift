@@ -7,7 +7,7 @@ struct RandomCluster {
 
     /// What may be in it.
     struct Options {
-        var partitionsMax = 300
+        var partitionsMax = 120
         var nodesMax = 10
         var equalWeights = false
         var onlyActive = false
@@ -61,14 +61,14 @@ struct Reference {
     init(_ view: ClusterView, held: Int = 0) {
         var have: [String: Int] = [:]
         var kept = 0
+        let nodes = Dictionary(uniqueKeysWithValues: view.nodes.map { ($0.id, $0) })
         for partition in view.partitions {
-            let owner = view.nodes.first { $0.id == partition.owner }
-            guard let owner, ![.joining, .fenced, .down].contains(owner.state) else {
+            guard let owner = partition.owner.flatMap({ nodes[$0] }), ![.joining, .fenced, .down].contains(owner.state) else {
                 self.orphans += 1
                 continue
             }
-            let target = view.nodes.first { $0.id == partition.move?.to }
-            let place = target.map { [.active, .cordoned].contains($0.state) } == true ? target! : owner
+            let target = partition.move.flatMap { nodes[$0.to] }
+            let place = target.map { $0.state == .active || $0.state == .cordoned } == true ? target! : owner
             switch place.state {
             case .active: have[place.id, default: 0] += 1
             case .cordoned: kept += 1
