@@ -220,6 +220,12 @@ class Node:
         assert reply.status == 200, reply
         return reply.json
 
+    def get_or_none(self, path):
+        try:
+            return self.get(path)
+        except OSError:
+            return None
+
     def metric(self, name):
         for line in self.get("/metrics").body.decode().splitlines():
             if line.split(" ")[0] == name:
