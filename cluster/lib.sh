@@ -32,16 +32,17 @@ need_swift() {
 
 # The release binary, one file with the Swift libraries in it. Prints its path on the last line.
 build_release() {
-    export REALERTIME_COMMIT
-    REALERTIME_COMMIT=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
-    [ -z "$(git status --porcelain -- Sources Package.swift 2>/dev/null)" ] || REALERTIME_COMMIT+=-dirty
+    local commit
+    commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+    [ -z "$(git status --porcelain -- Sources Package.swift 2>/dev/null)" ] || commit+=-dirty
     binary=$root/.build/release/realertime
     # The build system takes seconds to find that nothing has changed; this takes none.
     local stamp
-    stamp=$REALERTIME_COMMIT-$(find Package.swift Sources -type f -printf '%p %T@ %s\n' | sort | cksum | cut -d' ' -f1)
+    stamp=$commit-$(find Package.swift Sources -type f -printf '%p %T@ %s\n' | sort | cksum | cut -d' ' -f1)
     if [ -x "$binary" ] && [ "$(cat .build/release.stamp 2>/dev/null)" = "$stamp" ]; then return; fi
     say "Building (the first time takes some minutes)"
     # Exclusivity is checked in debug builds, which the tests run; here the checks would cost a twentieth of the CPU.
-    swift build -c release --static-swift-stdlib -Xlinker --strip-debug -Xswiftc -enforce-exclusivity=unchecked --product realertime
+    # For the build alone: a node would take it for a misspelt key.
+    REALERTIME_COMMIT=$commit swift build -c release --static-swift-stdlib -Xlinker --strip-debug -Xswiftc -enforce-exclusivity=unchecked --product realertime
     echo "$stamp" >.build/release.stamp
 }
