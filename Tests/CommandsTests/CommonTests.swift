@@ -80,7 +80,12 @@ import Testing
     }
 
     @Test func everyHelpHasAnExampleAndTheExitStatus() {
-        for help in [PublishCommand.helpMessage(), SubscribeCommand.helpMessage(), StatusCommand.helpMessage(), DoctorCommand.helpMessage()] {
+        let commands: [any ParsableCommand.Type] = [
+            PublishCommand.self, SubscribeCommand.self, StatusCommand.self, DoctorCommand.self, MembersCommand.self, PartitionsCommand.self,
+            LocateCommand.self, PlanCommand.self, RebalanceCommand.self, DrainCommand.self, UndrainCommand.self, CordonCommand.self,
+            UncordonCommand.self, MoveCommand.self, ForgetCommand.self, EventsCommand.self,
+        ]
+        for help in commands.map({ $0.helpMessage() }) {
             let words = help.split(whereSeparator: \.isWhitespace).joined(separator: " ")
             #expect(words.contains("EXAMPLES: realertime ") && words.contains("EXIT STATUS: 0 all is well") && words.contains("3 the node cannot be reached"))
         }

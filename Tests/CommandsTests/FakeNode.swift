@@ -26,6 +26,8 @@ final class FakeNode: Sendable {
         case webSocket([String], close: Int)
         /// The end of the connection without an answer.
         case hangUp
+        /// Nothing at all.
+        case silence
     }
 
     private let channel: any Channel
@@ -157,6 +159,8 @@ private final class FakeHandler: ChannelInboundHandler, RemovableChannelHandler 
             context.close(promise: nil)
         case .webSocket, .hangUp:
             context.close(promise: nil)
+        case .silence:
+            break
         }
     }
 }

@@ -35,9 +35,10 @@ package struct RebalanceCommand: AsyncParsableCommand {
             if self.dryRun { return try await self.options.show(ClusterPlan.self) }
             try await self.options.run { cluster in
                 let plan = try await cluster.look(ClusterPlan.self)
+                let isJSON = self.options.output == .json
+                try Terminal.standardOutput.write("\(isJSON ? plan.json : plan.report.table(on: .standardOutput))\n".utf8)
                 let (words, json) = try await cluster.change("/api/rebalance", self.change.body())
-                let text = self.options.output == .json ? "\(plan.json)\n\(json)" : "\(plan.report.table(on: .standardOutput))\n\(words)"
-                try Terminal.standardOutput.write("\(text)\n".utf8)
+                try Terminal.standardOutput.write("\(isJSON ? json : words)\n".utf8)
                 if self.waiting.noWait { return .ok }
                 return try await Waiter(what: "the rebalance", later: "realertime plan", limit: self.waiting.within?.duration).wait {
                     try await Self.look(at: cluster)

@@ -1,0 +1,181 @@
+import ArgumentParser
+import Synchronization
+import Testing
+
+@testable import Commands
+
+/// Whole commands against a node that answers as a test says, judged by their exit status and by what they asked.
+@Suite struct ClusterCommandTests {
+    private static let served = "{\"partition\":108,\"owner\":\"n2\",\"owner_epoch\":3,\"state\":\"served\"}"
+
+    /// The exit status of a command.
+    private func run(_ type: any AsyncParsableCommand.Type, _ arguments: [String], at node: FakeNode, timeout: String = "5") async throws -> Int32 {
+        var command = try type.parseAsRoot(arguments + ["--api", node.url, "--timeout", timeout])
+        do {
+            if var asynchronous = command as? any AsyncParsableCommand { try await asynchronous.run() } else { try command.run() }
+            return 0
+        } catch let code as ExitCode {
+            return code.rawValue
+        }
+    }
+
+    private func expect(
+        _ status: Int32, _ type: any AsyncParsableCommand.Type, _ arguments: [String], at node: FakeNode, timeout: String = "5",
+        location: SourceLocation = #_sourceLocation
+    ) async throws {
+        let ended = try await self.run(type, arguments, at: node, timeout: timeout)
+        #expect(ended == status, "\(type) \(arguments)", sourceLocation: location)
+    }
+
+    private static func answer(_ request: FakeNode.Request) -> FakeNode.Reply {
+        switch (request.method, request.path) {
+        case ("GET", "/api/cluster"): .answer(200, ClusterSamples.overview())
+        case ("GET", "/api/members"):
+            .answer(200, ClusterSamples.members(ClusterSamples.member("n1", state: "drained", desired: "draining", owned: 0), ClusterSamples.member("n2")))
+        case ("GET", "/api/partitions"): .answer(200, ClusterSamples.partitions(Self.served))
+        case ("GET", "/api/locate"): .answer(200, ClusterSamples.partitions(Self.served, channel: "a"))
+        case ("GET", "/api/plan"): .answer(200, ClusterSamples.plan())
+        case ("GET", "/api/events"): .answer(200, ClusterSamples.events("n3", [(1, at: 1)]))
+        case ("POST", _): .answer(200, "{\"result\":\"done\",\"through\":\"n3\"}")
+        default: .answer(404, "{\"error\":{\"code\":\"not_found\",\"message\":\"nothing is at \(request.path)\"}}")
+        }
+    }
+
+    private static let looks: [([String], any AsyncParsableCommand.Type)] = [
+        ([], MembersCommand.self), ([], PartitionsCommand.self), (["a"], LocateCommand.self), ([], PlanCommand.self), ([], EventsCommand.self),
+        (["--dry-run"], RebalanceCommand.self),
+    ]
+
+    private static let changes: [([String], any AsyncParsableCommand.Type, path: String, body: String)] = [
+        (["n1"], DrainCommand.self, "/api/drain", "{\"node\":\"n1\",\"by\":\"ann\"}"),
+        (["n1"], UndrainCommand.self, "/api/undrain", "{\"node\":\"n1\",\"by\":\"ann\"}"),
+        (["n1", "--note", "it's \"slow\""], CordonCommand.self, "/api/cordon", "{\"node\":\"n1\",\"by\":\"ann\",\"note\":\"it's \\\"slow\\\"\"}"),
+        (["n1"], UncordonCommand.self, "/api/uncordon", "{\"node\":\"n1\",\"by\":\"ann\"}"),
+        (["n1"], ForgetCommand.self, "/api/forget", "{\"node\":\"n1\",\"by\":\"ann\"}"),
+        (["108", "--to", "n2"], MoveCommand.self, "/api/move", "{\"partition\":108,\"node\":\"n2\",\"by\":\"ann\"}"),
+        (["108", "--unpin"], MoveCommand.self, "/api/unpin", "{\"partition\":108,\"by\":\"ann\"}"),
+        ([], RebalanceCommand.self, "/api/rebalance", "{\"by\":\"ann\"}"),
+        (["pause"], RebalanceCommand.self, "/api/rebalance/pause", "{\"by\":\"ann\"}"),
+        (["resume"], RebalanceCommand.self, "/api/rebalance/resume", "{\"by\":\"ann\"}"),
+    ]
+
+    @Test func everyLookSucceedsOnAHealthyCluster() async throws {
+        try await FakeNode.run(Self.answer) { node in
+            for (arguments, type) in Self.looks {
+                for output in ["table", "json"] {
+                    try await self.expect(0, type, arguments + ["-o", output], at: node)
+                }
+            }
+            #expect(node.requests.allSatisfy { $0.method == "GET" })
+        }
+    }
+
+    @Test func everyChangeAsksOnceWaitsAndSucceeds() async throws {
+        for (arguments, type, path, body) in Self.changes {
+            try await FakeNode.run(Self.answer) { node in
+                try await self.expect(0, type, arguments + ["--by", "ann"], at: node)
+                let posts = node.requests.filter { $0.method == "POST" }
+                #expect(posts.map(\.path) == [path] && posts.map(\.body) == [body], "\(posts)")
+            }
+        }
+    }
+
+    @Test func withoutWaitingNothingIsLookedAt() async throws {
+        try await FakeNode.run(Self.answer) { node in
+            try await self.expect(0, DrainCommand.self, ["n1", "--no-wait"], at: node)
+            try await self.expect(0, MoveCommand.self, ["108", "--to", "n2", "--no-wait"], at: node)
+            #expect(node.requests.allSatisfy { $0.method == "POST" })
+        }
+    }
+
+    @Test func aDrainThatTakesTooLongIsDegraded() async throws {
+        try await FakeNode.run { request in
+            request.path == "/api/members"
+                ? .answer(200, ClusterSamples.members(ClusterSamples.member("n1", state: "draining", desired: "draining"), ClusterSamples.member("n2")))
+                : Self.answer(request)
+        } _: { node in
+            try await self.expect(1, DrainCommand.self, ["n1", "--within", "0.3"], at: node)
+        }
+    }
+
+    @Test func refusalsAreCritical() async throws {
+        let refusal = "{\"error\":{\"code\":\"conflict\",\"message\":\"this node is alone\"}}"
+        try await FakeNode.run {
+            $0.method == "POST" ? .answer(409, refusal) : Self.answer($0)
+        } _: { node in
+            for (arguments, type, _, _) in Self.changes { try await self.expect(2, type, arguments, at: node) }
+        }
+        try await FakeNode.run { _ in
+            .answer(503, "{\"error\":{\"code\":\"no_controller\",\"message\":\"no controller\"}}")
+        } _: { node in
+            for (arguments, type) in Self.looks { try await self.expect(2, type, arguments, at: node) }
+        }
+    }
+
+    @Test func exitsFollowWhatIsSeen() async throws {
+        let degraded = ClusterSamples.members(ClusterSamples.member("n1", state: "down"))
+        try await FakeNode.run { _ in
+            .answer(200, degraded)
+        } _: { node in
+            try await self.expect(1, MembersCommand.self, [], at: node)
+        }
+        let orphan = ClusterSamples.partitions("{\"partition\":5,\"owner_epoch\":2,\"state\":\"orphan\"}")
+        try await FakeNode.run { _ in
+            .answer(200, orphan)
+        } _: { node in
+            try await self.expect(2, PartitionsCommand.self, ["-o", "json"], at: node)
+            try await self.expect(2, LocateCommand.self, ["a"], at: node)
+            #expect(node.requests.last?.uri == "/api/locate?channel=a")
+        }
+    }
+
+    @Test func statusJudgesTheNodeAndItsCluster() async throws {
+        let healthy = StatusTests.json.replacing("degraded", with: "healthy")
+        func status(_ cluster: FakeNode.Reply) async throws -> Int32 {
+            try await FakeNode.run {
+                $0.path == "/api/status" ? .answer(200, healthy) : cluster
+            } _: {
+                try await self.run(StatusCommand.self, [], at: $0)
+            }
+        }
+        #expect(try await status(.answer(200, ClusterSamples.overview())) == 0)
+        #expect(try await status(.answer(200, ClusterSamples.overview(zookeeper: "null", health: "critical"))) == 0)
+        #expect(try await status(.answer(200, ClusterSamples.overview(health: "degraded"))) == 1)
+        #expect(try await status(.answer(200, ClusterSamples.overview(health: "critical"))) == 2)
+        #expect(try await status(.answer(404, "")) == 0)
+        #expect(try await status(.answer(504, "{\"error\":{\"code\":\"timeout\",\"message\":\"the controller does not answer\"}}")) == 2)
+    }
+
+    @Test func nobodyThereIsUnreachable() async throws {
+        try await FakeNode.run { _ in
+            .hangUp
+        } _: { node in
+            for (arguments, type) in Self.looks { try await self.expect(3, type, arguments, at: node) }
+            for (arguments, type, _, _) in Self.changes { try await self.expect(3, type, arguments, at: node) }
+        }
+    }
+
+    @Test func timeoutsAreHard() async throws {
+        try await FakeNode.run { _ in
+            .silence
+        } _: { node in
+            for (arguments, type) in Self.looks + [([], StatusCommand.self)] {
+                let start = ContinuousClock.now
+                try await self.expect(3, type, arguments, at: node, timeout: "0.2")
+                #expect(ContinuousClock.now - start < .seconds(5))
+            }
+        }
+    }
+
+    @Test func wrongUsageIsRefused() {
+        #expect(throws: (any Error).self) { try MoveCommand.parse(["3"]) }
+        #expect(throws: (any Error).self) { try MoveCommand.parse(["3", "--to", "n1", "--unpin"]) }
+        #expect(throws: (any Error).self) { try MoveCommand.parse(["x", "--to", "n1"]) }
+        #expect(throws: (any Error).self) { try DrainCommand.parse([]) }
+        #expect(throws: (any Error).self) { try PartitionsCommand.parse(["--state", "well"]) }
+        #expect(throws: (any Error).self) { try PartitionsCommand.parse(["-o", "json", "--node", "n1"]) }
+        #expect(throws: (any Error).self) { try EventsCommand.parse(["--after", "-1"]) }
+        #expect(throws: (any Error).self) { try MembersCommand.parse(["--timeout", "0"]) }
+        #expect(throws: (any Error).self) { try MembersCommand.parse(["--api", "nonsense"]) }
+    }
+}

@@ -1,0 +1,108 @@
+import Testing
+
+@testable import Commands
+
+@Suite struct ClusterReportTests {
+    private let plain = ClusterSamples.plain
+
+    @Test func overviews() throws {
+        let overview = try ClusterOverview(
+            ClusterSamples.overview(moving: 3, health: "degraded", reasons: "\"n7 cannot reach n2.\""))
+        let table = overview.table(on: self.plain)
+        for text in [
+            "prod, mode normal", "controller n3, epoch 17, view 8,123, 4s old", "connected, session 0x1f, timeout 6.0 s (of n3)", "3 active, 1 draining",
+            "1,024: 1,021 served, 3 moving", "1.010 of an even share", "12,345 connections, 101/s published, 20,000/s delivered", "! n7 cannot reach n2.",
+        ] {
+            #expect(table.contains(text), "\(text)")
+        }
+        #expect(overview.exitStatus == .degraded && !overview.isAlone)
+        #expect(try ClusterOverview(ClusterSamples.overview(zookeeper: "null")).isAlone)
+        #expect(try ClusterOverview(ClusterSamples.overview(ClusterSamples.head(controller: false))).exitStatus == .critical)
+        #expect(try ClusterOverview(ClusterSamples.overview(ClusterSamples.head(authoritative: false))).exitStatus == .degraded)
+        #expect(throws: Failure.self) { try ClusterOverview("{}") }
+    }
+
+    @Test func members() throws {
+        let members = try ClusterMembers(
+            ClusterSamples.members(
+                ClusterSamples.member("n1"), ClusterSamples.member("n2", state: "draining", desired: "draining", movingOut: 8),
+                ClusterSamples.member("n3", unseen: ["n7"], alarm: "the view went back"), ClusterSamples.member("n4", ageMs: 7000),
+                ClusterSamples.member("n11", state: "down"), ClusterSamples.member("n12", state: "fenced", desired: "cordoned")))
+        #expect(members.members.map(\.code) == ["UA", "UD", "SA", "SA", "DA", "FC"])
+        #expect(members.members.map(\.exitStatus) == [.ok, .ok, .degraded, .degraded, .degraded, .degraded])
+        let table = members.table(on: self.plain)
+        let lines = table.split(separator: "\n")
+        #expect(lines[0].hasPrefix("ST  NODE  ZONE  LINK") && lines[1].hasPrefix("UA  n1    a     n1:7400"))
+        for text in [
+            "341", "33.3%", "-8", "48,211", "12.1/s", "live 0.4s", "2/2", "1/2", "1d 1h", "none", "! n3 does not see n7", "! n4 has not reported for 7 s",
+            "! alarm at n3: the view went back", "! n2 is to be draining by ann: kernel", "U up, D down", "controller n3, epoch 17",
+        ] {
+            #expect(table.contains(text), "\(text)")
+        }
+    }
+
+    @Test func aDownNodeThatWasDrainedIsNoFinding() throws {
+        let members = try ClusterMembers(
+            ClusterSamples.members(ClusterSamples.member("n1"), ClusterSamples.member("n2", state: "down", desired: "draining", owned: 0)))
+        #expect(members.exitStatus == .ok && members.members[1].code == "DD")
+    }
+
+    @Test func partitions() throws {
+        let served = "{\"partition\":3,\"owner\":\"n1\",\"owner_epoch\":12,\"state\":\"served\",\"api\":\"n1:8081\"}"
+        let moving =
+            "{\"partition\":4,\"owner\":\"n2\",\"owner_epoch\":9,\"state\":\"moving\",\"moving_to\":\"n5\",\"reason\":\"drain\",\"pinned_to\":\"n5\",\"api\":\"n2:8081\"}"
+        let orphan = "{\"partition\":5,\"owner_epoch\":2,\"state\":\"orphan\"}"
+        let unknown = "{\"partition\":6,\"owner\":\"n4\",\"owner_epoch\":2,\"state\":\"unknown\"}"
+        let contested = "{\"partition\":7,\"owner\":\"n4\",\"owner_epoch\":2,\"state\":\"served\",\"contested\":true}"
+        #expect(try ClusterPartitions(ClusterSamples.partitions(served, moving)).exitStatus == .ok)
+        #expect(try ClusterPartitions(ClusterSamples.partitions(served, unknown)).exitStatus == .degraded)
+        #expect(try ClusterPartitions(ClusterSamples.partitions(served, orphan)).exitStatus == .critical)
+        #expect(try ClusterPartitions(ClusterSamples.partitions(contested)).exitStatus == .critical)
+        let table = try ClusterPartitions(ClusterSamples.partitions(served, moving, orphan, contested)).table(on: self.plain)
+        #expect(table.contains("to n5 (drain)  n5") && table.contains("served, contested") && table.contains("5          -      2"))
+        let location = try ClusterPartitions(ClusterSamples.partitions(moving, channel: "thread:42")).location(on: self.plain)
+        for text in ["thread:42", "partition    4", "owner        n2", "owner epoch  9", "moving to n5 (drain)", "n2:8081", "controller n3"] {
+            #expect(location.contains(text), "\(text)")
+        }
+    }
+
+    @Test func plans() throws {
+        let pair = "{\"from\":\"n1\",\"to\":\"n12\",\"reason\":\"balance\",\"count\":10}"
+        let plan = try ClusterPlan(ClusterSamples.plan(moves: 52, pairs: pair))
+        let table = plan.table(on: self.plain)
+        #expect(table.contains("n1    n12  10          balance") && table.contains("52 moves, of which 52 is the lower bound, in 3 rounds"))
+        #expect(plan.exitStatus == .ok && !plan.isEmpty)
+        let paused = try ClusterPlan(ClusterSamples.plan(ClusterSamples.head(mode: "maintenance"), moves: 52, waiting: 52))
+        #expect(paused.table(on: self.plain).contains("! 52 of these wait: rebalancing is paused (realertime rebalance resume)"))
+        let unsettled = try ClusterPlan(ClusterSamples.plan(moves: 52, waiting: 52, settled: false))
+        #expect(unsettled.table(on: self.plain).contains("a node joins"))
+        let refused = try ClusterPlan(ClusterSamples.plan(refusals: "\"partition 3 is pinned to n9, but there is no such node\""))
+        #expect(refused.exitStatus == .degraded && refused.table(on: self.plain).contains("nothing to move"))
+    }
+
+    @Test func eventsAreToldOnceAndByWhom() throws {
+        let table = try ClusterEvents(ClusterSamples.events("n3", [(1, at: 1_767_225_600_000)])).table(on: self.plain)
+        #expect(table == "2026-01-01T00:00:00Z  granted       -           v7       12 partitions\ntold by n3")
+        var tail = EventTail(after: 0)
+        #expect(tail.take(try ClusterEvents(ClusterSamples.events("n3", [(1, at: 10), (2, at: 20)]))).events.map(\.number) == [1, 2])
+        #expect(tail.after == 2)
+        #expect(tail.take(try ClusterEvents(ClusterSamples.events("n3", []))).events.isEmpty && tail.after == 2)
+        // Another controller counts its own.
+        let change = tail.take(try ClusterEvents(ClusterSamples.events("n1", [(40, at: 30)])))
+        #expect(change.isAgain && change.events.isEmpty && change.notice?.contains("n1 tells from here") == true && tail.after == 0)
+        let rest = tail.take(try ClusterEvents(ClusterSamples.events("n1", [(38, at: 10), (39, at: 20), (40, at: 30)])))
+        #expect(rest.events.map(\.number) == [39, 40] && !rest.isAgain && tail.after == 40)
+    }
+
+    @Test func statusShowsBoth() throws {
+        let node = try NodeStatus(json: Array(StatusTests.json.utf8))
+        #expect(StatusView.alone.json(with: "{\"a\":1}") == "{\"a\":1}" && StatusView.alone.table(with: node, on: self.plain) == node.table(on: self.plain))
+        let overview = try ClusterOverview(ClusterSamples.overview(health: "degraded", reasons: "\"n1: The disk is nearly full.\""))
+        let view = StatusView.cluster(.init(report: overview, json: "{\"b\":2}"))
+        #expect(view.json(with: "{\"a\":1}") == "{\"a\":1,\"cluster\":{\"b\":2}}")
+        let table = view.table(with: node, on: self.plain)
+        #expect(table.contains("prod, mode normal") && table.contains("\n\nnode ") && table.ranges(of: "nearly full").count == 1)
+        let unknown = StatusView.unknown("503: no controller", json: "null")
+        #expect(unknown.exitStatus == .critical && unknown.table(with: node, on: self.plain).hasPrefix("cluster  cannot be asked: 503: no controller"))
+    }
+}

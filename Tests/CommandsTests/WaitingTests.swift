@@ -1,0 +1,140 @@
+import Foundation
+import Synchronization
+import Testing
+
+@testable import Commands
+
+@Suite struct WaitingTests {
+    /// Runs `body` with a terminal, and answers what was written to it.
+    private func written(isInteractive: Bool = false, _ body: (Terminal) async throws -> Void) async rethrows -> String {
+        let pipe = Pipe()
+        try await body(
+            Terminal(descriptor: pipe.fileHandleForWriting.fileDescriptor, isInteractive: isInteractive, noColour: "1", kind: nil))
+        pipe.fileHandleForWriting.closeFile()
+        return String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    }
+
+    private func waiter(_ terminal: Terminal, limit: Duration? = .seconds(30)) -> Waiter {
+        Waiter(
+            what: "the drain of n1", later: "realertime members", limit: limit, terminal: terminal, patience: .milliseconds(50), interval: .milliseconds(1))
+    }
+
+    @Test func coursesSayHowFastAndWhenTheyAreStuck() {
+        var course = Course()
+        let start = ContinuousClock.now
+        course.note(left: 100, moving: 8, at: start)
+        #expect(course.words == "100 left, 8 in flight" && !course.isStuck(at: start))
+        course.note(left: 80, moving: 8, at: start + .seconds(5))
+        #expect(course.words == "80 left, 8 in flight, 4.0/s, about 20s to go")
+        course.note(left: 80, moving: 8, at: start + .seconds(14))
+        #expect(!course.isStuck(at: start + .seconds(14)))
+        course.note(left: 80, moving: 8, at: start + .seconds(16))
+        #expect(course.isStuck(at: start + .seconds(16)))
+        course.note(left: 80, moving: 7, at: start + .seconds(17))
+        #expect(!course.isStuck(at: start + .seconds(17)))
+    }
+
+    @Test func obstaclesAreNamed() throws {
+        let moving = "{\"partition\":4,\"owner\":\"n2\",\"owner_epoch\":9,\"state\":\"moving\",\"moving_to\":\"n5\",\"reason\":\"drain\"}"
+        let other = "{\"partition\":5,\"owner\":\"n3\",\"owner_epoch\":9,\"state\":\"moving\",\"moving_to\":\"n5\",\"reason\":\"drain\"}"
+        let found = Obstacles.find(
+            try ClusterOverview(ClusterSamples.overview(ClusterSamples.head(mode: "guarded"), active: 0, reasons: "\"n5 cannot reach n2.\"")),
+            try ClusterPlan(ClusterSamples.plan(refusals: "\"no active node with a weight may own anything\"")),
+            try ClusterPartitions(ClusterSamples.partitions(moving, other)), of: "n2")
+        #expect(found.count == 5 && found.contains("on the way from n2 to n5: 4; see the logs of both") && found.last == "n5 cannot reach n2.")
+    }
+
+    @Test func waitsUntilItIsDone() async throws {
+        let steps = Mutex([Waiter.Step.going(left: 2, moving: 1), .going(left: 1, moving: 1), .done("n1 owns nothing", .ok)])
+        let text = try await self.written { terminal in
+            let status = try await self.waiter(terminal).wait {
+                steps.withLock { $0.removeFirst() }
+            } obstacles: {
+                []
+            }
+            #expect(status == .ok)
+        }
+        #expect(text == "the drain of n1: 2 left, 1 in flight\nn1 owns nothing\n")
+    }
+
+    @Test func showsItInPlaceOnATerminal() async throws {
+        let steps = Mutex([Waiter.Step.going(left: 2, moving: 1), .done("n1 owns nothing", .ok)])
+        let text = try await self.written(isInteractive: true) { terminal in
+            _ = try await self.waiter(terminal).wait {
+                steps.withLock { $0.removeFirst() }
+            } obstacles: {
+                []
+            }
+        }
+        #expect(text == "\r\u{1B}[Kthe drain of n1: 2 left, 1 in flight\r\u{1B}[Kn1 owns nothing\n")
+    }
+
+    @Test func aLimitEndsTheWaitingAndNothingElse() async throws {
+        _ = await self.written { terminal in
+            let failure = await #expect(throws: Failure.self) {
+                try await self.waiter(terminal, limit: .milliseconds(50)).wait {
+                    .going(left: 1, moving: 0)
+                } obstacles: {
+                    []
+                }
+            }
+            #expect(failure?.status == .degraded && failure?.message.contains("It goes on without this command: realertime members shows it.") == true)
+        }
+    }
+
+    @Test func aNodeThatStaysAwayEndsIt() async throws {
+        let calls = Mutex(0)
+        let text = await self.written { terminal in
+            let failure = await #expect(throws: Failure.self) {
+                try await self.waiter(terminal).wait {
+                    if calls.withLock({ count in
+                        count += 1; return count
+                    }) == 1 {
+                        return .going(left: 1, moving: 0)
+                    }
+                    throw Failure(.unreachable, "Cannot reach it.")
+                } obstacles: {
+                    []
+                }
+            }
+            #expect(failure?.status == .unreachable && failure?.message.contains("goes on without this command") == true)
+        }
+        #expect(text.ranges(of: "Cannot reach it.").count == 1 && calls.withLock { $0 } > 2)
+    }
+
+    @Test func drainsAreJudged() async throws {
+        func step(_ watch: DrainWatch, _ member: String) async throws -> Waiter.Step {
+            await watch.step(try ClusterMembers(ClusterSamples.members(member, ClusterSamples.member("n2"))))
+        }
+        let watch = DrainWatch(node: "n1")
+        // The wish may be read a moment after it was written.
+        guard case .going(341, 0) = try await step(watch, ClusterSamples.member("n1", desired: "active")) else { Issue.record("going"); return }
+        let draining = ClusterSamples.member("n1", state: "draining", desired: "draining", owned: 12, movingOut: 8)
+        guard case .going(12, 8) = try await step(watch, draining) else { Issue.record("going"); return }
+        guard case .done(_, .ok) = try await step(watch, ClusterSamples.member("n1", state: "drained", desired: "draining", owned: 0)) else {
+            Issue.record("done")
+            return
+        }
+        guard case .failed = try await step(watch, ClusterSamples.member("n1", desired: "active")) else { Issue.record("taken back"); return }
+        guard case .failed = try await step(watch, ClusterSamples.member("n9")) else { Issue.record("gone"); return }
+    }
+
+    @Test func rebalancesAndMovesAreJudged() throws {
+        func step(_ plan: String, _ overview: String) throws -> Waiter.Step {
+            RebalanceCommand.RunCommand.step(try ClusterPlan(plan), try ClusterOverview(overview))
+        }
+        guard case .going(5, 2) = try step(ClusterSamples.plan(moves: 3), ClusterSamples.overview(moving: 2)) else { Issue.record("going"); return }
+        guard case .going(1, 1) = try step(ClusterSamples.plan(), ClusterSamples.overview(preparing: 1)) else { Issue.record("preparing"); return }
+        guard case .done(_, .ok) = try step(ClusterSamples.plan(), ClusterSamples.overview()) else { Issue.record("done"); return }
+        guard case .done(let words, .degraded) = try step(ClusterSamples.plan(refusals: "\"a pin\""), ClusterSamples.overview()) else {
+            Issue.record("refused")
+            return
+        }
+        #expect(words.hasSuffix("a pin"))
+        let moving = "{\"partition\":4,\"owner\":\"n2\",\"owner_epoch\":9,\"state\":\"moving\",\"moving_to\":\"n5\",\"reason\":\"operator\"}"
+        let moved = "{\"partition\":4,\"owner\":\"n5\",\"owner_epoch\":10,\"state\":\"served\"}"
+        guard case .going(1, 1) = MoveCommand.step(try ClusterPartitions(ClusterSamples.partitions(moving)), 4, "n5") else { Issue.record("moving"); return }
+        guard case .done = MoveCommand.step(try ClusterPartitions(ClusterSamples.partitions(moved)), 4, "n5") else { Issue.record("moved"); return }
+        guard case .failed = MoveCommand.step(try ClusterPartitions(ClusterSamples.partitions(moved)), 5, "n5") else { Issue.record("none"); return }
+    }
+}
