@@ -375,6 +375,9 @@ ALLOWED = {
     "api": {
         "/pub?id=a": "POST", "/api/publish": "POST", "/api/broadcast": "POST", "/api/batch": "POST", "/api/history": "POST",
         "/api/channels": "POST", "/api/presence_stats": "POST", "/api/status": "GET", "/healthz": "GET", "/readyz": "GET", "/metrics": "GET", "/": "GET",
+        "/api/cluster": "GET", "/api/members": "GET", "/api/partitions": "GET", "/api/locate": "GET", "/api/plan": "GET", "/api/events": "GET",
+        "/api/rebalance": "POST", "/api/rebalance/pause": "POST", "/api/rebalance/resume": "POST", "/api/drain": "POST", "/api/undrain": "POST",
+        "/api/cordon": "POST", "/api/uncordon": "POST", "/api/move": "POST", "/api/unpin": "POST", "/api/forget": "POST",
     },
 }
 
