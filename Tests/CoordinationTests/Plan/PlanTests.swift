@@ -61,6 +61,14 @@ import Testing
         #expect(complete.view.count("c") == 0)
     }
 
+    @Test func balancingWaitsAndTheRestGoesOn() {
+        let view = Self.view([10, 0, 4], orphans: 2) { $0.nodes[2].state = .draining }
+        let plan = Plan(PlanInput(view: view, pins: [0: "b"], balances: false, limits: PlanLimits(movesMax: 20)))
+        #expect(plan.grants.count == 2)
+        #expect(plan.moves.map(\.reason) == [.drain, .drain, .drain, .drain, .operator])
+        #expect(plan.remaining == 1)
+    }
+
     @Test func cordonedNodesKeepTheirExcessAndGainNothing() {
         let view = Self.view([9, 1, 0, 1], orphans: 5) {
             $0.nodes[0].state = .cordoned
