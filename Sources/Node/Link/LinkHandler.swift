@@ -1,29 +1,44 @@
 import NIOCore
+import NIOSSL
+import Synchronization
 
 /// Executes one ``LinkMachine`` on its connection. Confined to its event loop.
-final class LinkHandler: ChannelInboundHandler {
+final class LinkHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
+    /// Of this connection; no other of this process has it.
+    let serial: UInt64
+    /// Whom an outgoing one means, and which attempt of this node's it is.
+    let peer: LinkTarget?
+    let attempt: Int
     private var machine: LinkMachine
-    private let direction: LinkDirection
     private let limits: LinkLimits
     private let links: Links
     private var decoder: LinkFrameDecoder
     private var context: ChannelHandlerContext?
     private var ticker: RepeatedTask?
     private var isOpen = false
+    private var isReading = true
+    /// All bytes that were written to the connection.
+    private var written = 0
 
-    init(_ direction: LinkDirection, own: LinkHello, secret: LinkSecret?, limits: LinkLimits, links: Links) {
-        self.direction = direction
+    init(peer: LinkTarget?, attempt: Int, machine: LinkMachine, limits: LinkLimits, links: Links) {
+        self.serial = Self.serials.wrappingAdd(1, ordering: .relaxed).newValue
+        self.peer = peer
+        self.attempt = attempt
+        self.machine = machine
         self.limits = limits
         self.links = links
-        self.machine = LinkMachine(direction, own: own, secret: secret, limits: limits, now: Self.now)
         // Nobody who has not proved who he is makes this node keep megabytes.
         self.decoder = LinkFrameDecoder(payloadBytesMax: LinkHello.bytesMax)
     }
 
-    private static var now: Int { Int(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
+    private static let serials = Atomic<UInt64>(0)
+
+    /// Microseconds on this machine's monotonic clock.
+    static var now: Int { Int(NIODeadline.now().uptimeNanoseconds / 1000) }
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
@@ -35,69 +50,125 @@ final class LinkHandler: ChannelInboundHandler {
     private func open(_ context: ChannelHandlerContext) {
         guard !self.isOpen else { return }
         self.isOpen = true
+        guard self.links.opened(self, context.channel) else { return context.close(promise: nil) }
         let every = TimeAmount.milliseconds(Int64(max(10, min(self.limits.heartbeatMilliseconds, self.limits.silenceMilliseconds) / 4)))
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         self.ticker = context.eventLoop.scheduleRepeatedTask(initialDelay: every, delay: every) { _ in bound.value.tick() }
         self.execute(self.machine.opened())
     }
 
+    // MARK: - From the connection
+
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard self.machine.state != .closed else { return }
+        let now = Self.now
+        self.machine.heard(now: now)
         self.decoder.feed(self.unwrapInboundIn(data))
         do throws(LinkFrameDecoder.Malformed) {
-            while self.context != nil, let frame = try self.decoder.next() { self.execute(self.machine.received(frame, now: Self.now)) }
+            while self.machine.state != .closed, let frame = try self.decoder.next() { self.execute(self.machine.received(frame, now: now)) }
         } catch {
             self.execute(self.machine.malformed(error.description))
         }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // A connection that breaks says so in `channelInactive`; this is TLS, which has no other way to say why.
-        if error is IOError { return context.close(promise: nil) }
-        self.execute(self.machine.malformed("\(error)"))
+        switch error {
+        // A connection that breaks says so in `channelInactive`.
+        case is IOError, is ChannelError, NIOSSLError.uncleanShutdown: context.close(promise: nil)
+        default: self.execute(self.machine.malformed(LinkTLS.sentence(error)))
+        }
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
-        if self.isOpen { self.execute(self.machine.disconnected()) }
-    }
+    func channelInactive(context: ChannelHandlerContext) { self.execute(self.machine.disconnected()) }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        // One that was never connected: whoever dialled knows why, and this does not.
+        // One that was never connected says nothing: whoever dialled knows why, and this does not.
         if self.isOpen { self.execute(self.machine.disconnected()) }
         self.ticker?.cancel()
         self.context = nil
     }
 
-    private func tick() { self.execute(self.machine.ticked(now: Self.now)) }
+    private func tick() {
+        guard let context = self.context else { return }
+        let waiting = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        self.execute(self.machine.ticked(now: Self.now, isReading: self.isReading, taken: self.written - waiting, waiting: waiting))
+    }
 
-    /// On the loop: nobody wants the link any more.
+    // MARK: - To the connection
+
+    /// Messages come from ``Links/send(_:to:)``, by way of the channel.
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        guard self.machine.state != .closed else {
+            promise?.fail(ChannelError.ioOnClosedChannel)
+            return
+        }
+        self.written += self.unwrapOutboundIn(data).readableBytes
+        context.write(data, promise: promise)
+    }
+
+    private func send(_ kind: LinkFrame.Kind, _ payload: [UInt8]) {
+        guard let context = self.context, context.channel.isActive else { return }
+        // A peer that takes nothing needs no signs of life, and must not make this node keep them: large messages say as much.
+        if kind == .heartbeat || kind == .heartbeatAnswer, !context.channel.isWritable { return }
+        let frame = LinkFrame(kind: kind, viewVersion: self.links.viewVersion, payload: payload)
+        var buffer = context.channel.allocator.buffer(capacity: LinkFrame.lengthBytes + LinkFrame.headBytes + payload.count)
+        frame.write(into: &buffer)
+        self.written += buffer.readableBytes
+        context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
+    }
+
+    // MARK: - On the loop, from others
+
+    /// Nobody wants the link any more.
     func dismiss(_ reason: String) { self.execute(self.machine.dismissed(reason)) }
+
+    /// There is room again.
+    func readOn() {
+        guard let context = self.context, !self.isReading else { return }
+        self.isReading = true
+        try? context.channel.syncOptions?.setOption(.autoRead, value: true)
+    }
+
+    /// No room for what it would bring.
+    private func pause() {
+        guard let context = self.context, self.isReading else { return }
+        self.isReading = false
+        try? context.channel.syncOptions?.setOption(.autoRead, value: false)
+        self.links.inbox.park(NIOLoopBound(self, eventLoop: context.eventLoop))
+    }
+
+    // MARK: - Actions
 
     private func execute(_ actions: [LinkMachine.Action]) {
         for action in actions {
             switch action {
             case .send(let kind, let payload):
-                self.write(kind, payload)
-            case .up(let identity):
+                self.send(kind, payload)
+            case .up(let identity, let protocolVersion):
                 self.decoder.payloadBytesMax = self.limits.frameBytesMax
-                guard let channel = self.context?.channel else { return }
-                self.links.rose(self, channel, identity, self.direction)
+                if let objection = self.links.rose(self.serial, identity, protocolVersion) { return self.dismiss(objection) }
             case .received(let viewVersion, let payload):
-                self.links.received(self, viewVersion: viewVersion, payload)
+                if !self.links.received(self.serial, viewVersion: viewVersion, payload) { self.pause() }
             case .peerView(let version):
-                self.links.peerView(self, version)
+                if !self.links.peerView(self.serial, version) { self.pause() }
+            case .roundTrip(let microseconds):
+                self.links.measured(self.serial, roundTrip: microseconds)
             case .close(let loss, let farewell):
-                if let farewell { self.write(.bye, Array(farewell.utf8.prefix(500))) }
-                self.ticker?.cancel()
-                self.links.fell(self, loss, self.direction)
-                self.context?.close(promise: nil)
+                self.close(loss, farewell)
             }
         }
     }
 
-    private func write(_ kind: LinkFrame.Kind, _ payload: [UInt8]) {
-        guard let context = self.context, context.channel.isActive else { return }
-        var buffer = context.channel.allocator.buffer(capacity: payload.count + 16)
-        LinkFrame(kind: kind, viewVersion: self.links.viewVersion, payload: payload).write(into: &buffer)
-        context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
+    private func close(_ loss: LinkLoss, _ farewell: String?) {
+        self.ticker?.cancel()
+        self.links.fell(self.serial, loss)
+        guard let context = self.context else { return }
+        guard let farewell, context.channel.isActive else { return context.close(promise: nil) }
+        self.send(.bye, Array(farewell.utf8.prefix(300)))
+        // The other side closes when it has read that. Closing first, with bytes of its own unread here, would take the reason from it.
+        self.isReading = false
+        self.readOn()
+        let channel = context.channel
+        context.eventLoop.scheduleTask(in: .milliseconds(Int64(self.limits.farewellMilliseconds))) { channel.close(promise: nil) }
     }
 }

@@ -1,9 +1,7 @@
-import JSON
-
 /// One connection between two nodes, from its first byte to its last. Pure: ``LinkHandler`` executes its actions.
 ///
-/// The side that dialled says hello; the other one welcomes it and proves that it knows the secret; then the first one proves it too, and is told that it is
-/// trusted. So neither is trusted by the other before it has proved itself, and nothing but these four frames is read until then.
+/// The side that dialled says hello; the other one says who it is, if the hello is good; the first one proves that it knows the secret, and then the other one
+/// does. A stranger who comes in is given no proof to guess the secret from. Nothing but these four frames is read until then.
 struct LinkMachine: Sendable {
     enum State: Hashable, Sendable {
         /// Outgoing: our hello is on its way.
@@ -12,158 +10,165 @@ struct LinkMachine: Sendable {
         /// Incoming: the other side has not said who it is.
         /// Can transition to: doubting, closed.
         case listening
-        /// Outgoing: the other side is who we meant; our proof is on its way.
+        /// Outgoing: the other side says it is who we meant; our proof is on its way.
         /// Can transition to: up, closed.
-        case proving(LinkHello)
+        case proving(LinkHello, challenge: [UInt8])
         /// Incoming: its hello is good, its proof has not come.
         /// Can transition to: up, closed.
-        case doubting(LinkHello)
+        case doubting(LinkHello, hello: [UInt8])
         /// Both trust each other.
         /// Can transition to: closed.
-        case up(LinkIdentity)
+        case up
+        /// Nothing is sent or believed any more.
         case closed
     }
 
     enum Action: Hashable, Sendable {
         case send(LinkFrame.Kind, [UInt8])
-        case up(LinkIdentity)
+        /// Whoever this is has proved it. Larger frames may come.
+        case up(LinkIdentity, protocolVersion: Int)
         case received(viewVersion: Int64, [UInt8])
         case peerView(Int64)
+        /// In microseconds.
+        case roundTrip(Int)
         /// Say so if it can still be said, and close.
         case close(LinkLoss, farewell: String?)
     }
 
-    private(set) var state: State
-    private let direction: LinkDirection
-    private let own: LinkHello
-    private let secret: LinkSecret?
-    private var peerView: Int64?
-    /// In milliseconds on the caller's clock.
-    private var heardAt: Int
-    private var saidAt: Int
-    private let startedAt: Int
+    var state: State
+    let direction: LinkDirection
+    /// Nil for a node that is not a member yet: it takes nobody.
+    let identity: LinkIdentity?
+    let secret: LinkSecret?
+    /// What we say of ourselves, exactly as it is sent: proofs are made over it.
+    let ownHello: [UInt8]
+    let to: LinkTarget?
     private let limits: LinkLimits
 
-    /// - Parameter own: for an outgoing link with whom it means.
-    init(_ direction: LinkDirection, own: LinkHello, secret: LinkSecret?, limits: LinkLimits, now: Int) {
+    /// All times are microseconds on the caller's clock.
+    private let startedAt: Int
+    private var heardAt: Int
+    private var tickedAt: Int
+    private var beatAt: Int
+    /// The heartbeat that is not answered yet.
+    private var unanswered: Int?
+    private var taken = 0
+    private var takenAt: Int
+    private var peerView: Int64?
+
+    /// - Parameter to: whom an outgoing link means; nil for an incoming one.
+    init(_ direction: LinkDirection, identity: LinkIdentity?, to: LinkTarget?, nonce: String, secret: LinkSecret?, limits: LinkLimits, now: Int) {
         self.direction = direction
-        self.own = own
+        self.identity = identity
+        self.to = to
         self.secret = secret
         self.limits = limits
-        self.heardAt = now
-        self.saidAt = now
+        self.ownHello = identity.map { LinkHello(identity: $0, to: to, nonce: nonce).json } ?? []
         self.startedAt = now
+        self.heardAt = now
+        self.tickedAt = now
+        self.beatAt = now
+        self.takenAt = now
         self.state = direction == .outgoing ? .greeting : .listening
     }
 
     /// The first thing to send.
-    func opened() -> [Action] { self.direction == .outgoing ? [.send(.hello, self.own.json)] : [] }
+    func opened() -> [Action] { self.direction == .outgoing ? [.send(.hello, self.ownHello)] : [] }
+
+    /// Bytes came. A large frame that is on its way is a sign of life too.
+    mutating func heard(now: Int) { self.heardAt = now }
 
     mutating func received(_ frame: LinkFrame, now: Int) -> [Action] {
-        self.heardAt = now
-        if frame.kind == .bye, self.state != .closed { return self.end(.rejected(String(decoding: frame.payload.prefix(500), as: UTF8.self)), farewell: nil) }
         switch (self.state, frame.kind) {
-        case (.listening, .hello): return self.judgeHello(frame.payload)
-        case (.greeting, .welcome): return self.judgeWelcome(frame.payload)
-        case (.doubting(let hello), .proof): return self.judgeProof(frame.payload, hello)
-        case (.proving(let hello), .ready): return self.rise(hello.identity, [], frame)
-        case (.up, .heartbeat): return self.heardView(frame, [.send(.heartbeatAnswer, [])])
-        case (.up, .heartbeatAnswer): return self.heardView(frame, [])
-        case (.up, .message): return self.heardView(frame, []) + [.received(viewVersion: frame.viewVersion, frame.payload)]
         case (.closed, _): return []
-        case (.greeting, _), (.listening, _), (.proving, _), (.doubting, _), (.up, _):
-            return self.end(.rejected("a \(frame.kind) frame does not belong here"), farewell: "a \(frame.kind) frame does not belong here")
+        case (_, .bye): return self.bye(frame.payload)
+        case (.listening, .hello): return self.judgeHello(frame.payload)
+        case (.greeting, .challenge): return self.judgeChallenge(frame.payload)
+        case (.doubting(let peer, let hello), .proof): return self.judgeProof(frame.payload, peer, hello)
+        case (.proving(let peer, let challenge), .ready): return self.judgeReady(frame, peer, challenge)
+        case (.up, .heartbeat):
+            guard frame.payload.count == 8 else { return self.malformed("a heartbeat has 8 bytes") }
+            return [.send(.heartbeatAnswer, frame.payload)] + self.view(of: frame)
+        case (.up, .heartbeatAnswer): return self.answered(frame.payload, now: now) + self.view(of: frame)
+        // The version first: it may be what makes the message understood.
+        case (.up, .message): return self.view(of: frame) + [.received(viewVersion: frame.viewVersion, frame.payload)]
+        case (.greeting, _), (.listening, _), (.proving, _), (.doubting, _), (.up, _): return self.malformed("a \(frame.kind) frame does not belong here")
         }
     }
 
-    mutating func malformed(_ reason: String) -> [Action] { self.end(.rejected(reason), farewell: reason) }
+    /// What came is not of this protocol.
+    mutating func malformed(_ reason: String) -> [Action] { self.refuse(reason) }
 
     /// The connection is gone, for a reason of the system's.
     mutating func disconnected() -> [Action] { self.end(.reset, farewell: nil) }
 
-    /// Nobody wants it any more.
+    /// Nobody wants it any more; an empty reason is no complaint.
     mutating func dismissed(_ reason: String) -> [Action] { self.end(.closed, farewell: reason) }
 
     /// Called a few times a second.
-    mutating func ticked(now: Int) -> [Action] {
+    ///
+    /// - Parameters:
+    ///   - isReading: false while the connection is not read for want of room, so that its silence is our own.
+    ///   - taken: bytes that the system has taken for the peer so far; more than before says that it reads.
+    ///   - waiting: bytes that the system has not taken.
+    mutating func ticked(now: Int, isReading: Bool = true, taken: Int = 0, waiting: Int = 0) -> [Action] {
+        // A tick that comes late says that this process slept, and nothing about the peer, whose bytes may be waiting.
+        let isLate = now - self.tickedAt > self.limits.silenceMilliseconds * 500
+        self.tickedAt = now
+        if isLate || !isReading { self.heardAt = now }
+        if isLate || waiting == 0 || taken > self.taken { self.takenAt = now }
+        self.taken = taken
         switch self.state {
         case .closed: return []
         case .greeting, .listening, .proving, .doubting:
-            return now - self.startedAt >= self.limits.handshakeMilliseconds ? self.end(.silent, farewell: "the handshake takes too long") : []
+            return now - self.startedAt >= self.limits.handshakeMilliseconds * 1000 ? self.end(.silent, farewell: "the handshake takes too long") : []
         case .up:
-            if now - self.heardAt >= self.limits.silenceMilliseconds { return self.end(.silent, farewell: nil) }
-            guard self.direction == .outgoing, now - self.saidAt >= self.limits.heartbeatMilliseconds else { return [] }
-            self.saidAt = now
-            return [.send(.heartbeat, [])]
+            if now - self.heardAt >= self.limits.silenceMilliseconds * 1000 { return self.end(.silent, farewell: nil) }
+            if now - self.takenAt >= self.limits.stallMilliseconds * 1000 { return self.end(.stalled, farewell: nil) }
+            guard now - self.beatAt >= self.limits.heartbeatMilliseconds * 1000 else { return [] }
+            self.beatAt = now
+            self.unanswered = now
+            return [.send(.heartbeat, Self.bytes(now))]
         }
     }
 
-    // MARK: -
+    // MARK: - Up
 
-    private mutating func judgeHello(_ payload: [UInt8]) -> [Action] {
-        let hello: LinkHello
-        do throws(JSONFailure) { hello = try LinkHello(json: payload) } catch { return self.malformed(error.description) }
-        if let reason = self.objection(to: hello) { return self.end(.rejected(reason), farewell: reason) }
-        guard hello.to == self.own.identity.id, hello.toIncarnation == self.own.identity.incarnation else {
-            let reason = "this is \(self.own.identity.id) incarnation \(self.own.identity.incarnation), not \(hello.to ?? "?") \(hello.toIncarnation ?? 0)"
-            return self.end(.rejected(reason), farewell: reason)
-        }
-        self.state = .doubting(hello)
-        var welcome = self.own
-        if let secret = self.secret { welcome.proof = secret.proof(of: .incoming, dialler: hello, answerer: self.own) }
-        return [.send(.welcome, welcome.json)]
+    mutating func rise(_ peer: LinkHello) -> [Action] {
+        self.state = .up
+        // Checked when the hello was judged.
+        let common = min(peer.identity.protocols.upperBound, self.identity?.protocols.upperBound ?? 0)
+        return [.up(peer.identity, protocolVersion: common)]
     }
 
-    private mutating func judgeWelcome(_ payload: [UInt8]) -> [Action] {
-        let hello: LinkHello
-        do throws(JSONFailure) { hello = try LinkHello(json: payload) } catch { return self.malformed(error.description) }
-        if let reason = self.objection(to: hello) { return self.end(.rejected(reason), farewell: reason) }
-        guard hello.identity.id == self.own.to, hello.identity.incarnation == self.own.toIncarnation else {
-            let reason = "dialled \(self.own.to ?? "?") \(self.own.toIncarnation ?? 0) and reached \(hello.identity.id) \(hello.identity.incarnation)"
-            return self.end(.rejected(reason), farewell: reason)
-        }
-        var proof = ""
-        if let secret = self.secret {
-            guard LinkSecret.areEqual(hello.proof, secret.proof(of: .incoming, dialler: self.own, answerer: hello)) else {
-                return self.end(.rejected("\(hello.identity.id) does not know the link secret"), farewell: "the link secrets differ")
-            }
-            proof = secret.proof(of: .outgoing, dialler: self.own, answerer: hello)
-        }
-        self.state = .proving(hello)
-        return [.send(.proof, Array(proof.utf8))]
-    }
-
-    private mutating func judgeProof(_ payload: [UInt8], _ hello: LinkHello) -> [Action] {
-        if let secret = self.secret {
-            guard LinkSecret.areEqual(String(decoding: payload, as: UTF8.self), secret.proof(of: .outgoing, dialler: hello, answerer: self.own)) else {
-                return self.end(.rejected("\(hello.identity.id) does not know the link secret"), farewell: "the link secrets differ")
-            }
-        }
-        return self.rise(hello.identity, [.send(.ready, [])], nil)
-    }
-
-    private func objection(to hello: LinkHello) -> String? {
-        if hello.identity.cluster != self.own.identity.cluster {
-            return "\(hello.identity.id) is of cluster \(hello.identity.cluster), this one of \(self.own.identity.cluster)"
-        }
-        if !hello.identity.protocols.overlaps(self.own.identity.protocols) {
-            return "\(hello.identity.id) speaks protocols \(hello.identity.protocols), this one \(self.own.identity.protocols)"
-        }
-        if hello.identity.id == self.own.identity.id { return "\(hello.identity.id) is this node's own id" }
-        return nil
-    }
-
-    private mutating func rise(_ identity: LinkIdentity, _ first: [Action], _ frame: LinkFrame?) -> [Action] {
-        self.state = .up(identity)
-        let actions = first + [.up(identity)]
-        return frame.map { self.heardView($0, actions) } ?? actions
-    }
-
-    private mutating func heardView(_ frame: LinkFrame, _ actions: [Action]) -> [Action] {
-        guard frame.viewVersion != self.peerView else { return actions }
+    mutating func view(of frame: LinkFrame) -> [Action] {
+        guard frame.viewVersion != self.peerView else { return [] }
         self.peerView = frame.viewVersion
-        return actions + [.peerView(frame.viewVersion)]
+        return [.peerView(frame.viewVersion)]
     }
+
+    private mutating func answered(_ payload: [UInt8], now: Int) -> [Action] {
+        guard let beat = self.unanswered, payload == Self.bytes(beat) else { return [] }
+        self.unanswered = nil
+        return [.roundTrip(now - beat)]
+    }
+
+    private static func bytes(_ beat: Int) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: beat >> (56 - 8 * $0)) } }
+
+    // MARK: - The end
+
+    private mutating func bye(_ payload: [UInt8]) -> [Action] {
+        let reason = LinkMachine.printable(payload)
+        return self.end(reason.isEmpty ? .closed : .rejected("by the other side: \(reason)"), farewell: nil)
+    }
+
+    /// What a stranger wrote, fit for a log.
+    static func printable(_ bytes: [UInt8]) -> String {
+        String(decoding: bytes.prefix(300), as: UTF8.self).map { $0.unicodeScalars.allSatisfy { (0x20...0x7e).contains($0.value) } ? String($0) : "?" }.joined()
+    }
+
+    /// Ends with a reason for both sides.
+    mutating func refuse(_ reason: String, farewell: String? = nil) -> [Action] { self.end(.rejected(reason), farewell: farewell ?? reason) }
 
     private mutating func end(_ loss: LinkLoss, farewell: String?) -> [Action] {
         guard self.state != .closed else { return [] }

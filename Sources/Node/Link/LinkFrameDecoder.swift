@@ -1,0 +1,44 @@
+import NIOCore
+
+/// Takes frames out of what a socket delivers. Pure. Holds at most one frame of the allowed size and what one read brought after it.
+struct LinkFrameDecoder: Sendable {
+    struct Malformed: Error, Hashable, CustomStringConvertible {
+        var description: String
+    }
+
+    private var buffer = ByteBuffer()
+    /// Of one payload; small until the other side has proved who it is.
+    var payloadBytesMax: Int
+
+    init(payloadBytesMax: Int) { self.payloadBytesMax = payloadBytesMax }
+
+    mutating func feed(_ bytes: ByteBuffer) {
+        // Also lets go of a large frame's memory.
+        if self.buffer.readableBytes == 0 { self.buffer = bytes } else { self.buffer.writeImmutableBuffer(bytes) }
+    }
+
+    /// Nil when more has to come.
+    mutating func next() throws(Malformed) -> LinkFrame? {
+        let start = self.buffer.readerIndex
+        guard let length = self.buffer.getInteger(at: start, as: UInt32.self).map(Int.init) else { return nil }
+        guard length >= LinkFrame.headBytes else { throw Malformed(description: "a frame of \(length) bytes is too short") }
+        guard length - LinkFrame.headBytes <= self.payloadBytesMax else { throw self.tooLong(length) }
+        guard self.buffer.readableBytes >= LinkFrame.lengthBytes + length else { return nil }
+        self.buffer.moveReaderIndex(forwardBy: LinkFrame.lengthBytes)
+        let number = self.buffer.readInteger(as: UInt8.self)!
+        let viewVersion = self.buffer.readInteger(as: Int64.self)!
+        let payload = self.buffer.readBytes(length: length - LinkFrame.headBytes)!
+        // Moving what is left costs less than growing by what is read already, once that is most of it.
+        if self.buffer.readerIndex > self.buffer.readableBytes { self.buffer.discardReadBytes() }
+        guard let kind = LinkFrame.Kind(rawValue: number) else { throw Malformed(description: "a frame of the unknown kind \(number)") }
+        return LinkFrame(kind: kind, viewVersion: viewVersion, payload: payload)
+    }
+
+    /// The first bytes of a TLS record, read as a length, are a number that is too large.
+    private func tooLong(_ length: Int) -> Malformed {
+        if length >> 16 & 0xff == 3, (0x14...0x17).contains(length >> 24) {
+            return Malformed(description: "the other side speaks TLS and this one does not: give link-cert, link-key and link-ca to all nodes, or to none")
+        }
+        return Malformed(description: "a frame of \(length) bytes is too long, \(self.payloadBytesMax + LinkFrame.headBytes) are the most")
+    }
+}

@@ -1,0 +1,52 @@
+import NIOSSL
+
+/// Mutual TLS 1.3 between nodes. Whoever has a certificate of the cluster's authority is one of us; who of us it is says the hello.
+struct LinkTLS: Sendable {
+    let server: NIOSSLContext
+    let client: NIOSSLContext
+
+    /// Three PEM files. Throws a sentence for a person.
+    init(certificate: String, key: String, authority: String) throws(NodeError) {
+        let chain = try Self.file("link-cert", certificate) { try NIOSSLCertificate.fromPEMFile(certificate) }
+        let privateKey = try Self.file("link-key", key) { try NIOSSLPrivateKey(file: key, format: .pem) }
+        let roots = try Self.file("link-ca", authority) { try NIOSSLCertificate.fromPEMFile(authority) }
+        let sources = chain.map { NIOSSLCertificateSource.certificate($0) }
+        var server = TLSConfiguration.makeServerConfiguration(certificateChain: sources, privateKey: .privateKey(privateKey))
+        server.trustRoots = .certificates(roots)
+        // Addresses change and names need not resolve, so the certificate is not held against either.
+        server.certificateVerification = .noHostnameVerification
+        server.minimumTLSVersion = .tlsv13
+        var client = TLSConfiguration.makeClientConfiguration()
+        client.certificateChain = sources
+        client.privateKey = .privateKey(privateKey)
+        client.trustRoots = .certificates(roots)
+        client.certificateVerification = .noHostnameVerification
+        client.minimumTLSVersion = .tlsv13
+        do {
+            self.server = try NIOSSLContext(configuration: server)
+            self.client = try NIOSSLContext(configuration: client)
+        } catch {
+            throw NodeError("link-cert \(certificate) and link-key \(key) cannot be used together: \(error)")
+        }
+    }
+
+    private static func file<Value>(_ name: String, _ path: String, _ read: () throws -> Value) throws(NodeError) -> Value {
+        do { return try read() } catch { throw NodeError("\(name) \(path) must be a PEM file that this process may read: \(error)") }
+    }
+
+    /// What a failure means to whoever runs the nodes.
+    static func sentence(_ error: any Error) -> String {
+        let text = "\(error)"
+        let upper = text.uppercased().map { $0 == " " ? "_" : String($0) }.joined()
+        if upper.contains("PEER_DID_NOT_RETURN_A_CERTIFICATE") { return "the other side showed no certificate: give it link-cert, link-key and link-ca" }
+        if upper.contains("CERTIFICATE_REQUIRED") { return "the other side wants a certificate of this node: set link-cert, link-key and link-ca" }
+        if upper.contains("CERTIFICATE_VERIFY_FAILED") { return "the other side's certificate is not of the authority in link-ca, or not valid now" }
+        if upper.contains("UNKNOWN_CA") || upper.contains("ALERT_BAD_CERTIFICATE") || upper.contains("ALERT_CERTIFICATE_UNKNOWN") {
+            return "the other side does not take this node's certificate: both must be of one authority"
+        }
+        if upper.contains("WRONG_VERSION_NUMBER") || upper.contains("HTTP_REQUEST") {
+            return "the other side does not speak TLS and this one does: give link-cert, link-key and link-ca to all nodes, or to none"
+        }
+        return "TLS: \(text.prefix(300))"
+    }
+}

@@ -1,0 +1,134 @@
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+import Testing
+
+@testable import Node
+
+/// One node's links with what they have told so far.
+final class TestNode: Sendable {
+    let id: String
+    let links: Links
+    let logs: TestLogs
+    let events = NIOLockedValueBox<[LinkEvent]>([])
+    private let reader = NIOLockedValueBox<Task<Void, Never>?>(nil)
+    private let bound = NIOLockedValueBox(ListenAddress(host: "127.0.0.1", port: 0))
+
+    /// Two loops for all tests: what one does to another node's loop is what happens in a node.
+    static let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
+
+    init(
+        _ id: String, cluster: String = "test", secret: String? = nil, tls: LinkTLS? = nil, limits: LinkLimits = .test, protocols: ClosedRange<Int> = 1...1,
+        port: Int = 0
+    ) {
+        self.id = id
+        var configuration = LinkConfiguration(ListenAddress(host: "127.0.0.1", port: port), secret: secret.map { LinkSecret($0) })
+        configuration.tls = tls
+        configuration.limits = limits
+        let logs = TestLogs()
+        self.logs = logs
+        self.links = Links(
+            configuration, cluster: cluster, id: id, version: "0.1", protocols: protocols, group: Self.group, logger: Logger(label: "test") { _ in logs })
+    }
+
+    /// Listens, reads events, and is incarnation `incarnation`.
+    func start(_ incarnation: Int64? = 1, reads: Bool = true) async throws {
+        let address = try await self.links.start()
+        self.bound.withLockedValue { $0 = address }
+        if let incarnation { self.links.setIdentity(incarnation: incarnation) }
+        if reads { self.read() }
+    }
+
+    func read() {
+        let task = Task { [links, events] in
+            for await event in links.events { events.withLockedValue { $0.append(event) } }
+        }
+        self.reader.withLockedValue { $0 = task }
+    }
+
+    var address: String { self.bound.withLockedValue { $0.description } }
+    var port: Int { self.bound.withLockedValue { $0.port } }
+
+    func peer(_ incarnation: Int64 = 1) -> LinkPeer { LinkPeer(id: self.id, incarnation: incarnation, address: self.address) }
+
+    func close() async {
+        await self.links.close()
+        await self.reader.withLockedValue { $0 }?.value
+    }
+
+    var all: [LinkEvent] { self.events.withLockedValue { $0 } }
+
+    /// Waits until an event is there, and answers all so far.
+    @discardableResult
+    func wait(
+        _ what: String, seconds: Int = 10, sourceLocation: SourceLocation = #_sourceLocation, _ predicate: (LinkEvent) -> Bool
+    ) async throws -> [LinkEvent] {
+        try await eventually("\(self.id): \(what)", seconds: seconds, sourceLocation: sourceLocation) { self.all.contains(where: predicate) }
+        return self.all
+    }
+
+    func waitUp(_ id: String, _ direction: LinkDirection = .outgoing, incarnation: Int64 = 1, sourceLocation: SourceLocation = #_sourceLocation) async throws {
+        try await self.wait("\(direction) link to \(id) up", sourceLocation: sourceLocation) { $0 == .up(id: id, incarnation: incarnation, direction) }
+    }
+
+    /// The reasons for which links to or from others were rejected.
+    var rejections: [String] {
+        self.all.compactMap { if case .down(_, _, _, .rejected(let reason)) = $0 { reason } else { nil } }
+    }
+
+    var payloads: [[UInt8]] {
+        self.all.compactMap { if case .received(_, _, _, let payload) = $0 { payload } else { nil } }
+    }
+}
+
+extension LinkLimits {
+    /// Times short enough to wait for, and long enough for a busy machine.
+    static let test: LinkLimits = {
+        var limits = LinkLimits()
+        limits.heartbeatMilliseconds = 100
+        limits.silenceMilliseconds = 1500
+        limits.stallMilliseconds = 1000
+        limits.backoffMillisecondsMin = 20
+        limits.backoffMillisecondsMax = 200
+        limits.farewellMilliseconds = 300
+        return limits
+    }()
+}
+
+struct NotInTime: Error, CustomStringConvertible {
+    var description: String
+}
+
+/// Looks every few milliseconds until it is so.
+func eventually(
+    _ what: String, seconds: Int = 10, sourceLocation: SourceLocation = #_sourceLocation, _ isSo: () async throws -> Bool
+) async throws {
+    let deadline = ContinuousClock.now + .seconds(seconds)
+    while try await !isSo() {
+        guard ContinuousClock.now < deadline else {
+            Issue.record("not in \(seconds) s: \(what)", sourceLocation: sourceLocation)
+            throw NotInTime(description: what)
+        }
+        try await Task.sleep(for: .milliseconds(5))
+    }
+}
+
+/// Keeps what is logged.
+struct TestLogs: LogHandler {
+    private let kept = NIOLockedValueBox<[String]>([])
+    var metadata: Logger.Metadata = [:]
+    var logLevel = Logger.Level.trace
+
+    var lines: [String] { self.kept.withLockedValue { $0 } }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { self.metadata[key] }
+        set { self.metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        let fields = (event.metadata ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+        self.kept.withLockedValue { $0.append(([event.level.rawValue, event.message.description] + fields).joined(separator: " ")) }
+    }
+}

@@ -1,0 +1,248 @@
+import Logging
+import NIOCore
+import NIOPosix
+import Testing
+
+@testable import Node
+
+/// Real sockets on loopback.
+@Suite struct LinksTests {
+    @Test func bothWaysInOrder() async throws {
+        let (a, b) = (TestNode("a", secret: "s3cret"), TestNode("b", secret: "s3cret"))
+        try await a.start(5)
+        try await b.start(6)
+        a.links.setViewVersion(7)
+        a.links.setPeers([b.peer(6)])
+        b.links.setPeers([a.peer(5)])
+        try await a.waitUp("b", incarnation: 6)
+        try await b.waitUp("a", incarnation: 5)
+        try await a.waitUp("b", .incoming, incarnation: 6)
+        for number in 0..<2000 {
+            #expect(a.links.send(Array("a\(number)".utf8), to: "b"))
+            #expect(b.links.send(Array("b\(number)".utf8), to: "a"))
+        }
+        try await eventually("all arrive") { a.payloads.count == 2000 && b.payloads.count == 2000 }
+        #expect(a.payloads == (0..<2000).map { Array("b\($0)".utf8) })
+        #expect(b.payloads == (0..<2000).map { Array("a\($0)".utf8) })
+        // The version comes with whatever comes first, and before it.
+        let fromA = b.all.filter { if case .received = $0 { true } else if case .viewVersion = $0 { true } else { false } }
+        #expect(fromA.contains(.viewVersion(from: "a", incarnation: 5, 7)))
+        #expect(fromA.contains { if case .received("a", 5, 7, _) = $0 { true } else { false } })
+        a.links.setViewVersion(8)
+        try await b.wait("view 8") { $0 == .viewVersion(from: "a", incarnation: 5, 8) }
+        try await eventually("round trips are measured") { a.links.states.allSatisfy { ($0.roundTripMicroseconds ?? 0) > 0 } }
+        let states = a.links.states
+        #expect(states.map(\.direction) == [.outgoing, .incoming])
+        #expect(states.allSatisfy { $0.isUp && $0.id == "b" && $0.incarnation == 6 && $0.protocolVersion == 1 })
+        #expect(states[0].address == b.address && states[0].queuedBytes == 0 && states[0].droppedMessages == 0)
+        await a.close()
+        // Whoever leaves says so.
+        try await b.wait("a leaves") { $0 == .down(id: "a", incarnation: 5, .incoming, .closed) }
+        try await b.wait("a is away") { if case .down("a", 5, .outgoing, .refused) = $0 { true } else { false } }
+        await b.close()
+        expectAlternates(a.all)
+        expectAlternates(b.all)
+        #expect(!(a.logs.lines + b.logs.lines).contains { $0.contains("s3cret") })
+    }
+
+    @Test func largeMessages() async throws {
+        let (a, b) = (TestNode("a"), TestNode("b"))
+        try await a.start()
+        try await b.start()
+        a.links.setPeers([b.peer()])
+        try await a.waitUp("b")
+        #expect(!a.links.send([UInt8](repeating: 1, count: 16 * 1024 * 1024 + 1), to: "b"))
+        #expect(a.links.send([UInt8](repeating: 2, count: 16 * 1024 * 1024), to: "b"))
+        #expect(a.links.send([3], to: "b"))
+        try await eventually("both arrive") { b.payloads.count == 2 }
+        #expect(b.payloads.map(\.count) == [16 * 1024 * 1024, 1])
+        #expect(a.links.dropped == 1)
+        await a.close()
+        await b.close()
+    }
+
+    /// A peer of another version, or with other limits, sends more than this node takes.
+    @Test func tooLongAFrame() async throws {
+        var small = LinkLimits.test
+        small.frameBytesMax = 1000
+        let (a, b) = (TestNode("a"), TestNode("b", limits: small))
+        try await a.start()
+        try await b.start()
+        a.links.setPeers([b.peer()])
+        try await a.waitUp("b")
+        #expect(a.links.send([UInt8](repeating: 1, count: 1001), to: "b"))
+        try await a.wait("b refuses") { if case .down("b", 1, .outgoing, .rejected(let reason)) = $0 { reason.contains("too long") } else { false } }
+        try await eventually("b logs it") { b.logs.lines.contains { $0.contains("too long") } }
+        #expect(b.payloads.isEmpty)
+        await a.close()
+        await b.close()
+    }
+
+    @Test func secrets() async throws {
+        for (own, other, sentence) in [("one", "two", "different link secrets"), ("one", nil, "link secret and"), (nil, "two", "link secret and")] {
+            let (a, b) = (TestNode("a", secret: own), TestNode("b", secret: other))
+            try await self.refused(a, b, sentence)
+        }
+    }
+
+    @Test func clusters() async throws { try await self.refused(TestNode("a", cluster: "x"), TestNode("b", cluster: "y"), "is of cluster") }
+
+    @Test func protocols() async throws {
+        try await self.refused(TestNode("a", protocols: 1...2), TestNode("b", protocols: 3...4), "speaks link protocols")
+        let (a, b) = (TestNode("a", protocols: 1...3), TestNode("b", protocols: 2...9))
+        try await a.start()
+        try await b.start()
+        a.links.setPeers([b.peer()])
+        try await a.waitUp("b")
+        #expect(a.links.states[0].protocolVersion == 3)
+        await a.close()
+        await b.close()
+    }
+
+    @Test func sameID() async throws { try await self.refused(TestNode("a"), TestNode("a"), "is the id of both") }
+
+    @Test func incarnations() async throws { try await self.refused(TestNode("a"), TestNode("b"), "and reached b incarnation 1", dialled: 2) }
+
+    /// a dials b again and again; both say why it does not work, once.
+    private func refused(_ a: TestNode, _ b: TestNode, _ sentence: String, dialled: Int64 = 1) async throws {
+        try await a.start()
+        try await b.start()
+        a.links.setPeers([b.peer(dialled)])
+        try await eventually("\(sentence): a is refused three times") { a.rejections.count >= 3 }
+        #expect(a.rejections.allSatisfy { $0.contains(sentence) }, "\(a.rejections)")
+        try await eventually("b logs \(sentence)") { b.logs.lines.contains { $0.contains(sentence) } }
+        #expect(a.logs.lines.filter { $0.contains(sentence) }.count == 1, "\(a.logs.lines)")
+        #expect(b.logs.lines.filter { $0.contains(sentence) }.count == 1, "\(b.logs.lines)")
+        #expect(!(a.all + b.all).contains { if case .up = $0 { true } else { false } })
+        #expect(!a.links.send([1], to: "b"))
+        await a.close()
+        await b.close()
+    }
+
+    @Test func aClosedPortIsRefused() async throws {
+        let (a, b) = (TestNode("a"), TestNode("b"))
+        try await a.start()
+        try await b.start()
+        let peer = b.peer()
+        await b.close()
+        a.links.setPeers([peer])
+        try await eventually("three attempts are told") { a.all.filter { $0 == .down(id: "b", incarnation: 1, .outgoing, .refused) }.count >= 3 }
+        #expect(a.logs.lines.count == 1, "\(a.logs.lines)")
+        #expect(a.links.states[0].loss == .refused && !a.links.states[0].isUp)
+        a.links.setPeers([LinkPeer(id: "c", incarnation: 1, address: "nowhere"), LinkPeer(id: "d", incarnation: 1, address: "192.0.2.1:99")])
+        try await a.wait("no address") { if case .down("c", 1, .outgoing, .unreachable) = $0 { true } else { false } }
+        // Without authentication nothing leaves this machine.
+        try await a.wait("not loopback") { if case .down("d", 1, .outgoing, .rejected(let reason)) = $0 { reason.contains("link-secret-file") } else { false } }
+        await a.close()
+    }
+
+    @Test func withoutAuthenticationOnlyLoopback() async throws {
+        for host in ["0.0.0.0", "::", "192.0.2.1"] {
+            let links = Links(
+                LinkConfiguration(ListenAddress(host: host, port: 0)), cluster: "c", id: "a", version: "1", group: TestNode.group, logger: Logger(label: "a"))
+            await #expect(performing: { try await links.start() }, throws: { "\($0)".contains("link-secret-file") })
+        }
+    }
+
+    @Test func reconnectsAfterARestart() async throws {
+        let (a, b) = (TestNode("a"), TestNode("b"))
+        try await a.start()
+        try await b.start()
+        let port = b.port
+        a.links.setPeers([b.peer()])
+        try await a.waitUp("b")
+        await b.close()
+        try await a.wait("b is dead") { $0 == .down(id: "b", incarnation: 1, .outgoing, .refused) }
+        let again = TestNode("b", port: port)
+        try await again.start(2)
+        // The old incarnation is gone for good; the view has to name the new one.
+        try await a.wait("another incarnation") { if case .down("b", 1, .outgoing, .rejected) = $0 { true } else { false } }
+        a.links.setPeers([again.peer(2)])
+        try await a.waitUp("b", incarnation: 2)
+        #expect(a.links.send([1], to: "b"))
+        try await eventually("it arrives") { again.payloads == [[1]] }
+        await a.close()
+        await again.close()
+        expectAlternates(a.all)
+    }
+
+    @Test func anotherIdentityMakesLinksAnew() async throws {
+        let (a, b) = (TestNode("a"), TestNode("b"))
+        try await a.start()
+        try await b.start()
+        a.links.setPeers([b.peer()])
+        b.links.setPeers([a.peer()])
+        try await a.waitUp("b")
+        try await b.waitUp("a")
+        a.links.setIdentity(incarnation: 2)
+        try await b.wait("a's new link") { $0 == .up(id: "a", incarnation: 2, .incoming) }
+        try await b.wait("b's link to what a was is refused") { if case .down("a", 1, .outgoing, .rejected) = $0 { true } else { false } }
+        b.links.setPeers([a.peer(2)])
+        try await b.waitUp("a", incarnation: 2)
+        #expect(a.all.filter { $0 == .up(id: "b", incarnation: 1, .outgoing) }.count == 2)
+        await a.close()
+        await b.close()
+        expectAlternates(a.all)
+        expectAlternates(b.all)
+    }
+
+    /// Before a node knows who it is, it neither dials nor takes anybody.
+    @Test func notAMemberYet() async throws {
+        let (a, b) = (TestNode("a"), TestNode("b"))
+        try await a.start()
+        try await b.start(nil)
+        a.links.setPeers([b.peer()])
+        b.links.setPeers([a.peer()])
+        try await a.wait("not yet") { if case .down("b", 1, .outgoing, .rejected(let reason)) = $0 { reason.contains("not a member yet") } else { false } }
+        #expect(b.all.isEmpty)
+        b.links.setIdentity(incarnation: 1)
+        try await a.waitUp("b")
+        try await b.waitUp("a")
+        a.links.setPeers([])
+        try await a.wait("dropped") { $0 == .down(id: "b", incarnation: 1, .outgoing, .closed) }
+        try await b.wait("dropped") { $0 == .down(id: "a", incarnation: 1, .incoming, .closed) }
+        #expect(a.links.states.map(\.direction) == [.incoming])
+        await a.close()
+        await b.close()
+    }
+
+    /// A node among 61, and a whole cluster of 12.
+    @Test func sixtyPeers() async throws {
+        let hub = TestNode("hub", secret: "s")
+        let nodes = (0..<60).map { TestNode("n\($0)", secret: "s") }
+        for node in nodes + [hub] { try await node.start() }
+        let start = ContinuousClock.now
+        let first = nodes.prefix(12).map { $0.peer() }
+        for (number, node) in nodes.enumerated() { node.links.setPeers([hub.peer()] + (number < 12 ? first.filter { $0.id != node.id } : [])) }
+        hub.links.setPeers(nodes.map { $0.peer() })
+        try await eventually("120 links of the hub", seconds: 30) { hub.links.states.count { $0.isUp } == 120 }
+        try await eventually("the other ends", seconds: 30) { nodes.dropFirst(12).allSatisfy { $0.links.states.count { $0.isUp } == 2 } }
+        try await eventually("12 × 11 links, both ends", seconds: 30) { nodes.prefix(12).allSatisfy { $0.links.states.count { $0.isUp } == 24 } }
+        print("61 nodes, all links up after \(ContinuousClock.now - start)")
+        for node in nodes {
+            #expect(hub.links.send(Array(node.id.utf8), to: node.id))
+            #expect(node.links.send(Array(node.id.utf8), to: "hub"))
+        }
+        try await eventually("all hear and are heard") { hub.payloads.count == 60 && nodes.allSatisfy { $0.payloads.count == 1 } }
+        await withTaskGroup(of: Void.self) { group in for node in nodes + [hub] { group.addTask { await node.close() } } }
+        for node in nodes + [hub] { expectAlternates(node.all) }
+    }
+}
+
+/// Up and down take turns for each peer and direction, and what is received is received in between.
+func expectAlternates(_ events: [LinkEvent], sourceLocation: SourceLocation = #_sourceLocation) {
+    var up: [String: Int64] = [:]
+    for event in events {
+        switch event {
+        case .up(let id, let incarnation, let direction):
+            #expect(up["\(id) \(direction)"] == nil, "up twice: \(event)", sourceLocation: sourceLocation)
+            up["\(id) \(direction)"] = incarnation
+        case .down(let id, let incarnation, let direction, _):
+            if direction == .incoming { #expect(up["\(id) \(direction)"] == incarnation, "down but not up: \(event)", sourceLocation: sourceLocation) }
+            up["\(id) \(direction)"] = nil
+        case .received(let id, let incarnation, _, _), .viewVersion(let id, let incarnation, _):
+            #expect(
+                LinkDirection.allCases.contains { up["\(id) \($0)"] == incarnation }, "from a peer that is not up: \(event)", sourceLocation: sourceLocation)
+        }
+    }
+}
