@@ -24,11 +24,13 @@ struct ClusterHead: Decodable, Equatable, Sendable {
     var viewAgeSeconds: Int
 
     /// The last line of a table.
-    var words: String {
+    var words: String { "controller \(self.controllerWords)" }
+
+    var controllerWords: String {
         let view = "view \(Readable.count(self.viewVersion)), \(Readable.duration(seconds: self.viewAgeSeconds)) old"
-        guard let controller else { return "no controller; told by \(self.through), \(view)" }
+        guard let controller else { return "none; told by \(self.through), \(view)" }
         let teller = self.authoritative ? "" : "; told by \(self.through), which cannot ask it"
-        return "controller \(controller.id), epoch \(controller.epoch)\(teller), \(view)"
+        return "\(controller.id), epoch \(controller.epoch)\(teller), \(view)"
     }
 
     /// What who answered says of the whole, whatever the answer is about.

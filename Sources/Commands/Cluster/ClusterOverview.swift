@@ -61,7 +61,7 @@ struct ClusterOverview: ClusterReport, Equatable {
         var columns = Columns()
         columns.add("cluster", "\(self.head.cluster), mode \(self.head.mode)")
         columns.add("health", self.health.rawValue)
-        columns.add("controller", self.head.words)
+        columns.add("controller", self.head.controllerWords)
         columns.add("zookeeper", self.sessionWords)
         columns.add("nodes", Self.list(NodeStateName.all.map { ($0, self.nodes[$0] ?? 0) }))
         columns.add("partitions", "\(Readable.count(self.partitions.total)): \(self.partitionWords)")

@@ -66,7 +66,7 @@ struct ClusterPlan: ClusterReport, Equatable {
     private var summary: String {
         guard !self.isEmpty else { return "nothing to move: the fullest node has \(Readable.fixed(self.spreadBefore, 3)) of an even share" }
         let grants = self.grants > 0 ? "\(Readable.count(self.grants)) grants and " : ""
-        return "\(grants)\(Readable.count(self.moves)) moves, of which \(Readable.count(self.lowerBound)) is the lower bound, in \(self.rounds) rounds; "
+        return "\(grants)\(Readable.count(self.moves)) moves (lower bound \(Readable.count(self.lowerBound))) in \(self.rounds) rounds; "
             + "the fullest node has \(Readable.fixed(self.spreadBefore, 3)) of an even share, then \(Readable.fixed(self.spreadAfter, 3))"
     }
 
