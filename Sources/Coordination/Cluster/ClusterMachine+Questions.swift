@@ -41,7 +41,7 @@ extension ClusterMachine {
     }
 
     mutating func expireQuestions(_ turn: inout Turn) {
-        for (number, asked) in self.asked {
+        for (number, asked) in self.asked.sorted(by: { $0.key < $1.key }) {
             if turn.now >= asked.until {
                 self.asked[number] = nil
                 self.reply(.failure(504, "timeout", "the controller does not answer; what was asked may still happen"), to: asked.from, &turn)
@@ -58,6 +58,11 @@ extension ClusterMachine {
         if !question.kind.changes {
             let answer = self.localAnswer(question, at: turn.now) ?? .failure(503, "starting", "the controller is still reading; ask again")
             return self.reply(answer, to: from, &turn)
+        }
+        if question.kind == .undrain || question.kind == .uncordon, let id = question.node {
+            // Also a cordon that nobody asked for, but that the node earned by losing its session again and again.
+            leader.guards.flaps.forget(id)
+            self.election = .leading(leader)
         }
         do throws(QuestionFailure) {
             let number = leader.nextChange

@@ -133,6 +133,8 @@ struct ClusterStatus {
         switch node.state {
         case .down where self.desired[node.id]?.desired != .draining:
             tell(.degraded, "\(node.id) is down: start it, or forget it (realertime forget \(node.id)).")
+        case .cordoned where self.isAuthoritative && ![.cordoned, .removed].contains(self.desired[node.id]?.desired ?? .active):
+            tell(.degraded, "\(node.id) is cordoned for a while, because it kept losing its session (realertime uncordon \(node.id) lifts that).")
         case .fenced: tell(.degraded, "\(node.id) is fenced: most nodes cannot reach it at \(node.link).")
         case .joining: tell(.degraded, "\(node.id) joins: it owns nothing before the controller has a link to \(node.link).")
         case .down, .active, .cordoned, .draining, .drained: break

@@ -1,0 +1,200 @@
+@testable import Coordination
+
+/// ZooKeeper's rules without its servers: a tree, sessions, one-shot watches, reads that may be stale but never go back within a session.
+final class FakeZooKeeper {
+    struct Znode {
+        var data: [UInt8]
+        var czxid: Int64
+        var mzxid: Int64
+        var version: Int32
+        var owner: Int64
+
+        var stat: ZooKeeperStat { ZooKeeperStat(czxid: self.czxid, mzxid: self.mzxid, version: self.version, ephemeralOwner: self.owner) }
+    }
+
+    struct Session {
+        var node: SimulatedNode?
+        /// What it has seen: a read shows nothing older.
+        var zxid: Int64 = 0
+        /// When the servers heard of it last; it expires by itself.
+        var heardAt: ContinuousClock.Instant
+        var isConnected = true
+    }
+
+    static let timeout = Duration.seconds(6)
+
+    unowned var simulation: Simulation!
+    /// Broken on purpose in one test: a controller that writes without checking its epoch.
+    var isFenced = true
+    private var tree: [String: Znode] = ["/": Znode(data: [], czxid: 0, mzxid: 0, version: 0, owner: 0)]
+    private var past: [(zxid: Int64, tree: [String: Znode])] = []
+    private var zxid: Int64 = 0
+    private(set) var sessions: [Int64: Session] = [:]
+    private var nextSession: Int64 = 1000
+    private var dataWatches: [String: Set<Int64>] = [:]
+    private var childWatches: [String: Set<Int64>] = [:]
+    var isAway = false
+
+    var view: ClusterView? { self.tree["/rt/sim/view"].flatMap { try? ClusterView(json: $0.data) } }
+
+    // MARK: - Sessions
+
+    func open(for node: SimulatedNode) -> Int64 {
+        self.nextSession += 1
+        self.sessions[self.nextSession] = Session(node: node, zxid: self.zxid, heardAt: self.simulation.now)
+        return self.nextSession
+    }
+
+    func heard(_ session: Int64) { self.sessions[session]?.heardAt = self.simulation.now }
+    func disconnected(_ session: Int64) { self.sessions[session]?.isConnected = false }
+
+    /// Whether the session still lives.
+    func reconnected(_ session: Int64) -> Bool {
+        guard self.sessions[session] != nil else { return false }
+        self.sessions[session]!.isConnected = true
+        self.heard(session)
+        return true
+    }
+
+    /// Called now and then: a session that nobody was heard of ends. Servers that are away expire nobody, and give everyone a full timeout when they are back.
+    func expireSilent() {
+        guard !self.isAway else {
+            for id in self.sessions.keys { self.heard(id) }
+            return
+        }
+        for (id, session) in self.sessions.sorted(by: { $0.key < $1.key }) where self.simulation.now >= session.heardAt.advanced(by: Self.timeout) { self.end(id) }
+    }
+
+    func end(_ session: Int64) {
+        guard self.sessions.removeValue(forKey: session) != nil else { return }
+        self.simulation.tell("session \(session) ends")
+        for path in self.tree.filter({ $0.value.owner == session }).keys.sorted() { self.commit { $0[path] = nil } }
+    }
+
+    // MARK: - Requests
+
+    func apply(_ request: ZooKeeperRequest, session: Int64) -> Result<ZooKeeperReply, ZooKeeperFailure> {
+        guard self.sessions[session] != nil else { return .failure(.sessionLost) }
+        self.heard(session)
+        switch request {
+        case .get(let path, let watch):
+            let tree = self.readable(session)
+            guard let node = tree[path] else { return .failure(.refused(.noNode, part: nil)) }
+            if watch { self.watch(path, session, sees: node.mzxid == self.tree[path]?.mzxid, children: false) }
+            return .success(.node(data: node.data, stat: node.stat))
+        case .exists(let path, let watch):
+            let tree = self.readable(session)
+            if watch { self.watch(path, session, sees: tree[path]?.mzxid == self.tree[path]?.mzxid, children: false) }
+            return .success(.stat(tree[path]?.stat))
+        case .children(let path, let watch):
+            let tree = self.readable(session)
+            guard let node = tree[path] else { return .failure(.refused(.noNode, part: nil)) }
+            let names = Self.children(of: path, in: tree)
+            if watch { self.watch(path, session, sees: names == Self.children(of: path, in: self.tree), children: true) }
+            return .success(.children(names, stat: node.stat))
+        case .create(let path, let data, let ephemeral):
+            return self.write([.create(path: path, data: data, ephemeral: ephemeral)], session).map { .stat($0[0]) }.mapError(Self.alone)
+        case .set(let path, let data, let version):
+            return self.write([.set(path: path, data: data, version: version)], session).map { .stat($0[0]) }.mapError(Self.alone)
+        case .delete(let path, let version):
+            return self.write([.delete(path: path, version: version)], session).map { _ in .done }.mapError(Self.alone)
+        case .multi(let parts):
+            return self.write(parts, session).map { stats in
+                .multi(zip(parts, stats).map { part, stat in if case .set = part { stat } else { nil } })
+            }
+        }
+    }
+
+    private static func alone(_ failure: ZooKeeperFailure) -> ZooKeeperFailure {
+        if case .refused(let refusal, _) = failure { .refused(refusal, part: nil) } else { failure }
+    }
+
+    private func write(_ parts: [ZooKeeperRequest.Part], _ session: Int64) -> Result<[ZooKeeperStat?], ZooKeeperFailure> {
+        var next = self.tree
+        var stats: [ZooKeeperStat?] = []
+        let zxid = self.zxid + 1
+        for (index, part) in parts.enumerated() {
+            if let refusal = self.refusal(part, next) { return .failure(.refused(refusal, part: index)) }
+            switch part {
+            case .check: stats.append(nil)
+            case .create(let path, let data, let ephemeral):
+                next[path] = Znode(data: data, czxid: zxid, mzxid: zxid, version: 0, owner: ephemeral ? session : 0)
+                stats.append(next[path]!.stat)
+            case .set(let path, let data, _):
+                next[path]!.data = data
+                next[path]!.mzxid = zxid
+                next[path]!.version += 1
+                stats.append(next[path]!.stat)
+            case .delete(let path, _):
+                next[path] = nil
+                stats.append(nil)
+            }
+        }
+        self.commit { $0 = next }
+        self.sessions[session]?.zxid = self.zxid
+        return .success(stats)
+    }
+
+    private func refusal(_ part: ZooKeeperRequest.Part, _ tree: [String: Znode]) -> ZooKeeperFailure.Refusal? {
+        switch part {
+        case .check(let path, let version):
+            if !self.isFenced { return nil }
+            return Self.refusal(path, version, tree)
+        case .set(let path, _, let version), .delete(let path, let version): return Self.refusal(path, version, tree)
+        case .create(let path, _, _):
+            let parent = String(path.prefix(upTo: path.lastIndex(of: "/")!))
+            if tree[parent.isEmpty ? "/" : parent] == nil { return .noNode }
+            return tree[path] == nil ? nil : .nodeExists
+        }
+    }
+
+    private static func refusal(_ path: String, _ version: Int32?, _ tree: [String: Znode]) -> ZooKeeperFailure.Refusal? {
+        guard let node = tree[path] else { return .noNode }
+        return version == nil || version == node.version ? nil : .badVersion
+    }
+
+    private static func children(of path: String, in tree: [String: Znode]) -> [String] {
+        tree.keys.filter { $0.hasPrefix(path + "/") && !$0.dropFirst(path.count + 1).contains("/") }.map { String($0.dropFirst(path.count + 1)) }.sorted()
+    }
+
+    // MARK: - What changes, and who hears of it
+
+    private func commit(_ body: (inout [String: Znode]) -> Void) {
+        let before = self.tree
+        self.past.append((self.zxid, before))
+        if self.past.count > 8 { self.past.removeFirst() }
+        body(&self.tree)
+        self.zxid += 1
+        for path in Set(before.keys).union(self.tree.keys).sorted() where before[path]?.mzxid != self.tree[path]?.mzxid {
+            self.fire(path, &self.dataWatches)
+            if (before[path] == nil) != (self.tree[path] == nil) { self.fire(String(path.prefix(upTo: path.lastIndex(of: "/")!)), &self.childWatches) }
+            if path.hasSuffix("/view"), self.tree[path] != nil, let view = self.view { self.simulation.checker.wrote(view) }
+        }
+    }
+
+    private func fire(_ path: String, _ watches: inout [String: Set<Int64>]) {
+        for session in (watches.removeValue(forKey: path) ?? []).sorted() { self.notify(session, path) }
+    }
+
+    private func notify(_ session: Int64, _ path: String) {
+        guard let node = self.sessions[session]?.node else { return }
+        self.simulation.after(self.simulation.milliseconds(0...10)) { node.watchFired(path, session: session) }
+    }
+
+    private func watch(_ path: String, _ session: Int64, sees isCurrent: Bool, children: Bool) {
+        // A server that lags fires as soon as it has caught up.
+        guard isCurrent else { return self.notify(session, path) }
+        if children { self.childWatches[path, default: []].insert(session) } else { self.dataWatches[path, default: []].insert(session) }
+    }
+
+    /// The tree as the session's server has it: the newest one mostly, sometimes an older one that is not older than what it has shown.
+    private func readable(_ session: Int64) -> [String: Znode] {
+        let seen = self.sessions[session]!.zxid
+        if self.simulation.chance(6), let old = self.past.filter({ $0.zxid >= seen }).randomElement(using: &self.simulation.random) {
+            self.sessions[session]!.zxid = old.zxid
+            return old.tree
+        }
+        self.sessions[session]!.zxid = self.zxid
+        return self.tree
+    }
+}

@@ -1,0 +1,153 @@
+import Testing
+
+@testable import Coordination
+
+/// A whole cluster in virtual time: machines, a ZooKeeper that behaves badly within its rules, links and operators, all from one seed.
+///
+/// Single-threaded and deterministic: the same seed makes the same run, and a failing one is printed.
+final class Simulation {
+    struct Failure: Error, CustomStringConvertible {
+        var description: String
+    }
+
+    let seed: UInt64
+    var random: SplitMix
+    private(set) var now: ContinuousClock.Instant
+    let start: ContinuousClock.Instant
+    private var queue: [(time: ContinuousClock.Instant, order: Int, body: () -> Void)] = []
+    private var nextOrder = 0
+    let server: FakeZooKeeper
+    private(set) var nodes: [String: SimulatedNode] = [:]
+    /// Pairs that cannot reach each other, from and to.
+    var cuts: Set<[String]> = []
+    var checker = InvariantChecker()
+    private(set) var trace: [String] = []
+    private(set) var steps = 0
+    let partitionCount: Int
+    var nextProcess = 1
+
+    init(seed: UInt64, partitionCount: Int, isFenced: Bool = true) {
+        self.seed = seed
+        self.random = SplitMix(seed: seed)
+        self.partitionCount = partitionCount
+        self.start = .now
+        self.now = self.start
+        self.server = FakeZooKeeper()
+        self.server.isFenced = isFenced
+        self.server.simulation = self
+    }
+
+    // MARK: - Time
+
+    func after(_ delay: Duration, _ body: @escaping () -> Void) { self.at(self.now.advanced(by: delay), body) }
+
+    func at(_ time: ContinuousClock.Instant, _ body: @escaping () -> Void) {
+        self.nextOrder += 1
+        self.queue.append((max(time, self.now), self.nextOrder, body))
+        var index = self.queue.count - 1
+        while index > 0, self.isBefore(index, (index - 1) / 2) {
+            self.queue.swapAt(index, (index - 1) / 2)
+            index = (index - 1) / 2
+        }
+    }
+
+    private func isBefore(_ left: Int, _ right: Int) -> Bool {
+        (self.queue[left].time, self.queue[left].order) < (self.queue[right].time, self.queue[right].order)
+    }
+
+    /// Runs until that time, or until something is wrong.
+    func run(until end: Duration) throws {
+        let end = self.start.advanced(by: end)
+        while let first = self.queue.first, first.time <= end {
+            let last = self.queue.removeLast()
+            if !self.queue.isEmpty {
+                self.queue[0] = last
+                var index = 0
+                while true {
+                    var least = index
+                    for child in [2 * index + 1, 2 * index + 2] where child < self.queue.count && self.isBefore(child, least) { least = child }
+                    if least == index { break }
+                    self.queue.swapAt(index, least)
+                    index = least
+                }
+            }
+            self.now = first.time
+            self.steps += 1
+            first.body()
+            if let problem = self.checker.problem {
+                throw Failure(description: "seed \(self.seed), step \(self.steps): \(problem)\n" + self.trace.suffix(60).joined(separator: "\n"))
+            }
+        }
+        self.now = max(self.now, end)
+    }
+
+    func tell(_ text: @autoclosure () -> String) {
+        let milliseconds = (self.now - self.start).components
+        self.trace.append("\(milliseconds.seconds * 1000 + milliseconds.attoseconds / 1_000_000_000_000_000) ms \(text())")
+        if self.trace.count > 400 { self.trace.removeFirst(200) }
+    }
+
+    func milliseconds(_ range: ClosedRange<Int>) -> Duration { .milliseconds(Int.random(in: range, using: &self.random)) }
+    func microseconds(_ range: ClosedRange<Int>) -> Duration { .microseconds(Int.random(in: range, using: &self.random)) }
+    func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self.random) < percent }
+
+    // MARK: - Nodes
+
+    func node(_ id: String) -> SimulatedNode? { self.nodes[id] }
+    var sortedNodes: [SimulatedNode] { self.nodes.values.sorted { $0.id < $1.id } }
+
+    func startNode(_ id: String) {
+        self.tell("\(id) starts")
+        let node = SimulatedNode(id: id, process: self.nextProcess, in: self)
+        self.nextProcess += 1
+        self.nodes[id] = node
+        node.connect()
+    }
+
+    func isReachable(_ from: String, _ to: String) -> Bool { !self.cuts.contains([from, to]) }
+}
+
+/// What must never be, over everything that is written and served.
+struct InvariantChecker {
+    private(set) var problem: String?
+    private var owners: [[Int64]: String] = [:]
+    private var servers: [[Int64]: Int] = [:]
+    private var finished: Set<[Int64]> = []
+    private var last: ClusterView?
+    private(set) var writes = 0
+    private(set) var grants = 0
+
+    mutating func fail(_ text: String) { if self.problem == nil { self.problem = text } }
+
+    /// I1 and I2, over every view that was ever written.
+    mutating func wrote(_ view: ClusterView) {
+        self.writes += 1
+        if let last = self.last {
+            if view.version <= last.version { self.fail("view \(view.version) after \(last.version)") }
+            if view.controllerEpoch < last.controllerEpoch { self.fail("controller epoch \(view.controllerEpoch) after \(last.controllerEpoch)") }
+            for (index, (old, new)) in zip(last.partitions, view.partitions).enumerated() where new.ownerEpoch < old.ownerEpoch {
+                self.fail("I2: partition \(index) went from owner epoch \(old.ownerEpoch) to \(new.ownerEpoch)")
+            }
+        }
+        for (index, entry) in view.partitions.enumerated() {
+            guard let owner = entry.owner else { continue }
+            let key = [Int64(index), entry.ownerEpoch]
+            if let before = self.owners[key], before != owner { self.fail("I1: partition \(index) under owner epoch \(entry.ownerEpoch) to \(before) and \(owner)") }
+            if self.owners.updateValue(owner, forKey: key) == nil { self.grants += 1 }
+        }
+        self.last = view
+    }
+
+    /// The register was set back: what is written from now on is judged against what was granted, not against the last view.
+    mutating func wasSetBack() {}
+
+    /// One process serves a partition under an owner epoch, ever; and not again after it has finished.
+    mutating func serves(_ partition: Int, _ ownerEpoch: Int64, process: Int) {
+        let key = [Int64(partition), ownerEpoch]
+        if let before = self.servers[key], before != process { self.fail("I1: partition \(partition) is served under owner epoch \(ownerEpoch) by processes \(before) and \(process)") }
+        self.servers[key] = process
+        if self.finished.contains([Int64(process), Int64(partition), ownerEpoch]) { self.fail("I7: process \(process) serves partition \(partition) again under owner epoch \(ownerEpoch)") }
+    }
+
+    mutating func finished(_ partition: Int, _ ownerEpoch: Int64, process: Int) { self.finished.insert([Int64(process), Int64(partition), ownerEpoch]) }
+}

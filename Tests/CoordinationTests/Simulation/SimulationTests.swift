@@ -1,0 +1,145 @@
+import Foundation
+import Testing
+
+@testable import Coordination
+
+/// Thousands of clusters in virtual time, each from a seed. `REALERTIME_SIMULATION_SEEDS=100000` runs more of them (`swift test -c release` is faster);
+/// `REALERTIME_SIMULATION_SEED=N` repeats one.
+@Suite struct SimulationTests {
+    /// A minute of faults, then peace; within a minute of it the cluster must be whole again.
+    private static func run(seed: UInt64, isFenced: Bool = true) throws -> Simulation {
+        let simulation = Simulation(seed: seed, partitionCount: [7, 16, 32][Int(seed % 3)], isFenced: isFenced)
+        let count = Int.random(in: 2...5, using: &simulation.random)
+        for index in 1...count { simulation.after(simulation.milliseconds(0...3000)) { simulation.startNode("n\(index)") } }
+        Self.keepHouse(simulation)
+        for _ in 0..<Int.random(in: 3...14, using: &simulation.random) { Self.scheduleFault(simulation, count) }
+        try simulation.run(until: .seconds(50))
+        simulation.tell("peace")
+        simulation.cuts = []
+        simulation.server.isAway = false
+        for index in 1...count where !(simulation.node("n\(index)")?.isAlive ?? false) { simulation.startNode("n\(index)") }
+        // What operators wished meanwhile is taken back, more than once, since an answer may be lost.
+        for second in [20, 25, 30] {
+            simulation.after(.seconds(second)) {
+                for node in simulation.sortedNodes {
+                    simulation.sortedNodes.first?.ask(ClusterQuestion(.undrain, node: node.id))
+                    simulation.sortedNodes.last?.ask(ClusterQuestion(.resume))
+                }
+            }
+        }
+        // A cordon for flapping lasts ten minutes, unless an operator lifts it.
+        try simulation.run(until: .seconds(150))
+        try Self.checkConvergence(simulation, count)
+        return simulation
+    }
+
+    private static func keepHouse(_ simulation: Simulation) {
+        for tick in 0..<1500 {
+            simulation.after(.milliseconds(100 * tick)) {
+                simulation.server.expireSilent()
+                for node in simulation.sortedNodes {
+                    node.heartbeat()
+                    node.look()
+                }
+            }
+        }
+    }
+
+    private static func scheduleFault(_ simulation: Simulation, _ count: Int) {
+        let id = "n\(Int.random(in: 1...count, using: &simulation.random))"
+        let other = "n\(Int.random(in: 1...count, using: &simulation.random))"
+        let kind = Int.random(in: 0..<13, using: &simulation.random)
+        let duration = simulation.milliseconds(50...9000)
+        let delay = simulation.milliseconds(3000...45000)
+        simulation.after(delay) {
+            switch kind {
+            case 0, 1:
+                simulation.node(id)?.crash()
+                simulation.after(duration) { if !(simulation.node(id)?.isAlive ?? true) { simulation.startNode(id) } }
+            case 2: simulation.node(id)?.pause(for: duration)
+            case 3, 4: simulation.node(id)?.disconnect(for: duration)
+            case 5:
+                let cuts: [[String]] = simulation.chance(50) ? [[id, other]] : [[id, other], [other, id]]
+                simulation.cuts.formUnion(cuts)
+                simulation.after(duration) { simulation.cuts.subtract(cuts) }
+            case 6:
+                simulation.tell("ZooKeeper is away for \(duration)")
+                simulation.server.isAway = true
+                for node in simulation.sortedNodes { node.disconnect(for: duration) }
+                simulation.after(duration) { simulation.server.isAway = false }
+            case 7: if let session = simulation.node(id)?.session { simulation.server.end(session) }
+            case 8: simulation.node(id)?.ask(ClusterQuestion(.drain, node: other))
+            case 9: simulation.node(id)?.ask(ClusterQuestion(.cordon, node: other))
+            case 10: simulation.node(id)?.ask(ClusterQuestion(.pause))
+            case 11:
+                simulation.node(id)?.leave()
+                simulation.after(duration + .seconds(3)) { if !(simulation.node(id)?.isAlive ?? true) { simulation.startNode(id) } }
+            default:
+                // All links of one node.
+                let cuts = (1...count).flatMap { [["n\($0)", id], [id, "n\($0)"]] }
+                simulation.cuts.formUnion(cuts)
+                simulation.after(duration) { simulation.cuts.subtract(cuts) }
+            }
+        }
+    }
+
+    private static func checkConvergence(_ simulation: Simulation, _ count: Int) throws {
+        func fail(_ text: String) -> Simulation.Failure {
+            Simulation.Failure(description: "seed \(simulation.seed): \(text)\n" + simulation.trace.suffix(80).joined(separator: "\n"))
+        }
+        let nodes = simulation.sortedNodes
+        guard let view = simulation.server.view else { throw fail("there is no view") }
+        if let node = nodes.first(where: { $0.refusal != nil }) { throw fail("\(node.id) was refused: \(node.refusal!)") }
+        if nodes.count(where: \.machine.isController) != 1 { throw fail("\(nodes.filter(\.machine.isController).map(\.id)) are controllers") }
+        for node in nodes {
+            guard node.isAlive, node.machine.incarnation != nil else { throw fail("\(node.id) is not a member") }
+            guard node.machine.view == view else { throw fail("\(node.id) has view \(node.machine.view?.version ?? 0), ZooKeeper \(view.version)") }
+            guard view.node(node.id)?.incarnation == node.machine.incarnation, view.node(node.id)?.state == .active else {
+                throw fail("\(node.id) is \(view.node(node.id).map { "\($0.state)" } ?? "not there")")
+            }
+        }
+        for (index, entry) in view.partitions.enumerated() {
+            guard let owner = entry.owner, let node = simulation.node(owner) else { throw fail("partition \(index) has no owner") }
+            guard node.machine.ownership[index] == Ownership(state: .serving, ownerEpoch: entry.ownerEpoch) else {
+                throw fail("\(owner) holds partition \(index) as \(String(describing: node.machine.ownership[index])), the view says \(entry)")
+            }
+            guard entry.move == nil else { throw fail("partition \(index) is still moving") }
+        }
+        let loads = nodes.map { view.partitions(ownedBy: $0.id).count }
+        if loads.max()! - loads.min()! > 1 { throw fail("loads \(loads)") }
+    }
+
+    @Test func clustersGetOverEverything() throws {
+        let environment = ProcessInfo.processInfo.environment
+        if let seed = environment["REALERTIME_SIMULATION_SEED"].flatMap(UInt64.init) {
+            _ = try Self.run(seed: seed)
+            return
+        }
+        let count = environment["REALERTIME_SIMULATION_SEEDS"].flatMap(UInt64.init) ?? 120
+        var (steps, grants) = (0, 0)
+        for seed in 1...count {
+            let simulation = try Self.run(seed: seed)
+            steps += simulation.steps
+            grants += simulation.checker.grants
+        }
+        #expect(steps > Int(count) * 1000 && grants > Int(count) * 7)
+    }
+
+    @Test func theSameSeedMakesTheSameRun() throws {
+        let (first, second) = (try Self.run(seed: 5), try Self.run(seed: 5))
+        #expect(first.steps == second.steps && first.checker.writes == second.checker.writes)
+    }
+
+    /// The fence is what keeps two controllers apart: without it, some seed must show it.
+    @Test func withoutTheFenceItShows() {
+        let isSeen = (1...400 as ClosedRange<UInt64>).contains { seed in
+            do {
+                _ = try Self.run(seed: seed, isFenced: false)
+                return false
+            } catch {
+                return true
+            }
+        }
+        #expect(isSeen)
+    }
+}
