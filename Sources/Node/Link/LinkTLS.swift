@@ -41,7 +41,8 @@ struct LinkTLS: Sendable {
         if upper.contains("PEER_DID_NOT_RETURN_A_CERTIFICATE") { return "the other side showed no certificate: give it link-cert, link-key and link-ca" }
         if upper.contains("CERTIFICATE_REQUIRED") { return "the other side wants a certificate of this node: set link-cert, link-key and link-ca" }
         if upper.contains("CERTIFICATE_VERIFY_FAILED") { return "the other side's certificate is not of the authority in link-ca, or not valid now" }
-        if upper.contains("UNKNOWN_CA") || upper.contains("ALERT_BAD_CERTIFICATE") || upper.contains("ALERT_CERTIFICATE_UNKNOWN") {
+        // A decrypt error is what a certificate of another authority with the same name leads to.
+        if ["UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_UNKNOWN", "CERTIFICATE_EXPIRED", "DECRYPT_ERROR"].contains(where: { upper.contains("ALERT_" + $0) }) {
             return "the other side does not take this node's certificate: both must be of one authority"
         }
         if upper.contains("WRONG_VERSION_NUMBER") || upper.contains("HTTP_REQUEST") {

@@ -87,7 +87,7 @@ extension LinkLimits {
     static let test: LinkLimits = {
         var limits = LinkLimits()
         limits.heartbeatMilliseconds = 100
-        limits.silenceMilliseconds = 1500
+        limits.silenceMilliseconds = 6000
         limits.stallMilliseconds = 1000
         limits.backoffMillisecondsMin = 20
         limits.backoffMillisecondsMax = 200

@@ -1,0 +1,102 @@
+import NIOCore
+import Testing
+
+@testable import Node
+
+@Suite struct DialMachineTests {
+    @Test(arguments: 0..<500) func walk(seed: UInt64) {
+        var generator = SplitMix(seed: seed)
+        let limits = LinkLimits()
+        var machine = DialMachine(limits: limits, attempt: 100)
+        var now = 0
+        var isUp = false
+        var hasEnded = false
+        var timers: Set<Int> = []
+        var attempts: [Int] = []
+
+        func execute(_ actions: [DialMachine.Action]) {
+            if hasEnded { #expect(actions.allSatisfy { if case .drop = $0 { true } else { false } }) }
+            for action in actions {
+                switch action {
+                case .dial(let attempt):
+                    #expect(attempt > attempts.last ?? 100 && !isUp)
+                    attempts.append(attempt)
+                case .drop(let attempt): #expect(attempts.contains(attempt))
+                case .wait(let attempt, let milliseconds):
+                    #expect(attempt == attempts.last)
+                    #expect((limits.backoffMillisecondsMin / 2...limits.backoffMillisecondsMax).contains(milliseconds))
+                    timers.insert(attempt)
+                case .up:
+                    #expect(!isUp)
+                    isUp = true
+                case .down(_, let isNews):
+                    if isUp { #expect(isNews) }
+                    isUp = false
+                case .log: break
+                }
+            }
+            #expect(machine.isUp == isUp)
+            // Whoever waits is woken.
+            if case .waiting = machine.state { #expect(timers.contains(machine.attempt)) }
+        }
+
+        for _ in 0..<200 {
+            now += generator.below(3000)
+            // Mostly the attempt that counts, now and then an older one that comes late.
+            let attempt = generator.below(5) == 0 ? attempts.randomElement(using: &generator) ?? machine.attempt : machine.attempt
+            switch attempts.isEmpty ? 0 : generator.below(16) {
+            case 0: execute(machine.renew())
+            case 1 where generator.below(10) == 0:
+                execute(machine.end())
+                hasEnded = true
+            case 2..<6: if timers.contains(attempt) { execute(machine.elapsed(attempt)) }
+            case 6..<10:
+                let before = machine.state
+                let isWanted = machine.connected(attempt)
+                #expect(isWanted == (before == .dialling && attempt == machine.attempt))
+            case 10..<13: execute(machine.rose(attempt, now: now))
+            default: execute(machine.fell(attempt, [.refused, .reset, .silent].randomElement(using: &generator)!, now: now, using: &generator))
+            }
+        }
+    }
+
+    @Test func backoff() {
+        var generator = SplitMix(seed: 1)
+        var machine = DialMachine(limits: LinkLimits())
+        _ = machine.renew()
+        var waits: [Int] = []
+        var logs = 0
+        for _ in 0..<12 {
+            for action in machine.fell(machine.attempt, .refused, now: 0, using: &generator) {
+                if case .wait(_, let milliseconds) = action { waits.append(milliseconds) }
+                if case .log = action { logs += 1 }
+            }
+            _ = machine.elapsed(machine.attempt)
+        }
+        for (number, wait) in waits.enumerated() {
+            let ceiling = min(5000, 100 << number)
+            #expect((ceiling / 2...ceiling).contains(wait))
+        }
+        #expect(waits.count == 12 && logs == 1)
+        // One that was up for a while starts anew; one that fell at once does not.
+        for (lasted, ceiling) in [(1000, 5000), (6000, 100)] {
+            let isWanted = machine.connected(machine.attempt)
+            #expect(isWanted)
+            _ = machine.rose(machine.attempt, now: 0)
+            let actions = machine.fell(machine.attempt, .reset, now: lasted, using: &generator)
+            #expect(actions.contains { if case .wait(_, let milliseconds) = $0 { (ceiling / 2...ceiling).contains(milliseconds) } else { false } })
+            _ = machine.elapsed(machine.attempt)
+        }
+    }
+
+    @Test func refusalsAreNewsOnce() {
+        var refusals = LinkRefusals()
+        let now = NIODeadline.uptimeNanoseconds(1_000_000_000)
+        var news = [("a", now), ("a", now + .seconds(1)), ("a", now + .seconds(2) + LinkRefusals.memory)].map { refusals.isNews($0, now: $1) }
+        #expect(news == [true, false, true])
+        for number in 0..<1000 { _ = refusals.isNews("\(number)", now: now) }
+        news = [now, now + .hours(1)].map { refusals.isNews("one too many", now: $0) }
+        #expect(news == [false, true])
+        #expect(refusals.total == 1005)
+    }
+}

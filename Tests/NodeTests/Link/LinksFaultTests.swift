@@ -1,0 +1,128 @@
+import NIOCore
+import Testing
+
+@testable import Node
+
+/// Peers and strangers that do not behave.
+@Suite struct LinksFaultTests {
+    @Test func aSilentPeer() async throws {
+        let fake = try await FakePeer.listen("b", .silent)
+        var limits = LinkLimits.test
+        limits.silenceMilliseconds = 1500
+        let a = TestNode("a", limits: limits)
+        try await a.start()
+        a.links.setPeers([LinkPeer(id: "b", incarnation: 1, address: "127.0.0.1:\(fake.localAddress!.port!)")])
+        try await a.waitUp("b")
+        let start = ContinuousClock.now
+        try await a.wait("silence") { $0 == .down(id: "b", incarnation: 1, .outgoing, .silent) }
+        #expect(ContinuousClock.now - start > .milliseconds(1000))
+        await a.close()
+        try await fake.close()
+    }
+
+    @Test func aPeerThatReadsNothing() async throws {
+        var limits = LinkLimits.test
+        limits.bufferedBytesMax = 4 << 20
+        limits.frameBytesMax = 1 << 20
+        let fake = try await FakePeer.listen("b", .readsNothing)
+        let a = TestNode("a", limits: limits)
+        try await a.start()
+        a.links.setPeers([LinkPeer(id: "b", incarnation: 1, address: "127.0.0.1:\(fake.localAddress!.port!)")])
+        try await a.waitUp("b")
+        // What the kernel takes, and no more than the bound after that.
+        var sent = 0
+        try await eventually("no room") {
+            while a.links.send([UInt8](repeating: 1, count: (1 << 20) - 100), to: "b") { sent += 1 }
+            try await Task.sleep(for: .milliseconds(20))
+            return a.links.states[0].queuedBytes > 3 << 20 && !a.links.send([UInt8](repeating: 1, count: (1 << 20) - 100), to: "b")
+        }
+        #expect((4..<40).contains(sent), "\(sent)")
+        let state = a.links.states[0]
+        #expect(state.queuedBytes <= 4 << 20)
+        #expect(state.droppedMessages > 0 && a.links.dropped == state.droppedMessages)
+        try await a.wait("it is dropped") { $0 == .down(id: "b", incarnation: 1, .outgoing, .stalled) }
+        await a.close()
+        try await fake.close()
+    }
+
+    /// A reader that is slow makes its peers wait, and loses nothing that was taken.
+    @Test func aSlowReader() async throws {
+        var limits = LinkLimits.test
+        limits.bufferedBytesMax = 2 << 20
+        limits.frameBytesMax = 64 << 10
+        limits.unreadBytesMax = 1 << 20
+        limits.stallMilliseconds = 20_000
+        limits.silenceMilliseconds = 1500
+        let (a, b) = (TestNode("a", limits: limits), TestNode("b", limits: limits))
+        try await a.start()
+        try await b.start(reads: false)
+        a.links.setPeers([b.peer()])
+        try await a.waitUp("b")
+        var sent: [UInt8] = []
+        for number in 0..<400 {
+            var payload = [UInt8](repeating: 1, count: 64 << 10)
+            payload[0] = UInt8(truncatingIfNeeded: number)
+            if a.links.send(payload, to: "b") { sent.append(payload[0]) }
+            if number % 20 == 0 { try await Task.sleep(for: .milliseconds(2)) }
+        }
+        #expect(sent.count < 400)
+        // Longer than silence would be borne: it is this node's own.
+        try await Task.sleep(for: .milliseconds(2000))
+        #expect(b.links.inbox.waitingBytes < 3 << 20, "\(b.links.inbox.waitingBytes)")
+        #expect(a.links.states[0].isUp)
+        b.read()
+        try await eventually("all arrives", seconds: 20) { b.payloads.count == sent.count }
+        #expect(b.payloads.map { $0[0] } == sent)
+        #expect(b.links.inbox.waitingBytes == 0)
+        await a.close()
+        await b.close()
+    }
+
+    @Test func strangers() async throws {
+        var limits = LinkLimits.test
+        limits.strangersMax = 4
+        limits.handshakeMilliseconds = 500
+        let (a, b) = (TestNode("a", secret: "s"), TestNode("b", secret: "s", limits: limits))
+        try await a.start()
+        try await b.start()
+        // Ten that say nothing: four wait for the end of their time, the others are closed at once.
+        let answers = try await withThrowingTaskGroup(of: (Duration, ByteBuffer).self) { group in
+            for _ in 0..<10 {
+                group.addTask {
+                    let start = ContinuousClock.now
+                    let bytes = try await Keeper.send([], to: b)
+                    return (ContinuousClock.now - start, bytes)
+                }
+            }
+            return try await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(answers.count { $0.1.readableBytes > 0 } == 4)
+        #expect(answers.allSatisfy { $0.1.readableBytes == 0 || $0.0 > .milliseconds(400) })
+        // Garbage is told what it is.
+        let answer = try await Keeper.send(Array("GET / HTTP/1.1\r\n\r\n".utf8), to: b)
+        #expect(String(buffer: answer).contains("too long"))
+        // And then there is room for a peer.
+        a.links.setPeers([b.peer()])
+        try await a.waitUp("b")
+        #expect(b.all.allSatisfy { if case .up("a", 1, .incoming) = $0 { true } else if case .viewVersion = $0 { true } else { false } })
+        await a.close()
+        await b.close()
+    }
+
+    /// Of two connections of one node, the newer process has it.
+    @Test func twoProcessesOfOneID() async throws {
+        let (old, new, b) = (TestNode("a"), TestNode("a"), TestNode("b"))
+        try await old.start(1)
+        try await new.start(2)
+        try await b.start()
+        old.links.setPeers([b.peer()])
+        try await old.waitUp("b")
+        new.links.setPeers([b.peer()])
+        try await b.wait("the newer one") { $0 == .up(id: "a", incarnation: 2, .incoming) }
+        try await old.wait("is let go of") { $0 == .down(id: "b", incarnation: 1, .outgoing, .closed) }
+        try await old.wait("and told why") { if case .down("b", 1, .outgoing, .rejected(let reason)) = $0 { reason.contains("a newer a") } else { false } }
+        #expect(b.links.states.map(\.incarnation) == [2])
+        for node in [old, new, b] { await node.close() }
+        expectAlternates(b.all)
+    }
+}
