@@ -30,7 +30,7 @@ extension LimitKey {
     private static let mib = 1024 * 1024
     private static let gib = 1024 * 1024 * 1024
 
-    static let all = requests + connections + history + queues + stopping
+    static let all = requests + connections + history + queues + links + stopping
 
     private static let requests = [
         LimitKey("event-bytes-max", \.eventBytesMax, 1...16 * mib, "bytes", "One payload. Over it: 413."),
@@ -120,6 +120,19 @@ extension LimitKey {
         LimitKey(
             "commit-interval-microseconds", \.commitIntervalMicroseconds, 0...1_000_000, "microseconds",
             "Least time between two commits to the disk while publishers come in crowds. One that publishes alone never waits for it. 0 commits at once."),
+    ]
+
+    private static let links = [
+        LimitKey(
+            "link-frame-bytes-max", \.linkFrameBytesMax, mib...256 * mib, "bytes",
+            "One message between two nodes. Over it: it is not sent, and a node that sends one is disconnected."),
+        LimitKey(
+            "link-buffered-bytes-max", \.linkBufferedBytesMax, mib...gib, "bytes",
+            "Bytes that wait for one other node's socket. Over it messages to that node are dropped, and asked for again."),
+        LimitKey("link-heartbeat-seconds", \.linkHeartbeatSeconds, 1...60, "seconds", "Between two signs of life on a link, in both directions."),
+        LimitKey(
+            "link-silence-seconds-max", \.linkSilenceSecondsMax, 2...300, "seconds",
+            "How long a link may be silent. Over it the link is down, and the node is dialled again."),
     ]
 
     private static let stopping = [

@@ -1,3 +1,5 @@
+import Pipeline
+
 extension NodeConfiguration {
     /// What a member of a cluster lacks, or a node that is alone has too much.
     var clusterContradictions: [ConfigurationError.Problem] {
@@ -27,8 +29,26 @@ extension NodeConfiguration {
                     "link \(link) can be reached from other machines, so the nodes must know each other: set link-secret-file, or link-cert, link-key and link-ca",
                     at: self.origins["link"]))
         }
-        if (options.linkAdvertise ?? link).isWildcard {
-            problems.append(.init("the other nodes cannot dial \(link): set link-advertise to an address of this machine", at: self.origins["link"]))
+        let advertised = options.linkAdvertise ?? link
+        if advertised.isWildcard || options.linkAdvertise?.port == 0 {
+            problems.append(
+                .init(
+                    "the other nodes cannot dial \(advertised): set link-advertise to an address and port of this machine",
+                    at: self.origins["link-advertise"] ?? self.origins["link"]))
+        }
+        if self.limits.linkFrameBytesMax > self.limits.linkBufferedBytesMax {
+            problems.append(
+                .init(
+                    "link-frame-bytes-max \(self.limits.linkFrameBytesMax) is over link-buffered-bytes-max \(self.limits.linkBufferedBytesMax), so the largest "
+                        + "messages could never be sent: raise link-buffered-bytes-max or lower link-frame-bytes-max",
+                    at: self.origins["link-buffered-bytes-max"] ?? self.origins["link-frame-bytes-max"]))
+        }
+        if self.limits.linkSilenceSecondsMax < 2 * self.limits.linkHeartbeatSeconds {
+            problems.append(
+                .init(
+                    "link-silence-seconds-max \(self.limits.linkSilenceSecondsMax) is less than two heartbeats, so that one late heartbeat would end a link: raise it "
+                        + "to \(2 * self.limits.linkHeartbeatSeconds) at least, or lower link-heartbeat-seconds",
+                    at: self.origins["link-silence-seconds-max"] ?? self.origins["link-heartbeat-seconds"]))
         }
         return problems
     }

@@ -11,6 +11,7 @@ extension RealertimeNode {
         if let certificate = options.linkCertificate, let key = options.linkKey, let authority = options.linkAuthority {
             try link.useTLS(certificate: certificate, key: key, authority: authority)
         }
+        link.limits = LinkLimits(self.configuration.limits)
         let logger = self.logger
         ZooKeeperLog.forward { level, line in
             logger.log(level: level == .error ? .error : .warning, "\(line)", metadata: ["from": "zookeeper"])

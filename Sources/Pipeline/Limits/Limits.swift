@@ -69,6 +69,16 @@ package struct Limits: Sendable, Equatable {
     /// Least time between the beginnings of two commits, when the last one held several events. Fewer, larger commits cost a busy node less.
     package var commitIntervalMicroseconds = 1000
 
+    // MARK: links between nodes
+    /// One message between two nodes. Over it: it is not sent, and who sends one is disconnected.
+    package var linkFrameBytesMax = 16 * 1024 * 1024
+    /// Bytes that wait for one other node's socket. Over it messages to it are dropped.
+    package var linkBufferedBytesMax = 32 * 1024 * 1024
+    /// Between two signs of life on a link.
+    package var linkHeartbeatSeconds = 1
+    /// Without a byte for so long a link is down.
+    package var linkSilenceSecondsMax = 4
+
     // MARK: stopping
     /// From SIGTERM to exit.
     package var shutdownSecondsMax = 10

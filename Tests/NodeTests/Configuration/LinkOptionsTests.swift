@@ -1,0 +1,59 @@
+import Foundation
+import Testing
+
+@testable import Node
+
+/// What `--check-config` says of a member's link.
+@Suite struct LinkOptionsTests {
+    private static let member = ["zookeeper": "127.0.0.1:2181", "link": "127.0.0.1:8082"]
+
+    private func load(_ flags: [String: String], environment: [String: String] = [:]) throws -> NodeConfiguration {
+        try NodeConfiguration.load(flags: Self.member.merging(flags) { _, given in given }, environment: environment, file: nil)
+    }
+
+    private func problem(_ flags: [String: String], _ location: SourceLocation = #_sourceLocation) throws -> String {
+        let error = try #require(throws: ConfigurationError.self, sourceLocation: location) { try self.load(flags) }
+        #expect(error.problems.count == 1, "\(error)", sourceLocation: location)
+        return error.description
+    }
+
+    @Test func beyondLoopbackPeersMustProveThemselves() throws {
+        let sentence = try self.problem(["link": "10.0.0.1:8082"])
+        #expect(sentence.hasPrefix("--link: link 10.0.0.1:8082 can be reached from other machines"))
+        #expect(sentence.contains("set link-secret-file, or link-cert, link-key and link-ca"))
+        #expect(try self.load(["link": "10.0.0.1:8082", "link-secret": "s"]).cluster.linkSecret == "s")
+        let files = ["link": "10.0.0.1:8082", "link-cert": "a.pem", "link-key": "a.key", "link-ca": "ca.pem"]
+        #expect(try self.load(files).cluster.linkAuthority == "ca.pem")
+        #expect(try self.problem(["link-cert": "a.pem"]).contains("set all three, or none"))
+    }
+
+    @Test func whatOthersDial() throws {
+        #expect(try self.problem(["link": "0.0.0.0:8082", "link-secret": "s"]).contains("the other nodes cannot dial 0.0.0.0:8082: set link-advertise"))
+        #expect(try self.problem(["link-advertise": "[::]:8082"]).hasPrefix("--link-advertise: the other nodes cannot dial [::]:8082"))
+        #expect(try self.problem(["link-advertise": "10.0.0.1:0"]).contains("address and port"))
+        let configuration = try self.load(["link": "0.0.0.0:8082", "link-secret": "s", "link-advertise": "10.0.0.1:9"])
+        #expect(configuration.cluster.linkAdvertise == ListenAddress(host: "10.0.0.1", port: 9))
+    }
+
+    @Test func secretsComeFromTheEnvironmentOrAFile() throws {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try Data("fr0m-file\n".utf8).write(to: URL(fileURLWithPath: path))
+        let fromFile = try self.load(["link-secret-file": path])
+        #expect(fromFile.cluster.linkSecret == "fr0m-file")
+        let fromEnvironment = try self.load([:], environment: ["REALERTIME_LINK_SECRET": "fr0m-env"])
+        #expect(fromEnvironment.cluster.linkSecret == "fr0m-env")
+        #expect(!(fromFile.describe() + fromEnvironment.describe()).contains("fr0m"))
+    }
+
+    @Test func limits() throws {
+        let configuration = try self.load(["link-frame-bytes-max": "2097152", "link-heartbeat-seconds": "2", "link-silence-seconds-max": "9"])
+        let limits = LinkLimits(configuration.limits)
+        #expect(limits.frameBytesMax == 2_097_152 && limits.bufferedBytesMax == 32 << 20)
+        #expect(limits.heartbeatMilliseconds == 2000 && limits.silenceMilliseconds == 9000 && limits.stallMilliseconds == 18_000)
+        #expect(LinkLimits(NodeConfiguration().limits) == LinkLimits())
+        #expect(try self.problem(["link-buffered-bytes-max": "2097152"]).contains("raise link-buffered-bytes-max or lower link-frame-bytes-max"))
+        #expect(try self.problem(["link-heartbeat-seconds": "3"]).contains("raise it to 6 at least, or lower link-heartbeat-seconds"))
+        #expect(try self.problem(["link-silence-seconds-max": "1"]).contains("2 to 300 seconds"))
+    }
+}
