@@ -120,12 +120,10 @@ import Testing
     }
 
     @Test func aClosedPortIsRefused() async throws {
-        let (a, b) = (TestNode("a"), TestNode("b"))
+        let a = TestNode("a")
         try await a.start()
-        try await b.start()
-        let peer = b.peer()
-        await b.close()
-        a.links.setPeers([peer])
+        let port = try ClosedPort()
+        a.links.setPeers([LinkPeer(id: "b", incarnation: 1, address: "127.0.0.1:\(port.number)")])
         try await eventually("three attempts are told") { a.all.filter { $0 == .down(id: "b", incarnation: 1, .outgoing, .refused) }.count >= 3 }
         #expect(a.logs.lines.count { $0.contains("connection refused") } == 1, "\(a.logs.lines)")
         #expect(a.links.states[0].loss == .refused && !a.links.states[0].isUp)
@@ -134,6 +132,7 @@ import Testing
         // Without authentication nothing leaves this machine.
         try await a.wait("not loopback") { if case .down("d", 1, .outgoing, .rejected(let reason)) = $0 { reason.contains("link-secret-file") } else { false } }
         await a.close()
+        withExtendedLifetime(port) {}
     }
 
     @Test func withoutAuthenticationOnlyLoopback() async throws {
