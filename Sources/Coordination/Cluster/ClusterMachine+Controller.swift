@@ -48,7 +48,8 @@ extension ClusterMachine {
     /// Removes the member nodes of processes whose port is closed, so that nobody waits for their sessions to end. They are fenced: what they would still
     /// commit is refused, so a wrong guess costs a move and no event.
     private mutating func evictDead(_ leader: inout Leader, _ turn: inout Turn) {
-        for (id, member) in leader.members.sorted(by: { $0.key < $1.key }) where id != self.settings.id && !leader.guards.evicting.contains(member.incarnation) {
+        for (id, member) in leader.members.sorted(by: { $0.key < $1.key }) where id != self.settings.id && !leader.guards.evicting.contains(member.incarnation)
+        {
             guard let reach = self.links[id], reach.incarnation == member.incarnation, let since = reach.refusedSince else { continue }
             let due = since.advanced(by: self.settings.refusedMin)
             guard turn.now >= due else {

@@ -62,7 +62,9 @@ final class FakeZooKeeper {
             for id in self.sessions.keys { self.heard(id) }
             return
         }
-        for (id, session) in self.sessions.sorted(by: { $0.key < $1.key }) where self.simulation.now >= session.heardAt.advanced(by: Self.timeout) { self.end(id) }
+        for (id, session) in self.sessions.sorted(by: { $0.key < $1.key }) where self.simulation.now >= session.heardAt.advanced(by: Self.timeout) {
+            self.end(id)
+        }
     }
 
     func end(_ session: Int64) {

@@ -24,6 +24,7 @@ final class SimulatedNode {
     private(set) var answers: [UInt64: ClusterAnswer] = [:]
     private var nextQuestion: UInt64 = 1
     private var disconnections = 0
+    private var wake: ContinuousClock.Instant?
 
     init(id: String, process: Int, in simulation: Simulation) {
         self.id = id
@@ -60,9 +61,17 @@ final class SimulatedNode {
 
     private func execute(_ action: ClusterMachine.Action) {
         let simulation = self.simulation
+        if simulation.isTracingActions { simulation.tell("\(self.id): \("\(action)".prefix(200))") }
         switch action {
         case .perform(let token, let request, let generation, let deadline): self.perform(token, request, generation, deadline)
-        case .wake(let time): simulation.at(time) { self.handle(.ticked) }
+        case .wake(let time):
+            if let wake = self.wake, wake <= time, wake > simulation.now { return }
+            self.wake = time
+            simulation.at(time) {
+                guard self.wake == time else { return }
+                self.wake = nil
+                self.handle(.ticked)
+            }
         case .peers(let peers, _, _):
             self.peers = peers
             self.up = self.up.filter { id, incarnation in peers.contains { $0.id == id && $0.incarnation == incarnation } }
@@ -220,7 +229,9 @@ final class SimulatedNode {
         let due = max(self.simulation.now.advanced(by: self.simulation.microseconds(100...5000)), self.lastDelivery[id] ?? self.simulation.now)
         self.lastDelivery[id] = due
         self.simulation.at(due) {
-            guard self.simulation.isReachable(self.id, id), let other = self.simulation.node(id), other.isAlive, other.machine.incarnation == target else { return }
+            guard self.simulation.isReachable(self.id, id), let other = self.simulation.node(id), other.isAlive, other.machine.incarnation == target else {
+                return
+            }
             other.handle(.received(from: self.id, incarnation: incarnation, payload: payload))
         }
     }

@@ -73,6 +73,7 @@ final class Simulation {
             }
             self.now = first.time
             self.steps += 1
+            if self.steps > 1_000_000 { self.checker.fail("it does not come to rest") }
             first.body()
             if let problem = self.checker.problem {
                 throw Failure(description: "seed \(self.seed), step \(self.steps): \(problem)\n" + self.trace.suffix(60).joined(separator: "\n"))
@@ -80,6 +81,9 @@ final class Simulation {
         }
         self.now = max(self.now, end)
     }
+
+    /// What the last steps were, for a run that does not come to rest.
+    var isTracingActions: Bool { self.steps > 999_900 }
 
     func tell(_ text: @autoclosure () -> String) {
         let milliseconds = (self.now - self.start).components
@@ -132,7 +136,9 @@ struct InvariantChecker {
         for (index, entry) in view.partitions.enumerated() {
             guard let owner = entry.owner else { continue }
             let key = [Int64(index), entry.ownerEpoch]
-            if let before = self.owners[key], before != owner { self.fail("I1: partition \(index) under owner epoch \(entry.ownerEpoch) to \(before) and \(owner)") }
+            if let before = self.owners[key], before != owner {
+                self.fail("I1: partition \(index) under owner epoch \(entry.ownerEpoch) to \(before) and \(owner)")
+            }
             if self.owners.updateValue(owner, forKey: key) == nil { self.grants += 1 }
         }
         self.last = view
@@ -144,9 +150,13 @@ struct InvariantChecker {
     /// One process serves a partition under an owner epoch, ever; and not again after it has finished.
     mutating func serves(_ partition: Int, _ ownerEpoch: Int64, process: Int) {
         let key = [Int64(partition), ownerEpoch]
-        if let before = self.servers[key], before != process { self.fail("I1: partition \(partition) is served under owner epoch \(ownerEpoch) by processes \(before) and \(process)") }
+        if let before = self.servers[key], before != process {
+            self.fail("I1: partition \(partition) is served under owner epoch \(ownerEpoch) by processes \(before) and \(process)")
+        }
         self.servers[key] = process
-        if self.finished.contains([Int64(process), Int64(partition), ownerEpoch]) { self.fail("I7: process \(process) serves partition \(partition) again under owner epoch \(ownerEpoch)") }
+        if self.finished.contains([Int64(process), Int64(partition), ownerEpoch]) {
+            self.fail("I7: process \(process) serves partition \(partition) again under owner epoch \(ownerEpoch)")
+        }
     }
 
     mutating func finished(_ partition: Int, _ ownerEpoch: Int64, process: Int) { self.finished.insert([Int64(process), Int64(partition), ownerEpoch]) }

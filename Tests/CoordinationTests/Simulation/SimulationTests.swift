@@ -109,13 +109,19 @@ import Testing
         if loads.max()! - loads.min()! > 1 { throw fail("loads \(loads)") }
     }
 
+    #if DEBUG
+        private static let seedCount: UInt64 = 40
+    #else
+        private static let seedCount: UInt64 = 2000
+    #endif
+
     @Test func clustersGetOverEverything() throws {
         let environment = ProcessInfo.processInfo.environment
         if let seed = environment["REALERTIME_SIMULATION_SEED"].flatMap(UInt64.init) {
             _ = try Self.run(seed: seed)
             return
         }
-        let count = environment["REALERTIME_SIMULATION_SEEDS"].flatMap(UInt64.init) ?? 120
+        let count = environment["REALERTIME_SIMULATION_SEEDS"].flatMap(UInt64.init) ?? Self.seedCount
         var (steps, grants) = (0, 0)
         for seed in 1...count {
             let simulation = try Self.run(seed: seed)
@@ -130,9 +136,9 @@ import Testing
         #expect(first.steps == second.steps && first.checker.writes == second.checker.writes)
     }
 
-    /// The fence is what keeps two controllers apart: without it, some seed must show it.
+    /// The fence is what keeps two controllers apart: without it, a seed shows it. It is among these.
     @Test func withoutTheFenceItShows() {
-        let isSeen = (1...400 as ClosedRange<UInt64>).contains { seed in
+        let seen = Self.unfenced.first { seed in
             do {
                 _ = try Self.run(seed: seed, isFenced: false)
                 return false
@@ -140,6 +146,10 @@ import Testing
                 return true
             }
         }
-        #expect(isSeen)
+        #expect(seen != nil)
+        if ProcessInfo.processInfo.environment["REALERTIME_SIMULATION_SEEDS"] != nil { print("unfenced: \(seen ?? 0)") }
     }
+
+    /// When the machine has changed and none of these shows it any more, look among the first 400.
+    private static let unfenced: ClosedRange<UInt64> = 215...225
 }
