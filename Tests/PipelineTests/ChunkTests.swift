@@ -82,7 +82,8 @@ import Testing
                         end += 1
                     }
                     model.replaceSubrange(start..<end, with: [joined])
-                    #expect(found?.first == joined.first && found?.last == joined.last && found?.second == joined.second, "seed \(seed), step \(step): \(offset)")
+                    #expect(
+                        found?.first == joined.first && found?.last == joined.last && found?.second == joined.second, "seed \(seed), step \(step): \(offset)")
                     #expect(found?.events.map(\.position.offset) == Array(joined.first...joined.last), "seed \(seed), step \(step): \(offset)")
                 } else {
                     #expect(found == nil, "seed \(seed), step \(step): \(offset)")

@@ -71,7 +71,8 @@ private struct Walk {
         let batch = PublishBatch(id: self.nextBatch, events: events, origin: NoOrigin())
         self.nextBatch += 1
         let bytes = self.machine.parkedBytes + events.reduce(0) { $0 + $1.cost }
-        let fits = self.machine.parkedEvents == 0
+        let fits =
+            self.machine.parkedEvents == 0
             || self.machine.parkedEvents + events.count <= self.limits.parkedPublishesMax && bytes <= self.limits.parkedBytesMax
         switch self.machine.accept(batch) {
         case .parked:

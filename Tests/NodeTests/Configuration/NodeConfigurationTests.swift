@@ -150,7 +150,7 @@ import Testing
     @Test func wrongValuesNameKeyPlaceAndRange() throws {
         #expect(try self.problem(["--heartbeat-seconds", "26"]) == "--heartbeat-seconds: heartbeat-seconds cannot be \"26\": allowed is 1 to 25 seconds")
         #expect(
-            try self.problem(environment: ["REALERTIME_LOOPS": "many"]) == "REALERTIME_LOOPS: loops cannot be \"many\": allowed is 1 to 256 loops")
+            try self.problem(environment: ["REALERTIME_LOOPS": "many"]) == "REALERTIME_LOOPS: loops cannot be \"many\": allowed is 1 to 64 loops")
         #expect(
             try self.problem(file: "a: 1\n".replacing("a: 1", with: "log: postgres")).hasSuffix(":1: log cannot be \"postgres\": allowed is sqlite or memory"))
         #expect(try self.problem(file: "listen: {host: a}").contains("listen must be one value or a list"))
