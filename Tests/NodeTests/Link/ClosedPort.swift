@@ -1,3 +1,5 @@
+import NIOCore
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)
@@ -16,25 +18,31 @@ final class ClosedPort {
     }
 
     init() throws {
-        #if canImport(Darwin)
-            self.descriptor = socket(AF_INET, SOCK_STREAM, 0)
-        #elseif canImport(Musl)
-            self.descriptor = socket(AF_INET, SOCK_STREAM, 0)
-        #else
-            self.descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        #endif
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let descriptor = self.descriptor
-        let result = withUnsafeMutableBytes(of: &address) { bytes in
-            let pointer = bytes.baseAddress!.assumingMemoryBound(to: sockaddr.self)
-            return bind(descriptor, pointer, length) == 0 ? getsockname(descriptor, pointer, &length) : -1
+        let descriptor = socket(AF_INET, Self.stream, 0)
+        let bound = try SocketAddress(ipAddress: "127.0.0.1", port: 0).withSockAddr { bind(descriptor, $0, socklen_t($1)) }
+        // Bytes rather than fields: which module a field belongs to depends on what else was built first.
+        var name = [UInt8](repeating: 0, count: 128)
+        var length = socklen_t(name.count)
+        let named = name.withUnsafeMutableBytes { bytes in
+            getsockname(descriptor, bytes.baseAddress!.assumingMemoryBound(to: sockaddr.self), &length)
         }
-        guard result == 0 else { throw Failure(code: errno) }
-        self.number = Int(UInt16(bigEndian: address.sin_port))
+        guard bound == 0, named == 0 else {
+            let code = errno
+            close(descriptor)
+            throw Failure(code: code)
+        }
+        // The port follows two bytes that hold the family (and on Darwin the length), most significant byte first.
+        self.number = Int(name[2]) << 8 | Int(name[3])
+        self.descriptor = descriptor
     }
 
     deinit { close(self.descriptor) }
+
+    private static var stream: Int32 {
+        #if canImport(Glibc)
+            Int32(SOCK_STREAM.rawValue)
+        #else
+            SOCK_STREAM
+        #endif
+    }
 }
