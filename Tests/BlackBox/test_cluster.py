@@ -210,3 +210,46 @@ def test_many_vanish_at_once(cluster):
     after = cluster.settled(names, 60)
     assert moved(owners, after) <= 103, Counter(after.values())
     eventually(lambda: cluster.members["n1"].ask("/api/cluster")["mode"] == "normal", 40)
+
+
+def metrics_of(member):
+    """The samples of /metrics by name and labels."""
+    text = member.get("/metrics").body.decode()
+    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line and not line.startswith("#")}
+
+
+def test_a_member_shows_its_links_and_figures(cluster):
+    for name in ("n1", "n2", "n3"):
+        cluster.add(name)
+    cluster.settled(["n1", "n2", "n3"])
+    members = cluster.running()
+
+    def links_up():
+        return all(
+            metrics_of(m).get(f'realertime_link_up{{peer="{peer.name}"}}') == 1 for m in members for peer in members if peer is not m
+        )
+
+    eventually(links_up, 20)
+    figures = [metrics_of(m) for m in members]
+    assert sum(f["realertime_controller"] for f in figures) == 1
+    assert len({f["realertime_view_version"] for f in figures}) == 1
+    for f in figures:
+        assert f["realertime_zookeeper_connected"] == 1
+        assert f["realertime_controller_known"] == 1
+        assert f["realertime_cluster_alarm"] == 0
+    assert sum(f['realertime_partitions{state="serving"}'] for f in figures) == 256
+    assert sum(f['realertime_cluster_events_total{kind="elected"}'] for f in figures) == 1
+
+    status = members[0].ask("/api/status")["cluster"]
+    assert status["session"] == "connected"
+    up = {(link["peer"], link["direction"]) for link in status["links"] if link["state"] == "up"}
+    assert up == {(m.name, way) for m in members[1:] for way in ("outgoing", "incoming")}, status
+
+    # A peer that dies is a link that is down, with the reason, until the view has noticed too.
+    members[2].process.kill()
+    members[2].process.wait()
+    cluster.settled(["n1", "n2"])
+    status = members[0].ask("/api/status")["cluster"]
+    assert [link["peer"] for link in status["links"] if link["state"] == "up"] == ["n2", "n2"], status
+    sessions = {m["id"]: m.get("session") for m in members[0].ask("/api/members")["members"]}
+    assert (sessions["n1"], sessions["n2"], sessions["n3"]) == ("connected", "connected", None)

@@ -22,6 +22,8 @@ struct ClusterMembers: ClusterReport, Equatable {
         var movingOut: Int
         var uptimeSeconds: Int?
         // What it reports of itself; nil when it has not.
+        /// `connected`, or what has become of its session with ZooKeeper. Nil of a node that needs none.
+        var session: String?
         var serving: Int?
         var connections: Int?
         var publishedPerSecond: Double?
@@ -122,10 +124,11 @@ extension ClusterMembers.Member {
         return words.isEmpty ? "-" : words.joined(separator: " ")
     }
 
-    /// Of a session is known that it lives, and when its node was last heard of.
+    /// That it lives is known from its member node; what the node itself says of it comes with its reports, whose age follows.
     private var sessionWords: String {
         guard self.incarnation != nil else { return "none" }
-        return self.reportAgeMs.map { "live \(Readable.fixed(Double($0) / 1000, 1))s" } ?? "live"
+        let state = self.session.map { $0 == "connected" ? "live" : $0 } ?? "live"
+        return self.reportAgeMs.map { "\(state) \(Readable.fixed(Double($0) / 1000, 1))s" } ?? state
     }
 
     private var seesWords: String {

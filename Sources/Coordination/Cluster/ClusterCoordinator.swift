@@ -78,9 +78,10 @@ package actor ClusterCoordinator: ClusterAsking {
     /// What this node holds, for its own figures.
     package var summary: ClusterSummary {
         ClusterSummary(
-            incarnation: self.machine.incarnation, viewVersion: self.machine.view?.version ?? 0, isController: self.machine.isController,
-            serving: self.machine.ownership.values.count { $0.state == .serving }, owned: self.machine.ownership.count,
-            session: self.machine.session.phase.name, linksUp: self.machine.links.values.count { $0.isUp }, alarm: self.machine.alarm)
+            name: self.machine.settings.cluster, incarnation: self.machine.incarnation, viewVersion: self.machine.view?.version ?? 0,
+            controller: self.machine.controller?.id, isController: self.machine.isController,
+            partitions: self.machine.ownership.values.reduce(into: [:]) { $0[$1.state, default: 0] += 1 }, session: self.machine.session.phase.name,
+            sessions: self.machine.session.generation, alarm: self.machine.alarm, events: self.machine.history.counts)
     }
 
     // MARK: -
@@ -165,12 +166,19 @@ package struct ClusterRefusal: Error, CustomStringConvertible {
 
 /// What a node's own figures show of its cluster.
 package struct ClusterSummary: Sendable {
+    package var name: String
     package var incarnation: Int64?
     package var viewVersion: Int64
+    /// The node that is known to be it.
+    package var controller: String?
     package var isController: Bool
-    package var serving: Int
-    package var owned: Int
+    package var partitions: [Ownership.State: Int]
+    /// ``ZooKeeperState/Phase/name``.
     package var session: String
-    package var linksUp: Int
+    /// Sessions that this process has opened or tried to.
+    package var sessions: UInt64
     package var alarm: String?
+    package var events: [ClusterEvent.Kind: Int]
+
+    package func count(_ state: Ownership.State) -> Int { self.partitions[state] ?? 0 }
 }

@@ -70,6 +70,8 @@ package struct ClusterEvent: Hashable, Sendable {
 package struct ClusterHistory: Sendable {
     package static let countMax = 1000
     package private(set) var events: [ClusterEvent] = []
+    /// How many there have been, those included that are not kept.
+    package private(set) var counts: [ClusterEvent.Kind: Int] = [:]
     private var last: Int64 = 0
 
     /// Answers the event with its number.
@@ -77,6 +79,7 @@ package struct ClusterHistory: Sendable {
         self.last += 1
         var event = event
         event.number = self.last
+        self.counts[event.kind, default: 0] += 1
         self.events.append(event)
         // In slices, so that not every event moves all others.
         if self.events.count >= Self.countMax + 100 { self.events.removeFirst(self.events.count - Self.countMax) }

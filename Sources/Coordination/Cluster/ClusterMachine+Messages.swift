@@ -60,6 +60,7 @@ extension ClusterMachine {
             if reach.refusedSince != nil { report.refused.append(peer) }
             if !reach.isUp, now >= reach.since.advanced(by: self.settings.unreachableMin) { report.unreachable.append(peer) }
         }
+        report.session = self.session.phase.name
         report.figures = self.figures
         report.alarm = self.alarm
         return report

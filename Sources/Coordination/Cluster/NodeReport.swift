@@ -33,6 +33,8 @@ package struct NodeReport: Hashable, Sendable {
     package var reached: [Peer] = []
     package var refused: [Peer] = []
     package var unreachable: [Peer] = []
+    /// What its session with ZooKeeper does, by ``ZooKeeperState/Phase/name``.
+    package var session = ZooKeeperState.Phase.connected(session: 0, timeout: .zero).name
     package var figures = NodeFigures()
     package var alarm: String?
 
@@ -51,6 +53,7 @@ package struct NodeReport: Hashable, Sendable {
             Self.write("reached", self.reached, to: &writer)
             Self.write("refused", self.refused, to: &writer)
             Self.write("unreachable", self.unreachable, to: &writer)
+            writer.field("session", self.session)
             writer.field("connections", self.figures.connections)
             writer.field("published", self.figures.publishedPerSecond)
             writer.field("delivered", self.figures.deliveredPerSecond)
@@ -93,6 +96,7 @@ package struct NodeReport: Hashable, Sendable {
         self.reached = try Self.peers(try object.required("reached"))
         self.refused = try Self.peers(try object.required("refused"))
         self.unreachable = try Self.peers(try object.required("unreachable"))
+        self.session = try object.string("session", bytesMax: 20)
         self.figures.connections = Int(try object.integer("connections", in: 0...Int64(Int32.max)))
         self.figures.publishedPerSecond = try object.required("published").number(in: 0...1e12)
         self.figures.deliveredPerSecond = try object.required("delivered").number(in: 0...1e12)

@@ -50,7 +50,7 @@ package actor ZooKeeperSession {
         guard self.handle == nil, !self.isClosed else { return false }
         _ = ZooKeeperLog.configure
         let servers = self.configuration.servers
-        let timeout = Int32(clamping: self.configuration.sessionTimeout.milliseconds)
+        let timeout = Int32(clamping: self.configuration.sessionTimeout.wholeMilliseconds)
         let context = UnsafeMutableRawPointer(bitPattern: self.number)
         let handle =
             if let identity {
@@ -120,11 +120,5 @@ package actor ZooKeeperSession {
         if code != ZOK.rawValue { ZooKeeperRegistry.shared.take(token)?.resume?(.failure(ZooKeeperFailure(call: code))) }
         // Cancelled between the check and here: the handler may have run before the operation was added.
         if Task.isCancelled { ZooKeeperRegistry.shared.answer(token, with: .failure(.closed)) }
-    }
-}
-
-extension Duration {
-    fileprivate var milliseconds: Int64 {
-        self.components.seconds * 1000 + self.components.attoseconds / 1_000_000_000_000_000
     }
 }

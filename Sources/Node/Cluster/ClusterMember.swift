@@ -65,6 +65,11 @@ final class ClusterMember: Sendable {
         }
     }
 
+    /// One look at what it is in the cluster, and at its links.
+    func snapshot() async -> MemberSnapshot {
+        MemberSnapshot(summary: await self.coordinator.summary, links: self.links.states, dropped: self.links.dropped)
+    }
+
     /// Gives everything back. ``run(figures:)`` returns when that is done.
     func leave() { self.coordinator.leave() }
 

@@ -42,7 +42,7 @@ final class NodeInspector: Sendable {
         return NodeSnapshot(
             shared: self.shared, loops: self.loops.count, connections: connections, fanout: fanout, sequencer: await self.sequencer.statistics,
             channels: await self.sequencer.channelCount, parked: await self.sequencer.parkedEvents, log: await self.log.statistics,
-            counts: self.shared.connectionCounts, publishedPerSecond: rates.0, deliveredPerSecond: rates.1)
+            counts: self.shared.connectionCounts, publishedPerSecond: rates.0, deliveredPerSecond: rates.1, member: await self.shared.member?.snapshot())
     }
 
     /// Called about once a second: what happened since the last call, by second.
@@ -70,7 +70,7 @@ final class NodeInspector: Sendable {
         case .ready: break
         }
         // Once it has seen the cluster it serves on, whatever becomes of ZooKeeper: all nodes would stop being ready together.
-        if let member = self.shared.cluster as? ClusterCoordinator, await member.summary.viewVersion == 0 { return "this node has not joined its cluster yet" }
+        if let member = self.shared.member, await member.coordinator.summary.viewVersion == 0 { return "this node has not joined its cluster yet" }
         return await self.log.statistics.error.map { "the log cannot be written: \($0)" }
     }
 }

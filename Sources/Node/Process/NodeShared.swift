@@ -32,6 +32,7 @@ final class NodeShared: Sendable {
     private let addresses = NIOLockedValueBox((listen: "", api: ""))
     private let inspectorBox = NIOLockedValueBox<NodeInspector?>(nil)
     private let clusterBox = NIOLockedValueBox<(any ClusterAsking)?>(nil)
+    private let memberBox = NIOLockedValueBox<ClusterMember?>(nil)
 
     init(configuration: NodeConfiguration, connectionsMax: Int, refusalsMax: Int, version: String, commit: String, startedAt: Int64) {
         self.configuration = configuration
@@ -75,6 +76,12 @@ final class NodeShared: Sendable {
     var cluster: (any ClusterAsking)? {
         get { self.clusterBox.withLockedValue { $0 } }
         set { self.clusterBox.withLockedValue { $0 = newValue } }
+    }
+
+    /// Nil for a node that is alone.
+    var member: ClusterMember? {
+        get { self.memberBox.withLockedValue { $0 } }
+        set { self.memberBox.withLockedValue { $0 = newValue } }
     }
 
     // MARK: - Connection limits

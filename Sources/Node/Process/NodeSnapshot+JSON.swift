@@ -31,6 +31,8 @@ extension NodeSnapshot {
         out.writeString(
             ",\"duplicates\":\(self.sequencer.duplicates),\"gaps\":\(self.fanout.gaps),\"refused\":\(self.sequencer.refused),\"refused_connections\":\(self.connections.refusedAtLimit)}"
         )
+        out.writeString(",\"cluster\":")
+        if let member = self.member { member.write(into: &out) } else { out.writeString("null") }
         out.writeString(",\"health\":\"\(health.rawValue)\",\"reasons\":[")
         for (index, reason) in reasons.enumerated() {
             if index > 0 { out.writeString(",") }

@@ -56,6 +56,7 @@ extension NodeSnapshot {
         text.counter("realertime_log_commits_total", "Commits to the log.", self.log.commits)
         text.counter("realertime_log_failures_total", "Commits that failed.", self.log.failures)
         text.gauge("realertime_log_failing", "1 while the log cannot be written.", self.log.error == nil ? 0 : 1)
+        self.member?.write(into: &text)
         return text.buffer
     }
 }

@@ -17,6 +17,8 @@ struct NodeSnapshot: Sendable {
     var counts: (subscribers: Int, api: Int)
     var publishedPerSecond: Double
     var deliveredPerSecond: Double
+    /// Nil for a node that is alone.
+    var member: MemberSnapshot?
 
     /// How it is, and why in sentences.
     var health: (Health, reasons: [String]) {

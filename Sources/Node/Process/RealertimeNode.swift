@@ -89,6 +89,7 @@ struct RealertimeNode: Service {
         let subscribers = try await listener.bindSubscribers(self.configuration.listen)
         shared.boundAddresses = (Self.address(subscribers), Self.address(api))
         let member = try await self.makeMember(shared, group, startedAt)
+        shared.member = member
         shared.cluster = member?.coordinator ?? EmbeddedCluster(inspector: inspector, shared: shared)
         shared.state = .ready
         self.logger.info(
