@@ -49,7 +49,8 @@ struct MemberSnapshot: Sendable {
     func write(into text: inout MetricsText) {
         text.gauge("realertime_zookeeper_connected", "1 while the session with ZooKeeper is connected.", self.summary.session == "connected" ? 1 : 0)
         text.counter("realertime_zookeeper_sessions_total", "Sessions with ZooKeeper, opened or tried.", self.summary.sessions)
-        text.gauge("realertime_view_version", "The cluster's view that this node goes by. The same on all nodes but for moments.", Int(self.summary.viewVersion))
+        text.gauge(
+            "realertime_view_version", "The cluster's view that this node goes by. The same on all nodes but for moments.", Int(self.summary.viewVersion))
         text.gauge("realertime_controller_known", "1 while this node knows a controller.", self.summary.controller == nil ? 0 : 1)
         text.gauge("realertime_controller", "1 on the node that is the controller.", self.summary.isController ? 1 : 0)
         text.gauge("realertime_cluster_alarm", "1 after an alarm that status and events explain.", self.summary.alarm == nil ? 0 : 1)
