@@ -282,9 +282,10 @@ def test_a_full_disk(nodes, channel):
     """Publishes are 503, what was acknowledged stays, subscribers stay, and it recovers by itself."""
     node = nodes.make(start=False)
     ballast = node.data / "ballast"
-    with mounted(node.data, "size=6m"):
+    # Once the ballast is gone there is room for the events twice: in the WAL, and in the database that it is brought into.
+    with mounted(node.data, "size=12m"):
         try:
-            ballast.write_bytes(b"x" * 2_000_000)
+            ballast.write_bytes(b"x" * 8_000_000)
             node.start()
             acknowledged = []
             with Lines(node, channel, timeout=30) as s:

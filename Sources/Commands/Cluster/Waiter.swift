@@ -42,6 +42,7 @@ struct Waiter: Sendable {
     private func follow(_ look: () async throws -> Step, _ obstacles: () async throws -> [String]) async throws -> CommandStatus {
         var course = Course()
         var answeredAt = ContinuousClock.now
+        var failures = 0
         var shown = Shown()
         while true {
             do {
@@ -59,8 +60,11 @@ struct Waiter: Sendable {
                     throw Ended(message: words)
                 }
                 answeredAt = .now
+                failures = 0
             } catch let failure as Failure {
-                guard .now < answeredAt.advanced(by: self.patience) else {
+                failures += 1
+                // A second attempt in any case: this process, too, may have been away for long.
+                guard failures < 2 || .now < answeredAt.advanced(by: self.patience) else {
                     self.clear()
                     throw Failure(failure.status, "\(failure.message) \(self.what) goes on without this command: \(self.later) shows it.")
                 }
