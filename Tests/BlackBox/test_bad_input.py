@@ -430,6 +430,42 @@ def test_http10(shared):
             assert wire.ended(), "HTTP/1.0 without keep-alive closes"
 
 
+@pytest.mark.parametrize("port", ["listen", "api"])
+def test_http10_is_told_that_its_connection_stays(shared, port):
+    with Wire(getattr(shared, port)) as wire:
+        for _ in range(2):
+            answer = Answer(wire.send("GET /healthz HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"))
+            assert (answer.status, answer.all().strip()) == (200, b"ok")
+            assert answer.head["connection"].lower() == "keep-alive"
+
+
+@pytest.mark.parametrize("port", ["listen", "api"])
+@pytest.mark.parametrize("target", ["foo?u=http://x/healthz", "ftp://x/healthz", "://x/healthz", "http:///healthz", "healthz"])
+def test_targets_that_are_neither_a_path_nor_a_url(shared, port, target):
+    refused(shared, getattr(shared, port), f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request", closes=True)
+
+
+def test_a_coding_that_only_looks_like_chunked(shared):
+    """The Kelvin sign is a k to some and not to others."""
+    refused(
+        shared, shared.api, PUB + "Transfer-Encoding: chun\u212aed\r\n\r\n1\r\nx\r\n0\r\n\r\n".encode(), 501, "not_implemented", closes=True)
+
+
+def test_many_names_that_nobody_knows(shared):
+    reply = shared.post("/api/publish", {f"{n:05}": 1 for n in range(60_000)})
+    assert (reply.status, reply.error) == (400, "bad_body")
+    shared.healthy()
+
+
+def test_a_body_in_very_many_chunks(shared, request, channel):
+    request.node.published = 1
+    with Wire(shared.api) as wire:
+        wire.send(f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        answer = Answer(wire.send(b"1\r\nx\r\n" * 50_000 + b"0\r\n\r\n"))
+        assert answer.status == 200, answer.all()
+    assert [p["data"] for p in shared.history(channel)["publications"]] == ["x" * 50_000]
+
+
 # MARK: channels, bodies, headers of a publish
 
 
@@ -586,6 +622,7 @@ def test_websocket_upgrades(shared, case):
     answer = refused(shared, shared.listen, f"GET /ws/a HTTP/1.1\r\nHost: x\r\n{text}\r\n", status, "upgrade_required" if status == 426 else "bad_request")
     if status == 426:
         assert answer.head["sec-websocket-version"] == "13"
+        assert "upgrade" in [option.strip().lower() for option in answer.head["connection"].split(",")]
 
 
 @pytest.mark.parametrize("headers", [

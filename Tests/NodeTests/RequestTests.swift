@@ -131,6 +131,31 @@ import Testing
         #expect(failure { _ = try BatchRequest(ByteBuffer(string: "{\"commands\":1}"), limits: Limits()) } == "400 bad_body")
     }
 
+    /// The first name that is not known ends it: nothing behind it is looked at.
+    @Test func manyUnknownFieldsCostNoMoreThanOne() {
+        let names = (0..<200_000).map { "\"\($0)\":1" }.joined(separator: ",")
+        for body in ["{\(names)}", "{\"0\":1, and this is not JSON"] {
+            do throws(HTTPFailure) {
+                _ = try JSONFields(ByteBuffer(string: body), names: ["a"])
+                Issue.record("not refused")
+            } catch {
+                #expect(error.status == .badRequest && error.code == "bad_body" && error.message.contains("no field \"0\""))
+            }
+        }
+    }
+
+    @Test func responses() {
+        for (keepAlive, expected) in [(true, "keep-alive"), (false, "close")] {
+            var answer = ByteBuffer()
+            ResponseWriter.write(.ok, content: .text, body: ByteBuffer(string: "ok\n"), keepAlive: keepAlive, into: &answer)
+            let lines = String(buffer: answer).split(separator: "\r\n")
+            #expect(lines.filter { $0.hasPrefix("Connection:") } == ["Connection: \(expected)"])
+            answer.clear()
+            ResponseWriter.write(.badBody("x"), keepAlive: keepAlive, omitBody: true, into: &answer)
+            #expect(String(buffer: answer).hasSuffix("\r\n\r\n"))
+        }
+    }
+
     @Test func jsonFields() throws {
         let fields = try JSONFields(ByteBuffer(string: #"{"a":5,"b":true,"c":"x\ny","d":[1,"]",{}],"e":null,"f":-0}"#), names: ["a", "b", "c", "d", "e", "f"])
         #expect(try fields.integer("a", in: 0...5) == 5)

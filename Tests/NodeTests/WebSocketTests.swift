@@ -68,6 +68,8 @@ import Testing
             (frame(0x82, [UInt8](repeating: 0, count: 1001)), 1009),
             (frame(0x02, [UInt8](repeating: 0, count: 600)) + frame(0x80, [UInt8](repeating: 0, count: 600)), 1009),
             ([0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1002), ([0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0], 1009),
+            ([0x82, 0xFE, 0, 0x7D, 0, 0, 0, 0], 1002), ([0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0, 0, 0, 0], 1002),
+            ([0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1002), ([0x82, 0xFF, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], 1009),
             (frame(0x88, []), 1000), (frame(0x88, [0x03]), 1002), (frame(0x88, [0x03, 0xE9] + bytes("bye")), 1001), (frame(0x88, [0x03, 0xE8, 0xFF]), 1007),
             (frame(0x88, [0x0F, 0xA0]), 4000), (frame(0x88, [0x03, 0xED]), 1002), (frame(0x88, [0x03, 0xEE]), 1002), (frame(0x88, [0x03, 0xEC]), 1002),
             (frame(0x88, [0x03, 0xF7]), 1002), (frame(0x88, [0, 0]), 1002), (frame(0x88, [0x07, 0xD0]), 1002), (frame(0x88, [0x13, 0x88]), 1002),
@@ -77,8 +79,56 @@ import Testing
         #expect(Self.steps(bytes.map { [$0] }).last == .close(code: code))
     }
 
+    /// Reads that never end where a frame does.
+    @Test func inputDoesNotGrowWithWhatWasRead() {
+        var parser = WebSocketParser(messageBytesMax: 100_000)
+        let frame = Self.frame(0x82, [UInt8](repeating: 7, count: 10_000))
+        let piece = ByteBuffer(bytes: frame[5...] + frame[..<5])
+        parser.feed(ByteBuffer(bytes: frame[..<5]))
+        var messages = 0
+        var capacity = 0
+        for _ in 0..<500 {
+            parser.feed(piece)
+            while parser.next() == .message { messages += 1 }
+            capacity = max(capacity, parser.inputCapacity)
+        }
+        #expect(messages == 500)
+        #expect(capacity <= 128 * 1024)
+    }
+
+    /// Each would copy all those before it if anybody else held them.
+    @Test func fragmentsAreGatheredInOnePlace() {
+        let count = 20_000
+        var parser = WebSocketParser(messageBytesMax: count)
+        var moves = 0
+        var address: UnsafeRawPointer?
+        for number in 0..<count {
+            parser.feed(ByteBuffer(bytes: Self.frame(number == 0 ? 0x02 : 0x00, [7])))
+            #expect(parser.next() == .needMore)
+            if parser.fragmentsAddress != address { moves += 1 }
+            address = parser.fragmentsAddress
+        }
+        #expect(moves < 40)
+        parser.feed(ByteBuffer(bytes: Self.frame(0x80, [])))
+        #expect(parser.next() == .message)
+    }
+
     @Test func acceptOfTheStandardsExample() {
         #expect(WebSocketHandshake.accept("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+    }
+
+    @Test func aRefusalNamesWhatToUpgradeTo() throws {
+        let head = try head("/ws/a")
+        do throws(HTTPFailure) {
+            _ = try WebSocketHandshake.response(to: head)
+            Issue.record("not refused")
+        } catch {
+            var answer = ByteBuffer()
+            ResponseWriter.write(error, keepAlive: false, into: &answer)
+            let lines = String(buffer: answer).split(separator: "\r\n")
+            #expect(lines[0] == "HTTP/1.1 426 Upgrade Required" && lines.contains("Upgrade: websocket"))
+            #expect(lines.filter { $0.hasPrefix("Connection:") } == ["Connection: Upgrade, close"])
+        }
     }
 
     @Test(

@@ -7,9 +7,7 @@ package actor ClusterCoordinator: ClusterAsking {
     private let storage: any PartitionStorage
     private let hear: @Sendable (ClusterEvent) -> Void
     private let leaveTimeout: Duration
-    /// Unbounded: what comes in is answers to what was asked, a handful of watches, and what links carry, which have bounds of their own.
-    private let inputs: AsyncStream<ClusterMachine.Event>
-    private nonisolated let inputsContinuation: AsyncStream<ClusterMachine.Event>.Continuation
+    private let inputs = ClusterInputs()
 
     private var machine: ClusterMachine
     private var generator = SystemRandomNumberGenerator()
@@ -30,16 +28,15 @@ package actor ClusterCoordinator: ClusterAsking {
         self.hear = hear
         self.leaveTimeout = leaveTimeout
         self.machine = ClusterMachine(settings: settings, nonce: UInt64.random(in: 1...UInt64.max))
-        (self.inputs, self.inputsContinuation) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
     }
 
     /// Is a member until ``leave()``, or until its task is cancelled. Throws ``ClusterRefusal`` when the cluster cannot take this node.
     package func run() async throws(ClusterRefusal) {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.client.run() }
-            group.addTask { [client, inputsContinuation] in for await state in client.states { inputsContinuation.yield(.session(state)) } }
-            group.addTask { [client, inputsContinuation] in for await paths in client.changes { inputsContinuation.yield(.changed(paths)) } }
-            for await input in self.inputs { self.step(input, in: &group) }
+            group.addTask { [client, inputs] in for await state in client.states { inputs.put(.session(state)) } }
+            group.addTask { [client, inputs] in for await paths in client.changes { inputs.put(.changed(paths)) } }
+            for await input in self.inputs.stream { self.step(input, in: &group) }
             // The session's end is what makes the member node vanish at once, if it has not been removed.
             await self.client.close()
             group.cancelAll()
@@ -50,17 +47,20 @@ package actor ClusterCoordinator: ClusterAsking {
 
     /// Gives everything back and ends ``run()``, within the time given to ``init(settings:client:transport:storage:leaveTimeout:hear:)`` even when ZooKeeper does not answer.
     package nonisolated func leave() {
-        self.inputsContinuation.yield(.leave)
-        Task { [inputsContinuation, leaveTimeout] in
+        self.inputs.put(.leave)
+        Task { [inputs, leaveTimeout] in
             try? await Task.sleep(for: leaveTimeout)
-            inputsContinuation.finish()
+            inputs.finish()
         }
     }
 
     /// From the links and the process, in the order in which it happens.
     package nonisolated func tell(_ event: ClusterMachine.Event) {
-        self.inputsContinuation.yield(event)
+        self.inputs.put(event)
     }
+
+    /// True while so much was told and is not handled yet that whoever tells what others send has to wait.
+    package nonisolated var isBusy: Bool { self.inputs.count > 256 }
 
     /// Asks the controller, through this node.
     package func ask(_ question: ClusterQuestion) async -> ClusterAnswer {
@@ -69,7 +69,7 @@ package actor ClusterCoordinator: ClusterAsking {
         self.nextQuestion += 1
         return await withCheckedContinuation { continuation in
             self.waiting[number] = continuation
-            self.inputsContinuation.yield(.question(number: number, question))
+            self.inputs.put(.question(number: number, question))
         }
     }
 
@@ -79,7 +79,7 @@ package actor ClusterCoordinator: ClusterAsking {
     package var summary: ClusterSummary {
         ClusterSummary(
             name: self.machine.settings.cluster, incarnation: self.machine.incarnation, viewVersion: self.machine.view?.version ?? 0,
-            controller: self.machine.controller?.id, isController: self.machine.isController,
+            state: self.machine.view?.node(self.machine.settings.id)?.state, controller: self.machine.controller?.id, isController: self.machine.isController,
             partitions: self.machine.ownership.values.reduce(into: [:]) { $0[$1.state, default: 0] += 1 }, session: self.machine.session.phase.name,
             sessions: self.machine.session.generation, alarm: self.machine.alarm, events: self.machine.history.counts)
     }
@@ -87,38 +87,39 @@ package actor ClusterCoordinator: ClusterAsking {
     // MARK: -
 
     private func step(_ event: ClusterMachine.Event, in group: inout DiscardingTaskGroup) {
+        self.inputs.taken()
         for action in self.machine.handle(event, at: .now, using: &self.generator) { self.execute(action, in: &group) }
     }
 
     private func execute(_ action: ClusterMachine.Action, in group: inout DiscardingTaskGroup) {
         switch action {
         case .perform(let token, let request, let generation, let deadline):
-            group.addTask { [client, inputsContinuation] in
+            group.addTask { [client, inputs] in
                 let result = await client.perform(request, generation: generation, deadline: deadline)
-                inputsContinuation.yield(.answered(token: token, result))
+                inputs.put(.answered(token: token, result))
             }
         case .wake(let time):
             // Earlier ones that are not needed any more only look once too often.
             if let scheduled = self.scheduledWake, scheduled <= time, scheduled > .now { return }
             self.scheduledWake = time
-            group.addTask { [inputsContinuation] in
+            group.addTask { [inputs] in
                 // In steps, because the clock that a sleeping task wakes by may stand still while the machine sleeps.
                 while !Task.isCancelled, .now < time { try? await Task.sleep(until: min(time, .now + .seconds(1)), clock: .continuous) }
-                inputsContinuation.yield(.ticked)
+                inputs.put(.ticked)
             }
         case .peers(let peers, let incarnation, let viewVersion):
             self.transport.setPeers(peers, incarnation: incarnation, viewVersion: viewVersion)
         case .send(let id, let payload):
             self.transport.send(payload, to: id)
         case .seal(let partitions):
-            group.addTask { [storage, inputsContinuation] in
+            group.addTask { [storage, inputs] in
                 await storage.seal(partitions)
-                inputsContinuation.yield(.sealed(partitions))
+                inputs.put(.sealed(partitions))
             }
         case .handOver(let partitions):
-            group.addTask { [storage, inputsContinuation] in
+            group.addTask { [storage, inputs] in
                 await storage.handOver(partitions)
-                inputsContinuation.yield(.handedOver(partitions))
+                inputs.put(.handedOver(partitions))
             }
         case .release(let partitions):
             self.storage.release(partitions)
@@ -128,9 +129,9 @@ package actor ClusterCoordinator: ClusterAsking {
             self.hear(event)
         case .refuse(let reason):
             self.refusal = reason
-            self.inputsContinuation.finish()
+            self.inputs.finish()
         case .left:
-            self.inputsContinuation.finish()
+            self.inputs.finish()
         }
     }
 
@@ -169,6 +170,8 @@ package struct ClusterSummary: Sendable {
     package var name: String
     package var incarnation: Int64?
     package var viewVersion: Int64
+    /// What the view says of this node.
+    package var state: NodeState?
     /// The node that is known to be it.
     package var controller: String?
     package var isController: Bool

@@ -5,9 +5,13 @@ extension ClusterMachine {
     mutating func reconcileController(_ turn: inout Turn) {
         guard self.isConnected, var leader = self.leader, !self.isLeaving else { return }
         defer { if self.isController { self.election = .leading(leader) } }
-        guard leader.areMembersRead, leader.areNodesRead, let configuration = self.configuration else { return }
+        self.gatherMore(&leader, &turn)
+        self.decideHeld(&leader, &turn)
+        guard leader.areMembersRead, leader.areNodesRead, let configuration = self.configuration, !self.isViewUnreadable else { return }
         guard let read = self.reads[.view], read.readAt != nil, !read.isDirty, !read.isAsked else { return }
+        guard !self.awaitsReports(leader, &turn) else { return }
         self.evictDead(&leader, &turn)
+        self.removeForgotten(&leader, &turn)
         guard !leader.isWriting else { return }
         if let notBefore = leader.notBefore, turn.now < notBefore { return turn.wake(at: notBefore) }
 
@@ -23,9 +27,10 @@ extension ClusterMachine {
         // A register that lost writes is written again, as this node knows it, under owner epochs that nobody has had.
         let isLost = self.viewRead.map { $0.version < current.version } ?? (self.view != nil)
         if isLost { evolution.regrantAll() }
-        guard evolution.hasChanged || isLost || self.viewRead == nil else { return }
+        evolution.rise(above: self.floor)
+        guard evolution.hasChanged || isLost || self.viewRead == nil || self.floor.version > current.version else { return }
         var next = evolution.view
-        next.version = current.version + 1
+        next.version = max(current.version, self.floor.version) + 1
         next.controllerEpoch = leader.epoch
         leader.sequence += 1
         next.writer = "\(self.settings.id)/\(self.incarnation ?? 0)/\(leader.sequence)"
@@ -45,6 +50,28 @@ extension ClusterMachine {
         }
     }
 
+    /// A process that has only just come knows the register alone, and that may have lost writes: it hears what the others know first.
+    private func awaitsReports(_ leader: Leader, _ turn: inout Turn) -> Bool {
+        if let since = self.viewSince, since.advanced(by: .seconds(10)) <= turn.now { return false }
+        let until = leader.electedAt.advanced(by: self.settings.reportsMax)
+        guard turn.now < until, leader.members.contains(where: { $0.key != self.settings.id && leader.reports[$0.key] == nil }) else { return false }
+        turn.wake(at: until)
+        return true
+    }
+
+    /// The entries of nodes that were forgotten, and are gone from the view: the registry is not to grow for ever.
+    private mutating func removeForgotten(_ leader: inout Leader, _ turn: inout Turn) {
+        for (id, entry) in leader.nodes.sorted(by: { $0.key < $1.key })
+        where entry.record.desired == .removed && leader.members[id] == nil && self.view?.node(id) == nil && !leader.removing.contains(id) {
+            leader.removing.insert(id)
+            self.perform(
+                .multi([
+                    .check(path: self.paths.controllerEpoch, version: leader.epochVersion),
+                    .delete(path: self.paths.node(id), version: entry.version),
+                ]), for: .change(.clear(id)), &turn)
+        }
+    }
+
     /// Removes the member nodes of processes whose port is closed, so that nobody waits for their sessions to end. They are fenced: what they would still
     /// commit is refused, so a wrong guess costs a move and no event.
     private mutating func evictDead(_ leader: inout Leader, _ turn: inout Turn) {
@@ -56,10 +83,13 @@ extension ClusterMachine {
                 turn.wake(at: due)
                 continue
             }
-            // With more nodes than three, one other has to see the same.
-            let others = leader.reports.filter { $0.key != id && $0.key != self.settings.id }
-            let agree = others.values.count { $0.report.refused.contains(.init(id: id, incarnation: member.incarnation)) }
-            guard leader.members.count <= 3 || agree > 0 else {
+            // One that was never reached has its link wrong, and is not dead. And where there is another, it has to see the same.
+            guard let node = self.view?.node(id), node.incarnation == member.incarnation, node.state.mayOwn else { continue }
+            let agree = leader.members.keys.contains { other in
+                other != id && other != self.settings.id
+                    && leader.freshReport(of: other, at: turn.now)?.refused.contains(.init(id: id, incarnation: member.incarnation)) ?? false
+            }
+            guard leader.members.count <= 2 || agree else {
                 turn.wake(at: turn.now.advanced(by: self.settings.reportInterval))
                 continue
             }
@@ -81,6 +111,8 @@ extension ClusterMachine {
         case .readNode(let id):
             self.gatheredNode(id, result, in: &leader, &turn)
         case .writeView(let view):
+            // An answer to what was written in a former leadership.
+            guard view.controllerEpoch == leader.epoch else { return }
             leader.isWriting = false
             self.viewWritten(view, result, &leader, &turn)
         case .change(let change):
@@ -98,12 +130,18 @@ extension ClusterMachine {
         case .success(.multi(let stats)):
             // A created node has version 0, and a multi does not carry its stat.
             self.viewRead = (view.version, stats.last.flatMap { $0?.version } ?? 0)
-            self.accept(view, from: "this node", &turn)
-            self.push(view, &turn)
+            if self.accept(view, from: "this node", &turn) {
+                self.push(view, &turn)
+            } else {
+                // A peer's newer view came meanwhile, or the rules refuse this one. The next look is at what there is now, and not at once.
+                leader.notBefore = turn.now.advanced(by: .seconds(1))
+                turn.wake(at: leader.notBefore!)
+            }
         case .failure(.refused(_, part: 0)):
             self.stepDown("another one has raised the controller epoch", &turn)
         case .failure(.refused), .success:
             self.reads[.view]?.isDirty = true
+            leader.notBefore = turn.now.advanced(by: .milliseconds(50))
         case .failure(.ambiguous), .failure(.notSent), .failure(.sessionLost):
             // Whether it was written is read back: its writer is this node then, and the version is known.
             self.reads[.view]?.isDirty = true
@@ -115,17 +153,24 @@ extension ClusterMachine {
 
     mutating func listed(_ target: ReadTarget, _ ids: [String], _ turn: inout Turn) {
         guard var leader = self.leader else { return }
-        let known = Set(ids.filter(ClusterView.isNodeID))
+        let known = Set(ids.filter(ClusterView.isNodeID)).sorted()
         if target == .members {
-            leader.gatheringMembers = Leader.Gathering(open: known)
-            for id in known.sorted() { self.perform(.get(path: self.paths.member(id), watch: false), for: .readMember(id), &turn) }
-            if known.isEmpty { self.finishMembers(&leader, &turn) }
+            leader.gatheringMembers = Leader.Gathering(queue: known)
         } else {
-            leader.gatheringNodes = Leader.Gathering(open: known)
-            for id in known.sorted() { self.perform(.get(path: self.paths.node(id), watch: false), for: .readNode(id), &turn) }
-            if known.isEmpty { self.finishNodes(&leader) }
+            leader.gatheringNodes = Leader.Gathering(queue: known)
         }
+        self.gatherMore(&leader, &turn)
         self.election = .leading(leader)
+    }
+
+    private mutating func gatherMore(_ leader: inout Leader, _ turn: inout Turn) {
+        for id in leader.gatheringMembers?.next(at: turn.now) ?? [] {
+            self.perform(.get(path: self.paths.member(id), watch: false), for: .readMember(id), &turn)
+        }
+        for id in leader.gatheringNodes?.next(at: turn.now) ?? [] { self.perform(.get(path: self.paths.node(id), watch: false), for: .readNode(id), &turn) }
+        for wake in [leader.gatheringMembers?.notBefore, leader.gatheringNodes?.notBefore] { if let wake, wake > turn.now { turn.wake(at: wake) } }
+        if leader.gatheringMembers?.isComplete ?? false { self.finishMembers(&leader, &turn) }
+        if leader.gatheringNodes?.isComplete ?? false { self.finishNodes(&leader) }
     }
 
     private mutating func gathered(_ id: String, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, in leader: inout Leader, _ turn: inout Turn) {
@@ -140,11 +185,9 @@ extension ClusterMachine {
         case .failure(.refused(.noNode, _)): break
         case .success, .failure:
             // Half a list would take partitions from those that are not on it.
-            leader.gatheringMembers = nil
-            self.retry(.members, &turn)
-            return
+            leader.gatheringMembers!.failed(id, at: turn.now)
         }
-        if leader.gatheringMembers!.open.isEmpty { self.finishMembers(&leader, &turn) }
+        self.gatherMore(&leader, &turn)
     }
 
     private mutating func finishMembers(_ leader: inout Leader, _ turn: inout Turn) {
@@ -152,9 +195,10 @@ extension ClusterMachine {
         leader.gatheringMembers = nil
         let isFirst = !leader.areMembersRead
         for (id, member) in found where leader.members[id]?.incarnation != member.incarnation {
-            leader.reports[id] = nil
             if !isFirst { leader.guards.debounce.joined(at: turn.now) }
         }
+        // Only those who are there are counted in any majority.
+        leader.reports = leader.reports.filter { id, received in found[id]?.incarnation == received.report.incarnation }
         leader.guards.evicting.formIntersection(found.values.map(\.incarnation))
         leader.members = found
         leader.areMembersRead = true
@@ -171,23 +215,15 @@ extension ClusterMachine {
             }
         case .failure(.refused(.noNode, _)): break
         case .success, .failure:
-            leader.gatheringNodes = nil
-            self.retry(.nodes, &turn)
-            return
+            leader.gatheringNodes!.failed(id, at: turn.now)
         }
-        if leader.gatheringNodes!.open.isEmpty { self.finishNodes(&leader) }
+        self.gatherMore(&leader, &turn)
     }
 
     private func finishNodes(_ leader: inout Leader) {
         leader.nodes = leader.gatheringNodes?.found ?? [:]
+        leader.removing.formIntersection(leader.nodes.keys)
         leader.gatheringNodes = nil
         leader.areNodesRead = true
-    }
-
-    private mutating func retry(_ target: ReadTarget, _ turn: inout Turn) {
-        let at = turn.now.advanced(by: .milliseconds(200))
-        self.reads[target]?.isDirty = true
-        self.reads[target]?.notBefore = at
-        turn.wake(at: at)
     }
 }

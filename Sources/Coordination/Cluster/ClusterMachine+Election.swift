@@ -30,9 +30,11 @@ extension ClusterMachine {
         guard let read = self.reads[.controller], read.readAt != nil else { return }
         switch self.election {
         case .following:
-            if let controller = self.controller { return self.reconcileDeadController(controller, &turn) }
+            guard self.controller == nil else { return }
             guard !read.isDirty, !read.isAsked else { return }
-            self.election = .waiting(until: turn.now.advanced(by: .milliseconds(Int(200 * turn.jitter))))
+            // Whoever was deposed lets all others go first.
+            let patience: Duration = self.deposedAt.map { turn.now < $0.advanced(by: self.settings.deposedMin) } ?? false ? .seconds(3) : .zero
+            self.election = .waiting(until: turn.now.advanced(by: patience + .milliseconds(Int(200 * turn.jitter))))
             self.reconcileElection(&turn)
         case .waiting(let until):
             guard self.controller == nil else {
@@ -47,15 +49,16 @@ extension ClusterMachine {
         }
     }
 
-    /// A controller whose port is closed is dead, though its session lives on for seconds. Whoever sees that may remove its node: what it might still
-    /// write is refused as soon as the next one has raised the epoch.
-    private mutating func reconcileDeadController(_ controller: ControllerRecord, _ turn: inout Turn) {
-        guard let reach = self.links[controller.id], reach.incarnation == controller.incarnation, let since = reach.refusedSince else { return }
-        let due = since.advanced(by: self.settings.refusedMin)
-        guard turn.now >= due else { return turn.wake(at: due) }
-        guard !self.pending.values.contains(.depose) else { return }
-        self.record(.deposed, "the controller \(controller.id) refuses connections: its node is removed", &turn)
-        self.perform(.delete(path: self.paths.controller, version: controller.stat.version), for: .depose, &turn)
+    /// Removes the controller's node, and not that of whoever has been elected since.
+    mutating func depose(_ controller: ControllerRecord, _ reason: String, _ turn: inout Turn) {
+        // Until it has been read again, nobody knows whether it is still there.
+        guard let read = self.reads[.controller], !read.isDirty, !read.isAsked, !self.pending.values.contains(.depose) else { return }
+        self.record(.deposed, reason, &turn)
+        self.perform(
+            .multi([
+                .check(path: self.paths.controllerEpoch, version: controller.epochVersion),
+                .delete(path: self.paths.controller, version: controller.stat.version),
+            ]), for: .depose, &turn)
     }
 
     mutating func electionAnswered(_ purpose: Purpose, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ turn: inout Turn) {
@@ -64,14 +67,17 @@ extension ClusterMachine {
             guard case .success(.node(let data, let stat)) = result, let epoch = Int32(String(decoding: data, as: UTF8.self)),
                 let incarnation = self.incarnation
             else { return self.standBack() }
-            self.election = .electing(attempt: epoch + 1)
+            // A register that lost writes may have lost epochs, too, under which views were written: all nodes refuse an older one.
+            let attempt = max(epoch, self.floor.controllerEpoch) + 1
+            self.election = .electing(attempt: attempt)
             let record = ControllerRecord.json(
-                id: self.settings.id, incarnation: incarnation, epoch: epoch + 1, link: self.settings.link, api: self.settings.api)
+                id: self.settings.id, incarnation: incarnation, epoch: attempt, epochVersion: stat.version + 1, link: self.settings.link,
+                api: self.settings.api)
             self.perform(
                 .multi([
-                    .set(path: self.paths.controllerEpoch, data: Array(String(epoch + 1).utf8), version: stat.version),
+                    .set(path: self.paths.controllerEpoch, data: Array(String(attempt).utf8), version: stat.version),
                     .create(path: self.paths.controller, data: record, ephemeral: true),
-                ]), for: .elect(attempt: epoch + 1), &turn)
+                ]), for: .elect(attempt: attempt), &turn)
         case (.elect(let attempt), .electing):
             if case .success(.multi(let stats)) = result, let stat = stats.first ?? nil {
                 self.election = .leading(Leader(epoch: attempt, epochVersion: stat.version, guards: .init(self.settings), electedAt: turn.now))
@@ -83,6 +89,12 @@ extension ClusterMachine {
             }
         case (.depose, _):
             self.reads[.controller]?.isDirty = true
+            // One that the servers refuse is not repeated as fast as they can.
+            if case .failure = result {
+                let again = turn.now.advanced(by: .milliseconds(200))
+                self.reads[.controller]?.notBefore = again
+                turn.wake(at: again)
+            }
         default:
             break
         }
@@ -103,16 +115,42 @@ extension ClusterMachine {
         case .leading(let leader):
             if !isOwn || record.epoch != leader.epoch { self.stepDown("\(record.id) is the controller now, epoch \(record.epoch)", &turn) }
         case .following, .waiting, .reading, .electing:
+            // Of a session that this process has given up, and that the servers keep for a while: nobody else could tell.
+            if !isOwn, self.ownSessions.contains(stat.ephemeralOwner) {
+                return self.depose(record, "the controller node of this node's former session is removed", &turn)
+            }
             // Ours, by a write whose answer was lost. Without the epoch's version nothing can be written under it: begin again.
             guard isOwn, !self.pending.values.contains(where: { if case .elect = $0 { true } else { false } }) else { return }
             self.perform(.delete(path: self.paths.controller, version: stat.version), for: .depose, &turn)
         }
     }
 
+    /// The controller node is gone. If it was this node's, somebody has removed it.
+    mutating func controllerAbsent(_ turn: inout Turn) {
+        self.controller = nil
+        // A read that was asked before the election tells of the time before it.
+        guard let leader = self.leader, let askedAt = self.reads[.controller]?.askedAt, askedAt >= leader.electedAt else { return }
+        self.stepDown("its node was removed, because it did not answer", &turn)
+    }
+
+    /// Whatever this node was in the election. Operators whose changes are under way are told that nobody knows what becomes of them.
+    mutating func followAgain(_ turn: inout Turn) {
+        let changes = self.leader?.changes ?? [:]
+        let held = self.leader?.held ?? []
+        self.election = .following
+        for asked in held { self.reply(.failure(503, "no_controller", "\(self.settings.id) is not the controller any more; ask again"), to: asked.from, &turn) }
+        for (_, asked) in changes.sorted(by: { $0.key < $1.key }) {
+            self.reply(
+                .failure(504, "timeout", "\(self.settings.id) is not the controller any more; it may have happened, look before you ask again"), to: asked.from,
+                &turn)
+        }
+    }
+
     mutating func stepDown(_ reason: String, _ turn: inout Turn) {
         guard let leader = self.leader else { return }
         self.record(.deposed, "no longer the controller of epoch \(leader.epoch): \(reason)", &turn)
-        self.election = .following
+        self.followAgain(&turn)
+        self.deposedAt = turn.now
         self.reads[.members] = nil
         self.reads[.nodes] = nil
         self.reads[.controller]?.isDirty = true

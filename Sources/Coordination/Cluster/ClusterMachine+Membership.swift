@@ -42,6 +42,7 @@ extension ClusterMachine {
         if self.isLeaving { return self.reconcileLeaving(&turn) }
         switch self.membership {
         case .absent:
+            if let joinFrom, turn.now < joinFrom { return turn.wake(at: joinFrom) }
             self.membership = .preparing(open: Set(self.paths.foundations.indices))
             // One behind the other without waiting: a session's operations are carried out in order.
             for (index, node) in self.paths.foundations.enumerated() {
@@ -95,8 +96,11 @@ extension ClusterMachine {
                 clusterID: "\(self.settings.cluster)-\(String(self.nonce, radix: 16))", partitionCount: self.settings.partitionCount)
             // Whoever is first says it; all others read what is there.
             self.perform(.create(path: self.paths.configuration, data: configuration.json, ephemeral: false), for: .createConfiguration, &turn)
-        case (.createConfiguration, _):
-            self.reads[.configuration, default: ReadState()].isDirty = true
+        case (.createConfiguration, .configuring):
+            switch result {
+            case .success, .failure(.refused(.nodeExists, _)): self.reads[.configuration, default: ReadState()].isDirty = true
+            case .failure: self.again(.absent, &turn)
+            }
         case (.register, .registering):
             self.registered(result, &turn)
         case (.inspectMember, .registering), (.inspectMember, .blocked):
@@ -117,7 +121,8 @@ extension ClusterMachine {
 
     private mutating func again(_ membership: Membership, _ turn: inout Turn) {
         self.membership = membership
-        turn.wake(at: turn.now.advanced(by: .milliseconds(100 + Int(200 * turn.jitter))))
+        // Five requests fail together, and are to be repeated once.
+        self.joinFrom = turn.now.advanced(by: .milliseconds(100 + Int(200 * turn.jitter)))
     }
 
     private mutating func registered(_ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ turn: inout Turn) {
@@ -138,7 +143,9 @@ extension ClusterMachine {
             let record = try? MemberRecord(json: data)
             if stat.ephemeralOwner == self.sessionID, record?.nonce == self.memberRecord.nonce { return self.join(stat.czxid, &turn) }
             // A leftover: of a session this process had, or of a process that listened where this one listens now and so is dead.
-            if self.ownSessions.contains(stat.ephemeralOwner) || record?.link == self.settings.link {
+            let isPredecessor = record?.link == self.settings.link && !self.hasReplacedPredecessor
+            if self.ownSessions.contains(stat.ephemeralOwner) || isPredecessor {
+                if isPredecessor { self.hasReplacedPredecessor = true }
                 self.membership = .registering(isAsked: true, retryAt: nil)
                 return self.perform(.delete(path: self.paths.member(self.settings.id), version: stat.version), for: .deletePredecessor, &turn)
             }
@@ -164,7 +171,7 @@ extension ClusterMachine {
             // Evicted or forgotten. The session lives, so this node may come back, as another incarnation that owns nothing yet.
             self.record(.evicted, "the member node of incarnation \(incarnation) was removed by another node; joining again", &turn)
             self.releaseAll(&turn)
-            self.election = .following
+            self.followAgain(&turn)
             self.membership = .registering(isAsked: false, retryAt: turn.now.advanced(by: .milliseconds(500 + Int(500 * turn.jitter))))
         case .blocked where stat == nil:
             self.membership = .registering(isAsked: false, retryAt: nil)

@@ -22,6 +22,7 @@ extension ClusterMachine {
         } catch {
             return self.raise("a message from \(id) cannot be read: \(error)", &turn)
         }
+        if let controller = self.controller, controller.id == id, controller.incarnation == incarnation { self.complaints.heard(controller, at: turn.now) }
         switch message {
         case .view(let view):
             self.accept(view, from: id, &turn)
@@ -29,10 +30,19 @@ extension ClusterMachine {
             if let view = self.view { self.send(.view(view), to: id, &turn) }
         case .report(let report):
             guard var leader = self.leader, report.incarnation == incarnation else { return }
+            if let alarm = report.alarm, leader.reports[id]?.report.alarm != alarm {
+                // Raised there, and told where people look.
+                self.note(ClusterEvent(kind: .alarm, at: self.settings.wallClock(), node: id, viewVersion: report.viewVersion, text: alarm), &turn)
+            }
             leader.reports[id] = Leader.Received(report: report, at: turn.now)
             self.election = .leading(leader)
+            self.send(.heard, to: id, &turn)
             // It has seen a newer view than ZooKeeper has shown here: one that was lost there, or is on its way.
-            if report.viewVersion > self.view?.version ?? 0 { self.send(.pull, to: id, &turn) }
+            if report.viewVersion > self.view?.version ?? 0 { self.peerView(id, report.viewVersion, &turn) }
+        case .heard:
+            break
+        case .complaint(let epoch):
+            self.complaints.received(from: id, incarnation, epoch: epoch, at: turn.now)
         case .ask(let number, let question):
             self.asked(question, .peer(id, number: number), &turn)
         case .answer(let number, let answer):

@@ -12,6 +12,8 @@ struct Asked: Sendable {
     var from: From
     var question: ClusterQuestion
     var until: ContinuousClock.Instant
+    /// False when all is as it was asked for.
+    var changes = true
 }
 
 extension ClusterMachine {
@@ -53,11 +55,17 @@ extension ClusterMachine {
 
     // MARK: - The controller's answers
 
-    private mutating func decide(_ question: ClusterQuestion, _ from: Asked.From, _ turn: inout Turn) {
+    private mutating func decide(_ question: ClusterQuestion, _ from: Asked.From, until: ContinuousClock.Instant? = nil, _ turn: inout Turn) {
         guard var leader = self.leader else { return }
         if !question.kind.changes {
             let answer = self.localAnswer(question, at: turn.now) ?? .failure(503, "starting", "the controller is still reading; ask again")
             return self.reply(answer, to: from, &turn)
+        }
+        guard !self.isReading(for: question.kind, leader) else {
+            leader.held.append(Asked(from: from, question: question, until: until ?? turn.now.advanced(by: self.settings.questionTimeout)))
+            self.election = .leading(leader)
+            turn.wake(at: turn.now.advanced(by: self.settings.questionTimeout))
+            return
         }
         if question.kind == .undrain || question.kind == .uncordon, let id = question.node {
             // Also a cordon that nobody asked for, but that the node earned by losing its session again and again.
@@ -65,17 +73,45 @@ extension ClusterMachine {
             self.election = .leading(leader)
         }
         do throws(QuestionFailure) {
-            let number = leader.nextChange
-            let (part, change) = try self.change(for: question, leader, number: number)
-            guard let part else { return self.reply(self.done(question, "nothing to change"), to: from, &turn) }
-            leader.nextChange += 1
-            leader.changes[number] = Asked(from: from, question: question, until: turn.now)
+            let number = self.nextChange
+            let (parts, change) = try self.change(for: question, leader, number: number)
+            self.nextChange += 1
+            // Also when there is nothing to change: whether this is still the controller is ZooKeeper's to say.
+            leader.changes[number] = Asked(from: from, question: question, until: turn.now, changes: !parts.isEmpty)
             self.election = .leading(leader)
             self.perform(
-                .multi([.check(path: self.paths.controllerEpoch, version: leader.epochVersion), part]), for: .change(change), &turn)
+                .multi([.check(path: self.paths.controllerEpoch, version: leader.epochVersion)] + parts), for: .change(change), &turn)
         } catch {
             self.reply(.failure(error.status, error.code, error.message), to: from, &turn)
         }
+    }
+
+    /// Whether what the question is about is being read again, after a change that this copy may not show.
+    private func isReading(for kind: ClusterQuestion.Kind, _ leader: Leader) -> Bool {
+        let target: ReadTarget
+        switch kind {
+        case .rebalance, .pause, .resume, .move, .unpin: target = .configuration
+        case .status, .members, .partitions, .locate, .plan, .events, .drain, .undrain, .cordon, .uncordon, .forget: target = .nodes
+        }
+        guard let read = self.reads[target], read.readAt != nil else { return true }
+        return read.isDirty || read.isAsked || (target == .nodes && (leader.gatheringNodes != nil || !leader.areNodesRead))
+    }
+
+    /// Decides what waited for a reading, unless its time is over.
+    mutating func decideHeld(_ leader: inout Leader, _ turn: inout Turn) {
+        guard !leader.held.isEmpty else { return }
+        let held = leader.held
+        leader.held = []
+        self.election = .leading(leader)
+        for asked in held {
+            if turn.now >= asked.until {
+                self.reply(.failure(503, "starting", "the controller is still reading; ask again"), to: asked.from, &turn)
+            } else {
+                turn.wake(at: asked.until)
+                self.decide(asked.question, asked.from, until: asked.until, &turn)
+            }
+        }
+        if let now = self.leader { leader = now }
     }
 
     struct QuestionFailure: Error {
@@ -87,10 +123,10 @@ extension ClusterMachine {
         static func conflict(_ message: String) -> QuestionFailure { QuestionFailure(status: 409, code: "conflict", message: message) }
     }
 
-    /// The write that carries a question out; nil when it is so already.
+    /// The writes that carry a question out; none when it is so already.
     private func change(
         for question: ClusterQuestion, _ leader: Leader, number: Int64
-    ) throws(QuestionFailure) -> (ZooKeeperRequest.Part?, ControllerChange) {
+    ) throws(QuestionFailure) -> ([ZooKeeperRequest.Part], ControllerChange) {
         switch question.kind {
         case .drain: try self.wish(.draining, question, leader, number)
         case .cordon: try self.wish(.cordoned, question, leader, number)
@@ -121,38 +157,45 @@ extension ClusterMachine {
 
     private func wish(
         _ desired: NodeRecord.Desired, _ question: ClusterQuestion, _ leader: Leader, _ number: Int64
-    ) throws(QuestionFailure) -> (ZooKeeperRequest.Part?, ControllerChange) {
+    ) throws(QuestionFailure) -> ([ZooKeeperRequest.Part], ControllerChange) {
         guard let id = question.node, ClusterView.isNodeID(id) else { throw .bad("node is missing: the id of a node, as members lists it") }
         guard self.view?.node(id) != nil || leader.nodes[id] != nil else {
             throw QuestionFailure(status: 404, code: "not_found", message: "there is no node \(id) in this cluster; members lists those that are")
         }
+        var parts: [ZooKeeperRequest.Part] = []
         if desired == .removed, leader.members[id] != nil {
-            throw .conflict("\(id) is a member: drain it and stop it first, or stop it and wait until it is down")
+            guard self.view?.node(id)?.state == .fenced else {
+                throw .conflict("\(id) is a member: drain it and stop it first, or stop it and wait until it is down")
+            }
+            // Nobody reaches it, and its session does not end: some servers have kept member nodes of sessions that were over.
+            parts.append(.delete(path: self.paths.member(id), version: nil))
         }
         let change = ControllerChange.node(id, number: number)
         var record = leader.nodes[id]?.record ?? NodeRecord()
-        if record.desired == desired { return (nil, change) }
+        if record.desired == desired { return (parts, change) }
         record.desired = desired
         record.by = question.by ?? ""
         record.note = question.note ?? ""
         record.at = self.settings.wallClock()
-        guard let entry = leader.nodes[id] else {
-            return desired == .active ? (nil, change) : (.create(path: self.paths.node(id), data: record.json, ephemeral: false), change)
+        if let entry = leader.nodes[id] {
+            parts.append(.set(path: self.paths.node(id), data: record.json, version: entry.version))
+        } else if desired != .active {
+            parts.append(.create(path: self.paths.node(id), data: record.json, ephemeral: false))
         }
-        return (.set(path: self.paths.node(id), data: record.json, version: entry.version), change)
+        return (parts, change)
     }
 
     private func configure(
         _ number: Int64, _ body: (inout ClusterConfiguration) throws(QuestionFailure) -> Void
-    ) throws(QuestionFailure) -> (ZooKeeperRequest.Part?, ControllerChange) {
+    ) throws(QuestionFailure) -> ([ZooKeeperRequest.Part], ControllerChange) {
         guard var configuration = self.configuration else {
             throw QuestionFailure(status: 503, code: "starting", message: "the controller is still reading; ask again")
         }
         let before = configuration
         try body(&configuration)
         let change = ControllerChange.configuration(number: number)
-        if configuration == before { return (nil, change) }
-        return (.set(path: self.paths.configuration, data: configuration.json, version: self.configurationVersion), change)
+        if configuration == before { return ([], change) }
+        return ([.set(path: self.paths.configuration, data: configuration.json, version: self.configurationVersion)], change)
     }
 
     mutating func changed(_ change: ControllerChange, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ leader: inout Leader, _ turn: inout Turn) {
@@ -162,17 +205,25 @@ extension ClusterMachine {
             self.reads[.members]?.isDirty = true
             if case .failure = result { leader.guards.evicting.remove(incarnation) }
             return
+        case .clear(let id):
+            self.reads[.nodes]?.isDirty = true
+            if case .failure = result { leader.removing.remove(id) }
+            return
         case .node(let id, let asked):
             number = asked
             self.reads[.nodes]?.isDirty = true
+            self.reads[.members]?.isDirty = true
             if case .success = result { leader.guards.flaps.forget(id) }
         case .configuration(let asked):
             number = asked
             self.reads[.configuration]?.isDirty = true
         }
         guard let asked = leader.changes.removeValue(forKey: number) else { return }
+        // Before anything below gives the leadership up, and answers what is still open in it.
+        if self.isController { self.election = .leading(leader) }
         switch result {
         case .success:
+            guard asked.changes else { return self.reply(self.done(asked.question, "nothing to change"), to: asked.from, &turn) }
             self.record(.operation, "\(asked.question.sentence)\(asked.question.by.map { " by \($0)" } ?? "")", &turn)
             self.reply(self.done(asked.question, nil), to: asked.from, &turn)
         case .failure(.refused(_, part: 0)):

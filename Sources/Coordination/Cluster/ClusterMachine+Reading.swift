@@ -11,6 +11,7 @@ extension ClusterMachine {
     struct ReadState: Hashable, Sendable {
         var isDirty = true
         var isAsked = false
+        var askedAt: ContinuousClock.Instant?
         /// Not before, after a failure.
         var notBefore: ContinuousClock.Instant?
         /// When it was read last.
@@ -59,6 +60,7 @@ extension ClusterMachine {
                     turn.wake(at: notBefore)
                 } else {
                     state.isAsked = true
+                    state.askedAt = turn.now
                     // What fires from here on is about what this read may not see.
                     state.isDirty = false
                     self.perform(self.request(of: target), for: .read(target), &turn)
@@ -98,7 +100,7 @@ extension ClusterMachine {
                 self.raise("the configuration in ZooKeeper cannot be read: \(error)", &turn)
             }
         case (.controller, .stat(nil)):
-            self.controller = nil
+            self.controllerAbsent(&turn)
         case (.controller, .stat(_?)):
             // The watch is set; what it says is read now.
             self.perform(.get(path: self.paths.controller, watch: false), for: .read(.controller), &turn)
@@ -125,7 +127,7 @@ extension ClusterMachine {
 
     private mutating func learnedAbsence(_ target: ReadTarget, _ turn: inout Turn) {
         switch target {
-        case .controller: self.controller = nil
+        case .controller: self.controllerAbsent(&turn)
         case .view: self.viewAbsent()
         case .configuration, .ownMember, .members, .nodes: break
         }

@@ -51,10 +51,11 @@ extension ClusterMachine {
         case .lost(let loss):
             self.record(.sessionLost, "the session with ZooKeeper is lost: \(loss)", &turn)
             self.membership = .absent
-            self.election = .following
+            self.followAgain(&turn)
             self.controller = nil
             self.reads = [:]
             self.pending = [:]
+            self.viewRead = nil
             self.releaseAll(&turn)
         }
     }

@@ -3,6 +3,7 @@ import JSON
 extension ClusterMachine {
     mutating func viewAbsent() {
         self.viewRead = nil
+        self.isViewUnreadable = false
     }
 
     /// The register as ZooKeeper has it.
@@ -11,29 +12,52 @@ extension ClusterMachine {
         do throws(JSONFailure) {
             candidate = try ClusterView(json: data)
         } catch {
+            self.isViewUnreadable = true
             return self.raise("the view in ZooKeeper cannot be read, ownership stays as it is: \(error)", &turn)
         }
+        self.isViewUnreadable = false
         // A session never sees its servers go back, so an older view than it has shown before is a server that lost what it had acknowledged.
         if let read = self.viewRead, candidate.version < read.version {
             self.raise("ZooKeeper lost writes: its view went back from version \(read.version) to \(candidate.version); this node keeps the newer", &turn)
         }
+        self.checkAge(candidate, &turn)
         self.viewRead = (candidate.version, stat.version)
         self.accept(candidate, from: "ZooKeeper", &turn)
+    }
+
+    /// A new session may be served by a server that lags a moment. One that still shows an older view after that has lost writes.
+    private mutating func checkAge(_ candidate: ClusterView, _ turn: inout Turn) {
+        guard let view = self.view, candidate.version < view.version else {
+            self.olderSince = nil
+            return
+        }
+        let since = self.olderSince ?? turn.now
+        self.olderSince = since
+        guard turn.now < since.advanced(by: .seconds(1)) else {
+            return self.raise(
+                "ZooKeeper lost writes: it shows version \(candidate.version) of the view, after \(view.version); this node keeps the newer", &turn)
+        }
+        self.reads[.view]?.isDirty = true
+        self.reads[.view]?.notBefore = turn.now.advanced(by: .seconds(1))
     }
 
     /// Takes a view over if it is newer than the one this node has. Answers whether it did.
     @discardableResult
     mutating func accept(_ candidate: ClusterView, from source: String, _ turn: inout Turn) -> Bool {
+        self.floor.see(candidate)
+        defer { self.leaveOldEpoch(&turn) }
         guard let seen = self.view else {
+            self.viewSince = turn.now
             self.adopt(candidate, &turn)
             return true
         }
         // A peer's may be late, and so may a read that was under way while a peer's newer one came.
-        guard candidate.version > seen.version else { return false }
+        guard candidate.version >= seen.version else { return false }
         if let regression = seen.regression(in: candidate) {
             self.raise("a view from \(source) is refused: \(regression)", &turn)
             return false
         }
+        guard candidate.version > seen.version else { return false }
         self.adopt(candidate, &turn)
         return true
     }
@@ -41,13 +65,33 @@ extension ClusterMachine {
     private mutating func adopt(_ view: ClusterView, _ turn: inout Turn) {
         for event in ClusterEvent.changes(from: self.view, to: view, at: self.settings.wallClock()) { self.note(event, &turn) }
         self.view = view
-        self.alarm = nil
+    }
+
+    /// ZooKeeper has lost epochs under which views were written: nobody would take what is written under this one. The next election goes beyond them.
+    private mutating func leaveOldEpoch(_ turn: inout Turn) {
+        guard let leader = self.leader, self.floor.controllerEpoch > leader.epoch else { return }
+        if let controller = self.controller, controller.epoch == leader.epoch {
+            self.depose(controller, "there is a view of controller epoch \(self.floor.controllerEpoch), and this one is \(leader.epoch)", &turn)
+        }
+        self.stepDown("there is a view of controller epoch \(self.floor.controllerEpoch)", &turn)
     }
 
     mutating func raise(_ message: String, _ turn: inout Turn) {
-        guard self.alarm != message else { return }
+        self.alarmedAt = turn.now
         self.alarm = message
+        // One that comes again and again, or in turn with another, is told once.
+        guard !self.alarmsTold.contains(message) else { return }
+        if self.alarmsTold.count >= 16 { self.alarmsTold.removeFirst() }
+        self.alarmsTold.append(message)
         self.record(.alarm, message, &turn)
+    }
+
+    mutating func expireAlarm(_ turn: inout Turn) {
+        guard let until = self.alarmedAt?.advanced(by: self.settings.alarmMin) else { return }
+        guard turn.now >= until else { return turn.wake(at: until) }
+        self.alarm = nil
+        self.alarmedAt = nil
+        self.alarmsTold = []
     }
 
     // MARK: - What happened
@@ -96,8 +140,22 @@ extension ClusterMachine {
     }
 
     mutating func peerView(_ id: String, _ version: Int64, _ turn: inout Turn) {
-        guard version > self.view?.version ?? 0 else { return }
-        self.send(.pull, to: id, &turn)
+        self.named[id] = version
+        // At once, and not only a second after the last.
+        if version > self.view?.version ?? 0 { self.pulledAt = nil }
+    }
+
+    /// Asks for newer views until they have come: a question, or its answer, may be lost with a link.
+    mutating func reconcilePulls(_ turn: inout Turn) {
+        let version = self.view?.version ?? 0
+        self.named = self.named.filter { $0.value > version }
+        guard !self.named.isEmpty else { return }
+        if let due = self.pulledAt?.advanced(by: .seconds(1)), turn.now < due { return turn.wake(at: due) }
+        let asked = self.named.keys.sorted().filter { self.links[$0]?.isUp ?? false }
+        guard !asked.isEmpty else { return }
+        for id in asked { self.send(.pull, to: id, &turn) }
+        self.pulledAt = turn.now
+        turn.wake(at: turn.now.advanced(by: .seconds(1)))
     }
 }
 

@@ -14,21 +14,44 @@ package struct ClusterMachine: Sendable {
     /// The sessions this process has had: an ephemeral node of an older one is its own leftover.
     var ownSessions: Set<Int64> = []
     var nextToken: UInt64 = 1
+    /// Operators' changes are counted over all leaderships, so that a late answer is to its own question.
+    var nextChange: Int64 = 1
+    /// A leftover at this node's own address was removed once. The second one is of a process that lives.
+    var hasReplacedPredecessor = false
     /// What was asked of ZooKeeper and is not answered, by token.
     var pending: [UInt64: Purpose] = [:]
 
     var membership = Membership.absent
+    /// Not before, after a failure.
+    var joinFrom: ContinuousClock.Instant?
     var reads: [ReadTarget: ReadState] = [:]
     package internal(set) var configuration: ClusterConfiguration?
     var configurationVersion: Int32 = 0
 
     /// The newest view that was accepted, from ZooKeeper or from a peer.
     package internal(set) var view: ClusterView?
+    /// By every view that was seen, the refused ones included.
+    var floor = ViewFloor()
+    /// Since when this process has had a view.
+    var viewSince: ContinuousClock.Instant?
+    /// What ZooKeeper has is no view that this version can read: it is not written over.
+    var isViewUnreadable = false
+    /// Since when a new session is shown an older view than this node has: a server that lags, or one that lost writes.
+    var olderSince: ContinuousClock.Instant?
+    /// Views that peers have named, newer than this node's.
+    var named: [String: Int64] = [:]
+    var pulledAt: ContinuousClock.Instant?
     /// The newest version that ZooKeeper itself has shown: when it shows an older one, it has lost writes.
     var viewRead: (version: Int64, stat: Int32)?
+    /// What was last alarming, for a while after it was last seen: most of it is repaired before a person could look.
     package internal(set) var alarm: String?
+    var alarmedAt: ContinuousClock.Instant?
+    var alarmsTold: [String] = []
     package internal(set) var controller: ControllerRecord?
     var election = Election.following
+    /// When it was deposed last: whatever held it up may hold it up again.
+    var deposedAt: ContinuousClock.Instant?
+    var complaints = Complaints()
     package internal(set) var ownership: [Int: Ownership] = [:]
     /// What this node's own links say, by peer.
     package internal(set) var links: [String: LinkReach] = [:]
@@ -126,11 +149,14 @@ package struct ClusterMachine: Sendable {
         self.reconcileMembership(&turn)
         self.reconcileReads(&turn)
         self.reconcileElection(&turn)
+        self.reconcileComplaints(&turn)
         self.reconcileController(&turn)
         self.reconcileOwnership(&turn)
+        self.reconcilePulls(&turn)
         self.reconcilePeers(&turn)
         self.reconcileReport(&turn)
         self.expireQuestions(&turn)
+        self.expireAlarm(&turn)
         if let wake = turn.wake { turn.actions.append(.wake(at: wake)) }
     }
 

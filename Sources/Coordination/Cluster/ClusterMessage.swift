@@ -7,6 +7,10 @@ enum ClusterMessage: Sendable {
     /// Send me your view.
     case pull
     case report(NodeReport)
+    /// The controller has taken a report: it works.
+    case heard
+    /// The controller of this epoch refuses the sender's connections, or has not answered it for a while.
+    case complaint(epoch: Int32)
     /// Forwarded to the controller; the number is the sender's.
     case ask(number: Int64, ClusterQuestion)
     case answer(number: Int64, ClusterAnswer)
@@ -29,6 +33,10 @@ enum ClusterMessage: Sendable {
                 writer.name("report")
                 report.write(to: &writer)
             }
+        case .heard:
+            writer.object { $0.field("heard", 1) }
+        case .complaint(let epoch):
+            writer.object { $0.field("complaint", epoch) }
         case .ask(let number, let question):
             writer.object { writer in
                 writer.name("ask")
@@ -54,6 +62,10 @@ enum ClusterMessage: Sendable {
             self = .pull
         } else if let value = object.optional("report") {
             self = .report(try NodeReport(value))
+        } else if object.optional("heard") != nil {
+            self = .heard
+        } else if let value = object.optional("complaint") {
+            self = .complaint(epoch: Int32(try value.integer(in: 0...Int64(Int32.max))))
         } else if let value = object.optional("ask") {
             self = .ask(number: try object.integer("number", in: 0...Int64.max), try ClusterQuestion(value))
         } else if let value = object.optional("answer") {

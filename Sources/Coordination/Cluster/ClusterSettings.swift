@@ -30,6 +30,12 @@ package struct ClusterSettings: Sendable {
     package var fencedMin: Duration = .seconds(30)
     /// Between two evictions of nodes that are silent, rather than refused.
     package var fenceInterval: Duration = .seconds(10)
+    /// So long a controller that was deposed lets others go first.
+    package var deposedMin: Duration = .seconds(60)
+    /// How long an alarm is shown after what it is about was last seen.
+    package var alarmMin: Duration = .seconds(600)
+    /// How long a controller that is new to the cluster waits for the reports of the others.
+    package var reportsMax: Duration = .seconds(2)
     package var questionTimeout: Duration = .seconds(5)
     package var massFailureHold: Duration = MassFailureGuard.hold
     package var joinQuiet: Duration = RebalanceDebounce.quiet

@@ -45,7 +45,7 @@ extension ClusterStatus {
         case .cordoned where self.isAuthoritative && ![.cordoned, .removed].contains(self.desired[node.id]?.desired ?? .active):
             tell(.degraded, "\(node.id) is cordoned for a while, because it kept losing its session (realertime uncordon \(node.id) lifts that).")
         case .fenced: tell(.degraded, "\(node.id) is fenced: most nodes cannot reach it at \(node.link).")
-        case .joining: tell(.degraded, "\(node.id) joins: it owns nothing before the controller has a link to \(node.link).")
+        case .joining: tell(.degraded, "\(node.id) joins: it owns nothing before the controller and half of the others reach it at \(node.link).")
         case .down, .active, .cordoned, .draining, .drained: break
         }
         guard node.incarnation != nil, let received = self.reports[node.id], node.id != self.ownID || self.isAuthoritative else { return }

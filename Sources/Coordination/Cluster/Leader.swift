@@ -25,8 +25,33 @@ struct Leader: Sendable {
     var gatheringNodes: Gathering<NodeEntry>?
 
     struct Gathering<Value: Sendable>: Sendable {
-        var open: Set<String>
+        /// As many as a client may have under way and still have room for others.
+        static var openMax: Int { 64 }
+
+        /// Not asked for yet, or in vain.
+        var queue: [String]
+        /// Asked for.
+        var open: Set<String> = []
         var found: [String: Value] = [:]
+        /// After a failure.
+        var notBefore: ContinuousClock.Instant?
+
+        var isComplete: Bool { self.queue.isEmpty && self.open.isEmpty }
+
+        mutating func next(at now: ContinuousClock.Instant) -> [String] {
+            if let notBefore, now < notBefore { return [] }
+            var ids: [String] = []
+            while self.open.count < Self.openMax, let id = self.queue.popLast() {
+                self.open.insert(id)
+                ids.append(id)
+            }
+            return ids
+        }
+
+        mutating func failed(_ id: String, at now: ContinuousClock.Instant) {
+            self.queue.append(id)
+            self.notBefore = now.advanced(by: .milliseconds(200))
+        }
     }
 
     /// A view is with ZooKeeper; the next one is made of what it becomes.
@@ -42,14 +67,24 @@ struct Leader: Sendable {
         var at: ContinuousClock.Instant
     }
 
+    /// One that says something about now.
+    func freshReport(of id: String, at now: ContinuousClock.Instant) -> NodeReport? {
+        self.reports[id].flatMap { now < $0.at.advanced(by: ClusterStatus.reportAgeMax) ? $0.report : nil }
+    }
+
     var guards: Guards
     /// Operators' changes that are with ZooKeeper, by their number.
     var changes: [Int64: Asked] = [:]
-    var nextChange: Int64 = 1
+    /// Questions that wait until what they change has been read again: from an old copy the answer might be that nothing is to be done.
+    var held: [Asked] = []
+    /// Registry entries of forgotten nodes that are being removed.
+    var removing: Set<String> = []
 
     struct Guards: Sendable {
         var debounce: RebalanceDebounce
         var massFailure: MassFailureGuard
+        /// The newest incarnation of each node whose loss has been counted: a view that has to be written twice loses it once.
+        var counted: [String: Int64] = [:]
         var flaps = FlapGuard()
         var homes = HomeHints()
         /// Since when a node is fenced, or was last seen to be unreachable.
@@ -76,6 +111,8 @@ struct Leader: Sendable {
 enum ControllerChange: Hashable, Sendable {
     case node(String, number: Int64)
     case configuration(number: Int64)
+    /// The entry of a forgotten node.
+    case clear(String)
     /// Of a dead process.
     case evict(String, incarnation: Int64)
 }

@@ -49,7 +49,8 @@ extension ClusterMachine {
                 toRelease.append(OwnedPartition(partition: partition, ownerEpoch: held.ownerEpoch))
                 self.ownership[partition] = nil
             }
-            guard isOurs else { continue }
+            // Cut off from ZooKeeper it goes on with what it has, and takes nothing new.
+            guard isOurs, self.isConnected || self.ownership[partition] != nil else { continue }
             var held = self.ownership[partition] ?? Ownership(state: .granted, ownerEpoch: entry.ownerEpoch)
             switch held.state {
             case .granted:

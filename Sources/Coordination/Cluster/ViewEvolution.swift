@@ -45,6 +45,14 @@ struct ViewEvolution {
         for partition in self.view.partitions.indices { self.view.partitions[partition].ownerEpoch += 1 }
     }
 
+    /// Whatever any view has granted is granted again under an owner epoch beyond it, where this view says otherwise.
+    mutating func rise(above floor: ViewFloor) {
+        for (index, entry) in self.view.partitions.enumerated() {
+            let least = floor.ownerEpoch(index, entry)
+            if least > entry.ownerEpoch { self.view.partitions[index].ownerEpoch = least }
+        }
+    }
+
     // MARK: - Nodes
 
     private mutating func updateNodes() {
@@ -75,7 +83,7 @@ struct ViewEvolution {
         self.view.upsert(node)
         if state == .fenced {
             self.orphan(id)
-        } else if before.map({ !Self.mayOwn($0.state) }) ?? true, Self.mayOwn(state) {
+        } else if isNew || before.map({ !$0.state.mayOwn }) ?? true, state.mayOwn {
             self.guards.massFailure.returned(id, at: self.now)
         }
     }
@@ -91,8 +99,13 @@ struct ViewEvolution {
         }
     }
 
+    /// By the controller, and by half of those that would send it events, the controller among them.
     private func isReached(_ id: String, _ member: Leader.Member) -> Bool {
-        id == self.ownID || self.links[id].map { $0.isUp && $0.incarnation == member.incarnation } ?? false
+        if id == self.ownID { return true }
+        guard let reach = self.links[id], reach.isUp, reach.incarnation == member.incarnation else { return false }
+        let others = self.view.nodes.filter { $0.id != id && $0.id != self.ownID && $0.incarnation != nil && $0.state.mayOwn }
+        let seeing = others.count { self.leader.reports[$0.id]?.report.reached.contains(.init(id: id, incarnation: member.incarnation)) ?? false }
+        return (1 + seeing) * 2 >= 1 + others.count
     }
 
     /// Not a member now.
@@ -118,22 +131,16 @@ struct ViewEvolution {
 
     /// A process is gone that may have owned.
     private mutating func lose(_ node: ClusterView.Node) {
-        let remaining = self.view.nodes.count { $0.id != node.id && $0.incarnation != nil && Self.mayOwn($0.state) && self.leader.members[$0.id] != nil }
+        defer { self.orphan(node.id) }
+        guard let incarnation = node.incarnation, self.guards.counted.updateValue(incarnation, forKey: node.id) != incarnation else { return }
+        let remaining = self.view.nodes.count { $0.id != node.id && $0.incarnation != nil && $0.state.mayOwn && self.leader.members[$0.id] != nil }
         self.guards.massFailure.vanished(node.id, remaining: remaining, at: self.now)
         self.guards.flaps.lost(node.id, at: self.now)
-        self.orphan(node.id)
     }
 
     private mutating func orphan(_ id: String) {
         let orphans = self.view.orphan(ownedBy: id)
         if !orphans.isEmpty { self.guards.homes.lost(orphans, by: id, at: self.now) }
-    }
-
-    private static func mayOwn(_ state: NodeState) -> Bool {
-        switch state {
-        case .active, .cordoned, .draining: true
-        case .joining, .drained, .fenced, .down: false
-        }
     }
 
     /// Whether the others have lost sight of it for long enough. It has a session, and so it will see that it is fenced.
@@ -171,9 +178,12 @@ struct ViewEvolution {
             self.wakes.append(due)
             return false
         }
-        let others = self.leader.reports.filter { $0.key != id && $0.key != self.ownID }
-        let blind = others.values.count { $0.report.unreachable.contains(.init(id: id, incarnation: member.incarnation)) }
-        return !others.isEmpty && blind * 2 > others.count
+        // Of those that are members, not of those that have reported already: the first reports after an election may all be of the few.
+        let others = self.leader.members.keys.filter { $0 != id && $0 != self.ownID }
+        let blind = others.count { other in
+            self.leader.freshReport(of: other, at: self.now)?.unreachable.contains(.init(id: id, incarnation: member.incarnation)) ?? false
+        }
+        return blind * 2 > others.count
     }
 
     // MARK: - Partitions

@@ -128,4 +128,12 @@ package enum NodeState: String, Hashable, Sendable, CaseIterable {
     /// Expected, and not a member.
     /// Can transition to: joining, gone from the view (forgotten).
     case down
+
+    /// Whether a node in this state may have partitions.
+    var mayOwn: Bool {
+        switch self {
+        case .active, .cordoned, .draining: true
+        case .joining, .drained, .fenced, .down: false
+        }
+    }
 }

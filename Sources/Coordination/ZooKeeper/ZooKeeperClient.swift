@@ -31,7 +31,8 @@ package actor ZooKeeperClient {
         self.configuration = configuration
         self.machine = ZooKeeperSessionMachine(
             settings: .init(
-                connectTimeout: configuration.connectTimeout, suspensionMax: configuration.suspensionMax, backoffMin: configuration.backoffMin,
+                connectTimeout: configuration.connectTimeout, suspensionMax: configuration.suspensionMax, isCautious: configuration.isCautious,
+                backoffMin: configuration.backoffMin,
                 backoffMax: configuration.backoffMax))
         (self.states, self.statesContinuation) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
         (self.inputs, self.inputsContinuation) = AsyncStream.makeStream(bufferingPolicy: .unbounded)

@@ -11,6 +11,9 @@ package struct ZooKeeperConfiguration: Sendable {
     /// timeout. Nil is the negotiated session timeout: on servers that live, the session is then over, since the client needs up to 2/3 of a
     /// timeout to notice a silent server and the servers counted from before that.
     package var suspensionMax: Duration?
+    /// With ``suspensionMax`` nil, a third of the negotiated timeout instead: a silent server is noticed after two thirds, so that the session is given up
+    /// before the servers can have ended it.
+    package var isCautious = false
     /// Nil leaves all nodes open to the world.
     package var credentials: ZooKeeperCredentials?
     /// The wait between generations: it doubles from the first to the last, minus up to a half by chance, and starts over after a connection.

@@ -32,6 +32,7 @@ package struct ZooKeeperSessionMachine: Sendable {
     package struct Settings: Hashable, Sendable {
         package var connectTimeout: Duration
         package var suspensionMax: Duration?
+        package var isCautious = false
         package var backoffMin: Duration
         package var backoffMax: Duration
     }
@@ -110,7 +111,7 @@ package struct ZooKeeperSessionMachine: Sendable {
 
     private mutating func disconnected(_ generation: UInt64, at now: ContinuousClock.Instant) -> [Action] {
         guard generation == self.generation, case .connected(let timeout) = self.phase else { return [] }
-        let until = now + (self.settings.suspensionMax ?? timeout)
+        let until = now + (self.settings.suspensionMax ?? (self.settings.isCautious ? timeout / 3 : timeout))
         self.phase = .suspended(timeout: timeout, until: until)
         return [self.report(.suspended), .wake(at: until)]
     }

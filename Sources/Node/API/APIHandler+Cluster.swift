@@ -8,13 +8,11 @@ extension APIHandler {
         guard let cluster = self.loop.shared.cluster else {
             return self.respond(index, .unavailable("this node starts; ask again"), keepAlive: keepAlive, omitBody: omitBody)
         }
-        let eventLoop = self.loop.loop
-        let bound = NIOLoopBound(self, eventLoop: eventLoop)
-        Task {
+        self.ask {
             let answer = await Self.answer(asked, by: cluster)
-            eventLoop.execute {
-                let status = HTTPStatus(answered: answer.status)
-                bound.value.respond(
+            let status = HTTPStatus(answered: answer.status)
+            return {
+                $0.respond(
                     index, status, content: .json, body: ByteBuffer(string: answer.body),
                     headers: status == .serviceUnavailable ? "Retry-After: 1\r\n" : "", keepAlive: keepAlive, omitBody: omitBody)
             }

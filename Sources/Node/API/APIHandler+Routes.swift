@@ -166,7 +166,6 @@ extension APIHandler {
 
     // MARK: - Questions that must leave the loop
 
-    /// Answers with what `work` finds, later. Its place in the order of answers is kept.
     private func answer(
         _ index: UInt64, _ keepAlive: Bool, content: ResponseWriter.Content = .json, omitBody: Bool = false,
         _ work: @escaping @Sendable (NodeInspector) async throws(HTTPFailure) -> ByteBuffer
@@ -174,18 +173,12 @@ extension APIHandler {
         guard let inspector = self.loop.shared.inspector else {
             return self.respond(index, .unavailable("this node starts; ask again"), keepAlive: keepAlive, omitBody: omitBody)
         }
-        let eventLoop = self.loop.loop
-        let bound = NIOLoopBound(self, eventLoop: eventLoop)
-        Task {
-            let result: Result<ByteBuffer, HTTPFailure>
-            do throws(HTTPFailure) { result = .success(try await work(inspector)) } catch { result = .failure(error) }
-            eventLoop.execute {
-                switch result {
-                case .success(let body):
-                    bound.value.respond(index, .ok, content: content, body: body, keepAlive: keepAlive, omitBody: omitBody)
-                case .failure(let failure):
-                    bound.value.respond(index, failure, keepAlive: keepAlive, omitBody: omitBody)
-                }
+        self.ask {
+            do throws(HTTPFailure) {
+                let body = try await work(inspector)
+                return { $0.respond(index, .ok, content: content, body: body, keepAlive: keepAlive, omitBody: omitBody) }
+            } catch {
+                return { $0.respond(index, error, keepAlive: keepAlive, omitBody: omitBody) }
             }
         }
     }

@@ -28,10 +28,14 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
     private var isFlushQueued = false
     /// Part of a request has arrived, and its deadline runs.
     private var isInRequest = true
-    /// What lets the page that sent the last request read its answer.
-    private var crossOriginHeaders = ""
     private var isReadPaused = false
+    /// The client has said all it will. What it has asked is still answered.
+    private var isInputClosed = false
     private var closesAfterFlush = false
+    /// The loop's second at which the socket stopped taking bytes.
+    private var blockedSince: Int?
+    /// A question that leaves the loop is under way. One at a time: their answers are large, and few bytes ask for many of them.
+    private var isAsking = false
     /// Single publishes to `/pub` and `/api/publish` that wait for their outcome, by request.
     private var publishes: [UInt64: (channel: ChannelName, form: PublishForm, keepAlive: Bool)] = [:]
     private let isOverLimit: Bool
@@ -65,15 +69,22 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
+        self.blockedSince = context.channel.isWritable ? nil : self.loop.second
         self.resumeReading()
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard let event = event as? ChannelEvent, event == .inputClosed else { return }
-        // `printf … | nc`: the answers to what was asked still go out.
+        // `printf … | nc`: the answers to what was asked still go out, to what has not been looked at yet, too.
+        self.isInputClosed = true
+        if !self.isReadPaused { self.readRequests() }
+    }
+
+    /// Nothing more is asked; what is owed goes out.
+    private func finish() {
         self.phase = .closing
         self.closesAfterFlush = true
-        if self.responses.count == 0, self.output.readableBytes == 0 { context.close(promise: nil) }
+        if self.responses.count == 0, self.output.readableBytes == 0 { self.closeGently() }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -85,10 +96,12 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
     private func readRequests() {
         do throws(HTTPFailure) {
             while self.phase == .serving {
-                guard self.responses.count < self.loop.limits.pipelinedRequestsMax, self.context?.channel.isWritable ?? false else {
+                guard self.responses.count < self.loop.limits.pipelinedRequestsMax, !self.isAsking, self.context?.channel.isWritable ?? false else {
                     return self.pauseReading()
                 }
                 switch try self.parser.next() {
+                case .needMore where self.isInputClosed:
+                    return self.finish()
                 case .needMore(let wantsContinue):
                     if wantsContinue { self.sendContinue() }
                     return self.setDeadline()
@@ -99,19 +112,21 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
                 }
             }
         } catch {
-            self.loop.statistics.badRequests += 1
             self.phase = .closing
             self.respond(self.responses.reserve(), error, keepAlive: false)
         }
     }
 
     private func handle(_ request: Request) {
-        let index = self.responses.reserve()
-        let keepAlive = request.head.keepsAlive
-        self.crossOriginHeaders = self.loop.shared.apiOrigins.headers(for: request.head)
+        let index = self.responses.reserve(headers: self.loop.shared.apiOrigins.headers(for: request.head))
+        // One that came over the limit is told so once, and makes room.
+        let keepAlive = request.head.keepsAlive && !self.isOverLimit
         if !keepAlive { self.phase = .closing }
         do throws(HTTPFailure) {
-            if self.isOverLimit { throw .unavailable("this node has as many API connections as it may (api-connections-max); keep fewer open") }
+            // A probe asks whether the node lives, and it does.
+            if self.isOverLimit, request.head.path != "/healthz" {
+                throw .unavailable("this node has as many API connections as it may (api-connections-max); keep fewer open")
+            }
             try self.route(request, index, keepAlive)
         } catch {
             self.respond(index, error, keepAlive: keepAlive, omitBody: request.head.method == .head)
@@ -144,12 +159,29 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
     }
 
     private func resumeReading() {
-        guard self.isReadPaused, self.phase == .serving, self.responses.count < self.loop.limits.pipelinedRequestsMax / 2 + 1,
+        guard self.isReadPaused, self.phase == .serving, !self.isAsking, self.responses.count < self.loop.limits.pipelinedRequestsMax / 2 + 1,
             let channel = self.context?.channel, channel.isWritable
         else { return }
         self.isReadPaused = false
         self.readRequests()
         if !self.isReadPaused { _ = try? channel.syncOptions?.setOption(ChannelOptions.autoRead, value: true) }
+    }
+
+    // MARK: - Questions
+
+    /// Answers with what `work` finds, later and off the loop. Its place in the order of answers is kept.
+    func ask(_ work: @escaping @Sendable () async -> @Sendable (APIHandler) -> Void) {
+        self.isAsking = true
+        let eventLoop = self.loop.loop
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        Task {
+            let answer = await work()
+            eventLoop.execute {
+                bound.value.isAsking = false
+                answer(bound.value)
+                bound.value.resumeReading()
+            }
+        }
     }
 
     // MARK: - Publishing
@@ -192,19 +224,23 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
     ) {
         var response = ByteBufferAllocator().buffer(capacity: body.readableBytes + 192)
         ResponseWriter.write(
-            status, content: content, body: body, headers: headers + self.crossOriginHeaders, keepAlive: keepAlive, omitBody: omitBody, into: &response)
+            status, content: content, body: body, headers: headers + self.responses.headers(of: index), keepAlive: keepAlive, omitBody: omitBody,
+            into: &response)
         self.complete(index, response, closes: !keepAlive)
     }
 
     func respond(_ index: UInt64, _ failure: HTTPFailure, keepAlive: Bool, omitBody: Bool = false) {
+        self.loop.statistics.refused(failure.status)
         var response = ByteBuffer()
-        ResponseWriter.write(failure, headers: self.crossOriginHeaders, keepAlive: keepAlive, omitBody: omitBody, into: &response)
+        ResponseWriter.write(failure, headers: self.responses.headers(of: index), keepAlive: keepAlive, omitBody: omitBody, into: &response)
         self.complete(index, response, closes: !keepAlive)
     }
 
+    /// `headers` say more than those of the request's place, and stand for them.
     func preflight(_ index: UInt64, _ headers: String, _ keepAlive: Bool) {
-        self.crossOriginHeaders = ""
-        self.respond(index, .noContent, content: .text, body: ByteBuffer(), headers: headers, keepAlive: keepAlive)
+        var response = ByteBuffer()
+        ResponseWriter.write(.noContent, content: .text, body: ByteBuffer(), headers: headers, keepAlive: keepAlive, into: &response)
+        self.complete(index, response, closes: !keepAlive)
     }
 
     private func complete(_ index: UInt64, _ response: ByteBuffer, closes: Bool) {
@@ -232,18 +268,23 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
         }
     }
 
-    /// Closes our side and reads on for a moment, so that the kernel does not reset the connection under our last answer.
     private func closeGently() {
         self.phase = .closing
-        self.loop.setDeadline(of: self, in: 2)
-        self.context?.close(mode: .output, promise: nil)
+        if let context { self.loop.closeGently(self, context) }
     }
 
     // MARK: - LoopConnection
 
     func deadlineReached() {
         switch self.phase {
-        case .serving where self.responses.count > 0:
+        case .serving where self.blockedSince != nil, .closing where self.blockedSince != nil:
+            guard self.loop.second - self.blockedSince! < self.loop.limits.stalledSecondsMax else {
+                self.loop.statistics.stalled += 1
+                return self.context.close(promise: nil)
+            }
+            self.loop.setDeadline(of: self, in: self.loop.limits.handshakeSecondsMax)
+        // The client waits for us, and we do not read what it has sent meanwhile.
+        case .serving where self.responses.count > 0 || self.isReadPaused, .closing where self.responses.count > 0:
             self.loop.setDeadline(of: self, in: self.loop.limits.handshakeSecondsMax)
         case .serving where !self.parser.isBetweenRequests:
             self.loop.statistics.timedOut += 1
@@ -257,6 +298,6 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
     func stop() {
         self.phase = .closing
         self.closesAfterFlush = true
-        if self.responses.count == 0, self.output.readableBytes == 0 { self.context.close(promise: nil) }
+        if self.responses.count == 0, self.output.readableBytes == 0 { self.loop.closeWhenWritten(self, self.context) }
     }
 }

@@ -3,6 +3,9 @@ import Pipeline
 
 /// `POST /api/history`.
 struct HistoryQuery: Sendable {
+    /// Payload bytes of one answer, if that is more than one event.
+    private static let bytesMax = 4 * 1024 * 1024
+
     private let channel: ChannelName
     private let limit: Int
     private let since: Position?
@@ -22,32 +25,83 @@ struct HistoryQuery: Sendable {
     }
 
     func run(_ inspector: NodeInspector) async throws(HTTPFailure) -> ByteBuffer {
-        let head = await inspector.sequencer.head(of: self.channel)
-        let start = self.since ?? Position(epoch: head.epoch, offset: head.offset - min(head.offset, UInt64(self.limit)))
-        let isLost = start.epoch != head.epoch || start.offset > head.offset
-        let from = isLost ? (start < head ? Position(epoch: head.epoch, offset: 0) : head) : start
-        var slice = LogSlice(events: [], oldest: nil)
-        if self.limit > 0, from != head {
-            do throws(LogError) {
-                slice = try await inspector.log.read(self.channel, after: from, limit: self.limit, bytesMax: 4 * 1024 * 1024)
-            } catch {
-                throw .unavailable(error.message)
-            }
-        }
-        return self.answer(head, slice, start, isLost: isLost)
+        try await self.answer(await inspector.sequencer.head(of: self.channel), inspector.log)
     }
 
-    private func answer(_ head: Position, _ slice: LogSlice, _ start: Position, isLost: Bool) -> ByteBuffer {
+    func answer(_ head: Position, _ log: any Log) async throws(HTTPFailure) -> ByteBuffer {
+        guard self.limit > 0 else { return self.body(head, Stretch(), gap: nil) }
+        do throws(LogError) {
+            guard let since else { return self.body(head, try await self.newest(head, log), gap: nil) }
+            let isLost = since.epoch != head.epoch || since.offset > head.offset
+            let from = isLost ? (since < head ? Position(epoch: head.epoch, offset: 0) : head) : since
+            let found = try await self.next(after: from, head, log)
+            return self.body(head, found, gap: Self.gap(head, found.events, since, isLost: isLost))
+        } catch {
+            throw .unavailable(error.message)
+        }
+    }
+
+    // MARK: - Reading
+
+    /// Events that follow each other, oldest first.
+    private struct Stretch {
+        var events: [SequencedEvent] = []
+        /// ``bytesMax`` ended it.
+        var isTruncated = false
+    }
+
+    private func next(after position: Position, _ head: Position, _ log: any Log) async throws(LogError) -> Stretch {
+        guard position != head else { return Stretch() }
+        let events = try await log.read(self.channel, after: position, limit: self.limit, bytesMax: Self.bytesMax).events
+        return Stretch(events: events, isTruncated: events.count < self.limit && (events.last.map { $0.position < head } ?? false))
+    }
+
+    /// A log reads forwards and what it leaves out is the newest, so this goes backwards from the head in slices, each of which fits whole.
+    private func newest(_ head: Position, _ log: any Log) async throws(LogError) -> Stretch {
+        let end = head.offset - min(head.offset, UInt64(self.limit))
+        var slices: [[SequencedEvent]] = []
+        var bytesLeft = Self.bytesMax
+        var upper = head.offset
+        var count: UInt64 = 1024
+        var isShrinking = false
+        while upper > end {
+            let lower = upper - min(upper - end, count)
+            let found = try await log.read(
+                self.channel, after: Position(epoch: head.epoch, offset: lower), limit: Int(upper - lower), bytesMax: bytesLeft)
+            // While this reads, history's end expires and its head grows.
+            let events = found.events.prefix { $0.position.epoch == head.epoch && $0.position.offset <= upper }
+            guard let first = events.first?.position.offset, let last = events.last?.position.offset else { break }
+            let bytes = events.reduce(0) { $0 + $1.event.payload.readableBytes }
+            guard last == upper, bytes <= bytesLeft || (slices.isEmpty && events.count == 1) else {
+                if upper - lower == 1 { return Stretch(events: Array(slices.reversed().joined()), isTruncated: true) }
+                // Halves, so that the last event that fits is found in a few reads whatever the sizes are.
+                count = (upper - lower) / 2
+                isShrinking = true
+                continue
+            }
+            slices.append(Array(events))
+            bytesLeft = max(0, bytesLeft - bytes)
+            upper = first - 1
+            if first > lower + 1 { break }
+            if !isShrinking { count *= 2 }
+        }
+        return Stretch(events: Array(slices.reversed().joined()))
+    }
+
+    // MARK: - Answer
+
+    private func body(_ head: Position, _ found: Stretch, gap: Gap?) -> ByteBuffer {
         var body = ByteBuffer()
         body.writeStaticString("{\"result\":{\"epoch\":")
         body.writeDecimal(head.epoch)
         body.writeStaticString(",\"offset\":")
         body.writeDecimal(head.offset)
-        if self.limit > 0, let gap = self.gap(head, slice, start, isLost: isLost) {
+        if let gap {
             body.writeString(",\"gap\":{\"from\":\"\(gap.from)\",\"to\":\"\(gap.to)\",\"reason\":\"\(gap.reason.rawValue)\"}")
         }
+        if found.isTruncated { body.writeStaticString(",\"truncated\":true") }
         body.writeStaticString(",\"publications\":[")
-        for (number, event) in (self.isReversed ? slice.events.reversed() : slice.events).enumerated() {
+        for (number, event) in (self.isReversed ? found.events.reversed() : found.events).enumerated() {
             body.writeStaticString(number > 0 ? ",{\"id\":\"" : "{\"id\":\"")
             body.writePosition(event.position)
             body.writeStaticString("\",\"offset\":")
@@ -64,9 +118,9 @@ struct HistoryQuery: Sendable {
     }
 
     /// Only one who asked from a position can miss something.
-    private func gap(_ head: Position, _ slice: LogSlice, _ start: Position, isLost: Bool) -> Gap? {
-        guard self.since != nil, start != head else { return nil }
-        let first = slice.events.first?.position.offset ?? head.offset + 1
+    private static func gap(_ head: Position, _ events: [SequencedEvent], _ start: Position, isLost: Bool) -> Gap? {
+        guard start != head else { return nil }
+        let first = events.first?.position.offset ?? head.offset + 1
         if isLost { return Gap(from: start.next, to: Position(epoch: head.epoch, offset: start < head ? first - 1 : head.offset), reason: .reset) }
         guard first > start.offset + 1 else { return nil }
         return Gap(from: start.next, to: Position(epoch: head.epoch, offset: first - 1), reason: .expired)

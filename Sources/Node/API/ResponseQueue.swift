@@ -4,7 +4,8 @@ import NIOCore
 /// The answers of one connection in the order of its requests, however they become ready. A pure value.
 struct ResponseQueue {
     private enum Slot {
-        case waiting
+        /// With what lets the page that asked read the answer.
+        case waiting(headers: String)
         case ready(ByteBuffer, closes: Bool)
     }
 
@@ -15,9 +16,17 @@ struct ResponseQueue {
     var count: Int { self.slots.count }
 
     /// A place for the next request's answer.
-    mutating func reserve() -> UInt64 {
-        self.slots.append(.waiting)
+    mutating func reserve(headers: String = "") -> UInt64 {
+        self.slots.append(.waiting(headers: headers))
         return self.first + UInt64(self.slots.count) - 1
+    }
+
+    /// The headers that a place was reserved with.
+    func headers(of index: UInt64) -> String {
+        guard index >= self.first, index - self.first < UInt64(self.slots.count), case .waiting(let headers) = self.slots[Int(index - self.first)] else {
+            return ""
+        }
+        return headers
     }
 
     /// Fills a place, and appends to `output` all that can go now. True when the last of it ends the connection.

@@ -24,8 +24,7 @@ final class ClusterMember: Sendable {
         settings.wallClock = { WallTime.milliseconds() }
         var session = ZooKeeperConfiguration(servers: servers)
         session.sessionTimeout = .seconds(options.sessionSeconds)
-        // The client notices a silent server after two thirds of the timeout. The rest is how long this node may go on as if its session lived.
-        session.suspensionMax = .milliseconds(options.sessionSeconds * 1000 / 3)
+        session.isCautious = true
         if let user = options.user, let password = options.password { session.credentials = ZooKeeperCredentials(user: user, password: password) }
         self.links = links
         self.logger = logger
@@ -43,7 +42,13 @@ final class ClusterMember: Sendable {
     func run(figures: @escaping @Sendable () async -> NodeFigures) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await self.transport.run() }
-            group.addTask { [links, coordinator] in for await event in links.events { Self.tell(event, to: coordinator) } }
+            group.addTask { [links, coordinator] in
+                for await event in links.events {
+                    // What is not read stays with the links, which stop reading from their sockets.
+                    while coordinator.isBusy, !Task.isCancelled { try? await Task.sleep(for: .milliseconds(1)) }
+                    Self.tell(event, to: coordinator)
+                }
+            }
             group.addTask { [coordinator] in
                 while !Task.isCancelled {
                     coordinator.tell(.figures(await figures()))

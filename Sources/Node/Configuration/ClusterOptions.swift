@@ -61,7 +61,8 @@ extension ConfigurationKey {
             text: { $0.cluster.linkAdvertise?.description }),
         ConfigurationKey(
             name: "link-secret", kind: .text,
-            help: "What all nodes of the cluster know and nobody else. As a flag other users of the machine can see it: prefer link-secret-file.",
+            help:
+                "At least 16 bytes that all nodes of the cluster know and nobody else. As a flag other users of the machine can see it: prefer link-secret-file.",
             isSecret: true, text: { $0.cluster.linkSecret }),
         ConfigurationKey(name: "link-secret-file", kind: .text, help: "A file whose first line is the link secret.", text: { _ in nil }),
         ConfigurationKey(

@@ -29,6 +29,12 @@ extension NodeConfiguration {
                     "link \(link) can be reached from other machines, so the nodes must know each other: set link-secret-file, or link-cert, link-key and link-ca",
                     at: self.origins["link"]))
         }
+        if let secret = options.linkSecret, secret.utf8.count < LinkSecret.bytesMin {
+            problems.append(
+                .init(
+                    "link-secret has fewer than \(LinkSecret.bytesMin) bytes, and whoever hears one handshake can try short ones at leisure: use openssl rand -base64 32",
+                    at: self.origins["link-secret"] ?? self.origins["link-secret-file"]))
+        }
         let advertised = options.linkAdvertise ?? link
         if advertised.isWildcard || options.linkAdvertise?.port == 0 {
             problems.append(

@@ -19,11 +19,11 @@ struct HTTPRequestParser {
         /// A body of known length. Can transition to: head.
         case body(RequestHead, length: Int)
         /// Can transition to: chunkData, trailers.
-        case chunkSize(RequestHead, ByteBuffer)
+        case chunkSize(RequestHead)
         /// Data and its line end. Can transition to: chunkSize.
-        case chunkData(RequestHead, ByteBuffer, length: Int)
+        case chunkData(RequestHead, length: Int)
         /// Can transition to: head.
-        case trailers(RequestHead, ByteBuffer, length: Int)
+        case trailers(RequestHead, length: Int)
     }
 
     static let requestLineBytesMax = 8 * 1024
@@ -34,6 +34,8 @@ struct HTTPRequestParser {
     private let bodyBytesMax: Int
     private var state = State.head
     private var input = ByteBuffer()
+    /// The chunks so far. Not in the state: writing to what the state holds, too, would copy all of it for each chunk.
+    private var chunks = ByteBuffer()
     /// How far the head has been searched for its end: each byte is looked at once, however slowly they come.
     private var searched = 0
     /// Of the head that is arriving, with its line end, once that has come.
@@ -48,6 +50,12 @@ struct HTTPRequestParser {
     /// Bytes that wait for more.
     var bufferedBytes: Int { self.input.readableBytes }
 
+    /// The memory that ``bufferedBytes`` are kept in.
+    var inputCapacity: Int { self.input.storageCapacity }
+
+    /// Where the chunks of a body are gathered: it moves only when they need more room.
+    var chunksAddress: UnsafeRawPointer? { self.chunks.withVeryUnsafeBytes { $0.baseAddress } }
+
     /// What came behind the last request, for whoever speaks from there on.
     mutating func takeRest() -> ByteBuffer {
         defer { self.input = ByteBuffer() }
@@ -61,11 +69,7 @@ struct HTTPRequestParser {
     }
 
     mutating func feed(_ bytes: ByteBuffer) {
-        if self.input.readableBytes == 0 {
-            self.input = bytes
-        } else {
-            self.input.writeImmutableBuffer(bytes)
-        }
+        self.input.feed(bytes)
     }
 
     /// The next whole request. After a failure the connection is of no more use.
@@ -77,24 +81,24 @@ struct HTTPRequestParser {
             case .body(let head, let length):
                 guard let body = self.input.readSlice(length: length) else { return self.needMore() }
                 return self.finish(head, body)
-            case .chunkSize(let head, let body):
+            case .chunkSize(let head):
                 guard let line = try self.readLine(bytesMax: Self.chunkLineBytesMax) else { return self.needMore() }
                 let size = try Self.chunkSize(line)
-                guard body.readableBytes + size <= self.bodyBytesMax else { throw Self.bodyTooLarge(self.bodyBytesMax) }
-                self.state = size == 0 ? .trailers(head, body, length: 0) : .chunkData(head, body, length: size)
-            case .chunkData(let head, var body, let length):
+                guard self.chunks.readableBytes + size <= self.bodyBytesMax else { throw Self.bodyTooLarge(self.bodyBytesMax) }
+                self.state = size == 0 ? .trailers(head, length: 0) : .chunkData(head, length: size)
+            case .chunkData(let head, let length):
                 guard self.input.readableBytes >= length + 2 else { return self.needMore() }
                 var data = self.input.readSlice(length: length)!
                 guard self.input.readInteger(as: UInt16.self) == 0x0D0A else { throw .badRequest("a chunk does not end where its size says") }
-                body.writeBuffer(&data)
-                self.state = .chunkSize(head, body)
-            case .trailers(let head, let body, let length):
+                self.chunks.writeBuffer(&data)
+                self.state = .chunkSize(head)
+            case .trailers(let head, let length):
                 guard let line = try self.readLine(bytesMax: self.headerBytesMax) else { return self.needMore() }
                 let total = length + line.readableBytes
                 guard total <= self.headerBytesMax else { throw Self.headersTooLarge(self.headerBytesMax) }
-                if line.readableBytes == 0 { return self.finish(head, body) }
+                if line.readableBytes == 0 { return self.finish(head, self.takeChunks()) }
                 try HeadParser.checkField(line)
-                self.state = .trailers(head, body, length: total)
+                self.state = .trailers(head, length: total)
             }
         }
     }
@@ -108,6 +112,11 @@ struct HTTPRequestParser {
         self.state = .head
         self.owesContinue = false
         return .request(Request(head: head, body: body))
+    }
+
+    private mutating func takeChunks() -> ByteBuffer {
+        defer { self.chunks = ByteBuffer() }
+        return self.chunks
     }
 
     // MARK: - Head
@@ -162,8 +171,8 @@ struct HTTPRequestParser {
         if let coding = head.list("transfer-encoding") {
             guard lengths == 0 else { throw .badRequest("Content-Length and Transfer-Encoding exclude each other; send one") }
             guard head.isVersion11 else { throw .badRequest("HTTP/1.0 has no Transfer-Encoding; send Content-Length") }
-            try Self.checkCoding(coding.lowercased())
-            self.state = .chunkSize(head, ByteBuffer())
+            try Self.checkCoding(coding.asciiLowercased())
+            self.state = .chunkSize(head)
         } else {
             guard lengths <= 1 else { throw .badRequest("more than one Content-Length") }
             var length = 0
@@ -233,5 +242,20 @@ struct HTTPRequestParser {
 
     private static func bodyTooLarge(_ max: Int) -> HTTPFailure {
         .tooLarge("the body is larger than \(max) bytes")
+    }
+}
+
+extension ByteBuffer {
+    /// Adds what a read brought to bytes of which a parser has consumed the first.
+    mutating func feed(_ bytes: ByteBuffer) {
+        // Also lets go of a large request's memory.
+        if self.readableBytes == 0 {
+            self = bytes
+            return
+        }
+        // A write never takes back what is consumed, and reads need not ever end where a request does: without this the buffer would grow with all
+        // that the connection has sent. Once most of it is consumed, moving the rest costs less than it frees.
+        if self.readerIndex > self.readableBytes, self.readerIndex >= 4096 { self.discardReadBytes() }
+        self.writeImmutableBuffer(bytes)
     }
 }

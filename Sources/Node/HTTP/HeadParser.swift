@@ -2,6 +2,8 @@ import NIOCore
 
 /// Reads one complete head: request line, fields, empty line. Pure.
 enum HeadParser {
+    private static let schemes = ["http://", "https://"]
+
     static func parse(_ bytes: ByteBuffer) throws(HTTPFailure) -> RequestHead {
         let parsed = bytes.withUnsafeReadableBytes { bytes -> Result<RequestHead, HTTPFailure> in
             do throws(HTTPFailure) { return .success(try Self.parse(bytes)) } catch { return .failure(error) }
@@ -80,14 +82,17 @@ enum HeadParser {
     private static func target(_ target: String) throws(HTTPFailure) -> (String, String?) {
         var target = Substring(target)
         if target.first != "/", target != "*" {
-            guard let scheme = target.range(of: "://"), let path = target[scheme.upperBound...].firstIndex(of: "/") else {
-                throw .badRequest("the request target must begin with /")
-            }
-            target = target[path...]
+            guard let authority = Self.schemes.lazy.compactMap(target.without).first else { throw .badRequest("the request target must begin with /") }
+            let end = authority.firstIndex { $0 == "/" || $0 == "?" } ?? authority.endIndex
+            guard end > authority.startIndex else { throw .badRequest("the request target has no host") }
+            target = authority[end...]
         }
-        guard let mark = target.firstIndex(of: "?") else { return (String(target), nil) }
-        return (String(target[..<mark]), String(target[target.index(after: mark)...]))
+        guard let mark = target.firstIndex(of: "?") else { return (Self.path(target), nil) }
+        return (Self.path(target[..<mark]), String(target[target.index(after: mark)...]))
     }
+
+    /// `http://h` and `http://h/` are the same (RFC 9110 §4.2.3).
+    private static func path(_ path: Substring) -> String { path.isEmpty ? "/" : String(path) }
 
     private static func field(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int) throws(HTTPFailure) -> RequestHead.Field {
         guard bytes[start] != 0x20, bytes[start] != 0x09 else { throw .badRequest("a header line is folded; send each field on one line") }
@@ -132,13 +137,9 @@ enum HeadParser {
 }
 
 extension Substring {
-    /// Foundation's `range(of:)`, for a short ASCII needle.
-    fileprivate func range(of needle: String) -> Range<Index>? {
-        var index = self.startIndex
-        while index < self.endIndex {
-            if self[index...].hasPrefix(needle) { return index..<self.index(index, offsetBy: needle.count) }
-            index = self.index(after: index)
-        }
-        return nil
+    /// What follows a prefix, which may be in any case. Nil when it does not begin so.
+    fileprivate func without(_ prefix: String) -> Substring? {
+        guard self.prefix(prefix.count).asciiLowercased() == prefix else { return nil }
+        return self.dropFirst(prefix.count)
     }
 }

@@ -52,7 +52,7 @@ struct RequestHead {
     /// Whether a comma-separated field holds this token, in any case.
     func has(_ name: StaticString, token: String) -> Bool {
         guard let list = self.list(name) else { return false }
-        return list.split(separator: ",").contains { $0.trimmingSpaces().lowercased() == token }
+        return list.split(separator: ",").contains { $0.trimmingSpaces().asciiLowercased() == token }
     }
 
     var keepsAlive: Bool {
@@ -90,6 +90,12 @@ extension StringProtocol {
         while let first = result.first, first == " " || first == "\t" { result.removeFirst() }
         while let last = result.last, last == " " || last == "\t" { result.removeLast() }
         return result
+    }
+
+    /// With the letters A to Z in lower case and all else as it is. `lowercased()` also makes a k of the Kelvin sign, which another server in front of
+    /// this one does not.
+    func asciiLowercased() -> String {
+        String(decoding: self.utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
     }
 }
 

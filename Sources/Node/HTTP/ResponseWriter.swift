@@ -24,7 +24,7 @@ enum ResponseWriter {
         }
         buffer.writeStaticString("Cache-Control: no-store\r\n")
         if !headers.isEmpty { buffer.writeString(headers) }
-        if !keepAlive { buffer.writeStaticString("Connection: close\r\n") }
+        buffer.writeStaticString(Self.connection(status, keepAlive: keepAlive))
         buffer.writeStaticString("\r\n")
         if !omitBody { buffer.writeImmutableBuffer(body) }
     }
@@ -44,6 +44,12 @@ enum ResponseWriter {
         if isChunked { buffer.writeStaticString("Transfer-Encoding: chunked\r\n") }
         if !headers.isEmpty { buffer.writeString(headers) }
         buffer.writeStaticString("\r\n")
+    }
+
+    /// HTTP/1.1 keeps alive without a word; a client of HTTP/1.0 closes if it is not told. An Upgrade has to be named here, too (RFC 9110 §7.8).
+    private static func connection(_ status: HTTPStatus, keepAlive: Bool) -> StaticString {
+        if status == .upgradeRequired { return keepAlive ? "Connection: Upgrade, keep-alive\r\n" : "Connection: Upgrade, close\r\n" }
+        return keepAlive ? "Connection: keep-alive\r\n" : "Connection: close\r\n"
     }
 
     static func errorBody(_ failure: HTTPFailure) -> ByteBuffer {

@@ -5,6 +5,8 @@ import Crypto
 /// It says who may be a node. It neither hides nor seals what goes over a link afterwards: where the network is not trusted, links need TLS.
 struct LinkSecret: Sendable, CustomStringConvertible {
     static let proofBytes = SHA256.byteCount
+    /// A proof that was overheard can be tried against every secret.
+    static let bytesMin = 16
 
     private let key: SymmetricKey
 

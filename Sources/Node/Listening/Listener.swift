@@ -48,6 +48,7 @@ struct Listener {
             let admission = shared.admitAPI()
             guard admission != .dropped else { throw ListenerError.full }
             channel.closeFuture.assumeIsolated().whenComplete { _ in shared.releaseAPI() }
+            if admission == .refused { loop.statistics.apiRefusedAtLimit += 1 }
             let options = channel.syncOptions!
             try options.setOption(.recvAllocator, value: TransientReceiveAllocator(capacity: 4096, capacityMax: 65_536))
             try options.setOption(.allowRemoteHalfClosure, value: true)

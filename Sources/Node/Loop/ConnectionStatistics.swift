@@ -24,11 +24,17 @@ struct ConnectionStatistics: Sendable {
     var opened: [UInt64] = Array(repeating: 0, count: Transport.allCases.count)
     var ended: [UInt64] = Array(repeating: 0, count: Transport.allCases.count)
     var refusedAtLimit: UInt64 = 0
+    var apiRefusedAtLimit: UInt64 = 0
     var badRequests: UInt64 = 0
     var timedOut: UInt64 = 0
     var stalled: UInt64 = 0
     var resumed: UInt64 = 0
     var apiRequests: UInt64 = 0
+
+    /// A request was answered with an error.
+    mutating func refused(_ status: HTTPStatus) {
+        if (400..<500).contains(status.code) { self.badRequests += 1 }
+    }
 
     static func += (left: inout ConnectionStatistics, right: ConnectionStatistics) {
         left.accepted += right.accepted
@@ -40,6 +46,7 @@ struct ConnectionStatistics: Sendable {
             left.ended[index] += right.ended[index]
         }
         left.refusedAtLimit += right.refusedAtLimit
+        left.apiRefusedAtLimit += right.apiRefusedAtLimit
         left.badRequests += right.badRequests
         left.timedOut += right.timedOut
         left.stalled += right.stalled

@@ -88,6 +88,30 @@ final class LoopContext {
         for handler in handlers { handler.flush() }
     }
 
+    // MARK: - Closing
+
+    /// Lets the client have all that was written, at its pace; then closes our side and reads on for a moment, because closing with unread bytes would make
+    /// the kernel reset the connection and take our last words with it.
+    func closeGently(_ connection: any LoopConnection, _ context: ChannelHandlerContext) {
+        self.whenWritten(connection, context) {
+            self.setDeadline(of: connection, in: 2)
+            context.close(mode: .output, promise: nil)
+        }
+    }
+
+    /// The same for a connection on which nothing is asked: nobody waits for its other side.
+    func closeWhenWritten(_ connection: any LoopConnection, _ context: ChannelHandlerContext) {
+        self.whenWritten(connection, context) { context.close(promise: nil) }
+    }
+
+    /// A client that takes nothing meets the connection's deadline first.
+    private func whenWritten(_ connection: any LoopConnection, _ context: ChannelHandlerContext, _ body: @escaping () -> Void) {
+        self.setDeadline(of: connection, in: self.limits.stalledSecondsMax)
+        let promise = self.loop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenSuccess { if context.channel.isActive { body() } }
+        context.writeAndFlush(NIOAny(ByteBuffer()), promise: promise)
+    }
+
     // MARK: - Stopping
 
     /// Says goodbye to every connection, a slice at a time, so that the loop goes on serving the others and the goodbyes of one slice can leave.

@@ -70,7 +70,10 @@ final class NodeInspector: Sendable {
         case .ready: break
         }
         // Once it has seen the cluster it serves on, whatever becomes of ZooKeeper: all nodes would stop being ready together.
-        if let member = self.shared.member, await member.coordinator.summary.viewVersion == 0 { return "this node has not joined its cluster yet" }
+        if let summary = await self.shared.member?.coordinator.summary {
+            guard summary.viewVersion > 0 else { return "this node has not joined its cluster yet" }
+            if summary.state == .draining || summary.state == .drained { return "this node is drained; realertime undrain takes it back" }
+        }
         return await self.log.statistics.error.map { "the log cannot be written: \($0)" }
     }
 }

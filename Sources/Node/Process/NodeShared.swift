@@ -17,7 +17,7 @@ final class NodeShared: Sendable {
     let connectionsMax: Int
     /// Connections over that limit that may be open for a moment to be told so.
     let refusalsMax: Int
-    private let counts = NIOLockedValueBox((subscribers: 0, api: 0))
+    private let counts = NIOLockedValueBox(Counts())
     private let processState = NIOLockedValueBox(ProcessState.starting)
 
     /// Where the process is in its life.
@@ -96,7 +96,10 @@ final class NodeShared: Sendable {
 
     func admitSubscriber() -> Admission {
         self.counts.withLockedValue { counts in
-            guard counts.subscribers < self.connectionsMax + self.refusalsMax else { return .dropped }
+            guard counts.subscribers < self.connectionsMax + self.refusalsMax else {
+                counts.droppedSubscribers += 1
+                return .dropped
+            }
             counts.subscribers += 1
             return counts.subscribers <= self.connectionsMax ? .admitted : .refused
         }
@@ -107,7 +110,10 @@ final class NodeShared: Sendable {
     func admitAPI() -> Admission {
         self.counts.withLockedValue { counts in
             let max = self.configuration.limits.apiConnectionsMax
-            guard counts.api < max + self.refusalsMax else { return .dropped }
+            guard counts.api < max + self.refusalsMax else {
+                counts.droppedAPI += 1
+                return .dropped
+            }
             counts.api += 1
             return counts.api <= max ? .admitted : .refused
         }
@@ -115,7 +121,15 @@ final class NodeShared: Sendable {
 
     func releaseAPI() { self.counts.withLockedValue { $0.api -= 1 } }
 
-    var connectionCounts: (subscribers: Int, api: Int) { self.counts.withLockedValue { $0 } }
+    var connectionCounts: Counts { self.counts.withLockedValue { $0 } }
+
+    /// Sockets open now, and those closed without a word since the start.
+    struct Counts: Sendable {
+        var subscribers = 0
+        var api = 0
+        var droppedSubscribers: UInt64 = 0
+        var droppedAPI: UInt64 = 0
+    }
 }
 
 /// What keeps an idle stream alive, encoded once.

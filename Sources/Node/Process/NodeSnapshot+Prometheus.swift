@@ -27,7 +27,12 @@ extension NodeSnapshot {
         text.counter("realertime_api_requests_total", "Requests on the API port.", self.connections.apiRequests)
         text.gauge("realertime_connections_max", "Subscriber connections there is room for.", self.shared.connectionsMax)
         text.counter("realertime_refused_connections_total", "Subscribers answered 503 at the connection limit.", self.connections.refusedAtLimit)
-        text.counter("realertime_bad_requests_total", "Requests answered 4xx before they did anything.", self.connections.badRequests)
+        text.counter(
+            "realertime_refused_api_connections_total", "Connections of the API port answered 503 at its limit.", self.connections.apiRefusedAtLimit)
+        text.begin("realertime_dropped_connections_total", "counter", "Connections so far over the limit that they were closed without a word, by port.")
+        text.sample("realertime_dropped_connections_total", Int(self.counts.droppedSubscribers), "port=\"subscribers\"")
+        text.sample("realertime_dropped_connections_total", Int(self.counts.droppedAPI), "port=\"api\"")
+        text.counter("realertime_bad_requests_total", "Requests answered 4xx on either port.", self.connections.badRequests)
         text.counter("realertime_timeouts_total", "Connections closed because a request did not arrive in time.", self.connections.timedOut)
         text.counter("realertime_stalled_total", "Subscribers closed because their socket took nothing for too long.", self.connections.stalled)
         text.counter("realertime_resumed_total", "Subscriptions that came with a cursor.", self.connections.resumed)

@@ -14,7 +14,7 @@ struct NodeSnapshot: Sendable {
     var channels: Int
     var parked: Int
     var log: LogStatistics
-    var counts: (subscribers: Int, api: Int)
+    var counts: NodeShared.Counts
     var publishedPerSecond: Double
     var deliveredPerSecond: Double
     /// Nil for a node that is alone.

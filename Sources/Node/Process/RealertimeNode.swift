@@ -103,6 +103,14 @@ struct RealertimeNode: Service {
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let member { group.addTask { try await member.run { await inspector.figures() } } }
             group.addTask { await self.everySecondUntilShutdown(inspector, sequencer) }
+            for listener in [api, subscribers] {
+                group.addTask {
+                    // The system may take a listening socket away. A node that nobody can reach is to be started again.
+                    try? await listener.closeFuture.get()
+                    guard shared.state != .stopping else { return }
+                    throw NodeError("a listening socket was closed by the system; start the node again, and look at the system's log")
+                }
+            }
             // Whichever ends first: a signal came, or the cluster does not take this node.
             let end = await group.nextResult()
             shared.state = .stopping

@@ -40,9 +40,12 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     private var keepsAlive = false
     private var crossOriginHeaders = ""
     private var upgradeResponse = ""
+    /// The request was a HEAD, whose answer has no body.
+    private var omitsBody = false
     private var missedPongs = 0
     /// The loop's second at which the socket stopped taking bytes.
     private var blockedSince: Int?
+    private var isReadPaused = false
     /// Over the connection limit: it is told so and closed.
     private let isOverLimit: Bool
 
@@ -85,6 +88,7 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         if context.channel.isWritable {
             self.blockedSince = nil
+            if self.isReadPaused { self.resumeReading() }
             if let subscriber { self.loop.fanout.onLoop { $0.writable(subscriber) } }
         } else {
             self.blockedSince = self.loop.second
@@ -92,8 +96,8 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // The client closed its side. For a stream that is goodbye; in `closing` it is what we wait for.
-        if let event = event as? ChannelEvent, event == .inputClosed { context.close(promise: nil) }
+        // The client closed its side. For a stream that is goodbye. In `closing` the channel ends by itself as soon as our side is closed, too.
+        if let event = event as? ChannelEvent, event == .inputClosed, self.phase != .closing { context.close(promise: nil) }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -110,18 +114,31 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     private func readRequests() {
         do throws(HTTPFailure) {
             while self.phase == .reading {
+                // A client that asks and does not read must not fill our memory.
+                guard self.context.channel.isWritable else { return self.pauseReading() }
                 guard case .request(let request)? = try self.parser?.next() else { return }
                 try self.handle(request.head)
             }
         } catch {
-            self.loop.statistics.badRequests += 1
             self.refuse(error)
         }
+    }
+
+    private func pauseReading() {
+        self.isReadPaused = true
+        _ = try? self.context.channel.syncOptions?.setOption(ChannelOptions.autoRead, value: false)
+    }
+
+    private func resumeReading() {
+        self.isReadPaused = false
+        self.readRequests()
+        if !self.isReadPaused { _ = try? self.context?.channel.syncOptions?.setOption(ChannelOptions.autoRead, value: true) }
     }
 
     private func handle(_ head: RequestHead) throws(HTTPFailure) {
         if self.loop.isStopping { throw .unavailable("this node stops; connect again") }
         self.keepsAlive = head.keepsAlive
+        self.omitsBody = head.method == .head
         self.crossOriginHeaders = self.loop.shared.origins.headers(for: head)
         if head.path == "/healthz" { return try self.answerHealth(head) }
         if self.isOverLimit {
@@ -185,8 +202,9 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     }
 
     private func refuse(_ failure: HTTPFailure) {
+        self.loop.statistics.refused(failure.status)
         var buffer = ByteBuffer()
-        ResponseWriter.write(failure, headers: self.crossOriginHeaders, keepAlive: false, into: &buffer)
+        ResponseWriter.write(failure, headers: self.crossOriginHeaders, keepAlive: false, omitBody: self.omitsBody, into: &buffer)
         self.context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
         self.closeGently()
     }
@@ -196,14 +214,12 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
         if let parser, parser.bufferedBytes > self.loop.limits.headerBytesMax { self.context.close(promise: nil) }
     }
 
-    /// Closes our side and reads on for a moment: closing with unread bytes would make the kernel reset the connection and take our last words with it.
     private func closeGently() {
         self.phase = .closing
         self.endSubscriber()
         self.parser = nil
         self.webSocket = nil
-        self.loop.setDeadline(of: self, in: 2)
-        self.context?.close(mode: .output, promise: nil)
+        if let context { self.loop.closeGently(self, context) }
     }
 
     // MARK: - SubscriberConnection
@@ -292,6 +308,8 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
 
     func deadlineReached() {
         switch self.phase {
+        case .reading where self.blockedSince != nil:
+            self.closeIfStalled()
         case .reading:
             self.loop.statistics.timedOut += 1
             // Between two requests there is nothing to answer; in the middle of one there is.
@@ -313,11 +331,7 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
 
     private func heartbeat() {
         self.loop.setDeadline(of: self, in: self.loop.limits.heartbeatSeconds)
-        if let blockedSince {
-            guard self.loop.second - blockedSince >= self.loop.limits.stalledSecondsMax else { return }
-            self.loop.statistics.stalled += 1
-            return self.context.close(promise: nil)
-        }
+        if self.blockedSince != nil { return self.closeIfStalled() }
         switch self.transport {
         case .sse, .stream:
             guard let framing = self.subscriber?.framing else { return }
@@ -332,10 +346,18 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
         }
     }
 
-    /// A long-poll's time is up: the answer without events.
+    private func closeIfStalled() {
+        guard let blockedSince else { return }
+        self.loop.setDeadline(of: self, in: self.loop.limits.heartbeatSeconds)
+        guard self.loop.second - blockedSince >= self.loop.limits.stalledSecondsMax else { return }
+        self.loop.statistics.stalled += 1
+        self.context.close(promise: nil)
+    }
+
+    /// A long-poll's time is up: the answer with what it has gathered in this turn, which its cursor is past already.
     private func answerNow() {
         guard let subscriber else { return }
-        self.subscriberAnswered(elements: ByteBuffer(), cursor: subscriber.cursor)
+        self.subscriberAnswered(elements: subscriber.gathered, cursor: subscriber.cursor)
     }
 
     /// The last words of a stream and its end, which is more than a connection that breaks.
@@ -350,7 +372,10 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
 
     func stop() {
         switch self.phase {
-        case .reading, .opening:
+        case .reading:
+            self.phase = .closing
+            self.loop.closeWhenWritten(self, self.context)
+        case .opening:
             self.context.close(promise: nil)
         case .polling:
             self.keepsAlive = false

@@ -28,12 +28,14 @@ struct WebSocketParser {
     }
 
     mutating func feed(_ bytes: ByteBuffer) {
-        if self.input.readableBytes == 0 {
-            self.input = bytes
-        } else {
-            self.input.writeImmutableBuffer(bytes)
-        }
+        self.input.feed(bytes)
     }
+
+    /// The memory that bytes of an incomplete frame are kept in.
+    var inputCapacity: Int { self.input.storageCapacity }
+
+    /// Where the fragments of a message are gathered: it moves only when they need more room.
+    var fragmentsAddress: UnsafeRawPointer? { self.message?.bytes.withVeryUnsafeBytes { $0.baseAddress } }
 
     mutating func next() -> Step {
         while true {
@@ -51,6 +53,8 @@ struct WebSocketParser {
         let isFinal = first & 0x80 != 0
         if opcode.isControl, !isFinal || second & 0x7F > Self.controlBytesMax { return .close(code: 1002) }
         guard let (length, lengthBytes) = self.length(second & 0x7F, at: start + 2) else { return .needMore }
+        // The shortest form there is (§5.2).
+        guard lengthBytes == 0 || length > (lengthBytes == 2 ? UInt64(Self.controlBytesMax) : UInt64(UInt16.max)) else { return .close(code: 1002) }
         guard length <= UInt64(self.messageBytesMax) || (opcode.isControl && length <= UInt64(Self.controlBytesMax)) else {
             return .close(code: length >> 63 == 1 ? 1002 : 1009)
         }
@@ -81,20 +85,21 @@ struct WebSocketParser {
             guard self.message == nil else { return .close(code: 1002) }
             return self.append(opcode, payload, isFinal: isFinal)
         case .continuation:
-            guard let message else { return .close(code: 1002) }
-            return self.append(message.opcode, payload, isFinal: isFinal)
+            guard let opcode = self.message?.opcode else { return .close(code: 1002) }
+            return self.append(opcode, payload, isFinal: isFinal)
         }
     }
 
     private mutating func append(_ opcode: WebSocketFrame.Opcode, _ payload: ByteBuffer, isFinal: Bool) -> Step? {
         var bytes = self.message?.bytes ?? ByteBuffer()
+        // Nobody else may hold them while they are written to, or each fragment copies all those before it.
+        self.message = nil
         bytes.writeImmutableBuffer(payload)
         guard bytes.readableBytes <= self.messageBytesMax else { return .close(code: 1009) }
         guard isFinal else {
             self.message = (opcode, bytes)
             return nil
         }
-        self.message = nil
         if opcode == .text, String(validating: bytes.readableBytesView, as: UTF8.self) == nil { return .close(code: 1007) }
         return .message
     }

@@ -25,7 +25,7 @@ package final class Subscriber: @unchecked Sendable {
     var isOpen = false
     package internal(set) var isClosed = false
     /// A long-poll gathers here and is answered once.
-    var gathered = ByteBuffer()
+    package internal(set) var gathered = ByteBuffer()
     var isAnswerQueued = false
 
     package init(framing: Framing, context: ChannelHandlerContext, connection: any SubscriberConnection) {

@@ -42,7 +42,7 @@ import Testing
 
     private func owned(_ cluster: ClusterInProcess) async throws -> [String: Int] {
         var counts: [String: Int] = [:]
-        for (id, member) in cluster.members.withLock({ $0 }) { counts[id] = await member.coordinator.summary.serving }
+        for (id, member) in cluster.members.withLock({ $0 }) { counts[id] = await member.coordinator.summary.count(.serving) }
         return counts
     }
 

@@ -24,7 +24,7 @@ final class FakeZooKeeper {
     static let timeout = Duration.seconds(6)
 
     unowned var simulation: Simulation!
-    /// Broken on purpose in one test: a controller that writes without checking its epoch.
+    /// Broken on purpose in one test: controllers that write the view without looking at their epoch or at what is there.
     var isFenced = true
     private var tree: [String: Znode] = ["/": Znode(data: [], czxid: 0, mzxid: 0, version: 0, owner: 0)]
     private var past: [(zxid: Int64, tree: [String: Znode])] = []
@@ -142,6 +142,7 @@ final class FakeZooKeeper {
         case .check(let path, let version):
             if !self.isFenced { return nil }
             return Self.refusal(path, version, tree)
+        case .set("/rt/sim/view", _, _) where !self.isFenced: return Self.refusal("/rt/sim/view", nil, tree)
         case .set(let path, _, let version), .delete(let path, let version): return Self.refusal(path, version, tree)
         case .create(let path, _, _):
             let parent = String(path.prefix(upTo: path.lastIndex(of: "/")!))

@@ -9,6 +9,8 @@ final class SimulatedNode {
     private(set) var isAlive = true
     private(set) var refusal: String?
     private var isPaused = false
+    /// Its process lives, its client and its links answer, and its coordinator does nothing.
+    private var isHung = false
     private var backlog: [ClusterMachine.Event] = []
     private var generation: UInt64 = 0
     private(set) var session: Int64?
@@ -39,7 +41,7 @@ final class SimulatedNode {
 
     func handle(_ event: ClusterMachine.Event) {
         guard self.isAlive else { return }
-        guard !self.isPaused else { return self.backlog.append(event) }
+        guard !self.isPaused, !self.isHung else { return self.backlog.append(event) }
         let actions = self.machine.handle(event, at: self.simulation.now, using: &self.simulation.random)
         self.check()
         for action in actions { self.execute(action) }
@@ -255,6 +257,23 @@ final class SimulatedNode {
         self.handle(.leave)
     }
 
+    func hang(for duration: Duration) {
+        guard self.isAlive, !self.isHung else { return }
+        self.simulation.tell("\(self.id) hangs for \(duration)")
+        self.isHung = true
+        self.simulation.after(duration) {
+            self.simulation.tell("\(self.id) hangs no longer")
+            self.isHung = false
+            self.catchUp()
+        }
+    }
+
+    private func catchUp() {
+        let backlog = self.backlog
+        self.backlog = []
+        for event in backlog { self.handle(event) }
+    }
+
     func pause(for duration: Duration) {
         guard self.isAlive, !self.isPaused else { return }
         self.simulation.tell("\(self.id) is paused for \(duration)")
@@ -262,9 +281,7 @@ final class SimulatedNode {
         self.simulation.after(duration) {
             self.simulation.tell("\(self.id) goes on")
             self.isPaused = false
-            let backlog = self.backlog
-            self.backlog = []
-            for event in backlog { self.handle(event) }
+            self.catchUp()
         }
     }
 }

@@ -3,7 +3,7 @@ import Testing
 
 @Suite struct ZooKeeperSessionMachineTests {
     private static let settings = ZooKeeperSessionMachine.Settings(
-        connectTimeout: .seconds(15), suspensionMax: nil, backoffMin: .milliseconds(100), backoffMax: .seconds(10))
+        connectTimeout: .seconds(15), backoffMin: .milliseconds(100), backoffMax: .seconds(10))
     private let start = ContinuousClock.now
 
     @Test func aSessionIsSuspendedAndComesBack() {

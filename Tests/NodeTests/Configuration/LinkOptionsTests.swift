@@ -21,28 +21,30 @@ import Testing
         let sentence = try self.problem(["link": "10.0.0.1:8082"])
         #expect(sentence.hasPrefix("--link: link 10.0.0.1:8082 can be reached from other machines"))
         #expect(sentence.contains("set link-secret-file, or link-cert, link-key and link-ca"))
-        #expect(try self.load(["link": "10.0.0.1:8082", "link-secret": "s"]).cluster.linkSecret == "s")
+        #expect(try self.load(["link": "10.0.0.1:8082", "link-secret": "0123456789abcdef"]).cluster.linkSecret == "0123456789abcdef")
         let files = ["link": "10.0.0.1:8082", "link-cert": "a.pem", "link-key": "a.key", "link-ca": "ca.pem"]
         #expect(try self.load(files).cluster.linkAuthority == "ca.pem")
         #expect(try self.problem(["link-cert": "a.pem"]).contains("set all three, or none"))
     }
 
     @Test func whatOthersDial() throws {
-        #expect(try self.problem(["link": "0.0.0.0:8082", "link-secret": "s"]).contains("the other nodes cannot dial 0.0.0.0:8082: set link-advertise"))
+        #expect(
+            try self.problem(["link": "0.0.0.0:8082", "link-secret": "0123456789abcdef"]).contains(
+                "the other nodes cannot dial 0.0.0.0:8082: set link-advertise"))
         #expect(try self.problem(["link-advertise": "[::]:8082"]).hasPrefix("--link-advertise: the other nodes cannot dial [::]:8082"))
         #expect(try self.problem(["link-advertise": "10.0.0.1:0"]).contains("address and port"))
-        let configuration = try self.load(["link": "0.0.0.0:8082", "link-secret": "s", "link-advertise": "10.0.0.1:9"])
+        let configuration = try self.load(["link": "0.0.0.0:8082", "link-secret": "0123456789abcdef", "link-advertise": "10.0.0.1:9"])
         #expect(configuration.cluster.linkAdvertise == ListenAddress(host: "10.0.0.1", port: 9))
     }
 
     @Test func secretsComeFromTheEnvironmentOrAFile() throws {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
         defer { try? FileManager.default.removeItem(atPath: path) }
-        try Data("fr0m-file\n".utf8).write(to: URL(fileURLWithPath: path))
+        try Data("fr0m-the-file-of-it\n".utf8).write(to: URL(fileURLWithPath: path))
         let fromFile = try self.load(["link-secret-file": path])
-        #expect(fromFile.cluster.linkSecret == "fr0m-file")
-        let fromEnvironment = try self.load([:], environment: ["REALERTIME_LINK_SECRET": "fr0m-env"])
-        #expect(fromEnvironment.cluster.linkSecret == "fr0m-env")
+        #expect(fromFile.cluster.linkSecret == "fr0m-the-file-of-it")
+        let fromEnvironment = try self.load([:], environment: ["REALERTIME_LINK_SECRET": "fr0m-the-environment"])
+        #expect(fromEnvironment.cluster.linkSecret == "fr0m-the-environment")
         #expect(!(fromFile.describe() + fromEnvironment.describe()).contains("fr0m"))
     }
 

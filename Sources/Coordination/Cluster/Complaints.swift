@@ -1,0 +1,78 @@
+/// What this node and its peers hold against the controller: that its port is closed, or that it does not answer although its session and its links live. A
+/// pure value.
+///
+/// ZooKeeper has nothing against such a controller, at least for seconds. When more than half of the members complain, whoever notices removes its node, and
+/// another is elected. What it might still write is refused as soon as that one has raised the epoch.
+struct Complaints: Sendable {
+    /// A controller answers every report, so several have gone unanswered then.
+    static let silenceMax = Duration.seconds(5)
+    /// A complaint is repeated every second, and taken back by not repeating it.
+    static let age = Duration.seconds(3)
+
+    private struct Complaint: Sendable {
+        var incarnation: Int64
+        var epoch: Int32
+        var at: ContinuousClock.Instant
+    }
+
+    private var heard: (epoch: Int32, at: ContinuousClock.Instant)?
+    private var others: [String: Complaint] = [:]
+    private var saidAt: ContinuousClock.Instant?
+
+    mutating func heard(_ controller: ControllerRecord, at now: ContinuousClock.Instant) { self.heard = (controller.epoch, now) }
+
+    mutating func received(from id: String, _ incarnation: Int64, epoch: Int32, at now: ContinuousClock.Instant) {
+        self.others[id] = Complaint(incarnation: incarnation, epoch: epoch, at: now)
+    }
+
+    /// Nobody is complained about: there is no link over which it could answer, or it is this node itself.
+    mutating func rest() {
+        self.heard = nil
+        self.saidAt = nil
+    }
+
+    /// When this node begins to complain about it, if it is silent until then.
+    mutating func due(_ controller: ControllerRecord, at now: ContinuousClock.Instant) -> ContinuousClock.Instant {
+        if self.heard?.epoch != controller.epoch { self.heard = (controller.epoch, now) }
+        return self.heard!.at.advanced(by: Self.silenceMax)
+    }
+
+    /// True once a second.
+    mutating func isToBeSaid(at now: ContinuousClock.Instant) -> Bool {
+        if let saidAt, now < saidAt.advanced(by: .seconds(1)) { return false }
+        self.saidAt = now
+        return true
+    }
+
+    /// How many others of these members complain about the controller of that epoch.
+    mutating func count(epoch: Int32, among members: [String: Int64], at now: ContinuousClock.Instant) -> Int {
+        self.others = self.others.filter { now < $0.value.at.advanced(by: Self.age) }
+        return self.others.count { id, complaint in complaint.epoch == epoch && members[id] == complaint.incarnation }
+    }
+}
+
+extension ClusterMachine {
+    /// A controller whose port is closed is dead, though its session lives on for seconds; one that does not answer may as well be. One node alone may be
+    /// wrong about both, so most have to say so: only of two, one has to be enough, and only about a closed port.
+    mutating func reconcileComplaints(_ turn: inout Turn) {
+        guard let controller = self.controller, controller.id != self.settings.id, self.isConnected, let incarnation = self.incarnation, !self.isLeaving,
+            let reach = self.links[controller.id], reach.incarnation == controller.incarnation, reach.isUp || reach.refusedSince != nil
+        else { return self.complaints.rest() }
+        let due = reach.refusedSince?.advanced(by: self.settings.refusedMin) ?? self.complaints.due(controller, at: turn.now)
+        guard turn.now >= due else { return turn.wake(at: due) }
+        turn.wake(at: turn.now.advanced(by: .seconds(1)))
+        if self.complaints.isToBeSaid(at: turn.now) {
+            for (id, reach) in self.links.sorted(by: { $0.key < $1.key }) where reach.isUp && id != controller.id {
+                self.send(.complaint(epoch: controller.epoch), to: id, &turn)
+            }
+        }
+        var members: [String: Int64] = [:]
+        for node in self.view?.nodes ?? [] { members[node.id] = node.incarnation }
+        members[self.settings.id] = incarnation
+        let complaining = 1 + self.complaints.count(epoch: controller.epoch, among: members, at: turn.now)
+        let isRefused = reach.refusedSince != nil
+        guard complaining * 2 > members.count || (isRefused && members.count == 2) else { return }
+        let fault = isRefused ? "refuses the connections of" : "has not answered"
+        self.depose(controller, "the controller \(controller.id) \(fault) \(complaining) of \(members.count) members: its node is removed", &turn)
+    }
+}

@@ -1,0 +1,46 @@
+/// What has been granted at least, by every view that was ever seen here: also by those that were refused.
+///
+/// A store that lost writes knows less than its readers. Whoever writes the next view writes it above all of this, so that everyone takes it, and no owner epoch
+/// stands for two owners. A pure value.
+struct ViewFloor: Sendable {
+    struct Entry: Sendable {
+        var ownerEpoch: Int64
+        var owner: String?
+        /// Two views gave this owner epoch to two owners.
+        var isContested = false
+    }
+
+    private(set) var version: Int64 = 0
+    private(set) var controllerEpoch: Int32 = 0
+    private var partitions: [Entry] = []
+    private var last: ClusterView?
+
+    mutating func see(_ view: ClusterView) {
+        self.version = max(self.version, view.version)
+        self.controllerEpoch = max(self.controllerEpoch, view.controllerEpoch)
+        // The one that follows the last one seen says nothing about what came before.
+        defer { if self.partitions.count == view.partitions.count { self.last = view } }
+        guard self.partitions.count == view.partitions.count else {
+            if self.partitions.isEmpty { self.partitions = view.partitions.map { Entry(ownerEpoch: $0.ownerEpoch, owner: $0.owner) } }
+            return
+        }
+        for (index, entry) in view.partitions.enumerated() where self.last?.partitions[index] != entry {
+            let known = self.partitions[index]
+            if entry.ownerEpoch > known.ownerEpoch {
+                self.partitions[index] = Entry(ownerEpoch: entry.ownerEpoch, owner: entry.owner)
+            } else if entry.ownerEpoch == known.ownerEpoch, let owner = entry.owner {
+                if let other = known.owner, other != owner { self.partitions[index].isContested = true }
+                self.partitions[index].owner = owner
+            }
+        }
+    }
+
+    /// The least owner epoch under which a view may say this of a partition.
+    func ownerEpoch(_ index: Int, _ entry: ClusterView.Partition) -> Int64 {
+        guard self.partitions.indices.contains(index) else { return entry.ownerEpoch }
+        let known = self.partitions[index]
+        if entry.ownerEpoch > known.ownerEpoch { return entry.ownerEpoch }
+        let isSame = entry.ownerEpoch == known.ownerEpoch && !known.isContested && (entry.owner == nil || known.owner == nil || entry.owner == known.owner)
+        return isSame ? entry.ownerEpoch : known.ownerEpoch + 1
+    }
+}

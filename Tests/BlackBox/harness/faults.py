@@ -1,0 +1,377 @@
+"""What breaks a cluster from outside: a link that can be cut, an ensemble of ZooKeeper's servers, and a witness of what every node says meanwhile."""
+
+import contextlib
+import ctypes
+import http.client
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+from .cluster import CLASSPATH, Cluster, Member, ZooKeeper
+from .node import HOST, Port, eventually
+
+
+class Proxy:
+    """A way to a port of this machine that can be cut: `silence` passes nothing on and closes nothing, `shut` closes everything and the port too."""
+
+    def __init__(self, target):
+        self.target, self.port = target, Port()
+        self.selector = selectors.DefaultSelector()
+        self.waker, self.wakened = socket.socketpair()
+        self.wanted, self.done = "open", threading.Event()
+        self.listener, self.pairs = None, {}
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.listen()
+        self.thread.start()
+        self.done.wait(10)
+
+    @property
+    def address(self):
+        return f"{HOST}:{self.port.number}"
+
+    # MARK: for tests
+
+    def open(self):
+        self.become("open")
+
+    def silence(self):
+        self.become("silent")
+
+    def shut(self):
+        self.become("shut")
+
+    def close(self):
+        if self.thread.is_alive():
+            self.become("closed")
+            self.thread.join(10)
+        self.port.release()
+
+    def become(self, state):
+        self.done.clear()
+        self.wanted = state
+        self.waker.send(b"x")
+        assert self.done.wait(10), "the proxy hangs"
+
+    # MARK: on the thread
+
+    def listen(self):
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind((HOST, self.port.number))
+        self.listener.listen(64)
+
+    def run(self):
+        state = "open"
+        while state != "closed":
+            self.selector.close()
+            self.selector = selectors.DefaultSelector()
+            self.selector.register(self.wakened, selectors.EVENT_READ)
+            # In silence nothing is read: what is sent waits, as packets that are repeated do, and a connection is taken by the kernel alone.
+            if state == "open":
+                if self.listener is None:
+                    self.listen()
+                self.selector.register(self.listener, selectors.EVENT_READ)
+                for end in self.pairs:
+                    self.selector.register(end, selectors.EVENT_READ)
+            elif state == "shut":
+                self.drop_all()
+            self.done.set()
+            while not self.pass_on():
+                pass
+            state = self.wanted
+        self.drop_all()
+        self.wakened.close()
+        self.waker.close()
+        self.selector.close()
+        self.done.set()
+
+    def pass_on(self):
+        """Answers whether it is to become something else."""
+        for key, _ in self.selector.select():
+            if key.fileobj is self.wakened:
+                self.wakened.recv(100)
+                return True
+            if key.fileobj is self.listener:
+                self.accept()
+            elif key.fileobj in self.pairs:
+                self.copy(key.fileobj)
+        return False
+
+    def accept(self):
+        near, _ = self.listener.accept()
+        try:
+            far = socket.create_connection((HOST, self.target), 2)
+        except OSError:
+            return near.close()
+        for end, other in ((near, far), (far, near)):
+            end.settimeout(2)
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.pairs[end] = other
+            self.selector.register(end, selectors.EVENT_READ)
+
+    def copy(self, end):
+        try:
+            data = end.recv(65536)
+            if data:
+                return self.pairs[end].sendall(data)
+        except OSError:
+            pass
+        self.drop(end)
+
+    def drop(self, end):
+        other = self.pairs.pop(end)
+        del self.pairs[other]
+        for one in (end, other):
+            with contextlib.suppress(KeyError, ValueError):
+                self.selector.unregister(one)
+            one.close()
+
+    def drop_all(self):
+        for end in list(self.pairs):
+            if end in self.pairs:
+                self.drop(end)
+        if self.listener:
+            self.listener.close()
+            self.listener = None
+
+
+class Server(ZooKeeper):
+    """One server of an ensemble."""
+
+    def __init__(self, folder, number):
+        super().__init__(folder)
+        self.folder = folder / f"zookeeper{number}"
+        self.number = number
+        self.peer_port, self.election_port = Port(), Port()
+
+    def launch(self, ensemble):
+        data = self.folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        (data / "myid").write_text(str(self.number))
+        config = self.folder / "zoo.cfg"
+        lines = [f"server.{s.number}={HOST}:{s.peer_port.number}:{s.election_port.number}" for s in ensemble]
+        config.write_text("\n".join([
+            "tickTime=500", "initLimit=20", "syncLimit=8", f"dataDir={data}", f"clientPort={self.port.number}", f"clientPortAddress={HOST}",
+            "maxClientCnxns=0", "admin.enableServer=false", *lines, ""]))
+        with open(self.folder / "output.log", "ab") as output:
+            self.process = subprocess.Popen(
+                ["java", "-Xms48m", "-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+                 "-Dzookeeper.forceSync=no", "-cp", CLASSPATH, "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config)],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL))
+
+    @property
+    def mode(self):
+        """leader or follower; None while it serves nobody."""
+        if self.process is None or self.process.poll() is not None:
+            return None
+        try:
+            with socket.create_connection((HOST, self.port.number), 1) as s:
+                s.sendall(b"srvr")
+                text = b""
+                while chunk := s.recv(4096):
+                    text += chunk
+        except OSError:
+            return None
+        return next((line.split()[1] for line in text.decode().splitlines() if line.startswith("Mode:")), None)
+
+    def close(self):
+        super().close()
+        self.peer_port.release()
+        self.election_port.release()
+
+
+class Ensemble:
+    """Three servers, of which one may be missing."""
+
+    def __init__(self, folder):
+        self.servers = [Server(folder, number) for number in (1, 2, 3)]
+
+    @property
+    def address(self):
+        return ",".join(s.address for s in self.servers)
+
+    def start(self):
+        try:
+            for server in self.servers:
+                server.launch(self.servers)
+            eventually(lambda: all(s.mode for s in self.servers), 40)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def leader(self, seconds=30):
+        return eventually(lambda: next((s for s in self.servers if s.mode == "leader"), None), seconds)
+
+    def close(self):
+        for server in self.servers:
+            server.close()
+
+
+class FaultMember(Member):
+    """A member whose session and way to ZooKeeper are the test's to choose."""
+
+    def __init__(self, folder, zookeeper, name, *flags, session=3, **options):
+        super().__init__(folder, zookeeper, name, *flags, **options)
+        self.session = session
+
+    def command(self, *flags):
+        return super().command("--zookeeper-session-seconds", str(self.session), *flags)
+
+    def ask(self, path):
+        try:
+            return super().ask(path)
+        except http.client.HTTPException:
+            return None
+
+    @property
+    def own(self):
+        """What it knows by itself of its membership."""
+        return (self.ask("/api/status") or {}).get("cluster")
+
+    @property
+    def serving(self):
+        """How many partitions it serves by its own account; None if it does not say."""
+        own = self.own
+        return own["partitions"]["serving"] if own else None
+
+    @property
+    def events(self):
+        """What the cluster tells through it: the controller's history, or its own when there is none."""
+        return (self.ask("/api/events") or {"events": []})["events"]
+
+
+class FaultCluster(Cluster):
+    """A cluster whose parts can be cut from each other."""
+
+    def __init__(self, folder, zookeeper=None):
+        self.folder, self.members, self.proxies, self.witness = folder, {}, [], None
+        self.zookeeper = zookeeper or ZooKeeper(folder)
+        try:
+            self.zookeeper.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def proxy(self, target):
+        proxy = Proxy(target)
+        self.proxies.append(proxy)
+        return proxy
+
+    def make(self, name, *flags, zookeeper=None, session=3, link_proxy=False):
+        """A member that is not started yet. With `link_proxy` the others reach it through its attribute `link_proxy` only."""
+        member = FaultMember(self.folder / name, zookeeper or self.zookeeper.address, name, *flags, session=session)
+        if link_proxy:
+            member.link_proxy = self.proxy(member.link.number)
+            member.flags += ["--link-advertise", member.link_proxy.address]
+        self.members[name] = member
+        return member
+
+    def begin(self, *names, **options):
+        """Starts these one after the other, makes those that are missing, and waits until everyone who runs has his share. Answers the owners.
+
+        The first of a new cluster is its controller. From here on there is a witness.
+        """
+        for name in names:
+            if name not in self.members:
+                self.make(name, **options)
+            self.members[name].start()
+        owners = self.settled([m.name for m in self.running()])
+        if self.witness:
+            self.witness.finish()
+        self.witness = Witness(self.members.values())
+        return owners
+
+    def controller(self, through):
+        """The member that is the controller, as one node says."""
+        return self.members[self.members[through].ask("/api/cluster")["controller"]["id"]]
+
+    def epochs(self, through):
+        return {p["partition"]: p["owner_epoch"] for p in self.members[through].ask("/api/partitions")["partitions"]}
+
+    def incarnations(self, through):
+        return {m["id"]: m.get("incarnation") for m in self.members[through].ask("/api/members")["members"]}
+
+    def member_state(self, name, through):
+        return next((m["state"] for m in (self.members[through].ask("/api/members") or {"members": []})["members"] if m["id"] == name), None)
+
+    def close(self):
+        if self.witness:
+            self.witness.stop()
+        for member in self.members.values():
+            member.close()
+        for proxy in self.proxies:
+            proxy.close()
+        self.zookeeper.close()
+
+
+class Witness:
+    """Asks every node all the time what it serves under which view.
+
+    Under one view every partition has one owner, so the most that each node has ever served under it adds up to no more than there are partitions.
+    """
+
+    def __init__(self, members, every=0.05):
+        self.members, self.every = list(members), every
+        self.stopping = threading.Event()
+        self.lock = threading.Lock()
+        # View version → node → the most it served.
+        self.most = {}
+        self.faults = []
+        self.looks = {m.name: 0 for m in self.members}
+        self.threads = [threading.Thread(target=self.run, args=(m,), daemon=True) for m in self.members]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, member):
+        last = (None, 0)
+        while not self.stopping.wait(self.every):
+            try:
+                own = member.get("/api/status", timeout=2).json.get("cluster")
+                whole = member.get("/api/cluster", timeout=2)
+            except (OSError, http.client.HTTPException, ValueError):
+                continue
+            with self.lock:
+                self.looks[member.name] += 1
+                if own:
+                    version, serving = own["view_version"], own["partitions"]["serving"]
+                    process = member.process.pid
+                    if last[0] == process and version < last[1]:
+                        self.faults.append(f"{member.name} went back from view {last[1]} to {version}")
+                    last = (process, version)
+                    most = self.most.setdefault(version, {})
+                    most[member.name] = max(most.get(member.name, 0), serving)
+                    if sum(most.values()) > Cluster.PARTITIONS:
+                        self.faults.append(f"view {version} is served more than once: {most}")
+                if whole.status == 200 and whole.json["partitions"]["contested"]:
+                    self.faults.append(f"{member.name} says: {whole.body.decode()}")
+
+    def stop(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(10)
+
+    def finish(self):
+        """Every node was looked at, and none said what it must not."""
+        self.stop()
+        assert not self.faults, self.faults[:10]
+        assert all(self.looks.values()), self.looks
+
+
+def restored(zookeeper, copy):
+    """Puts an old copy of a server's data in the place of what it has now. The server must not run."""
+    data = zookeeper.folder / "data"
+    shutil.rmtree(data)
+    shutil.copytree(copy, data)
+
+
+def during(seconds):
+    """Yields again and again until the time is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(0.1)

@@ -1,0 +1,169 @@
+import Testing
+
+@testable import Coordination
+
+/// What operators change, at the controller.
+@Suite struct ClusterMachineChangeTests {
+    private static let check = ZooKeeperRequest.Part.check(path: "/rt/c/controller_epoch", version: 1)
+
+    private func record(_ id: String, _ stand: ClusterMachineStand) throws -> NodeRecord {
+        try NodeRecord(json: try #require(stand.store.tree["/rt/c/nodes/\(id)"]).data)
+    }
+
+    private func configuration(_ stand: ClusterMachineStand) throws -> ClusterConfiguration {
+        try ClusterConfiguration(json: try #require(stand.store.tree["/rt/c/config"]).data)
+    }
+
+    @Test func pauseAndResumeWriteTheConfigurationUnderTheEpoch() throws {
+        var stand = ClusterMachineStand.controller(of: 2)
+        stand.handle(.question(number: 1, ClusterQuestion(.pause, by: "me")))
+        guard case .multi(let parts)? = stand.open.last?.request, parts.count == 2, case .set("/rt/c/config", _, version: 0) = parts[1] else {
+            return recordMissing("\(stand.open)")
+        }
+        #expect(parts[0] == Self.check && stand.answer(to: 1) == nil)
+        stand.settle()
+        #expect(stand.answer(to: 1)?.status == 200 && stand.events.contains(.operation))
+        #expect(try self.configuration(stand).rebalance == .paused && stand.machine.view?.mode == .maintenance)
+        #expect(stand.ask(ClusterQuestion(.pause), number: 2)?.body.contains("nothing to change") == true)
+        #expect(stand.ask(ClusterQuestion(.resume), number: 3)?.status == 200)
+        #expect(try self.configuration(stand).rebalance == .automatic && stand.machine.view?.mode == .normal)
+    }
+
+    @Test func aDrainedNodeGivesEverythingAwayAndComesBackWhenUndrained() throws {
+        var stand = ClusterMachineStand.controller(of: 2)
+        #expect(stand.ask(ClusterQuestion(.drain, node: "n2", by: "me", note: "disk"))?.status == 200)
+        let record = try self.record("n2", stand)
+        #expect(record.desired == .draining && record.by == "me" && record.note == "disk")
+        #expect(stand.state("n2") == .draining)
+        stand.balance()
+        #expect(stand.state("n2") == .drained && stand.count("n2") == 0 && stand.count("n1") == 8)
+        #expect(stand.ask(ClusterQuestion(.undrain, node: "n2"), number: 2)?.status == 200)
+        stand.balance()
+        #expect(stand.state("n2") == .active && stand.count("n2") == 4)
+    }
+
+    @Test func aCordonedNodeKeepsWhatItHasAndGainsNothing() {
+        var stand = ClusterMachineStand.controller(of: 3, partitionCount: 12)
+        #expect(stand.ask(ClusterQuestion(.cordon, node: "n2"))?.status == 200)
+        stand.vanish("n3")
+        stand.balance()
+        #expect(stand.state("n2") == .cordoned && stand.count("n2") == 4 && stand.count("n1") == 8)
+        #expect(stand.ask(ClusterQuestion(.uncordon, node: "n2"), number: 2)?.status == 200)
+        stand.balance()
+        #expect(stand.state("n2") == .active && stand.count("n2") == 6)
+    }
+
+    @Test func aMovedPartitionStaysWhereItWasPutUntilItIsUnpinned() throws {
+        var stand = ClusterMachineStand.controller(of: 2)
+        let partition = try #require(stand.machine.view?.partitions(ownedBy: "n1").first)
+        #expect(stand.ask(ClusterQuestion(.move, node: "n2", partition: partition))?.status == 200)
+        stand.balance()
+        #expect(stand.machine.view?.partitions[partition].owner == "n2" && stand.count("n2") == 4)
+        #expect(try self.configuration(stand).pins == [partition: "n2"])
+        #expect(stand.ask(ClusterQuestion(.unpin, partition: partition), number: 2)?.status == 200)
+        #expect(try self.configuration(stand).pins == [:])
+    }
+
+    @Test func whatCannotBeMovedIsRefusedWithTheReason() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        _ = stand.ask(ClusterQuestion(.cordon, node: "n2"))
+        let wrong: [(ClusterQuestion, Int)] = [
+            (.init(.move, node: "n2", partition: 8), 400), (.init(.move, node: "n2"), 400), (.init(.move, node: "n9", partition: 0), 400),
+            (.init(.move, partition: 0), 400), (.init(.move, node: "n2", partition: 0), 409), (.init(.unpin, partition: 0), 409),
+            (.init(.drain), 400), (.init(.drain, node: "a/b"), 400), (.init(.drain, node: "n9"), 404),
+        ]
+        stand.forget()
+        for (index, (question, status)) in wrong.enumerated() {
+            #expect(stand.ask(question, number: UInt64(10 + index))?.status == status, "\(question)")
+        }
+        #expect(stand.requests.isEmpty)
+    }
+
+    @Test func onlyWhoIsGoneIsForgotten() {
+        var stand = ClusterMachineStand.controller(of: 3)
+        let member = stand.ask(ClusterQuestion(.forget, node: "n2"))
+        #expect(member?.status == 409 && member?.body.contains("drain it and stop it first") == true)
+        stand.vanish("n2")
+        #expect(stand.state("n2") == .down)
+        #expect(stand.ask(ClusterQuestion(.forget, node: "n2"), number: 2)?.status == 200)
+        #expect(stand.state("n2") == nil && stand.storedView?.node("n2") == nil)
+        // The registry does not keep it for ever.
+        #expect(stand.store.tree["/rt/c/nodes/n2"] == nil)
+    }
+
+    /// Some servers have kept member nodes of sessions that were over.
+    @Test func aFencedNodeIsForgottenWithItsMemberNode() {
+        var stand = ClusterMachineStand.controller(of: 3)
+        var report = stand.report(of: "n2")
+        report.unreachable = [.init(id: "n3", incarnation: stand.incarnation("n3"))]
+        stand.handle(.linkDown(id: "n3", incarnation: stand.incarnation("n3"), isRefused: false))
+        stand.advance(.seconds(4))
+        stand.receive(.report(report))
+        stand.settle()
+        #expect(stand.state("n3") == .fenced)
+        #expect(stand.ask(ClusterQuestion(.forget, node: "n3"))?.status == 200)
+        #expect(stand.incarnation("n3") == -1 && stand.state("n3") == nil)
+    }
+
+    @Test func aWishForANodeThatIsNotThereYetMakesItExpected() {
+        var stand = ClusterMachineStand.controller()
+        stand.store.put("/rt/c/nodes/n2", NodeRecord(desired: .cordoned).json)
+        stand.settle()
+        #expect(stand.state("n2") == .down)
+        stand.arrive("n2")
+        #expect(stand.state("n2") == .cordoned)
+    }
+
+    // MARK: - Changes that fail
+
+    private func asking() -> ClusterMachineStand {
+        var stand = ClusterMachineStand.controller(of: 2)
+        stand.handle(.question(number: 1, ClusterQuestion(.pause)))
+        return stand
+    }
+
+    @Test func aChangeThatSomebodyElseWasFasterWithIsAConflict() {
+        var stand = self.asking()
+        stand.answer(.failure(.refused(.badVersion, part: 1)))
+        #expect(stand.answer(to: 1)?.status == 409 && stand.machine.isController)
+    }
+
+    @Test(arguments: [ZooKeeperFailure.ambiguous(code: -4), .notSent(code: -4)])
+    func aChangeWithoutAnAnswerMayHaveHappened(_ failure: ZooKeeperFailure) {
+        var stand = self.asking()
+        stand.answer(.failure(failure))
+        #expect(stand.answer(to: 1)?.status == 504)
+    }
+
+    @Test func aChangeUnderAnOldEpochDeposes() {
+        var stand = self.asking()
+        stand.answer(.failure(.refused(.badVersion, part: 0)))
+        #expect(stand.answer(to: 1)?.status == 503 && !stand.machine.isController)
+        #expect(stand.told.count { if case .answer = $0 { true } else { false } } == 1)
+    }
+
+    @Test func aChangeIsAnsweredThoughTheSessionIsLostMeanwhile() {
+        var stand = self.asking()
+        stand.lose()
+        stand.advance(.seconds(10))
+        #expect(stand.answer(to: 1) != nil)
+    }
+
+    @Test func aChangeIsAnsweredThoughTheControllerIsDeposedMeanwhile() {
+        var stand = self.asking()
+        let token = stand.open[0].token
+        stand.handle(.changed(["/rt/c/controller"]))
+        stand.store.remove("/rt/c/controller")
+        stand.addController("n2", epoch: 2, session: 200)
+        // The read overtakes the write.
+        while stand.machine.isController, stand.open.count > 1 {
+            let (later, request) = stand.open[1]
+            stand.handle(.answered(token: later, stand.store.apply(request, session: 100)))
+            stand.close(later)
+        }
+        stand.handle(.answered(token: token, .success(.multi([nil, nil]))))
+        stand.close(token)
+        stand.advance(.seconds(10))
+        #expect(stand.answer(to: 1) != nil)
+    }
+}

@@ -1,0 +1,71 @@
+import Testing
+
+@testable import Coordination
+
+/// Controllers that others remove: dead ones, and silent ones.
+@Suite struct ClusterMachineDeposeTests {
+    /// Under the epoch of the one that is removed, so that it is not the next one's node.
+    private func deposals(_ stand: ClusterMachineStand) -> Int {
+        stand.requests.count { $0 == .multi([.check(path: "/rt/c/controller_epoch", version: 0), .delete(path: "/rt/c/controller", version: 0)]) }
+    }
+
+    @Test func aControllerWhosePortIsClosedIsRemoved() {
+        var stand = ClusterMachineStand.follower()
+        stand.handle(.linkDown(id: "n2", incarnation: stand.incarnation("n2"), isRefused: true))
+        stand.advance(.milliseconds(299))
+        #expect(stand.requests.isEmpty)
+        stand.advance(.milliseconds(1))
+        #expect(self.deposals(stand) == 1)
+        stand.advance(.seconds(1))
+        #expect(stand.machine.isController)
+    }
+
+    @Test func aControllerThatIsOnlyOutOfReachOrOfAnotherIncarnationStays() {
+        var stand = ClusterMachineStand.follower()
+        stand.handle(.linkDown(id: "n2", incarnation: stand.incarnation("n2"), isRefused: false))
+        stand.advance(.seconds(20))
+        stand.handle(.linkDown(id: "n2", incarnation: 3, isRefused: true))
+        stand.advance(.seconds(5))
+        #expect(stand.machine.controller?.id == "n2" && self.deposals(stand) == 0)
+    }
+
+    // MARK: - Complaints
+
+    private func complaints(_ stand: ClusterMachineStand) -> Int {
+        stand.sent(to: "n3").count { if case .complaint(epoch: 1) = $0 { true } else { false } }
+    }
+
+    /// Follows `n2`, with links to it and to `n3`, of three members.
+    private func withSilentController() -> ClusterMachineStand {
+        var stand = ClusterMachineStand.follower()
+        stand.addMember("n3", session: 300)
+        stand.publish(stand.view(2, ["n2", "n2", "n3", "n3"], ownerEpochs: [1, 1, 2, 2]))
+        stand.handle(.linkUp(id: "n3", incarnation: stand.incarnation("n3")))
+        stand.receive(.heard)
+        stand.forget()
+        return stand
+    }
+
+    @Test func aSilentControllerIsComplainedAboutOnceASecondAndStaysForOneAlone() {
+        var stand = self.withSilentController()
+        stand.advance(.milliseconds(4900))
+        #expect(self.complaints(stand) == 0)
+        stand.advance(.seconds(5))
+        #expect((4...6).contains(self.complaints(stand)) && stand.machine.controller?.id == "n2")
+        stand.receive(.heard)
+        stand.forget()
+        stand.advance(.milliseconds(4900))
+        #expect(self.complaints(stand) == 0)
+    }
+
+    @Test func aControllerThatMostMembersComplainAboutIsRemoved() {
+        var stand = self.withSilentController()
+        stand.receive(.complaint(epoch: 1), from: "n3")
+        stand.advance(.seconds(5))
+        // The complaint of the other is too old by now.
+        #expect(stand.machine.controller?.id == "n2")
+        stand.receive(.complaint(epoch: 1), from: "n3")
+        stand.settle()
+        #expect(self.deposals(stand) == 1 && stand.store.tree["/rt/c/controller"] == nil)
+    }
+}

@@ -1,0 +1,101 @@
+import Testing
+
+@testable import Coordination
+
+@Suite struct ClusterMachineGuardTests {
+    @Test func manyNodesThatVanishTogetherAreWaitedFor() throws {
+        var stand = ClusterMachineStand.controller(of: 7, partitionCount: 14)
+        stand.vanish("n2", "n3", "n4")
+        #expect(stand.machine.view?.mode == .guarded)
+        let orphans = try #require(stand.machine.view?.orphans)
+        #expect(orphans.count == 6)
+        stand.advance(.milliseconds(14_900))
+        #expect(stand.machine.view?.orphans == orphans)
+        stand.advance(.milliseconds(200))
+        #expect(stand.machine.view?.orphans == [] && stand.machine.view?.mode == .normal)
+    }
+
+    @Test func whoeverComesBackGetsItsPartitionsBackAndEndsTheGuard() throws {
+        var stand = ClusterMachineStand.controller(of: 7, partitionCount: 14)
+        let before = try #require(stand.machine.view)
+        stand.vanish("n2", "n3", "n4")
+        stand.advance(.seconds(2))
+        for id in ["n2", "n3", "n4"] { stand.arrive(id) }
+        stand.report()
+        let after = try #require(stand.machine.view)
+        #expect(after.mode == .normal && after.orphans == [])
+        for id in ["n2", "n3", "n4"] {
+            #expect(after.partitions(ownedBy: id) == before.partitions(ownedBy: id))
+            #expect(after.partitions(ownedBy: id).allSatisfy { after.partitions[$0].ownerEpoch > before.partitions[$0].ownerEpoch })
+        }
+    }
+
+    @Test func twoOfFiveAreNotMany() {
+        var stand = ClusterMachineStand.controller(of: 5, partitionCount: 10)
+        stand.vanish("n2", "n3")
+        #expect(stand.machine.view?.mode == .normal && stand.machine.view?.orphans == [])
+    }
+
+    // MARK: - Maintenance
+
+    @Test func maintenanceHoldsBalancingAndNotFailover() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        #expect(stand.ask(ClusterQuestion(.pause))?.status == 200)
+        #expect(stand.machine.view?.mode == .maintenance)
+        stand.arrive("n3")
+        stand.balance()
+        #expect(stand.state("n3") == .active && stand.count("n3") == 0)
+        stand.vanish("n2")
+        #expect(stand.count("n2") == 0 && stand.machine.view?.orphans == [])
+        #expect(stand.ask(ClusterQuestion(.resume), number: 2)?.status == 200)
+        stand.balance()
+        #expect(stand.machine.view?.mode == .normal && stand.count("n3") == 4)
+    }
+
+    // MARK: - Sessions that are lost again and again
+
+    private func restart(_ id: String, _ stand: inout ClusterMachineStand) {
+        stand.vanish(id)
+        stand.advance(.seconds(2))
+        stand.arrive(id)
+        stand.advance(.seconds(2))
+    }
+
+    @Test func threeLossesInAFewMinutesCordonANodeForTenMinutes() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        for _ in 0..<2 { self.restart("n2", &stand) }
+        #expect(stand.state("n2") == .active)
+        self.restart("n2", &stand)
+        #expect(stand.state("n2") == .cordoned)
+        stand.advance(.seconds(590))
+        #expect(stand.state("n2") == .cordoned)
+        stand.advance(.seconds(10))
+        #expect(stand.state("n2") == .active)
+    }
+
+    @Test func anOperatorLiftsACordonThatANodeEarned() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        for _ in 0..<3 { self.restart("n2", &stand) }
+        #expect(stand.state("n2") == .cordoned)
+        #expect(stand.ask(ClusterQuestion(.uncordon, node: "n2"))?.status == 200)
+        stand.advance(.seconds(1))
+        #expect(stand.state("n2") == .active)
+    }
+
+    /// However often the view that says so has to be written.
+    @Test func oneLossCountsOnce() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        stand.store.end(200)
+        for _ in 0..<3 {
+            stand.settle { if case .multi = $0 { true } else { false } }
+            if !stand.open.isEmpty { stand.answer(.failure(.notSent(code: -4))) }
+            stand.settle()
+            stand.wait(.milliseconds(100))
+            stand.handle(.ticked)
+        }
+        stand.advance(.seconds(2))
+        #expect(stand.state("n2") == .down)
+        stand.arrive("n2")
+        #expect(stand.state("n2") == .active)
+    }
+}

@@ -1,0 +1,103 @@
+import Testing
+
+@testable import Coordination
+
+@Suite struct ClusterMachineJoinTests {
+    private static let member = "/rt/c/members/n1"
+
+    private static func isRegistration(_ request: ZooKeeperRequest) -> Bool {
+        if case .create(Self.member, _, true) = request { true } else { false }
+    }
+
+    private func stand(change: (inout ClusterSettings) -> Void = { _ in }) -> ClusterMachineStand {
+        var stand = ClusterMachineStand(change: change)
+        stand.found()
+        return stand
+    }
+
+    private func registrations(_ stand: ClusterMachineStand) -> Int { stand.requests.count(where: Self.isRegistration) }
+
+    @Test func theFirstNodeFoundsTheClusterInOrder() throws {
+        var stand = ClusterMachineStand(partitionCount: 8)
+        #expect(stand.open.isEmpty)
+        stand.connect()
+        #expect(
+            stand.open.map(\.request) == [
+                .create(path: "/rt", data: [], ephemeral: false),
+                .create(path: "/rt/c", data: [], ephemeral: false),
+                .create(path: "/rt/c/nodes", data: [], ephemeral: false),
+                .create(path: "/rt/c/members", data: [], ephemeral: false),
+                .create(path: "/rt/c/controller_epoch", data: Array("0".utf8), ephemeral: false),
+            ])
+        let configuring = stand.step()
+        guard case .create("/rt/c/config", let data, false) = configuring.first else { return recordMissing("\(configuring)") }
+        #expect(try ClusterConfiguration(json: data).partitionCount == 8)
+        #expect(configuring.dropFirst() == [.get(path: "/rt/c/config", watch: true)])
+        // The second read is for what changed with the creation.
+        stand.settle(until: Self.isRegistration)
+        #expect(stand.machine.incarnation == nil)
+        stand.settle()
+        #expect(stand.machine.incarnation == stand.incarnation("n1"))
+        #expect(stand.events == [.joined])
+    }
+
+    @Test func theMemberNodeSaysWhoThisIs() throws {
+        var stand = self.stand {
+            $0.zone = "z"
+            $0.weight = 2.5
+            $0.startedAt = 77
+        }
+        stand.connect()
+        stand.settle()
+        let node = try #require(stand.store.tree[Self.member])
+        let record = try MemberRecord(json: node.data)
+        #expect(node.stat.ephemeralOwner == 100)
+        #expect(record.link == "n1:1" && record.api == "n1:2" && record.zone == "z" && record.weight == 2.5 && record.version == "1")
+        #expect(record.protocols == 1...1 && record.nonce == "abc" && record.startedAt == 77)
+        #expect(stand.machine.incarnation == node.stat.czxid)
+    }
+
+    @Test func aLaterNodeTakesTheConfigurationThatIsThere() {
+        var stand = ClusterMachineStand(partitionCount: 99)
+        stand.found(ClusterConfiguration(clusterID: "theirs", partitionCount: 16))
+        stand.connect()
+        stand.settle()
+        #expect(stand.machine.configuration == ClusterConfiguration(clusterID: "theirs", partitionCount: 16))
+        #expect(stand.machine.incarnation != nil)
+    }
+
+    @Test func afterJoiningEverythingIsReadUnderWatches() {
+        var stand = self.stand()
+        stand.connect()
+        stand.settle(until: Self.isRegistration)
+        stand.forget()
+        stand.answer()
+        #expect(
+            Set(stand.requests) == [
+                .get(path: "/rt/c/config", watch: true), .exists(path: "/rt/c/controller", watch: true), .exists(path: "/rt/c/view", watch: true),
+                .exists(path: Self.member, watch: true),
+            ])
+    }
+
+    @Test func aRegistrationWhoseAnswerWasLostIsRecognised() {
+        var stand = self.stand()
+        stand.connect()
+        stand.settle(until: Self.isRegistration)
+        stand.answerIsLost()
+        #expect(stand.open.map(\.request) == [.get(path: Self.member, watch: false)])
+        stand.settle()
+        #expect(stand.machine.incarnation == stand.incarnation("n1"))
+        #expect(self.registrations(stand) == 1)
+    }
+
+    @Test func aRegistrationThatWasLostItselfIsMadeAgain() {
+        var stand = self.stand()
+        stand.connect()
+        stand.settle(until: Self.isRegistration)
+        stand.answer(.failure(.ambiguous(code: -4)))
+        stand.settle()
+        #expect(stand.machine.incarnation == nil && self.registrations(stand) == 1)
+        stand.advance(.milliseconds(150))
+        #expect(stand.machine.incarnation == stand.incarnation("n1") && self.registrations(stand) == 2)
+    }
+}

@@ -1,0 +1,180 @@
+@testable import Coordination
+
+/// What machines are put into, and what is seen of them.
+extension ClusterMachineStand {
+    // MARK: - What was asked for
+
+    var requests: [ZooKeeperRequest] { self.told.compactMap { if case .perform(_, let request, _, _) = $0 { request } else { nil } } }
+    var refusals: [String] { self.told.compactMap { if case .refuse(let reason) = $0 { reason } else { nil } } }
+    var events: [ClusterEvent.Kind] { self.told.compactMap { if case .log(let event) = $0 { event.kind } else { nil } } }
+    var seals: [OwnedPartition] { self.told.flatMap { action -> [OwnedPartition] in if case .seal(let owned) = action { owned } else { [] } } }
+    var handOvers: [OwnedPartition] { self.told.flatMap { action -> [OwnedPartition] in if case .handOver(let owned) = action { owned } else { [] } } }
+    var releases: [OwnedPartition] { self.told.flatMap { action -> [OwnedPartition] in if case .release(let owned) = action { owned } else { [] } } }
+    var hasLeft: Bool { self.told.contains { if case .left = $0 { true } else { false } } }
+    var peers: [ClusterMachine.Peer]? { self.told.compactMap { if case .peers(let peers, _, _) = $0 { peers } else { nil } }.last }
+
+    func answer(to number: UInt64) -> ClusterAnswer? {
+        self.told.compactMap { if case .answer(number, let answer) = $0 { answer } else { nil } }.first
+    }
+
+    func sent(to id: String) -> [ClusterMessage] {
+        self.told.compactMap { if case .send(id, let payload) = $0 { try? ClusterMessage(payload) } else { nil } }
+    }
+
+    func reports(to id: String) -> [NodeReport] { self.sent(to: id).compactMap { if case .report(let report) = $0 { report } else { nil } } }
+
+    /// The views that this machine has tried to write.
+    var viewWrites: [[ZooKeeperRequest.Part]] {
+        self.requests.compactMap { request in
+            guard case .multi(let parts) = request, parts.count == 2 else { return nil }
+            switch parts[1] {
+            case .set("/rt/c/view", _, _), .create("/rt/c/view", _, _): return parts
+            default: return nil
+            }
+        }
+    }
+
+    var storedView: ClusterView? { self.store.tree["/rt/c/view"].flatMap { try? ClusterView(json: $0.data) } }
+    func state(_ id: String) -> NodeState? { self.machine.view?.node(id)?.state }
+    func count(_ id: String) -> Int { self.machine.view?.partitions(ownedBy: id).count ?? 0 }
+    func incarnation(_ id: String) -> Int64 { self.store.tree["/rt/c/members/\(id)"]?.stat.czxid ?? -1 }
+    var states: [Ownership.State?] { (0..<(self.machine.view?.partitions.count ?? 0)).map { self.machine.ownership[$0]?.state } }
+
+    // MARK: - A node in the cluster of another controller
+
+    /// The roots and the configuration, as an earlier node left them.
+    mutating func found(_ configuration: ClusterConfiguration = ClusterConfiguration(clusterID: "c-1", partitionCount: 4), epoch: Int32 = 1) {
+        for path in ["/rt", "/rt/c", "/rt/c/nodes", "/rt/c/members"] { self.store.put(path, []) }
+        self.store.put("/rt/c/controller_epoch", Array(String(epoch).utf8))
+        self.store.put("/rt/c/config", configuration.json)
+    }
+
+    static func record(_ id: String, link: String? = nil) -> MemberRecord {
+        MemberRecord(link: link ?? "\(id):1", api: "\(id):2", version: "1", protocols: 1...1, nonce: "other", startedAt: 0)
+    }
+
+    mutating func addMember(_ id: String, session: Int64, link: String? = nil) {
+        self.store.put("/rt/c/members/\(id)", Self.record(id, link: link).json, session: session)
+    }
+
+    var epochVersion: Int32 { self.store.tree["/rt/c/controller_epoch"]?.stat.version ?? -1 }
+
+    mutating func addController(_ id: String, epoch: Int32 = 1, session: Int64) {
+        let json = ControllerRecord.json(
+            id: id, incarnation: self.incarnation(id), epoch: epoch, epochVersion: self.epochVersion, link: "\(id):1", api: "\(id):2")
+        self.store.put("/rt/c/controller", json, session: session)
+    }
+
+    /// Joined as `n1`, with `n2` as the controller and a link to it, and a view in which `n1` owns nothing.
+    static func follower(change: (inout ClusterSettings) -> Void = { _ in }) -> ClusterMachineStand {
+        var stand = ClusterMachineStand(change: change)
+        stand.found()
+        stand.addMember("n2", session: 200)
+        stand.addController("n2", session: 200)
+        stand.connect()
+        stand.settle()
+        stand.publish(stand.view(1, ["n2", "n2", "n2", "n2"]))
+        stand.handle(.linkUp(id: "n2", incarnation: stand.incarnation("n2")))
+        stand.settle()
+        stand.forget()
+        return stand
+    }
+
+    /// A view of the members there are, all active.
+    func view(_ version: Int64, _ owners: [String?], ownerEpochs: [Int64]? = nil, change: (inout ClusterView) -> Void = { _ in }) -> ClusterView {
+        let ids = Set(owners.compactMap { $0 } + ["n1", "n2"]).sorted()
+        var view = ClusterView(
+            version: version, controllerEpoch: 1, writer: "n2/1/\(version)",
+            nodes: ids.map { .init(id: $0, incarnation: self.incarnation($0), link: "\($0):1", api: "\($0):2", version: "1", state: .active) },
+            partitions: owners.enumerated().map { .init(owner: $1, ownerEpoch: ownerEpochs?[$0] ?? 1) })
+        change(&view)
+        return view
+    }
+
+    mutating func write(_ view: ClusterView) {
+        guard let data = try? view.json() else { fatalError("the test made a view that contradicts itself") }
+        self.store.put("/rt/c/view", data)
+    }
+
+    /// The controller writes it, and the watch tells.
+    mutating func publish(_ view: ClusterView) {
+        self.write(view)
+        self.settle()
+    }
+
+    mutating func receive(_ message: ClusterMessage, from id: String = "n2") {
+        guard let payload = try? message.payload() else { fatalError("the test made a message that cannot be written") }
+        self.handle(.received(from: id, incarnation: self.incarnation(id), payload: payload))
+    }
+
+    // MARK: - The controller
+
+    /// `n1`, elected, which owns everything.
+    static func controller(partitionCount: Int = 4, change: (inout ClusterSettings) -> Void = { _ in }) -> ClusterMachineStand {
+        var stand = ClusterMachineStand(partitionCount: partitionCount, change: change)
+        stand.connect()
+        stand.advance(.seconds(2))
+        stand.forget()
+        return stand
+    }
+
+    /// The controller with others, balanced: `n2` to the last, each with a session of its own.
+    static func controller(of count: Int, partitionCount: Int = 8, change: (inout ClusterSettings) -> Void = { _ in }) -> ClusterMachineStand {
+        var stand = Self.controller(partitionCount: partitionCount, change: change)
+        for index in 2...count { stand.arrive("n\(index)") }
+        stand.balance()
+        stand.forget()
+        return stand
+    }
+
+    static func session(of id: String) -> Int64 { 100 * Int64(id.dropFirst())! }
+
+    /// Another process becomes a member, and the link to it is up.
+    mutating func arrive(_ id: String, isLinked: Bool = true) {
+        self.addMember(id, session: Self.session(of: id))
+        self.settle()
+        if isLinked { self.handle(.linkUp(id: id, incarnation: self.incarnation(id))) }
+        self.report()
+    }
+
+    /// Its session ends.
+    mutating func vanish(_ ids: String...) {
+        for id in ids { self.store.end(Self.session(of: id)) }
+        self.settle()
+    }
+
+    var otherMembers: [String] {
+        self.store.tree.keys.filter { $0.hasPrefix("/rt/c/members/") && $0 != "/rt/c/members/n1" }.map { String($0.dropFirst(14)) }.sorted()
+    }
+
+    /// What a member that does what the view says reports: it serves its own, has finished what moves away, and sees all others.
+    func report(of id: String) -> NodeReport {
+        var report = NodeReport(incarnation: self.incarnation(id), viewVersion: self.machine.view?.version ?? 0)
+        for (index, entry) in (self.machine.view?.partitions ?? []).enumerated() where entry.owner == id {
+            let owned = OwnedPartition(partition: index, ownerEpoch: entry.ownerEpoch)
+            if entry.move == nil { report.serving.append(owned) } else { report.sealed.append(owned) }
+        }
+        report.reached = (self.otherMembers + ["n1"]).filter { $0 != id }.map { .init(id: $0, incarnation: self.incarnation($0)) }
+        return report
+    }
+
+    /// All members but those report.
+    mutating func report(except silent: Set<String> = []) {
+        for id in self.otherMembers where !silent.contains(id) { self.receive(.report(self.report(of: id)), from: id) }
+        self.settle()
+    }
+
+    /// Everyone does what the views say until nothing moves any more.
+    mutating func balance() {
+        for _ in 0..<60 {
+            self.advance(.milliseconds(500))
+            self.report()
+        }
+    }
+
+    mutating func ask(_ question: ClusterQuestion, number: UInt64 = 1) -> ClusterAnswer? {
+        self.handle(.question(number: number, question))
+        self.settle()
+        return self.answer(to: number)
+    }
+}

@@ -1,0 +1,70 @@
+@testable import Coordination
+
+/// What must hold after every step.
+extension ClusterMachineWalk {
+    mutating func check() {
+        let machine = self.stand.machine
+        if machine.incarnation != nil { self.hasJoined = true }
+        if machine.pending.count > 60 { self.fail("\(machine.pending.count) operations are pending") }
+        if machine.asked.count > 40 { self.fail("\(machine.asked.count) questions are open") }
+        if machine.history.events.count >= ClusterHistory.countMax + 100 { self.fail("the history has \(machine.history.events.count) events") }
+        if !self.stand.refusals.isEmpty { self.fail("refused: \(self.stand.refusals)") }
+        self.checkView(machine)
+        self.checkOwnership(machine)
+        self.checkWake(machine)
+        self.checkQuestions(machine)
+    }
+
+    private mutating func checkView(_ machine: ClusterMachine) {
+        if let last = self.lastView {
+            guard let view = machine.view else { return self.fail("the view is gone") }
+            if let regression = last.regression(in: view) { self.fail("\(regression)") }
+        }
+        self.lastView = machine.view
+    }
+
+    private mutating func checkOwnership(_ machine: ClusterMachine) {
+        let view = machine.view
+        for (partition, held) in machine.ownership {
+            let owned = OwnedPartition(partition: partition, ownerEpoch: held.ownerEpoch)
+            let old = self.before[partition].flatMap { $0.ownerEpoch == held.ownerEpoch ? $0.state : nil }
+            switch (old, held.state) {
+            case (nil, .sealing), (.sealing, .sealing), (.sealing, .serving), (.serving, .serving), (.serving, .sealed), (.sealed, .sealed): break
+            // Prompt storage does more than one step within an event of this walk.
+            case (nil, .serving), (nil, .sealed), (.sealing, .sealed): if !self.stand.isStoragePrompt { fallthrough }
+            default: self.fail("partition \(partition) went from \(String(describing: old)) to \(held.state) under owner epoch \(held.ownerEpoch)")
+            }
+            if let last = self.before[partition]?.ownerEpoch, last > held.ownerEpoch {
+                self.fail("partition \(partition) went back to owner epoch \(held.ownerEpoch)")
+            }
+            // Whatever has ended under an owner epoch has ended for good.
+            if self.finished.contains(owned), held.state != .sealed { self.fail("partition \(partition) serves again under owner epoch \(held.ownerEpoch)") }
+            if held.state == .sealed { self.finished.insert(owned) }
+            if machine.incarnation == nil || view?.partitions[partition].owner != "n1" || view?.partitions[partition].ownerEpoch != held.ownerEpoch {
+                self.fail("partition \(partition) is held under owner epoch \(held.ownerEpoch), and the view says otherwise")
+            }
+        }
+        for (partition, held) in self.before where machine.ownership[partition]?.ownerEpoch != held.ownerEpoch {
+            self.finished.insert(OwnedPartition(partition: partition, ownerEpoch: held.ownerEpoch))
+            if !self.stand.releases.contains(.init(partition: partition, ownerEpoch: held.ownerEpoch)) {
+                self.fail("partition \(partition) is gone without a release")
+            }
+        }
+        self.before = machine.ownership
+    }
+
+    /// Whatever it waits for comes by an answer or by a wake.
+    private mutating func checkWake(_ machine: ClusterMachine) {
+        guard self.connection == .up else { return }
+        guard self.stand.open.isEmpty else { return }
+        guard let wake = self.stand.wake else { return self.fail("nothing is under way, and nothing will wake it") }
+        if wake > self.stand.now.advanced(by: machine.settings.rereadInterval) { self.fail("it sleeps too long") }
+    }
+
+    private mutating func checkQuestions(_ machine: ClusterMachine) {
+        if machine.asked.values.contains(where: { $0.until <= self.stand.now }) { self.fail("a question has outlived its time") }
+        for case .answer(let number, _) in self.stand.told {
+            if self.asked.remove(number) == nil { self.fail("question \(number) is answered twice") }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+import Testing
+
+@testable import Coordination
+
+/// Thousands of events in any order; what must hold after each of them.
+@Suite struct ClusterMachineWalkTests {
+    #if DEBUG
+        private static let seeds: ClosedRange<UInt64> = 1...12
+    #else
+        private static let seeds: ClosedRange<UInt64> = 1...100
+    #endif
+
+    /// Events that could happen, with everything that ZooKeeper, other nodes and operators do to it.
+    @Test(arguments: seeds) func aMachineKeepsItsPromisesWhateverHappens(_ seed: UInt64) {
+        var walk = ClusterMachineWalk(seed: seed)
+        for _ in 0..<1500 where walk.problem == nil { walk.step() }
+        walk.finish()
+        let (problem, hasJoined) = (walk.problem, walk.hasJoined)
+        #expect(problem == nil)
+        #expect(hasJoined)
+    }
+
+    /// Events that could not: answers of the wrong kind, bytes that are nothing, tokens that nobody gave.
+    @Test(arguments: seeds) func nonsenseIsSurvived(_ seed: UInt64) {
+        var stand = seed.isMultiple(of: 2) ? ClusterMachineStand.follower() : ClusterMachineStand.controller(of: 3)
+        stand.random = SplitMix(seed: seed)
+        for _ in 0..<1500 {
+            stand.wait(.milliseconds(stand.random.below(300)))
+            Self.nonsense(&stand)
+            #expect(stand.machine.pending.count <= 100)
+            #expect(stand.machine.history.events.count < ClusterHistory.countMax + 100)
+        }
+    }
+
+    private static func nonsense(_ stand: inout ClusterMachineStand) {
+        let number = Int64(stand.random.below(50))
+        let id = ["n1", "n2", "n3", "", "a/b"].randomElement(using: &stand.random)!
+        let owned = [OwnedPartition(partition: stand.random.below(12) - 2, ownerEpoch: number - 2)]
+        switch stand.random.below(14) {
+        case 0...4: if !stand.open.isEmpty { stand.answer(Self.answer(&stand)) }
+        case 5: stand.handle(.answered(token: UInt64(number), Self.answer(&stand)))
+        case 6:
+            let payloads = ["{}", "", "{\"pull\":1}", "{\"heard\":1}", "{\"view\":{}}", "{\"complaint\":1}", "{\"answer\":{},\"status\":200,\"number\":1}"]
+            let payload = stand.random.mutate(Array(payloads.randomElement(using: &stand.random)!.utf8), with: ["{", "\"", "-1", "null"])
+            stand.handle(.received(from: id, incarnation: number, payload: payload))
+        case 7: stand.handle(.linkUp(id: id, incarnation: number))
+        case 8: stand.handle(.linkDown(id: id, incarnation: number, isRefused: stand.random.chance(50)))
+        case 9: stand.handle(stand.random.chance(50) ? .sealed(owned) : .handedOver(owned))
+        case 10: stand.handle(.peerView(id: id, version: number))
+        case 11:
+            let kind = ClusterQuestion.Kind.allCases.randomElement(using: &stand.random)!
+            stand.handle(.question(number: UInt64(number), ClusterQuestion(kind, node: id, partition: Int(number) - 9, after: number)))
+        case 12: stand.handle(.changed(["/rt/c/view", "/rt/c/controller", "/rt/c/members", "/rt/c/members/n1", "/rt/c/nodes", "/rt/c/config"]))
+        default:
+            switch stand.random.below(12) {
+            case 0:
+                stand.lose(.givenUp)
+                stand.connect(session: stand.session + 1)
+            case 1...4: stand.suspend()
+            default: stand.reconnect()
+            }
+        }
+    }
+
+    private static func answer(_ stand: inout ClusterMachineStand) -> Result<ZooKeeperReply, ZooKeeperFailure> {
+        let number = Int64(stand.random.below(40))
+        let stat = ZooKeeperStat(czxid: number, mzxid: number, version: Int32(number % 7), ephemeralOwner: 99 + number % 4)
+        let texts = [
+            "", "{}", "7", "\u{0}", "{\"id\":\"n1\",\"inc\":5,\"ce\":1}",
+            "{\"v\":3,\"ce\":0,\"writer\":\"\",\"at\":0,\"nodes\":[],\"owner\":[-1],\"oe\":[9],\"moves\":[]}",
+        ]
+        switch stand.random.below(20) {
+        case 0...5: return .success(.node(data: Array(texts.randomElement(using: &stand.random)!.utf8), stat: stat))
+        case 6...8: return .success(.stat(stat))
+        case 9: return .success(.stat(nil))
+        case 10...12: return .success(.children(["n1", "n2", "n3", "a b", ""], stat: stat))
+        case 13...15: return .success(.multi([stat, nil]))
+        case 16: return .success(.multi([]))
+        case 17: return .success(.done)
+        case 18:
+            return .failure(.refused([.noNode, .nodeExists, .badVersion, .notEmpty].randomElement(using: &stand.random)!, part: stand.random.below(3) - 1))
+        default: return .failure([.ambiguous(code: -4), .notSent(code: -4), .sessionLost].randomElement(using: &stand.random)!)
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import NIOCore
+import NIOEmbedded
+
+@testable import Node
+@testable import Pipeline
+
+/// One loop's stages over a log that does as it is told, with a clock that only the test moves. Confined to its loop, but for what is `async`.
+final class Bench: @unchecked Sendable {
+    let loop = NIOAsyncTestingEventLoop()
+    let log: FaultLog
+    let shared: NodeShared
+    let sequencer: Sequencer
+    private(set) var context: LoopContext!
+    private(set) var outcomes: [PublishOutcome] = []
+
+    init(corsOrigins: [String] = [], _ change: (inout Limits) -> Void = { _ in }) async throws {
+        var configuration = NodeConfiguration()
+        configuration.corsOrigins = corsOrigins
+        change(&configuration.limits)
+        let limits = configuration.limits
+        self.log = FaultLog(loop: self.loop)
+        self.shared = NodeShared(configuration: configuration, connectionsMax: 10, refusalsMax: 10, version: "0", commit: "c", startedAt: 0)
+        self.sequencer = Sequencer(loop: self.loop, log: self.log, limits: limits, clock: { 0 })
+        let fanout = Fanout(loop: self.loop, index: 0, owner: self.sequencer, limits: limits)
+        await self.sequencer.add(fanout)
+        try await self.sequencer.start(grants: [])
+        try await self.run {
+            let publisher = Publisher(loop: self.loop, owner: self.sequencer)
+            self.context = LoopContext(loop: self.loop, fanout: fanout, publisher: publisher, sequencer: self.sequencer, shared: self.shared)
+            self.context.start()
+        }
+    }
+
+    /// Runs `body` on the loop, and then everything that it set going.
+    @discardableResult
+    func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+        let value = try await self.loop.executeInContext(body)
+        await self.loop.run()
+        return value
+    }
+
+    func pass(seconds: Int) async { await self.loop.advanceTime(by: .seconds(Int64(seconds))) }
+
+    /// A connection of the subscriber port, with the request already sent.
+    func subscribe(_ request: String = "", isOverLimit: Bool = false) async throws -> Client {
+        try await Client(self, request) { SubscriberHandler(loop: $0, isOverLimit: isOverLimit) }
+    }
+
+    /// A connection of the API port, with the request already sent.
+    func api(_ request: String = "", isOverLimit: Bool = false) async throws -> Client {
+        try await Client(self, request) { APIHandler(loop: $0, isOverLimit: isOverLimit) }
+    }
+
+    /// Publishes past the API; the outcome is in ``outcomes`` when the log has answered.
+    func publish(_ channel: String, _ payloads: String...) async throws {
+        for payload in payloads {
+            try await self.run {
+                let event = Event(channel: ChannelName(channel)!, payload: ByteBuffer(string: payload))
+                self.context.publisher.onLoop { $0.publish(event, sink: Sink(self), token: 0) }
+            }
+        }
+    }
+
+    func stop() async throws {
+        try await self.run { self.context.stop(completed: self.loop.makePromise()) }
+        await self.pass(seconds: 1)
+    }
+
+    private final class Sink: PublishSink {
+        let bench: Bench
+
+        init(_ bench: Bench) { self.bench = bench }
+
+        func published(_ outcome: PublishOutcome, token: UInt64) { self.bench.outcomes.append(outcome) }
+    }
+
+    // MARK: - Figures
+
+    /// Connections of the table, subscribers of the fanout and subscribers that the sequencer knows of: all zero when nothing has been left behind.
+    struct Counts: Equatable {
+        var connections = 0
+        var subscribers = 0
+        var subscriptions = 0
+        var transports = 0
+        var known = 0
+    }
+
+    func counts(of channel: String = "c") async throws -> Counts {
+        var counts = try await self.run {
+            let statistics = self.context.statistics
+            let fanout = self.context.fanout.onLoop { $0.currentStatistics }
+            let accepted = Int(statistics.accepted + statistics.apiAccepted) - Int(statistics.closed + statistics.apiClosed)
+            precondition(accepted == self.context.connections.count, "\(accepted) connections by statistics, \(self.context.connections.count) in the table")
+            return Counts(
+                connections: accepted, subscribers: Int(fanout.subscribersOpened) - Int(fanout.subscribersClosed),
+                subscriptions: Int(fanout.subscriptionsOpened) - Int(fanout.subscriptionsClosed),
+                transports: Int(statistics.opened.reduce(0, +)) - Int(statistics.ended.reduce(0, +)))
+        }
+        counts.known = await self.sequencer.subscribers(of: ChannelName(channel)!)
+        return counts
+    }
+
+    /// The payloads that the log has of a channel.
+    func stored(_ channel: String) async throws -> [String] {
+        try await self.run { self.log.events[ChannelName(channel)!, default: []].map { String(buffer: $0.event.payload) } }
+    }
+
+    var statistics: ConnectionStatistics { get async throws { try await self.run { self.context.statistics } } }
+}
+
+func cursor(_ channel: String, _ epoch: UInt64, _ offset: UInt64) -> String {
+    let hash = UInt32(truncatingIfNeeded: ChannelName(channel)!.hash64)
+    return Cursor(entries: [.init(channel: hash, position: Position(epoch: epoch, offset: offset))]).text
+}

@@ -1,0 +1,168 @@
+import NIOCore
+import Testing
+
+@testable import Node
+@testable import Pipeline
+
+@Suite(.timeLimit(.minutes(1))) struct SubscriberClosingTests {
+    enum Ending: CaseIterable {
+        case disappears, endsInput, fails, stops, stallsForEver
+    }
+
+    private static let requests = [
+        "", "GET /ev", "GET /ev/c HTTP/1.1\r\nHost: h\r\n\r\n", "GET /ev/c HTTP/1.0\r\n\r\n", "GET /sub/c HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /lp/c HTTP/1.1\r\nHost: h\r\n\r\n", "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", "GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /ws/c HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    ]
+
+    @Test(arguments: Self.requests, Ending.allCases)
+    func nothingIsLeftBehind(_ request: String, _ ending: Ending) async throws {
+        let bench = try await Bench {
+            $0.heartbeatSeconds = 2
+            $0.stalledSecondsMax = 5
+            $0.idleSecondsMax = 5
+            $0.handshakeSecondsMax = 5
+        }
+        let client = try await bench.subscribe(request)
+        switch ending {
+        case .disappears: try await client.disappear()
+        case .endsInput: try await client.endInput()
+        case .fails: try await client.fail()
+        case .stops: try await bench.stop()
+        case .stallsForEver: try await client.stall()
+        }
+        try await bench.publish("c", "1")
+        await bench.pass(seconds: 30)
+        #expect(try await client.isClosed)
+        #expect(try await bench.counts() == .init())
+        #expect(try await bench.statistics.accepted == 1)
+    }
+
+    // MARK: - A reader that stands still
+
+    @Test func aStalledReaderIsClosedInTime() async throws {
+        let bench = try await Bench {
+            $0.heartbeatSeconds = 2
+            $0.stalledSecondsMax = 6
+        }
+        let client = try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")
+        try await client.stall()
+        try await bench.publish("c", "1")
+        await bench.pass(seconds: 5)
+        #expect(try await !client.isClosed)
+        #expect(try await bench.counts().known == 1)
+        await bench.pass(seconds: 1)
+        #expect(try await client.isClosed)
+        #expect(try await bench.statistics.stalled == 1)
+        #expect(try await bench.counts() == .init())
+    }
+
+    @Test func aReaderThatGoesOnInTimeIsKept() async throws {
+        let bench = try await Bench {
+            $0.heartbeatSeconds = 2
+            $0.stalledSecondsMax = 6
+        }
+        let client = try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")
+        for _ in 0..<4 {
+            try await client.stall()
+            await bench.pass(seconds: 5)
+            try await client.drain()
+        }
+        try await bench.publish("c", "1")
+        #expect(try await client.events == ["data: 1"])
+        #expect(try await bench.statistics.stalled == 0)
+    }
+
+    @Test func aStalledReaderGetsNoHeartbeats() async throws {
+        let bench = try await Bench { $0.heartbeatSeconds = 2 }
+        let client = try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")
+        await bench.pass(seconds: 2)
+        try await client.stall()
+        await bench.pass(seconds: 20)
+        try await client.drain()
+        #expect(try await client.text.ranges(of: "\n\n:\n\n").count == 1)
+        #expect(try await !client.text.contains(":\n\n:\n\n"))
+    }
+
+    // MARK: - Goodbyes
+
+    @Test func aStreamIsToldWhenToComeBack() async throws {
+        let bench = try await Bench()
+        let client = try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")
+        try await bench.publish("c", "1")
+        try await bench.stop()
+        let last = try #require(try await client.text.split(separator: "\n\n").last)
+        #expect(last.hasPrefix("retry: "))
+        #expect((500...5000).contains(try #require(Int(last.dropFirst(7)))))
+        #expect(try await client.isOutputClosed)
+    }
+
+    @Test(arguments: ["/ev/c", "/sub/c"])
+    func aChunkedStreamIsEnded(_ target: String) async throws {
+        let bench = try await Bench()
+        let client = try await bench.subscribe("GET \(target) HTTP/1.1\r\nHost: h\r\n\r\n")
+        try await bench.stop()
+        #expect(try await client.text.hasSuffix("\r\n0\r\n\r\n"))
+        #expect(try await client.isOutputClosed)
+    }
+
+    @Test func aNodeThatStopsTakesNobody() async throws {
+        let bench = try await Bench()
+        try await bench.stop()
+        let client = try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")
+        #expect(try await client.statuses == [503])
+        #expect(try await client.isOutputClosed)
+    }
+
+    @Test func goodbyesAreSaidSliceBySlice() async throws {
+        let bench = try await Bench { $0.shutdownSliceConnections = 2 }
+        var clients: [Client] = []
+        for _ in 0..<5 { clients.append(try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")) }
+        try await bench.run { bench.context.stop(completed: bench.loop.makePromise()) }
+        var closed: [Bool] = []
+        for client in clients { closed.append(try await client.isOutputClosed) }
+        #expect(closed == [true, true, false, false, false])
+        await bench.pass(seconds: 1)
+        for client in clients { #expect(try await client.isOutputClosed) }
+    }
+
+    // MARK: - Refusals
+
+    @Test func halfARequestIsToldThatItsTimeIsUp() async throws {
+        let bench = try await Bench { $0.handshakeSecondsMax = 3 }
+        let client = try await bench.subscribe("GET /ev/c HTTP/1.1\r\n")
+        let silent = try await bench.subscribe()
+        await bench.pass(seconds: 3)
+        #expect(try await client.statuses == [408])
+        #expect(try await silent.text == "")
+        #expect(try await silent.isClosed)
+        #expect(try await bench.statistics.timedOut == 2)
+    }
+
+    @Test func overTheLimitItIsToldSo() async throws {
+        let bench = try await Bench()
+        let client = try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n", isOverLimit: true)
+        #expect(try await client.statuses == [503])
+        #expect(try await client.text.contains("Retry-After: 5\r\n"))
+        #expect(try await client.isOutputClosed)
+        #expect(try await bench.counts() == .init(connections: 1))
+        #expect(try await bench.subscribe("GET /healthz HTTP/1.0\r\n\r\n", isOverLimit: true).statuses == [200])
+    }
+
+    @Test func aLoopTakesSoManyChannels() async throws {
+        let bench = try await Bench { $0.subscribedChannelsMax = 1 }
+        #expect(try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n").statuses == [200])
+        #expect(try await bench.subscribe("GET /ev/d HTTP/1.0\r\n\r\n").statuses == [503])
+        #expect(try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n").statuses == [200])
+    }
+
+    @Test func aRefusalReadsOnUntilTheClientCloses() async throws {
+        let bench = try await Bench()
+        let client = try await bench.subscribe("GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n")
+        try await client.send("GET /ev/c HTTP/1.0\r\n\r\n")
+        #expect(try await client.statuses == [404])
+        try await client.endInput()
+        #expect(try await bench.counts() == .init())
+    }
+}

@@ -1,0 +1,167 @@
+import NIOCore
+import Testing
+
+@testable import Pipeline
+
+@Suite(.timeLimit(.minutes(1))) struct SequencerBoundsTests {
+    private final class Origin: PublishOrigin, @unchecked Sendable {
+        var outcomes: [UInt64: [PublishOutcome]] = [:]
+
+        func published(_ outcomes: [PublishOutcome], batch: UInt64) { self.outcomes[batch] = outcomes }
+    }
+
+    private func batch(_ id: UInt64, _ count: Int, bytes: Int = 1, _ origin: Origin) -> PublishBatch {
+        let event = Event(channel: channel("c"), payload: ByteBuffer(repeating: 0x61, count: bytes))
+        return PublishBatch(id: id, events: Array(repeating: event, count: count), origin: origin)
+    }
+
+    // MARK: - What waits
+
+    @Test func soManyPublishesWait() async throws {
+        let stage = try await Stage { $0.parkedPublishesMax = 2 }
+        try await stage.appends(.none.late)
+        for _ in 0..<4 { try await stage.publish() }
+        #expect(try await stage.answers == [.refused(.overloaded)])
+        await stage.release()
+        #expect(try await stage.answers == [done(1), done(2), done(3), .refused(.overloaded)])
+        let after = try await stage.publish()
+        #expect(try await stage.outcome(after) == done(4))
+    }
+
+    @Test func soManyBytesWait() async throws {
+        let stage = try await Stage { $0.parkedBytesMax = 1000 }
+        let origin = Origin()
+        try await stage.appends(.none.late)
+        for (id, bytes) in [(0, 1), (1, 500), (2, 500), (3, 300)] as [(UInt64, Int)] {
+            let batch = self.batch(id, 1, bytes: bytes, origin)
+            try await stage.run { stage.sequencer.publish(batch) }
+        }
+        #expect(try await stage.run { origin.outcomes } == [2: [.refused(.overloaded)]])
+        await stage.release()
+        #expect(try await stage.run { origin.outcomes } == [0: [done(1)], 1: [done(2)], 2: [.refused(.overloaded)], 3: [done(3)]])
+    }
+
+    @Test func aBatchOverTheBoundIsTakenAlone() async throws {
+        let stage = try await Stage { $0.parkedPublishesMax = 2 }
+        let origin = Origin()
+        try await stage.appends(.none.late)
+        for (id, count) in [(0, 1), (1, 5), (2, 1)] as [(UInt64, Int)] {
+            let batch = self.batch(id, count, origin)
+            try await stage.run { stage.sequencer.publish(batch) }
+        }
+        #expect(try await stage.run { origin.outcomes } == [2: [.refused(.overloaded)]])
+        await stage.release()
+        #expect(try await stage.run { origin.outcomes[1] } == (2...6).map { done($0) })
+    }
+
+    // MARK: - Dedup
+
+    @Test func aMessageIsTheSameInItsChannelOnly() async throws {
+        let stage = try await Stage()
+        try await stage.publish("c", id: "m")
+        try await stage.publish("d", id: "m")
+        try await stage.publish("c", id: "n")
+        try await stage.publish("c", id: "m")
+        #expect(try await stage.answers == [done(1), done(1), done(2), duplicate(1)])
+        #expect(await stage.statistics.duplicates == 1)
+    }
+
+    @Test func duplicatesOfACommitInFlightWaitForIt() async throws {
+        let stage = try await Stage()
+        try await stage.appends(.none.late)
+        try await stage.publish(id: "m")
+        try await stage.publish(id: "m")
+        #expect(try await stage.answers == [])
+        await stage.release()
+        #expect(try await stage.answers == [done(1), duplicate(1)])
+        #expect(try await stage.run { stage.log.appends.count } == 1)
+    }
+
+    @Test func duplicatesAreKnownFromTheLog() async throws {
+        let stage = try await Stage(isStarted: false)
+        try await stage.run {
+            stage.log.contents = LogContents(
+                heads: [(channel("c"), position(3, 7), 0)], messageIDs: [(channel("c"), "m", position(3, 6), 0)], epochFloor: 5)
+        }
+        try await stage.start()
+        try await stage.publish(id: "m")
+        try await stage.publish(id: "n")
+        #expect(try await stage.answers == [duplicate(6, 3), done(8, 3)])
+    }
+
+    @Test func messagesAreForgottenWithTheirHistory() async throws {
+        let stage = try await Stage { $0.historySecondsMax = 10 }
+        try await stage.publish(id: "m")
+        try await stage.run { stage.now = 10_000 }
+        await stage.sequencer.tick()
+        try await stage.publish(id: "m")
+        try await stage.run { stage.now = 10_001 }
+        await stage.sequencer.tick()
+        try await stage.publish(id: "m")
+        #expect(try await stage.answers == [done(1), duplicate(1), done(2)])
+    }
+
+    // MARK: - The beginning and the end
+
+    @Test func publishesWaitForTheSeal() async throws {
+        let stage = try await Stage(isStarted: false)
+        try await stage.run { stage.log.sealFaults = [.unavailable] }
+        try await stage.publish()
+        await #expect(throws: LogError.self) { try await stage.start() }
+        #expect(try await stage.answers == [])
+        try await stage.start()
+        #expect(try await stage.answers == [done(1)])
+    }
+
+    @Test func stoppingWaitsForWhatWasAccepted() async throws {
+        let stage = try await Stage()
+        try await stage.appends(.none.late)
+        try await stage.publish()
+        try await stage.publish()
+        async let stopped: Void = stage.sequencer.stop(deadline: .now + .seconds(50))
+        // It has begun when it refuses.
+        while try await stage.outcome(try await stage.publish()) != .refused(.stopping) {}
+        await stage.release()
+        await stopped
+        #expect(try await Array(stage.answers.prefix(2)) == [done(1), done(2)])
+    }
+
+    @Test func stoppingEndsAtItsDeadline() async throws {
+        let stage = try await Stage()
+        try await stage.appends(.none.late)
+        try await stage.publish()
+        await stage.sequencer.stop(deadline: .now)
+        #expect(try await stage.answers == [])
+        await stage.release()
+        #expect(try await stage.answers == [done(1)])
+    }
+
+    // MARK: - Upkeep
+
+    @Test func forgettingIsRepeatedUntilTheLogDoes() async throws {
+        let stage = try await Stage { limits in
+            limits.headSecondsMax = 1
+            limits.historySecondsMax = 1
+        }
+        try await stage.run { stage.log.forgetFaults = [.unavailable] }
+        try await stage.publish()
+        try await stage.run { stage.now = 60_000 }
+        await stage.sequencer.tick()
+        await stage.log.waitFor { $0.forgets.count == 2 }
+        #expect(try await stage.run { stage.log.forgets } == [[channel("c")], [channel("c")]])
+        // What was forgotten comes back in a new epoch.
+        let again = try await stage.publish()
+        #expect(try await stage.outcome(again) == done(1, 2))
+    }
+
+    @Test func oneTrimAtATime() async throws {
+        let stage = try await Stage()
+        try await stage.run { stage.log.trimFaults = [.unavailable.late] }
+        for _ in 0..<3 { await stage.sequencer.tick() }
+        #expect(try await stage.run { stage.log.trims } == 1)
+        await stage.release()
+        #expect(await stage.statistics.trimFailures == 1)
+        await stage.sequencer.tick()
+        #expect(try await stage.run { stage.log.trims } == 2)
+    }
+}

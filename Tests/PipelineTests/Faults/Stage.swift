@@ -1,0 +1,104 @@
+import NIOCore
+import NIOEmbedded
+
+@testable import Pipeline
+
+/// A sequencer with a publisher, a fanout and a log that does as it is told, on one loop. Confined to that loop, but for what is `async`.
+final class Stage: PublishSink, Edge, @unchecked Sendable {
+    let loop = NIOAsyncTestingEventLoop()
+    let log: FaultLog
+    let sequencer: Sequencer
+    let publisher: Publisher
+    let fanout: Fanout
+    /// The sequencer's clock, in milliseconds.
+    var now: Int64 = 0
+    /// By the number of the publish.
+    private(set) var outcomes: [UInt64: PublishOutcome] = [:]
+    private(set) var relayed: [Position] = []
+    /// What happened, in order: a number for an answer, a position for an event that was relayed.
+    private(set) var history: [String] = []
+    private var published: UInt64 = 0
+
+    private final class Clock: @unchecked Sendable { weak var stage: Stage? }
+
+    init(isStarted: Bool = true, _ change: (inout Limits) -> Void = { _ in }) async throws {
+        var limits = Limits()
+        change(&limits)
+        let clock = Clock()
+        self.log = FaultLog(loop: self.loop)
+        self.sequencer = Sequencer(loop: self.loop, log: self.log, limits: limits, clock: { clock.stage?.now ?? 0 })
+        self.publisher = Publisher(loop: self.loop, owner: self.sequencer)
+        self.fanout = Fanout(loop: self.loop, index: 0, owner: self.sequencer, limits: limits)
+        clock.stage = self
+        await self.sequencer.add(self.fanout)
+        await self.sequencer.add(self)
+        if isStarted { try await self.start() }
+    }
+
+    func start() async throws { try await self.sequencer.start(grants: []) }
+
+    /// Runs `body` on the loop, and then everything that it set going.
+    @discardableResult
+    func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+        let value = try await self.loop.executeInContext(body)
+        await self.loop.run()
+        return value
+    }
+
+    /// Tells the log what to do with its next appends.
+    func appends(_ faults: FaultLog.Fault...) async throws { try await self.run { self.log.appendFaults += faults } }
+
+    func release() async { await self.log.release() }
+
+    /// Publishes to a channel; the answer is in ``outcomes`` under the number that this returns.
+    @discardableResult
+    func publish(_ name: String = "c", id: String? = nil, _ payload: String = "x") async throws -> UInt64 {
+        try await self.run {
+            let number = self.published
+            self.published += 1
+            let event = Event(channel: channel(name), payload: ByteBuffer(string: payload), messageID: id)
+            self.publisher.onLoop { $0.publish(event, sink: self, token: number) }
+            return number
+        }
+    }
+
+    /// Listens to a channel's commits.
+    func listen(to name: String = "c") async throws {
+        try await self.run { self.sequencer.interest([InterestChange(channel: channel(name), subscribers: 0, wanted: .open)], edge: 1) }
+    }
+
+    func outcome(_ number: UInt64) async throws -> PublishOutcome? { try await self.run { self.outcomes[number] } }
+
+    /// The answers so far, by number.
+    var answers: [PublishOutcome] {
+        get async throws { try await self.run { self.outcomes.sorted { $0.key < $1.key }.map(\.value) } }
+    }
+
+    /// The payloads that the log has.
+    func stored(_ name: String = "c") async throws -> [String] {
+        try await self.run { self.log.stored[channel(name), default: []].map { String(buffer: $0.event.payload) } }
+    }
+
+    var statistics: SequencerStatistics { get async { await self.sequencer.statistics } }
+
+    // MARK: - What the stages call
+
+    func published(_ outcome: PublishOutcome, token: UInt64) {
+        precondition(self.outcomes[token] == nil, "\(token) is answered twice")
+        self.outcomes[token] = outcome
+        self.history.append("\(token)")
+    }
+
+    func relay(_ messages: [EdgeMessage]) {
+        for case .events(let events) in messages {
+            self.relayed += events.map(\.position)
+            self.history += events.map { "\($0.position)" }
+        }
+    }
+}
+
+let full = PublishOutcome.refused(.logUnavailable("full"))
+
+func done(_ offset: UInt64, _ epoch: UInt64 = 1) -> PublishOutcome { .published(position(epoch, offset), subscribers: 0) }
+
+func duplicate(_ offset: UInt64, _ epoch: UInt64 = 1) -> PublishOutcome { .duplicate(position(epoch, offset), subscribers: 0) }
