@@ -128,6 +128,10 @@ extension ClusterMachine {
     ) {
         switch result {
         case .success(.multi(let stats)):
+            if let read = self.viewRead, let known = self.view, read.version < known.version {
+                // It was written over what was really there.
+                self.raise("ZooKeeper lost writes: its view went back from version \(known.version) to \(read.version); it was written again", &turn)
+            }
             // A created node has version 0, and a multi does not carry its stat.
             self.viewRead = (view.version, stats.last.flatMap { $0?.version } ?? 0)
             if self.accept(view, from: "this node", &turn) {

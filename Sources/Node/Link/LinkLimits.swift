@@ -16,6 +16,8 @@ struct LinkLimits: Sendable, Equatable {
     var handshakeMilliseconds = 3000
     /// Accepted connections that have not proved who they are. Over it new ones are closed at once.
     var strangersMax = 64
+    /// Of one address, so that one machine cannot keep all others out.
+    var strangersOfAddressMax = 16
     /// All accepted connections. Over it new ones are closed at once.
     var incomingMax = 1024
     /// Between two attempts to dial. Doubles with each failure in a row, less up to a half at random.

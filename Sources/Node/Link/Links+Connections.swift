@@ -8,9 +8,12 @@ extension Links {
 
     /// On the new connection's loop.
     func accept(_ channel: any Channel) throws {
+        let address = channel.remoteAddress?.ipAddress ?? ""
         let incarnation: Int64?? = self.state.withLockedValue { state in
-            guard !state.isClosed, state.strangers < self.limits.strangersMax, state.incomingCount < self.limits.incomingMax else { return nil }
-            state.strangers += 1
+            guard !state.isClosed, state.incomingCount < self.limits.incomingMax, state.strangers.values.reduce(0, +) < self.limits.strangersMax,
+                state.strangers[address, default: 0] < self.limits.strangersOfAddressMax
+            else { return nil }
+            state.strangers[address, default: 0] += 1
             state.incomingCount += 1
             return .some(state.incarnation)
         }
@@ -21,11 +24,12 @@ extension Links {
             now: LinkHandler.now)
         let handler = LinkHandler(peer: nil, attempt: 0, machine: machine, limits: self.limits, links: self)
         let serial = handler.serial
-        let connection = Connection(direction: .incoming, channel: channel, handler: NIOLoopBound(handler, eventLoop: channel.eventLoop))
-        self.state.withLockedValue { $0.connections[serial] = connection }
+        var connection = Connection(direction: .incoming, channel: channel, handler: NIOLoopBound(handler, eventLoop: channel.eventLoop))
+        connection.address = address
+        self.state.withLockedValue { [connection] in $0.connections[serial] = connection }
         channel.closeFuture.whenComplete { _ in
             self.state.withLockedValue { state in
-                if state.connections.removeValue(forKey: serial)?.identity == nil { state.strangers -= 1 }
+                if state.connections.removeValue(forKey: serial)?.identity == nil { state.strangerLeft(address) }
                 state.incomingCount -= 1
             }
         }
@@ -73,7 +77,7 @@ extension Links {
     func rose(_ serial: UInt64, _ identity: LinkIdentity, _ protocolVersion: Int) -> String? {
         let (objection, work): (String?, [Work]) = self.state.withLockedValue { state in
             guard let connection = state.connections[serial] else { return ("", []) }
-            if connection.direction == .incoming, connection.identity == nil { state.strangers -= 1 }
+            if connection.direction == .incoming, connection.identity == nil { state.strangerLeft(connection.address) }
             state.connections[serial]!.identity = identity
             state.connections[serial]!.protocolVersion = protocolVersion
             switch connection.direction {
@@ -168,5 +172,13 @@ extension Links {
             }
             return outgoing + incoming
         }
+    }
+}
+
+extension Links.State {
+    /// It has proved who it is, or it is gone.
+    mutating func strangerLeft(_ address: String) {
+        guard let count = self.strangers[address] else { return }
+        self.strangers[address] = count > 1 ? count - 1 : nil
     }
 }

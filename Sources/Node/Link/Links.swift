@@ -29,6 +29,8 @@ final class Links: Sendable {
         var attempt = 0
         /// Who it has proved to be.
         var identity: LinkIdentity?
+        /// For an incoming one: where it comes from.
+        var address = ""
         /// From its event `up` to its event `down`.
         var isUp = false
         var changedAt = NIODeadline.now()
@@ -47,7 +49,8 @@ final class Links: Sendable {
         var connections: [UInt64: Connection] = [:]
         /// The incoming connection of each peer that has one.
         var incoming: [String: UInt64] = [:]
-        var strangers = 0
+        /// Incoming connections that have not proved who they are, by where they come from.
+        var strangers: [String: Int] = [:]
         var incomingCount = 0
         var listener: (any Channel)?
         var isClosed = false
