@@ -36,6 +36,8 @@ package struct ClusterSettings: Sendable {
     package var alarmMin: Duration = .seconds(600)
     /// How long a controller that is new to the cluster waits for the reports of the others.
     package var reportsMax: Duration = .seconds(2)
+    /// How long the partitions of a node that was restarted wait for it to be reached.
+    package var returningMax: Duration = .seconds(1)
     package var questionTimeout: Duration = .seconds(5)
     package var massFailureHold: Duration = MassFailureGuard.hold
     package var joinQuiet: Duration = RebalanceDebounce.quiet

@@ -87,6 +87,8 @@ struct Leader: Sendable {
         var counted: [String: Int64] = [:]
         var flaps = FlapGuard()
         var homes = HomeHints()
+        /// When a node was seen under a new incarnation, while it joins again.
+        var returning: [String: ContinuousClock.Instant] = [:]
         /// Since when a node is fenced, or was last seen to be unreachable.
         var fenced: [String: ContinuousClock.Instant] = [:]
         var lastFence: ContinuousClock.Instant?

@@ -70,7 +70,10 @@ struct ViewEvolution {
     private mutating func update(_ id: String, _ member: Leader.Member, _ record: NodeRecord?) {
         let before = self.view.node(id)
         let isNew = before?.incarnation != member.incarnation
-        if isNew, let before, before.incarnation != nil { self.lose(before) }
+        if isNew, let before, before.incarnation != nil {
+            self.lose(before)
+            self.guards.returning[id] = self.now
+        }
         var node = before ?? ClusterView.Node(id: id, state: .joining)
         node.incarnation = member.incarnation
         node.link = member.record.link
@@ -80,6 +83,7 @@ struct ViewEvolution {
         node.version = member.record.version
         let state = self.state(of: id, member, from: isNew ? .joining : node.state, desired: record?.desired ?? .active)
         if state != node.state { node.state = state }
+        if state != .joining { self.guards.returning[id] = nil }
         self.view.upsert(node)
         if state == .fenced {
             self.orphan(id)
@@ -211,13 +215,20 @@ struct ViewEvolution {
         if mode != self.view.mode { self.view.mode = mode }
         if let due = self.guards.massFailure.due { self.wakes.append(due) }
         if let due = self.guards.debounce.due { self.wakes.append(due) }
+        for since in self.guards.returning.values { self.wakes.append(since.advanced(by: self.settings.returningMax)) }
+    }
+
+    /// Nodes that were restarted and are a link away from being active: what they had is not worth two moves.
+    private var returning: [String] {
+        self.guards.returning.filter { self.now < $0.value.advanced(by: self.settings.returningMax) && self.leader.members[$0.key] != nil }.map(\.key)
     }
 
     var planInput: PlanInput {
         let members = self.view.nodes.filter { $0.incarnation != nil }
         let isCalm = !members.contains { $0.state == .joining || $0.state == .fenced } && Set(members.map(\.version)).count <= 1
+        let held = self.guards.massFailure.held(at: self.now).union(self.returning)
         return PlanInput(
-            view: self.view, pins: self.configuration.pins, homes: self.guards.homes.homes(at: self.now), held: self.guards.massFailure.held(at: self.now),
+            view: self.view, pins: self.configuration.pins, homes: self.guards.homes.homes(at: self.now), held: held,
             balances: isCalm && self.guards.debounce.isSettled(at: self.now))
     }
 
