@@ -50,11 +50,14 @@ extension ClusterMachine {
         }
     }
 
-    /// A process that has only just come knows the register alone, and that may have lost writes: it hears what the others know first.
+    /// A process that has only just come knows the register alone, and that may have lost writes: it hears first what those know who were there, if any live.
     private func awaitsReports(_ leader: Leader, _ turn: inout Turn) -> Bool {
         if let since = self.viewSince, since.advanced(by: .seconds(10)) <= turn.now { return false }
         let until = leader.electedAt.advanced(by: self.settings.reportsMax)
-        guard turn.now < until, leader.members.contains(where: { $0.key != self.settings.id && leader.reports[$0.key] == nil }) else { return false }
+        let others = Set(leader.members.keys).union(self.view?.nodes.filter { $0.incarnation != nil }.map(\.id) ?? [])
+        let isUnheard = others.contains { $0 != self.settings.id && leader.reports[$0] == nil }
+        let isBehind = self.named.contains { $0.value > self.view?.version ?? 0 }
+        guard turn.now < until, isUnheard || isBehind else { return false }
         turn.wake(at: until)
         return true
     }

@@ -159,6 +159,11 @@ extension ClusterMachine {
     }
 
     private mutating func join(_ incarnation: Int64, _ turn: inout Turn) {
+        // Servers that were set back give numbers out again. What was granted to this number was granted to somebody before us.
+        guard incarnation != self.view?.node(self.settings.id)?.incarnation, self.ownIncarnations.insert(incarnation).inserted else {
+            self.membership = .registering(isAsked: true, retryAt: nil)
+            return self.perform(.delete(path: self.paths.member(self.settings.id), version: nil), for: .deletePredecessor, &turn)
+        }
         self.membership = .joined(incarnation: incarnation)
         self.record(.joined, "joined the cluster as incarnation \(incarnation)", &turn)
         for target in [ReadTarget.ownMember, .controller, .view, .configuration] { self.reads[target, default: ReadState()].isDirty = true }

@@ -18,6 +18,8 @@ package struct ClusterMachine: Sendable {
     var nextChange: Int64 = 1
     /// A leftover at this node's own address was removed once. The second one is of a process that lives.
     var hasReplacedPredecessor = false
+    /// The incarnations this process has had.
+    var ownIncarnations: Set<Int64> = []
     /// What was asked of ZooKeeper and is not answered, by token.
     var pending: [UInt64: Purpose] = [:]
 

@@ -26,7 +26,7 @@ import Testing
         return (try object.string("health", bytesMax: 20), try partitions.integer("served", in: 0...100_000), answer.body)
     }
 
-    private func healthy(_ cluster: ClusterInProcess, at id: String, within limit: Duration = .seconds(15)) async throws {
+    private func healthy(_ cluster: ClusterInProcess, at id: String, within limit: Duration = .seconds(60)) async throws {
         var last = ""
         do {
             try await eventually(within: limit, "not healthy: \(last)") {
@@ -58,17 +58,17 @@ import Testing
         try await self.withCluster { cluster in
             for id in ["n1", "n2", "n3"] { cluster.start(id) }
             for id in ["n1", "n2", "n3"] { try await self.healthy(cluster, at: id) }
-            try await eventually(within: .seconds(10), "not balanced") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
+            try await eventually(within: .seconds(60), "not balanced") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
         }
     }
 
     @Test func oneLeavesAndTheOthersTakeOver() async throws {
         try await self.withCluster { cluster in
             for id in ["n1", "n2", "n3"] { cluster.start(id) }
-            try await eventually(within: .seconds(15), "not balanced") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
+            try await eventually(within: .seconds(60), "not balanced") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
             let leaving = cluster.members.withLock { $0.removeValue(forKey: "n1")! }
             await leaving.stop()
-            try await eventually(within: .seconds(10), "not taken over") { try await self.owned(cluster) == ["n2": 30, "n3": 30] }
+            try await eventually(within: .seconds(60), "not taken over") { try await self.owned(cluster) == ["n2": 30, "n3": 30] }
         }
     }
 
@@ -76,27 +76,27 @@ import Testing
         try await self.withCluster { cluster in
             for id in ["n1", "n2", "n3"] { cluster.start(id) }
             try await self.healthy(cluster, at: "n2")
-            try await eventually(within: .seconds(10), "not balanced") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
+            try await eventually(within: .seconds(60), "not balanced") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
             #expect(await cluster.ask(ClusterQuestion(.drain, node: "n3", by: "test"), at: "n2").status == 200)
-            try await eventually(within: .seconds(15), "not drained") { try await self.owned(cluster) == ["n1": 30, "n2": 30, "n3": 0] }
+            try await eventually(within: .seconds(60), "not drained") { try await self.owned(cluster) == ["n1": 30, "n2": 30, "n3": 0] }
             #expect(await cluster.ask(ClusterQuestion(.undrain, node: "n3"), at: "n1").status == 200)
-            try await eventually(within: .seconds(15), "not back") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
+            try await eventually(within: .seconds(60), "not back") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
         }
     }
 
     @Test func anExpiredSessionIsReplaced() async throws {
         try await self.withCluster { cluster in
             for id in ["n1", "n2"] { cluster.start(id) }
-            try await eventually(within: .seconds(15), "not balanced") { try await self.owned(cluster) == ["n1": 30, "n2": 30] }
+            try await eventually(within: .seconds(60), "not balanced") { try await self.owned(cluster) == ["n1": 30, "n2": 30] }
             for id in ["n1", "n2"] {
                 let member = cluster.members.withLock { $0[id]! }
                 let before = await member.coordinator.summary.incarnation
                 try await expire(try #require(member.client.identity))
-                try await eventually(within: .seconds(15), "no new incarnation") {
+                try await eventually(within: .seconds(60), "no new incarnation") {
                     let now = await member.coordinator.summary.incarnation
                     return now != nil && now != before
                 }
-                try await eventually(within: .seconds(15), "not balanced again") { try await self.owned(cluster) == ["n1": 30, "n2": 30] }
+                try await eventually(within: .seconds(60), "not balanced again") { try await self.owned(cluster) == ["n1": 30, "n2": 30] }
             }
         }
     }

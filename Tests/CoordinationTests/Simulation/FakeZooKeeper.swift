@@ -34,6 +34,7 @@ final class FakeZooKeeper {
     private var dataWatches: [String: Set<Int64>] = [:]
     private var childWatches: [String: Set<Int64>] = [:]
     var isAway = false
+    private var backup: (zxid: Int64, tree: [String: Znode]) = (0, [:])
 
     var view: ClusterView? { self.tree["/rt/sim/view"].flatMap { try? ClusterView(json: $0.data) } }
 
@@ -71,6 +72,22 @@ final class FakeZooKeeper {
         guard self.sessions.removeValue(forKey: session) != nil else { return }
         self.simulation.tell("session \(session) ends")
         for path in self.tree.filter({ $0.value.owner == session }).keys.sorted() { self.commit { $0[path] = nil } }
+    }
+
+    // MARK: - Lost writes
+
+    /// Without what belongs to sessions: they will be over when it is put back.
+    func backUp() { self.backup = (self.zxid, self.tree.filter { $0.value.owner == 0 }) }
+
+    /// An operator puts the copy back: everything since is gone, and numbers that were given out are given out again.
+    func putBack() {
+        self.simulation.tell("the copy is put back: view \(self.view?.version ?? 0) is lost")
+        self.sessions = [:]
+        self.past = []
+        self.dataWatches = [:]
+        self.childWatches = [:]
+        (self.zxid, self.tree) = self.backup
+        self.simulation.tell("ZooKeeper has view \(self.view?.version ?? 0)")
     }
 
     // MARK: - Requests

@@ -132,6 +132,36 @@ import Testing
         #expect(steps > Int(count) * 1000 && grants > Int(count) * 7)
     }
 
+    #if DEBUG
+        private static let lossCount: UInt64 = 10
+    #else
+        private static let lossCount: UInt64 = 300
+    #endif
+
+    /// I1 and I2 hold over everything that was ever granted, also by what the servers have forgotten; and the cluster becomes whole by itself.
+    @Test func serversThatLostWritesAreToldWhatTheyLost() throws {
+        var lost = 0
+        for seed in 1...Self.lossCount {
+            let simulation = Simulation(seed: seed, partitionCount: 16)
+            let count = Int.random(in: 3...5, using: &simulation.random)
+            for index in 1...count { simulation.startNode("n\(index)") }
+            Self.keepHouse(simulation)
+            simulation.after(simulation.milliseconds(12_000...16_000)) { simulation.server.backUp() }
+            for _ in 0..<Int.random(in: 1...4, using: &simulation.random) {
+                let id = "n\(Int.random(in: 1...count, using: &simulation.random))"
+                simulation.after(simulation.milliseconds(16_000...26_000)) { simulation.node(id)?.crash() }
+                simulation.after(simulation.milliseconds(26_000...30_500)) { if !(simulation.node(id)?.isAlive ?? true) { simulation.startNode(id) } }
+            }
+            try simulation.run(until: .seconds(30))
+            let before = simulation.server.view?.version ?? 0
+            simulation.server.putBack()
+            lost += Int(before - (simulation.server.view?.version ?? 0))
+            try simulation.run(until: .seconds(100))
+            try Self.checkConvergence(simulation, count)
+        }
+        #expect(lost > Int(Self.lossCount))
+    }
+
     /// Its session and its links live, so only the others can tell.
     @Test func aControllerThatDoesNotAnswerIsReplaced() throws {
         let simulation = Simulation(seed: 1, partitionCount: 16)

@@ -1,0 +1,31 @@
+import NIOCore
+import Pipeline
+
+/// What the loop tells.
+extension APIHandler {
+    func deadlineReached() {
+        switch self.phase {
+        case .serving where self.blockedSince != nil, .closing where self.blockedSince != nil:
+            guard self.loop.second - self.blockedSince! < self.loop.limits.stalledSecondsMax else {
+                self.loop.statistics.stalled += 1
+                return self.context.close(promise: nil)
+            }
+            self.loop.setDeadline(of: self, in: self.loop.limits.handshakeSecondsMax)
+        // The client waits for us, and we do not read what it has sent meanwhile.
+        case .serving where self.responses.count > 0 || self.isReadPaused, .closing where self.responses.count > 0:
+            self.loop.setDeadline(of: self, in: self.loop.limits.handshakeSecondsMax)
+        case .serving where !self.parser.isBetweenRequests:
+            self.loop.statistics.timedOut += 1
+            self.phase = .closing
+            self.respond(self.responses.reserve(), .timeout, keepAlive: false)
+        case .serving, .closing:
+            self.context.close(promise: nil)
+        }
+    }
+
+    func stop() {
+        self.phase = .closing
+        self.closesAfterFlush = true
+        if self.responses.count == 0, self.output.readableBytes == 0 { self.loop.closeWhenWritten(self, self.context) }
+    }
+}

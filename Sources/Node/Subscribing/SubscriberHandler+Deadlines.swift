@@ -1,0 +1,95 @@
+import NIOCore
+import Pipeline
+
+/// What the loop tells.
+extension SubscriberHandler {
+    func deadlineReached() {
+        switch self.phase {
+        case .reading where self.blockedSince != nil:
+            self.closeIfStalled()
+        case .reading:
+            self.loop.statistics.timedOut += 1
+            // Between two requests there is nothing to answer; in the middle of one there is.
+            if self.isOverLimit || self.parser?.isBetweenRequests ?? true {
+                self.context.close(promise: nil)
+            } else {
+                self.refuse(.timeout)
+            }
+        case .opening:
+            self.loop.setDeadline(of: self, in: self.loop.limits.handshakeSecondsMax)
+        case .streaming:
+            self.heartbeat()
+        case .polling:
+            self.answerNow()
+        case .closing:
+            self.context.close(promise: nil)
+        }
+    }
+
+    func heartbeat() {
+        self.loop.setDeadline(of: self, in: self.loop.limits.heartbeatSeconds)
+        if self.blockedSince != nil { return self.closeIfStalled() }
+        switch self.transport {
+        case .sse, .stream:
+            guard let framing = self.subscriber?.framing else { return }
+            self.context.writeAndFlush(self.wrapOutboundOut(self.loop.shared.heartbeats[framing]), promise: nil)
+        case .webSocket:
+            self.missedPongs += 1
+            // Counted when the next ping is due: the second one unanswered ends it.
+            if self.missedPongs > 2 { return self.closeWebSocket(1001) }
+            self.writeFrame(.ping, ByteBuffer())
+        case .longPoll:
+            break
+        }
+    }
+
+    func closeIfStalled() {
+        guard let blockedSince else { return }
+        self.loop.setDeadline(of: self, in: self.loop.limits.heartbeatSeconds)
+        guard self.loop.second - blockedSince >= self.loop.limits.stalledSecondsMax else { return }
+        self.loop.statistics.stalled += 1
+        self.context.close(promise: nil)
+    }
+
+    /// A long-poll's time is up: the answer with what it has gathered in this turn, which its cursor is past already.
+    func answerNow() {
+        guard let subscriber else { return }
+        self.subscriberAnswered(elements: subscriber.gathered, cursor: subscriber.cursor)
+    }
+
+    /// The last words of a stream and its end, which is more than a connection that breaks.
+    func endStream(_ lastWords: ByteBuffer) {
+        guard let framing = self.subscriber?.framing else { return }
+        var buffer = ByteBuffer()
+        if lastWords.readableBytes > 0 { FrameEncoder.writeStream(lastWords, framing: framing, into: &buffer) }
+        if framing.isChunked { buffer.writeStaticString(ChunkedCoding.end) }
+        self.context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
+        self.closeGently()
+    }
+
+    func stop() {
+        switch self.phase {
+        case .reading:
+            self.phase = .closing
+            self.loop.closeWhenWritten(self, self.context)
+        case .opening:
+            self.context.close(promise: nil)
+        case .polling:
+            self.keepsAlive = false
+            self.answerNow()
+        case .streaming:
+            switch self.transport {
+            case .sse:
+                self.endStream(ByteBuffer(string: "retry: \(Reconnect.retryMilliseconds(stopping: true))\n\n"))
+            case .stream:
+                self.endStream(ByteBuffer())
+            case .webSocket:
+                self.closeWebSocket(1012)
+            case .longPoll:
+                break
+            }
+        case .closing:
+            break
+        }
+    }
+}

@@ -1,0 +1,51 @@
+import NIOCore
+import Pipeline
+
+/// What the fanout tells.
+extension SubscriberHandler {
+    func subscriberOpened(cursor: String) {
+        guard let framing = self.subscriber?.framing else { return }
+        var buffer = ByteBuffer()
+        switch self.transport {
+        case .sse:
+            self.writeStreamHead("text/event-stream", framing, into: &buffer)
+        case .stream:
+            self.writeStreamHead("application/x-ndjson", framing, into: &buffer)
+        case .webSocket:
+            buffer.writeString(self.upgradeResponse)
+            self.upgradeResponse = ""
+            self.webSocket = WebSocketParser(messageBytesMax: self.loop.limits.clientMessageBytesMax)
+        case .longPoll:
+            self.phase = .polling
+            self.loop.setDeadline(of: self, in: self.loop.limits.heartbeatSeconds)
+            return
+        }
+        self.phase = .streaming
+        let rest = self.parser?.takeRest() ?? ByteBuffer()
+        self.parser = nil
+        self.loop.setDeadline(of: self, in: self.loop.limits.heartbeatSeconds)
+        FrameEncoder.writeOpening(
+            cursor: cursor, framing: framing, retryMilliseconds: Reconnect.retryMilliseconds(stopping: false), into: &buffer)
+        self.context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
+        // A client may send its first frames with its handshake.
+        if self.webSocket != nil, rest.readableBytes > 0 { self.readFrames(rest) }
+    }
+
+    func writeStreamHead(_ contentType: StaticString, _ framing: Framing, into buffer: inout ByteBuffer) {
+        ResponseWriter.writeStreamHead(contentType: contentType, isChunked: framing.isChunked, headers: self.crossOriginHeaders, into: &buffer)
+    }
+
+    func subscriberAnswered(elements: ByteBuffer, cursor: String) {
+        guard self.phase == .polling else { return }
+        self.endSubscriber()
+        var elements = elements
+        if elements.readableBytes > 0 { elements.moveWriterIndex(to: elements.writerIndex - 1) }
+        var body = ByteBufferAllocator().buffer(capacity: elements.readableBytes + cursor.utf8.count + 32)
+        body.writeStaticString("{\"events\":[")
+        body.writeBuffer(&elements)
+        body.writeString("],\"cursor\":\"\(cursor)\"}")
+        self.phase = .reading
+        self.answer(.ok, content: .json, body: body)
+        if self.phase == .reading { self.readRequests() }
+    }
+}

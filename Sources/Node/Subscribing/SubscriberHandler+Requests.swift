@@ -1,0 +1,120 @@
+import NIOCore
+import Pipeline
+
+extension SubscriberHandler {
+    func newParser() -> HTTPRequestParser {
+        // A GET may have a body that means nothing; a small one is read past.
+        HTTPRequestParser(headerBytesMax: self.loop.limits.headerBytesMax, bodyBytesMax: 1024)
+    }
+
+    func readRequests() {
+        do throws(HTTPFailure) {
+            while self.phase == .reading {
+                // A client that asks and does not read must not fill our memory.
+                guard self.context.channel.isWritable else { return self.pauseReading() }
+                guard case .request(let request)? = try self.parser?.next() else { return }
+                try self.handle(request.head)
+            }
+        } catch {
+            self.refuse(error)
+        }
+    }
+
+    func pauseReading() {
+        self.isReadPaused = true
+        _ = try? self.context.channel.syncOptions?.setOption(ChannelOptions.autoRead, value: false)
+    }
+
+    func resumeReading() {
+        self.isReadPaused = false
+        self.readRequests()
+        if !self.isReadPaused { _ = try? self.context?.channel.syncOptions?.setOption(ChannelOptions.autoRead, value: true) }
+    }
+
+    func handle(_ head: RequestHead) throws(HTTPFailure) {
+        if self.loop.isStopping { throw .unavailable("this node stops; connect again") }
+        self.keepsAlive = head.keepsAlive
+        self.omitsBody = head.method == .head
+        self.crossOriginHeaders = self.loop.shared.origins.headers(for: head)
+        if head.path == "/healthz" { return try self.answerHealth(head) }
+        if self.isOverLimit {
+            throw .unavailable("this node has as many subscribers as it may; try another or later", retryAfterSeconds: 5)
+        }
+        guard let (transport, channels) = SubscribeRequest.transport(of: head.path) else { throw .notFound(head.path, SubscribeRequest.paths) }
+        if head.method == .options { return self.answerPreflight(head) }
+        guard head.method == .get else { throw .methodNotAllowed("GET, OPTIONS") }
+        let request = try SubscribeRequest(transport, channels: channels, head: head, limits: self.loop.limits)
+        guard self.loop.fanout.onLoop({ $0.hasRoom(for: request.channels) }) else {
+            throw .unavailable("subscribers of this node name as many channels as they may (subscribed-channels-max); try another node or later")
+        }
+        if transport == .webSocket {
+            if let origin = head.field("origin"), !self.loop.shared.origins.allows(origin), !Origins.isSame(origin, as: head) {
+                throw HTTPFailure(.forbidden, "forbidden_origin", "add \(origin) to cors-origins to let its pages connect")
+            }
+            self.upgradeResponse = try WebSocketHandshake.response(to: head)
+        }
+        self.subscribe(request)
+    }
+
+    func subscribe(_ request: SubscribeRequest) {
+        self.phase = .opening
+        self.transport = request.transport
+        self.loop.statistics.opened[request.transport.rawValue] += 1
+        if request.resumes { self.loop.statistics.resumed += 1 }
+        let subscriber = Subscriber(framing: request.framing, context: self.context, connection: self)
+        self.subscriber = subscriber
+        self.loop.fanout.onLoop { $0.subscribe(subscriber, to: request.channels) }
+    }
+
+    func endSubscriber() {
+        guard let subscriber else { return }
+        self.subscriber = nil
+        self.loop.statistics.ended[self.transport.rawValue] += 1
+        self.loop.fanout.onLoop { $0.unsubscribe(subscriber) }
+    }
+
+    func answerHealth(_ head: RequestHead) throws(HTTPFailure) {
+        guard head.method == .get || head.method == .head else { throw .methodNotAllowed("GET, HEAD") }
+        self.answer(.ok, content: .text, body: ByteBuffer(string: "ok\n"), omitBody: head.method == .head)
+    }
+
+    func answerPreflight(_ head: RequestHead) {
+        self.crossOriginHeaders = self.loop.shared.origins.preflightHeaders(for: head, methods: "GET, OPTIONS")
+        self.answer(.noContent, content: .text, body: ByteBuffer())
+    }
+
+    func answer(_ status: HTTPStatus, content: ResponseWriter.Content, body: ByteBuffer, omitBody: Bool = false) {
+        var buffer = ByteBuffer()
+        ResponseWriter.write(
+            status, content: content, body: body, headers: "X-Accel-Buffering: no\r\n" + self.crossOriginHeaders, keepAlive: self.keepsAlive,
+            omitBody: omitBody,
+            into: &buffer)
+        self.context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
+        if self.keepsAlive {
+            self.loop.setDeadline(of: self, in: self.loop.limits.idleSecondsMax)
+        } else {
+            self.closeGently()
+        }
+    }
+
+    func refuse(_ failure: HTTPFailure) {
+        self.loop.statistics.refused(failure.status)
+        var buffer = ByteBuffer()
+        ResponseWriter.write(failure, headers: self.crossOriginHeaders, keepAlive: false, omitBody: self.omitsBody, into: &buffer)
+        self.context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
+        self.closeGently()
+    }
+
+    /// Bytes that arrive while a long-poll waits are the client's next requests; they are kept, within reason.
+    func checkPipelined() {
+        if let parser, parser.bufferedBytes > self.loop.limits.headerBytesMax { self.context.close(promise: nil) }
+    }
+
+    func closeGently() {
+        self.phase = .closing
+        self.endSubscriber()
+        self.parser = nil
+        self.webSocket = nil
+        if let context { self.loop.closeGently(self, context) }
+    }
+}
