@@ -23,15 +23,24 @@ names() { for file in "$run"/${1:-*}.pid; do [ -e "$file" ] && basename "$file" 
 start() {
     local name=$1
     shift
+    # How to start it again.
+    printf '%q ' "$@" >"$run/$name.command"
     setsid "$@" >>"$run/$name.log" 2>&1 </dev/null &
     echo $! >"$run/$name.pid"
 }
 
 need_node() {
-    [ -n "${1:-}" ] || fail "Which node? There are: $(names 'n*' | xargs)"
-    [ -e "$run/$1.pid" ] || fail "There is no node $1. There are: $(names 'n*' | xargs)"
+    case ${1:-} in -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;; esac
+    [ -n "${1:-}" ] || fail "Which one? There are: $(names | xargs)"
+    [ -e "$run/$1.pid" ] || fail "There is no $1. There are: $(names | xargs)"
 }
 
 start_node() {
     start "$1" "$binary" node --config "$run/$1.yaml"
+}
+
+start_again() {
+    eval "start $1 $(cat "$run/$1.command")"
+    sleep 1
+    alive "$1" || { tail -3 "$run/$1.log"; fail "$1 ended at once; its log is $run/$1.log"; }
 }

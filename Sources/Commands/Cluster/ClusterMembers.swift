@@ -86,7 +86,8 @@ extension ClusterMembers {
     func table(on terminal: Terminal) -> String {
         var columns = Columns()
         columns.add(
-            "ST", "NODE", "ZONE", "LINK", "INCARNATION", "VERSION", "WEIGHT", "OWNS", "SHARE", "MOVING", "CONNECTIONS", "PUBLISHED", "DELIVERED", "SESSION",
+            "ST", "NODE", "ZONE", "LINK", "API", "INCARNATION", "VERSION", "WEIGHT", "OWNS", "SHARE", "MOVING", "CONNECTIONS", "PUBLISHED", "DELIVERED",
+            "SESSION",
             "SEES", "UPTIME")
         for member in self.members { columns.add(member.cells) }
         let table = columns.text { row, column, cell in
@@ -101,7 +102,8 @@ extension ClusterMembers {
 extension ClusterMembers.Member {
     fileprivate var cells: [String] {
         [
-            self.code, self.id, Self.text(self.zone), Self.text(self.link), Self.text(self.incarnation.map(String.init)), Self.text(self.version),
+            self.code, self.id, Self.text(self.zone), Self.text(self.link), Self.text(self.api), Self.text(self.incarnation.map(String.init)),
+            Self.text(self.version),
             Readable.fixed(self.weight, 1), Readable.count(self.owned), "\(Readable.fixed(self.share * 100, 1))%", self.movingWords,
             Self.text(self.connections.map { Readable.count($0) }), Self.text(self.publishedPerSecond.map { Readable.rate($0) }),
             Self.text(self.deliveredPerSecond.map { Readable.rate($0) }), self.sessionWords, self.seesWords,

@@ -9,7 +9,7 @@ package struct MoveCommand: AsyncParsableCommand {
               realertime move 17 --to n2
               realertime move 17 --unpin
 
-            It stays there until it is unpinned, or the node goes: then the plan decides again. locate names a channel's partition.
+            The pin lasts until --unpin. While the node is gone the plan puts the partition elsewhere, and back when it returns. locate names a channel's partition.
             It waits until the node serves it. Ctrl-C ends only the waiting.
 
             \(Help.exitStatus)

@@ -38,6 +38,15 @@ package struct PartitionsCommand: AsyncParsableCommand {
     }
 
     package func run() async throws {
+        if let node {
+            try await self.options.run { cluster in
+                let known = try await cluster.look(ClusterMembers.self).report.members.map(\.id)
+                guard known.contains(node) else {
+                    throw Failure(.critical, "There is no node \(node) in this cluster. There are: \(known.joined(separator: ", ")).")
+                }
+                return .ok
+            }
+        }
         try await self.options.show(ClusterPartitions.self) { report, terminal in
             var report = report
             report.partitions.removeAll { partition in
@@ -58,7 +67,7 @@ package struct LocateCommand: AsyncParsableCommand {
               realertime locate thread:42
               realertime locate thread:42 -o json
 
-            Any node takes its publishes and its subscribers; only the owner puts them in order.
+            In this version events stay at the node that they are published at, whoever the owner is.
 
             \(Help.exitStatus)
               1 when its partition is preparing or unknown, 2 when it has no owner.

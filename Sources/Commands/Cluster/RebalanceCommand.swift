@@ -39,6 +39,7 @@ package struct RebalanceCommand: AsyncParsableCommand {
                 try Terminal.standardOutput.write("\(isJSON ? plan.json : plan.report.table(on: .standardOutput))\n".utf8)
                 let (words, json) = try await cluster.change("/api/rebalance", self.change.body())
                 try Terminal.standardOutput.write("\(isJSON ? json : words)\n".utf8)
+                if plan.report.head.mode == "maintenance" { Terminal.standardError.writeLine("Rebalancing was paused; it is not any more.") }
                 if self.waiting.noWait { return .ok }
                 return try await Waiter(what: "the rebalance", later: "realertime plan", limit: self.waiting.within?.duration).wait {
                     try await Self.look(at: cluster)

@@ -54,7 +54,7 @@ struct BaseURL: Sendable, Equatable, CustomStringConvertible {
         guard let url = URL(string: text), let scheme = url.scheme?.lowercased(), ["http", "https"].contains(scheme),
             let host = url.host(percentEncoded: false), !host.isEmpty, url.query == nil
         else {
-            throw ValidationError("\(option) must be a URL like http://127.0.0.1:8080, not \"\(text)\".")
+            throw ValidationError("\(option) must be a URL like http://127.0.0.1:\(option == "--api" ? 8081 : 8080), not \"\(text)\".")
         }
         self.isSecure = scheme == "https"
         self.host = host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : host

@@ -90,7 +90,8 @@ struct NodeClient: Sendable {
     /// The answer if it is the one hoped for, else the node's own complaint and what to do.
     func expectOK(_ answer: Answer, for what: String) throws -> Answer {
         guard answer.status != 401 else {
-            throw Failure(.critical, "\(self.base) wants the API token: set REALERTIME_API_TOKEN to the node's api-token.")
+            throw Failure(
+                .critical, "\(self.base) does not take the API token it was given, or was given none: set REALERTIME_API_TOKEN to the node's api-token.")
         }
         guard answer.status == 200 else {
             throw Failure(.critical, "\(self.base) answered \(what) with \(answer.complaint).")

@@ -59,7 +59,10 @@ actor Doctor {
         self.add(
             ready.status == 200
                 ? .ok("ready", "the node serves")
-                : .fail("ready", "the node is not ready: \(ready.errorMessage ?? ready.text)", do: "If it is starting, wait; else see its log."))
+                : .fail(
+                    "ready", "the node is not ready: \(ready.errorMessage ?? ready.text)",
+                    do: ready.text.contains("drained")
+                        ? "Nothing, if that is wanted: load balancers send it nobody new." : "If it is starting, wait; else see its log."))
         do {
             return try NodeStatus(json: self.node.expectOK(await self.node.get("/api/status"), for: "/api/status").body)
         } catch let failure as Failure {

@@ -16,6 +16,9 @@ extension ClusterStatus {
         if self.controller == nil {
             tell(.critical, "There is no controller: nothing is reassigned until a node is elected. Look at ZooKeeper, and at the nodes' logs.")
         }
+        if !self.view.nodes.contains(where: { $0.state == .active }) {
+            tell(.critical, "No node is active, so nobody may take a partition: start one, or undrain or uncordon one.")
+        }
         let orphans = self.count(.orphan)
         if orphans > 0 {
             tell(
@@ -27,7 +30,10 @@ extension ClusterStatus {
         switch self.session.phase {
         case .connected: break
         case .connecting, .suspended, .lost, .closing, .closed:
-            tell(.degraded, "\(self.ownID) has no connection to ZooKeeper: owners go on serving, and nothing is reassigned.")
+            tell(
+                .degraded,
+                "\(self.ownID) has no connection to ZooKeeper: nothing is reassigned, and owners give up what they have when their sessions are over. Look at ZooKeeper."
+            )
         }
         for node in self.view.nodes { self.judge(node, tell) }
         if self.view.mode == .maintenance { tell(.degraded, "Rebalancing is paused (realertime rebalance resume).") }

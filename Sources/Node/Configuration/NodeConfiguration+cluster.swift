@@ -5,13 +5,18 @@ extension NodeConfiguration {
     var clusterContradictions: [ConfigurationError.Problem] {
         var problems: [ConfigurationError.Problem] = []
         let options = self.cluster
-        guard options.zookeeper != nil else {
+        guard let servers = options.zookeeper else {
             for name in ["link", "link-advertise", "zone", "zookeeper-user"] {
                 if let origin = self.origins[name] {
                     problems.append(.init("\(name) is for a member of a cluster: set zookeeper too, or leave it out", at: origin))
                 }
             }
             return problems
+        }
+        for server in servers.split(separator: "/", maxSplits: 1).first?.split(separator: ",", omittingEmptySubsequences: false) ?? [""] {
+            let parts = server.split(separator: ":", omittingEmptySubsequences: false)
+            guard parts.count < 2 || UInt16(parts.last!).map({ $0 == 0 }) ?? true || parts.dropLast().joined().isEmpty else { continue }
+            return [.init("zookeeper names a server as \"\(server)\": write host:port, with commas between servers", at: self.origins["zookeeper"])]
         }
         guard let link = options.link else {
             return [.init("a member of a cluster needs an address for the other nodes: set link, for example 127.0.0.1:8082", at: self.origins["zookeeper"])]

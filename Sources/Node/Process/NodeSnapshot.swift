@@ -1,3 +1,4 @@
+import Coordination
 import Pipeline
 
 /// One look at all of a node's figures.
@@ -31,6 +32,12 @@ struct NodeSnapshot: Sendable {
         if let warning = self.log.warning {
             health = max(health, .degraded)
             reasons.append("Events are stored, but \(warning)")
+        }
+        if let member = self.member, member.summary.session != "connected" {
+            health = max(health, .degraded)
+            reasons.append(
+                "No connection to ZooKeeper (the session is \(member.summary.session)): this node serves \(member.summary.count(.serving)) partitions, and nothing is reassigned."
+            )
         }
         if self.shared.state == .stopping {
             health = max(health, .degraded)

@@ -1,5 +1,6 @@
 import Coordination
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 
 extension RealertimeNode {
@@ -13,8 +14,13 @@ extension RealertimeNode {
         }
         link.limits = LinkLimits(self.configuration.limits)
         let logger = self.logger
+        // While its servers are away the client says so twenty times a second.
+        let limiter = NIOLockedValueBox(LineLimiter())
         ZooKeeperLog.forward { level, line in
-            logger.log(level: level == .error ? .error : .warning, "\(line)", metadata: ["from": "zookeeper"])
+            guard let left = limiter.withLockedValue({ $0.pass(at: .now) }) else { return }
+            logger.log(
+                level: level == .error ? .error : .warning, "\(line)",
+                metadata: left > 0 ? ["from": "zookeeper", "left-out": "\(left)"] : ["from": "zookeeper"])
         }
         let links = Links(link, cluster: options.name, id: self.configuration.id, version: shared.version, group: group, logger: logger)
         let bound = try await links.start()

@@ -54,7 +54,7 @@ private struct Connection {
     func send(_ text: String, answers count: Int = 1) async throws -> String {
         try await self.channel.writeInbound(ByteBuffer(string: text))
         var received = ""
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .seconds(60)
         while received.ranges(of: "HTTP/1.1 ").count < count, ContinuousClock.now < deadline {
             await self.channel.testingEventLoop.run()
             while let part = try await self.channel.readOutbound(as: ByteBuffer.self) { received += String(buffer: part) }

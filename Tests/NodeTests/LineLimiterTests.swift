@@ -1,0 +1,16 @@
+import Testing
+
+@testable import Node
+
+@Suite struct LineLimiterTests {
+    @Test func fiveInTenSeconds() {
+        var limiter = LineLimiter()
+        let start = ContinuousClock.now
+        let first = (0..<8).map { limiter.pass(at: start + .milliseconds($0)) }
+        #expect(first == [0, 0, 0, 0, 0, nil, nil, nil])
+        #expect(limiter.pass(at: start + .milliseconds(9_999)) == nil)
+        // The next window says what was left out of the last.
+        #expect(limiter.pass(at: start + .seconds(10)) == 4)
+        #expect(limiter.pass(at: start + .seconds(10)) == 0)
+    }
+}
