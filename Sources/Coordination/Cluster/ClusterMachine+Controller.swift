@@ -55,7 +55,8 @@ extension ClusterMachine {
         if let since = self.viewSince, since.advanced(by: .seconds(10)) <= turn.now { return false }
         let until = leader.electedAt.advanced(by: self.settings.reportsMax)
         let others = Set(leader.members.keys).union(self.view?.nodes.filter { $0.incarnation != nil }.map(\.id) ?? [])
-        let isUnheard = others.contains { $0 != self.settings.id && leader.reports[$0] == nil }
+        // A closed port has nothing to tell.
+        let isUnheard = others.contains { $0 != self.settings.id && leader.reports[$0] == nil && self.links[$0]?.refusedSince == nil }
         let isBehind = self.named.contains { $0.value > self.view?.version ?? 0 }
         guard turn.now < until, isUnheard || isBehind else { return false }
         turn.wake(at: until)
