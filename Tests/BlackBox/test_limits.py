@@ -4,6 +4,7 @@ import contextlib
 import json
 import random
 import resource
+import socket
 import threading
 import time
 
@@ -463,3 +464,23 @@ def test_longpolls_in_flight_at_the_limit(nodes, channel):
         eventually(lambda: node.subscribers(channel) == 5)
         for poll in polls:
             assert poll.poll()[0] == []
+
+
+# MARK: clients that ask and do not read
+
+
+@pytest.mark.parametrize("port", ["listen", "api"])
+def test_answers_that_nobody_reads_do_not_gather(nodes, port):
+    """The node stops reading such a client, long before its answers weigh anything, and serves the others."""
+    node = nodes.make()
+    before = resident(node)
+    requests = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2000
+    with socket.create_connection(("127.0.0.1", getattr(node, port)), 10) as client:
+        client.settimeout(2)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 60_000_000:
+                sent += client.send(requests)
+        assert sent < 60_000_000, "the node took everything"
+        assert resident(node) - before < 20_000_000
+        assert node.get("/healthz").status == 200
