@@ -84,6 +84,9 @@ def test_partitions(shared):
     assert len(run(shared, "partitions", "--state", "moving")[1].splitlines()) == 2
     me = rows[0][1]
     assert len(run(shared, "partitions", "--node", me)[1].splitlines()) == 258
+    # An empty table would read as a node that owns nothing.
+    code, _, err = run(shared, "partitions", "--node", "nope")
+    assert code == 2 and "There is no node nope" in err and me in err
 
 
 def test_locate(shared):

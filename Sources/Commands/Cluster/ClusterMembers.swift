@@ -87,8 +87,7 @@ extension ClusterMembers {
         var columns = Columns()
         columns.add(
             "ST", "NODE", "ZONE", "LINK", "API", "INCARNATION", "VERSION", "WEIGHT", "OWNS", "SHARE", "MOVING", "CONNECTIONS", "PUBLISHED", "DELIVERED",
-            "SESSION",
-            "SEES", "UPTIME")
+            "SESSION", "SEES", "UPTIME")
         for member in self.members { columns.add(member.cells) }
         let table = columns.text { row, column, cell in
             if row == 0 { return terminal.paint(cell, .dim) }
@@ -103,8 +102,7 @@ extension ClusterMembers.Member {
     fileprivate var cells: [String] {
         [
             self.code, self.id, Self.text(self.zone), Self.text(self.link), Self.text(self.api), Self.text(self.incarnation.map(String.init)),
-            Self.text(self.version),
-            Readable.fixed(self.weight, 1), Readable.count(self.owned), "\(Readable.fixed(self.share * 100, 1))%", self.movingWords,
+            Self.text(self.version), Readable.fixed(self.weight, 1), Readable.count(self.owned), "\(Readable.fixed(self.share * 100, 1))%", self.movingWords,
             Self.text(self.connections.map { Readable.count($0) }), Self.text(self.publishedPerSecond.map { Readable.rate($0) }),
             Self.text(self.deliveredPerSecond.map { Readable.rate($0) }), self.sessionWords, self.seesWords,
             Self.text(self.uptimeSeconds.map { Readable.duration(seconds: $0) }),

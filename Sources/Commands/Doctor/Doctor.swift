@@ -56,13 +56,14 @@ actor Doctor {
         }
         self.add(.ok("api", "\(self.node.base) answers in \(Readable.milliseconds(ContinuousClock.now - start))"))
         let ready = try await self.node.get("/readyz")
-        self.add(
-            ready.status == 200
-                ? .ok("ready", "the node serves")
-                : .fail(
-                    "ready", "the node is not ready: \(ready.errorMessage ?? ready.text)",
-                    do: ready.text.contains("drained")
-                        ? "Nothing, if that is wanted: load balancers send it nobody new." : "If it is starting, wait; else see its log."))
+        if ready.status == 200 {
+            self.add(.ok("ready", "the node serves"))
+        } else if let reason = ready.errorMessage, reason.contains("drained") {
+            // As somebody asked for: it still serves those who are connected.
+            self.add(.warn("ready", reason, do: "Nothing, if that is wanted: load balancers send it nobody new."))
+        } else {
+            self.add(.fail("ready", "the node is not ready: \(ready.errorMessage ?? ready.text)", do: "If it is starting, wait; else see its log."))
+        }
         do {
             return try NodeStatus(json: self.node.expectOK(await self.node.get("/api/status"), for: "/api/status").body)
         } catch let failure as Failure {

@@ -27,6 +27,18 @@ import Testing
         #expect(try self.problem(["link-cert": "a.pem"]).contains("set all three, or none"))
     }
 
+    @Test(arguments: ["foo", "10.0.0.1:2181,foo", "a:0", ":2181", "a:2181,", "a:x"]) func serversHaveAddressesAndPorts(_ servers: String) throws {
+        #expect(try self.problem(["zookeeper": servers]).contains("write host:port, with commas between servers"))
+    }
+
+    @Test(arguments: ["a:2181", "[::1]:2181,b:2181"]) func serversAreTakenAsTheyAre(_ servers: String) throws {
+        #expect(try self.load(["zookeeper": servers]).cluster.zookeeper == servers)
+    }
+
+    @Test func shortSecretsAreRefused() throws {
+        #expect(try self.problem(["link": "10.0.0.1:8082", "link-secret": "0123456789abcde"]).contains("fewer than 16 bytes"))
+    }
+
     @Test func whatOthersDial() throws {
         #expect(
             try self.problem(["link": "0.0.0.0:8082", "link-secret": "0123456789abcdef"]).contains(
