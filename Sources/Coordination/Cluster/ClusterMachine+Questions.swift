@@ -23,14 +23,13 @@ extension ClusterMachine {
             return self.reply(.failure(503, "no_controller", "\(self.settings.id) is not the controller any more; ask again"), to: from, &turn)
         }
         guard let controller = self.controller, self.links[controller.id]?.isUp ?? false else {
-            // What any node knows is better than nothing, and says that it is not the controller's.
             if !question.kind.changes, let answer = self.localAnswer(question, at: turn.now) { return self.reply(answer, to: from, &turn) }
             let why = self.controller.map { "this node has no link to the controller \($0.id)" } ?? "the cluster has no controller at the moment"
             return self.reply(.failure(503, "no_controller", "\(why); try again in a few seconds, or at another node"), to: from, &turn)
         }
         let number = self.nextQuestion
         self.nextQuestion += 1
-        let until = turn.now.advanced(by: self.settings.questionTimeout)
+        let until = turn.now.advanced(by: question.kind.changes ? self.settings.questionTimeout : self.settings.readTimeout)
         self.asked[number] = Asked(from: from, question: question, until: until)
         self.send(.ask(number: number, question), to: controller.id, &turn)
     }
@@ -46,7 +45,9 @@ extension ClusterMachine {
         for (number, asked) in self.asked.sorted(by: { $0.key < $1.key }) {
             if turn.now >= asked.until {
                 self.asked[number] = nil
-                self.reply(.failure(504, "timeout", "the controller does not answer; what was asked may still happen"), to: asked.from, &turn)
+                // A controller may hang, or its answers may not reach this node. Who looks for the reason needs an answer then more than ever.
+                let answer = asked.question.kind.changes ? nil : self.localAnswer(asked.question, at: turn.now)
+                self.reply(answer ?? .failure(504, "timeout", "the controller does not answer; what was asked may still happen"), to: asked.from, &turn)
             } else {
                 turn.wake(at: asked.until)
             }

@@ -36,6 +36,20 @@ import Testing
         #expect(stand.told.count { if case .answer = $0 { true } else { false } } == 1 && stand.machine.asked.isEmpty)
     }
 
+    @Test func whatOnlyReadsIsAnsweredHereWhenTheControllerDoesNotAnswer() throws {
+        var stand = ClusterMachineStand.follower()
+        for (number, kind) in [ClusterQuestion.Kind.status, .members, .partitions, .events, .plan].enumerated() {
+            #expect(stand.ask(ClusterQuestion(kind), number: UInt64(number)) == nil)
+        }
+        stand.advance(.milliseconds(999))
+        #expect(stand.answer(to: 0) == nil)
+        stand.advance(.milliseconds(1))
+        #expect(stand.answer(to: 0)?.body.contains("\"authoritative\":false") == true)
+        for number in UInt64(0)..<4 { #expect(stand.answer(to: number)?.status == 200) }
+        #expect(stand.answer(to: 4)?.body.contains("only the controller can plan") == true)
+        #expect(stand.machine.asked.isEmpty)
+    }
+
     @Test func aQuestionOutlivesTheLossOfItsNodesSession() {
         var stand = ClusterMachineStand.follower()
         #expect(stand.ask(ClusterQuestion(.pause)) == nil)
