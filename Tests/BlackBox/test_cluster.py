@@ -13,6 +13,8 @@ import pytest
 
 from harness.cluster import Cluster, moved
 from harness.node import binary, eventually
+from harness.subscribers import SSE, WS, Lines, LongPoll
+from harness.websocket import Closed
 
 
 @pytest.fixture
@@ -185,6 +187,48 @@ def test_operators_drain_cordon_and_move(cluster):
     eventually(lambda: {m["id"] for m in cluster.members["n3"].ask("/api/members")["members"]} == {"n1", "n3"}, 10)
     events = cluster.members["n3"].ask("/api/events")["events"]
     assert any("drain n3" in e["text"] for e in cluster.members["n1"].ask("/api/events")["events"] + events)
+
+
+def test_a_drained_node_sends_its_subscribers_away(cluster):
+    for name in ("n1", "n2"):
+        cluster.add(name, "--drain-seconds", "2")
+    cluster.settled(["n1", "n2"])
+    node, other = cluster.members["n1"], cluster.members["n2"]
+    with SSE(node, "c") as sse, WS(node, "c") as ws, Lines(node, "c") as lines, LongPoll(node, "c") as poll, SSE(other, "c") as elsewhere:
+        poll.ask()
+        eventually(lambda: node.subscribers("c") == 4)
+        code, output = run("drain", "n1", api=other.api)
+        assert code == 0, output
+        assert node.get("/readyz").status == 503
+        with pytest.raises(EOFError):
+            sse.next(60)
+        assert sse.retries and sse.answer.ended
+        with pytest.raises(Closed) as closed:
+            ws.next(60)
+        assert closed.value.code == 1012
+        with pytest.raises(EOFError):
+            lines.next(60)
+        assert poll.poll(60)[0] == []
+        # Who comes all the same is served, and sent on when it is his turn.
+        node.publish("c", 1)
+        with SSE(node, "c.b1") as late:
+            assert late.next().data == "1"
+            with pytest.raises(EOFError):
+                late.next(60)
+        text = node.get("/metrics").body.decode()
+        assert "\nrealertime_drained_total 5\n" in text, text
+        assert run("undrain", "n1", api=other.api)[0] == 0
+        eventually(lambda: node.get("/readyz").status == 200, 30)
+        cluster.settled(["n1", "n2"])
+        with SSE(node, "c") as back:
+            back.none(4)
+            # With nobody to go to, they stay.
+            elsewhere.close()
+            other.kill()
+            eventually(lambda: node.ask("/api/cluster")["nodes"]["active"] == 1, 30)
+            assert run("drain", "n1", "--no-wait", api=node.api)[0] == 0
+            eventually(lambda: node.get("/readyz").status == 503, 30)
+            back.none(4)
 
 
 def test_many_vanish_at_once(cluster):

@@ -10,6 +10,7 @@ private final class Connection: LoopConnection {
 
     func deadlineReached() {}
     func stop() {}
+    func drain() {}
 }
 
 @Suite struct LoopTests {
@@ -71,6 +72,31 @@ private final class Connection: LoopConnection {
             next = slice.next
         }
         #expect(seen.count == open.count && Set(seen) == Set(open.map { ObjectIdentifier($0) }), "seed \(seed)")
+    }
+
+    @Test(arguments: [1, 2, 3] as [UInt64])
+    func aSweepMeetsEverySlotOnceARound(seed: UInt64) {
+        var random = SplitMix(seed: seed)
+        for _ in 0..<200 {
+            let steps = 1 + random.below(50)
+            var count = random.below(200)
+            var sweep = DrainSweep(steps: steps)
+            for _ in 0..<3 {
+                let atStart = count
+                var met: [Int] = []
+                for _ in 0..<steps {
+                    met += sweep.next(of: count)
+                    count += random.below(3) == 0 ? random.below(40) : 0
+                }
+                #expect(met == Array(0..<met.count) && met.count >= atStart && met.count <= count, "seed \(seed)")
+            }
+        }
+    }
+
+    @Test func aSweepIsEvenlySpread() {
+        var sweep = DrainSweep(steps: 150)
+        let sizes = (0..<150).map { _ in sweep.next(of: 20_000).count }
+        #expect(sizes.max()! - sizes.min()! <= 1)
     }
 
     @Test(arguments: [1, 2] as [UInt64])

@@ -10,8 +10,9 @@ package struct DrainCommand: AsyncParsableCommand {
               realertime drain n3 --no-wait
               realertime drain n3 --within 60 && ssh n3 systemctl stop realertime
 
-            Its partitions are handed to the others one by one, and publishers and subscribers notice nothing. It waits until the node owns
-            nothing, and says what is left, how fast it goes, and what is stuck and why. Ctrl-C ends only the waiting; undrain takes it back.
+            Its partitions are handed to the others one by one, and its subscribers are told to connect again within the node's
+            drain-seconds (15), evenly spread. It waits until the node owns nothing, and says what is left, how fast it goes, and what is
+            stuck and why. Ctrl-C ends only the waiting; undrain takes it back.
 
             \(Help.exitStatus)
               1 when it was not waited for to the end.
@@ -54,7 +55,10 @@ actor DrainWatch {
     func step(_ members: ClusterMembers) -> Waiter.Step {
         guard let member = members.members.first(where: { $0.id == self.node }) else { return .failed("\(self.node) is not in the cluster any more.") }
         if member.desired == "draining" { self.wasDraining = true }
-        if member.state == "drained" { return .done("\(self.node) owns nothing: it can be stopped.", .ok) }
+        if member.state == "drained" {
+            let connected = member.connections.flatMap { $0 > 0 ? " \(Readable.count($0)) subscribers are still connected to it." : nil } ?? ""
+            return .done("\(self.node) owns nothing: it can be stopped.\(connected)", .ok)
+        }
         if member.state == "down", member.owned == 0 { return .done("\(self.node) is down, and owns nothing.", .ok) }
         if self.wasDraining, let desired = member.desired, desired != "draining" {
             let by = member.by.flatMap { $0.isEmpty ? nil : " (\($0))" } ?? ""

@@ -79,7 +79,9 @@ package actor ClusterCoordinator: ClusterAsking {
     package var summary: ClusterSummary {
         ClusterSummary(
             name: self.machine.settings.cluster, incarnation: self.machine.incarnation, viewVersion: self.machine.view?.version ?? 0,
-            state: self.machine.view?.node(self.machine.settings.id)?.state, controller: self.machine.controller?.id, isController: self.machine.isController,
+            state: self.machine.view?.node(self.machine.settings.id)?.state,
+            hasOther: self.machine.view?.nodes.contains { $0.id != self.machine.settings.id && ($0.state == .active || $0.state == .cordoned) } ?? false,
+            controller: self.machine.controller?.id, isController: self.machine.isController,
             partitions: self.machine.ownership.values.reduce(into: [:]) { $0[$1.state, default: 0] += 1 }, session: self.machine.session.phase.name,
             sessions: self.machine.session.generation, alarm: self.machine.alarm, events: self.machine.history.counts)
     }
@@ -172,6 +174,8 @@ package struct ClusterSummary: Sendable {
     package var viewVersion: Int64
     /// What the view says of this node.
     package var state: NodeState?
+    /// Another node that is not drained either: there is somewhere to go.
+    package var hasOther: Bool
     /// The node that is known to be it.
     package var controller: String?
     package var isController: Bool
@@ -182,6 +186,8 @@ package struct ClusterSummary: Sendable {
     package var sessions: UInt64
     package var alarm: String?
     package var events: [ClusterEvent.Kind: Int]
+
+    package var isDraining: Bool { self.state == .draining || self.state == .drained }
 
     package func count(_ state: Ownership.State) -> Int { self.partitions[state] ?? 0 }
 }

@@ -23,6 +23,9 @@ extension APIHandler {
         }
     }
 
+    /// Who publishes here goes on publishing here.
+    func drain() {}
+
     func stop() {
         self.phase = .closing
         self.closesAfterFlush = true

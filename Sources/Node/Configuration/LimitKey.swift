@@ -136,6 +136,9 @@ extension LimitKey {
     ]
 
     private static let stopping = [
+        LimitKey(
+            "drain-seconds", \.drainSeconds, 0...3600, "seconds",
+            "Within it a drained node tells each of its subscribers to connect again, evenly spread. 0: they stay until it stops."),
         LimitKey("shutdown-seconds-max", \.shutdownSecondsMax, 1...3600, "seconds", "From SIGTERM to exit. Over it what is still open is cut off."),
         LimitKey(
             "shutdown-slice-connections", \.shutdownSliceConnections, 1...1_000_000, "connections",

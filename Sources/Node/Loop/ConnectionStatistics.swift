@@ -29,6 +29,7 @@ struct ConnectionStatistics: Sendable {
     var timedOut: UInt64 = 0
     var stalled: UInt64 = 0
     var resumed: UInt64 = 0
+    var drained: UInt64 = 0
     var apiRequests: UInt64 = 0
 
     /// A request was answered with an error.
@@ -51,6 +52,7 @@ struct ConnectionStatistics: Sendable {
         left.timedOut += right.timedOut
         left.stalled += right.stalled
         left.resumed += right.resumed
+        left.drained += right.drained
         left.apiRequests += right.apiRequests
     }
 }

@@ -10,6 +10,8 @@ protocol LoopConnection: AnyObject {
     func deadlineReached()
     /// The node stops: say goodbye in the transport's own words and close.
     func stop()
+    /// The node is drained: whoever can go on elsewhere is told to.
+    func drain()
 }
 
 /// The open connections of one loop. Pure but for the connections it holds.
@@ -58,5 +60,12 @@ struct ConnectionTable {
             index += 1
         }
         return (connections, index < self.slots.count ? index : nil)
+    }
+
+    /// How many connections there have been at once.
+    var slotCount: Int { self.slots.count }
+
+    func connections(in slots: Range<Int>) -> [any LoopConnection] {
+        self.slots[slots.clamped(to: 0..<self.slots.count)].compactMap(\.connection)
     }
 }

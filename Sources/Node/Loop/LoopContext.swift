@@ -17,6 +17,8 @@ final class LoopContext {
     private(set) var second = 0
     private(set) var isStopping = false
     var statistics = ConnectionStatistics()
+    private var draining: RepeatedTask?
+    private var sweep = DrainSweep(steps: 1)
     /// API connections with answers written and not flushed, each once.
     private var unflushed: [APIHandler] = []
 
@@ -112,11 +114,31 @@ final class LoopContext {
         context.writeAndFlush(NIOAny(ByteBuffer()), promise: promise)
     }
 
+    // MARK: - Draining
+
+    /// Subscribers of a drained node are sent away one after the other, also those who still come: a load balancer takes its time to notice. They are not
+    /// refused, because a browser's `EventSource` gives up for good when it is answered 503.
+    func setDraining(_ isDraining: Bool) {
+        let seconds = self.limits.drainSeconds
+        guard isDraining != (self.draining != nil), seconds > 0, !(isDraining && self.isStopping) else { return }
+        self.draining?.cancel()
+        self.draining = nil
+        guard isDraining else { return }
+        self.sweep = DrainSweep(steps: seconds * 10)
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        self.draining = self.loop.scheduleRepeatedTask(initialDelay: .milliseconds(100), delay: .milliseconds(100)) { _ in bound.value.drainStep() }
+    }
+
+    private func drainStep() {
+        for connection in self.connections.connections(in: self.sweep.next(of: self.connections.slotCount)) { connection.drain() }
+    }
+
     // MARK: - Stopping
 
     /// Says goodbye to every connection, a slice at a time, so that the loop goes on serving the others and the goodbyes of one slice can leave.
     func stop(completed: EventLoopPromise<Void>) {
         self.isStopping = true
+        self.setDraining(false)
         self.stopSlice(from: 0, completed: completed)
     }
 

@@ -62,6 +62,15 @@ final class NodeInspector: Sendable {
         }
     }
 
+    /// Called about once a second: subscribers leave a node that is drained, and may stay on one that is taken back.
+    func followDrain() async {
+        guard let member = self.shared.member else { return }
+        let summary = await member.coordinator.summary
+        // Whoever is sent away from the last node comes back to it.
+        let isDraining = summary.isDraining && summary.hasOther
+        for (bound, eventLoop) in zip(self.loops, self.eventLoops) { eventLoop.execute { bound.value.setDraining(isDraining) } }
+    }
+
     /// Why a load balancer should send nothing here; nil when it should.
     func reasonNotReady() async -> String? {
         switch self.shared.state {
@@ -72,7 +81,7 @@ final class NodeInspector: Sendable {
         // Once it has seen the cluster it serves on, whatever becomes of ZooKeeper: all nodes would stop being ready together.
         if let summary = await self.shared.member?.coordinator.summary {
             guard summary.viewVersion > 0 else { return "this node has not joined its cluster yet" }
-            if summary.state == .draining || summary.state == .drained { return "this node is drained; realertime undrain takes it back" }
+            if summary.isDraining { return "this node is drained; realertime undrain takes it back" }
         }
         return await self.log.statistics.error.map { "the log cannot be written: \($0)" }
     }

@@ -36,6 +36,7 @@ extension NodeSnapshot {
         text.counter("realertime_timeouts_total", "Connections closed because a request did not arrive in time.", self.connections.timedOut)
         text.counter("realertime_stalled_total", "Subscribers closed because their socket took nothing for too long.", self.connections.stalled)
         text.counter("realertime_resumed_total", "Subscriptions that came with a cursor.", self.connections.resumed)
+        text.counter("realertime_drained_total", "Subscribers told to connect again because this node is drained.", self.connections.drained)
         text.counter("realertime_subscriptions_opened_total", "Channels subscribed to.", self.fanout.subscriptionsOpened)
         text.counter("realertime_subscriptions_closed_total", "Channels unsubscribed from.", self.fanout.subscriptionsClosed)
 

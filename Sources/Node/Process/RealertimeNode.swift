@@ -157,6 +157,7 @@ struct RealertimeNode: Service {
                 try? await Task.sleep(for: .seconds(1))
                 await sequencer.tick()
                 await inspector.sampleRates()
+                await inspector.followDrain()
             }
         }
     }

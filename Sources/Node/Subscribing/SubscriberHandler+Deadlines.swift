@@ -67,6 +67,17 @@ extension SubscriberHandler {
         self.closeGently()
     }
 
+    func drain() {
+        switch self.phase {
+        case .streaming, .polling:
+            self.loop.statistics.drained += 1
+            self.stop()
+        case .reading, .opening, .closing:
+            // Nothing to lose elsewhere, and nothing to say yet: the next round meets it.
+            break
+        }
+    }
+
     func stop() {
         switch self.phase {
         case .reading:

@@ -79,7 +79,9 @@ package struct Limits: Sendable, Equatable {
     /// Without a byte for so long a link is down.
     package var linkSilenceSecondsMax = 4
 
-    // MARK: stopping
+    // MARK: draining and stopping
+    /// Within which a drained node sends each of its subscribers away. 0 keeps them until it stops.
+    package var drainSeconds = 15
     /// From SIGTERM to exit.
     package var shutdownSecondsMax = 10
     /// Connections closed at once while stopping.

@@ -127,6 +127,59 @@ import Testing
         for client in clients { #expect(try await client.isOutputClosed) }
     }
 
+    // MARK: - Draining
+
+    @Test func aDrainedNodeSendsItsSubscribersAwayOneByOne() async throws {
+        let bench = try await Bench { $0.drainSeconds = 2 }
+        var clients: [Client] = []
+        for _ in 0..<4 { clients.append(try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")) }
+        let poll = try await bench.subscribe("GET /lp/c HTTP/1.1\r\nHost: h\r\n\r\n")
+        let idle = try await bench.subscribe()
+        let publisher = try await bench.api("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+        try await bench.run { bench.context.setDraining(true) }
+        await bench.pass(seconds: 1)
+        var closed: [Bool] = []
+        for client in clients { closed.append(try await client.isOutputClosed) }
+        #expect(closed.contains(true) && closed.contains(false))
+        await bench.pass(seconds: 1)
+        for client in clients {
+            #expect(try await client.text.contains("\nretry: "))
+            #expect(try await client.isOutputClosed)
+        }
+        // A poll gets its answer, and its connection's end with it.
+        #expect(try await poll.statuses == [200])
+        #expect(try await poll.isOutputClosed)
+        #expect(try await !idle.isOutputClosed)
+        #expect(try await !publisher.isOutputClosed)
+        #expect(try await bench.statistics.drained == 5)
+    }
+
+    @Test func whoComesToADrainedNodeIsServedUntilHisTurn() async throws {
+        let bench = try await Bench { $0.drainSeconds = 3 }
+        try await bench.run { bench.context.setDraining(true) }
+        try await bench.publish("c", "1")
+        let client = try await bench.subscribe("GET /ev/c.b1 HTTP/1.0\r\n\r\n")
+        #expect(try await client.statuses == [200])
+        #expect(try await client.events == ["data: 1"])
+        await bench.pass(seconds: 3)
+        #expect(try await client.isOutputClosed)
+    }
+
+    @Test func aNodeThatIsTakenBackKeepsItsSubscribers() async throws {
+        let bench = try await Bench { $0.drainSeconds = 2 }
+        try await bench.run { bench.context.setDraining(true) }
+        let client = try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")
+        try await bench.run { bench.context.setDraining(false) }
+        await bench.pass(seconds: 5)
+        #expect(try await !client.isOutputClosed)
+        // Nor does a node send anybody away that was told to keep them until it stops.
+        let keeping = try await Bench { $0.drainSeconds = 0 }
+        let kept = try await keeping.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")
+        try await keeping.run { keeping.context.setDraining(true) }
+        await keeping.pass(seconds: 60)
+        #expect(try await !kept.isOutputClosed)
+    }
+
     // MARK: - Refusals
 
     @Test func halfARequestIsToldThatItsTimeIsUp() async throws {
