@@ -28,7 +28,10 @@ extension ClusterMachine {
         let isLost = self.viewRead.map { $0.version < current.version } ?? (self.view != nil)
         if isLost { evolution.regrantAll() }
         evolution.rise(above: self.floor)
-        guard evolution.hasChanged || isLost || self.viewRead == nil || self.floor.version > current.version else { return }
+        guard evolution.hasChanged || isLost || self.viewRead == nil || self.floor.version > current.version else {
+            leader.invalid = nil
+            return
+        }
         var next = evolution.view
         next.version = max(current.version, self.floor.version) + 1
         next.controllerEpoch = leader.epoch
@@ -42,12 +45,22 @@ extension ClusterMachine {
                 self.viewRead.map { .set(path: self.paths.view, data: data, version: $0.stat) }
                 ?? .create(path: self.paths.view, data: data, ephemeral: false)
             leader.isWriting = true
+            leader.invalid = nil
             self.perform(.multi([check, write]), for: .writeView(next), &turn)
         } catch {
             self.raise("the next view cannot be written: \(error)", &turn)
+            leader.invalid = "the next view cannot be written: \(error)"
             leader.notBefore = turn.now.advanced(by: .seconds(1))
             turn.wake(at: leader.notBefore!)
         }
+    }
+
+    /// Why this node could not write a view, were it the controller.
+    var obstacle: String? {
+        if self.isViewUnreadable {
+            return "the view in ZooKeeper cannot be read; if nothing newer wrote it, delete \(self.paths.view), and the controller writes what it knows"
+        }
+        return self.leader?.invalid
     }
 
     /// A process that has only just come knows the register alone, and that may have lost writes: it hears first what those know who were there, if any live.
@@ -65,6 +78,7 @@ extension ClusterMachine {
 
     /// The entries of nodes that were forgotten, and are gone from the view: the registry is not to grow for ever.
     private mutating func removeForgotten(_ leader: inout Leader, _ turn: inout Turn) {
+        if let from = leader.removeFrom, turn.now < from { return turn.wake(at: from) }
         for (id, entry) in leader.nodes.sorted(by: { $0.key < $1.key })
         where entry.record.desired == .removed && leader.members[id] == nil && self.view?.node(id) == nil && !leader.removing.contains(id) {
             leader.removing.insert(id)
@@ -79,6 +93,7 @@ extension ClusterMachine {
     /// Removes the member nodes of processes whose port is closed, so that nobody waits for their sessions to end. They are fenced: what they would still
     /// commit is refused, so a wrong guess costs a move and no event.
     private mutating func evictDead(_ leader: inout Leader, _ turn: inout Turn) {
+        if let from = leader.removeFrom, turn.now < from { return turn.wake(at: from) }
         for (id, member) in leader.members.sorted(by: { $0.key < $1.key }) where id != self.settings.id && !leader.guards.evicting.contains(member.incarnation)
         {
             guard let reach = self.links[id], reach.incarnation == member.incarnation, let since = reach.refusedSince else { continue }
@@ -219,7 +234,12 @@ extension ClusterMachine {
             do throws(JSONFailure) {
                 leader.gatheringNodes!.found[id] = Leader.NodeEntry(record: try NodeRecord(json: data), version: stat.version)
             } catch {
-                self.raise("the registry's entry of \(id) cannot be read: \(error)", &turn)
+                // Whoever wished something did not wish for it to be given partitions: it stays as it was, until somebody wishes again.
+                let record = leader.nodes[id]?.record ?? NodeRecord(desired: .cordoned)
+                leader.gatheringNodes!.found[id] = Leader.NodeEntry(record: record, version: stat.version)
+                self.raise(
+                    "the registry's entry of \(id) cannot be read, it counts as \(record.desired.rawValue): \(error). Any wish for it, as realertime drain or undrain, writes it anew",
+                    &turn)
             }
         case .failure(.refused(.noNode, _)): break
         case .success, .failure:

@@ -103,12 +103,15 @@ struct ViewEvolution {
         }
     }
 
-    /// By the controller, and by half of those that would send it events, the controller among them.
+    /// By the controller, which has heard of it, too, and by half of those that would send it events, the controller among them.
     private func isReached(_ id: String, _ member: Leader.Member) -> Bool {
         if id == self.ownID { return true }
         guard let reach = self.links[id], reach.isUp, reach.incarnation == member.incarnation else { return false }
+        guard self.leader.freshReport(of: id, at: self.now)?.incarnation == member.incarnation else { return false }
         let others = self.view.nodes.filter { $0.id != id && $0.id != self.ownID && $0.incarnation != nil && $0.state.mayOwn }
-        let seeing = others.count { self.leader.reports[$0.id]?.report.reached.contains(.init(id: id, incarnation: member.incarnation)) ?? false }
+        let seeing = others.count {
+            self.leader.freshReport(of: $0.id, at: self.now)?.reached.contains(.init(id: id, incarnation: member.incarnation)) ?? false
+        }
         return (1 + seeing) * 2 >= 1 + others.count
     }
 
@@ -200,13 +203,32 @@ struct ViewEvolution {
                 guard self.view.partitions.indices.contains(sealed.partition) else { continue }
                 let entry = self.view.partitions[sealed.partition]
                 guard entry.owner == id, entry.ownerEpoch == sealed.ownerEpoch else { continue }
-                if let move = entry.move, let target = self.view.node(move.to), target.state == .active {
-                    self.view.finishMove(of: sealed.partition)
-                } else {
-                    self.view.grant(sealed.partition, to: id)
-                }
+                self.endMove(of: sealed.partition, owner: id)
             }
         }
+        self.forceMoves()
+    }
+
+    private mutating func endMove(of partition: Int, owner: String) {
+        if let move = self.view.partitions[partition].move, let target = self.view.node(move.to), target.state == .active {
+            self.view.finishMove(of: partition)
+        } else {
+            self.view.grant(partition, to: owner)
+        }
+    }
+
+    /// A source that says nothing may have finished long ago, and then nobody serves what it gave up. If it has not, its owner epoch is fenced, as a dead one's.
+    private mutating func forceMoves() {
+        for (partition, entry) in self.view.partitions.enumerated() where entry.move != nil {
+            guard let owner = entry.owner, owner != self.ownID else { continue }
+            let due = (self.leader.reports[owner]?.at ?? self.leader.electedAt).advanced(by: ClusterStatus.reportAgeMax)
+            if self.now >= due { self.endMove(of: partition, owner: owner) } else { self.wakes.append(due) }
+        }
+    }
+
+    /// Members that the controller hears nothing of. What they have is not moved by hand-over, because the end of it would not be heard either.
+    private var silent: Set<String> {
+        Set(self.view.nodes.map(\.id).filter { $0 != self.ownID && self.leader.freshReport(of: $0, at: self.now) == nil })
     }
 
     private mutating func updateMode() {
@@ -229,7 +251,7 @@ struct ViewEvolution {
         let held = self.guards.massFailure.held(at: self.now).union(self.returning)
         return PlanInput(
             view: self.view, pins: self.configuration.pins, homes: self.guards.homes.homes(at: self.now), held: held,
-            balances: isCalm && self.guards.debounce.isSettled(at: self.now))
+            silent: self.silent, balances: isCalm && self.guards.debounce.isSettled(at: self.now))
     }
 
     private mutating func markDrained() {

@@ -58,6 +58,18 @@ import Testing
         #expect(self.complaints(stand) == 0)
     }
 
+    /// Its links are cut without a word, and ZooKeeper knows nothing of it.
+    @Test func aControllerThatNoLinkReachesIsRemovedWhenMostSaySo() {
+        var stand = self.withSilentController()
+        stand.handle(.linkDown(id: "n2", incarnation: stand.incarnation("n2"), isRefused: false))
+        stand.receive(.complaint(epoch: 1), from: "n3")
+        stand.advance(.seconds(5))
+        #expect(self.complaints(stand) > 0 && stand.machine.controller?.id == "n2")
+        stand.receive(.complaint(epoch: 1), from: "n3")
+        stand.settle()
+        #expect(self.deposals(stand) == 1)
+    }
+
     @Test func aControllerThatMostMembersComplainAboutIsRemoved() {
         var stand = self.withSilentController()
         stand.receive(.complaint(epoch: 1), from: "n3")

@@ -100,9 +100,9 @@ import Testing
         stand.handle(.linkDown(id: "n3", incarnation: lost.incarnation, isRefused: false))
         self.pass(.seconds(8), &stand, reports: ["n2"]) { $0.unreachable = [lost] }
         stand.handle(.linkUp(id: "n3", incarnation: lost.incarnation))
-        self.pass(.seconds(28), &stand, reports: ["n2"])
+        self.pass(.seconds(28), &stand, reports: ["n2", "n3"])
         #expect(stand.state("n3") == .fenced)
-        self.pass(.seconds(3), &stand, reports: ["n2"])
+        self.pass(.seconds(3), &stand, reports: ["n2", "n3"])
         #expect(stand.state("n3") == .active)
     }
 
