@@ -70,8 +70,14 @@ extension ClusterMachine {
         members[self.settings.id] = incarnation
         let complaining = 1 + self.complaints.count(epoch: controller.epoch, among: members, at: turn.now)
         let isRefused = reach.refusedSince != nil
-        guard complaining * 2 > members.count || (isRefused && members.count == 2) else { return }
+        if members.count == 2 {
+            guard isRefused else { return }
+        } else {
+            // Most of those it should answer, and one of them that sees most: two halves would depose each other's controllers for ever.
+            let seen = 1 + members.keys.count { id in id != self.settings.id && self.links[id].map { $0.isUp && $0.incarnation == members[id] } ?? false }
+            guard complaining * 2 > members.count - 1, seen * 2 > members.count else { return }
+        }
         let fault = isRefused ? "refuses the connections of" : "has not answered"
-        self.depose(controller, "the controller \(controller.id) \(fault) \(complaining) of \(members.count) members: its node is removed", &turn)
+        self.depose(controller, "the controller \(controller.id) \(fault) \(complaining) of \(members.count - 1) members: its node is removed", &turn)
     }
 }

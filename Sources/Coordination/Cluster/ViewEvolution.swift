@@ -221,15 +221,17 @@ struct ViewEvolution {
     private mutating func forceMoves() {
         for (partition, entry) in self.view.partitions.enumerated() where entry.move != nil {
             guard let owner = entry.owner, owner != self.ownID else { continue }
-            let due = (self.leader.reports[owner]?.at ?? self.leader.electedAt).advanced(by: ClusterStatus.reportAgeMax)
+            let due = self.silentFrom(owner)
             if self.now >= due { self.endMove(of: partition, owner: owner) } else { self.wakes.append(due) }
         }
     }
 
-    /// Members that the controller hears nothing of. What they have is not moved by hand-over, because the end of it would not be heard either.
-    private var silent: Set<String> {
-        Set(self.view.nodes.map(\.id).filter { $0 != self.ownID && self.leader.freshReport(of: $0, at: self.now) == nil })
+    /// From when on nobody counts on hearing of a node. A controller that was just elected has heard of none, and that is not their fault.
+    private func silentFrom(_ id: String) -> ContinuousClock.Instant {
+        (self.leader.reports[id]?.at ?? self.leader.electedAt).advanced(by: ClusterStatus.reportAgeMax)
     }
+
+    private var silent: Set<String> { Set(self.view.nodes.map(\.id).filter { $0 != self.ownID && self.now >= self.silentFrom($0) }) }
 
     private mutating func updateMode() {
         let mode: ClusterView.Mode =

@@ -8,7 +8,7 @@ package struct PlanInput: Sendable {
     package var homes: [Int: String]
     /// Nodes whose partitions wait for them, while they are away: see `MassFailureGuard`.
     package var held: Set<String>
-    /// Nodes that do not say how far they are: nothing is moved from or to them, and orphans they may be given.
+    /// Nodes that do not say how far they are. The end of a hand-over would not be heard, so they keep what they have and gain nothing.
     package var silent: Set<String>
     /// False while joins settle, versions differ or members cannot reach each other: failover, drains and pins go on, balancing waits.
     package var balances: Bool

@@ -60,7 +60,7 @@ extension Planner {
         let limits = self.input.limits
         var (inFlight, out, into) = self.inFlight()
         let isSilent = self.nodes.map { self.input.silent.contains($0.id) }
-        let allowed = needed.filter { !self.isMoving[$0.partition] && self.isAllowed($0.reason) && !isSilent[$0.from] && !isSilent[$0.to] }
+        let allowed = needed.filter { !self.isMoving[$0.partition] && self.isAllowed($0.reason) && !isSilent[$0.from] }
         let sorted = allowed.sorted { first, second in
             (Planner.rank(first.reason), self.versionRanks[first.to], first.partition) < (
                 Planner.rank(second.reason), self.versionRanks[second.to], second.partition

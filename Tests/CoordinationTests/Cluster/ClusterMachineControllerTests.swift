@@ -202,6 +202,16 @@ import Testing
         #expect(stand.ask(ClusterQuestion(.status), number: 2)?.body.contains("\"health\":\"critical\"") == false)
     }
 
+    @Test func whatADrainedNodeHadGoesToThoseThatAnswer() {
+        var stand = ClusterMachineStand.controller(of: 3, partitionCount: 12)
+        for second in 0..<40 {
+            if second == 6 { #expect(stand.ask(ClusterQuestion(.drain, node: "n2"))?.status == 200) }
+            stand.advance(.seconds(1))
+            stand.report(except: ["n3"])
+        }
+        #expect(stand.state("n2") == .drained && stand.count("n1") == 8 && stand.count("n3") == 4)
+    }
+
     // MARK: - The registry
 
     /// What the servers refuse is not repeated as fast as they answer.
