@@ -46,6 +46,8 @@ extension ClusterMachine {
                 ?? .create(path: self.paths.view, data: data, ephemeral: false)
             leader.isWriting = true
             leader.invalid = nil
+            // What there is when the answer comes may be newer.
+            leader.lost = self.viewRead.flatMap { $0.version < current.version ? ($0.version, current.version) : nil }
             self.perform(.multi([check, write]), for: .writeView(next), &turn)
         } catch {
             self.raise("the next view cannot be written: \(error)", &turn)
@@ -147,13 +149,14 @@ extension ClusterMachine {
     ) {
         switch result {
         case .success(.multi(let stats)):
-            if let read = self.viewRead, let known = self.view, read.version < known.version {
-                // It was written over what was really there.
-                self.raise("ZooKeeper lost writes: its view went back from version \(known.version) to \(read.version); it was written again", &turn)
+            if let lost = leader.lost {
+                self.raise("ZooKeeper lost writes: its view went back from version \(lost.known) to \(lost.read); it was written again", &turn)
             }
             // A created node has version 0, and a multi does not carry its stat.
             self.viewRead = (view.version, stats.last.flatMap { $0?.version } ?? 0)
-            if self.accept(view, from: "this node", &turn) {
+            // ZooKeeper has told the others, and one of them was faster than its answer to this node.
+            let isKnown = self.view?.version == view.version
+            if self.accept(view, from: "this node", &turn) || isKnown {
                 self.push(view, &turn)
             } else {
                 // A peer's newer view came meanwhile, or the rules refuse this one. The next look is at what there is now, and not at once.

@@ -56,6 +56,8 @@ struct Leader: Sendable {
 
     /// A view is with ZooKeeper; the next one is made of what it becomes.
     var isWriting = false
+    /// That view is written over an older one than this node knows.
+    var lost: (read: Int64, known: Int64)?
     /// Why the view that should be is none that may be written.
     var invalid: String?
     var notBefore: ContinuousClock.Instant?

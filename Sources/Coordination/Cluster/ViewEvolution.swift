@@ -166,7 +166,8 @@ struct ViewEvolution {
             self.guards.fenced[id] = nil
             return false
         }
-        guard self.isUnreachable(id, member) else { return false }
+        // One that joins has nothing that others would have to be given.
+        guard let node = self.view.node(id), node.incarnation == member.incarnation, node.state.mayOwn, self.isUnreachable(id, member) else { return false }
         // One at a time: many at once are the network, or this controller.
         if let last = self.guards.lastFence, self.now < last.advanced(by: self.settings.fenceInterval) {
             self.wakes.append(last.advanced(by: self.settings.fenceInterval))
