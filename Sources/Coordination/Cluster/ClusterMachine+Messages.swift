@@ -48,7 +48,9 @@ extension ClusterMachine {
             self.asked(question, .peer(id, number: number), &turn)
         case .answer(let number, let answer):
             guard let asked = self.asked.removeValue(forKey: number) else { return }
-            self.reply(answer, to: asked.from, &turn)
+            // Whoever was the controller may not be it any more, and nobody has told this node.
+            let own = answer.status == 503 && !asked.question.kind.changes ? self.localAnswer(asked.question, at: turn.now) : nil
+            self.reply(own ?? answer, to: asked.from, &turn)
         }
     }
 
