@@ -81,8 +81,6 @@ import Testing
     }
 
     @Test func eventsAreToldOnceAndByWhom() throws {
-        let table = try ClusterEvents(ClusterSamples.events("n3", [(1, at: 1_767_225_600_000)])).table(on: self.plain)
-        #expect(table == "2026-01-01T00:00:00Z  granted       -           v7       12 partitions\ntold by n3")
         var tail = EventTail(after: 0)
         #expect(tail.take(try ClusterEvents(ClusterSamples.events("n3", [(1, at: 10), (2, at: 20)]))).events.map(\.number) == [1, 2])
         #expect(tail.after == 2)
