@@ -228,6 +228,15 @@ def test_nobody_there(arguments):
     assert (code, out) == (UNREACHABLE, "") and "Is the node running" in err, (code, out, err)
 
 
+def test_a_publish_to_nobody_says_whom_it_waits_for():
+    port = Port()
+    try:
+        code, out, err = run(None, "publish", "a", "b", "--timeout", "0.5", port=port.number)
+    finally:
+        port.release()
+    assert (code, out) == (UNREACHABLE, "") and err.count(f"http://{HOST}:{port.number}: connection refused; trying again") == 1, err
+
+
 @pytest.mark.parametrize("arguments", LOOKS + CHANGES, ids=name)
 def test_a_stopped_node_times_out(nodes, arguments):
     node = nodes.make("--log", "memory")
