@@ -1,6 +1,7 @@
 """A cluster of real processes on a real ZooKeeper: who is in, who owns what, and what it takes to change that."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -110,9 +111,26 @@ def test_one_id_twice(cluster):
     try:
         code, output = twin.fails()
         assert code == 78 and "another node uses the id n1" in output, output
+        assert "serving, joining the cluster" in output and "] ready" not in output and "joined the cluster" not in output, output
     finally:
         twin.close()
     cluster.settled(["n1"])
+
+
+def test_it_says_when_it_is_ready(cluster):
+    """The log as /readyz, in the order in which it becomes true."""
+    member = cluster.add("n1")
+    eventually(lambda: "] ready" in member.tail(20_000))
+    log = member.tail(20_000)
+    assert log.index("] serving, joining the cluster") < log.index("] joined the cluster") < log.index("] ready"), log
+
+
+def test_every_kind_of_event_can_be_chosen(cluster):
+    member = cluster.add("n1")
+    kinds = re.findall(r'realertime_cluster_events_total\{kind="(.*?)"', member.get("/metrics").body.decode())
+    assert len(kinds) > 10
+    code, output = run("events", *(option for kind in kinds for option in ("--kind", kind)), api=member.api)
+    assert code == 0 and " joined " in output, output
 
 
 def test_zookeeper_is_away(cluster):
@@ -142,9 +160,10 @@ def test_zookeeper_is_not_there_at_first(cluster):
     eventually(lambda: member.get_or_none("/healthz"))
     eventually(lambda: "joined" in member.get("/readyz").body.decode())
     assert member.get("/readyz").status == 503
+    assert member.status()["node"]["state"] == "starting" and "] ready" not in member.tail()
     cluster.zookeeper.start()
     cluster.settled(["n1"])
-    assert member.get("/readyz").status == 200
+    eventually(lambda: member.get("/readyz").status == 200 and member.status()["node"]["state"] == "ready")
 
 
 def run(*arguments, api, timeout=3 * PATIENCE):

@@ -111,6 +111,38 @@ def test_events(shared):
     assert json.loads(out)["events"] == []
 
 
+def test_events_are_chosen(shared):
+    def rows(*arguments):
+        code, out, err = run(shared, "events", *arguments)
+        assert (code, err) == (HEALTHY, "")
+        header, *rows, last = out.splitlines()
+        assert header.split() == ["NUMBER", "TIME", "KIND", "NODE", "VIEW", "WHAT"] and last.startswith("told by ")
+        assert all(row.index("alone") == header.index("WHAT") for row in rows), "aligned"
+        return rows
+    [every] = rows()
+    me = json.loads(run(shared, "events", "-o", "json")[1])["through"]
+    for arguments in ["--kind", "joined"], ["--kind", "alarm", "--kind", "joined"], ["--node", me], ["--since", "1"], ["--node", me, "--since", "1"]:
+        assert rows(*arguments) == [every], arguments
+    for arguments in ["--kind", "alarm"], ["--node", "nope"], ["--since", "2"], ["--kind", "joined", "--node", "nope"]:
+        assert rows(*arguments) == [], arguments
+        answer = json.loads(run(shared, "events", *arguments, "-o", "json")[1])
+        assert answer == {"through": me, "events": []}
+    code, out, err = run(shared, "events", "--kind", "well")
+    assert (code, out) == (USAGE, "") and all(kind in err for kind in ("joined", "session_lost", "operation", "alarm")), err
+
+
+def test_followed_events_have_a_header(shared):
+    process = subprocess.Popen(
+        [binary(), "events", "-f", "--kind", "joined", "--api", f"http://{HOST}:{shared.api}"], stdout=subprocess.PIPE, text=True, env=environment())
+    try:
+        header, row = process.stdout.readline(), process.stdout.readline()
+        assert header.startswith("NUMBER") and row.index("alone") == header.index("WHAT")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == HEALTHY and process.stdout.read() == ""
+    finally:
+        process.kill()
+
+
 def test_events_are_followed(shared):
     process = subprocess.Popen(
         [binary(), "events", "-f", "-o", "json", "--api", f"http://{HOST}:{shared.api}"], stdout=subprocess.PIPE, env=environment())
@@ -198,6 +230,15 @@ def test_nobody_there(arguments):
     assert (code, out) == (UNREACHABLE, "") and "Is the node running" in err, (code, out, err)
 
 
+def test_a_publish_to_nobody_says_whom_it_waits_for():
+    port = Port()
+    try:
+        code, out, err = run(None, "publish", "a", "b", "--timeout", "0.5", port=port.number)
+    finally:
+        port.release()
+    assert (code, out) == (UNREACHABLE, "") and err.count(f"http://{HOST}:{port.number}: connection refused; trying again") == 1, err
+
+
 @pytest.mark.parametrize("arguments", LOOKS + CHANGES, ids=name)
 def test_a_stopped_node_times_out(nodes, arguments):
     node = nodes.make("--log", "memory")
@@ -220,7 +261,7 @@ def test_a_stopped_node_times_out(nodes, arguments):
 
 @pytest.mark.parametrize("arguments", [
     ["move", "3"], ["move", "x", "--to", "n1"], ["move", "3", "--to", "n1", "--unpin"], ["drain"], ["locate"], ["partitions", "--state", "well"],
-    ["members", "-o", "yaml"], ["plan", "--timeout", "0"], ["events", "--after", "-1"], ["rebalance", "sideways"],
+    ["members", "-o", "yaml"], ["plan", "--timeout", "0"], ["events", "--after", "-1"], ["events", "--since", "x"], ["rebalance", "sideways"],
 ], ids=name)
 def test_wrong_usage(shared, arguments):
     code, out, err = run(shared, *arguments)
