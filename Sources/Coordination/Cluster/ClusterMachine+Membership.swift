@@ -103,7 +103,7 @@ extension ClusterMachine {
             }
         case (.register, .registering):
             self.registered(result, &turn)
-        case (.inspectMember, .registering), (.inspectMember, .blocked):
+        case (.inspectMember, .registering):
             self.inspected(result, &turn)
         case (.deletePredecessor, .registering):
             self.membership = .registering(isAsked: false, retryAt: nil)
@@ -149,7 +149,6 @@ extension ClusterMachine {
                 self.membership = .registering(isAsked: true, retryAt: nil)
                 return self.perform(.delete(path: self.paths.member(self.settings.id), version: stat.version), for: .deletePredecessor, &turn)
             }
-            if case .blocked = self.membership { return }
             self.record(.blocked, "another session holds the id \(self.settings.id), at \(record?.link ?? "an unknown address"); waiting for it to end", &turn)
             self.reads[.ownMember, default: ReadState()].isDirty = true
             self.membership = .blocked(until: turn.now.advanced(by: self.settings.duplicateWait))

@@ -61,7 +61,6 @@ extension ClusterMachine {
             case .granted, .sealing: report.preparing += 1
             case .serving: report.serving.append(owned)
             case .sealed: report.sealed.append(owned)
-            case .released: break
             }
         }
         for (id, reach) in self.links.sorted(by: { $0.key < $1.key }) {

@@ -31,7 +31,8 @@ extension ClusterMachine {
             self.olderSince = nil
             return
         }
-        let since = self.olderSince ?? turn.now
+        // Of a new session, which may have come to another server than the last, nothing is known yet.
+        let since = self.viewRead == nil ? turn.now : self.olderSince ?? turn.now
         self.olderSince = since
         guard turn.now < since.advanced(by: .seconds(1)) else {
             return self.raise(

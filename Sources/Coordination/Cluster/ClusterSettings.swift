@@ -13,13 +13,12 @@ package struct ClusterSettings: Sendable {
     package var startedAt: Int64
     /// Of a cluster that this node is the first of. Later ones take what is there.
     package var partitionCount = 256
-    package var isControllerEligible = true
 
     /// For the reply of one operation on ZooKeeper.
     package var operationTimeout: Duration = .seconds(5)
     /// Everything is read again after this long, watch or not.
     package var rereadInterval: Duration = .seconds(30)
-    /// Beyond a session's timeout, how long a member node of this id and another session is waited for.
+    /// How long a member node of this id and another session is waited for: a leftover is gone when that session has ended, so it is more than a timeout.
     package var duplicateWait: Duration = .seconds(11)
     package var reportInterval: Duration = .seconds(1)
     /// A link that is refused for so long belongs to a dead process.

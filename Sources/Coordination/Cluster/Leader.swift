@@ -15,7 +15,7 @@ struct Leader: Sendable {
         var version: Int32
     }
 
-    /// Nil until they have been read for the first time: nothing is decided before.
+    /// Nothing is decided before they have been read for the first time, and ``nodes``, too.
     var members: [String: Member] = [:]
     var areMembersRead = false
     var nodes: [String: NodeEntry] = [:]
