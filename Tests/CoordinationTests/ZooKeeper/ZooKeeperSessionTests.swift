@@ -137,7 +137,7 @@ final class SessionUnderTest: Sendable {
         configuration.sessionTimeout = .seconds(2)
         let seen = Seen()
         self.seen = seen
-        self.session = ZooKeeperSession(configuration: configuration) { event in seen.events.withLock { $0.append(event) } }
+        self.session = ZooKeeperSession(configuration: configuration) { event in seen.events.withLock { $0.append(event) } }!
     }
 
     var events: [ZooKeeperSession.Event] { self.seen.events.withLock { $0 } }
