@@ -45,9 +45,7 @@ extension ClusterMachine {
             if let joinFrom, turn.now < joinFrom { return turn.wake(at: joinFrom) }
             self.membership = .preparing(open: Set(self.paths.foundations.indices))
             // One behind the other without waiting: a session's operations are carried out in order.
-            for (index, node) in self.paths.foundations.enumerated() {
-                self.perform(.create(path: node.path, data: node.data, ephemeral: false), for: .foundation(index), &turn)
-            }
+            for (index, request) in self.paths.foundations.enumerated() { self.perform(request, for: .foundation(index), &turn) }
         case .configuring:
             self.want(.configuration)
             if let configuration = self.configuration, self.reads[.configuration]?.isDirty == false { self.enter(configuration, &turn) }

@@ -75,8 +75,9 @@ struct ClusterPaths: Sendable {
     func node(_ id: String) -> String { "\(self.nodes)/\(id)" }
     func member(_ id: String) -> String { "\(self.members)/\(id)" }
 
-    /// What has to be there before a node can join, parents first, and its first content.
-    var foundations: [(path: String, data: [UInt8])] {
-        [("/rt", []), (self.root, []), (self.nodes, []), (self.members, []), (self.controllerEpoch, Array("0".utf8))]
+    /// What has to be there before a node can join, parents first. The first is for all clusters on the same servers, whoever their users are.
+    var foundations: [ZooKeeperRequest] {
+        let own: [(path: String, data: [UInt8])] = [(self.root, []), (self.nodes, []), (self.members, []), (self.controllerEpoch, Array("0".utf8))]
+        return [.createShared(path: "/rt")] + own.map { .create(path: $0.path, data: $0.data, ephemeral: false) }
     }
 }

@@ -156,7 +156,7 @@ extension ZooKeeperRequest {
     fileprivate var watchedPath: String? {
         switch self {
         case .get(let path, watch: true), .exists(let path, watch: true), .children(let path, watch: true): path
-        case .get, .exists, .children, .create, .set, .delete, .multi: nil
+        case .get, .exists, .children, .create, .createShared, .set, .delete, .multi: nil
         }
     }
 }

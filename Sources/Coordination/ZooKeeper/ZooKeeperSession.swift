@@ -121,7 +121,8 @@ package actor ZooKeeperSession {
         self.thread.wake(at: deadline)
         let call = ZooKeeperCall(
             handle: handle, watches: UnsafeMutableRawPointer(bitPattern: self.number), context: UnsafeRawPointer(bitPattern: token),
-            accessList: self.configuration.credentials == nil ? czookeeper_acl_world_open() : czookeeper_acl_creator_all())
+            accessList: self.configuration.credentials == nil ? czookeeper_acl_world_open() : czookeeper_acl_creator_all(),
+            sharedAccessList: self.configuration.credentials == nil ? czookeeper_acl_world_open() : czookeeper_acl_shared())
         let code = call.send(request, results: results)
         if code != ZOK.rawValue { ZooKeeperRegistry.shared.take(token)?.resume?(.failure(ZooKeeperFailure(call: code))) }
         // Cancelled between the check and here: the handler may have run before the operation was added.
