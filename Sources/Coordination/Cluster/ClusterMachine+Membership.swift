@@ -194,6 +194,8 @@ extension ClusterMachine {
         case .joined(let incarnation):
             // Ownership first: the controller grants to others as soon as the member node is gone.
             self.releaseAll(&turn)
+            // Best effort: where it is not heard, this looks like a failure, and costs a little.
+            for (id, reach) in self.links.sorted(by: { $0.key < $1.key }) where reach.isUp { self.send(.leaving, to: id, &turn) }
             self.record(.left, "leaves the cluster (incarnation \(incarnation))", &turn)
             self.membership = .withdrawing(isAsked: false)
             self.reconcileLeaving(&turn)

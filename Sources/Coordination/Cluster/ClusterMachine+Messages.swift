@@ -43,6 +43,10 @@ extension ClusterMachine {
             break
         case .complaint(let epoch):
             self.complaints.received(from: id, incarnation, epoch: epoch, at: turn.now)
+        case .leaving:
+            let incarnations = Set(self.view?.nodes.compactMap(\.incarnation) ?? []).union(self.leader?.members.values.map(\.incarnation) ?? [])
+            self.leaving.formIntersection(incarnations)
+            self.leaving.insert(incarnation)
         case .ask(let number, let question):
             self.asked(question, .peer(id, number: number), &turn)
         case .answer(let number, let answer):

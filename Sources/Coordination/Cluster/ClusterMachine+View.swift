@@ -64,7 +64,9 @@ extension ClusterMachine {
     }
 
     private mutating func adopt(_ view: ClusterView, _ turn: inout Turn) {
-        for event in ClusterEvent.changes(from: self.view, to: view, at: self.settings.wallClock()) { self.note(event, &turn) }
+        var reasons = ViewReasons()
+        if let (writer, known) = self.leader?.reasons, writer == view.writer { reasons = known }
+        for event in ClusterEvent.changes(from: self.view, to: view, reasons, at: self.settings.wallClock()) { self.note(event, &turn) }
         self.view = view
     }
 
