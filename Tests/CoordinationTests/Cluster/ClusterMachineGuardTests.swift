@@ -126,11 +126,11 @@ import Testing
         #expect(stand.state("n2") == .active)
     }
 
-    @Test func anOperatorLiftsACordonThatANodeEarned() {
+    @Test(arguments: [ClusterQuestion.Kind.uncordon, .undrain]) func anOperatorLiftsACordonThatANodeEarned(_ kind: ClusterQuestion.Kind) {
         var stand = ClusterMachineStand.controller(of: 2)
         for _ in 0..<3 { self.restart("n2", &stand) }
         #expect(stand.state("n2") == .cordoned)
-        #expect(stand.ask(ClusterQuestion(.uncordon, node: "n2"))?.status == 200)
+        #expect(stand.ask(ClusterQuestion(kind, node: "n2"))?.status == 200)
         stand.advance(.seconds(1))
         #expect(stand.state("n2") == .active)
     }
