@@ -36,6 +36,7 @@ extension ClusterMachine {
             }
             leader.reports[id] = Leader.Received(report: report, at: turn.now)
             self.election = .leading(leader)
+            self.checkContested(report, of: id, &turn)
             self.send(.heard, to: id, &turn)
             // It has seen a newer view than ZooKeeper has shown here: one that was lost there, or is on its way.
             if report.viewVersion > self.view?.version ?? 0 { self.peerView(id, report.viewVersion, &turn) }
@@ -92,6 +93,7 @@ extension ClusterMachine {
         if var leader = self.leader {
             leader.reports[self.settings.id] = Leader.Received(report: report, at: turn.now)
             self.election = .leading(leader)
+            self.checkContested(report, of: self.settings.id, &turn)
         } else if let controller = self.controller {
             self.send(.report(report), to: controller.id, &turn)
         }
