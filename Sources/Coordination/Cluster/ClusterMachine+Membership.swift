@@ -83,21 +83,19 @@ extension ClusterMachine {
         case (.foundation(let index), .preparing(var open)):
             switch result {
             case .success, .failure(.refused(.nodeExists, _)): open.remove(index)
-            case .failure(.refused(.notAuthorized, _)):
-                return self.refuse("ZooKeeper does not let these credentials write under \(self.paths.root): check zookeeper-user and its password", &turn)
+            case .failure(.refused(.notAuthorized, _)): return self.refuseCredentials(&turn)
             case .failure: return self.again(.absent, &turn)
             }
             self.membership = .preparing(open: open)
             guard open.isEmpty else { return }
             self.membership = .configuring
-            let configuration = ClusterConfiguration(
-                clusterID: "\(self.settings.cluster)-\(String(self.nonce, radix: 16))", partitionCount: self.settings.partitionCount)
-            // Whoever is first says it; all others read what is there.
-            self.perform(.create(path: self.paths.configuration, data: configuration.json, ephemeral: false), for: .createConfiguration, &turn)
-        case (.createConfiguration, .configuring):
-            switch result {
-            case .success, .failure(.refused(.nodeExists, _)): self.reads[.configuration, default: ReadState()].isDirty = true
-            case .failure: self.again(.absent, &turn)
+            self.createConfiguration(&turn)
+        case (.createConfiguration, _):
+            switch (result, self.membership) {
+            case (.success, _), (.failure(.refused(.nodeExists, _)), _): self.reads[.configuration, default: ReadState()].isDirty = true
+            case (.failure, .configuring): self.again(.absent, &turn)
+            // A member finds it missing when it reads it again.
+            case (.failure, _): break
             }
         case (.register, .registering):
             self.registered(result, &turn)
@@ -117,6 +115,16 @@ extension ClusterMachine {
         }
     }
 
+    /// Whoever is first says what the cluster is; all others read what is there. After its loss that is what the cluster was.
+    mutating func createConfiguration(_ turn: inout Turn) {
+        let configuration =
+            self.configuration
+            ?? ClusterConfiguration(
+                clusterID: "\(self.settings.cluster)-\(String(self.nonce, radix: 16))",
+                partitionCount: self.view?.partitions.count ?? self.settings.partitionCount)
+        self.perform(.create(path: self.paths.configuration, data: configuration.json, ephemeral: false), for: .createConfiguration, &turn)
+    }
+
     private mutating func again(_ membership: Membership, _ turn: inout Turn) {
         self.membership = membership
         // Five requests fail together, and are to be repeated once.
@@ -130,6 +138,11 @@ extension ClusterMachine {
         case .success, .failure(.ambiguous), .failure(.refused(.nodeExists, _)):
             // It may be ours: the one we made before, or one whose answer was lost.
             self.perform(.get(path: self.paths.member(self.settings.id), watch: false), for: .inspectMember, &turn)
+        case .failure(.refused(.noNode, _)):
+            // Somebody has removed the cluster's roots: they are made again.
+            self.again(.absent, &turn)
+        case .failure(.refused(.notAuthorized, _)):
+            self.refuseCredentials(&turn)
         case .failure:
             self.membership = .registering(isAsked: false, retryAt: turn.now.advanced(by: .milliseconds(100 + Int(200 * turn.jitter))))
         }
@@ -180,6 +193,10 @@ extension ClusterMachine {
         default:
             break
         }
+    }
+
+    private mutating func refuseCredentials(_ turn: inout Turn) {
+        self.refuse("ZooKeeper does not let these credentials write under \(self.paths.root): check zookeeper-user and its password", &turn)
     }
 
     private mutating func refuse(_ reason: String, _ turn: inout Turn) {

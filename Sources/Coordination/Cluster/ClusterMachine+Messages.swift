@@ -18,7 +18,8 @@ extension ClusterMachine {
     mutating func received(_ payload: [UInt8], from id: String, _ incarnation: Int64, _ turn: inout Turn) {
         let message: ClusterMessage
         do throws(JSONFailure) {
-            message = try ClusterMessage(payload)
+            guard let known = try ClusterMessage(payload) else { return }
+            message = known
         } catch {
             return self.raise("a message from \(id) cannot be read: \(error)", &turn)
         }

@@ -58,7 +58,8 @@ enum ClusterMessage: Sendable {
         return writer.bytes
     }
 
-    init(_ payload: [UInt8]) throws(JSONFailure) {
+    /// Nil for a kind that this version does not know: a newer one's, which does not count on an answer.
+    init?(_ payload: [UInt8]) throws(JSONFailure) {
         var object = try JSONValue(payload, named: "message", bytesMax: Self.bytesMax).object()
         if let value = object.optional("view") {
             self = .view(try ClusterView(json: Array(value.text.utf8)))
@@ -79,7 +80,7 @@ enum ClusterMessage: Sendable {
                 number: try object.integer("number", in: 0...Int64.max),
                 ClusterAnswer(status: Int(try object.integer("status", in: 100...599)), body: value.text))
         } else {
-            throw JSONFailure("a message of a kind that this version does not know")
+            return nil
         }
     }
 }

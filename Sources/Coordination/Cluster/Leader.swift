@@ -56,6 +56,10 @@ struct Leader: Sendable {
 
     /// A view is with ZooKeeper; the next one is made of what it becomes.
     var isWriting = false
+    /// That view is written over an older one than this node knows.
+    var lost: (read: Int64, known: Int64)?
+    /// Why the view that should be is none that may be written.
+    var invalid: String?
     var notBefore: ContinuousClock.Instant?
     var sequence: Int64 = 0
     /// Of the view that was written last, by its writer's mark.
@@ -81,6 +85,8 @@ struct Leader: Sendable {
     var held: [Asked] = []
     /// Registry entries of forgotten nodes that are being removed.
     var removing: Set<String> = []
+    /// After a removal that failed, of these or of a dead process.
+    var removeFrom: ContinuousClock.Instant?
 
     struct Guards: Sendable {
         var debounce: RebalanceDebounce

@@ -109,12 +109,15 @@ struct ViewEvolution {
         }
     }
 
-    /// By the controller, and by half of those that would send it events, the controller among them.
+    /// By the controller, which has heard of it, too, and by half of those that would send it events, the controller among them.
     private func isReached(_ id: String, _ member: Leader.Member) -> Bool {
         if id == self.ownID { return true }
         guard let reach = self.links[id], reach.isUp, reach.incarnation == member.incarnation else { return false }
+        guard self.leader.freshReport(of: id, at: self.now)?.incarnation == member.incarnation else { return false }
         let others = self.view.nodes.filter { $0.id != id && $0.id != self.ownID && $0.incarnation != nil && $0.state.mayOwn }
-        let seeing = others.count { self.leader.reports[$0.id]?.report.reached.contains(.init(id: id, incarnation: member.incarnation)) ?? false }
+        let seeing = others.count {
+            self.leader.freshReport(of: $0.id, at: self.now)?.reached.contains(.init(id: id, incarnation: member.incarnation)) ?? false
+        }
         return (1 + seeing) * 2 >= 1 + others.count
     }
 
@@ -177,7 +180,8 @@ struct ViewEvolution {
             self.guards.fenced[member.incarnation] = nil
             return false
         }
-        guard self.isUnreachable(id, member) else { return false }
+        // One that joins has nothing that others would have to be given.
+        guard let node = self.view.node(id), node.incarnation == member.incarnation, node.state.mayOwn, self.isUnreachable(id, member) else { return false }
         // One at a time: many at once are the network, or this controller.
         if let last = self.guards.lastFence, self.now < last.advanced(by: self.settings.fenceInterval) {
             self.wakes.append(last.advanced(by: self.settings.fenceInterval))
@@ -219,14 +223,35 @@ struct ViewEvolution {
                 guard self.view.partitions.indices.contains(sealed.partition) else { continue }
                 let entry = self.view.partitions[sealed.partition]
                 guard entry.owner == id, entry.ownerEpoch == sealed.ownerEpoch else { continue }
-                if let move = entry.move, let target = self.view.node(move.to), target.state == .active {
-                    self.view.finishMove(of: sealed.partition)
-                } else {
-                    self.view.grant(sealed.partition, to: id)
-                }
+                self.endMove(of: sealed.partition, owner: id)
             }
         }
+        self.forceMoves()
     }
+
+    private mutating func endMove(of partition: Int, owner: String) {
+        if let move = self.view.partitions[partition].move, let target = self.view.node(move.to), target.state == .active {
+            self.view.finishMove(of: partition)
+        } else {
+            self.view.grant(partition, to: owner)
+        }
+    }
+
+    /// A source that says nothing may have finished long ago, and then nobody serves what it gave up. If it has not, its owner epoch is fenced, as a dead one's.
+    private mutating func forceMoves() {
+        for (partition, entry) in self.view.partitions.enumerated() where entry.move != nil {
+            guard let owner = entry.owner, owner != self.ownID else { continue }
+            let due = self.silentFrom(owner)
+            if self.now >= due { self.endMove(of: partition, owner: owner) } else { self.wakes.append(due) }
+        }
+    }
+
+    /// From when on nobody counts on hearing of a node. A controller that was just elected has heard of none, and that is not their fault.
+    private func silentFrom(_ id: String) -> ContinuousClock.Instant {
+        (self.leader.reports[id]?.at ?? self.leader.electedAt).advanced(by: ClusterStatus.reportAgeMax)
+    }
+
+    private var silent: Set<String> { Set(self.view.nodes.map(\.id).filter { $0 != self.ownID && self.now >= self.silentFrom($0) }) }
 
     private mutating func updateMode() {
         let mode: ClusterView.Mode =
@@ -253,7 +278,7 @@ struct ViewEvolution {
         let held = self.guards.massFailure.held(at: self.now).union(self.returning)
         return PlanInput(
             view: self.view, pins: self.configuration.pins, homes: self.guards.homes.homes(at: self.now), held: held,
-            balances: isCalm && self.guards.debounce.isSettled(at: self.now))
+            silent: self.silent, balances: isCalm && self.guards.debounce.isSettled(at: self.now))
     }
 
     private mutating func markDrained() {

@@ -21,7 +21,7 @@ import Testing
         #expect(self.texts(stand, of: "n2") == ["active is now down: it left"])
     }
 
-    @Test func whoseportIsClosedIsSaidToRefuse() {
+    @Test func whosePortIsClosedIsSaidToRefuse() {
         var stand = ClusterMachineStand.controller(of: 2)
         stand.handle(.linkDown(id: "n2", incarnation: stand.incarnation("n2"), isRefused: true))
         stand.advance(.seconds(1))
@@ -49,7 +49,7 @@ import Testing
         stand.advance(.seconds(16))
         let texts = self.texts(stand)
         #expect(texts.first == "mode guarded is now normal: it was waited long enough for those that vanished")
-        #expect(texts.contains { $0.hasPrefix("1 partitions from nobody to n") && $0.hasSuffix(" (n2 had owned them)") }, "\(texts)")
+        #expect(texts.contains { $0.contains(" partitions from nobody to n") && $0.hasSuffix(" (n2 had owned them)") }, "\(texts)")
     }
 
     @Test func whoWishedWhat() {

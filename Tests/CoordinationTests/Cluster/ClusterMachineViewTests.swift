@@ -108,8 +108,14 @@ import Testing
 
     @Test func aMessageThatCannotBeReadIsAnAlarmAndNoMore() {
         var stand = ClusterMachineStand.follower()
-        stand.handle(.received(from: "n2", incarnation: 1, payload: Array("{}".utf8)))
+        stand.handle(.received(from: "n2", incarnation: 1, payload: Array("{\"report\":3}".utf8)))
         #expect(stand.machine.alarm?.contains("a message from n2 cannot be read") == true && stand.machine.view?.version == 1)
+    }
+
+    @Test func aMessageOfAKindThatIsNotKnownIsANewerVersions() {
+        var stand = ClusterMachineStand.follower()
+        stand.handle(.received(from: "n2", incarnation: 1, payload: Array("{\"song\":1}".utf8)))
+        #expect(stand.machine.alarm == nil && stand.machine.view?.version == 1)
     }
 
     @Test func whoeverIsBehindPullsAndIsGivenTheView() {
