@@ -19,11 +19,13 @@ extension ClusterMachine {
             self.view
             ?? ClusterView(
                 version: 0, controllerEpoch: 0, writer: "", partitions: Array(repeating: .init(owner: nil, ownerEpoch: 0), count: configuration.partitionCount))
+        leader.guards.leaving = self.leaving
         var evolution = ViewEvolution(
             current: current, configuration: configuration, leader: leader, ownID: self.settings.id, links: self.links, settings: self.settings, now: turn.now)
         evolution.run()
         leader.guards = evolution.guards
         for wake in evolution.wakes where wake > turn.now { turn.wake(at: wake) }
+        if let alarm = evolution.alarm { self.raise(alarm, &turn) }
         // A register that lost writes is written again, as this node knows it, under owner epochs that nobody has had.
         let isLost = self.viewRead.map { $0.version < current.version } ?? (self.view != nil)
         if isLost { evolution.regrantAll() }
@@ -38,6 +40,7 @@ extension ClusterMachine {
         leader.sequence += 1
         next.writer = "\(self.settings.id)/\(self.incarnation ?? 0)/\(leader.sequence)"
         next.writtenAt = self.settings.wallClock()
+        leader.reasons = (next.writer, evolution.reasons)
         do throws(JSONFailure) {
             let data = try next.json()
             let check = ZooKeeperRequest.Part.check(path: self.paths.controllerEpoch, version: leader.epochVersion)
@@ -225,7 +228,7 @@ extension ClusterMachine {
         }
         // Only those who are there are counted in any majority.
         leader.reports = leader.reports.filter { id, received in found[id]?.incarnation == received.report.incarnation }
-        leader.guards.evicting.formIntersection(found.values.map(\.incarnation))
+        leader.guards.prune(found, self.view)
         leader.members = found
         leader.areMembersRead = true
     }

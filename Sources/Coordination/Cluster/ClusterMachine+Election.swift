@@ -26,7 +26,7 @@ extension ClusterMachine {
     }
 
     mutating func reconcileElection(_ turn: inout Turn) {
-        guard self.isConnected, self.incarnation != nil, self.settings.isControllerEligible, !self.isLeaving else { return }
+        guard self.isConnected, self.incarnation != nil, !self.isLeaving else { return }
         guard let read = self.reads[.controller], read.readAt != nil else { return }
         switch self.election {
         case .following:
@@ -137,7 +137,7 @@ extension ClusterMachine {
         self.controller = nil
         // A read that was asked before the election tells of the time before it.
         guard let leader = self.leader, let askedAt = self.reads[.controller]?.askedAt, askedAt >= leader.electedAt else { return }
-        self.stepDown("its node was removed, because it did not answer", &turn)
+        self.stepDown("its node in ZooKeeper was removed", &turn)
     }
 
     /// Whatever this node was in the election. Operators whose changes are under way are told that nobody knows what becomes of them.

@@ -45,9 +45,7 @@ extension ClusterMachine {
             if let joinFrom, turn.now < joinFrom { return turn.wake(at: joinFrom) }
             self.membership = .preparing(open: Set(self.paths.foundations.indices))
             // One behind the other without waiting: a session's operations are carried out in order.
-            for (index, node) in self.paths.foundations.enumerated() {
-                self.perform(.create(path: node.path, data: node.data, ephemeral: false), for: .foundation(index), &turn)
-            }
+            for (index, request) in self.paths.foundations.enumerated() { self.perform(request, for: .foundation(index), &turn) }
         case .configuring:
             self.want(.configuration)
             if let configuration = self.configuration, self.reads[.configuration]?.isDirty == false { self.enter(configuration, &turn) }
@@ -101,7 +99,7 @@ extension ClusterMachine {
             }
         case (.register, .registering):
             self.registered(result, &turn)
-        case (.inspectMember, .registering), (.inspectMember, .blocked):
+        case (.inspectMember, .registering):
             self.inspected(result, &turn)
         case (.deletePredecessor, .registering):
             self.membership = .registering(isAsked: false, retryAt: nil)
@@ -162,7 +160,6 @@ extension ClusterMachine {
                 self.membership = .registering(isAsked: true, retryAt: nil)
                 return self.perform(.delete(path: self.paths.member(self.settings.id), version: stat.version), for: .deletePredecessor, &turn)
             }
-            if case .blocked = self.membership { return }
             self.record(.blocked, "another session holds the id \(self.settings.id), at \(record?.link ?? "an unknown address"); waiting for it to end", &turn)
             self.reads[.ownMember, default: ReadState()].isDirty = true
             self.membership = .blocked(until: turn.now.advanced(by: self.settings.duplicateWait))
@@ -214,6 +211,8 @@ extension ClusterMachine {
         case .joined(let incarnation):
             // Ownership first: the controller grants to others as soon as the member node is gone.
             self.releaseAll(&turn)
+            // Best effort: where it is not heard, this looks like a failure, and costs a little.
+            for (id, reach) in self.links.sorted(by: { $0.key < $1.key }) where reach.isUp { self.send(.leaving, to: id, &turn) }
             self.record(.left, "leaves the cluster (incarnation \(incarnation))", &turn)
             self.membership = .withdrawing(isAsked: false)
             self.reconcileLeaving(&turn)

@@ -75,15 +75,12 @@ extension ClusterMachine {
             turn.wake(at: turn.now.advanced(by: self.settings.questionTimeout))
             return
         }
-        if question.kind == .undrain || question.kind == .uncordon, let id = question.node {
-            // Also a cordon that nobody asked for, but that the node earned by losing its session again and again.
-            leader.guards.flaps.forget(id)
-            self.election = .leading(leader)
-        }
         do throws(QuestionFailure) {
             let number = self.nextChange
             let (parts, change) = try self.change(for: question, leader, number: number)
             self.nextChange += 1
+            // Also a cordon that nobody asked for, but that the node earned by losing its session again and again.
+            if question.kind == .undrain || question.kind == .uncordon, let id = question.node { leader.guards.flaps.forget(id) }
             // Also when there is nothing to change: whether this is still the controller is ZooKeeper's to say.
             leader.changes[number] = Asked(from: from, question: question, until: turn.now, changes: !parts.isEmpty)
             self.election = .leading(leader)
@@ -169,6 +166,9 @@ extension ClusterMachine {
         guard let id = question.node, ClusterView.isNodeID(id) else { throw .bad("node is missing: the id of a node, as members lists it") }
         guard self.view?.node(id) != nil || leader.nodes[id] != nil else {
             throw QuestionFailure(status: 404, code: "not_found", message: "there is no node \(id) in this cluster; members lists those that are")
+        }
+        if let record = leader.nodes[id]?.record, let end = record.endsFirst(for: question.kind) {
+            throw .conflict("\(id) is \(record.desired.rawValue), \(record.wish): \(end.rawValue) it first")
         }
         var parts: [ZooKeeperRequest.Part] = []
         if desired == .removed, leader.members[id] != nil {
@@ -274,6 +274,18 @@ extension ClusterMachine {
             if let note { writer.field("note", note) }
         }
         return ClusterAnswer(status: 200, body: String(decoding: writer.bytes, as: UTF8.self))
+    }
+}
+
+extension NodeRecord {
+    /// What has to be asked before that: what one operator wished is not ended by another's word for something else. Who drains what is cordoned asks for more of
+    /// the same, and who forgets a node asks for its end.
+    fileprivate func endsFirst(for kind: ClusterQuestion.Kind) -> ClusterQuestion.Kind? {
+        switch (self.desired, kind) {
+        case (.draining, .cordon), (.draining, .uncordon): .undrain
+        case (.cordoned, .undrain): .uncordon
+        default: nil
+        }
     }
 }
 

@@ -109,8 +109,8 @@ extension ClusterMachine {
         case (.view, .stat(nil)):
             self.viewAbsent()
         case (.view, .stat(let stat?)):
-            // Known already: this node wrote it, or a watch fired twice.
-            guard self.viewRead?.stat != stat.version || self.view == nil else { return }
+            // Known already: this node wrote it, or a watch fired twice. One that is too old is looked at until it is replaced.
+            guard self.viewRead?.stat != stat.version || self.view == nil || self.olderSince != nil else { return }
             self.perform(.get(path: self.paths.view, watch: false), for: .read(.view), &turn)
             self.reads[.view]!.isAsked = true
         case (.view, .node(let data, let stat)):

@@ -64,7 +64,7 @@ extension ClusterStatus {
         case .down where self.desired[node.id]?.desired != .draining:
             tell(.degraded, "\(node.id) is down: start it, or forget it (realertime forget \(node.id)).")
         case .cordoned where self.isAuthoritative && ![.cordoned, .removed].contains(self.desired[node.id]?.desired ?? .active):
-            tell(.degraded, "\(node.id) is cordoned for a while, because it kept losing its session (realertime uncordon \(node.id) lifts that).")
+            tell(.degraded, "\(node.id) is cordoned for a while, because it kept restarting or losing its session (realertime uncordon \(node.id) lifts that).")
         case .fenced: tell(.degraded, "\(node.id) is fenced: most nodes cannot reach it at \(node.link).")
         case .joining: tell(.degraded, "\(node.id) joins: it owns nothing before the controller and half of the others reach it at \(node.link).")
         case .down, .active, .cordoned, .draining, .drained: break

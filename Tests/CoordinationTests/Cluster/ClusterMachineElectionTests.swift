@@ -80,13 +80,6 @@ import Testing
         #expect(stand.machine.isController && stand.machine.controller?.epoch == 2)
     }
 
-    @Test func aNodeThatMayNotBeItNeverTries() {
-        var stand = ClusterMachineStand.follower { $0.isControllerEligible = false }
-        stand.store.end(200)
-        stand.advance(.seconds(60))
-        #expect(self.elections(stand) == 0 && stand.machine.controller == nil)
-    }
-
     @Test func whoeverComesSecondFollows() {
         var stand = self.electing()
         stand.addMember("n2", session: 200)

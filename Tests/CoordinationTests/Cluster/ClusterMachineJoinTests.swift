@@ -23,7 +23,7 @@ import Testing
         stand.connect()
         #expect(
             stand.open.map(\.request) == [
-                .create(path: "/rt", data: [], ephemeral: false),
+                .createShared(path: "/rt"),
                 .create(path: "/rt/c", data: [], ephemeral: false),
                 .create(path: "/rt/c/nodes", data: [], ephemeral: false),
                 .create(path: "/rt/c/members", data: [], ephemeral: false),

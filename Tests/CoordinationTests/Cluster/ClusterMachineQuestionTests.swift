@@ -84,9 +84,11 @@ import Testing
     }
 
     @Test func withoutAControllerNothingIsChanged() {
-        var stand = ClusterMachineStand.follower { $0.isControllerEligible = false }
+        var stand = ClusterMachineStand.follower()
+        // It is seen to be gone, and whoever is next has not been elected yet.
         stand.store.end(200)
         stand.settle()
+        #expect(!stand.machine.isController && stand.machine.controller == nil)
         let answer = stand.ask(ClusterQuestion(.drain, node: "n2"))
         #expect(answer?.status == 503 && answer?.body.contains("no controller at the moment") == true)
     }

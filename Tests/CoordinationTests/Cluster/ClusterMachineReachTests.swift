@@ -119,6 +119,33 @@ import Testing
         #expect(stand.state("n3") == .active)
     }
 
+    /// Another process of the same id is judged by itself.
+    @Test func aFencedNodeThatIsRestartedIsTakenBackWhenItIsReached() {
+        var stand = ClusterMachineStand.controller(of: 3)
+        let lost = self.peer("n3", stand)
+        stand.handle(.linkDown(id: "n3", incarnation: lost.incarnation, isRefused: false))
+        self.pass(.seconds(5), &stand, reports: ["n2"]) { $0.unreachable = [lost] }
+        #expect(stand.state("n3") == .fenced)
+        stand.vanish("n3")
+        stand.arrive("n3")
+        #expect(stand.state("n3") == .active)
+    }
+
+    @Test func whatIsKnownOfProcessesThatAreGoneIsForgotten() {
+        var stand = ClusterMachineStand.controller(of: 3)
+        let lost = self.peer("n3", stand)
+        stand.handle(.linkDown(id: "n3", incarnation: lost.incarnation, isRefused: false))
+        self.pass(.seconds(5), &stand, reports: ["n2"]) { $0.unreachable = [lost] }
+        stand.store.end(200)
+        stand.arrive("n2", isLinked: false)
+        #expect(stand.machine.leader?.guards.fenced.count == 1 && stand.machine.leader?.guards.returning.count == 1)
+        stand.vanish("n2", "n3")
+        #expect(stand.ask(ClusterQuestion(.forget, node: "n3"))?.status == 200)
+        self.pass(.seconds(31), &stand)
+        let guards = stand.machine.leader?.guards
+        #expect(guards?.fenced.isEmpty == true && guards?.returning.isEmpty == true && guards?.counted.keys.sorted() == ["n2"])
+    }
+
     @Test func nodesAreFencedOneAtATime() {
         var stand = ClusterMachineStand.controller(of: 6)
         let lost = [self.peer("n5", stand), self.peer("n6", stand)]

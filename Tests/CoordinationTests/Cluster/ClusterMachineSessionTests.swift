@@ -143,6 +143,7 @@ import Testing
         stand.handle(.leave)
         #expect(stand.releases == Self.both && stand.events == [.left])
         #expect(stand.open.map(\.request) == [.delete(path: "/rt/c/members/n1", version: nil)])
+        guard case .leaving? = stand.sent(to: "n2").last else { return recordMissing("it does not say so") }
         #expect(!stand.hasLeft)
         stand.answer()
         #expect(stand.hasLeft && stand.incarnation("n1") == -1)
