@@ -27,7 +27,7 @@ extension SubscriberHandler {
     }
 
     func heartbeat() {
-        self.loop.setDeadline(of: self, in: self.loop.limits.heartbeatSeconds)
+        self.loop.setHeartbeat(of: self)
         if self.blockedSince != nil { return self.closeIfStalled() }
         switch self.transport {
         case .sse, .stream:
