@@ -99,6 +99,7 @@ struct RealertimeNode: Service {
                 "log": "\(self.configuration.log.rawValue)", "loops": "\(loops.count)", "connections-max": "\(shared.connectionsMax)",
                 "milliseconds": "\(WallClock.now() - startedAt)",
             ])
+        OperatingSystem.releaseProgramPages()
 
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let member { group.addTask { try await member.run { await inspector.figures() } } }
