@@ -68,6 +68,7 @@ let package = Package(
         .target(
             name: "Node",
             dependencies: [
+                "CPages",
                 "Coordination",
                 "JSON",
                 "Pipeline",
@@ -111,6 +112,8 @@ let package = Package(
         ),
         // The commit, as a C string: the one thing a Swift target cannot be given by its manifest.
         .target(name: "CBuild", cSettings: [.define("REALERTIME_COMMIT", to: "\"\(commit)\"")]),
+        // Gives back the memory of what only the start needed: the C library shows a program its own segments in C alone.
+        .target(name: "CPages"),
         // Introduces them all.
         .executableTarget(
             name: "realertime",

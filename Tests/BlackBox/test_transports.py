@@ -411,16 +411,17 @@ def test_origins(shared, channel, kind, origin):
             assert "origin" in (s.answer.head["vary"] or "").lower()
 
 
-@pytest.mark.parametrize("path", ["ev", "lp", "sub", "ws"])
+@pytest.mark.parametrize("path", ["/ev/{}", "/lp/{}", "/sub/{}", "/ws/{}", "/healthz"])
 def test_options(shared, channel, path):
+    path = path.format(channel)
     headers = {"Origin": "https://site.example", "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "last-event-id"}
-    reply = shared.request("OPTIONS", f"/{path}/{channel}", headers=headers, port=shared.listen)
+    reply = shared.request("OPTIONS", path, headers=headers, port=shared.listen)
     assert reply.status in (200, 204), reply
     assert reply.headers["Access-Control-Allow-Origin"] == "https://site.example"
     assert "GET" in reply.headers["Access-Control-Allow-Methods"]
     assert "last-event-id" in reply.headers["Access-Control-Allow-Headers"].lower()
     headers["Origin"] = "https://evil.example"
-    reply = shared.request("OPTIONS", f"/{path}/{channel}", headers=headers, port=shared.listen)
+    reply = shared.request("OPTIONS", path, headers=headers, port=shared.listen)
     assert reply.headers["Access-Control-Allow-Origin"] is None
 
 

@@ -112,8 +112,10 @@ def test_writes_that_never_end_with_a_frame(ws, shared):
 
 
 def resident(node):
+    """What it holds of its own. Pages of the binary's file come and go."""
     with open(f"/proc/{node.pid}/statm") as file:
-        return int(file.read().split()[1]) * 4096
+        _, total, shared, *_ = map(int, file.read().split())
+        return (total - shared) * 4096
 
 
 def test_many_frames_in_one_write(ws, shared):

@@ -32,8 +32,7 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
     /// The client has said all it will. What it has asked is still answered.
     var isInputClosed = false
     var closesAfterFlush = false
-    /// The loop's second at which the socket stopped taking bytes.
-    var blockedSince: Int?
+    var stall = StallWatch()
     /// A question that leaves the loop is under way. One at a time: their answers are large, and few bytes ask for many of them.
     var isAsking = false
     /// Single publishes to `/pub` and `/api/publish` that wait for their outcome, by request.
@@ -69,8 +68,12 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        self.blockedSince = context.channel.isWritable ? nil : self.loop.second
-        self.resumeReading()
+        if context.channel.isWritable {
+            self.stall.unblock()
+            self.resumeReading()
+        } else {
+            self.stall.block(at: self.loop.second, waiting: context.waitingBytes)
+        }
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {

@@ -1,6 +1,7 @@
 import Coordination
 import Logging
 import NIOCore
+import Storage
 
 /// This node as a member of a cluster: its session, its links and its coordinator, from joining to leaving.
 ///
@@ -21,7 +22,7 @@ final class ClusterMember: Sendable {
             startedAt: startedAt)
         settings.partitionCount = options.partitions
         settings.duplicateWait = .seconds(options.sessionSeconds + 5)
-        settings.wallClock = { WallTime.milliseconds() }
+        settings.wallClock = WallClock.now
         var session = ZooKeeperConfiguration(servers: servers)
         session.sessionTimeout = .seconds(options.sessionSeconds)
         session.isCautious = true

@@ -52,7 +52,8 @@ extension ConfigurationKey {
             help: "That user's password. As a flag other users of the machine can see it: prefer zookeeper-password-file.", isSecret: true,
             text: { $0.cluster.password }),
         ConfigurationKey(
-            name: "zookeeper-password-file", kind: .text, help: "A file whose first line is that password.", text: { _ in nil }),
+            name: "zookeeper-password-file", kind: .text, help: "A file whose first line is that password.",
+            text: { $0.secretFiles["zookeeper-password-file"] }),
         ConfigurationKey(
             name: "link", kind: .address, help: "Where the cluster's other nodes come in. Beyond loopback it needs link-secret-file or link-cert.",
             text: { $0.cluster.link?.description }),
@@ -64,7 +65,9 @@ extension ConfigurationKey {
             help:
                 "At least 16 bytes that all nodes of the cluster know and nobody else. As a flag other users of the machine can see it: prefer link-secret-file.",
             isSecret: true, text: { $0.cluster.linkSecret }),
-        ConfigurationKey(name: "link-secret-file", kind: .text, help: "A file whose first line is the link secret.", text: { _ in nil }),
+        ConfigurationKey(
+            name: "link-secret-file", kind: .text, help: "A file whose first line is the link secret.",
+            text: { $0.secretFiles["link-secret-file"] }),
         ConfigurationKey(
             name: "link-cert", kind: .text, help: "This node's certificate for mutual TLS between nodes, a PEM file.", text: { $0.cluster.linkCertificate }),
         ConfigurationKey(name: "link-key", kind: .text, help: "Its private key, a PEM file.", text: { $0.cluster.linkKey }),

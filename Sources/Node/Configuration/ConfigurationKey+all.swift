@@ -44,7 +44,7 @@ extension ConfigurationKey {
             isSecret: true, text: { $0.apiToken }),
         ConfigurationKey(
             name: "api-token-file", kind: .text, help: "A file whose first line is the API token.",
-            text: { _ in nil }),
+            text: { $0.secretFiles["api-token-file"] }),
         ConfigurationKey(
             name: "log-level", kind: .choice(Logger.Level.allCases.map(\.rawValue)), help: "The least severe message that is logged.",
             text: { $0.logLevel.rawValue }),

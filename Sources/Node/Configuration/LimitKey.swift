@@ -60,7 +60,7 @@ extension LimitKey {
             "idle-seconds-max", \.idleSecondsMax, 1...86_400, "seconds", "A keep-alive connection without a request. Over it: it closes."),
         LimitKey(
             "heartbeat-seconds", \.heartbeatSeconds, 1...25, "seconds",
-            "Between two heartbeats, and how long a long-poll waits. A WebSocket that answers none in two of them is closed with 1001."),
+            "At most so long between two heartbeats, and for a long-poll to wait. A WebSocket that answers none in two of them is closed with 1001."),
         LimitKey(
             "stalled-seconds-max", \.stalledSecondsMax, 1...86_400, "seconds",
             "How long a subscriber's socket may take none of the bytes written to it. Over it: it closes, and may resume."),

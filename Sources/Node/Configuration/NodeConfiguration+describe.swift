@@ -1,11 +1,7 @@
 extension NodeConfiguration: CustomStringConvertible {
     /// The effective configuration: a line a key with its value and where it was set. Secrets are not shown.
     package func describe() -> String {
-        let rows = ConfigurationKey.all.compactMap { key -> [String]? in
-            let text = key.text(self)
-            if key.name == "api-token-file", self.origins[key.name] == nil { return nil }
-            return [key.name, self.shown(key, text), self.origins[key.name]?.description ?? "default"]
-        }
+        let rows = ConfigurationKey.all.map { [$0.name, self.shown($0), self.origins[$0.name]?.description ?? "default"] }
         let widths = (0..<2).map { column in rows.map { $0[column].count }.max() ?? 0 }
         return rows.map { row in
             pad(row[0], to: widths[0]) + "  " + pad(row[1], to: widths[1]) + "  " + row[2]
@@ -15,8 +11,8 @@ extension NodeConfiguration: CustomStringConvertible {
     /// Same as `describe()`, so that a configuration that is logged or interpolated shows no secret.
     package var description: String { self.describe() }
 
-    private func shown(_ key: ConfigurationKey, _ text: String?) -> String {
-        guard let text else { return key.name == "api-token-file" ? "read" : "none" }
+    private func shown(_ key: ConfigurationKey) -> String {
+        guard let text = key.text(self) else { return "none" }
         if key.isSecret { return "set, not shown" }
         if case .integer(_, let unit) = key.kind { return "\(text) \(unit)" }
         return text

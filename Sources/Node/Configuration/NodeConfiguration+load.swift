@@ -64,6 +64,7 @@ extension NodeConfiguration {
             return
         }
         self[keyPath: secret] = line
+        self.secretFiles[fileName] = path
         self.origins[name] = origin
     }
 }

@@ -44,6 +44,8 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var corsOrigins: [String] = []
     /// What a request on the API port must carry. Secret: never printed.
     package var apiToken: String?
+    /// The files that secrets were read from, by key.
+    var secretFiles: [String: String] = [:]
     package var logLevel = Logger.Level.info
     package var cluster = ClusterOptions()
     package var limits = Limits()

@@ -188,16 +188,6 @@ struct HTTPRequestParser {
         self.owesContinue = head.isVersion11 && head.has("expect", token: "100-continue")
     }
 
-    /// `chunked`, once and alone. What only looks like it is an attempt to be read differently by two servers; another coding is merely not ours.
-    private static func checkCoding(_ coding: String) throws(HTTPFailure) {
-        if coding == "chunked" { return }
-        let codings = coding.split(separator: ",", omittingEmptySubsequences: false).map { String($0.trimmingSpaces()) }
-        guard !codings.contains(""), !codings.contains("chunked") || (codings.last == "chunked" && codings.count(where: { $0 == "chunked" }) == 1) else {
-            throw .badRequest("chunked must be the last transfer coding, once")
-        }
-        throw HTTPFailure(.notImplemented, "not_implemented", "the only transfer coding here is chunked")
-    }
-
     // MARK: - Chunks
 
     /// A line without its CRLF; nil when it is not complete.
@@ -212,50 +202,5 @@ struct HTTPRequestParser {
         let line = self.input.readSlice(length: length - 1)!
         self.input.moveReaderIndex(forwardBy: 2)
         return line
-    }
-
-    private static func chunkSize(_ line: ByteBuffer) throws(HTTPFailure) -> Int {
-        var size = 0
-        var digits = 0
-        for byte in line.readableBytesView {
-            guard let digit = PercentEncoding.hex(byte) else {
-                guard byte == UInt8(ascii: ";"), digits > 0 else { throw .badRequest("a chunk's size is not a hexadecimal number") }
-                break
-            }
-            digits += 1
-            guard digits <= 8 else { throw .badRequest("a chunk's size is too long") }
-            size = size << 4 | Int(digit)
-        }
-        guard digits > 0 else { throw .badRequest("a chunk has no size") }
-        guard line.readableBytesView.allSatisfy({ $0 >= 0x20 || $0 == 0x09 }) else { throw .badRequest("a chunk's line has control bytes") }
-        return size
-    }
-
-    // MARK: - Failures
-
-    static let uriTooLong = HTTPFailure(
-        .uriTooLong, "uri_too_long", "the request line is longer than \(requestLineBytesMax) bytes; subscribe to fewer channels a connection")
-
-    private static func headersTooLarge(_ max: Int) -> HTTPFailure {
-        HTTPFailure(.headersTooLarge, "headers_too_large", "the headers are larger than header-bytes-max, \(max) bytes")
-    }
-
-    private static func bodyTooLarge(_ max: Int) -> HTTPFailure {
-        .tooLarge("the body is larger than \(max) bytes")
-    }
-}
-
-extension ByteBuffer {
-    /// Adds what a read brought to bytes of which a parser has consumed the first.
-    mutating func feed(_ bytes: ByteBuffer) {
-        // Also lets go of a large request's memory.
-        if self.readableBytes == 0 {
-            self = bytes
-            return
-        }
-        // A write never takes back what is consumed, and reads need not ever end where a request does: without this the buffer would grow with all
-        // that the connection has sent. Once most of it is consumed, moving the rest costs less than it frees.
-        if self.readerIndex > self.readableBytes, self.readerIndex >= 4096 { self.discardReadBytes() }
-        self.writeImmutableBuffer(bytes)
     }
 }

@@ -1,4 +1,3 @@
-import Logging
 import NIOCore
 import Pipeline
 
@@ -12,9 +11,11 @@ final class LoopContext {
     let limits: Limits
 
     private(set) var connections = ConnectionTable()
-    private var wheel = TimerWheel()
-    /// Seconds since the loop's start.
-    private(set) var second = 0
+    var wheel = TimerWheel()
+    var isDeadlineSliceScheduled = false
+    /// Seconds since the loop's start, and when the next one is due.
+    var second = 0
+    var nextSecond = NIODeadline.uptimeNanoseconds(0)
     private(set) var isStopping = false
     var statistics = ConnectionStatistics()
     private var draining: RepeatedTask?
@@ -40,37 +41,6 @@ final class LoopContext {
 
     func remove(_ connection: any LoopConnection) {
         self.connections.remove(connection.id)
-    }
-
-    func setDeadline(of connection: any LoopConnection, in seconds: Int) {
-        connection.deadline = self.second + max(1, seconds)
-        // A later deadline is found when the entry in the wheel comes round; only an earlier one needs an entry of its own.
-        guard connection.wheelSecond <= self.second || connection.deadline < connection.wheelSecond else { return }
-        self.enter(connection)
-    }
-
-    private func enter(_ connection: any LoopConnection) {
-        let second = min(connection.deadline, self.second + TimerWheel.slots - 1)
-        connection.wheelSecond = second
-        self.wheel.add(connection.id, at: second, now: self.second)
-    }
-
-    // MARK: - Time
-
-    func start() {
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        // Never cancelled: while the node stops, it closes those who do not close.
-        self.loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in bound.value.everySecond() }
-    }
-
-    private func everySecond() {
-        self.second += 1
-        for entry in self.wheel.take(self.second) {
-            guard let connection = self.connections[entry.id], connection.wheelSecond == entry.second else { continue }
-            if connection.deadline <= self.second { connection.deadlineReached() }
-            if self.connections[entry.id] != nil, connection.wheelSecond <= self.second { self.enter(connection) }
-        }
-        self.fanout.onLoop { $0.tick() }
     }
 
     // MARK: - Flushing

@@ -1,3 +1,5 @@
+import DequeModule
+
 /// Deadlines of one loop's connections, in whole seconds. Pure; driven once a second.
 ///
 /// NIO's own timers cost allocations each and a search of all of them to cancel one; a connection has a deadline at all times and moves it often. Here
@@ -11,18 +13,28 @@ struct TimerWheel {
     }
 
     private var buckets: [[Entry]] = Array(repeating: [], count: Self.slots)
+    /// Entries whose second has come and that nobody has looked at yet, oldest first.
+    private var due: Deque<Entry> = []
 
     mutating func add(_ id: ConnectionID, at second: Int, now: Int) {
         let second = min(max(second, now + 1), now + Self.slots - 1)
         self.buckets[second % Self.slots].append(Entry(id: id, second: second))
     }
 
-    /// The entries whose second has come.
-    mutating func take(_ second: Int) -> [Entry] {
+    /// A second has come. What is left of the one before goes first.
+    mutating func turn(to second: Int) {
         let index = second % Self.slots
-        let entries = self.buckets[index]
+        self.due.append(contentsOf: self.buckets[index])
         self.buckets[index] = []
-        return entries
+    }
+
+    var hasDue: Bool { !self.due.isEmpty }
+
+    mutating func popDue() -> Entry? {
+        let entry = self.due.popFirst()
+        // A crowd's second leaves no memory behind.
+        if self.due.isEmpty { self.due = [] }
+        return entry
     }
 }
 

@@ -1,5 +1,6 @@
 import Coordination
 import JSON
+import Storage
 
 /// The cluster that a node is by itself, without ZooKeeper: it owns everything, and nothing about that can be changed.
 struct EmbeddedCluster: ClusterAsking {
@@ -63,7 +64,7 @@ private struct EmbeddedMember {
         }
         writer.field("mode", ClusterView.Mode.normal.rawValue)
         writer.field("view_version", 1)
-        writer.field("view_age_seconds", max(0, (WallTime.milliseconds() - self.snapshot.shared.startedAt) / 1000))
+        writer.field("view_age_seconds", max(0, (WallClock.now() - self.snapshot.shared.startedAt) / 1000))
     }
 
     func writeStatus(to writer: inout JSONWriter) {
@@ -113,7 +114,7 @@ private struct EmbeddedMember {
                     writer.field("share", 1)
                     writer.field("moving_in", 0)
                     writer.field("moving_out", 0)
-                    writer.field("uptime_seconds", (WallTime.milliseconds() - self.snapshot.shared.startedAt) / 1000)
+                    writer.field("uptime_seconds", (WallClock.now() - self.snapshot.shared.startedAt) / 1000)
                     writer.field("serving", self.isServing ? self.partitionCount : 0)
                     self.writeFigures(to: &writer)
                     writer.field("node_view_version", 1)

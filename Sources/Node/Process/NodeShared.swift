@@ -3,7 +3,8 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Pipeline
 
-/// What all loops of a node share: immutable, but for two counters behind atomics' stand-in, a lock taken at accept and close only.
+/// What all loops of a node share. What changes is behind locks that no event takes: the counts at accept and close, the rest at start, at stop and when an
+/// operator asks.
 final class NodeShared: Sendable {
     let configuration: NodeConfiguration
     let origins: Origins

@@ -1,17 +1,18 @@
 import NIOCore
 import Pipeline
+import Storage
 
 extension NodeSnapshot {
     /// The answer of `GET /api/status`.
     var json: ByteBuffer {
         let (health, reasons) = self.health
         let configuration = self.shared.configuration
-        let uptime = (WallTime.milliseconds() - self.shared.startedAt) / 1000
+        let uptime = (WallClock.now() - self.shared.startedAt) / 1000
         var out = ByteBuffer()
         out.writeString("{\"node\":{\"id\":")
         out.writeJSONString(configuration.id)
-        out.writeString(",\"version\":\"\(self.shared.version)\",\"commit\":\"\(self.shared.commit)\",\"pid\":\(WallTime.processID)")
-        out.writeString(",\"started_at\":\"\(WallTime.iso8601(self.shared.startedAt))\",\"uptime_seconds\":\(uptime)")
+        out.writeString(",\"version\":\"\(self.shared.version)\",\"commit\":\"\(self.shared.commit)\",\"pid\":\(OperatingSystem.processID)")
+        out.writeString(",\"started_at\":\"\(OperatingSystem.iso8601(self.shared.startedAt))\",\"uptime_seconds\":\(uptime)")
         out.writeString(",\"state\":\"\(self.state.rawValue)\",\"loops\":\(self.loops)}")
         out.writeString(",\"listen\":\"\(self.shared.boundAddresses.listen)\",\"api\":\"\(self.shared.boundAddresses.api)\"")
         out.writeString(",\"log\":{\"kind\":\"\(self.log.kind)\",\"path\":")

@@ -8,7 +8,7 @@ extension NodeSnapshot {
         text.gauge("realertime_info", "What runs here; always 1.", 1, labels: "version=\"\(self.shared.version)\",commit=\"\(self.shared.commit)\"")
         text.gauge("realertime_ready", "1 while subscribers and publishers are served.", self.shared.state == .ready && self.log.error == nil ? 1 : 0)
         text.gauge("realertime_start_time_seconds", "When the node started, in seconds since 1970.", Int(self.shared.startedAt / 1000))
-        text.gauge("realertime_resident_memory_bytes", "Resident memory.", WallTime.residentBytes())
+        text.gauge("realertime_resident_memory_bytes", "Resident memory.", OperatingSystem.residentBytes())
 
         let transports = Transport.allCases.map { (name: $0.name, index: $0.rawValue) }
         text.begin("realertime_connections_opened_total", "counter", "Subscriptions begun, by transport.")

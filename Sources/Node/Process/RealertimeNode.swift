@@ -1,5 +1,5 @@
-import Logging
 import Coordination
+import Logging
 import NIOCore
 import NIOPosix
 import Pipeline
@@ -24,7 +24,7 @@ struct RealertimeNode: Service {
     }
 
     func run() async throws {
-        let startedAt = WallTime.milliseconds()
+        let startedAt = WallClock.now()
         let (connectionsMax, refusalsMax) = try self.connectionLimits()
         let shared = NodeShared(
             configuration: self.configuration, connectionsMax: connectionsMax, refusalsMax: refusalsMax, version: self.version, commit: self.commit,
@@ -46,7 +46,7 @@ struct RealertimeNode: Service {
     /// Subscribers below the descriptor limit, so that accepting never fails: the API's connections and refusals have their own share.
     private func connectionLimits() throws -> (connectionsMax: Int, refusalsMax: Int) {
         let limits = self.configuration.limits
-        let descriptors = WallTime.raiseDescriptorLimit()
+        let descriptors = OperatingSystem.raiseDescriptorLimit()
         let refusals = min(200, descriptors / 16)
         let room = max(1, descriptors - Self.ownDescriptors - refusals * 2 - min(limits.apiConnectionsMax, descriptors / 8))
         guard limits.connectionsMax <= room else {
@@ -74,7 +74,7 @@ struct RealertimeNode: Service {
         let sequencer = Sequencer(
             loop: eventLoops[0], log: log, limits: limits,
             commitInterval: self.configuration.log == .memory ? .zero : .microseconds(Int64(limits.commitIntervalMicroseconds)),
-            clock: { WallTime.milliseconds() })
+            clock: WallClock.now)
         let loops = try await self.makeLoops(eventLoops, sequencer, shared)
         let inspector = NodeInspector(sequencer: sequencer, log: log, shared: shared, loops: loops, eventLoops: eventLoops)
         shared.inspector = inspector
@@ -98,8 +98,9 @@ struct RealertimeNode: Service {
             metadata: [
                 "id": "\(self.configuration.id)", "listen": "\(shared.boundAddresses.listen)", "api": "\(shared.boundAddresses.api)",
                 "log": "\(self.configuration.log.rawValue)", "loops": "\(loops.count)", "connections-max": "\(shared.connectionsMax)",
-                "milliseconds": "\(WallTime.milliseconds() - startedAt)",
+                "milliseconds": "\(WallClock.now() - startedAt)",
             ])
+        OperatingSystem.releaseProgramPages()
 
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let member { group.addTask { try await member.run { await inspector.figures() } } }

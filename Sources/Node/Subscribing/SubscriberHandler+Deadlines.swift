@@ -5,7 +5,7 @@ import Pipeline
 extension SubscriberHandler {
     func deadlineReached() {
         switch self.phase {
-        case .reading where self.blockedSince != nil:
+        case .reading where self.stall.isBlocked:
             self.closeIfStalled()
         case .reading:
             self.loop.statistics.timedOut += 1
@@ -27,8 +27,8 @@ extension SubscriberHandler {
     }
 
     func heartbeat() {
-        self.loop.setDeadline(of: self, in: self.loop.limits.heartbeatSeconds)
-        if self.blockedSince != nil { return self.closeIfStalled() }
+        if self.stall.isBlocked { return self.closeIfStalled() }
+        self.loop.setHeartbeat(of: self)
         switch self.transport {
         case .sse, .stream:
             guard let framing = self.subscriber?.framing else { return }
@@ -44,11 +44,12 @@ extension SubscriberHandler {
     }
 
     func closeIfStalled() {
-        guard let blockedSince else { return }
-        self.loop.setDeadline(of: self, in: self.loop.limits.heartbeatSeconds)
-        guard self.loop.second - blockedSince >= self.loop.limits.stalledSecondsMax else { return }
-        self.loop.statistics.stalled += 1
-        self.context.close(promise: nil)
+        let left = self.loop.limits.stalledSecondsMax - self.stall.seconds(at: self.loop.second, waiting: self.context.waitingBytes)
+        guard left > 0 else {
+            self.loop.statistics.stalled += 1
+            return self.context.close(promise: nil)
+        }
+        self.loop.setDeadline(of: self, in: min(left, self.loop.limits.heartbeatSeconds))
     }
 
     /// A long-poll's time is up: the answer with what it has gathered in this turn, which its cursor is past already.

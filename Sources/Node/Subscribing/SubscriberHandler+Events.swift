@@ -17,13 +17,13 @@ extension SubscriberHandler {
             self.webSocket = WebSocketParser(messageBytesMax: self.loop.limits.clientMessageBytesMax)
         case .longPoll:
             self.phase = .polling
-            self.loop.setDeadline(of: self, in: self.loop.limits.heartbeatSeconds)
+            self.loop.setPollEnd(of: self)
             return
         }
         self.phase = .streaming
         let rest = self.parser?.takeRest() ?? ByteBuffer()
         self.parser = nil
-        self.loop.setDeadline(of: self, in: self.loop.limits.heartbeatSeconds)
+        self.loop.setHeartbeat(of: self)
         FrameEncoder.writeOpening(
             cursor: cursor, framing: framing, retryMilliseconds: Reconnect.retryMilliseconds(stopping: false), into: &buffer)
         self.context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)

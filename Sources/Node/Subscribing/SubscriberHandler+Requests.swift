@@ -36,7 +36,7 @@ extension SubscriberHandler {
         self.keepsAlive = head.keepsAlive
         self.omitsBody = head.method == .head
         self.crossOriginHeaders = self.loop.shared.origins.headers(for: head)
-        if head.path == "/healthz" { return try self.answerHealth(head) }
+        if head.path == "/healthz" { return head.method == .options ? self.answerPreflight(head) : try self.answerHealth(head) }
         if self.isOverLimit {
             throw .unavailable("this node has as many subscribers as it may; try another or later", retryAfterSeconds: 5)
         }
@@ -74,7 +74,7 @@ extension SubscriberHandler {
     }
 
     func answerHealth(_ head: RequestHead) throws(HTTPFailure) {
-        guard head.method == .get || head.method == .head else { throw .methodNotAllowed("GET, HEAD") }
+        guard head.method == .get || head.method == .head else { throw .methodNotAllowed("GET, HEAD, OPTIONS") }
         self.answer(.ok, content: .text, body: ByteBuffer(string: "ok\n"), omitBody: head.method == .head)
     }
 

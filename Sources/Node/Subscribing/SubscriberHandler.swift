@@ -43,8 +43,7 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     /// The request was a HEAD, whose answer has no body.
     var omitsBody = false
     var missedPongs = 0
-    /// The loop's second at which the socket stopped taking bytes.
-    var blockedSince: Int?
+    var stall = StallWatch()
     var isReadPaused = false
     /// Over the connection limit: it is told so and closed.
     let isOverLimit: Bool
@@ -87,11 +86,11 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         if context.channel.isWritable {
-            self.blockedSince = nil
+            self.stall.unblock()
             if self.isReadPaused { self.resumeReading() }
             if let subscriber { self.loop.fanout.onLoop { $0.writable(subscriber) } }
         } else {
-            self.blockedSince = self.loop.second
+            self.stall.block(at: self.loop.second, waiting: context.waitingBytes)
         }
     }
 

@@ -189,13 +189,34 @@ import Testing
         try Data("s3cret\n".utf8).write(to: URL(fileURLWithPath: path))
         let configuration = try self.load(["--api-token-file", path])
         #expect(configuration.apiToken == "s3cret")
-        #expect(configuration.describe().contains("--api-token-file"))
+        #expect(self.row("api-token-file", of: configuration) == [path, "--api-token-file"])
+        #expect(self.row("api-token", of: configuration).first == "set,")
+        #expect(self.row("link-secret-file", of: configuration) == ["none", "default"])
         #expect(!configuration.describe().contains("s3cret"))
         #expect(try self.load(["--api-token", "other"], file: "api-token-file: \(path)").apiToken == "other")
         #expect(try self.load(["--api-token-file", path], environment: ["REALERTIME_API_TOKEN": "other"]).apiToken == "s3cret")
         #expect(try self.problem(["--api-token", "a", "--api-token-file", path]).contains("keep one"))
         try Data("\n".utf8).write(to: URL(fileURLWithPath: path))
         #expect(try self.problem(["--api-token-file", path]).contains("first line"))
+    }
+
+    @Test(arguments: ["zookeeper-password", "link-secret"])
+    func aSecretsFileIsShownAndTheSecretIsNot(_ key: String) throws {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try Data("s3cret-of-many-bytes\n".utf8).write(to: URL(fileURLWithPath: path))
+        let member = ["--zookeeper", "127.0.0.1:1", "--link", "127.0.0.1:2"] + (key == "zookeeper-password" ? ["--zookeeper-user", "u"] : [])
+        let configuration = try self.load(member + ["--\(key)-file", path])
+        #expect(self.row(key + "-file", of: configuration) == [path, "--\(key)-file"])
+        #expect(self.row(key, of: configuration).first == "set,")
+        #expect(!configuration.describe().contains("s3cret"))
+        #expect(NodeConfiguration().describe().split(separator: "\n").contains { $0.hasPrefix(key + "-file ") && $0.contains(" none ") })
+    }
+
+    /// What `--check-config` says of a key, by words.
+    private func row(_ key: String, of configuration: NodeConfiguration) -> [String] {
+        let row = configuration.describe().split(separator: "\n").first { $0.hasPrefix(key + " ") }
+        return (row ?? "").split(separator: " ").dropFirst().map(String.init)
     }
 
     @Test func secretsAreNeverShown() throws {
@@ -209,7 +230,7 @@ import Testing
 
     @Test func describesEveryKeyWithItsOrigin() throws {
         let lines = try self.load(["--loops", "2"]).describe().split(separator: "\n")
-        #expect(lines.count == ConfigurationKey.all.count - 1)
+        #expect(lines.count == ConfigurationKey.all.count)
         #expect(lines.contains { $0.hasPrefix("loops ") && $0.contains("2 loops") && $0.hasSuffix("--loops") })
         #expect(lines.contains { $0.hasPrefix("event-bytes-max ") && $0.contains("65536 bytes") && $0.hasSuffix("default") })
     }

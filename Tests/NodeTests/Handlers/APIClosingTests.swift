@@ -109,6 +109,26 @@ import Testing
         #expect(try await client.statuses == [200, 408])
     }
 
+    @Test func aClientThatTakesALittleIsWaitedFor() async throws {
+        let bench = try await Bench {
+            $0.handshakeSecondsMax = 2
+            $0.idleSecondsMax = 2
+            $0.stalledSecondsMax = 6
+        }
+        let client = try await bench.api()
+        try await client.hold()
+        try await client.send(Self.health)
+        try await client.stall()
+        for _ in 0..<6 {
+            await bench.pass(seconds: 4)
+            #expect(try await !client.isClosed)
+            try await client.take(10)
+        }
+        await bench.pass(seconds: 8)
+        #expect(try await client.isClosed)
+        #expect(try await bench.statistics.stalled == 1)
+    }
+
     @Test func anIdleConnectionIsClosedWithoutAWord() async throws {
         let bench = try await Bench { $0.idleSecondsMax = 5 }
         let client = try await bench.api(Self.health)

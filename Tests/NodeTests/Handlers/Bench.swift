@@ -41,6 +41,8 @@ final class Bench: @unchecked Sendable {
 
     func pass(seconds: Int) async { await self.loop.advanceTime(by: .seconds(Int64(seconds))) }
 
+    func pass(milliseconds: Int) async { await self.loop.advanceTime(by: .milliseconds(Int64(milliseconds))) }
+
     /// A connection of the subscriber port, with the request already sent.
     func subscribe(_ request: String = "", isOverLimit: Bool = false) async throws -> Client {
         try await Client(self, request) { SubscriberHandler(loop: $0, isOverLimit: isOverLimit) }

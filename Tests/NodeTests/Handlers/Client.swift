@@ -41,7 +41,13 @@ final class Client: Sendable {
 
     func fail() async throws { try await self.bench.run { [channel] in channel.pipeline.fireErrorCaught(ChannelError.ioOnClosedChannel) } }
 
+    /// Reads nothing more; what is written gathers in the channel.
+    func hold() async throws { try await self.bench.run { [socket] in socket.hold() } }
+
     func stall() async throws { try await self.bench.run { [socket] in socket.stall() } }
+
+    /// Reads so many of the bytes that wait for it, and no more.
+    func take(_ count: Int) async throws { try await self.bench.run { [socket] in socket.take(count) } }
 
     func drain() async throws { try await self.bench.run { [socket] in socket.drain() } }
 

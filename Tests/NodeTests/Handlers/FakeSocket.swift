@@ -1,6 +1,6 @@
 import NIOCore
 
-/// The socket under a handler: it keeps what is written, takes nothing while it is stalled, and closes its two sides one by one.
+/// The socket under a handler: it keeps what is written, takes nothing or little while it is stalled, and closes its two sides one by one.
 final class FakeSocket: ChannelDuplexHandler, @unchecked Sendable {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -31,6 +31,7 @@ final class FakeSocket: ChannelDuplexHandler, @unchecked Sendable {
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         self.pending.append((Self.unwrapOutboundIn(data), promise))
+        if self.isStalled { self.showPending() }
     }
 
     func flush(context: ChannelHandlerContext) {
@@ -59,15 +60,40 @@ final class FakeSocket: ChannelDuplexHandler, @unchecked Sendable {
         self.context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
     }
 
+    /// Takes nothing from now on, which the channel does not say before it holds enough.
+    func hold() { self.isStalled = true }
+
     func stall() {
         self.isStalled = true
         self.setWritable(false)
     }
 
+    /// Takes so many of the bytes that wait, and stays stalled.
+    func take(_ count: Int) {
+        var count = count
+        while count > 0, let first = self.pending.first {
+            var bytes = first.bytes
+            let taken = bytes.readSlice(length: min(count, bytes.readableBytes))!
+            self.received.writeImmutableBuffer(taken)
+            count -= taken.readableBytes
+            self.pending[0].bytes = bytes
+            guard bytes.readableBytes == 0 else { break }
+            self.pending.removeFirst().promise?.succeed(())
+        }
+        self.showPending()
+    }
+
     func drain() {
         self.isStalled = false
         self.flush(context: self.context)
+        self.showPending()
         self.setWritable(true)
+    }
+
+    /// What waits here waits in the channel, too, where its option counts it.
+    private func showPending() {
+        self.context.flush()
+        for (bytes, _) in self.pending { self.context.write(NIOAny(bytes), promise: nil) }
     }
 
     private func setWritable(_ isWritable: Bool) {

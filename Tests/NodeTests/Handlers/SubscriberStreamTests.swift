@@ -160,4 +160,13 @@ import Testing
         try await client.drain()
         #expect(try await client.events == ["data: 1", "data: 2", "data: 3"])
     }
+    // MARK: - Preflights
+
+    @Test(arguments: ["/ev/c", "/ws/c", "/lp/c", "/sub/c", "/healthz"])
+    func aBrowserMayAskWhetherItMayAsk(_ target: String) async throws {
+        let bench = try await Bench(corsOrigins: ["https://site.example"])
+        let client = try await bench.subscribe("OPTIONS \(target) HTTP/1.1\r\nHost: h\r\nOrigin: https://site.example\r\n\r\n")
+        #expect(try await client.statuses == [204])
+        #expect(try await client.text.contains("Access-Control-Allow-Origin: https://site.example\r\n"))
+    }
 }

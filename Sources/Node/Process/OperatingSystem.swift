@@ -1,3 +1,5 @@
+import CPages
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)
@@ -7,14 +9,7 @@
 #endif
 
 /// The few things the process asks the operating system.
-enum WallTime {
-    /// Milliseconds since 1970.
-    static func milliseconds() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
-    }
-
+enum OperatingSystem {
     static func iso8601(_ milliseconds: Int64) -> String {
         var seconds = time_t(milliseconds / 1000)
         var parts = tm()
@@ -34,6 +29,25 @@ enum WallTime {
         guard fgets(&buffer, 127, file) != nil else { return 0 }
         let fields = String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self).split(separator: " ")
         return fields.count > 1 ? (Int(fields[1]) ?? 0) * Int(getpagesize()) : 0
+    }
+
+    /// Takes out of this process what it has read of its own file; what is still of use comes back as it is used, from the page cache. The dynamic linker
+    /// and the Swift runtime look once at tens of megabytes of it. Answers how many bytes are mapped so, 0 where this is not possible.
+    @discardableResult
+    static func releaseProgramPages() -> Int {
+        // A debugger's breakpoints are in those pages, and would not come back.
+        Self.isTraced ? 0 : Int(realertime_release_pages())
+    }
+
+    private static var isTraced: Bool {
+        guard let file = fopen("/proc/self/status", "r") else { return false }
+        defer { fclose(file) }
+        var buffer = [CChar](repeating: 0, count: 256)
+        while fgets(&buffer, 255, file) != nil {
+            let line = String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+            if line.hasPrefix("TracerPid:") { return line != "TracerPid:\t0\n" }
+        }
+        return false
     }
 
     /// Raises the descriptor limit as far as it goes, and answers it.

@@ -1,0 +1,45 @@
+import NIOCore
+import Pipeline
+
+/// What a request may say of its body, and what is answered when it says something else. Pure.
+extension HTTPRequestParser {
+    /// `chunked`, once and alone. What only looks like it is an attempt to be read differently by two servers; another coding is merely not ours.
+    static func checkCoding(_ coding: String) throws(HTTPFailure) {
+        if coding == "chunked" { return }
+        let codings = coding.split(separator: ",", omittingEmptySubsequences: false).map { String($0.trimmingSpaces()) }
+        guard !codings.contains(""), !codings.contains("chunked") || (codings.last == "chunked" && codings.count(where: { $0 == "chunked" }) == 1) else {
+            throw .badRequest("chunked must be the last transfer coding, once")
+        }
+        throw HTTPFailure(.notImplemented, "not_implemented", "the only transfer coding here is chunked")
+    }
+
+    static func chunkSize(_ line: ByteBuffer) throws(HTTPFailure) -> Int {
+        var size = 0
+        var digits = 0
+        for byte in line.readableBytesView {
+            guard let digit = PercentEncoding.hex(byte) else {
+                guard byte == UInt8(ascii: ";"), digits > 0 else { throw .badRequest("a chunk's size is not a hexadecimal number") }
+                break
+            }
+            digits += 1
+            guard digits <= 8 else { throw .badRequest("a chunk's size is too long") }
+            size = size << 4 | Int(digit)
+        }
+        guard digits > 0 else { throw .badRequest("a chunk has no size") }
+        guard line.readableBytesView.allSatisfy({ $0 >= 0x20 || $0 == 0x09 }) else { throw .badRequest("a chunk's line has control bytes") }
+        return size
+    }
+
+    // MARK: - Failures
+
+    static let uriTooLong = HTTPFailure(
+        .uriTooLong, "uri_too_long", "the request line is longer than \(requestLineBytesMax) bytes; subscribe to fewer channels a connection")
+
+    static func headersTooLarge(_ max: Int) -> HTTPFailure {
+        HTTPFailure(.headersTooLarge, "headers_too_large", "the headers are larger than header-bytes-max, \(max) bytes")
+    }
+
+    static func bodyTooLarge(_ max: Int) -> HTTPFailure {
+        .tooLarge("the body is larger than \(max) bytes")
+    }
+}
