@@ -35,7 +35,7 @@ final class RunningClient: Sendable {
     /// Waits for the first state at or after an index in ``states``.
     @discardableResult
     func state(
-        from index: Int = 0, within limit: Duration = .seconds(20), at location: SourceLocation = #_sourceLocation,
+        from index: Int = 0, within limit: Duration = .seconds(60), at location: SourceLocation = #_sourceLocation,
         where predicate: (ZooKeeperState) -> Bool
     ) async throws -> ZooKeeperState {
         var found: ZooKeeperState?
@@ -51,7 +51,7 @@ final class RunningClient: Sendable {
         try await self.state(from: index, at: location) { if case .connected = $0.phase { true } else { false } }
     }
 
-    func perform(_ request: ZooKeeperRequest, within limit: Duration = .seconds(5)) async -> Result<ZooKeeperReply, ZooKeeperFailure> {
+    func perform(_ request: ZooKeeperRequest, within limit: Duration = .seconds(20)) async -> Result<ZooKeeperReply, ZooKeeperFailure> {
         await self.client.perform(request, generation: self.generation, deadline: .now + limit)
     }
 }
@@ -102,7 +102,7 @@ enum Namespace {
 
 /// Looks every few milliseconds.
 func eventually(
-    within limit: Duration = .seconds(10), _ message: @autoclosure () -> String, at location: SourceLocation = #_sourceLocation,
+    within limit: Duration = .seconds(60), _ message: @autoclosure () -> String, at location: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + limit

@@ -23,7 +23,7 @@ extension ZooKeeperTests {
                 // Whether or not this client was connected to it: the others elect one, and give every session a full timeout.
                 let leader = ensemble.leader!
                 leader.kill()
-                try await eventually(within: .seconds(15), "\(running.states)") {
+                try await eventually("\(running.states)") {
                     if case .success = await running.perform(.set(path: root, data: [1], version: nil)) { true } else { false }
                 }
                 #expect(running.session == session && running.generation == 1)
@@ -38,7 +38,7 @@ extension ZooKeeperTests {
                 try await ensemble.start()
                 try await running.connected(from: index)
                 #expect(running.session != session)
-                try await eventually(within: .seconds(10), "The node of the lost session stays") {
+                try await eventually("The node of the lost session stays") {
                     await running.perform(.exists(path: root + "/e", watch: false)) == .success(.stat(nil))
                 }
                 guard case .success(.node(data: [1], _)) = await running.perform(.get(path: root, watch: false)) else { return #expect(Bool(false)) }

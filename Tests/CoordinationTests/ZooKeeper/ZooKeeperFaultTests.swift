@@ -74,7 +74,7 @@ extension ZooKeeperTests {
                 try await running.connected(from: 3)
                 #expect(running.generation >= 2 && running.session != session)
                 // Nobody told the servers: the node of the lost session stays until they expire it.
-                try await eventually(within: .seconds(5), "The node stays") {
+                try await eventually("The node stays") {
                     await running.perform(.exists(path: root + "/e", watch: false)) == .success(.stat(nil))
                 }
             }

@@ -62,7 +62,7 @@ final class TestNode: Sendable {
     /// Waits until an event is there, and answers all so far.
     @discardableResult
     func wait(
-        _ what: String, seconds: Int = 10, sourceLocation: SourceLocation = #_sourceLocation, _ predicate: (LinkEvent) -> Bool
+        _ what: String, seconds: Int = 60, sourceLocation: SourceLocation = #_sourceLocation, _ predicate: (LinkEvent) -> Bool
     ) async throws -> [LinkEvent] {
         try await eventually("\(self.id): \(what)", seconds: seconds, sourceLocation: sourceLocation) { self.all.contains(where: predicate) }
         return self.all
@@ -102,7 +102,7 @@ struct NotInTime: Error, CustomStringConvertible {
 
 /// Looks every few milliseconds until it is so.
 func eventually(
-    _ what: String, seconds: Int = 10, sourceLocation: SourceLocation = #_sourceLocation, _ isSo: () async throws -> Bool
+    _ what: String, seconds: Int = 60, sourceLocation: SourceLocation = #_sourceLocation, _ isSo: () async throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + .seconds(seconds)
     while try await !isSo() {

@@ -71,7 +71,7 @@ import Testing
         #expect(b.links.inbox.waitingBytes < 3 << 20, "\(b.links.inbox.waitingBytes)")
         #expect(a.links.states[0].isUp)
         b.read()
-        try await eventually("all arrives", seconds: 20) { b.payloads.count == sent.count }
+        try await eventually("all arrives") { b.payloads.count == sent.count }
         #expect(b.payloads.map { $0[0] } == sent)
         #expect(b.links.inbox.waitingBytes == 0)
         await a.close()
