@@ -1,5 +1,7 @@
 # Shared by the scripts of this folder. Sourced, not run.
 
+# Before the folder is another.
+[ -z "${REALERTIME_BINARY:-}" ] || REALERTIME_BINARY=$(realpath "$REALERTIME_BINARY")
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
@@ -30,8 +32,15 @@ need_swift() {
     need_packages libsqlite3-dev libzookeeper-mt-dev
 }
 
-# The release binary, one file with the Swift libraries in it. Prints its path on the last line.
+# The release binary, one file with the Swift libraries in it, unless REALERTIME_BINARY names another.
 build_release() {
+    # Somebody has built one already.
+    if [ -n "${REALERTIME_BINARY:-}" ]; then
+        binary=$REALERTIME_BINARY
+        # A node would take it for a misspelt key.
+        unset REALERTIME_BINARY
+        return
+    fi
     local commit
     commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
     [ -z "$(git status --porcelain -- Sources Package.swift 2>/dev/null)" ] || commit+=-dirty

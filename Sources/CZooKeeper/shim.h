@@ -10,4 +10,11 @@
 static inline const struct ACL_vector *czookeeper_acl_world_open(void) { return &ZOO_OPEN_ACL_UNSAFE; }
 static inline const struct ACL_vector *czookeeper_acl_creator_all(void) { return &ZOO_CREATOR_ALL_ACL; }
 
+// The creator may do all, and everyone may list and make children: permissions 31 and 1 + 4, as numbers because the library's constants are no constants to C.
+static inline const struct ACL_vector *czookeeper_acl_shared(void) {
+  static struct ACL lists[] = {{31, {"auth", ""}}, {1 | 4, {"world", "anyone"}}};
+  static const struct ACL_vector vector = {2, lists};
+  return &vector;
+}
+
 #endif

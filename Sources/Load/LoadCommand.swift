@@ -1,23 +1,35 @@
 package import ArgumentParser
 import Glibc
 
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
 package struct LoadCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "load",
         abstract: "Measure a server: many subscribers, a known rate of events, every delivery checked and timed.",
+        usage: "realertime load [<options>]",
         discussion: """
-            Each payload carries its channel, sequence number and intended send time, so that losses, repetitions and reorderings are counted \
-            by number, and latency is counted from when an event should have been sent. The result says whether the server was measured or \
-            the instrument itself.
+            EXAMPLES:
+              realertime load -n 5000 -c 100 -r 1000 -d 30
+              realertime load -n 5000 --hot -r max --pid $(pidof realertime)
+              realertime load -n 15000 -r 0 -o json
 
-              realertime load --subscribers 5000 --channels 100 --rate 1000 --duration 30 --pid $(pidof realertime)
+            Each payload carries its channel, sequence number and intended send time, so that losses, repetitions and reorderings are \
+            counted by number, and latency is counted from when an event should have been sent. The result says whether the server was \
+            measured or the instrument itself.
 
-            Another server is measured with the same code:
+            ANOTHER SERVER, WITH THE SAME CODE:
+              realertime load -n 5000 -c 100 -r max \\
+                --subscribe-url 'http://127.0.0.1:9080/sub/{channel}' \\
+                --publish-url 'http://127.0.0.1:9080/pub?id={channel}'
 
-              realertime load --subscribe-url 'http://127.0.0.1:9080/sub/{channel}' \\
-                --publish-url 'http://127.0.0.1:9080/pub?id={channel}' --header 'Accept: text/event-stream' -n 5000 -c 100 -r max
-
-            Exit status: 0 everything expected arrived, once and in order; 1 it did not; 2 wrong usage; 3 the server cannot be reached.
+            EXIT STATUS:
+              0 everything expected arrived, once and in order, 1 it did not,
+              3 the server cannot be reached, 64 wrong usage.
             """
     )
 
@@ -42,7 +54,8 @@ package struct LoadCommand: AsyncParsableCommand {
     /// False when the report, which is printed, tells of losses.
     private func measure() throws(LoadError) -> Bool {
         let limits = LocalLimits.raised()
-        var settings = try LoadSettings(target: self.target, shape: self.shape, time: self.time, resources: self.resources, limits: limits)
+        let target = self.target.filled(from: ProcessInfo.processInfo.environment)
+        var settings = try LoadSettings(target: target, shape: self.shape, time: self.time, resources: self.resources, limits: limits)
         if let index = self.resources.workerIndex {
             Interruption.ignore()
             try settings.chooseSourceAddresses(limits: limits)

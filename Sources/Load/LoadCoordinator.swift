@@ -41,7 +41,7 @@ struct LoadCoordinator: ~Copyable {
 
     private mutating func check() throws(LoadError) {
         let subscribe = self.settings.subscribe
-        try Self.probe(SocketAddress(host: subscribe.host, port: subscribe.port), subscribe, "--subscriber-url or --subscribe-url")
+        try Self.probe(SocketAddress(host: subscribe.host, port: subscribe.port), subscribe, "--url or --subscribe-url")
         if self.settings.plan.publishers > 0 {
             let publish = self.settings.publish
             try Self.probe(SocketAddress(host: publish.host, port: publish.port), publish, "--api or --publish-url")

@@ -2,8 +2,9 @@
 struct LoadError: Error, CustomStringConvertible, Equatable {
     enum Code: Int32 {
         case failed = 1
-        case usage = 2
         case unreachable = 3
+        /// As ArgumentParser has it.
+        case usage = 64
     }
 
     var code: Code
@@ -13,5 +14,5 @@ struct LoadError: Error, CustomStringConvertible, Equatable {
     static func unreachable(_ message: String) -> LoadError { LoadError(code: .unreachable, message: message) }
     static func failed(_ message: String) -> LoadError { LoadError(code: .failed, message: message) }
 
-    var description: String { "error: \(self.message)" }
+    var description: String { "Error: \(self.message)." }
 }

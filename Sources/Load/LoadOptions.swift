@@ -43,46 +43,59 @@ struct RateArgument: ExpressibleByArgument, Sendable {
     }
 }
 
+/// Addresses and the token have the names that they have in the other commands.
 struct TargetOptions: ParsableArguments {
-    @Option(help: "Where subscribers connect.")
-    var subscriberUrl = "http://127.0.0.1:8080"
+    @Option(help: ArgumentHelp("The subscriber port of the node. (env: REALERTIME_URL; default: http://127.0.0.1:8080)", valueName: "url"))
+    var url: String?
 
-    @Option(help: "Where publishers connect.")
-    var api = "http://127.0.0.1:8081"
+    @Option(help: ArgumentHelp("The API port of the node. (env: REALERTIME_API_URL; default: http://127.0.0.1:8081)", valueName: "url"))
+    var api: String?
 
-    @Option(help: "sse, ws, lp (long-poll) or stream (a line of JSON an event).")
+    @Option(
+        help: ArgumentHelp(
+            "What the node has as its api-token. As a flag other users of this machine can see it. (env: REALERTIME_API_TOKEN)", valueName: "token"))
+    var apiToken: String?
+
+    @Option(help: "Server-Sent Events, WebSocket, long-poll or a line of JSON an event.")
     var transport = Transport.sse
 
-    @Option(help: "Another server's URL to subscribe, with {channel}, or {channels} for several joined by '/'.")
+    @Option(help: ArgumentHelp("Another server's URL to subscribe, with {channel}, or {channels} for several joined by '/'.", valueName: "url"))
     var subscribeUrl: String?
 
-    @Option(help: "Another server's URL to publish, with {channel}, unless the body has it.")
+    @Option(help: ArgumentHelp("Another server's URL to publish, with {channel}, unless the body has it.", valueName: "url"))
     var publishUrl: String?
 
-    @Option(help: "The body to publish, with {payload} and perhaps {channel}.")
+    @Option(help: ArgumentHelp("The body to publish, with {payload} and perhaps {channel}.", valueName: "body"))
     var publishBody = "{payload}"
 
-    @Option(help: "A header line of subscribe requests, 'Name: value'. Repeatable.")
+    @Option(help: ArgumentHelp("A header line of subscribe requests, 'Name: value'. Repeatable.", valueName: "line"))
     var header: [String] = []
 
-    @Option(help: "A header line of publish requests. Repeatable.")
+    @Option(help: ArgumentHelp("A header line of publish requests. Repeatable.", valueName: "line"))
     var publishHeader: [String] = []
 
-    @Option(help: "A bearer token for publish requests.")
-    var token: String?
-
-    @Option(help: "Channels are named <prefix>0, <prefix>1, …")
+    @Option(help: ArgumentHelp("Channels are named <prefix>0, <prefix>1, …", valueName: "prefix"))
     var channelPrefix = "load-"
+
+    /// A flag wins over the environment. The token in the environment is the node's: no other server is told it.
+    func filled(from environment: [String: String]) -> TargetOptions {
+        func given(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
+        var options = self
+        options.url = self.url ?? given("REALERTIME_URL")
+        options.api = self.api ?? given("REALERTIME_API_URL")
+        options.apiToken = self.apiToken ?? (self.publishUrl == nil ? given("REALERTIME_API_TOKEN") : nil)
+        return options
+    }
 }
 
 struct ShapeOptions: ParsableArguments {
-    @Option(name: [.customShort("n"), .long], help: "Connections that subscribe.")
+    @Option(name: [.customShort("n"), .long], help: ArgumentHelp("Connections that subscribe.", valueName: "n"))
     var subscribers = 100
 
-    @Option(name: [.customShort("c"), .long], help: "Channels; subscriber i takes channel i mod this.")
+    @Option(name: [.customShort("c"), .long], help: ArgumentHelp("Channels; subscriber i takes channel i mod this.", valueName: "n"))
     var channels = 1
 
-    @Option(help: "Channels that one connection takes.")
+    @Option(help: ArgumentHelp("Channels that one connection takes.", valueName: "n"))
     var channelsPerSubscriber = 1
 
     @Flag(help: "Everything on one channel, published by all publishers at once.")
@@ -91,16 +104,16 @@ struct ShapeOptions: ParsableArguments {
     @Option(name: [.customShort("r"), .long], help: "Events a second in total. 'max': each publisher sends when it is answered. 0: connect and hold.")
     var rate = RateArgument(rate: .perSecond(100))
 
-    @Option(help: "Publishing keep-alive connections, one request in flight each. A channel has one of them, unless it is hot.")
+    @Option(help: ArgumentHelp("Publishing keep-alive connections, one request in flight each. A channel has one of them, unless it is hot.", valueName: "n"))
     var publishers = 4
 
-    @Option(help: "Size of a payload; at least \(PayloadTemplate.bytesMin).")
+    @Option(help: ArgumentHelp("Size of a payload; at least \(PayloadTemplate.bytesMin).", valueName: "bytes"))
     var payloadBytes = 120
 
-    @Option(help: "Instead: connect, wait for the answer's head and disconnect, so often in total.")
+    @Option(help: ArgumentHelp("Instead: connect, wait for the answer's head and disconnect, so often in total.", valueName: "n"))
     var churn = 0
 
-    @Option(help: "At most so many connections open at a time while churning.")
+    @Option(help: ArgumentHelp("At most so many connections open at a time while churning.", valueName: "n"))
     var churnAtOnce = 256
 
     @Flag(help: "Churning connections end by a reset, as a lost client's do, not in order.")
@@ -108,39 +121,39 @@ struct ShapeOptions: ParsableArguments {
 }
 
 struct TimeOptions: ParsableArguments {
-    @Option(help: "Seconds to publish before the measured window.")
+    @Option(help: ArgumentHelp("How long it publishes before the measured window.", valueName: "seconds"))
     var warmUp = 1.0
 
-    @Option(name: [.customShort("d"), .long], help: "Seconds of the measured window.")
+    @Option(name: [.customShort("d"), .long], help: ArgumentHelp("How long the measured window is.", valueName: "seconds"))
     var duration = 10.0
 
-    @Option(help: "Seconds to wait for the last deliveries, at most.")
+    @Option(help: ArgumentHelp("How long it waits for the last deliveries, at most.", valueName: "seconds"))
     var drain = 5.0
 
-    @Option(help: "Seconds between the last connect and the first publish.")
+    @Option(help: ArgumentHelp("How long it waits between the last connect and the first publish.", valueName: "seconds"))
     var settle = 0.5
 
-    @Option(help: "Seconds to hold the connections at rate 0.")
+    @Option(help: ArgumentHelp("How long it holds the connections at rate 0.", valueName: "seconds"))
     var hold = 10.0
 }
 
 struct ResourceOptions: ParsableArguments {
-    @Option(help: "Connects a second; 0 for as fast as the server answers.")
+    @Option(help: ArgumentHelp("Connects a second; 0 for as fast as the server answers.", valueName: "rate"))
     var connectRate = 0.0
 
-    @Option(help: "Connects in flight, at most.")
+    @Option(help: ArgumentHelp("Connects in flight, at most.", valueName: "n"))
     var connectsInFlight = 256
 
-    @Option(help: "Seconds until a connect or an answer is given up.")
+    @Option(help: ArgumentHelp("How long one connect or one answer may take.", valueName: "seconds"))
     var timeout = 10.0
 
-    @Option(help: "Local addresses 127.0.0.2… to connect from: one has about 28,000 ports. As many as needed if not given.")
+    @Option(help: ArgumentHelp("Local addresses 127.0.0.2… to connect from: one has about 28,000 ports. As many as needed if not given.", valueName: "n"))
     var sourceAddresses: Int?
 
-    @Option(help: "Worker processes. As many as descriptors need if not given.")
+    @Option(help: ArgumentHelp("Worker processes. As many as descriptors need if not given.", valueName: "n"))
     var processes: Int?
 
-    @Option(help: "CPUs to run on, '1' or '0,1': worker i takes the i-th of them.")
+    @Option(help: ArgumentHelp("CPUs to run on, '1' or '0,1': worker i takes the i-th of them.", valueName: "cpus"))
     var pin: String?
 
     @Option(help: "A process of the server to measure. Repeatable.")
@@ -149,7 +162,7 @@ struct ResourceOptions: ParsableArguments {
     @Flag(help: "Measure the children of these processes too.")
     var pidChildren = false
 
-    @Option(name: [.short, .long], help: "table or json.")
+    @Option(name: [.short, .customLong("output")], help: "json prints every figure, as one object.")
     var output = OutputFormat.table
 
     // How a worker process is told what it is. Not for people.

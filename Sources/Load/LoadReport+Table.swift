@@ -20,7 +20,7 @@ extension LoadReport {
     }
 
     private var connectionsSentence: String {
-        let channels = self.isChurn ? "" : ", \(UInt64(self.settings.plan.channels).grouped) channels"
+        let channels = self.isChurn ? "" : ", \(UInt64(self.settings.plan.channels).counted("channel"))"
         let what = self.isChurn ? "connects and disconnects" : "connected"
         return "\(self.tally.connected.grouped) of \(UInt64(self.attempted).grouped) \(what)\(channels), "
             + "\(self.connectsPerSecond.rate) connects/s, \(self.tally.connectFailed.grouped) failed, \(self.tally.disconnected.grouped) ended early"
@@ -33,12 +33,12 @@ extension LoadReport {
             case .maximum: "as fast as answered"
             case .none: "nothing asked"
             }
-        return "\(self.tally.published.grouped) events, \(self.publishedPerSecond.rate) acks/s (\(asked)), "
-            + "\(self.settings.plan.publishers) publishers, \(self.settings.payloadBytes) B, \(self.tally.publishFailed.grouped) failed"
+        return "\(self.tally.published.counted("event")), \(self.publishedPerSecond.rate) acks/s (\(asked)), "
+            + "\(UInt64(self.settings.plan.publishers).counted("publisher")), \(self.settings.payloadBytes) B, \(self.tally.publishFailed.grouped) failed"
     }
 
     private var backlogSentence: String {
-        "\(self.tally.backlogMax.grouped) events at most, \(self.tally.backlog.grouped) never sent"
+        "\(self.tally.backlogMax.counted("event")) at most, \(self.tally.backlog.grouped) never sent"
             + (self.tally.backlog > 1 && self.tally.publishFailed == 0 ? ": the answers were too slow for so few publishers (--publishers)" : "")
     }
 

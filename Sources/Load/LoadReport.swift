@@ -97,6 +97,9 @@ struct LoadReport: Sendable {
         ]
         for (count, what) in counts where count > 0 { failures.append("\(count.grouped) \(what)") }
         if self.settings.plan.publishers > 0, self.tally.published == 0 { failures.append("nothing was published") }
+        if self.tally.errors.keys.contains("publish: status 401") {
+            failures.append("the server does not take the API token it was given, or was given none (REALERTIME_API_TOKEN)")
+        }
         if self.isIdle, self.tally.disconnected > 0 { failures.append("\(self.tally.disconnected.grouped) connections ended") }
         if self.tally.errors.keys.contains(where: { $0.hasPrefix("worker:") }) { failures.append("a worker ended without a report") }
         return failures

@@ -53,15 +53,11 @@ extension LoadSettings {
         )
         self.run = resources.workerRun ?? UInt32.random(in: 1 ... .max)
         self.transport = target.transport
-        self.subscribe = try RequestTemplate(
-            url: target.subscribeUrl ?? Self.join(target.subscriberUrl, target.transport.path + "{channels}"),
-            option: target.subscribeUrl == nil ? "--subscriber-url" : "--subscribe-url"
-        )
-        self.publish = try RequestTemplate(
-            url: target.publishUrl ?? Self.join(target.api, "/pub?id={channel}"), option: target.publishUrl == nil ? "--api" : "--publish-url"
-        )
+        self.subscribe = try Self.template(
+            "--subscribe-url", target.subscribeUrl, "--url", target.url ?? "http://127.0.0.1:8080", target.transport.path + "{channels}")
+        self.publish = try Self.template("--publish-url", target.publishUrl, "--api", target.api ?? "http://127.0.0.1:8081", "/pub?id={channel}")
         self.subscribeHeaders = target.header
-        self.publishHeaders = target.publishHeader + (target.token.map { ["Authorization: Bearer \($0)"] } ?? [])
+        self.publishHeaders = target.publishHeader + (target.apiToken.map { ["Authorization: Bearer \($0)"] } ?? [])
         (self.bodyPrefix, self.bodySuffix) = try Self.split(body: target.publishBody)
         self.channelPrefix = Array(target.channelPrefix.utf8)
         self.payloadBytes = shape.payloadBytes
@@ -169,5 +165,12 @@ extension LoadSettings {
         return numbers.compactMap(\.self)
     }
 
-    private static func join(_ base: String, _ path: String) -> String { (base.hasSuffix("/") ? String(base.dropLast()) : base) + path }
+    /// Another server's, if it is given, else a path of the node's. A wrong URL is named as it was given.
+    private static func template(
+        _ other: String, _ url: String?, _ option: String, _ base: String, _ path: String
+    ) throws(LoadError) -> RequestTemplate {
+        if let url { return try RequestTemplate(url: url, option: other) }
+        _ = try RequestTemplate(url: base, option: option)
+        return try RequestTemplate(url: (base.hasSuffix("/") ? String(base.dropLast()) : base) + path, option: option)
+    }
 }

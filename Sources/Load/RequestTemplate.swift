@@ -12,7 +12,7 @@ struct RequestTemplate: Sendable, Equatable {
 
     init(url: String, option: String) throws(LoadError) {
         guard let schemeEnd = url.firstRange(of: "://") else {
-            throw .usage("\(option) must be a URL such as http://127.0.0.1:8080, not \(url)")
+            throw .usage("\(option) must be a URL like \(Self.example(option)), not \"\(url)\"")
         }
         guard ["http", "ws"].contains(url[..<schemeEnd.lowerBound]) else {
             throw .usage("\(option) must start with http:// or ws://: the instrument speaks no TLS, as that would be measured too")
@@ -23,6 +23,14 @@ struct RequestTemplate: Sendable, Equatable {
         (self.host, self.port) = try Self.split(authority: self.authority, option: option)
         let path = rest[slash...]
         self.pieces = Self.pieces(path.hasPrefix("/") ? String(path) : "/" + path)
+    }
+
+    private static func example(_ option: String) -> String {
+        switch option {
+        case "--api": "http://127.0.0.1:8081"
+        case "--url": "http://127.0.0.1:8080"
+        default: "http://127.0.0.1:9080/path/{channel}"
+        }
     }
 
     var hasChannel: Bool { self.pieces.contains(.channels) }

@@ -11,6 +11,9 @@ extension UInt64 {
         return text
     }
 
+    /// `1 channel`, `2 channels`.
+    func counted(_ thing: String) -> String { "\(self.grouped) \(thing)\(self == 1 ? "" : "s")" }
+
     var mebibytes: String { (Double(self) / 1_048_576).fixed(1) }
 
     /// Nanoseconds with the unit that fits.

@@ -30,6 +30,15 @@ struct Realertime: AsyncParsableCommand {
 
     static func main() async {
         Build.commit = String(cString: realertime_build_commit())
+        if let complaint = self.unknownCommand(in: Array(CommandLine.arguments.dropFirst())) { self.exit(withError: ValidationError(complaint)) }
         await self.main(nil)
+    }
+
+    /// ArgumentParser takes a command that it does not know for an argument too many.
+    private static func unknownCommand(in arguments: [String]) -> String? {
+        guard let name = arguments.first == "help" ? arguments.dropFirst().first : arguments.first, !name.hasPrefix("-") else { return nil }
+        let names = self.configuration.subcommands.compactMap { $0.configuration.commandName } + ["help"]
+        guard !names.contains(name) else { return nil }
+        return "There is no command '\(name)'." + (NearestName.of(name, among: names).map { " Did you mean '\($0)'?" } ?? "")
     }
 }

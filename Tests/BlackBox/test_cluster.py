@@ -1,6 +1,7 @@
 """A cluster of real processes on a real ZooKeeper: who is in, who owns what, and what it takes to change that."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cluster import Cluster, moved
-from harness.node import binary, eventually
+from harness.cluster import Cluster, Member, health, moved
+from harness.node import PATIENCE, binary, eventually
 from harness.subscribers import SSE, WS, Lines, LongPoll
 from harness.websocket import Closed
 
@@ -26,12 +27,15 @@ def cluster():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def served(cluster):
-    """What every node that runs says it serves; never two of them under one owner epoch."""
-    for member in cluster.running():
-        status = member.ask("/api/cluster")
-        if status:
-            assert status["partitions"]["contested"] == 0, status
+def served(cluster, names):
+    """What these nodes say is served; never two of them under one owner epoch."""
+    for name in names:
+        status = cluster.members[name].answer("/api/cluster")
+        assert status["partitions"]["contested"] == 0, status
+
+
+def incarnations(member):
+    return {m["id"]: m.get("incarnation") for m in member.answer("/api/members")["members"]}
 
 
 def test_from_one_to_five_to_two(cluster):
@@ -39,13 +43,14 @@ def test_from_one_to_five_to_two(cluster):
     owners = cluster.settled(["n1"])
     names = ["n1"]
     for name in ("n2", "n3", "n4", "n5"):
-        cluster.add(name)
+        # One is paused below until its session is over.
+        cluster.add(name, **({"session": 6} if name == "n3" else {}))
         names.append(name)
         before, owners = owners, cluster.settled(names)
         # A join moves its share and nothing else.
         assert moved(before, owners) == 256 // len(names), Counter(owners.values())
         assert all(owners[p] == name for p in owners if owners[p] != before[p])
-        served(cluster)
+        served(cluster, names)
 
     def without(name, end):
         nonlocal owners
@@ -56,17 +61,17 @@ def test_from_one_to_five_to_two(cluster):
         before, owners = owners, cluster.settled(names)
         # What it had, and nothing else.
         assert sorted(p for p in owners if owners[p] != before[p]) == sorted(had)
-        served(cluster)
+        served(cluster, names)
 
     without("n5", lambda member: member.process.kill())
     without("n4", lambda member: member.process.send_signal(signal.SIGTERM))
-    assert cluster.members["n4"].process.wait(15) == 0
+    assert cluster.members["n4"].process.wait(PATIENCE) == 0
     without("n3", lambda member: member.process.send_signal(signal.SIGSTOP))
     cluster.members["n3"].process.send_signal(signal.SIGCONT)
     names.append("n3")
     cluster.settled(names)
     # It knows that it was away, and serves only what it was given since.
-    assert cluster.members["n3"].ask("/api/cluster")["partitions"]["contested"] == 0
+    assert cluster.members["n3"].answer("/api/cluster")["partitions"]["contested"] == 0
 
 
 def test_the_controller_dies(cluster):
@@ -75,76 +80,96 @@ def test_the_controller_dies(cluster):
     cluster.settled(["n1", "n2", "n3"])
     for _ in range(2):
         names = [m.name for m in cluster.running()]
-        controller = cluster.members[names[0]].ask("/api/cluster")["controller"]["id"]
-        epoch = cluster.members[names[0]].ask("/api/cluster")["controller"]["epoch"]
-        cluster.members[controller].process.kill()
-        cluster.members[controller].process.wait()
-        rest = [name for name in names if name != controller]
+        before = cluster.members[names[0]].answer("/api/cluster")["controller"]
+        cluster.members[before["id"]].kill()
+        rest = [name for name in names if name != before["id"]]
         cluster.settled(rest)
-        status = cluster.members[rest[0]].ask("/api/cluster")
-        assert status["controller"]["id"] in rest and status["controller"]["epoch"] > epoch
+        after = cluster.members[rest[0]].answer("/api/cluster")["controller"]
+        assert after["id"] in rest and after["epoch"] > before["epoch"]
 
 
 def test_a_restart_keeps_its_name(cluster):
-    for name in ("n1", "n2"):
-        cluster.add(name)
+    cluster.add("n1")
+    # Of this session nothing is heard before a minute is over. Nobody waits for it.
+    member = cluster.add("n2", session=60)
     cluster.settled(["n1", "n2"])
-    before = {m["id"]: m["incarnation"] for m in cluster.members["n1"].ask("/api/members")["members"]}
-    member = cluster.members["n2"]
-    member.process.kill()
-    member.process.wait()
-    # At once: nobody waits for the dead process's session.
-    started = time.monotonic()
+    before = incarnations(cluster.members["n1"])
+    member.kill()
+    killed = time.monotonic()
     member.start()
+    eventually(lambda: (incarnations(cluster.members["n1"])["n2"] or 0) > before["n2"])
+    assert time.monotonic() - killed < 50, "it waited for the session"
     cluster.settled(["n1", "n2"])
-    after = {m["id"]: m["incarnation"] for m in cluster.members["n1"].ask("/api/members")["members"]}
-    assert after["n2"] > before["n2"] and after["n1"] == before["n1"]
+    assert incarnations(cluster.members["n1"])["n1"] == before["n1"]
 
 
 def test_one_id_twice(cluster):
     cluster.add("n1")
     cluster.settled(["n1"])
-    from harness.cluster import Member
-    twin = Member(cluster.folder / "twin", cluster.zookeeper.address, "n1")
+    # How long it waits for the other to end follows its own session.
+    twin = Member(cluster.folder / "twin", cluster.zookeeper.address, "n1", session=2)
     try:
         code, output = twin.fails()
         assert code == 78 and "another node uses the id n1" in output, output
+        assert "serving, joining the cluster" in output and "] ready" not in output and "joined the cluster" not in output, output
     finally:
         twin.close()
     cluster.settled(["n1"])
 
 
+def test_it_says_when_it_is_ready(cluster):
+    """The log as /readyz, in the order in which it becomes true."""
+    member = cluster.add("n1")
+    eventually(lambda: "] ready" in member.tail(20_000))
+    log = member.tail(20_000)
+    assert log.index("] serving, joining the cluster") < log.index("] joined the cluster") < log.index("] ready"), log
+
+
+def test_every_kind_of_event_can_be_chosen(cluster):
+    member = cluster.add("n1")
+    kinds = re.findall(r'realertime_cluster_events_total\{kind="(.*?)"', member.get("/metrics").body.decode())
+    assert len(kinds) > 10
+    code, output = run("events", *(option for kind in kinds for option in ("--kind", kind)), api=member.api)
+    assert code == 0 and " joined " in output, output
+
+
 def test_zookeeper_is_away(cluster):
+    # A third of its session is what a node goes on for without a server, and a server takes a while to start.
     for name in ("n1", "n2"):
-        cluster.add(name)
+        cluster.add(name, session=60)
     owners = cluster.settled(["n1", "n2"])
-    before = {m["id"]: m["incarnation"] for m in cluster.members["n1"].ask("/api/members")["members"]}
+    before = incarnations(cluster.members["n1"])
     cluster.zookeeper.kill()
     # Long enough to be noticed, shorter than the sessions.
-    eventually(lambda: cluster.members["n1"].ask("/api/cluster")["zookeeper"]["state"] != "connected", 10)
+    eventually(lambda: (cluster.members["n1"].ask("/api/cluster") or {"zookeeper": {"state": "connected"}})["zookeeper"]["state"] != "connected")
     # Everything that needs no decision goes on.
     cluster.members["n1"].publish("c", "x")
     assert cluster.members["n1"].get("/readyz").status == 200
     cluster.zookeeper.start()
-    assert moved(owners, cluster.settled(["n1", "n2"])) in (0, 128, 256)
-    eventually(lambda: cluster.members["n1"].ask("/api/cluster")["health"] == "healthy", 20)
-    assert set(before) == {m["id"] for m in cluster.members["n1"].ask("/api/members")["members"]}
+    health(cluster.members["n1"], "healthy")
+    after = cluster.settled(["n1", "n2"])
+    now = incarnations(cluster.members["n1"])
+    assert set(now) == set(before)
+    # A client that comes before the server is ready may wait for it until its session is over. Whoever has kept his has kept everything.
+    assert now != before or moved(owners, after) == 0
 
 
 def test_zookeeper_is_not_there_at_first(cluster):
     cluster.zookeeper.kill()
     member = cluster.add("n1", ready=False)
-    eventually(lambda: member.get_or_none("/healthz"), 10)
-    assert member.get("/readyz").status == 503 and "joined" in member.get("/readyz").body.decode()
+    eventually(lambda: member.get_or_none("/healthz"))
+    eventually(lambda: "joined" in member.get("/readyz").body.decode())
+    assert member.get("/readyz").status == 503
+    assert member.status()["node"]["state"] == "starting" and "] ready" not in member.tail()
     cluster.zookeeper.start()
-    cluster.settled(["n1"], 60)
-    assert member.get("/readyz").status == 200
+    cluster.settled(["n1"])
+    eventually(lambda: member.get("/readyz").status == 200 and member.status()["node"]["state"] == "ready")
 
 
-def run(*arguments, api=None, timeout=60):
+def run(*arguments, api, timeout=3 * PATIENCE):
     """A command, as an operator types it."""
     done = subprocess.run(
-        [binary(), *arguments, *(["--api", f"http://127.0.0.1:{api}"] if api else [])], capture_output=True, text=True, timeout=timeout,
+        [binary(), *arguments, "--timeout", str(PATIENCE), "--api", f"http://127.0.0.1:{api}"], capture_output=True, text=True, timeout=timeout,
         env={k: v for k, v in os.environ.items() if not k.startswith("REALERTIME_")})
     return done.returncode, done.stdout + done.stderr
 
@@ -155,14 +180,14 @@ def test_operators_drain_cordon_and_move(cluster):
     owners = cluster.settled(["n1", "n2", "n3"])
     # Any node will do.
     api = cluster.members["n2"].api
-    eventually(lambda: run("status", api=api)[0] == 0, 15)
+    eventually(lambda: run("status", api=api)[0] == 0)
     code, output = run("drain", "n3", "--note", "kernel update", api=api)
     assert code == 0, output
     after = cluster.members["n1"].owners()
     assert "n3" not in after.values()
     # Only what it had has moved.
     assert all(owners[p] == "n3" for p in owners if owners[p] != after[p])
-    member = next(m for m in cluster.members["n1"].ask("/api/members")["members"] if m["id"] == "n3")
+    member = next(m for m in cluster.members["n1"].answer("/api/members")["members"] if m["id"] == "n3")
     assert member["state"] == "drained" and member["note"] == "kernel update"
     code, output = run("undrain", "n3", api=api)
     assert code == 0, output
@@ -171,22 +196,22 @@ def test_operators_drain_cordon_and_move(cluster):
     assert run("cordon", "n1", api=api)[0] == 0
     had = [p for p, owner in owners.items() if owner == "n1"]
     cluster.members["n2"].process.kill()
-    eventually(lambda: Counter(cluster.members["n3"].owners().values()) == {"n1": len(had), "n3": 256 - len(had)}, 20)
+    eventually(lambda: Counter(cluster.members["n3"].owners().values()) == {"n1": len(had), "n3": 256 - len(had)})
     api = cluster.members["n3"].api
     assert run("uncordon", "n1", api=api)[0] == 0
-    eventually(lambda: Counter(cluster.members["n3"].owners().values()) == {"n1": 128, "n3": 128}, 20)
+    eventually(lambda: Counter(cluster.members["n3"].owners().values()) == {"n1": 128, "n3": 128})
     # A partition stays where an operator put it.
     partition = next(p for p, owner in cluster.members["n3"].owners().items() if owner == "n1")
     code, output = run("move", str(partition), "--to", "n3", api=api)
     assert code == 0, output
-    eventually(lambda: cluster.members["n1"].owners()[partition] == "n3", 20)
+    eventually(lambda: cluster.members["n1"].owners()[partition] == "n3")
     # One that is down may be forgotten, one that lives may not.
     code, output = run("forget", "n1", api=api)
     assert code != 0 and "member" in output, output
     assert run("forget", "n2", api=api)[0] == 0
-    eventually(lambda: {m["id"] for m in cluster.members["n3"].ask("/api/members")["members"]} == {"n1", "n3"}, 10)
-    events = cluster.members["n3"].ask("/api/events")["events"]
-    assert any("drain n3" in e["text"] for e in cluster.members["n1"].ask("/api/events")["events"] + events)
+    eventually(lambda: {m["id"] for m in cluster.members["n3"].answer("/api/members")["members"]} == {"n1", "n3"})
+    events = cluster.members["n3"].answer("/api/events")["events"]
+    assert any("drain n3" in e["text"] for e in cluster.members["n1"].answer("/api/events")["events"] + events)
 
 
 def test_a_drained_node_sends_its_subscribers_away(cluster):
@@ -199,35 +224,34 @@ def test_a_drained_node_sends_its_subscribers_away(cluster):
         eventually(lambda: node.subscribers("c") == 4)
         code, output = run("drain", "n1", api=other.api)
         assert code == 0, output
-        assert node.get("/readyz").status == 503
+        eventually(lambda: node.get("/readyz").status == 503)
         with pytest.raises(EOFError):
-            sse.next(60)
+            sse.next()
         assert sse.retries and sse.answer.ended
         with pytest.raises(Closed) as closed:
-            ws.next(60)
+            ws.next()
         assert closed.value.code == 1012
         with pytest.raises(EOFError):
-            lines.next(60)
-        assert poll.poll(60)[0] == []
+            lines.next()
+        assert poll.poll()[0] == []
         # Who comes all the same is served, and sent on when it is his turn.
         node.publish("c", 1)
         with SSE(node, "c.b1") as late:
             assert late.next().data == "1"
             with pytest.raises(EOFError):
-                late.next(60)
-        text = node.get("/metrics").body.decode()
-        assert "\nrealertime_drained_total 5\n" in text, text
+                late.next()
+        eventually(lambda: node.metric("realertime_drained_total") == 5)
         assert run("undrain", "n1", api=other.api)[0] == 0
-        eventually(lambda: node.get("/readyz").status == 200, 30)
+        eventually(lambda: node.get("/readyz").status == 200)
         cluster.settled(["n1", "n2"])
         with SSE(node, "c") as back:
             back.none(4)
             # With nobody to go to, they stay.
             elsewhere.close()
             other.kill()
-            eventually(lambda: node.ask("/api/cluster")["nodes"]["active"] == 1, 30)
+            eventually(lambda: node.answer("/api/cluster")["nodes"]["active"] == 1)
             assert run("drain", "n1", "--no-wait", api=node.api)[0] == 0
-            eventually(lambda: node.get("/readyz").status == 503, 30)
+            eventually(lambda: node.get("/readyz").status == 503)
             back.none(4)
 
 
@@ -236,24 +260,38 @@ def test_many_vanish_at_once(cluster):
     for name in names:
         cluster.add(name)
     owners = cluster.settled(names)
-    for name in ("n3", "n4", "n5"):
+    controller = cluster.members["n1"]
+    assert controller.answer("/api/cluster")["controller"]["id"] == "n1"
+    told = max(e["number"] for e in controller.answer("/api/events")["events"])
+    vanished = ("n3", "n4", "n5")
+    for name in vanished:
         cluster.members[name].process.kill()
-    for name in ("n3", "n4", "n5"):
+    for name in vanished:
         cluster.members[name].process.wait()
     # That is the network more likely than the nodes: the survivors are not given everything at once. What the first two had was given away before
     # anyone could know; what the third had waits for it.
     guarded = {}
 
     def is_guarded():
-        guarded.update(cluster.members["n1"].ask("/api/cluster") or {})
+        guarded.update(controller.ask("/api/cluster") or {})
         return guarded.get("mode") == "guarded"
-    eventually(is_guarded, 15)
+    eventually(is_guarded)
     assert guarded["partitions"]["orphan"] >= 51 and guarded["health"] == "critical", guarded
-    for name in ("n3", "n4", "n5"):
-        cluster.members[name].start()
-    after = cluster.settled(names, 60)
-    assert moved(owners, after) <= 103, Counter(after.values())
-    eventually(lambda: cluster.members["n1"].ask("/api/cluster")["mode"] == "normal", 40)
+    for name in vanished:
+        cluster.members[name].start(ready=False)
+    after = cluster.settled(names)
+    eventually(lambda: controller.answer("/api/cluster")["mode"] == "normal")
+    events = [e for e in controller.answer("/api/events")["events"] if e["number"] > told]
+    modes = [e for e in events if e["kind"] == "mode"]
+    assert [e["text"].split(":")[0] for e in modes] == ["mode normal is now guarded", "mode guarded is now normal"], events
+    assert all(name in modes[0]["text"] for name in vanished), modes
+    begin, end = (e["number"] for e in modes)
+    taken = [e for e in events if begin < e["number"] < end and e["kind"] == "granted" and e["text"].split(" (")[0].endswith((" to n1", " to n2"))]
+    assert taken == [], taken
+    # It waits for a quarter of a minute only. Whoever was back by then has what was kept for him.
+    back = [next(e["view"] for e in events if e["node"] == name and e["number"] > begin and " is now active" in e["text"]) for name in vanished]
+    if max(back) <= modes[1]["view"]:
+        assert moved(owners, after) <= 103, Counter(after.values())
 
 
 def metrics_of(member):
@@ -273,7 +311,7 @@ def test_a_member_shows_its_links_and_figures(cluster):
             metrics_of(m).get(f'realertime_link_up{{peer="{peer.name}"}}') == 1 for m in members for peer in members if peer is not m
         )
 
-    eventually(links_up, 20)
+    eventually(links_up)
     figures = [metrics_of(m) for m in members]
     assert sum(f["realertime_controller"] for f in figures) == 1
     assert len({f["realertime_view_version"] for f in figures}) == 1
@@ -284,7 +322,7 @@ def test_a_member_shows_its_links_and_figures(cluster):
     assert sum(f['realertime_partitions{state="serving"}'] for f in figures) == 256
     assert sum(f['realertime_cluster_events_total{kind="elected"}'] for f in figures) == 1
 
-    status = members[0].ask("/api/status")["cluster"]
+    status = members[0].answer("/api/status")["cluster"]
     assert status["session"] == "connected"
     up = {(link["peer"], link["direction"]) for link in status["links"] if link["state"] == "up"}
     assert up == {(m.name, way) for m in members[1:] for way in ("outgoing", "incoming")}, status
@@ -293,7 +331,6 @@ def test_a_member_shows_its_links_and_figures(cluster):
     members[2].process.kill()
     members[2].process.wait()
     cluster.settled(["n1", "n2"])
-    status = members[0].ask("/api/status")["cluster"]
-    assert [link["peer"] for link in status["links"] if link["state"] == "up"] == ["n2", "n2"], status
-    sessions = {m["id"]: m.get("session") for m in members[0].ask("/api/members")["members"]}
+    eventually(lambda: [link["peer"] for link in members[0].answer("/api/status")["cluster"]["links"] if link["state"] == "up"] == ["n2", "n2"])
+    sessions = {m["id"]: m.get("session") for m in members[0].answer("/api/members")["members"]}
     assert (sessions["n1"], sessions["n2"], sessions["n3"]) == ("connected", "connected", None)

@@ -11,14 +11,14 @@ import time
 import pytest
 
 from harness.history import position
-from harness.node import HOST, eventually
+from harness.node import HOST, PATIENCE, eventually
 from harness.publisher import Publisher, pipelined
 from harness.subscribers import SSE, WS, Lines, LongPoll
 from harness.websocket import Closed
 from harness.wire import Answer, Wire
 
 
-def ends(node, seconds=20):
+def ends(node, seconds=PATIENCE):
     """The exit code, and what it said."""
     code = node.process.wait(seconds)
     return code, node.tail()
@@ -46,14 +46,14 @@ def test_sigterm_ends_streams_in_good_order(nodes, channel):
         eventually(lambda: node.subscribers(channel) == 4)
         node.process.send_signal(signal.SIGTERM)
         with pytest.raises(EOFError):
-            sse.next(15)
+            sse.next()
         assert sse.retries and all(r > 0 for r in sse.retries), "SSE is told when to come back"
         with pytest.raises(Closed) as closed:
-            ws.next(15)
+            ws.next()
         assert closed.value.code == 1012
         with pytest.raises(EOFError):
-            lines.next(15)
-        items, after = poll.poll(15)
+            lines.next()
+        items, after = poll.poll()
         assert items == [] and after
         assert not sse.answer.chunked or sse.answer.ended, "a chunked answer ends properly"
     assert ends(node)[0] == 0
@@ -72,18 +72,18 @@ def test_retry_is_jittered(nodes, channel):
         node.process.send_signal(signal.SIGTERM)
         for s in all:
             with contextlib.suppress(EOFError):
-                s.next(15)
+                s.next()
         assert len({s.retries[-1] for s in all if s.retries}) >= 5
     assert ends(node)[0] == 0
 
 
 def test_a_stop_does_not_wait_for_those_who_stay(nodes, channel):
     """They have been told; whether they hang up is theirs."""
-    node = nodes.make("--shutdown-seconds-max", "60")
+    node = nodes.make("--shutdown-seconds-max", "3600")
     with SSE(node, channel), WS(node, channel), Lines(node, channel), LongPoll(node, channel) as poll:
         poll.ask()
         eventually(lambda: node.subscribers(channel) == 4)
-        assert node.terminate(20) == 0
+        assert node.terminate() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -99,10 +99,13 @@ def test_sigterm_while_publishing_loses_nothing(nodes, channel):
     publishers = [Publisher(node, [f"{channel}:{n}"], seed=n, pause=0) for n in range(4)]
     for publisher in publishers:
         publisher.start()
-    time.sleep(0.5)
+    def goes_on():
+        before = [p.count() for p in publishers]
+        eventually(lambda: all(p.count() > n + 20 for p, n in zip(publishers, before)))
+    goes_on()
     assert node.terminate() == 0
     node.start()
-    time.sleep(0.3)
+    goes_on()
     for publisher in publishers:
         name = publisher.channels[0]
         count = publisher.finish()[name]
@@ -113,27 +116,27 @@ def test_sigterm_while_publishing_loses_nothing(nodes, channel):
 
 
 def test_sigterm_with_stalled_clients_keeps_the_deadline(nodes, channel):
-    node = nodes.make("--shutdown-seconds-max", "2", "--history-events-max", "2000")
+    node = nodes.make("--shutdown-seconds-max", "2", "--history-events-max", "2000", "--stalled-seconds-max", "3600")
     with contextlib.ExitStack() as stack:
         for kind in (SSE, WS, Lines):
             stack.enter_context(kind(node, channel, receive_buffer=4096))
         stack.enter_context(Wire(node.listen)).send("GET /ev/a HTTP/1.1\r\n")
         stack.enter_context(Wire(node.api)).send("POST /pub?id=a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
         pipelined(node, channel, [b"x" * 16_000] * 500)
-        assert node.terminate(15) == 0
+        assert node.terminate() == 0
 
 
 def test_a_second_sigterm_ends_at_once(nodes, channel):
-    node = nodes.make("--shutdown-seconds-max", "300", "--shutdown-slice-connections", "1")
+    node = nodes.make("--shutdown-seconds-max", "3600", "--shutdown-slice-connections", "1", "--stalled-seconds-max", "3600")
     with contextlib.ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(SSE(node, channel, receive_buffer=4096))
         pipelined(node, channel, [b"x" * 16_000] * 500)
         node.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
-        if node.running:
-            node.process.send_signal(signal.SIGTERM)
-        ends(node, 10)
+        # Two that come together are one.
+        eventually(lambda: "] stopping" in node.tail())
+        node.process.send_signal(signal.SIGTERM)
+        ends(node)
 
 
 def test_while_stopping_it_says_so(nodes, channel):
@@ -143,10 +146,10 @@ def test_while_stopping_it_says_so(nodes, channel):
         assert Answer(api.send("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")).all().strip() == b"ready"
         pipelined(node, channel, [b"x" * 16_000] * 500)
         node.process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
+        eventually(lambda: "] stopping" in node.tail())
         for target in ("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n", "POST /pub?id=a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"):
             try:
-                with Wire(node.api, timeout=5) as wire:
+                with Wire(node.api) as wire:
                     answer = Answer(wire.send(target))
                     assert answer.status == 503, (target, answer.head)
             except (OSError, EOFError):
@@ -288,7 +291,7 @@ def test_a_full_disk(nodes, channel):
             ballast.write_bytes(b"x" * 8_000_000)
             node.start()
             acknowledged = []
-            with Lines(node, channel, timeout=30) as s:
+            with Lines(node, channel) as s:
                 full = None
                 for n in range(4000):
                     reply = node.post(f"/pub?id={channel}", json.dumps({"n": n, "x": os.urandom(4000).hex()}), {"Message-Id": f"m{n}"})
@@ -312,7 +315,7 @@ def test_a_full_disk(nodes, channel):
 
                 def again():
                     return node.post(f"/pub?id={channel}", json.dumps({"n": n}), {"Message-Id": f"m{n}"}).status == 200
-                eventually(again, 30, every=0.2)
+                eventually(again, every=0.2)
                 acknowledged.append(n)
                 assert s.next().data["n"] == n
                 eventually(lambda: node.get("/readyz").status == 200)
@@ -604,5 +607,6 @@ def test_killed_at_any_moment_it_starts_again(nodes, channel, seed):
         done = len(publisher.acknowledged[channel])
         node.start()
         assert node.history(channel, limit=0)["offset"] >= done, f"seed {seed}"
+        eventually(lambda: publisher.count() > done)
     count = publisher.finish()[channel]
     assert [p["data"]["n"] for p in node.everything(channel)] == list(range(1, count + 1)), f"seed {seed}"

@@ -4,6 +4,7 @@ import contextlib
 import json
 import random
 import resource
+import select
 import socket
 import threading
 import time
@@ -11,7 +12,7 @@ import time
 import pytest
 
 from harness.history import position
-from harness.node import eventually
+from harness.node import PATIENCE, eventually
 from harness.publisher import pipelined
 from harness.subscribers import TRANSPORTS, Lines, LongPoll, Refused, SSE, WS, subscribe
 from harness.wire import Answer, Wire
@@ -36,7 +37,7 @@ def test_the_connection_limit(nodes, channel):
                 with pytest.raises(Refused) as refused:
                     s = TRANSPORTS[kind](node, channel)
                     if kind == "longpoll":
-                        s.poll(10)
+                        s.poll()
                 unavailable(refused.value.status, refused.value.head, refused.value.body)
         # Those inside go on.
         node.publish(channel, "x")
@@ -62,9 +63,10 @@ def test_the_api_connection_limit(nodes, channel):
         def enter():
             # Earlier connections may take a moment to be gone.
             wire = stack.enter_context(Wire(node.api))
-            answer = Answer(wire.try_send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
-            if answer.all().strip() == b"ok":
-                wires.append(wire)
+            with contextlib.suppress(EOFError):
+                answer = Answer(wire.try_send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
+                if answer.all().strip() == b"ok":
+                    wires.append(wire)
             return len(wires) == 5
         eventually(enter)
         with Wire(node.api) as extra:
@@ -169,7 +171,7 @@ def test_few_descriptors(nodes, channel):
 def test_more_connections_than_descriptors(nodes):
     node = nodes.make("--connections-max", "10000", descriptors=256, start=False)
     node.start(ready=False)
-    assert node.process.wait(20) > 0
+    assert node.process.wait(PATIENCE) > 0
     assert "connections-max" in node.tail() and "256" in node.tail()
 
 
@@ -189,36 +191,39 @@ def flood(node, channel, count, recover=lambda: None):
         keep = stack.enter_context(SSE(node, channel))
         api = stack.enter_context(Wire(node.api))
         assert Answer(api.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).all().strip() == b"ok"
-        wires, inside, refused, silent = [], 0, 0, 0
+        wires, inside, refused = [], 0, 0
         for _ in range(count):
             with contextlib.suppress(OSError):
-                wire = stack.enter_context(Wire(node.listen, timeout=5))
+                wire = stack.enter_context(Wire(node.listen, timeout=15))
                 wire.try_send(f"GET /ev/{channel} HTTP/1.1\r\nHost: x\r\n\r\n")
                 wires.append(wire)
-        for wire in wires:
-            try:
-                answer = Answer(wire, timeout=1 if silent < 3 else 0.1)
-                if answer.status == 200:
-                    inside += 1
-                else:
-                    unavailable(answer.status, answer.head, answer.all())
-                    refused += 1
-            except (EOFError, OSError):
-                silent += 1
-            if silent > 20:
-                break
-        assert inside > 0 and inside < count, (inside, refused, silent)
+        silent = {wire.socket: wire for wire in wires}
+        # Those that nobody accepts are silent for ever, so it ends when no more answers come.
+        while silent and (ready := select.select(list(silent), [], [], 2 if inside else PATIENCE)[0]):
+            for one in ready:
+                with contextlib.suppress(EOFError, OSError):
+                    answer = Answer(silent.pop(one))
+                    if answer.status == 200:
+                        inside += 1
+                    else:
+                        unavailable(answer.status, answer.head, answer.all())
+                        refused += 1
+        assert inside > 0 and inside < count, (inside, refused, len(silent))
         assert node.running
-        before = node.cpu_seconds()
-        time.sleep(1)
-        assert node.cpu_seconds() - before < 0.7, "it spins while it has no descriptors"
+
+        def rests():
+            before, begun = node.cpu_seconds(), time.monotonic()
+            time.sleep(1)
+            return (node.cpu_seconds() - before) / (time.monotonic() - begun) < 0.2
+        # What spins while it has no descriptors never does.
+        eventually(rests)
         # Those inside go on, on both ports. The API connection was there before.
         api.send(f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
         answer = Answer(api)
         assert answer.status == 200, answer.all()
         assert keep.next().data == "x"
     recover()
-    eventually(lambda: can(lambda: node.healthy()), 20)
+    eventually(lambda: can(lambda: node.healthy()))
     with SSE(node, channel) as s:
         node.publish(channel, "after")
         assert s.next().data == "after"
@@ -230,12 +235,12 @@ def flood(node, channel, count, recover=lambda: None):
 
 
 def test_half_open_connections_go_away(nodes, channel):
-    node = nodes.make("--handshake-seconds-max", "1", "--connections-max", "40")
+    node = nodes.make("--handshake-seconds-max", "3", "--connections-max", "40")
     starts = [b"", b"G", b"GET /ev/a HTTP/1.1\r\n", b"GET /ev/a HTTP/1.1\r\nHost: x\r\n", b"GET /ws/a HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"]
     with contextlib.ExitStack() as stack:
         wires = [stack.enter_context(Wire(node.listen)).send(starts[n % 5]) for n in range(40)]
         for wire in wires:
-            received = wire.rest(15)
+            received = wire.rest()
             assert not received or b" 408 " in received.split(b"\r\n")[0], received
         with SSE(node, channel) as s:
             node.publish(channel, 1)
@@ -248,7 +253,7 @@ def test_idle_keep_alive_connections_go_away(nodes, channel):
     for port in (node.listen, node.api):
         with Wire(port) as wire:
             assert Answer(wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).all().strip() == b"ok"
-            assert wire.ended(15)
+            assert wire.ended()
     # A stream is not idle just because nothing is published.
     with SSE(node, channel) as s:
         s.none(2.5)
@@ -293,14 +298,14 @@ def stall(node, kind, channel, payloads, **options):
     """One subscriber reads nothing while much is published, another reads all along. Gives the stalled one's items."""
     with Lines(node, channel) as start:
         cursor = start.cursor
-    slow = TRANSPORTS[kind](node, channel, cursor, receive_buffer=4096, timeout=30, **options)
+    slow = TRANSPORTS[kind](node, channel, cursor, receive_buffer=4096, **options)
     if kind == "longpoll":
         slow.ask()
     got = []
 
     def follow(fast):
         for _ in payloads:
-            got.append(fast.next(30).data["n"])
+            got.append(fast.next().data["n"])
     with slow, WS(node, channel, cursor) as fast:
         thread = threading.Thread(target=follow, args=(fast,))
         thread.start()
@@ -308,16 +313,16 @@ def stall(node, kind, channel, payloads, **options):
         # In portions that the history holds, so that only who does not read at all can miss something.
         for start in range(0, len(payloads), 10):
             ids += pipelined(node, channel, payloads[start:start + 10])
-            eventually(lambda: len(got) >= len(ids) or not thread.is_alive(), 30, every=0.001)
-        thread.join(60)
+            eventually(lambda: len(got) >= len(ids) or not thread.is_alive(), every=0.001)
+        thread.join(PATIENCE)
         assert got == list(range(len(payloads))), "the other subscriber was held up"
         items = []
         total, gaps = 0, []
         while total < len(ids):
-            items.append(slow.next(20))
+            items.append(slow.next())
             total, gaps = contiguous(items, ids)
         live = node.publish(channel, {"n": len(ids)})["id"]
-        item = slow.next(20)
+        item = slow.next()
         assert (item.kind, item.data) == ("event", {"n": len(ids)}), live
     return gaps
 
@@ -329,14 +334,14 @@ def payloads(count, size):
 @pytest.mark.parametrize("kind", ["sse", "websocket", "lines", "longpoll"])
 def test_a_stalled_subscriber_catches_up_exactly(nodes, channel, kind):
     """History holds all of it: nothing is missing, and no gap is told."""
-    node = nodes.make("--history-events-max", "2000")
+    node = nodes.make("--history-events-max", "2000", "--stalled-seconds-max", "3600")
     assert stall(node, kind, channel, payloads(800, 16_000)) == []
 
 
 @pytest.mark.parametrize("kind", ["sse", "websocket", "lines"])
 def test_a_stalled_subscriber_is_told_what_it_missed(nodes, channel, kind):
     """History does not hold it: a gap with the right ends, and everything else."""
-    node = nodes.make("--history-events-max", "20")
+    node = nodes.make("--history-events-max", "20", "--stalled-seconds-max", "3600")
     gaps = stall(node, kind, channel, payloads(800, 16_000))
     assert gaps and all(gap["reason"] in ("overflow", "expired") for gap in gaps)
 
@@ -347,15 +352,18 @@ def test_a_subscriber_that_takes_nothing_is_closed_and_resumes(nodes, channel):
         cursor = start.cursor
     with Lines(node, channel, cursor, receive_buffer=4096) as slow:
         ids = pipelined(node, channel, payloads(800, 16_000))
-        eventually(lambda: node.subscribers(channel) == 0, 20)
+        eventually(lambda: node.subscribers(channel) == 0)
         items = []
         with contextlib.suppress(EOFError):
             while True:
-                items.append(slow.next(20))
+                items.append(slow.next())
         cursor = slow.cursor
-    with Lines(node, channel, cursor) as again:
-        while contiguous(items, ids)[0] < len(ids):
-            items.append(again.next())
+    # One that is held up for a second is closed again, and resumes again.
+    while contiguous(items, ids)[0] < len(ids):
+        with Lines(node, channel, cursor) as again, contextlib.suppress(EOFError):
+            while contiguous(items, ids)[0] < len(ids):
+                items.append(again.next())
+                cursor = again.cursor
     assert contiguous(items, ids) == (len(ids), [])
 
 
@@ -453,12 +461,12 @@ def test_message_ids_beyond_their_bound(nodes, channel):
 def test_a_large_backlog_arrives_whole(nodes, channel, transport):
     node = nodes.make("--history-events-max", "5000")
     pipelined(node, channel, payloads(3000, 100))
-    with TRANSPORTS[transport](node, channel + ".b5000", timeout=30) as s:
+    with TRANSPORTS[transport](node, channel + ".b5000") as s:
         assert [item.data["n"] for item in s.take(3000)] == list(range(3000))
 
 
 def test_longpolls_in_flight_at_the_limit(nodes, channel):
-    node = nodes.make("--connections-max", "5", "--heartbeat-seconds", "1")
+    node = nodes.make("--connections-max", "5", "--heartbeat-seconds", "5")
     with contextlib.ExitStack() as stack:
         polls = [stack.enter_context(LongPoll(node, channel)) for _ in range(5)]
         for poll in polls:

@@ -34,11 +34,13 @@ import Testing
         columns.add("a", "bbb", "c")
         columns.add("aaaa", "b")
         #expect(columns.text() == "a     bbb  c\naaaa  b")
+        #expect(columns.text(labelWidth: 5) == "a      bbb  c\naaaa   b" && columns.text(labelWidth: 2) == columns.text())
         #expect(columns.text { row, _, cell in row == 0 ? "<\(cell)>" : cell } == "<a>     <bbb>  <c>\naaaa  b")
     }
 
     @Test func numbersAreReadable() {
         #expect(Readable.count(0) == "0" && Readable.count(999) == "999" && Readable.count(1_234_567) == "1,234,567" && Readable.count(-1000) == "-1,000")
+        #expect(Readable.count(1, "gap") == "1 gap" && Readable.count(0, "gap") == "0 gaps" && Readable.count(2000, "gap") == "2,000 gaps")
         #expect(Readable.bytes(1023) == "1023 B" && Readable.bytes(1536) == "1.5 KiB" && Readable.bytes(5 << 30) == "5.0 GiB")
         #expect(Readable.duration(seconds: 0) == "0s" && Readable.duration(seconds: 61) == "1m 1s" && Readable.duration(seconds: 90_000) == "1d 1h")
         #expect(Readable.rate(3) == "3.0/s" && Readable.rate(12_345.6) == "12,346/s")

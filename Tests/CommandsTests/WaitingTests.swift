@@ -70,16 +70,17 @@ import Testing
     }
 
     @Test func aLimitEndsTheWaitingAndNothingElse() async throws {
-        _ = await self.written { terminal in
+        let text = await self.written { terminal in
             let failure = await #expect(throws: Failure.self) {
                 try await self.waiter(terminal, limit: .milliseconds(50)).wait {
                     .going(left: 1, moving: 0)
                 } obstacles: {
-                    []
+                    ["no node is active"]
                 }
             }
             #expect(failure?.status == .degraded && failure?.message.contains("It goes on without this command: realertime members shows it.") == true)
         }
+        #expect(text.hasSuffix("  no node is active\n"), "\(text)")
     }
 
     @Test func aNodeThatStaysAwayEndsIt() async throws {

@@ -67,6 +67,7 @@ import Testing
         #expect(try !self.report { $0.repeated = 1 }.isComplete)
         #expect(try !self.report { $0.reordered = 1 }.isComplete)
         #expect(try !self.report { $0.connectFailed = 1 }.isComplete)
+        #expect(try self.report { $0.note(error: "publish: status 401") }.verdict.contains("REALERTIME_API_TOKEN"))
         #expect(try self.report { $0.lost = 1234 }.verdict == "1,234 deliveries were lost")
     }
 
@@ -114,7 +115,7 @@ import Testing
 
     @Test func writesRequests() throws {
         let settings = try LoadSettings.parsed([
-            "--publish-body", #"{"channel":"{channel}","data":{payload}}"#, "--token", "secret", "--publish-url", "http://h:1/api",
+            "--publish-body", #"{"channel":"{channel}","data":{payload}}"#, "--api-token", "secret", "--publish-url", "http://h:1/api",
         ])
         let head = String(decoding: settings.publishHead(channel: 7), as: UTF8.self)
         #expect(head.hasPrefix("POST /api HTTP/1.1\r\nHost: h:1\r\nContent-Length: 148\r\n"))
@@ -122,6 +123,49 @@ import Testing
         #expect(head.hasSuffix(#"{"channel":"load-7","data":"#))
         #expect(settings.publishTail(channel: 7) == Array("}".utf8))
     }
+}
+
+@Suite struct TargetTests {
+    private static let environment = [
+        "REALERTIME_URL": "http://a:1", "REALERTIME_API_URL": "http://b:2", "REALERTIME_API_TOKEN": "secret", "REALERTIME_OTHER": "x",
+    ]
+
+    private func target(_ arguments: [String], _ environment: [String: String] = environment) throws -> LoadSettings {
+        let command = try LoadCommand.parse(arguments)
+        return try LoadSettings(
+            target: command.target.filled(from: environment), shape: command.shape, time: command.time, resources: command.resources,
+            limits: LocalLimits(descriptors: 10_000, ports: 28_000))
+    }
+
+    /// Where the node is, and its token, come from where the other commands have them from.
+    @Test func theEnvironmentSaysWhereTheNodeIs() throws {
+        let plain = try self.target([], [:])
+        #expect(plain.subscribe.authority == "127.0.0.1:8080" && plain.publish.authority == "127.0.0.1:8081" && plain.publishHeaders == [])
+        let empty = try self.target([], ["REALERTIME_URL": "", "REALERTIME_API_URL": "", "REALERTIME_API_TOKEN": ""])
+        #expect(empty.subscribe == plain.subscribe && empty.publish == plain.publish && empty.publishHeaders == [])
+        let filled = try self.target([])
+        #expect(filled.subscribe.authority == "a:1" && filled.publish.authority == "b:2" && filled.publishHeaders == ["Authorization: Bearer secret"])
+        let given = try self.target(["--url", "http://c:3", "--api", "http://d:4", "--api-token", "other"])
+        #expect(given.subscribe.authority == "c:3" && given.publish.authority == "d:4" && given.publishHeaders == ["Authorization: Bearer other"])
+    }
+
+    @Test func noOtherServerIsToldTheToken() throws {
+        let other = ["--subscribe-url", "http://c:3/{channel}", "--publish-url", "http://d:4/{channel}"]
+        #expect(try self.target(other).publishHeaders == [])
+        #expect(try self.target(other + ["--api-token", "other"]).publishHeaders == ["Authorization: Bearer other"])
+    }
+
+    @Test(arguments: [("--api", "127.0.0.1:1", "8081"), ("--url", "127.0.0.1:1", "8080"), ("--publish-url", "h/x", "{channel}")])
+    func aWrongURLIsNamedAsItWasGiven(option: String, url: String, example: String) {
+        #expect {
+            try self.target([option, url], [:])
+        } throws: { error in
+            let text = "\(error)"
+            return text.hasPrefix("Error: \(option) ") && text.hasSuffix("not \"\(url)\".") && text.contains(example)
+        }
+    }
+
+    @Test func wrongUsageIsAsInTheOtherCommands() { #expect(LoadError.usage("x").code.rawValue == 64) }
 }
 
 extension LoadSettings {

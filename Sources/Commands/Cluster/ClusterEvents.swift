@@ -19,14 +19,6 @@ struct ClusterEvents: ClusterReport, Equatable {
         var text: String
 
         var time: String { Date(timeIntervalSince1970: Double(self.at / 1000)).formatted(.iso8601) }
-
-        /// With widths that fit most, as the events that follow are not known yet.
-        func row(on terminal: Terminal) -> String {
-            func padded(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(0, width - text.count)) }
-            let kind = ["alarm", "evicted", "session_lost", "blocked"].contains(self.kind) ? Terminal.Colour.yellow : .bold
-            return terminal.paint(self.time, .dim) + "  " + terminal.paint(padded(self.kind, 12), kind) + "  "
-                + padded(self.node.isEmpty ? "-" : self.node, 10) + "  " + padded("v\(self.view)", 7) + "  \(self.text)"
-        }
     }
 
     var through: String
@@ -34,7 +26,12 @@ struct ClusterEvents: ClusterReport, Equatable {
 
     var exitStatus: CommandStatus { .ok }
 
-    func table(on terminal: Terminal) -> String {
-        (self.events.map { $0.row(on: terminal) } + [terminal.paint("told by \(self.through)", .dim)]).joined(separator: "\n")
+    func table(on terminal: Terminal) -> String { self.table(of: self.events, on: terminal) }
+
+    /// Some of them, and how many there were to choose from.
+    func table(of events: [Event], on terminal: Terminal) -> String {
+        var table = EventTable()
+        let count = events.count == self.events.count ? "" : ": \(Readable.count(events.count)) of \(Readable.count(self.events.count)) events"
+        return (table.lines(events, on: terminal) + [terminal.paint("told by \(self.through)\(count)", .dim)]).joined(separator: "\n")
     }
 }

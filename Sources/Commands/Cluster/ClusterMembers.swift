@@ -119,6 +119,12 @@ extension ClusterMembers.Member {
 
     private static func text(_ text: String?) -> String { text.flatMap { $0.isEmpty ? nil : $0 } ?? "-" }
 
+    /// What was asked of it, as far as that has come.
+    private static func wish(_ desired: String, in state: String) -> String {
+        let done = desired == "draining" ? "drained" : desired
+        return state == done ? "is \(done)" : state == desired ? "is being \(done)" : "is to be \(done)"
+    }
+
     private var movingWords: String {
         let words = (self.movingIn > 0 ? ["+\(self.movingIn)"] : []) + (self.movingOut > 0 ? ["-\(self.movingOut)"] : [])
         return words.isEmpty ? "-" : words.joined(separator: " ")
@@ -144,7 +150,7 @@ extension ClusterMembers.Member {
         if let desired, desired != "active" {
             let by = self.by.flatMap { $0.isEmpty ? nil : " by \($0)" } ?? ""
             let note = self.note.flatMap { $0.isEmpty ? nil : ": \($0)" } ?? ""
-            notes.append("\(self.id) is to be \(desired)\(by)\(note)")
+            notes.append("\(self.id) \(Self.wish(desired, in: self.state))\(by)\(note)")
         }
         return notes
     }

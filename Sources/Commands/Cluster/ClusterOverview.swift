@@ -68,9 +68,9 @@ struct ClusterOverview: ClusterReport, Equatable {
         columns.add("balance", "the fullest node has \(Readable.fixed(self.spread, 3)) of an even share")
         columns.add(
             "load",
-            "\(Readable.count(self.connections)) connections, \(Readable.rate(self.publishedPerSecond)) published, "
+            "\(Readable.count(self.connections, "connection")), \(Readable.rate(self.publishedPerSecond)) published, "
                 + "\(Readable.rate(self.deliveredPerSecond)) delivered")
-        let table = columns.text { row, column, cell in
+        let table = columns.text(labelWidth: StatusView.labelWidth) { row, column, cell in
             if column == 0 { return terminal.paint(cell, .dim) }
             return row == 1 ? terminal.paint(cell, self.health.colour) : cell
         }

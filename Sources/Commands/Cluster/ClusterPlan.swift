@@ -65,15 +65,15 @@ struct ClusterPlan: ClusterReport, Equatable {
 
     private var summary: String {
         guard !self.isEmpty else { return "nothing to move: the fullest node has \(Readable.fixed(self.spreadBefore, 3)) of an even share" }
-        let grants = self.grants > 0 ? "\(Readable.count(self.grants)) grants and " : ""
-        return "\(grants)\(Readable.count(self.moves)) moves (lower bound \(Readable.count(self.lowerBound))) in \(self.rounds) rounds; "
+        let grants = self.grants > 0 ? "\(Readable.count(self.grants, "grant")) and " : ""
+        return "\(grants)\(Readable.count(self.moves, "move")) (lower bound \(Readable.count(self.lowerBound))) in \(Readable.count(self.rounds, "round")); "
             + "the fullest node has \(Readable.fixed(self.spreadBefore, 3)) of an even share, then \(Readable.fixed(self.spreadAfter, 3))"
     }
 
     /// Why some of it does not happen by itself now.
     var waitWords: String? {
         guard self.waiting > 0 else { return nil }
-        let count = "\(Readable.count(self.waiting)) of these wait"
+        let count = "\(Readable.count(self.waiting)) of these \(self.waiting == 1 ? "waits" : "wait")"
         switch self.head.mode {
         case "maintenance": return "\(count): rebalancing is paused (realertime rebalance resume)"
         case "guarded": return "\(count): many nodes vanished at once, and their partitions are held for them for a while"

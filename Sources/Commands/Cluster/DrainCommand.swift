@@ -4,15 +4,16 @@ package struct DrainCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "drain",
         abstract: "Take everything off a node, so that it can be stopped.",
+        usage: "realertime drain <node> [<options>]",
         discussion: """
             EXAMPLES:
               realertime drain n3 --note "kernel update"
               realertime drain n3 --no-wait
               realertime drain n3 --within 60 && ssh n3 systemctl stop realertime
 
-            Its partitions are handed to the others one by one, and its subscribers are told to connect again within the node's
-            drain-seconds (15), evenly spread. It waits until the node owns nothing, and says what is left, how fast it goes, and what is
-            stuck and why. Ctrl-C ends only the waiting; undrain takes it back.
+            Its partitions are handed to the others one by one, and its subscribers are told to connect again within the node's \
+            drain-seconds (15), evenly spread. It waits until the node owns nothing, and says what is left, how fast it goes, and what \
+            is stuck and why. Ctrl-C ends only the waiting; undrain takes it back.
 
             \(Help.exitStatus)
               1 when it was not waited for to the end.

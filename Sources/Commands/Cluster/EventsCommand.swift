@@ -4,19 +4,31 @@ package struct EventsCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "events",
         abstract: "Show what happened in the cluster: who came and went, what moved, who asked for it.",
+        usage: "realertime events [<options>]",
         discussion: """
             EXAMPLES:
               realertime events
-              realertime events -f
+              realertime events -f --kind operation --kind alarm
+              realertime events --node n2 --since 8100
               realertime events --after 120 -o json
 
-            The controller tells the newest 1,000 that it has seen; a new controller has a history of its own.
+            The controller tells the newest 1,000 that it has seen; a new controller has a history of its own, with numbers of its own. \
+            Views are the whole cluster's. With -f, -o json prints an event a line.
 
             \(Help.exitStatus)
             """)
 
     @Flag(name: [.customShort("f"), .long], help: "Go on with what happens, until Ctrl-C.")
     var follow = false
+
+    @Option(help: ArgumentHelp("Only those that this node tells of itself, or that name it.", valueName: "node"))
+    var node: String?
+
+    @Option(help: "Only those of this kind. Repeatable.")
+    var kind: [EventKind] = []
+
+    @Option(help: ArgumentHelp("Only those under this version of the view or a later one.", valueName: "view"))
+    var since = 0
 
     @Option(help: ArgumentHelp("Only those after this number.", valueName: "number"))
     var after = 0
@@ -27,33 +39,43 @@ package struct EventsCommand: AsyncParsableCommand {
 
     package func validate() throws {
         if self.after < 0 { throw ValidationError("--after is the number of an event.") }
+        if self.since < 0 { throw ValidationError("--since is the version of a view.") }
     }
 
     package func run() async throws {
-        guard self.follow else { return try await self.options.show(ClusterEvents.self, at: "\(ClusterEvents.path)?after=\(self.after)") }
         let output = self.options.output
         let after = self.after
+        let filter = EventFilter(node: self.node, kinds: Set(self.kind), viewMin: self.since)
         try await self.options.run { cluster in
-            let ended: Void? = try await untilInterrupted { try await Self.follow(cluster, after: after, output) }
+            guard self.follow else {
+                let look = try await cluster.look(ClusterEvents.self, at: Self.path(after: after))
+                let table = look.report.table(of: look.report.events.filter(filter.takes), on: .standardOutput)
+                try Terminal.standardOutput.write("\(output == .json ? filter.json(look) : table)\n".utf8)
+                return .ok
+            }
+            let ended: Void? = try await untilInterrupted { try await Self.follow(cluster, after: after, filter, output) }
             _ = ended
             return .ok
         }
     }
 
-    private static func follow(_ cluster: ClusterClient, after: Int, _ output: OutputFormat) async throws {
+    private static func path(after number: Int) -> String { "\(ClusterEvents.path)?after=\(number)" }
+
+    private static func follow(_ cluster: ClusterClient, after: Int, _ filter: EventFilter, _ output: OutputFormat) async throws {
         var tail = EventTail(after: after)
+        var table = EventTable()
         var complaint: String?
         while !Task.isCancelled {
             do {
-                let look = try await cluster.look(ClusterEvents.self, at: "\(ClusterEvents.path)?after=\(tail.after)")
+                let look = try await cluster.look(ClusterEvents.self, at: Self.path(after: tail.after))
                 let step = tail.take(look.report)
                 if let notice = step.notice { Terminal.standardError.writeLine(notice) }
-                if output == .json {
-                    // As objects of their own: what follows has no end.
-                    for json in Self.events(look.json, numbers: Set(step.events.map(\.number))) { try Terminal.standardOutput.write(json + [0x0A]) }
-                } else {
-                    for event in step.events { try Terminal.standardOutput.write("\(event.row(on: .standardOutput))\n".utf8) }
-                }
+                // As objects of their own: what follows has no end.
+                let lines =
+                    output == .json
+                    ? filter.events(of: look.json, among: step.events).map { $0 + [0x0A] }
+                    : table.lines(step.events.filter(filter.takes), on: .standardOutput).map { Array("\($0)\n".utf8) }
+                for line in lines { try Terminal.standardOutput.write(line) }
                 complaint = nil
                 if step.isAgain { continue }
             } catch let failure as Failure {
@@ -64,13 +86,6 @@ package struct EventsCommand: AsyncParsableCommand {
                 return
             }
             try? await Task.sleep(for: .seconds(1))
-        }
-    }
-
-    private static func events(_ json: String, numbers: Set<Int>) -> [[UInt8]] {
-        let elements = RawJSON.members(Array(json.utf8))?["events"].flatMap { RawJSON.elements($0) } ?? []
-        return elements.filter { element in
-            RawJSON.members(element)?["number"].flatMap { RawJSON.integer($0) }.map { numbers.contains($0) } ?? false
         }
     }
 }

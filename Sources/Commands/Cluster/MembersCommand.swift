@@ -4,6 +4,7 @@ package struct MembersCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "members",
         abstract: "Show the cluster's nodes: state, share, load, session, and who sees whom.",
+        usage: "realertime members [<options>]",
         discussion: """
             EXAMPLES:
               realertime members
@@ -11,10 +12,14 @@ package struct MembersCommand: AsyncParsableCommand {
               realertime members -o json --api http://10.0.0.5:8081
 
             Any node answers for the whole cluster, through the controller, which the last line names.
-            ST: \(ClusterMembers.legend).
+
+            ST:
+              U up, D down, F fenced, S suspect;
+              A active, J joining, C cordoned, D draining, E drained, R to be removed.
 
             \(Help.exitStatus)
-              1 when a node is down, fenced, joining or suspect, 2 when there is no controller.
+              1 when a node is down, fenced, joining or suspect,
+              2 when there is no controller.
             """)
 
     @Flag(help: "Show them again every second, in place on a terminal, until Ctrl-C.")

@@ -4,13 +4,14 @@ package struct MoveCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "move",
         abstract: "Hand a partition to a node, and pin it there.",
+        usage: "realertime move <partition> (--to <node> | --unpin) [<options>]",
         discussion: """
             EXAMPLES:
               realertime move 17 --to n2
               realertime move 17 --unpin
 
-            The pin lasts until --unpin. While the node is gone the plan puts the partition elsewhere, and back when it returns. locate names a channel's partition.
-            It waits until the node serves it. Ctrl-C ends only the waiting.
+            The pin lasts until --unpin. While the node is gone the plan puts the partition elsewhere, and back when it returns. It \
+            waits until the node serves it; Ctrl-C ends only the waiting. realertime locate names the partition of a channel.
 
             \(Help.exitStatus)
               1 when it was not waited for to the end.

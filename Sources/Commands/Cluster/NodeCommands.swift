@@ -4,6 +4,7 @@ package struct UndrainCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "undrain",
         abstract: "Let a node that drains, or is drained, own again.",
+        usage: "realertime undrain <node> [<options>]",
         discussion: """
             EXAMPLES:
               realertime undrain n3
@@ -28,6 +29,7 @@ package struct CordonCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "cordon",
         abstract: "Let a node keep what it owns, and gain nothing.",
+        usage: "realertime cordon <node> [<options>]",
         discussion: """
             EXAMPLES:
               realertime cordon n3 --note "looks slow"
@@ -50,6 +52,7 @@ package struct UncordonCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "uncordon",
         abstract: "Let a node that is cordoned gain partitions again.",
+        usage: "realertime uncordon <node> [<options>]",
         discussion: """
             EXAMPLES:
               realertime uncordon n3
@@ -74,6 +77,7 @@ package struct ForgetCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "forget",
         abstract: "Expect a node that is down no more.",
+        usage: "realertime forget <node> [<options>]",
         discussion: """
             EXAMPLES:
               realertime forget n3

@@ -5,14 +5,20 @@ package struct PartitionsCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "partitions",
         abstract: "Show who owns each partition, and how it is.",
+        usage: "realertime partitions [<options>]",
         discussion: """
             EXAMPLES:
               realertime partitions
               realertime partitions --node n2
-              realertime partitions --state moving -o json
+              realertime partitions --state moving
+              realertime partitions -o json
 
-            served: its owner says that it serves it, under the view's owner epoch. preparing: granted, not served yet. moving: being
-            handed over. orphan: nobody's. unknown: its owner has not been heard of for a while.
+            STATES:
+              served     its owner says that it serves it, under the view's owner epoch
+              preparing  granted, not served yet
+              moving     being handed over
+              orphan     nobody's
+              unknown    its owner has not been heard of for a while
 
             \(Help.exitStatus)
               1 when one is preparing or unknown, 2 when one is an orphan or contested.
@@ -62,6 +68,7 @@ package struct LocateCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "locate",
         abstract: "Show where a channel is: its partition, the partition's owner, and how it is.",
+        usage: "realertime locate <channel> [<options>]",
         discussion: """
             EXAMPLES:
               realertime locate thread:42

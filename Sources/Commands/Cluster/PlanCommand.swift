@@ -4,13 +4,15 @@ package struct PlanCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "plan",
         abstract: "Show what a rebalance would move, and the least that any could. Changes nothing.",
+        usage: "realertime plan [<options>]",
         discussion: """
             EXAMPLES:
               realertime plan
               realertime plan -o json
 
             \(Help.exitStatus)
-              1 when something was asked for that cannot be done, such as a pin to a node that is away.
+              1 when something was asked for that cannot be done,
+              such as a pin to a node that is away.
             """)
 
     @OptionGroup var options: ClusterOptions

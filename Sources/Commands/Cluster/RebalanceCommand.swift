@@ -4,6 +4,10 @@ package struct RebalanceCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "rebalance",
         abstract: "Give every node its share, with the fewest moves.",
+        usage: """
+            realertime rebalance [<options>]
+            realertime rebalance <subcommand>
+            """,
         discussion: """
             EXAMPLES:
               realertime rebalance
@@ -11,8 +15,8 @@ package struct RebalanceCommand: AsyncParsableCommand {
               realertime rebalance pause --note "upgrade of rack 3"
               realertime rebalance resume
 
-            It shows the plan, lets the cluster do it, and waits until every partition is where it belongs. A cluster rebalances by itself
-            when nodes come and go, unless that is paused: then this resumes it. Ctrl-C ends only the waiting.
+            It shows the plan, lets the cluster do it, and waits until every partition is where it belongs. A cluster rebalances by \
+            itself when nodes come and go, unless that is paused: then this resumes it. Ctrl-C ends only the waiting.
 
             \(Help.exitStatus)
               1 when it was not waited for to the end.
@@ -22,7 +26,7 @@ package struct RebalanceCommand: AsyncParsableCommand {
     package init() {}
 
     struct RunCommand: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(commandName: "run", abstract: "Do it (the default).")
+        static let configuration = CommandConfiguration(commandName: "run", abstract: "Do it.", usage: "realertime rebalance [<options>]")
 
         @Flag(help: "Only show the plan, as the command plan does.")
         var dryRun = false
@@ -70,7 +74,8 @@ package struct RebalanceCommand: AsyncParsableCommand {
 
     struct PauseCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "pause", abstract: "Start no moves for balance. Failover, drains and pins go on.")
+            commandName: "pause", abstract: "Start no moves for balance. Failover, drains and pins go on.",
+            usage: "realertime rebalance pause [<options>]")
 
         @OptionGroup var change: ChangeOptions
         @OptionGroup var options: ClusterOptions
@@ -79,7 +84,8 @@ package struct RebalanceCommand: AsyncParsableCommand {
     }
 
     struct ResumeCommand: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(commandName: "resume", abstract: "Balance by itself again.")
+        static let configuration = CommandConfiguration(
+            commandName: "resume", abstract: "Balance by itself again.", usage: "realertime rebalance resume [<options>]")
 
         @OptionGroup var change: ChangeOptions
         @OptionGroup var options: ClusterOptions

@@ -31,6 +31,9 @@ struct Waiter: Sendable {
             if let status { return status }
         } catch is TimedOut {
             self.clear()
+            // Who has no more time to wait wants to know what for.
+            let reasons = try? await withTimeout(self.patience) { try await obstacles() }
+            for reason in reasons ?? [] { self.terminal.writeLine("  \(reason)") }
             let seconds = Readable.fixed(limit?.seconds ?? 0, 1)
             throw Failure(.degraded, "\(self.what) is not done within \(seconds) s. It goes on without this command: \(self.later) shows it.")
         } catch is CancellationError {}

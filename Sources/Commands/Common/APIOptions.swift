@@ -18,12 +18,19 @@ struct APIOptions: ParsableArguments {
     var apiToken: String?
 
     func base() throws -> BaseURL {
-        try BaseURL(named: "--api", self.api ?? ProcessInfo.processInfo.environment["REALERTIME_API_URL"] ?? "http://127.0.0.1:8081")
+        try BaseURL(named: "--api", self.api ?? Environment.value("REALERTIME_API_URL") ?? "http://127.0.0.1:8081")
     }
 
     var token: String? {
-        let token = self.apiToken ?? ProcessInfo.processInfo.environment["REALERTIME_API_TOKEN"] ?? ""
+        let token = self.apiToken ?? Environment.value("REALERTIME_API_TOKEN") ?? ""
         return token.isEmpty ? nil : token
+    }
+}
+
+enum Environment {
+    /// A variable that is empty counts as not set, as for a node.
+    static func value(_ name: String) -> String? {
+        ProcessInfo.processInfo.environment[name].flatMap { $0.isEmpty ? nil : $0 }
     }
 }
 
@@ -77,9 +84,11 @@ enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
     case json
 }
 
+/// What help texts share. A paragraph is one line, which is wrapped as wide as the terminal is; what is indented stands as it is, in 80 columns.
 enum Help {
     static let exitStatus = """
         EXIT STATUS:
-          0 all is well, 1 degraded, 2 critical or refused, 3 the node cannot be reached, 64 wrong usage.
+          0 all is well, 1 degraded, 2 critical or refused,
+          3 the node cannot be reached, 64 wrong usage.
         """
 }

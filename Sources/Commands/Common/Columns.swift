@@ -11,9 +11,13 @@ struct Columns {
     }
 
     /// The rows; `paint` colours a cell after it was aligned, so that colours take no room.
-    func text(paint: (_ row: Int, _ column: Int, _ cell: String) -> String = { $2 }) -> String {
+    ///
+    /// - Parameter labelWidth: at least so wide is the first column, as another table stands above or below.
+    func text(labelWidth: Int = 0, paint: (_ row: Int, _ column: Int, _ cell: String) -> String = { $2 }) -> String {
         let count = self.rows.map(\.count).max() ?? 0
-        let widths = (0..<count).map { column in self.rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
+        let widths = (0..<count).map { column in
+            max(self.rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0, column == 0 ? labelWidth : 0)
+        }
         return self.rows.enumerated().map { index, row in
             row.enumerated().map { column, cell in
                 let gap = column == row.count - 1 ? 0 : widths[column] + 2 - cell.count
@@ -34,6 +38,9 @@ enum Readable {
         }
         return number < 0 ? "-\(text)" : text
     }
+
+    /// `1 channel`, `2 channels`.
+    static func count(_ number: Int, _ thing: String) -> String { "\(self.count(number)) \(thing)\(number == 1 ? "" : "s")" }
 
     static func bytes(_ bytes: Int) -> String {
         var value = Double(bytes)

@@ -5,16 +5,17 @@ package struct DoctorCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "doctor",
         abstract: "Check a node and its cluster from outside, and say what is wrong and what to do.",
+        usage: "realertime doctor [<options>]",
         discussion: """
             EXAMPLES:
               realertime doctor
               realertime doctor --api http://10.0.0.5:8081 --url https://events.example.org
               realertime doctor --heartbeats -o json
 
-            It publishes to a channel of its own, realertime:doctor:<random>, receives by every transport, resumes, repeats a message id,
-            and compares the node's counters with what it did. Of a cluster it checks that there is a controller with a session, that every
-            partition has exactly one server under its owner epoch, that all have the same view and version and see each other, and that
-            no id is used twice and no alarm is raised.
+            It publishes to a channel of its own, realertime:doctor:<random>, receives by every transport, resumes, repeats a message \
+            id, and compares the node's counters with what it did. Of a cluster it checks that there is a controller with a session, \
+            that every partition has exactly one server under its owner epoch, that all have the same view and version and see each \
+            other, and that no id is used twice and no alarm is raised.
 
             \(Help.exitStatus)
               1 when something is to be looked at, 2 when something fails.
@@ -42,7 +43,7 @@ package struct DoctorCommand: AsyncParsableCommand {
     }
 
     private func subscriber() throws -> BaseURL? {
-        try (self.url ?? ProcessInfo.processInfo.environment["REALERTIME_URL"]).map { try BaseURL(named: "--url", $0) }
+        try (self.url ?? Environment.value("REALERTIME_URL")).map { try BaseURL(named: "--url", $0) }
     }
 
     package func run() async throws {

@@ -10,6 +10,7 @@ package struct PublishCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "publish",
         abstract: "Publish events, and print their positions.",
+        usage: "realertime publish <channels> [<data>] [<options>]",
         discussion: """
             EXAMPLES:
               realertime publish thread:42 '{"text":"hello"}' --type comment
@@ -17,10 +18,10 @@ package struct PublishCommand: AsyncParsableCommand {
               realertime publish thread:42 < event.json
               tail -f app.log | realertime publish logs -
 
-            With - every line of standard input is an event, published in order as it comes; empty lines are none. Each has a message
-            id of its own, so that it can be tried again without being published twice: a 503 or a lost answer is, until --timeout.
-            A line that can never be published is counted, and the others go on; the summary names the first. Ctrl-C lets what is on its
-            way arrive, and says which line is the first that was not published.
+            With - every line of standard input is an event, published in order as it comes; empty lines are none. Each has a message id \
+            of its own, so that it can be tried again without being published twice: a 503 or a lost answer is, until --timeout. A line \
+            that can never be published is counted, and the others go on; the summary names the first. Ctrl-C lets what is on its way \
+            arrive, and says which line is the first that was not published.
 
             \(Help.exitStatus)
               With -: 1 when some lines could not be published, 2 or 3 when it had to stop.
@@ -96,10 +97,12 @@ package struct PublishCommand: AsyncParsableCommand {
 
     private func publishOne(_ sender: PublishSender) async throws -> CommandStatus {
         let payload = try await self.payload()
+        let base = try self.api.base()
         if self.json, !JSONGrammar.accepts(payload) { throw Failure(.critical, "The payload is not JSON: correct it, or leave out --json.") }
         var course = PublishCourse(concurrency: 1, patience: self.timeout.duration)
         course.accept([PublishEvent(line: 0, messageID: self.id ?? UUID().uuidString.lowercased(), payload: payload)])
         var backoff = Backoff()
+        var progress = PublishProgress(terminal: .standardError)
         while true {
             let sentAt = ContinuousClock.now
             let outcomes = await sender.send(course.window, within: course.patience(at: sentAt))
@@ -108,7 +111,8 @@ package struct PublishCommand: AsyncParsableCommand {
                 if let refusal = course.tally.firstRefusal { throw Failure(.critical, "Not published: \(refusal.reason).") }
                 for case .published(let answer, let isDuplicate) in outcomes { try self.show(answer, isDuplicate: isDuplicate) }
                 return .ok
-            case .wait(let hint, _):
+            case .wait(let hint, let reason):
+                progress.note("\(base): \(reason); trying again until --timeout")
                 try await Task.sleep(for: min(backoff.next(atLeast: hint), course.patience(at: .now)))
             case .stop(let failure):
                 throw failure

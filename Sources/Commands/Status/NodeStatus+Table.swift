@@ -6,11 +6,12 @@ extension NodeStatus {
         columns.add("health", self.health.rawValue)
         columns.add("state", "\(self.node.state), up \(Readable.duration(seconds: self.node.uptimeSeconds)) since \(self.node.startedAt)")
         columns.add(
-            "version", "\(self.node.version) (\(self.node.commit)), pid \(self.node.pid), \(self.node.loops) \(self.node.loops == 1 ? "loop" : "loops")")
+            "version", "\(self.node.version) (\(self.node.commit)), pid \(self.node.pid), \(Readable.count(self.node.loops, "loop"))")
         columns.add("listen", self.listen)
         columns.add("api", self.api)
         columns.add("log", self.logWords)
-        columns.add("history", "\(Readable.count(self.log.events)) events, \(Readable.bytes(self.log.bytes)), \(Readable.count(self.log.channels)) channels")
+        columns.add(
+            "history", "\(Readable.count(self.log.events, "event")), \(Readable.bytes(self.log.bytes)), \(Readable.count(self.log.channels, "channel"))")
         columns.add("connections", self.connectionWords)
         columns.add("by transport", self.transportWords)
         columns.add("subscriptions", Readable.count(self.subscribers.subscriptions))
@@ -18,8 +19,9 @@ extension NodeStatus {
         columns.add("delivered", "\(Readable.rate(self.rates.deliveredPerSecond)), \(Readable.count(self.totals.delivered)) in all")
         columns.add(
             "also",
-            "\(Readable.count(self.totals.duplicates)) duplicates, \(Readable.count(self.totals.gaps)) gaps, \(Readable.count(self.totals.refused)) refused")
-        let table = columns.text { row, column, cell in
+            "\(Readable.count(self.totals.duplicates, "duplicate")), \(Readable.count(self.totals.gaps, "gap")), \(Readable.count(self.totals.refused)) refused"
+        )
+        let table = columns.text(labelWidth: StatusView.labelWidth) { row, column, cell in
             if column == 0 { return terminal.paint(cell, .dim) }
             return row == 1 ? terminal.paint(cell, self.colour) : cell
         }

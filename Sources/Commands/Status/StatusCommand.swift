@@ -4,6 +4,7 @@ package struct StatusCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "status",
         abstract: "Show how a node and its cluster are.",
+        usage: "realertime status [<options>]",
         discussion: """
             EXAMPLES:
               realertime status
@@ -11,7 +12,8 @@ package struct StatusCommand: AsyncParsableCommand {
               realertime status -o json --api http://10.0.0.5:8081
 
             \(Help.exitStatus)
-              It follows the health of the node and of its cluster, the worse one; with --watch, the last that was seen.
+              It follows the health of the node or of its cluster, the worse one;
+              with --watch, the last that was seen.
             """)
 
     @Flag(help: "Show it again every second, in place on a terminal, until Ctrl-C.")

@@ -5,6 +5,9 @@ enum StatusView: Sendable {
     case cluster(ClusterClient.Look<ClusterOverview>)
     case unknown(String, json: String)
 
+    /// Of the cluster's labels and the node's, which stand above each other.
+    static let labelWidth = "subscriptions".count
+
     static func look(at node: NodeClient) async throws -> StatusView {
         let answer: Answer
         do {
@@ -51,7 +54,10 @@ enum StatusView: Sendable {
             status.reasons.removeAll { look.report.reasons.contains("\(status.node.id): \($0)") }
             return look.report.table(on: terminal) + "\n\n" + status.table(on: terminal)
         case .unknown(let why, _):
-            return terminal.paint("cluster", .dim) + "  " + terminal.paint("cannot be asked", .red) + ": \(why)\n\n" + status.table(on: terminal)
+            var columns = Columns()
+            columns.add("cluster", terminal.paint("cannot be asked", .red) + ": \(why)")
+            let table = columns.text(labelWidth: Self.labelWidth) { _, column, cell in column == 0 ? terminal.paint(cell, .dim) : cell }
+            return "\(table)\n\n\(status.table(on: terminal))"
         }
     }
 }

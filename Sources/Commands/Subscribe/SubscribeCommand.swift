@@ -1,27 +1,23 @@
 package import ArgumentParser
 
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
-
 package struct SubscribeCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "subscribe",
         abstract: "Print the events of channels as they come.",
+        usage: "realertime subscribe <channels> ... [<options>]",
         discussion: """
             EXAMPLES:
               realertime subscribe thread:42
               realertime subscribe thread:42 forum:7 --backlog 10 -o json
-              realertime subscribe jobs --cursor-file jobs.cursor | while read -r job; do run "$job"; done
+              realertime subscribe jobs --cursor-file jobs.cursor | ./worker
 
-            A connection that ends is made again, from the last cursor: nothing is lost or repeated, or the gap is told, on standard
-            error, or as an object among the others with -o json. Ctrl-C ends it with exit status 0.
-            The cursor file is at most 0.2 s behind what was printed: after kill -9 the next run may repeat that much.
+            A connection that ends is made again, from the last cursor: nothing is lost or repeated, or the gap is told, on standard \
+            error, or as an object among the others with -o json. Ctrl-C ends it with exit status 0. The cursor file is at most 0.2 s \
+            behind what was printed: after kill -9 the next run may repeat that much.
 
             \(Help.exitStatus)
-              With --timeout: 1 when fewer than --max events came, 3 when there never was a connection.
+              With --timeout: 1 when fewer than --max events came,
+              3 when there never was a connection.
             """)
 
     enum Format: String, ExpressibleByArgument, CaseIterable, Sendable {
@@ -76,7 +72,7 @@ package struct SubscribeCommand: AsyncParsableCommand {
     }
 
     private func base() throws -> BaseURL {
-        try BaseURL(named: "--url", self.url ?? ProcessInfo.processInfo.environment["REALERTIME_URL"] ?? "http://127.0.0.1:8080")
+        try BaseURL(named: "--url", self.url ?? Environment.value("REALERTIME_URL") ?? "http://127.0.0.1:8080")
     }
 
     package func run() async throws {

@@ -1,4 +1,4 @@
-/// Decides which partitions this node owns. The one place the rest of the process learns it from.
+/// Decides which partitions a node owns that is alone, once and for all. In a cluster they come and go: ``ClusterCoordinator`` tells ``PartitionStorage`` of each.
 public protocol Coordinator: Sendable {
     /// How many partitions the channels of this cluster are spread over; fixed when the cluster is made.
     var partitionCount: Int { get }

@@ -45,7 +45,8 @@ package actor ClusterCoordinator: ClusterAsking {
         if let refusal = self.refusal { throw ClusterRefusal(reason: refusal) }
     }
 
-    /// Gives everything back and ends ``run()``, within the time given to ``init(settings:client:transport:storage:leaveTimeout:hear:)`` even when ZooKeeper does not answer.
+    /// Gives everything back and ends ``run()``. When ZooKeeper does not answer that takes the time given to
+    /// ``init(settings:client:transport:storage:leaveTimeout:hear:)``, and up to 4.5 s more for closing the session.
     package nonisolated func leave() {
         self.inputs.put(.leave)
         Task { [inputs, leaveTimeout] in

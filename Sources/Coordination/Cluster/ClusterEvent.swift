@@ -33,31 +33,42 @@ package struct ClusterEvent: Hashable, Sendable {
     }
 
     /// What became different from one view to the next, told by node rather than by partition.
-    static func changes(from old: ClusterView?, to new: ClusterView, at: Int64) -> [ClusterEvent] {
+    static func changes(from old: ClusterView?, to new: ClusterView, _ reasons: ViewReasons, at: Int64) -> [ClusterEvent] {
         var events: [ClusterEvent] = []
-        func tell(_ kind: Kind, _ node: String, _ text: String) {
-            events.append(ClusterEvent(kind: kind, at: at, node: node, viewVersion: new.version, text: text))
+        func tell(_ kind: Kind, _ node: String, _ text: String, _ reason: String? = nil) {
+            let reason = reason ?? ""
+            events.append(ClusterEvent(kind: kind, at: at, node: node, viewVersion: new.version, text: reason.isEmpty ? text : "\(text): \(reason)"))
         }
         guard let old else {
             let owned = new.partitions.count { $0.owner != nil }
             tell(.node, "", "the view is at version \(new.version): \(new.nodes.count) nodes, \(owned) of \(new.partitions.count) partitions owned")
             return events
         }
-        if old.mode != new.mode { tell(.mode, "", "mode \(old.mode.rawValue) is now \(new.mode.rawValue)") }
+        if old.mode != new.mode { tell(.mode, "", "mode \(old.mode.rawValue) is now \(new.mode.rawValue)", reasons.mode) }
         for node in new.nodes {
             let before = old.node(node.id)
             if before?.state != node.state {
-                tell(.node, node.id, "\(before?.state.rawValue ?? "new") is now \(node.state.rawValue)")
+                tell(.node, node.id, "\(before?.state.rawValue ?? "new") is now \(node.state.rawValue)", reasons.nodes[node.id])
             } else if before?.incarnation != node.incarnation {
                 tell(.node, node.id, "restarted as incarnation \(node.incarnation.map(String.init) ?? "none")")
             }
         }
-        for node in old.nodes where new.node(node.id) == nil { tell(.removed, node.id, "forgotten") }
+        for node in old.nodes where new.node(node.id) == nil { tell(.removed, node.id, "forgotten", reasons.nodes[node.id]) }
         guard old.partitions.count == new.partitions.count else { return events }
         var granted: [String: Int] = [:]
         var moving: [String: Int] = [:]
-        for (before, after) in zip(old.partitions, new.partitions) {
-            if after.ownerEpoch > before.ownerEpoch, let owner = after.owner { granted["\(before.owner ?? "nobody") to \(owner)", default: 0] += 1 }
+        for (partition, (before, after)) in zip(old.partitions, new.partitions).enumerated() {
+            if after.ownerEpoch > before.ownerEpoch, let owner = after.owner {
+                var text = "\(before.owner ?? "nobody") to \(owner)"
+                if let move = before.move, move.to == owner {
+                    text += " (\(move.reason.rawValue))"
+                } else if let home = reasons.homes[partition] {
+                    text += " (\(home) had owned them)"
+                } else if let from = before.owner, let state = new.node(from)?.state, !state.mayOwn {
+                    text += " (\(from) is \(state.rawValue))"
+                }
+                granted[text, default: 0] += 1
+            }
             if let move = after.move, before.move != move { moving["\(after.owner ?? "nobody") to \(move.to) (\(move.reason.rawValue))", default: 0] += 1 }
         }
         for (pair, count) in granted.sorted(by: { $0.key < $1.key }) { tell(.granted, "", "\(count) partitions from \(pair)") }

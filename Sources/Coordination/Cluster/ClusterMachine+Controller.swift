@@ -19,22 +19,28 @@ extension ClusterMachine {
             self.view
             ?? ClusterView(
                 version: 0, controllerEpoch: 0, writer: "", partitions: Array(repeating: .init(owner: nil, ownerEpoch: 0), count: configuration.partitionCount))
+        leader.guards.leaving = self.leaving
         var evolution = ViewEvolution(
             current: current, configuration: configuration, leader: leader, ownID: self.settings.id, links: self.links, settings: self.settings, now: turn.now)
         evolution.run()
         leader.guards = evolution.guards
         for wake in evolution.wakes where wake > turn.now { turn.wake(at: wake) }
+        if let alarm = evolution.alarm { self.raise(alarm, &turn) }
         // A register that lost writes is written again, as this node knows it, under owner epochs that nobody has had.
         let isLost = self.viewRead.map { $0.version < current.version } ?? (self.view != nil)
         if isLost { evolution.regrantAll() }
         evolution.rise(above: self.floor)
-        guard evolution.hasChanged || isLost || self.viewRead == nil || self.floor.version > current.version else { return }
+        guard evolution.hasChanged || isLost || self.viewRead == nil || self.floor.version > current.version else {
+            leader.invalid = nil
+            return
+        }
         var next = evolution.view
         next.version = max(current.version, self.floor.version) + 1
         next.controllerEpoch = leader.epoch
         leader.sequence += 1
         next.writer = "\(self.settings.id)/\(self.incarnation ?? 0)/\(leader.sequence)"
         next.writtenAt = self.settings.wallClock()
+        leader.reasons = (next.writer, evolution.reasons)
         do throws(JSONFailure) {
             let data = try next.json()
             let check = ZooKeeperRequest.Part.check(path: self.paths.controllerEpoch, version: leader.epochVersion)
@@ -42,12 +48,24 @@ extension ClusterMachine {
                 self.viewRead.map { .set(path: self.paths.view, data: data, version: $0.stat) }
                 ?? .create(path: self.paths.view, data: data, ephemeral: false)
             leader.isWriting = true
+            leader.invalid = nil
+            // What there is when the answer comes may be newer.
+            leader.lost = self.viewRead.flatMap { $0.version < current.version ? ($0.version, current.version) : nil }
             self.perform(.multi([check, write]), for: .writeView(next), &turn)
         } catch {
             self.raise("the next view cannot be written: \(error)", &turn)
+            leader.invalid = "the next view cannot be written: \(error)"
             leader.notBefore = turn.now.advanced(by: .seconds(1))
             turn.wake(at: leader.notBefore!)
         }
+    }
+
+    /// Why this node could not write a view, were it the controller.
+    var obstacle: String? {
+        if self.isViewUnreadable {
+            return "the view in ZooKeeper cannot be read; if nothing newer wrote it, delete \(self.paths.view), and the controller writes what it knows"
+        }
+        return self.leader?.invalid
     }
 
     /// A process that has only just come knows the register alone, and that may have lost writes: it hears first what those know who were there, if any live.
@@ -65,6 +83,7 @@ extension ClusterMachine {
 
     /// The entries of nodes that were forgotten, and are gone from the view: the registry is not to grow for ever.
     private mutating func removeForgotten(_ leader: inout Leader, _ turn: inout Turn) {
+        if let from = leader.removeFrom, turn.now < from { return turn.wake(at: from) }
         for (id, entry) in leader.nodes.sorted(by: { $0.key < $1.key })
         where entry.record.desired == .removed && leader.members[id] == nil && self.view?.node(id) == nil && !leader.removing.contains(id) {
             leader.removing.insert(id)
@@ -79,6 +98,7 @@ extension ClusterMachine {
     /// Removes the member nodes of processes whose port is closed, so that nobody waits for their sessions to end. They are fenced: what they would still
     /// commit is refused, so a wrong guess costs a move and no event.
     private mutating func evictDead(_ leader: inout Leader, _ turn: inout Turn) {
+        if let from = leader.removeFrom, turn.now < from { return turn.wake(at: from) }
         for (id, member) in leader.members.sorted(by: { $0.key < $1.key }) where id != self.settings.id && !leader.guards.evicting.contains(member.incarnation)
         {
             guard let reach = self.links[id], reach.incarnation == member.incarnation, let since = reach.refusedSince else { continue }
@@ -132,13 +152,14 @@ extension ClusterMachine {
     ) {
         switch result {
         case .success(.multi(let stats)):
-            if let read = self.viewRead, let known = self.view, read.version < known.version {
-                // It was written over what was really there.
-                self.raise("ZooKeeper lost writes: its view went back from version \(known.version) to \(read.version); it was written again", &turn)
+            if let lost = leader.lost {
+                self.raise("ZooKeeper lost writes: its view went back from version \(lost.known) to \(lost.read); it was written again", &turn)
             }
             // A created node has version 0, and a multi does not carry its stat.
             self.viewRead = (view.version, stats.last.flatMap { $0?.version } ?? 0)
-            if self.accept(view, from: "this node", &turn) {
+            // ZooKeeper has told the others, and one of them was faster than its answer to this node.
+            let isKnown = self.view?.version == view.version
+            if self.accept(view, from: "this node", &turn) || isKnown {
                 self.push(view, &turn)
             } else {
                 // A peer's newer view came meanwhile, or the rules refuse this one. The next look is at what there is now, and not at once.
@@ -207,7 +228,7 @@ extension ClusterMachine {
         }
         // Only those who are there are counted in any majority.
         leader.reports = leader.reports.filter { id, received in found[id]?.incarnation == received.report.incarnation }
-        leader.guards.evicting.formIntersection(found.values.map(\.incarnation))
+        leader.guards.prune(found, self.view)
         leader.members = found
         leader.areMembersRead = true
     }
@@ -219,7 +240,12 @@ extension ClusterMachine {
             do throws(JSONFailure) {
                 leader.gatheringNodes!.found[id] = Leader.NodeEntry(record: try NodeRecord(json: data), version: stat.version)
             } catch {
-                self.raise("the registry's entry of \(id) cannot be read: \(error)", &turn)
+                // Whoever wished something did not wish for it to be given partitions: it stays as it was, until somebody wishes again.
+                let record = leader.nodes[id]?.record ?? NodeRecord(desired: .cordoned)
+                leader.gatheringNodes!.found[id] = Leader.NodeEntry(record: record, version: stat.version)
+                self.raise(
+                    "the registry's entry of \(id) cannot be read, it counts as \(record.desired.rawValue): \(error). Any wish for it, as realertime drain or undrain, writes it anew",
+                    &turn)
             }
         case .failure(.refused(.noNode, _)): break
         case .success, .failure:

@@ -26,7 +26,7 @@ extension ClusterMachine {
     }
 
     mutating func reconcileElection(_ turn: inout Turn) {
-        guard self.isConnected, self.incarnation != nil, self.settings.isControllerEligible, !self.isLeaving else { return }
+        guard self.isConnected, self.incarnation != nil, !self.isLeaving else { return }
         guard let read = self.reads[.controller], read.readAt != nil else { return }
         switch self.election {
         case .following:
@@ -64,9 +64,16 @@ extension ClusterMachine {
     mutating func electionAnswered(_ purpose: Purpose, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ turn: inout Turn) {
         switch (purpose, self.election) {
         case (.readEpoch, .reading):
-            guard case .success(.node(let data, let stat)) = result, let epoch = Int32(String(decoding: data, as: UTF8.self)),
-                let incarnation = self.incarnation
-            else { return self.standBack() }
+            guard case .success(.node(let data, let stat)) = result, let incarnation = self.incarnation else { return self.standBack() }
+            guard let epoch = Int32(String(decoding: data, as: UTF8.self)), (0...Int32.max - Int32(ClusterView.room)).contains(epoch) else {
+                self.raise(
+                    "the controller epoch in ZooKeeper (\(self.paths.controllerEpoch)) is \(String(decoding: data.prefix(20), as: UTF8.self)), which cannot be counted on from: "
+                        + "nobody can be elected before it is set to \(self.floor.controllerEpoch)", &turn)
+                let again = turn.now.advanced(by: .seconds(1))
+                turn.wake(at: again)
+                self.election = .waiting(until: again)
+                return
+            }
             // A register that lost writes may have lost epochs, too, under which views were written: all nodes refuse an older one.
             let attempt = max(epoch, self.floor.controllerEpoch) + 1
             self.election = .electing(attempt: attempt)
@@ -130,7 +137,7 @@ extension ClusterMachine {
         self.controller = nil
         // A read that was asked before the election tells of the time before it.
         guard let leader = self.leader, let askedAt = self.reads[.controller]?.askedAt, askedAt >= leader.electedAt else { return }
-        self.stepDown("its node was removed, because it did not answer", &turn)
+        self.stepDown("its node in ZooKeeper was removed", &turn)
     }
 
     /// Whatever this node was in the election. Operators whose changes are under way are told that nobody knows what becomes of them.

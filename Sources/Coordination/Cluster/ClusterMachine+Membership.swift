@@ -45,9 +45,7 @@ extension ClusterMachine {
             if let joinFrom, turn.now < joinFrom { return turn.wake(at: joinFrom) }
             self.membership = .preparing(open: Set(self.paths.foundations.indices))
             // One behind the other without waiting: a session's operations are carried out in order.
-            for (index, node) in self.paths.foundations.enumerated() {
-                self.perform(.create(path: node.path, data: node.data, ephemeral: false), for: .foundation(index), &turn)
-            }
+            for (index, request) in self.paths.foundations.enumerated() { self.perform(request, for: .foundation(index), &turn) }
         case .configuring:
             self.want(.configuration)
             if let configuration = self.configuration, self.reads[.configuration]?.isDirty == false { self.enter(configuration, &turn) }
@@ -85,25 +83,23 @@ extension ClusterMachine {
         case (.foundation(let index), .preparing(var open)):
             switch result {
             case .success, .failure(.refused(.nodeExists, _)): open.remove(index)
-            case .failure(.refused(.notAuthorized, _)):
-                return self.refuse("ZooKeeper does not let these credentials write under \(self.paths.root): check zookeeper-user and its password", &turn)
+            case .failure(.refused(.notAuthorized, _)): return self.refuseCredentials(&turn)
             case .failure: return self.again(.absent, &turn)
             }
             self.membership = .preparing(open: open)
             guard open.isEmpty else { return }
             self.membership = .configuring
-            let configuration = ClusterConfiguration(
-                clusterID: "\(self.settings.cluster)-\(String(self.nonce, radix: 16))", partitionCount: self.settings.partitionCount)
-            // Whoever is first says it; all others read what is there.
-            self.perform(.create(path: self.paths.configuration, data: configuration.json, ephemeral: false), for: .createConfiguration, &turn)
-        case (.createConfiguration, .configuring):
-            switch result {
-            case .success, .failure(.refused(.nodeExists, _)): self.reads[.configuration, default: ReadState()].isDirty = true
-            case .failure: self.again(.absent, &turn)
+            self.createConfiguration(&turn)
+        case (.createConfiguration, _):
+            switch (result, self.membership) {
+            case (.success, _), (.failure(.refused(.nodeExists, _)), _): self.reads[.configuration, default: ReadState()].isDirty = true
+            case (.failure, .configuring): self.again(.absent, &turn)
+            // A member finds it missing when it reads it again.
+            case (.failure, _): break
             }
         case (.register, .registering):
             self.registered(result, &turn)
-        case (.inspectMember, .registering), (.inspectMember, .blocked):
+        case (.inspectMember, .registering):
             self.inspected(result, &turn)
         case (.deletePredecessor, .registering):
             self.membership = .registering(isAsked: false, retryAt: nil)
@@ -119,6 +115,16 @@ extension ClusterMachine {
         }
     }
 
+    /// Whoever is first says what the cluster is; all others read what is there. After its loss that is what the cluster was.
+    mutating func createConfiguration(_ turn: inout Turn) {
+        let configuration =
+            self.configuration
+            ?? ClusterConfiguration(
+                clusterID: "\(self.settings.cluster)-\(String(self.nonce, radix: 16))",
+                partitionCount: self.view?.partitions.count ?? self.settings.partitionCount)
+        self.perform(.create(path: self.paths.configuration, data: configuration.json, ephemeral: false), for: .createConfiguration, &turn)
+    }
+
     private mutating func again(_ membership: Membership, _ turn: inout Turn) {
         self.membership = membership
         // Five requests fail together, and are to be repeated once.
@@ -132,6 +138,11 @@ extension ClusterMachine {
         case .success, .failure(.ambiguous), .failure(.refused(.nodeExists, _)):
             // It may be ours: the one we made before, or one whose answer was lost.
             self.perform(.get(path: self.paths.member(self.settings.id), watch: false), for: .inspectMember, &turn)
+        case .failure(.refused(.noNode, _)):
+            // Somebody has removed the cluster's roots: they are made again.
+            self.again(.absent, &turn)
+        case .failure(.refused(.notAuthorized, _)):
+            self.refuseCredentials(&turn)
         case .failure:
             self.membership = .registering(isAsked: false, retryAt: turn.now.advanced(by: .milliseconds(100 + Int(200 * turn.jitter))))
         }
@@ -149,7 +160,6 @@ extension ClusterMachine {
                 self.membership = .registering(isAsked: true, retryAt: nil)
                 return self.perform(.delete(path: self.paths.member(self.settings.id), version: stat.version), for: .deletePredecessor, &turn)
             }
-            if case .blocked = self.membership { return }
             self.record(.blocked, "another session holds the id \(self.settings.id), at \(record?.link ?? "an unknown address"); waiting for it to end", &turn)
             self.reads[.ownMember, default: ReadState()].isDirty = true
             self.membership = .blocked(until: turn.now.advanced(by: self.settings.duplicateWait))
@@ -185,6 +195,10 @@ extension ClusterMachine {
         }
     }
 
+    private mutating func refuseCredentials(_ turn: inout Turn) {
+        self.refuse("ZooKeeper does not let these credentials write under \(self.paths.root): check zookeeper-user and its password", &turn)
+    }
+
     private mutating func refuse(_ reason: String, _ turn: inout Turn) {
         self.membership = .refused
         turn.actions.append(.refuse(reason))
@@ -197,6 +211,8 @@ extension ClusterMachine {
         case .joined(let incarnation):
             // Ownership first: the controller grants to others as soon as the member node is gone.
             self.releaseAll(&turn)
+            // Best effort: where it is not heard, this looks like a failure, and costs a little.
+            for (id, reach) in self.links.sorted(by: { $0.key < $1.key }) where reach.isUp { self.send(.leaving, to: id, &turn) }
             self.record(.left, "leaves the cluster (incarnation \(incarnation))", &turn)
             self.membership = .withdrawing(isAsked: false)
             self.reconcileLeaving(&turn)

@@ -18,7 +18,8 @@ extension ClusterMachine {
     mutating func received(_ payload: [UInt8], from id: String, _ incarnation: Int64, _ turn: inout Turn) {
         let message: ClusterMessage
         do throws(JSONFailure) {
-            message = try ClusterMessage(payload)
+            guard let known = try ClusterMessage(payload) else { return }
+            message = known
         } catch {
             return self.raise("a message from \(id) cannot be read: \(error)", &turn)
         }
@@ -36,6 +37,7 @@ extension ClusterMachine {
             }
             leader.reports[id] = Leader.Received(report: report, at: turn.now)
             self.election = .leading(leader)
+            self.checkContested(report, of: id, &turn)
             self.send(.heard, to: id, &turn)
             // It has seen a newer view than ZooKeeper has shown here: one that was lost there, or is on its way.
             if report.viewVersion > self.view?.version ?? 0 { self.peerView(id, report.viewVersion, &turn) }
@@ -43,11 +45,17 @@ extension ClusterMachine {
             break
         case .complaint(let epoch):
             self.complaints.received(from: id, incarnation, epoch: epoch, at: turn.now)
+        case .leaving:
+            let incarnations = Set(self.view?.nodes.compactMap(\.incarnation) ?? []).union(self.leader?.members.values.map(\.incarnation) ?? [])
+            self.leaving.formIntersection(incarnations)
+            self.leaving.insert(incarnation)
         case .ask(let number, let question):
             self.asked(question, .peer(id, number: number), &turn)
         case .answer(let number, let answer):
             guard let asked = self.asked.removeValue(forKey: number) else { return }
-            self.reply(answer, to: asked.from, &turn)
+            // Whoever was the controller may not be it any more, and nobody has told this node.
+            let own = answer.status == 503 && !asked.question.kind.changes ? self.localAnswer(asked.question, at: turn.now) : nil
+            self.reply(own ?? answer, to: asked.from, &turn)
         }
     }
 
@@ -61,7 +69,6 @@ extension ClusterMachine {
             case .granted, .sealing: report.preparing += 1
             case .serving: report.serving.append(owned)
             case .sealed: report.sealed.append(owned)
-            case .released: break
             }
         }
         for (id, reach) in self.links.sorted(by: { $0.key < $1.key }) {
@@ -89,6 +96,7 @@ extension ClusterMachine {
         if var leader = self.leader {
             leader.reports[self.settings.id] = Leader.Received(report: report, at: turn.now)
             self.election = .leading(leader)
+            self.checkContested(report, of: self.settings.id, &turn)
         } else if let controller = self.controller {
             self.send(.report(report), to: controller.id, &turn)
         }

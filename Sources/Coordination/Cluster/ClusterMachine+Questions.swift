@@ -24,14 +24,21 @@ extension ClusterMachine {
         }
         guard let controller = self.controller, self.links[controller.id]?.isUp ?? false else {
             if !question.kind.changes, let answer = self.localAnswer(question, at: turn.now) { return self.reply(answer, to: from, &turn) }
-            let why = self.controller.map { "this node has no link to the controller \($0.id)" } ?? "the cluster has no controller at the moment"
-            return self.reply(.failure(503, "no_controller", "\(why); try again in a few seconds, or at another node"), to: from, &turn)
+            return self.reply(
+                .failure(503, "no_controller", "\(self.reasonWithoutController); try again in a few seconds, or at another node"), to: from, &turn)
         }
         let number = self.nextQuestion
         self.nextQuestion += 1
         let until = turn.now.advanced(by: question.kind.changes ? self.settings.questionTimeout : self.settings.readTimeout)
         self.asked[number] = Asked(from: from, question: question, until: until)
         self.send(.ask(number: number, question), to: controller.id, &turn)
+    }
+
+    private var reasonWithoutController: String {
+        if let controller { return "this node has no link to the controller \(controller.id)" }
+        if case .blocked = self.membership { return "this node is not a member: another session holds its id" }
+        guard self.isConnected else { return "this node has no connection to ZooKeeper, and knows of no controller" }
+        return self.incarnation == nil ? "this node has not joined the cluster yet" : "the cluster has no controller at the moment"
     }
 
     mutating func reply(_ answer: ClusterAnswer, to from: Asked.From, _ turn: inout Turn) {
@@ -68,15 +75,12 @@ extension ClusterMachine {
             turn.wake(at: turn.now.advanced(by: self.settings.questionTimeout))
             return
         }
-        if question.kind == .undrain || question.kind == .uncordon, let id = question.node {
-            // Also a cordon that nobody asked for, but that the node earned by losing its session again and again.
-            leader.guards.flaps.forget(id)
-            self.election = .leading(leader)
-        }
         do throws(QuestionFailure) {
             let number = self.nextChange
             let (parts, change) = try self.change(for: question, leader, number: number)
             self.nextChange += 1
+            // Also a cordon that nobody asked for, but that the node earned by losing its session again and again.
+            if question.kind == .undrain || question.kind == .uncordon, let id = question.node { leader.guards.flaps.forget(id) }
             // Also when there is nothing to change: whether this is still the controller is ZooKeeper's to say.
             leader.changes[number] = Asked(from: from, question: question, until: turn.now, changes: !parts.isEmpty)
             self.election = .leading(leader)
@@ -163,6 +167,9 @@ extension ClusterMachine {
         guard self.view?.node(id) != nil || leader.nodes[id] != nil else {
             throw QuestionFailure(status: 404, code: "not_found", message: "there is no node \(id) in this cluster; members lists those that are")
         }
+        if let record = leader.nodes[id]?.record, let end = record.endsFirst(for: question.kind) {
+            throw .conflict("\(id) is \(record.desired.rawValue), \(record.wish): \(end.rawValue) it first")
+        }
         var parts: [ZooKeeperRequest.Part] = []
         if desired == .removed, leader.members[id] != nil {
             guard self.view?.node(id)?.state == .fenced else {
@@ -204,11 +211,13 @@ extension ClusterMachine {
         switch change {
         case .evict(_, let incarnation):
             self.reads[.members]?.isDirty = true
-            if case .failure = result { leader.guards.evicting.remove(incarnation) }
+            guard self.removalFailed(result, &leader, &turn) else { return }
+            leader.guards.evicting.remove(incarnation)
             return
         case .clear(let id):
             self.reads[.nodes]?.isDirty = true
-            if case .failure = result { leader.removing.remove(id) }
+            guard self.removalFailed(result, &leader, &turn) else { return }
+            leader.removing.remove(id)
             return
         case .node(let id, let asked):
             number = asked
@@ -230,10 +239,30 @@ extension ClusterMachine {
         case .failure(.refused(_, part: 0)):
             self.reply(.failure(503, "no_controller", "\(self.settings.id) is not the controller any more; ask again"), to: asked.from, &turn)
             self.stepDown("another one has raised the controller epoch", &turn)
+        case .failure(.refused(.notAuthorized, _)):
+            self.reply(
+                .failure(503, "not_authorized", "ZooKeeper does not let \(self.settings.id) write there: look at zookeeper-user, and at who made the node"),
+                to: asked.from, &turn)
         case .failure(.refused):
             self.reply(.failure(409, "conflict", "somebody else changed it at the same moment; ask again"), to: asked.from, &turn)
+        case .failure(.notSent):
+            self.reply(
+                .failure(503, "no_zookeeper", "\(self.settings.id) has no connection to ZooKeeper: nothing was changed; ask again"), to: asked.from, &turn)
         case .failure:
             self.reply(.failure(504, "timeout", "ZooKeeper did not answer; it may have happened, look before you ask again"), to: asked.from, &turn)
+        }
+    }
+
+    /// Whether it has to be done again, which then waits a moment: what the servers refuse would be repeated as fast as they answer.
+    private mutating func removalFailed(_ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ leader: inout Leader, _ turn: inout Turn) -> Bool {
+        switch result {
+        case .success, .failure(.refused(.noNode, _)): return false
+        case .failure(.refused(_, part: 0)):
+            self.stepDown("another one has raised the controller epoch", &turn)
+            return false
+        case .failure:
+            leader.removeFrom = turn.now.advanced(by: .milliseconds(200))
+            return true
         }
     }
 
@@ -245,6 +274,18 @@ extension ClusterMachine {
             if let note { writer.field("note", note) }
         }
         return ClusterAnswer(status: 200, body: String(decoding: writer.bytes, as: UTF8.self))
+    }
+}
+
+extension NodeRecord {
+    /// What has to be asked before that: what one operator wished is not ended by another's word for something else. Who drains what is cordoned asks for more of
+    /// the same, and who forgets a node asks for its end.
+    fileprivate func endsFirst(for kind: ClusterQuestion.Kind) -> ClusterQuestion.Kind? {
+        switch (self.desired, kind) {
+        case (.draining, .cordon), (.draining, .uncordon): .undrain
+        case (.cordoned, .undrain): .uncordon
+        default: nil
+        }
     }
 }
 

@@ -94,8 +94,7 @@ extension ClusterMachine {
         switch (target, reply) {
         case (.configuration, .node(let data, let stat)):
             do throws(JSONFailure) {
-                self.configuration = try ClusterConfiguration(json: data)
-                self.configurationVersion = stat.version
+                self.learned(try ClusterConfiguration(json: data), stat, &turn)
             } catch {
                 self.raise("the configuration in ZooKeeper cannot be read: \(error)", &turn)
             }
@@ -110,8 +109,8 @@ extension ClusterMachine {
         case (.view, .stat(nil)):
             self.viewAbsent()
         case (.view, .stat(let stat?)):
-            // Known already: this node wrote it, or a watch fired twice.
-            guard self.viewRead?.stat != stat.version || self.view == nil else { return }
+            // Known already: this node wrote it, or a watch fired twice. One that is too old is looked at until it is replaced.
+            guard self.viewRead?.stat != stat.version || self.view == nil || self.olderSince != nil else { return }
             self.perform(.get(path: self.paths.view, watch: false), for: .read(.view), &turn)
             self.reads[.view]!.isAsked = true
         case (.view, .node(let data, let stat)):
@@ -125,11 +124,28 @@ extension ClusterMachine {
         }
     }
 
+    private mutating func learned(_ configuration: ClusterConfiguration, _ stat: ZooKeeperStat, _ turn: inout Turn) {
+        if let known = self.configuration, known.partitionCount != configuration.partitionCount || known.hash != configuration.hash {
+            // Channels would be looked for where they are not.
+            return self.raise(
+                "the configuration in ZooKeeper has \(configuration.partitionCount) partitions by \(configuration.hash), and this cluster was made with "
+                    + "\(known.partitionCount) by \(known.hash): this node keeps the latter", &turn)
+        }
+        self.configuration = configuration
+        self.configurationVersion = stat.version
+    }
+
     private mutating func learnedAbsence(_ target: ReadTarget, _ turn: inout Turn) {
         switch target {
         case .controller: self.controllerAbsent(&turn)
         case .view: self.viewAbsent()
-        case .configuration, .ownMember, .members, .nodes: break
+        case .configuration:
+            guard self.incarnation != nil, self.configuration != nil else { return }
+            self.raise(
+                "ZooKeeper lost the cluster's configuration: it is written again as this node knows it. Operators' wishes (realertime members) may be lost, too",
+                &turn)
+            self.createConfiguration(&turn)
+        case .ownMember, .members, .nodes: break
         }
     }
 }

@@ -46,13 +46,14 @@ extension ClusterMachine {
             // What was asked before a disconnection is answered, but watches may have been lost with it.
             for target in self.reads.keys { self.reads[target]!.isDirty = true }
         case .suspended:
-            // The owner goes on: what it appends is fenced, and nobody else is granted anything before its session ends.
+            // The owner goes on: nobody else is granted anything before its session ends.
             break
         case .lost(let loss):
             self.record(.sessionLost, "the session with ZooKeeper is lost: \(loss)", &turn)
             self.membership = .absent
             self.followAgain(&turn)
-            self.controller = nil
+            // Another one is still the controller, for all that is known, and may be asked over its link. This one is not.
+            if self.controller?.id == self.settings.id { self.controller = nil }
             self.reads = [:]
             self.pending = [:]
             self.viewRead = nil

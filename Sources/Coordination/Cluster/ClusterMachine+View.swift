@@ -31,7 +31,8 @@ extension ClusterMachine {
             self.olderSince = nil
             return
         }
-        let since = self.olderSince ?? turn.now
+        // Of a new session, which may have come to another server than the last, nothing is known yet.
+        let since = self.viewRead == nil ? turn.now : self.olderSince ?? turn.now
         self.olderSince = since
         guard turn.now < since.advanced(by: .seconds(1)) else {
             return self.raise(
@@ -63,7 +64,9 @@ extension ClusterMachine {
     }
 
     private mutating func adopt(_ view: ClusterView, _ turn: inout Turn) {
-        for event in ClusterEvent.changes(from: self.view, to: view, at: self.settings.wallClock()) { self.note(event, &turn) }
+        var reasons = ViewReasons()
+        if let (writer, known) = self.leader?.reasons, writer == view.writer { reasons = known }
+        for event in ClusterEvent.changes(from: self.view, to: view, reasons, at: self.settings.wallClock()) { self.note(event, &turn) }
         self.view = view
     }
 

@@ -54,6 +54,8 @@ package struct ClusterMachine: Sendable {
     /// When it was deposed last: whatever held it up may hold it up again.
     var deposedAt: ContinuousClock.Instant?
     var complaints = Complaints()
+    /// Incarnations of peers that have said that they go, until they are gone from the view.
+    var leaving: Set<Int64> = []
     package internal(set) var ownership: [Int: Ownership] = [:]
     /// What this node's own links say, by peer.
     package internal(set) var links: [String: LinkReach] = [:]

@@ -11,6 +11,8 @@ enum ClusterMessage: Sendable {
     case heard
     /// The controller of this epoch refuses the sender's connections, or has not answered it for a while.
     case complaint(epoch: Int32)
+    /// The sender gives everything back and goes, on purpose. Told to everyone: whoever is the controller then, or will be, is not to take it for a failure.
+    case leaving
     /// Forwarded to the controller; the number is the sender's.
     case ask(number: Int64, ClusterQuestion)
     case answer(number: Int64, ClusterAnswer)
@@ -37,6 +39,8 @@ enum ClusterMessage: Sendable {
             writer.object { $0.field("heard", 1) }
         case .complaint(let epoch):
             writer.object { $0.field("complaint", epoch) }
+        case .leaving:
+            writer.object { $0.field("leaving", 1) }
         case .ask(let number, let question):
             writer.object { writer in
                 writer.name("ask")
@@ -54,7 +58,8 @@ enum ClusterMessage: Sendable {
         return writer.bytes
     }
 
-    init(_ payload: [UInt8]) throws(JSONFailure) {
+    /// Nil for a kind that this version does not know: a newer one's, which does not count on an answer.
+    init?(_ payload: [UInt8]) throws(JSONFailure) {
         var object = try JSONValue(payload, named: "message", bytesMax: Self.bytesMax).object()
         if let value = object.optional("view") {
             self = .view(try ClusterView(json: Array(value.text.utf8)))
@@ -66,6 +71,8 @@ enum ClusterMessage: Sendable {
             self = .heard
         } else if let value = object.optional("complaint") {
             self = .complaint(epoch: Int32(try value.integer(in: 0...Int64(Int32.max))))
+        } else if object.optional("leaving") != nil {
+            self = .leaving
         } else if let value = object.optional("ask") {
             self = .ask(number: try object.integer("number", in: 0...Int64.max), try ClusterQuestion(value))
         } else if let value = object.optional("answer") {
@@ -73,7 +80,7 @@ enum ClusterMessage: Sendable {
                 number: try object.integer("number", in: 0...Int64.max),
                 ClusterAnswer(status: Int(try object.integer("status", in: 100...599)), body: value.text))
         } else {
-            throw JSONFailure("a message of a kind that this version does not know")
+            return nil
         }
     }
 }

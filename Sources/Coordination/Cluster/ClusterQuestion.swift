@@ -52,15 +52,6 @@ package struct ClusterQuestion: Hashable, Sendable {
         try self.init(kind, fields: &object)
     }
 
-    /// The fields beside the kind, as a request's body has them. Throws a sentence when one is wrong, or is not known.
-    package init(_ kind: Kind, body: [UInt8]) throws(JSONFailure) {
-        var object = try JSONValue(body, named: "body", bytesMax: 10_000).object()
-        try self.init(kind, fields: &object)
-        var rest = JSONRemainder()
-        object.rest(into: &rest)
-        if let field = rest.fields.first { throw JSONFailure("the field \(field.name.debugDescription) is not known; there are node, partition, by and note") }
-    }
-
     private init(_ kind: Kind, fields object: inout JSONObject) throws(JSONFailure) {
         self.init(
             kind, node: try object.optional("node")?.string(bytesMax: 64),

@@ -13,13 +13,12 @@ package struct ClusterSettings: Sendable {
     package var startedAt: Int64
     /// Of a cluster that this node is the first of. Later ones take what is there.
     package var partitionCount = 256
-    package var isControllerEligible = true
 
     /// For the reply of one operation on ZooKeeper.
     package var operationTimeout: Duration = .seconds(5)
     /// Everything is read again after this long, watch or not.
     package var rereadInterval: Duration = .seconds(30)
-    /// Beyond a session's timeout, how long a member node of this id and another session is waited for.
+    /// How long a member node of this id and another session is waited for: a leftover is gone when that session has ended, so it is more than a timeout.
     package var duplicateWait: Duration = .seconds(11)
     package var reportInterval: Duration = .seconds(1)
     /// A link that is refused for so long belongs to a dead process.
@@ -76,8 +75,9 @@ struct ClusterPaths: Sendable {
     func node(_ id: String) -> String { "\(self.nodes)/\(id)" }
     func member(_ id: String) -> String { "\(self.members)/\(id)" }
 
-    /// What has to be there before a node can join, parents first, and its first content.
-    var foundations: [(path: String, data: [UInt8])] {
-        [("/rt", []), (self.root, []), (self.nodes, []), (self.members, []), (self.controllerEpoch, Array("0".utf8))]
+    /// What has to be there before a node can join, parents first. The first is for all clusters on the same servers, whoever their users are.
+    var foundations: [ZooKeeperRequest] {
+        let own: [(path: String, data: [UInt8])] = [(self.root, []), (self.nodes, []), (self.members, []), (self.controllerEpoch, Array("0".utf8))]
+        return [.createShared(path: "/rt")] + own.map { .create(path: $0.path, data: $0.data, ephemeral: false) }
     }
 }

@@ -34,6 +34,10 @@ struct ClusterStatus {
     let isAuthoritative: Bool
     let session: ZooKeeperState
     let alarm: String?
+    /// Why the controller cannot write a view.
+    let obstacle: String?
+    /// Nil where the controller is another node.
+    let electedAt: ContinuousClock.Instant?
     let desired: [String: NodeRecord]
     let started: [String: Int64]
     private(set) var reports: [String: Leader.Received] = [:]
@@ -54,6 +58,8 @@ struct ClusterStatus {
         self.isAuthoritative = machine.isController
         self.session = machine.session
         self.alarm = machine.alarm
+        self.obstacle = machine.obstacle
+        self.electedAt = machine.leader?.electedAt
         self.desired = machine.leader?.nodes.mapValues(\.record) ?? [:]
         self.started = machine.leader?.members.mapValues(\.record.startedAt) ?? [:]
         self.now = now

@@ -1,5 +1,4 @@
-/// What this node and its peers hold against the controller: that its port is closed, or that it does not answer although its session and its links live. A
-/// pure value.
+/// What this node and its peers hold against the controller: that its port is closed, or that it does not answer although its session lives. A pure value.
 ///
 /// ZooKeeper has nothing against such a controller, at least for seconds. When more than half of the members complain, whoever notices removes its node, and
 /// another is elected. What it might still write is refused as soon as that one has raised the epoch.
@@ -25,7 +24,7 @@ struct Complaints: Sendable {
         self.others[id] = Complaint(incarnation: incarnation, epoch: epoch, at: now)
     }
 
-    /// Nobody is complained about: there is no link over which it could answer, or it is this node itself.
+    /// Nobody is complained about: no link to it was tried, or it is this node itself.
     mutating func rest() {
         self.heard = nil
         self.saidAt = nil
@@ -52,11 +51,11 @@ struct Complaints: Sendable {
 }
 
 extension ClusterMachine {
-    /// A controller whose port is closed is dead, though its session lives on for seconds; one that does not answer may as well be. One node alone may be
-    /// wrong about both, so most have to say so: only of two, one has to be enough, and only about a closed port.
+    /// A controller whose port is closed is dead, though its session lives on for seconds; one that does not answer, or that no link reaches, may as well be.
+    /// One node alone may be wrong about that, so most have to say so: only of two, one has to be enough, and only about a closed port.
     mutating func reconcileComplaints(_ turn: inout Turn) {
         guard let controller = self.controller, controller.id != self.settings.id, self.isConnected, let incarnation = self.incarnation, !self.isLeaving,
-            let reach = self.links[controller.id], reach.incarnation == controller.incarnation, reach.isUp || reach.refusedSince != nil
+            let reach = self.links[controller.id], reach.incarnation == controller.incarnation
         else { return self.complaints.rest() }
         let due = reach.refusedSince?.advanced(by: self.settings.refusedMin) ?? self.complaints.due(controller, at: turn.now)
         guard turn.now >= due else { return turn.wake(at: due) }
@@ -71,8 +70,14 @@ extension ClusterMachine {
         members[self.settings.id] = incarnation
         let complaining = 1 + self.complaints.count(epoch: controller.epoch, among: members, at: turn.now)
         let isRefused = reach.refusedSince != nil
-        guard complaining * 2 > members.count || (isRefused && members.count == 2) else { return }
+        if members.count == 2 {
+            guard isRefused else { return }
+        } else {
+            // Most of those it should answer, and one of them that sees most: two halves would depose each other's controllers for ever.
+            let seen = 1 + members.keys.count { id in id != self.settings.id && self.links[id].map { $0.isUp && $0.incarnation == members[id] } ?? false }
+            guard complaining * 2 > members.count - 1, seen * 2 > members.count else { return }
+        }
         let fault = isRefused ? "refuses the connections of" : "has not answered"
-        self.depose(controller, "the controller \(controller.id) \(fault) \(complaining) of \(members.count) members: its node is removed", &turn)
+        self.depose(controller, "the controller \(controller.id) \(fault) \(complaining) of \(members.count - 1) members: its node is removed", &turn)
     }
 }

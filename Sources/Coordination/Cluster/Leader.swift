@@ -15,7 +15,7 @@ struct Leader: Sendable {
         var version: Int32
     }
 
-    /// Nil until they have been read for the first time: nothing is decided before.
+    /// Nothing is decided before they have been read for the first time, and ``nodes``, too.
     var members: [String: Member] = [:]
     var areMembersRead = false
     var nodes: [String: NodeEntry] = [:]
@@ -56,8 +56,14 @@ struct Leader: Sendable {
 
     /// A view is with ZooKeeper; the next one is made of what it becomes.
     var isWriting = false
+    /// That view is written over an older one than this node knows.
+    var lost: (read: Int64, known: Int64)?
+    /// Why the view that should be is none that may be written.
+    var invalid: String?
     var notBefore: ContinuousClock.Instant?
     var sequence: Int64 = 0
+    /// Of the view that was written last, by its writer's mark.
+    var reasons: (writer: String, ViewReasons)?
 
     /// The newest report of each node, of its present incarnation.
     var reports: [String: Received] = [:]
@@ -79,18 +85,22 @@ struct Leader: Sendable {
     var held: [Asked] = []
     /// Registry entries of forgotten nodes that are being removed.
     var removing: Set<String> = []
+    /// After a removal that failed, of these or of a dead process.
+    var removeFrom: ContinuousClock.Instant?
 
     struct Guards: Sendable {
         var debounce: RebalanceDebounce
         var massFailure: MassFailureGuard
-        /// The newest incarnation of each node whose loss has been counted: a view that has to be written twice loses it once.
+        /// The newest incarnation of each node that was seen to go: a view that has to be written twice loses it once.
         var counted: [String: Int64] = [:]
+        /// Incarnations that have said that they go.
+        var leaving: Set<Int64> = []
         var flaps = FlapGuard()
         var homes = HomeHints()
-        /// When a node was seen under a new incarnation, while it joins again.
-        var returning: [String: ContinuousClock.Instant] = [:]
-        /// Since when a node is fenced, or was last seen to be unreachable.
-        var fenced: [String: ContinuousClock.Instant] = [:]
+        /// When a node was seen under this new incarnation, while it joins again.
+        var returning: [Int64: ContinuousClock.Instant] = [:]
+        /// Since when an incarnation is fenced, or was last seen to be unreachable: another process of the same id is to be judged by itself.
+        var fenced: [Int64: ContinuousClock.Instant] = [:]
         var lastFence: ContinuousClock.Instant?
         /// Nodes whose member node is being removed because their port is closed.
         var evicting: Set<Int64> = []
@@ -98,6 +108,17 @@ struct Leader: Sendable {
         init(_ settings: ClusterSettings) {
             self.debounce = RebalanceDebounce(quiet: settings.joinQuiet, longest: settings.joinLongest)
             self.massFailure = MassFailureGuard(hold: settings.massFailureHold)
+        }
+
+        /// Forgets processes that are neither there nor in the view, and nodes likewise.
+        mutating func prune(_ members: [String: Member], _ view: ClusterView?) {
+            let nodes = view?.nodes ?? []
+            let incarnations = Set(members.values.map(\.incarnation)).union(nodes.compactMap(\.incarnation))
+            self.evicting.formIntersection(incarnations)
+            self.returning = self.returning.filter { incarnations.contains($0.key) }
+            self.fenced = self.fenced.filter { incarnations.contains($0.key) }
+            let ids = Set(members.keys).union(nodes.map(\.id))
+            self.counted = self.counted.filter { ids.contains($0.key) }
         }
     }
 

@@ -14,8 +14,6 @@ package struct NodeFigures: Hashable, Sendable {
 
 /// What a node tells the controller about itself, every second and whenever it changes.
 package struct NodeReport: Hashable, Sendable {
-    package static let bytesMax = 4 * 1024 * 1024
-
     package struct Peer: Hashable, Sendable {
         package var id: String
         package var incarnation: Int64

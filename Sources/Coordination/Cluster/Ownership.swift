@@ -4,19 +4,17 @@
 package struct Ownership: Hashable, Sendable {
     package enum State: String, Hashable, Sendable, CaseIterable {
         /// The view says it is ours; the log has not been told.
-        /// Can transition to: sealing, released.
+        /// Can transition to: sealing, out of the table.
         case granted
         /// The log is sealed under our owner epoch, so that nobody commits under an older one.
-        /// Can transition to: serving, released.
+        /// Can transition to: serving, out of the table.
         case sealing
         /// This node commits, and answers history.
-        /// Can transition to: sealed (a move away was asked for), released.
+        /// Can transition to: sealed (a move away was asked for), out of the table.
         case serving
         /// Finished: nothing is committed under this owner epoch any more. The controller may grant it on.
-        /// Can transition to: released, granted (under a new owner epoch, when the move failed).
+        /// Can transition to: granted (under a new owner epoch, when the move failed), out of the table.
         case sealed
-        /// Somebody else's, or nobody's. It leaves the table.
-        case released
     }
 
     package var state: State
@@ -59,7 +57,7 @@ extension ClusterMachine {
             case .serving where entry.move != nil && !held.isHandingOver:
                 held.isHandingOver = true
                 toHandOver.append(OwnedPartition(partition: partition, ownerEpoch: entry.ownerEpoch))
-            case .sealing, .serving, .sealed, .released:
+            case .sealing, .serving, .sealed:
                 break
             }
             self.ownership[partition] = held

@@ -1,16 +1,20 @@
 /// The next view out of the present one and all that the controller knows. Pure; the one place where nodes change state and partitions change hands.
 struct ViewEvolution {
-    private(set) var view: ClusterView
+    var view: ClusterView
     private(set) var guards: Leader.Guards
     /// When something here changes by itself.
     private(set) var wakes: [ContinuousClock.Instant] = []
+    /// Why it is to be as it will be.
+    var reasons = ViewReasons()
+    /// Those for whom the view has no room.
+    var refused: [String] = []
     private let current: ClusterView
     private let configuration: ClusterConfiguration
-    private let leader: Leader
-    private let ownID: String
+    let leader: Leader
+    let ownID: String
     private let links: [String: LinkReach]
-    private let settings: ClusterSettings
-    private let now: ContinuousClock.Instant
+    let settings: ClusterSettings
+    let now: ContinuousClock.Instant
 
     init(
         current: ClusterView, configuration: ClusterConfiguration, leader: Leader, ownID: String, links: [String: LinkReach], settings: ClusterSettings,
@@ -36,7 +40,11 @@ struct ViewEvolution {
         self.updateNodes()
         self.finishMoves()
         self.updateMode()
-        self.view.apply(Plan(self.planInput))
+        let input = self.planInput
+        self.view.apply(Plan(input))
+        for (partition, entry) in self.current.partitions.enumerated() where entry.owner == nil && self.view.partitions[partition].owner != nil {
+            self.reasons.homes[partition] = input.homes[partition]
+        }
         self.markDrained()
     }
 
@@ -56,34 +64,32 @@ struct ViewEvolution {
     // MARK: - Nodes
 
     private mutating func updateNodes() {
-        let ids = Set(self.view.nodes.map(\.id)).union(self.leader.members.keys).union(self.leader.nodes.keys)
-        for id in ids.sorted() {
-            let record = self.leader.nodes[id]?.record
-            if let member = self.leader.members[id] {
-                self.update(id, member, record)
-            } else {
-                self.miss(id, record)
-            }
-        }
+        let ids = Set(self.view.nodes.map(\.id)).union(self.leader.members.keys).union(self.leader.nodes.keys).sorted()
+        // Those that are gone first: whoever came in their place may need their room.
+        for id in ids where self.leader.members[id] == nil { self.miss(id, self.leader.nodes[id]?.record) }
+        self.forgetDown(beyond: Self.downMax)
+        for id in ids { if let member = self.leader.members[id] { self.update(id, member, self.leader.nodes[id]?.record) } }
     }
 
     private mutating func update(_ id: String, _ member: Leader.Member, _ record: NodeRecord?) {
         let before = self.view.node(id)
+        guard before != nil || self.makeRoom() else { return self.refused.append(id) }
         let isNew = before?.incarnation != member.incarnation
         if isNew, let before, before.incarnation != nil {
             self.lose(before)
-            self.guards.returning[id] = self.now
+            self.guards.returning[member.incarnation] = self.now
         }
         var node = before ?? ClusterView.Node(id: id, state: .joining)
         node.incarnation = member.incarnation
         node.link = member.record.link
         node.api = member.record.api
-        node.zone = record?.zone ?? member.record.zone
-        node.weight = record?.weight ?? member.record.weight
+        node.zone = member.record.zone
+        node.weight = member.record.weight
         node.version = member.record.version
         let state = self.state(of: id, member, from: isNew ? .joining : node.state, desired: record?.desired ?? .active)
         if state != node.state { node.state = state }
-        if state != .joining { self.guards.returning[id] = nil }
+        if isNew || before?.state != state { self.reasons.nodes[id] = self.reason(for: state, id, member, record, before) }
+        if state != .joining { self.guards.returning[member.incarnation] = nil }
         self.view.upsert(node)
         if state == .fenced {
             self.orphan(id)
@@ -103,12 +109,15 @@ struct ViewEvolution {
         }
     }
 
-    /// By the controller, and by half of those that would send it events, the controller among them.
+    /// By the controller, which has heard of it, too, and by half of those that would send it events, the controller among them.
     private func isReached(_ id: String, _ member: Leader.Member) -> Bool {
         if id == self.ownID { return true }
         guard let reach = self.links[id], reach.isUp, reach.incarnation == member.incarnation else { return false }
+        guard self.leader.freshReport(of: id, at: self.now)?.incarnation == member.incarnation else { return false }
         let others = self.view.nodes.filter { $0.id != id && $0.id != self.ownID && $0.incarnation != nil && $0.state.mayOwn }
-        let seeing = others.count { self.leader.reports[$0.id]?.report.reached.contains(.init(id: id, incarnation: member.incarnation)) ?? false }
+        let seeing = others.count {
+            self.leader.freshReport(of: $0.id, at: self.now)?.reached.contains(.init(id: id, incarnation: member.incarnation)) ?? false
+        }
         return (1 + seeing) * 2 >= 1 + others.count
     }
 
@@ -116,27 +125,35 @@ struct ViewEvolution {
     private mutating func miss(_ id: String, _ record: NodeRecord?) {
         let isRemoved = record?.desired == .removed
         guard var node = self.view.node(id) else {
-            if let record, !isRemoved {
-                self.view.upsert(ClusterView.Node(id: id, zone: record.zone ?? "", weight: record.weight ?? 1, state: .down))
-            }
+            guard let record, !isRemoved else { return }
+            guard self.makeRoom() else { return self.refused.append(id) }
+            self.view.upsert(ClusterView.Node(id: id, state: .down))
+            self.reasons.nodes[id] = record.wish
             return
         }
-        if node.incarnation != nil {
-            let wasWanted = node.state != .drained
-            if wasWanted { self.lose(node) } else { self.orphan(id) }
+        if let incarnation = node.incarnation {
+            self.lose(node)
+            self.reasons.nodes[id] =
+                self.guards.leaving.contains(incarnation)
+                ? "it left" : self.guards.evicting.contains(incarnation) ? "it refuses connections" : "its session is over"
             node.incarnation = nil
         } else {
             self.orphan(id)
         }
         if node.state != .down { node.state = .down }
         self.view.upsert(node)
-        if isRemoved { self.view.nodes.removeAll { $0.id == id } }
+        if isRemoved {
+            self.view.nodes.removeAll { $0.id == id }
+            self.reasons.nodes[id] = record?.wish
+        }
     }
 
     /// A process is gone that may have owned.
     private mutating func lose(_ node: ClusterView.Node) {
         defer { self.orphan(node.id) }
         guard let incarnation = node.incarnation, self.guards.counted.updateValue(incarnation, forKey: node.id) != incarnation else { return }
+        // What was to be expected is no failure, and no reason to wait for it.
+        guard node.state != .drained, !self.guards.leaving.contains(incarnation) else { return }
         let remaining = self.view.nodes.count { $0.id != node.id && $0.incarnation != nil && $0.state.mayOwn && self.leader.members[$0.id] != nil }
         self.guards.massFailure.vanished(node.id, remaining: remaining, at: self.now)
         self.guards.flaps.lost(node.id, at: self.now)
@@ -150,9 +167,9 @@ struct ViewEvolution {
     /// Whether the others have lost sight of it for long enough. It has a session, and so it will see that it is fenced.
     private mutating func isFenced(_ id: String, _ member: Leader.Member) -> Bool {
         guard id != self.ownID else { return false }
-        if let since = self.guards.fenced[id] {
+        if let since = self.guards.fenced[member.incarnation] {
             guard !self.isUnreachable(id, member) else {
-                self.guards.fenced[id] = self.now
+                self.guards.fenced[member.incarnation] = self.now
                 return true
             }
             let due = since.advanced(by: self.settings.fencedMin)
@@ -160,17 +177,18 @@ struct ViewEvolution {
                 self.wakes.append(due)
                 return true
             }
-            self.guards.fenced[id] = nil
+            self.guards.fenced[member.incarnation] = nil
             return false
         }
-        guard self.isUnreachable(id, member) else { return false }
+        // One that joins has nothing that others would have to be given.
+        guard let node = self.view.node(id), node.incarnation == member.incarnation, node.state.mayOwn, self.isUnreachable(id, member) else { return false }
         // One at a time: many at once are the network, or this controller.
         if let last = self.guards.lastFence, self.now < last.advanced(by: self.settings.fenceInterval) {
             self.wakes.append(last.advanced(by: self.settings.fenceInterval))
             return false
         }
         self.guards.lastFence = self.now
-        self.guards.fenced[id] = self.now
+        self.guards.fenced[member.incarnation] = self.now
         return true
     }
 
@@ -183,11 +201,16 @@ struct ViewEvolution {
             return false
         }
         // Of those that are members, not of those that have reported already: the first reports after an election may all be of the few.
-        let others = self.leader.members.keys.filter { $0 != id && $0 != self.ownID }
-        let blind = others.count { other in
-            self.leader.freshReport(of: other, at: self.now)?.unreachable.contains(.init(id: id, incarnation: member.incarnation)) ?? false
+        let others = self.leader.members.count { $0.key != id && $0.key != self.ownID }
+        return self.blind(to: id, member).count * 2 > others
+    }
+
+    /// The other members, without the controller, that have lately said that they cannot reach it.
+    func blind(to id: String, _ member: Leader.Member) -> [String] {
+        self.leader.members.keys.filter { other in
+            other != id && other != self.ownID
+                && self.leader.freshReport(of: other, at: self.now)?.unreachable.contains(.init(id: id, incarnation: member.incarnation)) ?? false
         }
-        return blind * 2 > others.count
     }
 
     // MARK: - Partitions
@@ -200,19 +223,43 @@ struct ViewEvolution {
                 guard self.view.partitions.indices.contains(sealed.partition) else { continue }
                 let entry = self.view.partitions[sealed.partition]
                 guard entry.owner == id, entry.ownerEpoch == sealed.ownerEpoch else { continue }
-                if let move = entry.move, let target = self.view.node(move.to), target.state == .active {
-                    self.view.finishMove(of: sealed.partition)
-                } else {
-                    self.view.grant(sealed.partition, to: id)
-                }
+                self.endMove(of: sealed.partition, owner: id)
             }
         }
+        self.forceMoves()
     }
+
+    private mutating func endMove(of partition: Int, owner: String) {
+        if let move = self.view.partitions[partition].move, let target = self.view.node(move.to), target.state == .active {
+            self.view.finishMove(of: partition)
+        } else {
+            self.view.grant(partition, to: owner)
+        }
+    }
+
+    /// A source that says nothing may have finished long ago, and then nobody serves what it gave up. If it has not, its owner epoch is fenced, as a dead one's.
+    private mutating func forceMoves() {
+        for (partition, entry) in self.view.partitions.enumerated() where entry.move != nil {
+            guard let owner = entry.owner, owner != self.ownID else { continue }
+            let due = self.silentFrom(owner)
+            if self.now >= due { self.endMove(of: partition, owner: owner) } else { self.wakes.append(due) }
+        }
+    }
+
+    /// From when on nobody counts on hearing of a node. A controller that was just elected has heard of none, and that is not their fault.
+    private func silentFrom(_ id: String) -> ContinuousClock.Instant {
+        (self.leader.reports[id]?.at ?? self.leader.electedAt).advanced(by: ClusterStatus.reportAgeMax)
+    }
+
+    private var silent: Set<String> { Set(self.view.nodes.map(\.id).filter { $0 != self.ownID && self.now >= self.silentFrom($0) }) }
 
     private mutating func updateMode() {
         let mode: ClusterView.Mode =
             self.guards.massFailure.isGuarded(at: self.now) ? .guarded : self.configuration.rebalance == .paused ? .maintenance : .normal
-        if mode != self.view.mode { self.view.mode = mode }
+        if mode != self.view.mode {
+            self.reasons.mode = self.reason(for: mode)
+            self.view.mode = mode
+        }
         if let due = self.guards.massFailure.due { self.wakes.append(due) }
         if let due = self.guards.debounce.due { self.wakes.append(due) }
         for since in self.guards.returning.values { self.wakes.append(since.advanced(by: self.settings.returningMax)) }
@@ -220,7 +267,9 @@ struct ViewEvolution {
 
     /// Nodes that were restarted and are a link away from being active: what they had is not worth two moves.
     private var returning: [String] {
-        self.guards.returning.filter { self.now < $0.value.advanced(by: self.settings.returningMax) && self.leader.members[$0.key] != nil }.map(\.key)
+        self.leader.members.filter { _, member in
+            self.guards.returning[member.incarnation].map { self.now < $0.advanced(by: self.settings.returningMax) } ?? false
+        }.map(\.key)
     }
 
     var planInput: PlanInput {
@@ -229,7 +278,7 @@ struct ViewEvolution {
         let held = self.guards.massFailure.held(at: self.now).union(self.returning)
         return PlanInput(
             view: self.view, pins: self.configuration.pins, homes: self.guards.homes.homes(at: self.now), held: held,
-            balances: isCalm && self.guards.debounce.isSettled(at: self.now))
+            silent: self.silent, balances: isCalm && self.guards.debounce.isSettled(at: self.now))
     }
 
     private mutating func markDrained() {
@@ -237,6 +286,7 @@ struct ViewEvolution {
             let isEmpty = !self.view.partitions.contains { $0.owner == node.id || $0.move?.to == node.id }
             guard isEmpty else { continue }
             node.state = .drained
+            self.reasons.nodes[node.id] = "it owns nothing any more"
             self.view.upsert(node)
         }
     }

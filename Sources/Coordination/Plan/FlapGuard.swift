@@ -1,7 +1,7 @@
-/// Cordons a node that keeps losing its session, so that it does not make its partitions move each time.
+/// Cordons a node that keeps restarting or losing its session, so that it does not make its partitions move each time.
 ///
 /// Three losses within 5 minutes cordon it for 10 minutes, and each next time for twice as long, up to 160. An hour after a cordon's end without another loss it
-/// starts from the beginning. Bounded by the number of nodes: `forget` what is forgotten.
+/// starts from the beginning. Bounded: nodes of which nothing matters any more are forgotten at the next loss of any.
 package struct FlapGuard: Hashable, Sendable {
     package static let window: Duration = .seconds(300)
     package static let lossesMax = 3
@@ -15,13 +15,22 @@ package struct FlapGuard: Hashable, Sendable {
         var losses: [ContinuousClock.Instant] = []
         var cordons = 0
         var until: ContinuousClock.Instant?
+
+        func matters(at now: ContinuousClock.Instant) -> Bool {
+            if let until = self.until, now < until.advanced(by: FlapGuard.forgiveness) { return true }
+            return self.losses.contains { now < $0.advanced(by: FlapGuard.window) }
+        }
     }
+
+    /// How many nodes are remembered.
+    package var count: Int { self.nodes.count }
 
     package init() {}
 
     /// Answers until when the node is cordoned because of this loss; nil if it is not.
     @discardableResult
     package mutating func lost(_ id: String, at now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
+        self.nodes = self.nodes.filter { $0.value.matters(at: now) }
         var history = self.nodes[id] ?? History()
         defer { self.nodes[id] = history }
         if let until = history.until, now >= until.advanced(by: FlapGuard.forgiveness) { history = History() }

@@ -24,11 +24,6 @@ package struct HomeHints: Hashable, Sendable {
         self.entries.filter { $0.value.at.advanced(by: HomeHints.age) > now }.mapValues(\.id)
     }
 
-    /// An operator moved it on purpose, or the node is forgotten.
-    package mutating func forget(where isForgotten: (Int, String) -> Bool) {
-        self.entries = self.entries.filter { !isForgotten($0.key, $0.value.id) }
-    }
-
     private mutating func prune(at now: ContinuousClock.Instant) {
         self.entries = self.entries.filter { $0.value.at.advanced(by: HomeHints.age) > now }
     }

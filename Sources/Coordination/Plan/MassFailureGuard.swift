@@ -26,7 +26,7 @@ package struct MassFailureGuard: Hashable, Sendable {
         self.hold = hold
     }
 
-    /// A node is gone: `remaining` others that may own are still here. A node that left on purpose, drained, is none of them.
+    /// A node is gone: `remaining` others that may own are still here. One that was drained or has said that it leaves is no failure: it is not told here.
     package mutating func vanished(_ id: String, remaining: Int, at now: ContinuousClock.Instant) {
         self.advance(to: now)
         self.losses.removeAll { $0.id == id || $0.at.advanced(by: MassFailureGuard.window) <= now }
@@ -52,6 +52,9 @@ package struct MassFailureGuard: Hashable, Sendable {
 
     /// The nodes whose partitions wait for them. Empty unless guarded.
     package func held(at now: ContinuousClock.Instant) -> Set<String> { self.isGuarded(at: now) ? self.away : [] }
+
+    /// Those that vanished and have not returned, in order. Empty when it is off.
+    package var vanished: [String] { self.away.sorted() }
 
     /// When guarded mode ends by itself; nil when it is off.
     package var due: ContinuousClock.Instant? { self.until }

@@ -8,17 +8,21 @@ package struct PlanInput: Sendable {
     package var homes: [Int: String]
     /// Nodes whose partitions wait for them, while they are away: see `MassFailureGuard`.
     package var held: Set<String>
+    /// Nodes that do not say how far they are. The end of a hand-over would not be heard, so they keep what they have and gain nothing.
+    package var silent: Set<String>
     /// False while joins settle, versions differ or members cannot reach each other: failover, drains and pins go on, balancing waits.
     package var balances: Bool
     package var limits: PlanLimits
 
     package init(
-        view: ClusterView, pins: [Int: String] = [:], homes: [Int: String] = [:], held: Set<String> = [], balances: Bool = true, limits: PlanLimits? = nil
+        view: ClusterView, pins: [Int: String] = [:], homes: [Int: String] = [:], held: Set<String> = [], silent: Set<String> = [],
+        balances: Bool = true, limits: PlanLimits? = nil
     ) {
         self.view = view
         self.pins = pins
         self.homes = homes
         self.held = held
+        self.silent = silent
         self.balances = balances
         self.limits = limits ?? PlanLimits(partitionCount: view.partitions.count)
     }

@@ -59,7 +59,8 @@ extension Planner {
     private func started(_ needed: [Need]) -> [Need] {
         let limits = self.input.limits
         var (inFlight, out, into) = self.inFlight()
-        let allowed = needed.filter { !self.isMoving[$0.partition] && self.isAllowed($0.reason) }
+        let isSilent = self.nodes.map { self.input.silent.contains($0.id) }
+        let allowed = needed.filter { !self.isMoving[$0.partition] && self.isAllowed($0.reason) && !isSilent[$0.from] }
         let sorted = allowed.sorted { first, second in
             (Planner.rank(first.reason), self.versionRanks[first.to], first.partition) < (
                 Planner.rank(second.reason), self.versionRanks[second.to], second.partition

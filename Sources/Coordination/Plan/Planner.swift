@@ -44,6 +44,7 @@ struct Planner {
         self.nodes = nodes
         self.roles = nodes.map { node in
             switch node.state {
+            case .active where input.silent.contains(node.id): .keeps
             case .active: .shares
             case .cordoned: .keeps
             case .draining, .drained: .gives

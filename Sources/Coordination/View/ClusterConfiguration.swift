@@ -1,6 +1,6 @@
 package import JSON
 
-/// What all nodes of a cluster agree on: `/config`. A node whose partitions or hash differ does not join.
+/// What all nodes of a cluster agree on: `/config`. A node takes all of it from here; one that knows another hash, or not the protocol, does not join.
 package struct ClusterConfiguration: Hashable, Sendable {
     package var clusterID: String
     /// Fixed when the cluster is made.

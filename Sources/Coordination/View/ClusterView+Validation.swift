@@ -7,6 +7,8 @@ extension ClusterView {
     package static let partitionCountMax = 65_536
     /// Owner epochs pass through stores that compute in doubles, which are exact up to here.
     package static let ownerEpochMax: Int64 = 1 << 53 - 1
+    /// A view is taken only with this much room left above its numbers, for the views after it: no honest cluster comes near.
+    package static let room: Int64 = 1 << 20
     package static let weightMax = 1000.0
     /// Addresses, zones, versions and writers.
     package static let textBytesMax = 300

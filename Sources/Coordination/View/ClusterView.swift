@@ -1,6 +1,6 @@
 package import JSON
 
-/// The one register that says who is in and who owns what. Written by the controller alone (and by an owner that takes itself back).
+/// The one register that says who is in and who owns what. Written by the controller alone.
 ///
 /// Whoever reads it sees members, owners and moves as of one moment. Versions grow by one with each write.
 package struct ClusterView: Hashable, Sendable {
@@ -8,7 +8,7 @@ package struct ClusterView: Hashable, Sendable {
     package var version: Int64
     /// The controller epoch of whoever wrote it.
     package var controllerEpoch: Int32
-    /// Who wrote it, as `node/incarnation/sequence`: tells the writer of an ambiguous write whether it was his.
+    /// Who wrote it, as `node/incarnation/sequence`: tells the writer, when he reads it back, that it is his and why he wrote it.
     package var writer: String
     /// Milliseconds since 1970 at the writer; for people, never for decisions.
     package var writtenAt: Int64

@@ -3,10 +3,6 @@ package import JSON
 /// What an operator wants of a node: `/nodes/<id>`. Outlives the node's sessions and the controller's.
 package struct NodeRecord: Hashable, Sendable {
     package var desired: Desired { didSet { self.remainder.remove("desired") } }
-    /// Overrules what the node says of itself. Nil leaves it.
-    package var weight: Double?
-    /// Overrules what the node says of itself. Nil leaves it.
-    package var zone: String?
     package var note: String
     /// Who changed it last, for people.
     package var by: String
@@ -22,10 +18,8 @@ package struct NodeRecord: Hashable, Sendable {
     package static let bytesMax = 10_000
     package static let noteBytesMax = 1000
 
-    package init(desired: Desired = .active, weight: Double? = nil, zone: String? = nil, note: String = "", by: String = "", at: Int64 = 0) {
+    package init(desired: Desired = .active, note: String = "", by: String = "", at: Int64 = 0) {
         self.desired = desired
-        self.weight = weight
-        self.zone = zone
         self.note = note
         self.by = by
         self.at = at
@@ -37,8 +31,6 @@ package struct NodeRecord: Hashable, Sendable {
         var remainder = JSONRemainder()
         self.init(
             desired: try object.name("desired", unknown: .cordoned, remainder: &remainder),
-            weight: try object.optional("weight")?.number(in: 0...ClusterView.weightMax),
-            zone: try object.optional("zone")?.string(bytesMax: ClusterView.textBytesMax),
             note: try object.optional("note")?.string(bytesMax: NodeRecord.noteBytesMax) ?? "",
             by: try object.optional("by")?.string(bytesMax: ClusterView.textBytesMax) ?? "",
             at: try object.optional("at")?.integer(in: 0...Int64.max) ?? 0)
@@ -50,8 +42,6 @@ package struct NodeRecord: Hashable, Sendable {
         var writer = JSONWriter()
         writer.object { writer in
             if !self.remainder.contains("desired") { writer.field("desired", self.desired.rawValue) }
-            if let weight = self.weight { writer.field("weight", weight) }
-            if let zone = self.zone { writer.field("zone", zone) }
             writer.field("note", self.note)
             writer.field("by", self.by)
             writer.field("at", self.at)

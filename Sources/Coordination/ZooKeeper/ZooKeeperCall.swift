@@ -8,6 +8,8 @@ struct ZooKeeperCall {
     /// The context of the completion.
     let context: UnsafeRawPointer?
     let accessList: UnsafePointer<ACL_vector>?
+    /// Of what is created to be shared with others.
+    let sharedAccessList: UnsafePointer<ACL_vector>?
 
     private static let anyVersion: Int32 = -1
 
@@ -23,6 +25,10 @@ struct ZooKeeperCall {
         case .create(let path, let data, let ephemeral):
             return data.withCharacters {
                 zoo_acreate2(self.handle, path, $0, $1, self.accessList, Self.mode(ephemeral), zooKeeperCreateCompletion, self.context)
+            }
+        case .createShared(let path):
+            return [UInt8]().withCharacters {
+                zoo_acreate2(self.handle, path, $0, $1, self.sharedAccessList, Self.mode(false), zooKeeperCreateCompletion, self.context)
             }
         case .set(let path, let data, let version):
             return data.withCharacters { zoo_aset(self.handle, path, $0, $1, version ?? Self.anyVersion, zooKeeperStatCompletion, self.context) }

@@ -18,6 +18,10 @@ package actor ZooKeeperClient {
     private let inputs: AsyncStream<ZooKeeperSessionMachine.Event>
     private nonisolated let inputsContinuation: AsyncStream<ZooKeeperSessionMachine.Event>.Continuation
 
+    /// Makes what holds a handle; nil while the system has no thread for it.
+    package typealias MakeSession = @Sendable (ZooKeeperConfiguration, @escaping @Sendable (ZooKeeperSession.Event) -> Void) -> ZooKeeperSession?
+
+    private let makeSession: MakeSession
     private var machine: ZooKeeperSessionMachine
     private var generator = SystemRandomNumberGenerator()
     private var session: ZooKeeperSession?
@@ -27,8 +31,9 @@ package actor ZooKeeperClient {
     private var isFinished = false
     private var waitingForEnd: [CheckedContinuation<Void, Never>] = []
 
-    package init(configuration: ZooKeeperConfiguration) {
+    package init(configuration: ZooKeeperConfiguration, makeSession: @escaping MakeSession = { ZooKeeperSession(configuration: $0, events: $1) }) {
         self.configuration = configuration
+        self.makeSession = makeSession
         self.machine = ZooKeeperSessionMachine(
             settings: .init(
                 connectTimeout: configuration.connectTimeout, suspensionMax: configuration.suspensionMax, isCautious: configuration.isCautious,
@@ -101,15 +106,22 @@ package actor ZooKeeperClient {
 
     private func open(_ generation: UInt64, in group: inout DiscardingTaskGroup) {
         self.watched = []
-        let session = ZooKeeperSession(configuration: self.configuration) { [weak self] event in self?.hear(event, generation: generation) }
-        self.session = session
+        self.session = self.makeSession(self.configuration) { [weak self] event in self?.hear(event, generation: generation) }
+        guard let session = self.session else {
+            self.inputsContinuation.yield(.openingFailed(generation: generation))
+            return
+        }
         group.addTask { [inputsContinuation] in
             if await !session.open() { inputsContinuation.yield(.openingFailed(generation: generation)) }
         }
     }
 
     private func close(_ generation: UInt64, in group: inout DiscardingTaskGroup) {
-        guard let session = self.session.take() else { return }
+        guard let session = self.session.take() else {
+            // There was none to be had.
+            self.inputsContinuation.yield(.handleClosed(generation: generation))
+            return
+        }
         group.addTask { [inputsContinuation] in
             await session.close()
             inputsContinuation.yield(.handleClosed(generation: generation))
@@ -144,7 +156,7 @@ extension ZooKeeperRequest {
     fileprivate var watchedPath: String? {
         switch self {
         case .get(let path, watch: true), .exists(let path, watch: true), .children(let path, watch: true): path
-        case .get, .exists, .children, .create, .set, .delete, .multi: nil
+        case .get, .exists, .children, .create, .createShared, .set, .delete, .multi: nil
         }
     }
 }

@@ -12,6 +12,8 @@ package enum ZooKeeperRequest: Hashable, Sendable {
     case children(path: String, watch: Bool)
     /// Answers the stat of the new node: its `czxid` is unique for ever.
     case create(path: String, data: [UInt8], ephemeral: Bool)
+    /// A persistent node without data, in which everyone may make nodes and see their names, whatever the credentials of this session. Answers as `create`.
+    case createShared(path: String)
     /// Answers the stat after the write.
     case set(path: String, data: [UInt8], version: Int32?)
     /// Answers ``ZooKeeperReply/done``.

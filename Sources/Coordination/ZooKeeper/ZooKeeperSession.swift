@@ -31,13 +31,19 @@ package actor ZooKeeperSession {
         self.thread.asUnownedSerialExecutor()
     }
 
+    /// Nil when there is no thread for it.
+    ///
     /// - Parameter events: called on the C client's completion thread, and must not block. Not called after ``close()`` has returned.
-    package init(configuration: ZooKeeperConfiguration, events: @escaping @Sendable (Event) -> Void) {
+    package init?(configuration: ZooKeeperConfiguration, events: @escaping @Sendable (Event) -> Void) {
         self.configuration = configuration
         self.events = events
         let number = ZooKeeperRegistry.shared.addHandle(sink: events)
+        guard let thread = ZooKeeperThread(onAlarm: { ZooKeeperRegistry.shared.expire(handle: number, at: $0) }) else {
+            _ = ZooKeeperRegistry.shared.drain(handle: number)
+            return nil
+        }
         self.number = number
-        self.thread = ZooKeeperThread { ZooKeeperRegistry.shared.expire(handle: number, at: $0) }
+        self.thread = thread
     }
 
     /// Makes the handle, which looks for a server from then on. Blocks its thread while names are resolved.
@@ -115,7 +121,8 @@ package actor ZooKeeperSession {
         self.thread.wake(at: deadline)
         let call = ZooKeeperCall(
             handle: handle, watches: UnsafeMutableRawPointer(bitPattern: self.number), context: UnsafeRawPointer(bitPattern: token),
-            accessList: self.configuration.credentials == nil ? czookeeper_acl_world_open() : czookeeper_acl_creator_all())
+            accessList: self.configuration.credentials == nil ? czookeeper_acl_world_open() : czookeeper_acl_creator_all(),
+            sharedAccessList: self.configuration.credentials == nil ? czookeeper_acl_world_open() : czookeeper_acl_shared())
         let code = call.send(request, results: results)
         if code != ZOK.rawValue { ZooKeeperRegistry.shared.take(token)?.resume?(.failure(ZooKeeperFailure(call: code))) }
         // Cancelled between the check and here: the handler may have run before the operation was added.

@@ -43,7 +43,7 @@ package struct ZooKeeperState: Hashable, Sendable {
         case givenUp
         /// No server was reached in ``ZooKeeperConfiguration/connectTimeout``.
         case unreachable
-        /// No handle could be made: the servers' text is malformed, or a name in it does not resolve.
+        /// No handle could be made: the servers' text is malformed, a name in it does not resolve, or the system has no thread for it.
         case unresolvable
         /// The server refused the authentication itself. A wrong password is not noticed here but as ``ZooKeeperFailure/Refusal/notAuthorized``.
         case unauthenticated

@@ -13,10 +13,14 @@
 final class ZooKeeperThread: SerialExecutor {
     private let queue: Queue
 
-    /// - Parameter onAlarm: runs on the thread, at or after the time of ``wake(at:)``; what it returns is the next such time.
-    init(onAlarm: @escaping @Sendable (ContinuousClock.Instant) -> ContinuousClock.Instant?) {
+    /// Nil when the system has no thread to give: it may have one later.
+    ///
+    /// - Parameters:
+    ///   - stackBytes: as pthread chooses by default. For tests: too much is refused.
+    ///   - onAlarm: runs on the thread, at or after the time of ``wake(at:)``; what it returns is the next such time.
+    init?(stackBytes: Int? = nil, onAlarm: @escaping @Sendable (ContinuousClock.Instant) -> ContinuousClock.Instant?) {
         self.queue = Queue(onAlarm: onAlarm)
-        self.queue.start()
+        guard self.queue.start(stackBytes) else { return nil }
     }
 
     deinit {
@@ -76,18 +80,22 @@ extension ZooKeeperThread {
             self.mutex.deallocate()
         }
 
-        func start() {
-            let result = withUnsafeTemporaryAllocation(of: pthread_t.self, capacity: 1) { thread in
+        func start(_ stackBytes: Int?) -> Bool {
+            var attributes = pthread_attr_t()
+            pthread_attr_init(&attributes)
+            defer { pthread_attr_destroy(&attributes) }
+            if let stackBytes { pthread_attr_setstacksize(&attributes, stackBytes) }
+            let context = Unmanaged.passRetained(self)
+            return withUnsafeTemporaryAllocation(of: pthread_t.self, capacity: 1) { thread in
                 let result = pthread_create(
-                    thread.baseAddress!, nil,
+                    thread.baseAddress!, &attributes,
                     { context in
                         Unmanaged<Queue>.fromOpaque(context!).takeRetainedValue().run()
                         return nil
-                    }, Unmanaged.passRetained(self).toOpaque())
-                if result == 0 { pthread_detach(thread[0]) }
-                return result
+                    }, context.toOpaque())
+                if result == 0 { pthread_detach(thread[0]) } else { context.release() }
+                return result == 0
             }
-            precondition(result == 0, "A ZooKeeper session needs a thread, and pthread_create answered \(result)")
         }
 
         func append(_ item: Item) {

@@ -19,7 +19,7 @@ struct MemberSnapshot: Sendable {
             writer.field("view_version", self.summary.viewVersion)
             if let controller = self.summary.controller { writer.field("controller", controller) }
             writer.name("partitions")
-            writer.object { writer in for state in Self.states { writer.field(state.rawValue, self.summary.count(state)) } }
+            writer.object { writer in for state in Ownership.State.allCases { writer.field(state.rawValue, self.summary.count(state)) } }
             if let alarm = self.summary.alarm { writer.field("alarm", alarm) }
             writer.name("links")
             writer.array { writer in for link in self.links { Self.write(link, to: &writer) } }
@@ -42,9 +42,6 @@ struct MemberSnapshot: Sendable {
         }
     }
 
-    /// Those that last: what is released leaves the table.
-    private static let states = Ownership.State.allCases.filter { $0 != .released }
-
     /// Its part of `GET /metrics`.
     func write(into text: inout MetricsText) {
         text.gauge("realertime_zookeeper_connected", "1 while the session with ZooKeeper is connected.", self.summary.session == "connected" ? 1 : 0)
@@ -55,7 +52,7 @@ struct MemberSnapshot: Sendable {
         text.gauge("realertime_controller", "1 on the node that is the controller.", self.summary.isController ? 1 : 0)
         text.gauge("realertime_cluster_alarm", "1 after an alarm that status and events explain.", self.summary.alarm == nil ? 0 : 1)
         text.begin("realertime_partitions", "gauge", "Partitions that this node was granted, by state.")
-        for state in Self.states { text.sample("realertime_partitions", self.summary.count(state), "state=\"\(state.rawValue)\"") }
+        for state in Ownership.State.allCases { text.sample("realertime_partitions", self.summary.count(state), "state=\"\(state.rawValue)\"") }
         text.begin("realertime_link_up", "gauge", "1 while the link to this peer is up.")
         let outgoing = self.links.filter { $0.direction == .outgoing }
         for link in outgoing { text.sample("realertime_link_up", link.isUp ? 1 : 0, "peer=\"\(link.id)\"") }

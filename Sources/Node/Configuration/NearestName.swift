@@ -1,7 +1,7 @@
 /// The name a person probably meant.
-enum NearestName {
+package enum NearestName {
     /// The nearest of `names`, unless all are far: then a suggestion would only mislead.
-    static func of(_ name: String, among names: some Sequence<String>) -> String? {
+    package static func of(_ name: String, among names: some Sequence<String>) -> String? {
         let bytes = Array(name.utf8)
         let nearest = names.map { (name: $0, distance: distance(bytes, Array($0.utf8))) }.min { $0.distance < $1.distance }
         guard let nearest, nearest.distance <= max(2, bytes.count / 3) else { return nil }

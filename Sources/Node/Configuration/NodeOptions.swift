@@ -3,8 +3,9 @@ package import ArgumentParser
 /// The flags of a node: one for each key of its configuration, and the file.
 package struct NodeOptions: ParsableArguments {
     @Option(
-        help:
-            "A YAML or JSON file of the keys below. Each is also a variable, REALERTIME_KEY, which wins over the file; a flag wins over both. (env: REALERTIME_CONFIG)"
+        help: ArgumentHelp(
+            "A YAML or JSON file with these keys. Each is also a variable, REALERTIME_KEY, which wins over the file; a flag wins over both. (env: REALERTIME_CONFIG)",
+            valueName: "file")
     )
     package var config: String?
 
@@ -83,7 +84,8 @@ extension ConfigurationKey {
 
     private var valueName: String {
         switch self.kind {
-        case .text: self.isSecret ? "token" : "path"
+        // A secret's key ends in what it is: api-token, link-secret.
+        case .text: self.isSecret ? String(self.name.split(separator: "-").last ?? "secret") : self.name == "zookeeper" ? "servers" : "path"
         case .nodeID: "name"
         case .address: "host:port"
         case .origins: "origins"

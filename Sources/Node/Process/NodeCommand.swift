@@ -10,17 +10,24 @@ import Foundation
 package struct NodeCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "node",
-        abstract: "Runs a node: serves subscribers, takes publishes, keeps the log.",
+        abstract: "Run a node: serve subscribers, take publishes, keep the log.",
         discussion: """
             Without options it runs alone, on loopback, with its log in ./realertime-data.
 
-            Example: realertime node --listen 0.0.0.0:8080 --data /var/lib/realertime
+            EXAMPLES:
+              realertime node
+              realertime node --listen 0.0.0.0:8080 --data /var/lib/realertime
+              realertime node --config /etc/realertime/node.yaml --check-config
+
+            EXIT STATUS:
+              0 after a graceful end, 1 when it cannot run, 64 wrong usage or settings,
+              78 when its cluster does not take it: starting it again changes nothing.
             """
     )
 
     @OptionGroup package var options: NodeOptions
 
-    @Flag(help: "Checks the configuration, prints it with where each value comes from, and exits.")
+    @Flag(help: "Check the configuration, print it with where each value comes from, and exit.")
     package var checkConfig = false
 
     package init() {}

@@ -13,7 +13,7 @@ extension NodeSnapshot {
         out.writeJSONString(configuration.id)
         out.writeString(",\"version\":\"\(self.shared.version)\",\"commit\":\"\(self.shared.commit)\",\"pid\":\(OperatingSystem.processID)")
         out.writeString(",\"started_at\":\"\(OperatingSystem.iso8601(self.shared.startedAt))\",\"uptime_seconds\":\(uptime)")
-        out.writeString(",\"state\":\"\(self.shared.state.rawValue)\",\"loops\":\(self.loops)}")
+        out.writeString(",\"state\":\"\(self.state.rawValue)\",\"loops\":\(self.loops)}")
         out.writeString(",\"listen\":\"\(self.shared.boundAddresses.listen)\",\"api\":\"\(self.shared.boundAddresses.api)\"")
         out.writeString(",\"log\":{\"kind\":\"\(self.log.kind)\",\"path\":")
         self.write(self.log.path, into: &out)

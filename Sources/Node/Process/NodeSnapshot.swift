@@ -21,6 +21,12 @@ struct NodeSnapshot: Sendable {
     /// Nil for a node that is alone.
     var member: MemberSnapshot?
 
+    /// Where the node is in its life, as `/readyz` has it: a member starts until it has seen its cluster.
+    var state: NodeShared.ProcessState {
+        guard self.shared.state == .ready, let member = self.member, member.summary.viewVersion == 0 else { return self.shared.state }
+        return .starting
+    }
+
     /// How it is, and why in sentences.
     var health: (Health, reasons: [String]) {
         var health = Health.healthy

@@ -92,8 +92,9 @@ struct RealertimeNode: Service {
         shared.member = member
         shared.cluster = member?.coordinator ?? EmbeddedCluster(inspector: inspector, shared: shared)
         shared.state = .ready
+        // A member is ready, as /readyz has it, once the cluster has taken it.
         self.logger.info(
-            "ready",
+            member == nil ? "ready" : "serving, joining the cluster",
             metadata: [
                 "id": "\(self.configuration.id)", "listen": "\(shared.boundAddresses.listen)", "api": "\(shared.boundAddresses.api)",
                 "log": "\(self.configuration.log.rawValue)", "loops": "\(loops.count)", "connections-max": "\(shared.connectionsMax)",
@@ -103,7 +104,7 @@ struct RealertimeNode: Service {
 
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let member { group.addTask { try await member.run { await inspector.figures() } } }
-            group.addTask { await self.everySecondUntilShutdown(inspector, sequencer) }
+            group.addTask { await self.everySecondUntilShutdown(inspector, sequencer, isReady: member == nil) }
             for listener in [api, subscribers] {
                 group.addTask {
                     // The system may take a listening socket away. A node that nobody can reach is to be started again.
@@ -152,13 +153,18 @@ struct RealertimeNode: Service {
 
     // MARK: - Serving
 
-    private func everySecondUntilShutdown(_ inspector: NodeInspector, _ sequencer: Sequencer) async {
+    private func everySecondUntilShutdown(_ inspector: NodeInspector, _ sequencer: Sequencer, isReady: Bool) async {
         await cancelWhenGracefulShutdown {
+            var isReady = isReady
             while !Task.isCancelled {
                 try? await Task.sleep(for: .seconds(1))
                 await sequencer.tick()
                 await inspector.sampleRates()
                 await inspector.followDrain()
+                if !isReady, await inspector.reasonNotReady() == nil {
+                    isReady = true
+                    self.logger.info("ready")
+                }
             }
         }
     }

@@ -1,16 +1,15 @@
 """A real ZooKeeper and real nodes that form a cluster."""
 
-import ctypes
-import shutil
-import signal
+import http.client
 import socket
 import subprocess
-import time
 from collections import Counter
 
-from harness.node import HOST, Node, Port, eventually
+from harness.node import HOST, Node, PATIENCE, Port, die_with_parent, eventually
 
 CLASSPATH = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar"
+# How long a session lasts in seconds, where a test does not say so: longer than a busy machine holds a process up, so that only who is made to loses his.
+SESSION = 20
 
 
 class ZooKeeper:
@@ -28,24 +27,38 @@ class ZooKeeper:
     def start(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "zoo.cfg"
-        config.write_text(
-            f"tickTime=500\ndataDir={self.folder}/data\nclientPort={self.port.number}\nclientPortAddress={HOST}\n"
-            "maxClientCnxns=0\nadmin.enableServer=false\n")
+        config.write_text("\n".join(self.configuration(self.folder / "data")) + "\n")
+        self.run(config)
+        eventually(lambda: self.mode)
+        return self
+
+    def configuration(self, data):
+        return [
+            "tickTime=500", "maxSessionTimeout=60000", f"dataDir={data}", f"clientPort={self.port.number}", f"clientPortAddress={HOST}",
+            "maxClientCnxns=0", "admin.enableServer=false"]
+
+    def run(self, config):
         with open(self.folder / "output.log", "ab") as output:
             self.process = subprocess.Popen(
                 ["java", "-Xms48m", "-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                  "-Dzookeeper.forceSync=no", "-cp", CLASSPATH, "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config)],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL))
-        eventually(self.serves, 30)
-        return self
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=die_with_parent)
 
-    def serves(self):
+    @property
+    def mode(self):
+        """standalone, leader or follower; None while it serves nobody."""
+        if self.process is None or self.process.poll() is not None:
+            return None
         try:
+            # One that came before it was ready is never answered, so nobody waits for long.
             with socket.create_connection((HOST, self.port.number), 1) as s:
                 s.sendall(b"srvr")
-                return b"Mode" in s.recv(1000)
+                text = b""
+                while chunk := s.recv(4096):
+                    text += chunk
         except OSError:
-            return False
+            return None
+        return next((line.split()[1] for line in text.decode().splitlines() if line.startswith("Mode:")), None)
 
     def kill(self):
         self.process.kill()
@@ -58,31 +71,39 @@ class ZooKeeper:
 
 
 class Member(Node):
-    def __init__(self, folder, zookeeper, name, *flags, **options):
+    def __init__(self, folder, zookeeper, name, *flags, session=SESSION, **options):
         super().__init__(folder, *flags, **options)
-        self.name = name
+        self.name, self.session = name, session
         self.zookeeper = zookeeper
         self.link = Port()
 
     def command(self, *flags):
         return super().command(
             "--id", self.name, "--zookeeper", self.zookeeper, "--cluster", "test", "--link", f"{HOST}:{self.link.number}",
-            "--zookeeper-session-seconds", "3", *flags)
+            "--zookeeper-session-seconds", str(self.session), *flags)
 
     def close(self):
         super().close()
         self.link.release()
 
     def ask(self, path):
+        """The answer; None if there is none, or if it is a refusal."""
         try:
             reply = self.get(path)
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return None
         return reply.json if reply.status == 200 else None
 
+    def answer(self, path):
+        """What the cluster answers through this node, once it does: a node whose controller is slow says what it knows by itself."""
+        def asked():
+            reply = self.ask(path)
+            return reply if reply and reply.get("authoritative", True) else None
+        return eventually(asked)
+
     def owners(self):
         """Partition to owner, as the cluster says through this node."""
-        return {p["partition"]: p.get("owner") for p in self.ask("/api/partitions")["partitions"]}
+        return {p["partition"]: p.get("owner") for p in self.answer("/api/partitions")["partitions"]}
 
 
 class Cluster:
@@ -93,8 +114,8 @@ class Cluster:
         self.zookeeper = ZooKeeper(folder).start()
         self.members = {}
 
-    def add(self, name, *flags, ready=True):
-        member = self.members.get(name) or Member(self.folder / name, self.zookeeper.address, name, *flags)
+    def add(self, name, *flags, ready=True, **options):
+        member = self.members.get(name) or Member(self.folder / name, self.zookeeper.address, name, *flags, **options)
         self.members[name] = member
         member.start(ready=ready)
         return member
@@ -102,12 +123,12 @@ class Cluster:
     def running(self):
         return [m for m in self.members.values() if m.running]
 
-    def settled(self, names, seconds=40):
+    def settled(self, names, seconds=2 * PATIENCE):
         """Waits until exactly these own everything, evenly, and everyone agrees. Answers the owners."""
-        last, counts = {}, Counter()
+        last, counts, owners = {}, Counter(), {}
 
         def check():
-            nonlocal counts
+            nonlocal counts, owners
             for name in names:
                 status = self.members[name].ask("/api/cluster")
                 last[name] = status
@@ -118,13 +139,14 @@ class Cluster:
                     return False
             if len({s["view_version"] for s in last.values()}) != 1:
                 return False
-            counts = Counter(self.members[names[0]].owners().values())
+            owners = self.members[names[0]].owners()
+            counts = Counter(owners.values())
             return set(counts) == set(names) and max(counts.values()) - min(counts.values()) <= 1
         try:
             eventually(check, seconds)
         except AssertionError:
             raise AssertionError(f"not settled: {counts} {last}") from None
-        return self.members[names[0]].owners()
+        return owners
 
     def close(self):
         for member in self.members.values():
@@ -134,3 +156,16 @@ class Cluster:
 
 def moved(before, after):
     return sum(before[p] != after[p] for p in before)
+
+
+def health(member, wanted):
+    """Waits until the cluster says through this node that it is so; a failure says why it is not."""
+    last = {}
+
+    def check():
+        last.update(member.ask("/api/cluster") or {})
+        return last.get("health") == wanted
+    try:
+        eventually(check)
+    except AssertionError:
+        raise AssertionError(f"not {wanted}: {last}") from None

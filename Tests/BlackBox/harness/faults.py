@@ -1,18 +1,15 @@
 """What breaks a cluster from outside: a link that can be cut, an ensemble of ZooKeeper's servers, and a witness of what every node says meanwhile."""
 
 import contextlib
-import ctypes
 import http.client
 import selectors
 import shutil
-import signal
 import socket
-import subprocess
 import threading
 import time
 
-from .cluster import CLASSPATH, Cluster, Member, ZooKeeper
-from .node import HOST, Port, eventually
+from .cluster import SESSION, Cluster, Member, ZooKeeper
+from .node import HOST, PATIENCE, Port, eventually
 
 
 class Proxy:
@@ -27,7 +24,7 @@ class Proxy:
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.listen()
         self.thread.start()
-        self.done.wait(10)
+        assert self.done.wait(PATIENCE), "the proxy hangs"
 
     @property
     def address(self):
@@ -47,14 +44,14 @@ class Proxy:
     def close(self):
         if self.thread.is_alive():
             self.become("closed")
-            self.thread.join(10)
+            self.thread.join(PATIENCE)
         self.port.release()
 
     def become(self, state):
         self.done.clear()
         self.wanted = state
         self.waker.send(b"x")
-        assert self.done.wait(10), "the proxy hangs"
+        assert self.done.wait(PATIENCE), "the proxy hangs"
 
     # MARK: on the thread
 
@@ -104,11 +101,11 @@ class Proxy:
     def accept(self):
         near, _ = self.listener.accept()
         try:
-            far = socket.create_connection((HOST, self.target), 2)
+            far = socket.create_connection((HOST, self.target), 10)
         except OSError:
             return near.close()
         for end, other in ((near, far), (far, near)):
-            end.settimeout(2)
+            end.settimeout(10)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.pairs[end] = other
             self.selector.register(end, selectors.EVENT_READ)
@@ -154,29 +151,9 @@ class Server(ZooKeeper):
         (data / "myid").write_text(str(self.number))
         config = self.folder / "zoo.cfg"
         lines = [f"server.{s.number}={HOST}:{s.peer_port.number}:{s.election_port.number}" for s in ensemble]
-        config.write_text("\n".join([
-            "tickTime=500", "initLimit=20", "syncLimit=8", f"dataDir={data}", f"clientPort={self.port.number}", f"clientPortAddress={HOST}",
-            "maxClientCnxns=0", "admin.enableServer=false", *lines, ""]))
-        with open(self.folder / "output.log", "ab") as output:
-            self.process = subprocess.Popen(
-                ["java", "-Xms48m", "-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-                 "-Dzookeeper.forceSync=no", "-cp", CLASSPATH, "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config)],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL))
-
-    @property
-    def mode(self):
-        """leader or follower; None while it serves nobody."""
-        if self.process is None or self.process.poll() is not None:
-            return None
-        try:
-            with socket.create_connection((HOST, self.port.number), 1) as s:
-                s.sendall(b"srvr")
-                text = b""
-                while chunk := s.recv(4096):
-                    text += chunk
-        except OSError:
-            return None
-        return next((line.split()[1] for line in text.decode().splitlines() if line.startswith("Mode:")), None)
+        # Half a minute for one another: a server that dies closes its connections, so nobody waits for that.
+        config.write_text("\n".join([*self.configuration(data), "initLimit=60", "syncLimit=60", *lines, ""]))
+        self.run(config)
 
     def close(self):
         super().close()
@@ -198,14 +175,14 @@ class Ensemble:
         try:
             for server in self.servers:
                 server.launch(self.servers)
-            eventually(lambda: all(s.mode for s in self.servers), 40)
+            eventually(lambda: all(s.mode for s in self.servers))
         except BaseException:
             self.close()
             raise
         return self
 
-    def leader(self, seconds=30):
-        return eventually(lambda: next((s for s in self.servers if s.mode == "leader"), None), seconds)
+    def leader(self):
+        return eventually(lambda: next((s for s in self.servers if s.mode == "leader"), None))
 
     def close(self):
         for server in self.servers:
@@ -213,20 +190,7 @@ class Ensemble:
 
 
 class FaultMember(Member):
-    """A member whose session and way to ZooKeeper are the test's to choose."""
-
-    def __init__(self, folder, zookeeper, name, *flags, session=3, **options):
-        super().__init__(folder, zookeeper, name, *flags, **options)
-        self.session = session
-
-    def command(self, *flags):
-        return super().command("--zookeeper-session-seconds", str(self.session), *flags)
-
-    def ask(self, path):
-        try:
-            return super().ask(path)
-        except http.client.HTTPException:
-            return None
+    """A member that says what it knows by itself."""
 
     @property
     def own(self):
@@ -262,7 +226,7 @@ class FaultCluster(Cluster):
         self.proxies.append(proxy)
         return proxy
 
-    def make(self, name, *flags, zookeeper=None, session=3, link_proxy=False):
+    def make(self, name, *flags, zookeeper=None, session=SESSION, link_proxy=False):
         """A member that is not started yet. With `link_proxy` the others reach it through its attribute `link_proxy` only."""
         member = FaultMember(self.folder / name, zookeeper or self.zookeeper.address, name, *flags, session=session)
         if link_proxy:
@@ -288,13 +252,13 @@ class FaultCluster(Cluster):
 
     def controller(self, through):
         """The member that is the controller, as one node says."""
-        return self.members[self.members[through].ask("/api/cluster")["controller"]["id"]]
+        return self.members[self.members[through].answer("/api/cluster")["controller"]["id"]]
 
     def epochs(self, through):
-        return {p["partition"]: p["owner_epoch"] for p in self.members[through].ask("/api/partitions")["partitions"]}
+        return {p["partition"]: p["owner_epoch"] for p in self.members[through].answer("/api/partitions")["partitions"]}
 
     def incarnations(self, through):
-        return {m["id"]: m.get("incarnation") for m in self.members[through].ask("/api/members")["members"]}
+        return {m["id"]: m.get("incarnation") for m in self.members[through].answer("/api/members")["members"]}
 
     def member_state(self, name, through):
         return next((m["state"] for m in (self.members[through].ask("/api/members") or {"members": []})["members"] if m["id"] == name), None)
@@ -315,6 +279,9 @@ class Witness:
     Under one view every partition has one owner, so the most that each node has ever served under it adds up to no more than there are partitions.
     """
 
+    # How long one answer may take. A node that is paused gives none, and its witness must notice when it goes on.
+    PATIENCE = 15
+
     def __init__(self, members, every=0.05):
         self.members, self.every = list(members), every
         self.stopping = threading.Event()
@@ -329,34 +296,47 @@ class Witness:
 
     def run(self, member):
         last = (None, 0)
-        while not self.stopping.wait(self.every):
-            try:
-                own = member.get("/api/status", timeout=2).json.get("cluster")
-                whole = member.get("/api/cluster", timeout=2)
-            except (OSError, http.client.HTTPException, ValueError):
-                continue
-            with self.lock:
-                self.looks[member.name] += 1
-                if own:
-                    version, serving = own["view_version"], own["partitions"]["serving"]
-                    process = member.process.pid
-                    if last[0] == process and version < last[1]:
-                        self.faults.append(f"{member.name} went back from view {last[1]} to {version}")
-                    last = (process, version)
-                    most = self.most.setdefault(version, {})
-                    most[member.name] = max(most.get(member.name, 0), serving)
-                    if sum(most.values()) > Cluster.PARTITIONS:
-                        self.faults.append(f"view {version} is served more than once: {most}")
-                if whole.status == 200 and whole.json["partitions"]["contested"]:
-                    self.faults.append(f"{member.name} says: {whole.body.decode()}")
+        try:
+            while not self.stopping.wait(self.every):
+                last = self.look(member, last)
+        except BaseException as error:
+            self.faults.append(f"the look at {member.name} ended with {error!r}")
+
+    def look(self, member, last):
+        process = member.process.pid
+        try:
+            own = member.get("/api/status", timeout=self.PATIENCE).json.get("cluster")
+            whole = member.get("/api/cluster", timeout=self.PATIENCE)
+            contested = whole.status == 200 and whole.json["partitions"]["contested"]
+        except (OSError, http.client.HTTPException, ValueError):
+            return last
+        with self.lock:
+            self.looks[member.name] += 1
+            # A restart in between: it is not known which of the two it was that answered.
+            if own and member.process.pid == process:
+                version, serving = own["view_version"], own["partitions"]["serving"]
+                if last[0] == process and version < last[1]:
+                    self.faults.append(f"{member.name} went back from view {last[1]} to {version}")
+                last = (process, version)
+                most = self.most.setdefault(version, {})
+                most[member.name] = max(most.get(member.name, 0), serving)
+                if sum(most.values()) > Cluster.PARTITIONS:
+                    self.faults.append(f"view {version} is served more than once: {most}")
+            if contested:
+                self.faults.append(f"{member.name} says: {whole.body.decode()}")
+        return last
 
     def stop(self):
         self.stopping.set()
         for thread in self.threads:
-            thread.join(10)
+            thread.join(3 * self.PATIENCE)
+            if thread.is_alive():
+                self.faults.append("a look at a node hangs")
 
     def finish(self):
         """Every node was looked at, and none said what it must not."""
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: self.faults or all(self.looks.values()))
         self.stop()
         assert not self.faults, self.faults[:10]
         assert all(self.looks.values()), self.looks
@@ -370,8 +350,10 @@ def restored(zookeeper, copy):
 
 
 def during(seconds):
-    """Yields again and again until the time is over."""
+    """Yields again and again until the time is over, and once in any case."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while True:
         yield
+        if time.monotonic() >= deadline:
+            return
         time.sleep(0.1)

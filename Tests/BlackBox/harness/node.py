@@ -16,8 +16,20 @@ import time
 from pathlib import Path
 
 HOST = "127.0.0.1"
+# How long anything may take before it counts as hung. Whoever waits looks again and again, so only a failure takes this long, on a machine of any speed.
+PATIENCE = 90
 # Below the range that outgoing connections take their ports from, so that a restarted node gets its ports back.
 PORTS = range(12000, 32000)
+
+
+# Looked up before any fork: the child of a process with threads must not load a library.
+PRCTL = ctypes.CDLL(None).prctl
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent():
+    """What a child process does before it becomes what it is to be: it is killed when the thread that started it ends."""
+    PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def binary() -> str:
@@ -36,7 +48,7 @@ class Port:
     """A port that no other test takes, in this process or another, until it is released."""
 
     def __init__(self):
-        folder = Path(tempfile.gettempdir()) / "realertime-test-ports"
+        folder = Path(tempfile.gettempdir()) / f"realertime-test-ports-{os.getuid()}"
         folder.mkdir(exist_ok=True)
         for number in random.SystemRandom().sample(PORTS, 500):
             lock = open(folder / str(number), "w")
@@ -110,14 +122,14 @@ class Node:
     def fails(self, *flags):
         """Runs it with flags that win over its own, and waits for it to end with an error: the exit code and what it said."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run([*self.command(), *flags], env=self.environment, capture_output=True, text=True, timeout=20)
+        done = subprocess.run([*self.command(), *flags], env=self.environment, capture_output=True, text=True, timeout=PATIENCE)
         return done.returncode, done.stdout + done.stderr
 
     def start(self, *flags, ready=True):
         """Must be called on the main thread: the node dies with the thread that started it, so that none is left behind."""
         assert self.process is None or self.process.poll() is not None, "it runs already"
         def prepare():
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+            die_with_parent()
             if self.descriptors:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
 
@@ -137,13 +149,13 @@ class Node:
     def running(self):
         return self.process is not None and self.process.poll() is None
 
-    def wait_ready(self, seconds=20):
+    def wait_ready(self, seconds=PATIENCE):
         deadline = time.monotonic() + seconds
         last = None
         while time.monotonic() < deadline:
             assert self.running, f"the node ended with {self.process.returncode}:\n{self.tail()}"
             with contextlib.suppress(OSError, http.client.HTTPException):
-                last = self.get("/readyz", timeout=2)
+                last = self.get("/readyz", timeout=15)
                 if last.status == 200:
                     return
             time.sleep(0.02)
@@ -152,9 +164,9 @@ class Node:
     def kill(self):
         """As `kill -9`."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
 
-    def terminate(self, seconds=20):
+    def terminate(self, seconds=PATIENCE):
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
@@ -184,7 +196,7 @@ class Node:
 
     # MARK: its API
 
-    def request(self, method, target, body=None, headers=None, *, port=None, timeout=15):
+    def request(self, method, target, body=None, headers=None, *, port=None, timeout=PATIENCE):
         connection = http.client.HTTPConnection(HOST, port or self.api, timeout=timeout)
         try:
             connection.request(method, target, body=body, headers=headers or {})
@@ -261,13 +273,14 @@ class Node:
             assert reply.status == 200 and reply.body.strip() == b"ok", reply
 
 
-def eventually(condition, seconds=10, every=0.02):
-    """Waits until the condition gives something true, and returns it."""
+def eventually(condition, seconds=PATIENCE, every=0.02):
+    """Waits until the condition gives something true, and returns it. After the time it looks once more, as it may have slept through all of it."""
     deadline = time.monotonic() + seconds
     while True:
+        late = time.monotonic() > deadline
         value = condition()
         if value:
             return value
-        if time.monotonic() > deadline:
+        if late:
             raise AssertionError(f"not within {seconds} s; at last {value!r}")
         time.sleep(every)

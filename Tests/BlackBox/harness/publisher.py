@@ -6,13 +6,13 @@ import random
 import threading
 import time
 
-from .node import HOST
+from .node import HOST, PATIENCE
 
 
 class Publisher(threading.Thread):
     """Publishes 1, 2, 3… to each channel in turn, until told to stop. `acknowledged` has for each channel the positions in order."""
 
-    def __init__(self, node, channels, *, seed=0, pause=0.002, patience=40):
+    def __init__(self, node, channels, *, seed=0, pause=0.002, patience=PATIENCE):
         super().__init__(daemon=True)
         self.node, self.channels = node, list(channels)
         self.random = random.Random(seed)
@@ -44,7 +44,7 @@ class Publisher(threading.Thread):
         while time.monotonic() < deadline:
             try:
                 if self.connection is None:
-                    self.connection = http.client.HTTPConnection(HOST, self.node.api, timeout=10)
+                    self.connection = http.client.HTTPConnection(HOST, self.node.api, timeout=30)
                 self.connection.request("POST", f"/pub?id={channel}", body, headers)
                 reply = self.connection.getresponse()
                 answer = reply.read()
@@ -62,7 +62,11 @@ class Publisher(threading.Thread):
             time.sleep(0.03)
         raise AssertionError(f"{channel} {number} was not acknowledged within {self.patience} s")
 
-    def finish(self, timeout=60):
+    def count(self):
+        """How many were acknowledged so far."""
+        return sum(map(len, self.acknowledged.values()))
+
+    def finish(self, timeout=2 * PATIENCE):
         """Stops after the event at hand; the acknowledged counts."""
         self.stopping.set()
         self.join(timeout)
@@ -72,7 +76,7 @@ class Publisher(threading.Thread):
         return {channel: len(positions) for channel, positions in self.acknowledged.items()}
 
 
-def pipelined(node, channel, payloads, *, timeout=60):
+def pipelined(node, channel, payloads, *, timeout=PATIENCE):
     """Publishes many events on one connection, answers read as they come; the positions."""
     from .wire import Answer, Wire
 

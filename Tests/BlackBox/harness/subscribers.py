@@ -2,10 +2,12 @@
 
 import base64
 import json
+import select
 import time
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from .node import eventually
 from .websocket import WebSocket
 from .wire import Answer, Wire
 
@@ -14,7 +16,7 @@ class Refused(Exception):
     """An answer that is no subscription."""
 
     def __init__(self, answer):
-        self.status, self.head, self.body = answer.status, answer.head, answer.all(5)
+        self.status, self.head, self.body = answer.status, answer.head, answer.all()
         super().__init__(f"{self.head} {self.body[:300]!r}")
 
     @property
@@ -227,7 +229,7 @@ class LongPoll(Subscriber):
 
     def open(self):
         self.waiting = []
-        self.answer = None
+        self.answer = self.head = None
         self.polling = False
 
     def ask(self):
@@ -243,11 +245,14 @@ class LongPoll(Subscriber):
         """One answer: its items, and the cursor after them."""
         if not self.polling:
             self.ask()
-        self.answer = Answer(self.wire, timeout=timeout)
-        self.polling = False
-        if self.answer.status != 200:
-            raise Refused(self.answer)
-        object = json.loads(self.answer.all(timeout))
+            self.head = None
+        # A deadline may pass between head and body; the next call goes on with the same answer.
+        if self.head is None:
+            self.head = Answer(self.wire, timeout=timeout)
+        if self.head.status != 200:
+            raise Refused(self.head)
+        object = json.loads(self.head.all(timeout))
+        self.answer, self.head, self.polling = self.head, None, False
         assert set(object) == {"events", "cursor"} and object["cursor"], object
         items = [from_object(one) for one in object["events"]]
         if items:
@@ -256,6 +261,10 @@ class LongPoll(Subscriber):
             self.heartbeats += 1
         self.cursor = object["cursor"]
         return items, object["cursor"]
+
+    def is_answered(self):
+        """Whether something can be read already."""
+        return bool(self.wire.buffer or select.select([self.wire.socket], [], [], 0)[0])
 
     def step(self, deadline):
         if not self.waiting:
@@ -283,7 +292,5 @@ def subscribe(kind, node, channels, since=None, **options):
         before = node.subscribers(name)
         subscriber.ask()
         if not any(n.split(".b")[0] != n for n in names):
-            deadline = time.monotonic() + 10
-            while node.subscribers(name) <= before and time.monotonic() < deadline:
-                time.sleep(0.005)
+            eventually(lambda: node.subscribers(name) > before or subscriber.is_answered(), every=0.005)
     return subscriber

@@ -4,13 +4,13 @@ import socket
 import struct
 import time
 
-from .node import HOST
+from .node import HOST, PATIENCE
 
 
 class Wire:
     """A connection that reads with a deadline, and keeps what it has read when the deadline passes."""
 
-    def __init__(self, port, *, timeout=15, receive_buffer=None, recv_bytes=65536):
+    def __init__(self, port, *, timeout=PATIENCE, receive_buffer=None, recv_bytes=65536):
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -153,10 +153,11 @@ class Answer:
             if not self.in_chunk:
                 size = self.wire.until(b"\r\n", timeout)
                 self.in_chunk = int(size, 16) + 2
-                if self.in_chunk == 2:
-                    self.wire.until(b"\r\n", timeout)
-                    self.ended = True
-                    raise EOFError("the answer is complete")
+            # A deadline may pass anywhere in here; who comes again goes on from there.
+            if self.in_chunk == 2:
+                self.wire.exactly(2, timeout)
+                self.ended = True
+                raise EOFError("the answer is complete")
             piece = self.wire.exactly(self.in_chunk, timeout)
             assert piece.endswith(b"\r\n"), piece[-20:]
             self.body += piece[:-2]

@@ -57,12 +57,26 @@ import Testing
         #expect(stand.state("n2") == .active)
     }
 
+    /// A way that works in one direction only: it would be given partitions, and nobody would hear what becomes of them.
+    @Test func aMemberThatCannotReportJoinsAndOwnsNothing() {
+        var stand = ClusterMachineStand.controller()
+        stand.addMember("n2", session: 200)
+        stand.settle()
+        stand.handle(.linkUp(id: "n2", incarnation: stand.incarnation("n2")))
+        stand.advance(.seconds(20))
+        #expect(stand.state("n2") == .joining && stand.count("n2") == 0)
+        #expect(stand.ask(ClusterQuestion(.status))?.body.contains("n2 has reported to the controller n1 never") == true)
+        stand.report()
+        #expect(stand.state("n2") == .active)
+    }
+
     @Test func aMemberThatTheOthersCannotReachJoinsUntilHalfOfThemDo() {
         var stand = ClusterMachineStand.controller(of: 3)
         stand.addMember("n4", session: 400)
         stand.settle()
         stand.handle(.linkUp(id: "n4", incarnation: stand.incarnation("n4")))
-        stand.advance(.seconds(5))
+        stand.receive(.report(stand.report(of: "n4")), from: "n4")
+        stand.advance(.seconds(4))
         #expect(stand.state("n4") == .joining)
         stand.receive(.report(stand.report(of: "n2")), from: "n2")
         stand.settle()
@@ -139,9 +153,111 @@ import Testing
         var stand = ClusterMachineStand.controller(of: 2)
         #expect(stand.ask(ClusterQuestion(.move, node: "n1", partition: try #require(stand.machine.view?.partitions(ownedBy: "n2").first))) != nil)
         let partition = try #require(stand.machine.view?.moving.first)
-        stand.advance(.seconds(20))
+        stand.advance(.seconds(4))
         #expect(stand.machine.view?.moving.contains(partition) == true)
         stand.report()
         #expect(stand.machine.view?.partitions[partition].owner == "n1" && stand.states[partition] == .serving)
+    }
+
+    /// It may have given it up long ago. Under the next owner epoch whatever it still does is fenced.
+    @Test func aMoveOutOfANodeThatSaysNothingIsEndedWithoutIt() throws {
+        var stand = ClusterMachineStand.controller(of: 2)
+        let partition = try #require(stand.machine.view?.partitions(ownedBy: "n2").first)
+        #expect(stand.ask(ClusterQuestion(.move, node: "n1", partition: partition)) != nil)
+        let before = try #require(stand.machine.view?.partitions[partition])
+        #expect(before.move != nil)
+        stand.advance(.seconds(5))
+        let after = try #require(stand.machine.view?.partitions[partition])
+        #expect(after.owner == "n1" && after.ownerEpoch == before.ownerEpoch + 1 && after.move == nil)
+    }
+
+    @Test func nothingIsMovedFromOrToANodeThatSaysNothing() {
+        var stand = ClusterMachineStand.controller(of: 3, partitionCount: 12)
+        for _ in 0..<6 {
+            stand.advance(.seconds(1))
+            stand.report(except: ["n3"])
+        }
+        #expect(stand.ask(ClusterQuestion(.drain, node: "n3"))?.status == 200)
+        for _ in 0..<6 {
+            stand.advance(.seconds(1))
+            stand.report(except: ["n3"])
+        }
+        #expect(stand.machine.view?.moving == [] && stand.count("n3") == 4 && stand.state("n3") == .draining)
+        // What a dead one leaves behind is given to others all the same.
+        stand.vanish("n2")
+        #expect(stand.machine.view?.orphans == [] && stand.count("n1") == 8)
+        stand.balance()
+        #expect(stand.count("n3") == 0 && stand.state("n3") == .drained)
+    }
+
+    @Test func whileNoViewCanBeWrittenItIsCritical() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        let view = stand.store.tree["/rt/c/view"]!.data
+        stand.store.put("/rt/c/view", Array("{}".utf8))
+        stand.settle()
+        let broken = stand.ask(ClusterQuestion(.status), number: 1)
+        #expect(broken?.body.contains("\"health\":\"critical\"") == true && broken?.body.contains("delete /rt/c/view") == true)
+        stand.store.put("/rt/c/view", view)
+        stand.settle()
+        #expect(stand.ask(ClusterQuestion(.status), number: 2)?.body.contains("\"health\":\"critical\"") == false)
+    }
+
+    @Test func whatADrainedNodeHadGoesToThoseThatAnswer() {
+        var stand = ClusterMachineStand.controller(of: 3, partitionCount: 12)
+        for second in 0..<40 {
+            if second == 6 { #expect(stand.ask(ClusterQuestion(.drain, node: "n2"))?.status == 200) }
+            stand.advance(.seconds(1))
+            stand.report(except: ["n3"])
+        }
+        #expect(stand.state("n2") == .drained && stand.count("n1") == 8 && stand.count("n3") == 4)
+    }
+
+    // MARK: - The registry
+
+    /// What the servers refuse is not repeated as fast as they answer.
+    @Test func anEntryThatCannotBeRemovedIsTriedAgainAfterAWhile() {
+        func isRemoval(_ request: ZooKeeperRequest) -> Bool {
+            if case .multi(let parts) = request, case .delete("/rt/c/nodes/n3", _)? = parts.last { true } else { false }
+        }
+        var stand = ClusterMachineStand.controller(of: 3)
+        stand.vanish("n3")
+        stand.handle(.question(number: 1, ClusterQuestion(.forget, node: "n3")))
+        stand.settle(until: isRemoval)
+        stand.answer(.failure(.refused(.notEmpty, part: 1)))
+        stand.settle(until: isRemoval)
+        #expect(stand.requests.count(where: isRemoval) == 1 && stand.machine.isController)
+        stand.advance(.milliseconds(200))
+        #expect(stand.requests.count(where: isRemoval) == 2 && stand.store.tree["/rt/c/nodes/n3"] == nil)
+    }
+
+    @Test func aRemovalUnderAnOldEpochDeposes() {
+        var stand = ClusterMachineStand.controller(of: 3)
+        stand.handle(.linkDown(id: "n3", incarnation: stand.incarnation("n3"), isRefused: true))
+        stand.receive(.report(stand.report(of: "n2")), from: "n2")
+        var report = stand.report(of: "n2")
+        report.refused = [.init(id: "n3", incarnation: stand.incarnation("n3"))]
+        stand.receive(.report(report), from: "n2")
+        stand.wait(.milliseconds(400))
+        stand.handle(.ticked)
+        stand.settle {
+            if case .multi(let parts) = $0, case .delete("/rt/c/members/n3", _)? = parts.last { true } else { false }
+        }
+        stand.answer(.failure(.refused(.badVersion, part: 0)))
+        #expect(!stand.machine.isController)
+    }
+
+    @Test func whatCannotBeReadOfANodeLeavesItAsItWas() {
+        var stand = ClusterMachineStand.controller(of: 3)
+        #expect(stand.ask(ClusterQuestion(.drain, node: "n2"), number: 1)?.status == 200)
+        stand.balance()
+        #expect(stand.state("n2") == .drained)
+        for id in ["n2", "n3"] { stand.store.put("/rt/c/nodes/\(id)", Array("{\"desired\":7}".utf8)) }
+        stand.settle()
+        stand.balance()
+        // One wish is known from before; the other one might have been any.
+        #expect(stand.state("n2") == .drained && stand.state("n3") == .cordoned && stand.machine.alarm?.contains("cannot be read") == true)
+        #expect(stand.ask(ClusterQuestion(.undrain, node: "n2"), number: 2)?.status == 200)
+        stand.settle()
+        #expect(stand.state("n2") == .active)
     }
 }

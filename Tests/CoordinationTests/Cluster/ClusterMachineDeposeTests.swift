@@ -58,6 +58,42 @@ import Testing
         #expect(self.complaints(stand) == 0)
     }
 
+    /// Its links are cut without a word, and ZooKeeper knows nothing of it.
+    @Test func aControllerThatNoLinkReachesIsRemovedWhenMostSaySo() {
+        var stand = self.withSilentController()
+        stand.handle(.linkDown(id: "n2", incarnation: stand.incarnation("n2"), isRefused: false))
+        stand.receive(.complaint(epoch: 1), from: "n3")
+        stand.advance(.seconds(5))
+        #expect(self.complaints(stand) > 0 && stand.machine.controller?.id == "n2")
+        stand.receive(.complaint(epoch: 1), from: "n3")
+        stand.settle()
+        #expect(self.deposals(stand) == 1)
+    }
+
+    /// It is linked to one of the three others: two hear nothing, and one of them reaches most.
+    @Test func theControllerItselfIsNotAskedWhetherItIsSilent() {
+        var stand = self.withSilentController()
+        stand.addMember("n4", session: 400)
+        stand.publish(stand.view(3, ["n2", "n2", "n3", "n4"], ownerEpochs: [1, 1, 2, 3]))
+        stand.handle(.linkUp(id: "n4", incarnation: stand.incarnation("n4")))
+        stand.advance(.seconds(5))
+        stand.receive(.complaint(epoch: 1), from: "n3")
+        stand.settle()
+        #expect(self.deposals(stand) == 1)
+    }
+
+    /// The other half has a controller that it hears: each would remove the other's for ever.
+    @Test func halfACleftClusterRemovesNobody() {
+        var stand = self.withSilentController()
+        stand.addMember("n4", session: 400)
+        stand.publish(stand.view(3, ["n2", "n2", "n3", "n4"], ownerEpochs: [1, 1, 2, 3]))
+        for id in ["n2", "n4"] { stand.handle(.linkDown(id: id, incarnation: stand.incarnation(id), isRefused: false)) }
+        stand.advance(.seconds(5))
+        stand.receive(.complaint(epoch: 1), from: "n3")
+        stand.settle()
+        #expect(self.deposals(stand) == 0)
+    }
+
     @Test func aControllerThatMostMembersComplainAboutIsRemoved() {
         var stand = self.withSilentController()
         stand.receive(.complaint(epoch: 1), from: "n3")

@@ -36,6 +36,59 @@ import Testing
         #expect(stand.machine.view?.mode == .normal && stand.machine.view?.orphans == [])
     }
 
+    // MARK: - Nodes that leave on purpose
+
+    @Test func whoeverSaysThatItLeavesIsNotWaitedFor() {
+        var stand = ClusterMachineStand.controller(of: 7, partitionCount: 14)
+        for id in ["n2", "n3", "n4"] {
+            stand.receive(.leaving, from: id)
+            stand.vanish(id)
+        }
+        #expect(stand.machine.view?.mode == .normal && stand.machine.view?.orphans == [] && stand.state("n4") == .down)
+    }
+
+    @Test func restartsOnPurposeCordonNobody() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        for _ in 0..<5 {
+            stand.receive(.leaving, from: "n2")
+            self.restart("n2", &stand)
+        }
+        #expect(stand.state("n2") == .active)
+        // The next process of that id has said nothing.
+        for _ in 0..<3 { self.restart("n2", &stand) }
+        #expect(stand.state("n2") == .cordoned)
+    }
+
+    /// So quickly that the controller sees the next incarnation only.
+    @Test func aQuickRestartOnPurposeIsNoLossEither() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        for _ in 0..<5 {
+            stand.receive(.leaving, from: "n2")
+            stand.store.end(200)
+            stand.arrive("n2")
+            stand.advance(.seconds(2))
+        }
+        #expect(stand.state("n2") == .active)
+    }
+
+    /// A controller that leaves has told whoever comes after it.
+    @Test func theNextControllerKnowsThatTheLastOneLeft() {
+        var stand = ClusterMachineStand.follower()
+        stand.receive(.leaving)
+        stand.store.end(200)
+        stand.advance(.seconds(5))
+        #expect(stand.machine.isController && stand.state("n2") == .down && stand.machine.leader?.guards.flaps.count == 0)
+    }
+
+    @Test func whoHasLeftIsNotRememberedForEver() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        for _ in 0..<10 {
+            stand.receive(.leaving, from: "n2")
+            self.restart("n2", &stand)
+        }
+        #expect(stand.machine.leaving.count <= 2)
+    }
+
     // MARK: - Maintenance
 
     @Test func maintenanceHoldsBalancingAndNotFailover() {
@@ -73,11 +126,11 @@ import Testing
         #expect(stand.state("n2") == .active)
     }
 
-    @Test func anOperatorLiftsACordonThatANodeEarned() {
+    @Test(arguments: [ClusterQuestion.Kind.uncordon, .undrain]) func anOperatorLiftsACordonThatANodeEarned(_ kind: ClusterQuestion.Kind) {
         var stand = ClusterMachineStand.controller(of: 2)
         for _ in 0..<3 { self.restart("n2", &stand) }
         #expect(stand.state("n2") == .cordoned)
-        #expect(stand.ask(ClusterQuestion(.uncordon, node: "n2"))?.status == 200)
+        #expect(stand.ask(ClusterQuestion(kind, node: "n2"))?.status == 200)
         stand.advance(.seconds(1))
         #expect(stand.state("n2") == .active)
     }

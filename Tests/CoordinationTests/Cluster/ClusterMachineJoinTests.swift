@@ -23,7 +23,7 @@ import Testing
         stand.connect()
         #expect(
             stand.open.map(\.request) == [
-                .create(path: "/rt", data: [], ephemeral: false),
+                .createShared(path: "/rt"),
                 .create(path: "/rt/c", data: [], ephemeral: false),
                 .create(path: "/rt/c/nodes", data: [], ephemeral: false),
                 .create(path: "/rt/c/members", data: [], ephemeral: false),
@@ -39,6 +39,41 @@ import Testing
         stand.settle()
         #expect(stand.machine.incarnation == stand.incarnation("n1"))
         #expect(stand.events == [.joined])
+    }
+
+    @Test func rootsThatSomebodyRemovesAreMadeAgain() {
+        var stand = self.stand()
+        stand.connect()
+        stand.settle(until: Self.isRegistration)
+        stand.store.remove("/rt/c/members")
+        stand.advance(.seconds(5))
+        #expect(stand.machine.incarnation == stand.incarnation("n1") && stand.incarnation("n1") > 0)
+    }
+
+    @Test func credentialsThatMayNotRegisterEndIt() {
+        var stand = self.stand()
+        stand.connect()
+        stand.settle(until: Self.isRegistration)
+        stand.answer(.failure(.refused(.notAuthorized, part: nil)))
+        #expect(stand.refusals.first?.contains("zookeeper-user") == true)
+    }
+
+    @Test func aLostConfigurationIsWrittenAgainAsItWas() throws {
+        var stand = ClusterMachineStand.follower()
+        let known = try #require(stand.machine.configuration)
+        stand.store.remove("/rt/c/config")
+        stand.advance(.seconds(35))
+        let data = try #require(stand.store.tree["/rt/c/config"]).data
+        #expect(try ClusterConfiguration(json: data) == known)
+        #expect(stand.machine.alarm?.contains("lost the cluster's configuration") == true)
+    }
+
+    /// Channels would be looked for where they are not.
+    @Test func aConfigurationOfAnotherClusterIsNotTakenOver() throws {
+        var stand = ClusterMachineStand.follower()
+        stand.store.put("/rt/c/config", ClusterConfiguration(clusterID: "c-2", partitionCount: 8).json)
+        stand.settle()
+        #expect(stand.machine.configuration?.partitionCount == 4 && stand.machine.alarm?.contains("8 partitions") == true)
     }
 
     @Test func theMemberNodeSaysWhoThisIs() throws {

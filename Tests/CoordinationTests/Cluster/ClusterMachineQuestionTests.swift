@@ -50,6 +50,17 @@ import Testing
         #expect(stand.machine.asked.isEmpty)
     }
 
+    @Test func whatOnlyReadsIsAnsweredHereWhenItIsNotTheControllerAnyMore() throws {
+        var stand = ClusterMachineStand.follower()
+        let refusal = ClusterAnswer.failure(503, "no_controller", "n2 is not the controller any more; ask again")
+        for (number, kind) in [ClusterQuestion.Kind.status, .pause].enumerated() {
+            #expect(stand.ask(ClusterQuestion(kind), number: UInt64(number)) == nil)
+            stand.receive(.answer(number: try #require(self.forwarded(stand)).number, refusal))
+        }
+        #expect(stand.answer(to: 0)?.body.contains("\"authoritative\":false") == true)
+        #expect(stand.answer(to: 1)?.status == 503)
+    }
+
     @Test func aQuestionOutlivesTheLossOfItsNodesSession() {
         var stand = ClusterMachineStand.follower()
         #expect(stand.ask(ClusterQuestion(.pause)) == nil)
@@ -73,9 +84,11 @@ import Testing
     }
 
     @Test func withoutAControllerNothingIsChanged() {
-        var stand = ClusterMachineStand.follower { $0.isControllerEligible = false }
+        var stand = ClusterMachineStand.follower()
+        // It is seen to be gone, and whoever is next has not been elected yet.
         stand.store.end(200)
         stand.settle()
+        #expect(!stand.machine.isController && stand.machine.controller == nil)
         let answer = stand.ask(ClusterQuestion(.drain, node: "n2"))
         #expect(answer?.status == 503 && answer?.body.contains("no controller at the moment") == true)
     }

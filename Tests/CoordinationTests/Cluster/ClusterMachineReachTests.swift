@@ -87,6 +87,19 @@ import Testing
         #expect(stand.incarnation("n3") > 0)
     }
 
+    /// It has nothing that others would have to be given, and is active as soon as it is reached.
+    @Test func aNodeThatWasNeverReachedStaysJoining() {
+        var stand = ClusterMachineStand.controller(of: 3)
+        stand.arrive("n4", isLinked: false)
+        let lost = self.peer("n4", stand)
+        stand.handle(.linkDown(id: "n4", incarnation: lost.incarnation, isRefused: false))
+        self.pass(.seconds(20), &stand, reports: ["n2", "n3", "n4"]) { $0.unreachable = [lost] }
+        #expect(stand.state("n4") == .joining)
+        stand.handle(.linkUp(id: "n4", incarnation: lost.incarnation))
+        self.pass(.seconds(1), &stand, reports: ["n2", "n3", "n4"])
+        #expect(stand.state("n4") == .active)
+    }
+
     @Test func oneBrokenPairFencesNobody() {
         var stand = ClusterMachineStand.controller(of: 3)
         stand.handle(.linkDown(id: "n3", incarnation: stand.incarnation("n3"), isRefused: false))
@@ -100,10 +113,37 @@ import Testing
         stand.handle(.linkDown(id: "n3", incarnation: lost.incarnation, isRefused: false))
         self.pass(.seconds(8), &stand, reports: ["n2"]) { $0.unreachable = [lost] }
         stand.handle(.linkUp(id: "n3", incarnation: lost.incarnation))
-        self.pass(.seconds(28), &stand, reports: ["n2"])
+        self.pass(.seconds(28), &stand, reports: ["n2", "n3"])
         #expect(stand.state("n3") == .fenced)
-        self.pass(.seconds(3), &stand, reports: ["n2"])
+        self.pass(.seconds(3), &stand, reports: ["n2", "n3"])
         #expect(stand.state("n3") == .active)
+    }
+
+    /// Another process of the same id is judged by itself.
+    @Test func aFencedNodeThatIsRestartedIsTakenBackWhenItIsReached() {
+        var stand = ClusterMachineStand.controller(of: 3)
+        let lost = self.peer("n3", stand)
+        stand.handle(.linkDown(id: "n3", incarnation: lost.incarnation, isRefused: false))
+        self.pass(.seconds(5), &stand, reports: ["n2"]) { $0.unreachable = [lost] }
+        #expect(stand.state("n3") == .fenced)
+        stand.vanish("n3")
+        stand.arrive("n3")
+        #expect(stand.state("n3") == .active)
+    }
+
+    @Test func whatIsKnownOfProcessesThatAreGoneIsForgotten() {
+        var stand = ClusterMachineStand.controller(of: 3)
+        let lost = self.peer("n3", stand)
+        stand.handle(.linkDown(id: "n3", incarnation: lost.incarnation, isRefused: false))
+        self.pass(.seconds(5), &stand, reports: ["n2"]) { $0.unreachable = [lost] }
+        stand.store.end(200)
+        stand.arrive("n2", isLinked: false)
+        #expect(stand.machine.leader?.guards.fenced.count == 1 && stand.machine.leader?.guards.returning.count == 1)
+        stand.vanish("n2", "n3")
+        #expect(stand.ask(ClusterQuestion(.forget, node: "n3"))?.status == 200)
+        self.pass(.seconds(31), &stand)
+        let guards = stand.machine.leader?.guards
+        #expect(guards?.fenced.isEmpty == true && guards?.returning.isEmpty == true && guards?.counted.keys.sorted() == ["n2"])
     }
 
     @Test func nodesAreFencedOneAtATime() {

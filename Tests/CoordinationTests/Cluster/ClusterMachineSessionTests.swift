@@ -61,10 +61,32 @@ import Testing
         stand.suspend()
         stand.lose(loss)
         #expect(stand.releases == Self.both)
-        #expect(stand.machine.ownership.isEmpty && stand.machine.incarnation == nil && stand.machine.controller == nil)
+        #expect(stand.machine.ownership.isEmpty && stand.machine.incarnation == nil && stand.machine.controller?.id == "n2")
         #expect(stand.events == [.sessionLost])
         stand.advance(.seconds(60))
         #expect(stand.requests.isEmpty)
+    }
+
+    @Test func aNodeWithoutASessionAsksTheControllerAllTheSame() {
+        var stand = self.serving()
+        stand.lose()
+        #expect(stand.ask(ClusterQuestion(.status)) == nil)
+        #expect(stand.sent(to: "n2").contains { if case .ask = $0 { true } else { false } })
+        stand.handle(.linkDown(id: "n2", incarnation: stand.incarnation("n2"), isRefused: false))
+        let own = stand.ask(ClusterQuestion(.status), number: 2)
+        #expect(own?.body.contains("has no connection to ZooKeeper") == true && own?.body.contains("There is no controller") == false)
+    }
+
+    @Test func aControllerWithoutASessionIsNone() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        stand.lose()
+        #expect(stand.machine.controller == nil && !stand.machine.isController)
+        #expect(stand.ask(ClusterQuestion(.status))?.body.contains("n1 knows of no controller") == true)
+    }
+
+    @Test func aNodeThatNeverJoinedSaysSo() {
+        var stand = ClusterMachineStand()
+        #expect(stand.ask(ClusterQuestion(.status))?.body.contains("this node has no connection to ZooKeeper") == true)
     }
 
     @Test func aNewSessionIsANewIncarnationThatOwnsNothingOfTheOld() {
@@ -121,6 +143,7 @@ import Testing
         stand.handle(.leave)
         #expect(stand.releases == Self.both && stand.events == [.left])
         #expect(stand.open.map(\.request) == [.delete(path: "/rt/c/members/n1", version: nil)])
+        guard case .leaving? = stand.sent(to: "n2").last else { return recordMissing("it does not say so") }
         #expect(!stand.hasLeft)
         stand.answer()
         #expect(stand.hasLeft && stand.incarnation("n1") == -1)

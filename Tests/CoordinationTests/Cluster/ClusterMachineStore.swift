@@ -30,6 +30,8 @@ struct ClusterMachineStore {
             return .success(.children(names.sorted(), stat: node.stat))
         case .create(let path, let data, let ephemeral):
             return self.write([.create(path: path, data: data, ephemeral: ephemeral)], session).map { .stat($0[0]) }.mapError(Self.alone)
+        case .createShared(let path):
+            return self.apply(.create(path: path, data: [], ephemeral: false), session: session)
         case .set(let path, let data, let version):
             return self.write([.set(path: path, data: data, version: version)], session).map { .stat($0[0]) }.mapError(Self.alone)
         case .delete(let path, let version):

@@ -49,6 +49,39 @@ import Testing
         #expect(stand.machine.alarm == nil && stand.machine.view?.version == 6)
     }
 
+    /// A server that only lags shows the newer one a moment later.
+    @Test func anOlderViewInANewSessionIsAnAlarmWhenItStays() {
+        var stand = ClusterMachineStand.follower()
+        let lost = stand.store.tree["/rt/c/view"]
+        stand.publish(stand.view(5, Self.allOfN2))
+        stand.lose()
+        stand.store.setBack("/rt/c/view", to: lost)
+        stand.forget()
+        stand.connect(session: 101)
+        stand.settle()
+        stand.advance(.milliseconds(900))
+        #expect(stand.machine.view?.version == 5 && stand.machine.alarm == nil)
+        stand.advance(.milliseconds(100))
+        #expect(stand.machine.alarm?.contains("it shows version 1 of the view, after 5") == true)
+        stand.publish(stand.view(6, Self.allOfN2))
+        stand.advance(.seconds(1))
+        #expect(stand.machine.view?.version == 6 && stand.events.count { $0 == .alarm } == 1)
+    }
+
+    @Test func anOlderViewInANewSessionIsNoAlarmWhenTheServerCatchesUp() {
+        var stand = ClusterMachineStand.follower()
+        let lagging = stand.store.tree["/rt/c/view"]
+        stand.publish(stand.view(5, Self.allOfN2))
+        let newest = stand.store.tree["/rt/c/view"]
+        stand.lose()
+        stand.store.setBack("/rt/c/view", to: lagging)
+        stand.connect(session: 101)
+        stand.settle()
+        stand.store.setBack("/rt/c/view", to: newest)
+        stand.advance(.seconds(60))
+        #expect(stand.machine.view?.version == 5 && stand.machine.alarm == nil)
+    }
+
     @Test func theSameVersionIsNotReadAgain() {
         var stand = ClusterMachineStand.follower()
         stand.handle(.changed(["/rt/c/view"]))
@@ -75,8 +108,14 @@ import Testing
 
     @Test func aMessageThatCannotBeReadIsAnAlarmAndNoMore() {
         var stand = ClusterMachineStand.follower()
-        stand.handle(.received(from: "n2", incarnation: 1, payload: Array("{}".utf8)))
+        stand.handle(.received(from: "n2", incarnation: 1, payload: Array("{\"report\":3}".utf8)))
         #expect(stand.machine.alarm?.contains("a message from n2 cannot be read") == true && stand.machine.view?.version == 1)
+    }
+
+    @Test func aMessageOfAKindThatIsNotKnownIsANewerVersions() {
+        var stand = ClusterMachineStand.follower()
+        stand.handle(.received(from: "n2", incarnation: 1, payload: Array("{\"song\":1}".utf8)))
+        #expect(stand.machine.alarm == nil && stand.machine.view?.version == 1)
     }
 
     @Test func whoeverIsBehindPullsAndIsGivenTheView() {

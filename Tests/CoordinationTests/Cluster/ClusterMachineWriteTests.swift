@@ -37,6 +37,22 @@ import Testing
         #expect(stand.viewWrites.count == 2 && stand.machine.view?.version == before + 1 && stand.machine.view == stand.storedView)
     }
 
+    /// A watch tells a peer of it, and the peer tells this node, before ZooKeeper's answer is here.
+    @Test func aPeerThatIsFasterThanTheAnswerIsNoLossOfWrites() throws {
+        var stand = ClusterMachineStand.controller(of: 3)
+        stand.store.end(300)
+        stand.settle(until: Self.isViewWrite)
+        guard case .multi(let parts)? = stand.open.first?.request, case .set(_, let data, _) = parts[1] else { return recordMissing("\(stand.open)") }
+        stand.receive(.view(try ClusterView(json: data)))
+        stand.forget()
+        stand.settle()
+        #expect(stand.machine.alarm == nil && stand.machine.view == stand.storedView && stand.viewWrites.isEmpty)
+        // The others are told all the same, and the next look is not put off.
+        #expect(stand.sent(to: "n2").contains { if case .view = $0 { true } else { false } })
+        stand.vanish("n2")
+        #expect(stand.viewWrites.count == 1)
+    }
+
     @Test func aViewThatAnotherWroteMeanwhileIsReadAndPlannedFrom() throws {
         var stand = ClusterMachineStand.controller(of: 2)
         stand.store.end(200)

@@ -111,6 +111,8 @@ final class FakeZooKeeper {
             let names = Self.children(of: path, in: tree)
             if watch { self.watch(path, session, sees: names == Self.children(of: path, in: self.tree), children: true) }
             return .success(.children(names, stat: node.stat))
+        case .createShared(let path):
+            return self.apply(.create(path: path, data: [], ephemeral: false), session: session)
         case .create(let path, let data, let ephemeral):
             return self.write([.create(path: path, data: data, ephemeral: ephemeral)], session).map { .stat($0[0]) }.mapError(Self.alone)
         case .set(let path, let data, let version):

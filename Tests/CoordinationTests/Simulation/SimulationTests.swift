@@ -23,6 +23,7 @@ import Testing
             simulation.after(.seconds(second)) {
                 for node in simulation.sortedNodes {
                     simulation.sortedNodes.first?.ask(ClusterQuestion(.undrain, node: node.id))
+                    simulation.sortedNodes.first?.ask(ClusterQuestion(.uncordon, node: node.id))
                     simulation.sortedNodes.last?.ask(ClusterQuestion(.resume))
                 }
             }

@@ -85,11 +85,11 @@ import Testing
         ("{", "view is not valid JSON, or is cut short"),
         ("[]", "view is not an object with readable names"),
         ("{}", "view has no v"),
-        (text.replacing("\"v\":8123", with: "\"v\":-1"), "view.v is not a whole number from 0 to 9007199254740991"),
+        (text.replacing("\"v\":8123", with: "\"v\":-1"), "view.v is not a whole number from 0 to 9007199253692415"),
         (text.replacing("\"v\":8123", with: "\"v\":1,\"v\":2"), "view has the field \"v\" twice"),
         (text.replacing("[0,0,-1]", with: "[0,2,-1]"), "view.owner[1] is not a whole number from -1 to 1"),
         (text.replacing("[0,0,-1]", with: "[0,0]"), "view.owner has 2 elements and view.oe 3"),
-        (text.replacing("[5,5,6]", with: "[5,5.5,6]"), "view.oe[1] is not a whole number from 0 to 9007199254740991"),
+        (text.replacing("[5,5,6]", with: "[5,5.5,6]"), "view.oe[1] is not a whole number from 0 to 9007199253692415"),
         (
             text.replacing("[0,0,-1]", with: "[]").replacing("[5,5,6]", with: "[]").replacing("{\"id\":77,\"p\":0,\"to\":\"n2\",\"why\":\"drain\"}", with: ""),
             "view: there are 0 partitions, and 1 to 65536 are possible"

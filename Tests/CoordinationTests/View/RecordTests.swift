@@ -7,10 +7,10 @@ import Testing
     private func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
 
     @Test func nodeRecord() throws {
-        let record = NodeRecord(desired: .draining, weight: 2.5, zone: "b", note: "disk \"a\"", by: "ops", at: 12)
+        let record = NodeRecord(desired: .draining, note: "disk \"a\"", by: "ops", at: 12)
         #expect(try NodeRecord(json: record.json) == record)
         #expect(try NodeRecord(json: NodeRecord().json) == NodeRecord())
-        let text = #"{"weight":0.1,"note":"","by":"","at":0,"desired":"parked","new":{"x":1}}"#
+        let text = #"{"note":"","by":"","at":0,"desired":"parked","weight":0.1,"new":{"x":1}}"#
         var later = try NodeRecord(json: Array(text.utf8))
         #expect(later.desired == .cordoned)
         #expect(self.text(later.json) == text)
@@ -57,7 +57,8 @@ import Testing
 
     @Test func mangledBytesThrow() {
         let corpus = [
-            NodeRecord(weight: 1, zone: "z").json, MemberRecord(link: "h:1", api: "h:2", version: "1", protocols: 1...2, nonce: "x", startedAt: 9).json,
+            NodeRecord(desired: .cordoned, note: "z").json,
+            MemberRecord(link: "h:1", api: "h:2", version: "1", protocols: 1...2, nonce: "x", startedAt: 9).json,
             ClusterConfiguration(clusterID: "c", partitionCount: 8, pins: [1: "n"]).json,
         ]
         for seed in 0..<5000 as Range<UInt64> {

@@ -90,6 +90,52 @@ extension ZooKeeperTests {
             }
         }
 
+        @Test func aSharedNodeTakesTheNodesOfOthers() async throws {
+            let alice = ZooKeeperCredentials(user: "alice", password: "correct-horse")
+            let bob = ZooKeeperCredentials(user: "bob", password: "battery-staple")
+            let shared = Namespace.next()
+            let refused = Result<ZooKeeperReply, ZooKeeperFailure>.failure(.refused(.notAuthorized, part: nil))
+            try await withSharedServer({ $0.credentials = alice }) { running, _ in
+                _ = try await running.perform(.createShared(path: shared)).get()
+                _ = try await running.perform(.create(path: shared + "/a", data: [], ephemeral: false)).get()
+                for (name, credentials) in [("b", bob), ("c", nil)] {
+                    try await withSharedServer({ $0.credentials = credentials }) { other, _ in
+                        #expect(await other.perform(.createShared(path: shared)) == .failure(.refused(.nodeExists, part: nil)))
+                        _ = try await other.perform(.create(path: "\(shared)/\(name)", data: [], ephemeral: false)).get()
+                        #expect(await other.perform(.set(path: shared, data: [1], version: nil)) == refused)
+                        #expect(await other.perform(.create(path: "\(shared)/a/\(name)", data: [], ephemeral: false)) == refused)
+                        #expect(await other.perform(.delete(path: shared + "/a", version: nil)) == refused)
+                    }
+                }
+                #expect(await running.perform(.create(path: shared + "/b/a", data: [], ephemeral: false)) == refused)
+            }
+            let open = Namespace.next()
+            try await withSharedServer { running, _ in
+                _ = try await running.perform(.createShared(path: open)).get()
+                _ = try await running.perform(.set(path: open, data: [1], version: nil)).get()
+            }
+        }
+
+        @Test func withoutAThreadThereIsNoHandleUntilThereIsOne() async throws {
+            // More than there are addresses.
+            #expect(ZooKeeperThread(stackBytes: 1 << 48) { _ in nil } == nil)
+            #expect(ZooKeeperThread(stackBytes: 1 << 20) { _ in nil } != nil)
+            var configuration = ZooKeeperConfiguration(servers: "127.0.0.1:1")
+            configuration.backoffMin = .milliseconds(1)
+            let client = ZooKeeperClient(configuration: configuration) { configuration, events in nil }
+            async let run: Void = client.run()
+            var seen: [ZooKeeperState] = []
+            for await state in client.states {
+                seen.append(state)
+                if state.generation == 3 { break }
+            }
+            #expect(seen.contains(ZooKeeperState(generation: 2, phase: .lost(.unresolvable))))
+            #expect(await client.perform(.multi([]), generation: 3, deadline: .now + .seconds(1)) == .failure(.sessionLost))
+            // Also while it is between asking for one and hearing that there is none.
+            await client.close()
+            await run
+        }
+
         @Test func aNodeOfOneUserIsNoOneElses() async throws {
             let lines = Mutex<[String]>([])
             ZooKeeperLog.forward { _, line in lines.withLock { $0.append(line) } }
@@ -137,7 +183,7 @@ final class SessionUnderTest: Sendable {
         configuration.sessionTimeout = .seconds(2)
         let seen = Seen()
         self.seen = seen
-        self.session = ZooKeeperSession(configuration: configuration) { event in seen.events.withLock { $0.append(event) } }
+        self.session = ZooKeeperSession(configuration: configuration) { event in seen.events.withLock { $0.append(event) } }!
     }
 
     var events: [ZooKeeperSession.Event] { self.seen.events.withLock { $0 } }

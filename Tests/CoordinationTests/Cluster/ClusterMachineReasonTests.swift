@@ -1,0 +1,87 @@
+import Testing
+
+@testable import Coordination
+
+/// The controller's history says why.
+@Suite struct ClusterMachineReasonTests {
+    private func texts(_ stand: ClusterMachineStand, of id: String? = nil) -> [String] {
+        stand.told.compactMap { if case .log(let event) = $0, id == nil || event.node == id { event.text } else { nil } }
+    }
+
+    @Test func whyANodeIsDownAndWhoHasWhatItHad() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        stand.vanish("n2")
+        #expect(self.texts(stand) == ["active is now down: its session is over", "4 partitions from n2 to n1 (n2 is down)"])
+    }
+
+    @Test func whoLeftIsNotSaidToHaveFailed() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        stand.receive(.leaving, from: "n2")
+        stand.vanish("n2")
+        #expect(self.texts(stand, of: "n2") == ["active is now down: it left"])
+    }
+
+    @Test func whosePortIsClosedIsSaidToRefuse() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        stand.handle(.linkDown(id: "n2", incarnation: stand.incarnation("n2"), isRefused: true))
+        stand.advance(.seconds(1))
+        #expect(self.texts(stand, of: "n2") == ["active is now down: it refuses connections"])
+    }
+
+    @Test func whoCannotReachAFencedNode() {
+        var stand = ClusterMachineStand.controller(of: 3)
+        let lost = NodeReport.Peer(id: "n3", incarnation: stand.incarnation("n3"))
+        stand.handle(.linkDown(id: "n3", incarnation: lost.incarnation, isRefused: false))
+        stand.advance(.seconds(4))
+        var report = stand.report(of: "n2")
+        report.unreachable = [lost]
+        stand.forget()
+        stand.receive(.report(report))
+        stand.settle()
+        #expect(self.texts(stand, of: "n3") == ["active is now fenced: n1, n2 of 3 members cannot reach it at n3:1"])
+    }
+
+    @Test func whoVanishedTogetherAndWhoHadWhatIsGrantedThen() {
+        var stand = ClusterMachineStand.controller(of: 7, partitionCount: 14)
+        stand.vanish("n2", "n3", "n4")
+        #expect(self.texts(stand).contains("mode normal is now guarded: n2, n3, n4 vanished within 10 s"))
+        stand.forget()
+        stand.advance(.seconds(16))
+        let texts = self.texts(stand)
+        #expect(texts.first == "mode guarded is now normal: it was waited long enough for those that vanished")
+        #expect(texts.contains { $0.contains(" partitions from nobody to n") && $0.hasSuffix(" (n2 had owned them)") }, "\(texts)")
+    }
+
+    @Test func whoWishedWhat() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        _ = stand.ask(ClusterQuestion(.drain, node: "n2", by: "ann", note: "disk"))
+        stand.balance()
+        #expect(self.texts(stand, of: "n2") == ["active is now draining: as ann wished (disk)", "draining is now drained: it owns nothing any more"])
+        #expect(self.texts(stand).contains { $0.hasSuffix(" partitions from n2 to n1 (drain)") })
+        stand.forget()
+        _ = stand.ask(ClusterQuestion(.undrain, node: "n2", by: "bob"), number: 2)
+        #expect(self.texts(stand, of: "n2") == ["drained is now active: as bob wished"])
+        _ = stand.ask(ClusterQuestion(.pause), number: 3)
+        #expect(self.texts(stand).last == "mode normal is now maintenance: balancing is paused")
+    }
+
+    @Test func whyANodeIsCordonedThatNobodyCordoned() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        for _ in 0..<3 {
+            stand.vanish("n2")
+            stand.arrive("n2")
+            stand.advance(.seconds(2))
+        }
+        #expect(self.texts(stand, of: "n2").contains("joining is now cordoned: it restarted or lost its session 3 times within 300 s"))
+    }
+
+    /// It is read back, and this node knows its own writing.
+    @Test func aViewWhoseAnswerWasLostIsToldWithItsReasonsToo() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        stand.store.end(200)
+        stand.settle { if case .multi = $0 { true } else { false } }
+        stand.answerIsLost()
+        stand.advance(.seconds(1))
+        #expect(self.texts(stand, of: "n2") == ["active is now down: its session is over"])
+    }
+}

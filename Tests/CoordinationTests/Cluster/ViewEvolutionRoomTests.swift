@@ -1,0 +1,87 @@
+import Testing
+
+@testable import Coordination
+
+/// How many nodes a view has, at most.
+@Suite struct ViewEvolutionRoomTests {
+    private let now = ContinuousClock.now
+    private let settings = ClusterSettings(cluster: "c", id: "n1", link: "n1:1", api: "n1:2", version: "1")
+
+    private static func name(_ prefix: String, _ number: Int) -> String { prefix + String(String(10_000 + number).dropFirst()) }
+
+    /// `n1`, the controller, and whoever is in the view besides; `n1` owns two partitions, and `owner` the others.
+    private func view(_ others: [ClusterView.Node], owner: String = "n1") -> ClusterView {
+        var view = ClusterView(
+            version: 1, controllerEpoch: 1, writer: "", nodes: [.init(id: "n1", incarnation: 1, state: .active)],
+            partitions: ["n1", "n1", owner, owner].map { .init(owner: $0, ownerEpoch: 1) })
+        for node in others { view.upsert(node) }
+        return view
+    }
+
+    private func evolve(_ view: ClusterView, members: [String: Int64], change: (inout Leader) -> Void = { _ in }) -> ViewEvolution {
+        var leader = Leader(epoch: 1, epochVersion: 1, guards: .init(self.settings), electedAt: self.now)
+        leader.members = members.reduce(into: ["n1": .init(record: ClusterMachineStand.record("n1"), incarnation: 1)]) {
+            $0[$1.key] = Leader.Member(record: ClusterMachineStand.record($1.key), incarnation: $1.value)
+        }
+        change(&leader)
+        var evolution = ViewEvolution(
+            current: view, configuration: ClusterConfiguration(clusterID: "c", partitionCount: 4), leader: leader, ownID: "n1", links: [:],
+            settings: self.settings, now: self.now)
+        evolution.run()
+        return evolution
+    }
+
+    @Test func ofThoseThatAreDownTheOldestAreForgotten() {
+        let ids = (0..<300).map { Self.name("d", $0) }
+        // The first 250 were seen to go, the later ones are the older; the others went before this controller was elected.
+        let evolution = self.evolve(self.view(ids.map { .init(id: $0, state: .down) }), members: [:]) { leader in
+            for (index, id) in ids.prefix(250).enumerated() { leader.guards.counted[id] = Int64(1000 - index) }
+            leader.nodes[ids[299]] = Leader.NodeEntry(record: NodeRecord(desired: .draining), version: 0)
+        }
+        #expect(evolution.view.nodes.map(\.id) == ids.prefix(200) + [ids[299], "n1"])
+        #expect(evolution.reasons.nodes[ids[250]] == "one of too many that are down" && evolution.alarm == nil)
+    }
+
+    @Test func fewThatAreDownAreRemembered() {
+        let ids = (0..<200).map { Self.name("d", $0) }
+        let evolution = self.evolve(self.view(ids.map { .init(id: $0, state: .down) }), members: [:])
+        #expect(evolution.view.nodes.map(\.id) == ids + ["n1"])
+    }
+
+    @Test func whoeverIsOneTooManyIsNotAdmittedAndTheViewGoesOn() throws {
+        let ids = (0..<999).map { Self.name("n", $0) }
+        let living = ids.map { ClusterView.Node(id: $0, incarnation: 5, link: "\($0):1", api: "\($0):2", version: "1", state: .active) }
+        var members = Dictionary(uniqueKeysWithValues: ids.map { ($0, Int64(5)) })
+        members["z1"] = 6
+        members["z2"] = 7
+        let full = self.evolve(self.view(living), members: members)
+        #expect(full.view.nodes.count == 1000 && full.refused == ["z1", "z2"] && full.alarm?.contains("no room for z1 and 1 others") == true)
+        _ = try full.view.json()
+        // One of them dies: what it had is granted on, and its room is somebody's who lives.
+        members[ids[3]] = nil
+        let next = self.evolve(self.view(living, owner: ids[3]), members: members)
+        _ = try next.view.json()
+        #expect(next.view.orphans == [] && next.view.partitions[2].ownerEpoch == 2 && next.view.partitions[2].owner != ids[3])
+        #expect(next.refused == ["z2"] && next.view.node("z1")?.state == .joining && next.view.node(ids[3]) == nil)
+    }
+
+    @Test func anExpectedNodeIsOneOfThemToo() throws {
+        let ids = (0..<999).map { Self.name("n", $0) }
+        let members = Dictionary(uniqueKeysWithValues: ids.map { ($0, Int64(5)) })
+        let evolution = self.evolve(self.view(ids.map { .init(id: $0, incarnation: 5, state: .active) }), members: members) {
+            $0.nodes["z1"] = Leader.NodeEntry(record: NodeRecord(desired: .cordoned), version: 0)
+        }
+        _ = try evolution.view.json()
+        #expect(evolution.refused == ["z1"])
+    }
+
+    @Test func theControllerSaysWhoIsNotAdmittedAndWritesOn() {
+        var stand = ClusterMachineStand()
+        stand.found()
+        for number in 0..<1000 { stand.addMember(Self.name("z", number), session: 1000 + Int64(number)) }
+        stand.connect()
+        stand.advance(.seconds(5))
+        #expect(stand.storedView?.nodes.count == 1000 && stand.storedView?.orphans == [])
+        #expect(stand.machine.alarm?.contains("there is no room for") == true && stand.events.count { $0 == .alarm } == 1)
+    }
+}
