@@ -1,5 +1,3 @@
-import Testing
-
 @testable import Coordination
 
 /// A whole cluster in virtual time: machines, a ZooKeeper that behaves badly within its rules, links and operators, all from one seed.
@@ -18,9 +16,13 @@ final class Simulation {
     private var nextOrder = 0
     let server: FakeZooKeeper
     private(set) var nodes: [String: SimulatedNode] = [:]
-    /// Pairs that cannot reach each other, from and to.
-    var cuts: Set<[String]> = []
+    var cuts = Cuts()
     var checker = InvariantChecker()
+    var liveness: LivenessChecker?
+    /// Broken on purpose in one test.
+    var losesComplaints = false
+    /// The faults are over, and operators take back what they wished.
+    var isPeace = false
     private(set) var trace: [String] = []
     private(set) var steps = 0
     let partitionCount: Int
@@ -108,56 +110,5 @@ final class Simulation {
         node.connect()
     }
 
-    func isReachable(_ from: String, _ to: String) -> Bool { !self.cuts.contains([from, to]) }
-}
-
-/// What must never be, over everything that is written and served.
-struct InvariantChecker {
-    private(set) var problem: String?
-    private var owners: [[Int64]: String] = [:]
-    private var servers: [[Int64]: Int] = [:]
-    private var finished: Set<[Int64]> = []
-    private var last: ClusterView?
-    private(set) var writes = 0
-    private(set) var grants = 0
-
-    mutating func fail(_ text: String) { if self.problem == nil { self.problem = text } }
-
-    /// I1 and I2, over every view that was ever written.
-    mutating func wrote(_ view: ClusterView) {
-        self.writes += 1
-        if let last = self.last {
-            if view.version <= last.version { self.fail("view \(view.version) after \(last.version)") }
-            if view.controllerEpoch < last.controllerEpoch { self.fail("controller epoch \(view.controllerEpoch) after \(last.controllerEpoch)") }
-            for (index, (old, new)) in zip(last.partitions, view.partitions).enumerated() where new.ownerEpoch < old.ownerEpoch {
-                self.fail("I2: partition \(index) went from owner epoch \(old.ownerEpoch) to \(new.ownerEpoch)")
-            }
-        }
-        for (index, entry) in view.partitions.enumerated() {
-            guard let owner = entry.owner else { continue }
-            let key = [Int64(index), entry.ownerEpoch]
-            if let before = self.owners[key], before != owner {
-                self.fail("I1: partition \(index) under owner epoch \(entry.ownerEpoch) to \(before) and \(owner)")
-            }
-            if self.owners.updateValue(owner, forKey: key) == nil { self.grants += 1 }
-        }
-        self.last = view
-    }
-
-    /// The register was set back: what is written from now on is judged against what was granted, not against the last view.
-    mutating func wasSetBack() {}
-
-    /// One process serves a partition under an owner epoch, ever; and not again after it has finished.
-    mutating func serves(_ partition: Int, _ ownerEpoch: Int64, process: Int) {
-        let key = [Int64(partition), ownerEpoch]
-        if let before = self.servers[key], before != process {
-            self.fail("I1: partition \(partition) is served under owner epoch \(ownerEpoch) by processes \(before) and \(process)")
-        }
-        self.servers[key] = process
-        if self.finished.contains([Int64(process), Int64(partition), ownerEpoch]) {
-            self.fail("I7: process \(process) serves partition \(partition) again under owner epoch \(ownerEpoch)")
-        }
-    }
-
-    mutating func finished(_ partition: Int, _ ownerEpoch: Int64, process: Int) { self.finished.insert([Int64(process), Int64(partition), ownerEpoch]) }
+    func isReachable(_ from: String, _ to: String) -> Bool { !self.cuts.contains(from, to) }
 }

@@ -11,39 +11,14 @@ import Testing
         let simulation = Simulation(seed: seed, partitionCount: [7, 16, 32][Int(seed % 3)], isFenced: isFenced)
         let count = Int.random(in: 2...5, using: &simulation.random)
         for index in 1...count { simulation.after(simulation.milliseconds(0...3000)) { simulation.startNode("n\(index)") } }
-        Self.keepHouse(simulation)
+        simulation.keepHouse()
         for _ in 0..<Int.random(in: 3...14, using: &simulation.random) { Self.scheduleFault(simulation, count) }
         try simulation.run(until: .seconds(50))
-        simulation.tell("peace")
-        simulation.cuts = []
-        simulation.server.isAway = false
-        for index in 1...count where !(simulation.node("n\(index)")?.isAlive ?? false) { simulation.startNode("n\(index)") }
-        // What operators wished meanwhile is taken back, more than once, since an answer may be lost.
-        for second in [20, 25, 30] {
-            simulation.after(.seconds(second)) {
-                for node in simulation.sortedNodes {
-                    simulation.sortedNodes.first?.ask(ClusterQuestion(.undrain, node: node.id))
-                    simulation.sortedNodes.first?.ask(ClusterQuestion(.uncordon, node: node.id))
-                    simulation.sortedNodes.last?.ask(ClusterQuestion(.resume))
-                }
-            }
-        }
+        simulation.makePeace(count)
         // A cordon for flapping lasts ten minutes, unless an operator lifts it.
         try simulation.run(until: .seconds(150))
-        try Self.checkConvergence(simulation, count)
+        try simulation.checkConvergence()
         return simulation
-    }
-
-    private static func keepHouse(_ simulation: Simulation) {
-        for tick in 0..<1500 {
-            simulation.after(.milliseconds(100 * tick)) {
-                simulation.server.expireSilent()
-                for node in simulation.sortedNodes {
-                    node.heartbeat()
-                    node.look()
-                }
-            }
-        }
     }
 
     private static func scheduleFault(_ simulation: Simulation, _ count: Int) {
@@ -61,8 +36,8 @@ import Testing
             case 3, 4: simulation.node(id)?.disconnect(for: duration)
             case 5:
                 let cuts: [[String]] = simulation.chance(50) ? [[id, other]] : [[id, other], [other, id]]
-                simulation.cuts.formUnion(cuts)
-                simulation.after(duration) { simulation.cuts.subtract(cuts) }
+                simulation.cuts.add(cuts)
+                simulation.after(duration) { simulation.cuts.heal(cuts) }
             case 6:
                 simulation.tell("ZooKeeper is away for \(duration)")
                 simulation.server.isAway = true
@@ -79,36 +54,10 @@ import Testing
             default:
                 // All links of one node.
                 let cuts = (1...count).flatMap { [["n\($0)", id], [id, "n\($0)"]] }
-                simulation.cuts.formUnion(cuts)
-                simulation.after(duration) { simulation.cuts.subtract(cuts) }
+                simulation.cuts.add(cuts)
+                simulation.after(duration) { simulation.cuts.heal(cuts) }
             }
         }
-    }
-
-    private static func checkConvergence(_ simulation: Simulation, _ count: Int) throws {
-        func fail(_ text: String) -> Simulation.Failure {
-            Simulation.Failure(description: "seed \(simulation.seed): \(text)\n" + simulation.trace.suffix(80).joined(separator: "\n"))
-        }
-        let nodes = simulation.sortedNodes
-        guard let view = simulation.server.view else { throw fail("there is no view") }
-        if let node = nodes.first(where: { $0.refusal != nil }) { throw fail("\(node.id) was refused: \(node.refusal!)") }
-        if nodes.count(where: \.machine.isController) != 1 { throw fail("\(nodes.filter(\.machine.isController).map(\.id)) are controllers") }
-        for node in nodes {
-            guard node.isAlive, node.machine.incarnation != nil else { throw fail("\(node.id) is not a member") }
-            guard node.machine.view == view else { throw fail("\(node.id) has view \(node.machine.view?.version ?? 0), ZooKeeper \(view.version)") }
-            guard view.node(node.id)?.incarnation == node.machine.incarnation, view.node(node.id)?.state == .active else {
-                throw fail("\(node.id) is \(view.node(node.id).map { "\($0.state)" } ?? "not there")")
-            }
-        }
-        for (index, entry) in view.partitions.enumerated() {
-            guard let owner = entry.owner, let node = simulation.node(owner) else { throw fail("partition \(index) has no owner") }
-            guard node.machine.ownership[index] == Ownership(state: .serving, ownerEpoch: entry.ownerEpoch) else {
-                throw fail("\(owner) holds partition \(index) as \(String(describing: node.machine.ownership[index])), the view says \(entry)")
-            }
-            guard entry.move == nil else { throw fail("partition \(index) is still moving") }
-        }
-        let loads = nodes.map { view.partitions(ownedBy: $0.id).count }
-        if loads.max()! - loads.min()! > 1 { throw fail("loads \(loads)") }
     }
 
     #if DEBUG
@@ -146,7 +95,7 @@ import Testing
             let simulation = Simulation(seed: seed, partitionCount: 16)
             let count = Int.random(in: 3...5, using: &simulation.random)
             for index in 1...count { simulation.startNode("n\(index)") }
-            Self.keepHouse(simulation)
+            simulation.keepHouse()
             simulation.after(simulation.milliseconds(12_000...16_000)) { simulation.server.backUp() }
             for _ in 0..<Int.random(in: 1...4, using: &simulation.random) {
                 let id = "n\(Int.random(in: 1...count, using: &simulation.random))"
@@ -158,7 +107,7 @@ import Testing
             simulation.server.putBack()
             lost += Int(before - (simulation.server.view?.version ?? 0))
             try simulation.run(until: .seconds(100))
-            try Self.checkConvergence(simulation, count)
+            try simulation.checkConvergence()
         }
         #expect(lost > Int(Self.lossCount))
     }
@@ -167,7 +116,7 @@ import Testing
     @Test func aControllerThatDoesNotAnswerIsReplaced() throws {
         let simulation = Simulation(seed: 1, partitionCount: 16)
         for index in 1...4 { simulation.startNode("n\(index)") }
-        Self.keepHouse(simulation)
+        simulation.keepHouse()
         try simulation.run(until: .seconds(20))
         let hung = try #require(simulation.sortedNodes.first { $0.machine.isController })
         let epoch = try #require(hung.machine.controller?.epoch)

@@ -1,0 +1,48 @@
+@testable import Coordination
+
+extension SimulatedNode {
+    /// Looks at every peer and tells the machine what became different.
+    func look() {
+        guard self.isAlive, !self.isPaused else { return }
+        for peer in self.peers {
+            let other = self.simulation.node(peer.id)
+            let isOpen = self.simulation.isReachable(self.id, peer.id)
+            let state: String
+            if isOpen, let other, other.isAlive {
+                state = !other.isPaused && other.machine.incarnation == peer.incarnation ? "up \(peer.incarnation)" : "silent \(peer.incarnation)"
+            } else if isOpen {
+                state = "refused \(peer.incarnation)"
+            } else {
+                state = "silent \(peer.incarnation)"
+            }
+            guard self.told[peer.id] != state else { continue }
+            self.told[peer.id] = state
+            // Silence takes the time of a few heartbeats to be noticed.
+            let delay = state.hasPrefix("silent") ? Duration.seconds(4) : self.simulation.milliseconds(1...30)
+            self.simulation.after(delay) {
+                guard self.isAlive, self.told[peer.id] == state, self.peers.contains(peer) else { return }
+                if state.hasPrefix("up") {
+                    self.up[peer.id] = peer.incarnation
+                    self.handle(.linkUp(id: peer.id, incarnation: peer.incarnation))
+                    if let version = other?.machine.view?.version { self.handle(.peerView(id: peer.id, version: version)) }
+                } else {
+                    self.up[peer.id] = nil
+                    self.handle(.linkDown(id: peer.id, incarnation: peer.incarnation, isRefused: state.hasPrefix("refused")))
+                }
+            }
+        }
+    }
+
+    func send(_ payload: [UInt8], to id: String) {
+        guard let incarnation = self.machine.incarnation, self.up[id] != nil, let target = self.up[id] else { return }
+        if self.simulation.losesComplaints, payload.starts(with: Array(#"{"complaint""#.utf8)) { return }
+        let due = max(self.simulation.now.advanced(by: self.simulation.microseconds(100...5000)), self.lastDelivery[id] ?? self.simulation.now)
+        self.lastDelivery[id] = due
+        self.simulation.at(due) {
+            guard self.simulation.isReachable(self.id, id), let other = self.simulation.node(id), other.isAlive, other.machine.incarnation == target else {
+                return
+            }
+            other.handle(.received(from: self.id, incarnation: incarnation, payload: payload))
+        }
+    }
+}

@@ -1,0 +1,61 @@
+@testable import Coordination
+
+extension Simulation {
+    /// What goes on in every process and in the servers all the time: heartbeats, sessions that end, looks at links.
+    func keepHouse() {
+        self.after(.milliseconds(100)) { [unowned self] in
+            self.server.expireSilent()
+            for node in self.sortedNodes {
+                node.heartbeat()
+                node.look()
+            }
+            self.keepHouse()
+        }
+    }
+
+    /// The faults are over: all nodes run and reach each other. What operators wished meanwhile is taken back.
+    func makePeace(_ count: Int) {
+        self.tell("peace")
+        self.isPeace = true
+        self.cuts.healAll()
+        self.server.isAway = false
+        for index in 1...count where !(self.node("n\(index)")?.isAlive ?? false) { self.startNode("n\(index)") }
+        // More than once, since an answer may be lost.
+        for second in [20, 25, 30] {
+            self.after(.seconds(second)) { [unowned self] in
+                for node in self.sortedNodes {
+                    self.sortedNodes.first?.ask(ClusterQuestion(.undrain, node: node.id))
+                    self.sortedNodes.first?.ask(ClusterQuestion(.uncordon, node: node.id))
+                    self.sortedNodes.last?.ask(ClusterQuestion(.resume))
+                }
+            }
+        }
+    }
+
+    /// Everyone is a member, has the same view, and does what it says.
+    func checkConvergence() throws {
+        func fail(_ text: String) -> Failure {
+            Failure(description: "seed \(self.seed): \(text)\n" + self.trace.suffix(80).joined(separator: "\n"))
+        }
+        let nodes = self.sortedNodes
+        guard let view = self.server.view else { throw fail("there is no view") }
+        if let node = nodes.first(where: { $0.refusal != nil }) { throw fail("\(node.id) was refused: \(node.refusal!)") }
+        if nodes.count(where: \.machine.isController) != 1 { throw fail("\(nodes.filter(\.machine.isController).map(\.id)) are controllers") }
+        for node in nodes {
+            guard node.isAlive, node.machine.incarnation != nil else { throw fail("\(node.id) is not a member") }
+            guard node.machine.view == view else { throw fail("\(node.id) has view \(node.machine.view?.version ?? 0), ZooKeeper \(view.version)") }
+            guard view.node(node.id)?.incarnation == node.machine.incarnation, view.node(node.id)?.state == .active else {
+                throw fail("\(node.id) is \(view.node(node.id).map { "\($0.state)" } ?? "not there")")
+            }
+        }
+        for (index, entry) in view.partitions.enumerated() {
+            guard let owner = entry.owner, let node = self.node(owner) else { throw fail("partition \(index) has no owner") }
+            guard node.machine.ownership[index] == Ownership(state: .serving, ownerEpoch: entry.ownerEpoch) else {
+                throw fail("\(owner) holds partition \(index) as \(String(describing: node.machine.ownership[index])), the view says \(entry)")
+            }
+            guard entry.move == nil else { throw fail("partition \(index) is still moving") }
+        }
+        let loads = nodes.map { view.partitions(ownedBy: $0.id).count }
+        if loads.max()! - loads.min()! > 1 { throw fail("loads \(loads)") }
+    }
+}
