@@ -131,7 +131,7 @@ private final class FanoutWalk: @unchecked Sendable {
         self.seed = seed
         self.random = SplitMix(seed: seed)
         var limits = Limits()
-        limits.feedBytesMax = 2500
+        limits.feedBytesMax = 8000
         limits.replayEventsMax = 5
         limits.subscriberBufferedBytesMax = 2048
         limits.passSubscribersMax = 3

@@ -52,7 +52,7 @@ extension Fanout {
 
     private func countChanged(_ feed: Feed, by delta: Int) {
         feed.subscribersToReport += delta
-        feed.emptySince = feed.subscriptions.isEmpty ? self.second : nil
+        if feed.subscriptions.isEmpty { self.feedEmptied(feed) } else { feed.emptySince = nil }
         guard feed.isReported else { return }
         feed.isReported = false
         self.unreported.append(feed)
@@ -80,7 +80,7 @@ extension Fanout {
     func opened(_ channel: ChannelName, head: Position) {
         guard let feed = self.feeds[channel], !feed.isOpen else { return }
         feed.isOpen = true
-        feed.buffer = FeedBuffer(head: head)
+        self.update(feed) { $0 = FeedBuffer(head: head) }
         for subscription in feed.subscriptions {
             subscription.resolve(head: head)
             let subscriber = subscription.subscriber

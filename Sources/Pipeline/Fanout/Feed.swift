@@ -23,6 +23,8 @@ final class Feed {
     var isAsked = false
     /// Since when nobody subscribes, in seconds of the loop's clock.
     var emptySince: Int?
+    /// It is among those that may be closed; once, however often subscribers come and leave.
+    var isLeaving = false
 
     init(channel: ChannelName) {
         self.channel = channel
