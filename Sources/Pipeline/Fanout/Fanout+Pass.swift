@@ -82,7 +82,6 @@ extension Fanout {
         let subscriber = subscription.subscriber
         let index = Int(subscription.position.offset + 1 - chunk.first)
         let count: Int
-        subscription.toleratesMissing = false
         if subscriber.subscriptions.count == 1 {
             let frames = chunk.frames(subscriber.framing)
             if chunk.hasGrown { self.recount(chunk, in: subscription.feed) }

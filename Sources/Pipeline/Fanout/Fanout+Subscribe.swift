@@ -13,11 +13,8 @@ extension Fanout {
             subscriber.subscriptions.append(subscription)
             feed.add(subscription)
             self.countChanged(feed, by: 1)
-            if feed.isOpen {
-                subscription.resolve(head: feed.buffer.head)
-            } else {
-                subscriber.pendingOpens += 1
-            }
+            subscriber.pendingOpens += 1
+            if feed.isOpen { self.resolve(subscription) }
         }
         if subscriber.pendingOpens == 0 { self.begin(subscriber) }
     }
@@ -82,16 +79,20 @@ extension Fanout {
         feed.isOpen = true
         self.update(feed) { $0 = FeedBuffer(head: head) }
         for subscription in feed.subscriptions {
-            subscription.resolve(head: head)
-            let subscriber = subscription.subscriber
-            subscriber.pendingOpens -= 1
-            if subscriber.pendingOpens == 0 { self.begin(subscriber) }
+            self.resolve(subscription)
+            if subscription.subscriber.pendingOpens == 0 { self.begin(subscription.subscriber) }
         }
+    }
+
+    /// Finds where a subscription starts, now or after a read of the log.
+    private func resolve(_ subscription: Subscription) {
+        subscription.resolve(head: subscription.feed.buffer.head)
+        if subscription.needsHistory { self.awaitHistory(subscription) } else { subscription.subscriber.pendingOpens -= 1 }
     }
 
     // MARK: - The start of a subscriber
 
-    private func begin(_ subscriber: Subscriber) {
+    func begin(_ subscriber: Subscriber) {
         subscriber.isOpen = true
         subscriber.connection.subscriberOpened(cursor: subscriber.cursor)
         // The connection may have been closed by that write.
