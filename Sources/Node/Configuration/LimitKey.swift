@@ -101,7 +101,7 @@ extension LimitKey {
             "Bytes of publishes that wait for the log. Over it: 503 with Retry-After."),
         LimitKey(
             "commit-events-max", \.commitEventsMax, 1...65_536, "events",
-            "Events of one commit. Over it they go into the next."),
+            "Events of one commit. Over it they go into the next, those of one request too."),
         LimitKey(
             "feed-bytes-max", \.feedBytesMax, kib...64 * mib, "bytes",
             "Memory in which one loop keeps encoded events of one channel. Who lags beyond it catches up from history."),

@@ -51,7 +51,7 @@ package struct Limits: Sendable, Equatable {
     package var parkedPublishesMax = 65_536
     /// Bytes of publishes that wait for the log. Over it: 503 with `Retry-After`.
     package var parkedBytesMax = 64 * 1024 * 1024
-    /// Events of one commit.
+    /// Events of one commit. A larger batch goes in several.
     package var commitEventsMax = 1024
     /// Memory in which one loop keeps encoded events of one channel for subscribers that lag a little.
     package var feedBytesMax = 512 * 1024

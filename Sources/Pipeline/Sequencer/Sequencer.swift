@@ -14,6 +14,7 @@ package actor Sequencer: ChannelOwner {
     private var isDraining = false
     private var isTrimming = false
     private let commitInterval: TimeAmount
+    private let commitEventsMax: Int
     private var lastCommit: (began: NIODeadline, count: Int) = (.uptimeNanoseconds(0), 0)
     /// Dropped from the table; the log forgets them before the next commit is formed.
     private var toForget: Deque<ChannelName> = []
@@ -24,6 +25,7 @@ package actor Sequencer: ChannelOwner {
         loop: any EventLoop, log: any Log, limits: Limits, commitInterval: TimeAmount = .zero, clock: @escaping @Sendable () -> Int64
     ) {
         self.commitInterval = commitInterval
+        self.commitEventsMax = limits.commitEventsMax
         self.loop = loop
         self.unownedExecutor = loop.executor.asUnownedSerialExecutor()
         self.log = log
@@ -101,7 +103,7 @@ package actor Sequencer: ChannelOwner {
 
     private func refuse(_ batch: PublishBatch, _ refusal: PublishRefusal) {
         self.statistics.refused += UInt64(batch.events.count)
-        batch.origin.published(Array(repeating: .refused(refusal), count: batch.events.count), batch: batch.id)
+        batch.origin.published(Array(repeating: .refused(refusal), count: batch.events.count), batch: batch.id, from: batch.events.startIndex)
     }
 
     // MARK: - Committing
@@ -123,6 +125,8 @@ package actor Sequencer: ChannelOwner {
             }
             self.lastCommit = (.now(), commit.events.count)
             await self.store(commit)
+            // A log that answers at once would have everything that waits committed before the loop looks at its sockets again.
+            if commit.askedCount >= self.commitEventsMax { await self.pause(.microseconds(200)) }
         }
         self.isDraining = false
     }
@@ -133,9 +137,13 @@ package actor Sequencer: ChannelOwner {
         guard self.lastCommit.count > 1, 1..<Self.fullCommit ~= self.machine.parkedEvents else { return }
         let remaining = self.lastCommit.began + self.commitInterval - .now()
         guard remaining > .zero else { return }
+        await self.pause(remaining)
+    }
+
+    private func pause(_ time: TimeAmount) async {
         // Not a future's `get()`: it is answered on another thread, which costs two switches.
         await withCheckedContinuation { continuation in
-            _ = self.loop.scheduleTask(in: remaining) { continuation.resume() }
+            _ = self.loop.scheduleTask(in: time) { continuation.resume() }
         }
     }
 
@@ -185,7 +193,7 @@ package actor Sequencer: ChannelOwner {
                 case .refused: self.statistics.refused += 1
                 }
             }
-            batch.origin.published(outcomes, batch: batch.id)
+            batch.origin.published(outcomes, batch: batch.id, from: batch.events.startIndex)
         }
     }
 
