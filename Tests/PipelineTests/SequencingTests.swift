@@ -186,7 +186,7 @@ private struct Walk {
 
     private mutating func sweep() {
         let pending = Set((self.inFlight?.events ?? []).map(\.event.channel))
-        for name in self.machine.sweep(now: self.now) {
+        for name in self.machine.sweep(now: self.now).forgotten {
             self.counts.forgotten += 1
             #expect(!pending.contains(name) && !self.listening.contains(name), "\(name) is in use: seed \(self.seed), step \(self.step)")
             if let last = self.stored[name]?.last { self.forgottenEpochs[name] = last.epoch }
@@ -274,10 +274,14 @@ private struct Walk {
         #expect(window.position("m2", in: channel("a")) == nil)
         #expect(window.position("m3", in: channel("a")) == position(1, 3))
         #expect(window.position("m3", in: channel("b")) == nil)
-        window.trim(now: 14_000)
+        var isMore = window.trim(now: 14_000, limit: 1)
+        #expect(!isMore)
         #expect(window.position("m3", in: channel("a")) == nil)
         #expect(window.position("m4", in: channel("a")) == position(1, 4))
-        window.trim(now: 60_000)
+        isMore = window.trim(now: 60_000, limit: 1)
+        #expect(isMore && window.count == 1)
+        isMore = window.trim(now: 60_000, limit: 1)
+        #expect(!isMore)
         #expect(window.count == 0)
     }
 
@@ -291,14 +295,45 @@ private struct Walk {
         let event = sequenced("a", position(1, 1), [])
         table.commit(event)
         #expect(table.head(of: channel("a")) == position(1, 1))
-        #expect(table.sweep(now: 100_000, limits: limits) == [channel("a")])
+        var forgotten = table.sweep(now: 100_000, limits: limits, count: 10).forgotten
+        #expect(forgotten == [channel("a")])
         #expect(table.head(of: channel("a")) == position(2, 0))
         #expect(table.interest(InterestChange(channel: channel("a"), subscribers: 2, wanted: .open), edge: 63) == position(2, 0))
         #expect(table.edges(of: channel("a")) == 1 << 63)
-        #expect(table.sweep(now: 1_000_000, limits: limits) == [])
+        forgotten = table.sweep(now: 1_000_000, limits: limits, count: 10).forgotten
+        #expect(forgotten == [])
         #expect(table.interest(InterestChange(channel: channel("a"), subscribers: -2, wanted: .close), edge: 63) == nil)
         #expect(table.count == 0)
         #expect(table.interest(InterestChange(channel: channel("z"), subscribers: 0, wanted: .close), edge: 0) == nil)
         #expect(table.count == 0)
+    }
+
+    @Test func channelTableIsSweptInSlices() {
+        var table = ChannelTable()
+        var limits = Limits()
+        limits.headSecondsMax = 10
+        limits.historySecondsMax = 5
+        for number in 0..<100 { table.restore(channel("c\(number)"), head: position(UInt64(number + 1), 1), timestamp: number % 2 == 0 ? 0 : 99_000) }
+        var forgotten: [ChannelName] = []
+        var slices = 0
+        var isMore = true
+        while isMore {
+            let slice = table.sweep(now: 100_000, limits: limits, count: 7)
+            #expect(slice.forgotten.count <= 7)
+            forgotten += slice.forgotten
+            isMore = slice.isMore
+            slices += 1
+            // New ones take the places of those that are gone, before and behind where it goes on.
+            if isMore { _ = table.take(channel("new\(slices)"), channelsMax: 1000) }
+        }
+        #expect(slices == 15)
+        #expect(Set(forgotten) == Set((0..<50).map { channel("c\($0 * 2)") }) && forgotten.count == 50)
+        #expect(table.epochFloor == 100)
+        #expect(table.rememberedCount == 50 + 14 && table.count == 64)
+        // Not again at once, and in a while from the beginning.
+        isMore = table.sweep(now: 104_999, limits: limits, count: 7).isMore
+        #expect(!isMore)
+        let next = table.sweep(now: 105_000, limits: limits, count: 7)
+        #expect(next.isMore && next.forgotten == [])
     }
 }

@@ -86,11 +86,15 @@ struct Sequencing {
 
     // MARK: - Upkeep
 
-    /// Message ids age; idle channels beyond their time are dropped and answered, to be forgotten by the log before the next commit is formed.
-    mutating func sweep(now: Int64) -> [ChannelName] {
-        self.messageIDs.trim(now: now)
-        return self.channels.sweep(now: now, limits: self.limits)
+    /// Message ids age; idle channels beyond their time are dropped and answered, to be forgotten by the log before the next commit is formed. A slice of
+    /// this at a time: true when there is more to do at once.
+    mutating func sweep(now: Int64) -> (forgotten: [ChannelName], isMore: Bool) {
+        let hasOldIDs = self.messageIDs.trim(now: now, limit: Self.sweptAtOnce)
+        let (forgotten, hasUnseen) = self.channels.sweep(now: now, limits: self.limits, count: Self.sweptAtOnce)
+        return (forgotten, hasOldIDs || hasUnseen)
     }
+
+    private static let sweptAtOnce = 1024
 
     var messageIDCount: Int { self.messageIDs.count }
 

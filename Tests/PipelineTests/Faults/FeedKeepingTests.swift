@@ -130,4 +130,12 @@ import Testing
         #expect(await self.feeds(stage) == 0)
         #expect(await stage.sequencer.machine.channels.count == 0)
     }
+
+    @Test func whatSubscribersNameIsNotCountedAsAChannel() async throws {
+        let stage = try await self.stage()
+        _ = try await Reader(stage, (0..<20).map { (channel("c\($0)"), .live) })
+        #expect(await stage.sequencer.channelCount == 0)
+        try await stage.publish("c3")
+        #expect(await stage.sequencer.channelCount == 1)
+    }
 }
