@@ -333,6 +333,22 @@ def test_nothing_missed_is_no_gap_even_when_history_has_expired(nodes, channel, 
         assert s.next().data == 2
 
 
+@pytest.mark.parametrize("kind", [kind for kind in TRANSPORTS if kind != "longpoll"])
+def test_a_backlog_that_has_expired_leaves_no_gap(nodes, channel, kind):
+    node = nodes.make("--history-seconds-max", "1", *EXACT)
+    for n in (1, 2, 3):
+        node.publish(channel, n)
+    eventually(lambda: not node.history(channel)["publications"])
+    with TRANSPORTS[kind](node, channel + ".b3") as s:
+        cursor = s.cursor
+        s.none(0.3)
+    with TRANSPORTS[kind](node, channel, cursor) as s:
+        s.none(0.3)
+        node.publish(channel, 4)
+        item = s.next()
+        assert (item.kind, item.data) == ("event", 4)
+
+
 @EVERY
 def test_a_gap_in_one_of_several_channels(nodes, channel, kind):
     node = nodes.make("--history-events-max", "3", *EXACT)

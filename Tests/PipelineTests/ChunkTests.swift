@@ -37,7 +37,7 @@ import Testing
         var random = SplitMix(seed: seed)
         var buffer = FeedBuffer(head: position(1, random.number(bits: 4)))
         var head = buffer.head
-        var model: [(first: UInt64, last: UInt64, second: Int, cost: Int)] = []
+        var model: [(first: UInt64, last: UInt64, second: Int, chunk: Chunk)] = []
         var second = 0
         for step in 0..<1500 {
             if random.chance(30) { second += 1 }
@@ -60,25 +60,35 @@ import Testing
                 } else {
                     expected = epoch == head.epoch && first == head.offset + 1 ? .appended : .restarted
                     if expected == .restarted { model = [] }
-                    model.append((first, first + length, second, chunk.cost))
+                    model.append((first, first + length, second, chunk))
                     head = newHead
                 }
                 #expect(buffer.append(chunk) == expected, "seed \(seed), step \(step)")
+            case 5 where random.chance(50):
+                let costMax = random.below(5000)
+                while model.reduce(0, { $0 + $1.chunk.cost }) > costMax, model.count > 1 { model.removeFirst() }
+                buffer.trim(costMax: costMax)
             case 5:
-                let costMax = random.below(3000)
                 let oldest = second - random.below(8)
-                let before = model.reduce(0) { $0 + $1.cost }
-                while let first = model.first, first.second < oldest || (model.reduce(0) { $0 + $1.cost } > costMax && model.count > 1) { model.removeFirst() }
-                #expect(buffer.trim(costMax: costMax, olderThan: oldest) == before - model.reduce(0) { $0 + $1.cost }, "seed \(seed), step \(step)")
+                if let first = model.first, first.second <= oldest { model.removeFirst() }
+                buffer.removeFirst(notAfter: oldest)
+            case 6:
+                // Somebody of another framing: the chunk grows.
+                guard let chunk = model.randomElement(using: &random)?.chunk else { break }
+                _ = chunk.frames(Framing.allCases.randomElement(using: &random)!)
+                if random.chance(30) { _ = chunk.bodies(.lines) }
+                buffer.recount(chunk)
             default:
                 let offset = random.chance(70) ? head.offset - min(head.offset, UInt64(random.below(40))) + 2 : random.number(bits: 12)
                 let costMax = random.chance(50) ? 0 : random.below(4000)
-                let found = buffer.chunk(holding: offset, joinedUpTo: costMax)
+                let found = buffer.newest(holding: offset) ?? buffer.chunk(holding: offset, joinedUpTo: costMax)
                 if let start = model.firstIndex(where: { $0.first <= offset && offset <= $0.last }) {
                     var joined = model[start]
+                    var cost = joined.chunk.writeCost
                     var end = start + 1
-                    while end < model.count, joined.cost + model[end].cost <= costMax {
-                        joined = (joined.first, model[end].last, model[end].second, joined.cost + model[end].cost)
+                    while end < model.count, cost + model[end].chunk.writeCost <= costMax {
+                        cost += model[end].chunk.writeCost
+                        joined = (joined.first, model[end].last, model[end].second, found ?? joined.chunk)
                         end += 1
                     }
                     model.replaceSubrange(start..<end, with: [joined])
@@ -89,8 +99,24 @@ import Testing
                     #expect(found == nil, "seed \(seed), step \(step): \(offset)")
                 }
             }
-            #expect(buffer.head == head && buffer.cost == model.reduce(0) { $0 + $1.cost }, "seed \(seed), step \(step)")
+            #expect(buffer.head == head && buffer.cost == model.reduce(0) { $0 + $1.chunk.cost }, "seed \(seed), step \(step)")
             #expect(buffer.first == model.first?.first ?? head.offset + 1, "seed \(seed), step \(step)")
         }
+    }
+
+    /// What a chunk says it costs is what it holds: nothing is kept that was not asked for.
+    @Test func aChunkCostsWhatItHolds() {
+        let payload = [UInt8](repeating: 0x61, count: 120)
+        let chunk = Chunk(events: [sequenced("c", position(1, 1), payload)], channelHash: hash32("c"), second: 0)
+        let bare = chunk.cost
+        #expect(bare > 120 + 200)
+        let frames = chunk.frames(.sse).memoryCost
+        #expect(chunk.cost == bare + frames)
+        _ = chunk.frames(.sse)
+        #expect(chunk.cost == bare + frames)
+        let others = chunk.frames(.line).memoryCost + chunk.bodies(.envelopeTail).memoryCost
+        #expect(chunk.cost == bare + frames + others)
+        // An event of this size, for one framing, in memory.
+        #expect(bare + frames < 1024)
     }
 }

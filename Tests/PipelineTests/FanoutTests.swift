@@ -121,7 +121,6 @@ private final class FanoutWalk: @unchecked Sendable {
     let fanout: Fanout
     var clients: [Client] = []
     var checkers: [ObjectIdentifier: [ChannelName: HistoryChecker]] = [:]
-    var tolerates: [ObjectIdentifier: [ChannelName: Bool]] = [:]
     var problems: [String] = []
     var counts = (events: 0, gaps: 0, polls: 0, blocked: 0, readings: 0)
     var clientsMax = 14
@@ -131,7 +130,7 @@ private final class FanoutWalk: @unchecked Sendable {
         self.seed = seed
         self.random = SplitMix(seed: seed)
         var limits = Limits()
-        limits.feedBytesMax = 2500
+        limits.feedBytesMax = 8000
         limits.replayEventsMax = 5
         limits.subscriberBufferedBytesMax = 2048
         limits.passSubscribersMax = 3
@@ -186,7 +185,6 @@ private final class FanoutWalk: @unchecked Sendable {
     private func forget(_ client: Client) {
         self.clients.removeAll { $0 === client }
         self.checkers[ObjectIdentifier(client)] = nil
-        self.tolerates[ObjectIdentifier(client)] = nil
     }
 
     private func publish() {
@@ -257,9 +255,8 @@ private final class FanoutWalk: @unchecked Sendable {
         client.output.clear()
         if let answer = client.answer { self.checkCursor(answer.cursor, client) }
         for (name, checker) in self.checkers[id] ?? [:] where !checker.problems.isEmpty {
-            self.problem("\(name): \(checker.problems), \(self.world.stories[name]!), tolerates \(self.tolerates[id]?[name] ?? false)", client)
+            self.problem("\(name): \(checker.problems), \(self.world.stories[name]!)", client)
         }
-        for subscription in client.subscriber.subscriptions where subscription.wasCurrent { self.tolerates[id]![subscription.feed.channel] = false }
     }
 
     private func opened(_ client: Client, _ text: String) {
@@ -269,9 +266,7 @@ private final class FanoutWalk: @unchecked Sendable {
             if case .after(let asked) = start, asked != begin { self.problem("opens at \(begin), not at \(asked)", client) }
             if case .live = start, begin > self.world.stories[name]!.head { self.problem("opens in the future", client) }
             self.checkers[ObjectIdentifier(client), default: [:]][name] = HistoryChecker(start: begin)
-            if case .backlog = start { self.tolerates[ObjectIdentifier(client), default: [:]][name] = true }
         }
-        if self.tolerates[ObjectIdentifier(client)] == nil { self.tolerates[ObjectIdentifier(client)] = [:] }
     }
 
     private func take(_ item: Decoded, _ client: Client) {
@@ -298,9 +293,7 @@ private final class FanoutWalk: @unchecked Sendable {
         }
         guard self.checkers[id]?[name] != nil else { return self.problem("\(name) was not asked for", client) }
         let story = self.world.stories[name]!
-        self.checkers[id]![name]!.take(next, head: story.head, oldest: story.oldest, toleratesMissing: self.tolerates[id]?[name] ?? false)
-        // What a backlog lacks at its start is no gap; what is missing in its middle is.
-        self.tolerates[id]?[name] = false
+        self.checkers[id]![name]!.take(next, head: story.head, oldest: story.oldest)
         self.checkCursor(cursor, client)
     }
 
@@ -308,8 +301,6 @@ private final class FanoutWalk: @unchecked Sendable {
     private func checkCursor(_ text: String, _ client: Client) {
         guard let cursor = Cursor(text) else { return self.problem("cursor \(text)", client) }
         for (name, checker) in self.checkers[ObjectIdentifier(client)] ?? [:] where cursor.position(of: name) != checker.position {
-            // What a backlog lacks is passed over in silence.
-            if self.tolerates[ObjectIdentifier(client)]?[name] == true { continue }
             self.problem("the cursor has \(name) at \(cursor.position(of: name) as Position?), given was \(checker.position)", client)
         }
     }
@@ -417,7 +408,7 @@ private final class FanoutWalk: @unchecked Sendable {
 
     private func problems(_ items: [HistoryChecker.Item]) -> [String] {
         var checker = HistoryChecker(start: position(1, 3))
-        for item in items { checker.take(item, head: position(1, 10), oldest: 9, toleratesMissing: false) }
+        for item in items { checker.take(item, head: position(1, 10), oldest: 9) }
         checker.finish(head: position(1, 10))
         return checker.problems
     }
@@ -425,8 +416,8 @@ private final class FanoutWalk: @unchecked Sendable {
     @Test func theCheckerPassesWhatIsGood() {
         #expect(self.problems(Self.good) == [])
         var reset = HistoryChecker(start: position(1, 3))
-        reset.take(.gap(from: position(1, 4), to: position(2, 4), .reset), head: position(2, 6), oldest: 5, toleratesMissing: false)
-        reset.take(.event(position(2, 5)), head: position(2, 6), oldest: 5, toleratesMissing: false)
+        reset.take(.gap(from: position(1, 4), to: position(2, 4), .reset), head: position(2, 6), oldest: 5)
+        reset.take(.event(position(2, 5)), head: position(2, 6), oldest: 5)
         #expect(reset.problems == [])
     }
 

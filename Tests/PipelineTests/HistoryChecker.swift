@@ -17,16 +17,12 @@ struct HistoryChecker {
         self.position = start
     }
 
-    /// `head` is the newest position of the channel and `oldest` the oldest offset of its epoch that history still holds. `toleratesMissing`: it asked for up
-    /// to so many events and has not been up to date yet, so that what history no longer has needs no notice.
-    mutating func take(_ item: Item, head: Position, oldest: UInt64, toleratesMissing: Bool) {
+    /// `head` is the newest position of the channel and `oldest` the oldest offset of its epoch that history still holds.
+    mutating func take(_ item: Item, head: Position, oldest: UInt64) {
         switch item {
         case .event(let event):
             if event > head { self.problems.append("\(event) has not happened") }
-            let isNext = event == self.position.next
-            // Up to here history holds nothing: an epoch that is over is gone as a whole.
-            let isGone = event > self.position && (event.epoch < head.epoch || event.epoch > self.position.epoch || oldest >= event.offset)
-            if !isNext, !(toleratesMissing && isGone) { self.problems.append("\(event) after \(self.position)") }
+            if event != self.position.next { self.problems.append("\(event) after \(self.position)") }
             self.position = event
         case .gap(let from, let to, let reason):
             if from != self.position.next { self.problems.append("a gap from \(from) after \(self.position)") }

@@ -4,7 +4,7 @@ import Testing
 @testable import Pipeline
 
 private struct NoOrigin: PublishOrigin {
-    func published(_ outcomes: [PublishOutcome], batch: UInt64) {}
+    func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int) {}
 }
 
 /// Publishes, commits that fail or are uncertain, sweeps and interest at random, held against what a log would hold.
@@ -17,8 +17,8 @@ private struct Walk {
     /// What is stored, in order.
     var stored: [ChannelName: [Position]] = [:]
     var firstOf: [String: (position: Position, at: Int64)] = [:]
-    var open: [UInt64: [Event]] = [:]
-    var answered: Set<UInt64> = []
+    /// Which events of a batch are not answered yet.
+    var open: [UInt64: Set<Int>] = [:]
     var nextBatch: UInt64 = 0
     var inFlight: Sequencing.Commit?
     /// What the events of the commit in flight are dated.
@@ -27,7 +27,7 @@ private struct Walk {
     var forgottenEpochs: [ChannelName: UInt64] = [:]
     var listening: Set<ChannelName> = []
     var step = 0
-    var counts = (published: 0, duplicates: 0, failed: 0, forgotten: 0, refused: 0)
+    var counts = (published: 0, duplicates: 0, failed: 0, forgotten: 0, refused: 0, parts: 0)
 
     init(seed: UInt64) {
         self.seed = seed
@@ -63,7 +63,7 @@ private struct Walk {
     }
 
     private mutating func publish() {
-        let events = (0..<self.random.below(6)).map { _ in
+        let events = (0..<self.random.below(self.random.chance(10) ? 30 : 6)).map { _ in
             let name = channel("c\(self.random.below(14))")
             return Event(
                 channel: name, payload: ByteBuffer(string: "x"), messageID: self.random.chance(50) ? "m\(self.random.below(30))" : nil)
@@ -77,7 +77,7 @@ private struct Walk {
         switch self.machine.accept(batch) {
         case .parked:
             #expect(fits && !self.isUncertain, self.at)
-            self.open[batch.id] = events
+            self.open[batch.id] = Set(events.indices)
         case .refused(.overloaded):
             #expect(!fits, self.at)
             self.counts.refused += 1
@@ -89,7 +89,8 @@ private struct Walk {
     private mutating func form() {
         guard let commit = self.machine.nextCommit(now: self.now) else { return }
         #expect(self.inFlight == nil, "one commit is in flight at a time: seed \(self.seed), step \(self.step)")
-        #expect(commit.batches.count == 1 || commit.events.count <= self.limits.commitEventsMax, self.at)
+        #expect(commit.askedCount <= self.limits.commitEventsMax, self.at)
+        if commit.batches.contains(where: { $0.batch.events.startIndex > 0 }) { self.counts.parts += 1 }
         self.inFlight = commit
         self.formedAt = self.now
     }
@@ -103,8 +104,7 @@ private struct Walk {
             self.finish(self.machine.committed(), stored: true)
         } else if !self.isUncertain, self.random.chance(50) {
             for batch in self.machine.becameUncertain() {
-                let events = self.open.removeValue(forKey: batch.id)
-                #expect(events != nil && self.answered.insert(batch.id).inserted, "refused once: seed \(self.seed), step \(self.step)")
+                self.answered(batch)
             }
             #expect(self.machine.parkedEvents == 0 && self.machine.parkedBytes == 0, self.at)
             self.isUncertain = true
@@ -133,11 +133,17 @@ private struct Walk {
 
     private mutating func finish(_ commit: Sequencing.Commit, stored: Bool) {
         for (batch, outcomes) in commit.batches {
-            let events = self.open.removeValue(forKey: batch.id)
-            #expect(events != nil && self.answered.insert(batch.id).inserted, "answered once: seed \(self.seed), step \(self.step)")
-            #expect(events?.count == outcomes.count, self.at)
-            for (event, outcome) in zip(events ?? [], outcomes) { self.check(event, outcome, stored: stored) }
+            self.answered(batch)
+            #expect(batch.events.count == outcomes.count, self.at)
+            for (event, outcome) in zip(batch.events, outcomes) { self.check(event, outcome, stored: stored) }
         }
+    }
+
+    /// Each event once, in one part of its batch or another.
+    private mutating func answered(_ batch: PublishBatch) {
+        let left = self.open.removeValue(forKey: batch.id)
+        #expect(left?.isSuperset(of: batch.events.indices) == true, "answered once: seed \(self.seed), step \(self.step)")
+        if let left, left.count > batch.events.count { self.open[batch.id] = left.subtracting(batch.events.indices) }
     }
 
     private mutating func check(_ event: Event, _ outcome: PublishOutcome, stored: Bool) {
@@ -180,7 +186,7 @@ private struct Walk {
 
     private mutating func sweep() {
         let pending = Set((self.inFlight?.events ?? []).map(\.event.channel))
-        for name in self.machine.sweep(now: self.now) {
+        for name in self.machine.sweep(now: self.now).forgotten {
             self.counts.forgotten += 1
             #expect(!pending.contains(name) && !self.listening.contains(name), "\(name) is in use: seed \(self.seed), step \(self.step)")
             if let last = self.stored[name]?.last { self.forgottenEpochs[name] = last.epoch }
@@ -209,7 +215,8 @@ private struct Walk {
         walk.run(steps: 4000)
         // A walk that meets nothing shows nothing.
         let counts = walk.counts
-        #expect(counts.published > 50 && counts.duplicates > 20 && counts.failed > 20 && counts.forgotten > 0 && counts.refused > 0, "seed \(seed): \(counts)")
+        #expect(counts.published > 50 && counts.duplicates > 20 && counts.failed > 20, "seed \(seed): \(counts)")
+        #expect(counts.forgotten > 0 && counts.refused > 0 && counts.parts > 20, "seed \(seed): \(counts)")
     }
 
     private func batch(_ id: UInt64, _ names: [String], messageID: String? = nil) -> PublishBatch {
@@ -267,10 +274,14 @@ private struct Walk {
         #expect(window.position("m2", in: channel("a")) == nil)
         #expect(window.position("m3", in: channel("a")) == position(1, 3))
         #expect(window.position("m3", in: channel("b")) == nil)
-        window.trim(now: 14_000)
+        var isMore = window.trim(now: 14_000, limit: 1)
+        #expect(!isMore)
         #expect(window.position("m3", in: channel("a")) == nil)
         #expect(window.position("m4", in: channel("a")) == position(1, 4))
-        window.trim(now: 60_000)
+        isMore = window.trim(now: 60_000, limit: 1)
+        #expect(isMore && window.count == 1)
+        isMore = window.trim(now: 60_000, limit: 1)
+        #expect(!isMore)
         #expect(window.count == 0)
     }
 
@@ -284,14 +295,45 @@ private struct Walk {
         let event = sequenced("a", position(1, 1), [])
         table.commit(event)
         #expect(table.head(of: channel("a")) == position(1, 1))
-        #expect(table.sweep(now: 100_000, limits: limits) == [channel("a")])
+        var forgotten = table.sweep(now: 100_000, limits: limits, count: 10).forgotten
+        #expect(forgotten == [channel("a")])
         #expect(table.head(of: channel("a")) == position(2, 0))
         #expect(table.interest(InterestChange(channel: channel("a"), subscribers: 2, wanted: .open), edge: 63) == position(2, 0))
         #expect(table.edges(of: channel("a")) == 1 << 63)
-        #expect(table.sweep(now: 1_000_000, limits: limits) == [])
+        forgotten = table.sweep(now: 1_000_000, limits: limits, count: 10).forgotten
+        #expect(forgotten == [])
         #expect(table.interest(InterestChange(channel: channel("a"), subscribers: -2, wanted: .close), edge: 63) == nil)
         #expect(table.count == 0)
         #expect(table.interest(InterestChange(channel: channel("z"), subscribers: 0, wanted: .close), edge: 0) == nil)
         #expect(table.count == 0)
+    }
+
+    @Test func channelTableIsSweptInSlices() {
+        var table = ChannelTable()
+        var limits = Limits()
+        limits.headSecondsMax = 10
+        limits.historySecondsMax = 5
+        for number in 0..<100 { table.restore(channel("c\(number)"), head: position(UInt64(number + 1), 1), timestamp: number % 2 == 0 ? 0 : 99_000) }
+        var forgotten: [ChannelName] = []
+        var slices = 0
+        var isMore = true
+        while isMore {
+            let slice = table.sweep(now: 100_000, limits: limits, count: 7)
+            #expect(slice.forgotten.count <= 7)
+            forgotten += slice.forgotten
+            isMore = slice.isMore
+            slices += 1
+            // New ones take the places of those that are gone, before and behind where it goes on.
+            if isMore { _ = table.take(channel("new\(slices)"), channelsMax: 1000) }
+        }
+        #expect(slices == 15)
+        #expect(Set(forgotten) == Set((0..<50).map { channel("c\($0 * 2)") }) && forgotten.count == 50)
+        #expect(table.epochFloor == 100)
+        #expect(table.rememberedCount == 50 + 14 && table.count == 64)
+        // Not again at once, and in a while from the beginning.
+        isMore = table.sweep(now: 104_999, limits: limits, count: 7).isMore
+        #expect(!isMore)
+        let next = table.sweep(now: 105_000, limits: limits, count: 7)
+        #expect(next.isMore && next.forgotten == [])
     }
 }

@@ -99,15 +99,18 @@ extension LimitKey {
         LimitKey(
             "parked-bytes-max", \.parkedBytesMax, kib...64 * gib, "bytes",
             "Bytes of publishes that wait for the log. Over it: 503 with Retry-After."),
-        LimitKey("commit-events-max", \.commitEventsMax, 1...65_536, "events", "Events of one commit. Over it they go into the next."),
+        LimitKey(
+            "commit-events-max", \.commitEventsMax, 1...65_536, "events",
+            "Events of one commit. Over it they go into the next, those of one request too."),
         LimitKey(
             "feed-bytes-max", \.feedBytesMax, kib...64 * mib, "bytes",
-            "Encoded bytes that one loop keeps of one channel. Who lags beyond them catches up from history."),
+            "Memory in which one loop keeps encoded events of one channel. Who lags beyond it catches up from history."),
         LimitKey(
             "feed-bytes-total-max", \.feedBytesTotalMax, kib...64 * gib, "bytes",
-            "Encoded bytes that one loop keeps of all channels together. Over it the oldest go first."),
+            "Memory in which one loop keeps encoded events of all channels. Over it the oldest go first."),
         LimitKey(
-            "feed-seconds-max", \.feedSecondsMax, 1...3600, "seconds", "How long one loop keeps encoded events, and a channel without subscribers."),
+            "feed-seconds-max", \.feedSecondsMax, 1...3600, "seconds",
+            "How long one loop keeps encoded events, and a channel that has some without subscribers."),
         LimitKey(
             "replay-events-max", \.replayEventsMax, 1...65_536, "events",
             "Events read from the log at once for subscribers that catch up. Over it they are read in turns."),

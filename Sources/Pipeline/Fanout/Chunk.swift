@@ -6,20 +6,33 @@ import NIOCore
 final class Chunk {
     /// At least one; offsets without a hole.
     let events: [SequencedEvent]
-    let cost: Int
+    /// The memory that it holds, in bytes. Grows with every encoding.
+    private(set) var cost: Int
+    /// What the buffer that it is in has counted of ``cost``; 0 outside of one.
+    var countedCost = 0
+    /// It is in a buffer that has not counted all of it.
+    var hasGrown: Bool { self.countedCost > 0 && self.cost != self.countedCost }
+    /// About what its events take in a write: what decides how much is joined.
+    let writeCost: Int
     /// Seconds on the loop's clock, for dropping old chunks.
     let second: Int
     private let channelHash: UInt32
-    private var frames: InlineArray<8, FrameRun?> = .init(repeating: nil)
-    private var bodies: InlineArray<2, FrameRun?> = .init(repeating: nil)
+    /// There are many chunks of one small event, and nearly always one framing: an empty place for each of the others would be most of a chunk.
+    private var firstFrames: (framing: Framing, run: FrameRun)?
+    private var otherFrames: [(framing: Framing, run: FrameRun)] = []
+    private var bodies: [(body: Framing.Body, run: FrameRun)] = []
 
     init(events: [SequencedEvent], channelHash: UInt32, second: Int) {
         precondition(!events.isEmpty, "A chunk holds at least one event")
         self.events = events
-        self.cost = events.reduce(0) { $0 + $1.event.cost * 2 }
+        self.cost = events.reduce(Self.objectCost) { $0 + $1.memoryCost }
+        self.writeCost = events.reduce(0) { $0 + $1.event.cost * 2 }
         self.second = second
         self.channelHash = channelHash
     }
+
+    /// The chunk, its array of events, and its places in the buffer and in the order of all chunks.
+    private static let objectCost = 224
 
     /// One chunk of consecutive ones.
     convenience init(joining chunks: some BidirectionalCollection<Chunk>) {
@@ -33,26 +46,39 @@ final class Chunk {
 
     /// Whole frames, for subscribers of this channel alone.
     func frames(_ framing: Framing) -> FrameRun {
-        if let run = self.frames[Int(framing.rawValue)] { return run }
+        guard let first = self.firstFrames else {
+            let run = self.encode(framing)
+            self.firstFrames = (framing, run)
+            return run
+        }
+        if first.framing == framing { return first.run }
+        if let index = self.otherFrames.firstIndex(where: { $0.framing == framing }) { return self.otherFrames[index].run }
         let run = self.encode(framing)
-        self.frames[Int(framing.rawValue)] = run
+        self.otherFrames.append((framing, run))
         return run
     }
 
     /// Bodies, for subscribers that have cursors of their own.
     func bodies(_ body: Framing.Body) -> FrameRun {
-        if let run = self.bodies[Int(body.rawValue)] { return run }
-        var run = FrameRun(count: self.events.count, capacity: self.cost)
+        if let index = self.bodies.firstIndex(where: { $0.body == body }) { return self.bodies[index].run }
+        let run = self.encode(body)
+        self.bodies.append((body, run))
+        self.cost += run.memoryCost
+        return run
+    }
+
+    private func encode(_ body: Framing.Body) -> FrameRun {
+        var run = FrameRun(count: self.events.count, capacity: self.writeCost)
         for event in self.events {
             FrameEncoder.writeBody(body, of: event, into: &run.buffer)
             run.endFrame()
         }
-        self.bodies[Int(body.rawValue)] = run
         return run
     }
 
     private func encode(_ framing: Framing) -> FrameRun {
-        let bodies = self.bodies(framing.body)
+        // Bodies that nobody asked for on their own are gone after this: they would double what is kept. A second framing makes them again.
+        let bodies = self.bodies.first { $0.body == framing.body }?.run ?? self.encode(framing.body)
         var run = FrameRun(count: self.events.count, capacity: bodies.buffer.readableBytes + 96 * self.events.count)
         var cursor = ByteBufferAllocator().buffer(capacity: 64)
         for (index, event) in self.events.enumerated() {
@@ -62,42 +88,21 @@ final class Chunk {
                 framing, cursor: cursor.readableBytesView, type: event.event.type, body: bodies.view(index), into: &run.buffer)
             run.endFrame()
         }
+        self.cost += run.memoryCost
         return run
     }
 }
 
-/// Encoded pieces one behind the other in one buffer.
-struct FrameRun {
-    var buffer: ByteBuffer
-    /// Where each piece but a single one ends.
-    private var ends: [UInt32] = []
-    private let isSingle: Bool
-
-    init(count: Int, capacity: Int) {
-        self.buffer = ByteBufferAllocator().buffer(capacity: capacity)
-        self.isSingle = count == 1
-        if !self.isSingle { self.ends.reserveCapacity(count) }
+extension SequencedEvent {
+    /// The memory that it holds, in bytes: itself, its payload's storage, and strings that are too long to be inside of it.
+    var memoryCost: Int {
+        var cost = MemoryLayout<SequencedEvent>.stride + self.event.payload.storageCapacity + ByteBuffer.objectCost
+        for string in [self.event.type, self.event.messageID] where string?.utf8.count ?? 0 > 15 { cost += 32 + string!.utf8.count }
+        return cost
     }
+}
 
-    mutating func endFrame() {
-        if !self.isSingle { self.ends.append(UInt32(self.buffer.writerIndex)) }
-    }
-
-    func start(_ index: Int) -> Int { index == 0 ? 0 : Int(self.ends[index - 1]) }
-    func end(_ index: Int) -> Int { self.isSingle ? self.buffer.writerIndex : Int(self.ends[index]) }
-
-    func view(_ index: Int) -> ByteBufferView {
-        self.buffer.viewBytes(at: self.start(index), length: self.end(index) - self.start(index))!
-    }
-
-    /// Pieces from `index` on, as many as fit in `bytesMax` but at least one. Shares the storage.
-    func slice(from index: Int, bytesMax: Int) -> (buffer: ByteBuffer, count: Int) {
-        let start = self.start(index)
-        if self.isSingle || (index == 0 && self.buffer.writerIndex <= bytesMax) { return (self.buffer, self.isSingle ? 1 : self.ends.count) }
-        var end = index
-        while end + 1 < self.ends.count, Int(self.ends[end + 1]) - start <= bytesMax { end += 1 }
-        let slice = self.buffer.getSlice(at: start, length: Int(self.ends[end]) - start)!
-        // What waits in a slow socket keeps all of the storage that it shares alive: of a large run, it gets a copy of its part.
-        return (self.buffer.writerIndex > 2 * bytesMax ? ByteBuffer(bytes: slice.readableBytesView) : slice, end - index + 1)
-    }
+extension ByteBuffer {
+    /// A buffer's storage beside its bytes: its object, and what the allocator adds to both.
+    static let objectCost = 80
 }

@@ -62,7 +62,7 @@ extension Fanout {
                 return
             }
             guard subscription.position.epoch == feed.buffer.head.epoch,
-                let chunk = feed.buffer.chunk(holding: subscription.position.offset + 1, joinedUpTo: self.writeBytesMax)
+                let chunk = self.chunk(holding: subscription.position.offset + 1, of: feed)
             else {
                 self.catchUp(subscription)
                 return
@@ -73,14 +73,19 @@ extension Fanout {
         subscription.wasCurrent = true
     }
 
+    private func chunk(holding offset: UInt64, of feed: Feed) -> Chunk? {
+        feed.buffer.newest(holding: offset) ?? self.update(feed) { $0.chunk(holding: offset, joinedUpTo: self.writeBytesMax) }
+    }
+
     /// Writes the part of a chunk that lies beyond the subscription's position, and moves the position. One write.
     func write(_ chunk: Chunk, to subscription: Subscription) {
         let subscriber = subscription.subscriber
         let index = Int(subscription.position.offset + 1 - chunk.first)
         let count: Int
-        subscription.toleratesMissing = false
         if subscriber.subscriptions.count == 1 {
-            let slice = chunk.frames(subscriber.framing).slice(from: index, bytesMax: self.writeBytesMax)
+            let frames = chunk.frames(subscriber.framing)
+            if chunk.hasGrown { self.recount(chunk, in: subscription.feed) }
+            let slice = frames.slice(from: index, bytesMax: self.writeBytesMax)
             count = slice.count
             subscription.position = Position(epoch: chunk.epoch, offset: chunk.first + UInt64(index + count - 1))
             self.written(count, by: subscriber)
@@ -97,6 +102,7 @@ extension Fanout {
     private func encode(_ chunk: Chunk, from start: Int, to subscription: Subscription, into buffer: inout ByteBuffer) -> Int {
         let subscriber = subscription.subscriber
         let bodies = chunk.bodies(subscriber.framing.body)
+        if chunk.hasGrown { self.recount(chunk, in: subscription.feed) }
         var cursor = ByteBufferAllocator().buffer(capacity: subscriber.subscriptions.count * 24 + 16)
         var index = start
         repeat {

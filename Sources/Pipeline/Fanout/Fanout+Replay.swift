@@ -6,7 +6,13 @@ extension Fanout {
     /// One read at a time a feed, shared by all who wait: after a restart thousands come back with cursors close together.
     func catchUp(_ subscription: Subscription) {
         subscription.state = .replaying
-        subscription.feed.replaying.append(subscription)
+        subscription.feed.wait(subscription)
+        self.read(for: subscription.feed)
+    }
+
+    /// The subscription opens when the log has told how far back it reaches.
+    func awaitHistory(_ subscription: Subscription) {
+        subscription.feed.wait(subscription)
         self.read(for: subscription.feed)
     }
 
@@ -21,8 +27,9 @@ extension Fanout {
             do {
                 let slice = try await self.owner.history(
                     of: feed.channel, after: position, limit: self.limits.replayEventsMax, bytesMax: self.limits.replayBytesMax)
-                feed.isReading = false
                 self.replayed(slice, after: position, feed: feed, wasAhead: isAhead)
+                feed.isReading = false
+                self.read(for: feed)
             } catch {
                 // Nobody is skipped past what could not be read: they wait, and what is newer waits in the log.
                 self.statistics.replayFailures += 1
@@ -53,26 +60,39 @@ extension Fanout {
     }
 
     private func replayed(_ slice: LogSlice, after start: Position, feed: Feed, wasAhead: Bool) {
-        let waiting = feed.replaying
-        feed.replaying = []
         let head = feed.buffer.head
         let events = slice.events.filter { $0.position.epoch == head.epoch && $0.position.offset <= head.offset }
         let chunk = events.isEmpty ? nil : Chunk(events: events, channelHash: feed.channelHash, second: self.second)
         // The oldest that can still be delivered, from the log or from the buffer.
         let oldest = min(slice.oldest.flatMap { $0.epoch == head.epoch ? $0.offset : nil } ?? .max, feed.buffer.first)
-        for subscription in waiting where !subscription.subscriber.isClosed {
+        // Those who begin join the others and are served from this same read, if it holds what they want.
+        self.openWaiting(feed, oldest: oldest)
+        for subscription in feed.takeWaiting() where !subscription.subscriber.isClosed {
             // Judged now, not when it subscribed: an event can reach a client through one loop, and the client come back on another, before that
             // other loop has taken the event out of its own queue. A read that waited for the sequencer's turn was queued behind it; to one that
             // did not, this says nothing, and the next read will wait.
             subscription.checkReset(head: head)
             if subscription.needsReset, !wasAhead {
-                feed.replaying.append(subscription)
+                feed.wait(subscription)
                 continue
             }
             self.advance(subscription, chunk: chunk, oldest: oldest, readStart: start)
         }
         self.answerPolls()
-        self.read(for: feed)
+    }
+
+    /// Those who waited for history to tell its oldest event know now where they start.
+    private func openWaiting(_ feed: Feed, oldest: UInt64) {
+        for subscription in feed.takeWaiting() {
+            guard subscription.state == .opening else {
+                feed.wait(subscription)
+                continue
+            }
+            let subscriber = subscription.subscriber
+            subscription.resolve(head: feed.buffer.head, oldest: oldest)
+            subscriber.pendingOpens -= 1
+            if subscriber.pendingOpens == 0 { self.begin(subscriber) }
+        }
     }
 
     /// Tells a gap where there is one, delivers from what was read, and then from the buffer.
@@ -116,7 +136,6 @@ extension Fanout {
         let gap = Gap(from: subscription.position.next, to: position, reason: reason)
         subscription.position = position
         subscription.needsReset = false
-        if subscription.toleratesMissing, !subscription.wasCurrent { return }
         switch reason {
         case .expired: self.statistics.gapsExpired += 1
         case .overflow: self.statistics.gapsOverflow += 1

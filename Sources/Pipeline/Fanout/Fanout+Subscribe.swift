@@ -13,11 +13,8 @@ extension Fanout {
             subscriber.subscriptions.append(subscription)
             feed.add(subscription)
             self.countChanged(feed, by: 1)
-            if feed.isOpen {
-                subscription.resolve(head: feed.buffer.head)
-            } else {
-                subscriber.pendingOpens += 1
-            }
+            subscriber.pendingOpens += 1
+            if feed.isOpen { self.resolve(subscription) }
         }
         if subscriber.pendingOpens == 0 { self.begin(subscriber) }
     }
@@ -52,7 +49,7 @@ extension Fanout {
 
     private func countChanged(_ feed: Feed, by delta: Int) {
         feed.subscribersToReport += delta
-        feed.emptySince = feed.subscriptions.isEmpty ? self.second : nil
+        if feed.subscriptions.isEmpty { self.feedEmptied(feed) } else { feed.emptySince = nil }
         guard feed.isReported else { return }
         feed.isReported = false
         self.unreported.append(feed)
@@ -80,18 +77,22 @@ extension Fanout {
     func opened(_ channel: ChannelName, head: Position) {
         guard let feed = self.feeds[channel], !feed.isOpen else { return }
         feed.isOpen = true
-        feed.buffer = FeedBuffer(head: head)
+        self.update(feed) { $0 = FeedBuffer(head: head) }
         for subscription in feed.subscriptions {
-            subscription.resolve(head: head)
-            let subscriber = subscription.subscriber
-            subscriber.pendingOpens -= 1
-            if subscriber.pendingOpens == 0 { self.begin(subscriber) }
+            self.resolve(subscription)
+            if subscription.subscriber.pendingOpens == 0 { self.begin(subscription.subscriber) }
         }
+    }
+
+    /// Finds where a subscription starts, now or after a read of the log.
+    private func resolve(_ subscription: Subscription) {
+        subscription.resolve(head: subscription.feed.buffer.head)
+        if subscription.needsHistory { self.awaitHistory(subscription) } else { subscription.subscriber.pendingOpens -= 1 }
     }
 
     // MARK: - The start of a subscriber
 
-    private func begin(_ subscriber: Subscriber) {
+    func begin(_ subscriber: Subscriber) {
         subscriber.isOpen = true
         subscriber.connection.subscriberOpened(cursor: subscriber.cursor)
         // The connection may have been closed by that write.

@@ -27,7 +27,11 @@ package actor Fanout: Edge {
     var answerable: [Subscriber] = []
     var feedCost = 0
     /// Where every chunk went, oldest first, to know which goes when all of them together are too large.
-    private var chunkOrder: Deque<(feed: Feed, second: Int)> = []
+    var chunkOrder: Deque<(feed: Feed, second: Int)> = []
+    /// Feeds without subscribers, and since when, oldest first: for a second, and those that hold events for longer.
+    var leaving: Deque<(feed: Feed, second: Int)> = []
+    var lingering: Deque<(feed: Feed, second: Int)> = []
+    var isTidyScheduled = false
     /// Seconds since the loop started, counted by ``tick()``.
     var second = 0
     var statistics = FanoutStatistics()
@@ -92,8 +96,7 @@ package actor Fanout: Edge {
     private func append(_ events: [SequencedEvent], channel: ChannelName) {
         guard let feed = self.feeds[channel], feed.isOpen else { return }
         let chunk = Chunk(events: events, channelHash: feed.channelHash, second: self.second)
-        let costBefore = feed.buffer.cost
-        switch feed.buffer.append(chunk) {
+        switch self.update(feed, { $0.append(chunk) }) {
         case .known:
             return
         case .appended:
@@ -102,44 +105,16 @@ package actor Fanout: Edge {
             // Those who stand elsewhere find it out when they are visited: their next event is not in the buffer.
             self.statistics.restarts += 1
         }
-        self.feedCost += feed.buffer.cost - costBefore
-        if feed.buffer.cost > self.limits.feedBytesMax { self.feedCost -= feed.buffer.trim(costMax: self.limits.feedBytesMax, olderThan: 0) }
+        if feed.buffer.cost > self.limits.feedBytesMax { self.update(feed) { $0.trim(costMax: self.limits.feedBytesMax) } }
         self.chunkOrder.append((feed, self.second))
         self.dropOldestChunks()
         feed.passRemaining = feed.subscriptions.count
         self.enqueue(feed)
     }
 
-    /// Keeps all chunks together within their bound. Subscribers that lag behind what is dropped read it from the log.
-    private func dropOldestChunks() {
-        while self.feedCost > self.limits.feedBytesTotalMax, self.chunkOrder.count > 1, let oldest = self.chunkOrder.popFirst() {
-            self.feedCost -= oldest.feed.buffer.removeFirst()
-        }
-    }
-
     func enqueue(_ feed: Feed) {
         guard !feed.isQueued, feed.passRemaining > 0 else { return }
         feed.isQueued = true
         self.dirty.append(feed)
-    }
-
-    // MARK: - Once a second
-
-    /// Drops old chunks and feeds that nobody has wanted for a while.
-    package func tick() {
-        self.second += 1
-        let oldest = self.second - self.limits.feedSecondsMax
-        while let first = self.chunkOrder.first, first.second < oldest { self.chunkOrder.removeFirst() }
-        var closing: [Feed] = []
-        for feed in self.feeds.values {
-            if feed.buffer.cost > 0 { self.feedCost -= feed.buffer.trim(costMax: self.limits.feedBytesMax, olderThan: oldest) }
-            if let emptySince = feed.emptySince, emptySince < oldest, feed.isReported, feed.isOpen { closing.append(feed) }
-        }
-        guard !closing.isEmpty else { return }
-        for feed in closing {
-            self.feedCost -= feed.buffer.cost
-            self.feeds[feed.channel] = nil
-        }
-        self.owner.interest(closing.map { InterestChange(channel: $0.channel, subscribers: 0, wanted: .close) }, edge: self.index)
     }
 }

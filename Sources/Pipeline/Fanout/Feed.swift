@@ -13,7 +13,7 @@ final class Feed {
     var isQueued = false
 
     // MARK: catching up: one read of the log at a time serves everyone who waits
-    var replaying: [Subscription] = []
+    private(set) var replaying: [Subscription] = []
     var isReading = false
 
     // MARK: what the owner has been told
@@ -23,6 +23,8 @@ final class Feed {
     var isAsked = false
     /// Since when nobody subscribes, in seconds of the loop's clock.
     var emptySince: Int?
+    /// It is among those that may be closed; once, however often subscribers come and leave.
+    var isLeaving = false
 
     init(channel: ChannelName) {
         self.channel = channel
@@ -46,6 +48,33 @@ final class Feed {
         }
         subscription.slot = -1
         self.passRemaining = self.passRemaining > 0 ? self.subscriptions.count : 0
-        if let index = self.replaying.firstIndex(where: { $0 === subscription }) { self.replaying.remove(at: index) }
+        self.stopWaiting(subscription)
+    }
+
+    // MARK: - Catching up
+
+    func wait(_ subscription: Subscription) {
+        subscription.waitingSlot = self.replaying.count
+        self.replaying.append(subscription)
+    }
+
+    /// All who wait. They wait no more.
+    func takeWaiting() -> [Subscription] {
+        let waiting = self.replaying
+        self.replaying = []
+        for subscription in waiting { subscription.waitingSlot = -1 }
+        return waiting
+    }
+
+    /// Swaps the last one into the gap. No search: after a restart thousands wait for one read, and may leave while they do.
+    private func stopWaiting(_ subscription: Subscription) {
+        let slot = subscription.waitingSlot
+        guard slot >= 0 else { return }
+        let last = self.replaying.removeLast()
+        if last !== subscription {
+            self.replaying[slot] = last
+            last.waitingSlot = slot
+        }
+        subscription.waitingSlot = -1
     }
 }

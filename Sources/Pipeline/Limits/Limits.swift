@@ -10,7 +10,7 @@ package struct Limits: Sendable, Equatable {
     /// Channels of one subscriber or one publish. Over it: 400.
     package var channelsPerConnectionMax = 32
     /// Feeds of one loop: channels with subscribers, and those whose last one left a moment ago.
-    package var subscribedChannelsMax = 1_000_000
+    package var subscribedChannelsMax = 200_000
     /// Answers outstanding on one API connection; beyond it the connection is not read.
     package var pipelinedRequestsMax = 256
 
@@ -51,11 +51,11 @@ package struct Limits: Sendable, Equatable {
     package var parkedPublishesMax = 65_536
     /// Bytes of publishes that wait for the log. Over it: 503 with `Retry-After`.
     package var parkedBytesMax = 64 * 1024 * 1024
-    /// Events of one commit.
+    /// Events of one commit. A larger batch goes in several.
     package var commitEventsMax = 1024
-    /// Encoded bytes that one loop keeps of one channel for subscribers that lag a little.
-    package var feedBytesMax = 256 * 1024
-    /// Encoded bytes that one loop keeps of all channels together.
+    /// Memory in which one loop keeps encoded events of one channel for subscribers that lag a little.
+    package var feedBytesMax = 512 * 1024
+    /// Memory in which one loop keeps encoded events of all channels together.
     package var feedBytesTotalMax = 64 * 1024 * 1024
     /// How long one loop keeps encoded events, and a channel without subscribers.
     package var feedSecondsMax = 10

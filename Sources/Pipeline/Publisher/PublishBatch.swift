@@ -2,20 +2,29 @@
 package struct PublishBatch: Sendable {
     /// The origin's own number for it.
     package var id: UInt64
-    package var events: [Event]
+    /// All of the batch or, with the indices that they have in it, the part of it that goes into one commit.
+    package private(set) var events: ArraySlice<Event>
     package var origin: any PublishOrigin
 
     package init(id: UInt64, events: [Event], origin: any PublishOrigin) {
         self.id = id
-        self.events = events
+        self.events = events[...]
         self.origin = origin
+    }
+
+    /// Cuts the first events off. The events themselves are not copied.
+    mutating func removePart(_ count: Int) -> PublishBatch {
+        var part = self
+        part.events = self.events.prefix(count)
+        self.events = self.events.dropFirst(count)
+        return part
     }
 }
 
 /// Who gets a batch's outcomes.
 package protocol PublishOrigin: Sendable {
-    /// Called on the sequencer's loop, once for each batch; outcomes are in the order of the batch's events.
-    nonisolated func published(_ outcomes: [PublishOutcome], batch: UInt64)
+    /// Called on the sequencer's loop: for the whole batch at once, or for each of its parts, in any order, with the index of the part's first event.
+    nonisolated func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int)
 }
 
 /// What became of one event.

@@ -19,7 +19,8 @@ package actor Publisher: PublishOrigin {
     private let owner: any ChannelOwner
     private var events: [Event] = []
     private var waiting: [Waiting] = []
-    private var inFlight: [UInt64: [Waiting]] = [:]
+    /// Batches without all of their answers.
+    private var inFlight: [UInt64: (waiting: [Waiting], unanswered: Int)] = [:]
     private var nextBatch: UInt64 = 0
 
     package init(loop: any EventLoop, owner: any ChannelOwner) {
@@ -46,23 +47,24 @@ package actor Publisher: PublishOrigin {
     private func flush() {
         let id = self.nextBatch
         self.nextBatch += 1
-        self.inFlight[id] = self.waiting
+        self.inFlight[id] = (self.waiting, self.waiting.count)
         let batch = PublishBatch(id: id, events: self.events, origin: self)
         self.events = []
         self.waiting = []
         self.owner.publish(batch)
     }
 
-    package nonisolated func published(_ outcomes: [PublishOutcome], batch: UInt64) {
+    package nonisolated func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int) {
         if self.loop.inEventLoop {
-            self.assumeIsolated { $0.finish(batch, outcomes) }
+            self.assumeIsolated { $0.finish(batch, outcomes, from: index) }
         } else {
-            self.loop.execute { self.assumeIsolated { $0.finish(batch, outcomes) } }
+            self.loop.execute { self.assumeIsolated { $0.finish(batch, outcomes, from: index) } }
         }
     }
 
-    private func finish(_ batch: UInt64, _ outcomes: [PublishOutcome]) {
-        guard let waiting = self.inFlight.removeValue(forKey: batch) else { return }
-        for (index, waiting) in waiting.enumerated() { waiting.sink.published(outcomes[index], token: waiting.token) }
+    private func finish(_ batch: UInt64, _ outcomes: [PublishOutcome], from index: Int) {
+        guard let (waiting, unanswered) = self.inFlight[batch] else { return }
+        self.inFlight[batch] = unanswered > outcomes.count ? (waiting, unanswered - outcomes.count) : nil
+        for (waiting, outcome) in zip(waiting[index...], outcomes) { waiting.sink.published(outcome, token: waiting.token) }
     }
 }

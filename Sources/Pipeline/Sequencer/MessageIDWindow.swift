@@ -40,9 +40,15 @@ struct MessageIDWindow {
         while self.order.count > self.countMax { self.removeOldest() }
     }
 
-    /// Forgets what is older than the window.
-    mutating func trim(now: Int64) {
-        while let oldest = self.order.first, oldest.timestamp < now - self.millisecondsMax { self.removeOldest() }
+    /// Forgets what is older than the window, so many at once. True when there are more.
+    mutating func trim(now: Int64, limit: Int) -> Bool {
+        var left = limit
+        while let oldest = self.order.first, oldest.timestamp < now - self.millisecondsMax {
+            guard left > 0 else { return true }
+            left -= 1
+            self.removeOldest()
+        }
+        return false
     }
 
     private mutating func removeOldest() {

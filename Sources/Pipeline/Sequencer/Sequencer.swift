@@ -7,23 +7,26 @@ package import NIOCore
 package actor Sequencer: ChannelOwner {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let loop: any EventLoop
-    private let log: any Log
-    private let clock: @Sendable () -> Int64
+    let log: any Log
+    let clock: @Sendable () -> Int64
     var machine: Sequencing
     private var edges: [any Edge] = []
     private var isDraining = false
-    private var isTrimming = false
+    var isSweeping = false
+    var isTrimming = false
     private let commitInterval: TimeAmount
+    private let commitEventsMax: Int
     private var lastCommit: (began: NIODeadline, count: Int) = (.uptimeNanoseconds(0), 0)
     /// Dropped from the table; the log forgets them before the next commit is formed.
-    private var toForget: Deque<ChannelName> = []
-    package private(set) var statistics = SequencerStatistics()
+    var toForget: Deque<ChannelName> = []
+    package internal(set) var statistics = SequencerStatistics()
 
     /// - Parameter commitInterval: how long commits gather while several publishers are busy, counted from the beginning of the last one.
     package init(
         loop: any EventLoop, log: any Log, limits: Limits, commitInterval: TimeAmount = .zero, clock: @escaping @Sendable () -> Int64
     ) {
         self.commitInterval = commitInterval
+        self.commitEventsMax = limits.commitEventsMax
         self.loop = loop
         self.unownedExecutor = loop.executor.asUnownedSerialExecutor()
         self.log = log
@@ -101,12 +104,12 @@ package actor Sequencer: ChannelOwner {
 
     private func refuse(_ batch: PublishBatch, _ refusal: PublishRefusal) {
         self.statistics.refused += UInt64(batch.events.count)
-        batch.origin.published(Array(repeating: .refused(refusal), count: batch.events.count), batch: batch.id)
+        batch.origin.published(Array(repeating: .refused(refusal), count: batch.events.count), batch: batch.id, from: batch.events.startIndex)
     }
 
     // MARK: - Committing
 
-    private func drainIfNeeded() {
+    func drainIfNeeded() {
         guard !self.isDraining else { return }
         self.isDraining = true
         Task { await self.drain() }
@@ -123,6 +126,8 @@ package actor Sequencer: ChannelOwner {
             }
             self.lastCommit = (.now(), commit.events.count)
             await self.store(commit)
+            // A log that answers at once would have everything that waits committed before the loop looks at its sockets again.
+            if commit.askedCount >= self.commitEventsMax { await self.pause(.microseconds(200)) }
         }
         self.isDraining = false
     }
@@ -133,9 +138,13 @@ package actor Sequencer: ChannelOwner {
         guard self.lastCommit.count > 1, 1..<Self.fullCommit ~= self.machine.parkedEvents else { return }
         let remaining = self.lastCommit.began + self.commitInterval - .now()
         guard remaining > .zero else { return }
+        await self.pause(remaining)
+    }
+
+    private func pause(_ time: TimeAmount) async {
         // Not a future's `get()`: it is answered on another thread, which costs two switches.
         await withCheckedContinuation { continuation in
-            _ = self.loop.scheduleTask(in: remaining) { continuation.resume() }
+            _ = self.loop.scheduleTask(in: time) { continuation.resume() }
         }
     }
 
@@ -185,72 +194,8 @@ package actor Sequencer: ChannelOwner {
                 case .refused: self.statistics.refused += 1
                 }
             }
-            batch.origin.published(outcomes, batch: batch.id)
+            batch.origin.published(outcomes, batch: batch.id, from: batch.events.startIndex)
         }
-    }
-
-    // MARK: - Upkeep
-
-    /// Once a second: ages message ids, forgets idle channels, trims the log.
-    package func tick() {
-        let now = self.clock()
-        self.toForget += self.machine.sweep(now: now)
-        if !self.toForget.isEmpty { self.drainIfNeeded() }
-        guard !self.isTrimming else { return }
-        self.isTrimming = true
-        Task {
-            do throws(LogError) { try await self.log.trim(now: now) } catch { self.statistics.trimFailures += 1 }
-            self.isTrimming = false
-        }
-    }
-
-    /// Between two commits, so that the epochs of channels that come back are above the stored floor, and so many at once that the next commit
-    /// hardly waits. Those that came back with an event meanwhile are not forgotten: their new epoch is in the log.
-    private func forget() async {
-        guard !self.toForget.isEmpty else { return }
-        let slice = Array(self.toForget.prefix(Self.forgottenAtOnce))
-        self.toForget.removeFirst(slice.count)
-        let channels = slice.filter { self.machine.channels.states[$0]?.head.offset ?? 0 == 0 }
-        do throws(LogError) {
-            try await self.log.forget(channels, epochFloor: self.machine.channels.epochFloor)
-        } catch {
-            // The floor is raised in memory; the log hears of them again.
-            self.toForget.append(contentsOf: channels)
-            self.statistics.trimFailures += 1
-            try? await Task.sleep(for: .milliseconds(200))
-        }
-    }
-
-    // MARK: - Looking
-
-    package func head(of channel: ChannelName) -> Position { self.machine.channels.head(of: channel) }
-
-    package func subscribers(of channel: ChannelName) -> Int { self.machine.channels.subscribers(of: channel) }
-
-    package var channelCount: Int { self.machine.channels.count }
-
-    package var parkedEvents: Int { self.machine.parkedEvents }
-
-    private static let forgottenAtOnce = 256
-
-    /// A page of remembered channels in name order. Looks at all of them, but keeps no more than the page.
-    package func channels(
-        prefix: String, after: String?, limit: Int
-    ) -> [(channel: ChannelName, head: Position, subscribers: Int)] {
-        var page: [(channel: ChannelName, head: Position, subscribers: Int)] = []
-        for (channel, state) in self.machine.channels.states {
-            let name = channel.string
-            if page.count == limit, let last = page.last, name > last.channel.string { continue }
-            guard name.hasPrefix(prefix), after.map({ name > $0 }) ?? true else { continue }
-            var (low, high) = (0, page.count)
-            while low < high {
-                let middle = (low + high) / 2
-                if page[middle].channel.string < name { low = middle + 1 } else { high = middle }
-            }
-            page.insert((channel, state.head, state.subscribers), at: low)
-            if page.count > limit { page.removeLast() }
-        }
-        return page
     }
 }
 

@@ -22,11 +22,14 @@ struct Sequencing {
         case closed
     }
 
-    /// Batches on their way into the log together.
+    /// Batches, or parts of them, on their way into the log together.
     struct Commit: Sendable {
         var events: [SequencedEvent] = []
         /// Outcomes by batch, in its order; right once the commit has succeeded.
         var batches: [(batch: PublishBatch, outcomes: [PublishOutcome])] = []
+
+        /// Events asked for, whatever becomes of them.
+        var askedCount: Int { self.batches.reduce(0) { $0 + $1.batch.events.count } }
     }
 
     enum OnAccept: Equatable {
@@ -83,11 +86,15 @@ struct Sequencing {
 
     // MARK: - Upkeep
 
-    /// Message ids age; idle channels beyond their time are dropped and answered, to be forgotten by the log before the next commit is formed.
-    mutating func sweep(now: Int64) -> [ChannelName] {
-        self.messageIDs.trim(now: now)
-        return self.channels.sweep(now: now, limits: self.limits)
+    /// Message ids age; idle channels beyond their time are dropped and answered, to be forgotten by the log before the next commit is formed. A slice of
+    /// this at a time: true when there is more to do at once.
+    mutating func sweep(now: Int64) -> (forgotten: [ChannelName], isMore: Bool) {
+        let hasOldIDs = self.messageIDs.trim(now: now, limit: Self.sweptAtOnce)
+        let (forgotten, hasUnseen) = self.channels.sweep(now: now, limits: self.limits, count: Self.sweptAtOnce)
+        return (forgotten, hasOldIDs || hasUnseen)
     }
+
+    private static let sweptAtOnce = 1024
 
     var messageIDCount: Int { self.messageIDs.count }
 
@@ -119,8 +126,10 @@ struct Sequencing {
         guard case .ready = self.state, !self.parked.isEmpty else { return nil }
         var commit = Commit()
         var pendingIDs: [String: [(channel: ChannelName, position: Position)]] = [:]
-        while let batch = self.parked.first, commit.events.isEmpty || commit.events.count + batch.events.count <= self.limits.commitEventsMax {
-            self.parked.removeFirst()
+        // Duplicates and refusals take no room in a commit, but time; so they count.
+        var room = self.limits.commitEventsMax
+        while room > 0, let batch = self.nextPart(room) {
+            room -= batch.events.count
             self.parkedEvents -= batch.events.count
             let outcomes = batch.events.map { event in
                 self.parkedBytes -= event.cost
@@ -130,6 +139,14 @@ struct Sequencing {
         }
         self.state = .committing(commit)
         return commit
+    }
+
+    /// The batch whose turn it is. One that is larger than a commit goes in parts, so that nobody waits for more than a commit at once; what is left of it is
+    /// a batch of its own, and may have another fate.
+    private mutating func nextPart(_ room: Int) -> PublishBatch? {
+        guard let batch = self.parked.first else { return nil }
+        if batch.events.count <= room { return self.parked.removeFirst() }
+        return batch.events.count <= self.limits.commitEventsMax ? nil : self.parked[0].removePart(room)
     }
 
     private mutating func sequence(

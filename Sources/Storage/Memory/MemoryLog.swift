@@ -4,7 +4,7 @@ package import Pipeline
 
 /// History in memory, for those who want no durability: it is gone with the process.
 ///
-/// Nothing here waits. `append` and `read` are `async` because the protocol is; they finish on the caller's thread, without a hop or a
+/// Nothing here waits, but ``trim(now:)`` between its slices. `append` and `read` are `async` because the protocol is; they finish on the caller's thread, without a hop or a
 /// suspension, holding the lock for about a microsecond an event. The lock is there because loops read while the sequencer appends.
 package final class MemoryLog: Log {
     private struct State {
@@ -94,11 +94,14 @@ package final class MemoryLog: Log {
     }
 
     package func trim(now: Int64) async throws(LogError) {
-        // In slices, so that readers on other loops get the lock and the caller's loop gets to its sockets.
-        while self.state.withLockedValue({ $0.history.removeExpired(now: now, limit: 4096) }) {
-            await Task.yield()
+        // In slices, so that readers on other loops get the lock; and with a pause, because an event loop whose task only yields does not look at its
+        // sockets in between.
+        while self.state.withLockedValue({ $0.history.removeExpired(now: now, limit: Self.trimmedAtOnce) }) {
+            try? await Task.sleep(for: .milliseconds(1))
         }
     }
+
+    private static let trimmedAtOnce = 512
 
     package var statistics: LogStatistics {
         get async {

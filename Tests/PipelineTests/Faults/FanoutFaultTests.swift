@@ -5,40 +5,6 @@ import Testing
 @testable import Pipeline
 
 @Suite(.timeLimit(.minutes(1))) struct FanoutFaultTests {
-    /// A connection that keeps what it is told. Confined to its loop.
-    private final class Reader: ChannelInboundHandler, SubscriberConnection, @unchecked Sendable {
-        typealias InboundIn = ByteBuffer
-
-        let stage: Stage
-        let channel: NIOAsyncTestingChannel
-        var subscriber: Subscriber!
-        var answer: String?
-
-        init(_ stage: Stage, _ requests: [(channel: ChannelName, start: SubscribeStart)], framing: Framing = .line) async throws {
-            self.stage = stage
-            self.channel = NIOAsyncTestingChannel(loop: stage.loop)
-            try await stage.run {
-                try self.channel.pipeline.syncOperations.addHandler(self)
-                let context = try self.channel.pipeline.syncOperations.context(handler: self)
-                self.subscriber = Subscriber(framing: framing, context: context, connection: self)
-                stage.fanout.onLoop { $0.subscribe(self.subscriber, to: requests) }
-            }
-        }
-
-        func subscriberOpened(cursor: String) {}
-
-        func subscriberAnswered(elements: ByteBuffer, cursor: String) { self.answer = String(buffer: elements) }
-
-        func leave() async throws { try await self.stage.run { self.stage.fanout.onLoop { $0.unsubscribe(self.subscriber) } } }
-
-        /// The payloads so far, and `gap` for gaps.
-        func data() async throws -> [String] {
-            var bytes = ByteBuffer()
-            while let part = try await self.channel.readOutbound(as: ByteBuffer.self) { bytes.writeImmutableBuffer(part) }
-            return try FrameDecoder.decode(bytes, .line).map { if case .event(_, _, _, let data) = $0 { String(decoding: data, as: UTF8.self) } else { "gap" } }
-        }
-    }
-
     private func stage(_ names: String..., reads: FaultLog.Fault...) async throws -> Stage {
         let stage = try await Stage()
         for name in names { for payload in ["1", "2", "3"] { try await stage.publish(name, payload) } }
@@ -121,5 +87,72 @@ import Testing
         try await stage.publish("c", "4")
         let reader = try await Reader(stage, [(channel("c"), .after(position(1, 2)))])
         #expect(try await reader.data() == ["3", "4"])
+    }
+
+    // MARK: - A backlog that history no longer has
+
+    /// What a reader of three events back is told, at its opening and when it comes back with that cursor.
+    private func backlog(_ stage: Stage, _ names: [String] = ["c"]) async throws -> (opening: Cursor?, data: [String], again: [String]) {
+        let reader = try await Reader(stage, names.map { (channel($0), .backlog(3)) })
+        let opening = try await stage.run { reader.openingCursor }.flatMap { Cursor($0) }
+        let data = try await reader.data()
+        try await reader.leave()
+        let again = try await Reader(stage, names.map { (channel($0), .after(opening?.position(of: channel($0)) ?? position(9, 9))) })
+        return (opening, data, try await again.data())
+    }
+
+    @Test func aBacklogThatExpiredIsNoGap() async throws {
+        let stage = try await self.stage("c")
+        try await stage.run { stage.log.expire(channel("c"), upTo: 3) }
+        let found = try await self.backlog(stage)
+        #expect(found.opening?.position(of: channel("c")) == position(1, 3))
+        #expect(found.data == [] && found.again == [])
+    }
+
+    @Test func aBacklogBeginsWhereHistoryDoes() async throws {
+        let stage = try await self.stage("c", "d")
+        try await stage.run { stage.log.expire(channel("c"), upTo: 2) }
+        let found = try await self.backlog(stage, ["c", "d"])
+        #expect(found.opening?.position(of: channel("c")) == position(1, 2))
+        #expect(found.opening?.position(of: channel("d")) == position(1, 0))
+        #expect(found.data.sorted() == ["1", "2", "3", "3"] && found.again.sorted() == found.data.sorted())
+    }
+
+    @Test func aBacklogOpensWhenItCanBeRead() async throws {
+        let stage = try await self.stage("c", reads: .unavailable)
+        let reader = try await Reader(stage, [(channel("c"), .backlog(2))])
+        #expect(try await stage.run { reader.openingCursor } == nil)
+        // Commits that come meanwhile are the newest of those it asked for.
+        try await stage.publish("c", "4")
+        await stage.log.waitFor { $0.reads.count == 2 }
+        #expect(try await reader.data() == ["3", "4"])
+        // The read that opens it serves it too.
+        #expect(try await stage.run { stage.log.reads.count } == 2)
+        let opening = try await stage.run { reader.openingCursor }
+        #expect(opening.flatMap { Cursor($0) }?.position(of: channel("c")) == position(1, 2))
+    }
+
+    @Test func whoLeavesBeforeHistoryIsKnownIsForgotten() async throws {
+        let stage = try await self.stage("c", reads: .none.late)
+        let leaver = try await Reader(stage, [(channel("c"), .backlog(2))])
+        let stayer = try await Reader(stage, [(channel("c"), .backlog(1))])
+        try await leaver.leave()
+        await stage.release()
+        #expect(try await leaver.data() == [])
+        #expect(try await stayer.data() == ["3"])
+    }
+
+    // MARK: - Many who wait
+
+    @Test func anyOfThoseWhoWaitMayLeave() async throws {
+        let stage = try await self.stage("c", reads: .none.late)
+        var readers: [Reader] = []
+        for number in 0..<20 { readers.append(try await Reader(stage, [(channel("c"), .after(position(1, UInt64(number % 3))))])) }
+        for number in [0, 19, 7, 8, 18, 1] { try await readers[number].leave() }
+        await stage.release()
+        for (number, reader) in readers.enumerated() {
+            let expected = [0, 19, 7, 8, 18, 1].contains(number) ? [] : Array(["1", "2", "3"][(number % 3)...])
+            #expect(try await reader.data() == expected)
+        }
     }
 }

@@ -42,6 +42,11 @@ final class FaultLog: Log, @unchecked Sendable {
 
     init(loop: any EventLoop) { self.loop = loop }
 
+    /// Drops a channel's oldest events, as history does when they are old.
+    func expire(_ channel: ChannelName, upTo offset: UInt64) {
+        self.stored[channel]?.removeAll { $0.position.offset <= offset }
+    }
+
     /// Lets go all calls that wait, and returns when they have gone on: a continuation resumes on another thread first.
     func release() async {
         await self.waitFor { $0.resume() }

@@ -18,7 +18,7 @@ import Testing
         /// Answers a batch with a position for each event: its batch and its place there.
         func answer(_ index: Int) {
             let batch = self.batches[index]
-            batch.origin.published(batch.events.indices.map { done(UInt64($0), batch.id) }, batch: batch.id)
+            batch.origin.published(batch.events.indices.map { done(UInt64($0), batch.id) }, batch: batch.id, from: 0)
         }
 
         func interest(_ changes: [InterestChange], edge: Int) {}
@@ -99,10 +99,18 @@ import Testing
         #expect(try await self.heard == ["1: 0-0"])
     }
 
+    @Test func aBatchMayBeAnsweredInParts() async throws {
+        try await self.publish(7, 8, 9)
+        try await self.run { [owner] in owner.batches[0].origin.published([done(1), done(2)], batch: 0, from: 0) }
+        #expect(try await self.heard == ["7: 1-1", "8: 1-2"])
+        try await self.run { [owner] in owner.batches[0].origin.published([done(3)], batch: 0, from: 2) }
+        #expect(try await self.heard == ["7: 1-1", "8: 1-2", "9: 1-3"])
+    }
+
     @Test func anAnswerMayComeFromAnotherThread() async throws {
         try await self.publish(1)
         let batch = try await self.run { [owner] in owner.batches[0] }
-        batch.origin.published([done(3)], batch: batch.id)
+        batch.origin.published([done(3)], batch: batch.id, from: 0)
         #expect(try await self.heard == ["1: 1-3"])
     }
 

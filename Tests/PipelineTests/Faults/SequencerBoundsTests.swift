@@ -5,9 +5,14 @@ import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct SequencerBoundsTests {
     private final class Origin: PublishOrigin, @unchecked Sendable {
-        var outcomes: [UInt64: [PublishOutcome]] = [:]
+        private var parts: [UInt64: [Int: [PublishOutcome]]] = [:]
+        /// In the order of the batches' events, whatever the order of the answers.
+        var outcomes: [UInt64: [PublishOutcome]] { self.parts.mapValues { $0.sorted { $0.key < $1.key }.flatMap(\.value) } }
 
-        func published(_ outcomes: [PublishOutcome], batch: UInt64) { self.outcomes[batch] = outcomes }
+        func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int) {
+            precondition(self.parts[batch]?[index] == nil, "A part is answered once")
+            self.parts[batch, default: [:]][index] = outcomes
+        }
     }
 
     private func batch(_ id: UInt64, _ count: Int, bytes: Int = 1, _ origin: Origin) -> PublishBatch {
@@ -52,6 +57,44 @@ import Testing
         #expect(try await stage.run { origin.outcomes } == [2: [.refused(.overloaded)]])
         await stage.release()
         #expect(try await stage.run { origin.outcomes[1] } == (2...6).map { done($0) })
+    }
+
+    @Test func aLargeBatchGoesInSeveralCommits() async throws {
+        let stage = try await Stage { $0.commitEventsMax = 4 }
+        try await stage.listen()
+        let origin = Origin()
+        let (large, small) = (self.batch(0, 10, origin), self.batch(1, 3, origin))
+        try await stage.run {
+            stage.sequencer.publish(large)
+            stage.sequencer.publish(small)
+        }
+        try await stage.settle { origin.outcomes[1] != nil }
+        #expect(try await stage.run { stage.log.appends.map(\.count) } == [4, 4, 2, 3])
+        #expect(try await stage.run { origin.outcomes } == [0: (1...10).map { done($0) }, 1: (11...13).map { done($0) }])
+        #expect(try await stage.run { stage.relayed } == (1...13).map { position(1, $0) })
+        #expect(await stage.sequencer.parkedEvents == 0)
+    }
+
+    @Test func partsOfABatchHaveTheirOwnFates() async throws {
+        let stage = try await Stage { $0.commitEventsMax = 2 }
+        let origin = Origin()
+        try await stage.appends(.none, .unavailable)
+        let batch = self.batch(0, 5, origin)
+        try await stage.run { stage.sequencer.publish(batch) }
+        try await stage.settle { origin.outcomes[0]?.count == 5 }
+        #expect(try await stage.run { origin.outcomes } == [0: [done(1), done(2), full, full, done(3)]])
+    }
+
+    @Test func theRestOfABatchIsRefusedWhenTheLogDoesNotKnow() async throws {
+        let stage = try await Stage { $0.commitEventsMax = 2 }
+        let origin = Origin()
+        try await stage.appends(.uncertainButStored)
+        let batch = self.batch(0, 5, origin)
+        try await stage.run { stage.sequencer.publish(batch) }
+        try await stage.settle { origin.outcomes[0]?.count == 5 }
+        let uncertain = PublishOutcome.refused(Sequencing.uncertain)
+        #expect(try await stage.run { origin.outcomes } == [0: [done(1), done(2), uncertain, uncertain, uncertain]])
+        #expect(try await stage.stored().count == 2)
     }
 
     // MARK: - Dedup

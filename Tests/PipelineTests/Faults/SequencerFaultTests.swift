@@ -34,6 +34,7 @@ import Testing
         try await stage.appends(.none.late)
         for _ in 0..<8 { try await stage.publish() }
         await stage.release()
+        try await stage.settle { stage.outcomes.count == 8 }
         #expect(try await stage.answers == (1...8).map { done($0) })
         #expect(try await stage.run { stage.log.appends.map(\.count) } == [1, 3, 3, 1])
     }

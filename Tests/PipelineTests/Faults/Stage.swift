@@ -45,6 +45,11 @@ final class Stage: PublishSink, Edge, @unchecked Sendable {
         return value
     }
 
+    /// Lets time pass until something has happened, or the test's time is over.
+    func settle(until condition: @escaping @Sendable () -> Bool) async throws {
+        while !Task.isCancelled, !(try await self.run(condition)) { await self.loop.advanceTime(by: .milliseconds(10)) }
+    }
+
     /// Tells the log what to do with its next appends.
     func appends(_ faults: FaultLog.Fault...) async throws { try await self.run { self.log.appendFaults += faults } }
 

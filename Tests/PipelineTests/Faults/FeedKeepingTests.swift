@@ -1,0 +1,141 @@
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import Pipeline
+
+/// What a fanout keeps in memory, and that it lets go.
+@Suite(.timeLimit(.minutes(1))) struct FeedKeepingTests {
+    private func stage(_ change: (inout Limits) -> Void = { _ in }) async throws -> Stage {
+        try await Stage { limits in
+            limits.feedSecondsMax = 2
+            limits.feedBytesMax = 64 * 1024 * 1024
+            change(&limits)
+        }
+    }
+
+    /// Relays events one by one, as so many commits.
+    private func relay(_ stage: Stage, _ name: String, _ offsets: ClosedRange<UInt64>) async throws {
+        try await stage.run { for offset in offsets { stage.fanout.relay([.events(run(name, 1, offset...offset))]) } }
+    }
+
+    private func tick(_ stage: Stage, _ count: Int = 1) async throws {
+        for _ in 0..<count {
+            try await stage.run { stage.fanout.onLoop { $0.tick() } }
+            await stage.loop.advanceTime(by: .seconds(1))
+        }
+    }
+
+    private func bytes(_ stage: Stage) async -> Int { await stage.fanout.currentStatistics.feedBytes }
+
+    private func feeds(_ stage: Stage) async -> Int { await stage.fanout.currentStatistics.feeds }
+
+    // MARK: - Old events
+
+    @Test func oldEventsGoInSlices() async throws {
+        let stage = try await self.stage()
+        let reader = try await Reader(stage, [(channel("c"), .live)])
+        // A turn each, or the pass would join them.
+        for offset in 1...1000 as ClosedRange<UInt64> { try await self.relay(stage, "c", offset...offset) }
+        try await self.tick(stage, 2)
+        let all = await self.bytes(stage)
+        let rest = try await stage.loop.executeInContext {
+            stage.fanout.onLoop { fanout in
+                fanout.tick()
+                return fanout.currentStatistics.feedBytes
+            }
+        }
+        // Between the slices the loop looks at its sockets.
+        #expect(rest > all / 2 && rest < all)
+        await stage.loop.advanceTime(by: .seconds(1))
+        #expect(await self.bytes(stage) == 0)
+        #expect(try await reader.data().count == 1000)
+    }
+
+    @Test func nothingIsCountedTwice() async throws {
+        let stage = try await self.stage { $0.feedBytesTotalMax = 20_000 }
+        for round in 0..<4 {
+            // A feed with events is closed while they are young, and others push them out.
+            let name = "a\(round)"
+            let leaver = try await Reader(stage, [(channel(name), .live)])
+            try await leaver.leave()
+            try await self.tick(stage)
+            try await self.relay(stage, name, 1...5)
+            try await self.tick(stage, 2)
+            try await self.relay(stage, name, 6...10)
+            let other = try await Reader(stage, [(channel("b\(round)"), .live)])
+            try await self.relay(stage, "b\(round)", 1...400)
+            #expect((1...20_000).contains(await self.bytes(stage)))
+            try await other.leave()
+            try await self.tick(stage, 8)
+            #expect(await self.bytes(stage) == 0)
+            #expect(await self.feeds(stage) == 0)
+        }
+    }
+
+    // MARK: - Feeds that nobody wants
+
+    @Test func aFeedWithoutEventsStaysASecond() async throws {
+        let stage = try await self.stage { $0.feedSecondsMax = 10 }
+        try await (try await Reader(stage, [(channel("c"), .live)])).leave()
+        try await self.tick(stage)
+        #expect(await self.feeds(stage) == 1)
+        try await self.tick(stage)
+        #expect(await self.feeds(stage) == 0)
+        #expect(await stage.sequencer.machine.channels.count == 0)
+    }
+
+    @Test func aFeedWithEventsStaysLonger() async throws {
+        let stage = try await self.stage { $0.feedSecondsMax = 10 }
+        let reader = try await Reader(stage, [(channel("c"), .live)])
+        try await self.relay(stage, "c", 1...3)
+        try await reader.leave()
+        try await self.tick(stage, 10)
+        #expect(await self.feeds(stage) == 1)
+        try await self.tick(stage)
+        #expect(await self.feeds(stage) == 0)
+    }
+
+    @Test func aFeedThatIsWantedAgainStays() async throws {
+        let stage = try await self.stage()
+        for _ in 0..<10 {
+            // As a long-poll comes and goes.
+            try await (try await Reader(stage, [(channel("c"), .live)])).leave()
+            try await self.tick(stage)
+            #expect(await self.feeds(stage) == 1)
+        }
+        let reader = try await Reader(stage, [(channel("c"), .live)])
+        try await self.tick(stage, 10)
+        #expect(await self.feeds(stage) == 1)
+        try await reader.leave()
+        try await self.tick(stage, 4)
+        #expect(await self.feeds(stage) == 0)
+    }
+
+    @Test func feedsCloseInSlices() async throws {
+        let stage = try await self.stage()
+        for start in stride(from: 0, to: 2000, by: 20) {
+            try await (try await Reader(stage, (start..<start + 20).map { (channel("c\($0)"), .live) })).leave()
+        }
+        try await self.tick(stage)
+        #expect(await self.feeds(stage) == 2000)
+        let left = try await stage.loop.executeInContext {
+            stage.fanout.onLoop { fanout in
+                fanout.tick()
+                return fanout.currentStatistics.feeds
+            }
+        }
+        #expect(left > 1000 && left < 2000)
+        await stage.loop.advanceTime(by: .seconds(1))
+        #expect(await self.feeds(stage) == 0)
+        #expect(await stage.sequencer.machine.channels.count == 0)
+    }
+
+    @Test func whatSubscribersNameIsNotCountedAsAChannel() async throws {
+        let stage = try await self.stage()
+        _ = try await Reader(stage, (0..<20).map { (channel("c\($0)"), .live) })
+        #expect(await stage.sequencer.channelCount == 0)
+        try await stage.publish("c3")
+        #expect(await stage.sequencer.channelCount == 1)
+    }
+}

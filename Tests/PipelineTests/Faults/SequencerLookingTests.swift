@@ -1,0 +1,33 @@
+import NIOCore
+import Testing
+
+@testable import Pipeline
+
+/// What the sequencer shows of its channels.
+@Suite(.timeLimit(.minutes(1))) struct SequencerLookingTests {
+    /// Reads a page while the loop turns.
+    private func page(_ stage: Stage, prefix: String = "", after: String? = nil, limit: Int) async -> [String] {
+        let page = Task { await stage.sequencer.channels(prefix: prefix, after: after, limit: limit).map(\.channel.string) }
+        return await page.value
+    }
+
+    @Test func pagesAreInTheOrderOfNames() async throws {
+        let stage = try await Stage(isStarted: false)
+        let names = (0..<5000).map { "\($0 % 3 == 0 ? "a" : "b")\($0)" }
+        try await stage.run {
+            stage.log.contents = LogContents(heads: names.map { (channel($0), position(1, 1), 0) }, epochFloor: 1)
+        }
+        try await stage.start()
+        let sorted = names.sorted()
+        #expect(await self.page(stage, limit: 10_000) == sorted)
+        #expect(await self.page(stage, limit: 7) == Array(sorted.prefix(7)))
+        #expect(await self.page(stage, prefix: "b", limit: 100) == Array(sorted.filter { $0.hasPrefix("b") }.prefix(100)))
+        var found: [String] = []
+        while true {
+            let next = await self.page(stage, prefix: "a", after: found.last, limit: 300)
+            if next.isEmpty { break }
+            found += next
+        }
+        #expect(found == sorted.filter { $0.hasPrefix("a") })
+    }
+}
