@@ -88,7 +88,7 @@ extension LinkLimits {
         var limits = LinkLimits()
         limits.heartbeatMilliseconds = 100
         limits.silenceMilliseconds = 6000
-        limits.stallMilliseconds = 1000
+        limits.stallMilliseconds = 6000
         limits.backoffMillisecondsMin = 20
         limits.backoffMillisecondsMax = 200
         limits.farewellMilliseconds = 300

@@ -52,7 +52,7 @@ import Testing
         limits.frameBytesMax = 64 << 10
         limits.unreadBytesMax = 1 << 20
         limits.stallMilliseconds = 20_000
-        limits.silenceMilliseconds = 1500
+        limits.silenceMilliseconds = 5000
         let (a, b) = (TestNode("a", limits: limits), TestNode("b", limits: limits))
         try await a.start()
         try await b.start(reads: false)
@@ -67,7 +67,7 @@ import Testing
         }
         #expect(sent.count < 400)
         // Longer than silence would be borne: it is this node's own.
-        try await Task.sleep(for: .milliseconds(2000))
+        try await Task.sleep(for: .milliseconds(6000))
         #expect(b.links.inbox.waitingBytes < 3 << 20, "\(b.links.inbox.waitingBytes)")
         #expect(a.links.states[0].isUp)
         b.read()
