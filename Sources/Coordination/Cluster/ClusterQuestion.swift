@@ -1,4 +1,4 @@
-package import JSON
+import JSON
 
 /// What an operator asks of a cluster, at any of its nodes. The controller answers.
 package struct ClusterQuestion: Hashable, Sendable {
