@@ -29,7 +29,7 @@ import Testing
             ("controller", .warn, try self.checks(overview: ClusterSamples.overview(ClusterSamples.head(authoritative: false)))),
             ("zookeeper", .fail, try self.checks(overview: ClusterSamples.overview(zookeeper: "{\"state\":\"suspended\"}"))),
             ("nodes", .warn, try self.checks(members: ClusterSamples.members(ClusterSamples.member("n1", state: "down")))),
-            ("nodes", .warn, try self.checks(members: ClusterSamples.members(ClusterSamples.member("n1", ageMs: 9000)))),
+            ("nodes", .warn, try self.checks(members: ClusterSamples.members(ClusterSamples.member("n1", ageMs: 9000, presence: "suspect")))),
             ("partitions", .fail, try self.checks(partitions: ClusterSamples.partitions(contested))),
             ("partitions", .fail, try self.checks(partitions: ClusterSamples.partitions("{\"partition\":7,\"owner_epoch\":2,\"state\":\"orphan\"}"))),
             (
@@ -37,7 +37,7 @@ import Testing
                 try self.checks(partitions: ClusterSamples.partitions("{\"partition\":7,\"owner\":\"n1\",\"owner_epoch\":2,\"state\":\"preparing\"}"))
             ),
             ("views", .warn, try self.checks(members: ClusterSamples.members(ClusterSamples.member("n1", view: 8100)))),
-            ("links", .warn, try self.checks(members: ClusterSamples.members(ClusterSamples.member("n1", unseen: ["n2"])))),
+            ("links", .warn, try self.checks(members: ClusterSamples.members(ClusterSamples.member("n1", notSeenBy: ["n2"])))),
             ("alarms", .fail, try self.checks(members: ClusterSamples.members(ClusterSamples.member("n1", alarm: "the view went back")))),
             (
                 "ids", .warn,

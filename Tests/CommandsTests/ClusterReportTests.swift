@@ -26,15 +26,22 @@ import Testing
         let members = try ClusterMembers(
             ClusterSamples.members(
                 ClusterSamples.member("n1"), ClusterSamples.member("n2", state: "draining", desired: "draining", movingOut: 8),
-                ClusterSamples.member("n3", unseen: ["n7"], alarm: "the view went back"), ClusterSamples.member("n4", ageMs: 7000),
-                ClusterSamples.member("n11", state: "down"), ClusterSamples.member("n12", state: "fenced", desired: "cordoned")))
-        #expect(members.members.map(\.code) == ["UA", "UD", "SA", "SA", "DA", "FC"])
-        #expect(members.members.map(\.exitStatus) == [.ok, .ok, .degraded, .degraded, .degraded, .degraded])
+                ClusterSamples.member("n3", notSeenBy: ["n7"], alarm: "the view went back"), ClusterSamples.member("n4", ageMs: 7000, presence: "suspect"),
+                ClusterSamples.member("n11", state: "down"), ClusterSamples.member("n12", state: "fenced", desired: "cordoned"),
+                ClusterSamples.member("n13", presence: "down", notSeenBy: ["n1", "n2"]), ClusterSamples.member("n14", ageMs: nil, presence: "unknown"),
+                ClusterSamples.member("n15", presence: "suspect", notSeenBy: ["n1", "n2"]), ClusterSamples.member("n16", session: "suspended")))
+        #expect(members.members.map(\.code) == ["UA", "UD", "UA", "SA", "DA", "FC", "DA", "?A", "SA", "UA"])
+        #expect(
+            members.members.map(\.exitStatus) == [
+                .ok, .ok, .degraded, .degraded, .degraded, .degraded, .degraded, .degraded, .degraded, .degraded,
+            ])
         let table = members.table(on: self.plain)
         let lines = table.split(separator: "\n")
         #expect(lines[0].hasPrefix("ST  NODE  ZONE  LINK") && lines[1].hasPrefix("UA  n1    a     n1:7400"))
         for text in [
-            "341", "33.3%", "-8", "48,211", "12.1/s", "live 0.4s", "2/2", "1/2", "1d 1h", "none", "! n3 does not see n7", "! n4 has not reported for 7 s",
+            "341", "33.3%", "-8", "48,211", "12.1/s", "live 0.4s", "2/2", "1d 1h", "none", "! n3 is not seen by n7", "no report 7.0s",
+            "! n4 is suspect: no report for 7 s",
+            "! n13 is down: its link port is closed", "no report", "! n15 is suspect: not seen by n1, n2", "suspended 0.4s",
             "! alarm at n3: the view went back", "! n2 is being drained by ann: kernel",
             "! n12 is to be cordoned by ann: kernel", "U up, D down", "controller n3, epoch 17",
         ] {

@@ -22,20 +22,26 @@ enum ClusterSamples {
 
     static func member(
         _ id: String, state: String = "active", desired: String? = nil, owned: Int = 341, movingOut: Int = 0, version: String = "0.1.0", view: Int = 8123,
-        ageMs: Int = 400, unseen: [String] = [], link: String? = nil, alarm: String? = nil
+        ageMs: Int? = 400, presence: String = "up", notSeenBy: [String] = [], link: String? = nil, alarm: String? = nil, session: String = "connected"
     ) -> String {
         let wish = desired.map { ",\"desired\":\"\($0)\",\"by\":\"ann\",\"note\":\"kernel\"" } ?? ""
         let report =
             state == "down"
             ? ""
-            : """
-            ,"incarnation":4123,"uptime_seconds":90000,"serving":\(owned),"connections":48211,"published_per_second":12.1,"delivered_per_second":900,
-             "node_view_version":\(view),"report_age_ms":\(ageMs),"health":"healthy","peers":2,"sees":\(2 - unseen.count),
-             "does_not_see":[\(unseen.map { "\"\($0)\"" }.joined(separator: ","))]\(alarm.map { ",\"alarm\":\"\($0)\"" } ?? "")
+            : ageMs.map { age in
+                """
+                ,"uptime_seconds":90000,"session":"\(session)","serving":\(owned),"connections":48211,"published_per_second":12.1,"delivered_per_second":900,
+                 "node_view_version":\(view),"report_age_ms":\(age),"health":"healthy","peers":2,"sees":2,
+                 "does_not_see":[]\(alarm.map { ",\"alarm\":\"\($0)\"" } ?? "")
+                """
+            } ?? ""
+        let sighting = """
+            "presence":"\(state == "down" ? "down" : presence)","witnesses":2,"seen_by":\(2 - notSeenBy.count),
+             "not_seen_by":[\(notSeenBy.map { "\"\($0)\"" }.joined(separator: ","))]\(state == "down" ? "" : ",\"incarnation\":4123")
             """
         return """
             {"id":"\(id)","state":"\(state)"\(wish),"zone":"a","link":"\(link ?? "\(id):7400")","api":"\(id):8081","version":"\(version)","weight":1,
-             "owned":\(owned),"share":0.333,"moving_in":0,"moving_out":\(movingOut)\(report)}
+             "owned":\(owned),"share":0.333,"moving_in":0,"moving_out":\(movingOut),\(sighting)\(report)}
             """
     }
 

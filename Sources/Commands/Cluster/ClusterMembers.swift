@@ -21,6 +21,13 @@ struct ClusterMembers: ClusterReport, Equatable {
         var movingIn: Int
         var movingOut: Int
         var uptimeSeconds: Int?
+        // What the members say of it.
+        /// `up`, `suspect`, `down` or `unknown`.
+        var presence: String
+        /// How many of how many that can say reach it, and who does not.
+        var seenBy: Int
+        var witnesses: Int
+        var notSeenBy: [String]
         // What it reports of itself; nil when it has not.
         /// `connected`, or what has become of its session with ZooKeeper. Nil of a node that needs none.
         var session: String?
@@ -38,16 +45,19 @@ struct ClusterMembers: ClusterReport, Equatable {
 
         private static let reportAgeMsMax = 5000
 
-        var isSilent: Bool { self.incarnation != nil && (self.reportAgeMs ?? 0) > Self.reportAgeMsMax }
-        var isBlind: Bool { !(self.doesNotSee ?? []).isEmpty }
+        /// A member of which the node that answers has no report, or only one that says nothing about now.
+        var isSilent: Bool { self.incarnation != nil && (self.reportAgeMs ?? .max) > Self.reportAgeMsMax }
 
         /// Two letters: how it is, and what it is for.
         var code: String {
             let first =
-                switch self.state {
-                case "down": "D"
-                case "fenced": "F"
-                default: self.isSilent || self.isBlind ? "S" : "U"
+                switch (self.state, self.presence) {
+                case ("down", _): "D"
+                case ("fenced", _): "F"
+                case (_, "down"): "D"
+                case (_, "suspect"): "S"
+                case (_, "up"): "U"
+                default: "?"
                 }
             let purpose = ["down", "fenced"].contains(self.state) ? self.desired ?? "active" : self.state
             let second = ["active": "A", "joining": "J", "cordoned": "C", "draining": "D", "drained": "E", "removed": "R"][purpose] ?? "?"
@@ -59,8 +69,8 @@ struct ClusterMembers: ClusterReport, Equatable {
             case "down": return self.desired == "draining" ? .ok : .degraded
             case "fenced", "joining": return .degraded
             default:
-                let own: CommandStatus = self.isSilent || self.isBlind ? .degraded : .ok
-                return own.worse(self.health?.exitStatus ?? .ok)
+                let isWell = self.presence == "up" && self.seenBy == self.witnesses && self.session.map { $0 == "connected" } ?? true
+                return (isWell ? CommandStatus.ok : .degraded).worse(self.health?.exitStatus ?? .ok)
             }
         }
     }
@@ -81,7 +91,7 @@ struct ClusterMembers: ClusterReport, Equatable {
 }
 
 extension ClusterMembers {
-    static let legend = "U up, D down, F fenced, S suspect; A active, J joining, C cordoned, D draining, E drained, R to be removed"
+    static let legend = "U up, D down, F fenced, S suspect, ? not known; A active, J joining, C cordoned, D draining, E drained, R to be removed"
 
     func table(on terminal: Terminal) -> String {
         var columns = Columns()
@@ -130,11 +140,12 @@ extension ClusterMembers.Member {
         return words.isEmpty ? "-" : words.joined(separator: " ")
     }
 
-    /// That it lives is known from its member node; what the node itself says of it comes with its reports, whose age follows.
+    /// What its session does by its newest report, and how old that is. Without a report nothing is known of it.
     private var sessionWords: String {
         guard self.incarnation != nil else { return "none" }
-        let state = self.session.map { $0 == "connected" ? "live" : $0 } ?? "live"
-        return self.reportAgeMs.map { "\(state) \(Readable.fixed(Double($0) / 1000, 1))s" } ?? state
+        guard let session = self.session ?? (self.reportAgeMs == nil ? nil : "connected") else { return "no report" }
+        let age = self.reportAgeMs.map { "\(Readable.fixed(Double($0) / 1000, 1))s" } ?? ""
+        return self.isSilent ? "no report \(age)" : "\(session == "connected" ? "live" : session) \(age)"
     }
 
     private var seesWords: String {
@@ -144,8 +155,7 @@ extension ClusterMembers.Member {
 
     fileprivate var notes: [String] {
         var notes: [String] = []
-        if let unseen = self.doesNotSee, !unseen.isEmpty { notes.append("\(self.id) does not see \(unseen.joined(separator: ", "))") }
-        if self.isSilent { notes.append("\(self.id) has not reported for \((self.reportAgeMs ?? 0) / 1000) s") }
+        if let words = self.presenceWords { notes.append("\(self.id) \(words)") }
         if let alarm { notes.append("alarm at \(self.id): \(alarm)") }
         if let desired, desired != "active" {
             let by = self.by.flatMap { $0.isEmpty ? nil : " by \($0)" } ?? ""
@@ -153,5 +163,23 @@ extension ClusterMembers.Member {
             notes.append("\(self.id) \(Self.wish(desired, in: self.state))\(by)\(note)")
         }
         return notes
+    }
+    /// Why it may not be up, as the members say; nil when nothing is wrong with that.
+    var presenceWords: String? {
+        guard !["down", "fenced"].contains(self.state) else { return nil }
+        var reasons: [String] = []
+        if !self.notSeenBy.isEmpty {
+            let unseen = self.witnesses - self.seenBy
+            let more = unseen > self.notSeenBy.count ? " and \(Readable.count(unseen - self.notSeenBy.count)) more" : ""
+            reasons.append("not seen by \(self.notSeenBy.joined(separator: ", "))\(more)")
+        }
+        if self.isSilent, self.presence != "unknown" { reasons.append(self.reportAgeMs.map { "no report for \($0 / 1000) s" } ?? "no report") }
+        switch self.presence {
+        case "up": return self.notSeenBy.isEmpty ? nil : "is \(reasons[0])"
+        case "down": return "is down: its link port is closed"
+        case "suspect" where reasons.isEmpty: return "is suspect: it reaches \(self.sees ?? 0) of \(self.peers ?? 0) others"
+        case "suspect": return "is suspect: \(reasons.joined(separator: "; "))"
+        default: return nil
+        }
     }
 }

@@ -14,11 +14,11 @@ package struct MembersCommand: AsyncParsableCommand {
             Any node answers for the whole cluster, through the controller, which the last line names.
 
             ST:
-              U up, D down, F fenced, S suspect;
+              U up, D down, F fenced, S suspect, ? not known;
               A active, J joining, C cordoned, D draining, E drained, R to be removed.
 
             \(Help.exitStatus)
-              1 when a node is down, fenced, joining or suspect,
+              1 when a node is down, fenced, joining, suspect or not known,
               2 when there is no controller.
             """)
 

@@ -61,10 +61,14 @@ struct ClusterChecks: Sendable {
 
     func nodes() -> Check {
         let missing = self.members.members.filter { ["down", "fenced", "joining"].contains($0.state) && $0.desired != "draining" }
-        let silent = self.living.filter(\.isSilent)
-        guard missing.isEmpty, silent.isEmpty else {
-            let words = missing.map { "\($0.id) is \($0.state)" } + silent.map { "\($0.id) has not reported for \(($0.reportAgeMs ?? 0) / 1000) s" }
-            return .warn("nodes", words.joined(separator: ", "), do: "Start what is down, or forget it; see the log of what does not report.")
+        // Which of the others report, the controller alone knows.
+        let suspects = self.living.filter { ["suspect", "down"].contains($0.presence) && !missing.contains($0) }
+        guard missing.isEmpty, suspects.isEmpty else {
+            let words = missing.map { "\($0.id) is \($0.state)" } + suspects.map { "\($0.id) \($0.presenceWords ?? "is \($0.presence)")" }
+            return .warn("nodes", words.joined(separator: ", "), do: "Start what is down, or forget it; see the log of what is suspect.")
+        }
+        guard self.members.head.authoritative else {
+            return .skip("nodes", "\(self.living.count) are members; which of them report, only the controller knows")
         }
         return .ok("nodes", "\(self.living.count) are members, and report")
     }
@@ -100,11 +104,12 @@ struct ClusterChecks: Sendable {
     }
 
     func links() -> Check {
-        let blind = self.living.filter(\.isBlind)
-        guard blind.isEmpty else {
-            let words = blind.map { "\($0.id) does not see \(($0.doesNotSee ?? []).joined(separator: ", "))" }.joined(separator: "; ")
-            return .warn("links", words, do: "Check the network between them, and that their link addresses are reachable from each other.")
+        let unseen = self.living.filter { !$0.notSeenBy.isEmpty }
+        guard unseen.isEmpty else {
+            let words = unseen.map { "\($0.id) is not seen by \($0.notSeenBy.joined(separator: ", "))" }.joined(separator: "; ")
+            return .warn("links", words, do: "Look at the nodes that are not seen, and at the network to their link addresses.")
         }
+        guard self.members.head.authoritative else { return .skip("links", "only the controller knows who sees whom") }
         return .ok("links", self.living.count > 1 ? "everyone sees everyone" : "there is one member only")
     }
 

@@ -58,19 +58,28 @@ extension ClusterStatus {
         }
     }
 
+    /// Names in one list of an answer.
+    private static let namesMax = 20
+
     func writeMembers(to writer: inout JSONWriter) {
+        let sightings = self.sightings()
         writer.object { writer in
             self.writeHead(to: &writer)
             writer.name("members")
-            writer.array { writer in for node in self.view.nodes { self.write(node, to: &writer) } }
+            writer.array { writer in for node in self.view.nodes { self.write(node, sightings[node.id] ?? Sighting(), to: &writer) } }
         }
     }
 
-    private func write(_ node: ClusterView.Node, to writer: inout JSONWriter) {
+    private func write(_ node: ClusterView.Node, _ sighting: Sighting, to writer: inout JSONWriter) {
         let owned = self.view.partitions(ownedBy: node.id).count
         writer.object { writer in
             writer.field("id", node.id)
             writer.field("state", node.state.rawValue)
+            writer.field("presence", sighting.presence.rawValue)
+            writer.field("witnesses", sighting.witnesses)
+            writer.field("seen_by", sighting.witnesses - sighting.unseenBy.count)
+            writer.name("not_seen_by")
+            writer.array { writer in for id in sighting.unseenBy.prefix(Self.namesMax) { writer.string(id) } }
             if let record = self.desired[node.id] {
                 writer.field("desired", record.desired.rawValue)
                 writer.field("by", record.by)
@@ -87,7 +96,9 @@ extension ClusterStatus {
             writer.field("moving_in", self.view.partitions.count { $0.move?.to == node.id })
             writer.field("moving_out", self.view.partitions.count { $0.owner == node.id && $0.move != nil })
             if let startedAt = self.started[node.id] { writer.field("uptime_seconds", max(0, (self.wallClock - startedAt) / 1000)) }
-            guard let received = self.reports[node.id], node.incarnation == received.report.incarnation else { return }
+            // Without a session this node has no incarnation to report under. What it knows of itself is as true as before.
+            let own = node.id == self.ownID ? Leader.Received(report: self.ownReport, at: self.now) : nil
+            guard let received = own ?? self.reports[node.id], node.incarnation == received.report.incarnation else { return }
             let report = received.report
             writer.field("session", report.session)
             writer.field("serving", report.serving.count)

@@ -41,6 +41,8 @@ struct ClusterStatus {
     let desired: [String: NodeRecord]
     let started: [String: Int64]
     private(set) var reports: [String: Leader.Received] = [:]
+    /// What this node knows by itself, also while it is no member.
+    let ownReport: NodeReport
     let now: ContinuousClock.Instant
     let wallClock: Int64
     private(set) var states: [PartitionState] = []
@@ -65,10 +67,9 @@ struct ClusterStatus {
         self.now = now
         self.wallClock = machine.settings.wallClock()
         self.reports = machine.leader?.reports ?? [:]
+        self.ownReport = machine.report(at: now, incarnation: machine.incarnation ?? view.node(machine.settings.id)?.incarnation ?? 0)
         // Its own is never out of date.
-        if let incarnation = machine.incarnation {
-            self.reports[self.ownID] = Leader.Received(report: machine.report(at: now, incarnation: incarnation), at: now)
-        }
+        if machine.incarnation != nil { self.reports[self.ownID] = Leader.Received(report: self.ownReport, at: now) }
         self.judgePartitions()
     }
 

@@ -104,6 +104,11 @@ private struct EmbeddedMember {
                 writer.object { writer in
                     writer.field("id", self.id)
                     writer.field("state", self.state.rawValue)
+                    writer.field("presence", "up")
+                    writer.field("witnesses", 0)
+                    writer.field("seen_by", 0)
+                    writer.name("not_seen_by")
+                    writer.array { _ in }
                     writer.field("zone", "")
                     writer.field("link", "")
                     writer.field("api", self.snapshot.shared.boundAddresses.api)

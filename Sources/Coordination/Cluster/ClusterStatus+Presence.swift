@@ -1,0 +1,76 @@
+extension ClusterStatus {
+    /// Whether a node is there, by what the members say of each other.
+    enum Presence: String, CaseIterable {
+        case up
+        /// Most of the members that can say do not reach it, or the controller gets no report from it.
+        case suspect
+        /// It has no session, or its link port is closed.
+        case down
+        /// Only this node could be asked, and it reaches too few others to say which of them are up.
+        case unknown
+    }
+
+    /// What the members say of one node.
+    struct Sighting: Equatable {
+        var presence = Presence.up
+        /// Members that were asked whether they reach it, without the node itself.
+        var witnesses = 0
+        /// Those of them that do not, in order.
+        var unseenBy: [String] = []
+    }
+
+    /// The members' reports that count as to who is reached. Where the controller could not be asked that is this node's alone, and not even that one when it
+    /// reaches less than half of the others: then it is more likely cut off itself.
+    private var witnesses: [String: NodeReport] {
+        guard self.isAuthoritative else { return self.isCutOff ? [:] : [self.ownID: self.ownReport] }
+        return self.reports.filter { id, received in
+            self.isFresh(received) && self.view.node(id)?.incarnation == received.report.incarnation
+        }.mapValues(\.report)
+    }
+
+    /// Whether this node reaches less than half of the others, those aside whose port is closed.
+    private var isCutOff: Bool {
+        let refused = Set(self.ownReport.refused.map(\.id))
+        let reached = Set(self.ownReport.reached.map(\.id))
+        let peers = self.view.nodes.filter { $0.id != self.ownID && $0.incarnation != nil && !refused.contains($0.id) }
+        return peers.count { reached.contains($0.id) } * 2 < peers.count
+    }
+
+    /// By node. The one that is not seen is suspect, and not those that do not see it.
+    func sightings() -> [String: Sighting] {
+        let living = self.view.nodes.filter { $0.incarnation != nil }
+        let witnesses = self.witnesses
+        var sightings = Dictionary(uniqueKeysWithValues: self.view.nodes.map { ($0.id, Sighting()) })
+        var refusals: [String: Int] = [:]
+        for (witness, report) in witnesses.sorted(by: { $0.key < $1.key }) {
+            let reached = Set(report.reached.map(\.id))
+            let refused = Set(report.refused)
+            for node in living where node.id != witness {
+                sightings[node.id]!.witnesses += 1
+                if !reached.contains(node.id) { sightings[node.id]!.unseenBy.append(witness) }
+                if let incarnation = node.incarnation, refused.contains(.init(id: node.id, incarnation: incarnation)) { refusals[node.id, default: 0] += 1 }
+            }
+        }
+        for node in self.view.nodes {
+            let sighting = sightings[node.id]!
+            sightings[node.id]!.presence = self.presence(of: node, sighting, refusals: refusals[node.id] ?? 0)
+        }
+        return sightings
+    }
+
+    private func presence(of node: ClusterView.Node, _ sighting: Sighting, refusals: Int) -> Presence {
+        guard node.incarnation != nil else { return .down }
+        if refusals * 2 > sighting.witnesses { return .down }
+        if sighting.unseenBy.count * 2 > sighting.witnesses { return .suspect }
+        if self.isAuthoritative { return self.isSilent(node.id) ? .suspect : .up }
+        guard sighting.witnesses == 0 else { return .up }
+        return node.id != self.ownID ? .unknown : self.isCutOff ? .suspect : .up
+    }
+
+    /// Whether the controller, which this node is, has waited for a report of it for too long. One that joins may only just have come.
+    func isSilent(_ id: String) -> Bool {
+        guard let node = self.view.node(id) else { return false }
+        if let received = self.reports[id], node.incarnation == received.report.incarnation { return !self.isFresh(received) }
+        return node.state == .joining ? false : self.electedAt.map { self.now >= $0.advanced(by: Self.reportAgeMax) } ?? false
+    }
+}
