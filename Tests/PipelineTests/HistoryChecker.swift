@@ -25,7 +25,8 @@ struct HistoryChecker {
             if event != self.position.next { self.problems.append("\(event) after \(self.position)") }
             self.position = event
         case .gap(let from, let to, let reason):
-            if from != self.position.next { self.problems.append("a gap from \(from) after \(self.position)") }
+            if to < from { self.problems.append("a gap from \(from) ends before it, at \(to)") }
+            if from != min(self.position.next, to) { self.problems.append("a gap from \(from) after \(self.position)") }
             if to.epoch == head.epoch, to.offset >= oldest, reason != .reset || self.position < to {
                 self.problems.append("a gap to \(to) hides what history holds from \(oldest) on")
             }

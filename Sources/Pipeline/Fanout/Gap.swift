@@ -9,14 +9,15 @@ package struct Gap: Equatable, Sendable {
         case reset
     }
 
-    /// The first missing position.
-    package var from: Position
+    /// The first missing position. Never after ``to``.
+    package let from: Position
     /// The last missing position; what is delivered next follows it.
-    package var to: Position
-    package var reason: Reason
+    package let to: Position
+    package let reason: Reason
 
     package init(from: Position, to: Position, reason: Reason) {
-        self.from = from
+        // A cursor of a history that was longer, or of a later epoch, is behind nothing that this one has.
+        self.from = min(from, to)
         self.to = to
         self.reason = reason
     }
