@@ -6,6 +6,7 @@ import re
 import selectors
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from selenium import webdriver
@@ -122,6 +123,14 @@ def test_an_event_type(page):
     time.sleep(0.3)
     assert page.state == "live", "a type called error is no error"
     eventually(lambda: (page.text("received"), page.text("resumes")) == ("4", "0"))
+
+
+def test_typed_events_of_a_back_end(page, shared, channel):
+    for n, type in enumerate(("comment", "open", "error", "message", None, "vote"), 1):
+        shared.publish(channel, n, type=type)
+    eventually(lambda: page.rows() == ["6", "5", "4", "3", "2", "1"])
+    assert page.state == "live" and (page.text("gaps"), page.text("resumes")) == ("0", "0")
+    assert "comment" in page["list"].text and "vote" in page["list"].text
 
 
 def test_enter_in_the_type_publishes(page):
@@ -323,6 +332,57 @@ def test_a_bare_eventsource_before_its_first_event(nodes, channel, open_page):
     node.publish(channel, "meanwhile")
     eventually(lambda: page.script("return got.map(x => x[1])") == ["meanwhile"])
     page.script("bare.close()")
+
+
+def example(heading, language, file="README.md"):
+    """The block of that language that follows those words in a document."""
+    text = (Path(__file__).resolve().parents[2] / file).read_text()
+    return re.search(rf"{re.escape(heading)}.*?```{language}\n(.*?)```", text, re.DOTALL).group(1)
+
+
+def test_what_readme_shows_receives_every_type(nodes, channel, chromium):
+    node = nodes.make("--history-events-max", "3")
+    first = node.publish(channel, 1)["cursor"]
+    # A page of the same origin with nothing in it.
+    chromium.get(f"http://127.0.0.1:{node.listen}/healthz")
+    snippet = example("In a page:", "js")
+    url = re.search(r'"(https://[^"]*)"', snippet).group(1)
+    assert "envelope=1" in url
+    snippet = snippet.replace(url, f"http://127.0.0.1:{node.listen}/ev/{channel}?envelope=1&since={first}")
+    for n, type in enumerate(("comment", None, "open", "error"), 2):
+        node.publish(channel, n, type=type)
+    eventually(lambda: node.history(channel)["publications"][0]["data"] == 3)
+    chromium.execute_script("window.shown = []; window.reloads = 0; window.show = x => shown.push(x); window.reload = () => reloads++;" + snippet)
+    eventually(lambda: chromium.execute_script("return shown.length") == 3)
+    assert chromium.execute_script("return shown.map(x => [x.type ?? null, x.data])") == [[None, 3], ["open", 4], ["error", 5]]
+    assert chromium.execute_script("return reloads") == 1, "the gap"
+    chromium.get("about:blank")
+
+
+def test_a_bare_eventsource_survives_a_full_node(nodes, channel, open_page):
+    node = nodes.make("--connections-max", "1")
+    page = open_page(node, channel + "other").live()
+    page.script(
+        "window.got = []; window.states = []; window.bare = new EventSource(arguments[0]);"
+        "bare.onmessage = e => got.push(e.data); bare.onerror = () => states.push(bare.readyState)", f"http://127.0.0.1:{node.listen}/ev/{channel}")
+    eventually(lambda: page.script("return states.length") >= 1)
+    assert node.metric("realertime_refused_subscribers_total") >= 1
+    page["stop"].click()
+    eventually(lambda: node.subscribers(channel) == 1)
+    node.publish(channel, "x")
+    eventually(lambda: page.script("return got") == ["x"])
+    assert set(page.script("return states")) == {0}, "it never gave up"
+    page.script("bare.close()")
+
+
+def test_a_browsers_websocket_with_a_subprotocol(nodes, channel, open_page):
+    node = nodes.make()
+    page = open_page(node, channel).live()
+    page.script(
+        "window.got = []; window.ws = new WebSocket(arguments[0], ['chat', 'realertime.v1']); ws.onmessage = e => got.push(ws.protocol)",
+        f"ws://127.0.0.1:{node.listen}/ws/{channel}")
+    eventually(lambda: page.script("return got") == ["realertime.v1"])
+    page.script("ws.close()")
 
 
 def test_a_browsers_websocket(nodes, channel, open_page):

@@ -44,13 +44,11 @@ import Testing
 
             : beat
 
-            event: gap
-            data: {"channel":"a","from":"1-1","to":"1-2","reason":"reset"}
+            data: {"gap":{"channel":"a","from":"1-1","to":"1-2","reason":"reset"},"id":"c2"}
             id: c2
 
             id: c3
-            event: gap
-            data: {"id":"c3","channel":"a","type":"gap","data":1}
+            data: {"id":"c3","channel":"a","type":"t","data":1}
 
 
             """
@@ -59,7 +57,7 @@ import Testing
         #expect(deliveries[..<3] == [.retry(.seconds(2)), .cursor("c0"), .heartbeat])
         guard case .gap(let gap) = deliveries[3], case .event(let event) = deliveries[4] else { throw Unexpected() }
         #expect(gap.cursor == "c2" && gap.reason == "reset")
-        #expect(event.cursor == "c3" && event.type == "gap")
+        #expect(event.cursor == "c3" && event.type == "t")
     }
 
     @Test func pathsAreEscaped() throws {

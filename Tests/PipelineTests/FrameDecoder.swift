@@ -156,10 +156,15 @@ enum FrameDecoder {
     private static func sseEvent(_ cursor: String, _ type: String?, _ data: [[UInt8]], _ envelope: Bool) throws -> Decoded {
         if data.isEmpty { return .opening(cursor: cursor) }
         let joined = Array(data.joined(separator: [0x0A]))
+        if envelope {
+            guard type == nil else { throw Malformed(what: "an envelope of the type \(type!)") }
+            let inner = try self.object(joined)
+            switch inner {
+            case .event(cursor, _, _, _), .gap(cursor, _, _, _, _): return inner
+            default: throw Malformed(what: "the envelope disagrees with its event")
+            }
+        }
         if type == "gap" { return try self.gap(JSONSerialization.jsonObject(with: Data(joined)) as? [String: Any] ?? [:], cursor) }
-        guard envelope else { return .event(cursor: cursor, channel: nil, type: type, data: joined) }
-        let inner = try self.object(joined)
-        guard case .event(cursor, _, type, _) = inner else { throw Malformed(what: "the envelope disagrees with its event") }
-        return inner
+        return .event(cursor: cursor, channel: nil, type: type, data: joined)
     }
 }

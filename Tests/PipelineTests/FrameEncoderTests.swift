@@ -9,8 +9,7 @@ import Testing
         var body = ByteBuffer()
         FrameEncoder.writeBody(framing.body, of: event, into: &body)
         var frame = ByteBuffer()
-        FrameEncoder.writeFrame(
-            framing, cursor: ByteBuffer(string: cursor).readableBytesView, type: event.event.type, body: body.readableBytesView, into: &frame)
+        FrameEncoder.writeFrame(framing, cursor: ByteBuffer(string: cursor).readableBytesView, body: body.readableBytesView, into: &frame)
         return frame
     }
 
@@ -110,8 +109,25 @@ import Testing
         #expect(String(buffer: self.encode(.sse, event, cursor: "C")) == "id: C\nevent: t\ndata: x\ndata: y\n\n")
         #expect(
             String(buffer: self.encode(.sseEnvelope, event, cursor: "C"))
-                == "id: C\nevent: t\ndata: {\"id\":\"C\",\"channel\":\"a\",\"type\":\"t\",\"data\":\"x\\ny\"}\n\n")
+                == "id: C\ndata: {\"id\":\"C\",\"channel\":\"a\",\"type\":\"t\",\"data\":\"x\\ny\"}\n\n")
         #expect(String(buffer: self.encode(.line, event, cursor: "C")) == "{\"id\":\"C\",\"channel\":\"a\",\"type\":\"t\",\"data\":\"x\\ny\"}\n")
+    }
+
+    /// `onmessage` of a browser receives nothing that has an `event:` line.
+    @Test(arguments: [Framing.sseEnvelope, .sseEnvelopeChunked])
+    func withTheEnvelopeEverythingIsAMessage(_ framing: Framing) {
+        var frames = self.encode(framing, sequenced("a", position(1, 1), Array("x".utf8), type: "t"), cursor: "C")
+        let gap = Gap(from: position(1, 2), to: position(1, 3), reason: .expired)
+        FrameEncoder.writeGap(gap, channel: channel("a"), cursor: ByteBuffer(string: "D").readableBytesView, framing: framing, into: &frames)
+        let text = String(buffer: frames)
+        #expect(!text.contains("event:"))
+        #expect(text.contains("id: D\ndata: {\"gap\":{\"channel\":\"a\",\"from\":\"1-2\",\"to\":\"1-3\",\"reason\":\"expired\"},\"id\":\"D\"}\n\n"))
+    }
+
+    @Test(arguments: [(position(1, 10), position(1, 1)), (position(7, 1), position(1, 0)), (position(1, 2), position(1, 2)), (position(1, 2), position(2, 0))])
+    func aGapNeverEndsBeforeItBegins(_ from: Position, _ to: Position) {
+        let gap = Gap(from: from, to: to, reason: .reset)
+        #expect(gap.to == to && gap.from == min(from, to))
     }
 
     @Test func payloadForms() {

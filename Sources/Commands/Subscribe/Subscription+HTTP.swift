@@ -9,7 +9,7 @@ extension Subscription {
 
     func connectEventStream(since cursor: String?, _ each: (Delivery) async throws -> Void) async throws {
         var parser = EventStreamParser()
-        try await self.stream(self.path(since: cursor, query: ["envelope=1"]), accept: "text/event-stream", each) { bytes in
+        try await self.stream(self.path(since: cursor, query: ["envelope=1"]), each) { bytes in
             for item in parser.feed(bytes.readableBytesView) {
                 if let delivery = Subscription.delivery(item) { try await each(delivery) }
             }
@@ -21,8 +21,6 @@ extension Subscription {
         case .comment: .heartbeat
         case .retry(let milliseconds): .retry(.milliseconds(milliseconds))
         case .id(let id): .cursor(id)
-        case .event("gap", let data, let id) where RawJSON.members(data.utf8)?["id"] == nil:
-            Gap(json: Array(data.utf8), cursor: id).map { .gap($0) }
         case .event(_, let data, _): Delivery(json: Array(data.utf8))
         }
     }
@@ -31,7 +29,7 @@ extension Subscription {
 
     func connectLines(since cursor: String?, _ each: (Delivery) async throws -> Void) async throws {
         var splitter = LineSplitter(lineBytesMax: Subscription.lineBytesMax)
-        try await self.stream(self.path(since: cursor), accept: "*/*", each) { bytes in
+        try await self.stream(self.path(since: cursor), each) { bytes in
             for line in splitter.feed(bytes.readableBytesView) {
                 if line.bytes.isEmpty {
                     try await each(.heartbeat)
@@ -43,10 +41,11 @@ extension Subscription {
     }
 
     private func stream(
-        _ path: String, accept: String, _ each: (Delivery) async throws -> Void, bytes: (ByteBuffer) async throws -> Void
+        _ path: String, _ each: (Delivery) async throws -> Void, bytes: (ByteBuffer) async throws -> Void
     ) async throws {
         var request = HTTPClientRequest(url: self.base.description + path)
-        request.headers.add(name: "Accept", value: accept)
+        // Not text/event-stream: to an EventSource the node words a refusal as an event stream, and this client reads statuses.
+        request.headers.add(name: "Accept", value: "*/*")
         let response = try await self.disconnecting { try await self.http.execute(request, deadline: .distantFuture) }
         guard response.status == .ok else {
             throw Subscription.refusal(try await self.disconnecting { try await Answer(response) }, by: self.base)

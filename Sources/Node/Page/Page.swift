@@ -190,14 +190,6 @@ enum Page {
           note = state + (state === 'live' ? ' on ' + channel + '.' : '.');
         }
 
-        const types = new Set();
-        // EventSource tells named events only to those who asked for the name.
-        function listen(type) {
-          if (!type || /^(gap|open|error|message)$/.test(type) || types.has(type)) return;
-          types.add(type);
-          if (source) source.addEventListener(type, heard);
-        }
-
         function watch(name) {
           leave(); reset();
           channel = name; cursor = ''; tries = 0; opened = false;
@@ -219,43 +211,37 @@ enum Page {
 
         function connect() {
           if (opened && !cursor) notice('Reconnected without a cursor', 'what was published meanwhile is not shown');
+          // With the envelope every event and every gap is a message: EventSource hands over named events only to listeners of that name.
           const s = source = new EventSource(base + '/ev/' + channel + '?envelope=1' + (cursor ? '&since=' + cursor : ''));
-          s.onopen = e => {
-            if (e instanceof MessageEvent) return heard(e);   // an event whose type is "open"
+          s.onopen = () => {
             if (s !== source) return;
             tries = 0;
             if (opened) resumes++;
             opened = true;
             become('live');
           };
-          s.onerror = e => {
-            if (e instanceof MessageEvent) return heard(e);   // or "error"
+          s.onerror = () => {
             if (s !== source) return;
             become(opened ? 'reconnecting' : 'connecting');
             if (s.readyState !== EventSource.CLOSED) return;  // the browser reconnects, with its cursor
-            // Refused (503 or the like): the browser gives up, so go on from the last cursor seen here.
+            // Something in between answered with an error: the browser gives up, so go on from the last cursor seen here.
             timer = setTimeout(connect, Math.min(15000, 500 * 2 ** tries++) * (.5 + Math.random() / 2));
           };
-          s.addEventListener('gap', e => {
-            let g = null;
-            try { g = JSON.parse(e.data); } catch {}
-            if (!g || !g.reason) return heard(e);             // an event whose type is "gap"
-            cursor = e.lastEventId || cursor;
-            gaps++;
-            notice('Gap', g.from + ' to ' + g.to + ' missing: ' + g.reason);
-          });
           s.onmessage = heard;
-          types.forEach(type => s.addEventListener(type, heard));
         }
 
         function heard(e) {
           if (e.target !== source) return;
           const now = performance.now(), second = Math.floor(now / 1000);
           cursor = e.lastEventId || cursor;
-          received++; fresh++;
-          bins.set(second, (bins.get(second) || 0) + 1);
           let m = {}, own = null;
           try { m = JSON.parse(e.data); } catch {}
+          if (m.gap) {
+            gaps++;
+            return notice('Gap', m.gap.from + ' to ' + m.gap.to + ' missing: ' + m.gap.reason);
+          }
+          received++; fresh++;
+          bins.set(second, (bins.get(second) || 0) + 1);
           const d = 'data' in m ? m.data : m.data_base64;
           if (d && d.page === page) {
             own = now - d.sent;
@@ -306,7 +292,7 @@ enum Page {
         async function publish(text, type) {
           const headers = { 'Message-Id': unique(), ...auth() }, n = sent++, to = channel, mine = pending;
           const began = performance.now(), body = JSON.stringify({ text, page, n, sent: began });
-          if (type) { headers['Event-Type'] = type; listen(type); }
+          if (type) headers['Event-Type'] = type;
           mine.add(n);
           for (let go = 1; ; go++) {
             let wait = Math.min(5000, 250 * 2 ** go), final = null;

@@ -84,8 +84,7 @@ final class Chunk {
         for (index, event) in self.events.enumerated() {
             cursor.clear()
             Cursor.write(count: 1, into: &cursor) { _ in Cursor.Entry(channel: self.channelHash, position: event.position) }
-            FrameEncoder.writeFrame(
-                framing, cursor: cursor.readableBytesView, type: event.event.type, body: bodies.view(index), into: &run.buffer)
+            FrameEncoder.writeFrame(framing, cursor: cursor.readableBytesView, body: bodies.view(index), into: &run.buffer)
             run.endFrame()
         }
         self.cost += run.memoryCost

@@ -106,13 +106,10 @@ extension Fanout {
         var cursor = ByteBufferAllocator().buffer(capacity: subscriber.subscriptions.count * 24 + 16)
         var index = start
         repeat {
-            let event = chunk.events[index]
-            subscription.position = event.position
+            subscription.position = chunk.events[index].position
             cursor.clear()
             subscriber.writeCursor(into: &cursor)
-            let body = bodies.view(index)
-            FrameEncoder.writeFrame(
-                subscriber.framing, cursor: cursor.readableBytesView, type: event.event.type, body: body, into: &buffer)
+            FrameEncoder.writeFrame(subscriber.framing, cursor: cursor.readableBytesView, body: bodies.view(index), into: &buffer)
             index += 1
         } while index < chunk.events.count && buffer.readableBytes < self.writeBytesMax
         return index - start

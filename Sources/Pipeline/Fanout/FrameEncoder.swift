@@ -83,25 +83,17 @@ package enum FrameEncoder {
     // MARK: - Frames
 
     /// Writes one frame: the cursor's text (as bytes), then the event's shared body.
-    static func writeFrame(
-        _ framing: Framing, cursor: ByteBufferView, type: String?, body: ByteBufferView, into buffer: inout ByteBuffer
-    ) {
-        if framing.isChunked { ChunkedCoding.writeSize(self.length(framing, cursor: cursor, type: type, body: body), into: &buffer) }
+    static func writeFrame(_ framing: Framing, cursor: ByteBufferView, body: ByteBufferView, into buffer: inout ByteBuffer) {
+        if framing.isChunked { ChunkedCoding.writeSize(self.length(framing, cursor: cursor, body: body), into: &buffer) }
         switch framing {
         case .sse, .sseChunked:
             self.writeID(cursor, into: &buffer)
             buffer.writeBytes(body)
         case .sseEnvelope, .sseEnvelopeChunked:
+            // No `event:` line: a browser's `onmessage` receives only events without one. The type is in the envelope.
             self.writeID(cursor, into: &buffer)
-            if let type {
-                buffer.writeStaticString("event: ")
-                buffer.writeString(type)
-                buffer.writeInteger(UInt8(ascii: "\n"))
-            }
-            buffer.writeStaticString("data: {\"id\":\"")
-            buffer.writeBytes(cursor)
-            buffer.writeInteger(UInt8(ascii: "\""))
-            buffer.writeBytes(body)
+            buffer.writeStaticString("data: ")
+            self.writeEnvelope(cursor, body, into: &buffer)
             buffer.writeStaticString("\n\n")
         case .webSocket:
             WebSocketFrame.writeHeader(.text, payloadLength: 7 + cursor.count + 1 + body.count, into: &buffer)
@@ -117,12 +109,12 @@ package enum FrameEncoder {
     }
 
     /// The bytes of a stream's frame, which chunked coding puts before it.
-    private static func length(_ framing: Framing, cursor: ByteBufferView, type: String?, body: ByteBufferView) -> Int {
+    private static func length(_ framing: Framing, cursor: ByteBufferView, body: ByteBufferView) -> Int {
         switch framing {
         case .sse, .sseChunked: 5 + cursor.count + body.count
         case .sseEnvelope, .sseEnvelopeChunked:
-            // id: C ⏎ [event: T ⏎] data: {"id":"C" … ⏎⏎
-            5 + cursor.count + (type.map { 8 + $0.utf8.count } ?? 0) + 14 + cursor.count + body.count + 2
+            // id: C ⏎ data: {"id":"C" … ⏎⏎
+            5 + cursor.count + 14 + cursor.count + body.count + 2
         case .line, .lineChunked: 8 + cursor.count + body.count + 1
         case .webSocket, .element: preconditionFailure("Only streams are chunked")
         }
@@ -156,22 +148,33 @@ package enum FrameEncoder {
         inner.writeString(gap.reason.rawValue)
         inner.writeStaticString("\"}")
         switch framing {
-        case .sse, .sseEnvelope, .sseChunked, .sseEnvelopeChunked:
+        case .sse, .sseChunked:
             var notice = ByteBuffer()
             self.writeID(cursor, into: &notice)
             notice.writeStaticString("event: gap\ndata: ")
             notice.writeBuffer(&inner)
             notice.writeStaticString("\n\n")
             self.writeStream(notice, framing: framing, into: &buffer)
+        case .sseEnvelope, .sseEnvelopeChunked:
+            var notice = ByteBuffer()
+            self.writeID(cursor, into: &notice)
+            notice.writeStaticString("data: ")
+            self.writeGapObject(&inner, cursor, into: &notice)
+            notice.writeStaticString("\n\n")
+            self.writeStream(notice, framing: framing, into: &buffer)
         case .webSocket, .line, .lineChunked, .element:
             var object = ByteBufferAllocator().buffer(capacity: inner.readableBytes + cursor.count + 16)
-            object.writeStaticString("{\"gap\":")
-            object.writeBuffer(&inner)
-            object.writeStaticString(",\"id\":\"")
-            object.writeBytes(cursor)
-            object.writeStaticString("\"}")
+            self.writeGapObject(&inner, cursor, into: &object)
             self.writeObject(&object, framing: framing, into: &buffer)
         }
+    }
+
+    private static func writeGapObject(_ inner: inout ByteBuffer, _ cursor: ByteBufferView, into buffer: inout ByteBuffer) {
+        buffer.writeStaticString("{\"gap\":")
+        buffer.writeBuffer(&inner)
+        buffer.writeStaticString(",\"id\":\"")
+        buffer.writeBytes(cursor)
+        buffer.writeStaticString("\"}")
     }
 
     /// Writes what opens a stream: the cursor that the subscriber starts from, so that it can resume before its first event.

@@ -2,7 +2,7 @@
 package enum Framing: UInt8, CaseIterable, Sendable {
     /// Server-Sent Events, the payload as it is.
     case sse
-    /// Server-Sent Events, the envelope as data.
+    /// Server-Sent Events, the envelope as data. Every frame is of the type `message`.
     case sseEnvelope
     /// WebSocket text frames, an envelope each.
     case webSocket

@@ -167,14 +167,14 @@ class SSE(Subscriber):
             self.cursor = frame["id"] or self.cursor
             return None
         assert frame["id"], f"an event without id: {frame}"
+        if "envelope=1" in self.query:
+            item = from_object(json.loads(frame.data))
+            assert item.cursor == frame["id"] and frame["event"] is None, frame
+            return item
         if frame["event"] == "gap":
             gap = json.loads(frame.data)
             assert set(gap) == {"channel", "from", "to", "reason"}, gap
             return Item("gap", gap["channel"], gap, frame["id"])
-        if "envelope=1" in self.query:
-            item = from_object(json.loads(frame.data))
-            assert item.cursor == frame["id"] and item.type == frame["event"], frame
-            return item
         channel = self.channels[0].split(".b")[0] if len(self.channels) == 1 else None
         return Item("event", channel, frame.data, frame["id"], frame["event"])
 
@@ -207,8 +207,7 @@ class WS(Subscriber):
 
     def open(self):
         target = self.target + ("?" + self.query if self.query else "")
-        headers = {name: value for name, value in self.headers.items() if name != "Host"}
-        self.socket = WebSocket(self.wire, target, headers)
+        self.socket = WebSocket(self.wire, target, self.headers)
         if self.socket.answer.status != 101:
             raise Refused(self.socket.answer)
         self.answer = self.socket.answer
