@@ -36,7 +36,7 @@ struct JSONFields {
                 guard names.contains(name) else {
                     throw .badBody("there is no field \(name.prefix(40).debugDescription) here; the fields are \(Self.list(names))")
                 }
-                guard !fields.contains(where: { $0.name == name }) else { return nil }
+                guard !fields.contains(where: { $0.name == name }) else { throw .badBody("the field \(name) is there more than once; send it once") }
                 fields.append((name, range))
             } while scanner.take(UInt8(ascii: ","))
             guard scanner.take(UInt8(ascii: "}")) else { return nil }

@@ -78,13 +78,9 @@ enum PublishRequest {
     }
 
     private static func header(_ name: StaticString, _ head: RequestHead) throws(HTTPFailure) -> String? {
-        switch head.count(name) {
-        case 0: return nil
-        case 1:
-            guard let value = head.utf8Field(name) else { throw .badBody("the header \(name) is not UTF-8") }
-            return value
-        default: throw .badBody("the header \(name) is there more than once")
-        }
+        guard head.count(name) > 0 else { return nil }
+        guard let value = head.utf8Field(name) else { throw .badBody("the header \(name) is not UTF-8") }
+        return value
     }
 
     private static func type(_ type: String?) throws(HTTPFailure) -> String? {

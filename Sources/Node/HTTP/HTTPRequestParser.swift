@@ -174,7 +174,6 @@ struct HTTPRequestParser {
             try Self.checkCoding(coding.asciiLowercased())
             self.state = .chunkSize(head)
         } else {
-            guard lengths <= 1 else { throw .badRequest("more than one Content-Length") }
             var length = 0
             if let text = head.field("content-length") {
                 guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text) else {

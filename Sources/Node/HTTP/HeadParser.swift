@@ -10,7 +10,7 @@ enum HeadParser {
         }
         var head = try parsed.get()
         head.bytes = bytes
-        try Self.checkHost(head)
+        try Self.checkCounts(head)
         return head
     }
 
@@ -118,9 +118,15 @@ enum HeadParser {
         if let checked { throw checked }
     }
 
-    private static func checkHost(_ head: RequestHead) throws(HTTPFailure) {
-        let hosts = head.count("host")
-        guard hosts == 1 || (hosts == 0 && !head.isVersion11) else { throw .badRequest("a request has exactly one Host header") }
+    /// The fields that are read here and have one value. Of two of them a server in front of this one may take the other.
+    private static let singleFields: [StaticString] = [
+        "host", "content-length", "origin", "authorization", "x-api-key", "message-id", "event-type", "last-event-id", "sec-websocket-key",
+        "sec-websocket-version",
+    ]
+
+    private static func checkCounts(_ head: RequestHead) throws(HTTPFailure) {
+        if let name = head.firstRepeated(of: Self.singleFields) { throw .badRequest("the header \(name) is there more than once; send it once") }
+        guard head.count("host") == 1 || !head.isVersion11 else { throw .badRequest("a request has exactly one Host header") }
     }
 
     /// RFC 9110 §5.6.2.

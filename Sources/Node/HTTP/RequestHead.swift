@@ -43,6 +43,17 @@ struct RequestHead {
         self.fields.reduce(0) { $0 + (self.matches($1, name) ? 1 : 0) }
     }
 
+    /// The first of these names that more than one field has.
+    func firstRepeated(of names: [StaticString]) -> StaticString? {
+        var seen: UInt64 = 0
+        for field in self.fields {
+            guard let index = names.firstIndex(where: { self.matches(field, $0) }) else { continue }
+            guard seen & 1 << UInt64(index) == 0 else { return names[index] }
+            seen |= 1 << UInt64(index)
+        }
+        return nil
+    }
+
     /// All fields of this name, joined as one list.
     func list(_ name: StaticString) -> String? {
         let values = self.fields.filter { self.matches($0, name) }.map(self.value)
@@ -53,6 +64,12 @@ struct RequestHead {
     func has(_ name: StaticString, token: String) -> Bool {
         guard let list = self.list(name) else { return false }
         return list.split(separator: ",").contains { $0.trimmingSpaces().asciiLowercased() == token }
+    }
+
+    /// Whether `Accept` names this media type itself: `*/*` does not count.
+    func accepts(_ type: String) -> Bool {
+        guard let list = self.list("accept") else { return false }
+        return list.split(separator: ",").contains { $0.prefix { $0 != ";" }.trimmingSpaces().asciiLowercased() == type }
     }
 
     var keepsAlive: Bool {
@@ -126,17 +143,18 @@ enum PercentEncoding {
         }
     }
 
-    /// The first value of a name in a query string, decoded. Nil when there is none; throws when its escape is broken.
+    /// The value of a name in a query string, decoded. Nil when the name is absent; throws when it is there twice or its escape is broken.
     static func value(_ name: String, in query: String?) throws(HTTPFailure) -> String? {
         guard let query else { return nil }
+        var found: Substring?
         for pair in query.split(separator: "&") {
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard parts[0] == name else { continue }
-            guard let value = decode(parts.count == 2 ? parts[1] : "") else {
-                throw .badRequest("the value of \(name) in the query has a broken %-escape")
-            }
-            return value
+            guard decode(parts[0]) == name else { continue }
+            guard found == nil else { throw .badRequest("\(name) is in the query more than once; send it once") }
+            found = parts.count == 2 ? parts[1] : ""
         }
-        return nil
+        guard let found else { return nil }
+        guard let value = decode(found) else { throw .badRequest("the value of \(name) in the query has a broken %-escape") }
+        return value
     }
 }
