@@ -495,7 +495,7 @@ def test_publishing_by_json(nodes, channel):
     node = nodes.make()
     with Lines(node, [channel, channel + "b"]) as s:
         reply = node.post("/api/publish", {"channel": channel, "data": {"a": [1, 2.50]}, "type": "t", "idempotency_key": "k"}).json
-        assert set(reply["result"]) == {"epoch", "offset"} and reply["result"]["offset"] == 1
+        assert set(reply["result"]) == {"epoch", "offset", "cursor"} and reply["result"]["offset"] == 1
         again = node.post("/api/publish", {"channel": channel, "data": "other", "idempotency_key": "k"}).json
         assert again["result"] == {**reply["result"], "duplicate": True}
         item = s.next()

@@ -102,6 +102,22 @@ import Testing
         #expect(Cursor(self.forged([1, 1, 2, 3, 4, 5, 6])) == Cursor(entries: [.init(channel: 0x0403_0201, position: position(5, 6))]))
     }
 
+    @Test func oneOfOneChannelIsWrittenAlike() {
+        var buffer = ByteBuffer()
+        Cursor.write(channel("room:1"), position(3, 300), into: &buffer)
+        #expect(Cursor(String(buffer: buffer)) == Cursor(entries: [.init(channel: hash32("room:1"), position: position(3, 300))]))
+    }
+
+    /// `since` takes either.
+    @Test(arguments: [51] as [UInt64])
+    func noCursorReadsAsAPosition(seed: UInt64) {
+        var random = SplitMix(seed: seed)
+        for _ in 0..<500 {
+            #expect(Position(self.random(&random).text) == nil, "seed \(seed)")
+            #expect(Cursor("\(position(random.number(), random.number()))") == nil, "seed \(seed)")
+        }
+    }
+
     @Test func findsAChannelByItsHash() {
         let cursor = Cursor(entries: [.init(channel: hash32("a"), position: position(1, 2)), .init(channel: hash32("b"), position: position(3, 4))])
         #expect(cursor.position(of: channel("b")) == position(3, 4))

@@ -26,7 +26,7 @@ extension APIHandler {
             PublishAnswer.writeRaw(outcome, channel: publish.channel, into: &body)
         case .json:
             body.writeStaticString("{\"result\":{")
-            PublishAnswer.writePosition(outcome, into: &body)
+            PublishAnswer.writePosition(outcome, channel: publish.channel, into: &body)
             body.writeStaticString("}}")
         }
         self.respond(token, .ok, content: .json, body: body, keepAlive: publish.keepAlive)

@@ -122,7 +122,7 @@ extension APIHandler {
         self.publish(events) { outcomes in
             var body = ByteBuffer()
             body.writeStaticString("{\"result\":{\"responses\":")
-            Self.writeResponses(outcomes[...], into: &body)
+            Self.writeResponses(outcomes[...], of: events[...], into: &body)
             body.writeStaticString("}}")
             self.respond(index, Self.status(of: outcomes), content: .json, body: body, headers: Self.retryHeader(outcomes), keepAlive: keepAlive)
         }
@@ -136,17 +136,17 @@ extension APIHandler {
         }
     }
 
-    static func writeResponses(_ outcomes: ArraySlice<PublishOutcome>, into body: inout ByteBuffer) {
+    static func writeResponses(_ outcomes: ArraySlice<PublishOutcome>, of events: ArraySlice<Event>, into body: inout ByteBuffer) {
         body.writeStaticString("[")
-        for (number, outcome) in outcomes.enumerated() {
+        for (number, (outcome, event)) in zip(outcomes, events).enumerated() {
             if number > 0 { body.writeStaticString(",") }
             if case .refused = outcome {
                 body.writeStaticString("{")
-                PublishAnswer.writePosition(outcome, into: &body)
+                PublishAnswer.writePosition(outcome, channel: event.channel, into: &body)
                 body.writeStaticString("}")
             } else {
                 body.writeStaticString("{\"result\":{")
-                PublishAnswer.writePosition(outcome, into: &body)
+                PublishAnswer.writePosition(outcome, channel: event.channel, into: &body)
                 body.writeStaticString("}}")
             }
         }

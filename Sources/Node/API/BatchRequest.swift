@@ -51,15 +51,15 @@ struct BatchRequest {
             switch command {
             case .publish(let event):
                 if case .refused = outcomes[event] {
-                    PublishAnswer.writePosition(outcomes[event], into: &body)
+                    PublishAnswer.writePosition(outcomes[event], channel: self.events[event].channel, into: &body)
                 } else {
                     body.writeStaticString("\"publish\":{")
-                    PublishAnswer.writePosition(outcomes[event], into: &body)
+                    PublishAnswer.writePosition(outcomes[event], channel: self.events[event].channel, into: &body)
                     body.writeStaticString("}")
                 }
             case .broadcast(let events):
                 body.writeStaticString("\"broadcast\":{\"responses\":")
-                APIHandler.writeResponses(outcomes[events], into: &body)
+                APIHandler.writeResponses(outcomes[events], of: self.events[events], into: &body)
                 body.writeStaticString("}")
             case .failed(let failure):
                 PublishAnswer.writeError(failure, into: &body)

@@ -3,13 +3,13 @@ import Pipeline
 
 /// Writes what became of publishes as JSON. Pure.
 enum PublishAnswer {
-    /// `{"channel","id","subscribers"}` of `/pub`.
+    /// `{"channel","id","cursor","subscribers"}` of `/pub`.
     static func writeRaw(_ outcome: PublishOutcome, channel: ChannelName, into body: inout ByteBuffer) {
         body.writeStaticString("{\"channel\":\"")
         body.writeString(channel.string)
         switch outcome {
-        case .published(let position, let subscribers): Self.writeRaw(position, subscribers, isDuplicate: false, into: &body)
-        case .duplicate(let position, let subscribers): Self.writeRaw(position, subscribers, isDuplicate: true, into: &body)
+        case .published(let position, let subscribers): Self.writeRaw(position, channel, subscribers, isDuplicate: false, into: &body)
+        case .duplicate(let position, let subscribers): Self.writeRaw(position, channel, subscribers, isDuplicate: true, into: &body)
         case .refused(let refusal):
             body.writeStaticString("\",")
             Self.writeError(refusal, into: &body)
@@ -17,30 +17,37 @@ enum PublishAnswer {
         body.writeStaticString("}")
     }
 
-    private static func writeRaw(_ position: Position, _ subscribers: Int, isDuplicate: Bool, into body: inout ByteBuffer) {
+    private static func writeRaw(
+        _ position: Position, _ channel: ChannelName, _ subscribers: Int, isDuplicate: Bool, into body: inout ByteBuffer
+    ) {
         body.writeStaticString("\",\"id\":\"")
         body.writePosition(position)
+        body.writeStaticString("\",\"cursor\":\"")
+        Cursor.write(channel, position, into: &body)
         body.writeStaticString("\",\"subscribers\":")
         body.writeDecimal(UInt64(max(0, subscribers)))
         if isDuplicate { body.writeStaticString(",\"duplicate\":true") }
     }
 
-    /// `"epoch":…,"offset":…` of the JSON calls, without braces.
-    static func writePosition(_ outcome: PublishOutcome, into body: inout ByteBuffer) {
+    /// `"epoch":…,"offset":…,"cursor":…` of the JSON calls, without braces.
+    static func writePosition(_ outcome: PublishOutcome, channel: ChannelName, into body: inout ByteBuffer) {
         switch outcome {
-        case .published(let position, _): Self.writeNumbers(position, into: &body)
+        case .published(let position, _): Self.writePosition(position, channel, into: &body)
         case .duplicate(let position, _):
-            Self.writeNumbers(position, into: &body)
+            Self.writePosition(position, channel, into: &body)
             body.writeStaticString(",\"duplicate\":true")
         case .refused(let refusal): Self.writeError(refusal, into: &body)
         }
     }
 
-    private static func writeNumbers(_ position: Position, into body: inout ByteBuffer) {
+    private static func writePosition(_ position: Position, _ channel: ChannelName, into body: inout ByteBuffer) {
         body.writeStaticString("\"epoch\":")
         body.writeDecimal(position.epoch)
         body.writeStaticString(",\"offset\":")
         body.writeDecimal(position.offset)
+        body.writeStaticString(",\"cursor\":\"")
+        Cursor.write(channel, position, into: &body)
+        body.writeStaticString("\"")
     }
 
     private static func writeError(_ refusal: PublishRefusal, into body: inout ByteBuffer) {

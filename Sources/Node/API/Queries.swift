@@ -17,7 +17,9 @@ struct HistoryQuery: Sendable {
         self.limit = try fields.integer("limit", in: 0...1_000_000) ?? 10
         self.isReversed = try fields.boolean("reverse") ?? false
         if let since = try fields.string("since") {
-            guard let position = Position(since) else { throw .badCursor("since is a position, EPOCH-OFFSET") }
+            guard let position = Position(since) ?? Cursor(since)?.position(of: self.channel) else {
+                throw .badCursor("since is a position, EPOCH-OFFSET, or a cursor of this channel")
+            }
             self.since = position
         } else {
             self.since = nil
@@ -96,6 +98,10 @@ struct HistoryQuery: Sendable {
         body.writeDecimal(head.epoch)
         body.writeStaticString(",\"offset\":")
         body.writeDecimal(head.offset)
+        body.writeStaticString(",\"cursor\":\"")
+        // Who subscribes from it misses nothing: it is behind what is listed here, not behind what the limit left out.
+        Cursor.write(self.channel, found.events.last?.position ?? head, into: &body)
+        body.writeStaticString("\"")
         if let gap {
             body.writeString(",\"gap\":{\"from\":\"\(gap.from)\",\"to\":\"\(gap.to)\",\"reason\":\"\(gap.reason.rawValue)\"}")
         }

@@ -22,7 +22,7 @@ struct SubscribeRequest {
         self.transport = transport
         let framing = try Self.framing(transport, query: head.query)
         self.framing = head.isVersion11 ? framing.chunked : framing
-        let cursor = try Self.cursor(head)
+        let since = try Self.since(head)
         self.channels = []
         self.resumes = false
         for segment in list.split(separator: "/", omittingEmptySubsequences: false) {
@@ -35,14 +35,31 @@ struct SubscribeRequest {
             if let other = self.channels.first(where: { UInt32(truncatingIfNeeded: $0.channel.hash64) == UInt32(truncatingIfNeeded: channel.hash64) }) {
                 throw .badChannel("\(other.channel) and \(channel) cannot share a connection, because a cursor could not tell them apart; open another for one")
             }
-            if let position = cursor?.position(of: channel) {
+            if let position = since?.position(of: channel) {
                 self.channels.append((channel, .after(position)))
                 self.resumes = true
             } else {
                 self.channels.append((channel, backlog.map { .backlog(min($0, limits.historyEventsMax)) } ?? .live))
             }
         }
-        if cursor != nil, !self.resumes { throw .badCursor("the cursor holds none of these channels; start without it") }
+        if case .position = since, self.channels.count > 1 {
+            throw .badCursor("a position is of one channel: ask for that channel alone, or start from a cursor")
+        }
+        if since != nil, !self.resumes { throw .badCursor("the cursor holds none of these channels; start without it") }
+    }
+
+    /// Where a client has been.
+    private enum Since {
+        case cursor(Cursor)
+        /// Of the one channel that is asked for.
+        case position(Position)
+
+        func position(of channel: ChannelName) -> Position? {
+            switch self {
+            case .cursor(let cursor): cursor.position(of: channel)
+            case .position(let position): position
+            }
+        }
     }
 
     /// `name` or `name.bN`.
@@ -63,18 +80,19 @@ struct SubscribeRequest {
         return (channel, backlog)
     }
 
-    private static func cursor(_ head: RequestHead) throws(HTTPFailure) -> Cursor? {
-        let text: String
-        if let header = head.field("last-event-id"), !header.isEmpty {
-            text = header
-        } else if let since = try PercentEncoding.value("since", in: head.query) {
-            text = since
-        } else {
-            return nil
-        }
-        guard let cursor = Cursor(text) else { throw .badCursor("that is not a cursor this program gave out; start without Last-Event-ID and since") }
-        return cursor
+    /// What a browser or a polyfill adds at a reconnect is newer than what the page once wrote into the URL.
+    private static func since(_ head: RequestHead) throws(HTTPFailure) -> Since? {
+        var added = [head.field("last-event-id")]
+        for name in Self.polyfillNames { added.append(try PercentEncoding.value(name, in: head.query)) }
+        let written = try PercentEncoding.value("since", in: head.query)
+        guard let text = added.compactMap({ $0 }).first(where: { !$0.isEmpty }) ?? written else { return nil }
+        if let cursor = Cursor(text) { return .cursor(cursor) }
+        if let position = Position(text) { return .position(position) }
+        throw .badCursor("that is neither a cursor nor a position that this program gave out; start without Last-Event-ID and since")
     }
+
+    /// What EventSource polyfills that cannot send the header call it.
+    private static let polyfillNames = ["lastEventId", "evs_last_event_id"]
 
     private static func framing(_ transport: Transport, query: String?) throws(HTTPFailure) -> Framing {
         switch transport {

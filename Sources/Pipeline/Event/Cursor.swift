@@ -62,6 +62,12 @@ package struct Cursor: Equatable, Sendable {
         return String(buffer: buffer)
     }
 
+    /// Writes the text of a cursor of one channel.
+    package static func write(_ channel: ChannelName, _ position: Position, into buffer: inout ByteBuffer) {
+        let entry = Entry(channel: UInt32(truncatingIfNeeded: channel.hash64), position: position)
+        self.write(count: 1, into: &buffer) { _ in entry }
+    }
+
     /// Writes the text of a cursor. Allocates nothing but what `buffer` needs to grow.
     @inline(__always)
     package static func write(count: Int, into buffer: inout ByteBuffer, entry: (Int) -> Entry) {

@@ -29,6 +29,9 @@ import Testing
         let json = try #require(try JSONSerialization.jsonObject(with: Data(body.readableBytesView)) as? [String: [String: Any]])
         let result = try #require(json["result"])
         #expect(result["epoch"] as? Int == 3 && result["offset"] as? Int == sizes.count)
+        // To follow from there: behind what is listed, or at the head when nothing is.
+        let behind = try #require(result["publications"] as? [[String: Any]]).compactMap { $0["offset"] as? Int }.max() ?? sizes.count
+        #expect(Cursor(try #require(result["cursor"] as? String))?.position(of: Self.channel) == Position(epoch: 3, offset: UInt64(behind)))
         let publications = try #require(result["publications"] as? [[String: Any]])
         return (
             Answer(
@@ -40,7 +43,7 @@ import Testing
     @Test(arguments: [
         (",\"limit\":3", [8, 9, 10]), (",\"limit\":3,\"reverse\":true", [10, 9, 8]), (",\"limit\":100", Array(1...10)), ("", Array(1...10)),
         (",\"limit\":0", []), (",\"limit\":3,\"since\":\"3-4\"", [5, 6, 7]), (",\"limit\":3,\"since\":\"3-4\",\"reverse\":true", [7, 6, 5]),
-        (",\"since\":\"3-10\"", []),
+        (",\"since\":\"3-10\"", []), (",\"limit\":3,\"since\":\"\(cursor("a", 3, 4))\"", [5, 6, 7]),
     ])
     func smallOnes(_ fields: String, _ offsets: [Int]) async throws {
         let (answer, log) = try await self.ask(fields, [Int](repeating: 100, count: 10))
@@ -83,6 +86,16 @@ import Testing
         #expect(none.offsets == [] && !none.isTruncated && none.gap == nil)
         let (since, _) = try await self.ask(",\"limit\":8,\"since\":\"3-2\"", [Int](repeating: 1, count: 10), expired: 5)
         #expect(since.offsets == Array(6...10) && since.gap == ["from": "3-3", "to": "3-5", "reason": "expired"])
+    }
+
+    @Test(arguments: [("3-900", "3-10", "3-10"), ("9-1", "3-10", "3-10"), ("2-900", "2-901", "3-5")])
+    func aResetNeverEndsBeforeItBegins(_ since: String, _ from: String, _ to: String) async throws {
+        let (answer, _) = try await self.ask(",\"since\":\"\(since)\"", [Int](repeating: 1, count: 10), expired: 5)
+        #expect(answer.gap == ["from": from, "to": to, "reason": "reset"])
+    }
+
+    @Test func aCursorOfOtherChannelsIsNoPlaceInThisOne() {
+        #expect(failure { _ = try HistoryQuery(ByteBuffer(string: "{\"channel\":\"a\",\"since\":\"\(cursor("b", 3, 4))\"}")) } == "400 bad_cursor")
     }
 
     @Test func whatIsAppendedMeanwhileIsLeftOut() async throws {
