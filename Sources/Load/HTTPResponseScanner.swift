@@ -36,6 +36,8 @@ struct HTTPResponseScanner: Sendable {
 
     /// Nothing of an answer has been read yet.
     var isAtStart: Bool { self.place == .status && self.position == 0 }
+    /// The head says how long the body is.
+    var hasLength: Bool { self.length != nil }
     /// The body ends only with the connection.
     var endsWithConnection: Bool { self.place == .body && self.length == nil }
 

@@ -102,6 +102,10 @@ extension LoadWorker {
         guard status == (self.settings.transport == .ws ? 101 : 200) || (self.plan.churn > 0 && status == 200) else {
             return self.connectFailed(index, "subscribe: status \(status)")
         }
+        // A refusal that keeps an EventSource alive: a stream has no length.
+        guard self.settings.transport != .sse || !self.heads[index].hasLength else {
+            return self.connectFailed(index, "subscribe: asked to come back later")
+        }
         self.subscribers[index].state = .streaming
         self.isConnected(index, now: now)
         guard used < count, self.subscribers[index].state == .streaming else { return }

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from harness.node import PATIENCE, eventually
-from harness.subscribers import Lines, LongPoll, SSE
+from harness.subscribers import Lines, LongPoll, SSE, SSEEnvelope
 from harness.wire import Answer, Wire
 
 HEADER_BYTES_MAX = 16 * 1024
@@ -475,6 +475,82 @@ def test_one_bad_channel_of_several_publishes_to_none(shared):
     assert shared.history("good")["offset"] == 0
 
 
+# MARK: what is said twice
+
+TWICE = {
+    "id": ("api", PUB.replace(b"id=refused", b"id=refused&id=other") + b"Content-Length: 1\r\n\r\nx"),
+    "the same id": ("api", PUB.replace(b"id=refused", b"id=refused&id=refused") + b"Content-Length: 1\r\n\r\nx"),
+    "id in another spelling": ("api", PUB.replace(b"id=refused", b"id=refused&%69d=other") + b"Content-Length: 1\r\n\r\nx"),
+    "event-type": ("api", PUB + b"Event-Type: a\r\nEvent-Type: b\r\nContent-Length: 1\r\n\r\nx"),
+    "message-id": ("api", PUB + b"Message-Id: a\r\nmessage-id: b\r\nContent-Length: 1\r\n\r\nx"),
+    "authorization": ("api", PUB + b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\nContent-Length: 1\r\n\r\nx"),
+    "x-api-key": ("api", PUB + b"X-API-Key: a\r\nX-API-Key: b\r\nContent-Length: 1\r\n\r\nx"),
+    "origin": ("api", PUB + b"Origin: http://127.0.0.1:1\r\nOrigin: http://evil.example\r\nContent-Length: 1\r\n\r\nx"),
+    "channel": ("api", b"GET /api/locate?channel=a&channel=b HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "after": ("api", b"GET /api/events?after=1&after=2 HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "since": ("listen", b"GET /lp/a?since=1-1&since=1-2 HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "since beside a header": ("listen", b"GET /lp/a?since=1-1&since=1-2 HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 1-3\r\n\r\n"),
+    "lastEventId": ("listen", b"GET /ev/a?lastEventId=1-1&lastEventId=1-2 HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "envelope": ("listen", b"GET /ev/a?envelope=1&envelope=0 HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "last-event-id": ("listen", b"GET /ev/a HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 1-1\r\nLast-Event-ID: 1-2\r\n\r\n"),
+    "sec-websocket-version": (
+        "listen", b"GET /ws/a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 13\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("case", TWICE)
+def test_what_is_said_twice_is_refused(shared, case):
+    port, data = TWICE[case]
+    with Wire(getattr(shared, port)) as wire:
+        answer = Answer(wire.send(data))
+        error = json.loads(answer.all())["error"]
+        assert (answer.status, error["code"]) == (400, "bad_request")
+        name = case.removeprefix("the same ").split(" ")[0]
+        assert f"{name} is" in error["message"] and "more than once" in error["message"]
+
+
+def test_a_field_that_is_there_twice(shared):
+    reply = shared.post("/api/publish", '{"channel":"a","channel":"b","data":1}')
+    assert (reply.status, reply.error) == (400, "bad_body") and "the field channel is there more than once" in reply.json["error"]["message"]
+
+
+# MARK: compressed bodies
+
+POSTS = {
+    "/pub?id=packed": b"x", "/api/publish": b'{"channel":"packed","data":1}', "/api/broadcast": b'{"channels":["packed"],"data":1}',
+    "/api/batch": b'{"commands":[{"publish":{"channel":"packed","data":1}}]}', "/api/history": b'{"channel":"packed"}', "/api/channels": b"{}",
+    "/api/presence_stats": b'{"channel":"packed"}', "/api/drain": b'{"node":"n1"}',
+}
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "identity, gzip", "x"])
+@pytest.mark.parametrize("target", POSTS)
+def test_a_compressed_body_is_refused(shared, target, coding):
+    import gzip
+    reply = shared.post(target, gzip.compress(POSTS[target]), {"Content-Encoding": coding})
+    assert (reply.status, reply.error) == (415, "unsupported_encoding") and reply.headers["Accept-Encoding"] == "identity"
+    assert "Content-Encoding" in reply.json["error"]["message"]
+
+
+def test_identity_is_no_compression(shared, request, channel):
+    with Lines(shared, channel) as lines:
+        shared.publish(channel, "1", headers={"Content-Encoding": "identity"})
+        shared.publish(channel, "2", headers={"content-encoding": "Identity"})
+        assert [item.data for item in lines.take(2)] == [1, 2]
+    request.node.published = 2
+
+
+def test_a_number_and_the_same_text(shared, request, channel):
+    """The envelope goes by the payload alone: a text that could be read as JSON is published as a JSON string."""
+    with Lines(shared, channel) as lines:
+        shared.publish(channel, "123")
+        shared.publish(channel, '"123"')
+        assert shared.post("/api/publish", {"channel": channel, "data": "123"}).status == 200
+        assert [item.data for item in lines.take(3)] == [123, "123", "123"]
+    request.node.published = 3
+
+
 def test_empty_body(shared):
     for head in ("Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "\r\n"):
         refused(shared, shared.api, f"POST /pub?id=a HTTP/1.1\r\nHost: x\r\n{head}", 400, "bad_body")
@@ -508,7 +584,7 @@ def test_an_event_type_cannot_break_the_stream(shared, request, channel):
     """Whatever types are accepted, each arrives as it was sent, and none is taken for something else."""
     types = ["a", "A-Z_0.9:x", "with space", "a:b", "x" * 64, "\"q\"", "a\tb", "<b>"]
     sent = []
-    with SSE(shared, channel, query="envelope=1") as s, Lines(shared, channel) as lines:
+    with SSE(shared, channel) as s, SSEEnvelope(shared, channel) as envelopes, Lines(shared, channel) as lines:
         for type in types:
             reply = shared.post(f"/pub?id={channel}", b"1", {"Event-Type": type})
             if reply.status == 200:
@@ -518,6 +594,7 @@ def test_an_event_type_cannot_break_the_stream(shared, request, channel):
         assert sent[:2] == types[:2]
         request.node.published = len(sent)
         assert [s.next().type for _ in sent] == sent
+        assert [envelopes.next().type for _ in sent] == sent
         assert [lines.next().type for _ in sent] == sent
 
 

@@ -55,6 +55,49 @@ def test_the_connection_limit(nodes, channel):
     eventually(lambda: node.status()["subscribers"]["connections"] == 0)
 
 
+def asked_to_come_back(answer):
+    """Whether it is what keeps a browser's EventSource alive: the reason, and when to come back in milliseconds."""
+    assert answer.status == 200 and answer.head["content-type"] == "text/event-stream" and answer.head["cache-control"] == "no-store", answer.head
+    retry, comment, *rest = answer.all().decode().split("\n")
+    assert retry.startswith("retry: ") and comment.startswith(": ") and rest == ["", ""], (retry, comment, rest)
+    return comment[2:], int(retry[7:])
+
+
+def test_an_eventsource_over_the_limit_is_asked_to_come_back(nodes, channel):
+    """Any status but 200 ends a browser's EventSource for good."""
+    node = nodes.make("--connections-max", "2", "--cors-origins", "https://site.example")
+    request = f"GET /ev/{channel} HTTP/1.1\r\nHost: x\r\nOrigin: https://site.example\r\nAccept: {{}}\r\n\r\n"
+    with SSE(node, channel), SSE(node, channel):
+        retries = set()
+        for accept in ("text/event-stream", "text/html, TEXT/Event-Stream;q=0.9", "text/event-stream", "text/event-stream"):
+            with Wire(node.listen) as wire:
+                answer = Answer(wire.send(request.format(accept)))
+                reason, retry = asked_to_come_back(answer)
+                assert "subscribers" in reason and 5000 <= retry <= 15000
+                assert answer.head["access-control-allow-origin"] == "https://site.example"
+                assert wire.ended()
+                retries.add(retry)
+        assert len(retries) > 1, "they would all come back together"
+        assert node.metric("realertime_refused_subscribers_total") == 4
+        for accept in ("*/*", "text/html"):
+            with Wire(node.listen) as wire:
+                answer = Answer(wire.send(request.format(accept)))
+                unavailable(answer.status, answer.head, answer.all())
+        with Wire(node.listen) as wire:
+            # Another transport's client can tell a status.
+            answer = Answer(wire.send(request.format("text/event-stream").replace("/ev/", "/lp/")))
+            unavailable(answer.status, answer.head, answer.all())
+        assert node.metric("realertime_refused_subscribers_total") == 7
+    assert eventually(lambda: can(lambda: SSE(node, channel).close()))
+
+
+def test_what_is_wrong_for_good_ends_an_eventsource(node, channel):
+    for path, status in ((f"/ev/{channel}?since=x", 400), ("/ev/", 400), ("/nothing", 404), ("/ev", 404)):
+        with Wire(node.listen) as wire:
+            answer = Answer(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"))
+            assert answer.status == status, answer.head
+
+
 def test_the_api_connection_limit(nodes, channel):
     node = nodes.make("--api-connections-max", "5")
     with contextlib.ExitStack() as stack:

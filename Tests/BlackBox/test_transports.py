@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from harness.history import position
 from harness.node import eventually
 from harness.subscribers import SSE, TRANSPORTS, Refused, SSEEnvelope, WS, Lines, LongPoll, subscribe
 from harness.websocket import PING, PONG
@@ -150,6 +151,21 @@ def test_sse_envelope(shared, channel):
         while not frame.fields:
             frame = s.frame()
         assert json.loads(frame.data) == {"id": frame["id"], "channel": channel, "type": "note", "data": {"a": 1}}
+        assert frame["event"] is None, "a browser's onmessage gets only what has no type"
+
+
+def test_sse_envelope_gaps_are_messages_too(nodes, channel):
+    node = nodes.make("--history-events-max", "2")
+    first = node.publish(channel, 1)["cursor"]
+    for n in range(2, 6):
+        node.publish(channel, n)
+    eventually(lambda: len(node.history(channel)["publications"]) == 2)
+    with SSE(node, channel, first, query="envelope=1") as s:
+        frame = s.frame()
+        assert [name for name, _ in frame.fields] == ["id", "data"]
+        gap = json.loads(frame.data)
+        assert set(gap) == {"gap", "id"} and gap["id"] == frame["id"] and gap["gap"]["reason"] == "expired"
+        assert s.next().data == 4
 
 
 def test_sse_opening_cursor_resumes_before_the_first_event(shared, channel):
@@ -443,6 +459,136 @@ def test_http10_gets_no_chunks(shared, channel):
         text = answer.until(b"\n\n")
         while b"data: x" not in text:
             text = answer.until(b"\n\n")
+
+
+# MARK: from a snapshot to the stream
+
+
+@EVERY
+def test_what_publishing_answers_is_where_to_go_on(shared, channel, kind):
+    one = shared.publish(channel, "one")
+    two = shared.post("/api/publish", {"channel": channel, "data": 2}).json["result"]
+    three = shared.post("/api/broadcast", {"channels": [channel, channel + "x"], "data": 3}).json["result"]["responses"][0]["result"]
+    four = shared.post("/api/batch", {"commands": [{"publish": {"channel": channel, "data": 4}}]}).json["replies"][0]["publish"]
+    five = shared.publish([channel, channel + "x"], "5")[0]
+    rest = ["one", 2, 3, 4, 5]
+    for answer in (one, two, three, four, five):
+        rest.pop(0)
+        position = answer.get("id") or f"{answer['epoch']}-{answer['offset']}"
+        for since in (answer["cursor"], position):
+            for as_header in (False, True):
+                if kind == "longpoll" and not rest:
+                    continue
+                with TRANSPORTS[kind](shared, channel, since, as_header=as_header) as s:
+                    assert [item.data for item in s.take(len(rest))] == rest
+
+
+def test_a_duplicate_has_the_first_ones_cursor(shared, channel):
+    first = shared.publish(channel, 1, message_id="m")
+    shared.publish(channel, 2)
+    again = shared.publish(channel, 1, message_id="m")
+    assert again["duplicate"] and again["cursor"] == first["cursor"]
+
+
+@EVERY
+def test_load_state_then_follow(shared, channel, kind):
+    for n in range(5):
+        shared.publish(channel, n)
+    state = shared.history(channel)
+    head = shared.history(channel, limit=0)
+    some = shared.history(channel, limit=2, since=f"{state['epoch']}-1")
+    assert head["cursor"] == state["cursor"] == shared.history(channel, limit=2)["cursor"] == shared.history(channel, reverse=True)["cursor"]
+    assert [p["data"] for p in some["publications"]] == [1, 2]
+    assert shared.history(channel, since=some["cursor"])["publications"] == state["publications"][3:]
+    shared.publish(channel, 5)
+    for since, expected in ((state["cursor"], [5]), (some["cursor"], [3, 4, 5])):
+        with TRANSPORTS[kind](shared, channel, since) as s:
+            assert [item.data for item in s.take(len(expected))] == expected
+
+
+def test_a_position_is_of_one_channel(shared, channel):
+    position = shared.publish(channel, 1)["id"]
+    reply = shared.get(f"/lp/{channel}/{channel}x?since={position}", port=shared.listen)
+    assert (reply.status, reply.error) == (400, "bad_cursor") and "one channel" in reply.json["error"]["message"]
+
+
+def test_a_cursor_of_a_longer_history_is_a_reset_whose_end_is_not_before_its_start(shared, channel):
+    shared.publish(channel, 1)
+    with Lines(shared, channel, "1-900") as s:
+        gap = s.next()
+        assert gap.kind == "gap" and gap.data["reason"] == "reset"
+        assert position(gap.data["from"]) <= position(gap.data["to"])
+    gap = shared.history(channel, since="1-900")["gap"]
+    assert gap["reason"] == "reset" and position(gap["from"]) <= position(gap["to"])
+
+
+# MARK: polyfills
+
+
+@pytest.mark.parametrize("name", ["lastEventId", "evs_last_event_id"])
+def test_what_polyfills_call_the_cursor(shared, channel, name):
+    first = shared.publish(channel, 1)["cursor"]
+    second = shared.publish(channel, 2)["cursor"]
+    shared.publish(channel, 3)
+    with SSE(shared, channel, query=f"{name}={second}") as s:
+        assert s.next().data == "3"
+    # The page's own URL has the cursor that it began with.
+    with SSE(shared, channel, first, query=f"{name}={second}") as s:
+        assert s.next().data == "3"
+    with SSE(shared, channel, first, query=f"{name}=") as s:
+        assert s.next().data == "2"
+
+
+def test_what_polyfills_send_is_allowed(shared, channel):
+    headers = {"Origin": "https://site.example", "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "cache-control,last-event-id"}
+    reply = shared.request("OPTIONS", f"/ev/{channel}", headers=headers, port=shared.listen)
+    allowed = {name.strip().lower() for name in reply.headers["Access-Control-Allow-Headers"].split(",")}
+    assert {"cache-control", "last-event-id"} <= allowed
+    assert reply.headers["Access-Control-Allow-Credentials"] == "true"
+
+
+def test_credentials_are_for_listed_origins(nodes, channel):
+    node = nodes.make("--cors-origins", "*")
+    with SSE(node, channel, headers={"Origin": "https://any.example"}) as s:
+        assert s.answer.head["access-control-allow-origin"] == "*" and s.answer.head["access-control-allow-credentials"] is None
+
+
+@pytest.mark.parametrize("listed,origin", [
+    ("https://site.example:443", "https://site.example"), ("http://site.example:80", "http://site.example"), ("https://site.example", "https://site.example:443")])
+def test_the_default_port_is_the_same_origin(nodes, channel, listed, origin):
+    node = nodes.make("--cors-origins", listed)
+    with SSE(node, channel, headers={"Origin": origin}) as s:
+        assert s.answer.head["access-control-allow-origin"] == origin
+    with WS(node, channel, headers={"Origin": origin}):
+        pass
+
+
+@pytest.mark.parametrize("host,origin", [
+    ("push.example", "https://push.example"), ("push.example:443", "https://push.example"), ("push.example:80", "http://push.example"), ("push.example:81", "http://push.example:81")])
+def test_a_websocket_of_the_same_origin_behind_a_proxy(shared, channel, host, origin):
+    with WS(shared, channel, headers={"Origin": origin, "Host": host}):
+        pass
+
+
+@pytest.mark.parametrize("offer,chosen", [("realertime.v1", "realertime.v1"), ("chat, realertime.v1", "realertime.v1"), ("chat", None), ("REALERTIME.V1", None)])
+def test_a_subprotocol(shared, channel, offer, chosen):
+    with WS(shared, channel, headers={"Sec-WebSocket-Protocol": offer}) as s:
+        assert s.answer.head["sec-websocket-protocol"] == chosen
+
+
+def test_a_refused_origin_is_logged_once(nodes, channel):
+    node = nodes.make()
+    for _ in range(3):
+        with pytest.raises(Refused):
+            WS(node, channel, headers={"Origin": "https://evil.example"})
+        assert node.post(f"/pub?id={channel}", b"1", {"Origin": "https://evil.example"}).status == 403
+        with SSE(node, channel, headers={"Origin": "https://evil.example"}) as s:
+            assert s.answer.head["access-control-allow-origin"] is None
+    assert node.metric("realertime_refused_origins_total") == 9
+    with pytest.raises(Refused):
+        WS(node, channel, headers={"Origin": "https://other.example"})
+    eventually(lambda: "https://other.example" in node.tail())
+    assert node.tail(100_000).count("https://evil.example") == 1
 
 
 # MARK: counting

@@ -37,6 +37,16 @@ import Testing
         #expect(try self.subscribe("/ev/a?since=\(cursor)", ["Last-Event-ID:"]).channels[0].start == .after(Position(epoch: 1, offset: 7)))
     }
 
+    @Test(
+        arguments: [
+            ("/ev/a?since=1-7", []), ("/ev/a?lastEventId=1-7", []), ("/ev/a?evs_last_event_id=1-7&since=1-1", []), ("/ev/a?since=1-1&lastEventId=1-7", []),
+            ("/ev/a?lastEventId=&since=1-7", []), ("/ev/a?lastEventId=1-1&since=1-1", ["Last-Event-ID: 1-7"]), ("/ev/a.b5?since=1-7", []),
+        ] as [(String, [String])])
+    func aPositionOfOneChannel(_ target: String, _ fields: [String]) throws {
+        let request = try self.subscribe(target, fields)
+        #expect(request.channels.map(\.start) == [.after(Position(epoch: 1, offset: 7))] && request.resumes)
+    }
+
     @Test(arguments: [
         ("/ev/", "400 bad_channel"), ("/ev/a/", "400 bad_channel"), ("/ev//a", "400 bad_channel"), ("/ev/a/a", "400 bad_channel"),
         ("/ev/a/a.b5", "400 bad_channel"),
@@ -45,6 +55,8 @@ import Testing
         ("/ev/a?since=", "400 bad_cursor"), ("/ev/a?since=%zz", "400 bad_request"), ("/ev/a?envelope=2", "400 bad_request"),
         ("/ev/b?since=" + cursor(("a", Position(epoch: 1, offset: 1))), "400 bad_cursor"),
         ("/ev/a?since=" + cursor(("a", Position(epoch: 1, offset: 1))).dropLast(), "400 bad_cursor"),
+        ("/ev/a/b?since=1-7", "400 bad_cursor"), ("/ev/a?since=1-07", "400 bad_cursor"), ("/ev/a?since=1", "400 bad_cursor"),
+        ("/ev/a?since=1-7&since=1-7", "400 bad_request"), ("/ev/a?envelope=1&envelope=1", "400 bad_request"),
     ])
     func badSubscribes(_ target: String, _ expected: String) {
         var limits = Limits()
@@ -70,7 +82,8 @@ import Testing
         arguments: [
             ("/pub", [], "x", "400 bad_channel"), ("/pub?id=", [], "x", "400 bad_channel"), ("/pub?id=a/a", [], "x", "400 bad_channel"),
             ("/pub?id=a/", [], "x", "400 bad_channel"), ("/pub?id=a.b5", [], "x", "400 bad_channel"), ("/pub?id=a", [], "", "400 bad_body"),
-            ("/pub?id=a", ["Event-Type: gap"], "x", "400 bad_body"), ("/pub?id=a", ["Event-Type: a", "Event-Type: b"], "x", "400 bad_body"),
+            ("/pub?id=a", ["Event-Type: gap"], "x", "400 bad_body"), ("/pub?id=a", ["Event-Type: a", "Event-Type: b"], "x", "400 bad_request"),
+            ("/pub?id=a&id=b", [], "x", "400 bad_request"), ("/pub?id=a&id=a", [], "x", "400 bad_request"),
             ("/pub?id=a", ["Message-Id: " + String(repeating: "m", count: 201)], "x", "400 bad_body"),
             ("/pub?id=a", ["Event-Type: a\tb"], "x", "400 bad_body"), ("/pub?id=a", [], String(repeating: "x", count: 101), "413 too_large"),
             ("/pub?id=a/b/c/d", [], "x", "400 bad_channel"),
@@ -126,7 +139,11 @@ import Testing
         let json = try JSONSerialization.jsonObject(with: Data(answer.readableBytesView)) as? [String: [[String: Any]]]
         let replies = try #require(json?["replies"])
         #expect(replies.map { $0.keys.first } == ["publish", "error", "broadcast", "error", "error"])
-        #expect(replies[0]["publish"] as? [String: Int] == ["epoch": 1, "offset": 7])
+        let published = try #require(replies[0]["publish"] as? [String: Any])
+        #expect(published["epoch"] as? Int == 1 && published["offset"] as? Int == 7)
+        #expect(published["cursor"] as? String == Self.cursor(("a", Position(epoch: 1, offset: 7))))
+        let responses = (replies[2]["broadcast"] as? [String: Any])?["responses"] as? [[String: [String: Any]]]
+        #expect(responses?[0]["result"]?["cursor"] as? String == Self.cursor(("b", Position(epoch: 1, offset: 2))))
         #expect(((replies[2]["broadcast"] as? [String: Any])?["responses"] as? [[String: Any]])?.map { $0.keys.first } == ["result", "error"])
         #expect(failure { _ = try BatchRequest(ByteBuffer(string: "{\"commands\":1}"), limits: Limits()) } == "400 bad_body")
     }
@@ -176,11 +193,47 @@ import Testing
         let some = Origins(["https://Example.com"])
         #expect(some.allows("HTTPS://example.com") && !some.allows("https://example.com.evil") && !some.allows("null"))
         let asked = try head("/", ["Origin: https://example.com"])
-        #expect(some.headers(for: asked) == "Access-Control-Allow-Origin: https://example.com\r\nVary: Origin\r\n")
+        let listed = "Access-Control-Allow-Origin: https://example.com\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n"
+        #expect(some.headers(for: asked) == listed)
         #expect(Origins(["*"]).headers(for: asked) == "Access-Control-Allow-Origin: *\r\n")
+        #expect(Origins(["*", "https://example.com"]).headers(for: asked) == listed)
+        #expect(some.preflightHeaders(for: asked, methods: "GET").contains("Cache-Control"))
         #expect(Origins([]).headers(for: asked).isEmpty && Origins([]).preflightHeaders(for: asked, methods: "GET").isEmpty)
         #expect(some.headers(for: try head("/")).isEmpty)
         #expect(Origins.isSame("http://h:1", as: asked) && Origins.isSame("https://H:1", as: asked))
         for other in ["http://h:2", "http://h", "null", "", "h:1", "http:h:1"] { #expect(!Origins.isSame(other, as: asked), "\(other)") }
+    }
+
+    @Test(arguments: [
+        ("https://h:443", "https://h"), ("http://h:80", "http://h"), ("HTTPS://H", "https://h:443"), ("http://[::1]:80", "http://[::1]"),
+    ])
+    func theDefaultPortNeedNotBeNamed(_ one: String, _ other: String) {
+        #expect(Origins([one]).allows(other) && Origins([other]).allows(one))
+    }
+
+    @Test(arguments: [("http://h:443", "http://h"), ("https://h:80", "https://h"), ("https://h:443", "http://h"), ("https://h:4430", "https://h")])
+    func anotherPortIsAnotherOrigin(_ one: String, _ other: String) {
+        #expect(!Origins([one]).allows(other) && !Origins([other]).allows(one))
+    }
+
+    @Test func refusedOriginsAreLoggedOnceAndNotForever() {
+        var refused = RefusedOrigins()
+        let first = refused.sentence(for: "https://a.example")
+        #expect(first?.contains("https://a.example") == true)
+        let again = refused.sentence(for: "https://a.example")
+        #expect(again == nil)
+        let odd = refused.sentence(for: "https://b\u{1B}[2J\u{202E}" + String(repeating: "x", count: 9000)) ?? "\u{0}"
+        #expect(odd.utf8.count < 300 && odd.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F })
+        let sentences = (0..<500).compactMap { refused.sentence(for: "https://\($0).example") }
+        #expect(sentences.count == RefusedOrigins.originsMax - 2)
+        #expect(sentences.last?.contains("not logged") == true && sentences.dropLast().allSatisfy { !$0.contains("not logged") })
+    }
+
+    @Test(arguments: [
+        ("text/event-stream", true), ("*/*", false), ("text/html, Text/Event-Stream ;q=0.5", true), ("text/event-streams", false), ("text/*", false),
+        ("", false),
+    ])
+    func whatIsAccepted(_ accept: String, _ expected: Bool) throws {
+        #expect(try head("/", ["Accept: \(accept)"]).accepts("text/event-stream") == expected)
     }
 }

@@ -10,6 +10,7 @@ extension APIHandler {
         let omitBody = head.method == .head
         if head.method == .options, head.path.hasPrefix("/api/") || head.path == "/pub" {
             // Without the headers, which only an allowed origin gets, the browser does not send what it asks about.
+            if let origin = self.refusedOrigin(head) { self.loop.originRefused(origin) }
             let headers = self.loop.shared.apiOrigins.preflightHeaders(for: head, methods: "GET, POST, PUT, OPTIONS")
             return self.preflight(index, headers, keepAlive)
         }
@@ -65,14 +66,35 @@ extension APIHandler {
         guard methods.contains(head.method) else { throw .methodNotAllowed(allow) }
     }
 
-    /// Method, origin and token.
+    /// Method, origin, token, and a body as it is.
     private func admit(_ head: RequestHead, methods: [RequestHead.Method], allow: String) throws(HTTPFailure) {
         try self.check(head, methods: methods, allow: allow)
         // A browser sends an Origin with every request that another page makes: without this check any page that someone on this machine
         // looks at could publish through their browser.
-        if let origin = head.field("origin"), !self.loop.shared.apiOrigins.allows(origin), !Self.isOwn(origin, head) {
+        if let origin = self.refusedOrigin(head) {
+            self.loop.originRefused(origin)
             throw HTTPFailure(.forbidden, "forbidden_origin", "pages of \(origin.prefix(100)) may not use this port; add it to cors-origins if they should")
         }
+        try self.checkToken(head)
+        if methods.contains(.post) { try Self.checkCoding(head) }
+    }
+
+    private func refusedOrigin(_ head: RequestHead) -> String? {
+        guard let origin = head.field("origin"), !self.loop.shared.apiOrigins.allows(origin), !Self.isOwn(origin, head) else { return nil }
+        return origin
+    }
+
+    /// A payload is delivered as it came, and no subscriber would know that it is compressed.
+    private static func checkCoding(_ head: RequestHead) throws(HTTPFailure) {
+        guard let codings = head.list("content-encoding") else { return }
+        guard codings.split(separator: ",").allSatisfy({ $0.trimmingSpaces().asciiLowercased() == "identity" }) else {
+            throw HTTPFailure(
+                .unsupportedMediaType, "unsupported_encoding", "bodies are taken as they are: send this one without Content-Encoding: \(codings.prefix(100))",
+                header: "Accept-Encoding: identity\r\n")
+        }
+    }
+
+    private func checkToken(_ head: RequestHead) throws(HTTPFailure) {
         guard let token = self.loop.shared.configuration.apiToken else { return }
         let bearer = head.field("authorization").flatMap { $0.lowercased().hasPrefix("bearer ") ? String($0.dropFirst(7).trimmingSpaces()) : nil }
         guard let given = bearer ?? head.field("x-api-key"), Self.isEqual(given, token) else {
@@ -88,7 +110,7 @@ extension APIHandler {
         let name = host.split(separator: ":").dropLast(host.contains(":") ? 1 : 0).joined(separator: ":")
         // Only names that cannot be pointed here by somebody else's DNS.
         guard ["127.0.0.1", "localhost", "[::1]"].contains(name) else { return false }
-        return origin.lowercased() == "http://\(host)"
+        return Origins.normalized(origin) == Origins.normalized("http://\(host)")
     }
 
     /// Takes the same time wherever the first difference is.

@@ -36,7 +36,9 @@ extension ConfigurationKey {
             defaultNote: "the number of cores", text: { String($0.loops) }),
         ConfigurationKey(
             name: "cors-origins", kind: .origins,
-            help: "Origins whose pages may subscribe, and publish from a browser. The API port's own page always may; * allows all.",
+            help:
+                "Origins whose pages may subscribe, and publish from a browser. The scheme's default port may be left out. "
+                + "The API port's own page always may; * allows all to subscribe.",
             text: { $0.corsOrigins.isEmpty ? nil : $0.corsOrigins.joined(separator: ",") }),
         ConfigurationKey(
             name: "api-token", kind: .text,

@@ -5,6 +5,8 @@ struct HTTPFailure: Error, Equatable {
     var message: String
     /// A header of its own, `Allow` or `Retry-After`.
     var header: String?
+    /// The refusal ends by itself: when to ask again.
+    var retryAfterSeconds: Int?
 
     init(_ status: HTTPStatus, _ code: String, _ message: String, header: String? = nil) {
         self.status = status
@@ -29,7 +31,9 @@ struct HTTPFailure: Error, Equatable {
     static func tooLarge(_ message: String) -> HTTPFailure { HTTPFailure(.contentTooLarge, "too_large", message) }
 
     static func unavailable(_ message: String, retryAfterSeconds: Int = 1) -> HTTPFailure {
-        HTTPFailure(.serviceUnavailable, "unavailable", message, header: "Retry-After: \(retryAfterSeconds)\r\n")
+        var failure = HTTPFailure(.serviceUnavailable, "unavailable", message, header: "Retry-After: \(retryAfterSeconds)\r\n")
+        failure.retryAfterSeconds = retryAfterSeconds
+        return failure
     }
 
     static let timeout = HTTPFailure(.requestTimeout, "timeout", "the request did not arrive in time; send it whole within handshake-seconds-max")
@@ -52,6 +56,7 @@ struct HTTPStatus: Equatable {
     static let requestTimeout = HTTPStatus(code: 408, reason: "Request Timeout")
     static let conflict = HTTPStatus(code: 409, reason: "Conflict")
     static let contentTooLarge = HTTPStatus(code: 413, reason: "Content Too Large")
+    static let unsupportedMediaType = HTTPStatus(code: 415, reason: "Unsupported Media Type")
     static let uriTooLong = HTTPStatus(code: 414, reason: "URI Too Long")
     static let upgradeRequired = HTTPStatus(code: 426, reason: "Upgrade Required")
     static let tooManyRequests = HTTPStatus(code: 429, reason: "Too Many Requests")

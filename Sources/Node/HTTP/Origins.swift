@@ -5,30 +5,58 @@ struct Origins: Sendable {
 
     init(_ origins: [String]) {
         self.allowsAll = origins.contains("*")
-        self.allowed = Set(origins.map { $0.lowercased() })
+        self.allowed = Set(origins.map(Self.normalized))
     }
 
-    func allows(_ origin: String) -> Bool {
-        self.allowsAll || self.allowed.contains(origin.lowercased())
+    func allows(_ origin: String) -> Bool { self.allowsAll || self.isListed(origin) }
+
+    private func isListed(_ origin: String) -> Bool { self.allowed.contains(Self.normalized(origin)) }
+
+    /// As browsers write it (RFC 6454 §6.2): in lower case, without the scheme's default port.
+    static func normalized(_ origin: String) -> String {
+        let origin = origin.lowercased()
+        for (scheme, port) in [("https://", ":443"), ("http://", ":80")] where origin.hasPrefix(scheme) && origin.hasSuffix(port) {
+            return String(origin.dropLast(port.count))
+        }
+        return origin
     }
 
     /// Whether the page comes from the very host and port that it asks: the browser's own rule, behind a proxy too.
     static func isSame(_ origin: String, as head: RequestHead) -> Bool {
-        guard let host = head.field("host"), let scheme = origin.firstIndex(of: ":") else { return false }
-        return origin[scheme...].dropFirst(3).lowercased() == host.lowercased()
+        guard let host = head.field("host"), let colon = origin.firstIndex(of: ":") else { return false }
+        return Self.normalized(origin) == Self.normalized("\(origin[..<colon])://\(host)")
     }
 
     /// The lines that let a browser read the answer; empty without an allowed origin.
     func headers(for head: RequestHead) -> String {
         guard let origin = head.field("origin"), self.allows(origin) else { return "" }
-        // No credentials: nothing here is decided by a cookie.
-        return "Access-Control-Allow-Origin: \(self.allowsAll ? "*" : origin)\r\n\(self.allowsAll ? "" : "Vary: Origin\r\n")"
+        guard self.isListed(origin) else { return "Access-Control-Allow-Origin: *\r\n" }
+        // Nothing here is decided by a cookie, but a proxy in front may do so; a page that sends cookies reads nothing without the second line.
+        return "Access-Control-Allow-Origin: \(origin)\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n"
     }
 
     func preflightHeaders(for head: RequestHead, methods: String) -> String {
         let headers = self.headers(for: head)
         guard !headers.isEmpty else { return "" }
+        // EventSource polyfills send Cache-Control and Last-Event-ID.
         return headers + "Access-Control-Allow-Methods: \(methods)\r\n"
-            + "Access-Control-Allow-Headers: Last-Event-ID, Content-Type, Event-Type, Message-Id, Authorization, X-API-Key\r\nAccess-Control-Max-Age: 600\r\n"
+            + "Access-Control-Allow-Headers: Last-Event-ID, Cache-Control, Content-Type, Event-Type, Message-Id, Authorization, X-API-Key\r\n"
+            + "Access-Control-Max-Age: 600\r\n"
+    }
+}
+
+/// What the log says of refused origins: each once. Bounded, because a client can invent any number of them. A pure value.
+struct RefusedOrigins {
+    static let originsMax = 100
+
+    private var logged: Set<String> = []
+
+    /// Nil for an origin that was logged before, and beyond the bound.
+    mutating func sentence(for origin: String) -> String? {
+        let origin = String(String.UnicodeScalarView(origin.unicodeScalars.filter { (0x21...0x7E).contains($0.value) }.prefix(100)))
+        guard self.logged.count < Self.originsMax, self.logged.insert(origin).inserted else { return nil }
+        let isLast = self.logged.count == Self.originsMax
+        return "pages of \(origin) were refused; add it to cors-origins if they may use this node"
+            + (isLast ? " (\(Self.originsMax) origins were refused; more are counted in realertime_refused_origins_total and not logged)" : "")
     }
 }

@@ -6,6 +6,7 @@ enum ResponseWriter {
     enum Content: String {
         case json = "application/json"
         case text = "text/plain; charset=utf-8"
+        case eventStream = "text/event-stream"
         case html = "text/html; charset=utf-8"
         case metrics = "text/plain; version=0.0.4; charset=utf-8"
     }

@@ -25,6 +25,10 @@ struct ConnectionStatistics: Sendable {
     var ended: [UInt64] = Array(repeating: 0, count: Transport.allCases.count)
     var refusedAtLimit: UInt64 = 0
     var apiRefusedAtLimit: UInt64 = 0
+    /// Subscribers that were asked to come back later.
+    var refusedSubscribers: UInt64 = 0
+    /// Requests of pages whose origin is not allowed.
+    var refusedOrigins: UInt64 = 0
     var badRequests: UInt64 = 0
     var timedOut: UInt64 = 0
     var stalled: UInt64 = 0
@@ -48,6 +52,8 @@ struct ConnectionStatistics: Sendable {
         }
         left.refusedAtLimit += right.refusedAtLimit
         left.apiRefusedAtLimit += right.apiRefusedAtLimit
+        left.refusedSubscribers += right.refusedSubscribers
+        left.refusedOrigins += right.refusedOrigins
         left.badRequests += right.badRequests
         left.timedOut += right.timedOut
         left.stalled += right.stalled

@@ -43,6 +43,12 @@ final class LoopContext {
         self.connections.remove(connection.id)
     }
 
+    /// A page of this origin gets nothing to read.
+    func originRefused(_ origin: String) {
+        self.statistics.refusedOrigins += 1
+        self.shared.originRefused(origin)
+    }
+
     // MARK: - Flushing
 
     /// Answers of one turn of the loop leave in one write a connection.

@@ -1,4 +1,5 @@
 import Coordination
+import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import Pipeline
@@ -18,6 +19,8 @@ final class NodeShared: Sendable {
     let connectionsMax: Int
     /// Connections over that limit that may be open for a moment to be told so.
     let refusalsMax: Int
+    private let logger: Logger
+    private let refusedOrigins = NIOLockedValueBox(RefusedOrigins())
     private let counts = NIOLockedValueBox(Counts())
     private let processState = NIOLockedValueBox(ProcessState.starting)
 
@@ -35,8 +38,12 @@ final class NodeShared: Sendable {
     private let clusterBox = NIOLockedValueBox<(any ClusterAsking)?>(nil)
     private let memberBox = NIOLockedValueBox<ClusterMember?>(nil)
 
-    init(configuration: NodeConfiguration, connectionsMax: Int, refusalsMax: Int, version: String, commit: String, startedAt: Int64) {
+    init(
+        configuration: NodeConfiguration, connectionsMax: Int, refusalsMax: Int, version: String, commit: String, startedAt: Int64,
+        logger: Logger = Logger(label: "none") { _ in SwiftLogNoOpLogHandler() }
+    ) {
         self.configuration = configuration
+        self.logger = logger
         // The API port's own page reads from the subscriber port, which to a browser is another origin.
         let own = Self.ownOrigins(configuration.api)
         self.origins = Origins(configuration.corsOrigins + own)
@@ -83,6 +90,12 @@ final class NodeShared: Sendable {
     var member: ClusterMember? {
         get { self.memberBox.withLockedValue { $0 } }
         set { self.memberBox.withLockedValue { $0 = newValue } }
+    }
+
+    /// A page of an origin that is not allowed asked for something.
+    func originRefused(_ origin: String) {
+        guard let sentence = self.refusedOrigins.withLockedValue({ $0.sentence(for: origin) }) else { return }
+        self.logger.warning("\(sentence)")
     }
 
     // MARK: - Connection limits

@@ -26,7 +26,12 @@ extension NodeSnapshot {
         text.counter("realertime_api_sockets_closed_total", "Connections of the API port closed.", self.connections.apiClosed)
         text.counter("realertime_api_requests_total", "Requests on the API port.", self.connections.apiRequests)
         text.gauge("realertime_connections_max", "Subscriber connections there is room for.", self.shared.connectionsMax)
-        text.counter("realertime_refused_connections_total", "Subscribers answered 503 at the connection limit.", self.connections.refusedAtLimit)
+        text.counter("realertime_refused_connections_total", "Connections of the subscriber port over its limit.", self.connections.refusedAtLimit)
+        text.counter(
+            "realertime_refused_subscribers_total",
+            "Subscribers asked to come back later, at a limit or while the node stops: 503, or 200 with a retry to an EventSource.",
+            self.connections.refusedSubscribers)
+        text.counter("realertime_refused_origins_total", "Requests of pages whose origin is not allowed, on either port.", self.connections.refusedOrigins)
         text.counter(
             "realertime_refused_api_connections_total", "Connections of the API port answered 503 at its limit.", self.connections.apiRefusedAtLimit)
         text.begin("realertime_dropped_connections_total", "counter", "Connections so far over the limit that they were closed without a word, by port.")

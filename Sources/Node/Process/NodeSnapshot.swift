@@ -52,7 +52,7 @@ struct NodeSnapshot: Sendable {
         if self.counts.subscribers >= self.shared.connectionsMax {
             health = max(health, .critical)
             reasons.append(
-                "All \(self.shared.connectionsMax) connections are taken, new subscribers get 503: raise connections-max and the descriptor limit, or add a node."
+                "All \(self.shared.connectionsMax) connections are taken, new subscribers are asked to come back later: raise connections-max and the descriptor limit, or add a node."
             )
         } else if self.counts.subscribers * 10 >= self.shared.connectionsMax * 9 {
             health = max(health, .degraded)

@@ -28,7 +28,7 @@ struct RealertimeNode: Service {
         let (connectionsMax, refusalsMax) = try self.connectionLimits()
         let shared = NodeShared(
             configuration: self.configuration, connectionsMax: connectionsMax, refusalsMax: refusalsMax, version: self.version, commit: self.commit,
-            startedAt: startedAt)
+            startedAt: startedAt, logger: self.logger)
         let log = try self.openLog()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: self.configuration.loops)
         do {

@@ -32,10 +32,13 @@ extension SubscriberHandler {
     }
 
     func handle(_ head: RequestHead) throws(HTTPFailure) {
-        if self.loop.isStopping { throw .unavailable("this node stops; connect again") }
         self.keepsAlive = head.keepsAlive
         self.omitsBody = head.method == .head
+        self.isEventSource = head.method == .get && head.path.hasPrefix("/ev/") && head.accepts("text/event-stream")
         self.crossOriginHeaders = self.loop.shared.origins.headers(for: head)
+        let refusedOrigin = self.refusedOrigin(head)
+        if let refusedOrigin { self.loop.originRefused(refusedOrigin) }
+        if self.loop.isStopping { throw .unavailable("this node stops; connect again") }
         if head.path == "/healthz" { return head.method == .options ? self.answerPreflight(head) : try self.answerHealth(head) }
         if self.isOverLimit {
             throw .unavailable("this node has as many subscribers as it may; try another or later", retryAfterSeconds: 5)
@@ -48,12 +51,17 @@ extension SubscriberHandler {
             throw .unavailable("subscribers of this node name as many channels as they may (subscribed-channels-max); try another node or later")
         }
         if transport == .webSocket {
-            if let origin = head.field("origin"), !self.loop.shared.origins.allows(origin), !Origins.isSame(origin, as: head) {
-                throw HTTPFailure(.forbidden, "forbidden_origin", "add \(origin) to cors-origins to let its pages connect")
+            if let refusedOrigin {
+                throw HTTPFailure(.forbidden, "forbidden_origin", "add \(refusedOrigin.prefix(100)) to cors-origins to let its pages connect")
             }
             self.upgradeResponse = try WebSocketHandshake.response(to: head)
         }
         self.subscribe(request)
+    }
+
+    private func refusedOrigin(_ head: RequestHead) -> String? {
+        guard let origin = head.field("origin"), !self.loop.shared.origins.allows(origin), !Origins.isSame(origin, as: head) else { return nil }
+        return origin
     }
 
     func subscribe(_ request: SubscribeRequest) {
@@ -100,7 +108,14 @@ extension SubscriberHandler {
     func refuse(_ failure: HTTPFailure) {
         self.loop.statistics.refused(failure.status)
         var buffer = ByteBuffer()
-        ResponseWriter.write(failure, headers: self.crossOriginHeaders, keepAlive: false, omitBody: self.omitsBody, into: &buffer)
+        if failure.retryAfterSeconds != nil { self.loop.statistics.refusedSubscribers += 1 }
+        if self.isEventSource, let seconds = failure.retryAfterSeconds {
+            let body = ByteBuffer(string: "retry: \(Reconnect.retryMilliseconds(afterSeconds: seconds))\n: \(failure.message)\n\n")
+            ResponseWriter.write(
+                .ok, content: .eventStream, body: body, headers: "X-Accel-Buffering: no\r\n" + self.crossOriginHeaders, keepAlive: false, into: &buffer)
+        } else {
+            ResponseWriter.write(failure, headers: self.crossOriginHeaders, keepAlive: false, omitBody: self.omitsBody, into: &buffer)
+        }
         self.context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
         self.closeGently()
     }

@@ -42,6 +42,8 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     var upgradeResponse = ""
     /// The request was a HEAD, whose answer has no body.
     var omitsBody = false
+    /// The request is an `EventSource`'s, which ends for good at any status but 200.
+    var isEventSource = false
     var missedPongs = 0
     var stall = StallWatch()
     var isReadPaused = false
@@ -110,4 +112,7 @@ enum Reconnect {
     static func retryMilliseconds(stopping: Bool) -> Int {
         stopping ? Int.random(in: 500...5000) : Int.random(in: 1000...2000)
     }
+
+    /// After a refusal, which may have met thousands in the same moment.
+    static func retryMilliseconds(afterSeconds seconds: Int) -> Int { Int.random(in: seconds * 1000...seconds * 3000) }
 }

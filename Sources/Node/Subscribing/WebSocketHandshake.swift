@@ -3,6 +3,8 @@ import Pipeline
 
 /// The opening handshake (RFC 6455 §4.2). Pure.
 enum WebSocketHandshake {
+    /// What is spoken here: an envelope or a gap in each text frame. For clients that have to offer something.
+    private static let subprotocol = "realertime.v1"
     private static let guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
     /// The response's head, or why there is none.
@@ -11,12 +13,16 @@ enum WebSocketHandshake {
             throw Self.upgradeRequired("/ws/ speaks WebSocket: send Connection: Upgrade, Upgrade: websocket")
         }
         guard head.field("sec-websocket-version") == "13" else { throw Self.upgradeRequired("speak WebSocket version 13") }
-        guard head.count("sec-websocket-key") == 1, let key = head.field("sec-websocket-key"), key.utf8.count == 24, key.hasSuffix("=="),
+        guard let key = head.field("sec-websocket-key"), key.utf8.count == 24, key.hasSuffix("=="),
             key.utf8.dropLast(2).allSatisfy(Self.isBase64)
         else {
-            throw .badRequest("Sec-WebSocket-Key must be 16 bytes in base64, once")
+            throw .badRequest("Sec-WebSocket-Key must be 16 bytes in base64")
         }
-        return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: \(Self.accept(key))\r\n\r\n"
+        // A browser that offers protocols fails the connection when none of them is named in the response.
+        let offered = head.list("sec-websocket-protocol")?.split(separator: ",") ?? []
+        let chosen = offered.contains { $0.trimmingSpaces() == Self.subprotocol } ? "Sec-WebSocket-Protocol: \(Self.subprotocol)\r\n" : ""
+        return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: \(Self.accept(key))\r\n"
+            + chosen + "\r\n"
     }
 
     static func accept(_ key: String) -> String {

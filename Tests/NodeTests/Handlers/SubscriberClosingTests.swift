@@ -164,6 +164,27 @@ import Testing
         #expect(try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n").statuses == [200])
     }
 
+    /// A browser's `EventSource` ends for good at any status but 200, and when the answer is another origin's without permission.
+    @Test(arguments: ["stopping", "over the limit", "too many channels"])
+    func anEventSourceIsAskedToComeBack(_ case: String) async throws {
+        let bench = try await Bench(corsOrigins: ["http://a"]) { $0.subscribedChannelsMax = 1 }
+        let request = "GET /ev/d HTTP/1.1\r\nHost: h\r\nOrigin: http://a\r\nAccept: text/event-stream\r\n\r\n"
+        if `case` == "stopping" { try await bench.stop() }
+        if `case` == "too many channels" { _ = try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n") }
+        let client = try await bench.subscribe(request, isOverLimit: `case` == "over the limit")
+        let text = try await client.text
+        #expect(text.hasPrefix("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: "))
+        #expect(text.contains("\r\nAccess-Control-Allow-Origin: http://a\r\n") && text.contains("\r\nCache-Control: no-store\r\n"))
+        let body = String(decoding: try await client.body, as: UTF8.self)
+        let lines = body.split(separator: "\n", omittingEmptySubsequences: false)
+        try #require(lines.count == 4 && lines[0].hasPrefix("retry: ") && lines[1].hasPrefix(": ") && lines[2].isEmpty && lines[3].isEmpty, "\(body)")
+        let retry = try #require(Int(lines[0].dropFirst(7)))
+        #expect((`case` == "over the limit" ? 5000...15_000 : 1000...3000).contains(retry))
+        #expect(try await client.isOutputClosed)
+        #expect(try await bench.statistics.refusedSubscribers == 1)
+        #expect(try await bench.statistics.badRequests == 0)
+    }
+
     @Test func aRefusalReadsOnUntilTheClientCloses() async throws {
         let bench = try await Bench()
         let client = try await bench.subscribe("GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n")
