@@ -106,6 +106,25 @@ def has_link(member, peer):
     return f'realertime_link_up{{peer="{peer}"}} 1\n' in member.get("/metrics").body.decode()
 
 
+def judged_alike(member):
+    """Without ZooKeeper: whatever an operator looks at says the same, and first whether clients are affected."""
+    unaffected = "Publishers and subscribers are not affected: "
+    own, whole = member.get("/api/status").json, member.ask("/api/cluster")
+    [text] = own["reasons"]
+    assert text.startswith(unaffected) and own["health"] == "degraded", own
+    assert whole["reasons"][0].startswith(text) and whole["health"] == whole["coordination"]["health"] == "degraded", whole
+    assert all(text in reason for reason in whole["reasons"]), whole["reasons"]
+    for looks in ["status"], ["members"], ["partitions"]:
+        code, output = run(member, *looks)
+        assert code == 1 and output.count(text) == 1, (looks, output)
+    code, output = run(member, "members")
+    assert " live " not in output and output.count("no report") == 2 and "\nS" not in output, output
+    code, output = run(member, "doctor")
+    assert code == 1 and re.search(r"warn +zookeeper +" + re.escape(text), output) and "\nfail" not in output, output
+    code, output = run(member, "drain", "n3", "--no-wait")
+    assert code == 2 and f"503: nothing was changed. {unaffected}" in output and "not the controller" not in output, output
+
+
 def test_zookeeper_is_away_for_longer_than_the_sessions(cluster):
     names = ["n1", "n2", "n3"]
     owners = cluster.begin(*names)
@@ -129,6 +148,8 @@ def test_zookeeper_is_away_for_longer_than_the_sessions(cluster):
             assert {m["id"] for m in eventually(lambda: member.ask("/api/members"))["members"]} == set(names)
             assert member.get("/readyz").status == 200
         goes_on(publishers)
+    for member in members:
+        judged_alike(member)
     cluster.zookeeper.start()
     # Their member nodes last for another session, and all come back before that is over.
     after = cluster.settled(names)

@@ -27,7 +27,7 @@ import Testing
         let cases: [(String, Check.Outcome, [String: Check])] = [
             ("controller", .fail, try self.checks(overview: ClusterSamples.overview(ClusterSamples.head(controller: false)))),
             ("controller", .warn, try self.checks(overview: ClusterSamples.overview(ClusterSamples.head(authoritative: false)))),
-            ("zookeeper", .fail, try self.checks(overview: ClusterSamples.overview(zookeeper: "{\"state\":\"suspended\"}"))),
+            ("zookeeper", .warn, try self.checks(overview: ClusterSamples.overview(zookeeper: "{\"node\":\"n3\",\"state\":\"suspended\"}"))),
             ("nodes", .warn, try self.checks(members: ClusterSamples.members(ClusterSamples.member("n1", state: "down")))),
             ("nodes", .warn, try self.checks(members: ClusterSamples.members(ClusterSamples.member("n1", ageMs: 9000, presence: "suspect")))),
             ("partitions", .fail, try self.checks(partitions: ClusterSamples.partitions(contested))),
@@ -56,5 +56,17 @@ import Testing
             let check = try #require(checks[name])
             #expect(check.outcome == outcome && check.advice?.isEmpty == false, "\(check)")
         }
+    }
+
+    /// One finding, in the words of the node, and none that contradicts it.
+    @Test func withoutZooKeeperThereIsOneFinding() throws {
+        let head = ClusterSamples.head(authoritative: false, controller: false, health: "degraded")
+        let unknown = "{\"partition\":3,\"owner\":\"n1\",\"owner_epoch\":12,\"state\":\"unknown\"}"
+        let checks = try self.checks(
+            overview: ClusterSamples.overview(head, zookeeper: "{\"node\":\"n3\",\"state\":\"lost\"}", health: "degraded"),
+            members: ClusterSamples.members(ClusterSamples.member("n1"), ClusterSamples.member("n2", ageMs: nil), head: head),
+            partitions: ClusterSamples.partitions(unknown, head: head))
+        #expect(checks.values.filter { $0.outcome > .skip }.map(\.name) == ["zookeeper"], "\(checks)")
+        #expect(checks["zookeeper"]?.outcome == .warn && checks["zookeeper"]?.detail == "No decision is made.")
     }
 }

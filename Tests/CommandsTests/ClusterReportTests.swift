@@ -10,7 +10,8 @@ import Testing
             ClusterSamples.overview(moving: 3, health: "degraded", reasons: "\"n7 cannot reach n2.\""))
         let table = overview.table(on: self.plain)
         for text in [
-            "prod, mode normal", "controller     n3, epoch 17, view 8,123, 4s old", "connected, session 0x1f, timeout 6.0 s (of n3)", "3 active, 1 draining",
+            "prod, mode normal", "controller     n3, epoch 17, view 8,123, 4s old", "connected, session 0x1f, timeout 6.0 s (of n3, the controller)",
+            "3 active, 1 draining",
             "1,024: 1,021 served, 3 moving", "1.010 of an even share", "12,345 connections, 101/s published, 20,000/s delivered", "! n7 cannot reach n2.",
         ] {
             #expect(table.contains(text), "\(text)")
@@ -20,6 +21,19 @@ import Testing
         #expect(try ClusterOverview(ClusterSamples.overview(ClusterSamples.head(controller: false))).exitStatus == .critical)
         #expect(try ClusterOverview(ClusterSamples.overview(ClusterSamples.head(authoritative: false))).exitStatus == .degraded)
         #expect(throws: Failure.self) { try ClusterOverview("{}") }
+    }
+
+    /// Whatever is shown, the judgement of the whole is the node's, and not made again here.
+    @Test func theWholeIsJudgedByTheNode() throws {
+        let head = ClusterSamples.head(authoritative: false, controller: false, health: "degraded")
+        let members = try ClusterMembers(ClusterSamples.members(ClusterSamples.member("n1"), head: head))
+        let partitions = try ClusterPartitions(ClusterSamples.partitions(head: head))
+        let plan = try ClusterPlan(ClusterSamples.plan(head))
+        let overview = try ClusterOverview(ClusterSamples.overview(head, health: "degraded"))
+        #expect([members.exitStatus, partitions.exitStatus, plan.exitStatus, overview.exitStatus].allSatisfy { $0 == .degraded })
+        for table in [members.table(on: self.plain), partitions.table(on: self.plain), plan.table(on: self.plain)] {
+            #expect(table.contains("! No decision is made.\n") && table.contains("\ncontroller none (reported by n3), view 8,123"), "\(table)")
+        }
     }
 
     @Test func members() throws {
@@ -98,6 +112,15 @@ import Testing
         #expect(change.isAgain && change.events.isEmpty && change.notice?.contains("n1 tells from here") == true && tail.after == 0)
         let rest = tail.take(try ClusterEvents(ClusterSamples.events("n1", [(38, at: 10), (39, at: 20), (40, at: 30)])))
         #expect(rest.events.map(\.number) == [39, 40] && !rest.isAgain && tail.after == 40)
+    }
+
+    @Test func theSessionOfTheNodeAndOfTheControllerAreToldApart() throws {
+        let json = StatusTests.json.replacing("\"health\"", with: "\"cluster\":{\"session\":\"suspended\"},\"health\"")
+        let node = try NodeStatus(json: Array(json.utf8))
+        let view = StatusView.cluster(.init(report: try ClusterOverview(ClusterSamples.overview()), json: "{}"))
+        let table = view.table(with: node, on: self.plain)
+        #expect(table.contains("zookeeper      connected, session 0x1f, timeout 6.0 s (of n3, the controller)\n"))
+        #expect(table.contains("zookeeper      suspended (of n1)\n"))
     }
 
     @Test func statusShowsBoth() throws {

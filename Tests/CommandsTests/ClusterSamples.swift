@@ -2,15 +2,18 @@
 
 /// What a controller answers.
 enum ClusterSamples {
-    static func head(authoritative: Bool = true, controller: Bool = true, mode: String = "normal") -> String {
+    static func head(authoritative: Bool = true, controller: Bool = true, mode: String = "normal", health: String? = nil) -> String {
+        let health = health ?? (!controller ? "critical" : authoritative ? "healthy" : "degraded")
+        let coordination = "{\"health\":\"\(health)\"\(health == "healthy" ? "" : ",\"reason\":\"No decision is made.\"")}"
         let record = controller ? "{\"id\":\"n3\",\"incarnation\":41,\"epoch\":17,\"api\":\"10.0.0.3:8081\"}" : "null"
         return
-            "\"cluster\":\"prod\",\"through\":\"n3\",\"authoritative\":\(authoritative),\"controller\":\(record),\"mode\":\"\(mode)\",\"view_version\":8123,\"view_age_seconds\":4"
+            "\"cluster\":\"prod\",\"through\":\"n3\",\"authoritative\":\(authoritative),\"controller\":\(record),\"coordination\":\(coordination),\"mode\":\"\(mode)\",\"view_version\":8123,\"view_age_seconds\":4"
     }
 
     static func overview(
         _ head: String = head(), moving: Int = 0, preparing: Int = 0, orphan: Int = 0, contested: Int = 0, active: Int = 3, spread: Double = 1.01,
-        zookeeper: String = "{\"state\":\"connected\",\"session\":\"0x1f\",\"timeout_ms\":6000}", health: String = "healthy", reasons: String = ""
+        zookeeper: String = "{\"node\":\"n3\",\"state\":\"connected\",\"session\":\"0x1f\",\"timeout_ms\":6000}", health: String = "healthy",
+        reasons: String = ""
     ) -> String {
         """
         {\(head),"zookeeper":\(zookeeper),

@@ -13,12 +13,20 @@ struct ClusterHead: Decodable, Equatable, Sendable {
         var api: String?
     }
 
+    /// Whether anything is decided in this cluster.
+    struct Coordination: Decodable, Equatable, Sendable {
+        var health: NodeStatus.Health
+        /// What it means when nothing is, in sentences.
+        var reason: String?
+    }
+
     var cluster: String
     /// The node that answered.
     var through: String
-    /// False when that node is not the controller, and tells what it knows by itself.
+    /// False when that node is not the controller, and says what it knows by itself.
     var authoritative: Bool
     var controller: Controller?
+    var coordination: Coordination
     var mode: String
     var viewVersion: Int
     var viewAgeSeconds: Int
@@ -28,14 +36,17 @@ struct ClusterHead: Decodable, Equatable, Sendable {
 
     var controllerWords: String {
         let view = "view \(Readable.count(self.viewVersion)), \(Readable.duration(seconds: self.viewAgeSeconds)) old"
-        guard let controller else { return "none; told by \(self.through), \(view)" }
-        let teller = self.authoritative ? "" : "; told by \(self.through), which cannot ask it"
-        return "\(controller.id), epoch \(controller.epoch)\(teller), \(view)"
+        guard let controller else { return "none (reported by \(self.through)), \(view)" }
+        let reporter = self.authoritative ? "" : " (reported by \(self.through))"
+        return "\(controller.id), epoch \(controller.epoch)\(reporter), \(view)"
     }
 
-    /// What who answered says of the whole, whatever the answer is about.
-    var exitStatus: CommandStatus {
-        self.controller == nil ? .critical : self.authoritative ? .ok : .degraded
+    /// Of the whole, whatever the answer is about.
+    var exitStatus: CommandStatus { self.coordination.health.exitStatus }
+
+    /// The reason that belongs below any table; none while decisions are made.
+    func notes(on terminal: Terminal) -> [String] {
+        self.coordination.reason.map { [terminal.paint("! ", self.coordination.health.colour) + $0] } ?? []
     }
 }
 

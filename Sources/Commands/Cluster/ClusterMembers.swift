@@ -103,7 +103,7 @@ extension ClusterMembers {
             if row == 0 { return terminal.paint(cell, .dim) }
             return column == 0 ? terminal.paint(cell, self.members[row - 1].colour) : cell
         }
-        let notes = self.members.flatMap(\.notes).map { terminal.paint("! ", .yellow) + $0 }
+        let notes = self.head.notes(on: terminal) + self.members.flatMap(\.notes).map { terminal.paint("! ", .yellow) + $0 }
         return ([table] + notes + [terminal.paint("\(Self.legend)\n\(self.head.words)", .dim)]).joined(separator: "\n")
     }
 }

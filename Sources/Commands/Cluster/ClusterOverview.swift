@@ -2,8 +2,9 @@
 struct ClusterOverview: ClusterReport, Equatable {
     static let path = "/api/cluster"
 
-    /// The session of the node that answered.
+    /// The session of the node that answered, which is the controller where that can be asked.
     struct ZooKeeper: Decodable, Equatable, Sendable {
+        var node: String
         var state: String
         var session: String?
         var timeoutMs: Int?
@@ -81,7 +82,7 @@ struct ClusterOverview: ClusterReport, Equatable {
         guard let zookeeper else { return "none: this node is alone" }
         let session = zookeeper.session.map { ", session \($0)" } ?? ""
         let timeout = zookeeper.timeoutMs.map { ", timeout \(Readable.fixed(Double($0) / 1000, 1)) s" } ?? ""
-        return "\(zookeeper.state)\(session)\(timeout) (of \(self.head.through))"
+        return "\(zookeeper.state)\(session)\(timeout) (of \(zookeeper.node)\(self.head.authoritative ? ", the controller" : ""))"
     }
 
     var partitionWords: String {

@@ -62,7 +62,7 @@ struct ClusterPartitions: ClusterReport, Equatable {
             if row == 0 { return terminal.paint(cell, .dim) }
             return column == 3 ? terminal.paint(cell, self.partitions[row - 1].colour) : cell
         }
-        return table + "\n" + terminal.paint(self.head.words, .dim)
+        return ([table] + self.head.notes(on: terminal) + [terminal.paint(self.head.words, .dim)]).joined(separator: "\n")
     }
 
     /// The one partition of a channel, a line a fact.
@@ -71,13 +71,13 @@ struct ClusterPartitions: ClusterReport, Equatable {
         var columns = Columns()
         if let channel { columns.add("channel", channel) }
         columns.add("partition", String(partition.partition))
-        columns.add("owner", partition.owner ?? "nobody")
+        columns.add("owner", partition.owner ?? "none")
         columns.add("owner epoch", String(partition.ownerEpoch))
         columns.add("state", partition.stateWords + (partition.moveWords.map { " \($0)" } ?? ""))
         if let pin = partition.pinnedTo { columns.add("pinned to", pin) }
         columns.add("api", partition.api.flatMap { $0.isEmpty ? nil : $0 } ?? "unknown")
         let table = columns.text { _, column, cell in column == 0 ? terminal.paint(cell, .dim) : cell }
-        return table + "\n" + terminal.paint(self.head.words, .dim)
+        return ([table] + self.head.notes(on: terminal) + [terminal.paint(self.head.words, .dim)]).joined(separator: "\n")
     }
 }
 

@@ -59,6 +59,7 @@ struct ClusterPlan: ClusterReport, Equatable {
         lines.append(self.summary)
         if let wait = self.waitWords { lines.append(terminal.paint("! ", .yellow) + wait) }
         lines += self.refusals.map { terminal.paint("! ", .yellow) + $0 }
+        lines += self.head.notes(on: terminal)
         lines.append(terminal.paint(self.head.words, .dim))
         return lines.joined(separator: "\n")
     }

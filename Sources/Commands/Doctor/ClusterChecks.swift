@@ -39,24 +39,28 @@ struct ClusterChecks: Sendable {
 
     private var living: [ClusterMembers.Member] { self.members.members.filter { $0.incarnation != nil } }
 
+    /// Without ZooKeeper there is one finding, and what only follows from it is none.
+    private var isCutOff: Bool { self.overview.zookeeper?.state != "connected" }
+
     func controller() -> Check {
-        guard let controller = self.overview.head.controller else {
-            return .fail(
-                "controller", "there is none: nothing is reassigned when a node goes",
-                do: "Look at ZooKeeper; if it is well, see the nodes' logs for why none is elected.")
+        let head = self.overview.head
+        if self.isCutOff { return .skip("controller", "\(head.controllerWords): not known for certain without ZooKeeper") }
+        guard let controller = head.controller else {
+            return .fail("controller", head.coordination.reason ?? "there is none", do: "If ZooKeeper is well, see the nodes' logs for why none is elected.")
         }
-        guard self.overview.head.authoritative else {
+        guard head.authoritative else {
             return .warn(
-                "controller", "\(self.overview.head.through) has no link to \(controller.id), and tells what it knows by itself",
-                do: "Check the link port of \(controller.id) from \(self.overview.head.through), or ask another node.")
+                "controller", head.coordination.reason ?? "\(controller.id) cannot be asked",
+                do: "Check the link port of \(controller.id) from \(head.through), or ask another node.")
         }
         return .ok("controller", "\(controller.id), epoch \(controller.epoch)")
     }
 
     func zookeeper() -> Check {
-        let advice = "Check the ensemble and the way to it: owners go on serving, but nobody takes over from a node that goes."
-        guard self.overview.zookeeper?.state == "connected" else { return .fail("zookeeper", self.overview.sessionWords, do: advice) }
-        return .ok("zookeeper", self.overview.sessionWords)
+        guard self.isCutOff else { return .ok("zookeeper", self.overview.sessionWords) }
+        return .warn(
+            "zookeeper", self.overview.head.coordination.reason ?? self.overview.sessionWords,
+            do: "Repair ZooKeeper or the network to it. The nodes come back by themselves: do not restart them.")
     }
 
     func nodes() -> Check {
@@ -83,6 +87,7 @@ struct ClusterChecks: Sendable {
         guard contested.isEmpty else {
             return .fail("partitions", "two nodes serve \(list(contested)) under one owner epoch", do: "Stop one of the two at once, and report this.")
         }
+        guard self.overview.head.authoritative else { return .skip("partitions", "which node serves which, only the controller knows") }
         let orphans = all.filter { $0.state == "orphan" }
         guard orphans.isEmpty else { return .fail("partitions", "\(list(orphans)) have no owner", do: "Start a node, or see in members why none may own.") }
         let silent = all.filter { !["served", "moving"].contains($0.state) }

@@ -7,6 +7,7 @@ extension NodeStatus {
         columns.add("state", "\(self.node.state), up \(Readable.duration(seconds: self.node.uptimeSeconds)) since \(self.node.startedAt)")
         columns.add(
             "version", "\(self.node.version) (\(self.node.commit)), pid \(self.node.pid), \(Readable.count(self.node.loops, "loop"))")
+        if let cluster { columns.add("zookeeper", "\(cluster.session) (of \(self.node.id))") }
         columns.add("listen", self.listen)
         columns.add("api", self.api)
         columns.add("log", self.logWords)

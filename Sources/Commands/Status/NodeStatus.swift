@@ -54,6 +54,12 @@ struct NodeStatus: Decodable, Equatable, Sendable {
         var refused: Int
     }
 
+    /// Its own part in its cluster.
+    struct Cluster: Decodable, Equatable, Sendable {
+        /// `connected`, or what its session with ZooKeeper does else.
+        var session: String
+    }
+
     var node: Node
     var listen: String
     var api: String
@@ -61,6 +67,8 @@ struct NodeStatus: Decodable, Equatable, Sendable {
     var subscribers: Subscribers
     var rates: Rates
     var totals: Totals
+    /// Nil of a node that is alone.
+    var cluster: Cluster?
     var health: Health
     var reasons: [String]
 

@@ -49,9 +49,9 @@ enum StatusView: Sendable {
         switch self {
         case .alone: return status.table(on: terminal)
         case .cluster(let look):
-            // The controller tells the nodes' reasons too.
+            // The cluster's reasons have the nodes' own among them.
             var status = status
-            status.reasons.removeAll { look.report.reasons.contains("\(status.node.id): \($0)") }
+            status.reasons.removeAll { own in look.report.reasons.contains { $0 == "\(status.node.id): \(own)" || $0.hasPrefix(own) } }
             return look.report.table(on: terminal) + "\n\n" + status.table(on: terminal)
         case .unknown(let why, _):
             var columns = Columns()

@@ -84,7 +84,7 @@ package actor ClusterCoordinator: ClusterAsking {
             hasOther: self.machine.view?.nodes.contains { $0.id != self.machine.settings.id && ($0.state == .active || $0.state == .cordoned) } ?? false,
             controller: self.machine.controller?.id, isController: self.machine.isController,
             partitions: self.machine.ownership.values.reduce(into: [:]) { $0[$1.state, default: 0] += 1 }, session: self.machine.session.phase.name,
-            sessions: self.machine.session.generation, alarm: self.machine.alarm, events: self.machine.history.counts)
+            outage: self.machine.outage, sessions: self.machine.session.generation, alarm: self.machine.alarm, events: self.machine.history.counts)
     }
 
     // MARK: -
@@ -183,6 +183,8 @@ package struct ClusterSummary: Sendable {
     package var partitions: [Ownership.State: Int]
     /// ``ZooKeeperState/Phase/name``.
     package var session: String
+    /// What it means that there is no connection to ZooKeeper; nil while there is one.
+    package var outage: ZooKeeperOutage?
     /// Sessions that this process has opened or tried to.
     package var sessions: UInt64
     package var alarm: String?

@@ -2,10 +2,12 @@ import JSON
 
 extension ClusterMachine {
     /// What this node knows. The controller knows the reports of all, and its answers are the ones that count.
-    func localAnswer(_ question: ClusterQuestion, at now: ContinuousClock.Instant) -> ClusterAnswer? {
+    ///
+    /// - Parameter whyAlone: why the controller did not answer, where that is known better than by what this node has of it.
+    func localAnswer(_ question: ClusterQuestion, at now: ContinuousClock.Instant, whyAlone: String? = nil) -> ClusterAnswer? {
         if question.kind == .events { return self.eventsAnswer(after: question.after ?? 0) }
         guard let view = self.view, let configuration = self.configuration else { return nil }
-        let status = ClusterStatus(self, view, configuration, at: now)
+        let status = ClusterStatus(self, view, configuration, at: now, whyAlone: whyAlone)
         var writer = JSONWriter()
         switch question.kind {
         case .status: status.writeStatus(to: &writer)
@@ -17,7 +19,10 @@ extension ClusterMachine {
             }
             status.writePartitions(partition..<(partition + 1), to: &writer)
         case .plan:
-            guard let leader = self.leader else { return .failure(503, "no_controller", "only the controller can plan, and there is none within reach") }
+            guard let leader = self.leader else {
+                let reason = status.coordination.reason ?? self.whyAlone
+                return .failure(503, "no_controller", "only the controller can plan, and it did not answer. \(reason)")
+            }
             let evolution = ViewEvolution(
                 current: view, configuration: configuration, leader: leader, ownID: self.settings.id, links: self.links, settings: self.settings, now: now)
             self.write(evolution.planInput, status, to: &writer)
@@ -25,6 +30,19 @@ extension ClusterMachine {
             return nil
         }
         return ClusterAnswer(status: 200, body: String(decoding: writer.bytes, as: UTF8.self))
+    }
+
+    /// Why the controller is not asked, as a sentence.
+    var whyAlone: String {
+        if let outage { return outage.text }
+        if let controller {
+            guard self.links[controller.id]?.isUp ?? false else {
+                return "\(self.settings.id) has no link to the controller \(controller.id)\(controller.link.map { " at \($0)" } ?? "")."
+            }
+            return "The controller \(controller.id) has not answered \(self.settings.id)."
+        }
+        if case .blocked = self.membership { return "\(self.settings.id) is not a member: another session holds its id." }
+        return self.incarnation == nil ? "\(self.settings.id) has not joined the cluster yet." : "The cluster has no controller at the moment."
     }
 
     private func eventsAnswer(after number: Int64) -> ClusterAnswer {

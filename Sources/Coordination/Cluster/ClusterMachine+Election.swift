@@ -140,17 +140,11 @@ extension ClusterMachine {
         self.stepDown("its node in ZooKeeper was removed", &turn)
     }
 
-    /// Whatever this node was in the election. Operators whose changes are under way are told that nobody knows what becomes of them.
+    /// Whatever this node was in the election. Operators whose changes are under way get an answer.
     mutating func followAgain(_ turn: inout Turn) {
-        let changes = self.leader?.changes ?? [:]
-        let held = self.leader?.held ?? []
+        let leader = self.leader
         self.election = .following
-        for asked in held { self.reply(.failure(503, "no_controller", "\(self.settings.id) is not the controller any more; ask again"), to: asked.from, &turn) }
-        for (_, asked) in changes.sorted(by: { $0.key < $1.key }) {
-            self.reply(
-                .failure(504, "timeout", "\(self.settings.id) is not the controller any more; it may have happened, look before you ask again"), to: asked.from,
-                &turn)
-        }
+        if let leader { self.refuseOpenChanges(leader, &turn) }
     }
 
     mutating func stepDown(_ reason: String, _ turn: inout Turn) {

@@ -53,8 +53,9 @@ extension ClusterMachine {
             self.asked(question, .peer(id, number: number), &turn)
         case .answer(let number, let answer):
             guard let asked = self.asked.removeValue(forKey: number) else { return }
-            // Whoever was the controller may not be it any more, and nobody has told this node.
-            let own = answer.status == 503 && !asked.question.kind.changes ? self.localAnswer(asked.question, at: turn.now) : nil
+            // It may not be the controller any more, and this node has not heard of the next one.
+            let why = "\(id) was asked as the controller, and cannot answer as one."
+            let own = answer.status == 503 && !asked.question.kind.changes ? self.localAnswer(asked.question, at: turn.now, whyAlone: why) : nil
             self.reply(own ?? answer, to: asked.from, &turn)
         }
     }

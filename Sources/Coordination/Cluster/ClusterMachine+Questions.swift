@@ -20,12 +20,12 @@ extension ClusterMachine {
     mutating func asked(_ question: ClusterQuestion, _ from: Asked.From, _ turn: inout Turn) {
         if self.leader != nil { return self.decide(question, from, &turn) }
         if case .peer = from {
-            return self.reply(.failure(503, "no_controller", "\(self.settings.id) is not the controller any more; ask again"), to: from, &turn)
+            return self.reply(self.outageRefusal(of: question.kind) ?? self.deposedRefusal, to: from, &turn)
         }
         guard let controller = self.controller, self.links[controller.id]?.isUp ?? false else {
             if !question.kind.changes, let answer = self.localAnswer(question, at: turn.now) { return self.reply(answer, to: from, &turn) }
-            return self.reply(
-                .failure(503, "no_controller", "\(self.reasonWithoutController); try again in a few seconds, or at another node"), to: from, &turn)
+            let refusal = ClusterAnswer.failure(503, "no_controller", "\(self.whyAlone) Retry in a few seconds, or at another node")
+            return self.reply(self.outageRefusal(of: question.kind) ?? refusal, to: from, &turn)
         }
         let number = self.nextQuestion
         self.nextQuestion += 1
@@ -34,11 +34,9 @@ extension ClusterMachine {
         self.send(.ask(number: number, question), to: controller.id, &turn)
     }
 
-    private var reasonWithoutController: String {
-        if let controller { return "this node has no link to the controller \(controller.id)" }
-        if case .blocked = self.membership { return "this node is not a member: another session holds its id" }
-        guard self.isConnected else { return "this node has no connection to ZooKeeper, and knows of no controller" }
-        return self.incarnation == nil ? "this node has not joined the cluster yet" : "the cluster has no controller at the moment"
+    /// This node was the controller when it was asked.
+    private var deposedRefusal: ClusterAnswer {
+        .failure(503, "no_controller", "nothing was changed: \(self.settings.id) is not the controller any more; retry in a moment")
     }
 
     mutating func reply(_ answer: ClusterAnswer, to from: Asked.From, _ turn: inout Turn) {
@@ -54,10 +52,20 @@ extension ClusterMachine {
                 self.asked[number] = nil
                 // A controller may hang, or its answers may not reach this node. Who looks for the reason needs an answer then more than ever.
                 let answer = asked.question.kind.changes ? nil : self.localAnswer(asked.question, at: turn.now)
-                self.reply(answer ?? .failure(504, "timeout", "the controller does not answer; what was asked may still happen"), to: asked.from, &turn)
+                self.reply(
+                    answer ?? .failure(504, "timeout", "the controller did not answer; what was requested may still happen"), to: asked.from, &turn)
             } else {
                 turn.wake(at: asked.until)
             }
+        }
+    }
+
+    /// Operators whose changes this node was making as the controller, and cannot answer as one.
+    mutating func refuseOpenChanges(_ leader: Leader, _ turn: inout Turn) {
+        for asked in leader.held { self.reply(self.outageRefusal(of: asked.question.kind) ?? self.deposedRefusal, to: asked.from, &turn) }
+        let why = self.outage?.text ?? "\(self.settings.id) is not the controller any more."
+        for (_, asked) in leader.changes.sorted(by: { $0.key < $1.key }) {
+            self.reply(.failure(504, "timeout", "it may have been done or not; look before you retry. \(why)"), to: asked.from, &turn)
         }
     }
 
@@ -69,6 +77,7 @@ extension ClusterMachine {
             let answer = self.localAnswer(question, at: turn.now) ?? .failure(503, "starting", "the controller is still reading; ask again")
             return self.reply(answer, to: from, &turn)
         }
+        if let refusal = self.outageRefusal(of: question.kind) { return self.reply(refusal, to: from, &turn) }
         guard !self.isReading(for: question.kind, leader) else {
             leader.held.append(Asked(from: from, question: question, until: until ?? turn.now.advanced(by: self.settings.questionTimeout)))
             self.election = .leading(leader)
@@ -237,7 +246,7 @@ extension ClusterMachine {
             self.record(.operation, "\(asked.question.sentence)\(asked.question.by.map { " by \($0)" } ?? "")", &turn)
             self.reply(self.done(asked.question, nil), to: asked.from, &turn)
         case .failure(.refused(_, part: 0)):
-            self.reply(.failure(503, "no_controller", "\(self.settings.id) is not the controller any more; ask again"), to: asked.from, &turn)
+            self.reply(self.deposedRefusal, to: asked.from, &turn)
             self.stepDown("another one has raised the controller epoch", &turn)
         case .failure(.refused(.notAuthorized, _)):
             self.reply(
@@ -246,8 +255,9 @@ extension ClusterMachine {
         case .failure(.refused):
             self.reply(.failure(409, "conflict", "somebody else changed it at the same moment; ask again"), to: asked.from, &turn)
         case .failure(.notSent):
-            self.reply(
-                .failure(503, "no_zookeeper", "\(self.settings.id) has no connection to ZooKeeper: nothing was changed; ask again"), to: asked.from, &turn)
+            let refusal = ClusterAnswer.failure(
+                503, "no_zookeeper", "nothing was changed: \(self.settings.id) did not reach ZooKeeper; retry in a moment")
+            self.reply(self.outageRefusal(of: asked.question.kind) ?? refusal, to: asked.from, &turn)
         case .failure:
             self.reply(.failure(504, "timeout", "ZooKeeper did not answer; it may have happened, look before you ask again"), to: asked.from, &turn)
         }

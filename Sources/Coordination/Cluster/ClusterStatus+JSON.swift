@@ -18,6 +18,12 @@ extension ClusterStatus {
         } else {
             writer.null()
         }
+        let (health, reason) = self.coordination
+        writer.name("coordination")
+        writer.object { writer in
+            writer.field("health", health.name)
+            if let reason { writer.field("reason", reason) }
+        }
         writer.field("mode", self.view.mode.rawValue)
         writer.field("view_version", self.view.version)
         writer.field("view_age_seconds", max(0, (self.wallClock - self.view.writtenAt) / 1000))
@@ -29,6 +35,7 @@ extension ClusterStatus {
             self.writeHead(to: &writer)
             writer.name("zookeeper")
             writer.object { writer in
+                writer.field("node", self.ownID)
                 writer.field("state", self.session.phase.name)
                 if case .connected(let session, let timeout) = self.session.phase {
                     writer.field("session", "0x" + String(UInt64(bitPattern: session), radix: 16))

@@ -1,86 +1,121 @@
 extension ClusterStatus {
-    /// How it is, and why in sentences that say what to do.
-    var judgement: (Health, [String]) {
-        var health = Health.healthy
-        var reasons: [String] = []
-        func tell(_ level: Health, _ text: String) {
-            health = max(health, level)
-            reasons.append(text)
+    /// Whether anything is decided in this cluster, and what it means when nothing is. Every answer begins with it.
+    var coordination: (health: Health, reason: String?) {
+        let byItself = "This is what \(self.ownID) knows by itself."
+        if let outage { return (.degraded, self.isAuthoritative ? outage.text : "\(outage.text) \(byItself)") }
+        guard self.controller != nil else {
+            return (
+                .critical,
+                "\(ZooKeeperOutage.unaffected) There is no controller: nothing is reassigned until a node is elected. Look at ZooKeeper, and at the nodes' logs."
+            )
         }
+        guard let whyAlone else { return (.healthy, nil) }
+        return (.degraded, "\(ZooKeeperOutage.unaffected) \(whyAlone) \(byItself)")
+    }
+
+    /// How it is, and why in sentences that say what to do: the worst first.
+    var judgement: (Health, [String]) {
+        var reasons: [(level: Health, text: String)] = []
+        func note(_ level: Health, _ text: String) { reasons.append((level, text)) }
+        let coordination = self.coordination
+        if let reason = coordination.reason { note(coordination.health, reason) }
         if !self.contested.isEmpty {
-            tell(
+            note(
                 .critical,
                 "\(self.contested.count) partitions are served by two nodes under one owner epoch (\(self.contested.prefix(5).map(String.init).joined(separator: ", "))): stop one of them and report this."
             )
         }
-        if self.controller == nil {
-            if case .connected = self.session.phase {
-                tell(.critical, "There is no controller: nothing is reassigned until a node is elected. Look at ZooKeeper, and at the nodes' logs.")
-            } else {
-                tell(.critical, "\(self.ownID) knows of no controller. Ask another node; if none knows one, nothing is reassigned: look at ZooKeeper.")
-            }
-        }
-        if let obstacle { tell(.critical, "Nothing is reassigned: \(obstacle).") }
+        if let obstacle { note(.critical, "Nothing is reassigned: \(obstacle).") }
         if !self.view.nodes.contains(where: { $0.state == .active }) {
-            tell(.critical, "No node is active, so nobody may take a partition: start one, or undrain or uncordon one.")
+            note(.critical, "No node is active, so no node may take a partition: start one, or undrain or uncordon one.")
         }
         let orphans = self.count(.orphan)
         if orphans > 0 {
-            tell(
+            note(
                 .critical,
                 self.view.mode == .guarded
                     ? "\(orphans) partitions wait for nodes that vanished together; they are given to others when guarded mode ends."
                     : "\(orphans) partitions have no owner: start a node, or look at why none may own (members).")
         }
-        switch self.session.phase {
-        case .connected: break
-        case .connecting, .suspended, .lost, .closing, .closed:
-            tell(
-                .degraded,
-                "\(self.ownID) has no connection to ZooKeeper: it takes nothing new, and has given up what it owned once its session is over. Look at ZooKeeper, and at the way to it."
-            )
-        }
-        for node in self.view.nodes { self.judge(node, tell) }
-        if self.view.mode == .maintenance { tell(.degraded, "Rebalancing is paused (realertime rebalance resume).") }
+        self.judgeSessions(note)
+        for node in self.view.nodes { self.judge(node, note) }
+        self.judgeReach(note)
+        if self.view.mode == .maintenance { note(.degraded, "Rebalancing is paused (realertime rebalance resume).") }
         let unheard = self.isAuthoritative ? self.count(.unknown) : 0
         if unheard > 0 {
             let owners = Set(zip(self.view.partitions, self.states).compactMap { $1 == .unknown ? $0.owner : nil }).sorted()
-            tell(.degraded, "Nothing was heard for 5 seconds of the owners of \(unheard) partitions: \(owners.joined(separator: ", ")).")
+            note(.degraded, "The owners of \(unheard) partitions have not reported for 5 seconds: \(Self.list(owners)).")
         }
-        if let alarm = self.alarm { tell(.degraded, "Alarm at \(self.ownID): \(alarm)") }
-        if !self.isAuthoritative { tell(.degraded, "This is what \(self.ownID) knows; the controller cannot be asked.") }
-        return (health, reasons)
+        if let alarm = self.alarm { note(.degraded, "Alarm at \(self.ownID): \(alarm)") }
+        let sorted = [Health.critical, .degraded, .healthy].flatMap { level in reasons.filter { $0.level == level } }
+        return (sorted.first?.level ?? .healthy, sorted.map(\.text))
     }
 
-    private func silence(of id: String, _ since: String) -> String {
-        "\(id) has reported to the controller \(self.ownID) \(since): nothing is handed over from or to it. Look at its log, and at its way to \(self.controller?.link ?? self.ownID)."
+    /// The first ten of some names.
+    private static func list(_ names: [String]) -> String {
+        names.prefix(10).joined(separator: ", ") + (names.count > 10 ? " and \(names.count - 10) more" : "")
     }
 
-    private func judge(_ node: ClusterView.Node, _ tell: (Health, String) -> Void) {
+    /// Members that report that they have no connection to ZooKeeper: one reason for all of them.
+    private func judgeSessions(_ note: (Health, String) -> Void) {
+        guard self.isAuthoritative else { return }
+        let connected = ZooKeeperState.Phase.connected(session: 0, timeout: .zero).name
+        let cut = self.reports.filter { $0.key != self.ownID && self.isFresh($0.value) && $0.value.report.session != connected }.keys.sorted()
+        guard !cut.isEmpty else { return }
+        let have = cut.count == 1 ? "has" : "have"
+        if self.outage != nil { return note(.degraded, "\(Self.list(cut)) \(have) no connection to ZooKeeper either.") }
+        note(
+            .degraded,
+            "\(ZooKeeperOutage.unaffected) \(Self.list(cut)) \(have) no connection to ZooKeeper, and \(cut.count == 1 ? "gives its" : "give their") partitions up "
+                + "within a third of the session's timeout. Look at the network between there and ZooKeeper.")
+    }
+
+    /// Members that others do not reach: one reason for each of them, and none for those that do not reach it.
+    private func judgeReach(_ note: (Health, String) -> Void) {
+        var unseen: [String: [String]] = [:]
+        for (id, received) in self.reports.sorted(by: { $0.key < $1.key }) where self.isFresh(received) {
+            for peer in received.report.unreachable where self.view.node(peer.id)?.incarnation == peer.incarnation {
+                unseen[peer.id, default: []].append(id)
+            }
+        }
+        for (id, others) in unseen.sorted(by: { $0.key < $1.key }) where self.view.node(id)?.state != .fenced {
+            let link = self.view.node(id)?.link ?? ""
+            note(.degraded, "\(id) cannot be reached at \(link) by \(Self.list(others)). Look at \(id), and at the network to it.")
+        }
+    }
+
+    private func silence(of id: String, _ words: String) -> String {
+        "\(id) \(words): nothing is handed over from or to it. Look at its log, and at its network to \(self.controller?.link ?? self.ownID)."
+    }
+
+    private func judge(_ node: ClusterView.Node, _ note: (Health, String) -> Void) {
         switch node.state {
         case .down where !self.isAuthoritative:
-            // What is wished for it, the controller knows.
-            tell(.degraded, "\(node.id) is down.")
+            // The controller knows what is desired of it.
+            note(.degraded, "\(node.id) is down.")
         case .down where self.desired[node.id]?.desired != .draining:
-            tell(.degraded, "\(node.id) is down: start it, or forget it (realertime forget \(node.id)).")
+            note(.degraded, "\(node.id) is down: start it, or forget it (realertime forget \(node.id)).")
         case .cordoned where self.isAuthoritative && ![.cordoned, .removed].contains(self.desired[node.id]?.desired ?? .active):
-            tell(.degraded, "\(node.id) is cordoned for a while, because it kept restarting or losing its session (realertime uncordon \(node.id) lifts that).")
-        case .fenced: tell(.degraded, "\(node.id) is fenced: most nodes cannot reach it at \(node.link).")
-        case .joining: tell(.degraded, "\(node.id) joins: it owns nothing before the controller and half of the others reach it at \(node.link).")
+            note(.degraded, "\(node.id) is cordoned for a while, because it kept restarting or losing its session (realertime uncordon \(node.id) lifts that).")
+        case .fenced: note(.degraded, "\(node.id) is fenced: most nodes cannot reach it at \(node.link).")
+        case .joining:
+            let isHeard = !self.isAuthoritative || self.reports[node.id]?.report.incarnation == node.incarnation
+            note(
+                .degraded,
+                "\(node.id) joins: it owns nothing before the controller and half of the others reach it at \(node.link)."
+                    + (isHeard ? "" : " It has not reported to the controller \(self.ownID) yet."))
         case .down, .active, .cordoned, .draining, .drained: break
         }
         guard node.incarnation != nil, node.id != self.ownID || self.isAuthoritative else { return }
-        guard let received = self.reports[node.id] else {
-            if let electedAt, self.now >= electedAt.advanced(by: Self.reportAgeMax) { tell(.degraded, self.silence(of: node.id, "never")) }
-            return
+        if self.isSilent(node.id) {
+            let hasReported = self.reports[node.id]?.report.incarnation == node.incarnation
+            let words = hasReported ? "has not reported to the controller \(self.ownID) for 5 seconds" : "has never reported to the controller \(self.ownID)"
+            note(.degraded, self.silence(of: node.id, words))
         }
-        if !self.isFresh(received) { tell(.degraded, self.silence(of: node.id, "not for 5 seconds")) }
-        for peer in received.report.unreachable where self.view.node(peer.id)?.incarnation == peer.incarnation {
-            tell(.degraded, "\(node.id) cannot reach \(peer.id).")
-        }
-        if let alarm = received.report.alarm, node.id != self.ownID { tell(.degraded, "Alarm at \(node.id): \(alarm)") }
+        guard let received = self.reports[node.id] else { return }
+        if let alarm = received.report.alarm, node.id != self.ownID { note(.degraded, "Alarm at \(node.id): \(alarm)") }
         for reason in received.report.figures.reasons {
-            tell(received.report.figures.health == "critical" ? .critical : .degraded, "\(node.id): \(reason)")
+            note(received.report.figures.health == "critical" ? .critical : .degraded, "\(node.id): \(reason)")
         }
     }
 }

@@ -33,6 +33,10 @@ struct ClusterStatus {
     let controller: ControllerRecord?
     let isAuthoritative: Bool
     let session: ZooKeeperState
+    /// Nil while this node is connected to ZooKeeper.
+    let outage: ZooKeeperOutage?
+    /// Why the controller did not answer itself; nil when it did.
+    let whyAlone: String?
     let alarm: String?
     /// Why the controller cannot write a view.
     let obstacle: String?
@@ -52,13 +56,17 @@ struct ClusterStatus {
     /// A report older than this says nothing about now.
     static let reportAgeMax = Duration.seconds(5)
 
-    init(_ machine: ClusterMachine, _ view: ClusterView, _ configuration: ClusterConfiguration, at now: ContinuousClock.Instant) {
+    init(
+        _ machine: ClusterMachine, _ view: ClusterView, _ configuration: ClusterConfiguration, at now: ContinuousClock.Instant, whyAlone: String? = nil
+    ) {
         self.view = view
         self.configuration = configuration
         self.ownID = machine.settings.id
         self.controller = machine.controller
         self.isAuthoritative = machine.isController
         self.session = machine.session
+        self.outage = machine.outage
+        self.whyAlone = machine.isController ? nil : whyAlone ?? machine.whyAlone
         self.alarm = machine.alarm
         self.obstacle = machine.obstacle
         self.electedAt = machine.leader?.electedAt
@@ -75,7 +83,9 @@ struct ClusterStatus {
 
     private mutating func judgePartitions() {
         var servers: [Int: [String]] = [:]
-        for (id, received) in self.reports where self.isFresh(received) && self.view.node(id)?.incarnation == received.report.incarnation {
+        // Without the controller and without ZooKeeper it cannot know who owns what: it may have been paused, and its own partitions be others' by now.
+        let known = self.outage == nil || self.isAuthoritative ? self.reports : [:]
+        for (id, received) in known where self.isFresh(received) && self.view.node(id)?.incarnation == received.report.incarnation {
             for owned in received.report.serving
             where self.view.partitions.indices.contains(owned.partition) && self.view.partitions[owned.partition].ownerEpoch == owned.ownerEpoch {
                 servers[owned.partition, default: []].append(id)
@@ -85,7 +95,7 @@ struct ClusterStatus {
             guard let owner = entry.owner else { return .orphan }
             if entry.move != nil { return .moving }
             if servers[index]?.contains(owner) ?? false { return .served }
-            return self.reports[owner].map { self.isFresh($0) } ?? false ? .preparing : .unknown
+            return known[owner].map { self.isFresh($0) } ?? false ? .preparing : .unknown
         }
         self.contested = servers.filter { $0.value.count > 1 }.keys.sorted()
     }

@@ -62,6 +62,8 @@ private struct EmbeddedMember {
             writer.field("epoch", 1)
             writer.field("api", self.snapshot.shared.boundAddresses.api)
         }
+        writer.name("coordination")
+        writer.object { $0.field("health", "healthy") }
         writer.field("mode", ClusterView.Mode.normal.rawValue)
         writer.field("view_version", 1)
         writer.field("view_age_seconds", max(0, (WallClock.now() - self.snapshot.shared.startedAt) / 1000))

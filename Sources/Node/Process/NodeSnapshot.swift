@@ -39,11 +39,9 @@ struct NodeSnapshot: Sendable {
             health = max(health, .degraded)
             reasons.append("Events are stored, but \(warning)")
         }
-        if let member = self.member, member.summary.session != "connected" {
+        if let outage = self.member?.summary.outage {
             health = max(health, .degraded)
-            reasons.append(
-                "No connection to ZooKeeper (the session is \(member.summary.session)): this node serves \(member.summary.count(.serving)) partitions, and nothing is reassigned."
-            )
+            reasons.append(outage.text)
         }
         if self.shared.state == .stopping {
             health = max(health, .degraded)

@@ -39,7 +39,10 @@ extension NodeInspector {
         figures.connections = snapshot.counts.subscribers
         figures.publishedPerSecond = snapshot.publishedPerSecond
         figures.deliveredPerSecond = snapshot.deliveredPerSecond
-        let (health, reasons) = snapshot.health
+        // What its session does is in its report already, and is judged with the sessions of all others.
+        var process = snapshot
+        process.member = nil
+        let (health, reasons) = process.health
         figures.health = health.rawValue
         figures.reasons = Array(reasons.prefix(10))
         return figures
