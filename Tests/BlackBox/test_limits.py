@@ -6,13 +6,14 @@ import random
 import resource
 import select
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
 
 from harness.history import position
-from harness.node import PATIENCE, eventually
+from harness.node import PATIENCE, binary, eventually
 from harness.publisher import pipelined
 from harness.subscribers import TRANSPORTS, Lines, LongPoll, Refused, SSE, WS, subscribe
 from harness.wire import Answer, Wire
@@ -89,6 +90,13 @@ def test_an_eventsource_over_the_limit_is_asked_to_come_back(nodes, channel):
             unavailable(answer.status, answer.head, answer.all())
         assert node.metric("realertime_refused_subscribers_total") == 7
     assert eventually(lambda: can(lambda: SSE(node, channel).close()))
+
+
+def test_the_load_tool_knows_a_refusal(nodes):
+    node = nodes.make("--connections-max", "5")
+    command = [binary(), "load", "-n", "9", "-r", "0", "-d", "1", "-o", "json", "--url", f"http://127.0.0.1:{node.listen}", "--api", f"http://127.0.0.1:{node.api}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=node.environment)
+    assert done.returncode == 1 and "asked to come back later" in done.stdout + done.stderr, (done.returncode, done.stdout, done.stderr)
 
 
 def test_what_is_wrong_for_good_ends_an_eventsource(node, channel):

@@ -28,7 +28,7 @@ package struct SubscribeCommand: AsyncParsableCommand {
     @Argument(help: "The channels.")
     var channels: [String]
 
-    @Option(help: ArgumentHelp("Start after this cursor.", valueName: "cursor"))
+    @Option(help: ArgumentHelp("Start after this cursor or, with one channel, this position.", valueName: "cursor"))
     var since: String?
 
     @Option(help: "Server-Sent Events, WebSocket, long-poll or a line of JSON an event.")

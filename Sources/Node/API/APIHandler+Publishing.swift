@@ -20,7 +20,8 @@ extension APIHandler {
     func published(_ outcome: PublishOutcome, token: UInt64) {
         guard let publish = self.publishes.removeValue(forKey: token), self.context != nil else { return }
         if case .refused(let refusal) = outcome { return self.respond(token, PublishAnswer.failure(refusal), keepAlive: publish.keepAlive) }
-        var body = ByteBufferAllocator().buffer(capacity: 128)
+        // Position, cursor and words.
+        var body = ByteBufferAllocator().buffer(capacity: publish.channel.string.utf8.count + 112)
         switch publish.form {
         case .raw:
             PublishAnswer.writeRaw(outcome, channel: publish.channel, into: &body)

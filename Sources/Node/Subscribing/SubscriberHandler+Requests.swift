@@ -32,9 +32,18 @@ extension SubscriberHandler {
     }
 
     func handle(_ head: RequestHead) throws(HTTPFailure) {
+        do throws(HTTPFailure) {
+            try self.route(head)
+        } catch {
+            // Of interest to a refusal alone, so not looked up for every subscriber.
+            self.isEventSource = head.method == .get && head.path.hasPrefix("/ev/") && head.accepts("text/event-stream")
+            throw error
+        }
+    }
+
+    private func route(_ head: RequestHead) throws(HTTPFailure) {
         self.keepsAlive = head.keepsAlive
         self.omitsBody = head.method == .head
-        self.isEventSource = head.method == .get && head.path.hasPrefix("/ev/") && head.accepts("text/event-stream")
         self.crossOriginHeaders = self.loop.shared.origins.headers(for: head)
         let refusedOrigin = self.refusedOrigin(head)
         if let refusedOrigin { self.loop.originRefused(refusedOrigin) }

@@ -42,7 +42,7 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     var upgradeResponse = ""
     /// The request was a HEAD, whose answer has no body.
     var omitsBody = false
-    /// The request is an `EventSource`'s, which ends for good at any status but 200.
+    /// The request that is refused is an `EventSource`'s, which ends for good at any status but 200.
     var isEventSource = false
     var missedPongs = 0
     var stall = StallWatch()
