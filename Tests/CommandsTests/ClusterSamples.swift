@@ -19,7 +19,7 @@ enum ClusterSamples {
         {\(head),"zookeeper":\(zookeeper),
          "nodes":{"joining":0,"active":\(active),"cordoned":0,"draining":1,"drained":0,"fenced":0,"down":0},
          "partitions":{"total":1024,"served":\(1024 - moving - preparing - orphan),"preparing":\(preparing),"moving":\(moving),"orphan":\(orphan),"unknown":0,"contested":\(contested)},
-         "spread":\(spread),"connections":12345,"published_per_second":100.5,"delivered_per_second":20000,"health":"\(health)","reasons":[\(reasons)]}
+         "spread":\(spread),"connections":12345,"published_per_second":100.5,"delivered_per_second":20000,"health":"\(health)","reasons":[\(reasons)],"notices":["n2 is draining: draining, requested by ann (kernel)."]}
         """
     }
 

@@ -33,9 +33,11 @@ struct ClusterOverview: ClusterReport, Equatable {
     var deliveredPerSecond: Double
     var health: NodeStatus.Health
     var reasons: [String]
+    /// What operators want of nodes, who and why.
+    var notices: [String]
 
     private enum CodingKeys: CodingKey {
-        case zookeeper, nodes, partitions, spread, connections, publishedPerSecond, deliveredPerSecond, health, reasons
+        case zookeeper, nodes, partitions, spread, connections, publishedPerSecond, deliveredPerSecond, health, reasons, notices
     }
 
     init(from decoder: any Decoder) throws {
@@ -50,6 +52,7 @@ struct ClusterOverview: ClusterReport, Equatable {
         self.deliveredPerSecond = try values.decode(Double.self, forKey: .deliveredPerSecond)
         self.health = try values.decode(NodeStatus.Health.self, forKey: .health)
         self.reasons = try values.decode([String].self, forKey: .reasons)
+        self.notices = try values.decode([String].self, forKey: .notices)
     }
 
     /// A node without ZooKeeper.
@@ -75,7 +78,7 @@ struct ClusterOverview: ClusterReport, Equatable {
             if column == 0 { return terminal.paint(cell, .dim) }
             return row == 1 ? terminal.paint(cell, self.health.colour) : cell
         }
-        return ([table] + self.reasons.map { terminal.paint("! ", self.health.colour) + $0 }).joined(separator: "\n")
+        return ([table] + self.reasons.map { terminal.paint("! ", self.health.colour) + $0 } + self.notices.map { "- \($0)" }).joined(separator: "\n")
     }
 
     var sessionWords: String {

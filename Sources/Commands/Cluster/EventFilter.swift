@@ -11,7 +11,7 @@ enum EventKind: String, ExpressibleByArgument, CaseIterable, Sendable {
     case deposed
     case node
     case granted
-    case moving
+    case moved
     case mode
     case removed
     case operation
@@ -33,7 +33,7 @@ struct EventFilter: Sendable {
         return self.node.map { event.node == $0 || Self.names($0, in: event.text) } ?? true
     }
 
-    /// Grants, moves and what operators ask for are told by the controller, and name the nodes they are about only in their text.
+    /// What changes hands names the other nodes that took part only in its text.
     private static func names(_ node: String, in text: String) -> Bool {
         text.split { !$0.isASCII || !($0.isLetter || $0.isNumber || "_.-".contains($0)) }.contains { word in
             word == node || word.hasSuffix(".") && word.dropLast() == node

@@ -12,8 +12,9 @@ package struct EventsCommand: AsyncParsableCommand {
               realertime events --node n2 --since 8100
               realertime events --after 120 -o json
 
-            The controller tells the newest 1,000 that it has seen; a new controller has a history of its own, with numbers of its own. \
-            Views are the whole cluster's. With -f, -o json prints an event a line.
+            The controller keeps the newest 1,000 operations, 1,000 transfers of partitions and 1,000 others that it has seen; a new \
+            controller has a history of its own, with numbers of its own. Views are the whole cluster's. A drain is one event, which comes \
+            when it has ended. With -f, -o json prints an event a line.
 
             \(Help.exitStatus)
             """)
@@ -21,7 +22,7 @@ package struct EventsCommand: AsyncParsableCommand {
     @Flag(name: [.customShort("f"), .long], help: "Go on with what happens, until Ctrl-C.")
     var follow = false
 
-    @Option(help: ArgumentHelp("Only those that this node tells of itself, or that name it.", valueName: "node"))
+    @Option(help: ArgumentHelp("Only those that are about this node, or that name it.", valueName: "node"))
     var node: String?
 
     @Option(help: "Only those of this kind. Repeatable.")

@@ -50,7 +50,7 @@ extension ClusterMachine {
         writer.object { writer in
             writer.field("through", self.settings.id)
             writer.name("events")
-            writer.array { writer in for event in self.history.after(number, limit: ClusterHistory.countMax) { event.write(to: &writer) } }
+            writer.array { writer in for event in self.history.after(number) { event.write(to: &writer) } }
         }
         return ClusterAnswer(status: 200, body: String(decoding: writer.bytes, as: UTF8.self))
     }

@@ -118,7 +118,7 @@ extension ClusterMachine {
                 continue
             }
             leader.guards.evicting.insert(member.incarnation)
-            self.record(.evicted, "\(id) refuses connections: incarnation \(member.incarnation) is dead, its member node is removed", &turn)
+            self.record(.evicted, about: id, "\(id) refuses connections: incarnation \(member.incarnation) is dead, its member node is removed", &turn)
             self.perform(
                 .multi([
                     .check(path: self.paths.controllerEpoch, version: leader.epochVersion),

@@ -53,7 +53,7 @@ extension ClusterMachine {
     mutating func depose(_ controller: ControllerRecord, _ reason: String, _ turn: inout Turn) {
         // Until it has been read again, nobody knows whether it is still there.
         guard let read = self.reads[.controller], !read.isDirty, !read.isAsked, !self.pending.values.contains(.depose) else { return }
-        self.record(.deposed, reason, &turn)
+        self.record(.deposed, about: controller.id, reason, &turn)
         self.perform(
             .multi([
                 .check(path: self.paths.controllerEpoch, version: controller.epochVersion),

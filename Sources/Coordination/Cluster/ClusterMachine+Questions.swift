@@ -14,6 +14,8 @@ struct Asked: Sendable {
     var until: ContinuousClock.Instant
     /// False when all is as it was asked for.
     var changes = true
+    /// What it did besides.
+    var outcome: String?
 }
 
 extension ClusterMachine {
@@ -88,10 +90,12 @@ extension ClusterMachine {
             let number = self.nextChange
             let (parts, change) = try self.change(for: question, leader, number: number)
             self.nextChange += 1
-            // Also a cordon that nobody asked for, but that the node earned by losing its session again and again.
-            if question.kind == .undrain || question.kind == .uncordon, let id = question.node { leader.guards.flaps.forget(id) }
-            // Also when there is nothing to change: whether this is still the controller is ZooKeeper's to say.
-            leader.changes[number] = Asked(from: from, question: question, until: turn.now, changes: !parts.isEmpty)
+            // Also when there is nothing to change: whether this is still the controller is ZooKeeper's to say. A cordon that the guard against flapping set is
+            // this controller's own, and is lifted when that is confirmed.
+            let lifts = [.undrain, .uncordon].contains(question.kind) && question.node.map { leader.guards.flaps.isCordoned($0, at: turn.now) } ?? false
+            leader.changes[number] = Asked(
+                from: from, question: question, until: turn.now, changes: !parts.isEmpty || lifts,
+                outcome: lifts ? "lifts the automatic cordon" : question.kind == .forget ? self.endedPins(of: question.node) : nil)
             self.election = .leading(leader)
             self.perform(
                 .multi([.check(path: self.paths.controllerEpoch, version: leader.epochVersion)] + parts), for: .change(change), &turn)
@@ -107,6 +111,8 @@ extension ClusterMachine {
         case .rebalance, .pause, .resume, .move, .unpin: target = .configuration
         case .status, .members, .partitions, .locate, .plan, .events, .drain, .undrain, .cordon, .uncordon, .forget: target = .nodes
         }
+        // What is forgotten takes its pins along.
+        if kind == .forget, self.reads[.configuration].map({ $0.readAt == nil || $0.isDirty || $0.isAsked }) ?? true { return true }
         guard let read = self.reads[target], read.readAt != nil else { return true }
         return read.isDirty || read.isAsked || (target == .nodes && (leader.gatheringNodes != nil || !leader.areNodesRead))
     }
@@ -146,8 +152,8 @@ extension ClusterMachine {
         case .cordon: try self.wish(.cordoned, question, leader, number)
         case .undrain, .uncordon: try self.wish(.active, question, leader, number)
         case .forget: try self.wish(.removed, question, leader, number)
-        case .rebalance, .resume: try self.configure(number) { $0.rebalance = .automatic }
-        case .pause: try self.configure(number) { $0.rebalance = .paused }
+        case .rebalance, .resume: try self.configure(number) { $0.resume() }
+        case .pause: try self.configure(number) { if $0.pauseRequest == nil { $0.pause(by: question.by ?? "", note: question.note ?? "") } }
         case .move:
             try self.configure(number) { (configuration) throws(QuestionFailure) in
                 guard let partition = question.partition, (0..<configuration.partitionCount).contains(partition) else {
@@ -177,7 +183,7 @@ extension ClusterMachine {
             throw QuestionFailure(status: 404, code: "not_found", message: "there is no node \(id) in this cluster; members lists those that are")
         }
         if let record = leader.nodes[id]?.record, let end = record.endsFirst(for: question.kind) {
-            throw .conflict("\(id) is \(record.desired.rawValue), \(record.wish): \(end.rawValue) it first")
+            throw .conflict("\(id) is \(record.desired.rawValue), \(record.request): \(end.rawValue) it first")
         }
         var parts: [ZooKeeperRequest.Part] = []
         if desired == .removed, leader.members[id] != nil {
@@ -199,7 +205,20 @@ extension ClusterMachine {
         } else if desired != .active {
             parts.append(.create(path: self.paths.node(id), data: record.json, ephemeral: false))
         }
+        // The plan could not follow a pin to a node that there is not.
+        if desired == .removed, var configuration = self.configuration, configuration.pins.values.contains(id) {
+            configuration.pins = configuration.pins.filter { $0.value != id }
+            parts.append(.set(path: self.paths.configuration, data: configuration.json, version: self.configurationVersion))
+        }
         return (parts, change)
+    }
+
+    /// The pins that end with a node.
+    private func endedPins(of id: String?) -> String? {
+        let partitions = (self.configuration?.pins ?? [:]).filter { $0.value == id }.keys.sorted()
+        guard !partitions.isEmpty else { return nil }
+        let rest = partitions.count > 20 ? " and \(partitions.count - 20) more" : ""
+        return "ends the pins of partitions \(partitions.prefix(20).map(String.init).joined(separator: ", "))\(rest)"
     }
 
     private func configure(
@@ -232,7 +251,14 @@ extension ClusterMachine {
             number = asked
             self.reads[.nodes]?.isDirty = true
             self.reads[.members]?.isDirty = true
-            if case .success = result { leader.guards.flaps.forget(id) }
+            self.reads[.configuration]?.isDirty = true
+            // Whatever an operator wants of it, it is no longer to be guarded by what it did before.
+            if case .success = result, leader.guards.flaps.remembers(id) {
+                leader.guards.flaps.forget(id)
+                if let question = leader.changes[asked]?.question {
+                    leader.guards.lifted[id] = NodeRecord.request(by: question.by ?? "", note: question.note ?? "")
+                }
+            }
         case .configuration(let asked):
             number = asked
             self.reads[.configuration]?.isDirty = true
@@ -243,8 +269,8 @@ extension ClusterMachine {
         switch result {
         case .success:
             guard asked.changes else { return self.reply(self.done(asked.question, "nothing to change"), to: asked.from, &turn) }
-            self.record(.operation, "\(asked.question.sentence)\(asked.question.by.map { " by \($0)" } ?? "")", &turn)
-            self.reply(self.done(asked.question, nil), to: asked.from, &turn)
+            self.record(asked.question, asked.outcome, &turn)
+            self.reply(self.done(asked.question, asked.outcome), to: asked.from, &turn)
         case .failure(.refused(_, part: 0)):
             self.reply(self.deposedRefusal, to: asked.from, &turn)
             self.stepDown("another one has raised the controller epoch", &turn)

@@ -66,7 +66,9 @@ extension ClusterMachine {
     private mutating func adopt(_ view: ClusterView, _ turn: inout Turn) {
         var reasons = ViewReasons()
         if let (writer, known) = self.leader?.reasons, writer == view.writer { reasons = known }
-        for event in ClusterEvent.changes(from: self.view, to: view, reasons, at: self.settings.wallClock()) { self.note(event, &turn) }
+        let at = self.settings.wallClock()
+        for event in ClusterEvent.changes(from: self.view, to: view, reasons, at: at) { self.note(event, &turn) }
+        if let old = self.view { for event in self.transfers.take(from: old, to: view, reasons, at: at) { self.note(event, &turn) } }
         self.view = view
     }
 
@@ -99,9 +101,22 @@ extension ClusterMachine {
 
     // MARK: - What happened
 
-    mutating func record(_ kind: ClusterEvent.Kind, _ text: String, _ turn: inout Turn) {
+    /// - Parameter node: what it is about, if that is not this node.
+    mutating func record(_ kind: ClusterEvent.Kind, about node: String? = nil, _ text: String, _ turn: inout Turn) {
         self.note(
-            ClusterEvent(kind: kind, at: self.settings.wallClock(), node: self.settings.id, viewVersion: self.view?.version ?? 0, text: text), &turn)
+            ClusterEvent(kind: kind, at: self.settings.wallClock(), node: node ?? self.settings.id, viewVersion: self.view?.version ?? 0, text: text), &turn)
+    }
+
+    /// What an operator requested, and why.
+    mutating func record(_ question: ClusterQuestion, _ outcome: String?, _ turn: inout Turn) {
+        let by = question.by ?? ""
+        let note = question.note ?? ""
+        let text = question.sentence + (by.isEmpty ? "" : " by \(by)") + (note.isEmpty ? "" : ": \(note)") + (outcome.map { " (\($0))" } ?? "")
+        var event = ClusterEvent(
+            kind: .operation, at: self.settings.wallClock(), node: question.node ?? "", viewVersion: self.view?.version ?? 0, text: text)
+        event.by = by
+        event.note = note
+        self.note(event, &turn)
     }
 
     mutating func note(_ event: ClusterEvent, _ turn: inout Turn) {

@@ -65,6 +65,7 @@ package struct ClusterMachine: Sendable {
     var asked: [Int64: Asked] = [:]
     var nextQuestion: Int64 = 1
     package internal(set) var history = ClusterHistory()
+    var transfers = TransferHistory()
     var isLeaving = false
     var nonce: UInt64
 

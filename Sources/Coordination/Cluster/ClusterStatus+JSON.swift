@@ -62,6 +62,8 @@ extension ClusterStatus {
             writer.field("health", health.name)
             writer.name("reasons")
             writer.array { writer in for reason in reasons { writer.string(reason) } }
+            writer.name("notices")
+            writer.array { writer in for notice in self.notices { writer.string(notice) } }
         }
     }
 

@@ -40,7 +40,11 @@ extension ClusterStatus {
         self.judgeSessions(note)
         for node in self.view.nodes { self.judge(node, note) }
         self.judgeReach(note)
-        if self.view.mode == .maintenance { note(.degraded, "Rebalancing is paused (realertime rebalance resume).") }
+        if self.view.mode == .maintenance {
+            let request = self.configuration.pauseRequest.map { ", \($0)" } ?? ""
+            note(.degraded, "Rebalancing is paused\(request): realertime rebalance resume ends that.")
+        }
+        self.judgePins(note)
         let unheard = self.isAuthoritative ? self.count(.unknown) : 0
         if unheard > 0 {
             let owners = Set(zip(self.view.partitions, self.states).compactMap { $1 == .unknown ? $0.owner : nil }).sorted()
@@ -54,6 +58,26 @@ extension ClusterStatus {
     /// The first ten of some names.
     private static func list(_ names: [String]) -> String {
         names.prefix(10).joined(separator: ", ") + (names.count > 10 ? " and \(names.count - 10) more" : "")
+    }
+
+    /// What operators want of nodes, who and why: nothing that has to be mended.
+    var notices: [String] {
+        self.desired.filter { $0.value.desired != .active }.sorted { $0.key < $1.key }.map { id, record in
+            let state = self.view.node(id)?.state.rawValue ?? "not in the view"
+            let done = record.desired == .draining ? "drained" : record.desired.rawValue
+            return "\(id) is \(state)\([done, record.desired.rawValue].contains(state) ? "" : " and is to be \(done)"), \(record.request)."
+        }
+    }
+
+    /// Pins that no plan can follow.
+    private func judgePins(_ note: (Health, String) -> Void) {
+        let ids = Set(self.view.nodes.map(\.id))
+        let lost = self.configuration.pins.filter { !ids.contains($0.value) }.sorted { $0.key < $1.key }
+        guard self.isAuthoritative, let first = lost.first else { return }
+        note(
+            .degraded,
+            "\(lost.count) partitions are pinned to nodes that are not in this cluster (\(Self.list(lost.map { "\($0.key) to \($0.value)" }))): "
+                + "start the node, or unpin with realertime move \(first.key) --unpin.")
     }
 
     /// Members that report that they have no connection to ZooKeeper: one reason for all of them.

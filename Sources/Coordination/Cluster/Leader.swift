@@ -96,6 +96,8 @@ struct Leader: Sendable {
         /// Incarnations that have said that they go.
         var leaving: Set<Int64> = []
         var flaps = FlapGuard()
+        /// Who has lifted a cordon that ``flaps`` had set, until the view says so.
+        var lifted: [String: String] = [:]
         var homes = HomeHints()
         /// When a node was seen under this new incarnation, while it joins again.
         var returning: [Int64: ContinuousClock.Instant] = [:]
@@ -119,6 +121,7 @@ struct Leader: Sendable {
             self.fenced = self.fenced.filter { incarnations.contains($0.key) }
             let ids = Set(members.keys).union(nodes.map(\.id))
             self.counted = self.counted.filter { ids.contains($0.key) }
+            self.lifted = self.lifted.filter { ids.contains($0.key) }
         }
     }
 

@@ -9,7 +9,7 @@ struct ViewEvolution {
     /// Those for whom the view has no room.
     var refused: [String] = []
     private let current: ClusterView
-    private let configuration: ClusterConfiguration
+    let configuration: ClusterConfiguration
     let leader: Leader
     let ownID: String
     private let links: [String: LinkReach]
@@ -90,6 +90,7 @@ struct ViewEvolution {
         if state != node.state { node.state = state }
         if isNew || before?.state != state { self.reasons.nodes[id] = self.reason(for: state, id, member, record, before) }
         if state != .joining { self.guards.returning[member.incarnation] = nil }
+        if state != .cordoned { self.guards.lifted[id] = nil }
         self.view.upsert(node)
         if state == .fenced {
             self.orphan(id)
@@ -128,7 +129,7 @@ struct ViewEvolution {
             guard let record, !isRemoved else { return }
             guard self.makeRoom() else { return self.refused.append(id) }
             self.view.upsert(ClusterView.Node(id: id, state: .down))
-            self.reasons.nodes[id] = record.wish
+            self.reasons.nodes[id] = record.request
             return
         }
         if let incarnation = node.incarnation {
@@ -144,7 +145,7 @@ struct ViewEvolution {
         self.view.upsert(node)
         if isRemoved {
             self.view.nodes.removeAll { $0.id == id }
-            self.reasons.nodes[id] = record?.wish
+            self.reasons.nodes[id] = record?.request
         }
     }
 

@@ -21,11 +21,11 @@ extension ViewEvolution {
         case .cordoned where record?.desired ?? .active == .active:
             return "it restarted or lost its session \(FlapGuard.lossesMax) times within \(FlapGuard.window.components.seconds) s"
         case .active where before?.state == .cordoned:
-            return "its cordon is over"
+            return self.guards.lifted[id] ?? (self.guards.flaps.remembers(id) ? nil : record?.request) ?? "its cordon is over"
         case .active where before?.state == .joining || before?.state == .fenced || before?.incarnation == nil:
             return id == self.ownID ? "it is the controller" : "the controller and half of the others reach it"
         case .active, .cordoned, .draining, .drained:
-            return record?.wish ?? ""
+            return record?.request ?? ""
         case .down:
             return ""
         }
@@ -34,7 +34,7 @@ extension ViewEvolution {
     func reason(for mode: ClusterView.Mode) -> String {
         switch mode {
         case .guarded: "\(self.guards.massFailure.vanished.joined(separator: ", ")) vanished within \(MassFailureGuard.window.components.seconds) s"
-        case .maintenance: "balancing is paused"
+        case .maintenance: "balancing is paused" + (self.configuration.pauseRequest.map { ", \($0)" } ?? "")
         case .normal where self.view.mode == .maintenance: "balancing is resumed"
         case .normal: self.guards.massFailure.due == nil ? "all that vanished are back" : "it was waited long enough for those that vanished"
         }
@@ -42,8 +42,10 @@ extension ViewEvolution {
 }
 
 extension NodeRecord {
-    /// Who wanted it, for people.
-    var wish: String {
-        "as \(self.by.isEmpty ? "somebody" : self.by) wished" + (self.note.isEmpty ? "" : " (\(self.note))")
+    /// Who requested it, and why, for people.
+    var request: String { Self.request(by: self.by, note: self.note) }
+
+    static func request(by: String, note: String) -> String {
+        "requested by \(by.isEmpty ? "an operator" : by)" + (note.isEmpty ? "" : " (\(note))")
     }
 }

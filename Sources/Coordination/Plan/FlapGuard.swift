@@ -48,6 +48,9 @@ package struct FlapGuard: Hashable, Sendable {
         self.nodes[id]?.until.map { now < $0 } ?? false
     }
 
+    /// Whether anything is held against it, a cordon that is over included.
+    package func remembers(_ id: String) -> Bool { self.nodes[id] != nil }
+
     /// An operator says that it is well, or the node is gone for good.
     package mutating func forget(_ id: String) { self.nodes[id] = nil }
 }

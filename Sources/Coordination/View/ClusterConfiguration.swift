@@ -10,6 +10,9 @@ package struct ClusterConfiguration: Hashable, Sendable {
     /// The link protocol that all speak. Raised only when every member supports the next.
     package var activeProtocol: Int
     package var rebalance: RebalanceMode { didSet { self.rebalanceRemainder.remove("mode") } }
+    /// Who paused it, and why, for people. Empty while it is not paused.
+    package private(set) var pausedBy = ""
+    package private(set) var pauseNote = ""
     /// Partitions that stay where an operator put them, and the id of the node.
     package var pins: [Int: String]
     /// What a newer version wrote here and this one only passes on.
@@ -39,6 +42,23 @@ package struct ClusterConfiguration: Hashable, Sendable {
         self.pins = pins
     }
 
+    package mutating func pause(by: String, note: String) {
+        self.rebalance = .paused
+        self.pausedBy = by
+        self.pauseNote = note
+    }
+
+    package mutating func resume() {
+        self.rebalance = .automatic
+        self.pausedBy = ""
+        self.pauseNote = ""
+    }
+
+    /// "requested by ann (upgrade)"; nil while it is not paused, or nobody said who.
+    var pauseRequest: String? {
+        self.rebalance == .paused && !(self.pausedBy.isEmpty && self.pauseNote.isEmpty) ? NodeRecord.request(by: self.pausedBy, note: self.pauseNote) : nil
+    }
+
     /// Throws a sentence that says what is wrong with the bytes.
     package init(json bytes: [UInt8]) throws(JSONFailure) {
         var object = try JSONValue(bytes, named: "config", bytesMax: ClusterConfiguration.bytesMax).object()
@@ -50,6 +70,8 @@ package struct ClusterConfiguration: Hashable, Sendable {
         var rebalance = try object.required("rebalance").object()
         var rebalanceRemainder = JSONRemainder()
         self.rebalance = try rebalance.name("mode", unknown: .paused, remainder: &rebalanceRemainder)
+        self.pausedBy = try rebalance.optional("by")?.string(bytesMax: ClusterView.textBytesMax) ?? ""
+        self.pauseNote = try rebalance.optional("note")?.string(bytesMax: NodeRecord.noteBytesMax) ?? ""
         rebalance.rest(into: &rebalanceRemainder)
         self.rebalanceRemainder = rebalanceRemainder
         try self.readPins(object.optional("pins"))
@@ -78,6 +100,8 @@ package struct ClusterConfiguration: Hashable, Sendable {
             writer.name("rebalance")
             writer.object { writer in
                 if !self.rebalanceRemainder.contains("mode") { writer.field("mode", self.rebalance.rawValue) }
+                if !self.pausedBy.isEmpty { writer.field("by", self.pausedBy) }
+                if !self.pauseNote.isEmpty { writer.field("note", self.pauseNote) }
                 writer.fields(self.rebalanceRemainder)
             }
             writer.name("pins")

@@ -89,6 +89,8 @@ private struct EmbeddedMember {
             writer.field("health", health.rawValue)
             writer.name("reasons")
             writer.array { writer in for reason in reasons { writer.string(reason) } }
+            writer.name("notices")
+            writer.array { _ in }
         }
     }
 

@@ -59,14 +59,14 @@ import Testing
         for (number, kind) in [ClusterQuestion.Kind.uncordon, .cordon].enumerated() {
             let asked = stand.ask(ClusterQuestion(kind, node: "n2", by: "bob"), number: UInt64(10 + number))
             let answer = try #require(asked)
-            #expect(answer.status == 409 && answer.body.contains("n2 is draining, as ann wished (disk): undrain it first"), "\(kind)")
+            #expect(answer.status == 409 && answer.body.contains("n2 is draining, requested by ann (disk): undrain it first"), "\(kind)")
         }
         #expect(stand.state("n2") == .draining)
         #expect(try self.record("n2", stand).by == "ann")
         #expect(stand.ask(ClusterQuestion(.undrain, node: "n2"), number: 2)?.status == 200)
         #expect(stand.ask(ClusterQuestion(.cordon, node: "n2"), number: 3)?.status == 200)
         let undrain = stand.ask(ClusterQuestion(.undrain, node: "n2", by: "bob"), number: 4)
-        #expect(undrain?.status == 409 && undrain?.body.contains("n2 is cordoned, as somebody wished: uncordon it first") == true)
+        #expect(undrain?.status == 409 && undrain?.body.contains("n2 is cordoned, requested by an operator: uncordon it first") == true)
         #expect(stand.state("n2") == .cordoned)
         // Which asks for more of the same.
         #expect(stand.ask(ClusterQuestion(.drain, node: "n2"), number: 5)?.status == 200)
@@ -109,6 +109,44 @@ import Testing
         #expect(stand.state("n2") == nil && stand.storedView?.node("n2") == nil)
         // The registry does not keep it for ever.
         #expect(stand.store.tree["/rt/c/nodes/n2"] == nil)
+    }
+
+    @Test func whatIsForgottenTakesItsPinsAlong() throws {
+        var stand = ClusterMachineStand.controller(of: 3)
+        for (number, partition) in [0, 1].enumerated() {
+            #expect(stand.ask(ClusterQuestion(.move, node: "n2", partition: partition), number: UInt64(10 + number))?.status == 200)
+        }
+        #expect(stand.ask(ClusterQuestion(.move, node: "n3", partition: 2), number: 12)?.status == 200)
+        stand.vanish("n2")
+        let asked = stand.ask(ClusterQuestion(.forget, node: "n2", by: "ann"))
+        #expect(try #require(asked).body.contains("ends the pins of partitions 0, 1"))
+        #expect(try self.configuration(stand).pins == [2: "n3"] && stand.machine.configuration?.pins == [2: "n3"])
+        #expect(stand.machine.history.events.contains { $0.text == "forget n2 by ann (ends the pins of partitions 0, 1)" && $0.node == "n2" })
+    }
+
+    @Test func aPinToANodeThatThereIsNotIsAReason() throws {
+        var stand = ClusterMachineStand.controller(of: 2)
+        var configuration = try self.configuration(stand)
+        configuration.pins = [3: "n9"]
+        stand.store.put("/rt/c/config", configuration.json)
+        stand.settle()
+        let body = stand.ask(ClusterQuestion(.status))?.body ?? ""
+        #expect(body.contains("pinned to nodes that are not in this cluster (3 to n9)") && body.contains("\"health\":\"degraded\""), "\(body)")
+    }
+
+    @Test func whoWantsWhatAndWhyIsInTheStatus() throws {
+        var stand = ClusterMachineStand.controller(of: 3)
+        _ = stand.ask(ClusterQuestion(.drain, node: "n2", by: "ann", note: "kernel update"), number: 1)
+        stand.balance()
+        _ = stand.ask(ClusterQuestion(.pause, by: "eve", note: "rack 3"), number: 2)
+        _ = stand.ask(ClusterQuestion(.cordon, node: "n3"), number: 3)
+        stand.vanish("n3")
+        let body = stand.ask(ClusterQuestion(.status), number: 4)?.body ?? ""
+        #expect(body.contains("n2 is drained, requested by ann (kernel update)."), "\(body)")
+        #expect(body.contains("n3 is down and is to be cordoned, requested by an operator."), "\(body)")
+        #expect(body.contains("Rebalancing is paused, requested by eve (rack 3): realertime rebalance resume ends that."), "\(body)")
+        _ = stand.ask(ClusterQuestion(.resume), number: 5)
+        #expect(try self.configuration(stand).pauseRequest == nil)
     }
 
     /// Some servers have kept member nodes of sessions that were over.

@@ -7,7 +7,7 @@ extension ClusterMachineWalk {
         if machine.incarnation != nil { self.hasJoined = true }
         if machine.pending.count > 60 { self.fail("\(machine.pending.count) operations are pending") }
         if machine.asked.count > 40 { self.fail("\(machine.asked.count) questions are open") }
-        if machine.history.events.count >= ClusterHistory.countMax + 100 { self.fail("the history has \(machine.history.events.count) events") }
+        if machine.history.count >= 3 * (ClusterHistory.countMax + 100) { self.fail("the history has \(machine.history.count) events") }
         if !self.stand.refusals.isEmpty { self.fail("refused: \(self.stand.refusals)") }
         self.checkView(machine)
         self.checkOwnership(machine)

@@ -28,7 +28,7 @@ import Testing
             stand.wait(.milliseconds(stand.random.below(300)))
             Self.nonsense(&stand)
             #expect(stand.machine.pending.count <= 100)
-            #expect(stand.machine.history.events.count < ClusterHistory.countMax + 100)
+            #expect(stand.machine.history.count < 3 * (ClusterHistory.countMax + 100))
         }
     }
 
