@@ -1,5 +1,6 @@
 """A cluster of real processes on a real ZooKeeper: who is in, who owns what, and what it takes to change that."""
 
+import json
 import os
 import re
 import shutil
@@ -189,6 +190,16 @@ def test_operators_drain_cordon_and_move(cluster):
     assert all(owners[p] == "n3" for p in owners if owners[p] != after[p])
     member = next(m for m in cluster.members["n1"].answer("/api/members")["members"] if m["id"] == "n3")
     assert member["state"] == "drained" and member["note"] == "kernel update"
+    # Who and why is in the status, in the events and in the log; and the drain is one event, about its node.
+    code, output = run("status", api=api)
+    assert code == 0 and "n3 is drained, requested by " in output and "(kernel update)" in output, output
+    events = json.loads(run("events", "--kind", "operation", "--kind", "moved", "-o", "json", api=api)[1])["events"]
+    [operation] = [e for e in events if e["kind"] == "operation"]
+    assert operation["node"] == "n3" and operation["note"] == "kernel update" and operation["text"].endswith(": kernel update"), events
+    [drain] = [e for e in events if e["kind"] == "moved" and e["text"].startswith("drain n3: ")]
+    had = sum(owner == "n3" for owner in owners.values())
+    assert drain["node"] == "n3" and drain["count"] == had == sum(t["count"] for t in drain["transfers"]), events
+    assert any(operation["text"] in m.output.read_bytes().decode() for m in cluster.running())
     code, output = run("undrain", "n3", api=api)
     assert code == 0, output
     owners = cluster.settled(["n1", "n2", "n3"])

@@ -164,6 +164,38 @@ def test_zookeeper_is_away_for_longer_than_the_sessions(cluster):
     cluster.witness.finish()
 
 
+def codes(member):
+    """What `members` shows of each node: its two letters, and its session."""
+    lines = run(member, "members")[1].splitlines()
+    return {line.split()[1]: (line.split()[0], line[lines[0].index("SESSION"):].split("  ")[0]) for line in lines[1:] if re.match(r"[UDFS?][A-Z] ", line)}
+
+
+def test_the_suspect_is_the_one_that_is_not_seen(cluster):
+    names = ["n1", "n2", "n3"]
+    cluster.begin(*names)
+    controller = cluster.controller("n1")
+    lost, other = [cluster.members[name] for name in names if cluster.members[name] is not controller]
+    lost.process.send_signal(signal.SIGSTOP)
+    for member in controller, other:
+        eventually(lambda: codes(member).get(lost.name, ("", ""))[0] == "SA")
+        seen = codes(member)
+        assert seen[controller.name][0] == seen[other.name][0] == "UA", seen
+        # Five seconds after its last report.
+        eventually(lambda: codes(member)[lost.name][1].startswith("no report"))
+    code, output = run(other, "members")
+    assert code == 1 and f"{lost.name} is suspect: not seen by {', '.join(sorted([controller.name, other.name]))}" in output, output
+    lost.process.send_signal(signal.SIGCONT)
+    cluster.settled(names)
+    # Without ZooKeeper nothing is decided, and a dead node is down all the same.
+    cluster.zookeeper.kill()
+    eventually(lambda: other.own["session"] != "connected" and other.serving == 0 and controller.serving == 0)
+    lost.process.kill()
+    eventually(lambda: codes(other).get(lost.name) == ("DA", "no report"))
+    seen = codes(other)
+    assert seen[controller.name] == ("UA", "no report") and seen[other.name][0] == "UA", seen
+    assert not seen[other.name][1].startswith("live"), seen
+
+
 @pytest.mark.parametrize("elections", [0, 2], ids=["one-controller", "two-elections-later"])
 def test_zookeeper_comes_back_with_an_older_snapshot(cluster, folder, elections):
     cluster.begin("n1", "n2", session=SHORT)
