@@ -54,7 +54,11 @@ extension APIHandler {
                 index, .ok, content: .html, body: self.loop.shared.page.body, headers: self.loop.shared.page.headers, keepAlive: keepAlive,
                 omitBody: omitBody)
         default:
-            guard let call = ClusterCall(path: head.path) else { throw .notFound(head.path, Self.paths) }
+            guard let call = ClusterCall(path: head.path) else {
+                let port = self.loop.shared.boundPorts.listen
+                let isSubscriber = SubscribeRequest.transport(of: head.path) != nil
+                throw .notFound(head.path, Self.paths, hint: isSubscriber ? "this is the API port, and that is on the subscriber port, \(port)" : nil)
+            }
             try self.admit(head, methods: call.methods, allow: call.allow)
             self.ask(try call.asked(request), index, keepAlive, omitBody: omitBody)
         }

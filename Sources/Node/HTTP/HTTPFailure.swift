@@ -20,8 +20,9 @@ struct HTTPFailure: Error, Equatable {
     static func badBody(_ message: String) -> HTTPFailure { HTTPFailure(.badRequest, "bad_body", message) }
     static func badCursor(_ message: String) -> HTTPFailure { HTTPFailure(.badRequest, "bad_cursor", message) }
 
-    static func notFound(_ path: String, _ paths: String) -> HTTPFailure {
-        HTTPFailure(.notFound, "not_found", "nothing is at \(path.prefix(100)); there is \(paths)")
+    /// - Parameter hint: where the path is, when it is one of the node's other port.
+    static func notFound(_ path: String, _ paths: String, hint: String? = nil) -> HTTPFailure {
+        HTTPFailure(.notFound, "not_found", "nothing is at \(path.prefix(100))\(hint.map { ": \($0)" } ?? ""); there is \(paths)")
     }
 
     static func methodNotAllowed(_ allow: String) -> HTTPFailure {

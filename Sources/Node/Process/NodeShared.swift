@@ -74,6 +74,12 @@ final class NodeShared: Sendable {
         set { self.addresses.withLockedValue { $0 = newValue } }
     }
 
+    /// Their ports alone: a client of one port learns no address that it does not see.
+    var boundPorts: (listen: Substring, api: Substring) {
+        let (listen, api) = self.boundAddresses
+        return (listen.split(separator: ":").last ?? "", api.split(separator: ":").last ?? "")
+    }
+
     /// Nil until the loops are made.
     var inspector: NodeInspector? {
         get { self.inspectorBox.withLockedValue { $0 } }

@@ -52,7 +52,11 @@ extension SubscriberHandler {
         if self.isOverLimit {
             throw .unavailable("this node has as many subscribers as it may; try another or later", retryAfterSeconds: 5)
         }
-        guard let (transport, channels) = SubscribeRequest.transport(of: head.path) else { throw .notFound(head.path, SubscribeRequest.paths) }
+        guard let (transport, channels) = SubscribeRequest.transport(of: head.path) else {
+            let isOfAPI = head.path == "/pub" || head.path.hasPrefix("/api/")
+            let port = self.loop.shared.boundPorts.api
+            throw .notFound(head.path, SubscribeRequest.paths, hint: isOfAPI ? "this is the subscriber port, and that is on the API port, \(port)" : nil)
+        }
         if head.method == .options { return self.answerPreflight(head) }
         guard head.method == .get else { throw .methodNotAllowed("GET, OPTIONS") }
         let request = try SubscribeRequest(transport, channels: channels, head: head, limits: self.loop.limits)
