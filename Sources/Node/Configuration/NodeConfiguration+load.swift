@@ -20,10 +20,9 @@ extension NodeConfiguration {
         var problems: [ConfigurationError.Problem] = []
         var sources = [ConfigurationSource(flags: flags), ConfigurationSource(environment: environment)]
         if let file {
-            if let text = try? String(contentsOfFile: file, encoding: .utf8) {
-                sources.append(ConfigurationSource(file: file, text: text))
-            } else {
-                problems.append(.init("The configuration file \(file) cannot be read as UTF-8 text: check the path and who may read it."))
+            switch Self.text(of: file) {
+            case .success(let text): sources.append(ConfigurationSource(file: file, text: text))
+            case .failure(let reason): problems.append(.init("The configuration file \(file) \(reason)"))
             }
         }
         let reader = ConfigReader(providers: sources.map { $0.provider(problems: &problems) })
@@ -57,15 +56,48 @@ extension NodeConfiguration {
             problems.append(.init("\(fileName) and \(name) are both set here: keep one", at: origin))
             return
         }
-        let text = try? String(contentsOfFile: path, encoding: .utf8)
-        let line = text?.split(whereSeparator: \.isNewline).first.map { $0.filter { !$0.isWhitespace } }
-        guard let line, !line.isEmpty else {
-            problems.append(.init("\(fileName) \(path) must be readable and have the secret in its first line", at: origin))
+        let line: Substring
+        switch Self.text(of: path) {
+        // Nothing but the end of the line is left out: a space is part of a secret.
+        case .success(let text): line = text.prefix { $0 != "\n" && $0 != "\r\n" }
+        case .failure(let reason):
+            problems.append(.init("\(fileName) \(path) \(reason)", at: origin))
             return
         }
-        self[keyPath: secret] = line
+        guard !line.isEmpty else {
+            problems.append(.init("\(fileName) \(path) must have the secret in its first line, which is empty", at: origin))
+            return
+        }
+        self[keyPath: secret] = String(line)
         self.secretFiles[fileName] = path
         self.origins[name] = origin
+    }
+
+    /// Why a file has no text for us.
+    private enum Unreadable: Error, CustomStringConvertible {
+        case missing(folder: String)
+        case noText
+        case refused(String)
+
+        var description: String {
+            switch self {
+            case .missing(let folder): "is not there (relative paths begin at \(folder))"
+            case .noText: "is not UTF-8 text"
+            case .refused(let reason): "cannot be read: \(reason)"
+            }
+        }
+    }
+
+    private static func text(of path: String) -> Result<String, Unreadable> {
+        let data: Data
+        do {
+            data = try Data(contentsOf: URL(fileURLWithPath: path))
+        } catch {
+            guard FileManager.default.fileExists(atPath: path) else { return .failure(.missing(folder: FileManager.default.currentDirectoryPath)) }
+            let type = try? FileManager.default.attributesOfItem(atPath: path)[.type] as? FileAttributeType
+            return .failure(.refused(type == .typeDirectory ? "it is a folder" : "check who may read it"))
+        }
+        return String(validating: data, as: UTF8.self).map { .success($0) } ?? .failure(.noText)
     }
 }
 
@@ -91,6 +123,15 @@ extension NodeConfiguration {
                     "api \(self.api) can be reached from other machines, so it needs a token: set api-token-file (or REALERTIME_API_TOKEN), "
                         + "or listen on 127.0.0.1:\(self.api.port)",
                     at: self.origins["api"]))
+        }
+        if let token = self.apiToken,
+            token.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) || token.hasPrefix(" ")
+                || token.hasSuffix(" ")
+        {
+            problems.append(
+                .init(
+                    "api-token has a space at its beginning or end, or a control character, which no HTTP header can carry: choose another",
+                    at: self.origins["api-token"]))
         }
         if self.corsOrigins.contains("*"), self.corsOrigins.count > 1 {
             problems.append(.init("cors-origins has * and others: keep * alone, or remove it", at: self.origins["cors-origins"]))

@@ -129,7 +129,7 @@ import Testing
     }
 
     @Test func theFileMayBeNamedByAVariable() throws {
-        #expect(try self.problem(environment: ["REALERTIME_CONFIG": "/nowhere/realertime.yaml"]).contains("/nowhere/realertime.yaml cannot be read"))
+        #expect(try self.problem(environment: ["REALERTIME_CONFIG": "/nowhere/realertime.yaml"]).contains("/nowhere/realertime.yaml is not there"))
     }
 
     // MARK: - Mistakes
@@ -198,6 +198,43 @@ import Testing
         #expect(try self.problem(["--api-token", "a", "--api-token-file", path]).contains("keep one"))
         try Data("\n".utf8).write(to: URL(fileURLWithPath: path))
         #expect(try self.problem(["--api-token-file", path]).contains("first line"))
+    }
+
+    /// Only the end of the line is no part of a secret.
+    @Test(arguments: [
+        ("open sesame 1\n", "open sesame 1"), ("open sesame 1", "open sesame 1"), ("open\tsesame  1\r\n", "open\tsesame  1"), ("  a  \nb\n", "  a  "),
+    ])
+    func spacesArePartOfASecret(_ text: String, _ secret: String) throws {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+        let member = ["--zookeeper", "127.0.0.1:1", "--link", "127.0.0.1:2", "--zookeeper-user", "u"]
+        #expect(try self.load(member + ["--zookeeper-password-file", path]).cluster.password == secret)
+        // A header loses spaces at its ends, so such a token would be refused whoever sends it.
+        if secret.hasPrefix(" ") || secret.contains("\t") {
+            #expect(try self.problem(["--api-token-file", path]).contains("which no HTTP header can carry"))
+        } else {
+            #expect(try self.load(["--api-token-file", path]).apiToken == secret)
+        }
+    }
+
+    @Test func aFileThatIsNotThereIsNotCalledUnreadable() throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let missing = folder.appendingPathComponent("node.yaml").path
+        let bytes = folder.appendingPathComponent("bytes").path
+        try Data([0xFF, 0xFE, 0]).write(to: URL(fileURLWithPath: bytes))
+        for option in ["--config", "--api-token-file"] {
+            func problem(_ path: String) throws -> String {
+                if option == "--api-token-file" { return try self.problem([option, path]) }
+                let error = #expect(throws: ConfigurationError.self) { try NodeConfiguration.load(flags: [:], environment: [:], file: path) }
+                return error?.description ?? ""
+            }
+            #expect(try problem(missing).contains("\(missing) is not there (relative paths begin at /"))
+            #expect(try problem(bytes).contains("\(bytes) is not UTF-8 text"))
+            #expect(try problem(folder.path).contains("\(folder.path) cannot be read: it is a folder"))
+        }
     }
 
     @Test(arguments: ["zookeeper-password", "link-secret"])
