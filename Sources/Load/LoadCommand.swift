@@ -54,7 +54,15 @@ package struct LoadCommand: AsyncParsableCommand {
     /// False when the report, which is printed, tells of losses.
     private func measure() throws(LoadError) -> Bool {
         let limits = LocalLimits.raised()
-        let target = self.target.filled(from: ProcessInfo.processInfo.environment)
+        var target = self.target
+        if let token = Environment.workerToken {
+            (target.apiToken, target.apiTokenFile) = (token, nil)
+        } else if target.apiTokenFile != nil {
+            // The file may be a pipe, which can be read once: the workers are given what is in it.
+            target = try target.filled(from: ProcessInfo.processInfo.environment)
+            setenv(Environment.workerTokenName, target.apiToken ?? "", 1)
+        }
+        target = try target.filled(from: ProcessInfo.processInfo.environment)
         var settings = try LoadSettings(target: target, shape: self.shape, time: self.time, resources: self.resources, limits: limits)
         if let index = self.resources.workerIndex {
             Interruption.ignore()
@@ -68,6 +76,11 @@ package struct LoadCommand: AsyncParsableCommand {
         let report = try coordinator.run()
         Self.print(settings.output == .json ? report.json : report.table, to: 1)
         return report.isComplete
+    }
+
+    private enum Environment {
+        static let workerTokenName = "REALERTIME_LOAD_WORKER_TOKEN"
+        static var workerToken: String? { ProcessInfo.processInfo.environment[self.workerTokenName] }
     }
 
     private static func print(_ text: String, to descriptor: Int32) {

@@ -46,10 +46,23 @@ struct LoadCoordinator: ~Copyable {
             let publish = self.settings.publish
             try Self.probe(SocketAddress(host: publish.host, port: publish.port), publish, "--api or --publish-url")
         }
+        try self.checkRoom()
         for pid in self.settings.processIDs where ProcessSampler.usage(pid) == nil {
             throw .usage("there is no process \(pid): check --pid")
         }
         try self.settings.chooseSourceAddresses(limits: self.limits)
+    }
+
+    /// A node says how many subscribers it takes, and more would only be refused. Any other server is tried.
+    private func checkRoom() throws(LoadError) {
+        let plan = self.settings.plan
+        let asked = plan.churn > 0 ? min(self.settings.churnAtOnce, plan.churn) : plan.subscribers
+        guard asked > 0, let status = self.settings.status, let room = NodeRoom.of(status, headers: self.settings.publishHeaders) else { return }
+        guard asked <= room.free else {
+            throw .usage(
+                "the node at \(status.authority) has room for \(room.free) more subscribers (connections-max \(room.max), \(room.used) are connected), "
+                    + "and \(asked) were asked for: ask for fewer, or raise its connections-max and its descriptor limit")
+        }
     }
 
     private static func probe(_ address: SocketAddress, _ template: RequestTemplate, _ option: String) throws(LoadError) {

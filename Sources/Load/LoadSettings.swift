@@ -7,6 +7,8 @@ struct LoadSettings: Sendable {
     var transport: Transport
     var subscribe: RequestTemplate
     var publish: RequestTemplate
+    /// Where the node says how it is; nil for another server.
+    var status: RequestTemplate?
     var subscribeHeaders: [String]
     var publishHeaders: [String]
     /// What stands before and after the payload in a publish body.
@@ -37,13 +39,15 @@ struct LoadSettings: Sendable {
     /// Descriptors that are neither subscribers nor publishers.
     static let descriptorsReserved = 64
     static let slotsMax = 64 << 20
+    /// More workers than this are not worth a machine.
+    static let processesMax = 256
 }
 
 // MARK: From options
 
 extension LoadSettings {
     init(target: TargetOptions, shape: ShapeOptions, time: TimeOptions, resources: ResourceOptions, limits: LocalLimits) throws(LoadError) {
-        try Self.check(shape, time, resources)
+        try Self.check(shape)
         let connections = shape.churn > 0 ? min(shape.churnAtOnce, shape.churn) : shape.subscribers
         let processes = try Self.processes(asked: resources.processes, connections: connections, publishers: shape.publishers, limits)
         self.plan = LoadPlan(
@@ -56,6 +60,9 @@ extension LoadSettings {
         self.subscribe = try Self.template(
             "--subscribe-url", target.subscribeUrl, "--url", target.url ?? "http://127.0.0.1:8080", target.transport.path + "{channels}")
         self.publish = try Self.template("--publish-url", target.publishUrl, "--api", target.api ?? "http://127.0.0.1:8081", "/pub?id={channel}")
+        if target.subscribeUrl == nil, target.publishUrl == nil {
+            self.status = try Self.template("", nil, "--api", target.api ?? "http://127.0.0.1:8081", "/api/status")
+        }
         self.subscribeHeaders = target.header
         self.publishHeaders = target.publishHeader + (target.apiToken.map { ["Authorization: Bearer \($0)"] } ?? [])
         (self.bodyPrefix, self.bodySuffix) = try Self.split(body: target.publishBody)
@@ -69,32 +76,16 @@ extension LoadSettings {
         self.churnResets = shape.churnReset
         self.sourceAddresses = resources.sourceAddresses ?? 0
         self.pins = try Self.pins(resources.pin)
-        self.processIDs = resources.pid
+        self.processIDs = resources.pid.map { Int32($0) }
         self.measuresChildren = resources.pidChildren
         self.output = resources.output
         try self.checkTemplates()
     }
 
-    private static func check(_ shape: ShapeOptions, _ time: TimeOptions, _ resources: ResourceOptions) throws(LoadError) {
-        let counts: [(String, Int, ClosedRange<Int>)] = [
-            ("--subscribers", shape.subscribers, 0...10_000_000), ("--channels", shape.channels, 1...1_000_000),
-            ("--channels-per-subscriber", shape.channelsPerSubscriber, 1...max(1, shape.channels)), ("--publishers", shape.publishers, 1...4096),
-            ("--payload-bytes", shape.payloadBytes, PayloadTemplate.bytesMin...1_048_576), ("--churn", shape.churn, 0...1_000_000_000),
-            ("--churn-at-once", shape.churnAtOnce, 1...1_000_000), ("--connects-in-flight", resources.connectsInFlight, 1...100_000),
-            ("--source-addresses", resources.sourceAddresses ?? 0, 0...60_000), ("--processes", resources.processes ?? 1, 1...256),
-        ]
-        for (name, value, range) in counts where !range.contains(value) {
-            throw .usage("\(name) must be from \(range.lowerBound) to \(range.upperBound), not \(value)")
+    private static func check(_ shape: ShapeOptions) throws(LoadError) {
+        guard shape.channelsPerSubscriber <= shape.channels else {
+            throw .usage("--channels-per-subscriber must be from 1 to \(shape.channels), the number of --channels, not \(shape.channelsPerSubscriber)")
         }
-        let times: [(String, Double)] = [
-            ("--warm-up", time.warmUp), ("--duration", time.duration), ("--drain", time.drain), ("--settle", time.settle), ("--hold", time.hold),
-            ("--connect-rate", resources.connectRate), ("--timeout", resources.timeout),
-        ]
-        for (name, value) in times where !(0...1_000_000).contains(value) {
-            throw .usage("\(name) must be from 0 to 1000000, not \(value)")
-        }
-        guard time.duration > 0 else { throw .usage("--duration must be more than 0") }
-        guard resources.timeout >= 0.1 else { throw .usage("--timeout must be at least 0.1") }
         let lanes = shape.hot ? shape.publishers : 1
         guard shape.subscribers * shape.channelsPerSubscriber <= self.slotsMax / lanes else {
             throw .usage("too many sequences to follow: lower --subscribers, --channels-per-subscriber or --publishers")
@@ -120,6 +111,16 @@ extension LoadSettings {
     private static func processes(asked: Int?, connections: Int, publishers: Int, _ limits: LocalLimits) throws(LoadError) -> Int {
         let each = max(1, limits.descriptors - self.descriptorsReserved - publishers)
         let needed = max(1, (connections + each - 1) / each)
+        guard needed <= self.processesMax else {
+            throw .usage(
+                "\(connections) connections need \(needed) processes of at most \(limits.descriptors) descriptors, and there may be \(self.processesMax): "
+                    + "ask for at most \(each * self.processesMax), or raise the limit (ulimit -Hn)")
+        }
+        guard connections + self.descriptorsReserved <= limits.systemDescriptors else {
+            throw .usage(
+                "\(connections) connections are more than the \(limits.systemDescriptors) descriptors that this machine has left: ask for fewer, or raise fs.file-max"
+            )
+        }
         guard let asked else { return needed }
         guard asked >= needed else {
             throw .usage(

@@ -2,7 +2,7 @@ import Glibc
 import Histogram
 
 extension LoadWorker {
-    /// So many failures without one success end the attempt: the server is not there, and the rest would only wait for its own timeouts.
+    /// So many failures in a row end the attempt: the server is not there, or full, and the rest would only hammer it.
     static let hopelessFailures: UInt64 = 1000
 
     /// When the next connect may start, if the pace and the free places allow one.
@@ -21,8 +21,10 @@ extension LoadWorker {
             let place = self.plan.churn > 0 ? self.freePlaces.removeLast() : self.connectsStarted
             self.connectsStarted += 1
             self.connect(place, now: Clock.now())
-            if self.tally.connected == 0, self.tally.connectFailed >= Self.hopelessFailures {
-                self.tally.connectFailed += UInt64(self.connectsTotal - self.connectsStarted)
+            if self.failedInARow >= Self.hopelessFailures {
+                let left = UInt64(self.connectsTotal - self.connectsStarted)
+                self.tally.connectFailed += left
+                if left > 0 { self.tally.errors["connect: not tried any more after \(Self.hopelessFailures) failures in a row", default: 0] += left }
                 self.connectsStarted = self.connectsTotal
             }
         }
@@ -123,6 +125,7 @@ extension LoadWorker {
         self.inFlight.removeAll { $0 == index }
         guard !self.subscribers[index].wasConnected else { return }
         self.tally.connected += 1
+        self.failedInARow = 0
         _ = self.tally.connect.record(min(now - self.subscribers[index].started, WorkerTally.nanosecondsMax))
         if self.plan.churn > 0 {
             self.tally.churned += 1
@@ -141,6 +144,7 @@ extension LoadWorker {
             self.tally.disconnected += 1
         } else {
             self.tally.connectFailed += 1
+            self.failedInARow += 1
             if self.plan.churn > 0 { self.freePlaces.append(index) }
         }
     }

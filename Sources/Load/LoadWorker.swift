@@ -52,6 +52,8 @@ struct LoadWorker: ~Copyable {
     var inFlight: [Int] = []
     var connectStart: UInt64 = 0
     var connectsStarted = 0
+    /// Connects that failed since the last that did not.
+    var failedInARow: UInt64 = 0
     let connectsTotal: Int
     /// Churn takes turns with these; otherwise each connection has its place for good.
     var freePlaces: [Int] = []

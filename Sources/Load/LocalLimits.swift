@@ -4,6 +4,8 @@ import Glibc
 struct LocalLimits: Sendable {
     /// Descriptors of one process.
     var descriptors: Int
+    /// Descriptors that all processes of the machine may still open.
+    var systemDescriptors = Int.max
     /// Ports for outgoing connections of one address to one target.
     var ports: Int
 
@@ -17,8 +19,10 @@ struct LocalLimits: Sendable {
         getrlimit(resource, &limit)
         let range = (TextFile.read("/proc/sys/net/ipv4/ip_local_port_range") ?? "")
             .split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
+        let files = (TextFile.read("/proc/sys/fs/file-nr") ?? "").split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
         return LocalLimits(
             descriptors: Int(min(limit.rlim_cur, 1_000_000)),
+            systemDescriptors: files.count == 3 ? max(0, files[2] - files[0]) : .max,
             ports: range.count == 2 ? max(1, range[1] - range[0] + 1) : 28_232
         )
     }

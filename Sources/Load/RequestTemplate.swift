@@ -1,4 +1,4 @@
-/// An `http://` or `ws://` URL with `{channel}` or `{channels}` in its path, and what is needed to write requests for it without building strings.
+/// An `http://` or `ws://` URL, or one without either, with `{channel}` or `{channels}` in its path, and what is needed to write requests for it without building strings.
 struct RequestTemplate: Sendable, Equatable {
     enum Piece: Sendable, Equatable {
         case text([UInt8])
@@ -11,13 +11,16 @@ struct RequestTemplate: Sendable, Equatable {
     let pieces: [Piece]
 
     init(url: String, option: String) throws(LoadError) {
-        guard let schemeEnd = url.firstRange(of: "://") else {
-            throw .usage("\(option) must be a URL like \(Self.example(option)), not \"\(url)\"")
+        guard !url.isEmpty, url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+            throw .usage("\(option) must be a URL like \(Self.example(option)), of printable ASCII without spaces")
         }
-        guard ["http", "ws"].contains(url[..<schemeEnd.lowerBound]) else {
-            throw .usage("\(option) must start with http:// or ws://: the instrument speaks no TLS, as that would be measured too")
+        var rest = url[...]
+        if let scheme = url.firstRange(of: "://") {
+            guard ["http", "ws"].contains(url[..<scheme.lowerBound]) else {
+                throw .usage("\(option) must start with http:// or ws://: the instrument speaks no TLS, as that would be measured too")
+            }
+            rest = url[scheme.upperBound...]
         }
-        let rest = url[schemeEnd.upperBound...]
         let slash = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
         self.authority = String(rest[..<slash])
         (self.host, self.port) = try Self.split(authority: self.authority, option: option)
@@ -74,7 +77,7 @@ struct RequestTemplate: Sendable, Equatable {
             return (authority, 80)
         }
         guard let port = UInt16(authority[authority.index(after: colon)...]), port > 0 else {
-            throw .usage("\(option) has no valid port in \(authority)")
+            throw .usage("\(option) has no port from 1 to 65535 in \(authority)")
         }
         return (String(authority[..<colon]).filter { $0 != "[" && $0 != "]" }, port)
     }

@@ -95,7 +95,7 @@ import Testing
 
 @Suite struct SettingsTests {
     @Test(arguments: [
-        ["-c", "0"], ["--channels-per-subscriber", "2"], ["--payload-bytes", "10"], ["-d", "0"], ["--api", "127.0.0.1:1"], ["--pin", "x"],
+        ["--channels-per-subscriber", "2"], ["--api", "127.0.0.1 1"], ["--pin", "x"],
         ["--subscribe-url", "http://h/", "-c", "2"], ["--publish-url", "http://h/", "-c", "2"], ["--publish-body", "x"], ["--header", "x"],
         ["-n", "50000", "--processes", "1"], ["--churn", "5", "--transport", "lp"], ["--subscribe-url", "https://h/"],
     ])
@@ -133,7 +133,7 @@ import Testing
     private func target(_ arguments: [String], _ environment: [String: String] = environment) throws -> LoadSettings {
         let command = try LoadCommand.parse(arguments)
         return try LoadSettings(
-            target: command.target.filled(from: environment), shape: command.shape, time: command.time, resources: command.resources,
+            target: try command.target.filled(from: environment), shape: command.shape, time: command.time, resources: command.resources,
             limits: LocalLimits(descriptors: 10_000, ports: 28_000))
     }
 
@@ -155,13 +155,82 @@ import Testing
         #expect(try self.target(other + ["--api-token", "other"]).publishHeaders == ["Authorization: Bearer other"])
     }
 
-    @Test(arguments: [("--api", "127.0.0.1:1", "8081"), ("--url", "127.0.0.1:1", "8080"), ("--publish-url", "h/x", "{channel}")])
+    @Test(arguments: [("--api", "127.0.0.1 1", "8081"), ("--url", "127.0.0.1 1", "8080"), ("--publish-url", "h x", "{channel}")])
     func aWrongURLIsNamedAsItWasGiven(option: String, url: String, example: String) {
         #expect {
             try self.target([option, url], [:])
         } throws: { error in
             let text = "\(error)"
-            return text.hasPrefix("Error: \(option) ") && text.hasSuffix("not \"\(url)\".") && text.contains(example)
+            return text.hasPrefix("Error: \(option) ") && text.contains(example)
+        }
+    }
+
+    @Test func theTokenMayComeFromAFile() throws {
+        let path = "/tmp/realertime-load-token-\(UInt64.random(in: 0 ... .max))"
+        defer { unlink(path) }
+        func write(_ text: String) {
+            let file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+            _ = Array(text.utf8).withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
+            close(file)
+        }
+        write("open sesame 1\nx\n")
+        #expect(try self.target(["--api-token-file", path]).publishHeaders == ["Authorization: Bearer open sesame 1"])
+        #expect(try self.target([], ["REALERTIME_API_TOKEN_FILE": path]).publishHeaders == ["Authorization: Bearer open sesame 1"])
+        #expect(try self.target(["--api-token", "t"], ["REALERTIME_API_TOKEN_FILE": path]).publishHeaders == ["Authorization: Bearer t"])
+        #expect(throws: LoadError.self) { try self.target(["--api-token", "t", "--api-token-file", path]) }
+        #expect(throws: LoadError.self) { try self.target([], ["REALERTIME_API_TOKEN": "t", "REALERTIME_API_TOKEN_FILE": path]) }
+        write("\n")
+        #expect(throws: LoadError.self) { try self.target(["--api-token-file", path]) }
+        unlink(path)
+        #expect(throws: LoadError.self) { try self.target(["--api-token-file", path]) }
+    }
+
+    /// What is refused, and what is said about it.
+    @Test func everyNumberIsCheckedWhereItIsRead() {
+        let options = [
+            ("--subscribers", "-5"), ("--subscribers", "10000001"), ("--channels", "0"), ("--channels-per-subscriber", "0"), ("--rate", "-1"),
+            ("--rate", "nan"),
+            ("--rate", "1e-300"), ("--publishers", "0"), ("--payload-bytes", "1"), ("--churn", "-1"), ("--churn-at-once", "0"), ("--warm-up", "-1"),
+            ("--duration", "0"), ("--duration", "inf"), ("--drain", ""), ("--settle", "x"), ("--hold", "1e7"), ("--connect-rate", "1e-300"),
+            ("--connect-rate", "-3"), ("--connects-in-flight", "0"), ("--timeout", "0"), ("--timeout", "nan"), ("--source-addresses", "-1"),
+            ("--processes", "257"),
+            ("--pid", "-1"), ("--pid", "0"), ("--subscribers", "99999999999999999999"),
+        ]
+        for (option, value) in options {
+            do {
+                _ = try LoadCommand.parse([option, value])
+                Issue.record("\(option) \(value) is taken")
+            } catch {
+                let text = LoadCommand.message(for: error)
+                #expect(text.contains(option) && text.contains("'\(value)' is invalid") && text.contains("allowed is "), "\(text)")
+            }
+        }
+    }
+
+    @Test func whatCannotBeIsRefusedBeforeItIsTried() throws {
+        func refusal(_ arguments: [String], _ limits: LocalLimits) -> String? {
+            do {
+                let command = try LoadCommand.parse(arguments)
+                _ = try LoadSettings(target: command.target, shape: command.shape, time: command.time, resources: command.resources, limits: limits)
+                return nil
+            } catch {
+                return "\(error)"
+            }
+        }
+        let small = LocalLimits(descriptors: 1024, ports: 28_000)
+        #expect(refusal(["-n", "200000"], small) == nil)
+        #expect(refusal(["-n", "1000000"], small)?.contains("ask for at most 244736, or raise the limit (ulimit -Hn)") == true)
+        #expect(refusal(["-n", "5000"], LocalLimits(descriptors: 1024, systemDescriptors: 4000, ports: 28_000))?.contains("raise fs.file-max") == true)
+    }
+
+    @Test func aNodeSaysHowMuchRoomItHas() {
+        let status =
+            #"{"health":"healthy","subscribers":{"connections":7,"connections_max":10,"subscriptions":3,"by_transport":{"sse":7}},"x":{"connections":9}}"#
+        #expect(NodeRoom(status: status) == NodeRoom(used: 7, max: 10) && NodeRoom(used: 7, max: 10).free == 3 && NodeRoom(used: 12, max: 10).free == 0)
+        for other in [
+            "", "HTTP/1.1 401 Unauthorized\r\n\r\n{}", #"{"subscribers":{"connections":7}}"#, #"{"subscribers":{"connections":7,"connections_max":0}}"#,
+        ] {
+            #expect(NodeRoom(status: other) == nil)
         }
     }
 

@@ -1,0 +1,55 @@
+import Glibc
+
+/// How many subscribers a node takes, by its own `/api/status`.
+struct NodeRoom: Equatable, Sendable {
+    var used: Int
+    var max: Int
+
+    var free: Int { Swift.max(0, self.max - self.used) }
+
+    private static let answerBytesMax = 1 << 20
+    private static let milliseconds: Int32 = 3000
+
+    init(used: Int, max: Int) {
+        self.used = used
+        self.max = max
+    }
+
+    /// Nil if the text is not a node's status.
+    init?(status text: String) {
+        guard let start = text.firstRange(of: "\"subscribers\":{") else { return nil }
+        let fields = text[start.upperBound...].prefix { $0 != "}" }
+        func number(_ name: String) -> Int? {
+            fields.firstRange(of: "\"\(name)\":").flatMap { Int(fields[$0.upperBound...].prefix { $0.isASCII && $0.isNumber }) }
+        }
+        guard let used = number("connections"), let max = number("connections_max"), max > 0 else { return nil }
+        self.init(used: used, max: max)
+    }
+
+    /// Asks a node; nil when nothing there says so in time.
+    static func of(_ status: RequestTemplate, headers: [String]) -> NodeRoom? {
+        guard let address = try? SocketAddress(host: status.host, port: status.port) else { return nil }
+        let descriptor = address.connect(from: nil)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        guard self.wait(descriptor, POLLOUT), SocketAddress.pendingError(descriptor) == 0 else { return nil }
+        var request = Array("GET ".utf8)
+        status.appendPath(channels: EmptyCollection(), namePrefix: [], to: &request)
+        let lines = ["Host: \(status.authority)", "Connection: close"] + headers
+        request += Array((" HTTP/1.1\r\n" + lines.joined(separator: "\r\n") + "\r\n\r\n").utf8)
+        guard Socket.send(request, to: descriptor) == request.count else { return nil }
+        var answer: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 16_384)
+        while answer.count < self.answerBytesMax, self.wait(descriptor, POLLIN) {
+            let count = read(descriptor, &buffer, buffer.count)
+            guard count > 0 else { break }
+            answer += buffer[..<count]
+        }
+        return NodeRoom(status: String(decoding: answer, as: UTF8.self))
+    }
+
+    private static func wait(_ descriptor: Int32, _ events: Int32) -> Bool {
+        var poller = pollfd(fd: descriptor, events: Int16(events), revents: 0)
+        return poll(&poller, 1, self.milliseconds) > 0
+    }
+}
