@@ -4,6 +4,14 @@ import Commands
 import Load
 import Node
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
 /// The program. Introduces the modules to each other, and nothing else.
 @main
 struct Realertime: AsyncParsableCommand {
@@ -30,8 +38,21 @@ struct Realertime: AsyncParsableCommand {
 
     static func main() async {
         Build.commit = String(cString: realertime_build_commit())
-        if let complaint = self.unknownCommand(in: Array(CommandLine.arguments.dropFirst())) { self.exit(withError: ValidationError(complaint)) }
-        await self.main(nil)
+        let bytes = UnsafeBufferPointer(start: CommandLine.unsafeArgv, count: Int(CommandLine.argc)).dropFirst().map { argument in
+            argument.map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) } ?? []
+        }
+        if let complaint = Arguments.complaint(bytes) ?? self.unknownCommand(in: Array(CommandLine.arguments.dropFirst())) {
+            self.exit(withError: ValidationError(complaint))
+        }
+        do {
+            var command = try await self.asyncParseAsRoot()
+            if var command = command as? any AsyncParsableCommand { try await command.run() } else { try command.run() }
+        } catch {
+            if let complaint = Arguments.complaint(about: self.message(for: error), in: Array(CommandLine.arguments.dropFirst())) {
+                self.exit(withError: ValidationError(complaint))
+            }
+            self.exit(withError: error)
+        }
     }
 
     /// ArgumentParser takes a command that it does not know for an argument too many.

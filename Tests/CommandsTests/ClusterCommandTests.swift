@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import Synchronization
 import Testing
 
@@ -166,6 +167,75 @@ import Testing
         }
     }
 
+    /// Whichever comes first and can be reached is asked, by looks and by changes.
+    @Test func anyNodeOfTheListIsAsked() async throws {
+        try await FakeNode.run(Self.answer) { node in
+            let list = "127.0.0.1:1,\(node.url)"
+            for (arguments, type) in Self.looks + [([], StatusCommand.self)] {
+                var command = try type.parseAsRoot(arguments + ["--api", list])
+                // The fake has no /api/status: that it was asked is enough.
+                do {
+                    if var asynchronous = command as? any AsyncParsableCommand { try await asynchronous.run() } else { try command.run() }
+                } catch let code as ExitCode {
+                    #expect(type == StatusCommand.self && code.rawValue == 2, "\(type): \(code.rawValue)")
+                }
+            }
+            let command = try DrainCommand.parse(["n1", "--no-wait", "--api", list])
+            try await command.run()
+            #expect(node.requests.filter { $0.method == "POST" }.map(\.path) == ["/api/drain"])
+        }
+    }
+
+    /// What may have arrived at one node is not asked of another as well.
+    @Test func aChangeIsNotAskedTwice() async throws {
+        try await FakeNode.run { _ in
+            .hangUp
+        } _: { first in
+            try await FakeNode.run(Self.answer) { second in
+                let command = try DrainCommand.parse(["n1", "--no-wait", "--api", "\(first.url),\(second.url)"])
+                let code = await #expect(throws: ExitCode.self) { try await command.run() }
+                #expect(code?.rawValue == 3 && second.requests.isEmpty)
+                let look = try MembersCommand.parse(["--api", "\(first.url),\(second.url)"])
+                try await look.run()
+                #expect(second.requests.map(\.path) == ["/api/members"])
+            }
+        }
+    }
+
+    @Test func nodesThatCannotBeReachedAreAllNamed() async throws {
+        try await withHTTPClient { http in
+            func failure(_ urls: String) async throws -> Failure? {
+                let bases = try AnyNodeOptions.parse(["--api", urls]).bases()
+                var node = NodeClient(any: bases, token: nil, http: http, timeout: .seconds(5))
+                node.notices = Terminal(descriptor: open("/dev/null", O_WRONLY), isInteractive: false, noColour: nil, kind: nil)
+                defer { close(node.notices.descriptor) }
+                return await #expect(throws: Failure.self) { _ = try await node.get("/") }
+            }
+            let one = try await failure("127.0.0.1:1")
+            #expect(one?.message.contains("Any other node of a cluster can be asked: --api takes several") == true)
+            let two = try await failure("127.0.0.1:1, http://localhost:1")
+            #expect(two?.status == .unreachable && two?.message.hasPrefix("Cannot reach any of http://127.0.0.1:1, http://localhost:1: ") == true)
+        }
+    }
+
+    @Test func eventsOfAnUnknownNodeSayWhichThereAre() async throws {
+        try await FakeNode.run(Self.answer) { node in
+            try await self.expect(2, EventsCommand.self, ["--node", "n7"], at: node)
+            try await self.expect(0, EventsCommand.self, ["--node", "n2"], at: node)
+        }
+        // One that was forgotten has its events.
+        try await FakeNode.run {
+            $0.path == "/api/events"
+                ? .answer(200, ClusterSamples.events("n3", [(1, at: 1)]).replacing("12 partitions", with: "n7 was forgotten")) : Self.answer($0)
+        } _: { node in
+            try await self.expect(0, EventsCommand.self, ["--node", "n7"], at: node)
+        }
+    }
+
+    @Test func aRebalanceIsOneObject() {
+        #expect(RebalanceCommand.RunCommand.object("{\"result\":\"rebalance\"}", plan: "{\"moves\":3}") == "{\"result\":\"rebalance\",\"plan\":{\"moves\":3}}")
+    }
+
     @Test func wrongUsageIsRefused() {
         #expect(throws: (any Error).self) { try MoveCommand.parse(["3"]) }
         #expect(throws: (any Error).self) { try MoveCommand.parse(["3", "--to", "n1", "--unpin"]) }
@@ -175,6 +245,6 @@ import Testing
         #expect(throws: (any Error).self) { try PartitionsCommand.parse(["-o", "json", "--node", "n1"]) }
         #expect(throws: (any Error).self) { try EventsCommand.parse(["--after", "-1"]) }
         #expect(throws: (any Error).self) { try MembersCommand.parse(["--timeout", "0"]) }
-        #expect(throws: (any Error).self) { try MembersCommand.parse(["--api", "nonsense"]) }
+        #expect(throws: (any Error).self) { try MembersCommand.parse(["--api", "non sense"]) }
     }
 }

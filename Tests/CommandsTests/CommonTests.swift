@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import Testing
 
 @testable import Commands
@@ -29,15 +30,6 @@ import Testing
         #expect(!terminal(true, nil, "dumb").hasColours)
     }
 
-    @Test func columnsAlign() {
-        var columns = Columns()
-        columns.add("a", "bbb", "c")
-        columns.add("aaaa", "b")
-        #expect(columns.text() == "a     bbb  c\naaaa  b")
-        #expect(columns.text(labelWidth: 5) == "a      bbb  c\naaaa   b" && columns.text(labelWidth: 2) == columns.text())
-        #expect(columns.text { row, _, cell in row == 0 ? "<\(cell)>" : cell } == "<a>     <bbb>  <c>\naaaa  b")
-    }
-
     @Test func numbersAreReadable() {
         #expect(Readable.count(0) == "0" && Readable.count(999) == "999" && Readable.count(1_234_567) == "1,234,567" && Readable.count(-1000) == "-1,000")
         #expect(Readable.count(1, "gap") == "1 gap" && Readable.count(0, "gap") == "0 gaps" && Readable.count(2000, "gap") == "2,000 gaps")
@@ -55,9 +47,24 @@ import Testing
         #expect(try BaseURL(named: "--api", "https://h").description == "https://h")
         let v6 = try BaseURL(named: "--api", "http://[::1]:8081")
         #expect(v6.host == "::1" && v6.authority == "[::1]:8081")
-        for text in ["", "h:81", "ftp://h", "http://", "http://h?x=1"] {
-            #expect(throws: ValidationError.self) { try BaseURL(named: "--api", text) }
-        }
+        // As tables and logs print it.
+        #expect(try BaseURL(named: "--api", "localhost:8081") == BaseURL(named: "--api", "http://localhost:8081"))
+        #expect(try BaseURL(named: "--api", "[::1]:81/x").description == "http://[::1]:81/x")
+        #expect(try BaseURL(named: "--api", "h").port == 80)
+    }
+
+    @Test(arguments: [
+        ("", "has a host name"), ("ftp://h", "begins with http"), ("http://", "has a host name"), ("http://h?x=1", "no ?"), ("h/#a", "no #"),
+        ("http://h:65536", "a port from 1 to 65535"), ("h:0", "a port from 1 to 65535"), ("h:-1", "a port from 1 to 65535"), ("h:", "a port from 1 to 65535"),
+        ("h:99999999999999999999", "a port from 1 to 65535"), ("h:8081x", "a port from 1 to 65535"), ("h:+81", "a port from 1 to 65535"),
+        ("::1:8081", "IPv6 address in brackets"), ("[::1", "closes the bracket"), ("[h]:1", "an IPv6 address in its brackets"),
+        ("[::1]81", "behind the bracket"),
+        ("http://u:p@h:1", "no user name"), ("h:1/a b", "without spaces"), ("hé:1", "printable ASCII"), ("h\u{1B}[31m", "printable ASCII"),
+    ])
+    func basesThatCannotBeAreRefusedWithWhatIsAllowed(_ text: String, _ rule: String) {
+        let error = #expect(throws: ValidationError.self) { try BaseURL(named: "--api", text) }
+        #expect(error?.message.contains(rule) == true && error?.message.contains("http://127.0.0.1:8081") == true, "\(error?.message ?? "")")
+        #expect(error?.message.contains("\u{1B}") == false && error?.message.contains("u:p") == false)
     }
 
     @Test func timeoutsCancel() async throws {
@@ -96,15 +103,102 @@ import Testing
     @Test func contradictoryOptionsAreRefused() {
         for arguments in [
             ["a", "-", "--id", "x"], ["a", "b", "--concurrency", "2"], ["a", "-", "--concurrency", "0"], ["a", "b", "--type", "x\ny"],
-            ["a", "b", "--api", "nonsense"], ["a", "b", "--timeout", "0"], ["", "b"],
+            ["a", "b", "--api", "non sense"], ["a", "b", "--timeout", "0"], ["", "b"], [], ["a//b", "c"], ["a", "", "c"],
+            ["a", "b", "--api", "http://a:1,http://b:2"], ["a", "b", "--api-token", "t", "--api-token-file", "f"], ["a", "b", "--api", ""],
         ] {
             #expect(throws: (any Error).self, "\(arguments)") { try PublishCommand.parse(arguments) }
         }
         for arguments in [
-            [], ["a/b"], ["a", "--backlog", "0"], ["a", "--since", "c", "--cursor-file", "f"], ["a", "--max", "0"], ["a", "-v", "-o", "json"],
+            [], ["a//b"], ["/"], ["a", ""], ["a", "--cursor-file", ""], ["a", "--url", ""], ["a", "--backlog", "0"],
+            ["a", "--since", "c", "--cursor-file", "f"], ["a", "--max", "0"], ["a", "-v", "-o", "json"],
         ] {
             #expect(throws: (any Error).self, "\(arguments)") { try SubscribeCommand.parse(arguments) }
         }
-        #expect(throws: Never.self) { try PublishCommand.parse(["a/b", "-", "--concurrency", "4", "--timeout", "0.5"]) }
+        for arguments in [["a/b", "-", "--concurrency", "4", "--timeout", "0.5"], ["a", "b", "hello"], ["a"], ["a", "b", "--api", "localhost:8081"]] {
+            #expect(throws: Never.self) { try PublishCommand.parse(arguments) }
+        }
+        for arguments in [["a/b"], ["a", "b/c"], ["a", "--url", "localhost:8080"]] {
+            #expect(throws: Never.self) { try SubscribeCommand.parse(arguments) }
+        }
+    }
+
+    /// What is refused, and what is said about it. Not one of these may be taken for an option, or for a number that it is not.
+    @Test func everyNumberIsCheckedWhereItIsRead() {
+        let commands: [(any ParsableCommand.Type, [String], String, allowed: [String])] = [
+            (PublishCommand.self, ["a", "-"], "--concurrency", ["1", "1024"]), (PublishCommand.self, ["a", "b"], "--timeout", ["0.001", "1e3"]),
+            (SubscribeCommand.self, ["a"], "--backlog", ["1", "9223372036854775807"]), (SubscribeCommand.self, ["a"], "--max", ["1"]),
+            (SubscribeCommand.self, ["a"], "--timeout", ["0.5"]), (StatusCommand.self, [], "--timeout", ["5"]), (DoctorCommand.self, [], "--timeout", ["5"]),
+            (MembersCommand.self, [], "--timeout", ["31536000"]), (DrainCommand.self, ["n1"], "--within", ["1"]),
+            (EventsCommand.self, [], "--since", ["0"]), (EventsCommand.self, [], "--after", ["0", "7"]),
+        ]
+        for (command, arguments, option, allowed) in commands {
+            for value in allowed { #expect(throws: Never.self, "\(command) \(option) \(value)") { try command.parse(arguments + [option, value]) } }
+            for value in ["-1", "-5.5", "99999999999999999999", "1e300", "nan", "inf", "-inf", "", " ", "x", "--no", "0x"] {
+                do {
+                    _ = try command.parse(arguments + [option, value])
+                    Issue.record("\(command) \(option) \(value) is taken")
+                } catch {
+                    let text = command.message(for: error)
+                    #expect(text.contains("'\(value)' is invalid for '\(option)") && text.contains("allowed is a "), "\(option) \(value): \(text)")
+                }
+            }
+        }
+        for value in ["", "x", "65536", "1.5", "nan"] {
+            do {
+                _ = try MoveCommand.parse([value, "--to", "n1"])
+                Issue.record("\(value) is a partition")
+            } catch {
+                #expect(MoveCommand.message(for: error).contains("allowed is a whole number, from 0 to 65535"))
+            }
+        }
+    }
+
+    @Test func aNumberBelowZeroIsNotCalledAnUnknownOption() throws {
+        for (command, arguments) in [
+            (MoveCommand.self, ["-1", "--to", "n1"]), (MoveCommand.self, ["-15", "--unpin"]), (PublishCommand.self, ["a", "-1.5"]),
+        ] as [(any ParsableCommand.Type, [String])] {
+            do {
+                _ = try command.parse(arguments)
+                Issue.record("\(arguments) is taken")
+            } catch {
+                let complaint = Arguments.complaint(about: command.message(for: error), in: arguments)
+                #expect(complaint?.contains(" looks like an option. No number here is below 0") == true)
+            }
+        }
+        #expect(Arguments.complaint(about: "Unknown option '-x'", in: ["move", "-x"]) == nil && Arguments.complaint(about: "other", in: ["-1"]) == nil)
+    }
+
+    @Test func argumentsThatAreNotTextAreRefused() {
+        #expect(Arguments.complaint(["publish", "a", "grüße \u{FFFD}"].map { Array($0.utf8) }) == nil)
+        let complaint = Arguments.complaint([Array("publish".utf8), Array("a".utf8), [0x1B, 0x68, 0xFF]])
+        #expect(complaint?.hasPrefix("Argument 3, \"\\u001bh\u{FFFD}\", is not UTF-8 text. Any bytes can be published from standard input") == true)
+        #expect(Arguments.complaint([Array("drain".utf8), [0xC3]])?.hasSuffix("is not UTF-8 text.") == true)
+    }
+
+    @Test func tokensComeFromAFileWithTheirSpaces() throws {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        func token(_ text: String) throws -> String? {
+            try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+            return try StatusCommand.parse(["--api-token-file", path]).api.secret.token()
+        }
+        #expect(try token("open sesame 1\n") == "open sesame 1" && token("open sesame 1") == "open sesame 1" && token("a\r\nb\n") == "a")
+        for bad in ["", "\nb", " a\n", "a \n", "a\u{1B}b"] { #expect(throws: ValidationError.self) { try token(bad) } }
+        try FileManager.default.removeItem(atPath: path)
+        let error = #expect(throws: ValidationError.self) { try StatusCommand.parse(["--api-token-file", path]).api.secret.token() }
+        #expect(error?.message == "--api-token-file \(path) is not there.")
+    }
+
+    @Test func outputThatNothingReadsAnyMoreEndsWhatWaits() async throws {
+        var ends: [Int32] = [0, 0]
+        #expect(pipe(&ends) == 0)
+        defer { close(ends[1]) }
+        let output = Terminal(descriptor: ends[1], isInteractive: false, noColour: nil, kind: nil)
+        #expect(!output.isClosed)
+        close(ends[0])
+        // Nothing is ever written.
+        await #expect(throws: OutputClosed.self) {
+            _ = try await untilInterrupted(orClosed: output) { try await Task.sleep(for: .seconds(600)) }
+        }
     }
 }

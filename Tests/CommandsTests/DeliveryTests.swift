@@ -70,11 +70,23 @@ import Testing
         #expect(subscription.path(since: "c", query: ["envelope=1"]) == "/ev/a:b.b3/c%20d.b3?envelope=1&since=c")
     }
 
-    @Test func terminalsAreNotDrawnOn() {
-        func harmless(_ text: String) -> String { String(decoding: DeliveryPrinter.harmless(Array(text.utf8)), as: UTF8.self) }
-        #expect(harmless("a\u{1B}[2Jb\tc\nd\u{7F}\r") == "a?[2Jb\tc\nd??")
-        #expect(harmless("\u{9B}31m") == "?31m")
-        #expect(harmless("grüße 🎈") == "grüße 🎈")
+    /// On a terminal nothing of a payload is obeyed; into a pipe it goes as it was published.
+    @Test func terminalsAreNotDrawnOn() throws {
+        let json = #"{"id":"c","channel":"a","data":"x\u001b[2J\u202ey"}"#
+        guard case .event(let envelope)? = Delivery(json: Array(json.utf8)) else {
+            Issue.record("no event")
+            return
+        }
+        for (isInteractive, details, expected) in [
+            (true, false, "x\\u001b[2J\\u202ey\n"), (false, false, "x\u{1B}[2J\u{202E}y\n"), (true, true, "a\t-\tc\tx\\u001b[2J\\u202ey\n"),
+        ] {
+            let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+            defer { try? FileManager.default.removeItem(atPath: path) }
+            let output = Terminal(descriptor: open(path, O_WRONLY | O_CREAT, 0o600), isInteractive: isInteractive, noColour: "1", kind: nil)
+            defer { close(output.descriptor) }
+            try DeliveryPrinter(format: .lines(details: details), output: output, notices: output).show(.event(envelope))
+            #expect(try String(contentsOfFile: path, encoding: .utf8) == expected)
+        }
     }
 
     @Test func cursorFilesKeepTheCursor() throws {
@@ -84,8 +96,14 @@ import Testing
         #expect(try file.load() == nil)
         try file.save("abc-_")
         #expect(try file.load() == "abc-_")
-        try Data("\n".utf8).write(to: URL(fileURLWithPath: path))
-        #expect(try file.load() == nil)
+        // Starting live would skip events in silence.
+        for nothing in ["", "\n", " \r\n"] {
+            try Data(nothing.utf8).write(to: URL(fileURLWithPath: path))
+            let failure = #expect(throws: Failure.self) { try file.load() }
+            #expect(failure?.message.contains("is empty, so where to go on is not known") == true)
+        }
+        try Data("abc def\n".utf8).write(to: URL(fileURLWithPath: path))
+        #expect(throws: Failure.self) { try file.load() }
         try Data("ü".utf8).write(to: URL(fileURLWithPath: path))
         #expect(throws: Failure.self) { try file.load() }
         #expect(throws: Failure.self) { try CursorFile(path: "/nowhere/at/all").save("x") }

@@ -20,7 +20,7 @@ import Testing
         defer { try? file.close() }
         return try await withHTTPClient { http in
             let node = NodeClient(base: try BaseURL(named: "--api", url), token: token, http: http, timeout: patience)
-            let sender = PublishSender(node: node, channels: "a/b", type: "t")
+            let sender = PublishSender(node: node, channels: ["a", "b"], type: "t")
             let quiet = Terminal(descriptor: open("/dev/null", O_WRONLY), isInteractive: false, noColour: nil, kind: nil)
             let publisher = LinePublisher(sender: sender, concurrency: concurrency, patience: patience, wantsJSON: json, answers: nil, notices: quiet)
             defer { close(quiet.descriptor) }

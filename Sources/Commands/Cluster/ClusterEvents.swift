@@ -31,7 +31,9 @@ struct ClusterEvents: ClusterReport, Equatable {
     /// Some of them, and how many there were to choose from.
     func table(of events: [Event], on terminal: Terminal) -> String {
         var table = EventTable()
+        let lines = table.lines(events, on: terminal)
         let count = events.count == self.events.count ? "" : ": \(Readable.count(events.count)) of \(Readable.count(self.events.count)) events"
-        return (table.lines(events, on: terminal) + [terminal.paint("told by \(self.through)\(count)", .dim)]).joined(separator: "\n")
+        let more = table.isNarrow ? "; -w shows numbers and views too" : ""
+        return (lines + [terminal.footer("told by \(self.through)\(count)\(more)")]).joined(separator: "\n")
     }
 }

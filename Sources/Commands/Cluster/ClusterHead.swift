@@ -46,11 +46,11 @@ struct ClusterHead: Decodable, Equatable, Sendable {
 
     /// The reason that belongs below any table; none while decisions are made.
     func notes(on terminal: Terminal) -> [String] {
-        self.coordination.reason.map { [terminal.paint("! ", self.coordination.health.colour) + $0] } ?? []
+        self.coordination.reason.map { [terminal.sentence($0, lead: "! ", self.coordination.health.colour)] } ?? []
     }
 }
 
-/// An answer about the cluster.
+/// An answer about the cluster. What it says is harmless: see ``harmlessJSON(_:)``.
 protocol ClusterReport: Decodable, Sendable {
     static var path: String { get }
     var exitStatus: CommandStatus { get }
@@ -62,7 +62,7 @@ extension ClusterReport {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         do {
-            self = try decoder.decode(Self.self, from: Data(json))
+            self = try decoder.decode(Self.self, from: Data(harmlessJSON(json)))
         } catch {
             throw Failure(.critical, "The answer of \(Self.path) is not that of a node of this version. Is --api the API port of a node?")
         }

@@ -94,28 +94,29 @@ extension ClusterMembers {
     static let legend = "U up, D down, F fenced, S suspect, ? not known; A active, J joining, C cordoned, D draining, E drained, R to be removed"
 
     func table(on terminal: Terminal) -> String {
-        var columns = Columns()
-        columns.add(
-            "ST", "NODE", "ZONE", "LINK", "API", "INCARNATION", "VERSION", "WEIGHT", "OWNS", "SHARE", "MOVING", "CONNECTIONS", "PUBLISHED", "DELIVERED",
-            "SESSION", "SEES", "UPTIME")
-        for member in self.members { columns.add(member.cells) }
-        let table = columns.text { row, column, cell in
-            if row == 0 { return terminal.paint(cell, .dim) }
-            return column == 0 ? terminal.paint(cell, self.members[row - 1].colour) : cell
-        }
-        let notes = self.head.notes(on: terminal) + self.members.flatMap(\.notes).map { terminal.paint("! ", .yellow) + $0 }
-        return ([table] + notes + [terminal.paint("\(Self.legend)\n\(self.head.words)", .dim)]).joined(separator: "\n")
+        var table = Table(Self.columns, names: 1)
+        for member in self.members { table.add(member.cells) }
+        let text = table.text(on: terminal) { row, column, cell in column == 0 ? terminal.paint(cell, self.members[row].colour) : cell }
+        let notes = self.head.notes(on: terminal) + self.members.flatMap(\.notes).map { terminal.sentence($0, lead: "! ", .yellow) }
+        return ([text] + notes + [Self.legend, self.head.words].map { terminal.footer($0) }).joined(separator: "\n")
     }
+
+    /// What changes and matters comes first; what never changes is the first to be left out.
+    private static let columns = [
+        Table.Column("ST"), .init("NODE"), .init("OWNS"), .init("MOVING"), .init("CONNECTIONS"), .init("PUBLISHED"), .init("DELIVERED"), .init("SEES"),
+        .init("SESSION", widthMin: 10), .init("SHARE", widthMin: 6), .init("UPTIME", widthMin: 7), .init("ZONE"), .init("WEIGHT"), .init("VERSION"),
+        .init("INCARNATION"), .init("API"), .init("LINK"),
+    ]
 }
 
 extension ClusterMembers.Member {
     fileprivate var cells: [String] {
         [
-            self.code, self.id, Self.text(self.zone), Self.text(self.link), Self.text(self.api), Self.text(self.incarnation.map(String.init)),
-            Self.text(self.version), Readable.fixed(self.weight, 1), Readable.count(self.owned), "\(Readable.fixed(self.share * 100, 1))%", self.movingWords,
-            Self.text(self.connections.map { Readable.count($0) }), Self.text(self.publishedPerSecond.map { Readable.rate($0) }),
-            Self.text(self.deliveredPerSecond.map { Readable.rate($0) }), self.sessionWords, self.seesWords,
-            Self.text(self.uptimeSeconds.map { Readable.duration(seconds: $0) }),
+            self.code, self.id, Readable.count(self.owned), self.movingWords, Self.text(self.connections.map { Readable.count($0) }),
+            Self.text(self.publishedPerSecond.map { Readable.rate($0) }), Self.text(self.deliveredPerSecond.map { Readable.rate($0) }), self.seesWords,
+            self.sessionWords, "\(Readable.fixed(self.share * 100, 1))%", Self.text(self.uptimeSeconds.map { Readable.duration(seconds: $0) }),
+            Self.text(self.zone), Readable.fixed(self.weight, 1), Self.text(self.version), Self.text(self.incarnation.map(String.init)),
+            Self.text(self.api), Self.text(self.link),
         ]
     }
 

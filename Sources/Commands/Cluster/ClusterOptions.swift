@@ -11,36 +11,46 @@ struct ClusterOptions: ParsableArguments {
     @Option(name: [.short, .customLong("output")], help: "json is the node's answer as it came, one a line.")
     var output = OutputFormat.table
 
-    @Option(help: ArgumentHelp("How long one answer may take.", valueName: "seconds"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("How long one answer may take.", valueName: "seconds"), transform: Seconds.init(text:))
     var timeout = Seconds(10)
 
-    @OptionGroup var api: APIOptions
+    @OptionGroup var api: AnyNodeOptions
 
     func validate() throws {
-        _ = try self.api.base()
+        _ = try self.api.bases()
     }
 
     /// Runs a command's body with a client for the node.
     func run(_ body: (ClusterClient) async throws -> CommandStatus) async throws {
         try await reporting {
-            let base = try self.api.base()
+            let (bases, token) = (try self.api.bases(), try self.api.secret.token())
             return try await withHTTPClient { http in
-                try await body(ClusterClient(node: NodeClient(base: base, token: self.api.token, http: http, timeout: self.timeout.duration)))
+                try await body(ClusterClient(node: NodeClient(any: bases, token: token, http: http, timeout: self.timeout.duration)))
             }
         }
     }
 
     /// Shows one report, and answers what it says by its exit status.
     func show<Report: ClusterReport>(
-        _ type: Report.Type, at path: String = Report.path, as table: (Report, Terminal) -> String = { $0.table(on: $1) }
+        _ type: Report.Type, at path: String = Report.path, on terminal: Terminal = .standardOutput,
+        as table: (Report, Terminal) -> String = { $0.table(on: $1) }
     ) async throws {
         try await self.run { cluster in
             let look = try await cluster.look(type, at: path)
-            let text = self.output == .json ? look.json : table(look.report, .standardOutput)
+            let text = self.output == .json ? look.json : table(look.report, terminal)
             try Terminal.standardOutput.write("\(text)\n".utf8)
             return look.report.exitStatus
         }
     }
+}
+
+/// What every command takes that shows a table.
+struct TableOptions: ParsableArguments {
+    @Flag(name: [.customShort("w"), .long], help: "All columns of the table, however narrow the terminal is. Elsewhere than on a terminal it always has all.")
+    var wide = false
+
+    var terminal: Terminal { .standardOutput.wide(self.wide) }
 }
 
 /// What every command takes that changes something.
@@ -62,6 +72,9 @@ struct WaitOptions: ParsableArguments {
     @Flag(help: "Only ask for it, and do not wait until it is done.")
     var noWait = false
 
-    @Option(help: ArgumentHelp("End with status 1 when it is not done by then; it goes on. (default: wait for as long as it takes)", valueName: "seconds"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("End with status 1 when it is not done by then; it goes on. (default: wait for as long as it takes)", valueName: "seconds"),
+        transform: Seconds.init(text:))
     var within: Seconds?
 }

@@ -62,23 +62,21 @@ struct ClusterOverview: ClusterReport, Equatable {
 
     /// A line a fact, the label first; the reasons of bad health below.
     func table(on terminal: Terminal) -> String {
-        var columns = Columns()
-        columns.add("cluster", "\(self.head.cluster), mode \(self.head.mode)")
-        columns.add("health", self.health.rawValue)
-        columns.add("controller", self.head.controllerWords)
-        columns.add("zookeeper", self.sessionWords)
-        columns.add("nodes", Self.list(NodeStateName.all.map { ($0, self.nodes[$0] ?? 0) }))
-        columns.add("partitions", "\(Readable.count(self.partitions.total)): \(self.partitionWords)")
-        columns.add("balance", "the fullest node has \(Readable.fixed(self.spread, 3)) of an even share")
-        columns.add(
+        var facts = Facts()
+        facts.add("cluster", "\(self.head.cluster), mode \(self.head.mode)")
+        facts.add("health", self.health.rawValue, self.health.colour)
+        facts.add("controller", self.head.controllerWords)
+        facts.add("zookeeper", self.sessionWords)
+        facts.add("nodes", Self.list(NodeStateName.all.map { ($0, self.nodes[$0] ?? 0) }))
+        facts.add("partitions", "\(Readable.count(self.partitions.total)): \(self.partitionWords)")
+        facts.add("balance", "the fullest node has \(Readable.fixed(self.spread, 3)) of an even share")
+        facts.add(
             "load",
             "\(Readable.count(self.connections, "connection")), \(Readable.rate(self.publishedPerSecond)) published, "
                 + "\(Readable.rate(self.deliveredPerSecond)) delivered")
-        let table = columns.text(labelWidth: StatusView.labelWidth) { row, column, cell in
-            if column == 0 { return terminal.paint(cell, .dim) }
-            return row == 1 ? terminal.paint(cell, self.health.colour) : cell
-        }
-        return ([table] + self.reasons.map { terminal.paint("! ", self.health.colour) + $0 } + self.notices.map { "- \($0)" }).joined(separator: "\n")
+        let reasons = self.reasons.map { terminal.sentence($0, lead: "! ", self.health.colour) }
+        let notices = self.notices.map { terminal.sentence($0, lead: "- ", .dim) }
+        return ([facts.text(on: terminal, labelWidth: StatusView.labelWidth)] + reasons + notices).joined(separator: "\n")
     }
 
     var sessionWords: String {

@@ -51,33 +51,29 @@ struct ClusterPartitions: ClusterReport, Equatable {
     var exitStatus: CommandStatus { self.partitions.reduce(self.head.exitStatus) { $0.worse($1.exitStatus) } }
 
     func table(on terminal: Terminal) -> String {
-        var columns = Columns()
-        columns.add("PARTITION", "OWNER", "EPOCH", "STATE", "MOVING", "PINNED TO")
+        var table = Table(["PARTITION", "OWNER", "STATE", "MOVING", "EPOCH", "PINNED TO"].map { Table.Column($0) }, names: 1)
         for partition in self.partitions {
-            columns.add(
-                String(partition.partition), partition.owner ?? "-", String(partition.ownerEpoch), partition.stateWords,
-                partition.moveWords ?? "-", partition.pinnedTo ?? "-")
+            table.add([
+                String(partition.partition), partition.owner ?? "-", partition.stateWords, partition.moveWords ?? "-", String(partition.ownerEpoch),
+                partition.pinnedTo ?? "-",
+            ])
         }
-        let table = columns.text { row, column, cell in
-            if row == 0 { return terminal.paint(cell, .dim) }
-            return column == 3 ? terminal.paint(cell, self.partitions[row - 1].colour) : cell
-        }
-        return ([table] + self.head.notes(on: terminal) + [terminal.paint(self.head.words, .dim)]).joined(separator: "\n")
+        let text = table.text(on: terminal) { row, column, cell in column == 2 ? terminal.paint(cell, self.partitions[row].colour) : cell }
+        return ([text] + self.head.notes(on: terminal) + [terminal.footer(self.head.words)]).joined(separator: "\n")
     }
 
     /// The one partition of a channel, a line a fact.
     func location(on terminal: Terminal) -> String {
         guard let partition = self.partitions.first else { return "no such partition" }
-        var columns = Columns()
-        if let channel { columns.add("channel", channel) }
-        columns.add("partition", String(partition.partition))
-        columns.add("owner", partition.owner ?? "none")
-        columns.add("owner epoch", String(partition.ownerEpoch))
-        columns.add("state", partition.stateWords + (partition.moveWords.map { " \($0)" } ?? ""))
-        if let pin = partition.pinnedTo { columns.add("pinned to", pin) }
-        columns.add("api", partition.api.flatMap { $0.isEmpty ? nil : $0 } ?? "unknown")
-        let table = columns.text { _, column, cell in column == 0 ? terminal.paint(cell, .dim) : cell }
-        return ([table] + self.head.notes(on: terminal) + [terminal.paint(self.head.words, .dim)]).joined(separator: "\n")
+        var facts = Facts()
+        if let channel { facts.add("channel", channel) }
+        facts.add("partition", String(partition.partition))
+        facts.add("owner", partition.owner ?? "none")
+        facts.add("owner epoch", String(partition.ownerEpoch))
+        facts.add("state", partition.stateWords + (partition.moveWords.map { " \($0)" } ?? ""))
+        if let pin = partition.pinnedTo { facts.add("pinned to", pin) }
+        facts.add("api", partition.api.flatMap { $0.isEmpty ? nil : $0 } ?? "unknown")
+        return ([facts.text(on: terminal)] + self.head.notes(on: terminal) + [terminal.footer(self.head.words)]).joined(separator: "\n")
     }
 }
 

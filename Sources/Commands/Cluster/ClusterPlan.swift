@@ -51,16 +51,14 @@ struct ClusterPlan: ClusterReport, Equatable {
     func table(on terminal: Terminal) -> String {
         var lines: [String] = []
         if !self.pairs.isEmpty {
-            var columns = Columns()
-            columns.add("FROM", "TO", "PARTITIONS", "WHY")
-            for pair in self.pairs { columns.add(pair.from, pair.to, Readable.count(pair.count), pair.reason) }
-            lines.append(columns.text { row, _, cell in row == 0 ? terminal.paint(cell, .dim) : cell })
+            var table = Table(["FROM", "TO", "PARTITIONS", "WHY"].map { Table.Column($0) }, names: 0)
+            for pair in self.pairs { table.add([pair.from, pair.to, Readable.count(pair.count), pair.reason]) }
+            lines.append(table.text(on: terminal))
         }
-        lines.append(self.summary)
-        if let wait = self.waitWords { lines.append(terminal.paint("! ", .yellow) + wait) }
-        lines += self.refusals.map { terminal.paint("! ", .yellow) + $0 }
+        lines.append(terminal.sentence(self.summary))
+        lines += ((self.waitWords.map { [$0] } ?? []) + self.refusals).map { terminal.sentence($0, lead: "! ", .yellow) }
         lines += self.head.notes(on: terminal)
-        lines.append(terminal.paint(self.head.words, .dim))
+        lines.append(terminal.footer(self.head.words))
         return lines.joined(separator: "\n")
     }
 

@@ -31,7 +31,7 @@ package struct DrainCommand: AsyncParsableCommand {
     package func run() async throws {
         try await self.options.run { cluster in
             let (words, json) = try await cluster.change("/api/drain", self.change.body(node: self.node))
-            try Terminal.standardOutput.write("\(self.options.output == .json ? json : words)\n".utf8)
+            try self.options.write(words, json)
             if self.waiting.noWait { return .ok }
             let node = self.node
             let watch = DrainWatch(node: node)

@@ -28,41 +28,53 @@ package struct EventsCommand: AsyncParsableCommand {
     @Option(help: "Only those of this kind. Repeatable.")
     var kind: [EventKind] = []
 
-    @Option(help: ArgumentHelp("Only those under this version of the view or a later one.", valueName: "view"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Only those under this version of the view or a later one.", valueName: "view"),
+        transform: whole(0 ... .max))
     var since = 0
 
-    @Option(help: ArgumentHelp("Only those after this number.", valueName: "number"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Only those after this number.", valueName: "number"), transform: whole(0 ... .max))
     var after = 0
 
+    @OptionGroup var table: TableOptions
     @OptionGroup var options: ClusterOptions
 
     package init() {}
 
-    package func validate() throws {
-        if self.after < 0 { throw ValidationError("--after is the number of an event.") }
-        if self.since < 0 { throw ValidationError("--since is the version of a view.") }
-    }
-
     package func run() async throws {
         let output = self.options.output
         let after = self.after
+        let terminal = self.table.terminal
         let filter = EventFilter(node: self.node, kinds: Set(self.kind), viewMin: self.since)
         try await self.options.run { cluster in
             guard self.follow else {
                 let look = try await cluster.look(ClusterEvents.self, at: Self.path(after: after))
-                let table = look.report.table(of: look.report.events.filter(filter.takes), on: .standardOutput)
-                try Terminal.standardOutput.write("\(output == .json ? filter.json(look) : table)\n".utf8)
+                let events = look.report.events.filter(filter.takes)
+                // An empty table would read as a node to which nothing happened. One that was forgotten may still have its events.
+                if events.isEmpty, let complaint = try await self.unknownNode(cluster) { throw Failure(.critical, complaint) }
+                let table = look.report.table(of: events, on: terminal)
+                try terminal.write("\(output == .json ? filter.json(look) : table)\n".utf8)
                 return .ok
             }
-            let ended: Void? = try await untilInterrupted { try await Self.follow(cluster, after: after, filter, output) }
+            // It may be about to join.
+            if let notice = try await self.unknownNode(cluster) { Terminal.standardError.say(notice) }
+            let ended: Void? = try await untilInterrupted(orClosed: terminal) { try await Self.follow(cluster, after: after, filter, output, terminal) }
             _ = ended
             return .ok
         }
     }
 
+    private func unknownNode(_ cluster: ClusterClient) async throws -> String? {
+        guard let node else { return nil }
+        let known = try await cluster.look(ClusterMembers.self).report.members.map(\.id)
+        return known.contains(node) ? nil : "There is no node \(node) in this cluster. There are: \(known.joined(separator: ", "))."
+    }
+
     private static func path(after number: Int) -> String { "\(ClusterEvents.path)?after=\(number)" }
 
-    private static func follow(_ cluster: ClusterClient, after: Int, _ filter: EventFilter, _ output: OutputFormat) async throws {
+    private static func follow(
+        _ cluster: ClusterClient, after: Int, _ filter: EventFilter, _ output: OutputFormat, _ terminal: Terminal
+    ) async throws {
         var tail = EventTail(after: after)
         var table = EventTable()
         var complaint: String?
@@ -70,18 +82,18 @@ package struct EventsCommand: AsyncParsableCommand {
             do {
                 let look = try await cluster.look(ClusterEvents.self, at: Self.path(after: tail.after))
                 let step = tail.take(look.report)
-                if let notice = step.notice { Terminal.standardError.writeLine(notice) }
+                if let notice = step.notice { Terminal.standardError.say(notice) }
                 // As objects of their own: what follows has no end.
                 let lines =
                     output == .json
                     ? filter.events(of: look.json, among: step.events).map { $0 + [0x0A] }
-                    : table.lines(step.events.filter(filter.takes), on: .standardOutput).map { Array("\($0)\n".utf8) }
-                for line in lines { try Terminal.standardOutput.write(line) }
+                    : table.lines(step.events.filter(filter.takes), on: terminal).map { Array("\($0)\n".utf8) }
+                for line in lines { try terminal.write(line) }
                 complaint = nil
                 if step.isAgain { continue }
             } catch let failure as Failure {
                 if tail.through == nil { throw failure }
-                if complaint != failure.message { Terminal.standardError.writeLine(failure.message) }
+                if complaint != failure.message { Terminal.standardError.say(failure.message) }
                 complaint = failure.message
             } catch is CancellationError {
                 return

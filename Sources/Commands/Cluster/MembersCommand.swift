@@ -9,7 +9,7 @@ package struct MembersCommand: AsyncParsableCommand {
             EXAMPLES:
               realertime members
               realertime members --watch
-              realertime members -o json --api http://10.0.0.5:8081
+              realertime members -w --api 10.0.0.5:8081,10.0.0.6:8081
 
             Any node answers for the whole cluster, through the controller, which the last line names.
 
@@ -25,17 +25,19 @@ package struct MembersCommand: AsyncParsableCommand {
     @Flag(help: "Show them again every second, in place on a terminal, until Ctrl-C.")
     var watch = false
 
+    @OptionGroup var table: TableOptions
     @OptionGroup var options: ClusterOptions
 
     package init() {}
 
     package func run() async throws {
-        guard self.watch else { return try await self.options.show(ClusterMembers.self) }
+        let terminal = self.table.terminal
+        guard self.watch else { return try await self.options.show(ClusterMembers.self, on: terminal) }
         let output = self.options.output
         try await self.options.run { cluster in
             try await Watch(output: output).run {
                 let look = try await cluster.look(ClusterMembers.self)
-                return (look.report.exitStatus, output == .json ? look.json : look.report.table(on: .standardOutput))
+                return (look.report.exitStatus, output == .json ? look.json : look.report.table(on: terminal))
             }
         }
     }

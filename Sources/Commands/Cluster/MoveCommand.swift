@@ -17,7 +17,7 @@ package struct MoveCommand: AsyncParsableCommand {
               1 when it was not waited for to the end.
             """)
 
-    @Argument(help: "The number of the partition.")
+    @Argument(help: "The number of the partition, from 0.", transform: whole(0...65_535))
     var partition: Int
 
     @Option(help: ArgumentHelp("The id of the node.", valueName: "node"))
@@ -33,7 +33,6 @@ package struct MoveCommand: AsyncParsableCommand {
     package init() {}
 
     package func validate() throws {
-        if self.partition < 0 { throw ValidationError("Partitions are numbered from 0.") }
         if (self.to == nil) != self.unpin { throw ValidationError("Give --to NODE, or --unpin.") }
     }
 
@@ -41,7 +40,7 @@ package struct MoveCommand: AsyncParsableCommand {
         guard let target = self.to else { return try await self.options.change("/api/unpin", self.change.body(partition: self.partition)) }
         try await self.options.run { cluster in
             let (words, json) = try await cluster.change("/api/move", self.change.body(node: target, partition: self.partition))
-            try Terminal.standardOutput.write("\(self.options.output == .json ? json : words)\n".utf8)
+            try self.options.write(words, json)
             if self.waiting.noWait { return .ok }
             let number = self.partition
             let later = "realertime partitions --node \(target)"

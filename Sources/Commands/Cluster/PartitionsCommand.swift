@@ -30,6 +30,7 @@ package struct PartitionsCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Only those in this state. Not with -o json.", valueName: "state"))
     var state: String?
 
+    @OptionGroup var table: TableOptions
     @OptionGroup var options: ClusterOptions
 
     private static let states = ["served", "preparing", "moving", "orphan", "unknown"]
@@ -53,7 +54,7 @@ package struct PartitionsCommand: AsyncParsableCommand {
                 return .ok
             }
         }
-        try await self.options.show(ClusterPartitions.self) { report, terminal in
+        try await self.options.show(ClusterPartitions.self, on: self.table.terminal) { report, terminal in
             var report = report
             report.partitions.removeAll { partition in
                 let isOfNode = self.node.map { $0 == partition.owner || $0 == partition.movingTo } ?? true

@@ -15,11 +15,12 @@ package struct PlanCommand: AsyncParsableCommand {
               such as a pin to a node that is away.
             """)
 
+    @OptionGroup var table: TableOptions
     @OptionGroup var options: ClusterOptions
 
     package init() {}
 
     package func run() async throws {
-        try await self.options.show(ClusterPlan.self)
+        try await self.options.show(ClusterPlan.self, on: self.table.terminal)
     }
 }

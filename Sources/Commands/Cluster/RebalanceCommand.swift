@@ -16,7 +16,8 @@ package struct RebalanceCommand: AsyncParsableCommand {
               realertime rebalance resume
 
             It shows the plan, lets the cluster do it, and waits until every partition is where it belongs. A cluster rebalances by \
-            itself when nodes come and go, unless that is paused: then this resumes it. Ctrl-C ends only the waiting.
+            itself when nodes come and go, unless that is paused: then this resumes it. Ctrl-C ends only the waiting. With -o json the \
+            plan is the field plan of the answer.
 
             \(Help.exitStatus)
               1 when it was not waited for to the end.
@@ -33,17 +34,20 @@ package struct RebalanceCommand: AsyncParsableCommand {
 
         @OptionGroup var change: ChangeOptions
         @OptionGroup var waiting: WaitOptions
+        @OptionGroup var table: TableOptions
         @OptionGroup var options: ClusterOptions
 
         func run() async throws {
-            if self.dryRun { return try await self.options.show(ClusterPlan.self) }
+            let terminal = self.table.terminal
+            if self.dryRun { return try await self.options.show(ClusterPlan.self, on: terminal) }
             try await self.options.run { cluster in
                 let plan = try await cluster.look(ClusterPlan.self)
                 let isJSON = self.options.output == .json
-                try Terminal.standardOutput.write("\(isJSON ? plan.json : plan.report.table(on: .standardOutput))\n".utf8)
+                // People see the plan before it is done; programs get one object, with the plan in it.
+                if !isJSON { try terminal.write("\(plan.report.table(on: terminal))\n".utf8) }
                 let (words, json) = try await cluster.change("/api/rebalance", self.change.body())
-                try Terminal.standardOutput.write("\(isJSON ? json : words)\n".utf8)
-                if plan.report.head.mode == "maintenance" { Terminal.standardError.writeLine("Rebalancing was paused; it is not any more.") }
+                try terminal.write("\(isJSON ? Self.object(json, plan: plan.json) : terminal.sentence(words))\n".utf8)
+                if plan.report.head.mode == "maintenance" { Terminal.standardError.say("Rebalancing was paused; it is not any more.") }
                 if self.waiting.noWait { return .ok }
                 return try await Waiter(what: "the rebalance", later: "realertime plan", limit: self.waiting.within?.duration).wait {
                     try await Self.look(at: cluster)
@@ -51,6 +55,12 @@ package struct RebalanceCommand: AsyncParsableCommand {
                     try await cluster.obstacles()
                 }
             }
+        }
+
+        /// The node's answer with the plan as one more field.
+        static func object(_ answer: String, plan: String) -> String {
+            guard let end = answer.lastIndex(of: "}") else { return answer }
+            return answer[..<end] + ",\"plan\":\(plan)}"
         }
 
         private static func look(at cluster: ClusterClient) async throws -> Waiter.Step {
@@ -99,9 +109,14 @@ extension ClusterOptions {
     func change(_ path: String, _ body: ChangeBody) async throws {
         try await self.run { cluster in
             let (words, json) = try await cluster.change(path, body)
-            try Terminal.standardOutput.write("\(self.output == .json ? json : words)\n".utf8)
+            try self.write(words, json)
             return .ok
         }
+    }
+
+    /// What a node says to a change.
+    func write(_ words: String, _ json: String) throws {
+        try Terminal.standardOutput.write("\(self.output == .json ? json : Terminal.standardOutput.sentence(words))\n".utf8)
     }
 }
 

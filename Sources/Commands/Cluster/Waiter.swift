@@ -33,12 +33,12 @@ struct Waiter: Sendable {
             self.clear()
             // Who has no more time to wait wants to know what for.
             let reasons = try? await withTimeout(self.patience) { try await obstacles() }
-            for reason in reasons ?? [] { self.terminal.writeLine("  \(reason)") }
+            for reason in reasons ?? [] { self.terminal.say(reason, lead: "  ") }
             let seconds = Readable.fixed(limit?.seconds ?? 0, 1)
             throw Failure(.degraded, "\(self.what) is not done within \(seconds) s. It goes on without this command: \(self.later) shows it.")
         } catch is CancellationError {}
         self.clear()
-        self.terminal.writeLine("\(self.what) goes on without this command: \(self.later) shows it.")
+        self.terminal.say("\(self.what) goes on without this command: \(self.later) shows it.")
         return .degraded
     }
 
@@ -57,7 +57,7 @@ struct Waiter: Sendable {
                     self.show(course, stuck, isStuck: course.isStuck(at: .now), &shown)
                 case .done(let words, let status):
                     self.clear()
-                    self.terminal.writeLine(words)
+                    self.terminal.say(words)
                     return status
                 case .failed(let words):
                     throw Ended(message: words)
@@ -95,14 +95,14 @@ struct Waiter: Sendable {
     private func show(_ course: Course, _ stuck: [String], isStuck: Bool, _ shown: inout Shown) {
         if isStuck, stuck != shown.notes {
             self.clear()
-            self.terminal.writeLine(self.terminal.paint("nothing has changed for 10 s", .yellow) + (stuck.isEmpty ? "; the cluster does not say why" : ":"))
-            for reason in stuck { self.terminal.writeLine("  \(reason)") }
+            self.terminal.say(stuck.isEmpty ? "; the cluster does not say why" : ":", lead: "nothing has changed for 10 s", .yellow)
+            for reason in stuck { self.terminal.say(reason, lead: "  ") }
             shown.notes = stuck
         }
         if !isStuck { shown.notes = [] }
         let line = "\(self.what): \(course.words)"
         if self.terminal.isInteractive {
-            try? self.terminal.write("\r\u{1B}[K\(line)".utf8)
+            self.terminal.replaceLine(line)
         } else if line != shown.line, shown.at.map({ .now >= $0.advanced(by: Self.lineInterval) }) ?? true {
             self.terminal.writeLine(line)
             shown.at = .now
@@ -115,10 +115,10 @@ struct Waiter: Sendable {
         guard shown.notes != [text] else { return }
         shown.notes = [text]
         self.clear()
-        self.terminal.writeLine(text)
+        self.terminal.say(text)
     }
 
     private func clear() {
-        if self.terminal.isInteractive { try? self.terminal.write("\r\u{1B}[K".utf8) }
+        self.terminal.replaceLine("")
     }
 }

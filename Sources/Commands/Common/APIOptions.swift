@@ -1,5 +1,4 @@
 import ArgumentParser
-import NIOCore
 
 #if canImport(FoundationEssentials)
     import FoundationEssentials
@@ -7,24 +6,90 @@ import NIOCore
     import Foundation
 #endif
 
-/// How to reach the API port of a node.
+/// How to reach the API port of one node.
 struct APIOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The API port of the node. (env: REALERTIME_API_URL; default: http://127.0.0.1:8081)", valueName: "url"))
     var api: String?
 
+    @OptionGroup var secret: TokenOptions
+
+    func base() throws -> BaseURL {
+        let text = try given("--api", self.api, "REALERTIME_API_URL") ?? "http://127.0.0.1:8081"
+        guard !text.contains(",") else {
+            throw ValidationError("--api is one URL here: this command is about one node, and \"\(harmless(text))\" are several.")
+        }
+        return try BaseURL(named: "--api", text)
+    }
+}
+
+/// How to reach the API port of any node of a cluster.
+struct AnyNodeOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "The API port of a node; or of several, with commas between them: the first that can be reached is asked. (env: REALERTIME_API_URL; default: http://127.0.0.1:8081)",
+            valueName: "url"))
+    var api: String?
+
+    @OptionGroup var secret: TokenOptions
+
+    func bases() throws -> [BaseURL] {
+        let text = try given("--api", self.api, "REALERTIME_API_URL") ?? "http://127.0.0.1:8081"
+        return try text.split(separator: ",", omittingEmptySubsequences: false).map { try BaseURL(named: "--api", $0.trimming { $0 == " " }) }
+    }
+}
+
+/// The API token: itself, or a file that holds it.
+struct TokenOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "What the node has as its api-token. As a flag other users of this machine can see it. (env: REALERTIME_API_TOKEN)", valueName: "token"))
     var apiToken: String?
 
-    func base() throws -> BaseURL {
-        try BaseURL(named: "--api", self.api ?? Environment.value("REALERTIME_API_URL") ?? "http://127.0.0.1:8081")
+    @Option(help: ArgumentHelp("A file whose first line is that token. (env: REALERTIME_API_TOKEN_FILE)", valueName: "file"))
+    var apiTokenFile: String?
+
+    func validate() throws {
+        if self.apiToken != nil, self.apiTokenFile != nil { throw ValidationError("--api-token and --api-token-file say the same thing: give one.") }
     }
 
-    var token: String? {
-        let token = self.apiToken ?? Environment.value("REALERTIME_API_TOKEN") ?? ""
-        return token.isEmpty ? nil : token
+    /// A flag wins over the environment. Read once, as the file may be a pipe.
+    func token() throws -> String? {
+        if let token = self.apiToken { return try Self.checked(token, "--api-token") }
+        if let file = self.apiTokenFile { return try Self.checked(Self.firstLine(of: file, "--api-token-file"), "--api-token-file") }
+        let (token, file) = (Environment.value("REALERTIME_API_TOKEN"), Environment.value("REALERTIME_API_TOKEN_FILE"))
+        guard token == nil || file == nil else {
+            throw ValidationError("REALERTIME_API_TOKEN and REALERTIME_API_TOKEN_FILE are both set: keep one, or give a flag.")
+        }
+        if let token { return try Self.checked(token, "REALERTIME_API_TOKEN") }
+        return try file.map { try Self.checked(Self.firstLine(of: $0, "REALERTIME_API_TOKEN_FILE"), "REALERTIME_API_TOKEN_FILE") }
     }
+
+    /// Without the end of the line, and nothing else: a space is part of a secret.
+    private static func firstLine(of path: String, _ option: String) throws -> String {
+        guard let data = try? Data(contentsOf: URL(fileURLWithPath: path)) else {
+            let isThere = FileManager.default.fileExists(atPath: path)
+            throw ValidationError("\(option) \(harmless(path)) \(isThere ? "cannot be read: check who may" : "is not there").")
+        }
+        guard let text = String(validating: data, as: UTF8.self) else { throw ValidationError("\(option) \(harmless(path)) is not UTF-8 text.") }
+        return String(text.prefix { $0 != "\n" && $0 != "\r\n" })
+    }
+
+    private static func checked(_ token: String, _ option: String) throws -> String {
+        guard !token.isEmpty else { throw ValidationError("\(option) holds no token: it is empty.") }
+        guard !token.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }), !token.hasPrefix(" "), !token.hasSuffix(" ") else {
+            throw ValidationError("\(option) has a space at its beginning or end, or a control character, which no HTTP header can carry.")
+        }
+        return token
+    }
+}
+
+/// What an option says, else its variable. An empty flag is a mistake, such as a shell variable that is not set; an empty variable counts as not set.
+func given(_ option: String, _ value: String?, _ variable: String) throws -> String? {
+    if let value {
+        guard !value.isEmpty else { throw ValidationError("\(option) is empty.") }
+        return value
+    }
+    return Environment.value(variable)
 }
 
 enum Environment {
@@ -34,49 +99,11 @@ enum Environment {
     }
 }
 
-/// The hard limit of a command. What it limits is for the command to say.
-struct Seconds: ExpressibleByArgument, Sendable, Equatable {
-    var duration: Duration
-
-    init?(argument: String) {
-        guard let seconds = Double(argument), seconds > 0, seconds <= 31_536_000 else { return nil }
-        self.duration = .milliseconds(Int((seconds * 1000).rounded(.up)))
+extension StringProtocol {
+    /// Without the characters at both ends that are not wanted there.
+    func trimming(_ isUnwanted: (Character) -> Bool) -> String {
+        String(String(self.drop(while: isUnwanted).reversed()).drop(while: isUnwanted).reversed())
     }
-
-    init(_ seconds: Int) {
-        self.duration = .seconds(seconds)
-    }
-
-    var defaultValueDescription: String { "\(Int(self.duration.seconds))" }
-}
-
-/// `http://host:port`, with or without a path below which everything is.
-struct BaseURL: Sendable, Equatable, CustomStringConvertible {
-    var isSecure: Bool
-    var host: String
-    var port: Int
-    var path: String
-
-    init(named option: String, _ text: String) throws {
-        guard let url = URL(string: text), let scheme = url.scheme?.lowercased(), ["http", "https"].contains(scheme),
-            let host = url.host(percentEncoded: false), !host.isEmpty, url.query == nil
-        else {
-            throw ValidationError("\(option) must be a URL like http://127.0.0.1:\(option == "--api" ? 8081 : 8080), not \"\(text)\".")
-        }
-        self.isSecure = scheme == "https"
-        self.host = host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : host
-        self.port = url.port ?? (self.isSecure ? 443 : 80)
-        self.path = url.path(percentEncoded: true)
-        while self.path.hasSuffix("/") { self.path.removeLast() }
-    }
-
-    /// As in a `Host` header.
-    var authority: String {
-        let host = self.host.contains(":") ? "[\(self.host)]" : self.host
-        return self.port == (self.isSecure ? 443 : 80) ? host : "\(host):\(self.port)"
-    }
-
-    var description: String { "\(self.isSecure ? "https" : "http")://\(self.authority)\(self.path)" }
 }
 
 enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable {

@@ -17,8 +17,10 @@ protocol OwnError: Error {}
 struct Failure: OwnError, Equatable, CustomStringConvertible {
     var status: CommandStatus
     var message: String
-    /// What happened, without the words around it: for who says it in words of their own.
+    /// What happened, without the words around it, for a sentence of another's.
     var cause: String?
+    /// The node cannot have received anything.
+    var isBeforeSending = false
 
     init(_ status: CommandStatus, _ message: String, cause: String? = nil) {
         self.status = status
@@ -35,7 +37,7 @@ func reporting(_ body: () async throws -> CommandStatus) async throws {
         let status = try await body()
         if status != .ok { throw status.code }
     } catch let failure as Failure {
-        Terminal.standardError.writeLine(Terminal.standardError.paint("Error:", .red) + " " + failure.message)
+        Terminal.standardError.say(failure.message, lead: "Error: ")
         throw failure.status.code
     } catch is OutputClosed {
         // Who reads has seen enough, as `head` does.

@@ -25,8 +25,16 @@ func withTimeout<Result: Sendable>(_ duration: Duration, _ body: @escaping @Send
     }
 }
 
-/// Runs `body`, and cancels it on Ctrl-C or SIGTERM. Nil means that it was; a second signal ends the process at once.
-func untilInterrupted<Result: Sendable>(_ body: @escaping @Sendable () async throws -> Result) async throws -> Result? {
+/// How often it is looked whether anything still reads the output. No event says so: only a write would fail, and there may be nothing to write for hours.
+private let closedInterval = Duration.milliseconds(200)
+
+/// Runs `body`, and cancels it on Ctrl-C or SIGTERM. Nil means that it was; a second signal ends the process immediately.
+///
+/// - Parameter output: where `body` writes: it is cancelled too when nothing reads that any more.
+/// - Throws: `OutputClosed` in that case.
+func untilInterrupted<Result: Sendable>(
+    orClosed output: Terminal? = nil, _ body: @escaping @Sendable () async throws -> Result
+) async throws -> Result? {
     let (signals, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     let sources = [SIGINT, SIGTERM].map { number in
         signal(number, SIG_IGN)
@@ -47,6 +55,12 @@ func untilInterrupted<Result: Sendable>(_ body: @escaping @Sendable () async thr
             for await _ in signals { return nil }
             // Cancelled, as the body has ended: its result is the one that counts, and came first.
             return nil
+        }
+        if let output {
+            group.addTask {
+                while !output.isClosed { try await Task.sleep(for: closedInterval) }
+                throw OutputClosed()
+            }
         }
         defer { group.cancelAll() }
         guard let first = try await group.next() else { return nil }

@@ -2,6 +2,7 @@ import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Synchronization
 
 #if canImport(Glibc)
     import Glibc
@@ -19,9 +20,9 @@ struct Answer: Sendable {
 
     var text: String { String(decoding: self.body, as: UTF8.self) }
 
-    /// The node's own words, if it is an error of the node.
+    /// The node's own words, if it is an error of the node; harmless.
     var errorMessage: String? {
-        guard let error = RawJSON.members(self.body)?["error"], let message = RawJSON.members(error)?["message"] else { return nil }
+        guard let error = RawJSON.members(harmlessJSON(self.body))?["error"], let message = RawJSON.members(error)?["message"] else { return nil }
         return RawJSON.string(message)
     }
 
@@ -37,14 +38,57 @@ struct Answer: Sendable {
     }
 }
 
-/// Requests to a node that are answered at once.
+/// The nodes that may be asked, and which of them is.
+final class Nodes: Sendable {
+    let bases: [BaseURL]
+    private let index = Mutex(0)
+
+    init(_ bases: [BaseURL]) {
+        precondition(!bases.isEmpty, "There is a node to ask")
+        self.bases = bases
+    }
+
+    var current: BaseURL { self.bases[self.index.withLock { $0 }] }
+
+    /// Asks the one after `base` from now on, unless another request has chosen one in the meantime.
+    func next(after base: BaseURL) {
+        self.index.withLock { if self.bases[$0] == base { $0 = ($0 + 1) % self.bases.count } }
+    }
+}
+
+/// Requests to a node that are answered immediately.
 struct NodeClient: Sendable {
     private static let answerBytesMax = 64 * 1024 * 1024
 
-    var base: BaseURL
+    private let nodes: Nodes
+    /// The node that is asked.
+    var base: BaseURL { self.nodes.current }
     var token: String?
     var http: HTTPClient
+    /// How long one node's answer may take.
     var timeout: Duration
+    /// Says that another node is asked.
+    var notices = Terminal.standardError
+
+    /// Whether another node could answer as well.
+    private let isAny: Bool
+
+    init(base: BaseURL, token: String?, http: HTTPClient, timeout: Duration) {
+        self.init([base], isAny: false, token, http, timeout)
+    }
+
+    /// - Parameter bases: nodes that can stand in for each other. The first is asked until it cannot be reached, then the next.
+    init(any bases: [BaseURL], token: String?, http: HTTPClient, timeout: Duration) {
+        self.init(bases, isAny: true, token, http, timeout)
+    }
+
+    private init(_ bases: [BaseURL], isAny: Bool, _ token: String?, _ http: HTTPClient, _ timeout: Duration) {
+        self.nodes = Nodes(bases)
+        self.isAny = isAny
+        self.token = token
+        self.http = http
+        self.timeout = timeout
+    }
 
     func get(_ path: String, headers: [(String, String)] = []) async throws -> Answer {
         try await self.send(.GET, path, headers: headers)
@@ -68,8 +112,32 @@ struct NodeClient: Sendable {
         }
     }
 
+    /// Asks one node after the other until one answers. A change is asked of another node only if the one before cannot have received it.
     func send(_ method: HTTPMethod, _ path: String, headers: [(String, String)] = [], body: [UInt8]? = nil) async throws -> Answer {
-        var request = HTTPClientRequest(url: self.base.description + path)
+        var failures: [Failure] = []
+        while true {
+            let base = self.base
+            do {
+                return try await self.send(method, base, path, headers: headers, body: body)
+            } catch let failure as Failure where failure.status == .unreachable && (method == .GET || failure.isBeforeSending) {
+                failures.append(failure)
+                self.nodes.next(after: base)
+                guard failures.count < self.nodes.bases.count else { break }
+                self.notices.say("\(base) cannot be reached (\(failure.cause ?? "")): asking \(self.base).")
+            }
+        }
+        guard failures.count > 1 else {
+            if self.isAny { failures[0].message += " Any other node of a cluster can be asked: --api takes several, with commas between them." }
+            throw failures[0]
+        }
+        let causes = failures.map { $0.cause ?? $0.message }
+        let words = Set(causes).count == 1 ? causes[0] : causes.joined(separator: "; ")
+        let list = self.nodes.bases.map(\.description).joined(separator: ", ")
+        throw Failure(.unreachable, "Cannot reach any of \(list): \(words). Are the nodes running, and are the addresses right?", cause: words)
+    }
+
+    private func send(_ method: HTTPMethod, _ base: BaseURL, _ path: String, headers: [(String, String)], body: [UInt8]?) async throws -> Answer {
+        var request = HTTPClientRequest(url: base.description + path)
         request.method = method
         for (name, value) in headers { request.headers.add(name: name, value: value) }
         if let token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
@@ -83,7 +151,7 @@ struct NodeClient: Sendable {
                 return Answer(status: Int(response.status.code), headers: response.headers, body: Array(body.readableBytesView))
             }
         } catch {
-            throw unreachable(self.base, error)
+            throw unreachable(base, error)
         }
     }
 
@@ -91,7 +159,9 @@ struct NodeClient: Sendable {
     func expectOK(_ answer: Answer, for what: String) throws -> Answer {
         guard answer.status != 401 else {
             throw Failure(
-                .critical, "\(self.base) does not take the API token it was given, or was given none: set REALERTIME_API_TOKEN to the node's api-token.")
+                .critical,
+                "\(self.base) does not take the API token it was given, or was given none: set REALERTIME_API_TOKEN or --api-token-file to the node's api-token."
+            )
         }
         guard answer.status == 200 else {
             throw Failure(.critical, "\(self.base) answered \(what) with \(answer.complaint).")
@@ -104,7 +174,20 @@ struct NodeClient: Sendable {
 func unreachable(_ base: BaseURL, _ error: any Error) -> any Error {
     if error is any OwnError || Task.isCancelled { return error }
     let cause = reason(error)
-    return Failure(.unreachable, "Cannot reach \(base): \(cause). Is the node running, and is the address right?", cause: cause)
+    var failure = Failure(.unreachable, "Cannot reach \(base): \(cause). Is the node running, and is the address right?", cause: cause)
+    failure.isBeforeSending = isConnecting(error)
+    return failure
+}
+
+/// Whether there was no connection yet, so that nothing can have arrived.
+private func isConnecting(_ error: any Error) -> Bool {
+    switch error {
+    case is NIOConnectionError: true
+    case let error as HTTPClientError: error == .connectTimeout
+    case let error as ChannelError: if case .connectTimeout = error { true } else { false }
+    case let error as IOError: error.errnoCode == ECONNREFUSED || error.errnoCode == EHOSTUNREACH || error.errnoCode == ENETUNREACH
+    default: false
+    }
 }
 
 /// An error of the network, without the types around it.

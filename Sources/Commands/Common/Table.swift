@@ -1,29 +1,78 @@
-/// Rows with their columns aligned.
-struct Columns {
+/// Facts, one below the other: a label, and what it says. A line that is too long is broken between words, and goes on under its beginning.
+struct Facts {
+    private var rows: [(label: String, text: String, colour: Terminal.Colour?)] = []
+
+    mutating func add(_ label: String, _ text: String, _ colour: Terminal.Colour? = nil) {
+        self.rows.append((label, text, colour))
+    }
+
+    /// - Parameter labelWidth: at least so wide is the first column, as other facts stand above or below.
+    func text(on terminal: Terminal, labelWidth: Int = 0) -> String {
+        let indent = max(self.rows.map { displayWidth($0.label) }.max() ?? 0, labelWidth) + 2
+        return self.rows.map { row in
+            let lines = wrapped(row.text, to: terminal.width.map { $0 - indent }).map { line in row.colour.map { terminal.paint(line, $0) } ?? line }
+            let gap = String(repeating: " ", count: indent - displayWidth(row.label))
+            return terminal.paint(row.label, .dim) + gap + lines.joined(separator: "\n" + String(repeating: " ", count: indent))
+        }.joined(separator: "\n")
+    }
+}
+
+/// A table with a header. Its columns stand in the order of their importance: on a terminal that is too narrow the last ones are left out, and named below.
+struct Table {
+    struct Column: Sendable {
+        var header: String
+        /// What most cells need, so that the columns behind it do not move when a cell changes.
+        var widthMin = 0
+
+        init(_ header: String, widthMin: Int = 0) {
+            self.header = header
+            self.widthMin = max(widthMin, header.count)
+        }
+    }
+
+    /// A longer name is cut in its middle before a column is left out for it.
+    private static let nameWidth = 24
+
+    var columns: [Column]
+    /// The column that holds names of any length.
+    var names: Int?
     private var rows: [[String]] = []
 
-    mutating func add(_ row: String...) {
-        self.rows.append(row)
+    init(_ columns: [Column], names: Int? = nil) {
+        self.columns = columns
+        self.names = names
     }
 
     mutating func add(_ row: [String]) {
         self.rows.append(row)
     }
 
-    /// The rows; `paint` colours a cell after it was aligned, so that colours take no room.
-    ///
-    /// - Parameter labelWidth: at least so wide is the first column, as another table stands above or below.
-    func text(labelWidth: Int = 0, paint: (_ row: Int, _ column: Int, _ cell: String) -> String = { $2 }) -> String {
-        let count = self.rows.map(\.count).max() ?? 0
-        let widths = (0..<count).map { column in
-            max(self.rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0, column == 0 ? labelWidth : 0)
+    /// The rows; `paint` colours a cell after it was aligned, so that colours take no room. Row 0 is the first below the header.
+    func text(on terminal: Terminal, paint: (_ row: Int, _ column: Int, _ cell: String) -> String = { $2 }) -> String {
+        var rows = self.rows
+        var widths = self.columns.indices.map { column in
+            max(self.columns[column].widthMin, rows.map { displayWidth($0[column]) }.max() ?? 0)
         }
-        return self.rows.enumerated().map { index, row in
-            row.enumerated().map { column, cell in
-                let gap = column == row.count - 1 ? 0 : widths[column] + 2 - cell.count
-                return paint(index, column, cell) + String(repeating: " ", count: gap)
-            }.joined()
-        }.joined(separator: "\n")
+        if let limit = terminal.tableWidth, let names, self.width(widths) > limit, widths[names] > Self.nameWidth {
+            widths[names] = Self.nameWidth
+            for row in rows.indices { rows[row][names] = cutMiddle(rows[row][names], to: Self.nameWidth) }
+        }
+        var count = widths.count
+        if let limit = terminal.tableWidth { while count > 1, self.width(widths.prefix(count)) > limit { count -= 1 } }
+        let header = self.line(self.columns.map(\.header), widths, count) { terminal.paint($1, .dim) }
+        let lines = [header] + rows.enumerated().map { index, row in self.line(row, widths, count) { paint(index, $0, $1) } }
+        guard count < self.columns.count else { return lines.joined(separator: "\n") }
+        let left = self.columns[count...].map { $0.header.lowercased() }.joined(separator: ", ")
+        return (lines + [terminal.sentence("left out here, shown with -w: \(left)", lead: " ", .dim)]).joined(separator: "\n")
+    }
+
+    private func width(_ widths: some Collection<Int>) -> Int { widths.reduce(0, +) + 2 * (widths.count - 1) }
+
+    private func line(_ cells: [String], _ widths: [Int], _ count: Int, _ paint: (Int, String) -> String) -> String {
+        cells.prefix(count).enumerated().map { column, cell in
+            let gap = column == count - 1 ? 0 : widths[column] + 2 - displayWidth(cell)
+            return paint(column, cell) + String(repeating: " ", count: max(gap, 0))
+        }.joined()
     }
 }
 

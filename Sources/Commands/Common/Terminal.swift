@@ -32,27 +32,61 @@ struct Terminal: Sendable {
     /// Whether a person looks at it.
     let isInteractive: Bool
     let hasColours: Bool
+    /// COLUMNS of the environment.
+    private let columns: Int?
+    /// Tables have all of their columns, however wide the terminal is.
+    var isWide = false
 
     init(descriptor: Int32) {
         let environment = ProcessInfo.processInfo.environment
         self.init(
-            descriptor: descriptor, isInteractive: isatty(descriptor) == 1, noColour: environment["NO_COLOR"], kind: environment["TERM"])
+            descriptor: descriptor, isInteractive: isatty(descriptor) == 1, noColour: environment["NO_COLOR"], kind: environment["TERM"],
+            columns: environment["COLUMNS"].flatMap { Int($0) })
     }
 
-    init(descriptor: Int32, isInteractive: Bool, noColour: String?, kind: String?) {
+    init(descriptor: Int32, isInteractive: Bool, noColour: String?, kind: String?, columns: Int? = nil) {
         self.descriptor = descriptor
         self.isInteractive = isInteractive
         self.hasColours = isInteractive && (noColour ?? "").isEmpty && kind != "dumb"
+        self.columns = columns
+    }
+
+    /// How wide a line may be: COLUMNS, else what the terminal says, which may change. Nil where no terminal is: there nothing has to fit.
+    var width: Int? {
+        guard self.isInteractive else { return nil }
+        if let columns, columns > 0 { return max(columns, Self.widthMin) }
+        return max(self.size.map { Int($0.ws_col) }.flatMap { $0 > 0 ? $0 : nil } ?? 80, Self.widthMin)
+    }
+
+    /// How wide a row of a table may be.
+    var tableWidth: Int? { self.isWide ? nil : self.width }
+
+    /// Below it nothing can be laid out.
+    private static let widthMin = 20
+
+    /// Lines on the screen.
+    var rows: Int { self.size.map { Int($0.ws_row) }.flatMap { $0 > 3 ? $0 : nil } ?? .max }
+
+    private var size: winsize? {
+        var size = winsize()
+        return ioctl(self.descriptor, UInt(TIOCGWINSZ), &size) == 0 ? size : nil
+    }
+
+    /// For tables that have all of their columns.
+    func wide(_ isWide: Bool) -> Terminal {
+        var terminal = self
+        terminal.isWide = isWide
+        return terminal
     }
 
     func paint(_ text: String, _ colour: Colour) -> String {
-        self.hasColours ? "\u{1B}[\(colour.rawValue)m\(text)\u{1B}[0m" : text
+        self.hasColours && !text.isEmpty ? "\u{1B}[\(colour.rawValue)m\(text)\u{1B}[0m" : text
     }
 
-    /// Whether who read it is gone.
+    /// Whether nothing reads it any more: the other end of the pipe is closed, or the terminal is gone.
     var isClosed: Bool {
         var state = pollfd(fd: self.descriptor, events: 0, revents: 0)
-        return poll(&state, 1, 0) > 0 && state.revents & Int16(POLLERR) != 0
+        return poll(&state, 1, 0) > 0 && state.revents & Int16(POLLERR | POLLHUP | POLLNVAL) != 0
     }
 
     /// Writes all of it before it returns, so that what was shown can be said to have been shown.
@@ -71,9 +105,31 @@ struct Terminal: Sendable {
         }
     }
 
-    /// For notices: that nobody can read them is no reason to stop.
+    /// For notices: that nothing reads them is no reason to stop.
     func writeLine(_ text: String) {
         try? self.write("\(text)\n".utf8)
+    }
+
+    /// A sentence for a person, with `lead` in colour before it: broken between words where the terminal ends, and without what it would obey.
+    func say(_ sentence: String, lead: String = "", _ colour: Colour = .red) {
+        self.writeLine(self.sentence(sentence, lead: lead, colour))
+    }
+
+    /// The same as text.
+    func sentence(_ sentence: String, lead: String = "", _ colour: Colour = .red) -> String {
+        let lines = harmless(sentence, keeping: ["\n"]).split(separator: "\n", omittingEmptySubsequences: false).flatMap {
+            wrapped(String($0), to: self.width.map { $0 - lead.count })
+        }
+        return self.paint(lead, colour) + lines.joined(separator: "\n" + String(repeating: " ", count: lead.count))
+    }
+
+    /// What stands below a table.
+    func footer(_ sentence: String) -> String { self.sentence(sentence).split(separator: "\n").map { self.paint(String($0), .dim) }.joined(separator: "\n") }
+
+    /// Replaces the line that the cursor is on, on a terminal only; cut where it would wrap.
+    func replaceLine(_ text: String) {
+        guard self.isInteractive else { return }
+        try? self.write("\r\u{1B}[K\(cut(text, to: self.width.map { $0 - 1 }))".utf8)
     }
 }
 

@@ -1,11 +1,3 @@
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#elseif canImport(Darwin)
-    import Darwin
-#endif
-
 /// Shows something again every second until Ctrl-C: in place on a terminal, else one after the other.
 struct Watch: Sendable {
     var output: OutputFormat
@@ -19,7 +11,7 @@ struct Watch: Sendable {
         // Clear, and cut long lines off rather than wrap them, which would move what is below.
         if self.isInPlace { try self.terminal.write("\u{1B}[2J\u{1B}[?7l".utf8) }
         defer { if self.isInPlace { try? self.terminal.write("\u{1B}[?7h".utf8) } }
-        _ = try await untilInterrupted { try await self.repeatedly(look, last) }
+        _ = try await untilInterrupted(orClosed: self.terminal) { try await self.repeatedly(look, last) }
         return await last.status
     }
 
@@ -31,7 +23,7 @@ struct Watch: Sendable {
                 try self.show(text)
             } catch let failure as Failure where failure.status == .unreachable {
                 await last.set(.unreachable)
-                Terminal.standardError.writeLine(failure.message)
+                Terminal.standardError.say(failure.message)
             } catch is CancellationError {
                 return
             }
@@ -49,15 +41,6 @@ struct Watch: Sendable {
             lines = lines.prefix(rows - 2) + ["… \(hidden) more lines"]
         }
         try self.terminal.write(("\u{1B}[H" + lines.map { "\($0)\u{1B}[K\n" }.joined() + "\u{1B}[J").utf8)
-    }
-}
-
-extension Terminal {
-    /// Lines on the screen.
-    fileprivate var rows: Int {
-        var size = winsize()
-        guard ioctl(self.descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_row > 3 else { return .max }
-        return Int(size.ws_row)
     }
 }
 

@@ -30,7 +30,7 @@ package struct DoctorCommand: AsyncParsableCommand {
     @Option(name: [.short, .customLong("output")], help: "json prints all checks at the end.")
     var output = OutputFormat.table
 
-    @Option(help: ArgumentHelp("How long one check may take.", valueName: "seconds"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("How long one check may take.", valueName: "seconds"), transform: Seconds.init(text:))
     var timeout = Seconds(10)
 
     @OptionGroup var api: APIOptions
@@ -43,15 +43,16 @@ package struct DoctorCommand: AsyncParsableCommand {
     }
 
     private func subscriber() throws -> BaseURL? {
-        try (self.url ?? Environment.value("REALERTIME_URL")).map { try BaseURL(named: "--url", $0) }
+        try given("--url", self.url, "REALERTIME_URL").map { try BaseURL(named: "--url", $0) }
     }
 
     package func run() async throws {
         try await reporting {
             let base = try self.api.base()
             let subscriber = try self.subscriber()
+            let token = try self.api.secret.token()
             return try await withHTTPClient { http in
-                let node = NodeClient(base: base, token: self.api.token, http: http, timeout: self.timeout.duration)
+                let node = NodeClient(base: base, token: token, http: http, timeout: self.timeout.duration)
                 let isTable = self.output == .table
                 let doctor = Doctor(node: node, url: subscriber, http: http, waitsForHeartbeats: self.heartbeats) { check in
                     if isTable { Terminal.standardOutput.writeLine(DoctorCommand.row(check, on: .standardOutput)) }
@@ -74,9 +75,15 @@ package struct DoctorCommand: AsyncParsableCommand {
             case .warn: .yellow
             case .fail: .red
             }
+        func padded(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(2, width - text.count)) }
         let outcome = terminal.paint(check.outcome.rawValue, colour) + String(repeating: " ", count: 6 - check.outcome.rawValue.count)
-        let name = check.name + String(repeating: " ", count: max(2, 19 - check.name.count))
-        return outcome + name + check.detail + (check.advice.map { "\n" + String(repeating: " ", count: 25) + "→ \($0)" } ?? "")
+        let name = padded(check.name, 19)
+        let indent = String(repeating: " ", count: 6 + name.count)
+        let width = terminal.width.map { $0 - indent.count }
+        let detail = wrapped(harmless(check.detail), to: width)
+        let advice = check.advice.map { wrapped($0, to: width.map { $0 - 2 }) } ?? []
+        let lines = detail + advice.enumerated().map { ($0 == 0 ? "→ " : "  ") + $1 }
+        return outcome + name + lines.joined(separator: "\n" + indent)
     }
 
     static func summary(_ diagnosis: Diagnosis) -> String {

@@ -10,11 +10,12 @@ package struct PublishCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "publish",
         abstract: "Publish events, and print their positions.",
-        usage: "realertime publish <channels> [<data>] [<options>]",
+        usage: "realertime publish <channels> ... [<data>] [<options>]",
         discussion: """
             EXAMPLES:
               realertime publish thread:42 '{"text":"hello"}' --type comment
               realertime publish thread:42/forum:7 hello
+              realertime publish thread:42 forum:7 hello
               realertime publish thread:42 < event.json
               tail -f app.log | realertime publish logs -
 
@@ -27,11 +28,11 @@ package struct PublishCommand: AsyncParsableCommand {
               With -: 1 when some lines could not be published, 2 or 3 when it had to stop.
             """)
 
-    @Argument(help: "The channel, or several with / between them.")
-    var channels: String
-
-    @Argument(help: "The payload, as it is. - reads events from standard input, a line each; without it standard input is one payload.")
-    var data: String?
+    @Argument(
+        help:
+            "The channel, or several as words or with / between them; then the payload, as it is. With - as the payload every line of standard input is an event; with one word standard input is the payload."
+    )
+    var words: [String]
 
     @Option(help: "The type of the events.")
     var type: String?
@@ -42,40 +43,46 @@ package struct PublishCommand: AsyncParsableCommand {
     @Flag(help: "Refuse what is not JSON before it is sent.")
     var json = false
 
-    @Option(help: "With -: how many events are on their way at once, in one connection and in order; over https one at a time. (default: 16)")
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "With -: how many events are on their way together, in one connection and in order; over https one at a time. (default: 16)", valueName: "n"),
+        transform: whole(1...1024))
     var concurrency: Int?
 
     @Option(name: [.short, .customLong("output")], help: "table prints positions; json prints the node's answers, with - one a line.")
     var output = OutputFormat.table
 
-    @Option(help: ArgumentHelp("How long one event is tried.", valueName: "seconds"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("How long one event is tried.", valueName: "seconds"), transform: Seconds.init(text:))
     var timeout = Seconds(30)
 
     @OptionGroup var api: APIOptions
 
     package init() {}
 
+    /// The last of several words.
+    private var data: String? { self.words.count > 1 ? self.words.last : nil }
+    private var channels: [String] { (self.words.count > 1 ? self.words.dropLast() : self.words[...]).flatMap(Channels.split) }
     private var readsLines: Bool { self.data == "-" }
 
     package func validate() throws {
         if self.readsLines, self.id != nil { throw ValidationError("--id is for one event: with - every line has an id of its own.") }
         if !self.readsLines, self.concurrency != nil { throw ValidationError("--concurrency is for many events: use it with -.") }
-        if let concurrency, !(1...1024).contains(concurrency) { throw ValidationError("--concurrency must be 1 to 1024.") }
         for (name, value) in [("--type", self.type), ("--id", self.id)] {
             guard let value else { continue }
             guard !value.isEmpty, value.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) else {
                 throw ValidationError("\(name) must be printable ASCII, as it travels in a header.")
             }
         }
-        if self.channels.isEmpty { throw ValidationError("CHANNEL must not be empty.") }
+        try Channels.check(self.channels)
         _ = try self.api.base()
     }
 
     package func run() async throws {
         try await reporting {
-            let base = try self.api.base()
+            let (base, token) = (try self.api.base(), try self.api.secret.token())
             return try await withHTTPClient { http in
-                let node = NodeClient(base: base, token: self.api.token, http: http, timeout: self.timeout.duration)
+                let node = NodeClient(base: base, token: token, http: http, timeout: self.timeout.duration)
                 let sender = PublishSender(node: node, channels: self.channels, type: self.type)
                 let status = self.readsLines ? try await self.publishLines(sender) : try await self.publishOne(sender)
                 await sender.close()
@@ -123,7 +130,7 @@ package struct PublishCommand: AsyncParsableCommand {
     private func payload() async throws -> [UInt8] {
         if let data { return Array(data.utf8) }
         let input = StandardInput()
-        guard !input.isInteractive else { throw Failure(.critical, "There is nothing to publish: give DATA, or - to type events.") }
+        guard !input.isInteractive else { throw Failure(.critical, "There is nothing to publish: give the payload after the channel, or - to type events.") }
         var payload: [UInt8] = []
         try await input.read { payload += $0 }
         return payload
@@ -132,12 +139,12 @@ package struct PublishCommand: AsyncParsableCommand {
     private func show(_ answer: [UInt8], isDuplicate: Bool) throws {
         let output = Terminal.standardOutput
         if self.output == .json { return try output.write(answer.filter { $0 != UInt8(ascii: "\n") } + [UInt8(ascii: "\n")]) }
-        let replies = (RawJSON.elements(answer) ?? [answer]).compactMap { RawJSON.members($0) }
+        let replies = (RawJSON.elements(harmlessJSON(answer)) ?? [harmlessJSON(answer)]).compactMap { RawJSON.members($0) }
         for reply in replies {
             let position = reply["id"].flatMap { RawJSON.string($0) } ?? "?"
             let channel = reply["channel"].flatMap { RawJSON.string($0) } ?? "?"
             try output.write((replies.count == 1 ? "\(position)\n" : "\(channel) \(position)\n").utf8)
         }
-        if isDuplicate { Terminal.standardError.writeLine("Published before with this message id: this is the position it has.") }
+        if isDuplicate { Terminal.standardError.say("Published before with this message id: this is the position it has.") }
     }
 }

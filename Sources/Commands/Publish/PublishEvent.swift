@@ -23,7 +23,8 @@ enum PublishOutcome: Equatable, Sendable {
             let duplicates = replies.filter { RawJSON.members($0)?["duplicate"] == Array("true".utf8) }
             self = .published(answer: answer.body, isDuplicate: duplicates.count == replies.count)
         case 401:
-            self = .hopeless("The node does not take the API token it was given, or was given none: set REALERTIME_API_TOKEN to the node's api-token.")
+            self = .hopeless(
+                "The node does not take the API token it was given, or was given none: set REALERTIME_API_TOKEN or --api-token-file to the node's api-token.")
         case 403, 404, 405, 501, 505:
             self = .hopeless("The node answered \(answer.complaint). Is --api the API port of a node?")
         case 408, 429, 500, 502, 503, 504:

@@ -16,7 +16,7 @@ struct PublishProgress {
         let now = ContinuousClock.now
         if let shownAt, now - shownAt < PublishProgress.interval { return }
         self.shownAt = now
-        try? self.terminal.write("\r\u{1B}[K\(self.words(tally))".utf8)
+        self.terminal.replaceLine(self.words(tally))
     }
 
     /// Says something once, not at every attempt.
@@ -24,24 +24,24 @@ struct PublishProgress {
         guard self.lastNote != text else { return }
         self.lastNote = text
         self.clear()
-        self.terminal.writeLine(text)
+        self.terminal.say(text)
     }
 
     func finish(_ tally: PublishCourse.Tally) {
         self.clear()
-        self.terminal.writeLine(self.words(tally))
+        self.terminal.say(self.words(tally))
         if let refusal = tally.firstRefusal {
-            self.terminal.writeLine("The first line that could not be published is line \(refusal.line): \(refusal.reason).")
+            self.terminal.say("The first line that could not be published is line \(refusal.line): \(refusal.reason).")
         }
         if let line = tally.firstOvertakenLine {
-            self.terminal.writeLine(
+            self.terminal.say(
                 "\(Readable.count(tally.overtaking)) events came before an earlier one, first line \(line), as the node refused it for a moment. "
                     + "With --concurrency 1 none can.")
         }
     }
 
     private func clear() {
-        if self.terminal.isInteractive { try? self.terminal.write("\r\u{1B}[K".utf8) }
+        self.terminal.replaceLine("")
     }
 
     private func words(_ tally: PublishCourse.Tally) -> String {
@@ -49,12 +49,7 @@ struct PublishProgress {
         var words = ["\(Readable.count(tally.published)) published", Readable.rate(Double(tally.published) / seconds)]
         if tally.duplicates > 0 { words.append("\(Readable.count(tally.duplicates)) were there already") }
         if tally.retries > 0 { words.append("\(Readable.count(tally.retries)) retries") }
-        words.append(self.errors(tally.refused))
+        words.append("\(Readable.count(tally.refused)) failed")
         return words.joined(separator: ", ")
-    }
-
-    private func errors(_ count: Int) -> String {
-        let text = "\(Readable.count(count)) failed"
-        return count > 0 ? self.terminal.paint(text, .red) : text
     }
 }

@@ -8,10 +8,9 @@ actor PublishSender {
     private let headers: [(String, String)]
     private var connection: PipelinedConnection?
 
-    init(node: NodeClient, channels: String, type: String?) {
+    init(node: NodeClient, channels: [String], type: String?) {
         self.node = node
-        let channels = channels.split(separator: "/", omittingEmptySubsequences: false).map { escapedSegment(String($0)) }
-        self.path = "/pub?id=" + channels.joined(separator: "/")
+        self.path = "/pub?id=" + channels.map(escapedSegment).joined(separator: "/")
         self.headers = type.map { [("Event-Type", $0)] } ?? []
     }
 

@@ -1,35 +1,30 @@
 extension NodeStatus {
     /// A line a fact, the label first; the reasons of bad health below.
     func table(on terminal: Terminal) -> String {
-        var columns = Columns()
-        columns.add("node", self.node.id)
-        columns.add("health", self.health.rawValue)
-        columns.add("state", "\(self.node.state), up \(Readable.duration(seconds: self.node.uptimeSeconds)) since \(self.node.startedAt)")
-        columns.add(
+        var facts = Facts()
+        facts.add("node", self.node.id)
+        facts.add("health", self.health.rawValue, self.health.colour)
+        facts.add("state", "\(self.node.state), up \(Readable.duration(seconds: self.node.uptimeSeconds)) since \(self.node.startedAt)")
+        facts.add(
             "version", "\(self.node.version) (\(self.node.commit)), pid \(self.node.pid), \(Readable.count(self.node.loops, "loop"))")
-        if let cluster { columns.add("zookeeper", "\(cluster.session) (of \(self.node.id))") }
-        columns.add("listen", self.listen)
-        columns.add("api", self.api)
-        columns.add("log", self.logWords)
-        columns.add(
+        if let cluster { facts.add("zookeeper", "\(cluster.session) (of \(self.node.id))") }
+        facts.add("listen", self.listen)
+        facts.add("api", self.api)
+        facts.add("log", self.logWords)
+        facts.add(
             "history", "\(Readable.count(self.log.events, "event")), \(Readable.bytes(self.log.bytes)), \(Readable.count(self.log.channels, "channel"))")
-        columns.add("connections", self.connectionWords)
-        columns.add("by transport", self.transportWords)
-        columns.add("subscriptions", Readable.count(self.subscribers.subscriptions))
-        columns.add("published", "\(Readable.rate(self.rates.publishedPerSecond)), \(Readable.count(self.totals.published)) in all")
-        columns.add("delivered", "\(Readable.rate(self.rates.deliveredPerSecond)), \(Readable.count(self.totals.delivered)) in all")
-        columns.add(
+        facts.add("connections", self.connectionWords)
+        facts.add("by transport", self.transportWords)
+        facts.add("subscriptions", Readable.count(self.subscribers.subscriptions))
+        facts.add("published", "\(Readable.rate(self.rates.publishedPerSecond)), \(Readable.count(self.totals.published)) in all")
+        facts.add("delivered", "\(Readable.rate(self.rates.deliveredPerSecond)), \(Readable.count(self.totals.delivered)) in all")
+        facts.add(
             "also",
             "\(Readable.count(self.totals.duplicates, "duplicate")), \(Readable.count(self.totals.gaps, "gap")), \(Readable.count(self.totals.refused)) refused"
         )
-        let table = columns.text(labelWidth: StatusView.labelWidth) { row, column, cell in
-            if column == 0 { return terminal.paint(cell, .dim) }
-            return row == 1 ? terminal.paint(cell, self.colour) : cell
-        }
-        return ([table] + self.reasons.map { terminal.paint("! ", self.colour) + $0 }).joined(separator: "\n")
+        let reasons = self.reasons.map { terminal.sentence($0, lead: "! ", self.health.colour) }
+        return ([facts.text(on: terminal, labelWidth: StatusView.labelWidth)] + reasons).joined(separator: "\n")
     }
-
-    private var colour: Terminal.Colour { self.health.colour }
 
     private var logWords: String {
         let place = self.log.path.map { " in \($0)" } ?? ""

@@ -76,7 +76,7 @@ struct NodeStatus: Decodable, Equatable, Sendable {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         do {
-            self = try decoder.decode(NodeStatus.self, from: Data(json))
+            self = try decoder.decode(NodeStatus.self, from: Data(harmlessJSON(json)))
         } catch {
             throw Failure(.critical, "The answer is not the status of a node of this version. Is --api the API port of a node?")
         }

@@ -24,22 +24,23 @@ package struct StatusCommand: AsyncParsableCommand {
         help: "json is the node's answer as it came, with its cluster's as the field cluster; with --watch one a line.")
     var output = OutputFormat.table
 
-    @Option(help: ArgumentHelp("How long one answer may take.", valueName: "seconds"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("How long one answer may take.", valueName: "seconds"), transform: Seconds.init(text:))
     var timeout = Seconds(5)
 
-    @OptionGroup var api: APIOptions
+    @OptionGroup var api: AnyNodeOptions
 
     package init() {}
 
     package func validate() throws {
-        _ = try self.api.base()
+        _ = try self.api.bases()
     }
 
     package func run() async throws {
         try await reporting {
-            let base = try self.api.base()
+            let (bases, token) = (try self.api.bases(), try self.api.secret.token())
             return try await withHTTPClient { http in
-                let node = NodeClient(base: base, token: self.api.token, http: http, timeout: self.timeout.duration)
+                let node = NodeClient(any: bases, token: token, http: http, timeout: self.timeout.duration)
                 let output = self.output
                 if self.watch { return try await Watch(output: output).run { try await Self.look(at: node, output) } }
                 let (status, text) = try await Self.look(at: node, output)

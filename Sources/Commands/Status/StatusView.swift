@@ -54,10 +54,9 @@ enum StatusView: Sendable {
             status.reasons.removeAll { own in look.report.reasons.contains { $0 == "\(status.node.id): \(own)" || $0.hasPrefix(own) } }
             return look.report.table(on: terminal) + "\n\n" + status.table(on: terminal)
         case .unknown(let why, _):
-            var columns = Columns()
-            columns.add("cluster", terminal.paint("cannot be asked", .red) + ": \(why)")
-            let table = columns.text(labelWidth: Self.labelWidth) { _, column, cell in column == 0 ? terminal.paint(cell, .dim) : cell }
-            return "\(table)\n\n\(status.table(on: terminal))"
+            var facts = Facts()
+            facts.add("cluster", "cannot be asked: \(harmless(why))", .red)
+            return "\(facts.text(on: terminal, labelWidth: Self.labelWidth))\n\n\(status.table(on: terminal))"
         }
     }
 }

@@ -17,11 +17,15 @@ struct CursorFile: Sendable {
         guard let text = try? String(contentsOfFile: self.path, encoding: .utf8) else {
             throw Failure(.critical, "The cursor file \(self.path) cannot be read: check who may read it.")
         }
-        let cursor = text.filter { !$0.isWhitespace }
+        let cursor = text.trimming(\.isWhitespace)
+        // Starting live would skip events in silence: a file that is there was to hold a place in the stream.
+        guard !cursor.isEmpty else {
+            throw Failure(.critical, "The cursor file \(self.path) is empty, so where to go on is not known: remove it to start with what comes from now on.")
+        }
         guard cursor.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }), cursor.utf8.count <= 64 * 1024 else {
             throw Failure(.critical, "\(self.path) holds no cursor: choose another --cursor-file.")
         }
-        return cursor.isEmpty ? nil : cursor
+        return cursor
     }
 
     /// Replaces the file in one step, so that a crash leaves the one or the other.

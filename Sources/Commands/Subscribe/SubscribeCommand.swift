@@ -9,6 +9,7 @@ package struct SubscribeCommand: AsyncParsableCommand {
             EXAMPLES:
               realertime subscribe thread:42
               realertime subscribe thread:42 forum:7 --backlog 10 -o json
+              realertime subscribe thread:42/forum:7
               realertime subscribe jobs --cursor-file jobs.cursor | ./worker
 
             A connection that ends is made again, from the last cursor: nothing is lost or repeated, or the gap is told, on standard \
@@ -25,7 +26,7 @@ package struct SubscribeCommand: AsyncParsableCommand {
         case json
     }
 
-    @Argument(help: "The channels.")
+    @Argument(help: "The channels, as arguments of their own or with / between them.")
     var channels: [String]
 
     @Option(help: ArgumentHelp("Start after this cursor or, with one channel, this position.", valueName: "cursor"))
@@ -34,7 +35,9 @@ package struct SubscribeCommand: AsyncParsableCommand {
     @Option(help: "Server-Sent Events, WebSocket, long-poll or a line of JSON an event.")
     var transport = Transport.sse
 
-    @Option(help: ArgumentHelp("Events of history that come first, where there is no cursor.", valueName: "n"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Events of history that come first, where there is no cursor.", valueName: "n"),
+        transform: whole(1 ... .max))
     var backlog: Int?
 
     @Option(help: ArgumentHelp("The subscriber port of the node. (env: REALERTIME_URL; default: http://127.0.0.1:8080)", valueName: "url"))
@@ -48,31 +51,33 @@ package struct SubscribeCommand: AsyncParsableCommand {
     @Flag(name: [.short, .long], help: "With lines: channel, type and cursor before each payload, with tabs between them.")
     var verbose = false
 
-    @Option(help: ArgumentHelp("End after this many events.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("End after this many events.", valueName: "n"), transform: whole(1 ... .max))
     var max: Int?
 
-    @Option(help: ArgumentHelp("Start after the cursor in this file, if it is there, and keep it up to date.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "Start after the cursor in this file, if it is there, and keep it up to date. A file that is there and empty is refused.", valueName: "file"))
     var cursorFile: String?
 
-    @Option(help: ArgumentHelp("End after this long, whatever has come. (default: never)", valueName: "seconds"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("End after this long, whatever has come. (default: never)", valueName: "seconds"),
+        transform: Seconds.init(text:))
     var timeout: Seconds?
 
     package init() {}
 
     package func validate() throws {
-        if self.channels.isEmpty { throw ValidationError("Give at least one channel.") }
-        if let channel = self.channels.first(where: { $0.isEmpty || $0.contains("/") }) {
-            throw ValidationError("\"\(channel)\" is no channel: give each as an argument of its own.")
-        }
-        if let backlog, backlog < 1 { throw ValidationError("--backlog must be at least 1.") }
-        if let max, max < 1 { throw ValidationError("--max must be at least 1.") }
+        try Channels.check(self.names)
+        if self.cursorFile?.isEmpty ?? false { throw ValidationError("--cursor-file is empty: give a path.") }
         if self.since != nil, self.cursorFile != nil { throw ValidationError("--since and --cursor-file both say where to start: give one.") }
         if self.verbose, self.output == .json { throw ValidationError("--verbose is for -o lines: json shows everything.") }
         _ = try self.base()
     }
 
+    private var names: [String] { self.channels.flatMap(Channels.split) }
+
     private func base() throws -> BaseURL {
-        try BaseURL(named: "--url", self.url ?? Environment.value("REALERTIME_URL") ?? "http://127.0.0.1:8080")
+        try BaseURL(named: "--url", given("--url", self.url, "REALERTIME_URL") ?? "http://127.0.0.1:8080")
     }
 
     package func run() async throws {
@@ -83,7 +88,7 @@ package struct SubscribeCommand: AsyncParsableCommand {
             return try await withHTTPClient(idle: Subscription.silenceMax) { http in
                 let subscriber = Subscriber(
                     subscription: Subscription(
-                        base: base, channels: self.channels, transport: self.transport, http: http, backlog: self.backlog),
+                        base: base, channels: self.names, transport: self.transport, http: http, backlog: self.backlog),
                     since: cursor,
                     printer: DeliveryPrinter(
                         format: self.output == .json ? .json : .lines(details: self.verbose), output: .standardOutput, notices: .standardError),
@@ -96,7 +101,7 @@ package struct SubscribeCommand: AsyncParsableCommand {
     private func follow(_ subscriber: Subscriber) async throws -> CommandStatus {
         let timeout = self.timeout
         do {
-            let ended: Void? = try await untilInterrupted {
+            let ended: Void? = try await untilInterrupted(orClosed: .standardOutput) {
                 guard let timeout else { return try await subscriber.run() }
                 try await withTimeout(timeout.duration) { try await subscriber.run() }
             }

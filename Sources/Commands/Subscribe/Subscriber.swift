@@ -54,7 +54,7 @@ actor Subscriber {
         let wait = self.backoff.next(atLeast: hint)
         let place = self.cursor == nil ? "" : " from the last cursor"
         let what = self.isConnected ? "Disconnected" : "Not connected"
-        self.printer.notices.writeLine("\(what) (\(ended.reason)): again\(place) in \(Readable.fixed(wait.seconds, 1)) s.")
+        self.printer.notices.say("\(what) (\(ended.reason)): again\(place) in \(Readable.fixed(wait.seconds, 1)) s.")
         try await Task.sleep(for: wait)
     }
 
