@@ -40,13 +40,14 @@ struct LoadCoordinator: ~Copyable {
     // MARK: Before
 
     private mutating func check() throws(LoadError) {
+        // First, as a probe is a connection too.
+        try self.checkRoom()
         let subscribe = self.settings.subscribe
         try Self.probe(SocketAddress(host: subscribe.host, port: subscribe.port), subscribe, "--url or --subscribe-url")
         if self.settings.plan.publishers > 0 {
             let publish = self.settings.publish
             try Self.probe(SocketAddress(host: publish.host, port: publish.port), publish, "--api or --publish-url")
         }
-        try self.checkRoom()
         for pid in self.settings.processIDs where ProcessSampler.usage(pid) == nil {
             throw .usage("there is no process \(pid): check --pid")
         }

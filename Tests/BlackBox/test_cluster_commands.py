@@ -82,7 +82,7 @@ def test_members(shared):
 def test_partitions(shared):
     _, out, _ = run(shared, "partitions")
     rows = [line.split() for line in out.splitlines()[1:-1]]
-    assert [row[0] for row in rows] == [str(n) for n in range(256)] and {row[3] for row in rows} == {"served"}
+    assert [row[0] for row in rows] == [str(n) for n in range(256)] and {row[2] for row in rows} == {"served"}
     assert len(run(shared, "partitions", "--state", "moving")[1].splitlines()) == 2
     me = rows[0][1]
     assert len(run(shared, "partitions", "--node", me)[1].splitlines()) == 258
@@ -123,7 +123,10 @@ def test_events_are_chosen(shared):
     me = json.loads(run(shared, "events", "-o", "json")[1])["through"]
     for arguments in ["--kind", "joined"], ["--kind", "alarm", "--kind", "joined"], ["--node", me], ["--since", "1"], ["--node", me, "--since", "1"]:
         assert rows(*arguments) == [every], arguments
-    for arguments in ["--kind", "alarm"], ["--node", "nope"], ["--since", "2"], ["--kind", "joined", "--node", "nope"]:
+    for arguments in ["--node", "nope"], ["--kind", "joined", "--node", "nope"]:
+        code, out, err = run(shared, "events", *arguments)
+        assert (code, out) == (CRITICAL, "") and "There is no node nope in this cluster" in err and me in err, err
+    for arguments in ["--kind", "alarm"], ["--since", "2"]:
         assert rows(*arguments) == [], arguments
         answer = json.loads(run(shared, "events", *arguments, "-o", "json")[1])
         assert answer == {"through": me, "events": []}
@@ -280,7 +283,7 @@ class Screen:
         self.file = ours
         self.process = subprocess.Popen(
             [binary(), *arguments, "--api", f"http://{HOST}:{node.api}"], stdin=theirs, stdout=theirs, stderr=theirs,
-            env=environment(TERM="xterm", **env), start_new_session=True)
+            env=environment(**{"TERM": "xterm", "COLUMNS": "", **env}), start_new_session=True)
         os.close(theirs)
         self.text = ""
 

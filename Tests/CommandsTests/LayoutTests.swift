@@ -76,7 +76,8 @@ import Testing
         let long = "machine-17.eu-west-1.compute.example.internal"
         let members = try ClusterMembers(
             ClusterSamples.members(
-                ClusterSamples.member(long, state: "draining", desired: "draining", movingOut: 8), ClusterSamples.member("n3", unseen: ["n7", long]),
+                ClusterSamples.member(long, state: "draining", desired: "draining", movingOut: 8),
+                ClusterSamples.member("n3", presence: "suspect", notSeenBy: ["n7", long]),
                 ClusterSamples.member("n11", state: "down")))
         let partition =
             "{\"partition\":4,\"owner\":\"\(long)\",\"owner_epoch\":9,\"state\":\"moving\",\"moving_to\":\"n5\",\"reason\":\"drain\",\"pinned_to\":\"n5\",\"api\":\"n2:8081\"}"

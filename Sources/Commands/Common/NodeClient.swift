@@ -50,9 +50,13 @@ final class Nodes: Sendable {
 
     var current: BaseURL { self.bases[self.index.withLock { $0 }] }
 
-    /// Asks the one after `base` from now on, unless another request has chosen one in the meantime.
-    func next(after base: BaseURL) {
-        self.index.withLock { if self.bases[$0] == base { $0 = ($0 + 1) % self.bases.count } }
+    /// Asks the one after `base` from now on. False when another request has chosen one in the meantime.
+    func next(after base: BaseURL) -> Bool {
+        self.index.withLock { index in
+            guard self.bases[index] == base else { return false }
+            index = (index + 1) % self.bases.count
+            return true
+        }
     }
 }
 
@@ -121,9 +125,9 @@ struct NodeClient: Sendable {
                 return try await self.send(method, base, path, headers: headers, body: body)
             } catch let failure as Failure where failure.status == .unreachable && (method == .GET || failure.isBeforeSending) {
                 failures.append(failure)
-                self.nodes.next(after: base)
+                let isFirst = self.nodes.next(after: base)
                 guard failures.count < self.nodes.bases.count else { break }
-                self.notices.say("\(base) cannot be reached (\(failure.cause ?? "")): asking \(self.base).")
+                if isFirst { self.notices.say("\(base) cannot be reached (\(failure.cause ?? "")): asking \(self.base).") }
             }
         }
         guard failures.count > 1 else {
