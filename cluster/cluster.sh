@@ -93,8 +93,12 @@ start_node() {
     start "$1" "$binary" node --config "$run/$1.yaml"
 }
 
-start_again() {
+restart() {
     eval "start $1 $(cat "$run/$1.command")"
+}
+
+# Fails when what was just started has ended.
+stays() {
     sleep 1
-    alive "$1" || { tail -3 "$run/$1.log"; fail "$1 ended at once; its log is $run/$1.log"; }
+    alive "$1" || { tail -3 "$run/$1.log" >&2; fail "$1 ended immediately; its log is $run/$1.log"; }
 }

@@ -1,7 +1,10 @@
 # Shared by the scripts of this folder. Sourced, not run.
 
-# Before the folder is another.
-[ -z "${REALERTIME_BINARY:-}" ] || REALERTIME_BINARY=$(realpath "$REALERTIME_BINARY")
+# Before the folder is another. A node would take the variable for a misspelt key, so it ends here.
+caller=$PWD
+given=""
+[ -z "${REALERTIME_BINARY:-}" ] || given=$(realpath "$REALERTIME_BINARY")
+unset REALERTIME_BINARY
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
@@ -34,11 +37,8 @@ need_swift() {
 
 # The release binary, one file with the Swift libraries in it, unless REALERTIME_BINARY names another.
 build_release() {
-    # Somebody has built one already.
-    if [ -n "${REALERTIME_BINARY:-}" ]; then
-        binary=$REALERTIME_BINARY
-        # A node would take it for a misspelt key.
-        unset REALERTIME_BINARY
+    if [ -n "$given" ]; then
+        binary=$given
         return
     fi
     local commit

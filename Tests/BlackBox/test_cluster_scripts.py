@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.node import HOST, binary
+from harness.node import HOST, PATIENCE, binary
 
 CLUSTER = Path(__file__).resolve().parents[2] / "cluster"
 
@@ -82,10 +83,46 @@ def test_up_and_down(scripts):
     assert code == 1 and "There is a cluster already" in err
     code, out, _ = scripts.run("pause", "--resume", "n2")
     assert code == 0 and "n2 is not paused" in out
+    # The environment that started it starts it again.
+    assert scripts.run("kill", "n2")[0] == 0
+    code, out, err = scripts.run("kill", "--start", "n2")
+    assert code == 0 and "n2 runs again" in out and len(scripts.processes()) == 3, (out, err)
     assert scripts.run("down")[0] == 0
     assert scripts.processes() == [] and not (scripts.folder / "realertime-cluster").exists()
     code, _, err = scripts.run("status")
     assert code == 1 and "There is no cluster" in err
+
+
+def test_up_ends_with_an_even_cluster(scripts):
+    code, out, err = scripts.up("3")
+    assert code == 0, (out, err)
+    header, *rows = [line.split() for line in out.splitlines() if re.match(r"ST |[A-Z]{2}  n\d", line)]
+    assert sorted(row[header.index("OWNS")] for row in rows) == ["85", "85", "86"], out
+    assert "redis" not in (scripts.folder / "cluster/up").read_text(), "installs nothing that it does not use"
+
+
+def test_relative_paths_are_the_callers(scripts, tmp_path):
+    """Of a node that `cluster/run` is given, from another folder."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "node.yaml").write_text(f"listen: {HOST}:{scripts.base}\napi: {HOST}:{scripts.base + 1}\ndata: here\n")
+    env = {k: v for k, v in os.environ.items() if not k.startswith("REALERTIME_")} | {"REALERTIME_BINARY": str(scripts.binary)}
+    def start(*arguments):
+        return subprocess.Popen([scripts.folder / "cluster/run", *arguments], cwd=elsewhere, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    missing = start("--config", "nothing.yaml")
+    out, _ = missing.communicate(timeout=PATIENCE)
+    assert missing.returncode == 64 and f"nothing.yaml is not there (relative paths begin at {elsewhere})" in out, out
+    node = start("--config", "node.yaml")
+    try:
+        seen = ""
+        while "Ctrl-C stops it" not in seen:
+            line = node.stdout.readline()
+            assert line, seen
+            seen += line
+        assert f"Its history is in {elsewhere}/here:" in seen and (elsewhere / "here").is_dir(), seen
+    finally:
+        node.terminate()
+        node.communicate(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("step, what", [(1, "n1's API"), (10, "n2's subscribers"), (4101, "zookeeper1")])
