@@ -75,9 +75,12 @@ struct ViewEvolution {
         let before = self.view.node(id)
         guard before != nil || self.makeRoom() else { return self.refused.append(id) }
         let isNew = before?.incarnation != member.incarnation
-        if isNew, let before, before.incarnation != nil {
-            self.lose(before)
-            self.guards.returning[member.incarnation] = self.now
+        if isNew {
+            if let before, before.incarnation != nil {
+                self.lose(before, isMember: true)
+                self.guards.returning[member.incarnation] = self.now
+            }
+            self.guards.massFailure.rejoined(id, at: self.now)
         }
         var node = before ?? ClusterView.Node(id: id, state: .joining)
         node.incarnation = member.incarnation
@@ -133,7 +136,7 @@ struct ViewEvolution {
             return
         }
         if let incarnation = node.incarnation {
-            self.lose(node)
+            self.lose(node, isMember: false)
             self.reasons.nodes[id] =
                 self.guards.leaving.contains(incarnation)
                 ? "it left" : self.guards.evicting.contains(incarnation) ? "it refuses connections" : "its session is over"
@@ -149,14 +152,18 @@ struct ViewEvolution {
         }
     }
 
-    /// A process is gone that may have owned.
-    private mutating func lose(_ node: ClusterView.Node) {
+    /// An incarnation is gone that may have owned. If the node is a member under another incarnation, no node is missing: a ZooKeeper outage does that to
+    /// every node together.
+    private mutating func lose(_ node: ClusterView.Node, isMember: Bool) {
         defer { self.orphan(node.id) }
         guard let incarnation = node.incarnation, self.guards.counted.updateValue(incarnation, forKey: node.id) != incarnation else { return }
         // What was to be expected is no failure, and no reason to wait for it.
         guard node.state != .drained, !self.guards.leaving.contains(incarnation) else { return }
-        let remaining = self.view.nodes.count { $0.id != node.id && $0.incarnation != nil && $0.state.mayOwn && self.leader.members[$0.id] != nil }
-        self.guards.massFailure.vanished(node.id, remaining: remaining, at: self.now)
+        if !isMember {
+            // A node that joins again will own in a moment.
+            let remaining = self.view.nodes.count { $0.id != node.id && ($0.state.mayOwn || $0.state == .joining) && self.leader.members[$0.id] != nil }
+            self.guards.massFailure.vanished(node.id, remaining: remaining, at: self.now)
+        }
         self.guards.flaps.lost(node.id, at: self.now)
     }
 

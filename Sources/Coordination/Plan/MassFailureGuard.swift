@@ -26,7 +26,8 @@ package struct MassFailureGuard: Hashable, Sendable {
         self.hold = hold
     }
 
-    /// A node is gone: `remaining` others that may own are still here. One that was drained or has said that it leaves is no failure: it is not told here.
+    /// A node is gone: `remaining` others are still members. One that was drained or has said that it leaves is no failure, and neither is one that is a
+    /// member under a new incarnation: neither is counted here.
     package mutating func vanished(_ id: String, remaining: Int, at now: ContinuousClock.Instant) {
         self.advance(to: now)
         self.losses.removeAll { $0.id == id || $0.at.advanced(by: MassFailureGuard.window) <= now }
@@ -38,6 +39,12 @@ package struct MassFailureGuard: Hashable, Sendable {
         self.entered = entered
         self.until = min(now.advanced(by: self.hold), entered.advanced(by: self.hold * 2))
         self.away.formUnion(self.losses.map(\.id))
+    }
+
+    /// A node is a member again, though it may not own yet: it is no loss that could add up with others to a mass failure. While guarded, it is waited for.
+    package mutating func rejoined(_ id: String, at now: ContinuousClock.Instant) {
+        self.advance(to: now)
+        self.losses.removeAll { $0.id == id }
     }
 
     /// A node is back and may own: active, not only joining. Call it when the view that gives its partitions back is written, as the last one ends guarded mode.

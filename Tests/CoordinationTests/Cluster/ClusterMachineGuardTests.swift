@@ -36,6 +36,43 @@ import Testing
         #expect(stand.machine.view?.mode == .normal && stand.machine.view?.orphans == [])
     }
 
+    /// As a ZooKeeper outage of some seconds does it: the controller kept its session, the others gave theirs up and are members again.
+    @Test func newIncarnationsOfLivingNodesAreNoMassFailure() {
+        var stand = ClusterMachineStand.controller(of: 4)
+        for id in ["n2", "n3"] {
+            stand.store.end(ClusterMachineStand.session(of: id))
+            stand.addMember(id, session: ClusterMachineStand.session(of: id))
+        }
+        stand.settle()
+        stand.advance(.seconds(3))
+        stand.vanish("n4")
+        #expect(stand.machine.view?.mode == .normal && stand.machine.view?.orphans == [])
+    }
+
+    /// Seen as gone for a moment, between the end of the old member node and the making of the new one.
+    @Test func nodesThatAreMembersAgainAreNoMassFailure() {
+        var stand = ClusterMachineStand.controller(of: 4)
+        for id in ["n2", "n3"] {
+            stand.vanish(id)
+            stand.arrive(id, isLinked: false)
+        }
+        stand.advance(.seconds(1))
+        stand.vanish("n4")
+        #expect(stand.machine.view?.mode == .normal && stand.machine.view?.orphans == [])
+    }
+
+    /// Nodes that join again are there: those that are missing are few.
+    @Test func nodesThatJoinCountAsPresent() {
+        var stand = ClusterMachineStand.controller(of: 8, partitionCount: 16)
+        for id in ["n2", "n3", "n4", "n5"] {
+            stand.store.end(ClusterMachineStand.session(of: id))
+            stand.addMember(id, session: ClusterMachineStand.session(of: id))
+        }
+        stand.settle()
+        stand.vanish("n6", "n7", "n8")
+        #expect(stand.machine.view?.mode == .normal)
+    }
+
     // MARK: - Nodes that leave on purpose
 
     @Test func whoeverSaysThatItLeavesIsNotWaitedFor() {
