@@ -109,11 +109,12 @@ extension ClusterMachine {
             }
             // One that was never reached has its link wrong, and is not dead. And where there is another, it has to see the same.
             guard let node = self.view?.node(id), node.incarnation == member.incarnation, node.state.mayOwn else { continue }
-            let agree = leader.members.keys.contains { other in
-                other != id && other != self.settings.id
-                    && leader.freshReport(of: other, at: turn.now)?.refused.contains(.init(id: id, incarnation: member.incarnation)) ?? false
+            // One that joins is no witness: it may be the one that nobody can reach.
+            let witnesses = leader.members.keys.filter { $0 != id && $0 != self.settings.id && self.view?.node($0)?.state != .joining }
+            let agree = witnesses.contains { other in
+                leader.freshReport(of: other, at: turn.now)?.refused.contains(.init(id: id, incarnation: member.incarnation)) ?? false
             }
-            guard leader.members.count <= 2 || agree else {
+            guard witnesses.isEmpty || agree else {
                 turn.wake(at: turn.now.advanced(by: self.settings.reportInterval))
                 continue
             }

@@ -42,11 +42,38 @@ extension ClusterMachine {
                 return
             }
             guard turn.now >= until else { return turn.wake(at: until) }
+            let latest = until.advanced(by: self.settings.isolatedWait)
+            guard turn.now >= latest || self.hasReachedHalf(at: turn.now) else { return turn.wake(at: latest) }
             self.election = .reading
             self.perform(.get(path: self.paths.controllerEpoch, watch: false), for: .readEpoch, &turn)
         case .reading, .electing, .leading:
             break
         }
+    }
+
+    /// Whether this node has links to half of the others, or had lately. A controller without them is of no use, and the others would have to depose it: they
+    /// go first. Nodes that are dead do not count: those whose port is closed, and the controller that is gone.
+    private func hasReachedHalf(at now: ContinuousClock.Instant) -> Bool {
+        if let reachedHalfAt, now < reachedHalfAt.advanced(by: .seconds(10)) { return true }
+        return self.reachesHalf
+    }
+
+    private var reachesHalf: Bool {
+        let others = (self.view?.nodes ?? []).filter { node in
+            node.id != self.settings.id && node.incarnation != nil && node.incarnation != self.formerController && node.state.mayOwn
+                && !(self.links[node.id].map { $0.incarnation == node.incarnation && $0.refusedSince != nil } ?? false)
+        }
+        return others.count { self.reaches($0) } * 2 >= others.count
+    }
+
+    private func reaches(_ node: ClusterView.Node) -> Bool {
+        self.links[node.id].map { $0.isUp && $0.incarnation == node.incarnation } ?? false
+    }
+
+    /// Called at every event: what was true a moment ago may be what the next election goes by.
+    mutating func noteReach(at now: ContinuousClock.Instant) {
+        guard let view = self.view, view.nodes.contains(where: { $0.id != self.settings.id && self.reaches($0) }), self.reachesHalf else { return }
+        self.reachedHalfAt = now
     }
 
     /// Removes the controller's node, and not that of whoever has been elected since.
@@ -134,6 +161,7 @@ extension ClusterMachine {
 
     /// The controller node is gone. If it was this node's, somebody has removed it.
     mutating func controllerAbsent(_ turn: inout Turn) {
+        if let controller { self.formerController = controller.incarnation }
         self.controller = nil
         // A read that was asked before the election tells of the time before it.
         guard let leader = self.leader, let askedAt = self.reads[.controller]?.askedAt, askedAt >= leader.electedAt else { return }

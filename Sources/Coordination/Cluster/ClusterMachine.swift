@@ -54,6 +54,10 @@ package struct ClusterMachine: Sendable {
     /// When it was deposed last: whatever held it up may hold it up again.
     var deposedAt: ContinuousClock.Instant?
     var complaints = Complaints()
+    /// When this node was last linked to at least half of the others.
+    var reachedHalfAt: ContinuousClock.Instant?
+    /// The incarnation of the last controller whose node is gone.
+    var formerController: Int64?
     /// Incarnations of peers that have said that they go, until they are gone from the view.
     var leaving: Set<Int64> = []
     package internal(set) var ownership: [Int: Ownership] = [:]
@@ -153,6 +157,7 @@ package struct ClusterMachine: Sendable {
     private mutating func reconcile(_ turn: inout Turn) {
         self.reconcileMembership(&turn)
         self.reconcileReads(&turn)
+        self.noteReach(at: turn.now)
         self.reconcileElection(&turn)
         self.reconcileComplaints(&turn)
         self.reconcileController(&turn)

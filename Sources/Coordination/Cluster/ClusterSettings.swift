@@ -31,6 +31,8 @@ package struct ClusterSettings: Sendable {
     package var fenceInterval: Duration = .seconds(10)
     /// So long a controller that was deposed lets others go first.
     package var deposedMin: Duration = .seconds(60)
+    /// So long a candidate that reaches less than half of the others lets them go first.
+    package var isolatedWait: Duration = .seconds(2)
     /// How long an alarm is shown after what it is about was last seen.
     package var alarmMin: Duration = .seconds(600)
     /// How long a controller that is new to the cluster waits for the reports of the others.

@@ -7,6 +7,8 @@ struct Complaints: Sendable {
     static let silenceMax = Duration.seconds(5)
     /// A complaint is repeated every second, and taken back by not repeating it.
     static let age = Duration.seconds(3)
+    /// A process whose port is closed counts as dead for so long: after that its session would have ended, were it dead.
+    static let deadMax = Duration.seconds(20)
 
     private struct Complaint: Sendable {
         var incarnation: Int64
@@ -65,19 +67,44 @@ extension ClusterMachine {
                 self.send(.complaint(epoch: controller.epoch), to: id, &turn)
             }
         }
-        var members: [String: Int64] = [:]
-        for node in self.view?.nodes ?? [] { members[node.id] = node.incarnation }
-        members[self.settings.id] = incarnation
-        let complaining = 1 + self.complaints.count(epoch: controller.epoch, among: members, at: turn.now)
+        let vote = self.vote(against: controller, incarnation, at: turn.now)
+        let complaining = 1 + self.complaints.count(epoch: controller.epoch, among: vote.voters, at: turn.now)
         let isRefused = reach.refusedSince != nil
-        if members.count == 2 {
+        if vote.isAlone {
             guard isRefused else { return }
         } else {
-            // Most of those it should answer, and one of them that sees most: two halves would depose each other's controllers for ever.
-            let seen = 1 + members.keys.count { id in id != self.settings.id && self.links[id].map { $0.isUp && $0.incarnation == members[id] } ?? false }
-            guard complaining * 2 > members.count - 1, seen * 2 > members.count else { return }
+            // Most of those that it should answer, at least two, and one of them that sees most: two halves would depose each other's controllers in turn.
+            let seen = vote.voters.count { id, incarnation in
+                id == self.settings.id || self.links[id].map { $0.isUp && $0.incarnation == incarnation } ?? false
+            }
+            let reached = seen + (reach.isUp ? 1 : 0)
+            let all = vote.voters.count + (self.isDead(reach, at: turn.now) ? 0 : 1)
+            guard complaining >= 2, complaining * 2 > vote.voters.count, reached * 2 > all else { return }
         }
         let fault = isRefused ? "refuses the connections of" : "has not answered"
-        self.depose(controller, "the controller \(controller.id) \(fault) \(complaining) of \(members.count - 1) members: its node is removed", &turn)
+        self.depose(controller, "the controller \(controller.id) \(fault) \(complaining) of \(vote.voters.count) members: its node is removed", &turn)
+    }
+
+    /// A process whose port is closed is dead, and its session ends in seconds. One that is still a member after that is alive behind a closed port.
+    private func isDead(_ reach: LinkReach, at now: ContinuousClock.Instant) -> Bool {
+        guard let since = reach.refusedSince else { return false }
+        return (self.settings.refusedMin..<Complaints.deadMax).contains(since.duration(to: now))
+    }
+
+    /// The members that have a say about the controller, this node among them and the controller not.
+    ///
+    /// A node that joins, or that the others cannot reach, hears nothing of any controller, so it has none. Neither has one that is dead.
+    private func vote(against controller: ControllerRecord, _ incarnation: Int64, at now: ContinuousClock.Instant) -> (voters: [String: Int64], isAlone: Bool) {
+        var others: [String: Int64] = [:]
+        for node in self.view?.nodes ?? [] where node.state.mayOwn || node.state == .drained { others[node.id] = node.incarnation }
+        others[controller.id] = nil
+        others[self.settings.id] = nil
+        let isAlone = others.isEmpty
+        others = others.filter { id, incarnation in
+            guard let reach = self.links[id], reach.incarnation == incarnation else { return true }
+            return !self.isDead(reach, at: now)
+        }
+        others[self.settings.id] = incarnation
+        return (others, isAlone)
     }
 }

@@ -208,16 +208,21 @@ struct ViewEvolution {
             self.wakes.append(due)
             return false
         }
-        // Of those that are members, not of those that have reported already: the first reports after an election may all be of the few.
-        let others = self.leader.members.count { $0.key != id && $0.key != self.ownID }
-        return self.blind(to: id, member).count * 2 > others
+        // Of those that may report, not of those that have reported already: the first reports after an election may all be of the few.
+        return self.blind(to: id, member).count * 2 > self.witnesses(of: id).count
     }
 
-    /// The other members, without the controller, that have lately said that they cannot reach it.
-    func blind(to id: String, _ member: Leader.Member) -> [String] {
+    /// The other members that the cluster has taken, without the controller. One that joins may be the one that nobody can reach.
+    private func witnesses(of id: String) -> [String] {
         self.leader.members.keys.filter { other in
-            other != id && other != self.ownID
-                && self.leader.freshReport(of: other, at: self.now)?.unreachable.contains(.init(id: id, incarnation: member.incarnation)) ?? false
+            other != id && other != self.ownID && self.view.node(other).map { $0.state.mayOwn || $0.state == .drained } ?? false
+        }
+    }
+
+    /// Those of them that have lately said that they cannot reach it.
+    func blind(to id: String, _ member: Leader.Member) -> [String] {
+        self.witnesses(of: id).filter { other in
+            self.leader.freshReport(of: other, at: self.now)?.unreachable.contains(.init(id: id, incarnation: member.incarnation)) ?? false
         }
     }
 

@@ -104,4 +104,57 @@ import Testing
         stand.settle()
         #expect(self.deposals(stand) == 1 && stand.store.tree["/rt/c/controller"] == nil)
     }
+
+    // MARK: - Who has a vote
+
+    private func close(_ ids: String..., in stand: inout ClusterMachineStand) {
+        for id in ids { stand.handle(.linkDown(id: id, incarnation: stand.incarnation(id), isRefused: true)) }
+    }
+
+    /// One with a wrong link secret, for example: it hears of no controller, and reaches nobody.
+    @Test(arguments: [NodeState.joining, .fenced]) func aNodeThatTheClusterHasNotTakenHasNoVote(_ state: NodeState) {
+        var stand = self.withSilentController()
+        stand.addMember("n4", session: 400)
+        var view = stand.view(3, ["n2", "n2", "n3", "n3"], ownerEpochs: [1, 1, 2, 2])
+        view.upsert(.init(id: "n4", incarnation: stand.incarnation("n4"), link: "n4:1", api: "n4:2", version: "1", state: state))
+        stand.publish(view)
+        stand.handle(.linkDown(id: "n4", incarnation: stand.incarnation("n4"), isRefused: false))
+        self.close("n2", in: &stand)
+        stand.receive(.complaint(epoch: 1), from: "n3")
+        stand.advance(.milliseconds(300))
+        #expect(self.deposals(stand) == 1)
+    }
+
+    /// The controller died with another node, of four.
+    @Test func aNodeThatIsDeadHasNoVote() {
+        var stand = self.withSilentController()
+        stand.addMember("n4", session: 400)
+        stand.publish(stand.view(3, ["n2", "n2", "n3", "n4"], ownerEpochs: [1, 1, 2, 3]))
+        self.close("n2", "n4", in: &stand)
+        stand.receive(.complaint(epoch: 1), from: "n3")
+        stand.advance(.milliseconds(300))
+        #expect(self.deposals(stand) == 1)
+    }
+
+    /// Its own machine may refuse its connections.
+    @Test func aNodeThatFindsAllPortsClosedRemovesNobodyAlone() {
+        var stand = self.withSilentController()
+        stand.addMember("n4", session: 400)
+        stand.publish(stand.view(3, ["n2", "n2", "n3", "n4"], ownerEpochs: [1, 1, 2, 3]))
+        self.close("n2", "n3", "n4", in: &stand)
+        stand.advance(.seconds(40))
+        #expect(self.deposals(stand) == 0)
+    }
+
+    /// Were it dead, its session would have ended: half a cluster behind a firewall is alive.
+    @Test func aNodeWhosePortHasBeenClosedForLongHasItsVoteBack() {
+        var stand = self.withSilentController()
+        stand.addMember("n4", session: 400)
+        stand.publish(stand.view(3, ["n2", "n2", "n3", "n4"], ownerEpochs: [1, 1, 2, 3]))
+        self.close("n2", "n4", in: &stand)
+        stand.advance(.seconds(30))
+        stand.receive(.complaint(epoch: 1), from: "n3")
+        stand.settle()
+        #expect(self.deposals(stand) == 0)
+    }
 }

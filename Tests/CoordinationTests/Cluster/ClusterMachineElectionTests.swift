@@ -115,6 +115,53 @@ import Testing
         #expect(stand.machine.isController && stand.machine.controller?.epoch == 10)
     }
 
+    // MARK: - Candidates that reach few others
+
+    /// Follows `n2`, of four members, whose node is about to go.
+    private func ofFour() -> ClusterMachineStand {
+        var stand = ClusterMachineStand.follower()
+        for (id, session) in [("n3", Int64(300)), ("n4", 400)] { stand.addMember(id, session: session) }
+        stand.publish(stand.view(2, ["n2", "n2", "n3", "n4"], ownerEpochs: [1, 1, 2, 2]))
+        stand.handle(.linkDown(id: "n2", incarnation: stand.incarnation("n2"), isRefused: false))
+        return stand
+    }
+
+    /// A wrong link secret, for example: as the controller it would only have to be deposed.
+    @Test func aCandidateThatReachesLessThanHalfOfTheOthersLetsThemGoFirst() {
+        var stand = self.ofFour()
+        for id in ["n3", "n4"] { stand.handle(.linkDown(id: id, incarnation: stand.incarnation(id), isRefused: false)) }
+        stand.advance(.seconds(20))
+        stand.store.end(200)
+        stand.advance(.milliseconds(1900))
+        #expect(self.elections(stand) == 0)
+        stand.advance(.milliseconds(400))
+        #expect(stand.machine.isController)
+    }
+
+    @Test func aLinkThatIsMadeMeanwhileEndsTheWait() {
+        var stand = self.ofFour()
+        stand.advance(.seconds(20))
+        stand.store.end(200)
+        stand.advance(.milliseconds(300))
+        #expect(self.elections(stand) == 0)
+        stand.handle(.linkUp(id: "n3", incarnation: stand.incarnation("n3")))
+        stand.settle()
+        #expect(stand.machine.isController)
+    }
+
+    /// The last controller is gone, and so is a node whose port is closed; who was linked a moment ago may be linked again in a moment.
+    @Test(arguments: [false, true]) func theDeadAreNotCountedAmongTheOthers(_ areOthersDead: Bool) {
+        var stand = self.ofFour()
+        for id in ["n3", "n4"] {
+            if !areOthersDead { stand.handle(.linkUp(id: id, incarnation: stand.incarnation(id))) }
+            stand.handle(.linkDown(id: id, incarnation: stand.incarnation(id), isRefused: areOthersDead))
+        }
+        stand.advance(.seconds(areOthersDead ? 20 : 5))
+        stand.store.end(200)
+        stand.advance(.milliseconds(300))
+        #expect(stand.machine.isController)
+    }
+
     // MARK: - Deposed
 
     @Test func aViewOfALaterEpochDeposesTheController() {

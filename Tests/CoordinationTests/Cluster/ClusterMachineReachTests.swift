@@ -167,4 +167,14 @@ import Testing
         self.pass(.seconds(5), &stand, reports: ["n2"]) { $0.unreachable = [lost] }
         #expect(stand.state("n3") == .fenced)
     }
+
+    /// One with a wrong link secret reports to nobody, and its silence must not keep another in.
+    @Test func aNodeThatOnlyJoinsIsNoWitness() {
+        var stand = ClusterMachineStand.controller(of: 3)
+        stand.arrive("n4", isLinked: false)
+        let lost = self.peer("n3", stand)
+        stand.handle(.linkDown(id: "n3", incarnation: lost.incarnation, isRefused: false))
+        self.pass(.seconds(5), &stand, reports: ["n2"]) { $0.unreachable = [lost] }
+        #expect(stand.state("n4") == .joining && stand.state("n3") == .fenced)
+    }
 }
