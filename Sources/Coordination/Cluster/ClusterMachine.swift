@@ -76,7 +76,7 @@ package struct ClusterMachine: Sendable {
     /// - Parameter nonce: tells this process from another that uses the same id. Random.
     package init(settings: ClusterSettings, nonce: UInt64) {
         self.settings = settings
-        self.paths = ClusterPaths(cluster: settings.cluster)
+        self.paths = ClusterPaths(cluster: settings.cluster, chroot: settings.chroot)
         self.nonce = nonce
     }
 

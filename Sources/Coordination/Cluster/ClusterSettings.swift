@@ -1,6 +1,8 @@
 /// What a node is told about itself and the timing of its cluster.
 package struct ClusterSettings: Sendable {
     package var cluster: String
+    /// Of ZooKeeper, in front of all paths. Empty, or a path.
+    package var chroot = ""
     package var id: String
     package var zone: String
     package var weight: Double
@@ -63,9 +65,18 @@ package struct ClusterSettings: Sendable {
 
 /// Where a cluster's nodes are in ZooKeeper.
 struct ClusterPaths: Sendable {
+    /// What leads to the chroot, parents first, and the chroot itself. Empty without one.
+    let chroot: [String]
     let root: String
 
-    init(cluster: String) { self.root = "/rt/\(cluster)" }
+    init(cluster: String, chroot: String = "") {
+        var path = ""
+        self.chroot = chroot.split(separator: "/").map { part in
+            path += "/" + part
+            return path
+        }
+        self.root = "\(chroot)/rt/\(cluster)"
+    }
 
     var configuration: String { "\(self.root)/config" }
     var nodes: String { "\(self.root)/nodes" }
@@ -77,9 +88,10 @@ struct ClusterPaths: Sendable {
     func node(_ id: String) -> String { "\(self.nodes)/\(id)" }
     func member(_ id: String) -> String { "\(self.members)/\(id)" }
 
-    /// What has to be there before a node can join, parents first. The first is for all clusters on the same servers, whoever their users are.
+    /// What has to be there before a node can join, parents first: the chroot, and what is for all clusters on the same servers, whoever their users are.
     var foundations: [ZooKeeperRequest] {
         let own: [(path: String, data: [UInt8])] = [(self.root, []), (self.nodes, []), (self.members, []), (self.controllerEpoch, Array("0".utf8))]
-        return [.createShared(path: "/rt")] + own.map { .create(path: $0.path, data: $0.data, ephemeral: false) }
+        return (self.chroot + ["\(self.chroot.last ?? "")/rt"]).map { .createShared(path: $0) }
+            + own.map { .create(path: $0.path, data: $0.data, ephemeral: false) }
     }
 }

@@ -13,9 +13,9 @@ extension ClusterView {
     /// Addresses, zones, versions and writers.
     package static let textBytesMax = 300
 
-    /// 1 to 64 of `A-Z a-z 0-9 _ . -`.
+    /// 1 to 64 of `A-Z a-z 0-9 _ . -`, and neither `.` nor `..`: ZooKeeper refuses these as parts of a path.
     package static func isNodeID(_ id: String) -> Bool {
-        (1...64).contains(id.utf8.count)
+        (1...64).contains(id.utf8.count) && id != "." && id != ".."
             && id.utf8.allSatisfy { byte in
                 switch byte {
                 case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),

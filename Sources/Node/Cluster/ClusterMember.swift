@@ -14,16 +14,18 @@ final class ClusterMember: Sendable {
 
     /// The link must be bound by now: others are told its address.
     init(
-        _ configuration: NodeConfiguration, servers: String, link: String, api: String, version: String, startedAt: Int64, links: Links, logger: Logger
+        _ configuration: NodeConfiguration, servers: ZooKeeperServers, link: String, api: String, version: String, startedAt: Int64, links: Links,
+        logger: Logger
     ) {
         let options = configuration.cluster
         var settings = ClusterSettings(
             cluster: options.name, id: configuration.id, zone: options.zone, weight: options.weight, link: link, api: api, version: version,
             startedAt: startedAt)
+        settings.chroot = servers.chroot
         settings.partitionCount = options.partitions
         settings.duplicateWait = .seconds(options.sessionSeconds + 5)
         settings.wallClock = WallClock.now
-        var session = ZooKeeperConfiguration(servers: servers)
+        var session = ZooKeeperConfiguration(servers: servers.clientText)
         session.sessionTimeout = .seconds(options.sessionSeconds)
         session.isCautious = true
         if let user = options.user, let password = options.password { session.credentials = ZooKeeperCredentials(user: user, password: password) }

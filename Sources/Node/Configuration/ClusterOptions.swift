@@ -27,7 +27,9 @@ extension ConfigurationKey {
     /// The keys of a cluster's member.
     static let cluster = [
         ConfigurationKey(
-            name: "zookeeper", kind: .text, help: "ZooKeeper's servers, host:port with commas between them. Joins a cluster; without it the node is alone.",
+            name: "zookeeper", kind: .text,
+            help:
+                "ZooKeeper's servers, host:port or [v6]:port with commas between them, and a path (/chroot) if the cluster is to be under one. Joins a cluster; without it the node is alone.",
             text: { $0.cluster.zookeeper }),
         ConfigurationKey(
             name: "cluster", kind: .nodeID, help: "The cluster's name in ZooKeeper, under /rt.", text: { $0.cluster.name }),

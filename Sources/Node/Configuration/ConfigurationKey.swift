@@ -26,7 +26,7 @@ struct ConfigurationKey: Sendable {
     var allowed: String {
         switch self.kind {
         case .text: "text"
-        case .nodeID: "1 to 64 of A-Z a-z 0-9 _ . -"
+        case .nodeID: "1 to 64 of A-Z a-z 0-9 _ . -, and neither . nor .."
         case .address: "host:port or [v6]:port"
         case .origins: "origins (scheme://host[:port]) with commas between them, or *"
         case .choice(let choices): choices.joined(separator: " or ")
@@ -84,8 +84,9 @@ extension ConfigurationKey {
         return "\(self.name) cannot be \"\(given)\": allowed is \(self.allowed)"
     }
 
+    /// It becomes a part of paths in ZooKeeper.
     static func isNodeID(_ text: String) -> Bool {
-        (1...64).contains(text.utf8.count)
+        (1...64).contains(text.utf8.count) && text != "." && text != ".."
             && text.unicodeScalars.allSatisfy {
                 $0.isASCII && ($0.properties.isAlphabetic || $0.properties.numericType != nil || "_.-".unicodeScalars.contains($0))
             }

@@ -1,3 +1,11 @@
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
 /// Where a listener binds: `host:port`, or `[v6]:port`.
 package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
     /// A host name or an IP address, without brackets.
@@ -34,19 +42,43 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
 
     /// Whether only this machine reaches it.
     package var isLoopback: Bool {
-        if self.host.lowercased() == "localhost" || self.host == "::1" { return true }
-        let parts = self.host.split(separator: ".", omittingEmptySubsequences: false)
-        return parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
+        if self.host.lowercased() == "localhost" { return true }
+        guard let bytes = self.numeric else { return false }
+        return bytes.count == 4 ? bytes[0] == 127 : bytes.dropLast().allSatisfy { $0 == 0 } && bytes.last == 1
     }
 
     /// Whether it binds every interface.
-    package var isWildcard: Bool {
-        self.host == "0.0.0.0" || self.host == "::"
-    }
+    package var isWildcard: Bool { self.numeric?.allSatisfy { $0 == 0 } ?? false }
 
     /// Whether the two cannot both be bound. Port 0 never clashes: the kernel chooses a free one.
     package func overlaps(_ other: ListenAddress) -> Bool {
-        self.port == other.port && self.port != 0 && (self.host == other.host || self.isWildcard || other.isWildcard)
+        guard self.port == other.port, self.port != 0 else { return false }
+        if self.host == other.host || self.isWildcard || other.isWildcard { return true }
+        guard let one = self.numeric, let two = other.numeric else { return false }
+        return one == two
+    }
+
+    /// The address in network order, 4 or 16 bytes, as the system reads the text; nil for a name. `0`, `127.1` and `0x7f000001` are addresses, too, and one
+    /// of IPv4 that is written as IPv6 (`::ffff:127.0.0.1`) is the one of IPv4.
+    private var numeric: [UInt8]? {
+        var hints = addrinfo()
+        hints.ai_flags = AI_NUMERICHOST
+        hints.ai_family = AF_UNSPEC
+        var first: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(self.host, nil, &hints, &first) == 0, let first else { return nil }
+        defer { freeaddrinfo(first) }
+        switch first.pointee.ai_family {
+        case AF_INET:
+            return first.pointee.ai_addr.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { withUnsafeBytes(of: $0.pointee.sin_addr) { Array($0) } }
+        case AF_INET6:
+            let bytes = first.pointee.ai_addr.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) {
+                withUnsafeBytes(of: $0.pointee.sin6_addr) { Array($0) }
+            }
+            let isMapped = bytes.prefix(10).allSatisfy { $0 == 0 } && bytes[10] == 0xFF && bytes[11] == 0xFF
+            return isMapped ? Array(bytes.suffix(4)) : bytes
+        default:
+            return nil
+        }
     }
 
     private static func isHostByte(_ byte: UInt8) -> Bool {

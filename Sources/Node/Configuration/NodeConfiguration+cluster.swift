@@ -1,3 +1,4 @@
+import Coordination
 import Pipeline
 
 extension NodeConfiguration {
@@ -13,11 +14,7 @@ extension NodeConfiguration {
             }
             return problems
         }
-        for server in servers.split(separator: "/", maxSplits: 1).first?.split(separator: ",", omittingEmptySubsequences: false) ?? [""] {
-            let parts = server.split(separator: ":", omittingEmptySubsequences: false)
-            guard parts.count < 2 || UInt16(parts.last!).map({ $0 == 0 }) ?? true || parts.dropLast().joined().isEmpty else { continue }
-            return [.init("zookeeper names a server as \"\(server)\": write host:port, with commas between servers", at: self.origins["zookeeper"])]
-        }
+        do throws(ZooKeeperServersError) { _ = try ZooKeeperServers(servers) } catch { return [.init(error.description, at: self.origins["zookeeper"])] }
         guard let link = options.link else {
             return [.init("a member of a cluster needs an address for the other nodes: set link, for example 127.0.0.1:8082", at: self.origins["zookeeper"])]
         }

@@ -116,7 +116,10 @@ final class Links: Sendable {
             throw NodeError("link \(address): cannot listen there: \(error)")
         }
         self.state.withLockedValue { $0.listener = channel }
-        return ListenAddress(host: address.host, port: channel.localAddress?.port ?? address.port)
+        var bound = ListenAddress(host: channel.localAddress?.ipAddress ?? address.host, port: channel.localAddress?.port ?? address.port)
+        // A name stays a name, unless it stands for every interface.
+        if !bound.isWildcard { bound.host = address.host }
+        return bound
     }
 
     /// Says goodbye to all, waits until they have heard it or ``LinkLimits/farewellMilliseconds`` are over, and ends ``events``.

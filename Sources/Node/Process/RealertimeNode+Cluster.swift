@@ -7,7 +7,8 @@ extension RealertimeNode {
     /// Nil for a node that is alone. Binds the link; nobody hears of this node before it runs.
     func makeMember(_ shared: NodeShared, _ group: any EventLoopGroup, _ startedAt: Int64) async throws -> ClusterMember? {
         let options = self.configuration.cluster
-        guard let servers = options.zookeeper, let address = options.link else { return nil }
+        guard let text = options.zookeeper, let address = options.link else { return nil }
+        let servers = try ZooKeeperServers(text)
         var link = LinkConfiguration(address, secret: options.linkSecret.map { LinkSecret($0) })
         if let certificate = options.linkCertificate, let key = options.linkKey, let authority = options.linkAuthority {
             try link.useTLS(certificate: certificate, key: key, authority: authority)
@@ -25,9 +26,19 @@ extension RealertimeNode {
         let links = Links(link, cluster: options.name, id: self.configuration.id, version: shared.version, group: group, logger: logger)
         let bound = try await links.start()
         let advertised = options.linkAdvertise ?? bound
+        guard !advertised.isWildcard else {
+            throw NodeError("the other nodes cannot dial \(advertised): set link-advertise to an address and port of this machine")
+        }
         return ClusterMember(
-            self.configuration, servers: servers, link: advertised.description, api: shared.boundAddresses.api, version: shared.version, startedAt: startedAt,
+            self.configuration, servers: servers, link: advertised.description, api: self.shownAPI(shared, advertised.host), version: shared.version,
+            startedAt: startedAt,
             links: links, logger: logger)
+    }
+
+    /// Where operators reach the API. One that listens everywhere is at the host of the link: no other machine gets to 0.0.0.0.
+    private func shownAPI(_ shared: NodeShared, _ host: String) -> String {
+        guard self.configuration.api.isWildcard, let bound = ListenAddress(shared.boundAddresses.api) else { return shared.boundAddresses.api }
+        return ListenAddress(host: host, port: bound.port).description
     }
 }
 

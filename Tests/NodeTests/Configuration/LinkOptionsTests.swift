@@ -35,6 +35,39 @@ import Testing
         #expect(try self.load(["zookeeper": servers]).cluster.zookeeper == servers)
     }
 
+    @Test(arguments: [
+        ("a:1/x/", "/x/ ends with /"), ("a:1//", "// has an empty part"), ("a:1//x", "//x has an empty part"), ("a:1/x//y", "/x//y has an empty part"),
+        ("a:1/.", "/. has the part ."), ("a:1/x/../y", "/x/../y has the part .."), ("a:1/x\u{1}", "a character that ZooKeeper does not take"),
+        ("a:1/zookeeper", "ZooKeeper keeps /zookeeper for itself"),
+    ]) func aChrootIsAPathThatZooKeeperTakes(_ given: (servers: String, sentence: String)) throws {
+        let sentence = try self.problem(["zookeeper": given.servers])
+        #expect(sentence.contains(given.sentence), "\(sentence)")
+    }
+
+    @Test(arguments: ["a:2181/x", "a:2181,b:2181/x/y-1", "a:2181/"]) func aChrootIsTaken(_ servers: String) throws {
+        #expect(try self.load(["zookeeper": servers]).cluster.zookeeper == servers)
+    }
+
+    @Test(arguments: ["[::1:2181", "::1]:2181", "[]:2181", "[x]:2181", "[::1]2181", "[::1]:0", "::1:2181", "a b:1"]) func brackets(_ servers: String) throws {
+        #expect(try self.problem(["zookeeper": servers]).contains("write host:port"))
+    }
+
+    /// ZooKeeper refuses them as parts of a path.
+    @Test(arguments: ["id", "cluster", "zone"], [".", ".."]) func namesAreNoDots(_ key: String, _ name: String) throws {
+        #expect(try self.problem([key: name]).contains("\(key) cannot be \"\(name)\""))
+        #expect(try self.load([key: "..."]).cluster.zookeeper != nil)
+    }
+
+    @Test(arguments: ["0:8082", "0.0:8082", "[::0]:8082", "[::ffff:0.0.0.0]:8082"]) func noSpellingOfAnyAddressIsAdvertised(_ link: String) throws {
+        #expect(try self.problem(["link": link, "link-secret": "0123456789abcdef"]).contains("the other nodes cannot dial \(link): set link-advertise"))
+        #expect(try self.problem(["link-advertise": link]).contains("the other nodes cannot dial \(link)"))
+    }
+
+    @Test func theLoopbackIsKnownHoweverItIsWritten() throws {
+        #expect(try self.load(["link": "127.1:8082", "api": "127.1:8081"]).apiToken == nil)
+        #expect(try self.problem(["api": "0:8081"]).contains("api 0:8081 can be reached from other machines, so it needs a token"))
+    }
+
     @Test func shortSecretsAreRefused() throws {
         #expect(try self.problem(["link": "10.0.0.1:8082", "link-secret": "0123456789abcde"]).contains("fewer than 16 bytes"))
     }

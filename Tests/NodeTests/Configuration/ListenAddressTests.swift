@@ -18,12 +18,29 @@ import Testing
     }
 
     @Test func knowsLoopback() throws {
-        for text in ["127.0.0.1:1", "127.8.9.10:1", "localhost:1", "LOCALHOST:1", "[::1]:1"] {
+        for text in [
+            "127.0.0.1:1", "127.8.9.10:1", "localhost:1", "LOCALHOST:1", "[::1]:1", "127.1:1", "127.0.0:1", "0x7f000001:1", "0177.1:1", "2130706433:1",
+            "[0:0::1]:1", "[::ffff:127.0.0.1]:1", "[::ffff:7f00:1]:1",
+        ] {
             #expect(try #require(ListenAddress(text)).isLoopback, "\(text)")
         }
-        for text in ["0.0.0.0:1", "10.0.0.1:1", "127.example.org:1", "127.0.0.1.example.org:1", "[::]:1", "127.0.0:1"] {
+        for text in ["0.0.0.0:1", "10.0.0.1:1", "127.example.org:1", "127.0.0.1.example.org:1", "[::]:1", "0:1", "[::2]:1", "[::ffff:10.0.0.1]:1", "128.1:1"] {
             #expect(try !#require(ListenAddress(text)).isLoopback, "\(text)")
         }
+    }
+
+    /// As the system reads them: an address may be written with fewer parts, in octal and in hexadecimal.
+    @Test(arguments: [
+        "0.0.0.0", "0", "0.0", "0.0.0", "00.0.0.0", "0x0", "0X0.0", "0x00000000", "0000", "[::]", "[::0]", "[0::]", "[0:0::0]", "[0:0:0:0:0:0:0:0]",
+        "[::0.0.0.0]", "[::ffff:0.0.0.0]", "[::ffff:0:0]",
+    ]) func knowsEverySpellingOfAnyAddress(host: String) throws {
+        let address = try #require(ListenAddress("\(host):1"))
+        #expect(address.isWildcard && !address.isLoopback)
+    }
+
+    @Test(arguments: ["0.0.0.1", "1", "0.example.org", "[::1]", "[::ffff:0.0.0.1]", "10.0.0.0", "localhost", "0x1"])
+    func knowsWhatIsNotAnyAddress(host: String) throws {
+        #expect(try !#require(ListenAddress("\(host):1")).isWildcard)
     }
 
     @Test func knowsOverlap() throws {
@@ -33,6 +50,9 @@ import Testing
         #expect(try overlap("127.0.0.1:80", "127.0.0.1:80"))
         #expect(try overlap("0.0.0.0:80", "127.0.0.1:80"))
         #expect(try overlap("127.0.0.1:80", "[::]:80"))
+        #expect(try overlap("127.0.0.1:80", "127.1:80"))
+        #expect(try overlap("127.0.0.1:80", "0:80"))
+        #expect(try overlap("[::1]:80", "[0::1]:80"))
         #expect(try !overlap("127.0.0.1:80", "127.0.0.1:81"))
         #expect(try !overlap("127.0.0.1:80", "127.0.0.2:80"))
         #expect(try !overlap("127.0.0.1:0", "127.0.0.1:0"))

@@ -1,0 +1,71 @@
+/// Where ZooKeeper's servers are, and under which path a cluster keeps its znodes: `host:port,[v6]:port/chroot`, as operators write it.
+///
+/// The path is put in front of every path by ``ClusterPaths``. The C client could do that, but then it could not be made: to the client it is the root.
+package struct ZooKeeperServers: Sendable {
+    /// Each with its host without brackets.
+    package private(set) var addresses: [(host: String, port: UInt16)] = []
+    /// Empty, or a path that begins with a slash and does not end with one.
+    package private(set) var chroot = ""
+
+    /// Throws a sentence for a person.
+    package init(_ text: String) throws(ZooKeeperServersError) {
+        let slash = text.firstIndex(of: "/") ?? text.endIndex
+        for server in text[..<slash].split(separator: ",", omittingEmptySubsequences: false) {
+            guard let address = Self.address(Self.trimmed(server)) else {
+                throw ZooKeeperServersError(
+                    description: "zookeeper names a server as \"\(server)\": write host:port, with commas between servers and IPv6 addresses in brackets")
+            }
+            self.addresses.append(address)
+        }
+        let path = String(text[slash...])
+        guard path.count > 1 else { return }
+        if let fault = Self.fault(of: path) {
+            throw ZooKeeperServersError(description: "zookeeper has the path \(path) after its servers: \(fault)")
+        }
+        self.chroot = path
+    }
+
+    /// As the C client reads it: it knows no brackets, and takes the last colon for the one before the port.
+    package var clientText: String { self.addresses.map { "\($0.host):\($0.port)" }.joined(separator: ",") }
+
+    private static func trimmed(_ text: Substring) -> Substring {
+        let from = text.drop { $0 == " " }
+        return from.prefix(from.lastIndex { $0 != " " }.map { from.distance(from: from.startIndex, to: $0) + 1 } ?? 0)
+    }
+
+    private static func address(_ text: Substring) -> (host: String, port: UInt16)? {
+        guard let colon = text.lastIndex(of: ":") else { return nil }
+        let digits = text[text.index(after: colon)...]
+        guard digits.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), let port = UInt16(digits), port > 0 else { return nil }
+        var host = text[..<colon]
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            host = host.dropFirst().dropLast()
+            guard host.contains(":") else { return nil }
+        } else if host.contains(":") {
+            return nil
+        }
+        guard !host.isEmpty, host.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "[") && $0 != UInt8(ascii: "]") }) else { return nil }
+        return (String(host), port)
+    }
+
+    /// What ZooKeeper refuses in a path.
+    private static func fault(of path: String) -> String? {
+        let parts = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
+        if parts.dropLast().contains("") || parts.allSatisfy(\.isEmpty) { return "\(path) has an empty part" }
+        if parts.last == "" { return "\(path) ends with /" }
+        if let part = parts.first(where: { $0 == "." || $0 == ".." }) { return "\(path) has the part \(part), which ZooKeeper does not take" }
+        if parts.first == "zookeeper" { return "ZooKeeper keeps /zookeeper for itself" }
+        let isRefused = path.unicodeScalars.contains { scalar in
+            switch scalar.value {
+            case 0...0x1F, 0x7F...0x9F, 0xD800...0xF8FF, 0xFFF0...0xFFFF: true
+            default: false
+            }
+        }
+        return isRefused ? "it has a character that ZooKeeper does not take" : nil
+    }
+}
+
+/// Why a text names no servers of ZooKeeper, and what to write.
+package struct ZooKeeperServersError: Error, CustomStringConvertible {
+    package var description: String
+}
