@@ -15,10 +15,11 @@ struct ClusterChecks: Sendable {
         do {
             let first = try await Self.gather(cluster)
             guard !first.overview.isAlone else { return [] }
-            let checks = first.all()
+            let terms = await ZooKeeperCheck.look(at: node)
+            let checks = first.all() + [terms]
             guard checks.contains(where: { $0.outcome > .skip }) else { return checks }
             try await Task.sleep(for: .seconds(2))
-            return try await Self.gather(cluster).all()
+            return try await Self.gather(cluster).all() + [terms]
         } catch {
             return [.fail("cluster", "\(error)", do: "Ask another node, and see this one's log.")]
         }

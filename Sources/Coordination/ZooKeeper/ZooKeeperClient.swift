@@ -93,6 +93,7 @@ package actor ZooKeeperClient {
         case .open(let generation): self.open(generation, in: &group)
         case .close(let generation): self.close(generation, in: &group)
         case .report(let state): self.statesContinuation.yield(state)
+        case .verify(let generation): self.verify(generation, in: &group)
         case .wake(let time):
             // In steps, because the clock that a sleeping task wakes by may stand still while the machine sleeps.
             group.addTask { [inputsContinuation] in
@@ -125,6 +126,18 @@ package actor ZooKeeperClient {
         group.addTask { [inputsContinuation] in
             await session.close()
             inputsContinuation.yield(.handleClosed(generation: generation))
+        }
+    }
+
+    /// A multi is written down by most of the servers before it is answered, even one that only checks. A refusal is an answer, too.
+    private func verify(_ generation: UInt64, in group: inout DiscardingTaskGroup) {
+        guard let session = self.session else { return }
+        let sentAt = ContinuousClock.now
+        group.addTask { [inputsContinuation, configuration] in
+            switch await session.perform(.multi([.check(path: "/", version: nil)]), deadline: sentAt + configuration.sessionTimeout) {
+            case .success, .failure(.refused): inputsContinuation.yield(.verified(generation: generation, sentAt: sentAt))
+            case .failure: break
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 /// Where the servers are and how long a session lives without them.
 package struct ZooKeeperConfiguration: Sendable {
-    /// `host:port`, separated by commas. Names are resolved when a generation starts and not again during it.
+    /// `host:port`, separated by commas, an IPv6 address without brackets. Names are resolved when a generation starts and not again during it.
     package var servers: String
     /// What the session asks for; the server clamps it to 2...20 of its ticks. With three servers, two silent ones in a row cost 4/3 of it,
     /// so six seconds and more are wise.
@@ -12,7 +12,7 @@ package struct ZooKeeperConfiguration: Sendable {
     /// timeout to notice a silent server and the servers counted from before that.
     package var suspensionMax: Duration?
     /// With ``suspensionMax`` nil, a third of the negotiated timeout instead: a silent server is noticed after two thirds, so that the session is given up
-    /// before the servers can have ended it.
+    /// before the servers can have ended it. And a server that is connected is asked for proof that it reaches the others: see ``ZooKeeperSessionMachine``.
     package var isCautious = false
     /// Nil leaves all nodes open to the world.
     package var credentials: ZooKeeperCredentials?

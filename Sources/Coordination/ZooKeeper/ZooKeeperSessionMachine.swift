@@ -8,6 +8,8 @@ package struct ZooKeeperSessionMachine: Sendable {
         case openingFailed(generation: UInt64)
         case connected(generation: UInt64, session: Int64, timeout: Duration)
         case disconnected(generation: UInt64)
+        /// What ``Action/verify(generation:)`` asked for was answered by most of the servers. It was sent then, or later.
+        case verified(generation: UInt64, sentAt: ContinuousClock.Instant)
         case expired(generation: UInt64)
         case authenticationFailed(generation: UInt64)
         /// Time has passed. Harmless when nothing is due.
@@ -21,6 +23,8 @@ package struct ZooKeeperSessionMachine: Sendable {
         case open(generation: UInt64)
         case close(generation: UInt64)
         case report(ZooKeeperState)
+        /// Ask for something that the connected server cannot answer alone, then send ``Event/verified(generation:sentAt:)``.
+        case verify(generation: UInt64)
         /// Send ``Event/ticked`` then.
         case wake(at: ContinuousClock.Instant)
         /// A connection has come back: what changed meanwhile may have gone unseen.
@@ -32,6 +36,7 @@ package struct ZooKeeperSessionMachine: Sendable {
     package struct Settings: Hashable, Sendable {
         package var connectTimeout: Duration
         package var suspensionMax: Duration?
+        /// See ``ZooKeeperConfiguration/isCautious``.
         package var isCautious = false
         package var backoffMin: Duration
         package var backoffMax: Duration
@@ -40,11 +45,36 @@ package struct ZooKeeperSessionMachine: Sendable {
     private enum Phase: Hashable, Sendable {
         case idle
         case connecting(until: ContinuousClock.Instant)
-        case connected(timeout: Duration)
-        case suspended(timeout: Duration, until: ContinuousClock.Instant)
+        case connected(Contact)
+        /// Connected to a server, and it is not known that this one reaches the others: to everyone else the same as `suspended`.
+        case stranded(Contact)
+        case suspended(until: ContinuousClock.Instant)
         case lost(until: ContinuousClock.Instant)
         case closing
         case closed
+    }
+
+    /// When it was last known that the session lives, for a cautious client.
+    ///
+    /// A connection proves nothing: a follower that is cut off answers reads and heartbeats until `syncLimit` ticks are over, while the leader ends the
+    /// session. So something that needs most of the servers is asked for six times in a session. The leader hears of a session when a follower tells it who
+    /// was active since the last time, so it heard of this one at most a sixth before that was sent, and ends it five sixths after that at the earliest.
+    private struct Contact: Hashable, Sendable {
+        let session: Int64
+        let timeout: Duration
+        /// When that was sent which was answered.
+        var verifiedAt: ContinuousClock.Instant
+        var nextAt: ContinuousClock.Instant
+
+        init(session: Int64, timeout: Duration, at now: ContinuousClock.Instant) {
+            self.session = session
+            self.timeout = timeout
+            self.verifiedAt = now
+            self.nextAt = now + timeout / 6
+        }
+
+        var strandedAt: ContinuousClock.Instant { self.verifiedAt + self.timeout / 2 }
+        var lostAt: ContinuousClock.Instant { self.verifiedAt + self.timeout * 5 / 6 }
     }
 
     private let settings: Settings
@@ -69,7 +99,9 @@ package struct ZooKeeperSessionMachine: Sendable {
         case .openingFailed(let generation):
             return self.lose(generation, .unresolvable, at: now, using: &generator)
         case .connected(let generation, let session, let timeout):
-            return self.connected(generation, session: session, timeout: timeout)
+            return self.connected(generation, session: session, timeout: timeout, at: now)
+        case .verified(let generation, let sentAt):
+            return self.verified(generation, sentAt: sentAt, at: now)
         case .disconnected(let generation):
             return self.disconnected(generation, at: now)
         case .expired(let generation):
@@ -94,37 +126,92 @@ package struct ZooKeeperSessionMachine: Sendable {
         return [self.report(.connecting), .open(generation: self.generation), .wake(at: until)]
     }
 
-    private mutating func connected(_ generation: UInt64, session: Int64, timeout: Duration) -> [Action] {
+    private mutating func connected(
+        _ generation: UInt64, session: Int64, timeout: Duration, at now: ContinuousClock.Instant
+    ) -> [Action] {
         guard generation == self.generation else { return [] }
+        // A server that takes a session, or takes it back, has asked the leader.
+        let contact = Contact(session: session, timeout: timeout, at: now)
+        let wakes: [Action] = self.settings.isCautious ? [.wake(at: contact.nextAt)] : []
         switch self.phase {
         case .connecting:
             self.failures = 0
-            self.phase = .connected(timeout: timeout)
-            return [self.report(.connected(session: session, timeout: timeout))]
-        case .suspended:
-            self.phase = .connected(timeout: timeout)
-            return [self.report(.connected(session: session, timeout: timeout)), .reread]
+            self.phase = .connected(contact)
+            return [self.report(.connected(session: session, timeout: timeout))] + wakes
+        case .suspended, .stranded:
+            self.phase = .connected(contact)
+            return [self.report(.connected(session: session, timeout: timeout)), .reread] + wakes
         case .connected, .idle, .lost, .closing, .closed:
             return []
         }
     }
 
     private mutating func disconnected(_ generation: UInt64, at now: ContinuousClock.Instant) -> [Action] {
-        guard generation == self.generation, case .connected(let timeout) = self.phase else { return [] }
-        let until = now + (self.settings.suspensionMax ?? (self.settings.isCautious ? timeout / 3 : timeout))
-        self.phase = .suspended(timeout: timeout, until: until)
-        return [self.report(.suspended), .wake(at: until)]
+        guard generation == self.generation else { return [] }
+        switch self.phase {
+        case .connected(let contact):
+            let until = now + (self.settings.suspensionMax ?? (self.settings.isCautious ? contact.timeout / 3 : contact.timeout))
+            self.phase = .suspended(until: until)
+            return [self.report(.suspended), .wake(at: until)]
+        case .stranded(let contact):
+            self.phase = .suspended(until: contact.lostAt)
+            return [.wake(at: max(contact.lostAt, now + .milliseconds(1)))]
+        case .idle, .connecting, .suspended, .lost, .closing, .closed:
+            return []
+        }
     }
 
     private mutating func ticked(at now: ContinuousClock.Instant, using generator: inout some RandomNumberGenerator) -> [Action] {
         switch self.phase {
         case .connecting(let until) where until <= now:
             return self.lose(self.generation, .unreachable, at: now, using: &generator)
-        case .suspended(_, let until) where until <= now:
+        case .suspended(let until) where until <= now:
+            return self.lose(self.generation, .givenUp, at: now, using: &generator)
+        case .stranded(let contact) where contact.lostAt <= now:
             return self.lose(self.generation, .givenUp, at: now, using: &generator)
         case .lost(let until) where until <= now:
             return self.open(at: now)
+        case .connected(var contact) where self.settings.isCautious:
+            var actions = self.verify(&contact, at: now)
+            self.phase = .connected(contact)
+            guard contact.strandedAt <= now else { return actions }
+            self.phase = .stranded(contact)
+            actions.append(self.report(.suspended))
+            // Time that passed while the process was held is time in which nothing could be verified.
+            if contact.lostAt <= now { return actions + self.lose(self.generation, .givenUp, at: now, using: &generator) }
+            return actions + [.wake(at: contact.lostAt)]
+        case .stranded(var contact):
+            let actions = self.verify(&contact, at: now)
+            self.phase = .stranded(contact)
+            return actions
         case .connecting, .suspended, .lost, .idle, .connected, .closing, .closed:
+            return []
+        }
+    }
+
+    /// When it is time. Each of these asks for the next one, so that other wakes do not multiply them.
+    private func verify(_ contact: inout Contact, at now: ContinuousClock.Instant) -> [Action] {
+        guard contact.nextAt <= now else { return [] }
+        contact.nextAt = now + contact.timeout / 6
+        let isSooner = now < contact.strandedAt && contact.strandedAt < contact.nextAt
+        return [.verify(generation: self.generation), .wake(at: contact.nextAt)] + (isSooner ? [.wake(at: contact.strandedAt)] : [])
+    }
+
+    private mutating func verified(_ generation: UInt64, sentAt: ContinuousClock.Instant, at now: ContinuousClock.Instant) -> [Action] {
+        guard generation == self.generation else { return [] }
+        switch self.phase {
+        case .connected(var contact):
+            contact.verifiedAt = max(contact.verifiedAt, sentAt)
+            self.phase = .connected(contact)
+            return []
+        case .stranded(var contact):
+            contact.verifiedAt = max(contact.verifiedAt, sentAt)
+            self.phase = .stranded(contact)
+            // An answer that was so long on its way says nothing about now; the next one may.
+            guard now < contact.strandedAt else { return [.wake(at: max(contact.lostAt, now + .milliseconds(1)))] }
+            self.phase = .connected(contact)
+            return [self.report(.connected(session: contact.session, timeout: contact.timeout)), .reread]
+        case .idle, .connecting, .suspended, .lost, .closing, .closed:
             return []
         }
     }
@@ -134,7 +221,7 @@ package struct ZooKeeperSessionMachine: Sendable {
     ) -> [Action] {
         guard generation == self.generation else { return [] }
         switch self.phase {
-        case .connecting, .connected, .suspended:
+        case .connecting, .connected, .stranded, .suspended:
             let until = now + self.backoff(using: &generator)
             self.phase = .lost(until: until)
             return [self.report(.lost(loss)), .close(generation: generation), .wake(at: until)]
@@ -152,7 +239,7 @@ package struct ZooKeeperSessionMachine: Sendable {
 
     private mutating func close() -> [Action] {
         switch self.phase {
-        case .connecting, .connected, .suspended:
+        case .connecting, .connected, .stranded, .suspended:
             self.phase = .closing
             return [self.report(.closing), .close(generation: self.generation)]
         case .idle, .lost:

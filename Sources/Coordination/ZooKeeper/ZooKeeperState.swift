@@ -13,7 +13,7 @@ package struct ZooKeeperState: Hashable, Sendable {
         case connecting
         /// The session lives, as far as a server said. `timeout` is what that server granted.
         /// Can transition to:
-        ///   - `suspended` when the connection breaks or is silent for 2/3 of the timeout,
+        ///   - `suspended` when the connection breaks or is silent for 2/3 of the timeout, or when the server is cut off from the others (a cautious client),
         ///   - `lost` when a server refuses the credentials,
         ///   - `closing` when asked to.
         case connected(session: Int64, timeout: Duration)

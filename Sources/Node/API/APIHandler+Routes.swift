@@ -3,7 +3,7 @@ import Pipeline
 
 extension APIHandler {
     private static let paths =
-        "/pub, /api/publish, /api/broadcast, /api/batch, /api/history, /api/channels, /api/presence_stats, /api/status, \(ClusterCall.paths), /healthz, /readyz, /metrics and /"
+        "/pub, /api/publish, /api/broadcast, /api/batch, /api/history, /api/channels, /api/presence_stats, /api/status, /api/zookeeper, \(ClusterCall.paths), /healthz, /readyz, /metrics and /"
 
     func route(_ request: Request, _ index: UInt64, _ keepAlive: Bool) throws(HTTPFailure) {
         let head = request.head
@@ -39,6 +39,10 @@ extension APIHandler {
         case "/api/status":
             try self.admit(head, methods: [.get, .head], allow: "GET, HEAD")
             self.answer(index, keepAlive, omitBody: omitBody) { inspector in await inspector.snapshot().json }
+        case "/api/zookeeper":
+            try self.admit(head, methods: [.get, .head], allow: "GET, HEAD")
+            guard let member = self.loop.shared.member else { throw HTTPFailure(.notFound, "not_found", "this node is alone: it has no ZooKeeper") }
+            self.answer(index, keepAlive, omitBody: omitBody) { _ in await member.zooKeeperTerms().json }
         case "/metrics":
             try self.admit(head, methods: [.get, .head], allow: "GET, HEAD")
             self.answer(index, keepAlive, content: .metrics, omitBody: omitBody) { inspector in await inspector.snapshot().prometheus }

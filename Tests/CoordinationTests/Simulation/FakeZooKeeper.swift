@@ -46,7 +46,7 @@ final class FakeZooKeeper {
         return self.nextSession
     }
 
-    func heard(_ session: Int64) { self.sessions[session]?.heardAt = self.simulation.now }
+    func heard(_ session: Int64, ago: Duration = .zero) { self.sessions[session]?.heardAt = self.simulation.now.advanced(by: .zero - ago) }
     func disconnected(_ session: Int64) { self.sessions[session]?.isConnected = false }
 
     /// Whether the session still lives.
@@ -64,6 +64,7 @@ final class FakeZooKeeper {
             return
         }
         for (id, session) in self.sessions.sorted(by: { $0.key < $1.key }) where self.simulation.now >= session.heardAt.advanced(by: Self.timeout) {
+            self.simulation.checker.expires(session.node, id)
             self.end(id)
         }
     }

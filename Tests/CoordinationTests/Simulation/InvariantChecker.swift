@@ -48,5 +48,11 @@ struct InvariantChecker {
         }
     }
 
+    /// Others are granted its partitions from now on. A process that is held knows nothing of that, and one whose coordinator hangs cannot act on it.
+    mutating func expires(_ node: SimulatedNode?, _ session: Int64) {
+        guard let node, node.isAlive, !node.isPaused, !node.isHung, node.session == session, let partition = node.serving.keys.min() else { return }
+        self.fail("\(node.id) serves partition \(partition) after its session \(session) is over")
+    }
+
     mutating func finished(_ partition: Int, _ ownerEpoch: Int64, process: Int) { self.finished.insert([Int64(process), Int64(partition), ownerEpoch]) }
 }

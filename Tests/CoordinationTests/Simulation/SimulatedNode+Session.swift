@@ -1,27 +1,78 @@
 @testable import Coordination
 
+/// Its client: the decisions are those of the real one, the handle and the servers are simulated.
 extension SimulatedNode {
-    func connect() {
-        self.generation += 1
-        let generation = self.generation
-        self.handle(.session(ZooKeeperState(generation: generation, phase: .connecting)))
-        self.simulation.after(self.simulation.milliseconds(5...40)) { self.tryToConnect(generation) }
+    static var clientSettings: ZooKeeperSessionMachine.Settings {
+        .init(connectTimeout: .seconds(15), isCautious: true, backoffMin: .milliseconds(100), backoffMax: .milliseconds(500))
     }
+
+    var generation: UInt64 { self.client.generation }
+
+    func connect() { self.step(.started) }
+
+    func step(_ event: ZooKeeperSessionMachine.Event) {
+        guard self.isAlive else { return }
+        for action in self.client.event(event, at: self.simulation.now, using: &self.simulation.random) {
+            switch action {
+            case .open(let generation):
+                self.simulation.after(self.simulation.milliseconds(5...40)) { self.tryToConnect(generation) }
+            case .close:
+                // A server that is connected ends the session, if it can tell the leader.
+                if self.reachesServers, let session = self.session { self.simulation.server.end(session) }
+                self.session = nil
+                self.isConnected = false
+                self.fail(.sessionLost)
+            case .report(let state):
+                if case .lost = state.phase { self.fail(.sessionLost) }
+                self.handle(.session(state))
+            case .verify(let generation):
+                let sentAt = self.simulation.now
+                self.simulation.after(self.simulation.microseconds(200...5000)) { self.verify(generation, sentAt) }
+            case .wake(let time): self.simulation.at(time) { self.tick() }
+            case .reread:
+                // Watches are set again with everything that may have fired meanwhile.
+                let paths = ["/config", "/controller", "/view", "/members", "/nodes", "/members/\(self.id)"].map { "/rt/sim\($0)" }
+                self.simulation.after(.milliseconds(1)) { self.handle(.changed(Set(paths))) }
+            case .finish: break
+            }
+        }
+    }
+
+    /// A paused process looks at its clocks when it goes on.
+    private func tick() {
+        guard self.isPaused else { return self.step(.ticked) }
+        self.simulation.after(.milliseconds(20)) { self.tick() }
+    }
+
+    /// What needs most of the servers gets there.
+    private var reachesServers: Bool { self.isConnected && !self.isStranded && !self.simulation.server.isAway }
 
     private func tryToConnect(_ generation: UInt64) {
         guard self.isAlive, generation == self.generation, self.session == nil else { return }
-        guard !self.simulation.server.isAway, !self.isPaused else {
+        guard !self.simulation.server.isAway, !self.isPaused, !self.isStranded else {
             return self.simulation.after(.milliseconds(200)) { self.tryToConnect(generation) }
         }
         self.session = self.simulation.server.open(for: self)
         self.isConnected = true
-        self.handle(.session(ZooKeeperState(generation: generation, phase: .connected(session: self.session!, timeout: FakeZooKeeper.timeout))))
+        self.step(.connected(generation: generation, session: self.session!, timeout: FakeZooKeeper.timeout))
     }
 
     /// Its client has contact: the servers hear of it.
     func heartbeat() {
-        guard self.isAlive, !self.isPaused, self.isConnected, let session = self.session, !self.simulation.server.isAway else { return }
-        if self.simulation.server.sessions[session] == nil { self.lose(.expired) } else { self.simulation.server.heard(session) }
+        guard self.isAlive, !self.isPaused, self.reachesServers, let session = self.session else { return }
+        if self.simulation.server.sessions[session] == nil {
+            self.step(.expired(generation: self.generation))
+        } else {
+            self.simulation.server.heard(session)
+        }
+    }
+
+    private func verify(_ generation: UInt64, _ sentAt: ContinuousClock.Instant) {
+        guard self.isAlive, generation == self.generation, self.reachesServers, let session = self.session else { return }
+        guard !self.isPaused else { return self.simulation.after(.milliseconds(20)) { self.verify(generation, sentAt) } }
+        guard self.simulation.server.sessions[session] != nil else { return }
+        self.simulation.server.heard(session)
+        self.step(.verified(generation: generation, sentAt: sentAt))
     }
 
     /// The connection breaks for a while. Whatever is under way may have happened or not.
@@ -32,36 +83,35 @@ extension SimulatedNode {
         self.disconnections += 1
         let number = self.disconnections
         self.simulation.server.disconnected(session)
-        for token in self.open.sorted() { self.answer(token, .failure(.ambiguous(code: -4))) }
-        self.handle(.session(ZooKeeperState(generation: self.generation, phase: .suspended)))
+        self.fail(.ambiguous(code: -4))
         let generation = self.generation
-        // The client gives up by its own clock; the servers by theirs.
-        self.simulation.after(.seconds(2)) { if self.disconnections == number, !self.isConnected, self.generation == generation { self.lose(.givenUp) } }
+        self.step(.disconnected(generation: generation))
         self.simulation.after(duration) { self.reconnect(generation, number) }
     }
 
     private func reconnect(_ generation: UInt64, _ number: Int) {
         guard self.isAlive, self.generation == generation, self.disconnections == number, !self.isConnected, let session = self.session else { return }
-        guard !self.simulation.server.isAway else { return self.simulation.after(.milliseconds(300)) { self.reconnect(generation, number) } }
-        guard self.simulation.server.reconnected(session) else { return self.lose(.expired) }
+        guard !self.simulation.server.isAway, !self.isStranded else { return self.simulation.after(.milliseconds(300)) { self.reconnect(generation, number) } }
+        guard self.simulation.server.reconnected(session) else { return self.step(.expired(generation: generation)) }
         self.isConnected = true
-        self.handle(.session(ZooKeeperState(generation: generation, phase: .connected(session: session, timeout: FakeZooKeeper.timeout))))
-        // Watches are set again with everything that may have fired meanwhile.
-        let paths = ["/config", "/controller", "/view", "/members", "/nodes", "/members/\(self.id)"].map { "/rt/sim\($0)" }
-        self.simulation.after(.milliseconds(1)) { self.handle(.changed(Set(paths))) }
+        self.step(.connected(generation: generation, session: session, timeout: FakeZooKeeper.timeout))
     }
 
-    func lose(_ loss: ZooKeeperState.Loss) {
-        guard self.isAlive, self.session != nil else { return }
-        self.session = nil
-        self.isConnected = false
-        for token in self.open.sorted() { self.answer(token, .failure(.sessionLost)) }
-        self.handle(.session(ZooKeeperState(generation: self.generation, phase: .lost(loss))))
-        self.simulation.after(self.simulation.milliseconds(50...500)) { self.connect() }
+    /// The server that it is connected to is cut off from the others, and does not know it yet: it answers heartbeats, and nothing that needs the leader.
+    /// What it last told the leader of its clients is up to a sixth of a session old.
+    func strand(for duration: Duration) {
+        guard self.isAlive, self.isConnected, !self.isStranded, let session = self.session else { return }
+        self.simulation.tell("\(self.id) is stranded with its server for \(duration)")
+        self.isStranded = true
+        self.simulation.server.heard(session, ago: self.simulation.milliseconds(0...1000))
+        self.simulation.after(duration) {
+            self.simulation.tell("\(self.id) is stranded no longer")
+            self.isStranded = false
+        }
     }
 
     func watchFired(_ path: String, session: Int64) {
-        guard session == self.session, self.isConnected else { return }
+        guard session == self.session, self.isConnected, !self.isStranded else { return }
         self.handle(.changed([path]))
     }
 
@@ -69,7 +119,7 @@ extension SimulatedNode {
         guard generation == self.generation, let session = self.session else {
             return self.simulation.after(.microseconds(10)) { self.handle(.answered(token: token, .failure(.sessionLost))) }
         }
-        guard self.isConnected else {
+        guard self.client.isConnected else {
             return self.simulation.after(.microseconds(10)) { self.handle(.answered(token: token, .failure(.notSent(code: -4)))) }
         }
         self.open.insert(token)
@@ -77,7 +127,7 @@ extension SimulatedNode {
         self.simulation.at(deadline) { self.answer(token, .failure(.ambiguous(code: -7))) }
         let isSlow = self.simulation.chance(1)
         self.simulation.after(isSlow ? self.simulation.milliseconds(100...7000) : self.simulation.microseconds(100...2000)) {
-            guard !self.simulation.server.isAway else { return }
+            guard !self.simulation.server.isAway, !self.isStranded else { return }
             // Cut off on the way: half of them had arrived.
             if self.disconnections != number, self.simulation.chance(50) { return }
             // The servers refuse what an older connection brings once the session has moved to a new one.
@@ -88,6 +138,8 @@ extension SimulatedNode {
             }
         }
     }
+
+    private func fail(_ failure: ZooKeeperFailure) { for token in self.open.sorted() { self.answer(token, .failure(failure)) } }
 
     private func answer(_ token: UInt64, _ result: Result<ZooKeeperReply, ZooKeeperFailure>) {
         guard self.open.remove(token) != nil else { return }

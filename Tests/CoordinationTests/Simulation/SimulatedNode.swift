@@ -12,9 +12,11 @@ final class SimulatedNode {
     /// Its process lives, its client and its links answer, and its coordinator does nothing.
     private(set) var isHung = false
     private var backlog: [ClusterMachine.Event] = []
-    var generation: UInt64 = 0
+    var client = ZooKeeperSessionMachine(settings: SimulatedNode.clientSettings)
     var session: Int64?
     var isConnected = false
+    /// Its server is cut off from the others.
+    var isStranded = false
     /// Operations that are under way, by token, with what fails them when the connection breaks.
     var open: Set<UInt64> = []
     private(set) var peers: [ClusterMachine.Peer] = []

@@ -112,6 +112,42 @@ import Testing
         #expect(lost > Int(Self.lossCount))
     }
 
+    /// The follower of ZooKeeper that it is connected to is cut off with it, and does not know it yet: the session ends without a word.
+    @Test func aNodeStopsBeforeItsSessionEndsAtAServerThatIsCutOff() throws {
+        for seed in UInt64(1)...20 {
+            let simulation = Simulation(seed: seed, partitionCount: 16)
+            for index in 1...4 { simulation.startNode("n\(index)") }
+            simulation.keepHouse()
+            try simulation.run(until: .seconds(20))
+            let node = try #require(simulation.sortedNodes.randomElement(using: &simulation.random))
+            #expect(!node.serving.isEmpty)
+            let cuts = simulation.sortedNodes.filter { $0 !== node }.flatMap { [[$0.id, node.id], [node.id, $0.id]] }
+            simulation.cuts.add(cuts)
+            let session = try #require(node.session)
+            node.strand(for: .seconds(9))
+            try simulation.run(until: .seconds(28))
+            #expect(simulation.server.sessions[session] == nil && node.serving.isEmpty)
+            simulation.cuts.heal(cuts)
+            try simulation.run(until: .seconds(100))
+            try simulation.checkConvergence()
+        }
+    }
+
+    /// A stall of the servers that is shorter than a third of a session costs nobody its session.
+    @Test func aServerThatIsCutOffForAMomentEndsNoSession() throws {
+        for seed in UInt64(1)...20 {
+            let simulation = Simulation(seed: seed, partitionCount: 16)
+            for index in 1...3 { simulation.startNode("n\(index)") }
+            simulation.keepHouse()
+            try simulation.run(until: .seconds(20))
+            let sessions = simulation.sortedNodes.map(\.session)
+            for node in simulation.sortedNodes { node.strand(for: .seconds(3)) }
+            try simulation.run(until: .seconds(40))
+            #expect(simulation.sortedNodes.map(\.session) == sessions)
+            try simulation.checkConvergence()
+        }
+    }
+
     /// Its session and its links live, so only the others can tell.
     @Test func aControllerThatDoesNotAnswerIsReplaced() throws {
         let simulation = Simulation(seed: 1, partitionCount: 16)

@@ -2,10 +2,11 @@
 final class ZooKeeperEnsemble: Sendable {
     let servers: [ZooKeeperServer]
 
-    init() {
+    /// - Parameter syncLimit: how many quarters of a second a follower serves on that does not hear the leader.
+    init(syncLimit: Int = 12) {
         let ports = LoopbackSocket.freePorts(9)
         let peers = (0..<3).map { "server.\($0 + 1)=127.0.0.1:\(ports[3 + $0]):\(ports[6 + $0])" }
-        self.servers = (0..<3).map { ZooKeeperServer(port: ports[$0], id: $0 + 1, peers: peers) }
+        self.servers = (0..<3).map { ZooKeeperServer(port: ports[$0], id: $0 + 1, peers: peers, syncLimit: syncLimit) }
     }
 
     /// For a client: all of them.
@@ -21,6 +22,10 @@ final class ZooKeeperEnsemble: Sendable {
 
     func kill() {
         for server in self.servers { server.kill() }
+    }
+
+    var follower: ZooKeeperServer? {
+        self.servers.first { $0.mode == "follower" }
     }
 
     var leader: ZooKeeperServer? {

@@ -30,11 +30,11 @@ final class ZooKeeperServer: Sendable {
     }
 
     /// One of an ensemble, if it has an id.
-    init(port: UInt16, id: Int?, peers: [String]) {
+    init(port: UInt16, id: Int?, peers: [String], syncLimit: Int = 12) {
         self.port = port
         self.folder = TemporaryFolder.make()
         var lines = [
-            "tickTime=250", "initLimit=40", "syncLimit=12", "dataDir=\(self.folder.path)/data", "clientPort=\(port)",
+            "tickTime=250", "initLimit=40", "syncLimit=\(syncLimit)", "dataDir=\(self.folder.path)/data", "clientPort=\(port)",
             "clientPortAddress=127.0.0.1", "maxClientCnxns=0", "admin.enableServer=false",
         ]
         lines += peers

@@ -3,6 +3,32 @@ import Testing
 
 extension ZooKeeperTests {
     @Suite struct Ensembles {
+        /// It answers heartbeats and reads all the while, and would for 25 s.
+        @Test func aSessionAtAFollowerThatLostItsLeaderIsSuspended() async throws {
+            let ensemble = ZooKeeperEnsemble(syncLimit: 100)
+            try await ensemble.start()
+            defer { ensemble.kill() }
+            let follower = try #require(ensemble.follower)
+            let others = ensemble.servers.filter { $0 !== follower }
+            func cautious(_ configuration: inout ZooKeeperConfiguration) {
+                configuration.sessionTimeout = .seconds(5)
+                configuration.isCautious = true
+            }
+            try await withClient(follower.address, cautious) { running in
+                try await running.connected()
+                let session = running.session
+                for server in others { server.pause() }
+                try await running.state { $0.phase == .suspended }
+                // The follower has not noticed anything: it would serve.
+                #expect(follower.mode == "follower")
+                let index = running.states.count
+                for server in others { server.resume() }
+                // In time, or it was given up meanwhile, as a busy machine may do it.
+                try await running.connected(from: index)
+                #expect(running.session == session || running.states.contains { $0.phase == .lost(.givenUp) })
+            }
+        }
+
         @Test func theSessionOutlivesTheLeaderAndTheStateAllServers() async throws {
             let ensemble = ZooKeeperEnsemble()
             try await ensemble.start()

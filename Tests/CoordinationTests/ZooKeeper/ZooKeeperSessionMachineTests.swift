@@ -54,6 +54,81 @@ import Testing
         #expect(loseOne() <= .milliseconds(100))
     }
 
+    // MARK: - Cautious
+
+    private static let cautious = ZooKeeperSessionMachine.Settings(
+        connectTimeout: .seconds(15), isCautious: true, backoffMin: .milliseconds(100), backoffMax: .seconds(10))
+
+    private func connected() -> Walk {
+        var walk = Walk(Self.cautious, at: self.start)
+        _ = walk.event(.started)
+        _ = walk.event(.connected(generation: 1, session: 7, timeout: .seconds(6)))
+        return walk
+    }
+
+    /// What the machine asks for while time passes, every 10 ms of it, and answers as long as the servers do.
+    private func pass(_ duration: Duration, _ walk: inout Walk, answers: Bool) -> [ZooKeeperSessionMachine.Action] {
+        var actions: [ZooKeeperSessionMachine.Action] = []
+        let end = walk.now + duration
+        while walk.now < end {
+            walk.now += .milliseconds(10)
+            for action in walk.event(.ticked) {
+                actions.append(action)
+                if case .verify(let generation) = action, answers { actions += walk.event(.verified(generation: generation, sentAt: walk.now)) }
+            }
+        }
+        return actions
+    }
+
+    @Test func aCautiousClientAsksSixTimesASession() {
+        var walk = self.connected()
+        let actions = self.pass(.seconds(60), &walk, answers: true)
+        #expect((58...60).contains(actions.count { $0 == .verify(generation: 1) }))
+        #expect(!actions.contains { if case .report = $0 { true } else { false } } && walk.machine.isConnected)
+        #expect(actions.count { if case .wake = $0 { true } else { false } } <= 60)
+    }
+
+    @Test func aServerThatCannotVerifyTheSessionIsAsGoodAsNone() {
+        var walk = self.connected()
+        #expect(!self.pass(.milliseconds(2990), &walk, answers: false).contains(.report(.init(generation: 1, phase: .suspended))))
+        let suspended = self.pass(.milliseconds(10), &walk, answers: false)
+        #expect(suspended.contains(.report(.init(generation: 1, phase: .suspended))) && suspended.contains(.wake(at: self.start + .seconds(5))))
+        #expect(!walk.machine.isConnected)
+        let waiting = self.pass(.milliseconds(1990), &walk, answers: false)
+        #expect(waiting.contains(.verify(generation: 1)) && !waiting.contains { if case .report = $0 { true } else { false } })
+        #expect(
+            self.pass(.milliseconds(10), &walk, answers: false).prefix(2) == [.report(.init(generation: 1, phase: .lost(.givenUp))), .close(generation: 1)])
+    }
+
+    @Test func aServerThatVerifiesItAgainIsConnected() {
+        var walk = self.connected()
+        _ = self.pass(.seconds(4), &walk, answers: false)
+        // Sent before the silence: too old to say anything about now.
+        #expect(!walk.event(.verified(generation: 1, sentAt: self.start + .milliseconds(500))).contains(.reread))
+        #expect(walk.event(.verified(generation: 2, sentAt: walk.now)) == [] && !walk.machine.isConnected)
+        let back = walk.event(.verified(generation: 1, sentAt: walk.now))
+        #expect(back == [.report(.init(generation: 1, phase: .connected(session: 7, timeout: .seconds(6)))), .reread])
+        let after = self.pass(.seconds(20), &walk, answers: true)
+        #expect(walk.machine.isConnected && after.count { $0 == .verify(generation: 1) } >= 18)
+    }
+
+    /// The connection to it breaks in the end: that is no new beginning.
+    @Test func aBrokenConnectionDoesNotPutTheEndOff() {
+        var walk = self.connected()
+        _ = self.pass(.milliseconds(4900), &walk, answers: false)
+        #expect(walk.event(.disconnected(generation: 1)) == [.wake(at: self.start + .seconds(5))])
+        #expect(self.pass(.milliseconds(110), &walk, answers: false).contains(.report(.init(generation: 1, phase: .lost(.givenUp)))))
+    }
+
+    /// Its session may be over: it learns that before it does anything else.
+    @Test func aProcessThatWasHeldGivesTheSessionUp() {
+        var walk = self.connected()
+        walk.now += .seconds(5)
+        let actions = walk.event(.ticked)
+        #expect(
+            actions.contains(.report(.init(generation: 1, phase: .suspended))) && actions.contains(.report(.init(generation: 1, phase: .lost(.givenUp)))))
+    }
+
     @Test func closingWaitsForTheHandle() {
         var walk = Walk(Self.settings, at: self.start)
         _ = walk.event(.started)
@@ -68,7 +143,7 @@ import Testing
     /// Everything may happen at any time, and for generations that are over.
     @Test(arguments: 0..<200) func anyOrderOfEventsKeepsTheTransitions(seed: UInt64) {
         var random = SplitMix(seed: seed)
-        var walk = Walk(Self.settings, at: self.start)
+        var walk = Walk(seed.isMultiple(of: 2) ? Self.settings : Self.cautious, at: self.start)
         var last: ZooKeeperState?
         var open: UInt64?
         var isFinished = false
@@ -79,7 +154,8 @@ import Testing
                 case 0..<10: .started
                 case 10..<15: .openingFailed(generation: generation)
                 case 15..<40: .connected(generation: generation, session: 7, timeout: .seconds(6))
-                case 40..<60: .disconnected(generation: generation)
+                case 40..<50: .disconnected(generation: generation)
+                case 50..<60: .verified(generation: generation, sentAt: walk.now - .milliseconds(Int.random(in: 0..<4000, using: &random)))
                 case 60..<65: .expired(generation: generation)
                 case 65..<67: .authenticationFailed(generation: generation)
                 case 67..<68: .closingRequested
@@ -99,6 +175,7 @@ import Testing
                     #expect(open == generation)
                     open = nil
                 case .wake(let time): #expect(time > walk.now)
+                case .verify(let generation): #expect(open == generation)
                 case .reread: if case .connected? = last?.phase {} else { #expect(Bool(false)) }
                 case .finish:
                     #expect(open == nil && last?.phase == .closed)
