@@ -74,6 +74,11 @@ package actor ClusterCoordinator: ClusterAsking {
         }
     }
 
+    /// What the servers granted; nil without a session.
+    package var sessionTimeout: Duration? {
+        if case .connected(_, let timeout) = self.machine.session.phase { timeout } else { nil }
+    }
+
     package var partitionCount: Int { self.machine.configuration?.partitionCount ?? 0 }
 
     /// What this node holds, for its own figures.
@@ -84,7 +89,8 @@ package actor ClusterCoordinator: ClusterAsking {
             hasOther: self.machine.view?.nodes.contains { $0.id != self.machine.settings.id && ($0.state == .active || $0.state == .cordoned) } ?? false,
             controller: self.machine.controller?.id, isController: self.machine.isController,
             partitions: self.machine.ownership.values.reduce(into: [:]) { $0[$1.state, default: 0] += 1 }, session: self.machine.session.phase.name,
-            outage: self.machine.outage, sessions: self.machine.session.generation, alarm: self.machine.alarm, events: self.machine.history.counts)
+            outage: self.machine.outage, sessions: self.machine.session.generation, alarm: self.machine.alarm, events: self.machine.history.counts,
+            hasJoined: self.machine.hasJoined, obstacle: self.machine.joining.reason, isIsolated: self.machine.isIsolated(at: .now))
     }
 
     // MARK: -
@@ -189,6 +195,12 @@ package struct ClusterSummary: Sendable {
     package var sessions: UInt64
     package var alarm: String?
     package var events: [ClusterEvent.Kind: Int]
+    /// The controller has taken this node, now or earlier.
+    package var hasJoined: Bool
+    /// What it has waited for, for seconds, before it is in its cluster; nil when it is in.
+    package var obstacle: String?
+    /// No other member is linked, though there are some, and this node is not the controller.
+    package var isIsolated: Bool
 
     package var isDraining: Bool { self.state == .draining || self.state == .drained }
 

@@ -3,7 +3,7 @@ package import JSON
 /// One decision or observation: who, what, why, under which view. For people and their tools.
 package struct ClusterEvent: Hashable, Sendable {
     package enum Kind: String, Hashable, Sendable, CaseIterable {
-        case joined, blocked, evicted, left
+        case joined, blocked, waiting, evicted, left
         case sessionLost = "session_lost"
         case elected, deposed
         case node, granted, moved, mode, removed

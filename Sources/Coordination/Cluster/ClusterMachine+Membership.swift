@@ -79,15 +79,22 @@ extension ClusterMachine {
     }
 
     mutating func membershipAnswered(_ purpose: Purpose, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ turn: inout Turn) {
+        if case .failure(let failure) = result { self.joinFault = failure.sentence }
         switch (purpose, self.membership) {
         case (.foundation(let index), .preparing(var open)):
             switch result {
+            // It may be there, made by somebody who may.
+            case .failure(.refused(.notAuthorized, _)) where index < self.paths.chroot.count:
+                self.isChrootDenied = true
+                open.remove(index)
+            case .failure(.refused(.noNode, _)) where self.isChrootDenied: return self.again(.absent, &turn)
             case .success, .failure(.refused(.nodeExists, _)): open.remove(index)
             case .failure(.refused(.notAuthorized, _)): return self.refuseCredentials(&turn)
             case .failure: return self.again(.absent, &turn)
             }
             self.membership = .preparing(open: open)
             guard open.isEmpty else { return }
+            self.isChrootDenied = false
             self.membership = .configuring
             self.createConfiguration(&turn)
         case (.createConfiguration, _):

@@ -41,6 +41,7 @@ extension ClusterMachine {
         case .connecting, .closing, .closed:
             break
         case .connected(let session, _):
+            self.sessionLoss = nil
             let isNew = self.ownSessions.insert(session).inserted
             if isNew { self.membership = .absent }
             // What was asked before a disconnection is answered, but watches may have been lost with it.
@@ -49,6 +50,7 @@ extension ClusterMachine {
             // The owner goes on: nobody else is granted anything before its session ends.
             break
         case .lost(let loss):
+            self.sessionLoss = loss
             self.record(.sessionLost, "the session with ZooKeeper is lost: \(loss)", &turn)
             self.membership = .absent
             self.followAgain(&turn)

@@ -147,12 +147,13 @@ extension ClusterMachine {
         turn.actions.append(.peers(sorted, incarnation: incarnation, viewVersion: version))
     }
 
-    mutating func linkDown(_ id: String, _ incarnation: Int64, _ isRefused: Bool, _ turn: inout Turn) {
+    mutating func linkDown(_ id: String, _ incarnation: Int64, _ isRefused: Bool, _ reason: String?, _ turn: inout Turn) {
         if let reach = self.links[id], reach.incarnation == incarnation, !reach.isUp {
             // The time of the first refusal counts, and of the first silence.
             self.links[id]!.refusedSince = isRefused ? reach.refusedSince ?? turn.now : nil
+            self.links[id]!.reason = reason
         } else {
-            self.links[id] = LinkReach(incarnation: incarnation, isUp: false, since: turn.now, refusedSince: isRefused ? turn.now : nil)
+            self.links[id] = LinkReach(incarnation: incarnation, isUp: false, since: turn.now, refusedSince: isRefused ? turn.now : nil, reason: reason)
         }
         turn.wake(at: turn.now.advanced(by: self.settings.refusedMin))
     }
@@ -184,4 +185,6 @@ package struct LinkReach: Hashable, Sendable {
     package var since: ContinuousClock.Instant
     /// Since when the peer's port is closed, which a live process would not do.
     package var refusedSince: ContinuousClock.Instant?
+    /// Why it is down, for people.
+    package var reason: String?
 }

@@ -20,6 +20,18 @@ package struct ClusterMachine: Sendable {
     var hasReplacedPredecessor = false
     /// The incarnations this process has had.
     var ownIncarnations: Set<Int64> = []
+    /// Why this node is not in, and when to say so.
+    package internal(set) var joining = JoinWatch()
+    /// It has been in, with any of its incarnations.
+    package internal(set) var hasJoined = false
+    /// What joining last met in ZooKeeper.
+    var joinFault: String?
+    /// The chroot cannot be made. That matters only if it does not exist.
+    var isChrootDenied = false
+    /// Why the last session, or the last try for one, ended.
+    var sessionLoss: ZooKeeperState.Loss?
+    /// Since when no other member is linked, while there are some.
+    var isolatedSince: ContinuousClock.Instant?
     /// What was asked of ZooKeeper and is not answered, by token.
     var pending: [UInt64: Purpose] = [:]
 
@@ -89,7 +101,7 @@ package struct ClusterMachine: Sendable {
         /// The time that was asked for has come; harmless at any time.
         case ticked
         case linkUp(id: String, incarnation: Int64)
-        case linkDown(id: String, incarnation: Int64, isRefused: Bool)
+        case linkDown(id: String, incarnation: Int64, isRefused: Bool, reason: String? = nil)
         /// A peer's heartbeat names another view version than before.
         case peerView(id: String, version: Int64)
         case received(from: String, incarnation: Int64, payload: [UInt8])
@@ -140,7 +152,7 @@ package struct ClusterMachine: Sendable {
         case .answered(let token, let result): self.answered(token, result, &turn)
         case .ticked: break
         case .linkUp(let id, let incarnation): self.links[id] = LinkReach(incarnation: incarnation, isUp: true, since: now)
-        case .linkDown(let id, let incarnation, let isRefused): self.linkDown(id, incarnation, isRefused, &turn)
+        case .linkDown(let id, let incarnation, let isRefused, let reason): self.linkDown(id, incarnation, isRefused, reason, &turn)
         case .peerView(let id, let version): self.peerView(id, version, &turn)
         case .received(let id, let incarnation, let payload): self.received(payload, from: id, incarnation, &turn)
         case .sealed(let partitions): self.sealed(partitions)
@@ -158,6 +170,7 @@ package struct ClusterMachine: Sendable {
         self.reconcileMembership(&turn)
         self.reconcileReads(&turn)
         self.noteReach(at: turn.now)
+        self.noteIsolation(at: turn.now)
         self.reconcileElection(&turn)
         self.reconcileComplaints(&turn)
         self.reconcileController(&turn)
@@ -167,6 +180,7 @@ package struct ClusterMachine: Sendable {
         self.reconcileReport(&turn)
         self.expireQuestions(&turn)
         self.expireAlarm(&turn)
+        self.reconcileJoining(&turn)
         if let wake = turn.wake { turn.actions.append(.wake(at: wake)) }
     }
 

@@ -3,6 +3,10 @@ package struct ClusterSettings: Sendable {
     package var cluster: String
     /// Of ZooKeeper, in front of all paths. Empty, or a path.
     package var chroot = ""
+    /// As the operator wrote them, for people.
+    package var servers = ""
+    /// What the client last met when it looked for a server: empty, or in parentheses behind a space.
+    package var sessionFault: @Sendable () -> String = { "" }
     package var id: String
     package var zone: String
     package var weight: Double
@@ -35,6 +39,8 @@ package struct ClusterSettings: Sendable {
     package var deposedMin: Duration = .seconds(60)
     /// So long a candidate that reaches less than half of the others lets them go first.
     package var isolatedWait: Duration = .seconds(2)
+    /// A node without any link to others is isolated after so long: a dead one's session has ended by then.
+    package var isolatedMin: Duration = .seconds(11)
     /// How long an alarm is shown after what it is about was last seen.
     package var alarmMin: Duration = .seconds(600)
     /// How long a controller that is new to the cluster waits for the reports of the others.

@@ -11,6 +11,10 @@ package enum ZooKeeperLog {
     }
 
     private static let handler = Mutex<(@Sendable (Level, String) -> Void)?>(nil)
+    private static let lastFault = Mutex<String?>(nil)
+
+    /// What the client last met when it looked for a server, such as "Connection refused".
+    package static var fault: String? { self.lastFault.withLock { $0 } }
 
     /// From now on, `handler` gets the lines. It is called on the client's threads and must not block. Without one they are dropped.
     package static func forward(to handler: (@Sendable (Level, String) -> Void)?) {
@@ -22,8 +26,15 @@ package enum ZooKeeperLog {
 
     /// Lines look like `2026-01-31 12:00:00,000:1234(0x7f):ZOO_WARN@function@1746: text`.
     static func line(_ message: UnsafePointer<CChar>) {
-        guard let handler = self.handler.withLock({ $0 }) else { return }
         let line = String(cString: message)
+        // `… zk retcode=-4, errno=111(Connection refused): server refused to accept the client`
+        if let errno = line.firstRange(of: "errno=")?.upperBound, let open = line[errno...].firstIndex(of: "("),
+            let close = line[open...].firstIndex(of: ")")
+        {
+            let fault = String(line[line.index(after: open)..<close])
+            self.lastFault.withLock { $0 = fault }
+        }
+        guard let handler = self.handler.withLock({ $0 }) else { return }
         let pieces = line.split(separator: ":ZOO_", maxSplits: 1)
         let rest = pieces.count == 2 ? pieces[1] : Substring(line)
         let text = rest.split(separator: ": ", maxSplits: 1).last ?? rest

@@ -9,6 +9,8 @@ import Storage
 final class ClusterMember: Sendable {
     let coordinator: ClusterCoordinator
     private let links: Links
+    private let servers: ZooKeeperServers
+    private let sessionSeconds: Int
     private let transport: LinkTransport
     private let logger: Logger
 
@@ -22,6 +24,9 @@ final class ClusterMember: Sendable {
             cluster: options.name, id: configuration.id, zone: options.zone, weight: options.weight, link: link, api: api, version: version,
             startedAt: startedAt)
         settings.chroot = servers.chroot
+        settings.servers = options.zookeeper ?? ""
+        settings.sessionFault = { ZooKeeperLog.fault.map { " (\($0))" } ?? "" }
+        settings.isolatedMin = .seconds(options.sessionSeconds + 5)
         settings.partitionCount = options.partitions
         settings.duplicateWait = .seconds(options.sessionSeconds + 5)
         settings.wallClock = WallClock.now
@@ -30,13 +35,15 @@ final class ClusterMember: Sendable {
         session.isCautious = true
         if let user = options.user, let password = options.password { session.credentials = ZooKeeperCredentials(user: user, password: password) }
         self.links = links
+        self.servers = servers
+        self.sessionSeconds = options.sessionSeconds
         self.logger = logger
         self.transport = LinkTransport(links: links)
         self.coordinator = ClusterCoordinator(
             settings: settings, client: ZooKeeperClient(configuration: session), transport: self.transport, storage: LocalPartitions()
         ) { event in
             logger.log(
-                level: event.kind == .alarm || event.kind == .sessionLost ? .warning : .info, "\(event.text)",
+                level: event.kind == .alarm || event.kind == .sessionLost || event.kind == .waiting ? .warning : .info, "\(event.text)",
                 metadata: ["event": "\(event.kind.rawValue)", "node": "\(event.node)", "view": "\(event.viewVersion)"])
         }
     }
@@ -78,6 +85,13 @@ final class ClusterMember: Sendable {
         MemberSnapshot(summary: await self.coordinator.summary, links: self.links.states, dropped: self.links.dropped)
     }
 
+    /// How long ZooKeeper's servers serve on without each other, against how long this node's session lasts.
+    func zooKeeperTerms() async -> ZooKeeperTerms {
+        let granted = await self.coordinator.sessionTimeout ?? .seconds(self.sessionSeconds)
+        let milliseconds = Int(granted.components.seconds) * 1000 + Int(granted.components.attoseconds / 1_000_000_000_000_000)
+        return await ZooKeeperTerms.ask(self.servers, sessionMilliseconds: milliseconds, self.links.group)
+    }
+
     /// Gives everything back. ``run(figures:)`` returns when that is done.
     func leave() { self.coordinator.leave() }
 
@@ -86,7 +100,7 @@ final class ClusterMember: Sendable {
         case .up(let id, let incarnation, .outgoing):
             coordinator.tell(.linkUp(id: id, incarnation: incarnation))
         case .down(let id, let incarnation, .outgoing, let loss):
-            coordinator.tell(.linkDown(id: id, incarnation: incarnation, isRefused: loss == .refused))
+            coordinator.tell(.linkDown(id: id, incarnation: incarnation, isRefused: loss == .refused, reason: loss.description))
         // What others can do with their links to us is theirs to say.
         case .up(_, _, .incoming), .down(_, _, .incoming, _):
             break

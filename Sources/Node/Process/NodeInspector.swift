@@ -80,7 +80,8 @@ final class NodeInspector: Sendable {
         }
         // Once it has seen the cluster it serves on, whatever becomes of ZooKeeper: all nodes would stop being ready together.
         if let summary = await self.shared.member?.coordinator.summary {
-            guard summary.viewVersion > 0 else { return "this node has not joined its cluster yet" }
+            guard summary.hasJoined else { return "this node has not joined its cluster yet" + (summary.obstacle.map { ": \($0)" } ?? "") }
+            if summary.isIsolated { return "this node has no link to any other member of its cluster" }
             if summary.isDraining { return "this node is drained; realertime undrain takes it back" }
         }
         return await self.log.statistics.error.map { "the log cannot be written: \($0)" }

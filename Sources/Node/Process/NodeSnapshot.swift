@@ -23,7 +23,7 @@ struct NodeSnapshot: Sendable {
 
     /// Where the node is in its life, as `/readyz` has it: a member starts until it has seen its cluster.
     var state: NodeShared.ProcessState {
-        guard self.shared.state == .ready, let member = self.member, member.summary.viewVersion == 0 else { return self.shared.state }
+        guard self.shared.state == .ready, let member = self.member, !member.summary.hasJoined else { return self.shared.state }
         return .starting
     }
 
@@ -39,9 +39,18 @@ struct NodeSnapshot: Sendable {
             health = max(health, .degraded)
             reasons.append("Events are stored, but \(warning)")
         }
-        if let outage = self.member?.summary.outage {
+        if let member = self.member, let obstacle = member.summary.obstacle, !member.summary.hasJoined || member.summary.session == "connected" {
+            health = max(health, .degraded)
+            reasons.append("This node is not in its cluster: \(obstacle).")
+        } else if let outage = self.member?.summary.outage {
             health = max(health, .degraded)
             reasons.append(outage.text)
+        }
+        if let member = self.member, member.summary.isIsolated {
+            health = max(health, .degraded)
+            let links = member.links.filter { $0.direction == .outgoing }.prefix(5)
+            let losses = links.map { "\($0.id): \($0.loss?.description ?? "down")" }.joined(separator: ", ")
+            reasons.append("This node has no link to any other member (\(losses)), and is not ready: look at the network and at the link secret.")
         }
         if self.shared.state == .stopping {
             health = max(health, .degraded)

@@ -1,0 +1,97 @@
+"""Nodes that cannot join, and what they say of it: in their log, in their status and to a load balancer."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from harness.cluster import Cluster, Member, ZooKeeper
+from harness.node import HOST, PATIENCE, Port, eventually
+
+
+@pytest.fixture
+def folder():
+    folder = Path(tempfile.mkdtemp(prefix="realertime-joining-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def cluster(folder):
+    cluster = Cluster(folder)
+    yield cluster
+    cluster.close()
+
+
+def waits(member, words):
+    """It says why it is not in, everywhere the same."""
+    eventually(lambda: words in member.tail(100_000) and "not in cluster test for" in member.tail(100_000), 2 * PATIENCE)
+    status = member.get("/api/status").json
+    assert status["health"] == "degraded" and any(words in reason for reason in status["reasons"]), status
+    assert status["node"]["state"] == "starting", status
+    ready = member.get("/readyz")
+    assert ready.status == 503 and words in ready.body.decode(), ready
+    # Whoever looks whether the process lives is not told that it does not.
+    assert member.get("/healthz").status == 200
+
+
+def test_no_server_of_zookeeper_answers(folder):
+    closed = Port()
+    member = Member(folder / "n1", f"{HOST}:{closed.number}/a", "n1").start(ready=False)
+    try:
+        waits(member, f"no ZooKeeper server of {HOST}:{closed.number}/a gives this node a session (Connection refused)")
+        # Again, after a pause that grows.
+        eventually(lambda: member.tail(100_000).count("not in cluster test for") > 1, 2 * PATIENCE)
+    finally:
+        member.close()
+        closed.release()
+
+
+def test_a_chroot_that_does_not_exist_is_made(cluster):
+    address = cluster.zookeeper.address
+    members = [Member(cluster.folder / name, f"{address}/some/where", name).start() for name in ("n1", "n2")]
+    try:
+        eventually(lambda: (members[0].ask("/api/cluster") or {"nodes": {"active": 0}})["nodes"]["active"] == 2)
+        # Another cluster of the same name, beside it.
+        cluster.add("n3")
+        cluster.settled(["n3"])
+    finally:
+        for member in members:
+            member.close()
+
+
+def test_zookeeper_has_an_ipv6_address(folder):
+    class Six(ZooKeeper):
+        def configuration(self, data):
+            return [*super().configuration(data), "clientPortAddress=::"]
+
+    zookeeper = Six(folder)
+    member = Member(folder / "n1", f"[::1]:{zookeeper.port.number}", "n1")
+    try:
+        zookeeper.start()
+        member.start()
+        assert "joined the cluster" in member.tail(20_000)
+    finally:
+        member.close()
+        zookeeper.close()
+
+
+def test_a_node_with_another_link_secret(cluster):
+    good, bad = ("--link-secret", "0123456789abcdef"), ("--link-secret", "fedcba9876543210")
+    # Of these sessions nothing is heard before a minute is over. Nobody waits for it.
+    for name in ("n1", "n2", "n3"):
+        cluster.add(name, *good, session=60)
+    cluster.settled(["n1", "n2", "n3"])
+    stranger = cluster.add("n4", *bad, session=60, ready=False)
+    waits(stranger, "have different link secrets")
+    # It has no say in what becomes of the others, and does not become their controller.
+    before = cluster.members["n1"].answer("/api/cluster")["controller"]["id"]
+    cluster.members[before].kill()
+    rest = [name for name in ("n1", "n2", "n3") if name != before]
+
+    def taken():
+        status = cluster.members[rest[0]].ask("/api/cluster")
+        return status and status["authoritative"] and status["controller"]["id"] in rest and status["partitions"]["served"] == 256
+    eventually(taken, 40)
+    assert stranger.get("/readyz").status == 503
