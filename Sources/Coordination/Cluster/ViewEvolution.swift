@@ -164,7 +164,7 @@ struct ViewEvolution {
             let remaining = self.view.nodes.count { $0.id != node.id && ($0.state.mayOwn || $0.state == .joining) && self.leader.members[$0.id] != nil }
             self.guards.massFailure.vanished(node.id, remaining: remaining, at: self.now)
         }
-        self.guards.flaps.lost(node.id, at: self.now)
+        self.guards.flaps.lost(node.id, of: self.view.nodes.count { $0.incarnation != nil || $0.id == node.id }, at: self.now)
     }
 
     private mutating func orphan(_ id: String) {

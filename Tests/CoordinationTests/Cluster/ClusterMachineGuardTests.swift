@@ -172,6 +172,18 @@ import Testing
         #expect(stand.state("n2") == .active)
     }
 
+    @Test func outagesOfZooKeeperCordonNobody() {
+        var stand = ClusterMachineStand.controller(of: 4)
+        for _ in 0..<4 {
+            for id in ["n2", "n3", "n4"] {
+                stand.store.end(ClusterMachineStand.session(of: id))
+                stand.arrive(id)
+            }
+            stand.advance(.seconds(30))
+        }
+        #expect(["n2", "n3", "n4"].allSatisfy { stand.state($0) == .active })
+    }
+
     /// However often the view that says so has to be written.
     @Test func oneLossCountsOnce() {
         var stand = ClusterMachineStand.controller(of: 2)

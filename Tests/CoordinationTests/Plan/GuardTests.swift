@@ -84,7 +84,7 @@ import Testing
 
     /// Until when each loss cordons, in seconds; nil where it does not.
     private func cordons(_ flaps: inout FlapGuard, _ id: String, _ seconds: [Int]) -> [Int?] {
-        seconds.map { second in flaps.lost(id, at: self.at(second)).map { Int($0.duration(to: self.start).components.seconds) * -1 } }
+        seconds.map { second in flaps.lost(id, of: 1000, at: self.at(second)).map { Int($0.duration(to: self.start).components.seconds) * -1 } }
     }
 
     @Test func flappingCordonsForTwiceAsLongEachTime() {
@@ -113,15 +113,28 @@ import Testing
         #expect(second == [nil, nil, 14_804], "10 minutes again")
     }
 
+    /// A ZooKeeper outage ends the sessions of most nodes together.
+    @Test func lossesOfMostNodesTogetherCordonNobody() {
+        var flaps = FlapGuard()
+        for minute in 0..<5 {
+            for (index, id) in ["a", "b", "c"].enumerated() {
+                #expect(flaps.lost(id, of: 4, at: self.at(minute * 50 + index)) == nil, "\(id) in minute \(minute)")
+            }
+        }
+        // One of them alone, three times.
+        #expect(flaps.lost("a", of: 4, at: self.at(270)) == nil && flaps.lost("a", of: 4, at: self.at(285)) == nil)
+        #expect(flaps.lost("a", of: 4, at: self.at(299)) != nil)
+    }
+
     /// Where ids are made anew with each start, nobody forgets them one by one.
     @Test func lossesThatDoNotMatterAnyMoreAreForgotten() {
         var flaps = FlapGuard()
-        for second in 0..<10_000 { flaps.lost("n\(second)", at: self.at(second)) }
+        for second in 0..<10_000 { flaps.lost("n\(second)", of: 1000, at: self.at(second)) }
         #expect(flaps.count == 300)
         _ = self.cordons(&flaps, "a", [10_000, 10_001, 10_002])
-        flaps.lost("b", at: self.at(14_000))
+        flaps.lost("b", of: 1000, at: self.at(14_000))
         #expect(flaps.count == 2, "its last cordon counts for an hour")
-        flaps.lost("b", at: self.at(14_300))
+        flaps.lost("b", of: 1000, at: self.at(14_300))
         #expect(flaps.count == 1)
     }
 
