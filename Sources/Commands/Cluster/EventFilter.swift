@@ -4,6 +4,7 @@ import ArgumentParser
 enum EventKind: String, ExpressibleByArgument, CaseIterable, Sendable {
     case joined
     case blocked
+    case waiting
     case evicted
     case left
     case sessionLost = "session_lost"
