@@ -109,8 +109,11 @@ extension ClusterMachine {
             }
             // One that was never reached has its link wrong, and is not dead. And where there is another, it has to see the same.
             guard let node = self.view?.node(id), node.incarnation == member.incarnation, node.state.mayOwn else { continue }
-            // One that joins is no witness: it may be the one that nobody can reach.
-            let witnesses = leader.members.keys.filter { $0 != id && $0 != self.settings.id && self.view?.node($0)?.state != .joining }
+            // One that only joins is no witness: it may be the one that nobody can reach.
+            let witnesses = leader.members.keys.filter { other in
+                other != id && other != self.settings.id
+                    && (self.view?.node(other)?.state != .joining || leader.freshReport(of: other, at: turn.now) != nil)
+            }
             let agree = witnesses.contains { other in
                 leader.freshReport(of: other, at: turn.now)?.refused.contains(.init(id: id, incarnation: member.incarnation)) ?? false
             }

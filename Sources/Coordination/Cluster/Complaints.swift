@@ -93,10 +93,13 @@ extension ClusterMachine {
 
     /// The members that have a say about the controller, this node among them and the controller not.
     ///
-    /// A node that joins, or that the others cannot reach, hears nothing of any controller, so it has none. Neither has one that is dead.
+    /// A node that joins, or that is fenced, may be the one that nobody can reach: it has none unless this node reaches it. Neither has one that is dead.
     private func vote(against controller: ControllerRecord, _ incarnation: Int64, at now: ContinuousClock.Instant) -> (voters: [String: Int64], isAlone: Bool) {
         var others: [String: Int64] = [:]
-        for node in self.view?.nodes ?? [] where node.state.mayOwn || node.state == .drained { others[node.id] = node.incarnation }
+        for node in self.view?.nodes ?? [] {
+            let isReached = self.links[node.id].map { $0.isUp && $0.incarnation == node.incarnation } ?? false
+            if node.state.mayOwn || node.state == .drained || isReached { others[node.id] = node.incarnation }
+        }
         others[controller.id] = nil
         others[self.settings.id] = nil
         let isAlone = others.isEmpty

@@ -212,10 +212,11 @@ struct ViewEvolution {
         return self.blind(to: id, member).count * 2 > self.witnesses(of: id).count
     }
 
-    /// The other members that the cluster has taken, without the controller. One that joins may be the one that nobody can reach.
+    /// The other members, without the controller, that the cluster has taken or that report. One that only joins may be the one that nobody can reach.
     private func witnesses(of id: String) -> [String] {
         self.leader.members.keys.filter { other in
-            other != id && other != self.ownID && self.view.node(other).map { $0.state.mayOwn || $0.state == .drained } ?? false
+            guard other != id, other != self.ownID else { return false }
+            return self.view.node(other).map { $0.state.mayOwn || $0.state == .drained } ?? false || self.leader.freshReport(of: other, at: self.now) != nil
         }
     }
 

@@ -125,6 +125,22 @@ import Testing
         #expect(self.deposals(stand) == 1)
     }
 
+    /// The first node of a cluster has a wrong link secret: the others join, reach each other, and are never taken.
+    @Test func nodesThatJoinReplaceAControllerThatNoneOfThemReaches() {
+        var stand = self.withSilentController()
+        var view = stand.view(3, ["n2", "n2", "n2", "n2"], ownerEpochs: [1, 1, 3, 3])
+        for id in ["n1", "n3"] {
+            view.upsert(.init(id: id, incarnation: stand.incarnation(id), link: "\(id):1", api: "\(id):2", version: "1", state: .joining))
+        }
+        stand.publish(view)
+        stand.handle(.linkUp(id: "n3", incarnation: stand.incarnation("n3")))
+        stand.handle(.linkDown(id: "n2", incarnation: stand.incarnation("n2"), isRefused: false))
+        stand.advance(.seconds(5))
+        stand.receive(.complaint(epoch: 1), from: "n3")
+        stand.settle()
+        #expect(self.deposals(stand) == 1)
+    }
+
     /// The controller died with another node, of four.
     @Test func aNodeThatIsDeadHasNoVote() {
         var stand = self.withSilentController()
