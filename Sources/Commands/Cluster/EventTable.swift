@@ -62,5 +62,5 @@ struct EventTable: Sendable {
 }
 
 extension ClusterEvents.Event {
-    fileprivate var isWorrying: Bool { EventKind(rawValue: self.kind).map { [.alarm, .evicted, .sessionLost, .blocked].contains($0) } ?? false }
+    fileprivate var isWorrying: Bool { EventKind(rawValue: self.kind).map { [.alarm, .evicted, .sessionLost, .blocked, .waiting].contains($0) } ?? false }
 }

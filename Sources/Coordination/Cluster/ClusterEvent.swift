@@ -161,7 +161,8 @@ package struct ClusterHistory: Sendable {
         switch event.kind {
         case .operation: Self.append(event, to: &self.operations)
         case .granted, .moved: Self.append(event, to: &self.transfers)
-        case .joined, .blocked, .evicted, .left, .sessionLost, .elected, .deposed, .node, .mode, .removed, .alarm: Self.append(event, to: &self.others)
+        case .joined, .blocked, .waiting, .evicted, .left, .sessionLost, .elected, .deposed, .node, .mode, .removed, .alarm:
+            Self.append(event, to: &self.others)
         }
         return event
     }
