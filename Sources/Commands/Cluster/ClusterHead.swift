@@ -41,7 +41,7 @@ struct ClusterHead: Decodable, Equatable, Sendable {
         return "\(controller.id), epoch \(controller.epoch)\(reporter), \(view)"
     }
 
-    /// Of the whole, whatever the answer is about.
+    /// Of the whole cluster. The same in every answer.
     var exitStatus: CommandStatus { self.coordination.health.exitStatus }
 
     /// The reason that belongs below any table; none while decisions are made.

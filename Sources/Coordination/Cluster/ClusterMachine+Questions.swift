@@ -252,7 +252,7 @@ extension ClusterMachine {
             self.reads[.nodes]?.isDirty = true
             self.reads[.members]?.isDirty = true
             self.reads[.configuration]?.isDirty = true
-            // Whatever an operator wants of it, it is no longer to be guarded by what it did before.
+            // An operator has decided about it, so its earlier losses no longer count.
             if case .success = result, leader.guards.flaps.remembers(id) {
                 leader.guards.flaps.forget(id)
                 if let question = leader.changes[asked]?.question {

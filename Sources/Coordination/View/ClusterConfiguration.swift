@@ -54,7 +54,7 @@ package struct ClusterConfiguration: Hashable, Sendable {
         self.pauseNote = ""
     }
 
-    /// "requested by ann (upgrade)"; nil while it is not paused, or nobody said who.
+    /// "requested by ann (upgrade)"; nil while it is not paused, and without a name and a note.
     var pauseRequest: String? {
         self.rebalance == .paused && !(self.pausedBy.isEmpty && self.pauseNote.isEmpty) ? NodeRecord.request(by: self.pausedBy, note: self.pauseNote) : nil
     }
