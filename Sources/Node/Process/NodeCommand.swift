@@ -33,6 +33,8 @@ package struct NodeCommand: AsyncParsableCommand {
     package init() {}
 
     package func run() async throws {
+        // What was said last is to be read, if anything reads it.
+        defer { DiagnosticStream.standardError.flush(within: .seconds(1)) }
         let configuration: NodeConfiguration
         do {
             configuration = try NodeConfiguration.load(options: self.options, environment: ProcessInfo.processInfo.environment)
@@ -44,7 +46,7 @@ package struct NodeCommand: AsyncParsableCommand {
             print(configuration.describe())
             return
         }
-        LoggingSystem.bootstrap(StreamLogHandler.standardError)
+        LoggingSystem.bootstrap { StreamLogHandler(label: $0, stream: DiagnosticStream.standardError) }
         var logger = Logger(label: "realertime")
         logger.logLevel = configuration.logLevel
         let node = RealertimeNode(configuration: configuration, version: Build.version, commit: Build.commit, logger: logger)
@@ -73,8 +75,10 @@ package struct NodeCommand: AsyncParsableCommand {
             for await _ in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
                 count += 1
                 guard count == 2 else { continue }
-                logger.warning("a second signal: exiting at once")
-                Foundation.exit(1)
+                logger.warning("a second signal: exiting immediately")
+                DiagnosticStream.standardError.flush(within: .milliseconds(200))
+                // Not `exit`, which runs what other threads may be in the middle of.
+                _exit(1)
             }
         }
     }
@@ -83,7 +87,7 @@ package struct NodeCommand: AsyncParsableCommand {
     private static let quiet = Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() }
 
     private static func complain(_ message: String) {
-        FileHandle.standardError.write(Data((message + "\n").utf8))
+        DiagnosticStream.standardError.write(message + "\n")
     }
 }
 

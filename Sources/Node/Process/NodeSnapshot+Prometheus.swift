@@ -68,6 +68,8 @@ extension NodeSnapshot {
         text.counter("realertime_log_failures_total", "Commits that failed.", self.log.failures)
         text.gauge("realertime_log_failing", "1 while the log cannot be written.", self.log.error == nil ? 0 : 1)
         self.member?.write(into: &text)
+        text.counter(
+            "realertime_stderr_lines_dropped_total", "Lines of the node's own log that standard error did not take.", DiagnosticStream.standardError.dropped)
         return text.buffer
     }
 }
