@@ -1,3 +1,5 @@
+package import Pipeline
+
 #if canImport(Darwin)
     import Darwin
 #elseif canImport(Glibc)
@@ -6,7 +8,7 @@
     import Musl
 #endif
 
-/// The time of day, which event timestamps and epochs are made of.
+/// The time of day, which the timestamps of events and the first epochs are made of. Nothing measures an age by it.
 package enum WallClock {
     /// Milliseconds since 1970.
     package static func now() -> Int64 {
@@ -14,4 +16,9 @@ package enum WallClock {
         clock_gettime(CLOCK_REALTIME, &time)
         return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
     }
+}
+
+extension Clocks {
+    /// Of this process.
+    package static let system = Clocks(wall: WallClock.now)
 }

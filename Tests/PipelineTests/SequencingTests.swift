@@ -87,7 +87,7 @@ private struct Walk {
     }
 
     private mutating func form() {
-        guard let commit = self.machine.nextCommit(now: self.now) else { return }
+        guard let commit = self.machine.nextCommit(now: self.now, stamp: self.now) else { return }
         #expect(self.inFlight == nil, "one commit is in flight at a time: seed \(self.seed), step \(self.step)")
         #expect(commit.askedCount <= self.limits.commitEventsMax, self.at)
         if commit.batches.contains(where: { $0.batch.events.startIndex > 0 }) { self.counts.parts += 1 }
@@ -233,23 +233,23 @@ private struct Walk {
     @Test func severalEventsOfANewChannelCanFailTogether() {
         var machine = self.ready()
         #expect(machine.accept(self.batch(1, ["a", "a", "b", "a"])) == .parked)
-        #expect(machine.nextCommit(now: 1)?.events.count == 4)
+        #expect(machine.nextCommit(now: 1, stamp: 1)?.events.count == 4)
         let failed = machine.failed("disk full")
         #expect(failed.batches[0].outcomes == Array(repeating: .refused(.logUnavailable("disk full")), count: 4))
         #expect(machine.channels.count == 0)
         #expect(machine.accept(self.batch(2, ["a"])) == .parked)
-        #expect(machine.nextCommit(now: 2)?.events.map(\.position) == [position(1, 1)])
+        #expect(machine.nextCommit(now: 2, stamp: 2)?.events.map(\.position) == [position(1, 1)])
     }
 
     @Test func waitsForTheSealAndStopsForGood() {
         var machine = Sequencing(limits: Limits())
         #expect(machine.accept(self.batch(1, ["a"])) == .parked)
-        #expect(machine.nextCommit(now: 1) == nil)
+        #expect(machine.nextCommit(now: 1, stamp: 1) == nil)
         machine.sealed(
             LogContents(
                 heads: [(channel("a"), position(3, 7), 0)], messageIDs: [(channel("a"), "m", position(3, 6), 0)], epochFloor: 5))
         #expect(machine.accept(self.batch(2, ["a", "new"], messageID: "m")) == .parked)
-        let commit = machine.nextCommit(now: 1)
+        let commit = machine.nextCommit(now: 1, stamp: 1)
         #expect(commit?.events.map(\.position) == [position(3, 8), position(5, 1)])
         machine.stop()
         #expect(machine.accept(self.batch(3, ["a"])) == .refused(.stopping))
@@ -263,7 +263,7 @@ private struct Walk {
         var machine = self.ready()
         _ = machine.accept(self.batch(1, ["a"], messageID: "m"))
         _ = machine.accept(self.batch(2, ["a"], messageID: "m"))
-        #expect(machine.nextCommit(now: 1)?.batches[1].outcomes == [.duplicate(position(1, 1), subscribers: 0)])
+        #expect(machine.nextCommit(now: 1, stamp: 1)?.batches[1].outcomes == [.duplicate(position(1, 1), subscribers: 0)])
         #expect(machine.failed("x").batches.map(\.outcomes) == [[.refused(.logUnavailable("x"))], [.refused(.logUnavailable("x"))]])
     }
 
@@ -293,7 +293,7 @@ private struct Walk {
         #expect(table.take(channel("a"), channelsMax: 1)?.0 == position(1, 1))
         #expect(table.take(channel("b"), channelsMax: 1) == nil)
         let event = sequenced("a", position(1, 1), [])
-        table.commit(event)
+        table.commit(event, at: event.timestamp)
         #expect(table.head(of: channel("a")) == position(1, 1))
         var forgotten = table.sweep(now: 100_000, limits: limits, count: 10).forgotten
         #expect(forgotten == [channel("a")])

@@ -15,9 +15,9 @@ enum LogKind: String, CaseIterable, Sendable {
         try await withTemporaryFolder { folder in
             let log: any Log =
                 switch kind {
-                case .memory: MemoryLog(limits: limits, clock: { clock.now })
-                case .sqlite: try SQLiteLog(folder: folder, limits: limits, clock: { clock.now })
-                case .sqlitePower: try SQLiteLog(folder: folder, durability: .power, limits: limits, clock: { clock.now })
+                case .memory: MemoryLog(limits: limits, clocks: clock.clocks)
+                case .sqlite: try SQLiteLog(folder: folder, limits: limits, clocks: clock.clocks)
+                case .sqlitePower: try SQLiteLog(folder: folder, durability: .power, limits: limits, clocks: clock.clocks)
                 }
             if sealed { _ = try await log.seal(oneGrant) }
             do {

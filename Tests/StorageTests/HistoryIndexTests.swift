@@ -105,7 +105,7 @@ private struct NaiveHistory {
         try #require(index.cost == model.cost)
         try #require(index.channelCount == model.heads.count)
         try #require(index.head(of: channel) == model.heads[channel])
-        try #require(index.elementsInOrder(now: now) == model.entries.filter { $0.timestamp >= model.bounds.horizon(now: now) }.map(\.element))
+        try #require(index.entriesInOrder(now: now).map(\.element) == model.entries.filter { $0.timestamp >= model.bounds.horizon(now: now) }.map(\.element))
 
         let held = model.held(of: channel, now: now)
         var after = model.heads[channel] ?? Position(epoch: 1, offset: 0)
@@ -126,7 +126,7 @@ private struct NaiveHistory {
             index.append(offset, to: channel("busy"), at: Position(epoch: 1, offset: UInt64(offset)), timestamp: 0, cost: 1)
         }
         #expect(index.count == 11)
-        #expect(index.elementsInOrder(now: 0) == [-1] + Array(99_991...100_000))
+        #expect(index.entriesInOrder(now: 0).map(\.element) == [-1] + Array(99_991...100_000))
     }
 
     @Test func theHeadOutlivesItsEntries() {

@@ -5,8 +5,8 @@ import Testing
 
 @Suite struct MemoryLogTests {
     @Test func aNewLogIsANewHistory() async throws {
-        let first = MemoryLog(limits: Limits(), clock: { 1000 })
-        let second = MemoryLog(limits: Limits(), clock: { 2000 })
+        let first = MemoryLog(limits: Limits(), clocks: Clocks { 1000 })
+        let second = MemoryLog(limits: Limits(), clocks: Clocks { 2000 })
         let grant = [Grant(partition: 0, ownerEpoch: 1)]
         #expect(try await first.seal(grant).epochFloor == 1000)
         #expect(try await second.seal(grant).epochFloor == 2000)

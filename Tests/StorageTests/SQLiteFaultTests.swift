@@ -12,7 +12,7 @@ import Testing
         let clock = TestClock()
         try await withTemporaryFolder { folder in
             let faults = Faults(folder: folder)
-            let log = try SQLiteLog(folder: folder, durability: durability, limits: limits, clock: { clock.now })
+            let log = try SQLiteLog(folder: folder, durability: durability, limits: limits, clocks: clock.clocks)
             _ = try await log.seal(oneGrant)
             do {
                 try await body(log, faults, clock, folder)

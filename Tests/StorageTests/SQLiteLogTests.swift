@@ -8,7 +8,7 @@ import Testing
 /// What only a log on disk can do: come back.
 @Suite struct SQLiteLogTests {
     private func open(_ folder: String, durability: Durability = .process, limits: Limits = Limits(), clock: TestClock) throws -> SQLiteLog {
-        try SQLiteLog(folder: folder, durability: durability, limits: limits, clock: { clock.now })
+        try SQLiteLog(folder: folder, durability: durability, limits: limits, clocks: clock.clocks)
     }
 
     private func edit(_ folder: String, _ sql: String) throws {

@@ -20,13 +20,19 @@ struct SplitMix: RandomNumberGenerator {
     }
 }
 
-/// A clock that stands until it is moved.
+/// Clocks that stand until they are moved: time passes for both, and only the wall clock is set.
 final class TestClock: Sendable {
     private let milliseconds: Atomic<Int64>
+    private let wallOffset = Atomic<Int64>(0)
 
     init(_ now: Int64 = 1_700_000_000_000) { self.milliseconds = Atomic(now) }
 
+    /// The steady clock, and the wall clock before it is set.
     var now: Int64 { self.milliseconds.load(ordering: .relaxed) }
+
+    var clocks: Clocks { Clocks(wall: { self.now + self.wallOffset.load(ordering: .relaxed) }, steady: { self.now }) }
+
+    func setWall(ahead seconds: Int64) { self.wallOffset.store(seconds * 1000, ordering: .relaxed) }
 
     func advance(seconds: Int64) { self.milliseconds.add(seconds * 1000, ordering: .relaxed) }
 }

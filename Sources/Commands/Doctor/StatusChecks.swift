@@ -15,16 +15,17 @@ enum StatusChecks {
         }
     }
 
-    /// The node's clock is when it started and for how long it has been up; it is known to the second.
+    /// The node's wall clock, as it says. An older node's is when it started and for how long it has been up. Known to the second.
     static func clock(_ status: NodeStatus, now: Date = Date()) -> Check {
-        guard let started = try? Date(status.node.startedAt, strategy: .iso8601) else {
-            return .warn("clock", "the node started at \"\(status.node.startedAt)\", which is no time", do: "Use the command of the node's version.")
+        let text = status.node.time ?? status.node.startedAt
+        guard let time = try? Date(text, strategy: .iso8601) else {
+            return .warn("clock", "the node's clock says \"\(text)\", which is no time", do: "Use the command of the node's version.")
         }
-        let ahead = started.addingTimeInterval(Double(status.node.uptimeSeconds)).timeIntervalSince(now)
+        let ahead = time.addingTimeInterval(status.node.time == nil ? Double(status.node.uptimeSeconds) : 0).timeIntervalSince(now)
         guard abs(ahead) > 5 else { return .ok("clock", "the node's clock and this one agree") }
         return .warn(
             "clock", "the node's clock is \(Readable.duration(seconds: Int(abs(ahead)))) \(ahead > 0 ? "ahead of" : "behind") this one",
-            do: "Let both machines keep time, as by NTP: the age of history is measured by the node's.")
+            do: "Let both machines keep time, as by NTP: events carry the node's time.")
     }
 
     static func connections(_ status: NodeStatus) -> Check {

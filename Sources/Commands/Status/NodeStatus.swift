@@ -19,6 +19,8 @@ struct NodeStatus: Decodable, Equatable, Sendable {
         var pid: Int
         var startedAt: String
         var uptimeSeconds: Int
+        /// The node's wall clock. Nil from an older node.
+        var time: String?
         var state: String
         var loops: Int
     }

@@ -104,11 +104,11 @@ extension ClusterStatus {
             writer.field("share", Double(owned) / Double(max(1, self.view.partitions.count)))
             writer.field("moving_in", self.view.partitions.count { $0.move?.to == node.id })
             writer.field("moving_out", self.view.partitions.count { $0.owner == node.id && $0.move != nil })
-            if let startedAt = self.started[node.id] { writer.field("uptime_seconds", max(0, (self.wallClock - startedAt) / 1000)) }
             // Without a session this node has no incarnation to report under. What it knows of itself is as true as before.
             let own = node.id == self.ownID ? Leader.Received(report: self.ownReport, at: self.now) : nil
             guard let received = own ?? self.reports[node.id], node.incarnation == received.report.incarnation else { return }
             let report = received.report
+            if let uptime = report.figures.uptimeSeconds { writer.field("uptime_seconds", uptime) }
             writer.field("session", report.session)
             writer.field("serving", report.serving.count)
             writer.field("connections", report.figures.connections)

@@ -43,7 +43,6 @@ struct ClusterStatus {
     /// Nil where the controller is another node.
     let electedAt: ContinuousClock.Instant?
     let desired: [String: NodeRecord]
-    let started: [String: Int64]
     private(set) var reports: [String: Leader.Received] = [:]
     /// What this node knows by itself, also while it is no member.
     let ownReport: NodeReport
@@ -71,7 +70,6 @@ struct ClusterStatus {
         self.obstacle = machine.obstacle
         self.electedAt = machine.leader?.electedAt
         self.desired = machine.leader?.nodes.mapValues(\.record) ?? [:]
-        self.started = machine.leader?.members.mapValues(\.record.startedAt) ?? [:]
         self.now = now
         self.wallClock = machine.settings.wallClock()
         self.reports = machine.leader?.reports ?? [:]

@@ -2,6 +2,8 @@ import JSON
 
 /// How busy a node is: what its process tells the machine, and the machine the controller.
 package struct NodeFigures: Hashable, Sendable {
+    /// Since the process started, by its own steady clock. Nil from a version that does not say.
+    package var uptimeSeconds: Int64?
     package var connections = 0
     package var publishedPerSecond = 0.0
     package var deliveredPerSecond = 0.0
@@ -52,6 +54,7 @@ package struct NodeReport: Hashable, Sendable {
             Self.write("refused", self.refused, to: &writer)
             Self.write("unreachable", self.unreachable, to: &writer)
             writer.field("session", self.session)
+            if let uptime = self.figures.uptimeSeconds { writer.field("uptime", uptime) }
             writer.field("connections", self.figures.connections)
             writer.field("published", self.figures.publishedPerSecond)
             writer.field("delivered", self.figures.deliveredPerSecond)
@@ -95,6 +98,7 @@ package struct NodeReport: Hashable, Sendable {
         self.refused = try Self.peers(try object.required("refused"))
         self.unreachable = try Self.peers(try object.required("unreachable"))
         self.session = try object.string("session", bytesMax: 20)
+        if let uptime = object.optional("uptime") { self.figures.uptimeSeconds = try uptime.integer(in: 0...Int64.max) }
         self.figures.connections = Int(try object.integer("connections", in: 0...Int64(Int32.max)))
         self.figures.publishedPerSecond = try object.required("published").number(in: 0...1e12)
         self.figures.deliveredPerSecond = try object.required("delivered").number(in: 0...1e12)

@@ -1,6 +1,5 @@
 import Coordination
 import JSON
-import Storage
 
 /// The cluster that a node is by itself, without ZooKeeper: it owns everything, and nothing about that can be changed.
 struct EmbeddedCluster: ClusterAsking {
@@ -66,7 +65,7 @@ private struct EmbeddedMember {
         writer.object { $0.field("health", "healthy") }
         writer.field("mode", ClusterView.Mode.normal.rawValue)
         writer.field("view_version", 1)
-        writer.field("view_age_seconds", max(0, (WallClock.now() - self.snapshot.shared.startedAt) / 1000))
+        writer.field("view_age_seconds", self.snapshot.shared.uptimeSeconds)
     }
 
     func writeStatus(to writer: inout JSONWriter) {
@@ -123,7 +122,7 @@ private struct EmbeddedMember {
                     writer.field("share", 1)
                     writer.field("moving_in", 0)
                     writer.field("moving_out", 0)
-                    writer.field("uptime_seconds", (WallClock.now() - self.snapshot.shared.startedAt) / 1000)
+                    writer.field("uptime_seconds", self.snapshot.shared.uptimeSeconds)
                     writer.field("serving", self.isServing ? self.partitionCount : 0)
                     self.writeFigures(to: &writer)
                     writer.field("node_view_version", 1)

@@ -15,10 +15,9 @@ final class NodeShared: Sendable {
     let version: String
     let commit: String
     let startedAt: Int64
-    /// Subscriber connections this process may have.
-    let connectionsMax: Int
-    /// Connections over that limit that may be open for a moment to be told so.
-    let refusalsMax: Int
+    private let began = ContinuousClock.now
+    /// What each kind of connection may take of this process's descriptors.
+    let descriptors: DescriptorShares
     private let logger: Logger
     private let refusedOrigins = NIOLockedValueBox(RefusedOrigins())
     private let counts = NIOLockedValueBox(Counts())
@@ -60,6 +59,11 @@ final class NodeShared: Sendable {
         get { self.processState.withLockedValue { $0 } }
         set { self.processState.withLockedValue { $0 = newValue } }
     }
+
+    /// Since the start, whatever happens to the wall clock.
+    var uptime: Duration { ContinuousClock.now - self.began }
+
+    var uptimeSeconds: Int64 { self.uptime.components.seconds }
 
     /// The origins under which a browser on this machine may have opened the API port's page.
     private static func ownOrigins(_ api: ListenAddress) -> [String] {

@@ -7,12 +7,13 @@ extension NodeSnapshot {
     var json: ByteBuffer {
         let (health, reasons) = self.health
         let configuration = self.shared.configuration
-        let uptime = (WallClock.now() - self.shared.startedAt) / 1000
         var out = ByteBuffer()
         out.writeString("{\"node\":{\"id\":")
         out.writeJSONString(configuration.id)
         out.writeString(",\"version\":\"\(self.shared.version)\",\"commit\":\"\(self.shared.commit)\",\"pid\":\(OperatingSystem.processID)")
-        out.writeString(",\"started_at\":\"\(OperatingSystem.iso8601(self.shared.startedAt))\",\"uptime_seconds\":\(uptime)")
+        out.writeString(
+            ",\"started_at\":\"\(OperatingSystem.iso8601(self.shared.startedAt))\",\"uptime_seconds\":\(self.shared.uptimeSeconds),\"time\":\"\(OperatingSystem.iso8601(WallClock.now()))\""
+        )
         out.writeString(",\"state\":\"\(self.state.rawValue)\",\"loops\":\(self.loops)}")
         out.writeString(",\"listen\":\"\(self.shared.boundAddresses.listen)\",\"api\":\"\(self.shared.boundAddresses.api)\"")
         out.writeString(",\"log\":{\"kind\":\"\(self.log.kind)\",\"path\":")

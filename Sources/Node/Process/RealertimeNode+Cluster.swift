@@ -47,6 +47,7 @@ extension NodeInspector {
     func figures() async -> NodeFigures {
         let snapshot = await self.snapshot()
         var figures = NodeFigures()
+        figures.uptimeSeconds = snapshot.shared.uptimeSeconds
         figures.connections = snapshot.counts.subscribers
         figures.publishedPerSecond = snapshot.publishedPerSecond
         figures.deliveredPerSecond = snapshot.deliveredPerSecond

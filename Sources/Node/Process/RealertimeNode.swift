@@ -74,7 +74,7 @@ struct RealertimeNode: Service {
         let sequencer = Sequencer(
             loop: eventLoops[0], log: log, limits: limits,
             commitInterval: self.configuration.log == .memory ? .zero : .microseconds(Int64(limits.commitIntervalMicroseconds)),
-            clock: WallClock.now)
+            clocks: .system)
         let loops = try await self.makeLoops(eventLoops, sequencer, shared)
         let inspector = NodeInspector(sequencer: sequencer, log: log, shared: shared, loops: loops, eventLoops: eventLoops)
         shared.inspector = inspector
@@ -98,7 +98,7 @@ struct RealertimeNode: Service {
             metadata: [
                 "id": "\(self.configuration.id)", "listen": "\(shared.boundAddresses.listen)", "api": "\(shared.boundAddresses.api)",
                 "log": "\(self.configuration.log.rawValue)", "loops": "\(loops.count)", "connections-max": "\(shared.connectionsMax)",
-                "milliseconds": "\(WallClock.now() - startedAt)",
+                "milliseconds": "\(Int(shared.uptime / .milliseconds(1)))",
             ])
         OperatingSystem.releaseProgramPages()
 

@@ -19,7 +19,7 @@ package protocol Log: Sendable {
     /// Forgets the heads of idle channels. A channel that comes back begins a new epoch, at least `epochFloor`.
     func forget(_ channels: [ChannelName], epochFloor: UInt64) async throws(LogError)
 
-    /// Drops what is older than history's bounds. Called about once a second; returns when done.
+    /// Drops what is older than history's bounds by the steady clock. Called about once a second; returns when done.
     func trim(now: Int64) async throws(LogError)
 
     /// Figures for `status` and `/metrics`.
@@ -42,9 +42,9 @@ package struct Grant: Hashable, Sendable {
 
 /// What a log held when it was sealed.
 package struct LogContents: Sendable {
-    /// The head of each remembered channel, and when it was written (milliseconds since 1970).
+    /// The head of each remembered channel, and when it was written, by the steady clock of ``Clocks``.
     package var heads: [(channel: ChannelName, head: Position, timestamp: Int64)]
-    /// Message ids inside the dedup window, oldest first.
+    /// Message ids inside the dedup window, oldest first, by the same clock.
     package var messageIDs: [(channel: ChannelName, messageID: String, position: Position, timestamp: Int64)]
     /// No channel that is not among `heads` may use an epoch below this.
     package var epochFloor: UInt64

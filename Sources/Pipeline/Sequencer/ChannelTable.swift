@@ -8,7 +8,7 @@ struct ChannelTable {
         /// A bit for each edge that listens.
         var edges: UInt64 = 0
         var subscribers = 0
-        /// When the head was written, in milliseconds since 1970.
+        /// When the head was written, by the steady clock.
         var timestamp: Int64
 
         /// Nothing would be lost by not knowing it.
@@ -86,12 +86,12 @@ struct ChannelTable {
         }
     }
 
-    mutating func commit(_ event: SequencedEvent) {
+    mutating func commit(_ event: SequencedEvent, at now: Int64) {
         self.withState(event.event.channel) { state in
             precondition(event.position == state.head.next && state.inFlight > 0, "\(event.position) does not follow \(state.head)")
             state.head = event.position
             state.inFlight -= 1
-            state.timestamp = event.timestamp
+            state.timestamp = now
         }
     }
 

@@ -7,7 +7,7 @@ extension Sequencer {
         self.sweep()
         guard !self.isTrimming else { return }
         self.isTrimming = true
-        let now = self.clock()
+        let now = self.clocks.steady()
         Task {
             do throws(LogError) { try await self.log.trim(now: now) } catch { self.statistics.trimFailures += 1 }
             self.isTrimming = false
@@ -16,7 +16,7 @@ extension Sequencer {
 
     /// A slice, and the next in a moment: there may be a million channels.
     private func sweep() {
-        let (forgotten, isMore) = self.machine.sweep(now: self.clock())
+        let (forgotten, isMore) = self.machine.sweep(now: self.clocks.steady())
         self.toForget += forgotten
         if !self.toForget.isEmpty { self.drainIfNeeded() }
         guard isMore, !self.isSweeping else { return }

@@ -8,7 +8,7 @@ package actor Sequencer: ChannelOwner {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let loop: any EventLoop
     let log: any Log
-    let clock: @Sendable () -> Int64
+    let clocks: Clocks
     var machine: Sequencing
     private var edges: [any Edge] = []
     private var isDraining = false
@@ -23,7 +23,7 @@ package actor Sequencer: ChannelOwner {
 
     /// - Parameter commitInterval: how long commits gather while several publishers are busy, counted from the beginning of the last one.
     package init(
-        loop: any EventLoop, log: any Log, limits: Limits, commitInterval: TimeAmount = .zero, clock: @escaping @Sendable () -> Int64
+        loop: any EventLoop, log: any Log, limits: Limits, commitInterval: TimeAmount = .zero, clocks: Clocks
     ) {
         self.commitInterval = commitInterval
         self.commitEventsMax = limits.commitEventsMax
@@ -31,7 +31,7 @@ package actor Sequencer: ChannelOwner {
         self.unownedExecutor = loop.executor.asUnownedSerialExecutor()
         self.log = log
         self.machine = Sequencing(limits: limits)
-        self.clock = clock
+        self.clocks = clocks
     }
 
     // MARK: - Lifecycle
@@ -120,7 +120,7 @@ package actor Sequencer: ChannelOwner {
         while true {
             await self.gather()
             await self.forget()
-            guard let commit = self.machine.nextCommit(now: self.clock()) else {
+            guard let commit = self.machine.nextCommit(now: self.clocks.steady(), stamp: self.clocks.wall()) else {
                 if self.toForget.isEmpty { break }
                 continue
             }

@@ -25,6 +25,8 @@ struct Sequencing {
     /// Batches, or parts of them, on their way into the log together.
     struct Commit: Sendable {
         var events: [SequencedEvent] = []
+        /// When it was formed, by the steady clock.
+        var formedAt: Int64
         /// Outcomes by batch, in its order; right once the commit has succeeded.
         var batches: [(batch: PublishBatch, outcomes: [PublishOutcome])] = []
 
@@ -33,7 +35,7 @@ struct Sequencing {
     }
 
     enum OnAccept: Equatable {
-        /// It waits its turn. The caller asks ``nextCommit(now:)``.
+        /// It waits its turn. The caller asks ``nextCommit(now:stamp:)``.
         case parked
         case refused(PublishRefusal)
     }
@@ -122,9 +124,13 @@ struct Sequencing {
     /// Forms the next commit out of what waits, if none is in flight. Nil when there is nothing to do now.
     ///
     /// A commit without events (all duplicates or refused) needs no log: the caller reports it committed at once.
-    mutating func nextCommit(now: Int64) -> Commit? {
+    ///
+    /// - Parameters:
+    ///   - now: the steady clock's time, from which ages count.
+    ///   - stamp: the time of day, which its events carry.
+    mutating func nextCommit(now: Int64, stamp: Int64) -> Commit? {
         guard case .ready = self.state, !self.parked.isEmpty else { return nil }
-        var commit = Commit()
+        var commit = Commit(formedAt: now)
         var pendingIDs: [String: [(channel: ChannelName, position: Position)]] = [:]
         // Duplicates and refusals take no room in a commit, but time; so they count.
         var room = self.limits.commitEventsMax
@@ -133,7 +139,7 @@ struct Sequencing {
             self.parkedEvents -= batch.events.count
             let outcomes = batch.events.map { event in
                 self.parkedBytes -= event.cost
-                return self.sequence(event, into: &commit, pendingIDs: &pendingIDs, now: now)
+                return self.sequence(event, into: &commit, pendingIDs: &pendingIDs, stamp: stamp)
             }
             commit.batches.append((batch, outcomes))
         }
@@ -150,7 +156,7 @@ struct Sequencing {
     }
 
     private mutating func sequence(
-        _ event: Event, into commit: inout Commit, pendingIDs: inout [String: [(channel: ChannelName, position: Position)]], now: Int64
+        _ event: Event, into commit: inout Commit, pendingIDs: inout [String: [(channel: ChannelName, position: Position)]], stamp: Int64
     ) -> PublishOutcome {
         if let messageID = event.messageID {
             let pending = pendingIDs[messageID]?.first { $0.channel == event.channel }?.position
@@ -162,7 +168,7 @@ struct Sequencing {
             return .refused(.tooManyChannels)
         }
         if let messageID = event.messageID { pendingIDs[messageID, default: []].append((event.channel, position)) }
-        commit.events.append(SequencedEvent(event: event, position: position, timestamp: now))
+        commit.events.append(SequencedEvent(event: event, position: position, timestamp: stamp))
         return .published(position, subscribers: subscribers)
     }
 
@@ -170,9 +176,9 @@ struct Sequencing {
     mutating func committed() -> Commit {
         let commit = self.takeInFlight()
         for event in commit.events {
-            self.channels.commit(event)
+            self.channels.commit(event, at: commit.formedAt)
             if let messageID = event.event.messageID {
-                self.messageIDs.insert(messageID, in: event.event.channel, position: event.position, timestamp: event.timestamp)
+                self.messageIDs.insert(messageID, in: event.event.channel, position: event.position, timestamp: commit.formedAt)
             }
         }
         return commit

@@ -43,21 +43,21 @@ extension HistoryIndex {
         }
     }
 
-    /// Every element held that has not expired by `now`, of all channels, in the order in which they were appended.
-    package func elementsInOrder(now: Int64) -> [Element] {
+    /// Every entry held that has not expired by `now`, of all channels, in the order in which they were appended.
+    package func entriesInOrder(now: Int64) -> [Entry] {
         let horizon = self.bounds.horizon(now: now)
         // A negative number counts the dead places still to pass, then it is the next entry's index.
         var next = self.channels.map { -$0.buried }
-        var elements: [Element] = []
-        elements.reserveCapacity(self.count)
+        var entries: [Entry] = []
+        entries.reserveCapacity(self.count)
         for place in self.order {
             let index = next[Int(place)]
             next[Int(place)] += 1
             guard index >= 0 else { continue }
             let entry = self.channels[Int(place)].entries[index]
-            if entry.timestamp >= horizon { elements.append(entry.element) }
+            if entry.timestamp >= horizon { entries.append(entry) }
         }
-        return elements
+        return entries
     }
 
     /// Timestamps never fall within a channel, so half of it goes at each step.

@@ -3,8 +3,7 @@ import DequeModule
 extension HistoryIndex {
     /// Removes what has expired by `now`, oldest of all first, at most `limit` entries. True if there may be more.
     ///
-    /// It stops at the first entry that has not expired, in the order of appending. So one that a clock running ahead stamped with the future
-    /// holds up those behind it; readers do not see them, and the bound on the total still holds.
+    /// It stops at the first entry that has not expired, in the order of appending, which is that of the steady clock.
     package mutating func removeExpired(now: Int64, limit: Int) -> Bool {
         let horizon = self.bounds.horizon(now: now)
         return self.removeOldest(limit: limit) { $0.timestamp < horizon }

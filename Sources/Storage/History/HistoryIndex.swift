@@ -12,7 +12,7 @@ package import Pipeline
 package struct HistoryIndex<Element> {
     package struct Entry {
         package var element: Element
-        /// When it was sequenced, or when its predecessor was if the clock stepped back in between: it never falls within a channel.
+        /// When it was appended, by the steady clock. It never falls within a channel.
         package var timestamp: Int64
         /// What the bounds count for it.
         var cost: UInt32
@@ -22,7 +22,7 @@ package struct HistoryIndex<Element> {
         /// Nil while nobody uses this place.
         var name: ChannelName?
         package var head: Position
-        /// When the head was written.
+        /// When the head was written, by the steady clock.
         package var timestamp: Int64
         package var entries: Deque<Entry>
         /// How many of this channel's places in `order`, from the oldest on, stand for entries that are gone.

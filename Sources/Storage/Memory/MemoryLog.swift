@@ -15,20 +15,20 @@ package final class MemoryLog: Log {
     }
 
     private let limits: Limits
-    private let clock: @Sendable () -> Int64
+    private let clocks: Clocks
     private let state: NIOLockedValueBox<State>
 
     /// Epochs begin at the milliseconds since 1970: a restart lost continuity, and so it begins new ones.
-    package init(limits: Limits, clock: @escaping @Sendable () -> Int64 = WallClock.now) {
+    package init(limits: Limits, clocks: Clocks = .system) {
         self.limits = limits
-        self.clock = clock
+        self.clocks = clocks
         self.state = NIOLockedValueBox(
-            State(history: HistoryIndex(bounds: HistoryIndex.Bounds(limits)), epochFloor: UInt64(clamping: clock()))
+            State(history: HistoryIndex(bounds: HistoryIndex.Bounds(limits)), epochFloor: UInt64(clamping: clocks.wall()))
         )
     }
 
     package func seal(_ grants: [Grant]) async throws(LogError) -> LogContents {
-        let now = self.clock()
+        let now = self.clocks.steady()
         let contents = self.state.withLockedValue { state -> Result<LogContents, LogError> in
             for grant in grants {
                 if let newer = state.ownerEpochs[grant.partition], newer > grant.ownerEpoch { return .failure(.fenced(grant, by: newer)) }
@@ -38,9 +38,10 @@ package final class MemoryLog: Log {
                 state.epochFloor = max(state.epochFloor, grant.ownerEpoch)
             }
             var messageIDs: [(channel: ChannelName, messageID: String, position: Position, timestamp: Int64)] = []
-            for event in state.history.elementsInOrder(now: now) {
+            for entry in state.history.entriesInOrder(now: now) {
+                let event = entry.element
                 guard let messageID = event.event.messageID else { continue }
-                messageIDs.append((channel: event.event.channel, messageID: messageID, position: event.position, timestamp: event.timestamp))
+                messageIDs.append((channel: event.event.channel, messageID: messageID, position: event.position, timestamp: entry.timestamp))
             }
             messageIDs.removeFirst(max(0, messageIDs.count - self.limits.messageIDsMax))
             return .success(LogContents(heads: state.history.heads, messageIDs: messageIDs, epochFloor: state.epochFloor))
@@ -49,6 +50,7 @@ package final class MemoryLog: Log {
     }
 
     package func append(_ batch: [SequencedEvent]) async throws(LogError) {
+        let now = self.clocks.steady()
         let result = self.state.withLockedValue { state -> Result<Void, LogError> in
             guard !state.ownerEpochs.isEmpty else { return .failure(.notSealed) }
             // First look, then append: the batch is whole or not there.
@@ -59,7 +61,7 @@ package final class MemoryLog: Log {
             }
             for event in batch {
                 state.history.append(
-                    event, to: event.event.channel, at: event.position, timestamp: event.timestamp, cost: event.event.cost
+                    event, to: event.event.channel, at: event.position, timestamp: now, cost: event.event.cost
                 )
             }
             state.commits += 1
@@ -71,7 +73,7 @@ package final class MemoryLog: Log {
     package func read(
         _ channel: ChannelName, after position: Position, limit: Int, bytesMax: Int
     ) async throws(LogError) -> LogSlice {
-        let now = self.clock()
+        let now = self.clocks.steady()
         let stretch = try self.state.withLockedValue { state -> Result<HistoryIndex<SequencedEvent>.Stretch, LogError> in
             guard !state.ownerEpochs.isEmpty else { return .failure(.notSealed) }
             return .success(state.history.elements(of: channel, after: position, limit: limit, now: now))

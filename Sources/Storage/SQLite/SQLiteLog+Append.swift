@@ -56,10 +56,11 @@ extension SQLiteLog {
     }
 
     private func index(_ events: [SequencedEvent], from firstRow: Int64, _ writer: inout Writer) {
+        let now = self.clocks.steady()
         var row = firstRow
         self.shared.withLockedValue { shared in
             for event in events {
-                shared.history.append(row, to: event.event.channel, at: event.position, timestamp: event.timestamp, cost: event.event.cost)
+                shared.history.append(row, to: event.event.channel, at: event.position, timestamp: now, cost: event.event.cost)
                 row += 1
             }
             shared.commits += 1
@@ -67,7 +68,7 @@ extension SQLiteLog {
         }
         row = firstRow
         for event in events {
-            writer.ledger.append(row, cost: event.event.cost, timestamp: event.timestamp)
+            writer.ledger.append(row, cost: event.event.cost, timestamp: now)
             row += 1
         }
         writer.nextRow = row
@@ -88,11 +89,12 @@ extension SQLiteLog {
             if db.isInsideTransaction { try RawStatement.run(db, "ROLLBACK") }
             var found: [StoredRow] = []
             try StoredRow.forEach(db, in: writer.nextRow...(.max)) { found.append($0) }
+            let now = self.clocks.steady()
             self.shared.withLockedValue { [found] shared in
-                for row in found { row.index(in: &shared.history) }
+                for row in found { row.index(in: &shared.history, timestamp: now) }
             }
             for row in found {
-                writer.ledger.append(row.number, cost: row.cost, timestamp: row.timestamp)
+                writer.ledger.append(row.number, cost: row.cost, timestamp: now)
                 writer.nextRow = row.number + 1
             }
             writer.isUnresolved = false

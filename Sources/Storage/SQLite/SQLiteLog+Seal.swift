@@ -5,10 +5,11 @@ package import Pipeline
 
 extension SQLiteLog {
     package func seal(_ grants: [Grant]) async throws(LogError) -> LogContents {
-        let now = self.clock()
+        let now = self.clocks.steady()
+        let ages = self.clocks.ages
         return try await self.onWriter { db, writer in
             let newest = try self.take(grants, db)
-            return try self.load(db, &writer, now: now, newestOwnerEpoch: newest)
+            return try self.load(db, &writer, now: now, ages, newestOwnerEpoch: newest)
         }
     }
 
@@ -36,7 +37,7 @@ extension SQLiteLog {
     }
 
     /// Rebuilds what is in memory: the heads, then all rows in their order.
-    private func load(_ db: Database, _ writer: inout Writer, now: Int64, newestOwnerEpoch: UInt64) throws -> LogContents {
+    private func load(_ db: Database, _ writer: inout Writer, now: Int64, _ ages: StoredAges, newestOwnerEpoch: UInt64) throws -> LogContents {
         if db.isInsideTransaction { try RawStatement.run(db, "ROLLBACK") }
         let continuity = UInt64(bitPattern: try Meta.continuity.read(db, as: Int64.self) ?? 0)
         let floor = UInt64(bitPattern: try Meta.epochFloor.read(db, as: Int64.self) ?? 0)
@@ -46,14 +47,15 @@ extension SQLiteLog {
         var messageIDs: Deque<(channel: ChannelName, messageID: String, position: Position, timestamp: Int64)> = []
         let horizon = history.bounds.horizon(now: now)
 
-        try StoredHead.forEach(db) { history.remember($0.channel, head: $0.position, timestamp: $0.timestamp) }
+        try StoredHead.forEach(db) { history.remember($0.channel, head: $0.position, timestamp: ages.steady(of: $0.timestamp)) }
         try StoredRow.forEach(db, in: 0...(.max), withMessageIDs: true) { row in
             nextRow = row.number + 1
-            ledger.append(row.number, cost: row.cost, timestamp: row.timestamp)
+            let timestamp = ages.steady(of: row.timestamp)
+            ledger.append(row.number, cost: row.cost, timestamp: timestamp)
             guard row.position.epoch >= continuity else { return }
-            row.index(in: &history)
-            guard let messageID = row.messageID, row.timestamp >= horizon else { return }
-            messageIDs.append((channel: row.channel, messageID: messageID, position: row.position, timestamp: row.timestamp))
+            row.index(in: &history, timestamp: timestamp)
+            guard let messageID = row.messageID, timestamp >= horizon else { return }
+            messageIDs.append((channel: row.channel, messageID: messageID, position: row.position, timestamp: timestamp))
             if messageIDs.count > self.limits.messageIDsMax { messageIDs.removeFirst() }
         }
 

@@ -43,7 +43,7 @@ package final class SQLiteLog: Log {
     let file: String
     let durability: Durability
     let limits: Limits
-    let clock: @Sendable () -> Int64
+    let clocks: Clocks
     let pool: DatabasePool
     let checkpointer: Checkpointer
     let shared: NIOLockedValueBox<Shared>
@@ -54,7 +54,7 @@ package final class SQLiteLog: Log {
     ///
     /// Throws ``LogError/Code/unusable`` with a sentence for a person when the folder cannot be used.
     package init(
-        folder: String, durability: Durability = .process, limits: Limits, clock: @escaping @Sendable () -> Int64 = WallClock.now
+        folder: String, durability: Durability = .process, limits: Limits, clocks: Clocks = .system
     ) throws(LogError) {
         let lock = try FolderLock(folder: folder)
         let file = folder + "/log.sqlite"
@@ -64,8 +64,8 @@ package final class SQLiteLog: Log {
             try pool.writeWithoutTransaction { db in
                 // What opening writes is synced whatever the durability: a continuity mark that can be lost marks nothing.
                 try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = \(Checkpointer.fileBytesMax)")
-                try SQLiteSchema.createIfEmpty(db, epochFloor: UInt64(clamping: clock()))
-                try Continuity.check(db, durability: durability, now: clock())
+                try SQLiteSchema.createIfEmpty(db, epochFloor: UInt64(clamping: clocks.wall()))
+                try Continuity.check(db, durability: durability, now: clocks.wall())
                 if durability == .process { try db.execute(sql: "PRAGMA synchronous = NORMAL") }
             }
             self.pool = pool
@@ -79,7 +79,7 @@ package final class SQLiteLog: Log {
         self.file = file
         self.durability = durability
         self.limits = limits
-        self.clock = clock
+        self.clocks = clocks
         self.lock = NIOLockedValueBox(lock)
         self.shared = NIOLockedValueBox(Shared(history: HistoryIndex(bounds: HistoryIndex.Bounds(limits))))
         self.writer = NIOLockedValueBox(Writer(ledger: RowLedger(costMax: limits.historyBytesMax)))

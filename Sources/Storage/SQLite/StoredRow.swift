@@ -7,6 +7,7 @@ struct StoredRow {
     var number: Int64
     var channel: ChannelName
     var position: Position
+    /// By the wall clock, as stored.
     var timestamp: Int64
     /// As ``Event/cost``.
     var cost: Int
@@ -36,8 +37,9 @@ struct StoredRow {
         }
     }
 
-    func index(in history: inout HistoryIndex<Int64>) {
-        history.append(self.number, to: self.channel, at: self.position, timestamp: self.timestamp, cost: self.cost)
+    /// - Parameter timestamp: by the steady clock.
+    func index(in history: inout HistoryIndex<Int64>, timestamp: Int64) {
+        history.append(self.number, to: self.channel, at: self.position, timestamp: timestamp, cost: self.cost)
     }
 }
 
@@ -45,6 +47,7 @@ struct StoredRow {
 struct StoredHead {
     var channel: ChannelName
     var position: Position
+    /// By the wall clock, as stored.
     var timestamp: Int64
 
     static func forEach(_ db: Database, _ body: (StoredHead) -> Void) throws {

@@ -41,7 +41,7 @@ private struct Connection {
         self.channel = channel
         let limits = configuration.limits
         try await loop.executeInContext {
-            let sequencer = Sequencer(loop: loop, log: MemoryLog(limits: limits), limits: limits, clock: { 0 })
+            let sequencer = Sequencer(loop: loop, log: MemoryLog(limits: limits), limits: limits, clocks: Clocks(wall: { 0 }, steady: { 0 }))
             let context = LoopContext(
                 loop: loop, fanout: Fanout(loop: loop, index: 0, owner: sequencer, limits: limits), publisher: Publisher(loop: loop, owner: sequencer),
                 sequencer: sequencer, shared: shared)

@@ -26,7 +26,8 @@ final class Stage: PublishSink, Edge, @unchecked Sendable {
         change(&limits)
         let clock = Clock()
         self.log = FaultLog(loop: self.loop)
-        self.sequencer = Sequencer(loop: self.loop, log: self.log, limits: limits, clock: { clock.stage?.now ?? 0 })
+        self.sequencer = Sequencer(
+            loop: self.loop, log: self.log, limits: limits, clocks: Clocks(wall: { clock.stage?.now ?? 0 }, steady: { clock.stage?.now ?? 0 }))
         self.publisher = Publisher(loop: self.loop, owner: self.sequencer)
         self.fanout = Fanout(loop: self.loop, index: 0, owner: self.sequencer, limits: limits)
         clock.stage = self
