@@ -41,6 +41,25 @@ import Testing
         }
     }
 
+    @Test func aFolderIsThisUsersAloneHoweverItIsWritten() async throws {
+        try await withTemporaryFolder { folder in
+            await (try SQLiteLog(folder: folder + "/x//", limits: Limits())).close()
+            #expect(try FileManager.default.attributesOfItem(atPath: folder + "/x")[.posixPermissions] as? Int == 0o700)
+        }
+    }
+
+    /// A name that SQLite would read as a URI. Relative, as only such a one can be; so this is about the process's working folder.
+    @Test(arguments: ["file:data", "file:///srv/data", "file:data?mode=memory", ":memory:", "a?b=c#d%41"])
+    func aNameIsAPathAndNoURI(name: String) async throws {
+        let name = name + UUID().uuidString
+        let first = String(name.split(separator: "/")[0])
+        defer { try? FileManager.default.removeItem(atPath: "./" + first) }
+        let log = try SQLiteLog(folder: name, limits: Limits())
+        #expect(try Set(FileManager.default.contentsOfDirectory(atPath: "./" + name)).isSuperset(of: ["lock", "log.sqlite"]))
+        #expect(try await self.refusal(name).message.contains("in use by process"))
+        await log.close()
+    }
+
     @Test func aFileInPlaceOfTheFolderIsRefused() async throws {
         try await withTemporaryFolder { folder in
             try Data("x".utf8).write(to: URL(fileURLWithPath: folder))

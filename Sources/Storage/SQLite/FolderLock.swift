@@ -14,11 +14,12 @@ import Pipeline
 /// who holds it, for people; only the lock itself counts.
 final class FolderLock: Sendable {
     private let descriptor: CInt
+    let path: String
 
     /// Creates the folder if it is missing and locks it.
     init(folder: String) throws(LogError) {
         try FolderLock.create(folder)
-        let path = folder + "/lock"
+        let path = FolderLock.path(folder) + "/lock"
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
             throw LogError(.unusable, "cannot write in the data folder \(folder) (\(systemMessage())): give this user the right to, or choose another folder")
@@ -33,6 +34,7 @@ final class FolderLock: Sendable {
             throw LogError(.unusable, "the data folder \(folder) is in use by \(holder): stop it, or choose another folder")
         }
         self.descriptor = descriptor
+        self.path = path
         let text = "\(getpid())\n"
         _ = ftruncate(descriptor, 0)
         _ = text.utf8.withContiguousStorageIfAvailable { pwrite(descriptor, $0.baseAddress, $0.count, 0) }
@@ -50,21 +52,28 @@ final class FolderLock: Sendable {
         return digits.isEmpty ? "another process" : "process \(digits)"
     }
 
+    /// The folder as the system and SQLite read it alike. SQLite takes a name that begins with `file:` for a URI, which may lead elsewhere.
+    static func path(_ folder: String) -> String {
+        let path = folder.hasPrefix("/") || folder.hasPrefix(".") ? folder : "./" + folder
+        return path.hasSuffix("/") && path.utf8.count > 1 ? self.path(String(path.dropLast())) : path
+    }
+
     /// `mkdir -p`, but for the last one, which is this user's alone: payloads may be private.
     private static func create(_ folder: String) throws(LogError) {
+        let path = self.path(folder)
         var information = stat()
-        if stat(folder, &information) == 0 {
+        if stat(path, &information) == 0 {
             guard information.st_mode & S_IFMT == S_IFDIR else {
                 throw LogError(.unusable, "\(folder) is not a folder: move it away, or choose another data folder")
             }
             return
         }
         var parent = ""
-        for part in folder.split(separator: "/", omittingEmptySubsequences: false).dropLast() {
+        for part in path.split(separator: "/", omittingEmptySubsequences: false).dropLast() {
             parent += part + "/"
             _ = mkdir(parent, 0o755)
         }
-        guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
+        guard mkdir(path, 0o700) == 0 || errno == EEXIST else {
             throw LogError(.unusable, "cannot create the data folder \(folder) (\(systemMessage())): create it for this user, or choose another folder")
         }
     }

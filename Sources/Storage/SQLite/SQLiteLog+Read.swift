@@ -23,12 +23,13 @@ extension SQLiteLog {
     }
 
     private func find(_ channel: ChannelName, after position: Position, limit: Int) throws(LogError) -> HistoryIndex<Int64>.Stretch {
-        let now = self.clock()
-        let found: HistoryIndex<Int64>.Stretch? = self.shared.withLockedValue { shared in
-            shared.isSealed ? shared.history.elements(of: channel, after: position, limit: limit, now: now) : nil
-        }
-        guard let found else { throw .notSealed }
-        return found
+        let now = self.clocks.steady()
+        return try self.shared.withLockedValue { shared -> Result<HistoryIndex<Int64>.Stretch, LogError> in
+            // A reader that is opened now would read another file.
+            if let loss = shared.loss { return .failure(LogError(.unavailable, loss)) }
+            guard shared.isSealed else { return .failure(.notSealed) }
+            return .success(shared.history.elements(of: channel, after: position, limit: limit, now: now))
+        }.get()
     }
 
     /// The rows' events, or nil if one is not there any more. Runs on a reader's queue.

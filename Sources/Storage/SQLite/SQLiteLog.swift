@@ -24,6 +24,8 @@ package final class SQLiteLog: Log {
         var failures: UInt64 = 0
         /// The last failure, until something is written again.
         var error: String?
+        /// The folder is not the one that was opened. Nothing ends this but a restart: what went with it is not known.
+        var loss: String?
         /// Why the WAL cannot be brought into the database, while that is so.
         var checkpointError: String?
     }
@@ -49,6 +51,7 @@ package final class SQLiteLog: Log {
     let shared: NIOLockedValueBox<Shared>
     let writer: NIOLockedValueBox<Writer>
     private let lock: NIOLockedValueBox<FolderLock?>
+    private let watch = NIOLockedValueBox<FolderWatch?>(nil)
 
     /// Opens the log of a data folder, which is created if it is missing. Blocks for some milliseconds: call it before the loops serve.
     ///
@@ -57,7 +60,7 @@ package final class SQLiteLog: Log {
         folder: String, durability: Durability = .process, limits: Limits, clocks: Clocks = .system
     ) throws(LogError) {
         let lock = try FolderLock(folder: folder)
-        let file = folder + "/log.sqlite"
+        let file = FolderLock.path(folder) + "/log.sqlite"
         do {
             let configuration = SQLiteLog.configuration(file: file)
             let pool = try DatabasePool(path: file, configuration: configuration)
@@ -84,6 +87,16 @@ package final class SQLiteLog: Log {
         self.shared = NIOLockedValueBox(Shared(history: HistoryIndex(bounds: HistoryIndex.Bounds(limits))))
         self.writer = NIOLockedValueBox(Writer(ledger: RowLedger(costMax: limits.historyBytesMax)))
         self.pool.writeWithoutTransaction { self.checkpointer.watch($0) }
+        let paths = [file, file + "-wal", lock.path]
+        self.watch.withLockedValue { $0 = FolderWatch(paths: paths) { [weak self] in self?.lost($0) } }
+    }
+
+    private func lost(_ path: String) {
+        self.shared.withLockedValue { shared in
+            shared.loss =
+                "the data folder \(self.folder) was removed or replaced while the node runs (\(path) is not the file that it opened), so nothing can be stored, and "
+                + "what was acknowledged in the second before may be gone: put the folder right, then restart the node"
+        }
     }
 
     private static func configuration(file: String) -> Configuration {
@@ -122,6 +135,7 @@ package final class SQLiteLog: Log {
         _ db: Database, _ writer: inout Writer, _ body: (Database, inout Writer) throws -> Value
     ) -> Result<Value, LogError> {
         guard !writer.isClosed else { return .failure(LogError(.unavailable, "the log in \(self.folder) is closed")) }
+        if let loss = self.shared.withLockedValue({ $0.loss }) { return .failure(LogError(.unavailable, loss)) }
         do {
             return .success(try body(db, &writer))
         } catch {
@@ -153,7 +167,7 @@ package final class SQLiteLog: Log {
                 LogStatistics(
                     kind: "sqlite", path: self.folder, durability: self.durability.rawValue, events: shared.history.count,
                     bytes: shared.history.cost, channels: shared.history.channelCount, commits: shared.commits, failures: shared.failures,
-                    error: shared.error,
+                    error: shared.loss ?? shared.error,
                     warning: shared.checkpointError.map { "the WAL cannot be brought into the database, and grows: \($0)" }
                 )
             }
@@ -181,8 +195,11 @@ package final class SQLiteLog: Log {
             }
         }
         guard !wasClosed else { return }
+        self.watch.withLockedValue { $0 = nil }
         self.checkpointer.close()
         self.pool.writeWithoutTransaction { db in
+            // SQLite itself leaves alone what is at the paths now.
+            guard self.shared.withLockedValue({ $0.loss == nil }) else { return }
             // If this fails, the WAL stays and the next start finds everything in it.
             try? Continuity.close(db)
             _ = try? db.checkpoint(.truncate)
