@@ -99,3 +99,8 @@ func failure(_ body: () throws -> Void) -> String? {
         return "\(error)"
     }
 }
+
+extension DescriptorShares {
+    /// Room for ten refusals on either port, and a few connections.
+    static let forTests = try! DescriptorShares(descriptors: 160, limits: Limits(), loops: 1, isMember: false, isAPIMaxGiven: false)
+}

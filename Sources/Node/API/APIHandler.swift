@@ -128,7 +128,9 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
         do throws(HTTPFailure) {
             // A probe asks whether the node lives, and it does.
             if self.isOverLimit, request.head.path != "/healthz" {
-                throw .unavailable("this node has as many API connections as it may (api-connections-max); keep fewer open")
+                throw .unavailable(
+                    "API connection limit reached (\(self.loop.shared.descriptors.api)); keep fewer open, or raise api-connections-max and the descriptor limit"
+                )
             }
             try self.route(request, index, keepAlive)
         } catch {

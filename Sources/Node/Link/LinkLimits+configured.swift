@@ -2,8 +2,13 @@ import Pipeline
 
 extension LinkLimits {
     /// As an operator has set them. What a peer may hold back, or a reader leave unread, follows from that.
-    init(_ limits: Limits) {
+    ///
+    /// - Parameter descriptors: what all links together may take. Half of it is for those that are accepted.
+    init(_ limits: Limits, descriptors: Int = .max) {
         self.init()
+        self.incomingMax = max(1, min(self.incomingMax, descriptors / 2))
+        self.strangersMax = max(1, min(self.strangersMax, self.incomingMax / 2))
+        self.strangersOfAddressMax = max(1, min(self.strangersOfAddressMax, self.strangersMax / 2))
         self.frameBytesMax = limits.linkFrameBytesMax
         self.bufferedBytesMax = limits.linkBufferedBytesMax
         self.unreadBytesMax = max(self.unreadBytesMax, 2 * limits.linkBufferedBytesMax)

@@ -10,7 +10,8 @@ import Pipeline
 
 /// Binds a port and gives each accepted socket to a loop.
 struct Listener {
-    /// Sockets accepted in one go. NIO's default of 4 polls again after each four, which halves the rate of a reconnect storm.
+    /// Sockets accepted in one go, if there are descriptors for so many that are not counted yet. NIO's default of 4 polls again after each four, which halves
+    /// the rate of a reconnect storm.
     static let acceptBurst = 256
     /// What the kernel keeps while this process is busy; it caps it at `net.core.somaxconn`.
     static let backlog = 4096
@@ -60,7 +61,7 @@ struct Listener {
         do {
             return try await ServerBootstrap(group: self.group)
                 .serverChannelOption(.backlog, value: Int32(Self.backlog))
-                .serverChannelOption(.maxMessagesPerRead, value: UInt(Self.acceptBurst))
+                .serverChannelOption(.maxMessagesPerRead, value: UInt(min(Self.acceptBurst, max(4, self.shared.descriptors.refusals))))
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 // Linux gives an accepted socket its listener's options, which saves a system call for each on each connection.
                 .serverChannelOption(.tcpOption(.tcp_nodelay), value: 1)

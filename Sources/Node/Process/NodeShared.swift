@@ -14,6 +14,7 @@ final class NodeShared: Sendable {
     let page = PageResponse()
     let version: String
     let commit: String
+    /// By the wall clock.
     let startedAt: Int64
     private let began = ContinuousClock.now
     /// What each kind of connection may take of this process's descriptors.
@@ -38,7 +39,7 @@ final class NodeShared: Sendable {
     private let memberBox = NIOLockedValueBox<ClusterMember?>(nil)
 
     init(
-        configuration: NodeConfiguration, connectionsMax: Int, refusalsMax: Int, version: String, commit: String, startedAt: Int64,
+        configuration: NodeConfiguration, descriptors: DescriptorShares, version: String, commit: String, startedAt: Int64,
         logger: Logger = Logger(label: "none") { _ in SwiftLogNoOpLogHandler() }
     ) {
         self.configuration = configuration
@@ -48,8 +49,7 @@ final class NodeShared: Sendable {
         self.origins = Origins(configuration.corsOrigins + own)
         // `*` is for reading: no list of everyone may publish through somebody's browser.
         self.apiOrigins = Origins(configuration.corsOrigins.filter { $0 != "*" } + own)
-        self.connectionsMax = connectionsMax
-        self.refusalsMax = refusalsMax
+        self.descriptors = descriptors
         self.version = version
         self.commit = commit
         self.startedAt = startedAt
@@ -110,6 +110,9 @@ final class NodeShared: Sendable {
 
     // MARK: - Connection limits
 
+    /// Subscriber connections there may be.
+    var connectionsMax: Int { self.descriptors.subscribers }
+
     enum Admission {
         case admitted
         /// Over the limit, within what can still be told so.
@@ -120,7 +123,7 @@ final class NodeShared: Sendable {
 
     func admitSubscriber() -> Admission {
         self.counts.withLockedValue { counts in
-            guard counts.subscribers < self.connectionsMax + self.refusalsMax else {
+            guard counts.subscribers < self.connectionsMax + self.descriptors.refusals else {
                 counts.droppedSubscribers += 1
                 return .dropped
             }
@@ -133,8 +136,8 @@ final class NodeShared: Sendable {
 
     func admitAPI() -> Admission {
         self.counts.withLockedValue { counts in
-            let max = self.configuration.limits.apiConnectionsMax
-            guard counts.api < max + self.refusalsMax else {
+            let max = self.descriptors.api
+            guard counts.api < max + self.descriptors.refusals else {
                 counts.droppedAPI += 1
                 return .dropped
             }

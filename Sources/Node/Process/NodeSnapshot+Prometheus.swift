@@ -26,6 +26,7 @@ extension NodeSnapshot {
         text.counter("realertime_api_sockets_closed_total", "Connections of the API port closed.", self.connections.apiClosed)
         text.counter("realertime_api_requests_total", "Requests on the API port.", self.connections.apiRequests)
         text.gauge("realertime_connections_max", "Subscriber connections there is room for.", self.shared.connectionsMax)
+        text.gauge("realertime_api_connections_max", "Connections of the API port there is room for.", self.shared.descriptors.api)
         text.counter("realertime_refused_connections_total", "Connections of the subscriber port over its limit.", self.connections.refusedAtLimit)
         text.counter(
             "realertime_refused_subscribers_total",
@@ -67,9 +68,9 @@ extension NodeSnapshot {
         text.counter("realertime_log_commits_total", "Commits to the log.", self.log.commits)
         text.counter("realertime_log_failures_total", "Commits that failed.", self.log.failures)
         text.gauge("realertime_log_failing", "1 while the log cannot be written.", self.log.error == nil ? 0 : 1)
-        self.member?.write(into: &text)
         text.counter(
             "realertime_stderr_lines_dropped_total", "Lines of the node's own log that standard error did not take.", DiagnosticStream.standardError.dropped)
+        self.member?.write(into: &text)
         return text.buffer
     }
 }

@@ -13,7 +13,7 @@ extension RealertimeNode {
         if let certificate = options.linkCertificate, let key = options.linkKey, let authority = options.linkAuthority {
             try link.useTLS(certificate: certificate, key: key, authority: authority)
         }
-        link.limits = LinkLimits(self.configuration.limits)
+        link.limits = LinkLimits(self.configuration.limits, descriptors: shared.descriptors.links)
         let logger = self.logger
         // While its servers are away the client says so twenty times a second.
         let limiter = NIOLockedValueBox(LineLimiter())

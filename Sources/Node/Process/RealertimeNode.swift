@@ -13,9 +13,6 @@ struct RealertimeNode: Service {
     private let commit: String
     let logger: Logger
 
-    /// Descriptors for the log, the listeners and the loops.
-    static let ownDescriptors = 64
-
     init(configuration: NodeConfiguration, version: String, commit: String, logger: Logger) {
         self.configuration = configuration
         self.version = version
@@ -25,10 +22,9 @@ struct RealertimeNode: Service {
 
     func run() async throws {
         let startedAt = WallClock.now()
-        let (connectionsMax, refusalsMax) = try self.connectionLimits()
         let shared = NodeShared(
-            configuration: self.configuration, connectionsMax: connectionsMax, refusalsMax: refusalsMax, version: self.version, commit: self.commit,
-            startedAt: startedAt, logger: self.logger)
+            configuration: self.configuration, descriptors: try self.descriptorShares(), version: self.version, commit: self.commit, startedAt: startedAt,
+            logger: self.logger)
         let log = try self.openLog()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: self.configuration.loops)
         do {
@@ -43,18 +39,10 @@ struct RealertimeNode: Service {
 
     // MARK: - Starting
 
-    /// Subscribers below the descriptor limit, so that accepting never fails: the API's connections and refusals have their own share.
-    private func connectionLimits() throws -> (connectionsMax: Int, refusalsMax: Int) {
-        let limits = self.configuration.limits
-        let descriptors = OperatingSystem.raiseDescriptorLimit()
-        let refusals = min(200, descriptors / 16)
-        let room = max(1, descriptors - Self.ownDescriptors - refusals * 2 - min(limits.apiConnectionsMax, descriptors / 8))
-        guard limits.connectionsMax <= room else {
-            throw NodeError(
-                "connections-max is \(limits.connectionsMax), but \(descriptors) descriptors leave room for \(room): raise the limit (ulimit -n, LimitNOFILE=) or lower connections-max"
-            )
-        }
-        return (limits.connectionsMax == 0 ? room : limits.connectionsMax, refusals)
+    private func descriptorShares() throws -> DescriptorShares {
+        try DescriptorShares(
+            descriptors: OperatingSystem.raiseDescriptorLimit(), limits: self.configuration.limits, loops: self.configuration.loops,
+            isMember: self.configuration.cluster.zookeeper != nil, isAPIMaxGiven: self.configuration.origins["api-connections-max"] != nil)
     }
 
     private func openLog() throws -> any Log {

@@ -34,7 +34,7 @@ private struct Connection {
     init(_ cluster: (any ClusterAsking)?, token: String? = nil) async throws {
         var configuration = NodeConfiguration()
         configuration.apiToken = token
-        let shared = NodeShared(configuration: configuration, connectionsMax: 10, refusalsMax: 10, version: "0", commit: "c", startedAt: 0)
+        let shared = NodeShared(configuration: configuration, descriptors: .forTests, version: "0", commit: "c", startedAt: 0)
         shared.cluster = cluster
         let loop = NIOAsyncTestingEventLoop()
         let channel = NIOAsyncTestingChannel(loop: loop)

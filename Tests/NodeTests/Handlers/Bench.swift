@@ -19,8 +19,8 @@ final class Bench: @unchecked Sendable {
         change(&configuration.limits)
         let limits = configuration.limits
         self.log = FaultLog(loop: self.loop)
-        self.shared = NodeShared(configuration: configuration, connectionsMax: 10, refusalsMax: 10, version: "0", commit: "c", startedAt: 0)
-        self.sequencer = Sequencer(loop: self.loop, log: self.log, limits: limits, clock: { 0 })
+        self.shared = NodeShared(configuration: configuration, descriptors: .forTests, version: "0", commit: "c", startedAt: 0)
+        self.sequencer = Sequencer(loop: self.loop, log: self.log, limits: limits, clocks: Clocks(wall: { 0 }, steady: { 0 }))
         let fanout = Fanout(loop: self.loop, index: 0, owner: self.sequencer, limits: limits)
         await self.sequencer.add(fanout)
         try await self.sequencer.start(grants: [])
