@@ -32,8 +32,9 @@ extension ConfigurationKey {
             help: "What an acknowledged event survives: the death of the process, or a power cut (every commit waits for the disk).",
             text: { $0.durability.rawValue }),
         ConfigurationKey(
-            name: "loops", kind: .integer(1...64, unit: "loops"), help: "Event loops. More than cores gain nothing.",
-            defaultNote: "the number of cores", text: { String($0.loops) }),
+            name: "loops", kind: .integer(1...64, unit: "loops"), help: "Event loops. More than the processors it may use gain nothing.",
+            defaultNote: "the processors that its affinity and its cgroup's quota allow", defaultOrigin: { Processors.ofThisProcess.source },
+            text: { String($0.loops) }),
         ConfigurationKey(
             name: "cors-origins", kind: .origins,
             help:

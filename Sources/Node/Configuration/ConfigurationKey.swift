@@ -19,6 +19,8 @@ struct ConfigurationKey: Sendable {
     var isSecret = false
     /// Said instead of a default that depends on the machine.
     var defaultNote: String?
+    /// What such a default was taken from, on this machine.
+    var defaultOrigin: (@Sendable () -> String)?
     /// The value a configuration has for it, as it would be written. Nil when there is none.
     var text: @Sendable (NodeConfiguration) -> String?
 
@@ -38,7 +40,7 @@ struct ConfigurationKey: Sendable {
     /// The default, in words.
     var preset: String? { self.defaultNote ?? self.text(ConfigurationKey.defaults) }
 
-    /// Made once: it asks the kernel for the number of cores.
+    /// Made once: it asks the kernel for this process's processors.
     private static let defaults = NodeConfiguration()
 
     var variable: String { ConfigurationKey.variable(self.name) }

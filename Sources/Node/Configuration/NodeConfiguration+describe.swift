@@ -1,7 +1,9 @@
 extension NodeConfiguration: CustomStringConvertible {
     /// The effective configuration: a line a key with its value and where it was set. Secrets are not shown.
     package func describe() -> String {
-        let rows = ConfigurationKey.all.map { [$0.name, self.shown($0), self.origins[$0.name]?.description ?? "default"] }
+        let rows = ConfigurationKey.all.map {
+            [$0.name, self.shown($0), self.origins[$0.name]?.description ?? $0.defaultOrigin.map { "default, by \($0())" } ?? "default"]
+        }
         let widths = (0..<2).map { column in rows.map { $0[column].count }.max() ?? 0 }
         return rows.map { row in
             pad(row[0], to: widths[0]) + "  " + pad(row[1], to: widths[1]) + "  " + row[2]

@@ -1,5 +1,4 @@
 package import Logging
-import NIOCore
 package import Pipeline
 
 #if canImport(Glibc)
@@ -39,7 +38,7 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var log = LogKind.sqlite
     package var durability = Durability.process
     /// Event loops.
-    package var loops = min(System.coreCount, 64)
+    package var loops = min(Processors.ofThisProcess.count, 64)
     /// Origins whose pages may subscribe and publish from a browser, or `*`. The API's own page always may.
     package var corsOrigins: [String] = []
     /// What a request on the API port must carry. Secret: never printed.
