@@ -56,7 +56,7 @@ package struct NodeCommand: AsyncParsableCommand {
             try await ServiceGroup(
                 configuration: .init(
                     services: [.init(service: node, successTerminationBehavior: .gracefullyShutdownGroup)],
-                    gracefulShutdownSignals: [.sigterm, .sigint], logger: Self.quiet)
+                    gracefulShutdownSignals: Self.stopSignals, logger: Self.quiet)
             ).run()
         } catch let refusal as ClusterRefusal {
             Self.complain("realertime node: \(refusal)")
@@ -68,7 +68,10 @@ package struct NodeCommand: AsyncParsableCommand {
         }
     }
 
-    /// The first signal asks, the second does not.
+    /// SIGHUP as SIGTERM: a terminal that is closed ends what runs in it. Unless it is ignored already, as `nohup` has it: then it stays so.
+    private static var stopSignals: [UnixSignal] { OperatingSystem.isIgnored(SIGHUP) ? [.sigterm, .sigint] : [.sigterm, .sigint, .sighup] }
+
+    /// The first signal asks, the second does not. Not SIGHUP: a closed terminal sends it from the shell and from the kernel, and systemd may add it to SIGTERM.
     private static func exitAtSecondSignal(_ logger: Logger) -> Task<Void, Never> {
         Task {
             var count = 0

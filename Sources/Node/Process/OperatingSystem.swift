@@ -50,6 +50,18 @@ enum OperatingSystem {
         return false
     }
 
+    /// Whether the process that started this one had it ignore a signal.
+    static func isIgnored(_ number: CInt) -> Bool {
+        var action = sigaction()
+        guard sigaction(number, nil, &action) == 0 else { return false }
+        #if canImport(Darwin)
+            let handler = action.__sigaction_u.__sa_handler
+        #else
+            let handler = action.__sigaction_handler.sa_handler
+        #endif
+        return unsafeBitCast(handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+    }
+
     /// Raises the descriptor limit as far as it goes, and answers it.
     static func raiseDescriptorLimit() -> Int {
         var limit = rlimit()

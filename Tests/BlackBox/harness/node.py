@@ -97,6 +97,8 @@ class Node:
         self.descriptors = descriptors
         self.ports = Port(), Port()
         self.api_host = HOST
+        # What the command line begins with, and what else the process is started with: for surroundings that are not the usual ones.
+        self.prefix, self.popen = [], {}
         self.process = None
 
     @property
@@ -111,7 +113,7 @@ class Node:
 
     def command(self, *flags):
         return [
-            binary(), "node", "--listen", f"{HOST}:{self.listen}", "--api", f"{self.api_host}:{self.api}", "--data", str(self.data),
+            *self.prefix, binary(), "node", "--listen", f"{HOST}:{self.listen}", "--api", f"{self.api_host}:{self.api}", "--data", str(self.data),
             *self.flags, *flags,
         ]
 
@@ -135,8 +137,8 @@ class Node:
 
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.output, "ab") as output:
-            self.process = subprocess.Popen(
-                self.command(*flags), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self.environment, preexec_fn=prepare)
+            given = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, "env": self.environment, "preexec_fn": prepare, **self.popen}
+            self.process = subprocess.Popen(self.command(*flags), **given)
         if ready:
             self.wait_ready()
         return self
