@@ -74,13 +74,21 @@ package struct LoadCommand: AsyncParsableCommand {
         Interruption.watch()
         var coordinator = LoadCoordinator(settings: settings, limits: limits, showsProgress: isatty(2) == 1)
         let report = try coordinator.run()
-        Self.print(settings.output == .json ? report.json : report.table, to: 1)
+        Self.print(settings.output == .json ? report.json : report.table(width: Self.width(of: 1)), to: 1)
         return report.isComplete
     }
 
     private enum Environment {
         static let workerTokenName = "REALERTIME_LOAD_WORKER_TOKEN"
         static var workerToken: String? { ProcessInfo.processInfo.environment[self.workerTokenName] }
+    }
+
+    /// How wide a terminal is: COLUMNS, else what it says. Nil where none is.
+    private static func width(of descriptor: Int32) -> Int? {
+        guard isatty(descriptor) == 1 else { return nil }
+        if let columns = ProcessInfo.processInfo.environment["COLUMNS"].flatMap({ Int($0) }), columns > 0 { return Swift.max(columns, 40) }
+        var size = winsize()
+        return ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0 ? Swift.max(Int(size.ws_col), 40) : 80
     }
 
     private static func print(_ text: String, to descriptor: Int32) {

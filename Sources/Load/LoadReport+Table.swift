@@ -2,7 +2,10 @@ import Histogram
 
 extension LoadReport {
     /// For people.
-    var table: String {
+    var table: String { self.table(width: nil) }
+
+    /// - Parameter width: of the terminal; nil where nothing has to fit.
+    func table(width: Int?) -> String {
         var lines: [(String, String)] = [("target", "\(self.settings.transport.rawValue)  \(self.settings.subscribe.authority)")]
         lines.append(("connections", self.connectionsSentence))
         if self.settings.plan.publishers > 0 {
@@ -14,9 +17,9 @@ extension LoadReport {
         if self.hasProcesses { lines.append(("server", self.serverSentence)) }
         if !self.tally.errors.isEmpty { lines.append(("errors", self.errorsSentence)) }
         lines.append(("generator", self.generatorSentence))
-        let head = lines.map { $0.0.padded(12) + "  " + $0.1 }
+        let head = lines.map { $0.0.padded(12) + "  " + $0.1.wrapped(to: width.map { $0 - 14 }).joined(separator: "\n" + String(repeating: " ", count: 14)) }
         let verdict = self.isInterrupted ? "interrupted; so far: \(self.verdict)" : self.verdict
-        return (head + [""] + self.latencyLines + ["", verdict]).joined(separator: "\n")
+        return (head + [""] + self.latencyLines + [""] + verdict.wrapped(to: width)).joined(separator: "\n")
     }
 
     private var connectionsSentence: String {

@@ -48,6 +48,16 @@ extension String {
         let fill = String(repeating: " ", count: max(0, width - self.count))
         return left ? fill + self : self + fill
     }
+
+    /// Lines of at most so many characters, broken between words. Nil breaks nothing.
+    func wrapped(to width: Int?) -> [String] {
+        guard let width else { return [self] }
+        var lines: [String] = []
+        for word in self.split(separator: " ", omittingEmptySubsequences: false) {
+            if let line = lines.last, line.count + 1 + word.count <= width { lines[lines.count - 1] += " " + word } else { lines.append(String(word)) }
+        }
+        return lines
+    }
 }
 
 /// Writes a JSON object in the order in which members are added.

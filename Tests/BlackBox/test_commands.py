@@ -177,6 +177,15 @@ def test_nothing_wraps(shared, arguments, columns):
         screen.close()
 
 
+def test_the_report_of_load_does_not_wrap(shared):
+    screen = Screen(shared, "load", "-n", "3", "-d", "0.3", "--warm-up", "0", "--url", f"{HOST}:{shared.listen}", rows=40, columns=80)
+    try:
+        lines = [line.split("\r")[-1] for line in read_all(screen).replace("\r\n", "\n").split("\n")]
+        assert any(line.startswith("deliveries ") for line in lines) and [line for line in lines if len(line.replace("\x1b[K", "")) > 80] == [], lines
+    finally:
+        screen.close()
+
+
 def read_all(screen):
     """Until the terminal's other end is closed."""
     while True:

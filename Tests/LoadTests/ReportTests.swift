@@ -234,6 +234,11 @@ import Testing
         }
     }
 
+    @Test func sentencesBreakWhereTheTerminalEnds() {
+        #expect("one two three".wrapped(to: nil) == ["one two three"] && "one two three".wrapped(to: 7) == ["one two", "three"])
+        #expect("a very-long-word b".wrapped(to: 5) == ["a", "very-long-word", "b"])
+    }
+
     @Test func wrongUsageIsAsInTheOtherCommands() { #expect(LoadError.usage("x").code.rawValue == 64) }
 }
 
