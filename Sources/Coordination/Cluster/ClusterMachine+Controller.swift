@@ -6,8 +6,9 @@ extension ClusterMachine {
         guard self.isConnected, var leader = self.leader, !self.isLeaving else { return }
         defer { if self.isController { self.election = .leading(leader) } }
         self.gatherMore(&leader, &turn)
+        self.repairTree(&leader, &turn)
         self.decideHeld(&leader, &turn)
-        guard leader.areMembersRead, leader.areNodesRead, let configuration = self.configuration, !self.isViewUnreadable else { return }
+        guard leader.areMembersRead, leader.areNodesRead, let configuration = self.configuration, self.mayReplaceView else { return }
         guard let read = self.reads[.view], read.readAt != nil, !read.isDirty, !read.isAsked else { return }
         guard !self.awaitsReports(leader, &turn) else { return }
         self.evictDead(&leader, &turn)
@@ -27,7 +28,7 @@ extension ClusterMachine {
         for wake in evolution.wakes where wake > turn.now { turn.wake(at: wake) }
         if let alarm = evolution.alarm { self.raise(alarm, &turn) }
         // A register that lost writes is written again, as this node knows it, under owner epochs that nobody has had.
-        let isLost = self.viewRead.map { $0.version < current.version } ?? (self.view != nil)
+        let isLost = self.unreadableView != nil || self.viewRead.map { $0.version < current.version } ?? (self.view != nil)
         if isLost { evolution.regrantAll() }
         evolution.rise(above: self.floor)
         guard evolution.hasChanged || isLost || self.viewRead == nil || self.floor.version > current.version else {
@@ -45,12 +46,12 @@ extension ClusterMachine {
             let data = try next.json()
             let check = ZooKeeperRequest.Part.check(path: self.paths.controllerEpoch, version: leader.epochVersion)
             let write: ZooKeeperRequest.Part =
-                self.viewRead.map { .set(path: self.paths.view, data: data, version: $0.stat) }
+                (self.unreadableView?.stat ?? self.viewRead?.stat).map { .set(path: self.paths.view, data: data, version: $0) }
                 ?? .create(path: self.paths.view, data: data, ephemeral: false)
             leader.isWriting = true
             leader.invalid = nil
             // What there is when the answer comes may be newer.
-            leader.lost = self.viewRead.flatMap { $0.version < current.version ? ($0.version, current.version) : nil }
+            leader.lost = isLost && current.version > 0 ? (self.unreadableView == nil ? self.viewRead?.version ?? 0 : 0, current.version) : nil
             self.perform(.multi([check, write]), for: .writeView(next), &turn)
         } catch {
             self.raise("the next view cannot be written: \(error)", &turn)
@@ -62,10 +63,7 @@ extension ClusterMachine {
 
     /// Why this node could not write a view, were it the controller.
     var obstacle: String? {
-        if self.isViewUnreadable {
-            return "the view in ZooKeeper cannot be read; if nothing newer wrote it, delete \(self.paths.view), and the controller writes what it knows"
-        }
-        return self.leader?.invalid
+        self.mayReplaceView ? self.leader?.invalid : "the view in ZooKeeper cannot be read; \(self.adviceOnView)"
     }
 
     /// A process that has only just come knows the register alone, and that may have lost writes: it hears first what those know who were there, if any live.
@@ -145,7 +143,10 @@ extension ClusterMachine {
             self.viewWritten(view, result, &leader, &turn)
         case .change(let change):
             self.changed(change, result, &leader, &turn)
-        case .foundation, .createConfiguration, .register, .inspectMember, .deletePredecessor, .withdraw, .read, .readEpoch, .elect, .depose:
+        case .repair(let path):
+            self.repaired(path, result, &leader, &turn)
+        case .foundation, .createConfiguration, .inspectView, .register, .inspectMember, .deletePredecessor, .repairMember, .withdraw, .read, .readEpoch,
+            .createEpoch, .elect, .depose:
             break
         }
         if self.isController { self.election = .leading(leader) }
@@ -157,8 +158,10 @@ extension ClusterMachine {
         switch result {
         case .success(.multi(let stats)):
             if let lost = leader.lost {
-                self.raise("ZooKeeper lost writes: its view went back from version \(lost.known) to \(lost.read); it was written again", &turn)
+                let found = lost.read > 0 ? "its view went back from version \(lost.known) to \(lost.read)" : "its view of version \(lost.known) was gone"
+                self.raise("ZooKeeper lost writes: \(found); it was written again", &turn)
             }
+            self.unreadableView = nil
             // A created node has version 0, and a multi does not carry its stat.
             self.viewRead = (view.version, stats.last.flatMap { $0?.version } ?? 0)
             // ZooKeeper has told the others, and one of them was faster than its answer to this node.
@@ -198,9 +201,9 @@ extension ClusterMachine {
 
     private mutating func gatherMore(_ leader: inout Leader, _ turn: inout Turn) {
         for id in leader.gatheringMembers?.next(at: turn.now) ?? [] {
-            self.perform(.get(path: self.paths.member(id), watch: false), for: .readMember(id), &turn)
+            self.perform(.get(path: self.paths.member(id), watch: true), for: .readMember(id), &turn)
         }
-        for id in leader.gatheringNodes?.next(at: turn.now) ?? [] { self.perform(.get(path: self.paths.node(id), watch: false), for: .readNode(id), &turn) }
+        for id in leader.gatheringNodes?.next(at: turn.now) ?? [] { self.perform(.get(path: self.paths.node(id), watch: true), for: .readNode(id), &turn) }
         for wake in [leader.gatheringMembers?.notBefore, leader.gatheringNodes?.notBefore] { if let wake, wake > turn.now { turn.wake(at: wake) } }
         if leader.gatheringMembers?.isComplete ?? false { self.finishMembers(&leader, &turn) }
         if leader.gatheringNodes?.isComplete ?? false { self.finishNodes(&leader) }
@@ -213,7 +216,9 @@ extension ClusterMachine {
             do throws(JSONFailure) {
                 leader.gatheringMembers!.found[id] = Leader.Member(record: try MemberRecord(json: data), incarnation: stat.czxid)
             } catch {
-                self.raise("the member node of \(id) cannot be read: \(error)", &turn)
+                // The node itself writes it again, if it lives.
+                leader.gatheringMembers!.found[id] = self.knownMember(id, stat.czxid, leader)
+                self.raise("\(self.paths.member(id)) cannot be read: \(error). The node writes it again; if no such node runs, delete it", &turn)
             }
         case .failure(.refused(.noNode, _)): break
         case .success, .failure:
@@ -244,12 +249,7 @@ extension ClusterMachine {
             do throws(JSONFailure) {
                 leader.gatheringNodes!.found[id] = Leader.NodeEntry(record: try NodeRecord(json: data), version: stat.version)
             } catch {
-                // Whoever wished something did not wish for it to be given partitions: it stays as it was, until somebody wishes again.
-                let record = leader.nodes[id]?.record ?? NodeRecord(desired: .cordoned)
-                leader.gatheringNodes!.found[id] = Leader.NodeEntry(record: record, version: stat.version)
-                self.raise(
-                    "the registry's entry of \(id) cannot be read, it counts as \(record.desired.rawValue): \(error). Any wish for it, as realertime drain or undrain, writes it anew",
-                    &turn)
+                self.nodeIsUnreadable(id, stat, error, &leader, &turn)
             }
         case .failure(.refused(.noNode, _)): break
         case .success, .failure:

@@ -28,6 +28,7 @@ extension ClusterMachine {
     mutating func reconcileElection(_ turn: inout Turn) {
         guard self.isConnected, self.incarnation != nil, !self.isLeaving else { return }
         guard let read = self.reads[.controller], read.readAt != nil else { return }
+        guard !self.awaitsControllerRepair(&turn) else { return }
         switch self.election {
         case .following:
             guard self.controller == nil else { return }
@@ -91,16 +92,9 @@ extension ClusterMachine {
     mutating func electionAnswered(_ purpose: Purpose, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ turn: inout Turn) {
         switch (purpose, self.election) {
         case (.readEpoch, .reading):
+            if case .failure(.refused(.noNode, _)) = result { return self.controllerEpochIsAbsent(&turn) }
             guard case .success(.node(let data, let stat)) = result, let incarnation = self.incarnation else { return self.standBack() }
-            guard let epoch = Int32(String(decoding: data, as: UTF8.self)), (0...Int32.max - Int32(ClusterView.room)).contains(epoch) else {
-                self.raise(
-                    "the controller epoch in ZooKeeper (\(self.paths.controllerEpoch)) is \(String(decoding: data.prefix(20), as: UTF8.self)), which cannot be counted on from: "
-                        + "nobody can be elected before it is set to \(self.floor.controllerEpoch)", &turn)
-                let again = turn.now.advanced(by: .seconds(1))
-                turn.wake(at: again)
-                self.election = .waiting(until: again)
-                return
-            }
+            guard let epoch = self.controllerEpoch(data, &turn) else { return self.waitToElect(.seconds(1), &turn) }
             // A register that lost writes may have lost epochs, too, under which views were written: all nodes refuse an older one.
             let attempt = max(epoch, self.floor.controllerEpoch) + 1
             self.election = .electing(attempt: attempt)
@@ -116,11 +110,14 @@ extension ClusterMachine {
             if case .success(.multi(let stats)) = result, let stat = stats.first ?? nil {
                 self.election = .leading(Leader(epoch: attempt, epochVersion: stat.version, guards: .init(self.settings), electedAt: turn.now))
                 self.record(.elected, "elected controller, epoch \(attempt)", &turn)
-                for target in [ReadTarget.members, .nodes, .view, .controller] { self.reads[target, default: ReadState()].isDirty = true }
+                for target in [ReadTarget.members, .nodes, .view, .controller, .controllerEpoch] { self.reads[target, default: ReadState()].isDirty = true }
             } else {
                 // Somebody else was first; or it is not known, and then the controller node will say who was.
                 self.standBack()
             }
+        case (.createEpoch, .reading):
+            // The controller epoch was made again, by this node or by another one.
+            self.waitToElect(.milliseconds(Int(200 * turn.jitter)), &turn)
         case (.depose, _):
             self.reads[.controller]?.isDirty = true
             // One that the servers refuse is not repeated as fast as they can.
@@ -134,15 +131,20 @@ extension ClusterMachine {
         }
     }
 
+    mutating func waitToElect(_ delay: Duration, _ turn: inout Turn) {
+        let again = turn.now.advanced(by: delay)
+        turn.wake(at: again)
+        self.election = .waiting(until: again)
+    }
+
     private mutating func standBack() {
         self.election = .following
         self.reads[.controller]?.isDirty = true
     }
 
     mutating func controllerRead(_ data: [UInt8], _ stat: ZooKeeperStat, _ turn: inout Turn) {
-        guard let record = ControllerRecord(json: data, stat: stat) else {
-            return self.raise("the controller node in ZooKeeper cannot be read", &turn)
-        }
+        guard let record = ControllerRecord(json: data, stat: stat) else { return self.controllerIsUnreadable(stat, &turn) }
+        self.controllerFault = nil
         self.controller = record
         let isOwn = stat.ephemeralOwner == self.sessionID
         switch self.election {
@@ -163,6 +165,7 @@ extension ClusterMachine {
     mutating func controllerAbsent(_ turn: inout Turn) {
         if let controller { self.formerController = controller.incarnation }
         self.controller = nil
+        self.controllerFault = nil
         // A read that was asked before the election tells of the time before it.
         guard let leader = self.leader, let askedAt = self.reads[.controller]?.askedAt, askedAt >= leader.electedAt else { return }
         self.stepDown("its node in ZooKeeper was removed", &turn)
@@ -172,6 +175,7 @@ extension ClusterMachine {
     mutating func followAgain(_ turn: inout Turn) {
         let leader = self.leader
         self.election = .following
+        self.absent = []
         if let leader { self.refuseOpenChanges(leader, &turn) }
     }
 
@@ -182,6 +186,7 @@ extension ClusterMachine {
         self.deposedAt = turn.now
         self.reads[.members] = nil
         self.reads[.nodes] = nil
+        self.reads[.controllerEpoch] = nil
         self.reads[.controller]?.isDirty = true
     }
 }

@@ -48,7 +48,10 @@ extension ClusterMachine {
             for (index, request) in self.paths.foundations.enumerated() { self.perform(request, for: .foundation(index), &turn) }
         case .configuring:
             self.want(.configuration)
-            if let configuration = self.configuration, self.reads[.configuration]?.isDirty == false { self.enter(configuration, &turn) }
+            guard let configuration = self.configuration, let read = self.reads[.configuration], read.readAt != nil, !read.isDirty, !read.isAsked,
+                self.configurationAbsent == nil
+            else { return }
+            self.enter(configuration, &turn)
         case .registering(isAsked: false, let retryAt):
             if let retryAt, turn.now < retryAt { return turn.wake(at: retryAt) }
             self.membership = .registering(isAsked: true, retryAt: nil)
@@ -69,10 +72,9 @@ extension ClusterMachine {
             return self.refuse(
                 "the cluster places channels by \(configuration.hash), this version by \(ClusterConfiguration.hashName): use the same version", &turn)
         }
-        guard self.settings.protocols.contains(configuration.activeProtocol) else {
-            return self.refuse(
-                "the cluster speaks protocol \(configuration.activeProtocol), this version \(self.settings.protocols.lowerBound) to \(self.settings.protocols.upperBound): upgrade this node",
-                &turn)
+        // A node that runs continues, or all of them would stop together when their sessions with ZooKeeper are renewed.
+        guard self.hasJoined || self.settings.protocols.contains(configuration.activeProtocol) else {
+            return self.refuse("the cluster speaks protocol \(configuration.activeProtocol), \(self.ownProtocols): upgrade this node", &turn)
         }
         self.membership = .registering(isAsked: false, retryAt: nil)
         self.reconcileMembership(&turn)
@@ -96,14 +98,22 @@ extension ClusterMachine {
             guard open.isEmpty else { return }
             self.isChrootDenied = false
             self.membership = .configuring
-            self.createConfiguration(&turn)
+            self.reads[.configuration, default: ReadState()].isDirty = true
         case (.createConfiguration, _):
             switch (result, self.membership) {
-            case (.success, _), (.failure(.refused(.nodeExists, _)), _): self.reads[.configuration, default: ReadState()].isDirty = true
+            case (.success, _), (.failure(.refused(.nodeExists, _)), _):
+                self.configurationAbsent = nil
+                self.reads[.configuration, default: ReadState()].isDirty = true
             case (.failure, .configuring): self.again(.absent, &turn)
             // A member finds it missing when it reads it again.
-            case (.failure, _): break
+            case (.failure(.refused(.noNode, _)), _): self.readAgain(.configuration, in: .milliseconds(50), &turn)
+            case (.failure, _): self.readAgain(.configuration, in: .seconds(1), &turn)
             }
+        case (.inspectView, .configuring):
+            self.inspectedView(result, &turn)
+        case (.repairMember, .joined):
+            if case .success(.stat(let stat?)) = result { self.memberVersion = stat.version }
+            self.readAgain(.ownMember, in: .seconds(1), &turn)
         case (.register, .registering):
             self.registered(result, &turn)
         case (.inspectMember, .registering):
@@ -122,13 +132,12 @@ extension ClusterMachine {
         }
     }
 
-    /// Whoever is first says what the cluster is; all others read what is there. After its loss that is what the cluster was.
-    mutating func createConfiguration(_ turn: inout Turn) {
+    /// The first node says what the cluster is; all others read what is there. After its loss that is what the cluster was.
+    mutating func createConfiguration(partitionCount: Int? = nil, _ turn: inout Turn) {
         let configuration =
             self.configuration
             ?? ClusterConfiguration(
-                clusterID: "\(self.settings.cluster)-\(String(self.nonce, radix: 16))",
-                partitionCount: self.view?.partitions.count ?? self.settings.partitionCount)
+                clusterID: "\(self.settings.cluster)-\(String(self.nonce, radix: 16))", partitionCount: partitionCount ?? self.settings.partitionCount)
         self.perform(.create(path: self.paths.configuration, data: configuration.json, ephemeral: false), for: .createConfiguration, &turn)
     }
 
@@ -141,7 +150,7 @@ extension ClusterMachine {
     private mutating func registered(_ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ turn: inout Turn) {
         switch result {
         case .success(.stat(let stat?)):
-            self.join(stat.czxid, &turn)
+            self.join(stat, &turn)
         case .success, .failure(.ambiguous), .failure(.refused(.nodeExists, _)):
             // It may be ours: the one we made before, or one whose answer was lost.
             self.perform(.get(path: self.paths.member(self.settings.id), watch: false), for: .inspectMember, &turn)
@@ -159,7 +168,7 @@ extension ClusterMachine {
         switch result {
         case .success(.node(let data, let stat)):
             let record = try? MemberRecord(json: data)
-            if stat.ephemeralOwner == self.sessionID, record?.nonce == self.memberRecord.nonce { return self.join(stat.czxid, &turn) }
+            if stat.ephemeralOwner == self.sessionID, record?.nonce == self.memberRecord.nonce { return self.join(stat, &turn) }
             // A leftover: of a session this process had, or of a process that listened where this one listens now and so is dead.
             let isPredecessor = record?.link == self.settings.link && !self.hasReplacedPredecessor
             if self.ownSessions.contains(stat.ephemeralOwner) || isPredecessor {
@@ -175,13 +184,16 @@ extension ClusterMachine {
         }
     }
 
-    private mutating func join(_ incarnation: Int64, _ turn: inout Turn) {
+    private mutating func join(_ stat: ZooKeeperStat, _ turn: inout Turn) {
+        let incarnation = stat.czxid
         // Servers that were set back give numbers out again. What was granted to this number was granted to somebody before us.
         guard incarnation != self.view?.node(self.settings.id)?.incarnation, self.ownIncarnations.insert(incarnation).inserted else {
             self.membership = .registering(isAsked: true, retryAt: nil)
             return self.perform(.delete(path: self.paths.member(self.settings.id), version: nil), for: .deletePredecessor, &turn)
         }
         self.membership = .joined(incarnation: incarnation)
+        self.hasJoined = true
+        self.memberVersion = stat.version
         self.record(.joined, "joined the cluster as incarnation \(incarnation)", &turn)
         for target in [ReadTarget.ownMember, .controller, .view, .configuration] { self.reads[target, default: ReadState()].isDirty = true }
     }
@@ -194,7 +206,14 @@ extension ClusterMachine {
             self.record(.evicted, "the member node of incarnation \(incarnation) was removed by another node; joining again", &turn)
             self.releaseAll(&turn)
             self.followAgain(&turn)
-            self.membership = .registering(isAsked: false, retryAt: turn.now.advanced(by: .milliseconds(500 + Int(500 * turn.jitter))))
+            // From the beginning: what removed it may have removed more, or made another cluster of it.
+            self.membership = .absent
+            self.joinFrom = turn.now.advanced(by: .milliseconds(500 + Int(500 * turn.jitter)))
+        case .joined:
+            guard let stat, stat.version != self.memberVersion, !self.pending.values.contains(.repairMember) else { return }
+            self.raise("\(self.paths.member(self.settings.id)) was changed by something else: this node writes it again", &turn)
+            self.perform(
+                .set(path: self.paths.member(self.settings.id), data: self.memberRecord.json, version: stat.version), for: .repairMember, &turn)
         case .blocked where stat == nil:
             self.membership = .registering(isAsked: false, retryAt: nil)
         default:
@@ -206,7 +225,8 @@ extension ClusterMachine {
         self.refuse("ZooKeeper does not let these credentials write under \(self.paths.root): check zookeeper-user and its password", &turn)
     }
 
-    private mutating func refuse(_ reason: String, _ turn: inout Turn) {
+    mutating func refuse(_ reason: String, _ turn: inout Turn) {
+        self.releaseAll(&turn)
         self.membership = .refused
         turn.actions.append(.refuse(reason))
     }

@@ -5,7 +5,7 @@ extension ClusterMachine {
     enum ReadTarget: Hashable, Sendable, CaseIterable {
         case configuration, controller, view, ownMember
         /// The controller's alone.
-        case members, nodes
+        case members, nodes, controllerEpoch
     }
 
     struct ReadState: Hashable, Sendable {
@@ -23,7 +23,18 @@ extension ClusterMachine {
     }
 
     mutating func markDirty(_ paths: Set<String>) {
-        for target in self.reads.keys where paths.contains(self.path(of: target)) { self.reads[target]!.isDirty = true }
+        for target in self.reads.keys {
+            let path = self.path(of: target)
+            let isTouched = paths.contains(path) || (target.hasChildren && paths.contains { $0.hasPrefix(path + "/") })
+            if isTouched { self.reads[target]!.isDirty = true }
+        }
+    }
+
+    /// Looks again after a while: what was found is not what should be there, and no watch may come.
+    mutating func readAgain(_ target: ReadTarget, in delay: Duration, _ turn: inout Turn) {
+        self.reads[target, default: ReadState()].isDirty = true
+        self.reads[target]!.notBefore = turn.now.advanced(by: delay)
+        turn.wake(at: turn.now.advanced(by: delay))
     }
 
     private func path(of target: ReadTarget) -> String {
@@ -34,6 +45,7 @@ extension ClusterMachine {
         case .ownMember: self.paths.member(self.settings.id)
         case .members: self.paths.members
         case .nodes: self.paths.nodes
+        case .controllerEpoch: self.paths.controllerEpoch
         }
     }
 
@@ -42,7 +54,7 @@ extension ClusterMachine {
         switch target {
         case .configuration: return .get(path: path, watch: true)
         // `exists` sets its watch on a node that is not there, too; `get` would not.
-        case .controller, .view, .ownMember: return .exists(path: path, watch: true)
+        case .controller, .view, .ownMember, .controllerEpoch: return .exists(path: path, watch: true)
         case .members, .nodes: return .children(path: path, watch: true)
         }
     }
@@ -78,6 +90,7 @@ extension ClusterMachine {
             state.readAt = turn.now
             state.notBefore = nil
             self.reads[target] = state
+            self.absent.remove(target)
             self.learned(target, reply, &turn)
         case .failure(.refused(.noNode, _)):
             state.readAt = turn.now
@@ -93,11 +106,7 @@ extension ClusterMachine {
     private mutating func learned(_ target: ReadTarget, _ reply: ZooKeeperReply, _ turn: inout Turn) {
         switch (target, reply) {
         case (.configuration, .node(let data, let stat)):
-            do throws(JSONFailure) {
-                self.learned(try ClusterConfiguration(json: data), stat, &turn)
-            } catch {
-                self.raise("the configuration in ZooKeeper cannot be read: \(error)", &turn)
-            }
+            self.configurationRead(data, stat, &turn)
         case (.controller, .stat(nil)):
             self.controllerAbsent(&turn)
         case (.controller, .stat(_?)):
@@ -117,6 +126,8 @@ extension ClusterMachine {
             self.viewRead(data, stat, &turn)
         case (.ownMember, .stat(let stat)):
             self.ownMemberRead(stat, &turn)
+        case (.controllerEpoch, .stat(let stat)):
+            self.controllerEpochRead(stat, &turn)
         case (.members, .children(let ids, _)), (.nodes, .children(let ids, _)):
             self.listed(target, ids, &turn)
         default:
@@ -124,28 +135,18 @@ extension ClusterMachine {
         }
     }
 
-    private mutating func learned(_ configuration: ClusterConfiguration, _ stat: ZooKeeperStat, _ turn: inout Turn) {
-        if let known = self.configuration, known.partitionCount != configuration.partitionCount || known.hash != configuration.hash {
-            // Channels would be looked for where they are not.
-            return self.raise(
-                "the configuration in ZooKeeper has \(configuration.partitionCount) partitions by \(configuration.hash), and this cluster was made with "
-                    + "\(known.partitionCount) by \(known.hash): this node keeps the latter", &turn)
-        }
-        self.configuration = configuration
-        self.configurationVersion = stat.version
-    }
-
     private mutating func learnedAbsence(_ target: ReadTarget, _ turn: inout Turn) {
         switch target {
         case .controller: self.controllerAbsent(&turn)
         case .view: self.viewAbsent()
-        case .configuration:
-            guard self.incarnation != nil, self.configuration != nil else { return }
-            self.raise(
-                "ZooKeeper lost the cluster's configuration: it is written again as this node knows it. Operators' wishes (realertime members) may be lost, too",
-                &turn)
-            self.createConfiguration(&turn)
-        case .ownMember, .members, .nodes: break
+        case .configuration: self.configurationIsAbsent(&turn)
+        case .members, .nodes: self.folderIsAbsent(target, &turn)
+        case .ownMember, .controllerEpoch: break
         }
     }
+}
+
+extension ClusterMachine.ReadTarget {
+    /// The controller also watches what is in it.
+    fileprivate var hasChildren: Bool { self == .members || self == .nodes }
 }

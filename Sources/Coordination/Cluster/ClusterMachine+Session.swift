@@ -12,11 +12,18 @@ extension ClusterMachine {
         case readMember(String)
         case readNode(String)
         case readEpoch
+        /// Makes the controller epoch again.
+        case createEpoch
         case elect(attempt: Int32)
         /// Removes the controller node of a process that is dead.
         case depose
         case writeView(ClusterView)
         case change(ControllerChange)
+        /// Reads the view, to find out whether the cluster is new or has lost its configuration.
+        case inspectView
+        case repairMember
+        /// The controller writes again what it knows.
+        case repair(String)
     }
 
     mutating func perform(_ request: ZooKeeperRequest, for purpose: Purpose, _ turn: inout Turn) {
@@ -43,7 +50,10 @@ extension ClusterMachine {
         case .connected(let session, _):
             self.sessionLoss = nil
             let isNew = self.ownSessions.insert(session).inserted
-            if isNew { self.membership = .absent }
+            if isNew {
+                self.membership = .absent
+                self.configurationCreated = nil
+            }
             // What was asked before a disconnection is answered, but watches may have been lost with it.
             for target in self.reads.keys { self.reads[target]!.isDirty = true }
         case .suspended:
@@ -59,6 +69,9 @@ extension ClusterMachine {
             self.reads = [:]
             self.pending = [:]
             self.viewRead = nil
+            self.absent = []
+            self.controllerFault = nil
+            self.configurationAbsent = nil
             self.releaseAll(&turn)
         }
     }
@@ -67,13 +80,13 @@ extension ClusterMachine {
         // An answer that comes after its session was lost is to nobody.
         guard let purpose = self.pending.removeValue(forKey: token) else { return }
         switch purpose {
-        case .foundation, .createConfiguration, .register, .inspectMember, .deletePredecessor, .withdraw:
+        case .foundation, .createConfiguration, .inspectView, .register, .inspectMember, .deletePredecessor, .repairMember, .withdraw:
             self.membershipAnswered(purpose, result, &turn)
         case .read(let target):
             self.readAnswered(target, result, &turn)
-        case .readEpoch, .elect, .depose:
+        case .readEpoch, .createEpoch, .elect, .depose:
             self.electionAnswered(purpose, result, &turn)
-        case .readMember, .readNode, .writeView, .change:
+        case .readMember, .readNode, .writeView, .change, .repair:
             self.controllerAnswered(purpose, result, &turn)
         }
     }

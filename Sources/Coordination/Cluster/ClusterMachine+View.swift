@@ -3,7 +3,7 @@ import JSON
 extension ClusterMachine {
     mutating func viewAbsent() {
         self.viewRead = nil
-        self.isViewUnreadable = false
+        self.unreadableView = nil
     }
 
     /// The register as ZooKeeper has it.
@@ -12,10 +12,9 @@ extension ClusterMachine {
         do throws(JSONFailure) {
             candidate = try ClusterView(json: data)
         } catch {
-            self.isViewUnreadable = true
-            return self.raise("the view in ZooKeeper cannot be read, ownership stays as it is: \(error)", &turn)
+            return self.viewIsUnreadable(data, stat, error, &turn)
         }
-        self.isViewUnreadable = false
+        self.unreadableView = nil
         // A session never sees its servers go back, so an older view than it has shown before is a server that lost what it had acknowledged.
         if let read = self.viewRead, candidate.version < read.version {
             self.raise("ZooKeeper lost writes: its view went back from version \(read.version) to \(candidate.version); this node keeps the newer", &turn)

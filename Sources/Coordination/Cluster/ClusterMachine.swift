@@ -5,7 +5,7 @@
 /// again at the next event or ``Action/wake(at:)``, so no answer is ever waited for twice.
 ///
 /// The facets: `+Session` (ZooKeeper's answers), `+Membership` (join and leave), `+Reading` (level-triggered reads), `+View` (following the view),
-/// `+Election`, `+Controller` (the loop over ``Plan``), `+Ownership`, `+Messages` (what nodes tell each other), `+Questions` (what operators ask).
+/// `+Repair` (damaged znodes), `+Election`, `+Controller` (the loop over ``Plan``), `+Ownership`, `+Messages` (what nodes tell each other), `+Questions` (what operators ask).
 package struct ClusterMachine: Sendable {
     package let settings: ClusterSettings
     let paths: ClusterPaths
@@ -41,6 +41,20 @@ package struct ClusterMachine: Sendable {
     var reads: [ReadTarget: ReadState] = [:]
     package internal(set) var configuration: ClusterConfiguration?
     var configurationVersion: Int32 = 0
+    /// The znode that ``configuration`` was last found in. Nil before it was found in this session: a znode that was made since may be another cluster's.
+    var configurationCreated: Int64?
+    /// What ZooKeeper has instead of ``configuration``, while that is so.
+    var configurationFault: ConfigurationFault?
+    /// What a node that waits for a configuration knows of its absence.
+    var configurationAbsent: ConfigurationAbsence?
+    /// Folders of the cluster that ZooKeeper has lost; the controller makes them again.
+    var absent: Set<ReadTarget> = []
+    /// The controller's znode has something else than a controller's record.
+    var controllerFault: ControllerFault?
+    /// The version of the own member znode as this node wrote it.
+    var memberVersion: Int32 = 0
+    /// This process was a member once, so what it finds in ZooKeeper later does not decide any more whether it fits.
+    var hasJoined = false
 
     /// The newest view that was accepted, from ZooKeeper or from a peer.
     package internal(set) var view: ClusterView?
@@ -48,8 +62,8 @@ package struct ClusterMachine: Sendable {
     var floor = ViewFloor()
     /// Since when this process has had a view.
     var viewSince: ContinuousClock.Instant?
-    /// What ZooKeeper has is no view that this version can read: it is not written over.
-    var isViewUnreadable = false
+    /// What ZooKeeper has instead of a view.
+    var unreadableView: UnreadableView?
     /// Since when a new session is shown an older view than this node has: a server that lags, or one that lost writes.
     var olderSince: ContinuousClock.Instant?
     /// Views that peers have named, newer than this node's.

@@ -13,6 +13,8 @@ struct Leader: Sendable {
     struct NodeEntry: Hashable, Sendable {
         var record: NodeRecord
         var version: Int32
+        /// The znode has something else, and is written again.
+        var isDamaged = false
     }
 
     /// Nothing is decided before they have been read for the first time, and ``nodes``, too.
@@ -87,6 +89,10 @@ struct Leader: Sendable {
     var removing: Set<String> = []
     /// After a removal that failed, of these or of a dead process.
     var removeFrom: ContinuousClock.Instant?
+    /// Znodes that are being written again.
+    var repairing: Set<String> = []
+    /// After a repair that failed.
+    var repairFrom: ContinuousClock.Instant?
 
     struct Guards: Sendable {
         var debounce: RebalanceDebounce

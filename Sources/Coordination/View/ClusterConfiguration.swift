@@ -59,6 +59,20 @@ package struct ClusterConfiguration: Hashable, Sendable {
         self.rebalance == .paused && !(self.pausedBy.isEmpty && self.pauseNote.isEmpty) ? NodeRecord.request(by: self.pausedBy, note: self.pauseNote) : nil
     }
 
+    /// What is fixed when the cluster is made is the same.
+    func isOfSameCluster(as other: ClusterConfiguration) -> Bool {
+        self.clusterID == other.clusterID && self.partitionCount == other.partitionCount && self.hash == other.hash
+    }
+
+    /// For people.
+    var identity: String { "\(self.clusterID) with \(self.partitionCount) partitions by \(self.hash)" }
+
+    /// The protocol that a configuration asks for, even if nothing else of it can be read.
+    static func activeProtocol(in bytes: [UInt8]) -> Int? {
+        guard var object = try? JSONValue(bytes, named: "config", bytesMax: ClusterConfiguration.bytesMax).object() else { return nil }
+        return (try? object.integer("activeProto", in: 0...Int64(Int32.max))).map { Int($0) }
+    }
+
     /// Throws a sentence that says what is wrong with the bytes.
     package init(json bytes: [UInt8]) throws(JSONFailure) {
         var object = try JSONValue(bytes, named: "config", bytesMax: ClusterConfiguration.bytesMax).object()

@@ -56,6 +56,12 @@ extension ClusterView {
         do { try self.validate() } catch { throw JSONFailure("view: \(error)") }
     }
 
+    /// Whether bytes that are no view to this version of the program may be one to a newer version.
+    static func isVersioned(_ bytes: [UInt8]) -> Bool {
+        guard var object = try? JSONValue(bytes, named: "view", bytesMax: ClusterView.bytesMax).object() else { return false }
+        return (try? object.integer("v", in: 0...Int64.max)) != nil
+    }
+
     private static func elements<Element>(
         _ value: JSONValue, countMax: Int, _ element: (JSONValue) throws(JSONFailure) -> Element
     ) throws(JSONFailure) -> [Element] {

@@ -29,11 +29,12 @@ import Testing
                 .create(path: "/rt/c/members", data: [], ephemeral: false),
                 .create(path: "/rt/c/controller_epoch", data: Array("0".utf8), ephemeral: false),
             ])
+        // One that has a view is not new.
+        #expect(stand.step() == [.get(path: "/rt/c/config", watch: true)] && stand.step() == [.get(path: "/rt/c/view", watch: false)])
         let configuring = stand.step()
         guard case .create("/rt/c/config", let data, false) = configuring.first else { return recordMissing("\(configuring)") }
         #expect(try ClusterConfiguration(json: data).partitionCount == 8)
-        #expect(configuring.dropFirst() == [.get(path: "/rt/c/config", watch: true)])
-        // The second read is for what changed with the creation.
+        #expect(stand.step() == [.get(path: "/rt/c/config", watch: true)])
         stand.settle(until: Self.isRegistration)
         #expect(stand.machine.incarnation == nil)
         stand.settle()
@@ -74,6 +75,64 @@ import Testing
         stand.store.put("/rt/c/config", ClusterConfiguration(clusterID: "c-2", partitionCount: 8).json)
         stand.settle()
         #expect(stand.machine.configuration?.partitionCount == 4 && stand.machine.alarm?.contains("8 partitions") == true)
+    }
+
+    /// It is damage, and the controller's to repair.
+    @Test func aConfigurationOfAnotherClusterInTheSameZnodeIsWrittenOver() throws {
+        var stand = ClusterMachineStand.controller(of: 2)
+        let known = try #require(stand.machine.configuration)
+        stand.store.put("/rt/c/config", ClusterConfiguration(clusterID: "c-2", partitionCount: 9).json)
+        stand.settle()
+        #expect(try ClusterConfiguration(json: try #require(stand.store.tree["/rt/c/config"]).data) == known)
+        #expect(stand.refusals.isEmpty && stand.machine.alarm?.contains("c-2 with 9 partitions") == true)
+    }
+
+    /// Other nodes have made a cluster of their own in the place of this one: this node would be granted partitions that it never takes.
+    @Test(arguments: [4, 9]) func anotherClusterInThePlaceOfThisOneEndsIt(_ partitionCount: Int) {
+        var stand = ClusterMachineStand.follower()
+        stand.publish(stand.view(5, ["n1", "n2", "n2", "n2"], ownerEpochs: [2, 1, 1, 1]))
+        stand.forget()
+        for path in stand.store.tree.keys.sorted(by: >) where path.hasPrefix("/rt/c") { stand.store.remove(path) }
+        stand.found(ClusterConfiguration(clusterID: "c-2", partitionCount: partitionCount))
+        stand.advance(.seconds(5))
+        #expect(stand.refusals.count == 1 && stand.refusals.first?.contains("another cluster at /rt/c") == true)
+        #expect(stand.releases == [.init(partition: 0, ownerEpoch: 2)] && stand.machine.incarnation == nil)
+    }
+
+    @Test func anotherClusterThatWasMadeWhileZooKeeperWasAwayEndsIt() {
+        var stand = ClusterMachineStand.follower()
+        stand.lose()
+        for path in stand.store.tree.keys.sorted(by: >) where path.hasPrefix("/rt/c") { stand.store.remove(path) }
+        stand.found(ClusterConfiguration(clusterID: "c-2", partitionCount: 4))
+        stand.connect(session: 101)
+        stand.advance(.seconds(5))
+        #expect(stand.refusals.first?.contains("c-2 with 4 partitions by xxh64-v1, and not c-1 with 4") == true)
+    }
+
+    /// A node that starts does not make a second cluster of one that has a view.
+    @Test func aLostConfigurationIsWaitedForAndThenMadeFromTheView() throws {
+        var stand = ClusterMachineStand(partitionCount: 99)
+        stand.found()
+        stand.store.remove("/rt/c/config")
+        stand.write(stand.view(7, ["n2", "n2", "n2"]) { for index in $0.nodes.indices { $0.nodes[index].incarnation = nil } })
+        stand.connect()
+        stand.advance(.seconds(3))
+        #expect(stand.store.tree["/rt/c/config"] == nil && stand.machine.alarm?.contains("lost /rt/c/config") == true)
+        stand.advance(.seconds(3))
+        #expect(try ClusterConfiguration(json: try #require(stand.store.tree["/rt/c/config"]).data).partitionCount == 3)
+        #expect(stand.machine.incarnation != nil)
+    }
+
+    @Test func aConfigurationThatCannotBeReadIsWaitedForWithAnAlarm() {
+        var stand = ClusterMachineStand()
+        stand.found()
+        stand.store.put("/rt/c/config", Array("{".utf8))
+        stand.connect()
+        stand.advance(.seconds(5))
+        #expect(stand.machine.incarnation == nil && stand.refusals.isEmpty && stand.machine.alarm?.contains("delete it") == true)
+        stand.store.put("/rt/c/config", ClusterConfiguration(clusterID: "c-1", partitionCount: 4).json)
+        stand.settle()
+        #expect(stand.machine.incarnation != nil)
     }
 
     @Test func theMemberNodeSaysWhoThisIs() throws {

@@ -26,6 +26,8 @@ final class FakeZooKeeper {
     unowned var simulation: Simulation!
     /// Broken on purpose in one test: controllers that write the view without looking at their epoch or at what is there.
     var isFenced = true
+    /// What is written is nobody's decision.
+    private var isOverwriting = false
     private var tree: [String: Znode] = ["/": Znode(data: [], czxid: 0, mzxid: 0, version: 0, owner: 0)]
     private var past: [(zxid: Int64, tree: [String: Znode])] = []
     private var zxid: Int64 = 0
@@ -89,6 +91,26 @@ final class FakeZooKeeper {
         self.childWatches = [:]
         (self.zxid, self.tree) = self.backup
         self.simulation.tell("ZooKeeper has view \(self.view?.version ?? 0)")
+    }
+
+    // MARK: - Damage
+
+    func data(_ path: String) -> [UInt8]? { self.tree[path]?.data }
+
+    /// An operator, or another program, writes there; nil deletes it and what is in it.
+    func overwrite(_ path: String, _ data: [UInt8]?) {
+        self.simulation.tell("\(path) is \(data.map { String(decoding: $0.prefix(80), as: UTF8.self) } ?? "deleted")")
+        self.isOverwriting = true
+        defer { self.isOverwriting = false }
+        if let data {
+            self.commit { tree in
+                tree[path]?.data = data
+                tree[path]?.version += 1
+                tree[path]?.mzxid = self.zxid + 1
+            }
+        } else {
+            for path in self.tree.keys.filter({ $0 == path || $0.hasPrefix(path + "/") }).sorted(by: >) { self.commit { $0[path] = nil } }
+        }
     }
 
     // MARK: - Requests
@@ -190,8 +212,9 @@ final class FakeZooKeeper {
         self.zxid += 1
         for path in Set(before.keys).union(self.tree.keys).sorted() where before[path]?.mzxid != self.tree[path]?.mzxid {
             self.fire(path, &self.dataWatches)
+            if self.tree[path] == nil { self.fire(path, &self.childWatches) }
             if (before[path] == nil) != (self.tree[path] == nil) { self.fire(String(path.prefix(upTo: path.lastIndex(of: "/")!)), &self.childWatches) }
-            if path.hasSuffix("/view"), self.tree[path] != nil, let view = self.view { self.simulation.checker.wrote(view) }
+            if path.hasSuffix("/view"), self.tree[path] != nil, !self.isOverwriting, let view = self.view { self.simulation.checker.wrote(view) }
         }
     }
 

@@ -1,0 +1,190 @@
+import JSON
+import Testing
+
+@testable import Coordination
+
+/// Every znode of a cluster × what may be wrong with it × who is there: it is repaired, or an alarm says within seconds what to do.
+@Suite struct ZnodeDamageTests {
+    enum Znode: String, CaseIterable {
+        case root = "/rt"
+        case cluster = "/rt/sim"
+        case configuration = "/rt/sim/config"
+        case nodes = "/rt/sim/nodes"
+        case node = "/rt/sim/nodes/n3"
+        case members = "/rt/sim/members"
+        case member = "/rt/sim/members/n2"
+        case controller = "/rt/sim/controller"
+        case controllerEpoch = "/rt/sim/controller_epoch"
+        case view = "/rt/sim/view"
+    }
+
+    enum Damage: CaseIterable {
+        case absent, empty, garbage
+        /// What it had some time before.
+        case older
+        /// What a newer version of the program may have written, in a form that keeps what this one needs.
+        case newer
+        /// What a newer version of the program may have written, which this one cannot read.
+        case foreign
+    }
+
+    enum Scene: CaseIterable { case controllerLives, controllerDies, nodeJoins }
+
+    struct Case: CustomTestStringConvertible {
+        var znode: Znode
+        var damage: Damage
+        var scene: Scene
+        var testDescription: String { "\(self.znode.rawValue) \(self.damage), \(self.scene)" }
+    }
+
+    static let cases = Znode.allCases.flatMap { znode in
+        Damage.allCases.flatMap { damage in Scene.allCases.map { Case(znode: znode, damage: damage, scene: $0) } }
+    }
+
+    // MARK: - The table
+
+    private enum Outcome {
+        /// The cluster is whole, and the znode has what it should have. Where nothing was lost there is nothing to say.
+        case repaired(isTold: Bool)
+        /// The nodes that run go on and say so; one that joins is refused with a sentence.
+        case continues(refusal: String)
+        /// Nothing is reassigned before an operator has done what the alarm says.
+        case alarm(String)
+    }
+
+    private func outcome(_ test: Case) -> Outcome {
+        switch (test.znode, test.damage) {
+        // Their own data is not read.
+        case (.root, .empty), (.root, .garbage), (.root, .older), (.root, .newer), (.root, .foreign): .repaired(isTold: false)
+        case (.cluster, .empty), (.cluster, .garbage), (.cluster, .older), (.cluster, .newer), (.cluster, .foreign): .repaired(isTold: false)
+        case (.nodes, .empty), (.nodes, .garbage), (.nodes, .older), (.nodes, .newer), (.nodes, .foreign): .repaired(isTold: false)
+        case (.members, .empty), (.members, .garbage), (.members, .older), (.members, .newer), (.members, .foreign): .repaired(isTold: false)
+        case (.configuration, .foreign): .continues(refusal: "speaks protocol 9")
+        case (.view, .foreign): .alarm("delete /rt/sim/view")
+        // Fields that this version does not know are kept.
+        case (.configuration, .older), (.configuration, .newer), (.node, .newer), (.controller, .newer), (.controller, .older): .repaired(isTold: false)
+        // A number is a number, and its znode's version is what counts.
+        case (.controllerEpoch, .newer), (.controllerEpoch, .older): .repaired(isTold: false)
+        case (.node, .older): .repaired(isTold: false)
+        // The view of later is written over the next time that something changes.
+        case (.view, .newer): .repaired(isTold: false)
+        // A member that is gone comes back; a membership ends with the process.
+        case (.members, .absent), (.member, .absent), (.controller, .absent): .repaired(isTold: false)
+        default: .repaired(isTold: true)
+        }
+    }
+
+    private func bytes(_ test: Case, now: [UInt8], before: [UInt8]) throws -> [UInt8]? {
+        switch (test.damage, test.znode) {
+        case (.absent, _): return nil
+        case (.empty, _): return []
+        case (.garbage, _): return [0x00, 0xFF, 0x7B, 0x1B, 0x5B]
+        case (.older, _): return before
+        case (_, .controllerEpoch): return Array((test.damage == .newer ? "77" : #"{"epoch":7}"#).utf8)
+        case (_, .root), (_, .cluster), (_, .nodes), (_, .members): return Array("{\"future\":1}".utf8)
+        case (.newer, .view):
+            var view = try ClusterView(json: now)
+            view.version += 1
+            return Array(String(decoding: try view.json().dropLast(), as: UTF8.self).utf8) + Array(#","future":{"a":[1]}}"#.utf8)
+        case (.newer, _):
+            return Array(now.dropLast()) + Array(#","future":{"a":[1]}}"#.utf8)
+        case (.foreign, .configuration): return Array(#"{"clusterId":"c","partitions":{"count":7},"activeProto":9}"#.utf8)
+        case (.foreign, .view): return Array(#"{"v":900,"format":2}"#.utf8)
+        case (.foreign, _): return Array(#"{"format":2}"#.utf8)
+        }
+    }
+
+    // MARK: -
+
+    @Test(arguments: cases) func everyDamageHasItsOutcome(_ test: Case) throws {
+        let simulation = Simulation(seed: 7, partitionCount: 12)
+        for id in ["n1", "n2"] { simulation.startNode(id) }
+        simulation.keepHouse()
+        try simulation.run(until: .seconds(5))
+        let path = test.znode.rawValue
+        var before = simulation.server.data(path)
+        simulation.startNode("n3")
+        try simulation.run(until: .seconds(14))
+        let controller = try #require(simulation.sortedNodes.first { $0.machine.isController })
+        // Whatever an operator wants of a node must outlive the damage.
+        simulation.sortedNodes.first?.ask(ClusterQuestion(.drain, node: "n3", by: "alice", note: "disk"))
+        try simulation.run(until: .seconds(15))
+        before = before ?? simulation.server.data(path)
+        simulation.sortedNodes.first?.ask(ClusterQuestion(.undrain, node: "n3", by: "alice"))
+        simulation.sortedNodes.first?.ask(ClusterQuestion(.cordon, node: "n3", by: "alice", note: "disk"))
+        try simulation.run(until: .seconds(20))
+        let now = try #require(simulation.server.data(path))
+        let alarms = Dictionary(uniqueKeysWithValues: simulation.sortedNodes.map { ($0.id, $0.machine.history.counts[.alarm] ?? 0) })
+
+        simulation.server.overwrite(path, try self.bytes(test, now: now, before: try #require(before)))
+        switch test.scene {
+        case .controllerLives: break
+        case .controllerDies: controller.crash()
+        // One that was never a member, in the same moment, could make another cluster where this one was.
+        case .nodeJoins: simulation.after(.milliseconds(300)) { simulation.startNode("n4") }
+        }
+        let outcome = self.outcome(test)
+        try simulation.run(until: .seconds(28))
+        let told = simulation.sortedNodes.filter { $0.isAlive && ($0.machine.history.counts[.alarm] ?? 0) > alarms[$0.id] ?? 0 }
+        func trace(_ text: String) -> Comment { Comment(rawValue: "\(text)\n" + simulation.trace.suffix(60).joined(separator: "\n")) }
+        // Within seconds, and not only when somebody looks. A controller that dies takes its member znode with it.
+        let isGone = test.scene == .controllerDies && (test.znode == .controller || (test.znode == .member && controller.id == "n2"))
+        if case .repaired(isTold: false) = outcome {} else if !isGone { #expect(!told.isEmpty, trace("no alarm")) }
+        try simulation.run(until: .seconds(75))
+        let nodes = simulation.sortedNodes.filter { !(test.scene == .controllerDies && $0 === controller) }
+
+        switch outcome {
+        case .alarm(let advice):
+            for node in nodes { #expect(node.refusal == nil, trace("\(node.id) left")) }
+            let machine = try #require(nodes.first { $0.machine.isController }).machine
+            #expect(machine.alarm?.contains(advice) ?? false, trace("\(machine.alarm ?? "no alarm")"))
+            #expect(machine.obstacle?.contains(advice) ?? false, trace("\(machine.obstacle ?? "no obstacle")"))
+            // What it says is what helps.
+            simulation.server.overwrite(path, nil)
+            try simulation.run(until: .seconds(120))
+            try self.checkWhole(simulation, nodes)
+        case .continues(let refusal):
+            for node in nodes where node.id != "n4" {
+                #expect(node.refusal == nil && node.machine.alarm != nil, trace("\(node.id): \(node.refusal ?? "silent")"))
+                // Also with another session.
+                if let session = node.session { simulation.server.end(session) }
+            }
+            if let node = simulation.node("n4") { #expect(node.refusal?.contains(refusal) ?? false, trace("n4: \(node.refusal ?? "not refused")")) }
+            try simulation.run(until: .seconds(140))
+            try self.checkWhole(simulation, nodes.filter { $0.id != "n4" })
+        case .repaired:
+            try self.checkWhole(simulation, nodes)
+            guard !isGone || test.znode == .controller else { return }
+            let data = try #require(simulation.server.data(path))
+            switch test.znode {
+            case .configuration: #expect(try ClusterConfiguration(json: data).partitionCount == 12)
+            case .view: #expect((try? ClusterView(json: data)) != nil)
+            case .controllerEpoch: #expect(Int32(String(decoding: data, as: UTF8.self)) != nil)
+            case .node: #expect((try? NodeRecord(json: data)) != nil)
+            case .member: #expect((try? MemberRecord(json: data)) != nil)
+            case .controller: #expect(nodes.contains { $0.machine.isController && data == simulation.server.data(path) })
+            case .root, .cluster, .nodes, .members: break
+            }
+        }
+    }
+
+    /// All are members of one view, each serves what it says, and one of them is the controller.
+    private func checkWhole(_ simulation: Simulation, _ nodes: [SimulatedNode]) throws {
+        func fail(_ text: String) -> Simulation.Failure { .init(description: "\(text)\n" + simulation.trace.suffix(80).joined(separator: "\n")) }
+        guard let view = simulation.server.view else { throw fail("there is no view") }
+        guard nodes.count(where: \.machine.isController) == 1 else { throw fail("\(nodes.filter(\.machine.isController).map(\.id)) are controllers") }
+        for node in nodes {
+            guard node.refusal == nil, let incarnation = node.machine.incarnation else { throw fail("\(node.id) is no member: \(node.refusal ?? "")") }
+            guard view.node(node.id)?.incarnation == incarnation, let state = view.node(node.id)?.state, state.mayOwn || state == .drained else {
+                throw fail("\(node.id) is \(view.node(node.id).map { "\($0.state)" } ?? "not there")")
+            }
+            guard node.machine.view == view else { throw fail("\(node.id) has view \(node.machine.view?.version ?? 0), ZooKeeper \(view.version)") }
+        }
+        for (index, entry) in view.partitions.enumerated() {
+            guard let owner = entry.owner, let node = simulation.node(owner) else { throw fail("partition \(index) has no owner") }
+            guard node.machine.ownership[index] == Ownership(state: .serving, ownerEpoch: entry.ownerEpoch) else {
+                throw fail("\(owner) holds partition \(index) as \(String(describing: node.machine.ownership[index])), the view says \(entry)")
+            }
+        }
+    }
+}
