@@ -5,6 +5,7 @@ package actor ClusterCoordinator: ClusterAsking {
     private let client: ZooKeeperClient
     private let transport: any ClusterTransport
     private let storage: any PartitionStorage
+    private let memory: (any ClusterMemoryStore)?
     private let hear: @Sendable (ClusterEvent) -> Void
     private let leaveTimeout: Duration
     private let inputs = ClusterInputs()
@@ -17,17 +18,23 @@ package actor ClusterCoordinator: ClusterAsking {
     private var refusal: String?
     private var isFinished = false
 
-    /// - Parameter hear: called with each event of the history, in order.
+    /// - Parameters:
+    ///   - remembered: what `memory` has kept.
+    ///   - hear: called with each event of the history, in order.
     package init(
         settings: ClusterSettings, client: ZooKeeperClient, transport: any ClusterTransport, storage: any PartitionStorage,
-        leaveTimeout: Duration = .seconds(3), hear: @escaping @Sendable (ClusterEvent) -> Void
+        leaveTimeout: Duration = .seconds(3), memory: (any ClusterMemoryStore)? = nil, remembered: RememberedCluster? = nil,
+        hear: @escaping @Sendable (ClusterEvent) -> Void
     ) {
+        var settings = settings
+        settings.keepsMemory = memory != nil
+        self.memory = memory
         self.client = client
         self.transport = transport
         self.storage = storage
         self.hear = hear
         self.leaveTimeout = leaveTimeout
-        self.machine = ClusterMachine(settings: settings, nonce: UInt64.random(in: 1...UInt64.max))
+        self.machine = ClusterMachine(settings: settings, nonce: UInt64.random(in: 1...UInt64.max), remembered: remembered)
     }
 
     /// Is a member until ``leave()``, or until its task is cancelled. Throws ``ClusterRefusal`` when the cluster cannot take this node.
@@ -89,8 +96,9 @@ package actor ClusterCoordinator: ClusterAsking {
             hasOther: self.machine.view?.nodes.contains { $0.id != self.machine.settings.id && ($0.state == .active || $0.state == .cordoned) } ?? false,
             controller: self.machine.controller?.id, isController: self.machine.isController,
             partitions: self.machine.ownership.values.reduce(into: [:]) { $0[$1.state, default: 0] += 1 }, session: self.machine.session.phase.name,
-            outage: self.machine.outage, sessions: self.machine.session.generation, alarm: self.machine.alarm, events: self.machine.history.counts,
-            hasJoined: self.machine.hasJoined, obstacle: self.machine.joining.reason, isIsolated: self.machine.isIsolated(at: .now))
+            outage: self.machine.outage, sessions: self.machine.session.generation, alarm: self.machine.alarm,
+            unserved: self.machine.leader?.unservedTooLong(at: .now).count ?? 0, events: self.machine.history.counts, hasJoined: self.machine.hasJoined,
+            obstacle: self.machine.joining.reason, isIsolated: self.machine.isIsolated(at: .now))
     }
 
     // MARK: -
@@ -120,6 +128,12 @@ package actor ClusterCoordinator: ClusterAsking {
             self.transport.setPeers(peers, incarnation: incarnation, viewVersion: viewVersion)
         case .send(let id, let payload):
             self.transport.send(payload, to: id)
+        case .remember(let number, let bytes):
+            guard let memory else { return }
+            group.addTask { [inputs] in
+                let failure = await memory.save(bytes)
+                inputs.put(.remembered(number: number, failure: failure))
+            }
         case .seal(let partitions):
             group.addTask { [storage, inputs] in
                 await storage.seal(partitions)
@@ -194,6 +208,8 @@ package struct ClusterSummary: Sendable {
     /// Sessions that this process has opened or tried to.
     package var sessions: UInt64
     package var alarm: String?
+    /// As the controller knows them; 0 on all other nodes.
+    package var unserved: Int
     package var events: [ClusterEvent.Kind: Int]
     /// The controller has taken this node, now or earlier.
     package var hasJoined: Bool

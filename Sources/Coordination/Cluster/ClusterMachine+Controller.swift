@@ -8,6 +8,7 @@ extension ClusterMachine {
         self.gatherMore(&leader, &turn)
         self.repairTree(&leader, &turn)
         self.decideHeld(&leader, &turn)
+        if let view = self.view { leader.findUnserved(view, at: turn.now) }
         guard leader.areMembersRead, leader.areNodesRead, let configuration = self.configuration, self.mayReplaceView else { return }
         guard let read = self.reads[.view], read.readAt != nil, !read.isDirty, !read.isAsked else { return }
         guard !self.awaitsReports(leader, &turn) else { return }
@@ -30,11 +31,13 @@ extension ClusterMachine {
         // A register that lost writes is written again, as this node knows it, under owner epochs that nobody has had.
         let isLost = self.unreadableView != nil || self.viewRead.map { $0.version < current.version } ?? (self.view != nil)
         if isLost { evolution.regrantAll() }
-        evolution.rise(above: self.floor)
+        evolution.rise(above: self.floor, reserved: self.memory.reservedAtStart)
         guard evolution.hasChanged || isLost || self.viewRead == nil || self.floor.version > current.version else {
             leader.invalid = nil
             return
         }
+        // Before they are used, the disk has to say that they are: written, it sends an event.
+        guard self.memory.covers(evolution.view.partitions.map(\.ownerEpoch).max() ?? 0) else { return }
         var next = evolution.view
         next.version = max(current.version, self.floor.version) + 1
         next.controllerEpoch = leader.epoch
@@ -71,6 +74,11 @@ extension ClusterMachine {
         if let since = self.viewSince, since.advanced(by: .seconds(10)) <= turn.now { return false }
         let until = leader.electedAt.advanced(by: self.settings.reportsMax)
         let others = Set(leader.members.keys).union(self.view?.nodes.filter { $0.incarnation != nil }.map(\.id) ?? [])
+        // The cluster is not new, and has lost its view: those that know it have to join again.
+        if self.view == nil, !self.hasFounded, turn.now < until {
+            turn.wake(at: until)
+            return true
+        }
         // A closed port has nothing to tell.
         let isUnheard = others.contains { $0 != self.settings.id && leader.reports[$0] == nil && self.links[$0]?.refusedSince == nil }
         let isBehind = self.named.contains { $0.value > self.view?.version ?? 0 }

@@ -73,7 +73,7 @@ extension ClusterMachine {
                 "the cluster places channels by \(configuration.hash), this version by \(ClusterConfiguration.hashName): use the same version", &turn)
         }
         // A node that runs continues, or all of them would stop together when their sessions with ZooKeeper are renewed.
-        guard self.hasJoined || self.settings.protocols.contains(configuration.activeProtocol) else {
+        guard self.wasMember || self.settings.protocols.contains(configuration.activeProtocol) else {
             return self.refuse("the cluster speaks protocol \(configuration.activeProtocol), \(self.ownProtocols): upgrade this node", &turn)
         }
         self.membership = .registering(isAsked: false, retryAt: nil)
@@ -102,6 +102,7 @@ extension ClusterMachine {
         case (.createConfiguration, _):
             switch (result, self.membership) {
             case (.success, _), (.failure(.refused(.nodeExists, _)), _):
+                if case .success = result, self.configuration == nil { self.hasFounded = true }
                 self.configurationAbsent = nil
                 self.reads[.configuration, default: ReadState()].isDirty = true
             case (.failure, .configuring): self.again(.absent, &turn)
@@ -187,12 +188,14 @@ extension ClusterMachine {
     private mutating func join(_ stat: ZooKeeperStat, _ turn: inout Turn) {
         let incarnation = stat.czxid
         // Servers that were set back give numbers out again. What was granted to this number was granted to somebody before us.
-        guard incarnation != self.view?.node(self.settings.id)?.incarnation, self.ownIncarnations.insert(incarnation).inserted else {
+        guard incarnation != self.view?.node(self.settings.id)?.incarnation, incarnation != self.memory.past?.view?.node(self.settings.id)?.incarnation,
+            self.ownIncarnations.insert(incarnation).inserted
+        else {
             self.membership = .registering(isAsked: true, retryAt: nil)
             return self.perform(.delete(path: self.paths.member(self.settings.id), version: nil), for: .deletePredecessor, &turn)
         }
         self.membership = .joined(incarnation: incarnation)
-        self.hasJoined = true
+        self.wasMember = true
         self.memberVersion = stat.version
         self.record(.joined, "joined the cluster as incarnation \(incarnation)", &turn)
         for target in [ReadTarget.ownMember, .controller, .view, .configuration] { self.reads[target, default: ReadState()].isDirty = true }

@@ -43,6 +43,10 @@ extension ClusterMachine {
             if report.viewVersion > self.view?.version ?? 0 { self.peerView(id, report.viewVersion, &turn) }
         case .heard:
             break
+        case .configuration(let candidate):
+            guard self.isController, let known = self.configuration, known.isOfSameCluster(as: candidate), candidate.revision > known.revision else { return }
+            self.configuration = candidate
+            self.reads[.configuration]?.isDirty = true
         case .complaint(let epoch):
             self.complaints.received(from: id, incarnation, epoch: epoch, at: turn.now)
         case .leaving:
@@ -100,6 +104,10 @@ extension ClusterMachine {
             self.checkContested(report, of: self.settings.id, &turn)
         } else if let controller = self.controller {
             self.send(.report(report), to: controller.id, &turn)
+            // The controller may know no newer one than ZooKeeper.
+            if let configuration = self.configuration, let fault = self.configurationFault, !fault.isNewer {
+                self.send(.configuration(configuration), to: controller.id, &turn)
+            }
         }
         // The controller's own report, too, may be what its next look waits for.
         turn.wake(at: turn.now.advanced(by: isOwn && !report.sealed.isEmpty ? .milliseconds(1) : self.settings.reportInterval))

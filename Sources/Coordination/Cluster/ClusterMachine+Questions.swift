@@ -200,14 +200,16 @@ extension ClusterMachine {
         record.by = question.by ?? ""
         record.note = question.note ?? ""
         record.at = self.settings.wallClock()
-        if let entry = leader.nodes[id] {
-            parts.append(.set(path: self.paths.node(id), data: record.json, version: entry.version))
+        record.revision += 1
+        if let version = leader.nodes[id]?.version {
+            parts.append(.set(path: self.paths.node(id), data: record.json, version: version))
         } else if desired != .active {
             parts.append(.create(path: self.paths.node(id), data: record.json, ephemeral: false))
         }
         // The plan could not follow a pin to a node that there is not.
         if desired == .removed, var configuration = self.configuration, configuration.pins.values.contains(id) {
             configuration.pins = configuration.pins.filter { $0.value != id }
+            configuration.revision += 1
             parts.append(.set(path: self.paths.configuration, data: configuration.json, version: self.configurationVersion))
         }
         return (parts, change)
@@ -231,6 +233,7 @@ extension ClusterMachine {
         try body(&configuration)
         let change = ControllerChange.configuration(number: number)
         if configuration == before { return ([], change) }
+        configuration.revision += 1
         return ([.set(path: self.paths.configuration, data: configuration.json, version: self.configurationVersion)], change)
     }
 

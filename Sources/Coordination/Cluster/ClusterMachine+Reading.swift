@@ -116,7 +116,7 @@ extension ClusterMachine {
         case (.controller, .node(let data, let stat)):
             self.controllerRead(data, stat, &turn)
         case (.view, .stat(nil)):
-            self.viewAbsent()
+            self.viewAbsent(&turn)
         case (.view, .stat(let stat?)):
             // Known already: this node wrote it, or a watch fired twice. One that is too old is looked at until it is replaced.
             guard self.viewRead?.stat != stat.version || self.view == nil || self.olderSince != nil else { return }
@@ -138,7 +138,7 @@ extension ClusterMachine {
     private mutating func learnedAbsence(_ target: ReadTarget, _ turn: inout Turn) {
         switch target {
         case .controller: self.controllerAbsent(&turn)
-        case .view: self.viewAbsent()
+        case .view: self.viewAbsent(&turn)
         case .configuration: self.configurationIsAbsent(&turn)
         case .members, .nodes: self.folderIsAbsent(target, &turn)
         case .ownMember, .controllerEpoch: break

@@ -44,11 +44,17 @@ extension ClusterMachine {
         if let known = self.configuration, !known.isOfSameCluster(as: candidate) {
             return self.configurationIsForeign(candidate, known, stat, &turn)
         }
-        self.configurationFault = nil
-        self.configuration = candidate
         self.configurationVersion = stat.version
         self.configurationCreated = stat.czxid
-        if self.hasJoined, !self.settings.protocols.contains(candidate.activeProtocol) { self.raiseNewerProtocol(candidate.activeProtocol, &turn) }
+        if let known = self.configuration, candidate.revision < known.revision {
+            self.configurationFault = ConfigurationFault(version: stat.version)
+            return self.raise(
+                "ZooKeeper lost writes: \(self.paths.configuration) went back from revision \(known.revision) to \(candidate.revision), and is written again: \(known.requests)",
+                &turn)
+        }
+        self.configurationFault = nil
+        self.configuration = candidate
+        if self.wasMember, !self.settings.protocols.contains(candidate.activeProtocol) { self.raiseNewerProtocol(candidate.activeProtocol, &turn) }
     }
 
     private mutating func raiseNewerProtocol(_ number: Int, _ turn: inout Turn) {
@@ -59,7 +65,7 @@ extension ClusterMachine {
 
     private mutating func configurationIsUnreadable(_ data: [UInt8], _ stat: ZooKeeperStat, _ failure: JSONFailure, _ turn: inout Turn) {
         if let number = ClusterConfiguration.activeProtocol(in: data), number > self.settings.protocols.upperBound {
-            guard self.hasJoined else {
+            guard self.wasMember else {
                 return self.refuse("the cluster speaks protocol \(number), \(self.ownProtocols): upgrade this node", &turn)
             }
             self.configurationFault = ConfigurationFault(version: stat.version, isNewer: true)
@@ -97,13 +103,11 @@ extension ClusterMachine {
         if self.configurationAbsent == nil { self.configurationAbsent = ConfigurationAbsence(since: turn.now) }
         guard !self.pending.values.contains(where: { $0 == .createConfiguration || $0 == .inspectView }) else { return }
         if self.configuration != nil {
-            if self.hasJoined {
-                self.raise(
-                    "ZooKeeper lost the cluster's configuration: it is written again as this node knows it. Operators' wishes (realertime members) may be lost, too",
-                    &turn)
+            if self.wasMember {
+                self.raise("ZooKeeper lost the cluster's configuration: it is written again as this node knows it", &turn)
             }
             // What else is gone comes back with it, before a node that starts takes this for the place of a new cluster.
-            for (index, request) in self.paths.foundations.enumerated() where self.hasJoined { self.perform(request, for: .foundation(index), &turn) }
+            for (index, request) in self.paths.foundations.enumerated() where self.wasMember { self.perform(request, for: .foundation(index), &turn) }
             return self.createConfiguration(&turn)
         }
         // A cluster that has a view is not new: its nodes know what it was.
@@ -133,6 +137,7 @@ extension ClusterMachine {
     // MARK: - View
 
     mutating func viewIsUnreadable(_ data: [UInt8], _ stat: ZooKeeperStat, _ failure: JSONFailure, _ turn: inout Turn) {
+        self.recall(unless: nil, &turn)
         self.unreadableView = UnreadableView(stat: stat.version, isNewer: ClusterView.isVersioned(data))
         self.raise("the view in ZooKeeper cannot be read, ownership stays as it is: \(failure). \(self.adviceOnView)", &turn)
     }
@@ -230,7 +235,7 @@ extension ClusterMachine {
 
     /// The operator who changed it did not want the node to be given partitions: it stays as it was, or counts as cordoned.
     mutating func nodeIsUnreadable(_ id: String, _ stat: ZooKeeperStat, _ failure: JSONFailure, _ leader: inout Leader, _ turn: inout Turn) {
-        let known = leader.nodes[id]?.record
+        let known = leader.nodes[id]?.record ?? self.view?.node(id)?.desired
         let record = known ?? NodeRecord(desired: .cordoned)
         leader.gatheringNodes!.found[id] = Leader.NodeEntry(record: record, version: stat.version, isDamaged: known != nil)
         self.raise(
@@ -254,10 +259,29 @@ extension ClusterMachine {
             self.repair(self.paths.controller, .set(path: self.paths.controller, data: record, version: fault.version), &leader, &turn)
         }
         guard leader.areNodesRead, leader.gatheringNodes == nil, self.isCurrent(.nodes) else { return }
+        self.findLostDesired(&leader, &turn)
         for (id, entry) in leader.nodes.sorted(by: { $0.key < $1.key }) where entry.isDamaged {
             let path = self.paths.node(id)
-            self.repair(path, .set(path: path, data: entry.record.json, version: entry.version), &leader, &turn)
+            let part: ZooKeeperRequest.Part =
+                entry.version.map { .set(path: path, data: entry.record.json, version: $0) } ?? .create(path: path, data: entry.record.json, ephemeral: false)
+            self.repair(path, part, &leader, &turn)
         }
+    }
+
+    /// What operators had requested by the newest views, and ZooKeeper does not know any more.
+    private mutating func findLostDesired(_ leader: inout Leader, _ turn: inout Turn) {
+        var lost: [String] = []
+        func compare(_ id: String, _ remembered: NodeRecord) {
+            if let entry = leader.nodes[id], entry.record.revision >= remembered.revision { return }
+            leader.nodes[id] = Leader.NodeEntry(record: remembered, version: leader.nodes[id]?.version, isDamaged: true)
+            lost.append("\(id) is to be \(remembered.desired.rawValue), \(remembered.request)")
+        }
+        for node in self.view?.nodes ?? [] { if let desired = node.desired { compare(node.id, desired) } }
+        for (id, desired) in self.lostDesired.sorted(by: { $0.key < $1.key }) { compare(id, desired) }
+        self.lostDesired = self.lostDesired.filter { id, desired in self.view?.node(id)?.desired?.revision ?? 0 < desired.revision }
+        guard !lost.isEmpty else { return }
+        let more = lost.count > 5 ? ", and \(lost.count - 5) more" : ""
+        self.raise("ZooKeeper lost what operators had requested: \(lost.prefix(5).joined(separator: "; "))\(more). The controller writes it again", &turn)
     }
 
     private mutating func repair(_ path: String, _ part: ZooKeeperRequest.Part, _ leader: inout Leader, _ turn: inout Turn) {

@@ -1,7 +1,8 @@
 import JSON
 
 extension ClusterMachine {
-    mutating func viewAbsent() {
+    mutating func viewAbsent(_ turn: inout Turn) {
+        self.recall(unless: nil, &turn)
         self.viewRead = nil
         self.unreadableView = nil
     }
@@ -15,6 +16,7 @@ extension ClusterMachine {
             return self.viewIsUnreadable(data, stat, error, &turn)
         }
         self.unreadableView = nil
+        self.recall(unless: candidate.version, &turn)
         // A session never sees its servers go back, so an older view than it has shown before is a server that lost what it had acknowledged.
         if let read = self.viewRead, candidate.version < read.version {
             self.raise("ZooKeeper lost writes: its view went back from version \(read.version) to \(candidate.version); this node keeps the newer", &turn)
@@ -46,6 +48,7 @@ extension ClusterMachine {
     mutating func accept(_ candidate: ClusterView, from source: String, _ turn: inout Turn) -> Bool {
         self.floor.see(candidate)
         defer { self.leaveOldEpoch(&turn) }
+        self.recall(unless: candidate.version, &turn)
         guard let seen = self.view else {
             self.viewSince = turn.now
             self.adopt(candidate, &turn)
@@ -55,6 +58,9 @@ extension ClusterMachine {
         guard candidate.version >= seen.version else { return false }
         if let regression = seen.regression(in: candidate) {
             self.raise("a view from \(source) is refused: \(regression)", &turn)
+            for node in candidate.nodes {
+                if let desired = node.desired, desired.revision > self.lostDesired[node.id]?.revision ?? 0 { self.lostDesired[node.id] = desired }
+            }
             return false
         }
         guard candidate.version > seen.version else { return false }
@@ -62,7 +68,7 @@ extension ClusterMachine {
         return true
     }
 
-    private mutating func adopt(_ view: ClusterView, _ turn: inout Turn) {
+    mutating func adopt(_ view: ClusterView, _ turn: inout Turn) {
         var reasons = ViewReasons()
         if let (writer, known) = self.leader?.reasons, writer == view.writer { reasons = known }
         let at = self.settings.wallClock()

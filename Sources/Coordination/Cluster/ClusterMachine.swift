@@ -54,12 +54,17 @@ package struct ClusterMachine: Sendable {
     /// The version of the own member znode as this node wrote it.
     var memberVersion: Int32 = 0
     /// This process was a member once, so what it finds in ZooKeeper later does not decide any more whether it fits.
-    var hasJoined = false
+    var wasMember = false
+    /// This process made the cluster, or what was left of it.
+    var hasFounded = false
 
     /// The newest view that was accepted, from ZooKeeper or from a peer.
     package internal(set) var view: ClusterView?
     /// By every view that was seen, the refused ones included.
     var floor = ViewFloor()
+    var memory: ClusterMemory
+    /// What operators had requested by views that were refused, and nothing newer says.
+    var lostDesired: [String: NodeRecord] = [:]
     /// Since when this process has had a view.
     var viewSince: ContinuousClock.Instant?
     /// What ZooKeeper has instead of a view.
@@ -99,8 +104,13 @@ package struct ClusterMachine: Sendable {
     var isLeaving = false
     var nonce: UInt64
 
-    /// - Parameter nonce: tells this process from another that uses the same id. Random.
-    package init(settings: ClusterSettings, nonce: UInt64) {
+    /// - Parameters:
+    ///   - nonce: tells this process from another that uses the same id. Random.
+    ///   - remembered: what the process before it kept.
+    package init(settings: ClusterSettings, nonce: UInt64, remembered: RememberedCluster? = nil) {
+        self.memory = ClusterMemory(isKept: settings.keepsMemory, past: remembered)
+        self.configuration = remembered?.configuration
+        if let view = remembered?.view { self.floor.see(view) }
         self.settings = settings
         self.paths = ClusterPaths(cluster: settings.cluster, chroot: settings.chroot)
         self.nonce = nonce
@@ -123,6 +133,10 @@ package struct ClusterMachine: Sendable {
         case sealed([OwnedPartition])
         case handedOver([OwnedPartition])
         case figures(NodeFigures)
+        /// What became of an ``Action/remember(number:_:)``: nil when it is durable.
+        case remembered(number: UInt64, failure: String?)
+        /// Something that operators have to know, from around the machine.
+        case fault(String)
         /// An operator asks at this node.
         case question(number: UInt64, ClusterQuestion)
         /// Give everything back and go.
@@ -136,6 +150,8 @@ package struct ClusterMachine: Sendable {
         /// The peers to have links to, and who we are to them. Sent when either changes.
         case peers([Peer], incarnation: Int64, viewVersion: Int64)
         case send(to: String, payload: [UInt8])
+        /// Keep this over restarts, in place of what was kept, then say ``Event/remembered(number:failure:)``.
+        case remember(number: UInt64, [UInt8])
         /// Prepare the log for these partitions under their owner epochs, then say ``Event/sealed(_:)``.
         case seal([OwnedPartition])
         /// Finish what is in flight and take nothing new, then say ``Event/handedOver(_:)``.
@@ -172,6 +188,8 @@ package struct ClusterMachine: Sendable {
         case .sealed(let partitions): self.sealed(partitions)
         case .handedOver(let partitions): self.handedOver(partitions)
         case .figures(let figures): self.figures = figures
+        case .remembered(let number, let failure): self.remembered(number, failure, &turn)
+        case .fault(let sentence): self.raise(sentence, &turn)
         case .question(let number, let question): self.asked(question, .local(number), &turn)
         case .leave: self.isLeaving = true
         }
@@ -192,6 +210,7 @@ package struct ClusterMachine: Sendable {
         self.reconcilePulls(&turn)
         self.reconcilePeers(&turn)
         self.reconcileReport(&turn)
+        self.reconcileMemory(&turn)
         self.expireQuestions(&turn)
         self.expireAlarm(&turn)
         self.reconcileJoining(&turn)

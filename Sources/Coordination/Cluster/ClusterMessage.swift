@@ -7,6 +7,8 @@ enum ClusterMessage: Sendable {
     /// Send me your view.
     case pull
     case report(NodeReport)
+    /// What the sender knows and ZooKeeper has lost.
+    case configuration(ClusterConfiguration)
     /// The controller has taken a report: it works.
     case heard
     /// The controller of this epoch refuses the sender's connections, or has not answered it for a while.
@@ -34,6 +36,11 @@ enum ClusterMessage: Sendable {
             writer.object { writer in
                 writer.name("report")
                 report.write(to: &writer)
+            }
+        case .configuration(let configuration):
+            writer.object { writer in
+                writer.name("configuration")
+                writer.raw(String(decoding: configuration.json, as: UTF8.self))
             }
         case .heard:
             writer.object { $0.field("heard", 1) }
@@ -67,6 +74,8 @@ enum ClusterMessage: Sendable {
             self = .pull
         } else if let value = object.optional("report") {
             self = .report(try NodeReport(value))
+        } else if let value = object.optional("configuration") {
+            self = .configuration(try ClusterConfiguration(json: Array(value.text.utf8)))
         } else if object.optional("heard") != nil {
             self = .heard
         } else if let value = object.optional("complaint") {

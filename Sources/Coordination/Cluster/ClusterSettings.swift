@@ -19,6 +19,8 @@ package struct ClusterSettings: Sendable {
     package var startedAt: Int64
     /// Of a cluster that this node is the first of. Later ones take what is there.
     package var partitionCount = 256
+    /// Whether what is known of the cluster is kept over restarts.
+    package var keepsMemory = false
 
     /// For the reply of one operation on ZooKeeper.
     package var operationTimeout: Duration = .seconds(5)

@@ -51,6 +51,7 @@ extension ClusterStatus {
                 writer.field("total", self.view.partitions.count)
                 for state in PartitionState.allCases { writer.field(state.rawValue, self.count(state)) }
                 writer.field("contested", self.contested.count)
+                writer.field("unserved", self.unserved.count)
             }
             let owned = self.view.nodes.filter { $0.state == .active && $0.weight > 0 }.map { Double(self.view.partitions(ownedBy: $0.id).count) / $0.weight }
             let mean = owned.isEmpty ? 0 : owned.reduce(0, +) / Double(owned.count)

@@ -29,6 +29,13 @@ extension ClusterStatus {
         if !self.view.nodes.contains(where: { $0.state == .active }) {
             note(.critical, "No node is active, so no node may take a partition: start one, or undrain or uncordon one.")
         }
+        if !self.unserved.isEmpty {
+            let owners = Set(self.unserved.compactMap { self.view.partitions[$0].owner }).sorted().joined(separator: ", ")
+            note(
+                .critical,
+                "\(self.unserved.count) partitions (\(self.unserved.prefix(5).map(String.init).joined(separator: ", "))\(self.unserved.count > 5 ? ", …" : "")) were granted to \(owners) and have not been served for 10 seconds: look at the log there, and restart it or drain it."
+            )
+        }
         let orphans = self.count(.orphan)
         if orphans > 0 {
             note(

@@ -51,6 +51,8 @@ struct ClusterStatus {
     private(set) var states: [PartitionState] = []
     /// Partitions that more than one node says it serves under the view's owner epoch.
     private(set) var contested: [Int] = []
+    /// Partitions that were granted a while ago and are not served.
+    let unserved: [Int]
 
     /// A report older than this says nothing about now.
     static let reportAgeMax = Duration.seconds(5)
@@ -71,6 +73,7 @@ struct ClusterStatus {
         self.electedAt = machine.leader?.electedAt
         self.desired = machine.leader?.nodes.mapValues(\.record) ?? [:]
         self.now = now
+        self.unserved = machine.leader?.unservedTooLong(at: now).filter { view.partitions.indices.contains($0) } ?? []
         self.wallClock = machine.settings.wallClock()
         self.reports = machine.leader?.reports ?? [:]
         self.ownReport = machine.report(at: now, incarnation: machine.incarnation ?? view.node(machine.settings.id)?.incarnation ?? 0)

@@ -12,8 +12,9 @@ struct Leader: Sendable {
 
     struct NodeEntry: Hashable, Sendable {
         var record: NodeRecord
-        var version: Int32
-        /// The znode has something else, and is written again.
+        /// Nil where there is no znode.
+        var version: Int32?
+        /// The znode is lost or has something else, and is written again.
         var isDamaged = false
     }
 
@@ -78,6 +79,39 @@ struct Leader: Sendable {
     /// One that says something about now.
     func freshReport(of id: String, at now: ContinuousClock.Instant) -> NodeReport? {
         self.reports[id].flatMap { now < $0.at.advanced(by: ClusterStatus.reportAgeMax) ? $0.report : nil }
+    }
+
+    /// Partitions that were granted and that their owners do not serve, since when.
+    var unserved: [Int: Unserved] = [:]
+    /// When they are looked for next.
+    var unservedFrom: ContinuousClock.Instant?
+
+    struct Unserved: Hashable, Sendable {
+        /// It is moments, mostly: longer is a fault that an operator has to know.
+        static let patience = Duration.seconds(10)
+        var ownerEpoch: Int64
+        var since: ContinuousClock.Instant
+    }
+
+    /// Those of them that take too long.
+    func unservedTooLong(at now: ContinuousClock.Instant) -> [Int] {
+        self.unserved.filter { now >= $0.value.since.advanced(by: Unserved.patience) }.keys.sorted()
+    }
+
+    /// Of owners that have reported. One that has not is a reason of its own.
+    mutating func findUnserved(_ view: ClusterView, at now: ContinuousClock.Instant) {
+        if let from = self.unservedFrom, now < from { return }
+        self.unservedFrom = now.advanced(by: .seconds(1))
+        let held = self.reports.mapValues { Set($0.report.serving).union($0.report.sealed) }
+        var unserved: [Int: Unserved] = [:]
+        for (partition, entry) in view.partitions.enumerated() {
+            guard let owner = entry.owner, let held = held[owner], !held.contains(OwnedPartition(partition: partition, ownerEpoch: entry.ownerEpoch)) else {
+                continue
+            }
+            let known = self.unserved[partition].flatMap { $0.ownerEpoch == entry.ownerEpoch ? $0 : nil }
+            unserved[partition] = known ?? Unserved(ownerEpoch: entry.ownerEpoch, since: now)
+        }
+        self.unserved = unserved
     }
 
     var guards: Guards

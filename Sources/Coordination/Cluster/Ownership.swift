@@ -51,13 +51,13 @@ extension ClusterMachine {
             guard isOurs, self.isConnected || self.ownership[partition] != nil else { continue }
             var held = self.ownership[partition] ?? Ownership(state: .granted, ownerEpoch: entry.ownerEpoch)
             switch held.state {
-            case .granted:
+            case .granted where self.memory.covers(entry.ownerEpoch):
                 held.state = .sealing
                 toSeal.append(OwnedPartition(partition: partition, ownerEpoch: entry.ownerEpoch))
             case .serving where entry.move != nil && !held.isHandingOver:
                 held.isHandingOver = true
                 toHandOver.append(OwnedPartition(partition: partition, ownerEpoch: entry.ownerEpoch))
-            case .sealing, .serving, .sealed:
+            case .granted, .sealing, .serving, .sealed:
                 break
             }
             self.ownership[partition] = held

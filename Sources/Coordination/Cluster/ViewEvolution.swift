@@ -53,10 +53,12 @@ struct ViewEvolution {
         for partition in self.view.partitions.indices { self.view.partitions[partition].ownerEpoch += 1 }
     }
 
-    /// Whatever any view has granted is granted again under an owner epoch beyond it, where this view says otherwise.
-    mutating func rise(above floor: ViewFloor) {
+    /// Whatever any view has granted is granted again under an owner epoch beyond it, where this view says otherwise. What is granted now is beyond what was
+    /// reserved before this process started, because views of that time may be lost everywhere.
+    mutating func rise(above floor: ViewFloor, reserved: Int64) {
         for (index, entry) in self.view.partitions.enumerated() {
-            let least = floor.ownerEpoch(index, entry)
+            var least = floor.ownerEpoch(index, entry)
+            if max(least, entry.ownerEpoch) > self.current.partitions[index].ownerEpoch { least = max(least, reserved + 1) }
             if least > entry.ownerEpoch { self.view.partitions[index].ownerEpoch = least }
         }
     }
@@ -89,6 +91,7 @@ struct ViewEvolution {
         node.zone = member.record.zone
         node.weight = member.record.weight
         node.version = member.record.version
+        node.desired = record?.brief
         let state = self.state(of: id, member, from: isNew ? .joining : node.state, desired: record?.desired ?? .active)
         if state != node.state { node.state = state }
         if isNew || before?.state != state { self.reasons.nodes[id] = self.reason(for: state, id, member, record, before) }
@@ -131,10 +134,13 @@ struct ViewEvolution {
         guard var node = self.view.node(id) else {
             guard let record, !isRemoved else { return }
             guard self.makeRoom() else { return self.refused.append(id) }
-            self.view.upsert(ClusterView.Node(id: id, state: .down))
+            var node = ClusterView.Node(id: id, state: .down)
+            node.desired = record.brief
+            self.view.upsert(node)
             self.reasons.nodes[id] = record.request
             return
         }
+        node.desired = record?.brief
         if let incarnation = node.incarnation {
             self.lose(node, isMember: false)
             self.reasons.nodes[id] =

@@ -15,6 +15,8 @@ package struct ClusterConfiguration: Hashable, Sendable {
     package private(set) var pauseNote = ""
     /// Partitions that stay where an operator put them, and the id of the node.
     package var pins: [Int: String]
+    /// Plus one with every change that an operator asks for: a lower one is a configuration that ZooKeeper has put back.
+    package var revision: Int64 = 0
     /// What a newer version wrote here and this one only passes on.
     package internal(set) var remainder = JSONRemainder()
     /// The same of the object `rebalance`. An unknown mode is read as paused, until it is set.
@@ -67,6 +69,13 @@ package struct ClusterConfiguration: Hashable, Sendable {
     /// For people.
     var identity: String { "\(self.clusterID) with \(self.partitionCount) partitions by \(self.hash)" }
 
+    /// What operators have requested, for people.
+    var requests: String {
+        let pins = self.pins.sorted { $0.key < $1.key }
+        let pinned = pins.prefix(5).map { "\($0.key) to \($0.value)" }.joined(separator: ", ") + (pins.count > 5 ? " and \(pins.count - 5) more" : "")
+        return "rebalancing is \(self.rebalance.rawValue), \(pins.isEmpty ? "no partition is pinned" : "pinned: \(pinned)")"
+    }
+
     /// The protocol that a configuration asks for, even if nothing else of it can be read.
     static func activeProtocol(in bytes: [UInt8]) -> Int? {
         guard var object = try? JSONValue(bytes, named: "config", bytesMax: ClusterConfiguration.bytesMax).object() else { return nil }
@@ -89,6 +98,7 @@ package struct ClusterConfiguration: Hashable, Sendable {
         rebalance.rest(into: &rebalanceRemainder)
         self.rebalanceRemainder = rebalanceRemainder
         try self.readPins(object.optional("pins"))
+        self.revision = try object.optional("rev")?.integer(in: 0...Int64.max - ClusterView.room) ?? 0
         object.rest(into: &self.remainder)
     }
 
@@ -120,6 +130,7 @@ package struct ClusterConfiguration: Hashable, Sendable {
             }
             writer.name("pins")
             writer.object { writer in for (partition, id) in self.pins.sorted(by: { $0.key < $1.key }) { writer.field(String(partition), id) } }
+            if self.revision > 0 { writer.field("rev", self.revision) }
             writer.fields(self.remainder)
         }
         return writer.bytes

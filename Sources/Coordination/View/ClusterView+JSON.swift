@@ -100,6 +100,7 @@ extension ClusterView.Node {
             weight: try object.required("w").number(in: 0...ClusterView.weightMax),
             version: try object.string("ver", bytesMax: ClusterView.textBytesMax),
             state: try object.name("st", unknown: .fenced, remainder: &remainder))
+        self.desired = try object.optional("desired").map { (value) throws(JSONFailure) in try NodeRecord(value) }
         object.rest(into: &remainder)
         self.remainder = remainder
     }
@@ -114,6 +115,10 @@ extension ClusterView.Node {
             writer.field("w", self.weight)
             writer.field("ver", self.version)
             if !self.remainder.contains("st") { writer.field("st", self.state.rawValue) }
+            if let desired {
+                writer.name("desired")
+                writer.raw(String(decoding: desired.json, as: UTF8.self))
+            }
             writer.fields(self.remainder)
         }
     }

@@ -53,6 +53,8 @@ package struct ClusterView: Hashable, Sendable {
         package var weight: Double
         package var version: String
         package var state: NodeState { didSet { self.remainder.remove("st") } }
+        /// What an operator had requested of it when the view was written. `/nodes` decides; this is what outlives its loss.
+        package internal(set) var desired: NodeRecord?
         /// What a newer version wrote here and this one only passes on. An unknown state is read as fenced, until it is set.
         package internal(set) var remainder = JSONRemainder()
 

@@ -8,6 +8,8 @@ package struct NodeRecord: Hashable, Sendable {
     package var by: String
     /// Milliseconds since 1970, for people.
     package var at: Int64
+    /// Plus one with every change: tells a record that ZooKeeper has lost from an older one.
+    package var revision: Int64
     /// What a newer version wrote here and this one only passes on. An unknown wish is read as cordoned: the node keeps what it has until it is set.
     package internal(set) var remainder = JSONRemainder()
 
@@ -18,24 +20,38 @@ package struct NodeRecord: Hashable, Sendable {
     package static let bytesMax = 10_000
     package static let noteBytesMax = 1000
 
-    package init(desired: Desired = .active, note: String = "", by: String = "", at: Int64 = 0) {
+    package init(desired: Desired = .active, note: String = "", by: String = "", at: Int64 = 0, revision: Int64 = 0) {
         self.desired = desired
         self.note = note
         self.by = by
         self.at = at
+        self.revision = revision
     }
 
     /// Throws a sentence that says what is wrong with the bytes.
     package init(json bytes: [UInt8]) throws(JSONFailure) {
-        var object = try JSONValue(bytes, named: "node", bytesMax: NodeRecord.bytesMax).object()
+        try self.init(try JSONValue(bytes, named: "node", bytesMax: NodeRecord.bytesMax))
+    }
+
+    init(_ value: JSONValue) throws(JSONFailure) {
+        var object = try value.object()
         var remainder = JSONRemainder()
         self.init(
             desired: try object.name("desired", unknown: .cordoned, remainder: &remainder),
             note: try object.optional("note")?.string(bytesMax: NodeRecord.noteBytesMax) ?? "",
             by: try object.optional("by")?.string(bytesMax: ClusterView.textBytesMax) ?? "",
-            at: try object.optional("at")?.integer(in: 0...Int64.max) ?? 0)
+            at: try object.optional("at")?.integer(in: 0...Int64.max) ?? 0,
+            revision: try object.optional("rev")?.integer(in: 0...Int64.max - ClusterView.room) ?? 0)
         object.rest(into: &remainder)
         self.remainder = remainder
+    }
+
+    /// As the view has it, which must have room for a thousand of them.
+    var brief: NodeRecord {
+        var brief = self
+        if brief.note.utf8.count > 200 { brief.note = String(decoding: brief.note.utf8.prefix(200), as: UTF8.self) + "…" }
+        guard brief.json.count > 800 else { return brief }
+        return NodeRecord(desired: self.desired, note: brief.note, by: self.by, at: self.at, revision: self.revision)
     }
 
     package var json: [UInt8] {
@@ -45,6 +61,7 @@ package struct NodeRecord: Hashable, Sendable {
             writer.field("note", self.note)
             writer.field("by", self.by)
             writer.field("at", self.at)
+            if self.revision > 0 { writer.field("rev", self.revision) }
             writer.fields(self.remainder)
         }
         return writer.bytes

@@ -12,6 +12,8 @@ struct ViewFloor: Sendable {
 
     private(set) var version: Int64 = 0
     private(set) var controllerEpoch: Int32 = 0
+    /// Of all partitions.
+    private(set) var highestOwnerEpoch: Int64 = 0
     private var partitions: [Entry] = []
     private var last: ClusterView?
 
@@ -21,10 +23,14 @@ struct ViewFloor: Sendable {
         // The one that follows the last one seen says nothing about what came before.
         defer { if self.partitions.count == view.partitions.count { self.last = view } }
         guard self.partitions.count == view.partitions.count else {
-            if self.partitions.isEmpty { self.partitions = view.partitions.map { Entry(ownerEpoch: $0.ownerEpoch, owner: $0.owner) } }
+            if self.partitions.isEmpty {
+                self.partitions = view.partitions.map { Entry(ownerEpoch: $0.ownerEpoch, owner: $0.owner) }
+                self.highestOwnerEpoch = view.partitions.map(\.ownerEpoch).max() ?? 0
+            }
             return
         }
         for (index, entry) in view.partitions.enumerated() where self.last?.partitions[index] != entry {
+            self.highestOwnerEpoch = max(self.highestOwnerEpoch, entry.ownerEpoch)
             let known = self.partitions[index]
             if entry.ownerEpoch > known.ownerEpoch {
                 self.partitions[index] = Entry(ownerEpoch: entry.ownerEpoch, owner: entry.owner)

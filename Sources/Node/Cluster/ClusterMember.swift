@@ -39,13 +39,18 @@ final class ClusterMember: Sendable {
         self.sessionSeconds = options.sessionSeconds
         self.logger = logger
         self.transport = LinkTransport(links: links)
+        // A node without a data folder keeps nothing.
+        let memory = configuration.log == .sqlite ? ClusterMemoryFile(folder: configuration.data) : nil
+        let (remembered, problem) = memory?.load(cluster: options.name) ?? (nil, nil)
         self.coordinator = ClusterCoordinator(
-            settings: settings, client: ZooKeeperClient(configuration: session), transport: self.transport, storage: LocalPartitions()
+            settings: settings, client: ZooKeeperClient(configuration: session), transport: self.transport, storage: LocalPartitions(), memory: memory,
+            remembered: remembered
         ) { event in
             logger.log(
                 level: event.kind == .alarm || event.kind == .sessionLost || event.kind == .waiting ? .warning : .info, "\(event.text)",
                 metadata: ["event": "\(event.kind.rawValue)", "node": "\(event.node)", "view": "\(event.viewVersion)"])
         }
+        if let problem { self.coordinator.tell(.fault(problem)) }
     }
 
     /// Is a member until ``leave()``. Throws when the cluster does not take this node.

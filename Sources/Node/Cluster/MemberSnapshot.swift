@@ -51,6 +51,10 @@ struct MemberSnapshot: Sendable {
         text.gauge("realertime_controller_known", "1 while this node knows a controller.", self.summary.controller == nil ? 0 : 1)
         text.gauge("realertime_controller", "1 on the node that is the controller.", self.summary.isController ? 1 : 0)
         text.gauge("realertime_cluster_alarm", "1 after an alarm that status and events explain.", self.summary.alarm == nil ? 0 : 1)
+        text.gauge(
+            "realertime_partitions_unserved",
+            "Partitions that were granted 10 seconds ago or earlier and are not served; 0 on nodes that are not the controller.",
+            self.summary.unserved)
         text.begin("realertime_partitions", "gauge", "Partitions that this node was granted, by state.")
         for state in Ownership.State.allCases { text.sample("realertime_partitions", self.summary.count(state), "state=\"\(state.rawValue)\"") }
         text.begin("realertime_link_up", "gauge", "1 while the link to this peer is up.")

@@ -113,4 +113,63 @@ import Testing
             try await self.healthy(cluster, at: "n1")
         }
     }
+
+    @Test(arguments: ["controller", "controller_epoch", "nodes", "view"]) func aDamagedZnodeIsRepaired(_ znode: String) async throws {
+        let servers = try await ZooKeeperServer.shared().address
+        try await self.withCluster { cluster in
+            for id in ["n1", "n2"] { cluster.start(id) { $0.alarmMin = .seconds(1) } }
+            for id in ["n1", "n2"] { try await self.healthy(cluster, at: id) }
+            let path = "/rt/\(cluster.name)/\(znode)"
+            try await withClient(servers) { running in
+                try await running.connected()
+                let garbage: [UInt8] = [0x00, 0xFF, 0x7B]
+                _ = try await running.perform(
+                    znode == "controller" || znode == "view" ? .set(path: path, data: garbage, version: nil) : .delete(path: path, version: nil)
+                ).get()
+            }
+            let members = cluster.members.withLock { Array($0.values) }
+            try await eventually(within: .seconds(60), "no alarm") {
+                members.contains { $0.heard.all.contains { $0.kind == .alarm && ($0.text.contains(path) || $0.text.contains("the view in ZooKeeper")) } }
+            }
+            for id in ["n1", "n2"] { try await self.healthy(cluster, at: id) }
+            // The next controller finds everything that it needs.
+            var controller: ClusterInProcess.Member?
+            for member in members where await member.coordinator.summary.isController { controller = member }
+            let gone = try #require(controller)
+            cluster.members.withLock { $0[gone.id] = nil }
+            await gone.stop()
+            let rest = gone.id == "n1" ? "n2" : "n1"
+            try await eventually(within: .seconds(60), "not taken over") { try await self.owned(cluster) == [rest: 60] }
+        }
+    }
+
+    @Test func aZooKeeperThatWasEmptiedIsGivenWhatNodesHaveKept() async throws {
+        let server = ZooKeeperServer()
+        let empty = try server.saveData()
+        try await server.start()
+        let cluster = ClusterInProcess(servers: server.address, name: "emptied")
+        for id in ["n1", "n2"] { cluster.start(id) }
+        try await self.healthy(cluster, at: "n1")
+        #expect(await cluster.ask(ClusterQuestion(.cordon, node: "n2", by: "alice", note: "disk"), at: "n1").status == 200)
+        try await eventually(within: .seconds(60), "not kept") {
+            ["n1", "n2"].allSatisfy { cluster.disk($0).remembered?.view?.node("n2")?.desired?.desired == .cordoned }
+        }
+        let before = try #require(cluster.disk("n1").remembered)
+        let used = before.view?.partitions.map(\.ownerEpoch).max() ?? 0
+        await cluster.stop()
+        server.kill()
+        try server.restoreData(from: empty)
+        try await server.start()
+        for id in ["n1", "n2"] { cluster.start(id) }
+        try await eventually(within: .seconds(60), "not as it was") {
+            guard let now = cluster.disk("n1").remembered, now.configuration.clusterID == before.configuration.clusterID, let view = now.view else {
+                return false
+            }
+            return view.version > before.view?.version ?? 0 && view.partitions.allSatisfy { $0.owner != nil && $0.ownerEpoch > used }
+                && view.node("n2")?.state == .cordoned && view.node("n2")?.desired?.note == "disk"
+        }
+        let answer = await cluster.ask(ClusterQuestion(.status), at: "n1")
+        #expect(answer.body.contains("lost"))
+        await cluster.stop()
+    }
 }

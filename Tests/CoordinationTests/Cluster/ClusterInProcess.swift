@@ -14,13 +14,14 @@ final class ClusterInProcess: Sendable {
         let events = Mutex<[ClusterEvent]>([])
         private let running = Mutex<Task<String?, Never>?>(nil)
 
-        init(id: String, settings: ClusterSettings, session: ZooKeeperConfiguration, exchange: Exchange) {
+        init(id: String, settings: ClusterSettings, session: ZooKeeperConfiguration, exchange: Exchange, disk: MemoryDisk) {
             self.id = id
             self.client = ZooKeeperClient(configuration: session)
             self.transport = MemoryTransport(id: id, exchange: exchange)
             let (events, storage) = (MutexBox(), self.storage)
             self.coordinator = ClusterCoordinator(
-                settings: settings, client: self.client, transport: self.transport, storage: storage, leaveTimeout: .seconds(2)
+                settings: settings, client: self.client, transport: self.transport, storage: storage, leaveTimeout: .seconds(2),
+                memory: disk, remembered: disk.remembered
             ) { events.append($0) }
             self.heard = events
         }
@@ -56,6 +57,16 @@ final class ClusterInProcess: Sendable {
     let name: String
     private let servers: String
     let members = Mutex<[String: Member]>([:])
+    /// What each id has kept, over its starts.
+    private let disks = Mutex<[String: MemoryDisk]>([:])
+
+    func disk(_ id: String) -> MemoryDisk {
+        self.disks.withLock { disks in
+            let disk = disks[id] ?? MemoryDisk()
+            disks[id] = disk
+            return disk
+        }
+    }
 
     init(servers: String, name: String) {
         self.servers = servers
@@ -76,7 +87,7 @@ final class ClusterInProcess: Sendable {
         session.sessionTimeout = .seconds(2)
         session.suspensionMax = .milliseconds(700)
         session.backoffMin = .milliseconds(20)
-        let member = Member(id: id, settings: settings, session: session, exchange: self.exchange)
+        let member = Member(id: id, settings: settings, session: session, exchange: self.exchange, disk: self.disk(id))
         self.members.withLock { $0[id] = member }
         member.start()
         return member
@@ -89,6 +100,17 @@ final class ClusterInProcess: Sendable {
     func stop() async {
         for member in self.members.withLock({ Array($0.values) }) { await member.stop() }
     }
+}
+
+final class MemoryDisk: ClusterMemoryStore {
+    private let bytes = Mutex<[UInt8]?>(nil)
+
+    func save(_ bytes: [UInt8]) async -> String? {
+        self.bytes.withLock { $0 = bytes }
+        return nil
+    }
+
+    var remembered: RememberedCluster? { self.bytes.withLock { $0 }.flatMap { try? RememberedCluster(json: $0) } }
 }
 
 final class MutexBox: Sendable {

@@ -212,6 +212,29 @@ import Testing
         #expect(stand.machine.alarm?.contains("its view of version \(version) was gone; it was written again") == true)
     }
 
+    /// Its owner reports, so nothing is reassigned, and publishers wait.
+    @Test func whatIsGrantedAndNotServedForTenSecondsIsCritical() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        func isTold(_ number: UInt64) -> Bool {
+            let answer = stand.ask(ClusterQuestion(.status), number: number)
+            return answer?.body.contains("were granted to n2 and have not been served for 10 seconds") == true
+                && answer?.body.contains("\"unserved\":4") == true && answer?.body.contains("\"health\":\"critical\"") == true
+        }
+        for second in 1...11 {
+            stand.advance(.seconds(1))
+            var report = stand.report(of: "n2")
+            report.serving = []
+            stand.receive(.report(report))
+            #expect(!isTold(UInt64(second)) || second == 11)
+        }
+        stand.advance(.seconds(1))
+        #expect(isTold(100) && stand.machine.leader?.unservedTooLong(at: stand.now).count == 4)
+        stand.report()
+        stand.advance(.seconds(1))
+        stand.report()
+        #expect(!isTold(101))
+    }
+
     @Test func whatADrainedNodeHadGoesToThoseThatAnswer() {
         var stand = ClusterMachineStand.controller(of: 3, partitionCount: 12)
         for second in 0..<40 {

@@ -93,6 +93,12 @@ final class FakeZooKeeper {
         self.simulation.tell("ZooKeeper has view \(self.view?.version ?? 0)")
     }
 
+    /// New servers, with nothing on their disks.
+    func empty() {
+        self.backup = (0, ["/": Znode(data: [], czxid: 0, mzxid: 0, version: 0, owner: 0)])
+        self.putBack()
+    }
+
     // MARK: - Damage
 
     func data(_ path: String) -> [UInt8]? { self.tree[path]?.data }
@@ -214,7 +220,11 @@ final class FakeZooKeeper {
             self.fire(path, &self.dataWatches)
             if self.tree[path] == nil { self.fire(path, &self.childWatches) }
             if (before[path] == nil) != (self.tree[path] == nil) { self.fire(String(path.prefix(upTo: path.lastIndex(of: "/")!)), &self.childWatches) }
-            if path.hasSuffix("/view"), self.tree[path] != nil, !self.isOverwriting, let view = self.view { self.simulation.checker.wrote(view) }
+            if path.hasSuffix("/view"), self.tree[path] != nil, !self.isOverwriting, let view = self.view {
+                let last = before[path].flatMap { try? ClusterView(json: $0.data) }
+                let processes = Dictionary(uniqueKeysWithValues: self.simulation.sortedNodes.map { ($0.id, $0.process) })
+                self.simulation.checker.wrote(view, after: last, processes)
+            }
         }
     }
 

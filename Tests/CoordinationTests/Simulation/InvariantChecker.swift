@@ -4,6 +4,8 @@
 struct InvariantChecker {
     private(set) var problem: String?
     private var owners: [[Int64]: String] = [:]
+    /// Each grant, by the process that the owner was then.
+    private var granted: [[Int64]: Int] = [:]
     private var servers: [[Int64]: Int] = [:]
     private var finished: Set<[Int64]> = []
     private var last: ClusterView?
@@ -12,8 +14,8 @@ struct InvariantChecker {
 
     mutating func fail(_ text: String) { if self.problem == nil { self.problem = text } }
 
-    /// I1 and I2, over every view that was ever written.
-    mutating func wrote(_ view: ClusterView) {
+    /// I1 and I2, over every view that was ever written; `before` is what the register had.
+    mutating func wrote(_ view: ClusterView, after before: ClusterView?, _ processes: [String: Int]) {
         self.writes += 1
         if let last = self.last {
             if view.version <= last.version { self.fail("view \(view.version) after \(last.version)") }
@@ -29,12 +31,17 @@ struct InvariantChecker {
                 self.fail("I1: partition \(index) under owner epoch \(entry.ownerEpoch) to \(before) and \(owner)")
             }
             if self.owners.updateValue(owner, forKey: key) == nil { self.grants += 1 }
+            let last = before.flatMap { $0.partitions.indices.contains(index) ? $0.partitions[index] : nil }
+            guard last?.owner != owner || last?.ownerEpoch != entry.ownerEpoch, let process = processes[owner] else { continue }
+            if let other = self.granted.updateValue(process, forKey: key), other != process {
+                self.fail("partition \(index) is granted twice under owner epoch \(entry.ownerEpoch), to processes \(other) and \(process)")
+            }
         }
         self.last = view
     }
 
     /// The register was set back: what is written from now on is judged against what was granted, not against the last view.
-    mutating func wasSetBack() {}
+    mutating func wasSetBack() { self.last = nil }
 
     /// One process serves a partition under an owner epoch, ever; and not again after it has finished.
     mutating func serves(_ partition: Int, _ ownerEpoch: Int64, process: Int) {

@@ -36,7 +36,9 @@ final class SimulatedNode {
         self.simulation = simulation
         var settings = ClusterSettings(cluster: "sim", id: id, link: "\(id):1", api: "\(id):2", version: "1")
         settings.partitionCount = simulation.partitionCount
-        self.machine = ClusterMachine(settings: settings, nonce: UInt64(process))
+        settings.keepsMemory = simulation.keepsMemory
+        let remembered = simulation.disks[id].flatMap { try? RememberedCluster(json: $0) }
+        self.machine = ClusterMachine(settings: settings, nonce: UInt64(process), remembered: remembered)
     }
 
     // MARK: - Events
@@ -82,6 +84,12 @@ final class SimulatedNode {
             self.told = self.told.filter { id, _ in peers.contains { $0.id == id } }
             self.look()
         case .send(let id, let payload): self.send(payload, to: id)
+        case .remember(let number, let bytes):
+            simulation.after(simulation.milliseconds(1...40)) {
+                guard self.isAlive else { return }
+                if !simulation.failsToKeep { simulation.disks[self.id] = bytes }
+                self.handle(.remembered(number: number, failure: simulation.failsToKeep ? "no space left on device" : nil))
+            }
         case .seal(let partitions): simulation.after(simulation.milliseconds(0...30)) { self.handle(.sealed(partitions)) }
         case .handOver(let partitions): simulation.after(simulation.milliseconds(0...60)) { self.handle(.handedOver(partitions)) }
         case .release: break

@@ -21,6 +21,10 @@ final class Simulation {
     var liveness: LivenessChecker?
     /// Broken on purpose in one test.
     var losesComplaints = false
+    /// Each node's disk: what is on it outlives its processes.
+    var disks: [String: [UInt8]] = [:]
+    var keepsMemory = true
+    var failsToKeep = false
     /// The faults are over, and operators take back what they wished.
     var isPeace = false
     private(set) var trace: [String] = []

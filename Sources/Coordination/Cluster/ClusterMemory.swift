@@ -1,0 +1,99 @@
+/// When what a node knows of its cluster is written to its own disk, and what has to wait for it. A pure value.
+///
+/// Views come by the dozen when partitions move, and are not worth a write each: the newest follows a second later at the latest. So owner epochs are reserved:
+/// the file names a number that is far above those in use, and a controller that starts grants only above what its file named. All nodes may restart, and
+/// ZooKeeper may come back without its last hours: no owner epoch is granted a second time.
+struct ClusterMemory: Sendable {
+    /// Owner epochs are reserved by so many, and again when half of them are used.
+    static let reservation: Int64 = 1000
+    static let interval = Duration.seconds(1)
+    static let retryInterval = Duration.seconds(5)
+
+    /// Without a folder nothing is kept, and nothing waits.
+    let isKept: Bool
+    /// What was kept when this process started; its view until ZooKeeper has shown whether it knows a newer one.
+    private(set) var past: RememberedCluster?
+    /// This process grants only owner epochs above this.
+    let reservedAtStart: Int64
+    private var stored: RememberedCluster?
+    private var writing: (number: UInt64, value: RememberedCluster)?
+    private var lastNumber: UInt64 = 0
+    private var notBefore: ContinuousClock.Instant?
+    /// Why the last write failed: the cluster goes on without.
+    private(set) var failure: String?
+
+    init(isKept: Bool, past: RememberedCluster?) {
+        self.isKept = isKept
+        self.past = past
+        self.reservedAtStart = past?.reservedOwnerEpoch ?? 0
+        self.stored = past
+    }
+
+    mutating func takePast() -> ClusterView? {
+        defer { self.past = nil }
+        return self.past?.view
+    }
+
+    /// Whether an owner epoch may be used: the disk says so, or cannot be written and the cluster is not to stand still for that.
+    func covers(_ ownerEpoch: Int64) -> Bool { !self.isKept || self.failure != nil || ownerEpoch <= self.stored?.reservedOwnerEpoch ?? 0 }
+
+    enum Step {
+        case write(number: UInt64, RememberedCluster)
+        case wait(until: ContinuousClock.Instant)
+        case nothing
+    }
+
+    /// - Parameter highest: the highest owner epoch that is in use, or will be next.
+    mutating func next(
+        cluster: String, configuration: ClusterConfiguration, view: ClusterView?, highest: Int64, at now: ContinuousClock.Instant
+    ) -> Step {
+        guard self.isKept, self.writing == nil else { return .nothing }
+        var reserved = self.stored?.reservedOwnerEpoch ?? 0
+        if highest + Self.reservation / 2 > reserved { reserved = highest + Self.reservation }
+        let value = RememberedCluster(
+            cluster: cluster, configuration: configuration, view: view ?? self.past?.view ?? self.stored?.view, reservedOwnerEpoch: reserved)
+        guard value != self.stored else { return .nothing }
+        let isUrgent = self.failure == nil && (reserved != self.stored?.reservedOwnerEpoch || configuration != self.stored?.configuration)
+        if let notBefore, now < notBefore, !isUrgent { return .wait(until: notBefore) }
+        self.lastNumber += 1
+        self.writing = (self.lastNumber, value)
+        return .write(number: self.lastNumber, value)
+    }
+
+    mutating func written(_ number: UInt64, failure: String?, at now: ContinuousClock.Instant) {
+        guard let writing, writing.number == number else { return }
+        self.writing = nil
+        self.failure = failure
+        self.notBefore = now.advanced(by: failure == nil ? Self.interval : Self.retryInterval)
+        if failure == nil { self.stored = writing.value }
+    }
+}
+
+extension ClusterMachine {
+    /// ZooKeeper shows an older view than this node had before it was restarted, or none: this node goes by what it had, and the controller hears of it.
+    mutating func recall(unless version: Int64?, _ turn: inout Turn) {
+        guard self.view == nil, let past = self.memory.takePast(), version ?? 0 < past.version else { return }
+        if version == nil {
+            self.raise("ZooKeeper lost writes: it has no view, and this node had version \(past.version) before it was restarted", &turn)
+        }
+        self.viewSince = turn.now
+        self.adopt(past, &turn)
+    }
+
+    mutating func reconcileMemory(_ turn: inout Turn) {
+        guard self.incarnation != nil, let configuration = self.configuration else { return }
+        let highest = max(self.floor.highestOwnerEpoch, self.isController ? self.memory.reservedAtStart : 0)
+        switch self.memory.next(cluster: self.settings.cluster, configuration: configuration, view: self.view, highest: highest, at: turn.now) {
+        case .write(let number, let value):
+            if let bytes = try? value.json() { turn.actions.append(.remember(number: number, bytes)) }
+        case .wait(let until): turn.wake(at: until)
+        case .nothing: break
+        }
+    }
+
+    mutating func remembered(_ number: UInt64, _ failure: String?, _ turn: inout Turn) {
+        self.memory.written(number, failure: failure, at: turn.now)
+        guard let failure else { return }
+        self.raise("what this node knows of the cluster cannot be kept: \(failure). After a loss of ZooKeeper's data owner epochs could repeat", &turn)
+    }
+}

@@ -1,0 +1,61 @@
+package import JSON
+
+/// What a node keeps of its cluster over its own restarts: for the day on which all nodes restart and ZooKeeper has lost what it knew.
+///
+/// It is not what the node goes by: that is in ZooKeeper. It says which cluster the node belongs to, above which numbers new ones have to be, and what operators
+/// had requested.
+package struct RememberedCluster: Hashable, Sendable {
+    /// The cluster's name in ZooKeeper.
+    package var cluster: String
+    package var configuration: ClusterConfiguration
+    /// The newest view that this node had, with what operators had requested of each node.
+    package var view: ClusterView?
+    /// No owner epoch above this was in use when it was written, with much room: it is raised before the epochs come near.
+    package var reservedOwnerEpoch: Int64
+
+    /// A view, a configuration, and what is around them.
+    package static let bytesMax = ClusterView.bytesMax + ClusterConfiguration.bytesMax + 10_000
+    private static let format: Int64 = 1
+
+    init(cluster: String, configuration: ClusterConfiguration, view: ClusterView?, reservedOwnerEpoch: Int64) {
+        self.cluster = cluster
+        self.configuration = configuration
+        self.view = view
+        self.reservedOwnerEpoch = reservedOwnerEpoch
+    }
+
+    /// Throws a sentence that says what is wrong with the bytes.
+    package init(json bytes: [UInt8]) throws(JSONFailure) {
+        var object = try JSONValue(bytes, named: "cluster", bytesMax: RememberedCluster.bytesMax).object()
+        let format = try object.integer("format", in: 0...Int64.max)
+        guard format == Self.format else { throw JSONFailure("cluster.format is \(format), and this version reads \(Self.format)") }
+        self.init(
+            cluster: try object.string("cluster", bytesMax: 64),
+            configuration: try ClusterConfiguration(json: Array(try object.required("config").text.utf8)),
+            view: try object.optional("view").map { (value) throws(JSONFailure) in try ClusterView(json: Array(value.text.utf8)) },
+            reservedOwnerEpoch: try object.integer("reserved", in: 0...ClusterView.ownerEpochMax - ClusterView.room))
+    }
+
+    func json() throws(JSONFailure) -> [UInt8] {
+        let view = try self.view?.json()
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.field("format", Self.format)
+            writer.field("cluster", self.cluster)
+            writer.field("reserved", self.reservedOwnerEpoch)
+            writer.name("config")
+            writer.raw(String(decoding: self.configuration.json, as: UTF8.self))
+            if let view {
+                writer.name("view")
+                writer.raw(String(decoding: view, as: UTF8.self))
+            }
+        }
+        return writer.bytes
+    }
+}
+
+/// Where a node keeps it.
+package protocol ClusterMemoryStore: Sendable {
+    /// Replaces what is kept, and returns when that is durable; if it is not, with a sentence that says why.
+    func save(_ bytes: [UInt8]) async -> String?
+}

@@ -1,0 +1,66 @@
+import Coordination
+import Foundation
+import Testing
+
+@testable import Node
+
+@Suite struct ClusterMemoryFileTests {
+    private func withFolder(_ body: (String) async throws -> Void) async throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "realertime-memory-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try await body(folder.path)
+    }
+
+    private static let text =
+        #"{"format":1,"cluster":"c","reserved":1000,"config":"#
+        + #"{"clusterId":"c-1","partitions":4,"hash":"xxh64-v1","activeProto":1,"rebalance":{"mode":"paused"},"pins":{"3":"n2"},"rev":2}}"#
+
+    @Test func whatWasSavedIsLoaded() async throws {
+        try await self.withFolder { (folder: String) async throws -> Void in
+            let file = ClusterMemoryFile(folder: folder)
+            #expect(file.load(cluster: "c") == (nil, nil))
+            #expect(await file.save(Array(Self.text.utf8)) == nil)
+            let (remembered, problem) = file.load(cluster: "c")
+            #expect(problem == nil && remembered?.reservedOwnerEpoch == 1000 && remembered?.configuration.pins == [3: "n2"])
+            let names = try FileManager.default.contentsOfDirectory(atPath: folder)
+            #expect(names == ["cluster.json"])
+        }
+    }
+
+    @Test(arguments: ["", "{", "\u{0}\u{1b}[2J", #"{"format":2}"#, #"{"format":1,"cluster":"c","reserved":-1}"#])
+    func whatCannotBeUnderstoodIsReportedAndIgnored(_ text: String) async throws {
+        try await self.withFolder { (folder: String) async throws -> Void in
+            try Data(text.utf8).write(to: URL(filePath: folder + "/cluster.json"))
+            let file = ClusterMemoryFile(folder: folder)
+            let (remembered, problem) = file.load(cluster: "c")
+            #expect(remembered == nil && problem?.contains("it is ignored") == true)
+            // It is replaced, and not added to.
+            #expect(await file.save(Array(Self.text.utf8)) == nil)
+            #expect(file.load(cluster: "c").0 != nil)
+        }
+    }
+
+    @Test func aFileThatIsTooLongIsNotReadToItsEnd() async throws {
+        try await self.withFolder { (folder: String) async throws -> Void in
+            try Data(repeating: 0x20, count: RememberedCluster.bytesMax + 100).write(to: URL(filePath: folder + "/cluster.json"))
+            let (remembered, problem) = ClusterMemoryFile(folder: folder).load(cluster: "c")
+            #expect(remembered == nil && problem != nil)
+        }
+    }
+
+    @Test func anotherClustersFileIsReportedAndIgnored() async throws {
+        try await self.withFolder { (folder: String) async throws -> Void in
+            let file = ClusterMemoryFile(folder: folder)
+            #expect(await file.save(Array(Self.text.utf8)) == nil)
+            let (remembered, problem) = file.load(cluster: "d")
+            #expect(remembered == nil && problem?.contains("of the cluster c") == true)
+        }
+    }
+
+    @Test func aFolderThatIsGoneIsASentence() async throws {
+        let file = ClusterMemoryFile(folder: "/nonexistent-realertime")
+        #expect(file.load(cluster: "c") == (nil, nil))
+        #expect(await file.save([])?.contains("cannot be written (open: No such file") == true)
+    }
+}
