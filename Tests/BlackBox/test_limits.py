@@ -99,6 +99,22 @@ def test_the_load_tool_knows_a_refusal(nodes):
     assert done.returncode == 1 and "asked to come back later" in done.stdout + done.stderr, (done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.parametrize("port,path,limit", [("listen", "/lp/a", "connections-max"), ("api", "/pub", "api-connections-max")])
+def test_a_preflight_is_answered_over_the_limit(nodes, port, path, limit):
+    """A browser whose preflight is refused does not send the request, and its page cannot see why."""
+    node = nodes.make(f"--{limit}", "1", "--cors-origins", "https://site.example")
+    with Wire(getattr(node, port)) as first:
+        assert Answer(first.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200
+        with Wire(getattr(node, port)) as wire:
+            answer = Answer(wire.send(f"OPTIONS {path} HTTP/1.1\r\nHost: x\r\nOrigin: https://site.example\r\nAccess-Control-Request-Method: GET\r\n\r\n"))
+            assert answer.status == 204 and answer.head["access-control-allow-origin"] == "https://site.example", answer.head
+            # It makes room, like a refusal.
+            assert answer.head["connection"] == "close" and wire.ended()
+        with Wire(getattr(node, port)) as wire:
+            answer = Answer(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nOrigin: https://site.example\r\n\r\n"))
+            unavailable(answer.status, answer.head, answer.all())
+
+
 def test_what_is_wrong_for_good_ends_an_eventsource(node, channel):
     for path, status in ((f"/ev/{channel}?since=x", 400), ("/ev/", 400), ("/nothing", 404), ("/ev", 404)):
         with Wire(node.listen) as wire:

@@ -126,8 +126,8 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
         let keepAlive = request.head.keepsAlive && !self.isOverLimit
         if !keepAlive { self.phase = .closing }
         do throws(HTTPFailure) {
-            // A probe asks whether the node lives, and it does.
-            if self.isOverLimit, request.head.path != "/healthz" {
+            // A probe asks whether the node lives, and it does. A page whose preflight is refused cannot see why.
+            if self.isOverLimit, request.head.path != "/healthz", request.head.method != .options {
                 throw .unavailable(
                     "API connection limit reached (\(self.loop.shared.descriptors.api)); keep fewer open, or raise api-connections-max and the descriptor limit"
                 )

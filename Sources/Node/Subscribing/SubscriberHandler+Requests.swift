@@ -42,13 +42,16 @@ extension SubscriberHandler {
     }
 
     private func route(_ head: RequestHead) throws(HTTPFailure) {
-        self.keepsAlive = head.keepsAlive
+        // One over the limit is answered once, and makes room.
+        self.keepsAlive = head.keepsAlive && !self.isOverLimit
         self.omitsBody = head.method == .head
         self.crossOriginHeaders = self.loop.shared.origins.headers(for: head)
         let refusedOrigin = self.refusedOrigin(head)
         if let refusedOrigin { self.loop.originRefused(refusedOrigin) }
+        // Before any refusal: a browser whose preflight is refused does not send the request, and its page cannot see why.
+        if head.method == .options, SubscribeRequest.transport(of: head.path) != nil || head.path == "/healthz" { return self.answerPreflight(head) }
         if self.loop.isStopping { throw .unavailable("this node stops; connect again") }
-        if head.path == "/healthz" { return head.method == .options ? self.answerPreflight(head) : try self.answerHealth(head) }
+        if head.path == "/healthz" { return try self.answerHealth(head) }
         if self.isOverLimit {
             throw .unavailable("this node has as many subscribers as it may; try another or later", retryAfterSeconds: 5)
         }
@@ -57,7 +60,6 @@ extension SubscriberHandler {
             let port = self.loop.shared.boundPorts.api
             throw .notFound(head.path, SubscribeRequest.paths, hint: isOfAPI ? "this is the subscriber port, and that is on the API port, \(port)" : nil)
         }
-        if head.method == .options { return self.answerPreflight(head) }
         guard head.method == .get else { throw .methodNotAllowed("GET, OPTIONS") }
         let request = try SubscribeRequest(transport, channels: channels, head: head, limits: self.loop.limits)
         guard self.loop.fanout.onLoop({ $0.hasRoom(for: request.channels) }) else {
