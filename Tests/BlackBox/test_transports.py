@@ -591,6 +591,23 @@ def test_a_refused_origin_is_logged_once(nodes, channel):
     assert node.tail(100_000).count("https://evil.example") == 1
 
 
+@pytest.mark.parametrize("origin", ["null", "file://", "*", ""])
+def test_an_origin_that_cannot_be_listed(nodes, channel, origin):
+    """No advice that the configuration refuses: local files and sandboxed frames send null."""
+    node = nodes.make()
+    error = node.post(f"/pub?id={channel}", b"1", {"Origin": origin}).json["error"]
+    assert error["code"] == "forbidden_origin" and "cannot be listed" in error["message"] and "add it" not in error["message"]
+    eventually(lambda: "cannot be listed" in node.tail())
+    assert "add it" not in node.tail()
+
+
+@pytest.mark.parametrize("host", ["[::1]:9999", "[::1]", "localhost:9999", "127.0.0.1"])
+def test_the_api_ports_own_page_under_any_loopback_name(shared, channel, host):
+    """Behind a tunnel its port is another one."""
+    assert shared.post(f"/pub?id={channel}", b"1", {"Host": host, "Origin": f"http://{host}"}).status == 200
+    assert shared.post(f"/pub?id={channel}", b"1", {"Host": host, "Origin": "http://evil.example"}).status == 403
+
+
 # MARK: counting
 
 

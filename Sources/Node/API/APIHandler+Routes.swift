@@ -81,7 +81,7 @@ extension APIHandler {
         // looks at could publish through their browser.
         if let origin = self.refusedOrigin(head) {
             self.loop.originRefused(origin)
-            throw HTTPFailure(.forbidden, "forbidden_origin", "pages of \(origin.prefix(100)) may not use this port; add it to cors-origins if they should")
+            throw HTTPFailure(.forbidden, "forbidden_origin", Origins.refusal(of: origin))
         }
         try self.checkToken(head)
         if methods.contains(.post) { try Self.checkCoding(head) }

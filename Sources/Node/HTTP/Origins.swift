@@ -35,6 +35,15 @@ struct Origins: Sendable {
         return "Access-Control-Allow-Origin: \(origin)\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n"
     }
 
+    /// Why a page may not connect, and what to change. `null` (a sandboxed frame, a local file) and other texts that are no origin cannot be listed.
+    static func refusal(of origin: String) -> String {
+        guard origin != "*", ConfigurationKey.isOrigin(origin) else {
+            return "an Origin of \(String(origin.prefix(100)).debugDescription) cannot be listed in cors-origins (only * covers it, and only to subscribe); "
+                + "serve the page over http or https"
+        }
+        return "pages of \(origin.prefix(100)) are refused; add it to cors-origins if they may use this node"
+    }
+
     func preflightHeaders(for head: RequestHead, methods: String) -> String {
         let headers = self.headers(for: head)
         guard !headers.isEmpty else { return "" }
@@ -53,10 +62,11 @@ struct RefusedOrigins {
 
     /// Nil for an origin that was logged before, and beyond the bound.
     mutating func sentence(for origin: String) -> String? {
-        let origin = String(String.UnicodeScalarView(origin.unicodeScalars.filter { (0x21...0x7E).contains($0.value) }.prefix(100)))
-        guard self.logged.count < Self.originsMax, self.logged.insert(origin).inserted else { return nil }
+        guard self.logged.count < Self.originsMax else { return nil }
+        let origin = String(String.UnicodeScalarView(origin.unicodeScalars.prefix(100).filter { (0x21...0x7E).contains($0.value) }))
+        guard self.logged.insert(origin).inserted else { return nil }
         let isLast = self.logged.count == Self.originsMax
-        return "pages of \(origin) were refused; add it to cors-origins if they may use this node"
+        return Origins.refusal(of: origin)
             + (isLast ? " (\(Self.originsMax) origins were refused; more are counted in realertime_refused_origins_total and not logged)" : "")
     }
 }

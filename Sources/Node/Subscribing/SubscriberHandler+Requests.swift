@@ -67,7 +67,7 @@ extension SubscriberHandler {
         }
         if transport == .webSocket {
             if let refusedOrigin {
-                throw HTTPFailure(.forbidden, "forbidden_origin", "add \(refusedOrigin.prefix(100)) to cors-origins to let its pages connect")
+                throw HTTPFailure(.forbidden, "forbidden_origin", Origins.refusal(of: refusedOrigin))
             }
             self.upgradeResponse = try WebSocketHandshake.response(to: head)
         }
