@@ -115,7 +115,8 @@ extension APIHandler {
     /// A page served by this very port, under whatever loopback name it was opened.
     private static func isOwn(_ origin: String, _ head: RequestHead) -> Bool {
         guard let host = head.field("host")?.lowercased() else { return false }
-        let name = host.split(separator: ":").dropLast(host.contains(":") ? 1 : 0).joined(separator: ":")
+        // The colons of an IPv6 address are in brackets.
+        let name = host.hasSuffix("]") ? host[...] : host.lastIndex(of: ":").map { host[..<$0] } ?? host[...]
         // Only names that cannot be pointed here by somebody else's DNS.
         guard ["127.0.0.1", "localhost", "[::1]"].contains(name) else { return false }
         return Origins.normalized(origin) == Origins.normalized("http://\(host)")
