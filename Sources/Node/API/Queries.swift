@@ -99,7 +99,7 @@ struct HistoryQuery: Sendable {
         body.writeStaticString(",\"offset\":")
         body.writeDecimal(head.offset)
         body.writeStaticString(",\"cursor\":\"")
-        // Who subscribes from it misses nothing: it is behind what is listed here, not behind what the limit left out.
+        // After the newest event listed, not after the head: a subscription from it must also get what the limit left out.
         Cursor.write(self.channel, found.events.last?.position ?? head, into: &body)
         body.writeStaticString("\"")
         if let gap {

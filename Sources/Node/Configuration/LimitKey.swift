@@ -42,7 +42,7 @@ extension LimitKey {
         LimitKey(
             "subscribed-channels-max", \.subscribedChannelsMax, 1000...100_000_000, "channels",
             "Channels that one loop knows because somebody subscribes, or did a moment ago. Over it new subscribers of other channels get 503 "
-                + "(an EventSource: when to come back)."),
+                + "(an EventSource gets 200 with retry:)."),
         LimitKey(
             "pipelined-requests-max", \.pipelinedRequestsMax, 1...65_536, "requests",
             "Answers outstanding on one API connection. At it the connection is not read until one is answered."),
@@ -51,7 +51,7 @@ extension LimitKey {
     private static let connections = [
         LimitKey(
             "connections-max", \.connectionsMax, 0...10_000_000, "connections",
-            "Subscriber connections. Over it: 503 with Retry-After (an EventSource: when to come back). 0 is as many as the descriptor limit allows."),
+            "Subscriber connections. Over it: 503 with Retry-After (an EventSource gets 200 with retry:). 0 is as many as the descriptor limit allows."),
         LimitKey(
             "api-connections-max", \.apiConnectionsMax, 1...1_000_000, "connections", "API connections. Over it: 503 with Retry-After."),
         LimitKey(

@@ -25,7 +25,7 @@ struct ConnectionStatistics: Sendable {
     var ended: [UInt64] = Array(repeating: 0, count: Transport.allCases.count)
     var refusedAtLimit: UInt64 = 0
     var apiRefusedAtLimit: UInt64 = 0
-    /// Subscribers that were asked to come back later.
+    /// Subscribers refused for now: 503, or 200 with a retry.
     var refusedSubscribers: UInt64 = 0
     /// Requests of pages whose origin is not allowed.
     var refusedOrigins: UInt64 = 0

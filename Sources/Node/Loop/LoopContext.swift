@@ -93,7 +93,7 @@ final class LoopContext {
     // MARK: - Draining
 
     /// Subscribers of a drained node are sent away one after the other, also those who still come: a load balancer takes its time to notice. They are not
-    /// refused, because a browser's `EventSource` gives up for good when it is answered 503.
+    /// refused: until it has noticed, they would only come back to this node.
     func setDraining(_ isDraining: Bool) {
         let seconds = self.limits.drainSeconds
         guard isDraining != (self.draining != nil), seconds > 0, !(isDraining && self.isStopping) else { return }

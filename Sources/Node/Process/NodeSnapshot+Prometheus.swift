@@ -30,7 +30,7 @@ extension NodeSnapshot {
         text.counter("realertime_refused_connections_total", "Connections of the subscriber port over its limit.", self.connections.refusedAtLimit)
         text.counter(
             "realertime_refused_subscribers_total",
-            "Subscribers asked to come back later, at a limit or while the node stops: 503, or 200 with a retry to an EventSource.",
+            "Subscribers refused for now, at a limit or while the node stops: 503, or 200 with a retry to an EventSource.",
             self.connections.refusedSubscribers)
         text.counter("realertime_refused_origins_total", "Requests of pages whose origin is not allowed, on either port.", self.connections.refusedOrigins)
         text.counter(
