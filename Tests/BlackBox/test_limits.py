@@ -94,7 +94,9 @@ def test_an_eventsource_over_the_limit_is_asked_to_come_back(nodes, channel):
 
 def test_the_load_tool_knows_a_refusal(nodes):
     node = nodes.make("--connections-max", "5")
-    command = [binary(), "load", "-n", "9", "-r", "0", "-d", "1", "-o", "json", "--url", f"http://127.0.0.1:{node.listen}", "--api", f"http://127.0.0.1:{node.api}"]
+    # Of the node whose API it is given it knows the limit, and does not begin.
+    other = nodes.make()
+    command = [binary(), "load", "-n", "9", "-r", "0", "-d", "1", "-o", "json", "--url", f"http://127.0.0.1:{node.listen}", "--api", f"http://127.0.0.1:{other.api}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=node.environment)
     assert done.returncode == 1 and "asked to come back later" in done.stdout + done.stderr, (done.returncode, done.stdout, done.stderr)
 
