@@ -248,6 +248,40 @@ def test_zookeeper_comes_back_with_an_older_snapshot(cluster, folder, elections)
     cluster.witness.finish()
 
 
+def test_zookeeper_is_emptied_and_all_nodes_restart(cluster):
+    names = ["n1", "n2"]
+    cluster.begin(*names)
+    members = [cluster.members[name] for name in names]
+    code, output = run(members[0], "cordon", "n2", "--note", "disk")
+    assert code == 0, output
+    epochs, version = cluster.epochs("n1"), members[0].own["view_version"]
+    # What was requested last is on every disk a second later at the latest.
+    eventually(lambda: all('"note":"disk"' in (m.data / "cluster.json").read_text() for m in members))
+    cluster.witness.stop()
+    for member in members:
+        member.kill()
+    cluster.zookeeper.kill()
+    shutil.rmtree(cluster.zookeeper.folder / "data")
+    cluster.zookeeper.start()
+    for member in members:
+        member.start()
+    eventually(lambda: cluster.member_state("n2", "n1") == "cordoned")
+    eventually(lambda: sum(m.serving for m in members) == 256)
+    assert {p: (epochs[p], e) for p, e in cluster.epochs("n1").items() if e <= epochs[p]} == {}
+    assert members[0].own["view_version"] > version
+    assert any(e["kind"] == "alarm" and "n2 is to be cordoned" in e["text"] for m in members for e in m.events)
+    # Other nodes make a cluster of the same name where this one was: it is none of theirs.
+    for member in members:
+        member.kill()
+    cluster.zookeeper.kill()
+    shutil.rmtree(cluster.zookeeper.folder / "data")
+    cluster.zookeeper.start()
+    cluster.begin("n3")
+    members[0].start(ready=False)
+    eventually(lambda: members[0].process.poll() == 78)
+    assert "another cluster at /rt/" in members[0].output.read_text()
+
+
 def test_the_leader_of_the_ensemble_dies(clusters, folder):
     cluster = clusters.make(Ensemble(folder))
     names = ["n1", "n2", "n3"]
