@@ -217,6 +217,7 @@ def lost(node, channel):
     status = node.status()
     assert status["health"] == "critical" and str(node.data) in " ".join(status["reasons"]), status
     node.healthy()
+    eventually(lambda: "publishes are refused with 503, because the log cannot be written" in node.tail())
 
 
 @pytest.mark.parametrize("how", ["removed", "renamed", "older copy", "database", "wal", "lock"])

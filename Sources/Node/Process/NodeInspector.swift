@@ -1,4 +1,5 @@
 import Coordination
+import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import Pipeline
@@ -11,6 +12,7 @@ final class NodeInspector: Sendable {
     private let loops: [NIOLoopBound<LoopContext>]
     private let eventLoops: [any EventLoop]
     private let rates = NIOLockedValueBox(Rates())
+    private let reportedError = NIOLockedValueBox<String?>(nil)
 
     private struct Rates {
         var published = 0.0
@@ -69,6 +71,21 @@ final class NodeInspector: Sendable {
         // Whoever is sent away from the last node comes back to it.
         let isDraining = summary.isDraining && summary.hasOther
         for (bound, eventLoop) in zip(self.loops, self.eventLoops) { eventLoop.execute { bound.value.setDraining(isDraining) } }
+    }
+
+    /// Called about once a second: when the log fails, and when it works again, are in the node's own log with their time.
+    func reportLogError(to logger: Logger) async {
+        let error = await self.log.statistics.error
+        let reported = self.reportedError.withLockedValue { reported in
+            defer { reported = error }
+            return reported
+        }
+        guard error != reported else { return }
+        if let error {
+            logger.error("publishes are refused with 503, because the log cannot be written: \(error)")
+        } else {
+            logger.notice("the log can be written again")
+        }
     }
 
     /// Why a load balancer should send nothing here; nil when it should.

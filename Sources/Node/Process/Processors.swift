@@ -28,7 +28,7 @@ struct Processors: Equatable, Sendable {
     }
 
     static let ofThisProcess = Processors(
-        affinity: Self.affinity(status: Self.text("/proc/self/status") ?? "") ?? max(1, sysconf(CInt(_SC_NPROCESSORS_ONLN))),
+        affinity: Self.affinity(status: Self.text("/proc/self/status") ?? "", online: max(1, sysconf(CInt(_SC_NPROCESSORS_ONLN)))),
         quota: Self.quota(cgroups: Self.text("/proc/self/cgroup") ?? "", read: Self.text))
 
     // MARK: - The quota
@@ -76,16 +76,18 @@ struct Processors: Equatable, Sendable {
 
     // MARK: - The system
 
-    /// The processors of the line `Cpus_allowed_list: 0-3,8` in the text of `/proc/self/status`. Nil if there is none.
-    static func affinity(status: String) -> Int? {
-        guard let line = status.split(separator: "\n").first(where: { $0.hasPrefix("Cpus_allowed_list:") }) else { return nil }
+    /// How many of the processors that are online the line `Cpus_allowed_list: 0-3,8` in the text of `/proc/self/status` allows.
+    ///
+    /// The list may also name processors that a virtual machine could be given later. Without the line, all that are online.
+    static func affinity(status: String, online: Int) -> Int {
+        guard let line = status.split(separator: "\n").first(where: { $0.hasPrefix("Cpus_allowed_list:") }) else { return online }
         var count = 0
         for range in line.dropFirst("Cpus_allowed_list:".count).split(separator: ",") {
             let bounds = range.split(separator: "-").map { Int($0.filter(\.isNumber)) }
-            guard let first = bounds.first ?? nil, let last = bounds.last ?? nil, first <= last else { return nil }
+            guard let first = bounds.first ?? nil, let last = bounds.last ?? nil, first <= last else { return online }
             count += last - first + 1
         }
-        return count > 0 ? count : nil
+        return count > 0 ? min(count, online) : online
     }
 
     private static func text(_ path: String) -> String? {

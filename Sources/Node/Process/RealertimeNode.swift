@@ -149,6 +149,7 @@ struct RealertimeNode: Service {
                 await sequencer.tick()
                 await inspector.sampleRates()
                 await inspector.followDrain()
+                await inspector.reportLogError(to: self.logger)
                 if !isReady, await inspector.reasonNotReady() == nil {
                     isReady = true
                     self.logger.info("ready")

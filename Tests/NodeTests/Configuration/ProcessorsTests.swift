@@ -7,11 +7,10 @@ import Testing
     @Test(
         arguments: [
             ("Name:\tx\nCpus_allowed_list:\t0\nMems:\t0\n", 1), ("Cpus_allowed_list:\t0-3,8\n", 5), ("Cpus_allowed_list:\t2,4,6\n", 3),
-            ("Cpus_allowed_list:\t\n", nil),
-            ("Cpus_allowed:\tff\n", nil), ("Cpus_allowed_list:\tx-y\n", nil), ("", nil),
-        ] as [(String, Int?)])
-    func theAffinity(status: String, count: Int?) {
-        #expect(Processors.affinity(status: status) == count)
+            ("Cpus_allowed_list:\t0-127\n", 6), ("Cpus_allowed_list:\t\n", 6), ("Cpus_allowed:\tff\n", 6), ("Cpus_allowed_list:\tx-y\n", 6), ("", 6),
+        ])
+    func theAffinity(status: String, count: Int) {
+        #expect(Processors.affinity(status: status, online: 6) == count)
     }
 
     @Test func theSmallerOfAffinityAndQuota() {
