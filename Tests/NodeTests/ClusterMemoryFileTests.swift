@@ -38,6 +38,23 @@ import Testing
             // It is replaced, and not added to.
             #expect(await file.save(Array(Self.text.utf8)) == nil)
             #expect(file.load(cluster: "c").0 != nil)
+            // What it was is kept: another version may understand it.
+            #expect(try String(contentsOfFile: folder + "/cluster.json.damaged", encoding: .utf8) == text)
+            #expect(problem?.contains("kept as \(folder)/cluster.json.damaged") == true)
+        }
+    }
+
+    /// An older copy that was put in the folder's place may be another cluster's.
+    @Test func aFolderInThePlaceOfTheFirstIsNotWrittenTo() async throws {
+        try await self.withFolder { (base: String) async throws -> Void in
+            let folder = base + "/data"
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+            let file = ClusterMemoryFile(folder: folder)
+            try FileManager.default.moveItem(atPath: folder, toPath: base + "/aside")
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+            #expect(await file.save(Array(Self.text.utf8)) == nil)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == [])
+            #expect(try FileManager.default.contentsOfDirectory(atPath: base + "/aside") == ["cluster.json"])
         }
     }
 
@@ -59,8 +76,13 @@ import Testing
     }
 
     @Test func aFolderThatIsGoneIsASentence() async throws {
-        let file = ClusterMemoryFile(folder: "/nonexistent-realertime")
-        #expect(file.load(cluster: "c") == (nil, nil))
-        #expect(await file.save([])?.contains("cannot be written (open: No such file") == true)
+        try await self.withFolder { (base: String) async throws -> Void in
+            let folder = base + "/data"
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+            let file = ClusterMemoryFile(folder: folder)
+            try FileManager.default.removeItem(atPath: folder)
+            #expect(file.load(cluster: "c") == (nil, nil))
+            #expect(await file.save([])?.contains("cannot be written (open: No such file") == true)
+        }
     }
 }

@@ -179,7 +179,10 @@ extension ClusterMachine {
             }
             self.record(.blocked, "another session holds the id \(self.settings.id), at \(record?.link ?? "an unknown address"); waiting for it to end", &turn)
             self.reads[.ownMember, default: ReadState()].isDirty = true
-            self.membership = .blocked(until: turn.now.advanced(by: self.settings.duplicateWait))
+            // The servers may grant a longer session than was asked for, and one that is left over lasts as long as its own.
+            var wait = self.settings.duplicateWait
+            if case .connected(_, let timeout) = self.session.phase { wait = max(wait, timeout * 3 / 2 + .seconds(1)) }
+            self.membership = .blocked(until: turn.now.advanced(by: wait))
         case .success, .failure:
             self.membership = .registering(isAsked: false, retryAt: turn.now.advanced(by: .milliseconds(50 + Int(100 * turn.jitter))))
         }

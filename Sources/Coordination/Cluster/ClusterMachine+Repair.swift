@@ -89,7 +89,7 @@ extension ClusterMachine {
             return self.refuse(
                 "ZooKeeper has another cluster at \(self.paths.root) than the one this node belongs to: \(candidate.identity), and not \(known.identity). "
                     + "If ZooKeeper was emptied by mistake, stop the other cluster's nodes, delete \(self.paths.root), and start this node first; "
-                    + "if the other cluster is the right one, start this node with an empty data folder", &turn)
+                    + "if the other cluster is the right one, delete cluster.json in this node's data folder and start it again", &turn)
         }
         self.configurationFault = ConfigurationFault(version: stat.version)
         self.raise(

@@ -13,8 +13,11 @@ struct ClusterMemory: Sendable {
     let isKept: Bool
     /// What was kept when this process started; its view until ZooKeeper has shown whether it knows a newer one.
     private(set) var past: RememberedCluster?
+    /// Other nodes may have granted beyond what this one's file names, while it was away: by one reservation each time a process started and was elected.
+    static let lostReservation: Int64 = 1 << 20
+
     /// This process grants only owner epochs above this.
-    let reservedAtStart: Int64
+    private(set) var reservedAtStart: Int64
     private var stored: RememberedCluster?
     private var writing: (number: UInt64, value: RememberedCluster)?
     private var lastNumber: UInt64 = 0
@@ -32,6 +35,12 @@ struct ClusterMemory: Sendable {
     mutating func takePast() -> ClusterView? {
         defer { self.past = nil }
         return self.past?.view
+    }
+
+    /// ZooKeeper does not know what this node's file knows, so it may not know of grants that were made while this node was away either.
+    mutating func skipLostGrants() {
+        self.reservedAtStart = max(
+            self.reservedAtStart, min(self.reservedAtStart + Self.lostReservation, ClusterView.ownerEpochMax - 2 * ClusterView.room))
     }
 
     /// Whether an owner epoch may be used: the disk says so, or cannot be written and the cluster is not to stand still for that.
@@ -73,6 +82,7 @@ extension ClusterMachine {
     /// ZooKeeper shows an older view than this node had before it was restarted, or none: this node goes by what it had, and the controller hears of it.
     mutating func recall(unless version: Int64?, _ turn: inout Turn) {
         guard self.view == nil, let past = self.memory.takePast(), version ?? 0 < past.version else { return }
+        self.memory.skipLostGrants()
         if version == nil {
             self.raise("ZooKeeper lost writes: it has no view, and this node had version \(past.version) before it was restarted", &turn)
         }

@@ -107,6 +107,11 @@ extension ClusterMachine {
     }
 
     mutating func noteIsolation(at now: ContinuousClock.Instant) {
+        // Without ZooKeeper the view cannot forget members that are dead, and the last node that lives has to stay ready.
+        guard self.isConnected else {
+            self.isolatedSince = nil
+            return
+        }
         let others = (self.view?.nodes ?? []).filter { $0.id != self.settings.id && $0.incarnation != nil && $0.state != .joining }
         if others.isEmpty || self.links.contains(where: { $0.value.isUp }) { self.isolatedSince = nil } else { self.isolatedSince = self.isolatedSince ?? now }
     }

@@ -57,8 +57,9 @@ package struct ZooKeeperSessionMachine: Sendable {
     /// When it was last known that the session lives, for a cautious client.
     ///
     /// A connection proves nothing: a follower that is cut off answers reads and heartbeats until `syncLimit` ticks are over, while the leader ends the
-    /// session. So something that needs most of the servers is asked for six times in a session. The leader hears of a session when a follower tells it who
-    /// was active since the last time, so it heard of this one at most a sixth before that was sent, and ends it five sixths after that at the earliest.
+    /// session. So something that needs most of the servers is asked for six times in a session. The leader hears of a session when a follower reports which
+    /// were active since its last report, every half tick. No session is shorter than two ticks. So the leader heard of this one at most a quarter of its
+    /// timeout before that request was sent, and ends it three quarters after that at the earliest.
     private struct Contact: Hashable, Sendable {
         let session: Int64
         let timeout: Duration
@@ -74,7 +75,7 @@ package struct ZooKeeperSessionMachine: Sendable {
         }
 
         var strandedAt: ContinuousClock.Instant { self.verifiedAt + self.timeout / 2 }
-        var lostAt: ContinuousClock.Instant { self.verifiedAt + self.timeout * 5 / 6 }
+        var lostAt: ContinuousClock.Instant { self.verifiedAt + self.timeout * 3 / 4 }
     }
 
     private let settings: Settings
@@ -150,9 +151,10 @@ package struct ZooKeeperSessionMachine: Sendable {
         guard generation == self.generation else { return [] }
         switch self.phase {
         case .connected(let contact):
-            let until = now + (self.settings.suspensionMax ?? (self.settings.isCautious ? contact.timeout / 3 : contact.timeout))
+            let patience = self.settings.suspensionMax ?? (self.settings.isCautious ? contact.timeout / 3 : contact.timeout)
+            let until = self.settings.isCautious ? min(now + patience, contact.lostAt) : now + patience
             self.phase = .suspended(until: until)
-            return [self.report(.suspended), .wake(at: until)]
+            return [self.report(.suspended), .wake(at: max(until, now + .milliseconds(1)))]
         case .stranded(let contact):
             self.phase = .suspended(until: contact.lostAt)
             return [.wake(at: max(contact.lostAt, now + .milliseconds(1)))]

@@ -14,12 +14,23 @@ import JSON
 ///
 /// Writes run on a queue of their own, because the disk may take its time.
 final class ClusterMemoryFile: ClusterMemoryStore {
+    private static let name = "cluster.json"
+
     private let folder: String
+    /// The folder that was there at the start. Another one that is put in its place is not written to.
+    private let directory: CInt
     private let queue = DispatchQueue(label: "realertime.cluster-memory")
 
-    var path: String { self.folder + "/cluster.json" }
+    var path: String { self.folder + "/" + Self.name }
 
-    init(folder: String) { self.folder = folder }
+    init(folder: String) {
+        self.folder = folder
+        self.directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    }
+
+    deinit {
+        if self.directory >= 0 { close(self.directory) }
+    }
 
     /// What was kept; nil where nothing was, or where it is of no use, and then with a sentence for the log. Blocks: call it before the loops serve.
     func load(cluster: String) -> (RememberedCluster?, problem: String?) {
@@ -28,17 +39,23 @@ final class ClusterMemoryFile: ClusterMemoryStore {
             guard let found = try self.read() else { return (nil, nil) }
             bytes = found
         } catch {
-            return (nil, "\(self.path) cannot be read (\(error)), and is ignored")
+            return (nil, "\(self.path) cannot be read (\(error)): it is ignored, \(self.setAside())")
         }
         do throws(JSONFailure) {
             let remembered = try RememberedCluster(json: bytes)
             guard remembered.cluster == cluster else {
-                return (nil, "\(self.path) is of the cluster \(remembered.cluster), and this node joins \(cluster): it is ignored, and replaced")
+                return (nil, "\(self.path) is of the cluster \(remembered.cluster), and this node joins \(cluster): it is ignored, \(self.setAside())")
             }
             return (remembered, nil)
         } catch {
-            return (nil, "\(self.path) cannot be understood (\(error)): it is ignored, and replaced when the node has joined")
+            return (nil, "\(self.path) cannot be understood (\(error)): it is ignored, \(self.setAside())")
         }
+    }
+
+    /// What another version wrote, or the owner epochs in it, may still be needed.
+    private func setAside() -> String {
+        renameat(self.directory, Self.name, self.directory, Self.name + ".damaged") == 0
+            ? "and kept as \(self.path).damaged; the node writes a new one when it has joined" : "and replaced when the node has joined"
     }
 
     func save(_ bytes: [UInt8]) async -> String? {
@@ -56,7 +73,7 @@ final class ClusterMemoryFile: ClusterMemoryStore {
 
     /// Nil when there is no file.
     private func read() throws(SystemFailure) -> [UInt8]? {
-        let descriptor = open(self.path, O_RDONLY | O_CLOEXEC)
+        let descriptor = openat(self.directory, Self.name, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
             if errno == ENOENT { return nil }
             throw SystemFailure("open")
@@ -79,21 +96,18 @@ final class ClusterMemoryFile: ClusterMemoryStore {
 
     private func replace(with bytes: [UInt8]) -> String? {
         do {
-            try self.write(bytes, to: self.path + ".new")
-            guard rename(self.path + ".new", self.path) == 0 else { throw SystemFailure("rename") }
+            try self.write(bytes, to: Self.name + ".new")
+            guard renameat(self.directory, Self.name + ".new", self.directory, Self.name) == 0 else { throw SystemFailure("rename") }
             // The name is durable when the folder is.
-            let folder = open(self.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-            guard folder >= 0 else { throw SystemFailure("open \(self.folder)") }
-            defer { close(folder) }
-            guard fsync(folder) == 0 else { throw SystemFailure("fsync \(self.folder)") }
+            guard fsync(self.directory) == 0 else { throw SystemFailure("fsync \(self.folder)") }
             return nil
         } catch {
             return "\(self.path) cannot be written (\(error))"
         }
     }
 
-    private func write(_ bytes: [UInt8], to path: String) throws(SystemFailure) {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    private func write(_ bytes: [UInt8], to name: String) throws(SystemFailure) {
+        let descriptor = openat(self.directory, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw SystemFailure("open") }
         defer { close(descriptor) }
         var count = 0

@@ -29,6 +29,17 @@ import Testing
         #expect(!stand.requests.contains { if case .delete = $0 { true } else { false } })
     }
 
+    /// The servers' tick may make all sessions longer than was asked for, and so the leftover of a dead process.
+    @Test func theWaitIsAsLongAsTheSessionsThatTheServersGrant() {
+        var stand = self.stand()
+        stand.addMember("n1", session: 900, link: "elsewhere:1")
+        stand.connect(timeout: .seconds(12))
+        stand.advance(.milliseconds(18_999))
+        #expect(stand.refusals.isEmpty)
+        stand.advance(.milliseconds(1))
+        #expect(stand.refusals.count == 1)
+    }
+
     @Test func anIDThatBecomesFreeInTimeIsTaken() {
         var stand = self.stand()
         stand.addMember("n1", session: 900, link: "elsewhere:1")

@@ -17,6 +17,8 @@ struct ClusterMachineStand {
     var isStoragePrompt = true
     private(set) var generation: UInt64 = 0
     private(set) var session: Int64 = 100
+    /// Of its session.
+    private var timeout = Duration.seconds(6)
     private var storage: [ClusterMachine.Event] = []
 
     init(_ id: String = "n1", partitionCount: Int = 4, change: (inout ClusterSettings) -> Void = { _ in }) {
@@ -42,15 +44,16 @@ struct ClusterMachineStand {
         }
     }
 
-    mutating func connect(session: Int64? = nil) {
+    mutating func connect(session: Int64? = nil, timeout: Duration = .seconds(6)) {
         if let session { self.session = session }
+        self.timeout = timeout
         self.generation += 1
         self.reconnect()
     }
 
     /// The session goes on.
     mutating func reconnect() {
-        self.handle(.session(ZooKeeperState(generation: self.generation, phase: .connected(session: self.session, timeout: .seconds(6)))))
+        self.handle(.session(ZooKeeperState(generation: self.generation, phase: .connected(session: self.session, timeout: self.timeout))))
     }
 
     mutating func suspend() { self.handle(.session(ZooKeeperState(generation: self.generation, phase: .suspended))) }

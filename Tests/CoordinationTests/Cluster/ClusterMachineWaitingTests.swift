@@ -165,6 +165,17 @@ import Testing
         #expect(stand.machine.isController && !stand.machine.isIsolated(at: stand.now))
     }
 
+    /// The others may be dead, and nothing can take them out of the view: a load balancer is to have this one left.
+    @Test func withoutZooKeeperNoMemberIsIsolated() {
+        var stand = self.member(.active)
+        stand.handle(.linkDown(id: "n2", incarnation: stand.incarnation("n2"), isRefused: false))
+        stand.advance(.seconds(5))
+        stand.suspend()
+        stand.lose()
+        stand.advance(.seconds(60))
+        #expect(stand.machine.hasJoined && !stand.machine.isIsolated(at: stand.now))
+    }
+
     @Test func aLastMemberIsNotIsolated() {
         var stand = self.member(.active)
         stand.handle(.linkDown(id: "n2", incarnation: stand.incarnation("n2"), isRefused: true))

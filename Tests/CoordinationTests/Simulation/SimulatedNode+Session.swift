@@ -98,12 +98,12 @@ extension SimulatedNode {
     }
 
     /// The server that it is connected to is cut off from the others, and does not know it yet: it answers heartbeats, and nothing that needs the leader.
-    /// What it last told the leader of its clients is up to a sixth of a session old.
+    /// What it last told the leader of its clients is up to a quarter of a session old.
     func strand(for duration: Duration) {
         guard self.isAlive, self.isConnected, !self.isStranded, let session = self.session else { return }
         self.simulation.tell("\(self.id) is stranded with its server for \(duration)")
         self.isStranded = true
-        self.simulation.server.heard(session, ago: self.simulation.milliseconds(0...1000))
+        self.simulation.server.heard(session, ago: self.simulation.milliseconds(0...1500))
         self.simulation.after(duration) {
             self.simulation.tell("\(self.id) is stranded no longer")
             self.isStranded = false
