@@ -278,7 +278,6 @@ extension ClusterMachine {
         }
         for node in self.view?.nodes ?? [] { if let desired = node.desired { compare(node.id, desired) } }
         for (id, desired) in self.lostDesired.sorted(by: { $0.key < $1.key }) { compare(id, desired) }
-        self.lostDesired = self.lostDesired.filter { id, desired in self.view?.node(id)?.desired?.revision ?? 0 < desired.revision }
         guard !lost.isEmpty else { return }
         let more = lost.count > 5 ? ", and \(lost.count - 5) more" : ""
         self.raise("ZooKeeper lost what operators had requested: \(lost.prefix(5).joined(separator: "; "))\(more). The controller writes it again", &turn)

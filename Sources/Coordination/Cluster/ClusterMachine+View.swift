@@ -75,6 +75,8 @@ extension ClusterMachine {
         for event in ClusterEvent.changes(from: self.view, to: view, reasons, at: at) { self.note(event, &turn) }
         if let old = self.view { for event in self.transfers.take(from: old, to: view, reasons, at: at) { self.note(event, &turn) } }
         self.view = view
+        // Of a node that was forgotten nothing is lost.
+        self.lostDesired = self.lostDesired.filter { id, desired in view.node(id).map { $0.desired?.revision ?? 0 < desired.revision } ?? false }
     }
 
     /// ZooKeeper has lost epochs under which views were written: nobody would take what is written under this one. The next election goes beyond them.

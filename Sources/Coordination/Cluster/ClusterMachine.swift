@@ -63,7 +63,7 @@ package struct ClusterMachine: Sendable {
     /// By every view that was seen, the refused ones included.
     var floor = ViewFloor()
     var memory: ClusterMemory
-    /// What operators had requested by views that were refused, and nothing newer says.
+    /// What operators had requested by views that were refused, of nodes that there are since, and nothing newer says.
     var lostDesired: [String: NodeRecord] = [:]
     /// Since when this process has had a view.
     var viewSince: ContinuousClock.Instant?
