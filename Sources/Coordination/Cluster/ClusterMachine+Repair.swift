@@ -273,6 +273,8 @@ extension ClusterMachine {
         var lost: [String] = []
         func compare(_ id: String, _ remembered: NodeRecord) {
             if let entry = leader.nodes[id], entry.record.revision >= remembered.revision { return }
+            // Its entry is removed once it is forgotten; a node that came meanwhile is a new one.
+            if remembered.desired == .removed, leader.nodes[id] == nil { return }
             leader.nodes[id] = Leader.NodeEntry(record: remembered, version: leader.nodes[id]?.version, isDamaged: true)
             lost.append("\(id) is to be \(remembered.desired.rawValue), \(remembered.request)")
         }

@@ -58,4 +58,22 @@ import Testing
         stand.advance(.seconds(60))
         #expect(stand.store.tree[Self.path] == nil && stand.machine.view?.node("n5") == nil && self.lost(stand).count == 1)
     }
+
+    @Test func aNodeThatJoinsWhileItsEntryIsRemovedIsANewOne() {
+        var stand = ClusterMachineStand.controller(of: 3)
+        stand.vanish("n3")
+        stand.handle(.question(number: 1, ClusterQuestion(.forget, node: "n3")))
+        stand.settle {
+            if case .multi(let parts) = $0, case .delete("/rt/c/nodes/n3", _)? = parts.last { true } else { false }
+        }
+        guard let (token, request) = stand.open.first else { return recordMissing("no removal") }
+        stand.close(token)
+        #expect(stand.state("n3") == nil)
+        stand.arrive("n3")
+        // By what this controller has read last.
+        #expect(stand.machine.view?.node("n3")?.desired?.desired == .removed)
+        stand.handle(.answered(token: token, stand.store.apply(request, session: stand.session)))
+        stand.balance()
+        #expect(stand.state("n3") == .active && stand.count("n3") > 0 && stand.store.tree["/rt/c/nodes/n3"] == nil && self.lost(stand) == [])
+    }
 }
