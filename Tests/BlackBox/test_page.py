@@ -346,13 +346,18 @@ def test_what_readme_shows_receives_every_type(nodes, channel, chromium):
     # A page of the same origin with nothing in it.
     chromium.get(f"http://127.0.0.1:{node.listen}/healthz")
     snippet = example("In a page:", "js")
-    url = re.search(r'"(https://[^"]*)"', snippet).group(1)
+    url = re.search(r'"(http://[^"]*)"', snippet).group(1)
     assert "envelope=1" in url
-    snippet = snippet.replace(url, f"http://127.0.0.1:{node.listen}/ev/{channel}?envelope=1&since={first}")
+    # The page's own things, where the test can see them.
+    for old, new in [
+        (url, f"http://127.0.0.1:{node.listen}/ev/{channel}?envelope=1&since={first}"), ("location.reload()", "reloads++"), ("console.log(", "shown.push("),
+    ]:
+        assert old in snippet
+        snippet = snippet.replace(old, new)
     for n, type in enumerate(("comment", None, "open", "error"), 2):
         node.publish(channel, n, type=type)
     eventually(lambda: node.history(channel)["publications"][0]["data"] == 3)
-    chromium.execute_script("window.shown = []; window.reloads = 0; window.show = x => shown.push(x); window.reload = () => reloads++;" + snippet)
+    chromium.execute_script("window.shown = []; window.reloads = 0;" + snippet)
     eventually(lambda: chromium.execute_script("return shown.length") == 3)
     assert chromium.execute_script("return shown.map(x => [x.type ?? null, x.data])") == [[None, 3], ["open", 4], ["error", 5]]
     assert chromium.execute_script("return reloads") == 1, "the gap"

@@ -132,6 +132,8 @@ class Node:
         assert self.process is None or self.process.poll() is not None, "it runs already"
         def prepare():
             die_with_parent()
+            # As from a terminal, also where the tests themselves run without one.
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
             if self.descriptors:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
 
