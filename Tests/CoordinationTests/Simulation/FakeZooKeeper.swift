@@ -102,6 +102,7 @@ final class FakeZooKeeper {
     // MARK: - Damage
 
     func data(_ path: String) -> [UInt8]? { self.tree[path]?.data }
+    func stat(_ path: String) -> ZooKeeperStat? { self.tree[path]?.stat }
 
     /// An operator, or another program, writes there; nil deletes it and what is in it.
     func overwrite(_ path: String, _ data: [UInt8]?) {
