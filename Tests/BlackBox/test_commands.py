@@ -1,9 +1,12 @@
 """The commands of every day, as a shell runs them: what they are given, what they print, and when they end."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -92,6 +95,22 @@ def test_an_empty_cursor_file_is_no_silent_start(shared, channel, tmp_path):
     file.touch()
     code, out, err = call("subscribe", channel, "--cursor-file", str(file), "--timeout", "30", **urls(shared))
     assert (code, out) == (CRITICAL, "") and "is empty" in err and "remove it" in err, err
+
+
+def test_a_node_that_does_not_accept_is_passed_over(shared):
+    """As a machine that is switched off: no refusal comes. A change is asked of the next node, as nothing can have arrived."""
+    with socket.create_server((HOST, 0), backlog=0) as silent, contextlib.ExitStack() as full:
+        for _ in range(4):
+            connection = full.enter_context(socket.socket())
+            connection.setblocking(False)
+            connection.connect_ex(silent.getsockname())
+        hangs = f"{HOST}:{silent.getsockname()[1]}"
+        both = ["--api", f"{hangs},{HOST}:{shared.api}", "--timeout", "4"]
+        code, out, err = call("members", *both)
+        assert code == HEALTHY and out and f"http://{hangs} cannot be reached (no connection in time)" in err, err
+        # A node without a cluster refuses it: it was asked.
+        code, out, err = call("drain", "n1", "--no-wait", *both)
+        assert code == CRITICAL and f"http://{HOST}:{shared.api} answered" in err, err
 
 
 def test_any_node_of_a_list_is_asked(shared):

@@ -202,6 +202,21 @@ import Testing
         }
     }
 
+    /// As a machine that is switched off: no refusal comes, and nothing can have arrived.
+    @Test func aNodeThatDoesNotAcceptIsPassedOver() async throws {
+        try await FakeNode.run(Self.answer) { node in
+            try await SilentListener.run { url in
+                let command = try DrainCommand.parse(["n1", "--no-wait", "--api", "\(url),\(node.url)", "--timeout", "4"])
+                try await command.run()
+                let look = try MembersCommand.parse(["--api", "\(url),\(node.url)", "--timeout", "4"])
+                try await look.run()
+                #expect(node.requests.map(\.path) == ["/api/drain", "/api/members"])
+            }
+        }
+        #expect(NodeClient.connectTimeout(within: .seconds(4), nodes: 2) == .milliseconds(1600))
+        #expect(NodeClient.connectTimeout(within: .seconds(60)) == .seconds(8) && NodeClient.connectTimeout(within: .seconds(2)) == .milliseconds(1600))
+    }
+
     @Test func nodesThatCannotBeReachedAreAllNamed() async throws {
         try await withHTTPClient { http in
             func failure(_ urls: String) async throws -> Failure? {
@@ -246,5 +261,27 @@ import Testing
         #expect(throws: (any Error).self) { try EventsCommand.parse(["--after", "-1"]) }
         #expect(throws: (any Error).self) { try MembersCommand.parse(["--timeout", "0"]) }
         #expect(throws: (any Error).self) { try MembersCommand.parse(["--api", "non sense"]) }
+    }
+}
+
+/// A listener that accepts nothing, and whose backlog is full: the system drops what else would connect.
+private enum SilentListener {
+    static func run(_ body: (String) async throws -> Void) async throws {
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(listener) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        try #require(self.withPointer(&address) { bind(listener, $0, length) } == 0 && listen(listener, 0) == 0)
+        try #require(self.withPointer(&address) { getsockname(listener, $0, &length) } == 0)
+        let connections = (0..<4).map { _ in socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0) }
+        defer { for connection in connections { close(connection) } }
+        for connection in connections { _ = self.withPointer(&address) { connect(connection, $0, length) } }
+        try await body("http://127.0.0.1:\(UInt16(bigEndian: address.sin_port))")
+    }
+
+    private static func withPointer(_ address: inout sockaddr_in, _ body: (UnsafeMutablePointer<sockaddr>) -> Int32) -> Int32 {
+        withUnsafeMutablePointer(to: &address) { $0.withMemoryRebound(to: sockaddr.self, capacity: 1, body) }
     }
 }

@@ -25,7 +25,7 @@ struct ClusterOptions: ParsableArguments {
     func run(_ body: (ClusterClient) async throws -> CommandStatus) async throws {
         try await reporting {
             let (bases, token) = (try self.api.bases(), try self.api.secret.token())
-            return try await withHTTPClient { http in
+            return try await withHTTPClient(connect: NodeClient.connectTimeout(within: self.timeout.duration, nodes: bases.count)) { http in
                 try await body(ClusterClient(node: NodeClient(any: bases, token: token, http: http, timeout: self.timeout.duration)))
             }
         }

@@ -86,6 +86,11 @@ struct NodeClient: Sendable {
         self.init(bases, isAny: true, token, http, timeout)
     }
 
+    /// How long one connect may take, so that a node that does not accept is passed over before the time for the answer is over.
+    static func connectTimeout(within timeout: Duration, nodes: Int = 1) -> Duration {
+        min(.seconds(10), timeout) * 4 / (5 * max(nodes, 1))
+    }
+
     private init(_ bases: [BaseURL], isAny: Bool, _ token: String?, _ http: HTTPClient, _ timeout: Duration) {
         self.nodes = Nodes(bases)
         self.isAny = isAny
@@ -187,7 +192,7 @@ func unreachable(_ base: BaseURL, _ error: any Error) -> any Error {
 private func isConnecting(_ error: any Error) -> Bool {
     switch error {
     case is NIOConnectionError: true
-    case let error as HTTPClientError: error == .connectTimeout
+    case let error as HTTPClientError: error == .connectTimeout || error == .getConnectionFromPoolTimeout
     case let error as ChannelError: if case .connectTimeout = error { true } else { false }
     case let error as IOError: error.errnoCode == ECONNREFUSED || error.errnoCode == EHOSTUNREACH || error.errnoCode == ENETUNREACH
     default: false
@@ -202,7 +207,7 @@ func reason(_ error: any Error) -> String {
     case let error as NIOConnectionError:
         guard let first = error.connectionErrors.first else { return "the name \(error.host) is not known" }
         return reason(first.error)
-    case let error as HTTPClientError where error == .connectTimeout: return "no connection in time"
+    case let error as HTTPClientError where error == .connectTimeout || error == .getConnectionFromPoolTimeout: return "no connection in time"
     case let error as HTTPClientError where error == .remoteConnectionClosed: return "the connection was closed"
     case let error as HTTPClientError where error == .readTimeout: return "nothing came for too long"
     case let error as ChannelError:
@@ -217,9 +222,14 @@ private func systemWords(_ error: IOError) -> String {
 }
 
 /// Runs `body` with a client for all the requests of a command.
-func withHTTPClient<Result>(idle: Duration = .seconds(90), _ body: (HTTPClient) async throws -> Result) async throws -> Result {
+///
+/// - Parameter connect: how long one connect may take. The client cannot be closed before its connects have ended.
+func withHTTPClient<Result>(
+    connect: Duration = .seconds(10), idle: Duration = .seconds(90), _ body: (HTTPClient) async throws -> Result
+) async throws -> Result {
     var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
-    configuration.timeout = .init(connect: .seconds(10), read: .milliseconds(Int64(idle.seconds * 1000)))
+    configuration.timeout = .init(
+        connect: .milliseconds(max(1, Int64(connect.seconds * 1000))), read: .milliseconds(Int64(idle.seconds * 1000)))
     // A refused connection is an answer: the commands say so, or wait by their own rules.
     configuration.connectionPool.retryConnectionEstablishment = false
     configuration.httpVersion = .http1Only

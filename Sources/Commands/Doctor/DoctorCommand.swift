@@ -51,7 +51,7 @@ package struct DoctorCommand: AsyncParsableCommand {
             let base = try self.api.base()
             let subscriber = try self.subscriber()
             let token = try self.api.secret.token()
-            return try await withHTTPClient { http in
+            return try await withHTTPClient(connect: NodeClient.connectTimeout(within: self.timeout.duration)) { http in
                 let node = NodeClient(base: base, token: token, http: http, timeout: self.timeout.duration)
                 let isTable = self.output == .table
                 let doctor = Doctor(node: node, url: subscriber, http: http, waitsForHeartbeats: self.heartbeats) { check in

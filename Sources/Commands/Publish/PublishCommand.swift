@@ -81,7 +81,7 @@ package struct PublishCommand: AsyncParsableCommand {
     package func run() async throws {
         try await reporting {
             let (base, token) = (try self.api.base(), try self.api.secret.token())
-            return try await withHTTPClient { http in
+            return try await withHTTPClient(connect: NodeClient.connectTimeout(within: self.timeout.duration)) { http in
                 let node = NodeClient(base: base, token: token, http: http, timeout: self.timeout.duration)
                 let sender = PublishSender(node: node, channels: self.channels, type: self.type)
                 let status = self.readsLines ? try await self.publishLines(sender) : try await self.publishOne(sender)

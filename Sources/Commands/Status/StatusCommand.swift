@@ -39,7 +39,7 @@ package struct StatusCommand: AsyncParsableCommand {
     package func run() async throws {
         try await reporting {
             let (bases, token) = (try self.api.bases(), try self.api.secret.token())
-            return try await withHTTPClient { http in
+            return try await withHTTPClient(connect: NodeClient.connectTimeout(within: self.timeout.duration, nodes: bases.count)) { http in
                 let node = NodeClient(any: bases, token: token, http: http, timeout: self.timeout.duration)
                 let output = self.output
                 if self.watch { return try await Watch(output: output).run { try await Self.look(at: node, output) } }
