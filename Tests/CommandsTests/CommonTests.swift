@@ -165,6 +165,17 @@ import Testing
                 #expect(complaint?.contains(" looks like an option. No number here is below 0") == true)
             }
         }
+        // The error is about something else, or the number stands where it may.
+        for arguments in [["--tpo", "x", "demo", "--", "-5"], ["--tpo", "x", "demo", "-5"]] {
+            do {
+                _ = try PublishCommand.parse(arguments)
+                Issue.record("\(arguments) is taken")
+            } catch {
+                let text = PublishCommand.message(for: error)
+                #expect(Arguments.complaint(about: text, in: arguments) == nil, "\(arguments): \(text)")
+            }
+        }
+        #expect(Arguments.complaint(about: "Missing expected argument '<data>'", in: ["publish", "--", "-5"]) == nil)
         #expect(Arguments.complaint(about: "Unknown option '-x'", in: ["move", "-x"]) == nil && Arguments.complaint(about: "other", in: ["-1"]) == nil)
     }
 

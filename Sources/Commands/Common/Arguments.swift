@@ -12,9 +12,12 @@ package enum Arguments {
 
     /// A number below 0, which ArgumentParser takes for an option that it does not know: it then misses an argument. Nil for every other error.
     package static func complaint(about error: String, in arguments: [String]) -> String? {
-        guard error.contains("Unknown option '-") || error.contains("Missing expected argument"),
-            let number = arguments.first(where: { $0.wholeMatch(of: /-[0-9.]+/) != nil })
-        else { return nil }
-        return "\(number) looks like an option. No number here is below 0; if it is text, put -- before it."
+        let number = arguments.prefix { $0 != "--" }.first { number in
+            guard number.wholeMatch(of: /-[0-9.]+/) != nil else { return false }
+            // ArgumentParser names the number, or its first digit, which it reads as a short option.
+            let isUnknown = [number[...], number.prefix(2)].contains { error.contains("Unknown option '\($0)'") }
+            return isUnknown || error.contains("Missing expected argument")
+        }
+        return number.map { "\($0) looks like an option. No number here is below 0; if it is text, put -- before it." }
     }
 }
