@@ -116,7 +116,7 @@ def test_events_are_chosen(shared):
         code, out, err = run(shared, "events", *arguments)
         assert (code, err) == (HEALTHY, "")
         header, *rows, last = out.splitlines()
-        assert header.split() == ["NUMBER", "TIME", "KIND", "NODE", "VIEW", "WHAT"] and last.startswith("told by ")
+        assert header.split() == ["NUMBER", "TIME", "KIND", "NODE", "VIEW", "WHAT"] and last.startswith("reported by ")
         assert all(row.index("alone") == header.index("WHAT") for row in rows), "aligned"
         return rows
     [every] = rows()

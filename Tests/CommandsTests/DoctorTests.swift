@@ -88,4 +88,18 @@ import Testing
         #expect(DoctorCommand.row(.ok("api", "fine"), on: plain) == "ok    api                fine")
         #expect(DoctorCommand.row(.warn("disk", "full", do: "Make room."), on: plain) == "warn  disk               full\n                         → Make room.")
     }
+
+    @Test func aNarrowTerminalHasTheDetailOnLinesOfItsOwn() {
+        let check = Check.warn("subscriber port", "one two three four", do: "Make room.")
+        #expect(
+            DoctorCommand.row(check, on: LayoutTests.terminal(20))
+                == "warn  subscriber\n      port\n      one two three\n      four\n      → Make room.")
+        #expect(DoctorCommand.row(check, on: LayoutTests.terminal(40)) == "warn  subscriber port\n      one two three four\n      → Make room.")
+        #expect(
+            DoctorCommand.row(check, on: LayoutTests.terminal(80))
+                == "warn  subscriber port    one two three four\n                         → Make room.")
+        let diagnosis = Diagnosis([check], wasReached: true)
+        #expect(DoctorCommand.summary(diagnosis, on: LayoutTests.terminal(80)) == "\ndegraded: 0 ok, 1 to look at, 0 failed, 0 skipped")
+        #expect(DoctorCommand.summary(diagnosis, on: LayoutTests.terminal(20)) == "\ndegraded: 0 ok, 1 to\nlook at, 0 failed, 0\nskipped")
+    }
 }

@@ -59,8 +59,8 @@ import Testing
 
     @Test func someOfManySaysOfHowMany() throws {
         let report = try ClusterEvents(Self.json)
-        #expect(report.table(on: ClusterSamples.plain).hasSuffix("\ntold by n2"))
-        #expect(report.table(of: Array(report.events[..<2]), on: ClusterSamples.plain).hasSuffix("\ntold by n2: 2 of 5 events"))
+        #expect(report.table(on: ClusterSamples.plain).hasSuffix("\nreported by n2"))
+        #expect(report.table(of: Array(report.events[..<2]), on: ClusterSamples.plain).hasSuffix("\nreported by n2: 2 of 5 events"))
     }
 
     @Test func anUnknownKindNamesThoseThereAre() throws {

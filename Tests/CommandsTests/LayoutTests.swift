@@ -105,4 +105,35 @@ import Testing
         }
         #expect(texts[4].contains("KIND") && texts[4].contains("WHAT"))
     }
+
+    @Test(arguments: Array(20...130))
+    func eventsOfANodeWithALongNameAreNotWider(_ width: Int) {
+        let name = "ip-10-0-0-12.eu-west-1.compute.internal.example.org"
+        func event(_ node: String) -> ClusterEvents.Event {
+            ClusterEvents.Event(number: 7, kind: "session_lost", at: 1000, node: node, view: 8123, text: String(repeating: "was away for long ", count: 9))
+        }
+        for events in [[event(name)], [event("n2"), event(name)]] {
+            let text = ClusterEvents(through: name, events: events).table(on: Self.terminal(width))
+            for line in text.split(separator: "\n") { #expect(displayWidth(line) <= width && !line.hasSuffix(" "), "\(line)|") }
+        }
+        // The header was made before there was a long name.
+        var table = EventTable()
+        let lines = table.lines([event("n2")], on: Self.terminal(width)) + table.lines([event(name)], on: Self.terminal(width))
+        for line in lines { #expect(displayWidth(line) <= width && !line.hasSuffix(" "), "\(line)|") }
+    }
+
+    @Test func eventsGiveUpTheNameAndThenTheDate() {
+        let event = ClusterEvents.Event(
+            number: 7, kind: "session_lost", at: 1000, node: "ip-10-0-0-12.eu-west-1.compute.internal.example.org", view: 8, text: "is away")
+        func lines(_ width: Int) -> [String] {
+            var table = EventTable()
+            return table.lines([event], on: Self.terminal(width))
+        }
+        #expect(
+            lines(80) == [
+                "TIME                  KIND          NODE", "    WHAT", "1970-01-01T00:00:01Z  session_lost  ip-10-0-0-12…example.org", "    is away",
+            ])
+        #expect(lines(40) == ["TIME       KIND          NODE", "    WHAT", "00:00:01Z  session_lost  ip-10-…le.org", "    is away"])
+        #expect(lines(20) == ["TIME", "KIND", "NODE", "    WHAT", "00:00:01Z", "session_lost", "ip-1…org", "    is away"])
+    }
 }

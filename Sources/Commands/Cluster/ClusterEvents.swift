@@ -34,6 +34,6 @@ struct ClusterEvents: ClusterReport, Equatable {
         let lines = table.lines(events, on: terminal)
         let count = events.count == self.events.count ? "" : ": \(Readable.count(events.count)) of \(Readable.count(self.events.count)) events"
         let more = table.isNarrow ? "; -w shows numbers and views too" : ""
-        return (lines + [terminal.footer("told by \(self.through)\(count)\(more)")]).joined(separator: "\n")
+        return (lines + [terminal.footer("reported by \(self.through)\(count)\(more)")]).joined(separator: "\n")
     }
 }

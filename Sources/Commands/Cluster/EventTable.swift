@@ -1,13 +1,18 @@
 /// Events in rows under a header, batch after batch. A column grows when a later batch needs it, and never shrinks. Pure.
 struct EventTable: Sendable {
     private static let header = ["NUMBER", "TIME", "KIND", "NODE", "VIEW", "WHAT"]
-    private static let what = 5
+    private static let (time, node, what) = (1, 3, 5)
     /// What a narrow terminal can do without: -w shows it, and -o json.
     private static let optional: Set<Int> = [0, 4]
     /// Below it the columns that can be left out are.
     private static let whatWidth = 40
     /// Below it the text stands on lines of its own.
     private static let whatWidthMin = 20
+    /// Below it a time stands without its date.
+    private static let dateWidthMin = 46
+    private static let dateCount = "2026-01-01T".count
+    /// A longer name is cut in its middle where a row has no room for it.
+    private static let (nameWidthMin, nameWidth) = (8, 24)
 
     /// What fits most of what may follow, so that columns rarely move.
     private var widths = [6, 20, EventKind.allCases.map(\.rawValue.count).max() ?? 0, 8, 6]
@@ -23,7 +28,7 @@ struct EventTable: Sendable {
         var lines: [String] = []
         let all = Array(Self.header.indices)
         if self.shown == nil {
-            let room = terminal.tableWidth.map { $0 - self.indent(all) } ?? .max
+            let room = terminal.tableWidth.map { $0 - Self.indent(self.widths, all) } ?? .max
             self.shown = room < Self.whatWidth ? all.filter { !Self.optional.contains($0) } : all
             lines += self.lines(Self.header, on: terminal) { _, cell in terminal.paint(cell, .dim) }
         }
@@ -44,20 +49,56 @@ struct EventTable: Sendable {
     }
 
     /// Where the text begins.
-    private func indent(_ columns: [Int]) -> Int { columns.filter { $0 != Self.what }.reduce(0) { $0 + self.widths[$1] + 2 } }
+    private static func indent(_ widths: [Int], _ columns: [Int]) -> Int {
+        columns.filter { $0 != Self.what }.reduce(0) { $0 + widths[$1] + 2 }
+    }
+
+    /// What the columns take in a terminal of this width.
+    private func widths(_ columns: [Int], in limit: Int) -> [Int] {
+        var widths = self.widths
+        if limit < Self.dateWidthMin { widths[Self.time] -= Self.dateCount }
+        let others = Self.indent(widths, columns) - widths[Self.node]
+        let room = self.isNarrow ? min(Self.nameWidth, limit - others) : limit - others - Self.whatWidthMin
+        widths[Self.node] = min(widths[Self.node], max(Self.nameWidthMin, room))
+        return widths
+    }
 
     /// A row: its text goes on under its beginning, or below the other columns where these leave it no room.
     private func lines(_ cells: [String], on terminal: Terminal, _ paint: (Int, String) -> String) -> [String] {
         let columns = self.shown ?? Array(cells.indices)
-        let start = columns.filter { $0 != Self.what }.map { column in
-            paint(column, cells[column]) + String(repeating: " ", count: max(self.widths[column] + 2 - displayWidth(cells[column]), 0))
-        }.joined()
-        let indent = self.indent(columns)
-        guard let limit = terminal.tableWidth else { return [start + cells[Self.what]] }
-        let isBeside = limit - indent >= Self.whatWidthMin
+        let limit = terminal.tableWidth
+        let widths = limit.map { self.widths(columns, in: $0) } ?? self.widths
+        let indent = Self.indent(widths, columns)
+        let isBeside = limit.map { $0 - indent >= Self.whatWidthMin } ?? true
+        var lines = [""]
+        var width = 0
+        for column in columns where column != Self.what {
+            if let limit, width > 0, width + widths[column] > limit {
+                lines.append("")
+                width = 0
+            }
+            let cell = Self.fitted(cells[column], column, to: widths[column])
+            lines[lines.count - 1] += paint(column, cell) + String(repeating: " ", count: max(widths[column] + 2 - displayWidth(cell), 0))
+            width += widths[column] + 2
+        }
         let gap = String(repeating: " ", count: isBeside ? indent : 4)
-        let text = wrapped(cells[Self.what], to: limit - gap.count)
-        return isBeside ? [start + text[0]] + text.dropFirst().map { gap + $0 } : [start] + text.map { gap + $0 }
+        var text = wrapped(cells[Self.what], to: limit.map { $0 - gap.count })
+        if isBeside { lines[lines.count - 1] += text.removeFirst() }
+        return (lines + text.map { gap + $0 }).map(Self.withoutSpacesAtItsEnd)
+    }
+
+    private static func fitted(_ cell: String, _ column: Int, to width: Int) -> String {
+        switch column {
+        case Self.node: cutMiddle(cell, to: width)
+        case Self.time where displayWidth(cell) > width: String(cell.dropFirst(Self.dateCount))
+        default: cell
+        }
+    }
+
+    private static func withoutSpacesAtItsEnd(_ line: String) -> String {
+        var line = line
+        while line.hasSuffix(" ") { line.removeLast() }
+        return line
     }
 }
 

@@ -58,13 +58,17 @@ package struct DoctorCommand: AsyncParsableCommand {
                     if isTable { Terminal.standardOutput.writeLine(DoctorCommand.row(check, on: .standardOutput)) }
                 }
                 let diagnosis = try await doctor.examine()
-                try Terminal.standardOutput.write("\(isTable ? DoctorCommand.summary(diagnosis) : try DoctorCommand.json(diagnosis))\n".utf8)
+                let end = isTable ? DoctorCommand.summary(diagnosis, on: .standardOutput) : try DoctorCommand.json(diagnosis)
+                try Terminal.standardOutput.write("\(end)\n".utf8)
                 return diagnosis.exitStatus
             }
         }
     }
 
     // MARK: showing
+
+    /// Below it a detail stands on lines of its own.
+    private static let detailWidthMin = 20
 
     /// Checks are shown as they are made, so the columns are as wide as the longest name there is.
     static func row(_ check: Check, on terminal: Terminal) -> String {
@@ -78,17 +82,20 @@ package struct DoctorCommand: AsyncParsableCommand {
         func padded(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(2, width - text.count)) }
         let outcome = terminal.paint(check.outcome.rawValue, colour) + String(repeating: " ", count: 6 - check.outcome.rawValue.count)
         let name = padded(check.name, 19)
-        let indent = String(repeating: " ", count: 6 + name.count)
+        let isBeside = terminal.width.map { $0 - 6 - name.count >= Self.detailWidthMin } ?? true
+        let indent = String(repeating: " ", count: isBeside ? 6 + name.count : 6)
         let width = terminal.width.map { $0 - indent.count }
         let detail = wrapped(harmless(check.detail), to: width)
         let advice = check.advice.map { wrapped($0, to: width.map { $0 - 2 }) } ?? []
         let lines = detail + advice.enumerated().map { ($0 == 0 ? "→ " : "  ") + $1 }
-        return outcome + name + lines.joined(separator: "\n" + indent)
+        let start = isBeside ? [name + (lines.first ?? "")] : wrapped(check.name, to: width) + lines.prefix(1)
+        return outcome + (start + lines.dropFirst()).joined(separator: "\n" + indent)
     }
 
-    static func summary(_ diagnosis: Diagnosis) -> String {
+    static func summary(_ diagnosis: Diagnosis, on terminal: Terminal) -> String {
         func count(_ outcome: Check.Outcome) -> Int { diagnosis.checks.filter { $0.outcome == outcome }.count }
-        return "\n\(diagnosis.health): \(count(.ok)) ok, \(count(.warn)) to look at, \(count(.fail)) failed, \(count(.skip)) skipped"
+        return terminal.sentence(
+            "\n\(diagnosis.health): \(count(.ok)) ok, \(count(.warn)) to look at, \(count(.fail)) failed, \(count(.skip)) skipped")
     }
 
     private static func json(_ diagnosis: Diagnosis) throws -> String {
