@@ -32,14 +32,34 @@ enum Clock {
 
 /// Small text files, as `/proc` has them.
 enum TextFile {
+    private static let bytesMax = 65_536
+
+    /// Bytes that are not UTF-8 are replaced: the name of a process may have any.
     static func read(_ path: String) -> String? {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return nil }
         defer { close(file) }
-        var bytes = [UInt8](repeating: 0, count: 65_536)
+        var bytes = [UInt8](repeating: 0, count: self.bytesMax)
         let count = Glibc.read(file, &bytes, bytes.count)
         guard count >= 0 else { return nil }
         return String(decoding: bytes[0..<count], as: UTF8.self)
+    }
+
+    /// All of a small file, which may be a pipe and come in pieces.
+    static func bytes(_ path: String) -> [UInt8]? {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return nil }
+        defer { close(file) }
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: self.bytesMax)
+        while bytes.count < self.bytesMax {
+            let count = Glibc.read(file, &buffer, buffer.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { return nil }
+            guard count > 0 else { break }
+            bytes += buffer[..<count]
+        }
+        return bytes
     }
 
     static func write(_ text: String, to path: String) {

@@ -55,14 +55,10 @@ package struct LoadCommand: AsyncParsableCommand {
     private func measure() throws(LoadError) -> Bool {
         let limits = LocalLimits.raised()
         var target = self.target
-        if let token = Environment.workerToken {
-            (target.apiToken, target.apiTokenFile) = (token, nil)
-        } else if target.apiTokenFile != nil {
-            // The file may be a pipe, which can be read once: the workers are given what is in it.
-            target = try target.filled(from: ProcessInfo.processInfo.environment)
-            setenv(Environment.workerTokenName, target.apiToken ?? "", 1)
-        }
+        if let token = Environment.workerToken { (target.apiToken, target.apiTokenFile) = (token, nil) }
         target = try target.filled(from: ProcessInfo.processInfo.environment)
+        // A file may be a pipe, which can be read once: the workers are given the token that was read.
+        if let token = target.apiToken { setenv(Environment.workerTokenName, token, 1) }
         var settings = try LoadSettings(target: target, shape: self.shape, time: self.time, resources: self.resources, limits: limits)
         if let index = self.resources.workerIndex {
             Interruption.ignore()

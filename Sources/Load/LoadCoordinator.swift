@@ -54,11 +54,13 @@ struct LoadCoordinator: ~Copyable {
         try self.settings.chooseSourceAddresses(limits: self.limits)
     }
 
-    /// A node says how many subscribers it takes, and more would only be refused. Any other server is tried.
+    /// A node says how many subscribers it takes, and more would only be refused. Any other server, and a node that cannot be asked, is tried.
     private func checkRoom() throws(LoadError) {
         let plan = self.settings.plan
         let asked = plan.churn > 0 ? min(self.settings.churnAtOnce, plan.churn) : plan.subscribers
-        guard asked > 0, let status = self.settings.status, let room = NodeRoom.of(status, headers: self.settings.publishHeaders) else { return }
+        guard asked > 0, let status = self.settings.status, let room = NodeRoom.of(status, headers: self.settings.publishHeaders),
+            room.isAbout(self.settings.subscribe, asked: status)
+        else { return }
         guard asked <= room.free else {
             throw .usage(
                 "the node at \(status.authority) has room for \(room.free) more subscribers (connections-max \(room.max), \(room.used) are connected), "

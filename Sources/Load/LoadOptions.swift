@@ -116,10 +116,12 @@ struct TargetOptions: ParsableArguments {
         options.url = self.url ?? given("REALERTIME_URL")
         options.api = self.api ?? given("REALERTIME_API_URL")
         guard self.apiToken == nil || self.apiTokenFile == nil else { throw .usage("--api-token and --api-token-file say the same thing: give one") }
-        if let file = self.apiTokenFile {
+        if let token = self.apiToken {
+            options.apiToken = try Self.checked(token, "--api-token")
+        } else if let file = self.apiTokenFile {
             options.apiToken = try Self.token(in: file, "--api-token-file")
-        } else if self.apiToken == nil, self.publishUrl == nil {
-            options.apiToken = given("REALERTIME_API_TOKEN")
+        } else if self.publishUrl == nil {
+            options.apiToken = try given("REALERTIME_API_TOKEN").map { token throws(LoadError) in try Self.checked(token, "REALERTIME_API_TOKEN") }
             if let file = given("REALERTIME_API_TOKEN_FILE") {
                 guard options.apiToken == nil else {
                     throw .usage("REALERTIME_API_TOKEN and REALERTIME_API_TOKEN_FILE are both set: keep one, or give a flag")
@@ -133,10 +135,18 @@ struct TargetOptions: ParsableArguments {
 
     /// The first line without its end, and with its spaces.
     private static func token(in path: String, _ option: String) throws(LoadError) -> String {
-        guard let text = TextFile.read(path) else { throw .usage("\(option) \(path) cannot be read as UTF-8 text: check the path and who may read it") }
-        let line = text.prefix { $0 != "\n" && $0 != "\r\n" }
-        guard !line.isEmpty else { throw .usage("\(option) \(path) holds no token: its first line is empty") }
-        return String(line)
+        guard let bytes = TextFile.bytes(path) else { throw .usage("\(option) \(path) cannot be read: check the path and who may read it") }
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw .usage("\(option) \(path) is not UTF-8 text") }
+        return try self.checked(String(text.prefix { $0 != "\n" && $0 != "\r\n" }), option)
+    }
+
+    /// As the other commands check it.
+    private static func checked(_ token: String, _ option: String) throws(LoadError) -> String {
+        guard !token.isEmpty else { throw .usage("\(option) holds no token: it is empty") }
+        guard !token.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }), !token.hasPrefix(" "), !token.hasSuffix(" ") else {
+            throw .usage("\(option) has a space at its beginning or end, or a control character, which no HTTP header can carry")
+        }
+        return token
     }
 }
 

@@ -4,15 +4,18 @@ import Glibc
 struct NodeRoom: Equatable, Sendable {
     var used: Int
     var max: Int
+    /// Its subscriber port.
+    var port: UInt16
 
     var free: Int { Swift.max(0, self.max - self.used) }
 
     private static let answerBytesMax = 1 << 20
     private static let milliseconds: Int32 = 3000
 
-    init(used: Int, max: Int) {
+    init(used: Int, max: Int, port: UInt16) {
         self.used = used
         self.max = max
+        self.port = port
     }
 
     /// Nil if the text is not a node's status.
@@ -22,8 +25,16 @@ struct NodeRoom: Equatable, Sendable {
         func number(_ name: String) -> Int? {
             fields.firstRange(of: "\"\(name)\":").flatMap { Int(fields[$0.upperBound...].prefix { $0.isASCII && $0.isNumber }) }
         }
-        guard let used = number("connections"), let max = number("connections_max"), max > 0 else { return nil }
-        self.init(used: used, max: max)
+        guard let used = number("connections"), let max = number("connections_max"), max > 0,
+            let listen = text.firstRange(of: "\"listen\":\""),
+            let port = text[listen.upperBound...].prefix(while: { $0 != "\"" }).split(separator: ":").last.flatMap({ UInt16($0) })
+        else { return nil }
+        self.init(used: used, max: max, port: port)
+    }
+
+    /// Whether subscribers connect to the very node that said this. Behind another address is another node, or a load balancer with any number of them.
+    func isAbout(_ subscribe: RequestTemplate, asked status: RequestTemplate) -> Bool {
+        subscribe.host.lowercased() == status.host.lowercased() && subscribe.port == self.port
     }
 
     /// Asks a node; nil when nothing there says so in time.

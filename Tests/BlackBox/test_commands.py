@@ -147,6 +147,31 @@ def test_load_does_not_try_what_a_node_has_no_room_for(nodes):
         assert call("load", "-n", "15", "-r", "0", "--hold", "0.2", "--settle", "0.1", **env)[0] == HEALTHY
 
 
+def test_load_asks_only_the_node_that_its_subscribers_connect_to(nodes):
+    """The room of the node at --api says nothing about another node at --url."""
+    small, other = nodes.make("--connections-max", "10"), nodes.make()
+    arguments = ["load", "-n", "20", "-r", "0", "--hold", "0.2", "--settle", "0.1", "--api", f"{HOST}:{small.api}"]
+    code, out, err = call(*arguments, "--url", f"{HOST}:{other.listen}")
+    assert (code, err) == (HEALTHY, ""), err
+    code, out, err = call(*arguments, "--url", f"{HOST}:{small.listen}")
+    assert code == USAGE and "room for 10 more subscribers" in err, err
+
+
+def test_load_hands_a_token_from_a_pipe_to_its_workers(nodes, tmp_path):
+    secret, pipe = tmp_path / "secret", tmp_path / "pipe"
+    secret.write_text("open sesame\n")
+    node = nodes.make("--api-token-file", str(secret))
+    os.mkfifo(pipe)
+    for how in "flag", "variable":
+        writer = threading.Thread(target=pipe.write_text, args=("open sesame\n",), daemon=True)
+        writer.start()
+        flag, variable = (["--api-token-file", str(pipe)], {}) if how == "flag" else ([], {"REALERTIME_API_TOKEN_FILE": str(pipe)})
+        arguments = ["load", "-n", "4", "--processes", "2", "-d", "0.3", "--warm-up", "0", "--settle", "0.1", "--timeout", "5"]
+        code, out, err = call(*arguments, *flag, **urls(node), **variable)
+        assert (code, err) == (HEALTHY, ""), (how, out, err)
+        writer.join(PATIENCE)
+
+
 def test_load_stops_when_nothing_connects(nodes):
     """Of a server that does not say how much room it has."""
     node = nodes.make("--connections-max", "20")

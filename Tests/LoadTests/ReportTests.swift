@@ -168,21 +168,37 @@ import Testing
     @Test func theTokenMayComeFromAFile() throws {
         let path = "/tmp/realertime-load-token-\(UInt64.random(in: 0 ... .max))"
         defer { unlink(path) }
-        func write(_ text: String) {
+        func write(_ bytes: [UInt8]) {
             let file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
-            _ = Array(text.utf8).withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
+            _ = bytes.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
             close(file)
         }
+        func write(_ text: String) { write(Array(text.utf8)) }
         write("open sesame 1\nx\n")
         #expect(try self.target(["--api-token-file", path]).publishHeaders == ["Authorization: Bearer open sesame 1"])
         #expect(try self.target([], ["REALERTIME_API_TOKEN_FILE": path]).publishHeaders == ["Authorization: Bearer open sesame 1"])
         #expect(try self.target(["--api-token", "t"], ["REALERTIME_API_TOKEN_FILE": path]).publishHeaders == ["Authorization: Bearer t"])
         #expect(throws: LoadError.self) { try self.target(["--api-token", "t", "--api-token-file", path]) }
         #expect(throws: LoadError.self) { try self.target([], ["REALERTIME_API_TOKEN": "t", "REALERTIME_API_TOKEN_FILE": path]) }
-        write("\n")
-        #expect(throws: LoadError.self) { try self.target(["--api-token-file", path]) }
+        for bad in ["", "\n", " a\n", "a \n", "a\u{1B}b"] {
+            write(bad)
+            #expect(throws: LoadError.self) { try self.target(["--api-token-file", path]) }
+            #expect(throws: LoadError.self) { try self.target([], ["REALERTIME_API_TOKEN_FILE": path]) }
+        }
+        write([0x61, 0xFF, 0x0A])
+        let error = #expect(throws: LoadError.self) { try self.target(["--api-token-file", path]) }
+        #expect(error?.message == "--api-token-file \(path) is not UTF-8 text")
         unlink(path)
         #expect(throws: LoadError.self) { try self.target(["--api-token-file", path]) }
+    }
+
+    @Test func aTokenThatNoHeaderCanCarryIsRefused() {
+        for bad in [" a", "a ", "a\u{1B}b", "a\nb"] {
+            let flag = #expect(throws: LoadError.self) { try self.target(["--api-token", bad], [:]) }
+            let variable = #expect(throws: LoadError.self) { try self.target([], ["REALERTIME_API_TOKEN": bad]) }
+            let words = " has a space at its beginning or end, or a control character, which no HTTP header can carry"
+            #expect(flag?.message == "--api-token" + words && variable?.message == "REALERTIME_API_TOKEN" + words)
+        }
     }
 
     /// What is refused, and what is said about it.
@@ -224,14 +240,28 @@ import Testing
     }
 
     @Test func aNodeSaysHowMuchRoomItHas() {
-        let status =
-            #"{"health":"healthy","subscribers":{"connections":7,"connections_max":10,"subscriptions":3,"by_transport":{"sse":7}},"x":{"connections":9}}"#
-        #expect(NodeRoom(status: status) == NodeRoom(used: 7, max: 10) && NodeRoom(used: 7, max: 10).free == 3 && NodeRoom(used: 12, max: 10).free == 0)
+        func status(_ subscribers: String, listen: String = "127.0.0.1:8080") -> String {
+            #"{"health":"healthy","listen":"\#(listen)","api":"127.0.0.1:8081","subscribers":{\#(subscribers)},"x":{"connections":9}}"#
+        }
+        let room = NodeRoom(status: status(#""connections":7,"connections_max":10,"subscriptions":3,"by_transport":{"sse":7}"#))
+        #expect(room == NodeRoom(used: 7, max: 10, port: 8080) && room?.free == 3 && NodeRoom(used: 12, max: 10, port: 1).free == 0)
+        #expect(NodeRoom(status: status(#""connections":7,"connections_max":10"#, listen: "[::]:80"))?.port == 80)
         for other in [
-            "", "HTTP/1.1 401 Unauthorized\r\n\r\n{}", #"{"subscribers":{"connections":7}}"#, #"{"subscribers":{"connections":7,"connections_max":0}}"#,
+            "", "HTTP/1.1 401 Unauthorized\r\n\r\n{}", status(#""connections":7"#), status(#""connections":7,"connections_max":0"#),
+            status(#""connections":7,"connections_max":10"#, listen: "?"), #"{"subscribers":{"connections":7,"connections_max":10}}"#,
         ] {
             #expect(NodeRoom(status: other) == nil)
         }
+    }
+
+    @Test(arguments: [
+        ("http://a:8080", "http://a:8081", true), ("http://A:8080", "http://a:8081", true), ("http://b:8080", "http://a:8081", false),
+        ("http://a:80", "http://a:8081", false), ("http://a", "http://a:8081", false),
+    ])
+    func theRoomIsThatOfTheNodeWhichSubscribersConnectTo(url: String, api: String, isSame: Bool) throws {
+        let settings = try self.target(["--url", url, "--api", api], [:])
+        let status = try #require(settings.status)
+        #expect(NodeRoom(used: 7, max: 10, port: 8080).isAbout(settings.subscribe, asked: status) == isSame)
     }
 
     @Test func sentencesBreakWhereTheTerminalEnds() {
