@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -88,6 +89,18 @@ def test_a_secret_file_keeps_its_spaces(nodes, tmp_path):
     assert code == USAGE and "give one" in err
     code, _, err = call("status", "--api-token-file", str(tmp_path / "nothing"), **env)
     assert code == USAGE and "is not there" in err
+
+
+def test_a_secret_and_a_configuration_may_come_from_a_pipe(nodes, tmp_path):
+    node = nodes.make("--api-token", "sekret")
+    code, out, err = call("status", "--api-token-file", "/dev/stdin", input=b"sekret\n", **urls(node))
+    assert code in (HEALTHY, DEGRADED), (out, err)
+    code, out, err = call("status", "--api-token-file", "/dev/stdin", input=b"another\n", **urls(node))
+    assert code == CRITICAL, (out, err)
+    code, out, err = call("node", "--check-config", "--config", "/dev/stdin", input=b"loops: 3\n")
+    assert code == 0 and re.search("^loops +3 ", out, re.MULTILINE), (out, err)
+    code, out, err = call("node", "--check-config", "--api-token-file", "/dev/stdin", input=b"sekret\n")
+    assert code == 0 and "sekret" not in out and re.search("^api-token +set", out, re.MULTILINE), (out, err)
 
 
 def test_an_empty_cursor_file_is_no_silent_start(shared, channel, tmp_path):

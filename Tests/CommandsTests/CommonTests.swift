@@ -200,6 +200,25 @@ import Testing
         #expect(error?.message == "--api-token-file \(path) is not there.")
     }
 
+    /// As from `<(…)` or `/dev/stdin`.
+    @Test func tokensComeFromAPipe() throws {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        try #require(mkfifo(path, 0o600) == 0)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let writer = Thread {
+            // Blocks until it is read.
+            guard let pipe = FileHandle(forWritingAtPath: path) else { return }
+            try? pipe.write(contentsOf: Data("open sesame 1\n".utf8))
+            try? pipe.close()
+        }
+        writer.start()
+        #expect(try StatusCommand.parse(["--api-token-file", path]).api.secret.token() == "open sesame 1")
+        for (file, reason) in [("/dev/zero", "is larger than 1048576 bytes."), ("/", "cannot be read: it is a folder.")] {
+            let error = #expect(throws: ValidationError.self) { try StatusCommand.parse(["--api-token-file", file]).api.secret.token() }
+            #expect(error?.message == "--api-token-file \(file) \(reason)")
+        }
+    }
+
     @Test func outputThatNothingReadsAnyMoreEndsWhatWaits() async throws {
         var ends: [Int32] = [0, 0]
         #expect(pipe(&ends) == 0)

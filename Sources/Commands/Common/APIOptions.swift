@@ -66,12 +66,11 @@ struct TokenOptions: ParsableArguments {
 
     /// Without the end of the line, and nothing else: a space is part of a secret.
     private static func firstLine(of path: String, _ option: String) throws -> String {
-        guard let data = try? Data(contentsOf: URL(fileURLWithPath: path)) else {
-            let isThere = FileManager.default.fileExists(atPath: path)
-            throw ValidationError("\(option) \(harmless(path)) \(isThere ? "cannot be read: check who may" : "is not there").")
+        do {
+            return String(try TextFile.read(path).prefix { $0 != "\n" && $0 != "\r\n" })
+        } catch {
+            throw ValidationError("\(option) \(harmless(path)) \(error.reason).")
         }
-        guard let text = String(validating: data, as: UTF8.self) else { throw ValidationError("\(option) \(harmless(path)) is not UTF-8 text.") }
-        return String(text.prefix { $0 != "\n" && $0 != "\r\n" })
     }
 
     private static func checked(_ token: String, _ option: String) throws -> String {

@@ -20,9 +20,10 @@ extension NodeConfiguration {
         var problems: [ConfigurationError.Problem] = []
         var sources = [ConfigurationSource(flags: flags), ConfigurationSource(environment: environment)]
         if let file {
-            switch Self.text(of: file) {
-            case .success(let text): sources.append(ConfigurationSource(file: file, text: text))
-            case .failure(let reason): problems.append(.init("The configuration file \(file) \(reason)"))
+            do {
+                sources.append(ConfigurationSource(file: file, text: try TextFile.read(file)))
+            } catch {
+                problems.append(.init("The configuration file \(file) \(error)"))
             }
         }
         let reader = ConfigReader(providers: sources.map { $0.provider(problems: &problems) })
@@ -57,11 +58,11 @@ extension NodeConfiguration {
             return
         }
         let line: Substring
-        switch Self.text(of: path) {
-        // Nothing but the end of the line is left out: a space is part of a secret.
-        case .success(let text): line = text.prefix { $0 != "\n" && $0 != "\r\n" }
-        case .failure(let reason):
-            problems.append(.init("\(fileName) \(path) \(reason)", at: origin))
+        do {
+            // Nothing but the end of the line is left out: a space is part of a secret.
+            line = try TextFile.read(path).prefix { $0 != "\n" && $0 != "\r\n" }
+        } catch {
+            problems.append(.init("\(fileName) \(path) \(error)", at: origin))
             return
         }
         guard !line.isEmpty else {
@@ -71,33 +72,6 @@ extension NodeConfiguration {
         self[keyPath: secret] = String(line)
         self.secretFiles[fileName] = path
         self.origins[name] = origin
-    }
-
-    /// Why a file has no text for us.
-    private enum Unreadable: Error, CustomStringConvertible {
-        case missing(folder: String)
-        case noText
-        case refused(String)
-
-        var description: String {
-            switch self {
-            case .missing(let folder): "is not there (relative paths begin at \(folder))"
-            case .noText: "is not UTF-8 text"
-            case .refused(let reason): "cannot be read: \(reason)"
-            }
-        }
-    }
-
-    private static func text(of path: String) -> Result<String, Unreadable> {
-        let data: Data
-        do {
-            data = try Data(contentsOf: URL(fileURLWithPath: path))
-        } catch {
-            guard FileManager.default.fileExists(atPath: path) else { return .failure(.missing(folder: FileManager.default.currentDirectoryPath)) }
-            let type = try? FileManager.default.attributesOfItem(atPath: path)[.type] as? FileAttributeType
-            return .failure(.refused(type == .typeDirectory ? "it is a folder" : "check who may read it"))
-        }
-        return String(validating: data, as: UTF8.self).map { .success($0) } ?? .failure(.noText)
     }
 }
 

@@ -237,6 +237,28 @@ import Testing
         }
     }
 
+    /// As from `<(…)` or `/dev/stdin`.
+    @Test func filesMayBePipes() throws {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        try #require(mkfifo(path, 0o600) == 0)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        func write(_ text: String) {
+            let writer = Thread {
+                // Blocks until it is read.
+                guard let pipe = FileHandle(forWritingAtPath: path) else { return }
+                try? pipe.write(contentsOf: Data(text.utf8))
+                try? pipe.close()
+            }
+            writer.start()
+        }
+        write("s3cret\n")
+        #expect(try self.load(["--api-token-file", path]).apiToken == "s3cret")
+        write("loops: 3\n")
+        #expect(try NodeConfiguration.load(flags: [:], environment: [:], file: path).loops == 3)
+        let error = #expect(throws: ConfigurationError.self) { try NodeConfiguration.load(flags: [:], environment: [:], file: "/dev/zero") }
+        #expect(error?.description.contains("/dev/zero is larger than 1048576 bytes") == true)
+    }
+
     @Test(arguments: ["zookeeper-password", "link-secret"])
     func aSecretsFileIsShownAndTheSecretIsNot(_ key: String) throws {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
