@@ -112,17 +112,18 @@ def test_relative_paths_are_the_callers(scripts, tmp_path):
     missing = start("--config", "nothing.yaml")
     out, _ = missing.communicate(timeout=PATIENCE)
     assert missing.returncode == 64 and f"nothing.yaml is not there (relative paths begin at {elsewhere})" in out, out
-    node = start("--config", "node.yaml")
-    try:
-        seen = ""
-        while "Ctrl-C stops it" not in seen:
-            line = node.stdout.readline()
-            assert line, seen
-            seen += line
-        assert f"Its history is in {elsewhere}/here:" in seen and (elsewhere / "here").is_dir(), seen
-    finally:
-        node.terminate()
-        node.communicate(timeout=PATIENCE)
+    for log, history in ("sqlite", f"Its history is in {elsewhere}/here:"), ("memory", "Its history is in its memory"):
+        node = start("--config", "node.yaml", "--log", log)
+        try:
+            seen = ""
+            while "Ctrl-C stops it" not in seen:
+                line = node.stdout.readline()
+                assert line, seen
+                seen += line
+            assert history in seen and (elsewhere / "here").is_dir() and ("start it again" in seen) == (log == "sqlite"), seen
+        finally:
+            node.terminate()
+            node.communicate(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("step, what", [(1, "n1's API"), (10, "n2's subscribers"), (4101, "zookeeper1")])
