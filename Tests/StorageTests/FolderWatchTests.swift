@@ -37,7 +37,7 @@ import Testing
                 { _ = try await log.read(channel("a"), after: position(1, 0), limit: 1, bytesMax: 1) },
             ] as [@Sendable () async throws -> Void] {
                 let error = try await logError(body)
-                #expect(error.code == .unavailable && error.message.contains(folder) && error.message.contains("removed or replaced"))
+                #expect(error.code == .unavailable && error.message.contains(folder) && error.message.contains("removed, replaced or overwritten"))
             }
             // It stays so when the folder is back: what went is not known.
             if loss == .renamed { try FileManager.default.moveItem(atPath: folder + "-aside", toPath: folder) }
@@ -52,6 +52,79 @@ import Testing
                 await next.close()
             }
         }
+    }
+
+    /// An older copy over the open files, which stay the same files: the database is smaller than it was.
+    @Test func anOlderCopyOverTheFilesIsNoticed() async throws {
+        try await withTemporaryFolder { folder in
+            let database = folder + "/log.sqlite"
+            try await SQLiteLog(folder: folder, limits: Limits()).close()
+            let older = try Data(contentsOf: URL(fileURLWithPath: database))
+            let log = try SQLiteLog(folder: folder, limits: Limits())
+            _ = try await log.seal(oneGrant)
+            // Enough for a checkpoint.
+            for offset in 1...UInt64(40) { try await log.append([large(offset)]) }
+            while try size(of: database) < 1 << 20 { try await Task.sleep(for: .milliseconds(20)) }
+            // It has looked meanwhile.
+            try await Task.sleep(for: .milliseconds(1200))
+            try overwrite(database, with: older)
+            while await log.statistics.error == nil { try await Task.sleep(for: .milliseconds(20)) }
+            let error = try await logError { try await log.append(events("a", 1, 41...41, at: 1)) }
+            #expect(error.code == .unavailable && error.message.contains("\(database) is smaller than it was"))
+            await log.close()
+            #expect(try Data(contentsOf: URL(fileURLWithPath: database)) == older, "what was put there is not touched")
+        }
+    }
+
+    /// Without a look at the files: what a reader or the writer finds is enough.
+    @Test(arguments: ["read", "write"])
+    func damageThatIsMetEndsTheLog(by: String) async throws {
+        try await withTemporaryFolder { folder in
+            let database = folder + "/log.sqlite"
+            let first = try SQLiteLog(folder: folder, limits: Limits())
+            _ = try await first.seal(oneGrant)
+            for offset in 1...UInt64(40) { try await first.append([large(offset)]) }
+            await first.close()
+            var limits = Limits()
+            limits.historyBytesMax = 8 << 20
+            let log = try SQLiteLog(folder: folder, limits: limits)
+            _ = try await log.seal(oneGrant)
+            // As large as it was, so that no look at the files tells.
+            try overwrite(database, with: Data(repeating: 0x5A, count: size(of: database)))
+            let met = try await logError {
+                if by == "read" {
+                    _ = try await log.read(channel("a"), after: position(1, 0), limit: 40, bytesMax: .max)
+                } else {
+                    try await log.trim(now: 1)
+                }
+            }
+            #expect(met.code == .unusable && met.message.contains("is damaged"))
+            for body in [
+                { try await log.append(events("a", 1, 2000...2000, at: 1)) },
+                { _ = try await log.read(channel("a"), after: position(1, 0), limit: 1, bytesMax: 1) },
+            ] as [@Sendable () async throws -> Void] {
+                let error = try await logError(body)
+                #expect(error.code == .unavailable && error.message.contains("is damaged"))
+            }
+            #expect(await log.statistics.error?.contains("is damaged") == true)
+            await log.close()
+        }
+    }
+
+    private func size(of file: String) throws -> Int {
+        try FileManager.default.attributesOfItem(atPath: file)[.size] as! Int
+    }
+
+    private func large(_ offset: UInt64) -> SequencedEvent {
+        event("a", position(1, offset), String(repeating: "x", count: 1 << 20), at: Clocks.system.wall())
+    }
+
+    /// The file stays the same one.
+    private func overwrite(_ file: String, with data: Data) throws {
+        let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: file))
+        try handle.write(contentsOf: data)
+        try handle.truncate(atOffset: UInt64(data.count))
+        try handle.close()
     }
 
     @Test func aFolderThatStaysIsNotMissed() async throws {

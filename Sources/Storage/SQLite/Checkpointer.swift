@@ -112,7 +112,7 @@ struct CheckpointPace {
 extension SQLiteLog {
     /// Called on the writer's queue after each commit.
     func checkpointIfDue(_ writer: inout Writer) {
-        guard !writer.isClosed, writer.checkpoint.committed(pages: self.checkpointer.pages) else { return }
+        guard !writer.isClosed, writer.checkpoint.committed(pages: self.checkpointer.pages), !self.isLost else { return }
         self.checkpointer.run {
             self.pool.asyncWriteWithoutTransaction { db in
                 self.writer.withLockedValue { self.finishCheckpoint(db, &$0) }
@@ -122,7 +122,7 @@ extension SQLiteLog {
 
     /// The last stretch, between two commits: when all is in the database, the next commit begins the WAL again.
     private func finishCheckpoint(_ db: Database, _ writer: inout Writer) {
-        guard !writer.isClosed else { return }
+        guard !writer.isClosed, !self.isLost else { return }
         var error: String?
         do {
             _ = try Checkpointer.moveWhatIsFree(db)

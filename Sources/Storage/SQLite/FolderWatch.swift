@@ -1,5 +1,5 @@
 import Dispatch
-import Synchronization
+import NIOConcurrencyHelpers
 
 #if canImport(Darwin)
     import Darwin
@@ -9,7 +9,8 @@ import Synchronization
     import Musl
 #endif
 
-/// Notices that the files of an open log are not those that their paths lead to any more: the folder was removed, renamed or replaced.
+/// Notices that the files of an open log are not those that their paths lead to any more, because the folder was removed, renamed or replaced, or that a file
+/// which only grows was overwritten with a shorter one.
 ///
 /// SQLite goes on with the files that it has open, and everything that it commits to them is gone with the process. The system keeps an open file's number, so
 /// that no other file can have it meanwhile.
@@ -18,16 +19,18 @@ final class FolderWatch: Sendable {
 
     private let timer: any DispatchSourceTimer & Sendable
 
-    /// Looks every half a second, on a queue of its own, until one of the files is another or ``stop()`` is called. Then calls back once.
-    init(paths: [String], onLoss: @escaping @Sendable (_ path: String) -> Void) {
-        let identities = paths.map { (path: $0, identity: FileIdentity(path: $0)) }
+    /// Looks every half a second, on a queue of its own, until something is wrong with one of the files or ``stop()`` is called. Then calls back once, with
+    /// what is wrong.
+    init(files: [WatchedFile], onLoss: @escaping @Sendable (_ reason: String) -> Void) {
+        let files = NIOLockedValueBox(files)
         // The disk may hang, and only this queue with it.
         let timer = DispatchSource.makeTimerSource(queue: DispatchQueue(label: "realertime.folder")) as! DispatchSource
         timer.schedule(deadline: .now() + Self.interval, repeating: Self.interval, leeway: .milliseconds(50))
-        timer.setEventHandler { [unowned timer] in
-            guard let lost = identities.first(where: { $0.identity.isLost(at: $0.path) }) else { return }
-            timer.cancel()
-            onLoss(lost.path)
+        // Weak: a look may be under way when the watch is stopped and let go.
+        timer.setEventHandler { [weak timer] in
+            guard let reason = files.withLockedValue({ FolderWatch.look(at: &$0) }) else { return }
+            timer?.cancel()
+            onLoss(reason)
         }
         timer.activate()
         self.timer = timer
@@ -36,29 +39,48 @@ final class FolderWatch: Sendable {
     deinit { self.stop() }
 
     func stop() { self.timer.cancel() }
+
+    private static func look(at files: inout [WatchedFile]) -> String? {
+        for index in files.indices {
+            if let reason = files[index].look() { return reason }
+        }
+        return nil
+    }
 }
 
-/// Which file a path leads to.
-struct FileIdentity: Equatable {
-    private var device: UInt64
-    private var number: UInt64
+/// Which file a path leads to, and how large it has been.
+struct WatchedFile {
+    private let path: String
+    /// Nothing makes the file smaller while it is open.
+    private let onlyGrows: Bool
+    private let device: UInt64
+    private let number: UInt64
+    private var sizeMax: Int64
 
-    /// Of a file that is there.
-    init(path: String) {
+    /// A file that is there.
+    init(path: String, onlyGrows: Bool = false) {
         var information = stat()
-        guard stat(path, &information) == 0 else {
-            // No file has this number: what is not there when the watch begins is missed at the first look.
-            (self.device, self.number) = (0, 0)
-            return
-        }
+        // No file has this number: what is not there when the watch begins is missed at the first look.
+        if stat(path, &information) != 0 { information = stat() }
+        self.path = path
+        self.onlyGrows = onlyGrows
         self.device = UInt64(information.st_dev)
         self.number = UInt64(information.st_ino)
+        self.sizeMax = Int64(information.st_size)
     }
 
-    /// Whether it is certain that the path leads to another file, or to none. A look that fails for another reason says nothing.
-    func isLost(at path: String) -> Bool {
+    /// What is certainly wrong, if something is. A look that fails for another reason says nothing.
+    mutating func look() -> String? {
         var information = stat()
-        guard stat(path, &information) == 0 else { return errno == ENOENT || errno == ENOTDIR }
-        return self != FileIdentity(path: path)
+        guard stat(self.path, &information) == 0 else {
+            return errno == ENOENT || errno == ENOTDIR ? "\(self.path) is not there" : nil
+        }
+        guard UInt64(information.st_dev) == self.device, UInt64(information.st_ino) == self.number else {
+            return "\(self.path) is not the file that it opened"
+        }
+        let size = Int64(information.st_size)
+        if self.onlyGrows, size < self.sizeMax { return "\(self.path) is smaller than it was" }
+        self.sizeMax = max(self.sizeMax, size)
+        return nil
     }
 }

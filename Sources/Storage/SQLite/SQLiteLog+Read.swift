@@ -16,7 +16,8 @@ extension SQLiteLog {
             }
             // The rows went between the two looks. They left the index before that, so the next look does not find them again.
             guard missing != first else {
-                throw LogError(.unusable, "\(self.file) has lost row \(first), which it had: stop the node and restore a backup, or move the file away")
+                let failure = LogError(.unusable, "\(self.file) has lost row \(first), which it had: stop the node and restore a backup, or move the file away")
+                throw self.failure(failure, nil)
             }
             missing = first
         }
@@ -41,7 +42,7 @@ extension SQLiteLog {
                     let result = Result { try SQLiteLog.events(rows, of: channel, bytesMax: bytesMax, db) }.mapError { self.failure($0, db) }
                     continuation.resume(returning: result)
                 } catch {
-                    continuation.resume(returning: .failure(SQLiteFailure.logError(error, file: self.file)))
+                    continuation.resume(returning: .failure(self.failure(error, nil)))
                 }
             }
         }

@@ -24,7 +24,7 @@ package final class SQLiteLog: Log {
         var failures: UInt64 = 0
         /// The last failure, until something is written again.
         var error: String?
-        /// The folder is not the one that was opened. Nothing ends this but a restart: what went with it is not known.
+        /// The files are not those that were opened, or damaged. Nothing ends this but a restart: what is gone is not known.
         var loss: String?
         /// Why the WAL cannot be brought into the database, while that is so.
         var checkpointError: String?
@@ -87,17 +87,25 @@ package final class SQLiteLog: Log {
         self.shared = NIOLockedValueBox(Shared(history: HistoryIndex(bounds: HistoryIndex.Bounds(limits))))
         self.writer = NIOLockedValueBox(Writer(ledger: RowLedger(costMax: limits.historyBytesMax)))
         self.pool.writeWithoutTransaction { self.checkpointer.watch($0) }
-        let paths = [file, file + "-wal", lock.path]
-        self.watch.withLockedValue { $0 = FolderWatch(paths: paths) { [weak self] in self?.lost($0) } }
+        // Nothing vacuums, so the database never shrinks. The WAL does.
+        let files = [WatchedFile(path: file, onlyGrows: true), WatchedFile(path: file + "-wal"), WatchedFile(path: lock.path)]
+        self.watch.withLockedValue { $0 = FolderWatch(files: files) { [weak self] in self?.folderLost($0) } }
     }
 
-    private func lost(_ path: String) {
+    private func folderLost(_ reason: String) {
+        self.lost(
+            "the data folder \(self.folder) was removed, replaced or overwritten while the node runs (\(reason)), so nothing can be stored, and "
+                + "what was acknowledged before may be gone: stop the node, put the folder right, then start it again")
+    }
+
+    /// Ends reading and writing until a restart: what would be acknowledged now could be gone.
+    func lost(_ sentence: String) {
         self.shared.withLockedValue { shared in
-            shared.loss =
-                "the data folder \(self.folder) was removed or replaced while the node runs (\(path) is not the file that it opened), so nothing can be stored, and "
-                + "what was acknowledged in the second before may be gone: put the folder right, then restart the node"
+            if shared.loss == nil { shared.loss = sentence }
         }
     }
+
+    var isLost: Bool { self.shared.withLockedValue { $0.loss != nil } }
 
     private static func configuration(file: String) -> Configuration {
         var configuration = Configuration()
@@ -155,8 +163,11 @@ package final class SQLiteLog: Log {
         writer.checkpoint.isWantedNow()
     }
 
-    func failure(_ error: any Error, _ db: Database) -> LogError {
-        SQLiteFailure.logError(error, file: self.file, systemCode: db.sqliteConnection.map { sqlite3_system_errno($0) } ?? 0)
+    /// The error in our words. One that says that the file is damaged ends the log, whether a reader or the writer met it.
+    func failure(_ error: any Error, _ db: Database?) -> LogError {
+        let failure = SQLiteFailure.logError(error, file: self.file, systemCode: db?.sqliteConnection.map { sqlite3_system_errno($0) } ?? 0)
+        if failure.code == .unusable { self.lost(failure.message) }
+        return failure
     }
 
     // MARK: - Figures
@@ -197,14 +208,17 @@ package final class SQLiteLog: Log {
         guard !wasClosed else { return }
         self.watch.withLockedValue { $0 = nil }
         self.checkpointer.close()
-        self.pool.writeWithoutTransaction { db in
-            // SQLite itself leaves alone what is at the paths now.
-            guard self.shared.withLockedValue({ $0.loss == nil }) else { return }
-            // If this fails, the WAL stays and the next start finds everything in it.
-            try? Continuity.close(db)
-            _ = try? db.checkpoint(.truncate)
+        if self.isLost {
+            // Closing the last connection would bring the WAL into what is there now. They end with the process.
+            _ = Unmanaged.passRetained(self)
+        } else {
+            self.pool.writeWithoutTransaction { db in
+                // If this fails, the WAL stays and the next start finds everything in it.
+                try? Continuity.close(db)
+                _ = try? db.checkpoint(.truncate)
+            }
+            try? self.pool.close()
         }
-        try? self.pool.close()
         self.lock.withLockedValue { $0 = nil }
     }
 }
