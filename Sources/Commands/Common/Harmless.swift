@@ -1,6 +1,6 @@
 /// What a terminal would obey, or that changes the order of what it shows: control characters, line separators and bidirectional controls.
 ///
-/// Whoever publishes, names a node or writes a note must not be able to draw on the screen of the person who reads it, nor forge a line there.
+/// A payload, a node's name or a note must not draw on the screen of the person who reads it, nor forge a line there.
 private func isHarmful(_ value: UInt32) -> Bool {
     switch value {
     case 0..<0x20, 0x7F..<0xA0, 0x061C, 0x200E, 0x200F, 0x2028...0x202E, 0x2066...0x2069: true

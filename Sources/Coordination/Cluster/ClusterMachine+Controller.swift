@@ -115,7 +115,7 @@ extension ClusterMachine {
             }
             // One that was never reached has its link wrong, and is not dead. And where there is another, it has to see the same.
             guard let node = self.view?.node(id), node.incarnation == member.incarnation, node.state.mayOwn else { continue }
-            // One that only joins is no witness: it may be the one that nobody can reach.
+            // One that only joins is no witness: it may be the one that no other node can reach.
             let witnesses = leader.members.keys.filter { other in
                 other != id && other != self.settings.id
                     && (self.view?.node(other)?.state != .joining || leader.freshReport(of: other, at: turn.now) != nil)

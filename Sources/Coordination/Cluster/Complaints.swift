@@ -93,7 +93,7 @@ extension ClusterMachine {
 
     /// The members that have a say about the controller, this node among them and the controller not.
     ///
-    /// A node that joins, or that is fenced, may be the one that nobody can reach: it has none unless this node reaches it. Neither has one that is dead.
+    /// A node that joins, or that is fenced, may be the one that no other node can reach: it has none unless this node reaches it. Neither has one that is dead.
     private func vote(against controller: ControllerRecord, _ incarnation: Int64, at now: ContinuousClock.Instant) -> (voters: [String: Int64], isAlone: Bool) {
         var others: [String: Int64] = [:]
         for node in self.view?.nodes ?? [] {

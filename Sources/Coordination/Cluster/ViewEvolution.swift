@@ -218,7 +218,7 @@ struct ViewEvolution {
         return self.blind(to: id, member).count * 2 > self.witnesses(of: id).count
     }
 
-    /// The other members, without the controller, that the cluster has taken or that report. One that only joins may be the one that nobody can reach.
+    /// The other members, without the controller, that the cluster has taken or that report. One that only joins may be the one that no other node can reach.
     private func witnesses(of id: String) -> [String] {
         self.leader.members.keys.filter { other in
             guard other != id, other != self.ownID else { return false }
