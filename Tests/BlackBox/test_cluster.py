@@ -255,6 +255,8 @@ def test_a_drained_node_sends_its_subscribers_away(cluster):
         assert run("undrain", "n1", api=other.api)[0] == 0
         eventually(lambda: node.get("/readyz").status == 200)
         cluster.settled(["n1", "n2"])
+        # Its loops hear of it with the next second: who comes before that may still be sent on.
+        time.sleep(3)
         with SSE(node, "c") as back:
             back.none(4)
             # With nobody to go to, they stay.
