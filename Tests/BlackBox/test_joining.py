@@ -92,6 +92,7 @@ def test_a_node_with_another_link_secret(cluster):
 
     def taken():
         status = cluster.members[rest[0]].ask("/api/cluster")
-        return status and status["authoritative"] and status["controller"]["id"] in rest and status["partitions"]["served"] == 256
+        controller = status and status["authoritative"] and status["controller"]
+        return controller and controller["id"] in rest and status["partitions"]["served"] == 256
     eventually(taken, 40)
     assert stranger.get("/readyz").status == 503
