@@ -86,6 +86,8 @@ let package = Package(
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
             ],
+            path: "Sources",
+            sources: ["Gateway", "Node"],
             swiftSettings: settings
         ),
         // What a person types. Speaks to nodes over HTTP only.
