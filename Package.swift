@@ -137,6 +137,8 @@ let package = Package(
         .testTarget(name: "StorageTests", dependencies: ["Storage"], swiftSettings: settings),
         .testTarget(name: "NodeTests", dependencies: ["JSON", "Node", .product(name: "NIOEmbedded", package: "swift-nio")], swiftSettings: settings),
         .testTarget(name: "CommandsTests", dependencies: ["Commands"], swiftSettings: settings),
+        // Which module and folder knows which, read from the sources' text.
+        .testTarget(name: "ArchitectureTests", swiftSettings: settings),
         .testTarget(name: "LoadTests", dependencies: ["Load"], swiftSettings: settings),
     ]
 )

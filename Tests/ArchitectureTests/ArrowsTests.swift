@@ -1,0 +1,49 @@
+import Foundation
+import Testing
+
+/// Arrows between modules are imports: ARCHITECTURE.md's table of layers lists them all. Arrows between folders of one module are names: they may not form a circle.
+@Suite struct ArrowsTests {
+    /// Circles that wait to be opened. Nothing may be added; a folder that has left its circle is taken out here too.
+    static let knownCircles: [[String]] = [
+        ["Commands/Cluster", "Commands/Status"],
+        ["Coordination/Admin", "Coordination/Controller", "Coordination/History", "Coordination/Member", "Coordination/Ownership"],
+        ["Gateway/API", "Gateway/Loop", "Gateway/Subscribing"],
+        ["Node/Cluster", "Node/Configuration", "Node/Link", "Node/Process"],
+        ["Pipeline/Edge", "Pipeline/Publisher"],
+    ]
+
+    @Test func modulesImportOnlyWhatTheTableOfLayersAllows() throws {
+        let package = try Package.read()
+        let table = LayerTable(markdown: package.architecture)
+        #expect(!table.rows.isEmpty, "ARCHITECTURE.md has no table under ## Layers")
+        for offence in table.offences(in: package.tree.files, modules: package.modules) { Issue.record("\(offence)") }
+    }
+
+    @Test func foldersFormNoCircle() throws {
+        let tree = try Package.read().tree
+        for offence in tree.offences(knownCircles: Self.knownCircles) { Issue.record("\(offence)") }
+    }
+}
+
+/// What the tests read of this package.
+struct Package {
+    var tree: SourceTree
+    /// The folders directly under Sources.
+    var modules: Set<String>
+    var architecture: String
+
+    static func read() throws -> Package {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let sources = root.appending(path: "Sources")
+        let enumerator = try #require(FileManager.default.enumerator(atPath: sources.path))
+        var files: [SourceFile] = []
+        for case let path as String in enumerator where path.hasSuffix(".swift") {
+            files.append(SourceFile(path: path, text: try String(contentsOf: sources.appending(path: path), encoding: .utf8)))
+        }
+        return Package(
+            tree: SourceTree(files: files.sorted { $0.path < $1.path }),
+            modules: Set(try FileManager.default.contentsOfDirectory(atPath: sources.path).filter { !$0.hasPrefix(".") }),
+            architecture: try String(contentsOf: root.appending(path: "ARCHITECTURE.md"), encoding: .utf8)
+        )
+    }
+}

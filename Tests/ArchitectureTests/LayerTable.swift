@@ -1,0 +1,72 @@
+/// The table under `## Layers` in ARCHITECTURE.md: which module, or folder of one, may import what.
+struct LayerTable {
+    struct Row: Equatable {
+        /// A module, or a folder of one that may import more than the rest of it.
+        var name: String
+        /// Modules of this package, which have rows further down.
+        var ours: [String]
+        /// Modules of other packages.
+        var others: [String]
+    }
+
+    var rows: [Row] = []
+
+    init(rows: [Row]) { self.rows = rows }
+
+    /// Reads `| `Name` | what it is | `Ours`, `Ours` | `Others` |` lines.
+    init(markdown: String) {
+        var isInside = false
+        for line in markdown.split(separator: "\n") {
+            if line.hasPrefix("## ") { isInside = line == "## Layers" }
+            guard isInside, line.hasPrefix("| `") else { continue }
+            let cells = line.split(separator: "|")
+            guard cells.count >= 4, let name = Self.names(in: cells[0]).first else { continue }
+            self.rows.append(Row(name: name, ours: Self.names(in: cells[2]), others: Self.names(in: cells[3])))
+        }
+    }
+
+    /// What stands between pairs of backticks.
+    private static func names(in cell: Substring) -> [String] {
+        cell.split(separator: "`", omittingEmptySubsequences: false).enumerated().compactMap { index, part in index % 2 == 1 ? String(part) : nil }
+    }
+
+    /// What any module may import without a word: the system's library and the language's own.
+    private static let free: Set<String> = ["Darwin", "Dispatch", "Glibc", "Musl", "Synchronization"]
+
+    /// One sentence for each import that the table does not allow, and for each line of the table that the sources do not need.
+    func offences(in files: [SourceFile], modules: Set<String>) -> [String] {
+        var offences: [String] = []
+        var place: [String: Int] = [:]
+        for (index, row) in self.rows.enumerated() { place[row.name] = index }
+        for row in self.rows {
+            for name in row.ours {
+                guard let below = place[name] else {
+                    offences.append("\(row.name) may import \(name), which has no row")
+                    continue
+                }
+                if below <= place[row.name]! { offences.append("\(row.name) may import \(name), which is not further down: an arrow that points back") }
+            }
+        }
+        var used: Set<String> = []
+        for file in files {
+            for (name, line) in file.imports where !Self.free.contains(name) {
+                let row = self.rows.first { file.folder == $0.name && ($0.ours + $0.others).contains(name) }
+                let allowing = row ?? self.rows.first { file.module == $0.name && ($0.ours + $0.others).contains(name) }
+                if let allowing {
+                    used.insert("\(allowing.name) \(name)")
+                } else {
+                    offences.append("Sources/\(file.path):\(line) imports \(name): no row of the table allows it")
+                }
+            }
+        }
+        for row in self.rows {
+            for name in row.ours + row.others where !used.contains("\(row.name) \(name)") {
+                offences.append("\(row.name) may import \(name), and no file of it does: take it from the row")
+            }
+        }
+        let named = Set(self.rows.map(\.name))
+        offences += modules.subtracting(named).sorted().map { "Sources/\($0) has no row" }
+        offences += named.filter { !$0.contains("/") }.subtracting(modules).sorted().map { "\($0) has a row and no folder in Sources" }
+        return offences
+    }
+}
