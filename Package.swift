@@ -38,6 +38,8 @@ let package = Package(
     targets: [
         // JSON text: a scanner, a reader of bounded records, a writer. Knows no other module.
         .target(name: "JSON", swiftSettings: settings),
+        // What every listening socket needs: its address, and a pause when the system has no room for more. Knows no other module.
+        .target(name: "Sockets", dependencies: [.product(name: "NIOCore", package: "swift-nio")], swiftSettings: settings),
         // The stages and what they need. Knows NIOCore; knows no HTTP, no SQLite, no ZooKeeper.
         .target(
             name: "Pipeline",
@@ -64,6 +66,22 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // Connections between nodes. Knows no events, no view and no configuration.
+        .target(
+            name: "Link",
+            dependencies: [
+                "JSON",
+                "Sockets",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ],
+            swiftSettings: settings
+        ),
         // The process: configuration, listeners, transports, API.
         .target(
             name: "Node",
@@ -71,7 +89,9 @@ let package = Package(
                 "CPages",
                 "Coordination",
                 "JSON",
+                "Link",
                 "Pipeline",
+                "Sockets",
                 "Storage",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
@@ -81,12 +101,12 @@ let package = Package(
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
             ],
             path: "Sources",
+            exclude: ["CBuild", "CPages", "CZooKeeper", "Commands", "Coordination", "JSON", "Link", "Load", "Pipeline", "Sockets", "Storage", "realertime"],
             sources: ["Gateway", "Node"],
             swiftSettings: settings
         ),
@@ -135,6 +155,11 @@ let package = Package(
             ], swiftSettings: settings),
         .testTarget(name: "CoordinationTests", dependencies: ["Coordination", "JSON"], swiftSettings: settings),
         .testTarget(name: "StorageTests", dependencies: ["Storage"], swiftSettings: settings),
+        .testTarget(name: "SocketsTests", dependencies: ["Sockets"], swiftSettings: settings),
+        .testTarget(
+            name: "LinkTests",
+            dependencies: ["Link", "Sockets", .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl")],
+            swiftSettings: settings),
         .testTarget(name: "NodeTests", dependencies: ["JSON", "Node", .product(name: "NIOEmbedded", package: "swift-nio")], swiftSettings: settings),
         .testTarget(name: "CommandsTests", dependencies: ["Commands"], swiftSettings: settings),
         // Which module and folder knows which, read from the sources' text.

@@ -1,6 +1,7 @@
 import NIOCore
 import NIOPosix
 import Pipeline
+import Sockets
 
 #if canImport(Glibc)
     import Glibc

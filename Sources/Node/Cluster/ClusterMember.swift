@@ -1,4 +1,5 @@
 import Coordination
+import Link
 import Logging
 import NIOCore
 import Storage

@@ -1,5 +1,6 @@
 import Coordination
 import JSON
+import Link
 import NIOCore
 
 /// One look at what a node is in its cluster, and at its links. Never on the data path.

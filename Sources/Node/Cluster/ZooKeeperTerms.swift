@@ -2,6 +2,7 @@ import Coordination
 import JSON
 import NIOCore
 import NIOPosix
+import Sockets
 
 /// How long a server of ZooKeeper serves on without the others, as the servers say it themselves by the administrator's word `conf`, where they allow it.
 struct ZooKeeperTerms: Sendable {

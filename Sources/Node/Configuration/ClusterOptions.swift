@@ -1,3 +1,5 @@
+package import Sockets
+
 /// What a node is told about the cluster it joins. Without `zookeeper` it is alone, and none of this matters.
 package struct ClusterOptions: Sendable, Equatable {
     /// `host:port`, separated by commas. Nil for a node that is alone.

@@ -1,4 +1,5 @@
 import Logging
+import Sockets
 
 extension ConfigurationKey {
     /// Every key there is.

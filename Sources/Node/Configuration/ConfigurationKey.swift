@@ -1,4 +1,5 @@
 import Configuration
+import Sockets
 
 /// One key of a node's configuration. Its flag is `--name`, its variable `REALERTIME_NAME`, its key in a file `name`.
 struct ConfigurationKey: Sendable {

@@ -1,6 +1,7 @@
 import Configuration
 import Logging
 import Pipeline
+import Sockets
 
 extension NodeConfiguration {
     /// Reads every key that the reader has; the others keep their defaults. Values are of the right type and in range by then:

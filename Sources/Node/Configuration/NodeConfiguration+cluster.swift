@@ -1,5 +1,7 @@
 import Coordination
+import Link
 import Pipeline
+import Sockets
 
 extension NodeConfiguration {
     /// What a member of a cluster lacks, or a node that is alone has too much.

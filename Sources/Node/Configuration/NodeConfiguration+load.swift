@@ -1,5 +1,6 @@
 import Configuration
 import Pipeline
+import Sockets
 
 #if canImport(FoundationEssentials)
     import FoundationEssentials

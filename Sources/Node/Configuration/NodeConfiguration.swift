@@ -1,5 +1,6 @@
 package import Logging
 package import Pipeline
+package import Sockets
 
 #if canImport(Glibc)
     import Glibc

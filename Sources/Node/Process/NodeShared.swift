@@ -3,6 +3,7 @@ import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import Pipeline
+import Sockets
 
 /// What all loops of a node share. What changes is behind locks that no event takes: the counts at accept and close, the rest at start, at stop and when an
 /// operator asks.

@@ -1,4 +1,5 @@
 import Coordination
+import Link
 import Pipeline
 
 /// One look at all of a node's figures.

@@ -1,7 +1,9 @@
 import Coordination
+import Link
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
+import Sockets
 
 extension RealertimeNode {
     /// Nil for a node that is alone. Binds the link; nobody hears of this node before it runs.

@@ -1,4 +1,6 @@
 import Foundation
+import Link
+import Sockets
 import Testing
 
 @testable import Node

@@ -3,6 +3,7 @@ import Configuration
 import Foundation
 import Logging
 import Pipeline
+import Sockets
 import Testing
 
 @testable import Node

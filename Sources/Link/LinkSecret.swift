@@ -3,16 +3,16 @@ import Crypto
 /// The secret that all nodes of a cluster share. Never shown, never sent.
 ///
 /// It says who may be a node. It neither hides nor seals what goes over a link afterwards: where the network is not trusted, links need TLS.
-struct LinkSecret: Sendable, CustomStringConvertible {
+package struct LinkSecret: Sendable, CustomStringConvertible {
     static let proofBytes = SHA256.byteCount
     /// A proof that was overheard can be tried against every secret.
-    static let bytesMin = 16
+    package static let bytesMin = 16
 
     private let key: SymmetricKey
 
-    init(_ text: String) { self.key = SymmetricKey(data: Array(text.utf8)) }
+    package init(_ text: String) { self.key = SymmetricKey(data: Array(text.utf8)) }
 
-    var description: String { "<hidden>" }
+    package var description: String { "<hidden>" }
 
     /// Shows the other side of one connection that this side knows the secret: HMAC-SHA256 (RFC 2104) over the side that proves and everything both have said,
     /// identities and nonces. So a proof is good for one connection, and cannot be sent back to whoever made it.

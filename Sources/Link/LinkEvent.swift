@@ -2,7 +2,7 @@
 ///
 /// Between two `up` of one peer in one direction there is a `down`. What a connection delivers comes after its `up` and before its `down`, in the order in
 /// which the peer sent it.
-enum LinkEvent: Hashable, Sendable {
+package enum LinkEvent: Hashable, Sendable {
     case up(id: String, incarnation: Int64, LinkDirection)
     /// Also once for each attempt to dial that failed, so that a reader can count how long a port has been closed.
     case down(id: String, incarnation: Int64, LinkDirection, LinkLoss)

@@ -2,9 +2,10 @@ import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
+import Sockets
 import Testing
 
-@testable import Node
+@testable import Link
 
 /// One node's links with what they have told so far.
 final class TestNode: Sendable {

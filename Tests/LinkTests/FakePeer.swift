@@ -1,7 +1,7 @@
 import NIOCore
 import NIOPosix
 
-@testable import Node
+@testable import Link
 
 /// A peer that is taken for one and then does not behave: it listens, goes through the handshake, and from then on hears or reads nothing.
 final class FakePeer: ChannelInboundHandler {

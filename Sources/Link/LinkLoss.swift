@@ -1,5 +1,5 @@
 /// Why a link is down.
-enum LinkLoss: Hashable, Sendable, CustomStringConvertible {
+package enum LinkLoss: Hashable, Sendable, CustomStringConvertible {
     /// The port is closed while the machine answers: the process that listened there is dead.
     case refused
     /// Nothing was heard for ``LinkLimits/silenceMilliseconds``.
@@ -15,7 +15,7 @@ enum LinkLoss: Hashable, Sendable, CustomStringConvertible {
     /// The other side said goodbye, or nobody wants the link any more.
     case closed
 
-    var description: String {
+    package var description: String {
         switch self {
         case .refused: "connection refused"
         case .silent: "silent"

@@ -1,9 +1,10 @@
 import Logging
 import NIOCore
 import NIOPosix
+import Sockets
 import Testing
 
-@testable import Node
+@testable import Link
 
 /// Real sockets on loopback.
 @Suite struct LinksTests {

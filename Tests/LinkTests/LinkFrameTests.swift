@@ -1,7 +1,7 @@
 import NIOCore
 import Testing
 
-@testable import Node
+@testable import Link
 
 @Suite struct LinkFrameTests {
     private static func frames(_ count: Int, _ generator: inout SplitMix) -> [LinkFrame] {

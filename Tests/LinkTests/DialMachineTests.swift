@@ -1,7 +1,7 @@
 import NIOCore
 import Testing
 
-@testable import Node
+@testable import Link
 
 @Suite struct DialMachineTests {
     @Test(arguments: 0..<500) func walk(seed: UInt64) {

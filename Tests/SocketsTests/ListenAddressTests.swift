@@ -1,6 +1,5 @@
+import Sockets
 import Testing
-
-@testable import Node
 
 @Suite struct ListenAddressTests {
     @Test(arguments: ["127.0.0.1:8080", "0.0.0.0:0", "localhost:65535", "[::1]:80", "[::]:8081", "node-1.example.org:9", "[fe80::1%eth0]:1"])

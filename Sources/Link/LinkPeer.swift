@@ -1,14 +1,20 @@
 /// Another node, as the view names it.
-struct LinkPeer: Hashable, Sendable {
-    var id: String
+package struct LinkPeer: Hashable, Sendable {
+    package var id: String
     /// The process that is meant: one that has restarted has another.
-    var incarnation: Int64
+    package var incarnation: Int64
     /// `host:port`.
-    var address: String
+    package var address: String
+
+    package init(id: String, incarnation: Int64, address: String) {
+        self.id = id
+        self.incarnation = incarnation
+        self.address = address
+    }
 }
 
 /// Which of the two connections between two nodes: each dials the other, and sends on what it dialled.
-enum LinkDirection: String, Hashable, Sendable, CaseIterable {
+package enum LinkDirection: String, Hashable, Sendable, CaseIterable {
     case outgoing, incoming
 }
 

@@ -1,15 +1,16 @@
-import Logging
+package import Logging
 import NIOConcurrencyHelpers
-import NIOCore
+package import NIOCore
 import NIOPosix
+package import Sockets
 
 /// All links of this node: those it dials, one to each peer, and those that peers have dialled to it.
 ///
 /// Called from the coordinator's task and from the connections' event loops; what they share is behind one lock, held for a look-up and never while anything
 /// is awaited or written. Events are put into the inbox under that lock, so that their order is the order of what happened.
-final class Links: Sendable {
+package final class Links: Sendable {
     /// Everything that happens, for one reader. Ends after ``close()``. What is not read yet is bounded by ``LinkLimits/unreadBytesMax``.
-    let events: AsyncStream<LinkEvent>
+    package let events: AsyncStream<LinkEvent>
 
     struct Peer {
         var peer: LinkPeer
@@ -61,14 +62,14 @@ final class Links: Sendable {
     let state = NIOLockedValueBox(State())
     let inbox: LinkInbox
     let configuration: LinkConfiguration
-    let group: any EventLoopGroup
+    package let group: any EventLoopGroup
     let logger: Logger
     private let cluster: String
     private let id: String
     private let version: String
     private let protocols: ClosedRange<Int>
 
-    init(
+    package init(
         _ configuration: LinkConfiguration, cluster: String, id: String, version: String, protocols: ClosedRange<Int> = 1...1, group: any EventLoopGroup,
         logger: Logger
     ) {
@@ -89,7 +90,7 @@ final class Links: Sendable {
     var viewVersion: Int64 { self.state.withLockedValue { $0.viewVersion } }
 
     /// Messages that were not sent, for want of a link or of room.
-    var dropped: UInt64 { self.state.withLockedValue { $0.dropped } }
+    package var dropped: UInt64 { self.state.withLockedValue { $0.dropped } }
 
     func identity(_ incarnation: Int64) -> LinkIdentity {
         LinkIdentity(cluster: self.cluster, id: self.id, incarnation: incarnation, protocols: self.protocols, version: self.version)
@@ -98,9 +99,9 @@ final class Links: Sendable {
     // MARK: - Lifecycle
 
     /// Listens. Answers the address that is bound, with the port that the system chose when 0 was asked for. Throws a sentence for a person.
-    func start() async throws -> ListenAddress {
+    package func start() async throws -> ListenAddress {
         let address = self.configuration.address
-        if let objection = self.configuration.objection(to: address) { throw NodeError("link \(objection)") }
+        if let objection = self.configuration.objection(to: address) { throw LinkError("link \(objection)") }
         let channel: any Channel
         do {
             channel = try await ServerBootstrap(group: self.group)
@@ -113,7 +114,7 @@ final class Links: Sendable {
                 .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try self.accept(channel) } }
                 .bind(host: address.host, port: address.port).get()
         } catch {
-            throw NodeError("link \(address): cannot listen there: \(error)")
+            throw LinkError("link \(address): cannot listen there: \(error)")
         }
         self.state.withLockedValue { $0.listener = channel }
         var bound = ListenAddress(host: channel.localAddress?.ipAddress ?? address.host, port: channel.localAddress?.port ?? address.port)
@@ -123,7 +124,7 @@ final class Links: Sendable {
     }
 
     /// Says goodbye to all, waits until they have heard it or ``LinkLimits/farewellMilliseconds`` are over, and ends ``events``.
-    func close() async {
+    package func close() async {
         let (listener, work, channels) = self.state.withLockedValue { state in
             state.isClosed = true
             let work = state.peers.keys.flatMap { id in self.end(id, &state) } + self.dismissAll(&state)
@@ -138,7 +139,7 @@ final class Links: Sendable {
     // MARK: - What the coordinator wants
 
     /// Who this node is to its peers from now on. Links that were made as somebody else end, and are made anew.
-    func setIdentity(incarnation: Int64) {
+    package func setIdentity(incarnation: Int64) {
         let work: [Work] = self.state.withLockedValue { state in
             guard state.incarnation != incarnation, !state.isClosed else { return [] }
             state.incarnation = incarnation
@@ -149,10 +150,10 @@ final class Links: Sendable {
     }
 
     /// Peers hear of it with the next heartbeat or message.
-    func setViewVersion(_ version: Int64) { self.state.withLockedValue { $0.viewVersion = version } }
+    package func setViewVersion(_ version: Int64) { self.state.withLockedValue { $0.viewVersion = version } }
 
     /// Dials those that are new, and ends the links to those that are gone, or that have another incarnation or address. One id counts once.
-    func setPeers(_ peers: [LinkPeer]) {
+    package func setPeers(_ peers: [LinkPeer]) {
         let wanted = Dictionary(peers.map { ($0.id, $0) }) { first, _ in first }
         let work: [Work] = self.state.withLockedValue { state in
             guard !state.isClosed else { return [] }
@@ -174,7 +175,7 @@ final class Links: Sendable {
     /// False when there is no link, when the message is larger than a frame may be, or when the peer does not take what waits for it already. Then it is lost.
     /// True promises nothing either: a link may break.
     @discardableResult
-    func send(_ payload: [UInt8], to id: String) -> Bool {
+    package func send(_ payload: [UInt8], to id: String) -> Bool {
         let bytes = payload.count + LinkFrame.lengthBytes + LinkFrame.headBytes
         let taken: (channel: any Channel, serial: UInt64, viewVersion: Int64)? = self.state.withLockedValue { state in
             guard payload.count <= self.limits.frameBytesMax, let peer = state.peers[id], peer.dial.isUp, let serial = peer.serial,

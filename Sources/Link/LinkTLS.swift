@@ -6,7 +6,7 @@ struct LinkTLS: Sendable {
     let client: NIOSSLContext
 
     /// Three PEM files. Throws a sentence for a person.
-    init(certificate: String, key: String, authority: String) throws(NodeError) {
+    init(certificate: String, key: String, authority: String) throws(LinkError) {
         let chain = try Self.file("link-cert", certificate) { try NIOSSLCertificate.fromPEMFile(certificate) }
         let privateKey = try Self.file("link-key", key) { try NIOSSLPrivateKey(file: key, format: .pem) }
         let roots = try Self.file("link-ca", authority) { try NIOSSLCertificate.fromPEMFile(authority) }
@@ -26,12 +26,12 @@ struct LinkTLS: Sendable {
             self.server = try NIOSSLContext(configuration: server)
             self.client = try NIOSSLContext(configuration: client)
         } catch {
-            throw NodeError("link-cert \(certificate) and link-key \(key) cannot be used together: \(error)")
+            throw LinkError("link-cert \(certificate) and link-key \(key) cannot be used together: \(error)")
         }
     }
 
-    private static func file<Value>(_ name: String, _ path: String, _ read: () throws -> Value) throws(NodeError) -> Value {
-        do { return try read() } catch { throw NodeError("\(name) \(path) must be a PEM file that this process may read: \(error)") }
+    private static func file<Value>(_ name: String, _ path: String, _ read: () throws -> Value) throws(LinkError) -> Value {
+        do { return try read() } catch { throw LinkError("\(name) \(path) must be a PEM file that this process may read: \(error)") }
     }
 
     /// What a failure means to whoever runs the nodes.

@@ -152,7 +152,7 @@ extension Links {
     // MARK: - Status
 
     /// All links, those to peers first, each in the order of ids.
-    var states: [LinkStatus] {
+    package var states: [LinkStatus] {
         let now = NIODeadline.now()
         return self.state.withLockedValue { state in
             let outgoing = state.peers.values.sorted { $0.peer.id < $1.peer.id }.map { peer in

@@ -1,7 +1,7 @@
 import NIOCore
 import Testing
 
-@testable import Node
+@testable import Link
 
 /// Peers and strangers that do not behave.
 @Suite struct LinksFaultTests {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Node
+@testable import Link
 
 /// Two machines and what is on its way between them.
 private struct Pair {

@@ -3,7 +3,7 @@ import NIOCore
 import NIOSSL
 import Testing
 
-@testable import Node
+@testable import Link
 
 /// An authority and the certificates it signs, made by `openssl` in a folder of their own.
 private struct Authority {
@@ -37,7 +37,7 @@ private struct Authority {
         process.standardError = FileHandle.nullDevice
         try process.run()
         process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw NodeError("openssl \(arguments) failed") }
+        guard process.terminationStatus == 0 else { throw LinkError("openssl \(arguments) failed") }
     }
 }
 

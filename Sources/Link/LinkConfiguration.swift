@@ -1,18 +1,20 @@
+package import Sockets
+
 /// Where a node's links come in, and what makes them trusted.
-struct LinkConfiguration: Sendable {
-    var address: ListenAddress
+package struct LinkConfiguration: Sendable {
+    package var address: ListenAddress
     var secret: LinkSecret?
     /// Each side shows its certificate and checks the other's against the cluster's authority.
     var tls: LinkTLS?
-    var limits = LinkLimits()
+    package var limits = LinkLimits()
 
-    init(_ address: ListenAddress, secret: LinkSecret? = nil) {
+    package init(_ address: ListenAddress, secret: LinkSecret? = nil) {
         self.address = address
         self.secret = secret
     }
 
     /// Throws a sentence for a person when a file cannot be used.
-    mutating func useTLS(certificate: String, key: String, authority: String) throws(NodeError) {
+    package mutating func useTLS(certificate: String, key: String, authority: String) throws(LinkError) {
         self.tls = try LinkTLS(certificate: certificate, key: key, authority: authority)
     }
 
