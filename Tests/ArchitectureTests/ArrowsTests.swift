@@ -8,7 +8,7 @@ import Testing
         ["Commands/Cluster", "Commands/Status"],
         ["Coordination/Admin", "Coordination/Controller", "Coordination/History", "Coordination/Member", "Coordination/Ownership"],
         ["Gateway/API", "Gateway/Loop", "Gateway/Subscribing"],
-        ["Node/Cluster", "Node/Configuration", "Node/Link", "Node/Process"],
+        ["Node/Cluster", "Node/Configuration", "Node/Process"],
         ["Pipeline/Edge", "Pipeline/Publisher"],
     ]
 
