@@ -40,24 +40,28 @@ let package = Package(
         .target(name: "JSON", swiftSettings: settings),
         // What every listening socket needs: its address, and a pause when the system has no room for more. Knows no other module.
         .target(name: "Sockets", dependencies: [.product(name: "NIOCore", package: "swift-nio")], swiftSettings: settings),
+        // What a partition, a grant and a process are, and where a channel belongs: the one thing that Pipeline and Coordination share.
+        .target(name: "Partitioning", swiftSettings: settings),
         // The stages and what they need. Knows NIOCore; knows no HTTP, no SQLite, no ZooKeeper.
         .target(
             name: "Pipeline",
             dependencies: [
                 "JSON",
+                "Partitioning",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
             swiftSettings: settings
         ),
         // Who is in and who owns what. Does not know Pipeline.
-        .target(name: "Coordination", dependencies: ["CZooKeeper", "JSON"], swiftSettings: settings),
+        .target(name: "Coordination", dependencies: ["CZooKeeper", "JSON", "Partitioning"], swiftSettings: settings),
         // Apache ZooKeeper's C client, from the system.
         .systemLibrary(name: "CZooKeeper", providers: [.apt(["libzookeeper-mt-dev"])]),
         // The logs.
         .target(
             name: "Storage",
             dependencies: [
+                "Partitioning",
                 "Pipeline",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "GRDB", package: "GRDB.swift"),
@@ -71,6 +75,7 @@ let package = Package(
             name: "Link",
             dependencies: [
                 "JSON",
+                "Partitioning",
                 "Sockets",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "DequeModule", package: "swift-collections"),
@@ -90,6 +95,7 @@ let package = Package(
                 "Coordination",
                 "JSON",
                 "Link",
+                "Partitioning",
                 "Pipeline",
                 "Sockets",
                 "Storage",
@@ -145,22 +151,24 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .testTarget(name: "PartitioningTests", dependencies: ["Partitioning"], swiftSettings: settings),
         .testTarget(
             name: "PipelineTests",
             dependencies: [
                 "JSON",
+                "Partitioning",
                 "Pipeline",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ], swiftSettings: settings),
-        .testTarget(name: "CoordinationTests", dependencies: ["Coordination", "JSON"], swiftSettings: settings),
-        .testTarget(name: "StorageTests", dependencies: ["Storage"], swiftSettings: settings),
+        .testTarget(name: "CoordinationTests", dependencies: ["Coordination", "JSON", "Partitioning"], swiftSettings: settings),
+        .testTarget(name: "StorageTests", dependencies: ["Partitioning", "Storage"], swiftSettings: settings),
         .testTarget(name: "SocketsTests", dependencies: ["Sockets"], swiftSettings: settings),
         .testTarget(
             name: "LinkTests",
-            dependencies: ["Link", "Sockets", .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl")],
+            dependencies: ["Link", "Partitioning", "Sockets", .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl")],
             swiftSettings: settings),
-        .testTarget(name: "NodeTests", dependencies: ["JSON", "Node", .product(name: "NIOEmbedded", package: "swift-nio")], swiftSettings: settings),
+        .testTarget(name: "NodeTests", dependencies: ["JSON", "Node", "Partitioning", .product(name: "NIOEmbedded", package: "swift-nio")], swiftSettings: settings),
         .testTarget(name: "CommandsTests", dependencies: ["Commands"], swiftSettings: settings),
         // Which module and folder knows which, read from the sources' text.
         .testTarget(name: "ArchitectureTests", swiftSettings: settings),

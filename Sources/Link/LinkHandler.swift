@@ -1,5 +1,6 @@
 import NIOCore
 import NIOSSL
+import Partitioning
 import Synchronization
 
 /// Executes one ``LinkMachine`` on its connection. Confined to its event loop.
@@ -11,7 +12,7 @@ final class LinkHandler: ChannelDuplexHandler {
     /// Of this connection; no other of this process has it.
     let serial: UInt64
     /// Whom an outgoing one means, and which attempt of this node's it is.
-    let peer: LinkTarget?
+    let peer: ProcessID?
     let attempt: Int
     private var machine: LinkMachine
     private let limits: LinkLimits
@@ -24,7 +25,7 @@ final class LinkHandler: ChannelDuplexHandler {
     /// All bytes that were written to the connection.
     private var written = 0
 
-    init(peer: LinkTarget?, attempt: Int, machine: LinkMachine, limits: LinkLimits, links: Links) {
+    init(peer: ProcessID?, attempt: Int, machine: LinkMachine, limits: LinkLimits, links: Links) {
         self.serial = Self.serials.wrappingAdd(1, ordering: .relaxed).newValue
         self.peer = peer
         self.attempt = attempt

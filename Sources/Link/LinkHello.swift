@@ -1,4 +1,5 @@
 import JSON
+import Partitioning
 
 /// What one side says of itself when a link begins. The dialling side says whom it takes the other one for.
 struct LinkHello: Hashable, Sendable {
@@ -6,11 +7,12 @@ struct LinkHello: Hashable, Sendable {
     private static let nameBytesMax = 100
 
     var identity: LinkIdentity
-    var to: LinkTarget?
+    /// The process that the dialling side expects.
+    var to: ProcessID?
     /// Random, so that no two connections begin alike.
     var nonce: String
 
-    init(identity: LinkIdentity, to: LinkTarget? = nil, nonce: String) {
+    init(identity: LinkIdentity, to: ProcessID? = nil, nonce: String) {
         self.identity = identity
         self.to = to
         self.nonce = nonce
@@ -56,7 +58,7 @@ struct LinkHello: Hashable, Sendable {
             incarnation: try object.integer("inc", in: 0...Int64.max), protocols: Int(protocols[0])...Int(protocols[1]),
             version: try Self.name("version", &object))
         if let id = object.optional("to") {
-            self.to = LinkTarget(id: try id.string(bytesMax: Self.nameBytesMax), incarnation: try object.integer("to_inc", in: 0...Int64.max))
+            self.to = ProcessID(id: try id.string(bytesMax: Self.nameBytesMax), incarnation: try object.integer("to_inc", in: 0...Int64.max))
         }
         self.nonce = try object.string("nonce", bytesMax: 128)
         // Its own entropy protects who made it; this only tells a broken peer.
@@ -69,12 +71,4 @@ struct LinkHello: Hashable, Sendable {
         guard !name.isEmpty, name.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else { throw JSONFailure("hello.\(field) is not a name") }
         return name
     }
-}
-
-/// Whom a dialling side means: one process of one node.
-struct LinkTarget: Hashable, Sendable, CustomStringConvertible {
-    var id: String
-    var incarnation: Int64
-
-    var description: String { "\(self.id) incarnation \(self.incarnation)" }
 }

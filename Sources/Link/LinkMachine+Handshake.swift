@@ -1,4 +1,5 @@
 import JSON
+import Partitioning
 
 extension LinkMachine {
     mutating func judgeHello(_ payload: [UInt8]) -> [Action] {
@@ -6,7 +7,7 @@ extension LinkMachine {
         let peer: LinkHello
         do throws(JSONFailure) { peer = try LinkHello(json: payload) } catch { return self.malformed(error.description) }
         if let reason = self.objection(to: peer.identity, own) { return self.refuse(reason) }
-        let me = LinkTarget(id: own.id, incarnation: own.incarnation)
+        let me = ProcessID(id: own.id, incarnation: own.incarnation)
         guard peer.to == me else {
             return self.refuse("\(peer.identity.id) dialled \(peer.to.map(\.description) ?? "nobody") and reached \(me)")
         }
@@ -19,7 +20,7 @@ extension LinkMachine {
         let peer: LinkHello
         do throws(JSONFailure) { peer = try LinkHello(json: payload) } catch { return self.malformed(error.description) }
         if let reason = self.objection(to: peer.identity, own) { return self.refuse(reason) }
-        let reached = LinkTarget(id: peer.identity.id, incarnation: peer.identity.incarnation)
+        let reached = ProcessID(id: peer.identity.id, incarnation: peer.identity.incarnation)
         guard let to = self.to, reached == to else {
             return self.refuse("\(own.id) dialled \(self.to.map(\.description) ?? "nobody") and reached \(reached)")
         }

@@ -1,3 +1,5 @@
+import Partitioning
+
 /// One connection between two nodes, from its first byte to its last. Pure: ``LinkHandler`` executes its actions.
 ///
 /// The side that dialled says hello; the other one says who it is, if the hello is good; the first one proves that it knows the secret, and then the other one
@@ -42,7 +44,7 @@ struct LinkMachine: Sendable {
     let secret: LinkSecret?
     /// What we say of ourselves, exactly as it is sent: proofs are made over it.
     let ownHello: [UInt8]
-    let to: LinkTarget?
+    let to: ProcessID?
     private let limits: LinkLimits
 
     /// All times are microseconds on the caller's clock.
@@ -57,7 +59,7 @@ struct LinkMachine: Sendable {
     private var peerView: Int64?
 
     /// - Parameter to: whom an outgoing link means; nil for an incoming one.
-    init(_ direction: LinkDirection, identity: LinkIdentity?, to: LinkTarget?, nonce: String, secret: LinkSecret?, limits: LinkLimits, now: Int) {
+    init(_ direction: LinkDirection, identity: LinkIdentity?, to: ProcessID?, nonce: String, secret: LinkSecret?, limits: LinkLimits, now: Int) {
         self.direction = direction
         self.identity = identity
         self.to = to

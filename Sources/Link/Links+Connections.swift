@@ -2,6 +2,7 @@ import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOSSL
+import Partitioning
 
 extension Links {
     // MARK: - Accepting

@@ -3,6 +3,7 @@ import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import NIOSSL
+import Partitioning
 import Sockets
 
 #if canImport(Glibc)
@@ -84,7 +85,7 @@ extension Links {
             return self.failed(peer.id, attempt, .unreachable("\(LinkMachine.printable(Array(peer.address.utf8))) is not host:port"))
         }
         if let objection = self.configuration.objection(to: address) { return self.failed(peer.id, attempt, .rejected(objection)) }
-        let to = LinkTarget(id: peer.id, incarnation: peer.incarnation)
+        let to = ProcessID(id: peer.id, incarnation: peer.incarnation)
         ClientBootstrap(group: self.group)
             .connectTimeout(.milliseconds(Int64(self.limits.handshakeMilliseconds)))
             .channelOption(.socketOption(.so_keepalive), value: 1)

@@ -1,7 +1,8 @@
+import Partitioning
 import Pipeline
 
 extension LogError {
-    static func fenced(_ grant: Grant, by newer: UInt64) -> LogError {
+    static func fenced(_ grant: Grant, by newer: OwnerEpoch) -> LogError {
         LogError(
             .fenced,
             "partition \(grant.partition) was sealed under owner epoch \(newer), which is newer than \(grant.ownerEpoch): another owner has taken over"

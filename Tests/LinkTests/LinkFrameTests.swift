@@ -1,4 +1,5 @@
 import NIOCore
+import Partitioning
 import Testing
 
 @testable import Link
@@ -58,7 +59,7 @@ import Testing
         let secret = LinkSecret("secret")
         let own = LinkIdentity(cluster: "c", id: "b", incarnation: 2, protocols: 1...1, version: "1")
         let hello = LinkHello(
-            identity: LinkIdentity(cluster: "c", id: "a", incarnation: 1, protocols: 1...1, version: "1"), to: LinkTarget(id: "b", incarnation: 2),
+            identity: LinkIdentity(cluster: "c", id: "a", incarnation: 1, protocols: 1...1, version: "1"), to: ProcessID(id: "b", incarnation: 2),
             nonce: LinkHello.makeNonce())
         var frames = [LinkFrame(kind: .hello, viewVersion: 1, payload: hello.json)]
         frames.append(LinkFrame(kind: .proof, viewVersion: 1, payload: generator.bytes(upTo: 40)))
@@ -90,7 +91,7 @@ import Testing
         var generator = SplitMix(seed: seed)
         let hello = LinkHello(
             identity: LinkIdentity(cluster: "c", id: "a\(seed)", incarnation: Int64(seed), protocols: 1...Int(1 + seed), version: "0.1"),
-            to: seed % 2 == 0 ? nil : LinkTarget(id: "b", incarnation: .max), nonce: LinkHello.makeNonce())
+            to: seed % 2 == 0 ? nil : ProcessID(id: "b", incarnation: .max), nonce: LinkHello.makeNonce())
         #expect(try LinkHello(json: hello.json) == hello)
         #expect(hello.json.count <= LinkHello.bytesMax)
         // Never traps, and what is taken can go into a log.

@@ -1,3 +1,4 @@
+import Partitioning
 import Testing
 
 @testable import Link
@@ -17,7 +18,7 @@ private struct Pair {
         let b = LinkIdentity(cluster: cluster, id: "b", incarnation: 2, protocols: 2...3, version: "1")
         self.machines = [
             LinkMachine(
-                .outgoing, identity: a, to: LinkTarget(id: "b", incarnation: incarnation), nonce: LinkHello.makeNonce(),
+                .outgoing, identity: a, to: ProcessID(id: "b", incarnation: incarnation), nonce: LinkHello.makeNonce(),
                 secret: secrets.0.map { LinkSecret($0) }, limits: LinkLimits(), now: 0),
             LinkMachine(
                 .incoming, identity: b, to: nil, nonce: LinkHello.makeNonce(), secret: secrets.1.map { LinkSecret($0) }, limits: LinkLimits(), now: 0),

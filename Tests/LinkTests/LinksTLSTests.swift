@@ -1,6 +1,7 @@
 import Foundation
 import NIOCore
 import NIOSSL
+import Partitioning
 import Testing
 
 @testable import Link
@@ -94,7 +95,7 @@ private struct Authority {
         client.certificateVerification = .noHostnameVerification
         let context = try NIOSSLContext(configuration: client)
         let identity = LinkIdentity(cluster: "test", id: "a", incarnation: 1, protocols: 1...1, version: "1")
-        let hello = LinkHello(identity: identity, to: LinkTarget(id: "b", incarnation: 1), nonce: LinkHello.makeNonce())
+        let hello = LinkHello(identity: identity, to: ProcessID(id: "b", incarnation: 1), nonce: LinkHello.makeNonce())
         var frame = ByteBuffer()
         LinkFrame(kind: .hello, viewVersion: 0, payload: hello.json).write(into: &frame)
         let answer = try await Keeper.send(Array(frame.readableBytesView), to: b) { channel in

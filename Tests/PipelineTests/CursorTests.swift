@@ -1,4 +1,5 @@
 import NIOCore
+import Partitioning
 import Testing
 
 @testable import Pipeline

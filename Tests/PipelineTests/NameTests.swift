@@ -33,12 +33,6 @@ import Testing
         #expect(ChannelName.backlogSuffixStart(Array(text.utf8)) == start)
     }
 
-    @Test func partitionsAreInRange() {
-        for count in [1, 2, 7, 1024] {
-            for index in 0..<100 { #expect((0..<count).contains(channel("c\(index)").partition(of: count))) }
-        }
-    }
-
     @Test(
         arguments: [("0-0", 0, 0), ("1-7", 1, 7), ("12-345", 12, 345), ("9223372036854775807-9223372036854775807", UInt64(Int64.max), UInt64(Int64.max))]
             as [(String, UInt64, UInt64)])

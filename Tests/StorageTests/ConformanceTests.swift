@@ -1,3 +1,4 @@
+import Partitioning
 import Pipeline
 import Storage
 import Testing

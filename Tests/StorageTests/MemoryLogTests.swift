@@ -1,4 +1,5 @@
 import NIOCore
+import Partitioning
 import Pipeline
 import Storage
 import Testing

@@ -1,6 +1,7 @@
 import Foundation
 import GRDB
 import NIOCore
+import Partitioning
 import Pipeline
 import Storage
 import Testing

@@ -1,5 +1,6 @@
 import Foundation
 import NIOCore
+import Partitioning
 import Pipeline
 import Storage
 import Synchronization

@@ -1,4 +1,5 @@
 import JSON
+import Partitioning
 
 extension ClusterStatus {
     /// The fields that every answer begins with: who says so.

@@ -1,3 +1,5 @@
+import Partitioning
+
 extension ClusterStatus {
     /// Whether anything is decided in this cluster, and what it means when nothing is. Every answer begins with it.
     var coordination: (health: Health, reason: String?) {

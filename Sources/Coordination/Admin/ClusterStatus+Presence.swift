@@ -1,3 +1,5 @@
+import Partitioning
+
 extension ClusterStatus {
     /// Whether a node is there, by what the members say of each other.
     enum Presence: String, CaseIterable {

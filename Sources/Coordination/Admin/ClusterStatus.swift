@@ -1,3 +1,5 @@
+import Partitioning
+
 /// The cluster as one node sees it, with its judgement: what `status`, `members` and `partitions` show.
 struct ClusterStatus {
     enum Health: Int, Comparable {

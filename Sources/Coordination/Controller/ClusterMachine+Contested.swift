@@ -1,3 +1,5 @@
+import Partitioning
+
 extension ClusterMachine {
     /// Looks in a report for what another node says it serves, too, under the same owner epoch. That must not happen, so nobody waits until an operator asks.
     ///

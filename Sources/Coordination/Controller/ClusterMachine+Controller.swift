@@ -1,4 +1,5 @@
 import JSON
+import Partitioning
 
 extension ClusterMachine {
     /// One look at everything, and the next view if it should be another. Every write is fenced by the controller epoch and by the view it was made from.

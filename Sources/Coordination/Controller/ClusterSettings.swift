@@ -1,3 +1,5 @@
+import Partitioning
+
 /// What a node is told about itself and the timing of its cluster.
 package struct ClusterSettings: Sendable {
     package var cluster: String
@@ -18,7 +20,7 @@ package struct ClusterSettings: Sendable {
     /// Milliseconds since 1970.
     package var startedAt: Int64
     /// Of a cluster that this node is the first of. Later ones take what is there.
-    package var partitionCount = 256
+    package var partitionCount = Partitions.countByDefault
     /// Whether what is known of the cluster is kept over restarts.
     package var keepsMemory = false
 

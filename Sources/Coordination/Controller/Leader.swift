@@ -1,3 +1,5 @@
+import Partitioning
+
 /// What the controller knows beyond what every node knows. Built anew after each election, from ZooKeeper and the nodes' reports.
 struct Leader: Sendable {
     let epoch: Int32
@@ -105,7 +107,7 @@ struct Leader: Sendable {
         let held = self.reports.mapValues { Set($0.report.serving).union($0.report.sealed) }
         var unserved: [Int: Unserved] = [:]
         for (partition, entry) in view.partitions.enumerated() {
-            guard let owner = entry.owner, let held = held[owner], !held.contains(OwnedPartition(partition: partition, ownerEpoch: entry.ownerEpoch)) else {
+            guard let owner = entry.owner, let held = held[owner], !held.contains(Grant(partition: partition, ownerEpoch: entry.ownerEpoch)) else {
                 continue
             }
             let known = self.unserved[partition].flatMap { $0.ownerEpoch == entry.ownerEpoch ? $0 : nil }

@@ -1,4 +1,5 @@
 import JSON
+package import Partitioning
 
 /// How busy a node is: what its process tells the machine, and the machine the controller.
 package struct NodeFigures: Hashable, Sendable {
@@ -16,23 +17,18 @@ package struct NodeFigures: Hashable, Sendable {
 
 /// What a node tells the controller about itself, every second and whenever it changes.
 package struct NodeReport: Hashable, Sendable {
-    package struct Peer: Hashable, Sendable {
-        package var id: String
-        package var incarnation: Int64
-    }
-
     package var incarnation: Int64
     package var viewVersion: Int64
     /// Committing under these owner epochs.
-    package var serving: [OwnedPartition] = []
+    package var serving: [Grant] = []
     /// Finished under these: the controller may grant them on.
-    package var sealed: [OwnedPartition] = []
+    package var sealed: [Grant] = []
     /// Granted, not serving yet.
     package var preparing = 0
     /// Peers that this node has a link to, peers whose port is closed, and peers that have been out of reach for a while for any reason.
-    package var reached: [Peer] = []
-    package var refused: [Peer] = []
-    package var unreachable: [Peer] = []
+    package var reached: [ProcessID] = []
+    package var refused: [ProcessID] = []
+    package var unreachable: [ProcessID] = []
     /// What its session with ZooKeeper does, by ``ZooKeeperState/Phase/name``.
     package var session = ZooKeeperState.Phase.connected(session: 0, timeout: .zero).name
     package var figures = NodeFigures()
@@ -65,7 +61,7 @@ package struct NodeReport: Hashable, Sendable {
         }
     }
 
-    private static func write(_ name: String, _ partitions: [OwnedPartition], to writer: inout JSONWriter) {
+    private static func write(_ name: String, _ partitions: [Grant], to writer: inout JSONWriter) {
         writer.name(name)
         writer.array { writer in
             for owned in partitions {
@@ -75,7 +71,7 @@ package struct NodeReport: Hashable, Sendable {
         }
     }
 
-    private static func write(_ name: String, _ peers: [Peer], to writer: inout JSONWriter) {
+    private static func write(_ name: String, _ peers: [ProcessID], to writer: inout JSONWriter) {
         writer.name(name)
         writer.array { writer in
             for peer in peers {
@@ -107,17 +103,17 @@ package struct NodeReport: Hashable, Sendable {
         self.alarm = try object.optional("alarm")?.string(bytesMax: 2000)
     }
 
-    private static func partitions(_ value: JSONValue) throws(JSONFailure) -> [OwnedPartition] {
+    private static func partitions(_ value: JSONValue) throws(JSONFailure) -> [Grant] {
         let numbers = try value.integers(in: 0...ClusterView.ownerEpochMax, countMax: 2 * ClusterView.partitionCountMax)
         guard numbers.count.isMultiple(of: 2) else { throw JSONFailure("\(value.name) has a partition without an owner epoch") }
-        return stride(from: 0, to: numbers.count, by: 2).map { OwnedPartition(partition: Int(numbers[$0]), ownerEpoch: numbers[$0 + 1]) }
+        return stride(from: 0, to: numbers.count, by: 2).map { Grant(partition: Int(numbers[$0]), ownerEpoch: numbers[$0 + 1]) }
     }
 
-    private static func peers(_ value: JSONValue) throws(JSONFailure) -> [Peer] {
-        var peers: [Peer] = []
+    private static func peers(_ value: JSONValue) throws(JSONFailure) -> [ProcessID] {
+        var peers: [ProcessID] = []
         for value in try value.array(countMax: ClusterView.nodeCountMax) {
             var object = try value.object()
-            peers.append(Peer(id: try object.string("id", bytesMax: 64), incarnation: try object.integer("inc", in: 0...Int64.max)))
+            peers.append(ProcessID(id: try object.string("id", bytesMax: 64), incarnation: try object.integer("inc", in: 0...Int64.max)))
         }
         return peers
     }

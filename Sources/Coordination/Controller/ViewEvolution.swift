@@ -1,3 +1,5 @@
+import Partitioning
+
 /// The next view out of the present one and all that the controller knows. Pure; the one place where nodes change state and partitions change hands.
 struct ViewEvolution {
     var view: ClusterView

@@ -1,3 +1,5 @@
+package import Partitioning
+
 /// One node's part in its cluster: executes what ``ClusterMachine`` decides, on ZooKeeper, on the links and on the log.
 ///
 /// All work is in ``run()``, and no task outlives it. Runs on the cooperative pool; nothing of an event's way from publisher to subscriber comes here.
@@ -175,11 +177,11 @@ package protocol ClusterTransport: Sendable {
 /// What owning a partition means for the log.
 package protocol PartitionStorage: Sendable {
     /// Takes the partitions over: from its return on, nobody appends under an older owner epoch. Tries again until it can.
-    func seal(_ partitions: [OwnedPartition]) async
+    func seal(_ partitions: [Grant]) async
     /// Takes nothing new for them and returns when what was in flight is committed and nothing more will be under these owner epochs.
-    func handOver(_ partitions: [OwnedPartition]) async
+    func handOver(_ partitions: [Grant]) async
     /// They are not this node's any more: stop at once.
-    func release(_ partitions: [OwnedPartition])
+    func release(_ partitions: [Grant])
 }
 
 /// Why a cluster does not take this node, and what to change.

@@ -1,4 +1,5 @@
 import JSON
+import Partitioning
 
 extension ClusterMachine {
     mutating func send(_ message: ClusterMessage, to id: String, _ turn: inout Turn) {
@@ -69,7 +70,7 @@ extension ClusterMachine {
     func report(at now: ContinuousClock.Instant, incarnation: Int64) -> NodeReport {
         var report = NodeReport(incarnation: incarnation, viewVersion: self.view?.version ?? 0)
         for (partition, held) in self.ownership.sorted(by: { $0.key < $1.key }) {
-            let owned = OwnedPartition(partition: partition, ownerEpoch: held.ownerEpoch)
+            let owned = Grant(partition: partition, ownerEpoch: held.ownerEpoch)
             switch held.state {
             case .granted, .sealing: report.preparing += 1
             case .serving: report.serving.append(owned)
@@ -77,7 +78,7 @@ extension ClusterMachine {
             }
         }
         for (id, reach) in self.links.sorted(by: { $0.key < $1.key }) {
-            let peer = NodeReport.Peer(id: id, incarnation: reach.incarnation)
+            let peer = ProcessID(id: id, incarnation: reach.incarnation)
             if reach.isUp { report.reached.append(peer) }
             if reach.refusedSince != nil { report.refused.append(peer) }
             if !reach.isUp, now >= reach.since.advanced(by: self.settings.unreachableMin) { report.unreachable.append(peer) }

@@ -1,3 +1,5 @@
+package import Partitioning
+
 /// What one node of a cluster does next: joins, follows the view, takes and gives back partitions, and is the controller when it is elected.
 ///
 /// A pure value without I/O, clock or randomness of its own: ``ClusterCoordinator`` executes its actions in production, and a simulation does in tests.
@@ -130,8 +132,8 @@ package struct ClusterMachine: Sendable {
         case peerView(id: String, version: Int64)
         case received(from: String, incarnation: Int64, payload: [UInt8])
         /// The storage is ready for these grants, or has given them back.
-        case sealed([OwnedPartition])
-        case handedOver([OwnedPartition])
+        case sealed([Grant])
+        case handedOver([Grant])
         case figures(NodeFigures)
         /// What became of an ``Action/remember(number:_:)``: nil when it is durable.
         case remembered(number: UInt64, failure: String?)
@@ -153,11 +155,11 @@ package struct ClusterMachine: Sendable {
         /// Keep this over restarts, in place of what was kept, then say ``Event/remembered(number:failure:)``.
         case remember(number: UInt64, [UInt8])
         /// Prepare the log for these partitions under their owner epochs, then say ``Event/sealed(_:)``.
-        case seal([OwnedPartition])
+        case seal([Grant])
         /// Finish what is in flight and take nothing new, then say ``Event/handedOver(_:)``.
-        case handOver([OwnedPartition])
+        case handOver([Grant])
         /// They belong to others now: stop at once.
-        case release([OwnedPartition])
+        case release([Grant])
         /// The answer to a question that was asked at this node.
         case answer(number: UInt64, ClusterAnswer)
         case log(ClusterEvent)

@@ -1,3 +1,5 @@
+import Partitioning
+
 /// One partition that was granted to this node, until it is given back.
 ///
 /// What it does to the log is the business of whoever executes ``ClusterMachine``'s actions.
@@ -23,28 +25,18 @@ package struct Ownership: Hashable, Sendable {
     var isHandingOver = false
 }
 
-package struct OwnedPartition: Hashable, Sendable {
-    package var partition: Int
-    package var ownerEpoch: Int64
-
-    package init(partition: Int, ownerEpoch: Int64) {
-        self.partition = partition
-        self.ownerEpoch = ownerEpoch
-    }
-}
-
 extension ClusterMachine {
     mutating func reconcileOwnership(_ turn: inout Turn) {
         guard let view = self.view, let incarnation = self.incarnation, !self.isLeaving else { return }
         // A view that does not know this incarnation grants it nothing: what it names was another process's.
         let isKnown = view.node(self.settings.id)?.incarnation == incarnation
-        var toSeal: [OwnedPartition] = []
-        var toHandOver: [OwnedPartition] = []
-        var toRelease: [OwnedPartition] = []
+        var toSeal: [Grant] = []
+        var toHandOver: [Grant] = []
+        var toRelease: [Grant] = []
         for (partition, entry) in view.partitions.enumerated() {
             let isOurs = isKnown && entry.owner == self.settings.id
             if let held = self.ownership[partition], !isOurs || held.ownerEpoch != entry.ownerEpoch {
-                toRelease.append(OwnedPartition(partition: partition, ownerEpoch: held.ownerEpoch))
+                toRelease.append(Grant(partition: partition, ownerEpoch: held.ownerEpoch))
                 self.ownership[partition] = nil
             }
             // Cut off from ZooKeeper it goes on with what it has, and takes nothing new.
@@ -53,10 +45,10 @@ extension ClusterMachine {
             switch held.state {
             case .granted where self.memory.covers(entry.ownerEpoch):
                 held.state = .sealing
-                toSeal.append(OwnedPartition(partition: partition, ownerEpoch: entry.ownerEpoch))
+                toSeal.append(Grant(partition: partition, ownerEpoch: entry.ownerEpoch))
             case .serving where entry.move != nil && !held.isHandingOver:
                 held.isHandingOver = true
-                toHandOver.append(OwnedPartition(partition: partition, ownerEpoch: entry.ownerEpoch))
+                toHandOver.append(Grant(partition: partition, ownerEpoch: entry.ownerEpoch))
             case .granted, .sealing, .serving, .sealed:
                 break
             }
@@ -67,7 +59,7 @@ extension ClusterMachine {
         if !toHandOver.isEmpty { turn.actions.append(.handOver(toHandOver)) }
     }
 
-    mutating func sealed(_ partitions: [OwnedPartition]) {
+    mutating func sealed(_ partitions: [Grant]) {
         for owned in partitions {
             // Taken away meanwhile: another owner epoch, or none.
             guard let held = self.ownership[owned.partition], held.ownerEpoch == owned.ownerEpoch, held.state == .sealing else { continue }
@@ -75,7 +67,7 @@ extension ClusterMachine {
         }
     }
 
-    mutating func handedOver(_ partitions: [OwnedPartition]) {
+    mutating func handedOver(_ partitions: [Grant]) {
         for owned in partitions {
             guard let held = self.ownership[owned.partition], held.ownerEpoch == owned.ownerEpoch, held.state == .serving else { continue }
             self.ownership[owned.partition]!.state = .sealed
@@ -84,7 +76,7 @@ extension ClusterMachine {
 
     mutating func releaseAll(_ turn: inout Turn) {
         guard !self.ownership.isEmpty else { return }
-        turn.actions.append(.release(self.ownership.sorted { $0.key < $1.key }.map { OwnedPartition(partition: $0.key, ownerEpoch: $0.value.ownerEpoch) }))
+        turn.actions.append(.release(self.ownership.sorted { $0.key < $1.key }.map { Grant(partition: $0.key, ownerEpoch: $0.value.ownerEpoch) }))
         self.ownership = [:]
     }
 }

@@ -4,7 +4,7 @@ extension Plan {
         /// The first round.
         package internal(set) var first = Plan()
         package internal(set) var rounds = 0
-        package internal(set) var grants: [Grant] = []
+        package internal(set) var grants: [Placement] = []
         package internal(set) var moves: [NewMove] = []
         /// The view when all is done.
         package internal(set) var view: ClusterView

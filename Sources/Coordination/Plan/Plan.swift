@@ -19,7 +19,7 @@
 /// P = 4096, N = 60: 0.4 ms for a join, 4 ms to place all.
 package struct Plan: Hashable, Sendable {
     /// Orphans to give away now, in order of partition.
-    package internal(set) var grants: [Grant] = []
+    package internal(set) var grants: [Placement] = []
     /// Hand-overs to start now: drains first, then pins, then balance.
     package internal(set) var moves: [NewMove] = []
     /// Moves in flight whose target may not own any more, in order of partition: to abort, unless they are sealed already.
@@ -38,7 +38,7 @@ package struct Plan: Hashable, Sendable {
     package internal(set) var spreadAfter = 1.0
     package internal(set) var refusals: [Refusal] = []
 
-    package struct Grant: Hashable, Sendable {
+    package struct Placement: Hashable, Sendable {
         package let partition: Int
         /// Who owned it, if the view still says so.
         package let from: String?

@@ -36,7 +36,7 @@ extension Planner {
     private mutating func grant(_ partition: Int, to node: Int) {
         let entry = self.input.view.partitions[partition]
         self.result.grants.append(
-            Plan.Grant(partition: partition, from: entry.owner, to: self.nodes[node].id, ownerEpoch: entry.ownerEpoch + 1))
+            Plan.Placement(partition: partition, from: entry.owner, to: self.nodes[node].id, ownerEpoch: entry.ownerEpoch + 1))
         self.result.bound.orphans += 1
     }
 

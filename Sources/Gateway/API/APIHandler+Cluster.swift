@@ -1,5 +1,6 @@
 import Coordination
 import NIOCore
+import Partitioning
 import Pipeline
 
 extension APIHandler {
@@ -27,7 +28,7 @@ extension APIHandler {
             return ClusterAnswer(status: failure.status.code, body: String(buffer: ResponseWriter.errorBody(failure)))
         }
         var question = asked.question
-        question.partition = channel.partition(of: count)
+        question.partition = Partitions(count: count).partition(ofHash: channel.hash64)
         var answer = await cluster.ask(question)
         // Who answers knows partitions only. Channel names need no escapes.
         if answer.status == 200, answer.body.hasPrefix("{\"") { answer.body = "{\"channel\":\"\(channel)\"," + answer.body.dropFirst() }

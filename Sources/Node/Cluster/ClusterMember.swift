@@ -2,6 +2,7 @@ import Coordination
 import Link
 import Logging
 import NIOCore
+import Partitioning
 import Storage
 
 /// This node as a member of a cluster: its session, its links and its coordinator, from joining to leaving.
@@ -158,7 +159,7 @@ private final class LinkTransport: ClusterTransport {
 
 /// Owning partitions without a log that others share: there is nothing to seal yet, because each node keeps its own history.
 struct LocalPartitions: PartitionStorage {
-    func seal(_ partitions: [OwnedPartition]) async {}
-    func handOver(_ partitions: [OwnedPartition]) async {}
-    func release(_ partitions: [OwnedPartition]) {}
+    func seal(_ partitions: [Grant]) async {}
+    func handOver(_ partitions: [Grant]) async {}
+    func release(_ partitions: [Grant]) {}
 }

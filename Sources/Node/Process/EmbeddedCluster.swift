@@ -1,12 +1,13 @@
 import Coordination
 import JSON
+import Partitioning
 
 /// The cluster that a node is by itself, without ZooKeeper: it owns everything, and nothing about that can be changed.
 struct EmbeddedCluster: ClusterAsking {
     let inspector: NodeInspector
     let shared: NodeShared
 
-    var partitionCount: Int { EmbeddedCoordinator.partitionCount }
+    var partitionCount: Int { Partitions.countByDefault }
 
     func ask(_ question: ClusterQuestion) async -> ClusterAnswer {
         guard !question.kind.changes else {

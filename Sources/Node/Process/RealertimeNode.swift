@@ -2,6 +2,7 @@ import Coordination
 import Logging
 import NIOCore
 import NIOPosix
+import Partitioning
 import Pipeline
 import ServiceLifecycle
 import Storage
@@ -67,9 +68,7 @@ struct RealertimeNode: Service {
         let inspector = NodeInspector(sequencer: sequencer, log: log, shared: shared, loops: loops, eventLoops: eventLoops)
         shared.inspector = inspector
 
-        let coordinator = EmbeddedCoordinator()
-        let assignments = try await coordinator.join()
-        try await sequencer.start(grants: assignments.map { Grant(partition: $0.partition, ownerEpoch: $0.ownerEpoch) })
+        try await sequencer.start(grants: Grant.everyPartition())
 
         let byLoop = Dictionary(uniqueKeysWithValues: zip(eventLoops.map { ObjectIdentifier($0) }, loops))
         let listener = Listener(shared: shared, group: group, loops: byLoop)
@@ -111,7 +110,6 @@ struct RealertimeNode: Service {
             try await group.waitForAll()
             try end?.get()
         }
-        await coordinator.leave()
         await log.close()
         self.logger.info("stopped")
     }

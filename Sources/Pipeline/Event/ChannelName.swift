@@ -1,3 +1,5 @@
+import Partitioning
+
 /// The name of a channel: a valid one, by construction.
 ///
 /// Bytes `A-Z a-z 0-9 _ . : -`, 1 to 200 of them, and not ending in the backlog suffix `.bN`, which belongs to the request.
@@ -23,11 +25,6 @@ package struct ChannelName: Hashable, Sendable, CustomStringConvertible {
 
     /// What cursors call this channel.
     package var hash64: UInt64 { XXH64.hash(self.string) }
-
-    /// The partition this channel is on.
-    package func partition(of count: Int) -> Int {
-        Int(self.hash64 % UInt64(count))
-    }
 
     private static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard !bytes.isEmpty, bytes.count <= bytesMax else { return false }

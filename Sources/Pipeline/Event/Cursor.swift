@@ -1,4 +1,5 @@
 package import NIOCore
+import Partitioning
 
 /// What a subscriber holds: the position of its last event in each of its channels, as one opaque URL-safe string.
 ///

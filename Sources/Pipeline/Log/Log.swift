@@ -1,3 +1,5 @@
+package import Partitioning
+
 /// The durable history of channels. Append is the commit: what `append` returned for is never lost, repeated or reordered.
 ///
 /// One sequencer appends, one batch at a time; any number may read. Implementations choose their own threads.
@@ -27,17 +29,6 @@ package protocol Log: Sendable {
 
     /// Writes what is buffered and lets go of files and locks.
     func close() async
-}
-
-/// The right to sequence a partition, with the owner epoch that fences older owners.
-package struct Grant: Hashable, Sendable {
-    package var partition: Int
-    package var ownerEpoch: UInt64
-
-    package init(partition: Int, ownerEpoch: UInt64) {
-        self.partition = partition
-        self.ownerEpoch = ownerEpoch
-    }
 }
 
 /// What a log held when it was sealed.

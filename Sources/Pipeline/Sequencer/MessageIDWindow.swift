@@ -1,4 +1,5 @@
 import DequeModule
+import Partitioning
 
 /// The message ids that channels have seen lately, bounded by count and age: what makes a second try of a publish harmless.
 ///

@@ -1,5 +1,6 @@
 import DequeModule
 package import NIOCore
+package import Partitioning
 
 /// Owns this node's partitions: dedup, positions, append, then relay and acknowledge.
 ///

@@ -1,5 +1,6 @@
 import NIOConcurrencyHelpers
 import NIOCore
+package import Partitioning
 package import Pipeline
 
 /// History in memory, for those who want no durability: it is gone with the process.
@@ -9,7 +10,7 @@ package import Pipeline
 package final class MemoryLog: Log {
     private struct State {
         var history: HistoryIndex<SequencedEvent>
-        var ownerEpochs: [Int: UInt64] = [:]
+        var ownerEpochs: [PartitionID: OwnerEpoch] = [:]
         var epochFloor: UInt64
         var commits: UInt64 = 0
     }
@@ -35,7 +36,7 @@ package final class MemoryLog: Log {
             }
             for grant in grants {
                 state.ownerEpochs[grant.partition] = grant.ownerEpoch
-                state.epochFloor = max(state.epochFloor, grant.ownerEpoch)
+                state.epochFloor = max(state.epochFloor, UInt64(clamping: grant.ownerEpoch))
             }
             var messageIDs: [(channel: ChannelName, messageID: String, position: Position, timestamp: Int64)] = []
             for entry in state.history.entriesInOrder(now: now) {

@@ -1,6 +1,7 @@
 import DequeModule
 import GRDB
 import NIOConcurrencyHelpers
+package import Partitioning
 package import Pipeline
 
 extension SQLiteLog {
@@ -14,9 +15,9 @@ extension SQLiteLog {
     }
 
     /// Stores the owner epochs and answers the highest of all, or throws if one is older than what is stored.
-    private func take(_ grants: [Grant], _ db: Database) throws -> UInt64 {
-        var stored: [Int: UInt64] = [:]
-        for row in try Row.fetchAll(db, sql: "SELECT partition, epoch FROM owner") { stored[row[0]] = UInt64(bitPattern: row[1] as Int64) }
+    private func take(_ grants: [Grant], _ db: Database) throws -> OwnerEpoch {
+        var stored: [PartitionID: OwnerEpoch] = [:]
+        for row in try Row.fetchAll(db, sql: "SELECT partition, epoch FROM owner") { stored[row[0]] = row[1] }
         for grant in grants {
             if let newer = stored[grant.partition], newer > grant.ownerEpoch { throw LogError.fenced(grant, by: newer) }
         }
@@ -26,7 +27,7 @@ extension SQLiteLog {
                 for grant in changed {
                     try db.execute(
                         sql: "INSERT INTO owner (partition, epoch) VALUES (?, ?) ON CONFLICT (partition) DO UPDATE SET epoch = excluded.epoch",
-                        arguments: [grant.partition, Int64(bitPattern: grant.ownerEpoch)]
+                        arguments: [grant.partition, grant.ownerEpoch]
                     )
                 }
                 return .commit
@@ -37,7 +38,7 @@ extension SQLiteLog {
     }
 
     /// Rebuilds what is in memory: the heads, then all rows in their order.
-    private func load(_ db: Database, _ writer: inout Writer, now: Int64, _ ages: StoredAges, newestOwnerEpoch: UInt64) throws -> LogContents {
+    private func load(_ db: Database, _ writer: inout Writer, now: Int64, _ ages: StoredAges, newestOwnerEpoch: OwnerEpoch) throws -> LogContents {
         if db.isInsideTransaction { try RawStatement.run(db, "ROLLBACK") }
         let continuity = UInt64(bitPattern: try Meta.continuity.read(db, as: Int64.self) ?? 0)
         let floor = UInt64(bitPattern: try Meta.epochFloor.read(db, as: Int64.self) ?? 0)
@@ -62,7 +63,7 @@ extension SQLiteLog {
         writer.ledger = ledger
         writer.nextRow = nextRow
         writer.isUnresolved = false
-        let contents = LogContents(heads: history.heads, messageIDs: Array(messageIDs), epochFloor: max(floor, newestOwnerEpoch))
+        let contents = LogContents(heads: history.heads, messageIDs: Array(messageIDs), epochFloor: max(floor, UInt64(clamping: newestOwnerEpoch)))
         self.shared.withLockedValue { [history] shared in
             shared.history = history
             shared.isSealed = true

@@ -1,3 +1,4 @@
+import Partitioning
 import Testing
 
 @testable import Coordination

@@ -1,4 +1,5 @@
 import JSON
+import Partitioning
 import Testing
 
 @testable import Coordination
@@ -152,7 +153,7 @@ import Testing
 
     @Test func aNodeThatIsNotReachedIsOneReason() throws {
         var stand = ClusterMachineStand.controller(of: 3)
-        let lost = NodeReport.Peer(id: "n3", incarnation: stand.incarnation("n3"))
+        let lost = ProcessID(id: "n3", incarnation: stand.incarnation("n3"))
         stand.handle(.linkDown(id: "n3", incarnation: lost.incarnation, isRefused: false))
         stand.advance(.milliseconds(3900))
         var report = stand.report(of: "n2")

@@ -1,3 +1,4 @@
+import Partitioning
 import Testing
 
 @testable import Coordination
@@ -14,7 +15,7 @@ import Testing
 
     /// What the members report once n3 is silent: nobody reaches it.
     private func silence(_ stand: inout ClusterMachineStand, isRefused: Bool = false) {
-        let lost = NodeReport.Peer(id: "n3", incarnation: stand.incarnation("n3"))
+        let lost = ProcessID(id: "n3", incarnation: stand.incarnation("n3"))
         stand.handle(.linkDown(id: "n3", incarnation: lost.incarnation, isRefused: isRefused))
         for id in stand.otherMembers where id != "n3" {
             var report = stand.report(of: id)

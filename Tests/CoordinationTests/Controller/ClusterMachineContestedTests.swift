@@ -1,3 +1,4 @@
+import Partitioning
 import Testing
 
 @testable import Coordination
@@ -11,7 +12,7 @@ import Testing
     }
 
     /// `n3` says that it serves what is `n2`'s, and maybe differently each time.
-    private func contest(_ stand: inout ClusterMachineStand, change: (inout OwnedPartition) -> Void = { _ in }) {
+    private func contest(_ stand: inout ClusterMachineStand, change: (inout Grant) -> Void = { _ in }) {
         var report = stand.report(of: "n3")
         report.serving += stand.report(of: "n2").serving.shuffled().prefix(2).map {
             var owned = $0
@@ -43,7 +44,7 @@ import Testing
         var stand = ClusterMachineStand.controller(of: 2)
         var report = stand.report(of: "n2")
         report.serving += (stand.machine.view?.partitions(ownedBy: "n1") ?? []).map {
-            OwnedPartition(partition: $0, ownerEpoch: stand.machine.ownership[$0]?.ownerEpoch ?? 0)
+            Grant(partition: $0, ownerEpoch: stand.machine.ownership[$0]?.ownerEpoch ?? 0)
         }
         stand.advance(.seconds(1))
         stand.receive(.report(report))

@@ -1,3 +1,4 @@
+import Partitioning
 import Testing
 
 @testable import Coordination
@@ -35,7 +36,7 @@ import Testing
 
     @Test func whoCannotReachAFencedNode() {
         var stand = ClusterMachineStand.controller(of: 3)
-        let lost = NodeReport.Peer(id: "n3", incarnation: stand.incarnation("n3"))
+        let lost = ProcessID(id: "n3", incarnation: stand.incarnation("n3"))
         stand.handle(.linkDown(id: "n3", incarnation: lost.incarnation, isRefused: false))
         stand.advance(.seconds(4))
         var report = stand.report(of: "n2")

@@ -1,3 +1,4 @@
+import Partitioning
 import Synchronization
 import Testing
 
@@ -215,15 +216,15 @@ final class MemoryTransport: ClusterTransport {
 final class RecordingStorage: PartitionStorage {
     private let served = Mutex<[Int: Int64]>([:])
 
-    func seal(_ partitions: [OwnedPartition]) async {
+    func seal(_ partitions: [Grant]) async {
         self.served.withLock { served in for owned in partitions { served[owned.partition] = owned.ownerEpoch } }
     }
 
-    func handOver(_ partitions: [OwnedPartition]) async {
+    func handOver(_ partitions: [Grant]) async {
         self.served.withLock { served in for owned in partitions { served[owned.partition] = nil } }
     }
 
-    func release(_ partitions: [OwnedPartition]) {
+    func release(_ partitions: [Grant]) {
         self.served.withLock { served in for owned in partitions where served[owned.partition] == owned.ownerEpoch { served[owned.partition] = nil } }
     }
 }

@@ -1,3 +1,4 @@
+import Partitioning
 import Testing
 
 @testable import Coordination
@@ -11,7 +12,7 @@ import Testing
         }
     }
 
-    private func peer(_ id: String, _ stand: ClusterMachineStand) -> NodeReport.Peer { .init(id: id, incarnation: stand.incarnation(id)) }
+    private func peer(_ id: String, _ stand: ClusterMachineStand) -> ProcessID { .init(id: id, incarnation: stand.incarnation(id)) }
 
     /// Time passes, and some go on reporting what they see: only what was said lately counts.
     private func pass(

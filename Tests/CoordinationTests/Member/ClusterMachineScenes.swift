@@ -1,3 +1,5 @@
+import Partitioning
+
 @testable import Coordination
 
 /// What machines are put into, and what is seen of them.
@@ -7,9 +9,9 @@ extension ClusterMachineStand {
     var requests: [ZooKeeperRequest] { self.told.compactMap { if case .perform(_, let request, _, _) = $0 { request } else { nil } } }
     var refusals: [String] { self.told.compactMap { if case .refuse(let reason) = $0 { reason } else { nil } } }
     var events: [ClusterEvent.Kind] { self.told.compactMap { if case .log(let event) = $0 { event.kind } else { nil } } }
-    var seals: [OwnedPartition] { self.told.flatMap { action -> [OwnedPartition] in if case .seal(let owned) = action { owned } else { [] } } }
-    var handOvers: [OwnedPartition] { self.told.flatMap { action -> [OwnedPartition] in if case .handOver(let owned) = action { owned } else { [] } } }
-    var releases: [OwnedPartition] { self.told.flatMap { action -> [OwnedPartition] in if case .release(let owned) = action { owned } else { [] } } }
+    var seals: [Grant] { self.told.flatMap { action -> [Grant] in if case .seal(let owned) = action { owned } else { [] } } }
+    var handOvers: [Grant] { self.told.flatMap { action -> [Grant] in if case .handOver(let owned) = action { owned } else { [] } } }
+    var releases: [Grant] { self.told.flatMap { action -> [Grant] in if case .release(let owned) = action { owned } else { [] } } }
     var hasLeft: Bool { self.told.contains { if case .left = $0 { true } else { false } } }
     var peers: [ClusterMachine.Peer]? { self.told.compactMap { if case .peers(let peers, _, _) = $0 { peers } else { nil } }.last }
 
@@ -151,7 +153,7 @@ extension ClusterMachineStand {
     func report(of id: String) -> NodeReport {
         var report = NodeReport(incarnation: self.incarnation(id), viewVersion: self.machine.view?.version ?? 0)
         for (index, entry) in (self.machine.view?.partitions ?? []).enumerated() where entry.owner == id {
-            let owned = OwnedPartition(partition: index, ownerEpoch: entry.ownerEpoch)
+            let owned = Grant(partition: index, ownerEpoch: entry.ownerEpoch)
             if entry.move == nil { report.serving.append(owned) } else { report.sealed.append(owned) }
         }
         report.reached = (self.otherMembers + ["n1"]).filter { $0 != id }.map { .init(id: $0, incarnation: self.incarnation($0)) }

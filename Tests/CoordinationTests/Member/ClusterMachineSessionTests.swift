@@ -1,3 +1,4 @@
+import Partitioning
 import Testing
 
 @testable import Coordination
@@ -11,7 +12,7 @@ import Testing
         return stand
     }
 
-    private static let both = [OwnedPartition(partition: 0, ownerEpoch: 2), OwnedPartition(partition: 1, ownerEpoch: 2)]
+    private static let both = [Grant(partition: 0, ownerEpoch: 2), Grant(partition: 1, ownerEpoch: 2)]
 
     @Test func anOwnerServesOnWhileItsConnectionIsGone() {
         var stand = self.serving()

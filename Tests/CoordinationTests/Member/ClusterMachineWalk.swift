@@ -1,3 +1,5 @@
+import Partitioning
+
 @testable import Coordination
 
 /// One machine on a random walk through what its world may do to it, and what must hold all the way.
@@ -11,7 +13,7 @@ struct ClusterMachineWalk {
     enum Connection { case gone, up, suspended }
     var connection = Connection.gone
     var before: [Int: Ownership] = [:]
-    var finished: Set<OwnedPartition> = []
+    var finished: Set<Grant> = []
     var lastView: ClusterView?
     /// Questions without an answer.
     var asked: Set<UInt64> = []
@@ -193,7 +195,7 @@ struct ClusterMachineWalk {
 
     /// The storage says what it has done, perhaps long ago and for another owner epoch.
     private mutating func confirm() {
-        let owned = self.stand.machine.ownership.map { OwnedPartition(partition: $0.key, ownerEpoch: $0.value.ownerEpoch - Int64(self.random.below(2))) }
+        let owned = self.stand.machine.ownership.map { Grant(partition: $0.key, ownerEpoch: $0.value.ownerEpoch - Int64(self.random.below(2))) }
         self.stand.handle(self.random.chance(70) ? .sealed(owned) : .handedOver(owned))
     }
 }

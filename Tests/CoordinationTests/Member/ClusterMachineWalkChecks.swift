@@ -1,3 +1,5 @@
+import Partitioning
+
 @testable import Coordination
 
 /// What must hold after every step.
@@ -26,7 +28,7 @@ extension ClusterMachineWalk {
     private mutating func checkOwnership(_ machine: ClusterMachine) {
         let view = machine.view
         for (partition, held) in machine.ownership {
-            let owned = OwnedPartition(partition: partition, ownerEpoch: held.ownerEpoch)
+            let owned = Grant(partition: partition, ownerEpoch: held.ownerEpoch)
             let old = self.before[partition].flatMap { $0.ownerEpoch == held.ownerEpoch ? $0.state : nil }
             switch (old, held.state) {
             case (nil, .sealing), (.sealing, .sealing), (.sealing, .serving), (.serving, .serving), (.serving, .sealed), (.sealed, .sealed): break
@@ -45,7 +47,7 @@ extension ClusterMachineWalk {
             }
         }
         for (partition, held) in self.before where machine.ownership[partition]?.ownerEpoch != held.ownerEpoch {
-            self.finished.insert(OwnedPartition(partition: partition, ownerEpoch: held.ownerEpoch))
+            self.finished.insert(Grant(partition: partition, ownerEpoch: held.ownerEpoch))
             if !self.stand.releases.contains(.init(partition: partition, ownerEpoch: held.ownerEpoch)) {
                 self.fail("partition \(partition) is gone without a release")
             }

@@ -1,3 +1,4 @@
+import Partitioning
 import Testing
 
 @testable import Coordination
@@ -35,7 +36,7 @@ import Testing
     private static func nonsense(_ stand: inout ClusterMachineStand) {
         let number = Int64(stand.random.below(50))
         let id = ["n1", "n2", "n3", "", "a/b"].randomElement(using: &stand.random)!
-        let owned = [OwnedPartition(partition: stand.random.below(12) - 2, ownerEpoch: number - 2)]
+        let owned = [Grant(partition: stand.random.below(12) - 2, ownerEpoch: number - 2)]
         switch stand.random.below(14) {
         case 0...4: if !stand.open.isEmpty { stand.answer(Self.answer(&stand)) }
         case 5: stand.handle(.answered(token: UInt64(number), Self.answer(&stand)))

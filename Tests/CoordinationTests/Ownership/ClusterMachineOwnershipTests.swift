@@ -1,9 +1,10 @@
+import Partitioning
 import Testing
 
 @testable import Coordination
 
 @Suite struct ClusterMachineOwnershipTests {
-    private static let first = OwnedPartition(partition: 0, ownerEpoch: 2)
+    private static let first = Grant(partition: 0, ownerEpoch: 2)
 
     /// A follower that was granted partition 0 under owner epoch 2, and whose storage answers only when it is told.
     private func granted() -> ClusterMachineStand {

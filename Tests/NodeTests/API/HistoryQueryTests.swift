@@ -1,5 +1,6 @@
 import Foundation
 import NIOCore
+import Partitioning
 import Testing
 
 @testable import Node

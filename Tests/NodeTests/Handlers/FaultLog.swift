@@ -1,4 +1,5 @@
 import NIOCore
+import Partitioning
 
 @testable import Pipeline
 

@@ -1,6 +1,5 @@
+import Partitioning
 import Testing
-
-@testable import Pipeline
 
 @Suite struct XXH64Tests {
     @Test(
