@@ -151,6 +151,8 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // What test targets share: a seeded generator, clocks, folders, sockets, processes, waiting for a condition.
+        .target(name: "TestKit", path: "Tests/TestKit", swiftSettings: settings),
         .testTarget(name: "PartitioningTests", dependencies: ["Partitioning"], swiftSettings: settings),
         .testTarget(
             name: "PipelineTests",
@@ -158,18 +160,24 @@ let package = Package(
                 "JSON",
                 "Partitioning",
                 "Pipeline",
+                "TestKit",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ], swiftSettings: settings),
-        .testTarget(name: "CoordinationTests", dependencies: ["Coordination", "JSON", "Partitioning"], swiftSettings: settings),
-        .testTarget(name: "StorageTests", dependencies: ["Partitioning", "Storage"], swiftSettings: settings),
+        .testTarget(name: "CoordinationTests", dependencies: ["Coordination", "JSON", "Partitioning", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "StorageTests", dependencies: ["Partitioning", "Storage", "TestKit"], swiftSettings: settings),
         .testTarget(name: "SocketsTests", dependencies: ["Sockets"], swiftSettings: settings),
         .testTarget(
             name: "LinkTests",
-            dependencies: ["Link", "Partitioning", "Sockets", .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl")],
+            dependencies: [
+                "Link", "Partitioning", "Sockets", "TestKit", .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ],
             swiftSettings: settings),
-        .testTarget(name: "NodeTests", dependencies: ["JSON", "Node", "Partitioning", .product(name: "NIOEmbedded", package: "swift-nio")], swiftSettings: settings),
-        .testTarget(name: "CommandsTests", dependencies: ["Commands"], swiftSettings: settings),
+        .testTarget(
+            name: "NodeTests", dependencies: ["JSON", "Node", "Partitioning", "TestKit", .product(name: "NIOEmbedded", package: "swift-nio")],
+            swiftSettings: settings),
+        .testTarget(name: "CommandsTests", dependencies: ["Commands", "TestKit"], swiftSettings: settings),
         // Which module and folder knows which, read from the sources' text.
         .testTarget(name: "ArchitectureTests", swiftSettings: settings),
         .testTarget(name: "LoadTests", dependencies: ["Load"], swiftSettings: settings),

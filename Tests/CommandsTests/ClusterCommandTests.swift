@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Synchronization
+import TestKit
 import Testing
 
 @testable import Commands
@@ -264,24 +265,12 @@ import Testing
     }
 }
 
-/// A listener that accepts nothing, and whose backlog is full: the system drops what else would connect.
+/// A listener that accepts nothing, and whose backlog is full: the system drops further connections.
 private enum SilentListener {
     static func run(_ body: (String) async throws -> Void) async throws {
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(listener) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        try #require(self.withPointer(&address) { bind(listener, $0, length) } == 0 && listen(listener, 0) == 0)
-        try #require(self.withPointer(&address) { getsockname(listener, $0, &length) } == 0)
-        let connections = (0..<4).map { _ in socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0) }
-        defer { for connection in connections { close(connection) } }
-        for connection in connections { _ = self.withPointer(&address) { connect(connection, $0, length) } }
-        try await body("http://127.0.0.1:\(UInt16(bigEndian: address.sin_port))")
-    }
-
-    private static func withPointer(_ address: inout sockaddr_in, _ body: (UnsafeMutablePointer<sockaddr>) -> Int32) -> Int32 {
-        withUnsafeMutablePointer(to: &address) { $0.withMemoryRebound(to: sockaddr.self, capacity: 1, body) }
+        let listener = LoopbackSocket.listening(backlog: 0)
+        let connections = (0..<4).map { _ in LoopbackSocket.connecting(to: listener.port) }
+        defer { withExtendedLifetime(connections) {} }
+        try await body("http://127.0.0.1:\(listener.port)")
     }
 }

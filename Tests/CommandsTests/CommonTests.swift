@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import TestKit
 import Testing
 
 @testable import Commands
@@ -187,8 +188,7 @@ import Testing
     }
 
     @Test func tokensComeFromAFileWithTheirSpaces() throws {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
-        defer { try? FileManager.default.removeItem(atPath: path) }
+        let path = TemporaryFolder.path()
         func token(_ text: String) throws -> String? {
             try Data(text.utf8).write(to: URL(fileURLWithPath: path))
             return try StatusCommand.parse(["--api-token-file", path]).api.secret.token()
@@ -202,9 +202,8 @@ import Testing
 
     /// As from `<(…)` or `/dev/stdin`.
     @Test func tokensComeFromAPipe() throws {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        let path = TemporaryFolder.path()
         try #require(mkfifo(path, 0o600) == 0)
-        defer { try? FileManager.default.removeItem(atPath: path) }
         let writer = Thread {
             // Blocks until it is read.
             guard let pipe = FileHandle(forWritingAtPath: path) else { return }

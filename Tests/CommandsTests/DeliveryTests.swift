@@ -1,5 +1,6 @@
 import AsyncHTTPClient
 import Foundation
+import TestKit
 import Testing
 
 @testable import Commands
@@ -80,8 +81,7 @@ import Testing
         for (isInteractive, details, expected) in [
             (true, false, "x\\u001b[2J\\u202ey\n"), (false, false, "x\u{1B}[2J\u{202E}y\n"), (true, true, "a\t-\tc\tx\\u001b[2J\\u202ey\n"),
         ] {
-            let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
-            defer { try? FileManager.default.removeItem(atPath: path) }
+            let path = TemporaryFolder.path()
             let output = Terminal(descriptor: open(path, O_WRONLY | O_CREAT, 0o600), isInteractive: isInteractive, noColour: "1", kind: nil)
             defer { close(output.descriptor) }
             try DeliveryPrinter(format: .lines(details: details), output: output, notices: output).show(.event(envelope))
@@ -90,8 +90,7 @@ import Testing
     }
 
     @Test func cursorFilesKeepTheCursor() throws {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
-        defer { try? FileManager.default.removeItem(atPath: path) }
+        let path = TemporaryFolder.path()
         let file = CursorFile(path: path)
         #expect(try file.load() == nil)
         try file.save("abc-_")

@@ -1,6 +1,7 @@
 import Foundation
 import NIOHTTP1
 import Synchronization
+import TestKit
 import Testing
 
 @testable import Commands
@@ -13,8 +14,7 @@ import Testing
     private func publish(_ text: String, to url: String, concurrency: Int = 4, patience: Duration = .seconds(10), json: Bool = false, token: String? = nil)
         async throws -> CommandStatus
     {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
-        defer { try? FileManager.default.removeItem(atPath: path) }
+        let path = TemporaryFolder.path()
         try Data(text.utf8).write(to: URL(fileURLWithPath: path))
         let file = try #require(FileHandle(forReadingAtPath: path))
         defer { try? file.close() }
@@ -99,7 +99,7 @@ import Testing
     @Test func anInterruptionSaysWhereToGoOn() async throws {
         try await FakeNode.run({ _ in .answer(200, "{}") }) { node in
             let publishing = Task { try await publish(lines(200_000), to: node.url) }
-            while node.requests.count < 20 { try await Task.sleep(for: .milliseconds(5)) }
+            try await eventually("20 lines are published") { node.requests.count >= 20 }
             publishing.cancel()
             let failure = await #expect(throws: Failure.self) { try await publishing.value }
             #expect(failure?.status == .degraded)

@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import Foundation
 import NIOCore
+import TestKit
 import Testing
 
 @testable import Commands
@@ -32,8 +33,7 @@ import Testing
     }
 
     private func follow(_ transport: Transport, at url: String, max: Int?, cursorFile: CursorFile? = nil, since: String? = nil) async throws -> String {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
-        defer { try? FileManager.default.removeItem(atPath: path) }
+        let path = TemporaryFolder.path()
         let output = Terminal(descriptor: open(path, O_WRONLY | O_CREAT, 0o600), isInteractive: false, noColour: nil, kind: nil)
         let quiet = Terminal(descriptor: open("/dev/null", O_WRONLY), isInteractive: false, noColour: nil, kind: nil)
         defer {
@@ -60,8 +60,7 @@ import Testing
     }
 
     @Test func theNextRunGoesOnWhereTheLastEnded() async throws {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
-        defer { try? FileManager.default.removeItem(atPath: path) }
+        let path = TemporaryFolder.path()
         let file = CursorFile(path: path)
         try await FakeNode.run(SubscribingTests.reply) { node in
             let shown2 = try await follow(.stream, at: node.url, max: 3, cursorFile: file)

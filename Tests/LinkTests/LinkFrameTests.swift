@@ -1,5 +1,6 @@
 import NIOCore
 import Partitioning
+import TestKit
 import Testing
 
 @testable import Link

@@ -3,6 +3,7 @@ import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Sockets
+import TestKit
 import Testing
 
 @testable import Link
@@ -65,7 +66,7 @@ final class TestNode: Sendable {
     func wait(
         _ what: String, seconds: Int = 60, sourceLocation: SourceLocation = #_sourceLocation, _ predicate: (LinkEvent) -> Bool
     ) async throws -> [LinkEvent] {
-        try await eventually("\(self.id): \(what)", seconds: seconds, sourceLocation: sourceLocation) { self.all.contains(where: predicate) }
+        try await eventually(within: .seconds(seconds), "\(self.id): \(what)", at: sourceLocation) { self.all.contains(where: predicate) }
         return self.all
     }
 
@@ -95,24 +96,6 @@ extension LinkLimits {
         limits.farewellMilliseconds = 300
         return limits
     }()
-}
-
-struct NotInTime: Error, CustomStringConvertible {
-    var description: String
-}
-
-/// Looks every few milliseconds until it is so.
-func eventually(
-    _ what: String, seconds: Int = 60, sourceLocation: SourceLocation = #_sourceLocation, _ isSo: () async throws -> Bool
-) async throws {
-    let deadline = ContinuousClock.now + .seconds(seconds)
-    while try await !isSo() {
-        guard ContinuousClock.now < deadline else {
-            Issue.record("not in \(seconds) s: \(what)", sourceLocation: sourceLocation)
-            throw NotInTime(description: what)
-        }
-        try await Task.sleep(for: .milliseconds(5))
-    }
 }
 
 /// Keeps what is logged.

@@ -2,18 +2,18 @@ import Foundation
 import NIOCore
 import NIOSSL
 import Partitioning
+import TestKit
 import Testing
 
 @testable import Link
 
-/// An authority and the certificates it signs, made by `openssl` in a folder of their own.
+/// An authority and the certificates it signs, made by `openssl` in a temporary folder.
 private struct Authority {
     let folder: String
     var path: String { self.folder + "/ca.pem" }
 
     init() throws {
-        self.folder = NSTemporaryDirectory() + "realertime-link-" + UUID().uuidString
-        try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
+        self.folder = TemporaryFolder.make().path
         try self.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem")
     }
 
@@ -27,8 +27,6 @@ private struct Authority {
         let (certificate, key) = try self.sign(name)
         return try LinkTLS(certificate: certificate, key: key, authority: (other ?? self).path)
     }
-
-    func remove() { try? FileManager.default.removeItem(atPath: self.folder) }
 
     private func openssl(_ arguments: String) throws {
         let process = Process()
@@ -45,7 +43,6 @@ private struct Authority {
 @Suite struct LinksTLSTests {
     @Test func mutualTLS() async throws {
         let authority = try Authority()
-        defer { authority.remove() }
         let (a, b) = (TestNode("a", secret: "s", tls: try authority.tls("a")), TestNode("b", secret: "s", tls: try authority.tls("b")))
         try await a.start()
         try await b.start()
@@ -65,10 +62,6 @@ private struct Authority {
 
     @Test func anotherAuthority() async throws {
         let (one, two) = (try Authority(), try Authority())
-        defer {
-            one.remove()
-            two.remove()
-        }
         // Neither takes the other; only the dialler takes the listener; only the listener takes the dialler.
         let pairs = [(one, one, two, two), (one, two, two, two), (one, one, two, one)]
         for (number, (a, aTrusts, b, bTrusts)) in pairs.enumerated() {
@@ -79,7 +72,6 @@ private struct Authority {
 
     @Test func onlyOneSpeaksTLS() async throws {
         let authority = try Authority()
-        defer { authority.remove() }
         try await self.refused(TestNode("a"), TestNode("b", tls: try authority.tls("b")), "speaks TLS and this one does not", "does not speak TLS")
         try await self.refused(TestNode("a", tls: try authority.tls("a")), TestNode("b"), "TLS", "speaks TLS and this one does not")
     }
@@ -87,7 +79,6 @@ private struct Authority {
     /// The right authority, and nothing to show.
     @Test func noClientCertificate() async throws {
         let authority = try Authority()
-        defer { authority.remove() }
         let b = TestNode("b", tls: try authority.tls("b"))
         try await b.start()
         var client = TLSConfiguration.makeClientConfiguration()
@@ -109,7 +100,6 @@ private struct Authority {
 
     @Test func filesThatCannotBeUsed() throws {
         let authority = try Authority()
-        defer { authority.remove() }
         let (a, b) = (try authority.sign("a"), try authority.sign("b"))
         for (certificate, key, root, sentence) in [
             ("/nowhere", a.key, authority.path, "link-cert /nowhere"), (a.certificate, a.certificate, authority.path, "link-key"),

@@ -2,6 +2,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import Sockets
+import TestKit
 import Testing
 
 @testable import Link
@@ -123,8 +124,8 @@ import Testing
     @Test func aClosedPortIsRefused() async throws {
         let a = TestNode("a")
         try await a.start()
-        let port = try ClosedPort()
-        a.links.setPeers([LinkPeer(id: "b", incarnation: 1, address: "127.0.0.1:\(port.number)")])
+        let closed = LoopbackSocket.refusing()
+        a.links.setPeers([LinkPeer(id: "b", incarnation: 1, address: "127.0.0.1:\(closed.port)")])
         try await eventually("three attempts are told") { a.all.filter { $0 == .down(id: "b", incarnation: 1, .outgoing, .refused) }.count >= 3 }
         #expect(a.logs.lines.count { $0.contains("connection refused") } == 1, "\(a.logs.lines)")
         #expect(a.links.states[0].loss == .refused && !a.links.states[0].isUp)
@@ -133,7 +134,7 @@ import Testing
         // Without authentication nothing leaves this machine.
         try await a.wait("not loopback") { if case .down("d", 1, .outgoing, .rejected(let reason)) = $0 { reason.contains("link-secret-file") } else { false } }
         await a.close()
-        withExtendedLifetime(port) {}
+        withExtendedLifetime(closed) {}
     }
 
     @Test func withoutAuthenticationOnlyLoopback() async throws {

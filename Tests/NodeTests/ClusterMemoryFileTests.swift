@@ -1,23 +1,17 @@
 import Coordination
 import Foundation
+import TestKit
 import Testing
 
 @testable import Node
 
 @Suite struct ClusterMemoryFileTests {
-    private func withFolder(_ body: (String) async throws -> Void) async throws {
-        let folder = FileManager.default.temporaryDirectory.appending(path: "realertime-memory-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        try await body(folder.path)
-    }
-
     private static let text =
         #"{"format":1,"cluster":"c","reserved":1000,"config":"#
         + #"{"clusterId":"c-1","partitions":4,"hash":"xxh64-v1","activeProto":1,"rebalance":{"mode":"paused"},"pins":{"3":"n2"},"rev":2}}"#
 
     @Test func whatWasSavedIsLoaded() async throws {
-        try await self.withFolder { (folder: String) async throws -> Void in
+        try await withTemporaryFolder { (folder: String) async throws -> Void in
             let file = ClusterMemoryFile(folder: folder)
             #expect(file.load(cluster: "c") == (nil, nil))
             #expect(await file.save(Array(Self.text.utf8)) == nil)
@@ -30,7 +24,7 @@ import Testing
 
     @Test(arguments: ["", "{", "\u{0}\u{1b}[2J", #"{"format":2}"#, #"{"format":1,"cluster":"c","reserved":-1}"#])
     func whatCannotBeUnderstoodIsReportedAndIgnored(_ text: String) async throws {
-        try await self.withFolder { (folder: String) async throws -> Void in
+        try await withTemporaryFolder { (folder: String) async throws -> Void in
             try Data(text.utf8).write(to: URL(filePath: folder + "/cluster.json"))
             let file = ClusterMemoryFile(folder: folder)
             let (remembered, problem) = file.load(cluster: "c")
@@ -46,7 +40,7 @@ import Testing
 
     /// An older copy that was put in the folder's place may be another cluster's.
     @Test func aFolderInThePlaceOfTheFirstIsNotWrittenTo() async throws {
-        try await self.withFolder { (base: String) async throws -> Void in
+        try await withTemporaryFolder { (base: String) async throws -> Void in
             let folder = base + "/data"
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
             let file = ClusterMemoryFile(folder: folder)
@@ -59,7 +53,7 @@ import Testing
     }
 
     @Test func aFileThatIsTooLongIsNotReadToItsEnd() async throws {
-        try await self.withFolder { (folder: String) async throws -> Void in
+        try await withTemporaryFolder { (folder: String) async throws -> Void in
             try Data(repeating: 0x20, count: RememberedCluster.bytesMax + 100).write(to: URL(filePath: folder + "/cluster.json"))
             let (remembered, problem) = ClusterMemoryFile(folder: folder).load(cluster: "c")
             #expect(remembered == nil && problem != nil)
@@ -67,7 +61,7 @@ import Testing
     }
 
     @Test func anotherClustersFileIsReportedAndIgnored() async throws {
-        try await self.withFolder { (folder: String) async throws -> Void in
+        try await withTemporaryFolder { (folder: String) async throws -> Void in
             let file = ClusterMemoryFile(folder: folder)
             #expect(await file.save(Array(Self.text.utf8)) == nil)
             let (remembered, problem) = file.load(cluster: "d")
@@ -76,7 +70,7 @@ import Testing
     }
 
     @Test func aFolderThatIsGoneIsASentence() async throws {
-        try await self.withFolder { (base: String) async throws -> Void in
+        try await withTemporaryFolder { (base: String) async throws -> Void in
             let folder = base + "/data"
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
             let file = ClusterMemoryFile(folder: folder)

@@ -1,6 +1,7 @@
 import Foundation
 import JSON
 import NIOCore
+import TestKit
 import Testing
 
 @testable import Node

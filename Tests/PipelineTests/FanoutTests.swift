@@ -1,6 +1,7 @@
 import NIOCore
 import NIOEmbedded
 import NIOPosix
+import TestKit
 import Testing
 
 @testable import Pipeline

@@ -1,5 +1,6 @@
 import Foundation
 import NIOCore
+import TestKit
 import Testing
 
 @testable import Pipeline

@@ -1,5 +1,6 @@
 import Pipeline
 import Storage
+import TestKit
 import Testing
 
 /// What must hold when the wall clock is set while history is kept.

@@ -1,6 +1,7 @@
 import Partitioning
 import Pipeline
 import Storage
+import TestKit
 import Testing
 
 enum LogKind: String, CaseIterable, Sendable {

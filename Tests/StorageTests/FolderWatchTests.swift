@@ -1,6 +1,7 @@
 import Foundation
 import Pipeline
 import Storage
+import TestKit
 import Testing
 
 /// A data folder that is taken away, or replaced, while its log is open.
@@ -31,7 +32,7 @@ import Testing
             #expect(await log.statistics.error == nil)
             try Self.lose(loss, folder)
             // It looks twice a second.
-            while await log.statistics.error == nil { try await Task.sleep(for: .milliseconds(20)) }
+            try await eventually("the log reports the loss") { await log.statistics.error != nil }
             for body in [
                 { try await log.append(events("a", 1, 2...2, at: 1)) }, { try await log.trim(now: 1) },
                 { _ = try await log.read(channel("a"), after: position(1, 0), limit: 1, bytesMax: 1) },
@@ -64,11 +65,11 @@ import Testing
             _ = try await log.seal(oneGrant)
             // Enough for a checkpoint.
             for offset in 1...UInt64(40) { try await log.append([large(offset)]) }
-            while try size(of: database) < 1 << 20 { try await Task.sleep(for: .milliseconds(20)) }
+            try await eventually("a checkpoint") { try size(of: database) >= 1 << 20 }
             // It has looked meanwhile.
             try await Task.sleep(for: .milliseconds(1200))
             try overwrite(database, with: older)
-            while await log.statistics.error == nil { try await Task.sleep(for: .milliseconds(20)) }
+            try await eventually("the log reports the loss") { await log.statistics.error != nil }
             let error = try await logError { try await log.append(events("a", 1, 41...41, at: 1)) }
             #expect(error.code == .unavailable && error.message.contains("\(database) is smaller than it was"))
             await log.close()

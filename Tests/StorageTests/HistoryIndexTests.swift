@@ -1,5 +1,6 @@
 import Pipeline
 import Storage
+import TestKit
 import Testing
 
 /// The same history, kept the simplest way: one array, searched from end to end.

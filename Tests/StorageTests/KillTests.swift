@@ -2,6 +2,7 @@ import Foundation
 import NIOCore
 import Pipeline
 import Storage
+import TestKit
 import Testing
 
 #if canImport(Glibc)

@@ -2,6 +2,7 @@ import Foundation
 import GRDB
 import Pipeline
 import Storage
+import TestKit
 import Testing
 
 /// Folders and files that the log must not use, and what it says to the person who has to act.
@@ -33,7 +34,6 @@ import Testing
 
     @Test func aLockFileThatWasLeftBehindIsNoObstacle() async throws {
         try await withTemporaryFolder { folder in
-            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             try Data("1\n".utf8).write(to: URL(fileURLWithPath: folder + "/lock"))
             let log = try SQLiteLog(folder: folder, limits: Limits())
             #expect(try String(contentsOfFile: folder + "/lock", encoding: .utf8) == "\(ProcessInfo.processInfo.processIdentifier)\n")
@@ -61,13 +61,12 @@ import Testing
     }
 
     @Test func aFileInPlaceOfTheFolderIsRefused() async throws {
-        try await withTemporaryFolder { folder in
-            try Data("x".utf8).write(to: URL(fileURLWithPath: folder))
-            let file = try await self.refusal(folder)
-            #expect(file.message.contains("not a folder"))
-            let below = try await self.refusal(folder + "/below")
-            #expect(below.message.contains("cannot create"))
-        }
+        let folder = TemporaryFolder.path()
+        try Data("x".utf8).write(to: URL(fileURLWithPath: folder))
+        let file = try await self.refusal(folder)
+        #expect(file.message.contains("not a folder"))
+        let below = try await self.refusal(folder + "/below")
+        #expect(below.message.contains("cannot create"))
     }
 
     @Test func aFolderThatNobodyMayWriteInIsRefused() async throws {
@@ -78,7 +77,6 @@ import Testing
 
     @Test func aFileThatIsNoDatabaseIsRefusedAndLeftAlone() async throws {
         try await withTemporaryFolder { folder in
-            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             let garbage = Data((0..<50_000).map { UInt8(truncatingIfNeeded: $0 &* 31) })
             try garbage.write(to: URL(fileURLWithPath: folder + "/log.sqlite"))
             let error = try await self.refusal(folder)
@@ -89,7 +87,6 @@ import Testing
 
     @Test func theDatabaseOfAnotherProgramIsRefusedAndLeftAlone() async throws {
         try await withTemporaryFolder { folder in
-            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             let queue = try DatabaseQueue(path: folder + "/log.sqlite")
             try await queue.write { try $0.execute(sql: "CREATE TABLE bookmark (url TEXT)") }
             try queue.close()

@@ -2,6 +2,7 @@ import GRDB
 import NIOCore
 import Pipeline
 import Storage
+import TestKit
 import Testing
 
 /// Disks that are full or broken, and what the log says then. Each fault goes away again, and the log must go on without a restart.

@@ -4,6 +4,7 @@ import NIOCore
 import Partitioning
 import Pipeline
 import Storage
+import TestKit
 import Testing
 
 /// What only a log on disk can do: come back.

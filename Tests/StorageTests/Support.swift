@@ -4,45 +4,11 @@ import Partitioning
 import Pipeline
 import Storage
 import Synchronization
+import TestKit
 import Testing
 
-/// A generator that repeats itself, so that a failing walk can be walked again.
-struct SplitMix: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { self.state = seed }
-
-    mutating func next() -> UInt64 {
-        self.state &+= 0x9E37_79B9_7F4A_7C15
-        var word = self.state
-        word = (word ^ (word >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        word = (word ^ (word >> 27)) &* 0x94D0_49BB_1331_11EB
-        return word ^ (word >> 31)
-    }
-}
-
-/// Clocks that stand until they are moved: time passes for both, and only the wall clock is set.
-final class TestClock: Sendable {
-    private let milliseconds: Atomic<Int64>
-    private let wallOffset = Atomic<Int64>(0)
-
-    init(_ now: Int64 = 1_700_000_000_000) { self.milliseconds = Atomic(now) }
-
-    /// The steady clock, and the wall clock before it is set.
-    var now: Int64 { self.milliseconds.load(ordering: .relaxed) }
-
-    var clocks: Clocks { Clocks(wall: { self.now + self.wallOffset.load(ordering: .relaxed) }, steady: { self.now }) }
-
-    func setWall(ahead seconds: Int64) { self.wallOffset.store(seconds * 1000, ordering: .relaxed) }
-
-    func advance(seconds: Int64) { self.milliseconds.add(seconds * 1000, ordering: .relaxed) }
-}
-
-/// A folder of its own for a test, gone after it.
-func withTemporaryFolder<Value>(_ body: (String) async throws -> Value) async throws -> Value {
-    let folder = NSTemporaryDirectory() + "realertime-storage-" + UUID().uuidString
-    defer { try? FileManager.default.removeItem(atPath: folder) }
-    return try await body(folder)
+extension TestClock {
+    var clocks: Clocks { Clocks(wall: { self.wall }, steady: { self.now }) }
 }
 
 func channel(_ name: String) -> ChannelName { ChannelName(name)! }

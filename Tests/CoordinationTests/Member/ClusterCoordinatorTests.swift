@@ -1,5 +1,6 @@
 import JSON
 import Synchronization
+import TestKit
 import Testing
 
 @testable import Coordination

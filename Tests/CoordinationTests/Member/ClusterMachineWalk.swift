@@ -1,4 +1,5 @@
 import Partitioning
+import TestKit
 
 @testable import Coordination
 

@@ -1,4 +1,5 @@
 import Partitioning
+import TestKit
 import Testing
 
 @testable import Coordination

@@ -1,3 +1,5 @@
+import TestKit
+
 @testable import Coordination
 
 /// A cluster in a state that it could be in, from a seed. Weights are whole, so that the reference below can compute with integers.

@@ -1,3 +1,5 @@
+import TestKit
+
 @testable import Coordination
 
 /// A whole cluster in virtual time: machines, a ZooKeeper that behaves badly within its rules, links and operators, all from one seed.

@@ -1,3 +1,5 @@
+import TestKit
+
 /// Three servers that elect a leader.
 final class ZooKeeperEnsemble: Sendable {
     let servers: [ZooKeeperServer]

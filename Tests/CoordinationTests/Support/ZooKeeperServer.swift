@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import TestKit
 
 /// A real ZooKeeper server from Debian's jar, without its scripts, on a free loopback port and in a temporary folder.
 ///

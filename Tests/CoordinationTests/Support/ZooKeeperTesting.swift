@@ -1,5 +1,6 @@
 import Coordination
 import Synchronization
+import TestKit
 import Testing
 
 /// All tests that talk to a server, one after the other: they share processors, and some look at the whole process.
@@ -97,17 +98,5 @@ enum Namespace {
             $0 += 1
             return "/test-\($0)"
         }
-    }
-}
-
-/// Looks every few milliseconds.
-func eventually(
-    within limit: Duration = .seconds(60), _ message: @autoclosure () -> String, at location: SourceLocation = #_sourceLocation,
-    _ condition: () async throws -> Bool
-) async throws {
-    let deadline = ContinuousClock.now + limit
-    while try await !condition() {
-        try #require(.now < deadline, Comment(rawValue: message()), sourceLocation: location)
-        try await Task.sleep(for: .milliseconds(5))
     }
 }

@@ -1,4 +1,5 @@
 import Coordination
+import TestKit
 import Testing
 
 extension ZooKeeperTests {

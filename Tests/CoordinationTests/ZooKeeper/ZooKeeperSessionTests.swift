@@ -1,5 +1,6 @@
 @testable import Coordination
 import Synchronization
+import TestKit
 import Testing
 
 extension ZooKeeperTests {

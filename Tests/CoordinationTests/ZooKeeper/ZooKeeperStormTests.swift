@@ -1,5 +1,6 @@
 @testable import Coordination
 import Foundation
+import TestKit
 import Testing
 
 extension ZooKeeperTests {

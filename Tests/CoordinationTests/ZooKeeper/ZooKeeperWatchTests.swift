@@ -1,4 +1,5 @@
 @testable import Coordination
+import TestKit
 import Testing
 
 @Suite struct ZooKeeperChangesTests {

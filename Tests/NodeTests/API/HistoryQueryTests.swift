@@ -1,6 +1,7 @@
 import Foundation
 import NIOCore
 import Partitioning
+import TestKit
 import Testing
 
 @testable import Node

@@ -1,6 +1,7 @@
 import Foundation
 import Link
 import Sockets
+import TestKit
 import Testing
 
 @testable import Node
@@ -85,8 +86,7 @@ import Testing
     }
 
     @Test func secretsComeFromTheEnvironmentOrAFile() throws {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
-        defer { try? FileManager.default.removeItem(atPath: path) }
+        let path = TemporaryFolder.path()
         try Data("fr0m-the-file-of-it\n".utf8).write(to: URL(fileURLWithPath: path))
         let fromFile = try self.load(["link-secret-file": path])
         #expect(fromFile.cluster.linkSecret == "fr0m-the-file-of-it")

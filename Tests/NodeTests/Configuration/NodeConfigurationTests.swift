@@ -4,6 +4,7 @@ import Foundation
 import Logging
 import Pipeline
 import Sockets
+import TestKit
 import Testing
 
 @testable import Node
@@ -13,10 +14,8 @@ import Testing
         _ flags: [String] = [], environment: [String: String] = [:], file: String? = nil, named name: String = "realertime.yaml"
     ) throws -> NodeConfiguration {
         var flags = flags
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
-        defer { try? FileManager.default.removeItem(at: folder) }
+        let folder = TemporaryFolder.make()
         if let file {
-            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
             let url = folder.appendingPathComponent(name)
             try Data(file.utf8).write(to: url)
             flags += ["--config", url.path]
@@ -185,8 +184,7 @@ import Testing
     // MARK: - Secrets
 
     @Test func theTokenMayComeFromAFile() throws {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
-        defer { try? FileManager.default.removeItem(atPath: path) }
+        let path = TemporaryFolder.path()
         try Data("s3cret\n".utf8).write(to: URL(fileURLWithPath: path))
         let configuration = try self.load(["--api-token-file", path])
         #expect(configuration.apiToken == "s3cret")
@@ -206,8 +204,7 @@ import Testing
         ("open sesame 1\n", "open sesame 1"), ("open sesame 1", "open sesame 1"), ("open\tsesame  1\r\n", "open\tsesame  1"), ("  a  \nb\n", "  a  "),
     ])
     func spacesArePartOfASecret(_ text: String, _ secret: String) throws {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
-        defer { try? FileManager.default.removeItem(atPath: path) }
+        let path = TemporaryFolder.path()
         try Data(text.utf8).write(to: URL(fileURLWithPath: path))
         let member = ["--zookeeper", "127.0.0.1:1", "--link", "127.0.0.1:2", "--zookeeper-user", "u"]
         #expect(try self.load(member + ["--zookeeper-password-file", path]).cluster.password == secret)
@@ -220,9 +217,7 @@ import Testing
     }
 
     @Test func aFileThatIsNotThereIsNotCalledUnreadable() throws {
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
+        let folder = TemporaryFolder.make()
         let missing = folder.appendingPathComponent("node.yaml").path
         let bytes = folder.appendingPathComponent("bytes").path
         try Data([0xFF, 0xFE, 0]).write(to: URL(fileURLWithPath: bytes))
@@ -240,9 +235,8 @@ import Testing
 
     /// As from `<(…)` or `/dev/stdin`.
     @Test func filesMayBePipes() throws {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        let path = TemporaryFolder.path()
         try #require(mkfifo(path, 0o600) == 0)
-        defer { try? FileManager.default.removeItem(atPath: path) }
         func write(_ text: String) {
             let writer = Thread {
                 // Blocks until it is read.
@@ -262,8 +256,7 @@ import Testing
 
     @Test(arguments: ["zookeeper-password", "link-secret"])
     func aSecretsFileIsShownAndTheSecretIsNot(_ key: String) throws {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
-        defer { try? FileManager.default.removeItem(atPath: path) }
+        let path = TemporaryFolder.path()
         try Data("s3cret-of-many-bytes\n".utf8).write(to: URL(fileURLWithPath: path))
         let member = ["--zookeeper", "127.0.0.1:1", "--link", "127.0.0.1:2"] + (key == "zookeeper-password" ? ["--zookeeper-user", "u"] : [])
         let configuration = try self.load(member + ["--\(key)-file", path])

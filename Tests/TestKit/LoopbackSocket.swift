@@ -2,8 +2,8 @@
     import Glibc
 #endif
 
-/// A TCP socket on 127.0.0.1, closed with its last reference.
-final class LoopbackSocket: Sendable {
+/// A TCP socket on 127.0.0.1, closed when its last reference goes.
+public final class LoopbackSocket: Sendable {
     private let descriptor: Int32
 
     private init() {
@@ -15,28 +15,42 @@ final class LoopbackSocket: Sendable {
         close(self.descriptor)
     }
 
-    /// On a free port. The kernel accepts connections for it, and nobody answers them.
-    static func listening() -> LoopbackSocket {
+    /// Takes a free port and refuses connections to it. No other process can be given the port meanwhile.
+    public static func refusing() -> LoopbackSocket {
         let socket = LoopbackSocket()
         precondition(socket.withAddress(port: 0) { bind(socket.descriptor, $0, $1) } == 0, "No free port: \(errno)")
-        listen(socket.descriptor, 64)
         return socket
     }
 
-    /// Nil if nobody listens. Then or later, nothing waits longer than a second.
-    static func connected(to port: UInt16) -> LoopbackSocket? {
+    /// On a free port. The kernel accepts connections for it, and no response ever comes.
+    public static func listening(backlog: Int32 = 64) -> LoopbackSocket {
+        let socket = self.refusing()
+        listen(socket.descriptor, backlog)
+        return socket
+    }
+
+    /// Connects without waiting for the other side, which may never accept.
+    public static func connecting(to port: UInt16) -> LoopbackSocket {
+        let socket = LoopbackSocket()
+        _ = fcntl(socket.descriptor, F_SETFL, O_NONBLOCK)
+        _ = socket.withAddress(port: port) { connect(socket.descriptor, $0, $1) }
+        return socket
+    }
+
+    /// Nil if no process listens. Nothing waits longer than a second, now or later.
+    public static func connected(to port: UInt16) -> LoopbackSocket? {
         let socket = LoopbackSocket()
         var timeout = timeval(tv_sec: 1, tv_usec: 0)
         setsockopt(socket.descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
         return socket.withAddress(port: port) { connect(socket.descriptor, $0, $1) } == 0 ? socket : nil
     }
 
-    /// Different ones, free a moment ago.
-    static func freePorts(_ count: Int) -> [UInt16] {
+    /// Different ports that were free a moment ago.
+    public static func freePorts(_ count: Int) -> [UInt16] {
         (0..<count).map { _ in Self.listening() }.map(\.port)
     }
 
-    var port: UInt16 {
+    public var port: UInt16 {
         var address = sockaddr_in()
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         withUnsafeMutablePointer(to: &address) {
@@ -45,12 +59,12 @@ final class LoopbackSocket: Sendable {
         return UInt16(bigEndian: address.sin_port)
     }
 
-    func send(_ text: String) {
+    public func send(_ text: String) {
         _ = Array(text.utf8).withUnsafeBytes { Glibc.send(self.descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
     }
 
     /// Until the other side closes.
-    func receiveAll() -> String {
+    public func receiveAll() -> String {
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 4096)
         while true {

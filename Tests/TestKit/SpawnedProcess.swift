@@ -2,17 +2,17 @@ import Foundation
 import Synchronization
 
 #if canImport(Glibc)
-    import Glibc
+    public import Glibc
 #endif
 
-/// A child process that dies with this one, whatever ends this one.
+/// A child process that is killed when this process ends, however it ends.
 ///
-/// The kernel ties that to the thread that spawned it, not to the process, so one thread that never ends spawns all of them.
-final class SpawnedProcess: Sendable {
-    let pid: pid_t
+/// The kernel watches the thread that spawned it, not the process, so one thread that never ends spawns all of them.
+public final class SpawnedProcess: Sendable {
+    public let pid: pid_t
     private let hasExited = Mutex(false)
 
-    init(_ arguments: [String], log: String) throws {
+    public init(_ arguments: [String], log: String) throws {
         let command = ["/usr/bin/setpriv", "--pdeathsig", "KILL"] + arguments
         let result = Spawner.shared.run { Self.spawn(command, log: log) }
         guard let pid = result else { throw Failure(command: command) }
@@ -23,16 +23,16 @@ final class SpawnedProcess: Sendable {
         self.kill()
     }
 
-    struct Failure: Error {
-        let command: [String]
+    public struct Failure: Error {
+        public let command: [String]
     }
 
-    func signal(_ signal: Int32) {
+    public func signal(_ signal: Int32) {
         self.hasExited.withLock { if !$0 { _ = Glibc.kill(self.pid, signal) } }
     }
 
-    /// Holds it, and returns when its last thread has stopped: on a busy machine one of them may still answer somebody until then.
-    func stop() {
+    /// Stops it with SIGSTOP, and returns when its last thread has stopped: on a busy machine a thread may still send something until then.
+    public func stop() {
         self.signal(SIGSTOP)
         let threads = "/proc/\(self.pid)/task"
         let hasStopped: (String) -> Bool = { thread in
@@ -44,7 +44,7 @@ final class SpawnedProcess: Sendable {
     }
 
     /// Kills it and waits until it is gone.
-    func kill() {
+    public func kill() {
         self.hasExited.withLock { hasExited in
             guard !hasExited else { return }
             _ = Glibc.kill(self.pid, SIGKILL)
@@ -60,7 +60,7 @@ final class SpawnedProcess: Sendable {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
-        // Else it inherits, and keeps open, the connections of every client of this process.
+        // Otherwise the child inherits the connections of every client of this process, and keeps them open.
         for descriptor in Int32(3)..<1024 where fcntl(descriptor, F_GETFD) == 0 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
         var arguments = command.map { strdup($0) } + [nil]
         defer { for argument in arguments { free(argument) } }

@@ -1,0 +1,22 @@
+public import Testing
+
+public struct NotInTime: Error, CustomStringConvertible {
+    public var description: String
+}
+
+/// Waits until the condition is true: looks every few milliseconds, and fails the test at the limit.
+/// The limit is for a machine that is busy or a program that is broken. It is not what the test measures.
+public func eventually(
+    within limit: Duration = .seconds(60), _ message: @autoclosure () -> String, at location: SourceLocation = #_sourceLocation,
+    _ condition: () async throws -> Bool
+) async throws {
+    let deadline = ContinuousClock.now + limit
+    while try await !condition() {
+        guard .now < deadline else {
+            let description = "not within \(limit): \(message())"
+            Issue.record(Comment(rawValue: description), sourceLocation: location)
+            throw NotInTime(description: description)
+        }
+        try await Task.sleep(for: .milliseconds(5))
+    }
+}

@@ -1,0 +1,18 @@
+import Synchronization
+
+/// A clock that stands until a test moves it: time passes on both its readings, and only the wall clock can be set.
+public final class TestClock: Sendable {
+    private let milliseconds: Atomic<Int64>
+    private let wallOffset = Atomic<Int64>(0)
+
+    public init(_ now: Int64 = 1_700_000_000_000) { self.milliseconds = Atomic(now) }
+
+    /// The steady clock, and the wall clock until it is set.
+    public var now: Int64 { self.milliseconds.load(ordering: .relaxed) }
+
+    public var wall: Int64 { self.now + self.wallOffset.load(ordering: .relaxed) }
+
+    public func setWall(ahead seconds: Int64) { self.wallOffset.store(seconds * 1000, ordering: .relaxed) }
+
+    public func advance(seconds: Int64) { self.milliseconds.add(seconds * 1000, ordering: .relaxed) }
+}
