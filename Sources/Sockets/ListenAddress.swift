@@ -40,17 +40,17 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
         self.host.contains(":") ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)"
     }
 
-    /// Whether only this machine reaches it.
+    /// Whether only this machine can reach the address.
     package var isLoopback: Bool {
         if self.host.lowercased() == "localhost" { return true }
         guard let bytes = self.numeric else { return false }
         return bytes.count == 4 ? bytes[0] == 127 : bytes.dropLast().allSatisfy { $0 == 0 } && bytes.last == 1
     }
 
-    /// Whether it binds every interface.
+    /// Whether the address binds every interface.
     package var isWildcard: Bool { self.numeric?.allSatisfy { $0 == 0 } ?? false }
 
-    /// Whether the two cannot both be bound. Port 0 never clashes: the kernel chooses a free one.
+    /// Whether the two addresses cannot both be bound. Port 0 never conflicts: the kernel chooses a free port.
     package func overlaps(_ other: ListenAddress) -> Bool {
         guard self.port == other.port, self.port != 0 else { return false }
         if self.host == other.host || self.isWildcard || other.isWildcard { return true }
@@ -58,8 +58,8 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
         return one == two
     }
 
-    /// The address in network order, 4 or 16 bytes, as the system reads the text; nil for a name. `0`, `127.1` and `0x7f000001` are addresses, too, and one
-    /// of IPv4 that is written as IPv6 (`::ffff:127.0.0.1`) is the one of IPv4.
+    /// The address in network order, 4 or 16 bytes, as the system parses the text; nil for a name. `0`, `127.1` and `0x7f000001` are addresses too. An IPv4
+    /// address written as IPv6 (`::ffff:127.0.0.1`) is returned as IPv4.
     private var numeric: [UInt8]? {
         var hints = addrinfo()
         hints.ai_flags = AI_NUMERICHOST
@@ -91,7 +91,7 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Also the zone of a link-local address, `fe80::1%eth0`.
+    /// Includes the zone of a link-local address, `fe80::1%eth0`.
     private static func isIPv6Byte(_ byte: UInt8) -> Bool {
         self.isHostByte(byte) || byte == UInt8(ascii: ":") || byte == UInt8(ascii: "%")
     }

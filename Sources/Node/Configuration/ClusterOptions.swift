@@ -1,22 +1,22 @@
 package import Sockets
 
-/// What a node is told about the cluster it joins. Without `zookeeper` it is alone, and none of this matters.
+/// The configuration of a cluster's member. Without `zookeeper` the node is in no cluster, and the rest is not used.
 package struct ClusterOptions: Sendable, Equatable {
-    /// `host:port`, separated by commas. Nil for a node that is alone.
+    /// `host:port`, separated by commas. Nil for a node outside a cluster.
     package var zookeeper: String?
-    /// Clusters of different names in one ZooKeeper know nothing of each other.
+    /// Clusters with different names in one ZooKeeper are independent.
     package var name = "realertime"
     package var zone = ""
     package var weight = 1.0
-    /// Of a cluster that this node is the first of.
+    /// Used only by the first node of a new cluster.
     package var partitions = 256
     package var sessionSeconds = 6
     package var user: String?
     /// Secret: never printed.
     package var password: String?
-    /// Where the other nodes come in.
+    /// Where the other nodes connect.
     package var link: ListenAddress?
-    /// What they are told to dial, if that is another address than the one that is bound.
+    /// The address that other nodes dial, if it differs from the bound one.
     package var linkAdvertise: ListenAddress?
     /// Secret: never printed.
     package var linkSecret: String?
@@ -31,50 +31,51 @@ extension ConfigurationKey {
         ConfigurationKey(
             name: "zookeeper", kind: .text,
             help:
-                "ZooKeeper's servers, host:port or [v6]:port with commas between them, and a path (/chroot) if the cluster is to be under one. Joins a cluster; without it the node is alone.",
+                "ZooKeeper's servers, host:port or [v6]:port separated by commas, optionally followed by a path (/chroot). The node joins a cluster; without it the node is in no cluster.",
             text: { $0.cluster.zookeeper }),
         ConfigurationKey(
             name: "cluster", kind: .nodeID, help: "The cluster's name in ZooKeeper, under /rt.", text: { $0.cluster.name }),
         ConfigurationKey(
-            name: "zone", kind: .nodeID, help: "Where this node stands, so that each zone owns its share.",
+            name: "zone", kind: .nodeID, help: "The zone that this node is in. Each zone owns its share of the partitions.",
             text: { $0.cluster.zone.isEmpty ? nil : $0.cluster.zone }),
         ConfigurationKey(
-            name: "weight", kind: .number(0...1000), help: "Its share of the partitions, relative to the other nodes. 0 owns none.",
+            name: "weight", kind: .number(0...1000), help: "The node's share of the partitions, relative to the other nodes. 0 owns none.",
             text: { String($0.cluster.weight) }),
         ConfigurationKey(
             name: "partitions", kind: .integer(1...16_384, unit: "partitions"),
-            help: "Partitions of a new cluster, fixed when its first node starts. Later nodes take what is there.", text: { String($0.cluster.partitions) }),
+            help: "Partitions of a new cluster, fixed when its first node starts. Later nodes use the cluster's number.",
+            text: { String($0.cluster.partitions) }),
         ConfigurationKey(
             name: "zookeeper-session-seconds", kind: .integer(2...60, unit: "seconds"),
-            help: "How long ZooKeeper waits for a silent node before its partitions go to others.", text: { String($0.cluster.sessionSeconds) }),
+            help: "How long ZooKeeper waits for a silent node before its partitions are granted to other nodes.", text: { String($0.cluster.sessionSeconds) }),
         ConfigurationKey(
             name: "zookeeper-user", kind: .nodeID,
-            help: "The user of ZooKeeper's digest scheme. With it only this user's nodes may read and write the cluster's.",
+            help: "The user of ZooKeeper's digest scheme. If set, only this user may read and write the cluster's znodes.",
             text: { $0.cluster.user }),
         ConfigurationKey(
             name: "zookeeper-password", kind: .text,
-            help: "That user's password. As a flag other users of the machine can see it: prefer zookeeper-password-file.", isSecret: true,
+            help: "That user's password. Other users of the machine can see it if it is given as a flag: prefer zookeeper-password-file.", isSecret: true,
             text: { $0.cluster.password }),
         ConfigurationKey(
             name: "zookeeper-password-file", kind: .text, help: "A file whose first line is that password.",
             text: { $0.secretFiles["zookeeper-password-file"] }),
         ConfigurationKey(
-            name: "link", kind: .address, help: "Where the cluster's other nodes come in. Beyond loopback it needs link-secret-file or link-cert.",
+            name: "link", kind: .address, help: "The port that the cluster's other nodes connect to. Beyond loopback it needs link-secret-file or link-cert.",
             text: { $0.cluster.link?.description }),
         ConfigurationKey(
-            name: "link-advertise", kind: .address, help: "The address that the other nodes dial, if it is not the one of link.",
+            name: "link-advertise", kind: .address, help: "The address that the other nodes dial, if it differs from link.",
             text: { $0.cluster.linkAdvertise?.description }),
         ConfigurationKey(
             name: "link-secret", kind: .text,
             help:
-                "At least 16 bytes that all nodes of the cluster know and nobody else. As a flag other users of the machine can see it: prefer link-secret-file.",
+                "A secret of at least 16 bytes that only the cluster's nodes know. Other users of the machine can see it if it is given as a flag: prefer link-secret-file.",
             isSecret: true, text: { $0.cluster.linkSecret }),
         ConfigurationKey(
             name: "link-secret-file", kind: .text, help: "A file whose first line is the link secret.",
             text: { $0.secretFiles["link-secret-file"] }),
         ConfigurationKey(
             name: "link-cert", kind: .text, help: "This node's certificate for mutual TLS between nodes, a PEM file.", text: { $0.cluster.linkCertificate }),
-        ConfigurationKey(name: "link-key", kind: .text, help: "Its private key, a PEM file.", text: { $0.cluster.linkKey }),
+        ConfigurationKey(name: "link-key", kind: .text, help: "The private key of that certificate, a PEM file.", text: { $0.cluster.linkKey }),
         ConfigurationKey(
             name: "link-ca", kind: .text, help: "The authority that signed all nodes' certificates, a PEM file.", text: { $0.cluster.linkAuthority }),
     ]

@@ -13,10 +13,10 @@ package enum ConfigurationOrigin: Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// Everything that is wrong with a configuration, so that one run shows all of it.
+/// All problems of a configuration, so that one run shows all of them.
 package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
     package struct Problem: Hashable, Sendable, CustomStringConvertible {
-        /// Nil when it concerns the configuration as a whole.
+        /// Nil if the problem concerns the configuration as a whole.
         package var origin: ConfigurationOrigin?
         package var message: String
 

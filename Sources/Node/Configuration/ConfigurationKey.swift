@@ -15,33 +15,33 @@ struct ConfigurationKey: Sendable {
 
     var name: String
     var kind: Kind
-    /// What it is, and what happens at its bound.
+    /// The meaning of the key, and what happens at the limit.
     var help: String
     var isSecret = false
-    /// Said instead of a default that depends on the machine.
+    /// Describes a default that depends on the machine.
     var defaultNote: String?
-    /// What such a default was taken from, on this machine.
+    /// The source of such a default on this machine.
     var defaultOrigin: (@Sendable () -> String)?
-    /// The value a configuration has for it, as it would be written. Nil when there is none.
+    /// The value in a configuration, as it would be written. Nil if it has none.
     var text: @Sendable (NodeConfiguration) -> String?
 
-    /// What a value may be, in words.
+    /// The allowed values, in words.
     var allowed: String {
         switch self.kind {
         case .text: "text"
-        case .nodeID: "1 to 64 of A-Z a-z 0-9 _ . -, and neither . nor .."
+        case .nodeID: "1 to 64 characters of A-Z a-z 0-9 _ . -, but not . or .."
         case .address: "host:port or [v6]:port"
-        case .origins: "origins (scheme://host[:port]) with commas between them, or *"
+        case .origins: "origins (scheme://host[:port]) separated by commas, or *"
         case .choice(let choices): choices.joined(separator: " or ")
         case .integer(let range, let unit): "\(range.lowerBound) to \(range.upperBound) \(unit)"
-        case .number(let range): "\(Int(range.lowerBound)) to \(Int(range.upperBound)), with a decimal point if you like"
+        case .number(let range): "\(Int(range.lowerBound)) to \(Int(range.upperBound)), decimals allowed"
         }
     }
 
     /// The default, in words.
     var preset: String? { self.defaultNote ?? self.text(ConfigurationKey.defaults) }
 
-    /// Made once: it asks the kernel for this process's processors.
+    /// Created once, because it queries the kernel for this process's processors.
     private static let defaults = NodeConfiguration()
 
     var variable: String { ConfigurationKey.variable(self.name) }
@@ -54,7 +54,7 @@ struct ConfigurationKey: Sendable {
 // MARK: - Reading a value
 
 extension ConfigurationKey {
-    /// The value as the reader wants it, or nil if the text is not allowed.
+    /// The value in the type that the reader expects, or nil if the text is not allowed.
     func content(_ texts: [String]) -> ConfigContent? {
         if case .origins = self.kind {
             let origins = texts.flatMap { $0.split(separator: ",") }.map { trimmed($0) }.filter { !$0.isEmpty }
@@ -80,14 +80,14 @@ extension ConfigurationKey {
         }
     }
 
-    /// Why the value is refused, and what would be accepted. Never shows a secret.
+    /// Why the value is refused, and what is allowed. Never shows a secret.
     func refusal(_ texts: [String]) -> String {
-        if self.isSecret { return "\(self.name) must be one non-empty text" }
+        if self.isSecret { return "\(self.name) must be one text that is not empty" }
         let given = texts.joined(separator: ",")
         return "\(self.name) cannot be \"\(given)\": allowed is \(self.allowed)"
     }
 
-    /// It becomes a part of paths in ZooKeeper.
+    /// The id becomes a part of paths in ZooKeeper.
     static func isNodeID(_ text: String) -> Bool {
         (1...64).contains(text.utf8.count) && text != "." && text != ".."
             && text.unicodeScalars.allSatisfy {
@@ -95,7 +95,7 @@ extension ConfigurationKey {
             }
     }
 
-    /// As browsers send it: scheme, host and port, and nothing after them.
+    /// The form that browsers send: scheme, host and port only.
     static func isOrigin(_ text: String) -> Bool {
         if text == "*" { return true }
         guard let range = text.firstRange(of: "://"), range.lowerBound != text.startIndex else { return false }

@@ -1,7 +1,7 @@
 import Configuration
 import Yams
 
-/// The values of one place (flags, environment or file), by key, each with where it stands.
+/// The values of one source (flags, environment or file), by key, each with its origin.
 struct ConfigurationSource: Sendable {
     struct Entry: Sendable, Equatable {
         var texts: [String]
@@ -10,15 +10,15 @@ struct ConfigurationSource: Sendable {
 
     var name: String
     private(set) var entries: [String: Entry] = [:]
-    /// What is no value of any key.
+    /// Entries that do not belong to any key.
     private(set) var problems: [ConfigurationError.Problem] = []
 
-    /// Variables that other commands read. They mean nothing to a node, and are no mistake.
+    /// Variables that other commands read. A node ignores them; they are not an error.
     static let otherVariables: Set<String> = ["REALERTIME_API_URL", "REALERTIME_URL"]
-    /// Names the file, so it cannot be in it.
+    /// Names the configuration file, so it cannot be set in that file.
     static let fileVariable = "REALERTIME_CONFIG"
 
-    /// The typed values, for a reader to look in. Says what is not allowed instead of leaving it out.
+    /// The typed values, for a `ConfigReader`. A value that is not allowed becomes a problem; it is not dropped silently.
     func provider(problems: inout [ConfigurationError.Problem]) -> InMemoryProvider {
         problems += self.problems
         var values: [AbsoluteConfigKey: ConfigValue] = [:]
@@ -49,7 +49,7 @@ extension ConfigurationSource {
         let known = Set(keys.keys).union(ConfigurationSource.otherVariables).union([ConfigurationSource.fileVariable])
         for (variable, text) in environment.sorted(by: { $0.key < $1.key }) where variable.uppercased().hasPrefix("REALERTIME_") {
             if let key = keys[variable] {
-                // An empty variable is how a compose file says "not set".
+                // A compose file writes an empty variable for "not set".
                 if !text.isEmpty { self.entries[key] = Entry(texts: [text], origin: .variable(variable)) }
             } else if !known.contains(variable) {
                 let nearest = NearestName.of(variable.uppercased(), among: known.sorted())
@@ -115,12 +115,12 @@ extension YamlError {
         }
     }
 
-    /// Without the text around it, which Yams would quote and which may be a token.
+    /// Without the surrounding text: Yams would quote it, and it may contain a token.
     fileprivate var problem: String {
         switch self {
         case .scanner(_, let problem, _, _), .parser(_, let problem, _, _), .composer(_, let problem, _, _): problem
         case .reader(let problem, _, _, _): problem
-        case .duplicatedKeysInMapping(let duplicates, _): "\(duplicates.joined(separator: ", ")) is there twice"
+        case .duplicatedKeysInMapping(let duplicates, _): "\(duplicates.joined(separator: ", ")) occurs twice"
         default: "it cannot be read"
         }
     }

@@ -1,6 +1,6 @@
 import Pipeline
 
-/// One limit: the single place that says its name, its range and what happens at it.
+/// One limit: the only place that defines its name, its range and what happens at it.
 struct LimitKey: Sendable {
     var name: String
     var path: any WritableKeyPath<Limits, Int> & Sendable
@@ -33,119 +33,121 @@ extension LimitKey {
     static let all = requests + connections + history + queues + links + stopping
 
     private static let requests = [
-        LimitKey("event-bytes-max", \.eventBytesMax, 1...16 * mib, "bytes", "One payload. Over it: 413."),
-        LimitKey("request-bytes-max", \.requestBytesMax, kib...256 * mib, "bytes", "One request's body on the API port (batches). Over it: 413."),
-        LimitKey("header-bytes-max", \.headerBytesMax, kib...256 * kib, "bytes", "One request's header lines together. Over it: 431."),
+        LimitKey("event-bytes-max", \.eventBytesMax, 1...16 * mib, "bytes", "One payload. Above it: 413."),
+        LimitKey("request-bytes-max", \.requestBytesMax, kib...256 * mib, "bytes", "One request's body on the API port (batches). Above it: 413."),
+        LimitKey("header-bytes-max", \.headerBytesMax, kib...256 * kib, "bytes", "One request's header lines together. Above it: 431."),
         LimitKey(
             "channels-per-connection-max", \.channelsPerConnectionMax, 1...250, "channels",
-            "Channels of one subscriber or one publish. Over it: 400."),
+            "Channels of one subscriber or one publish. Above it: 400."),
         LimitKey(
             "subscribed-channels-max", \.subscribedChannelsMax, 1000...100_000_000, "channels",
-            "Channels that one loop knows because somebody subscribes, or did a moment ago. Over it new subscribers of other channels get 503 "
+            "Channels with a current or recent subscriber, for each loop. Above it: new subscribers of other channels get 503 "
                 + "(an EventSource gets 200 with retry:)."),
         LimitKey(
             "pipelined-requests-max", \.pipelinedRequestsMax, 1...65_536, "requests",
-            "Answers outstanding on one API connection. At it the connection is not read until one is answered."),
+            "Responses outstanding on one API connection. At it the connection is not read until a response has been sent."),
     ]
 
     private static let connections = [
         LimitKey(
             "connections-max", \.connectionsMax, 0...10_000_000, "connections",
-            "Subscriber connections. Over it: 503 with Retry-After (an EventSource gets 200 with retry:). 0 is as many as the descriptor limit allows."),
+            "Subscriber connections. Above it: 503 with Retry-After (an EventSource gets 200 with retry:). 0 means as many as the descriptor limit allows."),
         LimitKey(
-            "api-connections-max", \.apiConnectionsMax, 1...1_000_000, "connections", "API connections. Over it: 503 with Retry-After."),
+            "api-connections-max", \.apiConnectionsMax, 1...1_000_000, "connections", "API connections. Above it: 503 with Retry-After."),
         LimitKey(
             "handshake-seconds-max", \.handshakeSecondsMax, 1...300, "seconds",
-            "From accept to a complete request. Over it: 408, and the connection closes."),
+            "Time from accepting a connection to a complete request. Above it: 408, and the connection closes."),
         LimitKey(
-            "idle-seconds-max", \.idleSecondsMax, 1...86_400, "seconds", "A keep-alive connection without a request. Over it: it closes."),
+            "idle-seconds-max", \.idleSecondsMax, 1...86_400, "seconds", "How long a keep-alive connection may have no request. Above it: it closes."),
         LimitKey(
             "heartbeat-seconds", \.heartbeatSeconds, 1...25, "seconds",
-            "At most so long between two heartbeats, and for a long-poll to wait. A WebSocket that answers none in two of them is closed with 1001."),
+            "The longest time between two heartbeats, and the longest wait of a long-poll. A WebSocket without a pong for two intervals is closed with 1001."),
         LimitKey(
             "stalled-seconds-max", \.stalledSecondsMax, 1...86_400, "seconds",
-            "How long a subscriber's socket may take none of the bytes written to it. Over it: it closes, and may resume."),
+            "How long a subscriber's socket may accept none of the bytes written to it. Above it: it is closed; the subscriber may resume."),
         LimitKey(
             "subscriber-buffered-bytes-max", \.subscriberBufferedBytesMax, kib...64 * mib, "bytes",
-            "Bytes that wait in this process for one subscriber's socket. At it the subscriber lags, and catches up from history."),
+            "Bytes that wait in this process for one subscriber's socket. At it the subscriber lags and catches up from history."),
         LimitKey(
-            "client-message-bytes-max", \.clientMessageBytesMax, 125...16 * mib, "bytes", "One message from a WebSocket client. Over it: close 1009."),
+            "client-message-bytes-max", \.clientMessageBytesMax, 125...16 * mib, "bytes", "One message from a WebSocket client. Above it: close 1009."),
     ]
 
     private static let history = [
         LimitKey(
             "history-events-max", \.historyEventsMax, 1...1_000_000, "events",
-            "Events a channel keeps. Over it the oldest go; who resumes from before them gets a gap, expired."),
+            "Events that a channel keeps. Above it: the oldest are deleted. A subscriber that resumes from before them gets a gap, expired."),
         LimitKey(
             "history-seconds-max", \.historySecondsMax, 1...31_536_000, "seconds",
-            "Age of the events a channel keeps, and how long a message id is remembered. Over it they go."),
+            "How long a channel keeps events and message ids. Older ones are deleted."),
         LimitKey(
             "history-bytes-max", \.historyBytesMax, mib...1024 * gib, "bytes",
-            "Payload bytes of all channels' history together. Over it the oldest go first."),
+            "Payload bytes of all channels' history together. Above it: the oldest are deleted first."),
         LimitKey(
             "channels-max", \.channelsMax, 1...100_000_000, "channels",
-            "Channels whose head is remembered. Over it idle ones are forgotten; when none is idle, publishing to a new one is 429."),
+            "Channels whose head is remembered. Above it: idle ones are forgotten; if none is idle, publishing to a new channel is 429."),
         LimitKey(
             "head-seconds-max", \.headSecondsMax, 1...31_536_000, "seconds",
-            "How long the head of an idle channel is remembered. After it, its next event has a new epoch."),
+            "How long the head of an idle channel is remembered. After that, its next event has a new epoch."),
         LimitKey(
             "message-ids-max", \.messageIDsMax, 0...100_000_000, "ids",
-            "Message ids remembered over all channels. Over it the oldest go first, and no longer refuse a duplicate."),
+            "Message ids remembered for all channels together. Above it: the oldest are forgotten first; a repeat of such a publish is then published again."),
     ]
 
     private static let queues = [
         LimitKey(
             "parked-publishes-max", \.parkedPublishesMax, 1...10_000_000, "publishes",
-            "Publishes that wait for the log. Over it: 503 with Retry-After."),
+            "Publishes that wait for the log. Above it: 503 with Retry-After."),
         LimitKey(
             "parked-bytes-max", \.parkedBytesMax, kib...64 * gib, "bytes",
-            "Bytes of publishes that wait for the log. Over it: 503 with Retry-After."),
+            "Bytes of publishes that wait for the log. Above it: 503 with Retry-After."),
         LimitKey(
             "commit-events-max", \.commitEventsMax, 1...65_536, "events",
-            "Events of one commit. Over it they go into the next, those of one request too."),
+            "Events of one commit. Above it: the rest waits for the next commit, even if one request has them all."),
         LimitKey(
             "feed-bytes-max", \.feedBytesMax, kib...64 * mib, "bytes",
-            "Memory in which one loop keeps encoded events of one channel. Who lags beyond it catches up from history."),
+            "Memory for one loop's encoded events of one channel. A subscriber that lags further catches up from history."),
         LimitKey(
             "feed-bytes-total-max", \.feedBytesTotalMax, kib...64 * gib, "bytes",
-            "Memory in which one loop keeps encoded events of all channels. Over it the oldest go first."),
+            "Memory for one loop's encoded events of all channels. Above it: the oldest are dropped first."),
         LimitKey(
             "feed-seconds-max", \.feedSecondsMax, 1...3600, "seconds",
-            "How long one loop keeps encoded events, and a channel that has some without subscribers."),
+            "How long one loop keeps encoded events, and how long it keeps them for a channel without subscribers."),
         LimitKey(
             "replay-events-max", \.replayEventsMax, 1...65_536, "events",
-            "Events read from the log at once for subscribers that catch up. Over it they are read in turns."),
+            "Events in one read of the log for subscribers that catch up. Above it: several reads."),
         LimitKey(
             "replay-bytes-max", \.replayBytesMax, kib...64 * mib, "bytes",
-            "Bytes read from the log at once for subscribers that catch up. Over it they are read in turns."),
+            "Bytes in one read of the log for subscribers that catch up. Above it: several reads."),
         LimitKey(
             "pass-subscribers-max", \.passSubscribersMax, 1...1_000_000, "subscribers",
-            "Subscribers served before a loop looks at its sockets again. Over it the pass goes on after that."),
+            "Subscribers served before a loop polls its sockets again. The pass continues after that."),
         LimitKey(
             "commit-interval-microseconds", \.commitIntervalMicroseconds, 0...1_000_000, "microseconds",
-            "Least time between two commits to the disk while publishers come in crowds. One that publishes alone never waits for it. 0 commits at once."),
+            "Least time between two commits to disk while many publishes arrive. A single publish never waits for it. 0 commits immediately."),
     ]
 
     private static let links = [
         LimitKey(
             "link-frame-bytes-max", \.linkFrameBytesMax, mib...256 * mib, "bytes",
-            "One message between two nodes. Over it: it is not sent, and a node that sends one is disconnected."),
+            "One message between two nodes. Above it: it is not sent, and a node that sends one is disconnected."),
         LimitKey(
             "link-buffered-bytes-max", \.linkBufferedBytesMax, mib...gib, "bytes",
-            "Bytes that wait for one other node's socket. Over it messages to that node are dropped, and asked for again."),
-        LimitKey("link-heartbeat-seconds", \.linkHeartbeatSeconds, 1...60, "seconds", "Between two signs of life on a link, in both directions."),
+            "Bytes that wait for one other node's socket. Above it: messages to that node are dropped and later requested again."),
+        LimitKey("link-heartbeat-seconds", \.linkHeartbeatSeconds, 1...60, "seconds", "Time between two heartbeats on a link, in both directions."),
         LimitKey(
             "link-silence-seconds-max", \.linkSilenceSecondsMax, 2...300, "seconds",
-            "How long a link may be silent. Over it the link is down, and the node is dialled again."),
+            "How long a link may be silent. Above it: the link is down, and the node is dialled again."),
     ]
 
     private static let stopping = [
         LimitKey(
             "drain-seconds", \.drainSeconds, 0...3600, "seconds",
-            "Within it a drained node tells each of its subscribers to connect again, evenly spread. 0: they stay until it stops."),
-        LimitKey("shutdown-seconds-max", \.shutdownSecondsMax, 1...3600, "seconds", "From SIGTERM to exit. Over it what is still open is cut off."),
+            "Time in which a drained node asks all of its subscribers to reconnect, evenly spread. 0: they stay until it stops."),
+        LimitKey(
+            "shutdown-seconds-max", \.shutdownSecondsMax, 1...3600, "seconds",
+            "Time from SIGTERM to exit. Above it: open connections are closed without a goodbye."),
         LimitKey(
             "shutdown-slice-connections", \.shutdownSliceConnections, 1...1_000_000, "connections",
-            "Connections closed at once while stopping. The others follow in slices, so that not all come back together."),
+            "Connections closed together while stopping. The others follow in slices, so that not all clients reconnect together."),
     ]
 }

@@ -4,8 +4,8 @@ import Pipeline
 import Sockets
 
 extension NodeConfiguration {
-    /// Reads every key that the reader has; the others keep their defaults. Values are of the right type and in range by then:
-    /// `ConfigurationSource` lets no other in.
+    /// Reads every key that the reader has; the other keys keep their defaults. `ConfigurationSource` has already checked types and
+    /// ranges.
     ///
     /// ## Configuration keys:
     /// - `id`, `listen`, `api`, `data`, `log`, `durability`, `log-level` (string, optional)

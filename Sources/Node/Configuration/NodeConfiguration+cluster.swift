@@ -4,7 +4,7 @@ import Pipeline
 import Sockets
 
 extension NodeConfiguration {
-    /// What a member of a cluster lacks, or a node that is alone has too much.
+    /// Cluster keys that are missing on a member, or that are set on a node outside a cluster.
     var clusterContradictions: [ConfigurationError.Problem] {
         var problems: [ConfigurationError.Problem] = []
         let options = self.cluster
@@ -30,13 +30,13 @@ extension NodeConfiguration {
         if !link.isLoopback, options.linkSecret == nil, options.linkCertificate == nil {
             problems.append(
                 .init(
-                    "link \(link) can be reached from other machines, so the nodes must know each other: set link-secret-file, or link-cert, link-key and link-ca",
+                    "link \(link) can be reached from other machines, so the nodes must authenticate each other: set link-secret-file, or link-cert, link-key and link-ca",
                     at: self.origins["link"]))
         }
         if let secret = options.linkSecret, secret.utf8.count < LinkSecret.bytesMin {
             problems.append(
                 .init(
-                    "link-secret has fewer than \(LinkSecret.bytesMin) bytes, and whoever hears one handshake can try short ones at leisure: use openssl rand -base64 32",
+                    "link-secret has fewer than \(LinkSecret.bytesMin) bytes. Anyone who records one handshake could guess a short secret offline: create one with openssl rand -base64 32",
                     at: self.origins["link-secret"] ?? self.origins["link-secret-file"]))
         }
         let advertised = options.linkAdvertise ?? link
@@ -56,7 +56,7 @@ extension NodeConfiguration {
         if self.limits.linkSilenceSecondsMax < 2 * self.limits.linkHeartbeatSeconds {
             problems.append(
                 .init(
-                    "link-silence-seconds-max \(self.limits.linkSilenceSecondsMax) is less than two heartbeats, so that one late heartbeat would end a link: raise it "
+                    "link-silence-seconds-max \(self.limits.linkSilenceSecondsMax) is less than two heartbeats, so one late heartbeat would end a link: raise it "
                         + "to \(2 * self.limits.linkHeartbeatSeconds) at least, or lower link-heartbeat-seconds",
                     at: self.origins["link-silence-seconds-max"] ?? self.origins["link-heartbeat-seconds"]))
         }

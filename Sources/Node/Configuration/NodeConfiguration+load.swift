@@ -9,9 +9,9 @@ import Sockets
 #endif
 
 extension NodeConfiguration {
-    /// Reads flags, then the environment, then the file, each only where the ones before say nothing.
+    /// Reads flags, then the environment, then the file. An earlier source takes precedence.
     ///
-    /// - Throws: `ConfigurationError` with everything that is wrong.
+    /// - Throws: `ConfigurationError` with all problems.
     package static func load(options: NodeOptions, environment: [String: String]) throws -> NodeConfiguration {
         let file = options.config ?? environment[ConfigurationSource.fileVariable].flatMap { $0.isEmpty ? nil : $0 }
         return try self.load(flags: options.values, environment: environment, file: file)
@@ -41,7 +41,7 @@ extension NodeConfiguration {
         return configuration
     }
 
-    /// A secret itself wins over a file for it only from an earlier place: in one place the two would contradict each other.
+    /// A secret takes precedence over a file with that secret only if it comes from an earlier source. Both in one source is an error.
     private mutating func readSecretFile(
         _ name: String, _ secret: WritableKeyPath<NodeConfiguration, String?>, _ reader: ConfigReader, _ sources: [ConfigurationSource],
         _ problems: inout [ConfigurationError.Problem]
@@ -60,14 +60,14 @@ extension NodeConfiguration {
         }
         let line: Substring
         do {
-            // Nothing but the end of the line is left out: a space is part of a secret.
+            // Only the end of the line is removed: a space is part of a secret.
             line = try TextFile.read(path).prefix { $0 != "\n" && $0 != "\r\n" }
         } catch {
             problems.append(.init("\(fileName) \(path) \(error)", at: origin))
             return
         }
         guard !line.isEmpty else {
-            problems.append(.init("\(fileName) \(path) must have the secret in its first line, which is empty", at: origin))
+            problems.append(.init("\(fileName) \(path) must contain the secret in its first line, but that line is empty", at: origin))
             return
         }
         self[keyPath: secret] = String(line)
@@ -76,10 +76,10 @@ extension NodeConfiguration {
     }
 }
 
-// MARK: - What contradicts what
+// MARK: - Contradictions
 
 extension NodeConfiguration {
-    /// Values that are each allowed, but not together.
+    /// Values that are allowed separately, but not together.
     var contradictions: [ConfigurationError.Problem] {
         var problems: [ConfigurationError.Problem] = []
         if self.listen.overlaps(self.api) {
@@ -115,7 +115,7 @@ extension NodeConfiguration {
         where self.limits.eventBytesMax > bound {
             problems.append(
                 .init(
-                    "event-bytes-max \(self.limits.eventBytesMax) is over \(name) \(bound), so the largest events could never pass: "
+                    "event-bytes-max \(self.limits.eventBytesMax) is over \(name) \(bound), so the largest events could never be published: "
                         + "raise \(name) or lower event-bytes-max",
                     at: self.origins[name] ?? self.origins["event-bytes-max"]))
         }

@@ -10,29 +10,29 @@ package import Sockets
     import Darwin
 #endif
 
-/// What one node is told. A plain value: it knows nothing of flags, files or the environment.
+/// One node's configuration. A plain value that does not depend on flags, files or the environment.
 package struct NodeConfiguration: Sendable, Equatable {
-    /// Where channels' history is kept.
+    /// Where channels' history is stored.
     package enum LogKind: String, Sendable, CaseIterable {
         /// In a database in `data`. Survives a restart.
         case sqlite
-        /// In this process. Gone when it ends.
+        /// In this process. Lost when it ends.
         case memory
     }
 
     /// What a committed event survives.
     package enum Durability: String, Sendable, CaseIterable {
-        /// The death of the process. A power cut may lose the newest events.
+        /// A crash of the process. A power cut may lose the newest events.
         case process
         /// A power cut: every commit waits for the disk.
         case power
     }
 
-    /// What this node is called in status and metrics.
+    /// The node's name in status and metrics.
     package var id = NodeConfiguration.hostName
     /// Where subscribers connect.
     package var listen = ListenAddress(host: "127.0.0.1", port: 8080)
-    /// Where back ends publish and operators look.
+    /// Where back ends publish and operators' commands connect.
     package var api = ListenAddress(host: "127.0.0.1", port: 8081)
     /// The folder of the log.
     package var data = "./realertime-data"
@@ -40,9 +40,9 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var durability = Durability.process
     /// Event loops.
     package var loops = min(Processors.ofThisProcess.count, 64)
-    /// Origins whose pages may subscribe and publish from a browser, or `*`. The API's own page always may.
+    /// Origins whose pages may subscribe and publish from a browser, or `*`. The API's own page is always allowed.
     package var corsOrigins: [String] = []
-    /// What a request on the API port must carry. Secret: never printed.
+    /// The token that a request on the API port must have. Secret: never printed.
     package var apiToken: String?
     /// The files that secrets were read from, by key.
     var secretFiles: [String: String] = [:]

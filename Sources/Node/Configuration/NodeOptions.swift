@@ -4,7 +4,7 @@ package import ArgumentParser
 package struct NodeOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "A YAML or JSON file with these keys. Each is also a variable, REALERTIME_KEY, which wins over the file; a flag wins over both. (env: REALERTIME_CONFIG)",
+            "A YAML or JSON file with these keys. Each is also a variable, REALERTIME_KEY, which takes precedence over the file; a flag takes precedence over both. (env: REALERTIME_CONFIG)",
             valueName: "file")
     )
     package var config: String?
@@ -20,13 +20,13 @@ package struct NodeOptions: ParsableArguments {
 
     package init() {}
 
-    /// What was given, by key.
+    /// The given values, by key.
     package var values: [String: String] {
         self.settings.values.merging(self.cluster.values) { given, _ in given }.merging(self.limits.values) { given, _ in given }
     }
 }
 
-/// Some keys and their flags, made once: ArgumentParser asks for them many times in one run.
+/// Keys and their flags, created once: ArgumentParser reads them many times in one run.
 protocol KeyTable: Sendable {
     static var flags: [(key: String, option: Option<String?>)] { get }
 }
@@ -45,9 +45,9 @@ enum LimitKeys: KeyTable {
 
 /// A flag for each key of a table.
 ///
-/// ArgumentParser finds a type's flags in its mirror, where it sees one child a property wrapper, and reads them back with `init(from:)`.
-/// Here the table makes both, so that a key's name, help and range are written once. Values stay text: `ConfigurationSource` checks
-/// flags, variables and file alike.
+/// ArgumentParser finds a type's flags in its mirror, which has one child for each property wrapper, and reads their values with `init(from:)`.
+/// Here the table provides both, so that a key's name, help and range are written once. Values stay text, because `ConfigurationSource`
+/// checks flags, variables and file in the same way.
 struct KeyOptions<Table: KeyTable>: ParsableArguments, CustomReflectable {
     private(set) var values: [String: String] = [:]
 
@@ -84,7 +84,7 @@ extension ConfigurationKey {
 
     private var valueName: String {
         switch self.kind {
-        // A secret's key ends in what it is: api-token, link-secret.
+        // The last word of a secret's key names its kind: api-token, link-secret.
         case .text: self.isSecret ? String(self.name.split(separator: "-").last ?? "secret") : self.name == "zookeeper" ? "servers" : "path"
         case .nodeID: "name"
         case .address: "host:port"

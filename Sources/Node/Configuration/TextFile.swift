@@ -6,12 +6,12 @@
     import Musl
 #endif
 
-/// The text of a file that an option names. It may be a pipe (`<(…)`, `/dev/stdin`), whose size is not known before its end, and which is read once.
+/// The text of a file that an option names. It may be a pipe (`<(…)`, `/dev/stdin`), whose size is unknown until its end, and which can be read only once.
 enum TextFile {
-    /// More than this is no configuration: it is refused before it fills the memory, as from `/dev/zero`.
+    /// A larger file is not a configuration. It is refused before it fills the memory (`/dev/zero`).
     static let bytesMax = 1 << 20
 
-    /// Why a file has no text for us.
+    /// Why a file's text cannot be used.
     enum Unreadable: Error, CustomStringConvertible {
         case missing(folder: String)
         case noText
@@ -50,7 +50,7 @@ enum TextFile {
         switch code {
         case ENOENT, ENOTDIR: .missing(folder: self.currentFolder)
         case EISDIR: .refused("it is a folder")
-        case EACCES, EPERM: .refused("check who may read it")
+        case EACCES, EPERM: .refused("check its permissions")
         default: .refused(String(cString: strerror(code)))
         }
     }
@@ -62,5 +62,5 @@ enum TextFile {
     }
 }
 
-/// `read` of the system: the name is taken inside ``TextFile``.
+/// The system's `read`: inside ``TextFile`` that name means its own function.
 private func systemRead(_ file: CInt, _ buffer: UnsafeMutableRawPointer, _ count: Int) -> Int { read(file, buffer, count) }

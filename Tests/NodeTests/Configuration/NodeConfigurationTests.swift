@@ -161,7 +161,7 @@ import Testing
         #expect(try self.problem(["--log-level", "loud"]).contains("trace or debug"))
         #expect(try self.problem(file: "- a\n- b\n").contains("must be a mapping"))
         #expect(try self.problem(file: "a: [1\nb: 2").contains("neither YAML nor JSON"))
-        #expect(try self.problem(file: "id: a\nid: b\n").contains("id is there twice"))
+        #expect(try self.problem(file: "id: a\nid: b\n").contains("id occurs twice"))
     }
 
     @Test func allMistakesAreToldAtOnce() throws {
