@@ -1,6 +1,6 @@
 import Glibc
 
-/// The clocks of the instrument. One monotonic clock for all processes of a host, so that send times travel in payloads.
+/// The clocks of the load tool. All processes of a host share one monotonic clock, so payloads can carry send times.
 enum Clock {
     @inline(__always)
     static func now() -> UInt64 { self.read(CLOCK_MONOTONIC) }
@@ -8,7 +8,7 @@ enum Clock {
     /// User and system time that the calling thread has used.
     static func threadCPU() -> UInt64 { self.read(CLOCK_THREAD_CPUTIME_ID) }
 
-    /// Time that the calling thread was ready to run but had no CPU. Zero where the kernel does not tell.
+    /// Time that the calling thread was ready to run but had no CPU. Zero if the kernel does not report it.
     static func threadRunDelay() -> UInt64 {
         guard let text = TextFile.read("/proc/thread-self/schedstat") else { return 0 }
         let fields = text.split(whereSeparator: { $0 == " " || $0 == "\n" })
@@ -30,11 +30,11 @@ enum Clock {
     }
 }
 
-/// Small text files, as `/proc` has them.
+/// Small text files, such as those in `/proc`.
 enum TextFile {
     private static let bytesMax = 65_536
 
-    /// Bytes that are not UTF-8 are replaced: the name of a process may have any.
+    /// Bytes that are not UTF-8 are replaced: the name of a process may contain any bytes.
     static func read(_ path: String) -> String? {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return nil }
@@ -45,7 +45,7 @@ enum TextFile {
         return String(decoding: bytes[0..<count], as: UTF8.self)
     }
 
-    /// All of a small file, which may be a pipe and come in pieces.
+    /// The whole of a small file. It may be a pipe that arrives in pieces.
     static func bytes(_ path: String) -> [UInt8]? {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return nil }

@@ -1,14 +1,14 @@
-/// Follows HTTP/1.1 answers on one connection: the status, and where an answer ends. Keeps no bytes, only where it is.
+/// Follows HTTP/1.1 responses on one connection: the status, and where a response ends. Stores no bytes, only its state.
 struct HTTPResponseScanner: Sendable {
     enum Progress: Equatable {
         case more
-        /// The head ended; what follows is the body.
+        /// The head has ended; the body follows.
         case head
-        /// The answer ended; what follows is the next answer.
+        /// The response has ended; the next response follows.
         case complete
     }
 
-    private enum Place: UInt8 {
+    private enum State: UInt8 {
         case status, statusEnd, lineStart, name, value, headEnd, chunkSize, chunkSizeEnd, chunk, chunkEnd, trailerStart, trailer, body, done
     }
 
@@ -21,9 +21,9 @@ struct HTTPResponseScanner: Sendable {
     private static let closeWord = Array("close".utf8)
 
     private(set) var status: Int = 0
-    /// The server closes the connection after this answer.
+    /// The server closes the connection after this response.
     private(set) var closes = false
-    private var place = Place.status
+    private var state = State.status
     private var field = Field.other
     private var candidates: UInt8 = 0
     private var position = 0
@@ -34,42 +34,42 @@ struct HTTPResponseScanner: Sendable {
 
     init() {}
 
-    /// Nothing of an answer has been read yet.
-    var isAtStart: Bool { self.place == .status && self.position == 0 }
-    /// The head says how long the body is.
+    /// No byte of a response has been read yet.
+    var isAtStart: Bool { self.state == .status && self.position == 0 }
+    /// The head contains the length of the body.
     var hasLength: Bool { self.length != nil }
     /// The body ends only with the connection.
-    var endsWithConnection: Bool { self.place == .body && self.length == nil }
+    var endsWithConnection: Bool { self.state == .body && self.length == nil }
 
-    /// Reads up to the end of the head or of the answer, whichever is first, and says how many bytes that took.
+    /// Reads up to the end of the head or of the response, whichever comes first, and returns the number of bytes that it used.
     mutating func consume(_ bytes: UnsafePointer<UInt8>, count: Int) -> (used: Int, progress: Progress) {
         var index = 0
-        if self.place == .done { self = HTTPResponseScanner() }
-        if self.place == .headEnd { if self.enterBody() { return (0, .complete) } }
+        if self.state == .done { self = HTTPResponseScanner() }
+        if self.state == .headEnd { if self.enterBody() { return (0, .complete) } }
         while index < count {
-            switch self.place {
+            switch self.state {
             case .body, .chunk:
                 let taken = min(self.remaining, UInt64(count - index))
                 self.remaining -= taken
                 index += Int(taken)
                 if self.remaining > 0 { return (index, .more) }
-                if self.place == .body { return (index, self.finish()) }
-                self.place = .chunkEnd
+                if self.state == .body { return (index, self.finish()) }
+                self.state = .chunkEnd
             default:
                 let byte = bytes[index]
                 index += 1
                 self.step(byte)
-                if self.place == .headEnd { return (index, .head) }
-                if self.place == .done { return (index, .complete) }
+                if self.state == .headEnd { return (index, .head) }
+                if self.state == .done { return (index, .complete) }
             }
         }
         return (index, .more)
     }
 
-    /// For an answer whose body is known to be empty: call after ``Progress/head``.
+    /// Ends a response whose body is known to be empty. Call after ``Progress/head``.
     mutating func endsAtHead() -> Bool {
-        guard self.place == .headEnd, self.isBodyless || (self.length == 0 && !self.chunked) else { return false }
-        self.place = .done
+        guard self.state == .headEnd, self.isBodyless || (self.length == 0 && !self.chunked) else { return false }
+        self.state = .done
         return true
     }
 
@@ -78,31 +78,31 @@ struct HTTPResponseScanner: Sendable {
     private var isBodyless: Bool { self.status == 204 || self.status == 304 || self.status < 200 }
 
     private mutating func finish() -> Progress {
-        self.place = .done
+        self.state = .done
         return .complete
     }
 
-    /// True when there is no body.
+    /// Returns true if the response has no body.
     private mutating func enterBody() -> Bool {
         if self.endsAtHead() { return true }
         if self.chunked {
-            self.place = .chunkSize
+            self.state = .chunkSize
             self.remaining = 0
         } else {
-            self.place = .body
+            self.state = .body
             self.remaining = self.length ?? .max
         }
         return false
     }
 
     private mutating func step(_ byte: UInt8) {
-        switch self.place {
+        switch self.state {
         case .status:
             if self.position >= 9, self.position < 12 { self.status = self.status * 10 + Int(byte & 15) }
             self.position += 1
-            if self.position == 12 { self.place = .statusEnd }
+            if self.position == 12 { self.state = .statusEnd }
         case .statusEnd:
-            if byte == 10 { self.place = .lineStart }
+            if byte == 10 { self.state = .lineStart }
         case .lineStart:
             self.startLine(byte)
         case .name:
@@ -112,9 +112,9 @@ struct HTTPResponseScanner: Sendable {
         case .chunkSize, .chunkSizeEnd, .chunkEnd:
             self.stepChunk(byte)
         case .trailerStart:
-            if byte == 10 { self.place = .done } else if byte != 13 { self.place = .trailer }
+            if byte == 10 { self.state = .done } else if byte != 13 { self.state = .trailer }
         case .trailer:
-            if byte == 10 { self.place = .trailerStart }
+            if byte == 10 { self.state = .trailerStart }
         case .headEnd, .chunk, .body, .done:
             break
         }
@@ -124,10 +124,10 @@ struct HTTPResponseScanner: Sendable {
         switch byte {
         case 13: break
         case 10:
-            // 100 Continue and its like come before the answer proper.
-            if self.status < 200, self.status != 101 { self = HTTPResponseScanner() } else { self.place = .headEnd }
+            // 100 Continue and similar responses come before the final response.
+            if self.status < 200, self.status != 101 { self = HTTPResponseScanner() } else { self.state = .headEnd }
         default:
-            self.place = .name
+            self.state = .name
             self.candidates = 0b111
             self.position = 0
             self.stepName(byte)
@@ -142,10 +142,10 @@ struct HTTPResponseScanner: Sendable {
             }
             if self.field == .contentLength { self.length = 0 }
             self.word = 0
-            self.place = .value
+            self.state = .value
             return
         }
-        if byte == 10 { self.place = .lineStart }
+        if byte == 10 { self.state = .lineStart }
         if self.candidates != 0 {
             let lower = byte | 0x20
             for index in 0..<3 where self.position >= Self.names[index].count || Self.names[index][self.position] != lower {
@@ -157,7 +157,7 @@ struct HTTPResponseScanner: Sendable {
 
     private mutating func stepValue(_ byte: UInt8) {
         if byte == 10 {
-            self.place = .lineStart
+            self.state = .lineStart
             return
         }
         switch self.field {
@@ -172,7 +172,7 @@ struct HTTPResponseScanner: Sendable {
         }
     }
 
-    /// True when the last byte completes the word.
+    /// Returns true if this byte completes the word.
     private mutating func match(_ byte: UInt8, _ letters: [UInt8]) -> Bool {
         let lower = byte | 0x20
         if self.word < letters.count, letters[self.word] == lower { self.word += 1 } else { self.word = letters[0] == lower ? 1 : 0 }
@@ -180,19 +180,19 @@ struct HTTPResponseScanner: Sendable {
     }
 
     private mutating func stepChunk(_ byte: UInt8) {
-        switch (self.place, byte) {
+        switch (self.state, byte) {
         case (.chunkEnd, 10):
-            self.place = .chunkSize
+            self.state = .chunkSize
             self.remaining = 0
         case (.chunkEnd, _):
             break
         case (_, 10):
-            self.place = self.remaining == 0 ? .trailerStart : .chunk
+            self.state = self.remaining == 0 ? .trailerStart : .chunk
         case (.chunkSize, 48...57), (.chunkSize, 65...70), (.chunkSize, 97...102):
             let digit = byte < 58 ? byte & 15 : (byte & 15) + 9
             self.remaining = self.remaining << 4 | UInt64(digit)
         default:
-            self.place = .chunkSizeEnd
+            self.state = .chunkSizeEnd
         }
     }
 }

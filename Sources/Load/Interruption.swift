@@ -1,13 +1,13 @@
 import Glibc
 import Synchronization
 
-/// Whether someone pressed Ctrl-C. The handler only notes it; the coordinator looks when it wakes.
+/// Whether Ctrl-C was pressed. The signal handler only sets a flag; the coordinator checks it when it wakes.
 enum Interruption {
     private static let seen = Atomic<Bool>(false)
 
     static var isRequested: Bool { self.seen.load(ordering: .relaxed) }
 
-    /// The first signal asks for the report, the second ends the program.
+    /// The first signal requests the report, the second ends the program.
     static func watch() {
         _ = self.isRequested
         for number in [SIGINT, SIGTERM] {
@@ -18,7 +18,7 @@ enum Interruption {
         }
     }
 
-    /// A worker process is told by its coordinator; a terminal signals both.
+    /// A worker process is stopped by its coordinator. A terminal sends the signal to both, so the worker ignores it.
     static func ignore() {
         signal(SIGINT, SIG_IGN)
         signal(SIGTERM, SIG_IGN)

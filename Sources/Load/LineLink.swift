@@ -1,6 +1,6 @@
 import Glibc
 
-/// Lines of text between the coordinator and one worker, over a socket pair: readable in a debugger, and the same for a thread and a process.
+/// Lines of text between the coordinator and one worker, over a socket pair. They are readable in a debugger, and work the same way for a thread and a process.
 struct LineLink: ~Copyable {
     let descriptor: Int32
     private(set) var isClosed = false
@@ -11,11 +11,11 @@ struct LineLink: ~Copyable {
 
     deinit { close(self.descriptor) }
 
-    /// Both ends, non-blocking.
+    /// Creates both ends, non-blocking.
     static func pair() throws(LoadError) -> (Int32, Int32) {
         var ends: [Int32] = [-1, -1]
         let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
-        guard socketpair(AF_UNIX, type, 0, &ends) == 0 else { throw .failed("no socket pair for a worker (errno \(errno))") }
+        guard socketpair(AF_UNIX, type, 0, &ends) == 0 else { throw .failed("cannot create a socket pair for a worker (errno \(errno))") }
         return (ends[0], ends[1])
     }
 
@@ -26,7 +26,7 @@ struct LineLink: ~Copyable {
         if self.outgoing.count > 60_000 { self.flush() }
     }
 
-    /// Sends what is queued, and waits while the other side is busy; but not for ever.
+    /// Sends what is queued. Waits at most 30 s while the other side is busy, then closes.
     mutating func flush() {
         var start = 0
         while start < self.outgoing.count, !self.isClosed {

@@ -2,7 +2,7 @@ import Glibc
 
 /// The few Linux calls that the `Glibc` module map leaves out.
 ///
-/// They are looked up by name once. This keeps the instrument free of a C target of its own; the calls themselves have the C calling convention.
+/// They are looked up by name once, so that the load tool needs no C target. The calls have the C calling convention.
 enum LinuxCalls {
     typealias EpollCreate = @convention(c) (Int32) -> Int32
     typealias EpollControl = @convention(c) (Int32, Int32, Int32, UnsafeMutableRawPointer?) -> Int32

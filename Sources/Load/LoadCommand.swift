@@ -10,7 +10,7 @@ import Glibc
 package struct LoadCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "load",
-        abstract: "Measure a server: many subscribers, a known rate of events, every delivery checked and timed.",
+        abstract: "Measure a server with many subscribers and a known rate of events; check and time every delivery.",
         usage: "realertime load [<options>]",
         discussion: """
             EXAMPLES:
@@ -18,17 +18,17 @@ package struct LoadCommand: AsyncParsableCommand {
               realertime load -n 5000 --hot -r max --pid $(pidof realertime)
               realertime load -n 15000 -r 0 -o json
 
-            Each payload carries its channel, sequence number and intended send time, so that losses, repetitions and reorderings are \
-            counted by number, and latency is counted from when an event should have been sent. The result says whether the server was \
-            measured or the instrument itself.
+            Each payload contains its channel, sequence number and intended send time. Lost, repeated and reordered events are \
+            counted by number, and latency starts when an event should have been sent. The result says whether the server or \
+            the load tool itself was the bottleneck.
 
-            ANOTHER SERVER, WITH THE SAME CODE:
+            ANOTHER SERVER:
               realertime load -n 5000 -c 100 -r max \\
                 --subscribe-url 'http://127.0.0.1:9080/sub/{channel}' \\
                 --publish-url 'http://127.0.0.1:9080/pub?id={channel}'
 
             EXIT STATUS:
-              0 everything expected arrived, once and in order, 1 it did not,
+              0 all expected events arrived once and in order, 1 some did not,
               3 the server cannot be reached, 64 wrong usage.
             """
     )
@@ -51,13 +51,13 @@ package struct LoadCommand: AsyncParsableCommand {
         if !isComplete { throw ExitCode(LoadError.Code.failed.rawValue) }
     }
 
-    /// False when the report, which is printed, tells of losses.
+    /// Prints the report. Returns false if it contains failures.
     private func measure() throws(LoadError) -> Bool {
         let limits = LocalLimits.raised()
         var target = self.target
         if let token = Environment.workerToken { (target.apiToken, target.apiTokenFile) = (token, nil) }
         target = try target.filled(from: ProcessInfo.processInfo.environment)
-        // A file may be a pipe, which can be read once: the workers are given the token that was read.
+        // A file may be a pipe, which can be read only once: the workers get the token through the environment.
         if let token = target.apiToken { setenv(Environment.workerTokenName, token, 1) }
         var settings = try LoadSettings(target: target, shape: self.shape, time: self.time, resources: self.resources, limits: limits)
         if let index = self.resources.workerIndex {
@@ -79,7 +79,7 @@ package struct LoadCommand: AsyncParsableCommand {
         static var workerToken: String? { ProcessInfo.processInfo.environment[self.workerTokenName] }
     }
 
-    /// How wide a terminal is: COLUMNS, else what it says. Nil where none is.
+    /// The width of the terminal: COLUMNS, else the terminal's own. Nil if the output is not a terminal.
     private static func width(of descriptor: Int32) -> Int? {
         guard isatty(descriptor) == 1 else { return nil }
         if let columns = ProcessInfo.processInfo.environment["COLUMNS"].flatMap({ Int($0) }), columns > 0 { return Swift.max(columns, 40) }

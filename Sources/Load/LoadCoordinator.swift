@@ -1,6 +1,6 @@
 import Glibc
 
-/// Leads a run: checks, starts workers, keeps time, samples the server's processes, and merges what the workers counted.
+/// Runs a measurement: checks the settings, starts workers, keeps time, samples the server's processes, and merges the workers' counts.
 struct LoadCoordinator: ~Copyable {
     private var settings: LoadSettings
     private let limits: LocalLimits
@@ -40,8 +40,8 @@ struct LoadCoordinator: ~Copyable {
     // MARK: Before
 
     private mutating func check() throws(LoadError) {
-        // First, as a probe is a connection too.
-        try self.checkRoom()
+        // Before the probes, because a probe is a connection too.
+        try self.checkCapacity()
         let subscribe = self.settings.subscribe
         try Self.probe(SocketAddress(host: subscribe.host, port: subscribe.port), subscribe, "--url or --subscribe-url")
         if self.settings.plan.publishers > 0 {
@@ -49,22 +49,22 @@ struct LoadCoordinator: ~Copyable {
             try Self.probe(SocketAddress(host: publish.host, port: publish.port), publish, "--api or --publish-url")
         }
         for pid in self.settings.processIDs where ProcessSampler.usage(pid) == nil {
-            throw .usage("there is no process \(pid): check --pid")
+            throw .usage("no process has the id \(pid): check --pid")
         }
         try self.settings.chooseSourceAddresses(limits: self.limits)
     }
 
-    /// A node says how many subscribers it takes, and more would only be refused. Any other server, and a node that cannot be asked, is tried.
-    private func checkRoom() throws(LoadError) {
+    /// Refuses to start if the node reports too little capacity: it would only refuse the connections. Other servers, and a node that does not respond, are tried.
+    private func checkCapacity() throws(LoadError) {
         let plan = self.settings.plan
-        let asked = plan.churn > 0 ? min(self.settings.churnAtOnce, plan.churn) : plan.subscribers
-        guard asked > 0, let status = self.settings.status, let room = NodeRoom.of(status, headers: self.settings.publishHeaders),
-            room.isAbout(self.settings.subscribe, asked: status)
+        let requested = plan.churn > 0 ? min(self.settings.churnAtOnce, plan.churn) : plan.subscribers
+        guard requested > 0, let status = self.settings.status, let capacity = NodeCapacity.of(status, headers: self.settings.publishHeaders),
+            capacity.describes(self.settings.subscribe, status: status)
         else { return }
-        guard asked <= room.free else {
+        guard requested <= capacity.free else {
             throw .usage(
-                "the node at \(status.authority) has room for \(room.free) more subscribers (connections-max \(room.max), \(room.used) are connected), "
-                    + "and \(asked) were asked for: ask for fewer, or raise its connections-max and its descriptor limit")
+                "the node at \(status.authority) has room for \(capacity.free) more subscribers (connections-max \(capacity.max), \(capacity.used) are connected), "
+                    + "and this run needs \(requested): lower --subscribers, or raise the node's connections-max and descriptor limit")
         }
     }
 
@@ -93,20 +93,20 @@ struct LoadCoordinator: ~Copyable {
 
     private mutating func publish() {
         let start = Clock.now() + 20_000_000
-        self.tell("start \(start)")
+        self.sendToWorkers("start \(start)")
         let from = start + Clock.nanoseconds(self.settings.warmUp)
         let to = from + Clock.nanoseconds(self.settings.duration)
         self.wait(for: "warming up", until: from) { _ in false }
         self.samples.windowStart = self.sampler.sample()
         self.wait(for: "measuring", until: to) { $0.allSatisfy { $0.link.isClosed } }
         self.samples.windowEnd = self.sampler.sample()
-        self.settleAccounts()
+        self.exchangePublishedCounts()
     }
 
-    /// Tells every worker what all of them published: only then can it know what it missed.
-    private mutating func settleAccounts() {
-        let patience = Clock.now() + Clock.nanoseconds(self.settings.drain) + 5_000_000_000
-        self.wait(for: "draining", until: patience, endsOnInterruption: false) { $0.allSatisfy { $0.hasPublished || $0.link.isClosed } }
+    /// Sends every worker what all of them published. A worker needs it to know what it missed.
+    private mutating func exchangePublishedCounts() {
+        let deadline = Clock.now() + Clock.nanoseconds(self.settings.drain) + 5_000_000_000
+        self.wait(for: "draining", until: deadline, endsOnInterruption: false) { $0.allSatisfy { $0.hasPublished || $0.link.isClosed } }
         let lines = self.workers.flatMap(\.publishedLines)
         for index in self.workers.indices {
             for line in lines { self.workers[index].link.put(line) }
@@ -120,10 +120,10 @@ struct LoadCoordinator: ~Copyable {
     private mutating func finish() {
         let plan = self.settings.plan
         if self.samples.connected == nil { self.samples.connected = self.sampler.sample() }
-        if plan.churn > 0 || plan.rate == .none || self.samples.windowStart == nil { self.tell("stop") }
-        let patience = Clock.now() + Clock.nanoseconds(self.settings.drain) + 30_000_000_000
+        if plan.churn > 0 || plan.rate == .none || self.samples.windowStart == nil { self.sendToWorkers("stop") }
+        let deadline = Clock.now() + Clock.nanoseconds(self.settings.drain) + 30_000_000_000
         self.samples.after = self.sampler.sample()
-        self.wait(for: "collecting", until: patience, endsOnInterruption: false) { $0.allSatisfy { $0.hasEnded || $0.link.isClosed } }
+        self.wait(for: "collecting", until: deadline, endsOnInterruption: false) { $0.allSatisfy { $0.hasEnded || $0.link.isClosed } }
         for worker in self.workers where worker.pid > 0 {
             if !worker.hasEnded { kill(worker.pid, SIGKILL) }
             var status: Int32 = 0
@@ -146,7 +146,7 @@ struct LoadCoordinator: ~Copyable {
         self.wait(for: what, until: Clock.now() + Clock.nanoseconds(seconds)) { $0.allSatisfy { $0.link.isClosed } }
     }
 
-    /// Reads what workers say until the time or the condition has come. An interruption ends most waits; not those for the report.
+    /// Reads the workers' lines until the deadline or until the condition holds. An interruption ends most waits, but not those for the report.
     private mutating func wait(for what: String, until deadline: UInt64, endsOnInterruption: Bool = true, _ condition: ([WorkerEnd]) -> Bool) {
         while !(self.isInterrupted && endsOnInterruption) {
             let now = Clock.now()
@@ -157,13 +157,13 @@ struct LoadCoordinator: ~Copyable {
             for index in self.workers.indices where pollers[index].revents != 0 { self.workers[index].read() }
             if Interruption.isRequested, !self.isInterrupted {
                 self.isInterrupted = true
-                self.tell("halt")
+                self.sendToWorkers("halt")
             }
             self.showProgress(what)
         }
     }
 
-    private mutating func tell(_ line: String) {
+    private mutating func sendToWorkers(_ line: String) {
         for index in self.workers.indices {
             self.workers[index].link.put(line)
             self.workers[index].link.flush()

@@ -1,9 +1,9 @@
-/// Why a run could not start or go on. The message says what to change.
+/// Why a run could not start or continue. The message says what to change.
 struct LoadError: Error, CustomStringConvertible, Equatable {
     enum Code: Int32 {
         case failed = 1
         case unreachable = 3
-        /// As ArgumentParser has it.
+        /// The same code that ArgumentParser uses.
         case usage = 64
     }
 

@@ -18,7 +18,7 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument, Sendable {
     case table, json
 }
 
-/// For an option's `transform`, which says what is allowed. What goes with what is for `LoadSettings` to check.
+/// For an option's `transform`. The error says what is allowed. `LoadSettings` checks combinations.
 enum Numbers {
     static func whole(_ range: ClosedRange<Int>) -> @Sendable (String) throws -> Int {
         { text in
@@ -38,7 +38,7 @@ enum Numbers {
         }
     }
 
-    /// None is 0. One that is smaller than the least would be a pause of years.
+    /// 0 means none. A smaller rate than the minimum would mean a pause of years.
     static func rate(_ text: String) throws -> Double {
         guard let number = Double(text), number == 0 || (0.001...10_000_000).contains(number) else {
             throw ValidationError("allowed is 0, or a number from 0.001 to 10000000.")
@@ -72,7 +72,7 @@ struct RateArgument: Sendable, CustomStringConvertible {
     }
 }
 
-/// Addresses and the token have the names that they have in the other commands.
+/// Addresses and the token have the same names as in the other commands.
 struct TargetOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The subscriber port of the node. (env: REALERTIME_URL; default: http://127.0.0.1:8080)", valueName: "url"))
     var url: String?
@@ -82,22 +82,22 @@ struct TargetOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "What the node has as its api-token. As a flag other users of this machine can see it. (env: REALERTIME_API_TOKEN)", valueName: "token"))
+            "The node's API token. Other users of this machine can see it if it is given as a flag. (env: REALERTIME_API_TOKEN)", valueName: "token"))
     var apiToken: String?
 
     @Option(help: ArgumentHelp("A file whose first line is that token. (env: REALERTIME_API_TOKEN_FILE)", valueName: "file"))
     var apiTokenFile: String?
 
-    @Option(help: "Server-Sent Events, WebSocket, long-poll or a line of JSON an event.")
+    @Option(help: "Server-Sent Events, WebSocket, long-poll, or lines with one JSON object for each event.")
     var transport = Transport.sse
 
     @Option(help: ArgumentHelp("Another server's URL to subscribe, with {channel}, or {channels} for several joined by '/'.", valueName: "url"))
     var subscribeUrl: String?
 
-    @Option(help: ArgumentHelp("Another server's URL to publish, with {channel}, unless the body has it.", valueName: "url"))
+    @Option(help: ArgumentHelp("Another server's URL to publish, with {channel}, unless the body contains it.", valueName: "url"))
     var publishUrl: String?
 
-    @Option(help: ArgumentHelp("The body to publish, with {payload} and perhaps {channel}.", valueName: "body"))
+    @Option(help: ArgumentHelp("The body to publish, with {payload} and optionally {channel}.", valueName: "body"))
     var publishBody = "{payload}"
 
     @Option(help: ArgumentHelp("A header line of subscribe requests, 'Name: value'. Repeatable.", valueName: "line"))
@@ -109,13 +109,13 @@ struct TargetOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Channels are named <prefix>0, <prefix>1, …", valueName: "prefix"))
     var channelPrefix = "load-"
 
-    /// A flag wins over the environment. The token in the environment is the node's: no other server is told it.
+    /// A flag takes precedence over the environment. The token in the environment is the node's: it is never sent to another server.
     func filled(from environment: [String: String]) throws(LoadError) -> TargetOptions {
         func given(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
         var options = self
         options.url = self.url ?? given("REALERTIME_URL")
         options.api = self.api ?? given("REALERTIME_API_URL")
-        guard self.apiToken == nil || self.apiTokenFile == nil else { throw .usage("--api-token and --api-token-file say the same thing: give one") }
+        guard self.apiToken == nil || self.apiTokenFile == nil else { throw .usage("--api-token and --api-token-file are both set: keep one") }
         if let token = self.apiToken {
             options.apiToken = try Self.checked(token, "--api-token")
         } else if let file = self.apiTokenFile {
@@ -133,16 +133,16 @@ struct TargetOptions: ParsableArguments {
         return options
     }
 
-    /// The first line without its end, and with its spaces.
+    /// The first line without its line end, but with its spaces.
     private static func token(in path: String, _ option: String) throws(LoadError) -> String {
-        guard let bytes = TextFile.bytes(path) else { throw .usage("\(option) \(path) cannot be read: check the path and who may read it") }
+        guard let bytes = TextFile.bytes(path) else { throw .usage("\(option) \(path) cannot be read: check the path and its permissions") }
         guard let text = String(validating: bytes, as: UTF8.self) else { throw .usage("\(option) \(path) is not UTF-8 text") }
         return try self.checked(String(text.prefix { $0 != "\n" && $0 != "\r\n" }), option)
     }
 
-    /// As the other commands check it.
+    /// The same check as in the other commands.
     private static func checked(_ token: String, _ option: String) throws(LoadError) -> String {
-        guard !token.isEmpty else { throw .usage("\(option) holds no token: it is empty") }
+        guard !token.isEmpty else { throw .usage("\(option) is empty: it must contain the token") }
         guard !token.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }), !token.hasPrefix(" "), !token.hasSuffix(" ") else {
             throw .usage("\(option) has a space at its beginning or end, or a control character, which no HTTP header can carry")
         }
@@ -157,93 +157,97 @@ struct ShapeOptions: ParsableArguments {
     var subscribers = 100
 
     @Option(
-        name: [.customShort("c"), .long], parsing: .unconditional, help: ArgumentHelp("Channels; subscriber i takes channel i mod this.", valueName: "n"),
+        name: [.customShort("c"), .long], parsing: .unconditional,
+        help: ArgumentHelp("Channels. Subscriber i subscribes to channel i mod this number.", valueName: "n"),
         transform: Numbers.whole(1...1_000_000))
     var channels = 1
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Channels that one connection takes.", valueName: "n"), transform: Numbers.whole(1...1_000_000))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Channels that one connection subscribes to.", valueName: "n"), transform: Numbers.whole(1...1_000_000))
     var channelsPerSubscriber = 1
 
-    @Flag(help: "Everything on one channel, published by all publishers at once.")
+    @Flag(help: "Everything on one channel, published by all publishers.")
     var hot = false
 
     @Option(
         name: [.customShort("r"), .long], parsing: .unconditional,
-        help: "Events a second in total. 'max': each publisher sends when it is answered. 0: connect and hold.", transform: RateArgument.init(text:))
+        help: "Events a second in total. 'max': each publisher sends as soon as it gets a response. 0: connect and hold.", transform: RateArgument.init(text:))
     var rate = RateArgument(rate: .perSecond(100))
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Publishing keep-alive connections, one request in flight each. A channel has one of them, unless it is hot.", valueName: "n"),
+        help: ArgumentHelp(
+            "Keep-alive connections that publish, each with one request in flight. One publishes each channel, unless it is hot.", valueName: "n"),
         transform: Numbers.whole(1...4096))
     var publishers = 4
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Size of a payload; at least \(PayloadTemplate.bytesMin).", valueName: "bytes"),
+        parsing: .unconditional, help: ArgumentHelp("Size of a payload, at least \(PayloadTemplate.bytesMin).", valueName: "bytes"),
         transform: Numbers.whole(PayloadTemplate.bytesMin...1_048_576))
     var payloadBytes = 120
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Instead: connect, wait for the answer's head and disconnect, so often in total.", valueName: "n"),
+        parsing: .unconditional,
+        help: ArgumentHelp("Instead of delivering events: connect, wait for the response head, disconnect; this many times in total.", valueName: "n"),
         transform: Numbers.whole(0...1_000_000_000))
     var churn = 0
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("At most so many connections open at a time while churning.", valueName: "n"),
+        parsing: .unconditional, help: ArgumentHelp("The most connections open at a time with --churn.", valueName: "n"),
         transform: Numbers.whole(1...1_000_000))
     var churnAtOnce = 256
 
-    @Flag(help: "Churning connections end by a reset, as a lost client's do, not in order.")
+    @Flag(help: "With --churn, end connections by a reset, as lost clients do, not by a normal close.")
     var churnReset = false
 }
 
 struct TimeOptions: ParsableArguments {
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("How long it publishes before the measured window.", valueName: "seconds"), transform: Numbers.seconds())
+        parsing: .unconditional, help: ArgumentHelp("How long to publish before the measured window.", valueName: "seconds"), transform: Numbers.seconds())
     var warmUp = 1.0
 
     @Option(
-        name: [.customShort("d"), .long], parsing: .unconditional, help: ArgumentHelp("How long the measured window is.", valueName: "seconds"),
+        name: [.customShort("d"), .long], parsing: .unconditional, help: ArgumentHelp("Length of the measured window.", valueName: "seconds"),
         transform: Numbers.seconds(from: 0.001))
     var duration = 10.0
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("How long it waits for the last deliveries, at most.", valueName: "seconds"), transform: Numbers.seconds())
+        parsing: .unconditional, help: ArgumentHelp("How long to wait for the last deliveries, at most.", valueName: "seconds"), transform: Numbers.seconds())
     var drain = 5.0
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("How long it waits between the last connect and the first publish.", valueName: "seconds"),
+        parsing: .unconditional, help: ArgumentHelp("How long to wait between the last connect and the first publish.", valueName: "seconds"),
         transform: Numbers.seconds())
     var settle = 0.5
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("How long it holds the connections at rate 0.", valueName: "seconds"), transform: Numbers.seconds())
+    @Option(parsing: .unconditional, help: ArgumentHelp("How long to hold the connections at rate 0.", valueName: "seconds"), transform: Numbers.seconds())
     var hold = 10.0
 }
 
 struct ResourceOptions: ParsableArguments {
-    @Option(parsing: .unconditional, help: ArgumentHelp("Connects a second; 0 for as fast as the server answers.", valueName: "rate"), transform: Numbers.rate)
+    @Option(parsing: .unconditional, help: ArgumentHelp("Connects a second. 0: as fast as the server responds.", valueName: "rate"), transform: Numbers.rate)
     var connectRate = 0.0
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Connects in flight, at most.", valueName: "n"), transform: Numbers.whole(1...100_000))
+    @Option(parsing: .unconditional, help: ArgumentHelp("The most connects in flight.", valueName: "n"), transform: Numbers.whole(1...100_000))
     var connectsInFlight = 256
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("How long one connect or one answer may take.", valueName: "seconds"), transform: Numbers.seconds(from: 0.1)
+        parsing: .unconditional, help: ArgumentHelp("How long one connect or one response may take.", valueName: "seconds"),
+        transform: Numbers.seconds(from: 0.1)
     )
     var timeout = 10.0
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Local addresses 127.0.0.2… to connect from: one has about 28,000 ports. As many as needed if not given.", valueName: "n"),
+        help: ArgumentHelp("Local addresses 127.0.0.2… to connect from. Each has about 28,000 ports. Default: as many as needed.", valueName: "n"),
         transform: Numbers.whole(0...60_000))
     var sourceAddresses: Int?
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Worker processes. As many as descriptors need if not given.", valueName: "n"),
+        parsing: .unconditional, help: ArgumentHelp("Worker processes. Default: as many as the descriptor limit requires.", valueName: "n"),
         transform: Numbers.whole(1...LoadSettings.processesMax))
     var processes: Int?
 
-    @Option(help: ArgumentHelp("CPUs to run on, '1' or '0,1': worker i takes the i-th of them.", valueName: "cpus"))
+    @Option(help: ArgumentHelp("CPUs to run on, '1' or '0,1'. Worker i runs on the i-th of them.", valueName: "cpus"))
     var pin: String?
 
     @Option(
@@ -254,10 +258,10 @@ struct ResourceOptions: ParsableArguments {
     @Flag(help: "Measure the children of these processes too.")
     var pidChildren = false
 
-    @Option(name: [.short, .customLong("output")], help: "json prints every figure, as one object.")
+    @Option(name: [.short, .customLong("output")], help: "json prints all metrics as one object.")
     var output = OutputFormat.table
 
-    // How a worker process is told what it is. Not for people.
+    // Internal: tells a worker process its role.
     @Option(help: .hidden) var workerIndex: Int?
     @Option(help: .hidden) var workerRun: UInt32?
 }

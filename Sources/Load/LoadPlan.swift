@@ -1,4 +1,4 @@
-/// Who subscribes to what and who publishes where: numbers in, numbers out. The same plan is made in every worker process.
+/// Which subscriber uses which channels, and which publisher. Pure arithmetic, so that every worker process makes the same plan.
 struct LoadPlan: Sendable, Equatable {
     enum Rate: Sendable, Equatable {
         /// Connect and hold only.
@@ -11,7 +11,7 @@ struct LoadPlan: Sendable, Equatable {
     var subscribers: Int
     var channels: Int
     var channelsPerSubscriber: Int
-    /// Those that have something to do: a channel has one publisher, so that its order is defined; only a hot channel has several.
+    /// Publishers with at least one channel. A channel has one publisher, so that its order is defined; only a hot channel has several.
     var publishers: Int
     var isHot: Bool
     var rate: Rate
@@ -45,7 +45,7 @@ struct LoadPlan: Sendable, Equatable {
 
     // MARK: Subscribers
 
-    /// Subscriber i takes channel i mod M, or several beginning at i·K mod M.
+    /// Subscriber i subscribes to channel i mod M, or to K channels beginning at i·K mod M.
     func firstChannel(ofSubscriber subscriber: Int) -> Int { subscriber * self.channelsPerSubscriber % self.channels }
 
     func channels(ofSubscriber subscriber: Int) -> [Int] {
@@ -56,7 +56,7 @@ struct LoadPlan: Sendable, Equatable {
     /// Sequences that one subscriber follows.
     var slotsPerSubscriber: Int { self.channelsPerSubscriber * self.lanes }
 
-    // MARK: Streams: what has a sequence of its own
+    // MARK: Streams: each has its own sequence
 
     /// Publishers of one channel.
     var lanes: Int { self.isHot ? max(1, self.publishers) : 1 }
@@ -65,19 +65,19 @@ struct LoadPlan: Sendable, Equatable {
 
     // MARK: Publishers
 
-    /// The streams that a publisher takes in turn.
+    /// The streams that a publisher publishes in turn.
     func streams(ofPublisher publisher: Int) -> StrideTo<Int> {
         self.isHot ? stride(from: publisher, to: publisher + 1, by: 1) : stride(from: publisher, to: self.channels, by: self.publishers)
     }
 
-    /// The same, by turn.
+    /// The stream of one turn.
     func stream(ofPublisher publisher: Int, turn: Int) -> Int {
         self.isHot ? publisher : publisher + turn % self.streamsCount(ofPublisher: publisher) * self.publishers
     }
 
-    /// Each channel gets the same rate, so a publisher sends as often as it has channels.
+    /// Each channel gets the same rate, so a publisher's rate is proportional to its channels.
     func schedule(ofPublisher publisher: Int, start: UInt64) -> PublishSchedule {
-        guard case .perSecond(let rate) = self.rate else { return PublishSchedule(start: start, pace: .asFastAsAnswered) }
+        guard case .perSecond(let rate) = self.rate else { return PublishSchedule(start: start, pace: .closedLoop) }
         let share = Double(self.streamsCount(ofPublisher: publisher)) / Double(self.streams)
         let interval = 1e9 / (rate * share)
         return PublishSchedule(start: start, pace: .every(interval), phase: interval * Double(publisher) / Double(self.publishers))

@@ -4,7 +4,7 @@ extension LoadReport {
     /// For people.
     var table: String { self.table(width: nil) }
 
-    /// - Parameter width: of the terminal; nil where nothing has to fit.
+    /// - Parameter width: of the terminal; nil for no limit.
     func table(width: Int?) -> String {
         var lines: [(String, String)] = [("target", "\(self.settings.transport.rawValue)  \(self.settings.subscribe.authority)")]
         lines.append(("connections", self.connectionsSentence))
@@ -30,24 +30,24 @@ extension LoadReport {
     }
 
     private var publishingSentence: String {
-        let asked =
+        let requested =
             switch self.settings.plan.rate {
-            case .perSecond(let rate): "\(rate.rate)/s asked"
-            case .maximum: "as fast as answered"
-            case .none: "nothing asked"
+            case .perSecond(let rate): "\(rate.rate)/s requested"
+            case .maximum: "as fast as responses arrive"
+            case .none: "nothing requested"
             }
-        return "\(self.tally.published.counted("event")), \(self.publishedPerSecond.rate) acks/s (\(asked)), "
+        return "\(self.tally.published.counted("event")), \(self.publishedPerSecond.rate) acks/s (\(requested)), "
             + "\(UInt64(self.settings.plan.publishers).counted("publisher")), \(self.settings.payloadBytes) B, \(self.tally.publishFailed.grouped) failed"
     }
 
     private var backlogSentence: String {
         "\(self.tally.backlogMax.counted("event")) at most, \(self.tally.backlog.grouped) never sent"
-            + (self.tally.backlog > 1 && self.tally.publishFailed == 0 ? ": the answers were too slow for so few publishers (--publishers)" : "")
+            + (self.tally.backlog > 1 && self.tally.publishFailed == 0 ? ": responses were too slow for this number of publishers (--publishers)" : "")
     }
 
     private var deliveriesSentence: String {
         "\(self.tally.receivedInWindow.grouped) of \(self.tally.expectedInWindow.grouped) expected in \(self.windowSeconds.fixed(1)) s, "
-            + "\(self.deliveriesPerSecond.rate)/s, \((self.bytesPerSecond / 1e6).fixed(1)) MB/s, \(self.deliveriesPerRead.fixed(1)) a read"
+            + "\(self.deliveriesPerSecond.rate)/s, \((self.bytesPerSecond / 1e6).fixed(1)) MB/s, \(self.deliveriesPerRead.fixed(1)) per read"
     }
 
     private var sequenceSentence: String {
@@ -58,10 +58,10 @@ extension LoadReport {
     private var serverSentence: String {
         var parts: [String] = []
         if let cpu = self.cpuPercent { parts.append("CPU \(cpu.fixed(1)) %") }
-        if let each = self.cpuMicrosecondsPerDelivery { parts.append("\(each.fixed(2)) µs a delivery") }
+        if let each = self.cpuMicrosecondsPerDelivery { parts.append("\(each.fixed(2)) µs per delivery") }
         let resident = [self.samples.before, self.samples.connected, self.samples.after].compactMap { $0?.residentBytes.mebibytes }
         parts.append("resident \(resident.joined(separator: " → ")) MiB (before, connected, end)")
-        if let each = self.bytesPerSubscriber { parts.append("\((each / 1024).fixed(2)) KiB a subscriber") }
+        if let each = self.bytesPerSubscriber { parts.append("\((each / 1024).fixed(2)) KiB per subscriber") }
         return parts.joined(separator: ", ")
     }
 

@@ -1,6 +1,6 @@
 import Histogram
 
-/// The server's processes at the turning points of a run.
+/// Samples of the server's processes between the phases of a run.
 struct RunSamples: Sendable {
     var before: ProcessSample?
     var connected: ProcessSample?
@@ -9,9 +9,9 @@ struct RunSamples: Sendable {
     var after: ProcessSample?
 }
 
-/// The result of a run, and whether it can be believed.
+/// The result of a run, and whether it is valid.
 struct LoadReport: Sendable {
-    /// Over these the instrument says that it measured itself.
+    /// Above these limits the report says that the load tool itself was the bottleneck.
     static let cpuShareMax = 0.85
     static let runDelayShareMax = 0.10
     static let latenessMax: UInt64 = 5_000_000
@@ -42,7 +42,7 @@ struct LoadReport: Sendable {
 
     var hasProcesses: Bool { !self.settings.processIDs.isEmpty }
 
-    /// While measuring; of a run without a window, from the beginning to the end.
+    /// During the window. For a run without a window: from the beginning to the end.
     var cpuPercent: Double? {
         guard self.hasProcesses else { return nil }
         if let from = self.samples.windowStart, let to = self.samples.windowEnd { return to.cpuPercent(since: from) }
@@ -62,20 +62,20 @@ struct LoadReport: Sendable {
         return cpu / 100 * 1e6 / self.deliveriesPerSecond
     }
 
-    // MARK: The instrument
+    // MARK: The load tool itself
 
     var cpuShare: Double { Double(self.tally.cpuMillionths) / 1e6 }
     var runDelayShare: Double { Double(self.tally.runDelayMillionths) / 1e6 }
     var fullWakesShare: Double { self.tally.wakes < 100 ? 0 : Double(self.tally.fullWakes) / Double(self.tally.wakes) }
 
-    /// Why the instrument itself was the bottleneck; empty if it was not.
+    /// Why the load tool itself was the bottleneck. Empty if it was not.
     var bottlenecks: [String] {
         var reasons: [String] = []
         if self.cpuShare > Self.cpuShareMax { reasons.append("its own CPU was \(self.cpuShare.percent) of a core") }
         if self.runDelayShare > Self.runDelayShareMax { reasons.append("it waited \(self.runDelayShare.percent) of the time for a CPU") }
         let lateness = self.tally.lateness.valueAtPercentile(99)
         if self.tally.lateness.totalCount > 0, lateness > Self.latenessMax { reasons.append("it published \(lateness.asTime) late at p99") }
-        // A burst fills it too; only together with little rest it means that it never caught up.
+        // A burst fills the loop too. Only if the CPU is busy as well, the loop never caught up.
         let isBusy = self.cpuShare + self.runDelayShare > Self.busyShareMax
         if self.fullWakesShare > Self.fullWakesShareMax, isBusy { reasons.append("its read loop was always full") }
         return reasons
@@ -87,18 +87,18 @@ struct LoadReport: Sendable {
         self.tally.errors.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { "\($0.value.grouped) × \($0.key)" }.joined(separator: ", ")
     }
 
-    /// Why not everything was as it should be; empty if it was.
+    /// What went wrong. Empty if nothing did.
     var failures: [String] {
         var failures: [String] = []
         let counts: [(UInt64, String)] = [
             (self.tally.connectFailed, "connects failed"), (self.tally.lost, "deliveries were lost"),
             (self.tally.repeated, "deliveries were repeated"), (self.tally.reordered, "deliveries were out of order"),
-            (self.tally.misdelivered, "deliveries were for others"),
+            (self.tally.misdelivered, "deliveries reached the wrong subscriber"),
         ]
         for (count, what) in counts where count > 0 { failures.append("\(count.grouped) \(what)") }
         if self.settings.plan.publishers > 0, self.tally.published == 0 { failures.append("nothing was published") }
         if self.tally.errors.keys.contains("publish: status 401") {
-            failures.append("the server does not take the API token it was given, or was given none (REALERTIME_API_TOKEN)")
+            failures.append("the server refused the API token, or needs one (REALERTIME_API_TOKEN)")
         }
         if self.isIdle, self.tally.disconnected > 0 { failures.append("\(self.tally.disconnected.grouped) connections ended") }
         if self.tally.errors.keys.contains(where: { $0.hasPrefix("worker:") }) { failures.append("a worker ended without a report") }
@@ -109,7 +109,7 @@ struct LoadReport: Sendable {
 
     var verdict: String {
         if !self.isComplete { return self.failures.joined(separator: ", ") }
-        if self.isChurn { return "every connect was answered" }
-        return self.isIdle ? "every connection was made and held" : "everything expected arrived, once and in order"
+        if self.isChurn { return "every connect got a response" }
+        return self.isIdle ? "every connection was opened and held" : "all expected events arrived, once and in order"
     }
 }

@@ -1,5 +1,5 @@
 extension LoadSettings {
-    /// Everything of a subscribe request behind the path, up to the empty line.
+    /// A subscribe request after its path, up to the empty line.
     var subscribeHeadLines: [UInt8] {
         var lines = ["Host: \(self.subscribe.authority)"]
         switch self.transport {
@@ -14,7 +14,7 @@ extension LoadSettings {
         return Array((" HTTP/1.1\r\n" + lines.joined(separator: "\r\n") + "\r\n").utf8)
     }
 
-    /// A publish request up to where the payload begins. Everything in it is known before the payload is.
+    /// A publish request up to the payload. It does not depend on the payload.
     func publishHead(channel: Int) -> [UInt8] {
         let before = self.body(self.bodyPrefix, channel)
         let after = self.body(self.bodySuffix, channel)

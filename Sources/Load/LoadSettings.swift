@@ -1,17 +1,17 @@
 import Glibc
 
-/// The options, checked. Everything a worker needs to know.
+/// The checked options. Everything that a worker needs.
 struct LoadSettings: Sendable {
     var plan: LoadPlan
     var run: UInt32
     var transport: Transport
     var subscribe: RequestTemplate
     var publish: RequestTemplate
-    /// Where the node says how it is; nil for another server.
+    /// The node's status URL. Nil for another server.
     var status: RequestTemplate?
     var subscribeHeaders: [String]
     var publishHeaders: [String]
-    /// What stands before and after the payload in a publish body.
+    /// The text before and after the payload in a publish body.
     var bodyPrefix: [RequestTemplate.Piece]
     var bodySuffix: [RequestTemplate.Piece]
     var channelPrefix: [UInt8]
@@ -39,7 +39,7 @@ struct LoadSettings: Sendable {
     /// Descriptors that are neither subscribers nor publishers.
     static let descriptorsReserved = 64
     static let slotsMax = 64 << 20
-    /// More workers than this are not worth a machine.
+    /// More workers do not help on one machine.
     static let processesMax = 256
 }
 
@@ -49,7 +49,7 @@ extension LoadSettings {
     init(target: TargetOptions, shape: ShapeOptions, time: TimeOptions, resources: ResourceOptions, limits: LocalLimits) throws(LoadError) {
         try Self.check(shape)
         let connections = shape.churn > 0 ? min(shape.churnAtOnce, shape.churn) : shape.subscribers
-        let processes = try Self.processes(asked: resources.processes, connections: connections, publishers: shape.publishers, limits)
+        let processes = try Self.processes(requested: resources.processes, connections: connections, publishers: shape.publishers, limits)
         self.plan = LoadPlan(
             subscribers: shape.churn > 0 ? 0 : shape.subscribers, channels: shape.channels,
             channelsPerSubscriber: shape.channelsPerSubscriber, publishers: shape.publishers, isHot: shape.hot,
@@ -94,53 +94,53 @@ extension LoadSettings {
 
     private func checkTemplates() throws(LoadError) {
         guard self.plan.churn == 0 || self.transport != .lp else {
-            throw .usage("--churn waits for the head of an answer, which a long-poll does not give at once: take another --transport")
+            throw .usage("--churn waits for the response head, which a long-poll sends only with its first event: use another --transport")
         }
         guard self.subscribe.hasChannel || self.plan.channels == 1 else {
-            throw .usage("--subscribe-url needs {channel} (or {channels}) when there are several channels")
+            throw .usage("--subscribe-url needs {channel} (or {channels}) if there are several channels")
         }
         let body = self.bodyPrefix + self.bodySuffix
         guard self.publish.hasChannel || body.contains(.channels) || self.plan.channels == 1 else {
-            throw .usage("--publish-url or --publish-body needs {channel} when there are several channels")
+            throw .usage("--publish-url or --publish-body needs {channel} if there are several channels")
         }
         for line in self.subscribeHeaders + self.publishHeaders {
             guard line.contains(":"), !line.contains(where: \.isNewline) else { throw .usage("a header must be 'Name: value', not '\(line)'") }
         }
     }
 
-    private static func processes(asked: Int?, connections: Int, publishers: Int, _ limits: LocalLimits) throws(LoadError) -> Int {
+    private static func processes(requested: Int?, connections: Int, publishers: Int, _ limits: LocalLimits) throws(LoadError) -> Int {
         let each = max(1, limits.descriptors - self.descriptorsReserved - publishers)
         let needed = max(1, (connections + each - 1) / each)
         guard needed <= self.processesMax else {
             throw .usage(
-                "\(connections) connections need \(needed) processes of at most \(limits.descriptors) descriptors, and there may be \(self.processesMax): "
-                    + "ask for at most \(each * self.processesMax), or raise the limit (ulimit -Hn)")
+                "\(connections) connections need \(needed) processes of at most \(limits.descriptors) descriptors, but at most \(self.processesMax) are allowed: "
+                    + "use at most \(each * self.processesMax) connections, or raise the limit (ulimit -Hn)")
         }
         guard connections + self.descriptorsReserved <= limits.systemDescriptors else {
             throw .usage(
-                "\(connections) connections are more than the \(limits.systemDescriptors) descriptors that this machine has left: ask for fewer, or raise fs.file-max"
+                "\(connections) connections are more than the \(limits.systemDescriptors) descriptors that this machine has left: use fewer, or raise fs.file-max"
             )
         }
-        guard let asked else { return needed }
-        guard asked >= needed else {
+        guard let requested else { return needed }
+        guard requested >= needed else {
             throw .usage(
                 "\(connections) connections need \(needed) processes of at most \(limits.descriptors) descriptors: "
                     + "raise --processes or the limit (ulimit -Hn)"
             )
         }
-        return asked
+        return requested
     }
 
-    /// One source address has ports for so many connections; beyond that the loopback has more. Coordinator and workers agree on the number.
+    /// A source address has a limited number of ports. More connections use more loopback addresses. Coordinator and workers compute the same number.
     mutating func chooseSourceAddresses(limits: LocalLimits) throws(LoadError) {
         let address = try SocketAddress(host: self.subscribe.host, port: self.subscribe.port)
-        // A closed connection holds its port for a minute, so a churn needs ports for all its cycles, within reason.
+        // A closed connection occupies its port for a minute, so a churn needs ports for all its cycles, up to a million.
         let churned = self.churnResets ? self.churnAtOnce : min(self.plan.churn, 1_000_000)
         let connections = self.plan.churn == 0 ? self.plan.subscribers : churned
         let needed = limits.sourceAddresses(forConnections: connections + self.plan.publishers)
         if self.sourceAddresses == 0, needed > 1 {
             guard address.isIPv4Loopback else {
-                throw .usage("\(connections) connections need more than the \(limits.ports) local ports of one address: ask for fewer")
+                throw .usage("\(connections) connections need more than the \(limits.ports) local ports of one address: use fewer")
             }
             self.sourceAddresses = needed
         }
@@ -166,7 +166,7 @@ extension LoadSettings {
         return numbers.compactMap(\.self)
     }
 
-    /// Another server's, if it is given, else a path of the node's. A wrong URL is named as it was given.
+    /// The URL of another server if it is given, else a path of the node. An error names the option that was given.
     private static func template(
         _ other: String, _ url: String?, _ option: String, _ base: String, _ path: String
     ) throws(LoadError) -> RequestTemplate {

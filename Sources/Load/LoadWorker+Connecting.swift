@@ -2,10 +2,10 @@ import Glibc
 import Histogram
 
 extension LoadWorker {
-    /// So many failures in a row end the attempt: the server is not there, or full, and the rest would only hammer it.
-    static let hopelessFailures: UInt64 = 1000
+    /// After this many failures in a row the worker stops connecting: the server is down or full, and more attempts would only load it.
+    static let consecutiveFailuresMax: UInt64 = 1000
 
-    /// When the next connect may start, if the pace and the free places allow one.
+    /// When the next connect may start, if the rate and the free places allow one.
     var connectDue: UInt64? {
         guard self.connectsStarted < self.connectsTotal, self.inFlight.count < self.connectsInFlightMax else { return nil }
         guard self.plan.churn == 0 || !self.freePlaces.isEmpty else { return nil }
@@ -21,10 +21,10 @@ extension LoadWorker {
             let place = self.plan.churn > 0 ? self.freePlaces.removeLast() : self.connectsStarted
             self.connectsStarted += 1
             self.connect(place, now: Clock.now())
-            if self.failedInARow >= Self.hopelessFailures {
+            if self.consecutiveFailures >= Self.consecutiveFailuresMax {
                 let left = UInt64(self.connectsTotal - self.connectsStarted)
                 self.tally.connectFailed += left
-                if left > 0 { self.tally.errors["connect: not tried any more after \(Self.hopelessFailures) failures in a row", default: 0] += left }
+                if left > 0 { self.tally.errors["connect: stopped after \(Self.consecutiveFailuresMax) failures in a row", default: 0] += left }
                 self.connectsStarted = self.connectsTotal
             }
         }
@@ -53,7 +53,7 @@ extension LoadWorker {
         self.subscribers[index].firstChannel = UInt32(self.plan.firstChannel(ofSubscriber: number))
         self.heads[index] = HTTPResponseScanner()
         if self.settings.transport == .ws { self.walkers[index] = WebSocketWalker() }
-        // On one host the handshake is often over when `connect` returns; this saves a turn of the loop.
+        // On one host the handshake has often finished when `connect` returns. Sending now saves a turn of the loop.
         if self.sendSubscribe(index) {
             self.loop.add(descriptor, token: UInt64(index), interest: EpollLoop.readable)
         } else if errno == EAGAIN || errno == ENOTCONN {
@@ -74,7 +74,7 @@ extension LoadWorker {
         self.loop.change(descriptor, token: UInt64(index), interest: EpollLoop.readable)
     }
 
-    /// A request is small and the socket empty, so it goes out whole or not at all.
+    /// A request is small and the socket's buffer is empty, so it is sent completely or not at all.
     private mutating func sendSubscribe(_ index: Int) -> Bool {
         self.writeSubscribeRequest(index)
         let descriptor = self.subscribers[index].descriptor
@@ -120,12 +120,12 @@ extension LoadWorker {
 
     // MARK: Outcomes
 
-    /// The head of the answer is here (long-poll: the request is out).
+    /// The response head has arrived (long-poll: the request was sent).
     mutating func isConnected(_ index: Int, now: UInt64) {
         self.inFlight.removeAll { $0 == index }
         guard !self.subscribers[index].wasConnected else { return }
         self.tally.connected += 1
-        self.failedInARow = 0
+        self.consecutiveFailures = 0
         _ = self.tally.connect.record(min(now - self.subscribers[index].started, WorkerTally.nanosecondsMax))
         if self.plan.churn > 0 {
             self.tally.churned += 1
@@ -144,7 +144,7 @@ extension LoadWorker {
             self.tally.disconnected += 1
         } else {
             self.tally.connectFailed += 1
-            self.failedInARow += 1
+            self.consecutiveFailures += 1
             if self.plan.churn > 0 { self.freePlaces.append(index) }
         }
     }
@@ -162,17 +162,17 @@ extension LoadWorker {
         self.pieces[index] = nil
     }
 
-    /// Long-poll only: connects again what the loop has set aside, outside the handling of events, so that a refusal does not recurse.
-    mutating func connectSetAside() {
+    /// Long-poll only: reconnects outside the handling of events, so that a refusal does not recurse.
+    mutating func reconnectScheduled() {
         let again = self.reconnects
         self.reconnects.removeAll(keepingCapacity: true)
         for index in again { self.connect(index, now: Clock.now()) }
     }
 
-    mutating func giveUpSlowConnects(_ now: UInt64) {
-        let patience = Clock.nanoseconds(self.settings.timeout)
-        for index in self.inFlight where now > self.subscribers[index].started + patience {
-            self.connectFailed(index, "connect: no answer in time")
+    mutating func failSlowConnects(_ now: UInt64) {
+        let timeout = Clock.nanoseconds(self.settings.timeout)
+        for index in self.inFlight where now > self.subscribers[index].started + timeout {
+            self.connectFailed(index, "connect: no response in time")
         }
     }
 

@@ -1,13 +1,13 @@
 import Glibc
 
-/// The course of a run: what the coordinator says, and what it is told.
+/// The phases of a run: lines from the coordinator, and lines to it.
 extension LoadWorker {
-    /// After the last expected delivery the loop listens for so long, to catch repetitions.
+    /// After the last expected delivery the loop continues to read for this time, to detect repetitions.
     static let quietNanoseconds: UInt64 = 200_000_000
 
-    // MARK: Orders
+    // MARK: Lines from the coordinator
 
-    mutating func obey() {
+    mutating func handleLines() {
         for line in self.link.lines() {
             let words = line.split(separator: " ")
             switch words.first {
@@ -35,7 +35,7 @@ extension LoadWorker {
         self.phase = .running
     }
 
-    /// An interrupted run ends with what it has.
+    /// An interrupted run reports what it has measured so far.
     private mutating func halt() {
         let now = Clock.now()
         switch self.phase {
@@ -59,15 +59,15 @@ extension LoadWorker {
     private mutating func finalsAreComplete() {
         self.finalsAreKnown = true
         guard !self.finals.isEmpty else { return }
-        self.eachSlot { worker, _, stream in
+        self.forEachSlot { worker, _, stream in
             let uncertain = worker.finalUncertain[stream].map { UInt64($0.count) } ?? 0
             worker.tally.expected += worker.finals[stream].last - min(worker.finals[stream].last, uncertain)
             worker.tally.expectedInWindow += worker.finals[stream].inWindow
         }
     }
 
-    /// Every (subscriber, channel, publisher) that should have received.
-    private mutating func eachSlot(_ body: (inout LoadWorker, _ slot: Int, _ stream: Int) -> Void) {
+    /// Every (subscriber, channel, publisher) that should have received events.
+    private mutating func forEachSlot(_ body: (inout LoadWorker, _ slot: Int, _ stream: Int) -> Void) {
         let lanes = self.plan.lanes
         for index in 0..<self.count where self.subscribers[index].wasConnected {
             for place in 0..<self.plan.channelsPerSubscriber {
@@ -87,10 +87,10 @@ extension LoadWorker {
         for index in 0..<self.publishersCount { self.tally.backlog += self.publishers[index].schedule.backlog(at: self.measureTo) }
         self.phase = .draining
         self.drainTo = now + Clock.nanoseconds(self.settings.drain)
-        self.sendPublishedWhenAnswered(now)
+        self.sendPublishedCounts(now)
     }
 
-    private mutating func sendPublishedWhenAnswered(_ now: UInt64) {
+    private mutating func sendPublishedCounts(_ now: UInt64) {
         guard !self.publishedIsSent else { return }
         var waiting = false
         for index in 0..<self.publishersCount where self.publishers[index].state == .inFlight { waiting = true }
@@ -98,7 +98,7 @@ extension LoadWorker {
         for index in 0..<self.publishersCount where self.publishers[index].state == .inFlight {
             self.uncertain.append((self.publishers[index].stream, self.publishers[index].sequence))
             self.tally.publishFailed += 1
-            self.tally.note(error: "publish: no answer at the end")
+            self.tally.note(error: "publish: no response at the end")
         }
         self.publishedIsSent = true
         for index in 0..<self.publishersCount {
@@ -119,13 +119,13 @@ extension LoadWorker {
 
     // MARK: Housekeeping
 
-    mutating func keepHouse(_ now: UInt64) {
-        if !self.inFlight.isEmpty { self.giveUpSlowConnects(now) }
-        if !self.reconnects.isEmpty { self.connectSetAside() }
-        self.giveUpSlowAnswers(now)
+    mutating func housekeep(_ now: UInt64) {
+        if !self.inFlight.isEmpty { self.failSlowConnects(now) }
+        if !self.reconnects.isEmpty { self.reconnectScheduled() }
+        self.failSlowResponses(now)
         if self.phase == .running { self.noteBacklog(at: now) }
         if self.phase == .draining {
-            self.sendPublishedWhenAnswered(now)
+            self.sendPublishedCounts(now)
             self.finishWhenComplete(now)
         }
         if now >= self.nextProgress {
@@ -136,7 +136,7 @@ extension LoadWorker {
 
     private mutating func finishWhenComplete(_ now: UInt64) {
         guard self.finalsAreKnown else {
-            // The others have the same limits; after them nothing more can come.
+            // The other workers have the same limits, so nothing can arrive after them.
             if now >= self.drainTo &+ 15_000_000_000 { self.phase = .finished }
             return
         }
@@ -164,7 +164,7 @@ extension LoadWorker {
         }
         if self.tally.connectNanoseconds == 0 { self.tally.connectNanoseconds = Clock.now() - self.connectStart }
         if !self.finals.isEmpty {
-            self.eachSlot { worker, slot, stream in
+            self.forEachSlot { worker, slot, stream in
                 worker.tally.lost += worker.tracker.lost(
                     slot: slot, last: worker.finals[stream].last, unless: worker.finalUncertain[stream] ?? []
                 )

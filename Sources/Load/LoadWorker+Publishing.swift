@@ -2,13 +2,13 @@ import Glibc
 import Histogram
 
 extension LoadWorker {
-    /// After a refusal or a failed connect a publisher rests for this long, so that it does not hammer.
+    /// After a refusal or a failed connect a publisher waits this long, so that it does not overload the server.
     static let restNanoseconds: UInt64 = 50_000_000
     static let uncertainMax = 1_000_000
 
     // MARK: Turns
 
-    /// Reads the answers that are here and sends what is due.
+    /// Reads the responses that have arrived and sends what is due.
     mutating func publisherTurn(_ now: UInt64) {
         let ready = self.publisherLoop.wait(nanoseconds: 0)
         for event in 0..<ready { self.publisherIsReady(Int(self.publisherLoop.token(event))) }
@@ -26,7 +26,7 @@ extension LoadWorker {
         self.nextPublisherTurn = min(next, now + Self.publisherTurnNanoseconds)
     }
 
-    /// When a publisher that waits for nobody has something to do.
+    /// When a publisher that does not wait for the server has something to do.
     private func nextMove(_ index: Int, _ now: UInt64) -> UInt64 {
         switch self.publishers[index].state {
         case .idle: max(self.publishers[index].schedule.next ?? now, self.publishers[index].notBefore)
@@ -66,7 +66,7 @@ extension LoadWorker {
             self.publisherLoop.change(self.publishers[index].descriptor, token: UInt64(index), interest: EpollLoop.readable)
         case .idle, .inFlight:
             if self.unsent[index] != nil { self.sendUnsent(index) }
-            self.readAnswer(index)
+            self.readResponse(index)
         }
     }
 
@@ -78,14 +78,14 @@ extension LoadWorker {
         self.unsent[index] = nil
     }
 
-    /// The connection is of no use any more. Whether a request in flight was published, nobody knows.
+    /// The connection has failed. It is unknown whether a request in flight was published.
     private mutating func publisherFailed(_ index: Int, _ why: String) {
-        if self.publishers[index].state == .inFlight { self.isUncertain(index) }
+        if self.publishers[index].state == .inFlight { self.markUncertain(index) }
         self.tally.note(error: "publish: \(why)")
         self.closePublisher(index, notBefore: Clock.now() + Self.restNanoseconds)
     }
 
-    private mutating func isUncertain(_ index: Int) {
+    private mutating func markUncertain(_ index: Int) {
         self.tally.publishFailed += 1
         self.uncertain.append((self.publishers[index].stream, self.publishers[index].sequence))
         if self.uncertain.count >= Self.uncertainMax { self.measureTo = min(self.measureTo, Clock.now()) }
@@ -105,7 +105,7 @@ extension LoadWorker {
         let descriptor = self.publishers[index].descriptor
         let sent = Socket.send(self.publishing, to: descriptor)
         guard sent >= 0 || errno == EAGAIN else {
-            // Closed while idle: nothing went out, so the same number goes with the next connection.
+            // The server closed the connection while it was idle. Nothing was sent, so the next connection uses the same number.
             return self.closePublisher(index, notBefore: now)
         }
         self.sequences[stream] = sequence + 1
@@ -143,9 +143,9 @@ extension LoadWorker {
         if sent == rest.count { self.publisherLoop.change(descriptor, token: UInt64(index), interest: EpollLoop.readable) }
     }
 
-    // MARK: Answers
+    // MARK: Responses
 
-    private mutating func readAnswer(_ index: Int) {
+    private mutating func readResponse(_ index: Int) {
         let descriptor = self.publishers[index].descriptor
         guard descriptor >= 0 else { return }
         let count = recv(descriptor, self.buffer, Self.readBytes, 0)
@@ -160,12 +160,12 @@ extension LoadWorker {
             let (taken, progress) = self.publishers[index].scanner.consume(self.buffer + used, count: count - used)
             used += taken
             let ended = progress == .complete || (progress == .head && self.publishers[index].scanner.endsAtHead())
-            if ended, self.publishers[index].state == .inFlight { return self.answered(index, now) }
+            if ended, self.publishers[index].state == .inFlight { return self.didReceiveResponse(index, now) }
             if progress == .more || ended { return }
         }
     }
 
-    private mutating func answered(_ index: Int, _ now: UInt64) {
+    private mutating func didReceiveResponse(_ index: Int, _ now: UInt64) {
         let status = self.publishers[index].scanner.status
         let stream = self.publishers[index].stream
         self.publishers[index].state = .idle
@@ -179,13 +179,13 @@ extension LoadWorker {
                 _ = self.tally.acknowledge.record(min(now - self.publishers[index].sent, WorkerTally.nanosecondsMax))
             }
         case 400..<500:
-            // Refused for certain: the number is free again, as the channel waits for nobody else.
+            // Definitely refused: the number is used again, because no other publisher uses this channel.
             self.sequences[stream] -= 1
             self.tally.publishFailed += 1
             self.tally.note(error: "publish: status \(status)")
             self.publishers[index].notBefore = now + Self.restNanoseconds
         default:
-            self.isUncertain(index)
+            self.markUncertain(index)
             self.tally.note(error: "publish: status \(status)")
             self.publishers[index].notBefore = now + Self.restNanoseconds
         }
@@ -198,12 +198,12 @@ extension LoadWorker {
         self.nextPublisherTurn = min(self.nextPublisherTurn, self.nextPublish)
     }
 
-    mutating func giveUpSlowAnswers(_ now: UInt64) {
-        let patience = Clock.nanoseconds(self.settings.timeout)
-        for index in 0..<self.publishersCount where now > self.publishers[index].sent + patience {
+    mutating func failSlowResponses(_ now: UInt64) {
+        let timeout = Clock.nanoseconds(self.settings.timeout)
+        for index in 0..<self.publishersCount where now > self.publishers[index].sent + timeout {
             switch self.publishers[index].state {
-            case .inFlight: self.publisherFailed(index, "no answer in time")
-            case .connecting: self.publisherFailed(index, "connect: no answer in time")
+            case .inFlight: self.publisherFailed(index, "no response in time")
+            case .connecting: self.publisherFailed(index, "connect: no response in time")
             case .closed, .idle: break
             }
         }

@@ -2,10 +2,10 @@ import Glibc
 import Histogram
 
 extension LoadWorker {
-    /// An answer that comes in pieces is kept up to this size.
-    static let answerBytesMax = 16 << 20
+    /// The largest response that may arrive in pieces.
+    static let responseBytesMax = 16 << 20
 
-    /// Handles one event of a subscriber and returns the time it read the clock for that.
+    /// Handles one event of a subscriber. Returns the time that it read from the clock, so that the caller need not read it again.
     @inline(__always)
     mutating func subscriberIsReady(_ index: Int) -> UInt64 {
         switch self.subscribers[index].state {
@@ -18,7 +18,7 @@ extension LoadWorker {
         return Clock.now()
     }
 
-    // MARK: The hot way
+    // MARK: The hot path
 
     @inline(__always)
     private mutating func readStream(_ index: Int) -> UInt64 {
@@ -34,7 +34,7 @@ extension LoadWorker {
         return now
     }
 
-    /// Finds and counts the events in what was read. No call in here allocates, unless the server loses or repeats.
+    /// Finds and counts the events in the bytes that were read. Allocates only if the server loses or repeats events.
     @inline(__always)
     private mutating func deliver(_ index: Int, _ fresh: UnsafeMutablePointer<UInt8>, _ count: Int, _ now: UInt64) {
         let tail = self.tails + index &* Self.headroom
@@ -93,7 +93,7 @@ extension LoadWorker {
         let now = Clock.now()
         guard count > 0 else {
             if count < 0, errno == EAGAIN || errno == EINTR { return }
-            let why = count == 0 ? "closed by the server before an answer" : Self.sentence(errno)
+            let why = count == 0 ? "closed by the server before a response" : Self.sentence(errno)
             return self.connectFailed(index, "subscribe: \(why)")
         }
         let (used, progress) = self.heads[index].consume(fresh, count: count)
@@ -102,9 +102,9 @@ extension LoadWorker {
         guard status == (self.settings.transport == .ws ? 101 : 200) || (self.plan.churn > 0 && status == 200) else {
             return self.connectFailed(index, "subscribe: status \(status)")
         }
-        // A refusal that keeps an EventSource alive: a stream has no length.
+        // A temporary refusal of an EventSource has a length; a stream has none.
         guard self.settings.transport != .sse || !self.heads[index].hasLength else {
-            return self.connectFailed(index, "subscribe: asked to come back later")
+            return self.connectFailed(index, "subscribe: refused temporarily")
         }
         self.subscribers[index].state = .streaming
         self.isConnected(index, now: now)
@@ -162,53 +162,53 @@ extension LoadWorker {
             }
         }
         if last == .complete, self.pieces[index] == nil {
-            return self.pollAnswered(index, UnsafeMutableBufferPointer(start: fresh, count: total), now)
+            return self.pollDidRespond(index, UnsafeMutableBufferPointer(start: fresh, count: total), now)
         }
         self.pieces[index, default: []].append(contentsOf: UnsafeBufferPointer(start: fresh, count: total))
-        if last == .complete { return self.pollAnsweredInPieces(index, now) }
-        guard self.pieces[index]!.count <= Self.answerBytesMax else {
-            return self.connectFailed(index, "long-poll: an answer over \(Self.answerBytesMax) bytes")
+        if last == .complete { return self.pollDidRespondInPieces(index, now) }
+        guard self.pieces[index]!.count <= Self.responseBytesMax else {
+            return self.connectFailed(index, "long-poll: a response over \(Self.responseBytesMax) bytes")
         }
     }
 
-    private mutating func pollAnsweredInPieces(_ index: Int, _ now: UInt64) {
-        guard var answer = self.pieces.removeValue(forKey: index) else { return }
-        answer.withUnsafeMutableBufferPointer { self.pollAnswered(index, $0, now) }
+    private mutating func pollDidRespondInPieces(_ index: Int, _ now: UInt64) {
+        guard var response = self.pieces.removeValue(forKey: index) else { return }
+        response.withUnsafeMutableBufferPointer { self.pollDidRespond(index, $0, now) }
     }
 
-    private mutating func pollAnswered(_ index: Int, _ answer: UnsafeMutableBufferPointer<UInt8>, _ now: UInt64) {
+    private mutating func pollDidRespond(_ index: Int, _ response: UnsafeMutableBufferPointer<UInt8>, _ now: UInt64) {
         let status = self.heads[index].status
         guard [200, 204, 304, 408, 504].contains(status) else { return self.connectFailed(index, "subscribe: status \(status)") }
         if status == 200 {
-            self.deliverAnswer(index, answer, now)
+            self.deliverResponse(index, response, now)
         }
         let closes = self.heads[index].closes
         self.heads[index] = HTTPResponseScanner()
-        guard !closes else { return self.setAside(index) }
+        guard !closes else { return self.scheduleReconnect(index) }
         self.writeSubscribeRequest(index)
         let descriptor = self.subscribers[index].descriptor
         let sent = Socket.send(self.request, to: descriptor)
-        if sent != self.request.count { self.setAside(index) }
+        if sent != self.request.count { self.scheduleReconnect(index) }
     }
 
-    private mutating func deliverAnswer(_ index: Int, _ answer: UnsafeMutableBufferPointer<UInt8>, _ now: UInt64) {
-        self.deliver(index, answer.baseAddress!, answer.count, now)
-        // An answer is whole: what might look like the beginning of a marker at its end is none.
+    private mutating func deliverResponse(_ index: Int, _ response: UnsafeMutableBufferPointer<UInt8>, _ now: UInt64) {
+        self.deliver(index, response.baseAddress!, response.count, now)
+        // The response is complete: its end cannot be the beginning of a marker.
         self.subscribers[index].tailCount = 0
-        if let position = PollPosition(answer: UnsafeBufferPointer(answer)) { self.pollPositions[index] = position }
+        if let position = PollPosition(response: UnsafeBufferPointer(response)) { self.pollPositions[index] = position }
     }
 
-    /// The server closed. Between two answers it may; an answer without a length ends that way.
+    /// The server closed the connection. It may do so between two responses, and to end a response without a length.
     private mutating func pollEnded(_ index: Int, _ now: UInt64) {
-        if self.heads[index].endsWithConnection, var answer = self.pieces.removeValue(forKey: index) {
-            answer.withUnsafeMutableBufferPointer { self.deliverAnswer(index, $0, now) }
+        if self.heads[index].endsWithConnection, var response = self.pieces.removeValue(forKey: index) {
+            response.withUnsafeMutableBufferPointer { self.deliverResponse(index, $0, now) }
         } else if !self.heads[index].isAtStart {
-            self.tally.note(error: "long-poll: closed in the midst of an answer")
+            self.tally.note(error: "long-poll: closed in the middle of a response")
         }
-        self.setAside(index)
+        self.scheduleReconnect(index)
     }
 
-    private mutating func setAside(_ index: Int) {
+    private mutating func scheduleReconnect(_ index: Int) {
         self.closeSubscriber(index)
         if self.phase != .finished { self.reconnects.append(index) }
     }

@@ -3,8 +3,8 @@ import Histogram
 
 /// The loop of one thread: its share of the subscribers and publishers on raw non-blocking sockets.
 ///
-/// There is one read buffer for all connections, and a connection keeps nothing but the few bytes of a marker that two reads cut.
-/// A noncopyable value, so that its state is plain memory without reference counts and exclusivity checks at run time.
+/// All connections share one read buffer. A connection stores only the few bytes of a marker that was split between two reads.
+/// A noncopyable value: its state is plain memory without reference counts and run-time exclusivity checks.
 struct LoadWorker: ~Copyable {
     enum Phase { case connecting, waiting, running, draining, finished }
 
@@ -13,12 +13,12 @@ struct LoadWorker: ~Copyable {
         static let link: UInt64 = 1 << 63
     }
 
-    /// Room before the read buffer for what the last read of the same connection left.
+    /// Space before the read buffer for the bytes that the last read of the same connection left.
     static let headroom = MarkerScanner.straddleMax
     static let readBytes = 256 * 1024
     static let housekeepingNanoseconds: UInt64 = 20_000_000
     static let progressNanoseconds: UInt64 = 250_000_000
-    /// In the midst of a batch of reads, publishers get a turn this often.
+    /// During a batch of reads, publishers get a turn this often.
     static let publisherTurnNanoseconds: UInt64 = 200_000
 
     let settings: LoadSettings
@@ -31,7 +31,7 @@ struct LoadWorker: ~Copyable {
     let loop = EpollLoop(capacity: 512)
     let publisherLoop = EpollLoop(capacity: 64)
 
-    // Subscribers: dense, one entry a connection.
+    // Subscribers: dense, one entry for each connection.
     let firstSubscriber: Int
     let count: Int
     let subscribers: UnsafeMutablePointer<Subscriber>
@@ -43,7 +43,7 @@ struct LoadWorker: ~Copyable {
     let scanner: MarkerScanner
     var subscribeHead: [UInt8]
     var request: [UInt8] = []
-    /// Long answers and control frames that several reads cut; rare, and so on the side.
+    /// Long responses and control frames that were split between reads. Rare, so they are stored separately.
     var pieces: [Int: [UInt8]] = [:]
     var pollPositions: [Int: PollPosition] = [:]
     var reconnects: [Int] = []
@@ -52,10 +52,10 @@ struct LoadWorker: ~Copyable {
     var inFlight: [Int] = []
     var connectStart: UInt64 = 0
     var connectsStarted = 0
-    /// Connects that failed since the last that did not.
-    var failedInARow: UInt64 = 0
+    /// Connects that failed since the last success.
+    var consecutiveFailures: UInt64 = 0
     let connectsTotal: Int
-    /// Churn takes turns with these; otherwise each connection has its place for good.
+    /// Places that churn may use. Without churn each connection has a fixed place.
     var freePlaces: [Int] = []
 
     // Publishers.
@@ -151,11 +151,11 @@ struct LoadWorker: ~Copyable {
 
     // MARK: The loop
 
-    /// Runs until the coordinator has the tally, or is gone.
+    /// Runs until the coordinator has the tally, or has closed the link.
     mutating func run() {
         if !self.settings.pins.isEmpty { _ = LinuxCalls.pin(toCPU: self.settings.pins[self.index % self.settings.pins.count]) }
         TextFile.write("load-worker", to: "/proc/thread-self/comm")
-        // Without this the kernel rounds every sleep up by 50 µs.
+        // Without this the kernel extends every sleep by up to 50 µs.
         TextFile.write("1", to: "/proc/thread-self/timerslack_ns")
         self.loop.add(self.link.descriptor, token: Token.link, interest: EpollLoop.readable)
         self.loop.add(self.publisherLoop.descriptor, token: Token.publishers, interest: EpollLoop.readable)
@@ -166,7 +166,7 @@ struct LoadWorker: ~Copyable {
             let now = Clock.now()
             self.advance(now)
             if self.phase == .finished { break }
-            let ready = self.loop.wait(nanoseconds: self.patience(Clock.now()))
+            let ready = self.loop.wait(nanoseconds: self.sleepLimit(Clock.now()))
             if ready > 0, self.burstStart == 0 { self.burstStart = Clock.now() }
             self.handle(ready)
             self.noteWake(ready)
@@ -174,7 +174,7 @@ struct LoadWorker: ~Copyable {
         self.report()
     }
 
-    /// As long as wake-ups are full, what is read now had to wait for what was read before: a burst of our own making.
+    /// While wake-ups are full, each read has waited for the reads before it. Measures such bursts, because they add to the latency.
     private mutating func noteWake(_ ready: Int) {
         let isFull = ready == self.loop.capacity
         if self.window.isOpen {
@@ -196,12 +196,12 @@ struct LoadWorker: ~Copyable {
             } else if token == Token.publishers {
                 self.publisherTurn(Clock.now())
             } else {
-                self.obey()
+                self.handleLines()
             }
         }
     }
 
-    /// What is due by the clock.
+    /// Does what is due at this time.
     private mutating func advance(_ now: UInt64) {
         if self.phase == .connecting { self.connectTurn(now) }
         if self.phase == .running {
@@ -210,12 +210,12 @@ struct LoadWorker: ~Copyable {
         }
         if now >= self.nextHousekeeping {
             self.nextHousekeeping = now + Self.housekeepingNanoseconds
-            self.keepHouse(now)
+            self.housekeep(now)
         }
     }
 
-    /// How long the loop may sleep.
-    private func patience(_ now: UInt64) -> UInt64 {
+    /// How long the loop may sleep, in nanoseconds.
+    private func sleepLimit(_ now: UInt64) -> UInt64 {
         var until = self.nextHousekeeping
         switch self.phase {
         case .connecting:

@@ -1,6 +1,6 @@
 import Glibc
 
-/// What this machine lets one process do.
+/// What this machine allows one process.
 struct LocalLimits: Sendable {
     /// Descriptors of one process.
     var descriptors: Int
@@ -9,7 +9,7 @@ struct LocalLimits: Sendable {
     /// Ports for outgoing connections of one address to one target.
     var ports: Int
 
-    /// Raises the soft limit of descriptors to the hard one, and reads what there is.
+    /// Raises the soft descriptor limit to the hard one, and reads the limits.
     static func raised() -> LocalLimits {
         var limit = rlimit()
         let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
@@ -27,7 +27,7 @@ struct LocalLimits: Sendable {
         )
     }
 
-    /// How many source addresses so many connections need, with a tenth of the ports left to others.
+    /// The number of source addresses for these connections. A tenth of the ports is left to other programs.
     func sourceAddresses(forConnections connections: Int) -> Int {
         let each = max(1, self.ports * 9 / 10)
         return (connections + each - 1) / each

@@ -1,7 +1,7 @@
-/// What one event carries about itself: enough to prove its order and to time its way.
+/// What each event contains to check its order and to measure its latency.
 struct Marker: Equatable, Sendable {
     var channel: UInt32
-    /// Which publisher of the channel. Always 0 unless several share one channel.
+    /// The publisher of the channel. Always 0 unless several share one channel.
     var lane: UInt16
     /// 1, 2, 3… in each channel and lane. 48 bits.
     var sequence: UInt64
@@ -11,8 +11,8 @@ struct Marker: Equatable, Sendable {
 
 /// The marker as text: `@RRRRRRRR.CCCCCCCC.LLLLSSSSSSSSSSSS.TTTTTTTTTTTTTTTT.`, all hexadecimal: run, channel, lane and sequence, send time.
 ///
-/// Every field ends with a dot, so that a chunk header within a field is noticed: it pushes the dot away.
-/// No character of it is ever escaped in JSON, so it is found in a payload that a server embeds in a JSON string as well.
+/// Every field ends with a dot. A chunk header inside a field moves the dot, so it is detected.
+/// JSON escapes none of its characters, so the scanner also finds it in a payload that a server embeds in a JSON string.
 enum MarkerText {
     static let sign = UInt8(ascii: "@")
     static let dot = UInt8(ascii: ".")
@@ -61,7 +61,7 @@ enum MarkerText {
         self.readHex8(text) << 32 | self.readHex8(text + 8)
     }
 
-    /// Eight digits at once: a letter has bit 6 and is 9 above its low nibble; the nibbles are then folded together pairwise.
+    /// Reads eight digits together: a letter has bit 6 and is 9 above its low nibble; the nibbles are then folded together pairwise.
     @inline(__always)
     private static func readHex8(_ text: UnsafePointer<UInt8>) -> UInt64 {
         let bytes = UInt64(bigEndian: UnsafeRawPointer(text).loadUnaligned(as: UInt64.self))
@@ -89,7 +89,7 @@ struct PayloadTemplate: Sendable {
         self.bytes = Self.prefix + [UInt8](repeating: 48, count: MarkerText.length) + middle + [UInt8](repeating: 120, count: padding) + end
     }
 
-    /// From the sign of one marker to the first place where the next can be: the rest of the payload is padding.
+    /// From the sign of one marker to the first place where the next can be. The bytes between are padding.
     var stride: Int { self.bytes.count - Self.prefix.count }
 
     mutating func set(_ marker: Marker) {

@@ -1,11 +1,11 @@
 import Glibc
 
-/// Finds the markers of one run in whatever a server wraps around them.
+/// Finds the markers of one run in a server's output, whatever the transport.
 ///
-/// It needs no knowledge of the transport, and so no parser and no copy: it looks for the sign with `memchr`, which is as fast as memory,
-/// and then jumps over the padding. Events of other runs do not match and are passed over.
+/// It needs no parser and no copy: it looks for the sign with `memchr`, which is as fast as memory,
+/// and then skips the padding. Events of other runs do not match and are skipped.
 struct MarkerScanner: Sendable {
-    /// A marker that is cut by chunk headers can be longer than ``MarkerText/length``, up to this.
+    /// The greatest length of a marker with chunk headers inside.
     static let straddleMax = 128
 
     private let opening: UInt64
@@ -24,7 +24,7 @@ struct MarkerScanner: Sendable {
         self.stride = max(MarkerText.length, stride)
     }
 
-    /// The next marker, or `nil` at the end: then `position` is where the next bytes must be put behind what is left, at most ``straddleMax``.
+    /// The next marker, or nil at the end. Then the bytes from `position` on (at most ``straddleMax``) must be put before the next bytes.
     @inline(__always)
     func next(_ position: inout UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>) -> Marker? {
         while position < end {
@@ -58,7 +58,7 @@ struct MarkerScanner: Sendable {
             && sign[18] == MarkerText.dot && sign[35] == MarkerText.dot && sign[52] == MarkerText.dot
     }
 
-    // MARK: The slow way
+    // MARK: The slow path
 
     private enum Assembly {
         case marker(Marker, after: UnsafePointer<UInt8>)
@@ -66,7 +66,7 @@ struct MarkerScanner: Sendable {
         case other
     }
 
-    /// Reads a marker byte by byte and leaves out chunk headers (`\r\n1f\r\n`) in the midst of it.
+    /// Reads a marker byte by byte and skips chunk headers (`\r\n1f\r\n`) inside it.
     @inline(never)
     private func assemble(_ sign: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>) -> Assembly {
         let incomplete: Assembly = end - sign < Self.straddleMax ? .incomplete : .other
@@ -99,7 +99,7 @@ struct MarkerScanner: Sendable {
         return Self.isHex(byte)
     }
 
-    /// `nil`: no chunk header. `.some(nil)`: its end is not here yet.
+    /// `nil`: not a chunk header. `.some(nil)`: its end has not arrived yet.
     private static func afterChunkHeader(_ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>) -> UnsafePointer<UInt8>?? {
         var position = start + 1
         guard position < end else { return .some(nil) }

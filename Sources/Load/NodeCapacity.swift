@@ -1,7 +1,7 @@
 import Glibc
 
-/// How many subscribers a node takes, by its own `/api/status`.
-struct NodeRoom: Equatable, Sendable {
+/// How many subscribers a node accepts, from its own `/api/status`.
+struct NodeCapacity: Equatable, Sendable {
     var used: Int
     var max: Int
     /// Its subscriber port.
@@ -9,7 +9,7 @@ struct NodeRoom: Equatable, Sendable {
 
     var free: Int { Swift.max(0, self.max - self.used) }
 
-    private static let answerBytesMax = 1 << 20
+    private static let responseBytesMax = 1 << 20
     private static let milliseconds: Int32 = 3000
 
     init(used: Int, max: Int, port: UInt16) {
@@ -32,13 +32,13 @@ struct NodeRoom: Equatable, Sendable {
         self.init(used: used, max: max, port: port)
     }
 
-    /// Whether subscribers connect to the very node that said this. Behind another address is another node, or a load balancer with any number of them.
-    func isAbout(_ subscribe: RequestTemplate, asked status: RequestTemplate) -> Bool {
+    /// Whether subscribers connect to the node that reported this capacity. Another address may be another node, or a load balancer for many nodes.
+    func describes(_ subscribe: RequestTemplate, status: RequestTemplate) -> Bool {
         subscribe.host.lowercased() == status.host.lowercased() && subscribe.port == self.port
     }
 
-    /// Asks a node; nil when nothing there says so in time.
-    static func of(_ status: RequestTemplate, headers: [String]) -> NodeRoom? {
+    /// Requests the status of a node. Nil if it does not respond in time, or is not a node.
+    static func of(_ status: RequestTemplate, headers: [String]) -> NodeCapacity? {
         guard let address = try? SocketAddress(host: status.host, port: status.port) else { return nil }
         let descriptor = address.connect(from: nil)
         guard descriptor >= 0 else { return nil }
@@ -49,14 +49,14 @@ struct NodeRoom: Equatable, Sendable {
         let lines = ["Host: \(status.authority)", "Connection: close"] + headers
         request += Array((" HTTP/1.1\r\n" + lines.joined(separator: "\r\n") + "\r\n\r\n").utf8)
         guard Socket.send(request, to: descriptor) == request.count else { return nil }
-        var answer: [UInt8] = []
+        var response: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 16_384)
-        while answer.count < self.answerBytesMax, self.wait(descriptor, POLLIN) {
+        while response.count < self.responseBytesMax, self.wait(descriptor, POLLIN) {
             let count = read(descriptor, &buffer, buffer.count)
             guard count > 0 else { break }
-            answer += buffer[..<count]
+            response += buffer[..<count]
         }
-        return NodeRoom(status: String(decoding: answer, as: UTF8.self))
+        return NodeCapacity(status: String(decoding: response, as: UTF8.self))
     }
 
     private static func wait(_ descriptor: Int32, _ events: Int32) -> Bool {

@@ -1,25 +1,25 @@
 import Glibc
 
-/// Where the next poll must go on, as the last answer said.
+/// Where the next poll must continue, as the last response said.
 enum PollPosition: Equatable, Sendable {
     case start
     /// The body's `"cursor":"…"`, for `?since=`.
     case cursor([UInt8])
-    /// What other servers use: the validators of the answer, sent back as conditions.
+    /// Other servers: the validators of the response, sent back as conditions.
     case validators(lastModified: [UInt8], etag: [UInt8])
 
-    /// Reads a complete answer. `nil` if it holds no position.
-    init?(answer: UnsafeBufferPointer<UInt8>) {
-        if let cursor = Self.lastCursor(answer) {
+    /// Reads a complete response. Nil if it contains no position.
+    init?(response: UnsafeBufferPointer<UInt8>) {
+        if let cursor = Self.lastCursor(response) {
             self = .cursor(cursor)
-        } else if let modified = Self.header("\nlast-modified:", in: answer) {
-            self = .validators(lastModified: modified, etag: Self.header("\netag:", in: answer) ?? [])
+        } else if let modified = Self.header("\nlast-modified:", in: response) {
+            self = .validators(lastModified: modified, etag: Self.header("\netag:", in: response) ?? [])
         } else {
             return nil
         }
     }
 
-    /// From the end, because the cursor is the last member of the answer.
+    /// Searches from the end, because the cursor is the last member of the response.
     private static func lastCursor(_ bytes: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
         let key = Array(#""cursor":""#.utf8)
         var start = bytes.count - key.count

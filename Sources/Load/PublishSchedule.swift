@@ -1,11 +1,11 @@
-/// When one publisher should send: at even distances, whatever the server does. Without this, a server that stalls would also stall its examiner,
-/// and the worst latencies would never be asked for.
+/// When one publisher should send: at fixed intervals, independently of the server. Otherwise a server that stalls would also stall the load tool,
+/// and the worst latencies would not be measured.
 struct PublishSchedule: Equatable, Sendable {
     enum Pace: Equatable, Sendable {
         /// Open loop: nanoseconds between two events.
         case every(Double)
-        /// Closed loop: the next as soon as the last is answered.
-        case asFastAsAnswered
+        /// The next event as soon as the response to the last one has arrived.
+        case closedLoop
     }
 
     let start: UInt64
@@ -20,15 +20,15 @@ struct PublishSchedule: Equatable, Sendable {
         self.phase = phase
     }
 
-    /// The intended time of the event that is next, or `nil` if it has none of its own.
+    /// The intended time of the next event. Nil in a closed loop.
     var next: UInt64? {
         switch self.pace {
         case .every(let interval): self.start + UInt64(self.phase + Double(self.sent) * interval)
-        case .asFastAsAnswered: nil
+        case .closedLoop: nil
         }
     }
 
-    /// The intended time of the event to send now, if there is one to send.
+    /// The intended time of the event to send now. Nil if none is due.
     func due(at now: UInt64) -> UInt64? {
         guard now >= self.start else { return nil }
         guard let next = self.next else { return now }

@@ -1,4 +1,4 @@
-/// An `http://` or `ws://` URL, or one without either, with `{channel}` or `{channels}` in its path, and what is needed to write requests for it without building strings.
+/// A URL with `http://`, `ws://` or no scheme, and with `{channel}` or `{channels}` in its path. Writes requests for it without building strings.
 struct RequestTemplate: Sendable, Equatable {
     enum Piece: Sendable, Equatable {
         case text([UInt8])
@@ -17,7 +17,7 @@ struct RequestTemplate: Sendable, Equatable {
         var rest = url[...]
         if let scheme = url.firstRange(of: "://") {
             guard ["http", "ws"].contains(url[..<scheme.lowerBound]) else {
-                throw .usage("\(option) must start with http:// or ws://: the instrument speaks no TLS, as that would be measured too")
+                throw .usage("\(option) must start with http:// or ws://: load does not support TLS, because it would be measured too")
             }
             rest = url[scheme.upperBound...]
         }
@@ -77,7 +77,7 @@ struct RequestTemplate: Sendable, Equatable {
             return (authority, 80)
         }
         guard let port = UInt16(authority[authority.index(after: colon)...]), port > 0 else {
-            throw .usage("\(option) has no port from 1 to 65535 in \(authority)")
+            throw .usage("\(option) must have a port from 1 to 65535 in \(authority)")
         }
         return (String(authority[..<colon]).filter { $0 != "[" && $0 != "]" }, port)
     }

@@ -1,7 +1,7 @@
-/// Counts losses, repetitions and reorderings by sequence number, exactly: a number is lost, repeated or late, never inferred from totals.
+/// Counts lost, repeated and reordered events exactly, by sequence number and not from totals.
 ///
-/// A slot is one (subscriber, channel, publisher). Its state is the next number it expects; holes live in a table on the side,
-/// because a server that works makes none.
+/// A slot is one (subscriber, channel, publisher). Its state is the next number it expects; holes are in a separate table,
+/// because a correct server causes none.
 struct SequenceTracker: ~Copyable {
     enum Arrival: Equatable {
         /// Seen for the first time, in order or after a hole.
@@ -11,7 +11,7 @@ struct SequenceTracker: ~Copyable {
         case repeated
     }
 
-    /// Bounds the memory of a run that loses much. Further holes are counted as lost at once.
+    /// Bounds the memory of a run that loses many events. Further holes are counted as lost immediately.
     let holesMax: Int
     let slots: Int
     private(set) var repeated: UInt64 = 0
@@ -39,7 +39,7 @@ struct SequenceTracker: ~Copyable {
         return self.noteOutOfOrder(sequence, slot: slot)
     }
 
-    /// How many of `1...last` never came to the slot. `unless` are numbers of which nobody knows whether they were published.
+    /// How many of `1...last` the slot did not receive. `unless` are numbers for which it is unknown whether they were published.
     func lost(slot: Int, last: UInt64, unless uncertain: [UInt64]) -> UInt64 {
         let expected = self.next[slot]
         var lost = self.forgotten[slot] ?? 0
@@ -82,7 +82,7 @@ struct SequenceTracker: ~Copyable {
         self.holesCount += 1
     }
 
-    /// Takes a number out of its hole; false if it is in none, and so was there before.
+    /// Removes a number from its hole. Returns false if no hole contains it: then it has arrived before.
     private mutating func fill(_ sequence: UInt64, slot: Int) -> Bool {
         guard var list = self.holes[slot], let index = list.firstIndex(where: { $0.contains(sequence) }) else { return false }
         let hole = list.remove(at: index)

@@ -1,14 +1,14 @@
 import Glibc
 
 enum Socket {
-    /// Sends without a signal when the other side is gone. Returns what `send` returns.
+    /// Sends without SIGPIPE if the other side has closed. Returns the result of `send`.
     @inline(__always)
     static func send(_ bytes: [UInt8], to descriptor: Int32) -> Int {
         bytes.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
     }
 }
 
-/// A TCP address in the form that the socket calls take.
+/// A TCP address in the form that socket calls need.
 struct SocketAddress: Sendable {
     /// `IP_BIND_ADDRESS_NO_PORT` of <linux/in.h>, which Glibc does not export.
     private static let bindAddressNoPort: Int32 = 24
@@ -55,7 +55,7 @@ struct SocketAddress: Sendable {
         var on: Int32 = 1
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
         if let source {
-            // The port is chosen at connect, when the whole pair is known: one source address then serves every target.
+            // The kernel chooses the port at connect, when it knows both addresses. So one port can be used for several targets.
             setsockopt(descriptor, Int32(IPPROTO_IP), SocketAddress.bindAddressNoPort, &on, socklen_t(MemoryLayout<Int32>.size))
             guard source.withPointer({ bind(descriptor, $0, $1) }) == 0 else { return Self.fail(descriptor) }
         }
@@ -63,7 +63,7 @@ struct SocketAddress: Sendable {
         return descriptor
     }
 
-    /// Tries the address once, with patience for a slow accept, and gives the error number if it does not answer.
+    /// Tries to connect once, and waits for a slow accept. Returns the error number, or 0.
     func probe(milliseconds: Int32) -> Int32 {
         let descriptor = self.connect(from: nil)
         guard descriptor >= 0 else { return -descriptor }

@@ -1,21 +1,21 @@
-/// One subscribing connection, as small as can be: the loop walks thousands of these.
+/// One subscribing connection. Small, because the loop goes over thousands of them.
 struct Subscriber {
     enum State: UInt8 {
         case closed
         /// The request is not sent yet.
         case connecting
-        /// Waits for the head of the answer.
+        /// Waits for the response head.
         case head
         case streaming
-        /// Long-poll: a request is with the server.
+        /// Long-poll: the server has a request.
         case polling
     }
 
     var descriptor: Int32 = -1
     var state = State.closed
-    /// Bytes of a cut marker.
+    /// Bytes of an incomplete marker.
     var tailCount: UInt8 = 0
-    /// Events are expected from the moment it was connected, whatever happens to the connection later.
+    /// Events are expected from the moment of connecting, even if the connection ends later.
     var wasConnected = false
     var firstChannel: UInt32 = 0
     var started: UInt64 = 0
@@ -28,21 +28,21 @@ struct Publisher {
     var descriptor: Int32 = -1
     var state = State.closed
     var number = 0
-    var schedule = PublishSchedule(start: .max, pace: .asFastAsAnswered)
+    var schedule = PublishSchedule(start: .max, pace: .closedLoop)
     var scanner = HTTPResponseScanner()
-    /// Which of its streams is next.
+    /// The next of its streams.
     var turn = 0
     // The request in flight.
     var stream = 0
     var sequence: UInt64 = 0
     var isInWindow = false
     var sent: UInt64 = 0
-    /// When it could send again: lateness before this is the server's, not ours.
+    /// When it could send again. Lateness before this time is caused by the server, not by the load tool.
     var idleSince: UInt64 = 0
     var notBefore: UInt64 = 0
 }
 
-/// What the thread itself used while measuring.
+/// What the thread itself used during the window.
 struct WindowMeter {
     private(set) var isOpen = false
     private(set) var isClosed = false

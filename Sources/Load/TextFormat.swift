@@ -1,4 +1,4 @@
-/// Numbers as people read them.
+/// Numbers for people.
 extension UInt64 {
     /// 1234567 → 1,234,567
     var grouped: String {
@@ -16,7 +16,7 @@ extension UInt64 {
 
     var mebibytes: String { (Double(self) / 1_048_576).fixed(1) }
 
-    /// Nanoseconds with the unit that fits.
+    /// Nanoseconds with a suitable unit.
     var asTime: String {
         switch self {
         case ..<1_000_000: (Double(self) / 1e3).fixed(1) + " µs"
@@ -37,9 +37,9 @@ extension Double {
         return sign + whole.grouped + (places > 0 ? "." + String(repeating: "0", count: places - String(rest).count) + String(rest) : "")
     }
 
-    /// Few digits for small rates, none behind the point for large ones.
+    /// One decimal for small rates, none for large ones.
     var rate: String { self.fixed(self < 100 ? 1 : 0) }
-    /// Of a share.
+    /// A share as a percentage.
     var percent: String { (self * 100).fixed(0) + " %" }
 }
 
@@ -49,7 +49,7 @@ extension String {
         return left ? fill + self : self + fill
     }
 
-    /// Lines of at most so many characters, broken between words. Nil breaks nothing.
+    /// Lines of at most this many characters, broken between words. Nil does not break.
     func wrapped(to width: Int?) -> [String] {
         guard let width else { return [self] }
         var lines: [String] = []

@@ -1,4 +1,4 @@
-/// Follows the frames of a server on one WebSocket connection, to answer pings and to see a close. Payloads are found by ``MarkerScanner``.
+/// Follows a server's frames on one WebSocket connection, to reply to pings and to detect a close. ``MarkerScanner`` finds the payloads.
 struct WebSocketWalker: Sendable {
     enum Opcode {
         static let close: UInt8 = 8
@@ -6,9 +6,9 @@ struct WebSocketWalker: Sendable {
         static let pong: UInt8 = 10
     }
 
-    private enum Place: UInt8 { case first, second, length, payload }
+    private enum State: UInt8 { case first, second, length, payload }
 
-    private var place = Place.first
+    private var state = State.first
     private var opcode: UInt8 = 0
     private var lengthBytes: UInt8 = 0
     private var remaining: UInt64 = 0
@@ -23,44 +23,44 @@ struct WebSocketWalker: Sendable {
     ) {
         var index = 0
         while index < count {
-            if self.place == .payload {
+            if self.state == .payload {
                 let taken = Int(min(self.remaining, UInt64(count - index)))
                 self.remaining -= UInt64(taken)
                 if self.opcode >= 8 { control(self.opcode, UnsafeBufferPointer(start: bytes + index, count: taken), self.remaining == 0) }
                 index += taken
-                if self.remaining == 0 { self.place = .first }
+                if self.remaining == 0 { self.state = .first }
                 continue
             }
             self.step(bytes[index])
             index += 1
-            if self.place == .payload, self.remaining == 0 {
+            if self.state == .payload, self.remaining == 0 {
                 if self.opcode >= 8 { control(self.opcode, UnsafeBufferPointer(start: nil, count: 0), true) }
-                self.place = .first
+                self.state = .first
             }
         }
     }
 
     @inline(__always)
     private mutating func step(_ byte: UInt8) {
-        switch self.place {
+        switch self.state {
         case .first:
             self.opcode = byte & 15
-            self.place = .second
+            self.state = .second
         case .second:
             let length = byte & 127
             self.lengthBytes = length == 126 ? 2 : length == 127 ? 8 : 0
             self.remaining = self.lengthBytes == 0 ? UInt64(length) : 0
-            self.place = self.lengthBytes == 0 ? .payload : .length
+            self.state = self.lengthBytes == 0 ? .payload : .length
         case .length:
             self.remaining = self.remaining << 8 | UInt64(byte)
             self.lengthBytes -= 1
-            if self.lengthBytes == 0 { self.place = .payload }
+            if self.lengthBytes == 0 { self.state = .payload }
         case .payload:
             break
         }
     }
 
-    /// A frame as a client must send it: masked. The mask is zero, which is a mask like any other and leaves the payload as it is.
+    /// A masked frame, as a client must send it. The mask is zero, which is valid and leaves the payload unchanged.
     static func maskedFrame(opcode: UInt8, payload: [UInt8]) -> [UInt8] {
         precondition(payload.count < 126, "Control frames are short")
         return [0x80 | opcode, 0x80 | UInt8(payload.count), 0, 0, 0, 0] + payload

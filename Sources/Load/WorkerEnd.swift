@@ -1,4 +1,4 @@
-/// The coordinator's end of one worker: what it has said so far.
+/// The coordinator's end of the link to one worker, and what the worker has reported so far.
 final class WorkerEnd {
     var link: LineLink
     /// 0 for a thread.
@@ -8,7 +8,7 @@ final class WorkerEnd {
     private(set) var hasEnded = false
     /// Connected, failed, published, received.
     private(set) var progress: [UInt64] = [0, 0, 0, 0]
-    /// Ready to be passed on to all workers.
+    /// Lines to send to all workers.
     private(set) var publishedLines: [String] = []
     private(set) var tally = WorkerTally()
 

@@ -1,11 +1,11 @@
 import Glibc
 
-/// Starts workers: one as a thread of this process, several as processes of their own, because descriptors are counted by process.
+/// Starts workers: a single one as a thread of this process, several as separate processes, because descriptor limits are per process.
 enum WorkerLauncher {
-    /// Where a worker process finds its end of the socket pair.
+    /// A worker process has its end of the socket pair at this descriptor.
     static let linkDescriptor: Int32 = 3
 
-    /// Runs the only worker on a thread of its own, so that the coordinator can keep time.
+    /// Runs the only worker on its own thread, so that the coordinator can keep time.
     static func startThread(_ settings: LoadSettings, link: Int32) throws(LoadError) {
         let worker = try LoadWorker(settings: settings, index: 0, link: link)
         let box = Unmanaged.passRetained(WorkerBox(worker))
@@ -19,12 +19,12 @@ enum WorkerLauncher {
             }, box.toOpaque())
         guard result == 0 else {
             box.release()
-            throw .failed("no thread for the worker (errno \(result))")
+            throw .failed("cannot start a thread for the worker (errno \(result))")
         }
         pthread_detach(thread)
     }
 
-    /// Runs this program again with the same options and two more.
+    /// Starts this program again with the same options and two more.
     static func startProcess(index: Int, run: UInt32, link: Int32) throws(LoadError) -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -36,7 +36,7 @@ enum WorkerLauncher {
         defer { for argument in arguments { free(argument) } }
         var pid: pid_t = 0
         let result = posix_spawn(&pid, "/proc/self/exe", &actions, nil, arguments, environ)
-        guard result == 0 else { throw .failed("no process for worker \(index) (errno \(result))") }
+        guard result == 0 else { throw .failed("cannot start a process for worker \(index) (errno \(result))") }
         return pid
     }
 }

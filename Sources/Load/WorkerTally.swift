@@ -1,6 +1,6 @@
 import Histogram
 
-/// What a worker has counted. Adds up over workers; travels as lines of text.
+/// A worker's counts. They are summed over workers and sent as lines of text.
 struct WorkerTally: Sendable {
     var connected: UInt64 = 0
     var connectFailed: UInt64 = 0
@@ -15,7 +15,7 @@ struct WorkerTally: Sendable {
     var received: UInt64 = 0
     var receivedInWindow: UInt64 = 0
     var expectedInWindow: UInt64 = 0
-    /// By the time of arrival, for the rate.
+    /// Counted by time of arrival, for the rate.
     var arrivedInWindow: UInt64 = 0
     var expected: UInt64 = 0
     var lost: UInt64 = 0
@@ -35,9 +35,9 @@ struct WorkerTally: Sendable {
     var delivery = WorkerTally.histogram()
     var acknowledge = WorkerTally.histogram()
     var connect = WorkerTally.histogram()
-    /// How late publishes went out for reasons of ours.
+    /// How late publishes were sent because of the load tool itself.
     var lateness = WorkerTally.histogram()
-    /// How long bursts took to read: a delivery latency below this may be our own.
+    /// How long bursts took to read. A delivery latency below this may be caused by the load tool itself.
     var reading = WorkerTally.histogram()
     var errors: [String: UInt64] = [:]
 
@@ -50,7 +50,7 @@ struct WorkerTally: Sendable {
     mutating func note(error: String) { self.errors[error, default: 0] += 1 }
 }
 
-// MARK: Merging and travelling
+// MARK: Merging, and lines of text
 
 extension WorkerTally {
     typealias Count = WritableKeyPath<WorkerTally, UInt64> & Sendable
@@ -65,7 +65,7 @@ extension WorkerTally {
         ("full-wakes", \.fullWakes), ("churned", \.churned),
     ]
 
-    /// Workers run side by side: of these the largest counts.
+    /// Workers run in parallel, so the largest value counts.
     private static let maxima: [(name: String, path: any Count)] = [
         ("connect-time", \.connectNanoseconds), ("window-time", \.windowNanoseconds), ("cpu", \.cpuMillionths), ("run-delay", \.runDelayMillionths),
     ]
@@ -99,7 +99,7 @@ extension WorkerTally {
         return lines
     }
 
-    /// Takes one of ``lines``; anything else is ignored.
+    /// Reads one of ``lines``. Ignores anything else.
     mutating func take(line: String) {
         let words = line.split(separator: " ")
         guard words.count >= 3 else { return }

@@ -98,7 +98,7 @@ def test_the_load_tool_knows_a_refusal(nodes):
     other = nodes.make()
     command = [binary(), "load", "-n", "9", "-r", "0", "-d", "1", "-o", "json", "--url", f"http://127.0.0.1:{node.listen}", "--api", f"http://127.0.0.1:{other.api}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=node.environment)
-    assert done.returncode == 1 and "asked to come back later" in done.stdout + done.stderr, (done.returncode, done.stdout, done.stderr)
+    assert done.returncode == 1 and "refused temporarily" in done.stdout + done.stderr, (done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("port,path,limit", [("listen", "/lp/a", "connections-max"), ("api", "/pub", "api-connections-max")])

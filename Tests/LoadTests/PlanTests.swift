@@ -62,7 +62,7 @@ import Testing
     }
 
     @Test func aClosedLoopIsAlwaysDue() {
-        let schedule = PublishSchedule(start: 1000, pace: .asFastAsAnswered)
+        let schedule = PublishSchedule(start: 1000, pace: .closedLoop)
         #expect(schedule.due(at: 999) == nil && schedule.due(at: 1234) == 1234)
         #expect(schedule.next == nil && schedule.backlog(at: 9999) == 0)
     }

@@ -243,14 +243,14 @@ import Testing
         func status(_ subscribers: String, listen: String = "127.0.0.1:8080") -> String {
             #"{"health":"healthy","listen":"\#(listen)","api":"127.0.0.1:8081","subscribers":{\#(subscribers)},"x":{"connections":9}}"#
         }
-        let room = NodeRoom(status: status(#""connections":7,"connections_max":10,"subscriptions":3,"by_transport":{"sse":7}"#))
-        #expect(room == NodeRoom(used: 7, max: 10, port: 8080) && room?.free == 3 && NodeRoom(used: 12, max: 10, port: 1).free == 0)
-        #expect(NodeRoom(status: status(#""connections":7,"connections_max":10"#, listen: "[::]:80"))?.port == 80)
+        let room = NodeCapacity(status: status(#""connections":7,"connections_max":10,"subscriptions":3,"by_transport":{"sse":7}"#))
+        #expect(room == NodeCapacity(used: 7, max: 10, port: 8080) && room?.free == 3 && NodeCapacity(used: 12, max: 10, port: 1).free == 0)
+        #expect(NodeCapacity(status: status(#""connections":7,"connections_max":10"#, listen: "[::]:80"))?.port == 80)
         for other in [
             "", "HTTP/1.1 401 Unauthorized\r\n\r\n{}", status(#""connections":7"#), status(#""connections":7,"connections_max":0"#),
             status(#""connections":7,"connections_max":10"#, listen: "?"), #"{"subscribers":{"connections":7,"connections_max":10}}"#,
         ] {
-            #expect(NodeRoom(status: other) == nil)
+            #expect(NodeCapacity(status: other) == nil)
         }
     }
 
@@ -261,7 +261,7 @@ import Testing
     func theRoomIsThatOfTheNodeWhichSubscribersConnectTo(url: String, api: String, isSame: Bool) throws {
         let settings = try self.target(["--url", url, "--api", api], [:])
         let status = try #require(settings.status)
-        #expect(NodeRoom(used: 7, max: 10, port: 8080).isAbout(settings.subscribe, asked: status) == isSame)
+        #expect(NodeCapacity(used: 7, max: 10, port: 8080).describes(settings.subscribe, status: status) == isSame)
     }
 
     @Test func sentencesBreakWhereTheTerminalEnds() {

@@ -90,7 +90,7 @@ import Testing
     }
 
     @Test func readsWhereAPollGoesOn() {
-        func position(_ text: String) -> PollPosition? { Array(text.utf8).withUnsafeBufferPointer { PollPosition(answer: $0) } }
+        func position(_ text: String) -> PollPosition? { Array(text.utf8).withUnsafeBufferPointer { PollPosition(response: $0) } }
         #expect(position("HTTP/1.1 200 OK\r\n\r\n{\"events\":[{\"cursor\":\"old\"}],\"cursor\":\"aB-_9\"}") == .cursor(Array("aB-_9".utf8)))
         #expect(position("HTTP/1.1 200 OK\r\nLast-Modified: Mon\r\nETAG: 0\r\n\r\nx") == .validators(lastModified: Array("Mon".utf8), etag: [48]))
         #expect(position("HTTP/1.1 200 OK\r\n\r\nlast-modified: Mon\r\n") == nil)
