@@ -1,6 +1,6 @@
-# Shared by the scripts of this folder. Sourced, not run.
+# Functions shared by the scripts of this folder. Sourced, not run.
 
-# Before the folder is another. A node would take the variable for a misspelt key, so it ends here.
+# Read before changing the folder. A node would treat the variable as a misspelt key, so it is unset.
 caller=$PWD
 given=""
 [ -z "${REALERTIME_BINARY:-}" ] || given=$(realpath "$REALERTIME_BINARY")
@@ -17,14 +17,14 @@ as_root() {
     fi
 }
 
-# Installs those of the Debian packages that are missing. Asks no network when none is.
+# Installs the Debian packages that are missing. Needs no network if none is missing.
 need_packages() {
     local missing=() package
     for package in "$@"; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
     done
     [ ${#missing[@]} = 0 ] && return
-    command -v apt-get >/dev/null || fail "Install these first (this script knows apt-get only): ${missing[*]}"
+    command -v apt-get >/dev/null || fail "Install these first (this script supports apt-get only): ${missing[*]}"
     say "Installing ${missing[*]}"
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
@@ -35,7 +35,7 @@ need_swift() {
     need_packages libsqlite3-dev libzookeeper-mt-dev
 }
 
-# The release binary, one file with the Swift libraries in it, unless REALERTIME_BINARY names another.
+# Builds the release binary: one file that includes the Swift libraries. REALERTIME_BINARY selects another binary instead.
 build_release() {
     if [ -n "$given" ]; then
         binary=$given
@@ -45,13 +45,13 @@ build_release() {
     commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
     [ -z "$(git status --porcelain -- Sources Package.swift 2>/dev/null)" ] || commit+=-dirty
     binary=$root/.build/release/realertime
-    # The build system takes seconds to find that nothing has changed; this takes none.
+    # The build system needs seconds to find that nothing has changed; this check needs none.
     local stamp
     stamp=$commit-$(find Package.swift Sources -type f -printf '%p %T@ %s\n' | sort | cksum | cut -d' ' -f1)
     if [ -x "$binary" ] && [ "$(cat .build/release.stamp 2>/dev/null)" = "$stamp" ]; then return; fi
-    say "Building (the first time takes some minutes)"
-    # Exclusivity is checked in debug builds, which the tests run; here the checks would cost a twentieth of the CPU.
-    # For the build alone: a node would take it for a misspelt key.
+    say "Building (the first build takes several minutes)"
+    # The tests run debug builds, which check exclusivity; here the checks would cost a twentieth of the CPU.
+    # REALERTIME_COMMIT is set for the build only: a node would treat it as a misspelt key.
     REALERTIME_COMMIT=$commit swift build -c release --static-swift-stdlib -Xlinker --strip-debug -Xswiftc -enforce-exclusivity=unchecked --product realertime
     echo "$stamp" >.build/release.stamp
 }
