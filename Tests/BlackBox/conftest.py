@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-# Many short turns: a dozen clients share this interpreter.
+# Short turns: a dozen client threads share this interpreter.
 sys.setswitchinterval(0.0005)
 
 from harness.node import Node, binary  # noqa: E402
@@ -22,7 +22,7 @@ def pytest_report_header():
 
 
 class Nodes:
-    """Makes nodes, and ends every one of them."""
+    """Makes nodes, and stops all of them."""
 
     def __init__(self):
         self.made = []
@@ -49,7 +49,7 @@ def nodes():
 
 @pytest.fixture
 def node(nodes):
-    """A node of this test's own."""
+    """A node for this test only."""
     return nodes.make()
 
 
@@ -62,7 +62,7 @@ def module_nodes():
 
 @pytest.fixture(scope="module")
 def shared(request, module_nodes):
-    """One node for all tests of a module that do it no harm. The module's FLAGS are its flags."""
+    """One node for all tests of a module that do not damage it. The module's FLAGS are its flags."""
     return module_nodes.make(*getattr(request.module, "FLAGS", []))
 
 
@@ -74,13 +74,13 @@ def channel(request):
 
 @pytest.fixture(scope="session")
 def seed():
-    """What makes the random choices; REALERTIME_SEED repeats a run."""
+    """The seed of the random choices. REALERTIME_SEED repeats a run."""
     return int(os.environ.get("REALERTIME_SEED") or random.SystemRandom().getrandbits(32))
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A failure shows what the nodes said last."""
+    """A failure shows the last output of the nodes."""
     outcome = yield
     report = outcome.get_result()
     if not report.failed:

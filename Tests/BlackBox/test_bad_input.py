@@ -1,4 +1,4 @@
-"""Whatever a client sends, the answer is the documented one, nothing is published by it, and the node goes on."""
+"""For any input of a client, the response is the documented one, nothing is published, and the node continues to work."""
 
 import json
 import time
@@ -7,22 +7,22 @@ import pytest
 
 from harness.node import PATIENCE, eventually
 from harness.subscribers import Lines, LongPoll, SSE, SSEEnvelope
-from harness.wire import Answer, Wire
+from harness.wire import Response, Wire
 
 HEADER_BYTES_MAX = 16 * 1024
-# A request may take as long as a busy machine needs to send and to read it.
+# A request may take as long as a busy machine needs to send and read it.
 FLAGS = ["--handshake-seconds-max", "300"]
 
 
 @pytest.fixture(scope="module")
 def hasty(module_nodes):
-    """A node that waits for no request for long."""
+    """A node with short request timeouts."""
     return module_nodes.make("--handshake-seconds-max", "2")
 
 
 @pytest.fixture(autouse=True)
 def unharmed(request):
-    """After each case both ports answer, and nothing that was not acknowledged was published."""
+    """After each case both ports respond, and only acknowledged events were published."""
     node = request.getfixturevalue("shared")
     before = node.status()["totals"]["published"]
     yield
@@ -32,27 +32,27 @@ def unharmed(request):
 
 
 def refused(node, port, data, status, code, *, closes=None):
-    """Exactly one answer, the error asked for; with `closes` the connection ends after it."""
+    """Expects exactly one response, with this error. With `closes` the connection ends after it."""
     with Wire(port) as wire:
         wire.try_send(data)
-        answer = Answer(wire)
-        body = answer.all()
-        assert answer.status == status, (answer.head, body[:300])
+        response = Response(wire)
+        body = response.all()
+        assert response.status == status, (response.head, body[:300])
         error = json.loads(body)["error"]
         assert error["code"] == code and error["message"], error
-        assert answer.head["content-type"].split(";")[0].strip() == "application/json"
+        assert response.head["content-type"].split(";")[0].strip() == "application/json"
         if closes:
-            assert (answer.head["connection"] or "").lower() == "close", answer.head
+            assert (response.head["connection"] or "").lower() == "close", response.head
             rest = wire.rest()
-            assert rest == b"", f"more than one answer: {rest[:200]}"
-        return answer
+            assert rest == b"", f"more than one response: {rest[:200]}"
+        return response
 
 
 SNEAKED = b"POST /pub?id=sneaked HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"
 PUB = b"POST /pub?id=refused HTTP/1.1\r\nHost: x\r\n"
 
 
-# MARK: framing: how long is this request? When in doubt, refuse and close
+# MARK: framing: a request of unclear length is refused, and the connection is closed
 
 FRAMING = {
     "both lengths": PUB + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -121,14 +121,14 @@ def test_framing_on_the_api_port(shared, case):
 
 @pytest.mark.parametrize("case", FRAMING)
 def test_framing_on_the_subscriber_port(shared, case):
-    """The same shapes with a GET: this port has no use for a body at all, but must not be led astray either."""
+    """The same requests as GET. This port needs no body, but must not misread one either."""
     data = FRAMING[case].replace(b"POST /pub?id=refused", b"GET /lp/refused")
     with Wire(shared.listen) as wire:
         wire.try_send(data + SNEAKED)
-        answer = Answer(wire)
-        body = answer.all()
-        assert (answer.status, json.loads(body)["error"]["code"]) == (400, "bad_request"), (answer.head, body[:200])
-        assert wire.rest() == b"", "more than one answer"
+        response = Response(wire)
+        body = response.all()
+        assert (response.status, json.loads(body)["error"]["code"]) == (400, "bad_request"), (response.head, body[:200])
+        assert wire.rest() == b"", "more than one response"
 
 
 CODINGS = {
@@ -146,14 +146,14 @@ def test_chunked_identity(shared):
     """chunked must be last. 400 (RFC 9112 §6.3) or 501: refused, and closed."""
     with Wire(shared.api) as wire:
         wire.try_send(PUB + b"Transfer-Encoding: chunked, identity\r\n\r\n1\r\nx\r\n0\r\n\r\n" + SNEAKED)
-        answer = Answer(wire)
-        answer.all()
-        assert answer.status in (400, 501), answer.head
+        response = Response(wire)
+        response.all()
+        assert response.status in (400, 501), response.head
         assert wire.rest() == b""
 
 
 def test_legal_framing_is_accepted(shared, request, channel):
-    """So that the refusals above are not just a refusal of everything."""
+    """Proves that the refusals above do not refuse everything."""
     name = channel.encode()
     head = b"POST /pub?id=" + name + b" HTTP/1.1\r\nHost: x\r\n"
     legal = [
@@ -177,9 +177,9 @@ def test_legal_framing_is_accepted(shared, request, channel):
     ]
     for data in legal:
         with Wire(shared.api) as wire:
-            answer = Answer(wire.send(data))
-            body = answer.all()
-            assert answer.status == 200, (data, answer.head, body)
+            response = Response(wire.send(data))
+            body = response.all()
+            assert response.status == 200, (data, response.head, body)
         request.node.published = getattr(request.node, "published", 0) + 1
 
 
@@ -188,8 +188,8 @@ def test_framing_byte_by_byte(shared, request, channel):
     with Wire(shared.api) as wire:
         for byte in f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n".encode():
             wire.send(bytes([byte]))
-        answer = Answer(wire)
-        assert answer.status == 200, answer.all()
+        response = Response(wire)
+        assert response.status == 200, response.all()
     assert shared.history(channel)["publications"][0]["data"] == "abcde"
 
 
@@ -237,7 +237,7 @@ def test_request_line(shared, case, port):
 
 
 def test_zeros(hasty):
-    """No line ever ends: refused at the latest by time."""
+    """A line that never ends is refused, at the latest by a timeout."""
     for port in (hasty.listen, hasty.api):
         with Wire(port) as wire:
             wire.try_send(b"\x00" * 2000)
@@ -269,18 +269,18 @@ def test_header_flood(shared, port):
 
 
 def test_trailer_flood(shared):
-    """Trailers are headers too: they must not be a way around the bounds."""
+    """Trailers are headers too: they have the same limits."""
     data = PUB + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n" + b"X: 1\r\n" * 50_000 + b"\r\n"
     refused(shared, shared.api, data, 431, "headers_too_large", closes=True)
 
 
 def test_chunk_extension_flood(shared):
-    """A chunk's extensions must not be read without a bound."""
+    """A chunk's extensions are bounded."""
     data = PUB + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 200_000
     with Wire(shared.api) as wire:
         wire.try_send(data)
-        answer = Answer(wire)
-        assert answer.status in (400, 413, 431), answer.head
+        response = Response(wire)
+        assert response.status in (400, 413, 431), response.head
 
 
 # MARK: paths
@@ -330,18 +330,18 @@ def test_paths(shared, path):
 
 @pytest.mark.parametrize("path", ["/ev/a%2Fb", "/ev/%2e%2e/api", "/ev/../healthz", "/ev/%2e%2e%2fhealthz"])
 def test_paths_are_not_walked(shared, path):
-    """`..` is a channel of two dots or an error, but never a way up; %2F may stand for a slash or be an error, but nothing else."""
+    """`..` is a channel of two dots or an error, but never a parent folder. %2F is a slash or an error, and nothing else."""
     with Wire(shared.listen) as wire:
-        answer = Answer(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
-        if answer.status == 200:
-            assert answer.head["content-type"].startswith("text/event-stream"), answer.head
+        response = Response(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+        if response.status == 200:
+            assert response.head["content-type"].startswith("text/event-stream"), response.head
         else:
-            assert answer.status in (400, 404), answer.head
+            assert response.status in (400, 404), response.head
 
 
 @pytest.mark.parametrize("prefix", ["ev", "ws", "lp", "sub"])
 def test_longest_and_most(shared, prefix):
-    """The bounds themselves are allowed."""
+    """The limits themselves are allowed."""
     names = ["c" * 195 + f":{n}" for n in range(3)] + [f"c{n}" for n in range(29)]
     for channels in (["a" * 200], names, ["A-Za.z0_9:-"], ["..", "."], ["a.b", "b.bx", "b3"]):
         extra = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
@@ -350,7 +350,7 @@ def test_longest_and_most(shared, prefix):
             head = "".join(f"{n}: {v}\r\n" for n, v in headers.items())
             wire.send(f"GET /{prefix}/{'/'.join(channels)} HTTP/1.1\r\nHost: x\r\n{head}\r\n")
             if prefix != "lp":
-                assert Answer(wire).status == (101 if prefix == "ws" else 200)
+                assert Response(wire).status == (101 if prefix == "ws" else 200)
             else:
                 eventually(lambda: shared.subscribers(channels[0]) == 1)
 
@@ -358,8 +358,8 @@ def test_longest_and_most(shared, prefix):
 def test_absolute_form(shared):
     for port in (shared.listen, shared.api):
         with Wire(port) as wire:
-            answer = Answer(wire.send("GET http://127.0.0.1:1/healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
-            assert (answer.status, answer.all().strip()) == (200, b"ok")
+            response = Response(wire.send("GET http://127.0.0.1:1/healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
+            assert (response.status, response.all().strip()) == (200, b"ok")
 
 
 ALLOWED = {
@@ -378,8 +378,8 @@ ALLOWED = {
 def test_methods(shared, port, path):
     right = ALLOWED[port][path]
     for method in ("DELETE", "PATCH", "TRACE", "GET" if right == "POST" else "POST"):
-        answer = refused(shared, getattr(shared, port), f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 405, "method_not_allowed")
-        allow = [name.strip() for name in answer.head["allow"].split(",")]
+        response = refused(shared, getattr(shared, port), f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 405, "method_not_allowed")
+        allow = [name.strip() for name in response.head["allow"].split(",")]
         assert right in allow and method not in allow, allow
         if path.startswith("/pub"):
             assert "PUT" in allow
@@ -388,28 +388,28 @@ def test_methods(shared, port, path):
 @pytest.mark.parametrize("port", ["listen", "api"])
 def test_connect(shared, port):
     with Wire(getattr(shared, port)) as wire:
-        answer = Answer(wire.send("CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n"))
-        assert 400 <= answer.status < 500, answer.head
+        response = Response(wire.send("CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n"))
+        assert 400 <= response.status < 500, response.head
 
 
 @pytest.mark.parametrize("port", ["listen", "api"])
 def test_head(shared, port):
-    """A HEAD has no body, whatever its answer is; the connection goes on behind it."""
+    """The response to HEAD has no body, whatever its status. The connection continues after it."""
     with Wire(getattr(shared, port)) as wire:
         wire.send("HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        head = Answer(wire, method="HEAD")
+        head = Response(wire, method="HEAD")
         assert head.status in (200, 405), head.head
-        get = Answer(wire)
+        get = Response(wire)
         assert (get.status, get.all().strip()) == (200, b"ok")
 
 
 @pytest.mark.parametrize("prefix", ["ev", "lp", "sub", "ws"])
 def test_head_of_a_stream(shared, prefix):
-    """It must not leave a stream open that nobody may read."""
+    """It must not leave a stream open that no page may read."""
     with Wire(shared.listen) as wire:
         wire.send(f"HEAD /{prefix}/a HTTP/1.1\r\nHost: x\r\n\r\n")
-        answer = Answer(wire, method="HEAD")
-        assert answer.status in (200, 405, 426), answer.head
+        response = Response(wire, method="HEAD")
+        assert response.status in (200, 405, 426), response.head
     eventually(lambda: shared.status()["subscribers"]["by_transport"]["sse"] == 0)
 
 
@@ -417,18 +417,18 @@ def test_http10(shared):
     for port in (shared.listen, shared.api):
         with Wire(port) as wire:
             wire.send("GET /healthz HTTP/1.0\r\n\r\n")
-            answer = Answer(wire)
-            assert not answer.chunked and (answer.status, answer.all().strip()) == (200, b"ok")
+            response = Response(wire)
+            assert not response.chunked and (response.status, response.all().strip()) == (200, b"ok")
             assert wire.ended(), "HTTP/1.0 without keep-alive closes"
 
 
 @pytest.mark.parametrize("port", ["listen", "api"])
-def test_http10_is_told_that_its_connection_stays(shared, port):
+def test_http10_learns_that_its_connection_stays(shared, port):
     with Wire(getattr(shared, port)) as wire:
         for _ in range(2):
-            answer = Answer(wire.send("GET /healthz HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"))
-            assert (answer.status, answer.all().strip()) == (200, b"ok")
-            assert answer.head["connection"].lower() == "keep-alive"
+            response = Response(wire.send("GET /healthz HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"))
+            assert (response.status, response.all().strip()) == (200, b"ok")
+            assert response.head["connection"].lower() == "keep-alive"
 
 
 @pytest.mark.parametrize("port", ["listen", "api"])
@@ -438,12 +438,12 @@ def test_targets_that_are_neither_a_path_nor_a_url(shared, port, target):
 
 
 def test_a_coding_that_only_looks_like_chunked(shared):
-    """The Kelvin sign is a k to some and not to others."""
+    """Some parsers treat the Kelvin sign as a k, others do not."""
     refused(
         shared, shared.api, PUB + "Transfer-Encoding: chun\u212aed\r\n\r\n1\r\nx\r\n0\r\n\r\n".encode(), 501, "not_implemented", closes=True)
 
 
-def test_many_names_that_nobody_knows(shared):
+def test_many_unknown_names(shared):
     reply = shared.post("/api/publish", {f"{n:05}": 1 for n in range(60_000)})
     assert (reply.status, reply.error) == (400, "bad_body")
     shared.healthy()
@@ -453,8 +453,8 @@ def test_a_body_in_very_many_chunks(shared, request, channel):
     request.node.published = 1
     with Wire(shared.api) as wire:
         wire.send(f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-        answer = Answer(wire.send(b"1\r\nx\r\n" * 50_000 + b"0\r\n\r\n"))
-        assert answer.status == 200, answer.all()
+        response = Response(wire.send(b"1\r\nx\r\n" * 50_000 + b"0\r\n\r\n"))
+        assert response.status == 200, response.all()
     assert [p["data"] for p in shared.history(channel)["publications"]] == ["x" * 50_000]
 
 
@@ -475,7 +475,7 @@ def test_one_bad_channel_of_several_publishes_to_none(shared):
     assert shared.history("good")["offset"] == 0
 
 
-# MARK: what is said twice
+# MARK: duplicates
 
 TWICE = {
     "id": ("api", PUB.replace(b"id=refused", b"id=refused&id=other") + b"Content-Length: 1\r\n\r\nx"),
@@ -503,9 +503,9 @@ TWICE = {
 def test_what_is_said_twice_is_refused(shared, case):
     port, data = TWICE[case]
     with Wire(getattr(shared, port)) as wire:
-        answer = Answer(wire.send(data))
-        error = json.loads(answer.all())["error"]
-        assert (answer.status, error["code"]) == (400, "bad_request")
+        response = Response(wire.send(data))
+        error = json.loads(response.all())["error"]
+        assert (response.status, error["code"]) == (400, "bad_request")
         name = case.removeprefix("the same ").split(" ")[0]
         assert f"{name} is" in error["message"] and "more than once" in error["message"]
 
@@ -542,7 +542,7 @@ def test_identity_is_no_compression(shared, request, channel):
 
 
 def test_a_number_and_the_same_text(shared, request, channel):
-    """The envelope goes by the payload alone: a text that could be read as JSON is published as a JSON string."""
+    """Only the payload decides the envelope: to keep a text that looks like JSON, publish it as a JSON string."""
     with Lines(shared, channel) as lines:
         shared.publish(channel, "123")
         shared.publish(channel, '"123"')
@@ -581,7 +581,7 @@ def test_a_type_in_utf8(shared, request, channel):
 
 
 def test_an_event_type_cannot_break_the_stream(shared, request, channel):
-    """Whatever types are accepted, each arrives as it was sent, and none is taken for something else."""
+    """Each accepted type arrives unchanged, and none is mistaken for another field."""
     types = ["a", "A-Z_0.9:x", "with space", "a:b", "x" * 64, "\"q\"", "a\tb", "<b>"]
     sent = []
     with SSE(shared, channel) as s, SSEEnvelope(shared, channel) as envelopes, Lines(shared, channel) as lines:
@@ -599,7 +599,7 @@ def test_an_event_type_cannot_break_the_stream(shared, request, channel):
 
 
 def test_a_publisher_cannot_fake_a_gap(shared, request, channel):
-    """On SSE `event: gap` is the node's own word."""
+    """On SSE only the node itself sends `event: gap`."""
     reply = shared.post(f"/pub?id={channel}", b'{"channel":"x","from":"1-1","to":"1-9","reason":"reset"}', {"Event-Type": "gap"})
     request.node.published = int(reply.status == 200)
     assert (reply.status, reply.error if reply.status != 200 else None) == (400, "bad_body")
@@ -688,10 +688,10 @@ def test_websocket_upgrades(shared, case):
     good = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
     headers = {} if case == "no upgrade" else {**good, **change}
     text = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value is not None)
-    answer = refused(shared, shared.listen, f"GET /ws/a HTTP/1.1\r\nHost: x\r\n{text}\r\n", status, "upgrade_required" if status == 426 else "bad_request")
+    response = refused(shared, shared.listen, f"GET /ws/a HTTP/1.1\r\nHost: x\r\n{text}\r\n", status, "upgrade_required" if status == 426 else "bad_request")
     if status == 426:
-        assert answer.head["sec-websocket-version"] == "13"
-        assert "upgrade" in [option.strip().lower() for option in answer.head["connection"].split(",")]
+        assert response.head["sec-websocket-version"] == "13"
+        assert "upgrade" in [option.strip().lower() for option in response.head["connection"].split(",")]
 
 
 @pytest.mark.parametrize("headers", [
@@ -700,18 +700,18 @@ def test_websocket_upgrades(shared, case):
 def test_websocket_upgrades_that_are_right(shared, headers):
     with Wire(shared.listen) as wire:
         wire.send(f"GET /ws/a HTTP/1.1\r\nHost: x\r\n{headers}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
-        answer = Answer(wire)
-        assert answer.status == 101 and answer.head["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        response = Response(wire)
+        assert response.status == 101 and response.head["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
 def test_websocket_frames_that_come_with_the_upgrade(shared):
-    """A client may not wait for the 101."""
+    """A client need not wait for the 101."""
     from harness.websocket import PING, PONG, frame
     with Wire(shared.listen) as wire:
         wire.send(
             b"GET /ws/a HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n" + frame(PING, b"early"))
-        assert Answer(wire).status == 101
+        assert Response(wire).status == 101
         text = wire.exactly(2)
         wire.exactly(text[1] & 0x7F)
         assert wire.exactly(2) == bytes([0x80 | PONG, 5]) and wire.exactly(5) == b"early"
@@ -722,7 +722,7 @@ def test_websocket_frames_that_come_with_the_upgrade(shared):
 
 @pytest.mark.parametrize("port", ["listen", "api"])
 def test_slow_heads_are_cut_off(hasty, port):
-    """One byte at a time keeps nothing open for ever."""
+    """A client that sends one byte at a time cannot keep a connection open without end."""
     with Wire(getattr(hasty, port)) as wire:
         wire.send("GET /healthz HTTP/1.1\r\nX-Slow: ")
         started = time.monotonic()
@@ -747,8 +747,8 @@ def test_slow_heads_are_cut_off(hasty, port):
 def test_slow_bodies_are_cut_off(hasty):
     with Wire(hasty.api) as wire:
         wire.send(PUB + b"Content-Length: 100\r\n\r\nhalf")
-        answer = Answer(wire)
-        assert (answer.status, json.loads(answer.all())["error"]["code"]) == (408, "timeout")
+        response = Response(wire)
+        assert (response.status, json.loads(response.all())["error"]["code"]) == (408, "timeout")
         assert wire.ended()
 
 
@@ -759,18 +759,18 @@ def test_a_connection_that_says_nothing_is_closed(hasty, port):
         assert not received or b" 408 " in received.split(b"\r\n")[0], received
 
 
-def test_pipelined_publishes_are_answered_in_order(shared, request, channel):
+def test_pipelined_publishes_get_responses_in_order(shared, request, channel):
     request.node.published = 200
     with Wire(shared.api) as wire:
         wire.send(b"".join(
             f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(str(n))}\r\n\r\n{n}".encode() for n in range(200)))
-        ids = [json.loads(Answer(wire).all())["id"] for _ in range(200)]
+        ids = [json.loads(Response(wire).all())["id"] for _ in range(200)]
     assert [int(id.split("-")[1]) for id in ids] == list(range(1, 201))
     assert [p["data"] for p in shared.history(channel)["publications"]] == list(range(200))
 
 
-def test_pipelined_requests_of_all_kinds_are_answered_in_order(shared, request, channel):
-    """A slow one (it waits for the log) holds back the quick ones behind it; a bad one does not stop those before it."""
+def test_pipelined_requests_of_all_kinds_get_responses_in_order(shared, request, channel):
+    """A slow request (it waits for the log) delays the responses behind it. A bad request does not affect those before it."""
     request.node.published = 20
     parts, expected = [], []
     for n in range(20):
@@ -785,25 +785,25 @@ def test_pipelined_requests_of_all_kinds_are_answered_in_order(shared, request, 
         wire.send("".join(parts))
         got = []
         for _ in expected:
-            answer = Answer(wire)
-            got.append((answer.status, answer.all()))
+            response = Response(wire)
+            got.append((response.status, response.all()))
         assert wire.rest() == b""
     assert [status for status, _ in got] == expected
     assert [json.loads(body)["id"].split("-")[1] for _, body in got[:-1:4]] == [str(n) for n in range(1, 21)]
 
 
-def test_a_client_that_closes_its_half_still_gets_its_answer(shared, request, channel):
+def test_a_client_that_closes_its_half_still_gets_its_response(shared, request, channel):
     import socket
     request.node.published = 1
     with Wire(shared.api) as wire:
         wire.send(f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
         wire.socket.shutdown(socket.SHUT_WR)
-        answer = Answer(wire)
-        assert answer.status == 200 and json.loads(answer.all())["id"].endswith("-1")
+        response = Response(wire)
+        assert response.status == 200 and json.loads(response.all())["id"].endswith("-1")
 
 
 def test_pipelined_long_polls(shared, request, channel):
-    """The second is asked for before the first is answered."""
+    """The second request is sent before the first has its response."""
     request.node.published = 2
     with SSE(shared, channel) as s:
         cursor = s.cursor
@@ -812,21 +812,21 @@ def test_pipelined_long_polls(shared, request, channel):
     with LongPoll(shared, channel, cursor) as poll:
         poll.wire.send(poll.request() + poll.request())
         for _ in range(2):
-            answer = Answer(poll.wire)
-            assert [e["data"] for e in json.loads(answer.all())["events"]] == ["x"]
+            response = Response(poll.wire)
+            assert [e["data"] for e in json.loads(response.all())["events"]] == ["x"]
         shared.publish(channel, "y")
 
 
 def test_connection_close_is_obeyed(shared):
     for port in (shared.listen, shared.api):
         with Wire(port) as wire:
-            answer = Answer(wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-            assert answer.all().strip() == b"ok"
+            response = Response(wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+            assert response.all().strip() == b"ok"
             assert wire.ended()
 
 
 def test_random_bytes(shared, seed):
-    """Noise, and good requests with a byte changed. A changed byte may make another good request, so none here can publish."""
+    """Random bytes, and valid requests with one byte changed. A changed byte may give another valid request, so none of these can publish."""
     import random
     chance = random.Random(seed)
     good = b"GET /ev/a/b.b3?since=abc HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 3\r\n\r\nabc"

@@ -1,4 +1,4 @@
-"""The commands for a cluster, against a node that is alone: everything can be looked at, and nothing can be changed."""
+"""The cluster commands against a node in no cluster: everything can be read, and nothing can be changed."""
 
 import fcntl
 import json
@@ -32,7 +32,7 @@ def environment(**more):
 
 
 def run(node, *arguments, port=None, timeout=2 * PATIENCE, **env):
-    """The exit code, and what went to standard output and to standard error."""
+    """The exit code, standard output and standard error."""
     patience = [] if "--timeout" in arguments else ["--timeout", str(PATIENCE)]
     done = subprocess.run(
         [binary(), *arguments, *patience, "--api", f"http://{HOST}:{port or node.api}"], capture_output=True, text=True, timeout=timeout,
@@ -44,7 +44,7 @@ def name(arguments):
     return " ".join(arguments)
 
 
-# MARK: looking
+# MARK: reading
 
 
 @pytest.mark.parametrize("arguments", LOOKS, ids=name)
@@ -56,11 +56,11 @@ def test_looks(shared, arguments):
     assert (code, err) == (HEALTHY, "")
     lines = out.splitlines()
     assert len(lines) == 1, "one object on one line"
-    answer = json.loads(lines[0])
+    response = json.loads(lines[0])
     if arguments[0] not in ("status", "events"):
-        assert answer["through"] == answer["controller"]["id"] and answer["authoritative"] is True and answer["view_version"] == 1
+        assert response["through"] == response["controller"]["id"] and response["authoritative"] is True and response["view_version"] == 1
         path = {"rebalance": "plan", "locate": "locate?channel=thread:42"}.get(arguments[0], arguments[0])
-        assert set(answer) == set(shared.get(f"/api/{path}").json), "as the node answered"
+        assert set(response) == set(shared.get(f"/api/{path}").json), "as the node answered"
 
 
 def test_status_of_a_node_alone_is_as_ever(shared):
@@ -86,7 +86,7 @@ def test_partitions(shared):
     assert len(run(shared, "partitions", "--state", "moving")[1].splitlines()) == 2
     me = rows[0][1]
     assert len(run(shared, "partitions", "--node", me)[1].splitlines()) == 258
-    # An empty table would read as a node that owns nothing.
+    # An empty table would look like a node that owns nothing.
     code, _, err = run(shared, "partitions", "--node", "nope")
     assert code == 2 and "There is no node nope" in err and me in err
 
@@ -94,10 +94,10 @@ def test_partitions(shared):
 def test_locate(shared):
     """xxh64 of the name, by its published vector, mod 256."""
     code, out, _ = run(shared, "locate", "a", "-o", "json")
-    answer = json.loads(out)
-    assert code == 0 and answer["channel"] == "a" and len(answer["partitions"]) == 1
-    assert answer["partitions"][0]["partition"] == 0xD24EC4F1A98C6E5B % 256
-    assert answer["partitions"][0]["api"] == f"{HOST}:{shared.api}"
+    response = json.loads(out)
+    assert code == 0 and response["channel"] == "a" and len(response["partitions"]) == 1
+    assert response["partitions"][0]["partition"] == 0xD24EC4F1A98C6E5B % 256
+    assert response["partitions"][0]["api"] == f"{HOST}:{shared.api}"
     for bad in ("a b", "a/b", "x" * 201, "a.b5"):
         code, out, err = run(shared, "locate", bad)
         assert code == CRITICAL and out == "" and "not a channel" in err, err
@@ -128,8 +128,8 @@ def test_events_are_chosen(shared):
         assert (code, out) == (CRITICAL, "") and "There is no node nope in this cluster" in err and me in err, err
     for arguments in ["--kind", "alarm"], ["--since", "2"]:
         assert rows(*arguments) == [], arguments
-        answer = json.loads(run(shared, "events", *arguments, "-o", "json")[1])
-        assert answer == {"through": me, "events": []}
+        response = json.loads(run(shared, "events", *arguments, "-o", "json")[1])
+        assert response == {"through": me, "events": []}
     code, out, err = run(shared, "events", "--kind", "well")
     assert (code, out) == (USAGE, "") and all(kind in err for kind in ("joined", "session_lost", "operation", "alarm")), err
 
@@ -160,7 +160,7 @@ def test_events_are_followed(shared):
 
 
 def test_a_full_node_is_seen(nodes):
-    """What is wrong with a node shows in each exit status that is about it."""
+    """A problem of a node appears in the exit status of each command about it."""
     node = nodes.make("--connections-max", "1")
     with SSE(node, "a"):
         assert eventually(lambda: run(node, "status")[0] == CRITICAL)
@@ -180,7 +180,7 @@ def test_changes_are_refused(shared, arguments, output):
 
 @pytest.mark.parametrize("path", ["rebalance", "rebalance/pause", "rebalance/resume", "drain", "undrain", "cordon", "uncordon", "move", "unpin", "forget"])
 def test_bodies(shared, path):
-    """What is wrong with a body is said before what is wrong with the request."""
+    """Errors of the body are reported before errors of the request."""
     good = {"node": "n1"} if path in ("drain", "undrain", "cordon", "uncordon", "forget") else {}
     if path in ("move", "unpin"):
         good = {"partition": 3} | ({"node": "n1"} if path == "move" else {})
@@ -220,11 +220,11 @@ def test_a_token_is_needed(nodes):
     assert "409" in run(node, "drain", "n2", **token)[2]
 
 
-# MARK: a node that is not there
+# MARK: a node that does not run
 
 
 @pytest.mark.parametrize("arguments", LOOKS + CHANGES, ids=name)
-def test_nobody_there(arguments):
+def test_no_node_there(arguments):
     port = Port()
     try:
         code, out, err = run(None, *arguments, port=port.number)
@@ -233,7 +233,7 @@ def test_nobody_there(arguments):
     assert (code, out) == (UNREACHABLE, "") and "Is the node running" in err, (code, out, err)
 
 
-def test_a_publish_to_nobody_says_whom_it_waits_for():
+def test_a_publish_without_a_node_says_what_it_waits_for():
     port = Port()
     try:
         code, out, err = run(None, "publish", "a", "b", "--timeout", "0.5", port=port.number)
@@ -247,7 +247,7 @@ def test_a_stopped_node_times_out(nodes, arguments):
     node = nodes.make("--log", "memory")
     os.kill(node.pid, signal.SIGSTOP)
     try:
-        # One that may wait longer still waits when it has ended.
+        # A command with a longer timeout is still waiting when this one has ended.
         patient = subprocess.Popen(
             [binary(), *arguments, "--timeout", "300", "--api", f"http://{HOST}:{node.api}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env=environment())

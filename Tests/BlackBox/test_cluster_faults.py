@@ -1,4 +1,4 @@
-"""Faults of a real cluster: what it does while something is away, silent, paused or set back, and that everything is whole again afterwards."""
+"""Faults of a real cluster: something is down, silent, paused or set back. The cluster recovers completely afterwards."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from harness.node import HOST, PATIENCE, binary, eventually
 from harness.publisher import Publisher
 
 LONG = os.environ.get("REALERTIME_LONG_TESTS") == "1"
-# The session in seconds of whoever is to lose it. Everyone else's is far longer than the test holds him up.
+# The session timeout in seconds of a node that is to lose its session. All other sessions last far longer than the test delays a node.
 SHORT = 6
 
 
@@ -30,7 +30,7 @@ def folder():
 
 
 class Clusters:
-    """Makes the cluster of one test, and ends it. A failure shows what its members said last."""
+    """Makes the cluster of one test, and stops it. A failure shows the last output of its members."""
 
     def __init__(self, folder):
         self.folder, self.cluster = folder, None
@@ -67,7 +67,7 @@ def run(member, *arguments, timeout=3 * PATIENCE):
 
 
 def says(member, command, words):
-    """Waits until a command says so, and that something is not well."""
+    """Waits until a command prints this and reports a problem."""
     last = []
 
     def check():
@@ -91,13 +91,13 @@ def counts(publishers):
 
 
 def goes_on(publishers):
-    """Each of them is acknowledged again, from now on."""
+    """Waits until each of them acknowledges publishes again."""
     before = counts(publishers)
     eventually(lambda: all(now > before[name] for name, now in counts(publishers).items()))
 
 
 def told(member, since, kinds):
-    """What a member's log says of itself from a place on, in order."""
+    """The lines in a member's log about itself after an offset, in order."""
     said = re.findall(rf" event=(\w+) node={member.name} ", member.output.read_bytes()[since:].decode())
     return [kind for kind in said if kind in kinds]
 
@@ -107,9 +107,9 @@ def has_link(member, peer):
 
 
 def judged_alike(member):
-    """Without ZooKeeper: whatever an operator looks at says the same, and first whether clients are affected."""
+    """Without ZooKeeper every command reports the same reason, and says first whether clients are affected."""
     unaffected = "Publishers and subscribers are not affected: "
-    own, whole = member.get("/api/status").json, member.ask("/api/cluster")
+    own, whole = member.get("/api/status").json, member.get_json("/api/cluster")
     [text] = own["reasons"]
     assert text.startswith(unaffected) and own["health"] == "degraded", own
     assert whole["reasons"][0].startswith(text) and whole["health"] == whole["coordination"]["health"] == "degraded", whole
@@ -134,27 +134,27 @@ def test_zookeeper_is_away_for_longer_than_the_sessions(cluster):
     publishers = publishing(members)
     cluster.zookeeper.kill()
     killed = time.monotonic()
-    # Each gives its partitions up when its own session is over, and says why it is not well.
+    # Each node gives its partitions up when its own session is over, and reports why it is degraded.
     for member in members:
         eventually(lambda: member.serving == 0)
     for _ in during((60 if LONG else SESSION + 2) - (time.monotonic() - killed)):
         for member in members:
-            own, status = member.own, eventually(lambda: member.ask("/api/cluster"))
+            own, status = member.own, eventually(lambda: member.get_json("/api/cluster"))
             assert own["session"] != "connected" and own["partitions"]["serving"] == 0, own
-            # Nobody decides anything.
+            # No node decides anything.
             assert own["view_version"] == status["view_version"] == versions[member.name] and not status["authoritative"], status
             assert status["health"] != "healthy" and status["zookeeper"]["state"] != "connected", status
             assert any("no connection to ZooKeeper" in reason for reason in status["reasons"]), status
-            assert {m["id"] for m in eventually(lambda: member.ask("/api/members"))["members"]} == set(names)
+            assert {m["id"] for m in eventually(lambda: member.get_json("/api/members"))["members"]} == set(names)
             assert member.get("/readyz").status == 200
         goes_on(publishers)
     for member in members:
         judged_alike(member)
     cluster.zookeeper.start()
-    # Their member nodes last for another session, and all come back before that is over.
+    # Their member znodes exist for another session timeout, and all nodes come back before that is over.
     after = cluster.settled(names)
     assert moved(owners, after) == 0, Counter(zip(owners.values(), after.values()))
-    # Each partition was given back to its owner, once: nobody else had it in between.
+    # Each partition was granted to its previous owner once. No other node had it in between.
     assert {p: e - epochs[p] for p, e in cluster.epochs("n1").items() if e - epochs[p] != 1} == {}
     for member in members:
         health(member, "healthy")
@@ -165,7 +165,7 @@ def test_zookeeper_is_away_for_longer_than_the_sessions(cluster):
 
 
 def codes(member):
-    """What `members` shows of each node: its two letters, and its session."""
+    """What `members` shows for each node: its two letters, and its session."""
     lines = run(member, "members")[1].splitlines()
     return {line.split()[1]: (line.split()[0], line[lines[0].index("SESSION"):].split("  ")[0]) for line in lines[1:] if re.match(r"[UDFS?][A-Z] ", line)}
 
@@ -186,7 +186,7 @@ def test_the_suspect_is_the_one_that_is_not_seen(cluster):
     assert code == 1 and f"{lost.name} is suspect: not seen by {', '.join(sorted([controller.name, other.name]))}" in output, output
     lost.process.send_signal(signal.SIGCONT)
     cluster.settled(names)
-    # Without ZooKeeper nothing is decided, and a dead node is down all the same.
+    # Without ZooKeeper nothing is decided, but a dead node is still shown as down.
     cluster.zookeeper.kill()
     eventually(lambda: other.own["session"] != "connected" and other.serving == 0 and controller.serving == 0)
     lost.process.kill()
@@ -199,24 +199,24 @@ def test_the_suspect_is_the_one_that_is_not_seen(cluster):
 @pytest.mark.parametrize("elections", [0, 2], ids=["one-controller", "two-elections-later"])
 def test_zookeeper_comes_back_with_an_older_snapshot(cluster, folder, elections):
     cluster.begin("n1", "n2", session=SHORT)
-    # A copy as an operator makes one, of a server that is down for a moment.
+    # A copy as an operator would make it, while the server is down for a moment.
     cluster.zookeeper.kill()
     shutil.copytree(cluster.zookeeper.folder / "data", folder / "copy")
     cluster.zookeeper.start()
     cluster.settled(["n1", "n2"])
     at_copy = cluster.members["n1"].own["view_version"]
-    # The view goes on: a node joins, and others become the controller.
+    # The view advances: a node joins, and other nodes become the controller.
     names = ["n1", "n2", "n3"]
     cluster.begin("n3", session=SHORT)
     asked = cluster.members["n3"]
     for _ in range(elections):
-        before = asked.answer("/api/cluster")["controller"]
+        before = asked.authoritative("/api/cluster")["controller"]
         controller = cluster.members[before["id"]]
         controller.kill()
         rest = [name for name in names if name != controller.name]
         cluster.settled(rest)
         asked = cluster.members[rest[0]]
-        assert asked.answer("/api/cluster")["controller"]["epoch"] > before["epoch"]
+        assert asked.authoritative("/api/cluster")["controller"]["epoch"] > before["epoch"]
         controller.start()
     cluster.settled(names)
     members = [cluster.members[name] for name in names]
@@ -225,19 +225,19 @@ def test_zookeeper_comes_back_with_an_older_snapshot(cluster, folder, elections)
     cluster.zookeeper.kill()
     restored(cluster.zookeeper, folder / "copy")
     cluster.zookeeper.start()
-    # Nobody follows the old view, and somebody says what is wrong.
+    # No node follows the old view, and one of them reports the problem.
     eventually(lambda: any("lost writes" in (m.own or {}).get("alarm", "") for m in members))
     alarmed = next(m for m in members if "lost writes" in (m.own or {}).get("alarm", ""))
-    # The controller's history has it with that node's next report.
+    # The controller's history contains it after that node's next report.
     eventually(lambda: any(e["kind"] == "alarm" and "lost writes" in e["text"] for m in members for e in m.events))
-    # Nothing is to be done: the controller writes the newer view again, under owner epochs that nobody has had.
+    # No action is needed: the controller writes the newer view again, under owner epochs that were never used.
     after = cluster.settled(names)
     assert alarmed.own["view_version"] > version
     assert {p: (epochs[p], e) for p, e in cluster.epochs("n1").items() if e <= epochs[p]} == {}
-    # What it has cost is told until somebody has seen it, and by every node.
+    # Every node reports what was lost, for ten minutes.
     for member in members:
         says(member, "status", "lost writes")
-    # It is a cluster again: what an operator wants is done.
+    # The cluster works again: an operator's request is executed.
     code, output = run(members[0], "drain", "n2")
     assert code == 0, output
     drained = cluster.members["n3"].owners()
@@ -255,7 +255,7 @@ def test_zookeeper_is_emptied_and_all_nodes_restart(cluster):
     code, output = run(members[0], "cordon", "n2", "--note", "disk")
     assert code == 0, output
     epochs, version = cluster.epochs("n1"), members[0].own["view_version"]
-    # What was requested last is on every disk a second later at the latest.
+    # The last request is on every disk within a second.
     eventually(lambda: all('"note":"disk"' in (m.data / "cluster.json").read_text() for m in members))
     cluster.witness.stop()
     for member in members:
@@ -270,7 +270,7 @@ def test_zookeeper_is_emptied_and_all_nodes_restart(cluster):
     assert {p: (epochs[p], e) for p, e in cluster.epochs("n1").items() if e <= epochs[p]} == {}
     assert members[0].own["view_version"] > version
     assert any(e["kind"] == "alarm" and "n2 is to be cordoned" in e["text"] for m in members for e in m.events)
-    # Other nodes make a cluster of the same name where this one was: it is none of theirs.
+    # Other nodes make a cluster of the same name in its place. This node is not a member of it.
     for member in members:
         member.kill()
     cluster.zookeeper.kill()
@@ -285,7 +285,7 @@ def test_zookeeper_is_emptied_and_all_nodes_restart(cluster):
 def test_the_leader_of_the_ensemble_dies(clusters, folder):
     cluster = clusters.make(Ensemble(folder))
     names = ["n1", "n2", "n3"]
-    # A third of its session is what a node goes on for while the others elect one.
+    # A node keeps its partitions for a third of its session while the ZooKeeper servers elect a leader.
     owners = cluster.begin(*names, session=60)
     members = [cluster.members[name] for name in names]
     incarnations, version = cluster.incarnations("n1"), members[0].own["view_version"]
@@ -293,12 +293,12 @@ def test_the_leader_of_the_ensemble_dies(clusters, folder):
     leader = cluster.zookeeper.leader()
     leader.kill()
     eventually(lambda: cluster.zookeeper.leader().mode == "leader")
-    # Sessions outlive a server: nobody left, and nothing moved.
+    # Sessions outlive a server: no node left, and no partition moved.
     eventually(lambda: all((m.own or {}).get("session") == "connected" for m in members))
     after = cluster.settled(names)
     assert cluster.incarnations("n1") == incarnations
     assert moved(owners, after) == 0 and members[0].own["view_version"] >= version
-    # Two servers of three decide.
+    # Two of three servers are enough.
     code, output = run(members[0], "drain", "n3")
     assert code == 0, output
     drained = cluster.members["n2"].owners()
@@ -306,7 +306,7 @@ def test_the_leader_of_the_ensemble_dies(clusters, folder):
     code, output = run(members[0], "undrain", "n3")
     assert code == 0, output
     cluster.settled(names)
-    # The one that was killed follows what happened without it.
+    # The server that was killed catches up.
     leader.launch(cluster.zookeeper.servers)
     eventually(lambda: leader.mode == "follower")
     for publisher in publishers.values():
@@ -327,22 +327,22 @@ def test_one_node_is_cut_off_from_zookeeper(cluster, name, cut):
     publishers = publishing([member])
     logged = member.output.stat().st_size
     getattr(proxy, cut)()
-    # It gives up when its session is over by its own clock, as nobody can tell it.
+    # It gives up when its session is over by its own clock, because no server can report it.
     eventually(lambda: member.serving == 0)
     assert eventually(lambda: told(member, logged, ("session_lost", "joined", "elected", "evicted")))[0] == "session_lost"
     assert member.own["session"] != "connected" and member.own.get("incarnation") is None
-    # The others take over what it had, and that alone.
+    # The others take over its partitions, and only these.
     without = cluster.settled(rest)
     assert sorted(p for p in without if without[p] != owners[p]) == sorted(p for p in owners if owners[p] == name)
     assert all(e > epochs[p] for p, e in cluster.epochs("n2").items() if owners[p] == name)
-    # What it says now is its own, and says why.
-    status = eventually(lambda: member.ask("/api/cluster"))
+    # It returns only what it knows itself, with the reason.
+    status = eventually(lambda: member.get_json("/api/cluster"))
     assert not status["authoritative"] and any("no connection to ZooKeeper" in reason for reason in status["reasons"]), status
     assert member.serving == 0
     goes_on(publishers)
     proxy.open()
     after = cluster.settled(names)
-    # Each share that moves back is what a join costs, and no more.
+    # Exactly the share that a join needs moves back.
     assert moved(without, after) == sum(owner == name for owner in after.values())
     now = cluster.incarnations("n2")
     assert now[name] > before[name] and all(now[other] == before[other] for other in rest)
@@ -361,12 +361,12 @@ def test_the_link_of_one_node_is_cut(cluster):
     member.link_proxy.silence()
     cutoff = time.monotonic()
     eventually(lambda: cluster.member_state("n3", "n1") == "fenced")
-    # Four seconds of nothing, which the link's own silence comes before.
+    # Four seconds of silence. The link notices its own silence before that.
     assert time.monotonic() - cutoff > 4
     eventually(lambda: Counter(cluster.members["n1"].owners().values()) == {"n1": 128, "n2": 128})
     fenced = cluster.members["n1"].owners()
     assert all(owners[p] == "n3" for p in owners if owners[p] != fenced[p])
-    # It has a session, so it knows, and it stays: the same process, which owns nothing.
+    # It has a session, so it knows that it is fenced. The same process stays, and owns nothing.
     eventually(lambda: member.serving == 0)
     assert member.own["session"] == "connected" and cluster.incarnations("n1") == before
     says(cluster.members["n2"], "status", "n3 is fenced")
@@ -376,7 +376,7 @@ def test_the_link_of_one_node_is_cut(cluster):
     opened = time.monotonic()
     eventually(lambda: has_link(cluster.members["n1"], "n3") and has_link(cluster.members["n2"], "n3"))
     goes_on(publishers)
-    # For half a minute it has to be reached before it is given anything. A look that came later says nothing.
+    # It has to be reached for half a minute before it gets partitions. A check that comes later proves nothing.
     for _ in during(28 - (time.monotonic() - opened) if LONG else 2):
         seen = cluster.member_state("n3", "n1"), member.serving
         assert seen == ("fenced", 0) or time.monotonic() - opened > 28, seen
@@ -396,13 +396,13 @@ def test_the_link_of_one_node_refuses(cluster):
     before = cluster.incarnations("n1")
     logged = member.output.stat().st_size
     member.link_proxy.shut()
-    # A closed port is a dead process, so what it had is somebody else's without waiting for its session, or for the silence that fences it.
+    # A closed port means a dead process. Its partitions are reassigned without waiting for the end of its session or for the fencing.
     eventually(lambda: Counter(cluster.members["n1"].owners().values()) == {"n1": 128, "n2": 128})
     without = cluster.members["n1"].owners()
     assert all(owners[p] == "n3" for p in owners if owners[p] != without[p])
     states = [e["text"] for e in cluster.members["n1"].events if e["kind"] == "node" and e["node"] == "n3"]
     assert "active is now down: it refuses connections" in states and not any(text.startswith("active is now fenced") for text in states), states
-    # This one lives. It comes back as another incarnation, and owns nothing, because nobody reaches it: it stays joining.
+    # This node lives. It comes back as a new incarnation, and owns nothing, because no node reaches it: it stays joining.
     eventually(lambda: cluster.member_state("n3", "n1") == "joining" and (cluster.incarnations("n1")["n3"] or 0) > before["n3"])
     joining = cluster.incarnations("n1")["n3"]
     for _ in during(3):
@@ -417,7 +417,7 @@ def test_the_link_of_one_node_refuses(cluster):
 
 def test_a_pause_longer_than_the_session(cluster):
     names = ["n1", "n2", "n3"]
-    # Over before its silence would make the others replace it as their controller, which is another test's.
+    # Ends before its silence makes the others replace it as controller. Another test covers that.
     cluster.make("n1", session=SHORT)
     owners = cluster.begin(*names)
     member = cluster.members["n1"]
@@ -429,7 +429,7 @@ def test_a_pause_longer_than_the_session(cluster):
     assert sorted(p for p in without if without[p] != owners[p]) == sorted(p for p in owners if owners[p] == "n1")
     taken = cluster.members["n2"].own["view_version"]
     member.process.send_signal(signal.SIGCONT)
-    # What it had is given up first thing, and whatever it serves after that it was given as another incarnation, under a view from after its pause.
+    # It first gives its partitions up. Everything that it serves later was granted to its new incarnation, by a view written after the pause.
     seen = []
 
     def served_again():
@@ -439,13 +439,13 @@ def test_a_pause_longer_than_the_session(cluster):
         seen.append(own)
         return own["partitions"]["serving"] and own.get("incarnation") not in (incarnation, None)
     eventually(served_again, every=0.005)
-    # Counted in answers and not in seconds, so that a machine that is slow to run it is slow to ask it, too.
+    # Counted in responses and not in seconds, so that a slow machine has the same number of checks.
     kept = [own for own in seen if own["partitions"]["serving"] and own.get("incarnation") in (incarnation, None)]
     assert len(kept) < 100 and kept == seen[:len(kept)], f"{len(kept)} of {len(seen)}: {kept[-1:]}"
     assert seen[-1]["incarnation"] > incarnation and seen[-1]["view_version"] > taken, seen[-3:]
     after = cluster.settled(names)
     assert moved(without, after) == sum(owner == "n1" for owner in after.values())
-    # As it tells it: first that its session is lost, then that it came back. It was not elected in between, and nobody undid what the others decided.
+    # Its own events: first the lost session, then the return. It was not elected in between, and the others' decisions still hold.
     assert told(member, logged, ("session_lost", "joined", "elected", "alarm")) == ["session_lost", "joined"]
     assert cluster.controller("n1") is not member and member.own["view_version"] > version
     cluster.witness.finish()

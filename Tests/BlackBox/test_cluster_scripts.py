@@ -1,4 +1,4 @@
-"""cluster/up and what goes with it: a cluster, or nothing."""
+"""cluster/up and its companions: a complete cluster, or nothing."""
 
 import fcntl
 import os
@@ -18,18 +18,18 @@ CLUSTER = Path(__file__).resolve().parents[2] / "cluster"
 
 
 class Scripts:
-    """The scripts in a folder of their own, so that they find no other cluster, with ports that nobody has."""
+    """The scripts in a separate folder, so that they find no other cluster, with free ports."""
 
     def __init__(self, folder, binary):
         shutil.copytree(CLUSTER, folder / "cluster")
         self.folder = folder
         self.binary = binary
-        # Below the range of outgoing connections, and ZooKeeper's port, which is 4,101 above, is no other test's first.
+        # Below the range of outgoing connections. ZooKeeper's port, 4,101 above, is never another test's first port.
         self.base, self.lock = next(filter(None, map(self.take, range(24000, 27900, 100))))
 
     @staticmethod
     def take(base):
-        """Nothing when a port is somebody's, or another test has taken them."""
+        """None if a port is in use, or if another test has taken these ports."""
         lock = open(Path(tempfile.gettempdir()) / f"realertime-test-cluster-{base}", "w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,7 +52,7 @@ class Scripts:
         return self.run("up", *arguments, "--port", str(self.base))
 
     def processes(self):
-        """The command lines of what runs out of this folder."""
+        """The command lines of the processes that run from this folder."""
         found = []
         for entry in Path("/proc").iterdir():
             try:
@@ -83,7 +83,7 @@ def test_up_and_down(scripts):
     assert code == 1 and "There is a cluster already" in err
     code, out, _ = scripts.run("pause", "--resume", "n2")
     assert code == 0 and "n2 is not paused" in out
-    # The environment that started it starts it again.
+    # It is restarted with the environment of its first start.
     assert scripts.run("kill", "n2")[0] == 0
     code, out, err = scripts.run("kill", "--start", "n2")
     assert code == 0 and "n2 runs again" in out and len(scripts.processes()) == 3, (out, err)
@@ -102,7 +102,7 @@ def test_up_ends_with_an_even_cluster(scripts):
 
 
 def test_relative_paths_are_the_callers(scripts, tmp_path):
-    """Of a node that `cluster/run` is given, from another folder."""
+    """Relative paths given to `cluster/run` from another folder."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "node.yaml").write_text(f"listen: {HOST}:{scripts.base}\napi: {HOST}:{scripts.base + 1}\ndata: here\n")
@@ -149,7 +149,7 @@ def test_a_node_that_does_not_start_takes_the_others_along(scripts):
     assert scripts.processes() == [] and not (scripts.folder / "realertime-cluster").exists()
     logs = scripts.folder / "realertime-cluster-failed"
     assert "cheese" in (logs / "n2.log").read_text() and str(logs) in err
-    # The next one is not hindered.
+    # The next start is not affected.
     scripts.binary = binary()
     code, out, err = scripts.up("1")
     assert code == 0 and not logs.exists(), (out, err)
@@ -157,7 +157,7 @@ def test_a_node_that_does_not_start_takes_the_others_along(scripts):
 
 def test_an_interrupted_up_leaves_nothing(scripts):
     wrapper = scripts.folder / "realertime"
-    # A node that never joins: it is waited for.
+    # A node that never joins: `up` waits for it.
     wrapper.write_text('#!/bin/bash\n[ "$1" = node ] || exit 3\nexec -a "$*" sleep 1000\n')
     wrapper.chmod(0o755)
     env = dict(os.environ, REALERTIME_BINARY=str(wrapper))

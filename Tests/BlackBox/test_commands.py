@@ -1,4 +1,4 @@
-"""The commands of every day, as a shell runs them: what they are given, what they print, and when they end."""
+"""The everyday commands, as a shell runs them: their input, their output, and when they end."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ HEALTHY, DEGRADED, CRITICAL, UNREACHABLE, USAGE = 0, 1, 2, 3, 64
 
 
 def call(*arguments, timeout=2 * PATIENCE, input=None, **env):
-    """The exit code, and what went to standard output and to standard error. An argument may be bytes."""
+    """The exit code, standard output and standard error. An argument may be bytes."""
     done = subprocess.run([binary(), *arguments], input=input, capture_output=True, timeout=timeout, env=environment(**env))
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
@@ -29,7 +29,7 @@ def urls(node):
     return {"REALERTIME_URL": f"{HOST}:{node.listen}", "REALERTIME_API_URL": f"{HOST}:{node.api}"}
 
 
-# MARK: what they are given
+# MARK: input
 
 API = [["status"], ["members"], ["partitions"], ["plan"], ["events"], ["drain", "n1"], ["locate", "a"], ["doctor"], ["publish", "a", "b"], ["load", "-n", "1"]]
 
@@ -111,7 +111,7 @@ def test_an_empty_cursor_file_is_no_silent_start(shared, channel, tmp_path):
 
 
 def test_a_node_that_does_not_accept_is_passed_over(shared):
-    """As a machine that is switched off: no refusal comes. A change is asked of the next node, as nothing can have arrived."""
+    """Like a machine that is switched off: the connect is not refused. The change goes to the next node, because the first cannot have received it."""
     with socket.create_server((HOST, 0), backlog=0) as silent, contextlib.ExitStack() as full:
         for _ in range(4):
             connection = full.enter_context(socket.socket())
@@ -121,7 +121,7 @@ def test_a_node_that_does_not_accept_is_passed_over(shared):
         both = ["--api", f"{hangs},{HOST}:{shared.api}", "--timeout", "4"]
         code, out, err = call("members", *both)
         assert code == HEALTHY and out and f"http://{hangs} cannot be reached (no connection in time)" in err, err
-        # A node without a cluster refuses it: it was asked.
+        # A node in no cluster refuses it: so it received the request.
         code, out, err = call("drain", "n1", "--no-wait", *both)
         assert code == CRITICAL and f"http://{HOST}:{shared.api} answered" in err, err
 
@@ -156,12 +156,12 @@ def test_load_does_not_try_what_a_node_has_no_room_for(nodes):
         assert code == USAGE and "room for 19 more subscribers (connections-max 20, 1 are connected), and this run needs 20" in err, err
         assert time.monotonic() - begin < PATIENCE
         assert node.metric('realertime_connections_opened_total{transport="sse"}') == 1, "not one was tried"
-        # Some fewer, as connections that have just ended may still be counted.
+        # Slightly fewer, because connections that have just ended may still be counted.
         assert call("load", "-n", "15", "-r", "0", "--hold", "0.2", "--settle", "0.1", **env)[0] == HEALTHY
 
 
 def test_load_asks_only_the_node_that_its_subscribers_connect_to(nodes):
-    """The room of the node at --api says nothing about another node at --url."""
+    """The capacity of the node at --api says nothing about another node at --url."""
     small, other = nodes.make("--connections-max", "10"), nodes.make()
     arguments = ["load", "-n", "20", "-r", "0", "--hold", "0.2", "--settle", "0.1", "--api", f"{HOST}:{small.api}"]
     code, out, err = call(*arguments, "--url", f"{HOST}:{other.listen}")
@@ -186,7 +186,7 @@ def test_load_hands_a_token_from_a_pipe_to_its_workers(nodes, tmp_path):
 
 
 def test_load_stops_when_nothing_connects(nodes):
-    """Of a server that does not say how much room it has."""
+    """For a server that does not report its capacity."""
     node = nodes.make("--connections-max", "20")
     target = ["--subscribe-url", f"http://{HOST}:{node.listen}/ev/{{channel}}", "--publish-url", f"http://{HOST}:{node.api}/pub?id={{channel}}"]
     code, out, err = call("load", *target, "-n", "9000", "-r", "0", "--hold", "0.1", "--settle", "0.1", "-o", "json")
@@ -196,13 +196,13 @@ def test_load_stops_when_nothing_connects(nodes):
     assert "1,000" in untried or "1000" in untried
 
 
-# MARK: when they end
+# MARK: ending
 
 
 @pytest.mark.parametrize("arguments", [["subscribe", "CHANNEL", "--backlog", "1"], ["subscribe", "CHANNEL", "--backlog", "1", "--transport", "ws"],
                                        ["subscribe", "CHANNEL", "--backlog", "1", "--transport", "lp"], ["events", "-f", "-o", "json"]], ids=" ".join)
 def test_it_ends_when_nothing_reads_any_more(shared, channel, arguments):
-    """As with `| head -1`: no other event comes, and no heartbeat is waited for."""
+    """As with `| head -1`: the command ends without another event or heartbeat."""
     shared.publish(channel, "one")
     process = subprocess.Popen(
         [binary(), *(channel if word == "CHANNEL" else word for word in arguments)], stdout=subprocess.PIPE, env=environment(**urls(shared)))

@@ -1,4 +1,4 @@
-"""The help of every command reads well on a terminal of 80 columns."""
+"""The help of every command fits a terminal of 80 columns."""
 
 import os
 import re
@@ -17,7 +17,7 @@ def run(*arguments, columns=80):
 
 
 def subcommands(*path):
-    """The commands below one, as its help lists them; `default` ones by their own name."""
+    """The subcommands of a command, from its help. Default subcommands appear under their own name."""
     text = run("help", *path)[1]
     found = []
     for section in re.findall(r"SUBCOMMANDS:\n((?:  .*\n|\n(?=  \S))*)", text):
@@ -41,7 +41,7 @@ def test_nothing_is_wider_than_the_terminal(command):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_what_stands_alone_is_not_wrapped_and_what_is_wrapped_flows(command):
-    """An example that breaks in its middle cannot be pasted; a paragraph with line ends of its own is ragged at any other width."""
+    """An example that is wrapped cannot be pasted. A paragraph with fixed line breaks is ragged at other widths."""
     overview = run("help", *command, columns=10_000)[1].split("\nUSAGE:")[0].splitlines()
     for line in overview:
         assert not line.startswith(" ") or len(line) < 80, line
@@ -62,7 +62,7 @@ def test_an_unknown_command_is_named(arguments):
 
 
 def test_load_has_the_names_that_the_others_have():
-    """What is the same thing has one name, one variable and one default."""
+    """The same option has the same name, variable and default in all commands."""
     def options(command):
         out = run("help", command, columns=10_000)[1]
         return dict(re.findall(r"^  (?:-\w, )?(--[a-z-]+)((?: <[^>]*>)?.*)$", out, re.MULTILINE))

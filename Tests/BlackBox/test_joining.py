@@ -1,4 +1,4 @@
-"""Nodes that cannot join, and what they say of it: in their log, in their status and to a load balancer."""
+"""Nodes that cannot join: what they report in their log, in their status and to a load balancer."""
 
 import shutil
 import tempfile
@@ -25,23 +25,23 @@ def cluster(folder):
 
 
 def waits(member, words):
-    """It says why it is not in, everywhere the same."""
+    """It reports why it has not joined, everywhere in the same words."""
     eventually(lambda: words in member.tail(100_000) and "not in cluster test for" in member.tail(100_000), 2 * PATIENCE)
     status = member.get("/api/status").json
     assert status["health"] == "degraded" and any(words in reason for reason in status["reasons"]), status
     assert status["node"]["state"] == "starting", status
     ready = member.get("/readyz")
     assert ready.status == 503 and words in ready.body.decode(), ready
-    # Whoever looks whether the process lives is not told that it does not.
+    # The liveness probe still succeeds.
     assert member.get("/healthz").status == 200
 
 
-def test_no_server_of_zookeeper_answers(folder):
+def test_no_zookeeper_server_responds(folder):
     closed = Port()
     member = Member(folder / "n1", f"{HOST}:{closed.number}/a", "n1").start(ready=False)
     try:
         waits(member, f"no ZooKeeper server of {HOST}:{closed.number}/a gives this node a session (Connection refused)")
-        # Again, after a pause that grows.
+        # Logged again, after a growing pause.
         eventually(lambda: member.tail(100_000).count("not in cluster test for") > 1, 2 * PATIENCE)
     finally:
         member.close()
@@ -52,8 +52,8 @@ def test_a_chroot_that_does_not_exist_is_made(cluster):
     address = cluster.zookeeper.address
     members = [Member(cluster.folder / name, f"{address}/some/where", name).start() for name in ("n1", "n2")]
     try:
-        eventually(lambda: (members[0].ask("/api/cluster") or {"nodes": {"active": 0}})["nodes"]["active"] == 2)
-        # Another cluster of the same name, beside it.
+        eventually(lambda: (members[0].get_json("/api/cluster") or {"nodes": {"active": 0}})["nodes"]["active"] == 2)
+        # Another cluster of the same name, in another ZooKeeper.
         cluster.add("n3")
         cluster.settled(["n3"])
     finally:
@@ -79,19 +79,19 @@ def test_zookeeper_has_an_ipv6_address(folder):
 
 def test_a_node_with_another_link_secret(cluster):
     good, bad = ("--link-secret", "0123456789abcdef"), ("--link-secret", "fedcba9876543210")
-    # Of these sessions nothing is heard before a minute is over. Nobody waits for it.
+    # These sessions would end only after a minute. No node waits for it.
     for name in ("n1", "n2", "n3"):
         cluster.add(name, *good, session=60)
     cluster.settled(["n1", "n2", "n3"])
     stranger = cluster.add("n4", *bad, session=60, ready=False)
     waits(stranger, "have different link secrets")
-    # It has no say in what becomes of the others, and does not become their controller.
-    before = cluster.members["n1"].answer("/api/cluster")["controller"]["id"]
+    # It has no vote about the others, and does not become their controller.
+    before = cluster.members["n1"].authoritative("/api/cluster")["controller"]["id"]
     cluster.members[before].kill()
     rest = [name for name in ("n1", "n2", "n3") if name != before]
 
     def taken():
-        status = cluster.members[rest[0]].ask("/api/cluster")
+        status = cluster.members[rest[0]].get_json("/api/cluster")
         controller = status and status["authoritative"] and status["controller"]
         return controller and controller["id"] in rest and status["partitions"]["served"] == 256
     eventually(taken, 40)

@@ -15,17 +15,17 @@ from harness.node import HOST, PATIENCE, eventually
 from harness.publisher import Publisher, pipelined
 from harness.subscribers import SSE, WS, Lines, LongPoll
 from harness.websocket import Closed
-from harness.wire import Answer, Wire
+from harness.wire import Response, Wire
 
 
 def ends(node, seconds=PATIENCE):
-    """The exit code, and what it said."""
+    """The exit code and the output."""
     code = node.process.wait(seconds)
     return code, node.tail()
 
 
 def clear(text, *words):
-    """An error for a person: it names the thing, and is no crash."""
+    """An error message for a person: it names the problem, and the process did not crash."""
     for word in words:
         assert word.lower() in text.lower(), f"{word!r} is not in:\n{text}"
     for bad in ("Fatal error", "stack dump", "Backtrace", "Thread 0 crashed", "GRDB.", "Swift/"):
@@ -55,7 +55,7 @@ def test_sigterm_ends_streams_in_good_order(nodes, channel):
             lines.next()
         items, after = poll.poll()
         assert items == [] and after
-        assert not sse.answer.chunked or sse.answer.ended, "a chunked answer ends properly"
+        assert not sse.response.chunked or sse.response.ended, "a chunked response ends properly"
     assert ends(node)[0] == 0
     node.start()
     node.publish(channel, 2)
@@ -65,7 +65,7 @@ def test_sigterm_ends_streams_in_good_order(nodes, channel):
 
 
 def test_retry_is_jittered(nodes, channel):
-    """So that not all come back together."""
+    """Connections close in slices, so that not all clients reconnect together."""
     node = nodes.make()
     with contextlib.ExitStack() as stack:
         all = [stack.enter_context(SSE(node, channel)) for _ in range(20)]
@@ -77,8 +77,8 @@ def test_retry_is_jittered(nodes, channel):
     assert ends(node)[0] == 0
 
 
-def test_a_stop_does_not_wait_for_those_who_stay(nodes, channel):
-    """They have been told; whether they hang up is theirs."""
+def test_a_stop_does_not_wait_for_clients_that_stay(nodes, channel):
+    """The clients have been notified; the node does not wait for them to close."""
     node = nodes.make("--shutdown-seconds-max", "3600")
     with SSE(node, channel), WS(node, channel), Lines(node, channel), LongPoll(node, channel) as poll:
         poll.ask()
@@ -94,7 +94,7 @@ def test_signals_without_clients(nodes, number):
 
 
 def test_sigterm_while_publishing_loses_nothing(nodes, channel):
-    """Whoever has an answer has it for good; whoever has none may repeat it."""
+    """A publish with a response is durable; one without a response may be repeated."""
     node = nodes.make()
     publishers = [Publisher(node, [f"{channel}:{n}"], seed=n, pause=0) for n in range(4)]
     for publisher in publishers:
@@ -126,32 +126,32 @@ def test_sigterm_with_stalled_clients_keeps_the_deadline(nodes, channel):
         assert node.terminate() == 0
 
 
-def test_a_second_sigterm_ends_at_once(nodes, channel):
+def test_a_second_sigterm_ends_immediately(nodes, channel):
     node = nodes.make("--shutdown-seconds-max", "3600", "--shutdown-slice-connections", "1", "--stalled-seconds-max", "3600")
     with contextlib.ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(SSE(node, channel, receive_buffer=4096))
         pipelined(node, channel, [b"x" * 16_000] * 500)
         node.process.send_signal(signal.SIGTERM)
-        # Two that come together are one.
+        # Two signals that arrive together count as one.
         eventually(lambda: "] stopping" in node.tail())
         node.process.send_signal(signal.SIGTERM)
         ends(node)
 
 
 def test_while_stopping_it_says_so(nodes, channel):
-    """Not ready, and new subscribers and publishes are 503 or refused; but what runs may finish."""
+    """Not ready; new subscribers and publishes get 503 or are refused; running requests may finish."""
     node = nodes.make("--shutdown-seconds-max", "5", "--history-events-max", "2000")
     with SSE(node, channel, receive_buffer=4096), Wire(node.api) as api:
-        assert Answer(api.send("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")).all().strip() == b"ready"
+        assert Response(api.send("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")).all().strip() == b"ready"
         pipelined(node, channel, [b"x" * 16_000] * 500)
         node.process.send_signal(signal.SIGTERM)
         eventually(lambda: "] stopping" in node.tail())
         for target in ("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n", "POST /pub?id=a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"):
             try:
                 with Wire(node.api) as wire:
-                    answer = Answer(wire.send(target))
-                    assert answer.status == 503, (target, answer.head)
+                    response = Response(wire.send(target))
+                    assert response.status == 503, (target, response.head)
             except (OSError, EOFError):
                 pass
         assert ends(node)[0] == 0
@@ -228,7 +228,7 @@ def test_a_data_path_that_is_a_file(nodes):
 
 @pytest.mark.parametrize("damage", ["words", "zeros", "header", "page"])
 def test_a_corrupt_file(nodes, channel, damage):
-    """It says which file, and ends; a person may still want what is in it."""
+    """It names the file and ends. The file is kept, because a person may need it."""
     node = nodes.make()
     for n in range(200):
         node.publish(channel, {"n": n, "x": "x" * 500})
@@ -248,7 +248,7 @@ def test_a_corrupt_file(nodes, channel, damage):
     code, said = ends(node)
     assert code > 0, f"ended with {code}:\n{said}"
     clear(said, file.name)
-    # The first page counts changes; what was there stays.
+    # The first page has a change counter; the rest of the file is unchanged.
     assert file.read_bytes()[4096:len(broken)] == broken[4096:], "it neither repairs nor replaces what it cannot read"
 
 
@@ -282,10 +282,10 @@ def test_a_read_only_folder(nodes):
 
 @root_needed
 def test_a_full_disk(nodes, channel):
-    """Publishes are 503, what was acknowledged stays, subscribers stay, and it recovers by itself."""
+    """Publishes get 503, acknowledged events and subscribers stay, and the node recovers by itself."""
     node = nodes.make(start=False)
     ballast = node.data / "ballast"
-    # Once the ballast is gone there is room for the events twice: in the WAL, and in the database that it is brought into.
+    # Without the ballast there is space for the events twice: in the WAL, and in the database after the checkpoint.
     with mounted(node.data, "size=12m"):
         try:
             ballast.write_bytes(b"x" * 8_000_000)
@@ -438,7 +438,7 @@ def test_a_page_from_elsewhere_cannot_publish(unguarded, method, target):
 
 
 def test_another_host_name_is_not_ones_own(unguarded):
-    """DNS rebinding: a page of evil.example whose name now leads here has a matching Host and Origin, but they are not this node's."""
+    """DNS rebinding: evil.example resolves to this node, so Host and Origin of its page match, but neither is the node's."""
     name = f"evil.example:{unguarded.api}"
     reply = unguarded.post("/pub?id=rebound", b"1", {"Host": name, "Origin": f"http://{name}"})
     assert reply.status == 403, reply
@@ -552,7 +552,7 @@ def test_channels(nodes, channel):
 
 
 def test_only_one_epoch_and_offset_whatever_the_concurrency(nodes, channel):
-    """Eight publish to one channel: every position once, none missing."""
+    """Eight clients publish to one channel: every position occurs once, none is missing."""
     node = nodes.make()
     positions = []
 
@@ -573,16 +573,16 @@ def test_only_one_epoch_and_offset_whatever_the_concurrency(nodes, channel):
 
 
 def test_one_message_id_at_the_same_time(nodes, channel):
-    """Many tries of one publish at once: one event, one position."""
+    """Many attempts of one publish in parallel: one event, one position."""
     node = nodes.make()
-    answers = []
-    threads = [threading.Thread(target=lambda: answers.append(node.publish(channel, "x", message_id="same"))) for _ in range(16)]
+    responses = []
+    threads = [threading.Thread(target=lambda: responses.append(node.publish(channel, "x", message_id="same"))) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(answers) == 16 and len({a["id"] for a in answers}) == 1
-    assert sum(1 for a in answers if "duplicate" not in a) == 1
+    assert len(responses) == 16 and len({a["id"] for a in responses}) == 1
+    assert sum(1 for a in responses if "duplicate" not in a) == 1
     assert node.history(channel)["offset"] == 1
 
 
@@ -595,7 +595,7 @@ def test_a_message_id_is_of_its_channel(nodes, channel):
 
 
 def test_killed_at_any_moment_it_starts_again(nodes, channel, seed):
-    """kill -9 again and again while publishes are under way; after each start everything acknowledged is there."""
+    """Repeated kill -9 while publishes are in flight; after each start all acknowledged events are there."""
     import random
     chance = random.Random(seed)
     node = nodes.make("--history-events-max", "100000")

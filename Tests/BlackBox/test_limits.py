@@ -1,4 +1,4 @@
-"""At every bound: who is over it is told, who is within it does not notice."""
+"""At every limit: a client above it gets an error, clients within it are not affected."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from harness.history import position
 from harness.node import PATIENCE, binary, eventually
 from harness.publisher import pipelined
 from harness.subscribers import TRANSPORTS, Lines, LongPoll, Refused, SSE, WS, subscribe
-from harness.wire import Answer, Wire
+from harness.wire import Response, Wire
 
 
 def unavailable(reply_status, head, body):
@@ -40,12 +40,12 @@ def test_the_connection_limit(nodes, channel):
                     if kind == "longpoll":
                         s.poll()
                 unavailable(refused.value.status, refused.value.head, refused.value.body)
-        # Those inside go on.
+        # The connected ones continue.
         node.publish(channel, "x")
         for s in inside:
             assert s.next().data in ("x", '"x"')
         assert node.status()["subscribers"]["connections_max"] == 20
-        # One leaves, one may come.
+        # One disconnects, one may connect.
         inside.pop().close()
 
         def enter():
@@ -56,10 +56,10 @@ def test_the_connection_limit(nodes, channel):
     eventually(lambda: node.status()["subscribers"]["connections"] == 0)
 
 
-def asked_to_come_back(answer):
-    """Whether it is what keeps a browser's EventSource alive: the reason, and when to come back in milliseconds."""
-    assert answer.status == 200 and answer.head["content-type"] == "text/event-stream" and answer.head["cache-control"] == "no-store", answer.head
-    retry, comment, *rest = answer.all().decode().split("\n")
+def asked_to_come_back(response):
+    """Checks for a refusal that keeps an EventSource alive: the reason as a comment, and a retry time in milliseconds."""
+    assert response.status == 200 and response.head["content-type"] == "text/event-stream" and response.head["cache-control"] == "no-store", response.head
+    retry, comment, *rest = response.all().decode().split("\n")
     assert retry.startswith("retry: ") and comment.startswith(": ") and rest == ["", ""], (retry, comment, rest)
     return comment[2:], int(retry[7:])
 
@@ -72,29 +72,29 @@ def test_an_eventsource_over_the_limit_is_asked_to_come_back(nodes, channel):
         retries = set()
         for accept in ("text/event-stream", "text/html, TEXT/Event-Stream;q=0.9", "text/event-stream", "text/event-stream"):
             with Wire(node.listen) as wire:
-                answer = Answer(wire.send(request.format(accept)))
-                reason, retry = asked_to_come_back(answer)
+                response = Response(wire.send(request.format(accept)))
+                reason, retry = asked_to_come_back(response)
                 assert "subscribers" in reason and 5000 <= retry <= 15000
-                assert answer.head["access-control-allow-origin"] == "https://site.example"
+                assert response.head["access-control-allow-origin"] == "https://site.example"
                 assert wire.ended()
                 retries.add(retry)
         assert len(retries) > 1, "they would all come back together"
         assert node.metric("realertime_refused_subscribers_total") == 4
         for accept in ("*/*", "text/html"):
             with Wire(node.listen) as wire:
-                answer = Answer(wire.send(request.format(accept)))
-                unavailable(answer.status, answer.head, answer.all())
+                response = Response(wire.send(request.format(accept)))
+                unavailable(response.status, response.head, response.all())
         with Wire(node.listen) as wire:
-            # Another transport's client can tell a status.
-            answer = Answer(wire.send(request.format("text/event-stream").replace("/ev/", "/lp/")))
-            unavailable(answer.status, answer.head, answer.all())
+            # Clients of other transports can handle a status.
+            response = Response(wire.send(request.format("text/event-stream").replace("/ev/", "/lp/")))
+            unavailable(response.status, response.head, response.all())
         assert node.metric("realertime_refused_subscribers_total") == 7
     assert eventually(lambda: can(lambda: SSE(node, channel).close()))
 
 
 def test_the_load_tool_knows_a_refusal(nodes):
     node = nodes.make("--connections-max", "5")
-    # Of the node whose API it is given it knows the limit, and does not begin.
+    # `load` reads the limit from the node's API, and does not start.
     other = nodes.make()
     command = [binary(), "load", "-n", "9", "-r", "0", "-d", "1", "-o", "json", "--url", f"http://127.0.0.1:{node.listen}", "--api", f"http://127.0.0.1:{other.api}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=node.environment)
@@ -102,26 +102,26 @@ def test_the_load_tool_knows_a_refusal(nodes):
 
 
 @pytest.mark.parametrize("port,path,limit", [("listen", "/lp/a", "connections-max"), ("api", "/pub", "api-connections-max")])
-def test_a_preflight_is_answered_over_the_limit(nodes, port, path, limit):
-    """A browser whose preflight is refused does not send the request, and its page cannot see why."""
+def test_a_preflight_gets_a_response_over_the_limit(nodes, port, path, limit):
+    """If a preflight is refused, the browser does not send the request, and its page cannot see the reason."""
     node = nodes.make(f"--{limit}", "1", "--cors-origins", "https://site.example")
     with Wire(getattr(node, port)) as first:
-        assert Answer(first.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200
+        assert Response(first.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200
         with Wire(getattr(node, port)) as wire:
-            answer = Answer(wire.send(f"OPTIONS {path} HTTP/1.1\r\nHost: x\r\nOrigin: https://site.example\r\nAccess-Control-Request-Method: GET\r\n\r\n"))
-            assert answer.status == 204 and answer.head["access-control-allow-origin"] == "https://site.example", answer.head
-            # It makes room, like a refusal.
-            assert answer.head["connection"] == "close" and wire.ended()
+            response = Response(wire.send(f"OPTIONS {path} HTTP/1.1\r\nHost: x\r\nOrigin: https://site.example\r\nAccess-Control-Request-Method: GET\r\n\r\n"))
+            assert response.status == 204 and response.head["access-control-allow-origin"] == "https://site.example", response.head
+            # Its connection closes, like that of a refusal.
+            assert response.head["connection"] == "close" and wire.ended()
         with Wire(getattr(node, port)) as wire:
-            answer = Answer(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nOrigin: https://site.example\r\n\r\n"))
-            unavailable(answer.status, answer.head, answer.all())
+            response = Response(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nOrigin: https://site.example\r\n\r\n"))
+            unavailable(response.status, response.head, response.all())
 
 
 def test_what_is_wrong_for_good_ends_an_eventsource(node, channel):
     for path, status in ((f"/ev/{channel}?since=x", 400), ("/ev/", 400), ("/nothing", 404), ("/ev", 404)):
         with Wire(node.listen) as wire:
-            answer = Answer(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"))
-            assert answer.status == status, answer.head
+            response = Response(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"))
+            assert response.status == status, response.head
 
 
 def test_the_api_connection_limit(nodes, channel):
@@ -130,27 +130,27 @@ def test_the_api_connection_limit(nodes, channel):
         wires = []
 
         def enter():
-            # Earlier connections may take a moment to be gone.
+            # Earlier connections may need a moment to end.
             wire = stack.enter_context(Wire(node.api))
             with contextlib.suppress(EOFError):
-                answer = Answer(wire.try_send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
-                if answer.all().strip() == b"ok":
+                response = Response(wire.try_send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
+                if response.all().strip() == b"ok":
                     wires.append(wire)
             return len(wires) == 5
         eventually(enter)
         with Wire(node.api) as extra:
             extra.try_send("GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n")
-            answer = Answer(extra)
-            unavailable(answer.status, answer.head, answer.all())
-            # It makes room: another one may get in where it was.
+            response = Response(extra)
+            unavailable(response.status, response.head, response.all())
+            # Its connection closes: another client may connect.
             assert extra.ended()
         with Wire(node.api) as probe:
-            # A liveness probe asks something else: a node at its limit lives.
-            answer = Answer(probe.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
-            assert (answer.status, answer.all()) == (200, b"ok\n")
+            # A liveness probe still succeeds: a node at its limit is alive.
+            response = Response(probe.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
+            assert (response.status, response.all()) == (200, b"ok\n")
         for wire in wires:
-            answer = Answer(wire.send(f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"))
-            assert answer.status == 200 and answer.all()
+            response = Response(wire.send(f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"))
+            assert response.status == 200 and response.all()
     eventually(lambda: can(lambda: node.status()))
 
 
@@ -182,23 +182,23 @@ def test_names_of_subscribers_are_bounded(nodes, channel):
     node = nodes.make("--subscribed-channels-max", "1000", "--channels-per-connection-max", "200", "--loops", "1", "--header-bytes-max", "65536")
     with contextlib.ExitStack() as stack:
         keep = stack.enter_context(SSE(node, channel))
-        answers = []
+        responses = []
         for number in range(7):
             names = "/".join(f"{channel}{number}x{index}" for index in range(200))
-            answers.append(Answer(stack.enter_context(Wire(node.listen)).send(f"GET /sub/{names} HTTP/1.1\r\nHost: x\r\n\r\n")))
-        assert [a.status for a in answers] == [200] * 4 + [503] * 3
-        # One that is known already may still be joined.
+            responses.append(Response(stack.enter_context(Wire(node.listen)).send(f"GET /sub/{names} HTTP/1.1\r\nHost: x\r\n\r\n")))
+        assert [a.status for a in responses] == [200] * 4 + [503] * 3
+        # Channels that are already known accept more subscribers.
         with SSE(node, channel) as other:
             node.publish(channel, "x")
             assert keep.next().data == other.next().data == "x"
 
 
 def test_channels_that_a_cursor_cannot_tell_apart(node):
-    # Their hashes agree in the 32 bits by which a cursor knows its channels.
+    # Their hashes are equal in the 32 bits that a cursor stores for a channel.
     for path in ("/sub/thread:52277/thread:119527", "/ev/thread:119527/a/thread:52277"):
         with Wire(node.listen) as wire:
-            answer = Answer(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
-            assert answer.status == 400 and b"cannot share a connection" in answer.all()
+            response = Response(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+            assert response.status == 400 and b"cannot share a connection" in response.all()
 
 
 def test_encoded_events_are_bounded_over_all_channels(nodes, channel):
@@ -212,7 +212,7 @@ def test_encoded_events_are_bounded_over_all_channels(nodes, channel):
         assert node.metric("realertime_feed_bytes") <= 1048576
 
 
-def test_pipelined_polls_are_answered_one_after_another(nodes, channel):
+def test_pipelined_polls_get_responses_in_order(nodes, channel):
     node = nodes.make("--header-bytes-max", "262144")
     node.publish(channel, "x")
     request = f"GET /lp/{channel}.b1 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -222,8 +222,8 @@ def test_pipelined_polls_are_answered_one_after_another(nodes, channel):
         wire.send(request * 3000)
         node.publish(channel, "y")
         for _ in range(3001):
-            answer = Answer(wire)
-            assert answer.status == 200 and b'"y"' in answer.all()
+            response = Response(wire)
+            assert response.status == 200 and b'"y"' in response.all()
     assert node.running
 
 
@@ -231,7 +231,7 @@ def test_pipelined_polls_are_answered_one_after_another(nodes, channel):
 
 
 def test_few_descriptors(nodes, channel):
-    """The limit follows the descriptor limit, so that whoever is over it gets an answer."""
+    """The limit follows the descriptor limit, so that a client above it still gets a response."""
     node = nodes.make(descriptors=512)
     assert 50 <= node.status()["subscribers"]["connections_max"] <= 450
     flood(node, channel, 450)
@@ -245,7 +245,7 @@ def test_more_connections_than_descriptors(nodes):
 
 
 def test_descriptors_run_out(nodes, channel):
-    """It may not answer everyone when the system has none left, but it lives, does not spin, and recovers."""
+    """Without free descriptors it may not respond to every client, but it lives, does not spin, and recovers."""
     node = nodes.make(descriptors=1024)
     used = node.descriptor_count()
 
@@ -259,7 +259,7 @@ def flood(node, channel, count, recover=lambda: None):
     with contextlib.ExitStack() as stack:
         keep = stack.enter_context(SSE(node, channel))
         api = stack.enter_context(Wire(node.api))
-        assert Answer(api.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).all().strip() == b"ok"
+        assert Response(api.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).all().strip() == b"ok"
         wires, inside, refused = [], 0, 0
         for _ in range(count):
             with contextlib.suppress(OSError):
@@ -267,15 +267,15 @@ def flood(node, channel, count, recover=lambda: None):
                 wire.try_send(f"GET /ev/{channel} HTTP/1.1\r\nHost: x\r\n\r\n")
                 wires.append(wire)
         silent = {wire.socket: wire for wire in wires}
-        # Those that nobody accepts are silent for ever, so it ends when no more answers come.
+        # Connections that are never accepted get no response, so this ends when no more responses arrive.
         while silent and (ready := select.select(list(silent), [], [], 2 if inside else PATIENCE)[0]):
             for one in ready:
                 with contextlib.suppress(EOFError, OSError):
-                    answer = Answer(silent.pop(one))
-                    if answer.status == 200:
+                    response = Response(silent.pop(one))
+                    if response.status == 200:
                         inside += 1
                     else:
-                        unavailable(answer.status, answer.head, answer.all())
+                        unavailable(response.status, response.head, response.all())
                         refused += 1
         assert inside > 0 and inside < count, (inside, refused, len(silent))
         assert node.running
@@ -284,12 +284,12 @@ def flood(node, channel, count, recover=lambda: None):
             before, begun = node.cpu_seconds(), time.monotonic()
             time.sleep(1)
             return (node.cpu_seconds() - before) / (time.monotonic() - begun) < 0.2
-        # What spins while it has no descriptors never does.
+        # A loop that spins without descriptors would never be idle.
         eventually(rests)
-        # Those inside go on, on both ports. The API connection was there before.
+        # Connected clients continue, on both ports. The API connection existed before.
         api.send(f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
-        answer = Answer(api)
-        assert answer.status == 200, answer.all()
+        response = Response(api)
+        assert response.status == 200, response.all()
         assert keep.next().data == "x"
     recover()
     eventually(lambda: can(lambda: node.healthy()))
@@ -321,7 +321,7 @@ def test_idle_keep_alive_connections_go_away(nodes, channel):
     node = nodes.make("--idle-seconds-max", "1")
     for port in (node.listen, node.api):
         with Wire(port) as wire:
-            assert Answer(wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).all().strip() == b"ok"
+            assert Response(wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).all().strip() == b"ok"
             assert wire.ended()
     # A stream is not idle just because nothing is published.
     with SSE(node, channel) as s:
@@ -347,7 +347,7 @@ def test_connections_that_vanish_are_not_counted(nodes, channel):
 
 
 def contiguous(items, ids):
-    """Each item follows the one before: an event is the next position, a gap begins at it and reaches to before what comes after it."""
+    """Each item follows the previous one: an event has the next position; a gap begins there and ends just before the following item."""
     order = {id: n for n, id in enumerate(ids)}
     at = 0
     gaps = []
@@ -364,7 +364,7 @@ def contiguous(items, ids):
 
 
 def stall(node, kind, channel, payloads, **options):
-    """One subscriber reads nothing while much is published, another reads all along. Gives the stalled one's items."""
+    """One subscriber reads nothing while many events are published, another reads all the time. Returns the items of the stalled one."""
     with Lines(node, channel) as start:
         cursor = start.cursor
     slow = TRANSPORTS[kind](node, channel, cursor, receive_buffer=4096, **options)
@@ -379,7 +379,7 @@ def stall(node, kind, channel, payloads, **options):
         thread = threading.Thread(target=follow, args=(fast,))
         thread.start()
         ids = []
-        # In portions that the history holds, so that only who does not read at all can miss something.
+        # In portions that fit the history, so that only a subscriber that does not read can miss events.
         for start in range(0, len(payloads), 10):
             ids += pipelined(node, channel, payloads[start:start + 10])
             eventually(lambda: len(got) >= len(ids) or not thread.is_alive(), every=0.001)
@@ -402,14 +402,14 @@ def payloads(count, size):
 
 @pytest.mark.parametrize("kind", ["sse", "websocket", "lines", "longpoll"])
 def test_a_stalled_subscriber_catches_up_exactly(nodes, channel, kind):
-    """History holds all of it: nothing is missing, and no gap is told."""
+    """The history holds all events: nothing is missing, and there is no gap."""
     node = nodes.make("--history-events-max", "2000", "--stalled-seconds-max", "3600")
     assert stall(node, kind, channel, payloads(800, 16_000)) == []
 
 
 @pytest.mark.parametrize("kind", ["sse", "websocket", "lines"])
-def test_a_stalled_subscriber_is_told_what_it_missed(nodes, channel, kind):
-    """History does not hold it: a gap with the right ends, and everything else."""
+def test_a_stalled_subscriber_gets_a_gap(nodes, channel, kind):
+    """The history does not hold all events: a gap with the right ends, and all others."""
     node = nodes.make("--history-events-max", "20", "--stalled-seconds-max", "3600")
     gaps = stall(node, kind, channel, payloads(800, 16_000))
     assert gaps and all(gap["reason"] in ("overflow", "expired") for gap in gaps)
@@ -427,7 +427,7 @@ def test_a_subscriber_that_takes_nothing_is_closed_and_resumes(nodes, channel):
             while True:
                 items.append(slow.next())
         cursor = slow.cursor
-    # One that is held up for a second is closed again, and resumes again.
+    # A subscriber that is delayed for a second is closed again, and resumes again.
     while contiguous(items, ids)[0] < len(ids):
         with Lines(node, channel, cursor) as again, contextlib.suppress(EOFError):
             while contiguous(items, ids)[0] < len(ids):
@@ -437,7 +437,7 @@ def test_a_subscriber_that_takes_nothing_is_closed_and_resumes(nodes, channel):
 
 
 def test_the_memory_of_stalled_subscribers_is_bounded(nodes, channel):
-    """Thirty that read nothing, 13 MB for each: the node keeps far less than their sum."""
+    """Thirty subscribers that read nothing, 13 MB for each: the node keeps far less than the sum."""
     node = nodes.make("--history-events-max", "50", "--stalled-seconds-max", "600")
     with contextlib.ExitStack() as stack:
         for n in range(30):
@@ -450,7 +450,7 @@ def test_the_memory_of_stalled_subscribers_is_bounded(nodes, channel):
 
 
 def resident(node):
-    """What it holds of its own. Pages of the binary's file come and go."""
+    """The process's private memory. File-backed pages of the binary vary."""
     with open(f"/proc/{node.pid}/statm") as file:
         _, total, shared, *_ = map(int, file.read().split())
         return (total - shared) * 4096
@@ -464,7 +464,7 @@ def test_the_event_limit(nodes, channel):
     assert node.post(f"/pub?id={channel}", b"x" * 100).status == 200
     reply = node.post(f"/pub?id={channel}", b"x" * 101)
     assert (reply.status, reply.error) == (413, "too_large")
-    # Of a JSON publish the payload counts, not what is around it.
+    # Of a JSON publish only the payload counts.
     assert node.post("/api/publish", {"channel": channel, "data": "x" * 98}).status == 200
     reply = node.post("/api/publish", {"channel": channel, "data": "x" * 99})
     assert (reply.status, reply.error) == (413, "too_large")
@@ -486,7 +486,7 @@ def test_the_channel_limit_of_a_connection(nodes, channel):
 
 
 def test_too_many_channels(nodes, channel):
-    """With every remembered channel in use, a new one is 429; the others go on."""
+    """If every remembered channel is in use, a new one is 429; the others continue."""
     node = nodes.make("--channels-max", "5")
     names = [f"{channel}{n}" for n in range(5)]
     with Lines(node, names) as s:
@@ -500,7 +500,7 @@ def test_too_many_channels(nodes, channel):
 
 
 def test_idle_channels_make_room_and_come_back_with_a_new_epoch(nodes, channel):
-    """A head that was forgotten is gone: its positions may not come again, and who knows the old ones is told."""
+    """After a head was forgotten its positions are not used again, and a subscriber with an old cursor gets a gap."""
     node = nodes.make("--channels-max", "5", "--history-seconds-max", "1", "--feed-seconds-max", "1")
     with Lines(node, channel) as s:
         old = node.publish(channel, 1)["id"]
@@ -545,12 +545,12 @@ def test_longpolls_in_flight_at_the_limit(nodes, channel):
             assert poll.poll()[0] == []
 
 
-# MARK: clients that ask and do not read
+# MARK: clients that send requests and do not read
 
 
 @pytest.mark.parametrize("port", ["listen", "api"])
-def test_answers_that_nobody_reads_do_not_gather(nodes, port):
-    """The node stops reading such a client, long before its answers weigh anything, and serves the others."""
+def test_responses_that_no_client_reads_do_not_accumulate(nodes, port):
+    """The node stops reading from such a client long before its responses use much memory, and serves the others."""
     node = nodes.make()
     before = resident(node)
     requests = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2000

@@ -1,4 +1,4 @@
-"""What a node holds in memory of its own file."""
+"""How much of its own binary a node keeps in memory."""
 
 import os
 import struct
@@ -11,7 +11,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def relocations(path):
-    """Where the binary's relocations are, from where it is loaded, and how many bytes: the dynamic linker reads them once, nobody else ever does."""
+    """Offset and size of the binary's relocations. Only the dynamic linker reads them, once."""
     with open(path, "rb") as file:
         image = file.read()
     assert image[:5] == b"\x7fELF\x02"
@@ -23,7 +23,7 @@ def relocations(path):
 
 
 def pages_in(pid, begin, length):
-    """How many pages of an address range the process has in its tables, and of how many."""
+    """How many pages of an address range are mapped in the process, and how many the range has."""
     first, last = begin // PAGE, (begin + length - 1) // PAGE
     with open(f"/proc/{pid}/pagemap", "rb") as file:
         file.seek(first * 8)
@@ -40,11 +40,11 @@ def test_a_ready_node_has_let_go_of_what_only_its_start_needed(nodes, channel):
 
     def is_released():
         there, total = pages_in(node.pid, base + begin, length)
-        # A few come back with the code next to them.
+        # A few return together with adjacent code.
         return there * 4 < total
 
     eventually(is_released)
-    # And what it needs of the rest comes back.
+    # The other pages return when they are needed.
     assert node.post(f"/pub?id={channel}", b"x").status == 200
     assert node.get("/api/status").status == 200
     node.healthy()

@@ -31,7 +31,7 @@ def chromium():
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--lang=en"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # Of the driver's own choice another process may take it before the driver does.
+    # If the driver chose the port, another process could take it first.
     port = Port()
     driver = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER, port=port.number))
     driver.set_script_timeout(PATIENCE)
@@ -70,7 +70,7 @@ class Page:
         return self.script("return [...document.querySelectorAll('#list > li')].map(li => li.querySelector('p').textContent)")
 
     def problems(self):
-        """What the console says since the last look, without the lost connections that a test itself caused."""
+        """New lines of the console, without the lost connections that a test itself caused."""
         return [entry for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
 
@@ -216,7 +216,7 @@ def test_it_resumes_through_a_kill(nodes, channel, open_page):
     eventually(lambda: page.number("received") == 1)
     node.kill()
     eventually(lambda: page.state == "reconnecting")
-    # Published while nothing is there: the page repeats it until it is taken.
+    # Published while the node is down: the page repeats it until it is accepted.
     page["publish"].click()
     eventually(lambda: "again" in page.text("result"))
     node.start()
@@ -244,7 +244,7 @@ def test_it_shows_a_gap(nodes, channel, open_page):
 
 
 def refuse(listener):
-    """Answers the first request that comes with 503. A browser opens connections in advance, too, on which none comes."""
+    """Responds to the first request with 503. Skips connections that a browser opened in advance, which carry no request."""
     with selectors.DefaultSelector() as selector:
         selector.register(listener, selectors.EVENT_READ)
         deadline = time.monotonic() + PATIENCE
@@ -266,8 +266,8 @@ def refuse(listener):
                     key.fileobj.close()
 
 
-def test_it_goes_on_after_a_refusal(nodes, channel, open_page):
-    """A 503 ends a browser's EventSource for good; the page comes back by itself, with its cursor."""
+def test_it_continues_after_a_refusal(nodes, channel, open_page):
+    """A 503 ends a browser's EventSource for good. The page reconnects by itself, with its cursor."""
     node = nodes.make()
     page = open_page(node, channel).live()
     page["publish"].click()
@@ -296,7 +296,7 @@ bare.addEventListener('gap', e => bad.push(e.data));
 
 
 def test_a_bare_eventsource_resumes_exactly(nodes, channel, open_page, seed):
-    """No code of ours between: new EventSource(url), through kill -9 and a restart, and through a planned one."""
+    """Only new EventSource(url), without our own code: through kill -9 and a restart, and through a planned restart."""
     node = nodes.make("--history-events-max", "100000")
     page = open_page(node, channel + "other").live()
     assert page.driver.execute_async_script(BARE, f"http://127.0.0.1:{node.listen}/ev/{channel}")
@@ -335,7 +335,7 @@ def test_a_bare_eventsource_before_its_first_event(nodes, channel, open_page):
 
 
 def example(heading, language, file="README.md"):
-    """The block of that language that follows those words in a document."""
+    """The first block of this language after this text in a document."""
     text = (Path(__file__).resolve().parents[2] / file).read_text()
     return re.search(rf"{re.escape(heading)}.*?```{language}\n(.*?)```", text, re.DOTALL).group(1)
 
@@ -348,7 +348,7 @@ def test_what_readme_shows_receives_every_type(nodes, channel, chromium):
     snippet = example("In a page:", "js")
     url = re.search(r'"(http://[^"]*)"', snippet).group(1)
     assert "envelope=1" in url
-    # The page's own things, where the test can see them.
+    # Replaces the page's reactions with ones that the test can read.
     for old, new in [
         (url, f"http://127.0.0.1:{node.listen}/ev/{channel}?envelope=1&since={first}"), ("location.reload()", "reloads++"), ("console.log(", "shown.push("),
     ]:
@@ -456,7 +456,7 @@ def test_it_is_one_small_document(shared):
     assert "innerHTML" not in text and not re.search(r"\son[a-z]+=", text.split("<script")[0])
 
 
-# MARK: for everyone
+# MARK: accessibility
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
@@ -503,7 +503,7 @@ def test_it_says_what_happens_but_not_too_often(page, shared, channel):
         time.sleep(0.02)
     eventually(lambda: any("arrived" in text for text in page.script("return said")))
     said = page.script("return said")
-    # Once in four seconds, however long it took.
+    # At most once in four seconds.
     assert len(said) <= 2 + (time.monotonic() - begun) / 4, said
     assert "aria-live" not in page["list"].get_attribute("outerHTML")[:60]
 

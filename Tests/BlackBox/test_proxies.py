@@ -1,4 +1,4 @@
-"""The proxies of docs/operations.md, as they stand there: a browser behind each of them survives the node's restart and misses nothing."""
+"""The proxy examples of docs/operations.md, unchanged: a browser behind each of them survives the node's restart and misses nothing."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from harness.history import faults
 from harness.node import HOST, PATIENCE, Port, die_with_parent, eventually
 from harness.publisher import Publisher
 from harness.subscribers import Item
-from harness.wire import Answer, Wire
+from harness.wire import Response, Wire
 from test_page import CHROMIUM, CHROMEDRIVER, chromium, open_page  # noqa: F401
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
@@ -22,7 +22,7 @@ PROXIES = ["nginx", "haproxy", "caddy"]
 
 
 def example(language):
-    """The document's one block of that language."""
+    """The document's only block of this language."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
     assert len(blocks) == 1, f"{len(blocks)} blocks of {language} in {DOCUMENT}"
     return blocks[0]
@@ -35,7 +35,7 @@ def replaced(text, pattern, replacement):
 
 
 class Proxy:
-    """One of the document's examples in front of a node, with nothing changed but addresses."""
+    """One of the document's examples in front of a node. Only addresses are changed."""
 
     def __init__(self, name, node, folder):
         self.name, self.port, self.folder = name, Port(), folder
@@ -46,7 +46,7 @@ class Proxy:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=die_with_parent,
                 env=os.environ | {"HOME": str(self.folder), "XDG_DATA_HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder)})
-        eventually(self.answers)
+        eventually(self.responds)
 
     def nginx(self, text):
         text = replaced(text, r"listen 80;", f"listen {HOST}:{self.port.number};")
@@ -67,11 +67,11 @@ class Proxy:
         (self.folder / name).write_text(text)
         return str(self.folder / name)
 
-    def answers(self):
+    def responds(self):
         assert self.process.poll() is None, f"{self.name} ended: {self.said()}"
         try:
             with Wire(self.port.number) as wire:
-                return Answer(wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200
+                return Response(wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200
         except (OSError, EOFError):
             return False
 
@@ -111,15 +111,15 @@ def test_its_own_errors_keep_an_eventsource_alive(proxied, channel):
     retries = set()
     for _ in range(4):
         with Wire(proxy.port.number) as wire:
-            answer = Answer(wire.send(request.format(f"/ev/{channel}")))
-            assert answer.status == 200 and answer.head["content-type"] == "text/event-stream", answer.head
-            assert answer.head["access-control-allow-origin"] == "https://site.example" and answer.head["cache-control"] == "no-store"
-            assert answer.head["access-control-allow-credentials"] == "true"
-            found = re.fullmatch(r"retry: (\d+)\n\n", answer.all().decode())
+            response = Response(wire.send(request.format(f"/ev/{channel}")))
+            assert response.status == 200 and response.head["content-type"] == "text/event-stream", response.head
+            assert response.head["access-control-allow-origin"] == "https://site.example" and response.head["cache-control"] == "no-store"
+            assert response.head["access-control-allow-credentials"] == "true"
+            found = re.fullmatch(r"retry: (\d+)\n\n", response.all().decode())
             retries.add(int(found.group(1)))
     assert len(retries) > 1 and all(1000 <= retry <= 5000 for retry in retries), retries
     with Wire(proxy.port.number) as wire:
-        assert Answer(wire.send(request.format(f"/lp/{channel}"))).status in (502, 503, 504), "only an EventSource needs a 200"
+        assert Response(wire.send(request.format(f"/lp/{channel}"))).status in (502, 503, 504), "only an EventSource needs a 200"
 
 
 @EVERY
@@ -127,8 +127,8 @@ def test_the_nodes_own_errors_pass(proxied, channel):
     node, proxy = proxied
     for path, status in ((f"/ev/{channel}?since=x", 400), ("/nothing", 404)):
         with Wire(proxy.port.number) as wire:
-            answer = Answer(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"))
-            assert answer.status == status and b'{"error"' in answer.all()
+            response = Response(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"))
+            assert response.status == status and b'{"error"' in response.all()
 
 
 BROWSER = pytest.mark.skipif(
@@ -149,7 +149,7 @@ window.sources = [false, true].map((withCredentials, i) => {
 @BROWSER
 @EVERY
 def test_a_browser_survives_the_nodes_restart(proxied, channel, open_page, seed):  # noqa: F811
-    """From a page of another origin, with cookies and without: it comes back by itself, and nothing is missed."""
+    """From a page of another origin, with and without cookies: it reconnects by itself, and misses nothing."""
     node, proxy = proxied
     page = open_page(node, channel + "other").live()
     page["stop"].click()
@@ -159,7 +159,7 @@ def test_a_browser_survives_the_nodes_restart(proxied, channel, open_page, seed)
     publisher.start()
     eventually(lambda: page.script("return Math.min(...got.map(x => x.length))") > 20)
     node.kill()
-    # Each has lost its connection, and has been answered by the proxy alone.
+    # Each has lost its connection, and has got a response from the proxy itself.
     eventually(lambda: page.script("return states.length") >= 6)
     node.start()
     eventually(lambda: node.subscribers(channel) == 2)

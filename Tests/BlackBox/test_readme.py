@@ -1,4 +1,4 @@
-"""What README shows runs as it is pasted."""
+"""The examples of README run as pasted."""
 
 import contextlib
 import http.server
@@ -24,7 +24,7 @@ def block(language, number):
 
 
 def test_these_are_the_blocks():
-    """A block that is added is to be run, too."""
+    """Fails when a block is added, so that the new one gets a test."""
     assert [name for name, _ in BLOCKS] == ["sh", "sh", "js"]
 
 
@@ -37,12 +37,12 @@ def ports():
 
 
 def placed(text, ports):
-    """On ports of this test's own, where README has the default ones."""
+    """The text with this test's ports in place of README's default ports."""
     return text.replace(":8080", f":{ports[0]}").replace(":8081", f":{ports[1]}")
 
 
 class Shell:
-    """A block that is pasted into a shell, which ends with the first line that fails."""
+    """A block pasted into a shell that ends at the first failing line."""
 
     def __init__(self, text, folder, **env):
         clean = {k: v for k, v in os.environ.items() if not k.startswith("REALERTIME_")}
@@ -87,7 +87,7 @@ def test_the_first_steps(tmp_path, ports):
         node.until("A node runs here", f"http://{HOST}:{ports[1]}/", f"{tmp_path}/realertime-data")
         steps = Shell(placed(block("sh", 1), ports), tmp_path, REALERTIME_URL=f"http://{HOST}:{ports[0]}", REALERTIME_API_URL=f"http://{HOST}:{ports[1]}")
         try:
-            # The endless command is the last, and everything before it has come to its end.
+            # The endless command is the last one; all commands before it have ended.
             steps.until("retry: ", 'data: {"hello":"world"}', 'data: {"hello":"curl"}')
             assert '{"hello":"world"}\n{"hello":"curl"}\n' in steps.text, steps.text
         finally:

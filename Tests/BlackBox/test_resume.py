@@ -1,4 +1,4 @@
-"""Resume is exact or told, whatever breaks."""
+"""Resume is exact, or the loss is reported, whatever breaks."""
 
 import random
 import shutil
@@ -14,12 +14,12 @@ from harness.subscribers import TRANSPORTS, Item, Lines, Refused, SSE, SSEEnvelo
 
 EVERY = pytest.mark.parametrize("kind", TRANSPORTS)
 
-# A node may give more than its history from what its loops still hold; so that a test knows exactly what is gone, they hold next to nothing.
+# A node's loops may still hold more than its history. They hold almost nothing here, so that a test knows exactly which events are gone.
 EXACT = ["--feed-bytes-max", "1024", "--feed-seconds-max", "1"]
 
 
 def big(n):
-    """Two of these are more than a loop holds."""
+    """Two of these exceed what a loop holds."""
     return {"n": n, "x": "x" * 600}
 
 
@@ -27,7 +27,7 @@ def big(n):
 
 
 class Storm:
-    """One subscriber that keeps breaking its own connections, and goes on from its last cursor each time."""
+    """One subscriber that repeatedly breaks its own connections, and continues from its last cursor each time."""
 
     def __init__(self, node, kind, channels, seed):
         self.node, self.kind, self.channels = node, kind, channels
@@ -47,7 +47,7 @@ class Storm:
         return subscriber
 
     def begin(self):
-        """The first connection is in place before anything is published, so its cursor covers everything."""
+        """Opens the first connection before anything is published, so that its cursor covers all events."""
         self.subscriber = subscribe(self.kind, self.node, self.channels)
         self.connections += 1
         self.thread.start()
@@ -64,7 +64,7 @@ class Storm:
                 try:
                     if subscriber is None:
                         subscriber = self.connect()
-                    # A long-poll has no cursor before its first answer, so only then it may break.
+                    # A long-poll has no cursor before its first response, so it breaks only after that.
                     left = self.random.randint(0, 40) if not first or self.kind != "longpoll" else 1
                     until = time.monotonic() + self.random.uniform(0.05, 0.6)
                     self.cursor = subscriber.cursor or self.cursor
@@ -87,7 +87,7 @@ class Storm:
                     assert refused.status == 503 and refused.head["retry-after"], refused
                     time.sleep(0.03)
                 subscriber = None
-            # Nothing more may come.
+            # Nothing more may arrive.
             self.subscriber = self.connect()
             try:
                 while True:
@@ -100,7 +100,7 @@ class Storm:
 
 @pytest.fixture(scope="module")
 def storm(module_nodes, seed):
-    """All transports at once, each with one channel and with five; while it lasts the node is killed and started again twice."""
+    """All transports together, each with one channel and with five. Meanwhile the node is killed and restarted twice."""
     node = module_nodes.make("--history-events-max", "100000")
     runs, publishers = {}, []
     for index, (kind, count) in enumerate((k, c) for k in TRANSPORTS for c in (1, 5)):
@@ -115,7 +115,7 @@ def storm(module_nodes, seed):
     chance = random.Random(seed)
 
     def rages():
-        """Everyone has published, and has broken a connection, since it was called."""
+        """Waits until every publisher has published, and every subscriber has broken a connection, since the call."""
         before = [(publisher.count() + 17, run.broken + 1) for run, publisher in runs.values()]
         eventually(lambda: all(
             run.failure or publisher.failure or (publisher.count() >= count and run.broken >= broken)
@@ -163,7 +163,7 @@ def test_acknowledged_positions_have_no_hole(storm, seed, kind, count):
         assert [p["data"]["n"] for p in publications] == list(range(1, len(pairs) + 1)), f"seed {seed}: {channel}"
 
 
-# MARK: the checker itself sees what it must see
+# MARK: the checker itself detects faults
 
 
 def good():
@@ -200,7 +200,7 @@ def test_the_checker_sees(fault, index):
 
 @EVERY
 def test_every_cursor_survives_a_restart(nodes, channel, kind):
-    """Every single cursor that was given out, not only the last."""
+    """Every issued cursor works, not only the last."""
     node = nodes.make()
     names = [channel, channel + "x"]
     with subscribe(kind, node, names) as s:
@@ -210,7 +210,7 @@ def test_every_cursor_survives_a_restart(nodes, channel, kind):
     node.restart()
     for index, item in enumerate(items):
         with TRANSPORTS[kind](node, names, item.cursor) as s:
-            # Order holds within a channel; between channels any is right.
+            # Order is defined within a channel only.
             rest = s.take(9 - index)
             key = lambda i: (i.channel, i.data["n"])
             assert sorted(map(key, rest)) == sorted(map(key, items[index + 1:]))
@@ -227,7 +227,7 @@ def test_a_cursor_from_before_the_first_event_survives_a_restart(nodes, channel)
     node.publish(channel, 1)
     with SSE(node, channel, cursor) as s:
         items = [s.next()]
-        # The channel had no event that a restart could remember: exact, or told.
+        # The channel had no event that a restart could remember: exact resume, or a gap.
         assert [i.data for i in items if i.kind == "event"] == ["1"] or items[0].data["reason"] == "reset"
 
 
@@ -266,7 +266,7 @@ def test_memory_with_events_before_the_resume(nodes, channel, kind):
 
 
 def follow_gap(s, gap, events, node, channel):
-    """After a gap: every event after its `to`, in order, then the live ones."""
+    """After a gap: all events after its `to`, in order, then live events."""
     expected = [data for id, data in events.items() if position(id) > position(gap.data["to"])]
     items = s.take(len(expected))
     assert [(i.kind, i.data) for i in items] == [("event", data) for data in expected]
@@ -297,7 +297,7 @@ def test_history_by_count_has_expired(nodes, channel, kind):
 
 
 def expired(node, channel):
-    """Waits until nobody has the channel's events any more: not the history, and not the loops."""
+    """Waits until neither the history nor a loop holds the channel's events."""
     eventually(lambda: not node.history(channel)["publications"] and node.metric("realertime_feed_bytes") == 0)
 
 
@@ -466,7 +466,7 @@ def test_bad_cursors(shared, channel, kind, bad):
 
 
 def test_every_changed_character_is_noticed(shared, channel):
-    """A cursor is exact: no changed one is understood as another position."""
+    """A cursor is exact: a changed cursor is never accepted as another position."""
     with Lines(shared, channel) as s:
         shared.publish(channel, 1)
         cursor = s.next().cursor
@@ -510,8 +510,8 @@ def test_channels_in_another_order_and_number(shared, channel):
 
 
 @EVERY
-def test_coming_back_at_once_on_another_loop(nodes, channel, kind, seed):
-    """One event a connection, and back within a millisecond: the loop that accepts it may not have heard of that event yet."""
+def test_coming_back_immediately_on_another_loop(nodes, channel, kind, seed):
+    """One event for each connection, and a reconnect within a millisecond: the accepting loop may not know that event yet."""
     node = nodes.make("--loops", "4")
     publishers, threads, received, failures = [], [], {}, []
 
@@ -559,7 +559,7 @@ class Counted(threading.Event):
 
 
 def test_the_switch_from_replay_to_live_is_exact(shared, channel):
-    """Subscribers come and go in mid-stream while events are published as fast as they go."""
+    """Subscribers connect and disconnect while events are published as fast as possible."""
     with Lines(shared, channel) as s:
         shared.publish(channel, {"channel": channel, "n": 0})
         cursor = s.next().cursor

@@ -1,4 +1,4 @@
-"""What is around a node fails or is unusual: the reader of its log, the wall clock, its data folder, its signals, its limits."""
+"""A node's environment fails or is unusual: the reader of its log, the wall clock, its data folder, signals, limits."""
 
 import contextlib
 import os
@@ -18,11 +18,11 @@ from harness.subscribers import SSE, WS
 from harness.websocket import Closed
 
 
-# MARK: standard error that takes nothing
+# MARK: standard error that is not read
 
 
 class Pipe:
-    """A pipe that a node writes its log into, and that is read when the test wants it."""
+    """A pipe for a node's log. The test decides when it is read."""
 
     def __init__(self):
         self.read_end, self.write_end = os.pipe()
@@ -38,7 +38,7 @@ class Pipe:
         os.set_blocking(self.write_end, True)
 
     def read(self):
-        """What is in it now."""
+        """Its current content."""
         os.set_blocking(self.read_end, False)
         with contextlib.suppress(BlockingIOError):
             return os.read(self.read_end, 1 << 20).decode(errors="replace")
@@ -57,7 +57,7 @@ def pipe():
 
 
 def test_a_full_pipe_on_standard_error_stops_nothing(nodes, pipe, channel):
-    """It starts, serves and stops; what it had to say comes when the pipe is read again."""
+    """It starts, serves and stops. Its log lines arrive when the pipe is read again."""
     node = nodes.make(start=False)
     node.popen["stderr"] = pipe.write_end
     pipe.fill()
@@ -95,7 +95,7 @@ def test_a_second_signal_ends_a_node_whose_log_is_not_read(nodes, pipe, channel)
 
 
 def stopping(node):
-    """Its ports are closed, or it says so."""
+    """Its ports are closed, or it reports that it stops."""
     try:
         return node.get("/readyz").status == 503
     except OSError:
@@ -103,13 +103,13 @@ def stopping(node):
 
 
 def test_refused_links_and_zookeeper_do_not_block_on_the_log(nodes, pipe, channel):
-    """Both log a line: the links on an event loop, the client of ZooKeeper on its own threads."""
+    """Both log a line: the links on an event loop, the ZooKeeper client on its own threads."""
     closed = Port()
     node = Member(nodes.folder / "member", f"{HOST}:{closed.number}", "n1")
     nodes.made.append(node)
     node.popen["stderr"] = pipe.write_end
     node.start(ready=False)
-    # The last that it says before it is filled up.
+    # The last line before the pipe is full.
     text = ""
 
     def joining():
@@ -135,7 +135,7 @@ def test_refused_links_and_zookeeper_do_not_block_on_the_log(nodes, pipe, channe
 
 
 class WallClock:
-    """The wall clock of one node, which the test sets. No other clock of it moves."""
+    """The wall clock of one node, set by the test. Its other clocks are unaffected."""
 
     def __init__(self, folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -159,7 +159,7 @@ def clock(nodes):
 
 @pytest.mark.parametrize("step", [-3600, -86_400, 3600])
 def test_a_wall_clock_that_is_set(nodes, clock, channel, step):
-    """What expires does so by the time that has passed, and not by what the wall clock says."""
+    """Expiry depends on elapsed time, not on the wall clock."""
     clock.set(max(0, -step))
     node = nodes.make("--channels-max", "50", "--history-seconds-max", "2", env=clock.env)
     for n in range(50):
@@ -169,7 +169,7 @@ def test_a_wall_clock_that_is_set(nodes, clock, channel, step):
     status = node.status()
     assert 0 <= status["node"]["uptime_seconds"] < 1000, status["node"]
     assert 0 <= node.get("/api/members").json["members"][0]["uptime_seconds"] < 1000
-    # The old channels become idle, and make room.
+    # The old channels become idle and are forgotten.
     for n in range(60):
         eventually(lambda: node.post(f"/pub?id={channel}new{n}", b"1").status == 200, every=0.1)
         if n == 10:
@@ -191,7 +191,7 @@ def test_message_ids_outlive_a_step_of_the_wall_clock(nodes, clock, channel):
 
 
 def test_what_was_stored_in_the_future_is_survived(nodes, clock, channel):
-    """It was written while the clock was an hour ahead, and counts as written at the start."""
+    """An event written while the clock was an hour ahead counts as written at the start."""
     clock.set(3600)
     node = nodes.make("--channels-max", "50", "--history-seconds-max", "3", env=clock.env)
     for n in range(50):
@@ -213,7 +213,7 @@ def files(folder):
 
 
 def lost(node, channel):
-    """It refuses publishes, says why, and is not ready; and that stays so."""
+    """It refuses publishes, reports why, is not ready, and stays that way."""
     def refused():
         reply = node.post(f"/pub?id={channel}", b"1")
         return reply.status == 503 and reply
@@ -255,7 +255,7 @@ def test_a_data_folder_that_is_taken_away(nodes, channel, how):
     else:
         (node.data / {"database": "log.sqlite", "wal": "log.sqlite-wal", "lock": "lock"}[how]).unlink()
     lost(node, channel)
-    # Nothing that comes later makes up for what went.
+    # Nothing later restores what was lost.
     if how == "renamed":
         aside.rename(node.data)
         for _ in range(20):
@@ -266,14 +266,14 @@ def test_a_data_folder_that_is_taken_away(nodes, channel, how):
     if how in ("older copy", "overwritten"):
         assert files(node.data) == before, "what was put there is not touched"
     if how == "overwritten":
-        # What the documents say: empty the folder, then put the copy there.
+        # As documented: empty the folder, then copy the backup into it.
         shutil.rmtree(node.data)
         aside.rename(node.data)
         node.start()
         assert node.publish(channel, 1)
     if how in ("renamed", "older copy"):
         node.start()
-        # What it acknowledged before it looked is in the folder that was renamed, and not in the copy.
+        # Events acknowledged before it noticed are in the renamed folder, and not in the copy.
         assert node.history(channel)["offset"] == 1 if how == "older copy" else node.history(channel)["offset"] >= 1
 
 
@@ -282,7 +282,7 @@ def test_a_data_folder_that_is_taken_away(nodes, channel, how):
 
 @pytest.mark.parametrize("name", ["file:data", "file:///srv/data", "file:data?mode=memory", ":memory:", "a?b=c#d%41", "x/", "-x"])
 def test_a_data_path_is_a_path(nodes, name):
-    """It is no URI: the database and its lock are in one folder, of which there is one."""
+    """It is not a URI: the database and its lock are in the same folder, and there is only one."""
     base = nodes.folder / "base"
     base.mkdir()
     two = [nodes.make(start=False), nodes.make(start=False)]
@@ -306,7 +306,7 @@ def test_a_data_path_is_a_path(nodes, name):
 
 
 def test_sighup_is_a_goodbye(nodes, channel):
-    """As SIGTERM: a terminal that is closed ends what runs in it. Two of them are no second signal: a shell and the kernel both send one."""
+    """SIGHUP acts as SIGTERM, because a closing terminal sends it. Two SIGHUPs count as one: a shell and the kernel both send it."""
     node = nodes.make()
     with SSE(node, channel) as sse, WS(node, channel) as ws:
         eventually(lambda: node.subscribers(channel) == 2)
@@ -358,7 +358,7 @@ def test_idle_api_connections_leave_descriptors_for_the_rest(nodes, zookeeper, c
     with contextlib.ExitStack() as stack:
         idle = [stack.enter_context(socket.create_connection((HOST, node.api), PATIENCE)) for _ in range(300)]
         assert len(idle) == 300
-        # Only now may it join, subscribers come, and it read its history.
+        # Only now may it join, accept subscribers, and read its history.
         zookeeper.start()
         eventually(lambda: "] ready" in node.tail())
         with SSE(node, channel) as sse:

@@ -1,4 +1,4 @@
-"""Clients that other people wrote: they publish, receive and resume."""
+"""Third-party clients publish, receive and resume."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ def url(node, path, scheme="http"):
 
 
 def later(node, channel, values, subscribers=1):
-    """Publishes once the subscriber is there."""
+    """Publishes once the subscriber is connected."""
     def run():
         eventually(lambda: node.subscribers(channel) >= subscribers)
         for value in values:
@@ -44,7 +44,7 @@ def curl(*arguments, input=None):
 
 
 def curl_until(text, *arguments):
-    """What it has printed when this was among it. It is interrupted then, and was still reading."""
+    """Its output up to this text. The process is then interrupted; it must still be reading."""
     process = subprocess.Popen(["curl", "-sS", "-N", "--max-time", str(PATIENCE), *arguments], stdout=subprocess.PIPE)
     try:
         printed = b""
@@ -66,15 +66,15 @@ def curl_until(text, *arguments):
 def test_curl_posts(shared, channel, expect, size):
     body = b"x" * size
     done = curl("-w", "\n%{http_code}", "-H", expect, "--data-binary", "@-", f"http://127.0.0.1:{shared.api}/pub?id={channel}", input=body)
-    answer, status = done.stdout.rsplit(b"\n", 1)
+    response, status = done.stdout.rsplit(b"\n", 1)
     assert status == b"200", done
-    assert json.loads(answer)["channel"] == channel
+    assert json.loads(response)["channel"] == channel
     assert shared.history(channel)["publications"][0]["data"] == body.decode()
 
 
 @curl_needed
 def test_curl_waits_for_100_continue(shared, channel):
-    """With a time-out far beyond the test's, the body goes only after the 100."""
+    """With a very long timeout, curl sends the body only after the 100."""
     done = curl(
         "-v", "-H", "Expect: 100-continue", "--expect100-timeout", str(10 * PATIENCE), "--data-binary", "@-",
         f"http://127.0.0.1:{shared.api}/pub?id={channel}", input=b"x" * 5000)
@@ -105,7 +105,7 @@ def test_curl_too_large_with_expect_sends_no_body(shared, channel):
         f"http://127.0.0.1:{shared.api}/pub?id={channel}", input=b"x" * 3_000_000)
     status, uploaded = done.stdout.rsplit(b"\n", 1)[1].split()
     assert status == b"413", done.stderr
-    assert int(uploaded) == 0, "the answer came before the body"
+    assert int(uploaded) == 0, "the response came before the body"
 
 
 @curl_needed
@@ -220,7 +220,7 @@ def test_websocket_client(shared, channel):
 
 
 def test_websocket_client_app(shared, channel):
-    """Its own event loop, closed by the client."""
+    """Runs its own event loop; the client closes."""
     got = []
 
     def on_message(app, text):

@@ -1,4 +1,4 @@
-"""What each transport says, byte by byte."""
+"""What each transport sends, byte by byte."""
 
 import json
 
@@ -8,7 +8,7 @@ from harness.history import position
 from harness.node import eventually
 from harness.subscribers import SSE, TRANSPORTS, Refused, SSEEnvelope, WS, Lines, LongPoll, subscribe
 from harness.websocket import PING, PONG
-from harness.wire import Answer, Wire
+from harness.wire import Response, Wire
 
 FLAGS = ["--cors-origins", "https://site.example"]
 EVERY = pytest.mark.parametrize("kind", TRANSPORTS)
@@ -16,7 +16,7 @@ EVERY = pytest.mark.parametrize("kind", TRANSPORTS)
 
 @pytest.fixture(scope="module")
 def beating(module_nodes):
-    """A node whose heartbeats are worth waiting for. On others a client may be held up for as long as a busy machine likes."""
+    """A node with short heartbeats, for tests that wait for them."""
     return module_nodes.make("--heartbeat-seconds", "2")
 
 
@@ -26,8 +26,8 @@ def beating(module_nodes):
 @EVERY
 def test_an_event_arrives(shared, channel, kind):
     with subscribe(kind, shared, channel) as s:
-        answer = shared.publish(channel, {"a": [1, "ü", None]}, type="comment")
-        assert answer["channel"] == channel
+        response = shared.publish(channel, {"a": [1, "ü", None]}, type="comment")
+        assert response["channel"] == channel
         item = s.next()
         assert (item.kind, item.channel, item.data, item.type) == ("event", channel, {"a": [1, "ü", None]}, "comment")
         s.none(0.3)
@@ -57,8 +57,8 @@ def test_several_channels(shared, channel, kind):
 def test_a_publish_to_several_channels_reaches_each(shared, channel, kind):
     names = [channel + "a", channel + "b"]
     with subscribe(kind, shared, names) as s:
-        answers = shared.publish(names, "x")
-        assert [a["channel"] for a in answers] == names
+        responses = shared.publish(names, "x")
+        assert [a["channel"] for a in responses] == names
         assert sorted(item.channel for item in s.take(2)) == names
 
 
@@ -131,7 +131,7 @@ def test_sse_payloads_are_as_published(shared, channel, payload):
 def test_sse_opens_with_retry_and_id(shared, channel):
     with SSE(shared, channel) as s:
         assert [name for name, _ in s.first.fields] == ["retry", "id"]
-        assert s.answer.head["content-type"].split(";")[0].strip() == "text/event-stream"
+        assert s.response.head["content-type"].split(";")[0].strip() == "text/event-stream"
 
 
 def test_sse_event_has_id_type_and_lines(shared, channel):
@@ -180,14 +180,14 @@ def test_sse_opening_cursor_resumes_before_the_first_event(shared, channel):
 # MARK: long-poll and lines
 
 
-def test_longpoll_answers_at_once_what_is_there(shared, channel):
+def test_longpoll_returns_existing_events_immediately(shared, channel):
     cursor = head_of(shared, channel)
     for n in range(3):
         shared.publish(channel, n)
     with LongPoll(shared, channel, cursor) as s:
         items, after = s.poll()
         assert [item.data for item in items] == [0, 1, 2]
-        assert s.answer.head["content-type"].split(";")[0].strip() == "application/json"
+        assert s.response.head["content-type"].split(";")[0].strip() == "application/json"
         shared.publish(channel, 3)
         items, _ = s.poll()
         assert [item.data for item in items] == [3]
@@ -201,12 +201,12 @@ def head_of(node, channel):
         return s.cursor
 
 
-def test_longpoll_without_events_answers_in_time(beating, channel):
+def test_longpoll_without_events_responds_in_time(beating, channel):
     with LongPoll(beating, channel) as s:
         items, cursor = s.poll()
         assert items == []
         beating.publish(channel, 1)
-        assert [item.data for item in s.poll()[0]] == [1], "the cursor of an empty answer resumes"
+        assert [item.data for item in s.poll()[0]] == [1], "the cursor of an empty response resumes"
 
 
 def test_longpoll_keeps_its_connection(shared, channel):
@@ -214,7 +214,7 @@ def test_longpoll_keeps_its_connection(shared, channel):
         for n in range(20):
             shared.publish(channel, n)
             assert [item.data for item in s.poll()[0]] == [n]
-        assert (s.answer.head["connection"] or "").lower() != "close"
+        assert (s.response.head["connection"] or "").lower() != "close"
 
 
 def test_longpoll_that_went_away_is_not_counted(shared, channel):
@@ -355,14 +355,14 @@ def test_heartbeats(beating, channel, kind):
         assert s.next().data == 1
 
 
-def test_a_websocket_that_answers_no_ping_is_closed(beating, channel):
+def test_a_websocket_without_pongs_is_closed(beating, channel):
     with WS(beating, channel) as s:
         code = s.socket.close_code()
         assert code == 1001
         assert s.wire.ended()
 
 
-def test_client_pings_are_answered(shared, channel):
+def test_client_pings_get_pongs(shared, channel):
     with WS(shared, channel) as s:
         s.socket.send(PING, b"are you there")
         opcode, payload = None, None
@@ -390,7 +390,7 @@ def test_headers(shared, channel, kind):
         if kind == "longpoll":
             shared.publish(channel, 1)
             s.poll()
-        head = s.answer.head
+        head = s.response.head
         if kind != "websocket":
             assert head["cache-control"] == "no-store"
             assert head["x-accel-buffering"] == "no"
@@ -421,10 +421,10 @@ def test_origins(shared, channel, kind, origin):
     with s:
         if kind == "longpoll":
             s.poll()
-        assert s.answer.status == 200
-        assert s.answer.head["access-control-allow-origin"] == (name if allowed else None)
+        assert s.response.status == 200
+        assert s.response.head["access-control-allow-origin"] == (name if allowed else None)
         if allowed:
-            assert "origin" in (s.answer.head["vary"] or "").lower()
+            assert "origin" in (s.response.head["vary"] or "").lower()
 
 
 @pytest.mark.parametrize("path", ["/ev/{}", "/lp/{}", "/sub/{}", "/ws/{}", "/healthz"])
@@ -444,7 +444,7 @@ def test_options(shared, channel, path):
 def test_every_origin_when_configured(nodes, channel):
     node = nodes.make("--cors-origins", "*")
     with SSE(node, channel, headers={"Origin": "https://any.example"}) as s:
-        assert s.answer.head["access-control-allow-origin"] in ("*", "https://any.example")
+        assert s.response.head["access-control-allow-origin"] in ("*", "https://any.example")
     with WS(node, channel, headers={"Origin": "https://any.example"}):
         pass
 
@@ -452,30 +452,30 @@ def test_every_origin_when_configured(nodes, channel):
 def test_http10_gets_no_chunks(shared, channel):
     with Wire(shared.listen) as wire:
         wire.send(f"GET /ev/{channel} HTTP/1.0\r\n\r\n")
-        answer = Answer(wire)
-        assert answer.status == 200 and not answer.chunked and answer.left is None, answer.head
-        assert answer.until(b"\n\n").startswith(b"retry:")
+        response = Response(wire)
+        assert response.status == 200 and not response.chunked and response.left is None, response.head
+        assert response.until(b"\n\n").startswith(b"retry:")
         shared.publish(channel, "x")
-        text = answer.until(b"\n\n")
+        text = response.until(b"\n\n")
         while b"data: x" not in text:
-            text = answer.until(b"\n\n")
+            text = response.until(b"\n\n")
 
 
 # MARK: from a snapshot to the stream
 
 
 @EVERY
-def test_what_publishing_answers_is_where_to_go_on(shared, channel, kind):
+def test_the_cursor_of_a_publish_is_where_to_continue(shared, channel, kind):
     one = shared.publish(channel, "one")
     two = shared.post("/api/publish", {"channel": channel, "data": 2}).json["result"]
     three = shared.post("/api/broadcast", {"channels": [channel, channel + "x"], "data": 3}).json["result"]["responses"][0]["result"]
     four = shared.post("/api/batch", {"commands": [{"publish": {"channel": channel, "data": 4}}]}).json["replies"][0]["publish"]
     five = shared.publish([channel, channel + "x"], "5")[0]
     rest = ["one", 2, 3, 4, 5]
-    for answer in (one, two, three, four, five):
+    for response in (one, two, three, four, five):
         rest.pop(0)
-        position = answer.get("id") or f"{answer['epoch']}-{answer['offset']}"
-        for since in (answer["cursor"], position):
+        position = response.get("id") or f"{response['epoch']}-{response['offset']}"
+        for since in (response["cursor"], position):
             for as_header in (False, True):
                 if kind == "longpoll" and not rest:
                     continue
@@ -532,7 +532,7 @@ def test_what_polyfills_call_the_cursor(shared, channel, name):
     shared.publish(channel, 3)
     with SSE(shared, channel, query=f"{name}={second}") as s:
         assert s.next().data == "3"
-    # The page's own URL has the cursor that it began with.
+    # The URL still contains the cursor of the first connection.
     with SSE(shared, channel, first, query=f"{name}={second}") as s:
         assert s.next().data == "3"
     with SSE(shared, channel, first, query=f"{name}=") as s:
@@ -550,7 +550,7 @@ def test_what_polyfills_send_is_allowed(shared, channel):
 def test_credentials_are_for_listed_origins(nodes, channel):
     node = nodes.make("--cors-origins", "*")
     with SSE(node, channel, headers={"Origin": "https://any.example"}) as s:
-        assert s.answer.head["access-control-allow-origin"] == "*" and s.answer.head["access-control-allow-credentials"] is None
+        assert s.response.head["access-control-allow-origin"] == "*" and s.response.head["access-control-allow-credentials"] is None
 
 
 @pytest.mark.parametrize("listed,origin", [
@@ -558,7 +558,7 @@ def test_credentials_are_for_listed_origins(nodes, channel):
 def test_the_default_port_is_the_same_origin(nodes, channel, listed, origin):
     node = nodes.make("--cors-origins", listed)
     with SSE(node, channel, headers={"Origin": origin}) as s:
-        assert s.answer.head["access-control-allow-origin"] == origin
+        assert s.response.head["access-control-allow-origin"] == origin
     with WS(node, channel, headers={"Origin": origin}):
         pass
 
@@ -573,7 +573,7 @@ def test_a_websocket_of_the_same_origin_behind_a_proxy(shared, channel, host, or
 @pytest.mark.parametrize("offer,chosen", [("realertime.v1", "realertime.v1"), ("chat, realertime.v1", "realertime.v1"), ("chat", None), ("REALERTIME.V1", None)])
 def test_a_subprotocol(shared, channel, offer, chosen):
     with WS(shared, channel, headers={"Sec-WebSocket-Protocol": offer}) as s:
-        assert s.answer.head["sec-websocket-protocol"] == chosen
+        assert s.response.head["sec-websocket-protocol"] == chosen
 
 
 def test_a_refused_origin_is_logged_once(nodes, channel):
@@ -583,7 +583,7 @@ def test_a_refused_origin_is_logged_once(nodes, channel):
             WS(node, channel, headers={"Origin": "https://evil.example"})
         assert node.post(f"/pub?id={channel}", b"1", {"Origin": "https://evil.example"}).status == 403
         with SSE(node, channel, headers={"Origin": "https://evil.example"}) as s:
-            assert s.answer.head["access-control-allow-origin"] is None
+            assert s.response.head["access-control-allow-origin"] is None
     assert node.metric("realertime_refused_origins_total") == 9
     with pytest.raises(Refused):
         WS(node, channel, headers={"Origin": "https://other.example"})
@@ -593,7 +593,7 @@ def test_a_refused_origin_is_logged_once(nodes, channel):
 
 @pytest.mark.parametrize("origin", ["null", "file://", "*", ""])
 def test_an_origin_that_cannot_be_listed(nodes, channel, origin):
-    """No advice that the configuration refuses: local files and sandboxed frames send null."""
+    """It must not suggest a value that the configuration refuses: local files and sandboxed frames send null."""
     node = nodes.make()
     error = node.post(f"/pub?id={channel}", b"1", {"Origin": origin}).json["error"]
     assert error["code"] == "forbidden_origin" and "cannot be listed" in error["message"] and "add it" not in error["message"]
@@ -603,7 +603,7 @@ def test_an_origin_that_cannot_be_listed(nodes, channel, origin):
 
 @pytest.mark.parametrize("host", ["[::1]:9999", "[::1]", "localhost:9999", "127.0.0.1"])
 def test_the_api_ports_own_page_under_any_loopback_name(shared, channel, host):
-    """Behind a tunnel its port is another one."""
+    """Behind a tunnel the port differs."""
     assert shared.post(f"/pub?id={channel}", b"1", {"Host": host, "Origin": f"http://{host}"}).status == 200
     assert shared.post(f"/pub?id={channel}", b"1", {"Host": host, "Origin": "http://evil.example"}).status == 403
 

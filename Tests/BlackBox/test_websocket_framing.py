@@ -20,7 +20,7 @@ def ws(shared, channel):
 
 
 def goes_on(ws, shared):
-    """The connection still delivers, and answers pings."""
+    """The connection still delivers, and responds to pings."""
     ws.socket.send(PING, b"still there")
     while True:
         _, opcode, payload = ws.socket.frame()
@@ -33,14 +33,14 @@ def goes_on(ws, shared):
 
 
 def closes(ws, shared, code):
-    """The node says why, and closes; nobody counts the subscriber any more."""
+    """The node sends the reason and closes; the subscriber is no longer counted."""
     assert ws.socket.close_code() == code
     assert ws.wire.ended(), "the connection stays open"
     eventually(lambda: shared.subscribers(ws.channels[0]) == 0)
     shared.healthy()
 
 
-# MARK: what is legal
+# MARK: valid frames
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 1000, LIMIT])
@@ -81,7 +81,7 @@ def test_pings_carry_their_payload_back(ws, shared, size):
 
 
 def test_many_pings(ws, shared):
-    """Answered in order; the latest must be (§5.5.3 lets the others go)."""
+    """Pongs arrive in order. The latest ping must get one (§5.5.3 allows skipping the others)."""
     ws.wire.send(b"".join(frame(PING, str(n).encode()) for n in range(500)))
     got = []
     while not got or got[-1] != 499:
@@ -100,7 +100,7 @@ def test_byte_by_byte(ws, shared):
 
 
 def test_writes_that_never_end_with_a_frame(ws, shared):
-    """What was read is forgotten, although there is always the beginning of another frame behind it."""
+    """Bytes that were read are released, although they are always followed by the beginning of another frame."""
     data = frame(TEXT, b"x" * 4000)
     before = resident(shared)
     ws.wire.send(data[:7])
@@ -112,7 +112,7 @@ def test_writes_that_never_end_with_a_frame(ws, shared):
 
 
 def resident(node):
-    """What it holds of its own. Pages of the binary's file come and go."""
+    """The process's private memory. File-backed pages of the binary vary."""
     with open(f"/proc/{node.pid}/statm") as file:
         _, total, shared, *_ = map(int, file.read().split())
         return (total - shared) * 4096
@@ -135,7 +135,7 @@ def test_a_mask_of_zeros(ws, shared):
     goes_on(ws, shared)
 
 
-# MARK: what is not
+# MARK: invalid frames
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, PING, PONG, CLOSE])
@@ -147,7 +147,7 @@ def test_unmasked(ws, shared, opcode, size):
 
 @pytest.mark.parametrize("size, length_bytes", [(0, 2), (3, 2), (125, 2), (3, 8), (126, 8), (1000, 8)])
 def test_longer_forms_of_the_length(ws, shared, size, length_bytes):
-    """Only the shortest is right (RFC 6455 §5.2)."""
+    """Only the shortest form is valid (RFC 6455 §5.2)."""
     ws.socket.send(TEXT, b"a" * size, length_bytes=length_bytes)
     closes(ws, shared, 1002)
 
@@ -235,7 +235,7 @@ def test_oversized_in_fragments(ws, shared):
 
 @pytest.mark.parametrize("length", [LIMIT + 1, 65535, 65536, 2**31, 2**62])
 def test_oversized_by_announcement(ws, shared, length):
-    """Refused when it is announced: nobody waits for the bytes, and no memory is reserved for them."""
+    """Refused at its header: the node neither waits for the bytes nor reserves memory for them."""
     ws.socket.send(BINARY, b"", length=length)
     closes(ws, shared, 1009)
 
@@ -247,7 +247,7 @@ def test_the_highest_bit_of_a_length(ws, shared):
 
 
 def test_empty_fragments_without_end(ws, shared):
-    """Ten thousand fragments of nothing cost nothing."""
+    """Ten thousand empty fragments use no memory."""
     ws.socket.send(TEXT, b"", fin=False)
     ws.wire.send(b"".join(frame(CONTINUATION, b"", fin=False) for _ in range(10_000)))
     ws.socket.send(CONTINUATION, b"")
@@ -258,14 +258,14 @@ def test_empty_fragments_without_end(ws, shared):
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999])
-def test_a_close_is_answered(ws, shared, code):
+def test_a_close_gets_a_close(ws, shared, code):
     ws.socket.send(CLOSE, struct.pack("!H", code) + "Grüße".encode())
     assert ws.socket.close_code() in (code, 1000)
     assert ws.wire.ended()
     eventually(lambda: shared.subscribers(ws.channels[0]) == 0)
 
 
-def test_a_close_without_a_code_is_answered(ws, shared):
+def test_a_close_without_a_code_gets_a_close(ws, shared):
     ws.socket.send(CLOSE)
     assert ws.socket.close_code() in (None, 1000)
     assert ws.wire.ended()
@@ -303,7 +303,7 @@ def test_a_close_in_the_middle_of_a_message(ws, shared):
 
 
 def test_a_close_while_events_arrive(ws, shared):
-    """The close comes behind whole frames, never inside one."""
+    """The close follows complete frames, never the middle of one."""
     import threading
     stop = threading.Event()
 

@@ -1,1 +1,1 @@
-"""What the black-box tests share: a real node process, and clients that speak bytes."""
+"""Shared by the black-box tests: a real node process, and clients that work on raw bytes."""

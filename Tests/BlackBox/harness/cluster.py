@@ -8,7 +8,7 @@ from collections import Counter
 from harness.node import HOST, Node, PATIENCE, Port, die_with_parent, eventually
 
 CLASSPATH = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar"
-# How long a session lasts in seconds, where a test does not say so: longer than a busy machine holds a process up, so that only who is made to loses his.
+# The default session timeout in seconds. Longer than a busy machine delays a process, so that only nodes whose test intends it lose their session.
 SESSION = 20
 
 
@@ -46,11 +46,11 @@ class ZooKeeper:
 
     @property
     def mode(self):
-        """standalone, leader or follower; None while it serves nobody."""
+        """standalone, leader or follower; None while it serves no client."""
         if self.process is None or self.process.poll() is not None:
             return None
         try:
-            # One that came before it was ready is never answered, so nobody waits for long.
+            # A connection made before the server is ready never gets a response, so the timeout is short.
             with socket.create_connection((HOST, self.port.number), 1) as s:
                 s.sendall(b"srvr")
                 text = b""
@@ -86,24 +86,24 @@ class Member(Node):
         super().close()
         self.link.release()
 
-    def ask(self, path):
-        """The answer; None if there is none, or if it is a refusal."""
+    def get_json(self, path):
+        """The response's JSON; None without a response, or after a refusal."""
         try:
             reply = self.get(path)
         except (OSError, http.client.HTTPException):
             return None
         return reply.json if reply.status == 200 else None
 
-    def answer(self, path):
-        """What the cluster answers through this node, once it does: a node whose controller is slow says what it knows by itself."""
-        def asked():
-            reply = self.ask(path)
+    def authoritative(self, path):
+        """Waits for the controller's response through this node. While the controller is slow, the node responds with what it knows itself."""
+        def response():
+            reply = self.get_json(path)
             return reply if reply and reply.get("authoritative", True) else None
-        return eventually(asked)
+        return eventually(response)
 
     def owners(self):
-        """Partition to owner, as the cluster says through this node."""
-        return {p["partition"]: p.get("owner") for p in self.answer("/api/partitions")["partitions"]}
+        """Partition to owner, from the cluster's response through this node."""
+        return {p["partition"]: p.get("owner") for p in self.authoritative("/api/partitions")["partitions"]}
 
 
 class Cluster:
@@ -124,13 +124,13 @@ class Cluster:
         return [m for m in self.members.values() if m.running]
 
     def settled(self, names, seconds=2 * PATIENCE):
-        """Waits until exactly these own everything, evenly, and everyone agrees. Answers the owners."""
+        """Waits until exactly these nodes own all partitions evenly, and all of them report it. Returns the owners."""
         last, counts, owners = {}, Counter(), {}
 
         def check():
             nonlocal counts, owners
             for name in names:
-                status = self.members[name].ask("/api/cluster")
+                status = self.members[name].get_json("/api/cluster")
                 last[name] = status
                 if not status or not status["authoritative"] or status["nodes"]["active"] != len(names) or status["nodes"]["joining"]:
                     return False
@@ -159,11 +159,11 @@ def moved(before, after):
 
 
 def health(member, wanted):
-    """Waits until the cluster says through this node that it is so; a failure says why it is not."""
+    """Waits until the cluster reports this health through this node. A failure shows the last report."""
     last = {}
 
     def check():
-        last.update(member.ask("/api/cluster") or {})
+        last.update(member.get_json("/api/cluster") or {})
         return last.get("health") == wanted
     try:
         eventually(check)

@@ -1,4 +1,4 @@
-"""What breaks a cluster from outside: a link that can be cut, an ensemble of ZooKeeper's servers, and a witness of what every node says meanwhile."""
+"""Faults from outside: a link that can be cut, an ensemble of ZooKeeper servers, and a witness that checks every node's reports."""
 
 import contextlib
 import http.client
@@ -13,7 +13,7 @@ from .node import HOST, PATIENCE, Port, eventually
 
 
 class Proxy:
-    """A way to a port of this machine that can be cut: `silence` passes nothing on and closes nothing, `shut` closes everything and the port too."""
+    """A proxy to a port of this machine that can be cut. `silence` forwards nothing and closes nothing; `shut` closes all connections and the port."""
 
     def __init__(self, target):
         self.target, self.port = target, Port()
@@ -67,7 +67,7 @@ class Proxy:
             self.selector.close()
             self.selector = selectors.DefaultSelector()
             self.selector.register(self.wakened, selectors.EVENT_READ)
-            # In silence nothing is read: what is sent waits, as packets that are repeated do, and a connection is taken by the kernel alone.
+            # In silence nothing is read: sent data waits, as lost packets would, and only the kernel accepts new connections.
             if state == "open":
                 if self.listener is None:
                     self.listen()
@@ -87,7 +87,7 @@ class Proxy:
         self.done.set()
 
     def pass_on(self):
-        """Answers whether it is to become something else."""
+        """Returns true if the state is to change."""
         for key, _ in self.selector.select():
             if key.fileobj is self.wakened:
                 self.wakened.recv(100)
@@ -151,7 +151,7 @@ class Server(ZooKeeper):
         (data / "myid").write_text(str(self.number))
         config = self.folder / "zoo.cfg"
         lines = [f"server.{s.number}={HOST}:{s.peer_port.number}:{s.election_port.number}" for s in ensemble]
-        # Half a minute for one another: a server that dies closes its connections, so nobody waits for that.
+        # The servers wait half a minute for each other. A server that dies closes its connections, so no test waits for that.
         config.write_text("\n".join([*self.configuration(data), "initLimit=60", "syncLimit=60", *lines, ""]))
         self.run(config)
 
@@ -162,7 +162,7 @@ class Server(ZooKeeper):
 
 
 class Ensemble:
-    """Three servers, of which one may be missing."""
+    """Three servers. One of them may be down."""
 
     def __init__(self, folder):
         self.servers = [Server(folder, number) for number in (1, 2, 3)]
@@ -190,27 +190,27 @@ class Ensemble:
 
 
 class FaultMember(Member):
-    """A member that says what it knows by itself."""
+    """A member, with access to what it knows itself."""
 
     @property
     def own(self):
-        """What it knows by itself of its membership."""
-        return (self.ask("/api/status") or {}).get("cluster")
+        """What the node itself knows about its membership."""
+        return (self.get_json("/api/status") or {}).get("cluster")
 
     @property
     def serving(self):
-        """How many partitions it serves by its own account; None if it does not say."""
+        """How many partitions it reports that it serves; None without a report."""
         own = self.own
         return own["partitions"]["serving"] if own else None
 
     @property
     def events(self):
-        """What the cluster tells through it: the controller's history, or its own when there is none."""
-        return (self.ask("/api/events") or {"events": []})["events"]
+        """The events that it returns: the controller's history, or its own if it knows no controller."""
+        return (self.get_json("/api/events") or {"events": []})["events"]
 
 
 class FaultCluster(Cluster):
-    """A cluster whose parts can be cut from each other."""
+    """A cluster whose parts can be disconnected from each other."""
 
     def __init__(self, folder, zookeeper=None):
         self.folder, self.members, self.proxies, self.witness = folder, {}, [], None
@@ -227,7 +227,7 @@ class FaultCluster(Cluster):
         return proxy
 
     def make(self, name, *flags, zookeeper=None, session=SESSION, link_proxy=False):
-        """A member that is not started yet. With `link_proxy` the others reach it through its attribute `link_proxy` only."""
+        """Creates a member without starting it. With `link_proxy` the others can reach it only through its attribute `link_proxy`."""
         member = FaultMember(self.folder / name, zookeeper or self.zookeeper.address, name, *flags, session=session)
         if link_proxy:
             member.link_proxy = self.proxy(member.link.number)
@@ -251,17 +251,17 @@ class FaultCluster(Cluster):
         return owners
 
     def controller(self, through):
-        """The member that is the controller, as one node says."""
-        return self.members[self.members[through].answer("/api/cluster")["controller"]["id"]]
+        """The member that is the controller, according to one node."""
+        return self.members[self.members[through].authoritative("/api/cluster")["controller"]["id"]]
 
     def epochs(self, through):
-        return {p["partition"]: p["owner_epoch"] for p in self.members[through].answer("/api/partitions")["partitions"]}
+        return {p["partition"]: p["owner_epoch"] for p in self.members[through].authoritative("/api/partitions")["partitions"]}
 
     def incarnations(self, through):
-        return {m["id"]: m.get("incarnation") for m in self.members[through].answer("/api/members")["members"]}
+        return {m["id"]: m.get("incarnation") for m in self.members[through].authoritative("/api/members")["members"]}
 
     def member_state(self, name, through):
-        return next((m["state"] for m in (self.members[through].ask("/api/members") or {"members": []})["members"] if m["id"] == name), None)
+        return next((m["state"] for m in (self.members[through].get_json("/api/members") or {"members": []})["members"] if m["id"] == name), None)
 
     def close(self):
         if self.witness:
@@ -274,19 +274,19 @@ class FaultCluster(Cluster):
 
 
 class Witness:
-    """Asks every node all the time what it serves under which view.
+    """Polls every node for what it serves under which view.
 
-    Under one view every partition has one owner, so the most that each node has ever served under it adds up to no more than there are partitions.
+    Under one view every partition has one owner. So the sum of the most that each node ever served under it is at most the number of partitions.
     """
 
-    # How long one answer may take. A node that is paused gives none, and its witness must notice when it goes on.
+    # How long one response may take. A paused node sends none, and its witness must notice when it continues.
     PATIENCE = 15
 
     def __init__(self, members, every=0.05):
         self.members, self.every = list(members), every
         self.stopping = threading.Event()
         self.lock = threading.Lock()
-        # View version → node → the most it served.
+        # View version → node → the most partitions that it served.
         self.most = {}
         self.faults = []
         self.looks = {m.name: 0 for m in self.members}
@@ -312,7 +312,7 @@ class Witness:
             return last
         with self.lock:
             self.looks[member.name] += 1
-            # A restart in between: it is not known which of the two it was that answered.
+            # After a restart in between it is unknown which of the two processes responded.
             if own and member.process.pid == process:
                 version, serving = own["view_version"], own["partitions"]["serving"]
                 if last[0] == process and version < last[1]:
@@ -334,7 +334,7 @@ class Witness:
                 self.faults.append("a look at a node hangs")
 
     def finish(self):
-        """Every node was looked at, and none said what it must not."""
+        """Checks that every node was polled, and that none reported a fault."""
         with contextlib.suppress(AssertionError):
             eventually(lambda: self.faults or all(self.looks.values()))
         self.stop()
@@ -343,14 +343,14 @@ class Witness:
 
 
 def restored(zookeeper, copy):
-    """Puts an old copy of a server's data in the place of what it has now. The server must not run."""
+    """Replaces a server's data with an old copy. The server must not run."""
     data = zookeeper.folder / "data"
     shutil.rmtree(data)
     shutil.copytree(copy, data)
 
 
 def during(seconds):
-    """Yields again and again until the time is over, and once in any case."""
+    """Yields repeatedly until the time is over, and at least once."""
     deadline = time.monotonic() + seconds
     while True:
         yield

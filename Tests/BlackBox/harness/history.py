@@ -1,10 +1,10 @@
-"""What a subscriber must have seen."""
+"""Checks what a subscriber received."""
 
 
 def faults(published, received):
-    """Compares what was acknowledged (channel → count, numbered from 1) with the items one subscriber got, over all its connections.
+    """Compares the acknowledged events (channel → count, numbered from 1) with the items that one subscriber received, over all its connections.
 
-    Gives sentences, none when everything arrived once and in order and no gap was told.
+    Returns a list of faults. It is empty if everything arrived once, in order and without a gap.
     """
     found = []
     seen = {channel: [] for channel in published}
@@ -12,7 +12,7 @@ def faults(published, received):
         if item.kind == "gap":
             found.append(f"gap {item.data}")
         elif item.channel not in seen:
-            found.append(f"an event of {item.channel}, which was not asked for")
+            found.append(f"an event of {item.channel}, which was not requested")
         else:
             if item.data["channel"] != item.channel:
                 found.append(f"{item.data} came as an event of {item.channel}")

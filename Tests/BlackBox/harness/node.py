@@ -1,4 +1,4 @@
-"""One real node process on loopback ports of its own."""
+"""One real node process on its own loopback ports."""
 
 import contextlib
 import ctypes
@@ -16,19 +16,19 @@ import time
 from pathlib import Path
 
 HOST = "127.0.0.1"
-# How long anything may take before it counts as hung. Whoever waits looks again and again, so only a failure takes this long, on a machine of any speed.
+# How long any step may take before it counts as hung. Waits poll their condition, so only a failure takes this long, on a machine of any speed.
 PATIENCE = 90
-# Below the range that outgoing connections take their ports from, so that a restarted node gets its ports back.
+# Below the range of ports for outgoing connections, so that a restarted node gets its ports back.
 PORTS = range(12000, 32000)
 
 
-# Looked up before any fork: the child of a process with threads must not load a library.
+# Looked up before any fork, because the child of a process with threads must not load a library.
 PRCTL = ctypes.CDLL(None).prctl
 PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent():
-    """What a child process does before it becomes what it is to be: it is killed when the thread that started it ends."""
+    """Runs in a child process before exec: the child is killed when the thread that started it ends."""
     PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -45,7 +45,7 @@ def binary() -> str:
 
 
 class Port:
-    """A port that no other test takes, in this process or another, until it is released."""
+    """A port that no other test uses, in this process or another, until it is released."""
 
     def __init__(self):
         folder = Path(tempfile.gettempdir()) / f"realertime-test-ports-{os.getuid()}"
@@ -78,7 +78,7 @@ class Reply:
 
     @property
     def error(self):
-        """The error's code; fails if the body is not an error as documented."""
+        """The error's code. Fails if the body is not a documented error."""
         error = self.json["error"]
         assert set(error) == {"code", "message"} and error["message"], error
         return error["code"]
@@ -97,7 +97,7 @@ class Node:
         self.descriptors = descriptors
         self.ports = Port(), Port()
         self.api_host = HOST
-        # What the command line begins with, and what else the process is started with: for surroundings that are not the usual ones.
+        # The beginning of the command line, and further options for the process: for unusual environments.
         self.prefix, self.popen = [], {}
         self.process = None
 
@@ -122,17 +122,17 @@ class Node:
         return {k: v for k, v in os.environ.items() if not k.startswith("REALERTIME_")} | self.env
 
     def fails(self, *flags):
-        """Runs it with flags that win over its own, and waits for it to end with an error: the exit code and what it said."""
+        """Runs the node with flags that take precedence over its own, and waits until it ends. Returns the exit code and the output."""
         self.folder.mkdir(parents=True, exist_ok=True)
         done = subprocess.run([*self.command(), *flags], env=self.environment, capture_output=True, text=True, timeout=PATIENCE)
         return done.returncode, done.stdout + done.stderr
 
     def start(self, *flags, ready=True):
-        """Must be called on the main thread: the node dies with the thread that started it, so that none is left behind."""
+        """Must be called on the main thread: the node dies with the thread that started it, so that no process is left behind."""
         assert self.process is None or self.process.poll() is not None, "it runs already"
         def prepare():
             die_with_parent()
-            # As from a terminal, also where the tests themselves run without one.
+            # The same as from a terminal, even if the tests run without one.
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
             if self.descriptors:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
@@ -176,7 +176,7 @@ class Node:
         return self.process.wait(seconds)
 
     def restart(self, *flags):
-        """On the same ports and the same folder, after a `kill -9`."""
+        """Starts it again on the same ports and folder, after a `kill -9`."""
         if self.running:
             self.kill()
         return self.start(*flags)
@@ -218,7 +218,7 @@ class Node:
         return self.request("POST", target, body, headers, **options)
 
     def publish(self, channels, data, *, type=None, message_id=None, headers=None):
-        """One publish that must succeed: its answer."""
+        """One publish that must succeed. Returns the response."""
         headers = dict(headers or {})
         if type is not None:
             headers["Event-Type"] = type
@@ -254,7 +254,7 @@ class Node:
         return reply.json["result"]
 
     def everything(self, channel):
-        """All publications of a channel, in portions."""
+        """All publications of a channel, read in portions."""
         head = self.history(channel, limit=0)
         found, since = [], f"{head['epoch']}-0"
         while True:
@@ -271,14 +271,14 @@ class Node:
         return reply.json["result"]["subscribers"]
 
     def healthy(self):
-        """Both ports answer."""
+        """Checks that both ports respond."""
         for port in (self.listen, self.api):
             reply = self.get("/healthz", port=port)
             assert reply.status == 200 and reply.body.strip() == b"ok", reply
 
 
 def eventually(condition, seconds=PATIENCE, every=0.02):
-    """Waits until the condition gives something true, and returns it. After the time it looks once more, as it may have slept through all of it."""
+    """Waits until the condition returns something true, and returns it. Checks once more after the deadline, because the process may have slept past it."""
     deadline = time.monotonic() + seconds
     while True:
         late = time.monotonic() > deadline

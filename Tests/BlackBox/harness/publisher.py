@@ -1,4 +1,4 @@
-"""A back end that loses nothing: numbered events, each with a message id, repeated until acknowledged."""
+"""A back end that loses nothing: it numbers its events, gives each a message id, and repeats it until it is acknowledged."""
 
 import http.client
 import json
@@ -10,7 +10,7 @@ from .node import HOST, PATIENCE
 
 
 class Publisher(threading.Thread):
-    """Publishes 1, 2, 3… to each channel in turn, until told to stop. `acknowledged` has for each channel the positions in order."""
+    """Publishes 1, 2, 3… to each channel in turn, until `finish`. `acknowledged` has the positions of each channel in order."""
 
     def __init__(self, node, channels, *, seed=0, pause=0.002, patience=PATIENCE):
         super().__init__(daemon=True)
@@ -47,13 +47,13 @@ class Publisher(threading.Thread):
                     self.connection = http.client.HTTPConnection(HOST, self.node.api, timeout=30)
                 self.connection.request("POST", f"/pub?id={channel}", body, headers)
                 reply = self.connection.getresponse()
-                answer = reply.read()
+                response = reply.read()
                 if reply.status == 200:
-                    answer = json.loads(answer)
-                    assert answer["channel"] == channel, answer
-                    self.duplicates += answer.get("duplicate", False)
-                    return answer["id"]
-                assert reply.status == 503 and reply.headers["Retry-After"], (reply.status, answer)
+                    response = json.loads(response)
+                    assert response["channel"] == channel, response
+                    self.duplicates += response.get("duplicate", False)
+                    return response["id"]
+                assert reply.status == 503 and reply.headers["Retry-After"], (reply.status, response)
             except (OSError, http.client.HTTPException):
                 if self.connection:
                     self.connection.close()
@@ -63,11 +63,11 @@ class Publisher(threading.Thread):
         raise AssertionError(f"{channel} {number} was not acknowledged within {self.patience} s")
 
     def count(self):
-        """How many were acknowledged so far."""
+        """The number of acknowledged events so far."""
         return sum(map(len, self.acknowledged.values()))
 
     def finish(self, timeout=2 * PATIENCE):
-        """Stops after the event at hand; the acknowledged counts."""
+        """Stops after the current event. Returns the acknowledged counts."""
         self.stopping.set()
         self.join(timeout)
         assert not self.is_alive(), "the publisher hangs"
@@ -77,8 +77,8 @@ class Publisher(threading.Thread):
 
 
 def pipelined(node, channel, payloads, *, timeout=PATIENCE):
-    """Publishes many events on one connection, answers read as they come; the positions."""
-    from .wire import Answer, Wire
+    """Publishes many events on one connection, and reads the responses meanwhile. Returns the positions."""
+    from .wire import Response, Wire
 
     positions = []
     with Wire(node.api, timeout=timeout) as wire:
@@ -88,8 +88,8 @@ def pipelined(node, channel, payloads, *, timeout=PATIENCE):
             wire.send(b"".join(
                 f"POST /pub?id={channel} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(p)}\r\n\r\n".encode() + p for p in some))
             for _ in some:
-                answer = Answer(wire)
-                body = answer.all()
-                assert answer.status == 200, body
+                response = Response(wire)
+                body = response.all()
+                assert response.status == 200, body
                 positions.append(json.loads(body)["id"])
     return positions

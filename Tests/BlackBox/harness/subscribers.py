@@ -1,4 +1,4 @@
-"""The four transports, each by a client that speaks its bytes and is strict about them."""
+"""Strict clients for the four transports, byte by byte."""
 
 import base64
 import json
@@ -9,14 +9,14 @@ from urllib.parse import quote
 
 from .node import eventually
 from .websocket import WebSocket
-from .wire import Answer, Wire
+from .wire import Response, Wire
 
 
 class Refused(Exception):
-    """An answer that is no subscription."""
+    """A response that refuses the subscription."""
 
-    def __init__(self, answer):
-        self.status, self.head, self.body = answer.status, answer.head, answer.all()
+    def __init__(self, response):
+        self.status, self.head, self.body = response.status, response.head, response.all()
         super().__init__(f"{self.head} {self.body[:300]!r}")
 
     @property
@@ -37,7 +37,7 @@ class Item:
 
 @dataclass
 class Frame:
-    """One SSE block, as it came."""
+    """One SSE block, as received."""
 
     fields: list = field(default_factory=list)
     comments: list = field(default_factory=list)
@@ -66,7 +66,7 @@ def from_object(object):
 
 
 class Subscriber:
-    """Items of a list of channels from a cursor on. `cursor` is where a new one would go on."""
+    """Receives the items of a list of channels after a cursor. A new subscriber would continue from `cursor`."""
 
     prefix = ""
 
@@ -101,9 +101,9 @@ class Subscriber:
         return "\r\n".join(lines) + "\r\n\r\n"
 
     def open(self):
-        self.answer = Answer(self.wire.send(self.request()))
-        if self.answer.status != 200:
-            raise Refused(self.answer)
+        self.response = Response(self.wire.send(self.request()))
+        if self.response.status != 200:
+            raise Refused(self.response)
         self.opened()
 
     def next(self, timeout=None):
@@ -146,7 +146,7 @@ class SSE(Subscriber):
     def frame(self, timeout=None):
         """The next block, heartbeats included."""
         frame = Frame()
-        text = self.answer.until(b"\n\n", timeout).decode("utf-8", "surrogateescape")
+        text = self.response.until(b"\n\n", timeout).decode("utf-8", "surrogateescape")
         assert "\r" not in text, repr(text)
         for line in text.split("\n"):
             if line.startswith(":"):
@@ -180,7 +180,7 @@ class SSE(Subscriber):
 
 
 class SSEEnvelope(SSE):
-    """SSE that says for each event which channel it is of."""
+    """SSE with the channel of each event."""
 
     def __init__(self, *arguments, query="", **options):
         super().__init__(*arguments, query="&".join(filter(None, ["envelope=1", query])), **options)
@@ -190,12 +190,12 @@ class Lines(Subscriber):
     prefix = "sub"
 
     def opened(self):
-        first = json.loads(self.answer.until(b"\n"))
+        first = json.loads(self.response.until(b"\n"))
         assert set(first) == {"cursor"}, first
         self.cursor = first["cursor"]
 
     def step(self, deadline):
-        line = self.answer.until(b"\n", deadline - time.monotonic())
+        line = self.response.until(b"\n", deadline - time.monotonic())
         if not line:
             self.heartbeats += 1
             return None
@@ -208,9 +208,9 @@ class WS(Subscriber):
     def open(self):
         target = self.target + ("?" + self.query if self.query else "")
         self.socket = WebSocket(self.wire, target, self.headers)
-        if self.socket.answer.status != 101:
-            raise Refused(self.socket.answer)
-        self.answer = self.socket.answer
+        if self.socket.response.status != 101:
+            raise Refused(self.socket.response)
+        self.response = self.socket.response
         first = json.loads(self.socket.message())
         assert set(first) == {"cursor"}, first
         self.cursor = first["cursor"]
@@ -228,30 +228,30 @@ class LongPoll(Subscriber):
 
     def open(self):
         self.waiting = []
-        self.answer = self.head = None
+        self.response = self.head = None
         self.polling = False
 
-    def ask(self):
-        """Sends a poll. Opening does not, so that a first poll without a cursor is in place when this returns."""
+    def send_poll(self):
+        """Sends a poll. `open` does not send one, so that a first poll without a cursor is registered when this returns."""
         query = self.query
-        if self.answer is not None:
+        if self.response is not None:
             query = f"since={quote(self.cursor, safe='')}"
             self.headers.pop("Last-Event-ID", None)
         self.wire.send(self.request(query))
         self.polling = True
 
     def poll(self, timeout=None):
-        """One answer: its items, and the cursor after them."""
+        """One response: its items, and the cursor after them."""
         if not self.polling:
-            self.ask()
+            self.send_poll()
             self.head = None
-        # A deadline may pass between head and body; the next call goes on with the same answer.
+        # A deadline may pass between head and body. The next call continues with the same response.
         if self.head is None:
-            self.head = Answer(self.wire, timeout=timeout)
+            self.head = Response(self.wire, timeout=timeout)
         if self.head.status != 200:
             raise Refused(self.head)
         object = json.loads(self.head.all(timeout))
-        self.answer, self.head, self.polling = self.head, None, False
+        self.response, self.head, self.polling = self.head, None, False
         assert set(object) == {"events", "cursor"} and object["cursor"], object
         items = [from_object(one) for one in object["events"]]
         if items:
@@ -261,8 +261,8 @@ class LongPoll(Subscriber):
         self.cursor = object["cursor"]
         return items, object["cursor"]
 
-    def is_answered(self):
-        """Whether something can be read already."""
+    def has_response(self):
+        """Whether data can be read already."""
         return bool(self.wire.buffer or select.select([self.wire.socket], [], [], 0)[0])
 
     def step(self, deadline):
@@ -271,7 +271,7 @@ class LongPoll(Subscriber):
             self.waiting, _ = self.poll(deadline - time.monotonic())
             if not self.waiting:
                 return None
-            # Handed out one by one: a client that dies between two goes on after the last one it handled.
+            # Returned one by one: a client that dies between two of them continues after the last one that it handled.
             self.polled, self.cursor = self.cursor, cursor
         item = self.waiting.pop(0)
         if not self.waiting:
@@ -283,13 +283,13 @@ TRANSPORTS = {"sse": SSEEnvelope, "websocket": WS, "longpoll": LongPoll, "lines"
 
 
 def subscribe(kind, node, channels, since=None, **options):
-    """A subscriber that is in place: events published from now on reach it."""
+    """A subscriber that is registered: events published from now on reach it."""
     subscriber = TRANSPORTS[kind](node, channels, since, **options)
     if kind == "longpoll" and since is None:
         names = [channels] if isinstance(channels, str) else channels
         name = names[0].split(".b")[0]
         before = node.subscribers(name)
-        subscriber.ask()
+        subscriber.send_poll()
         if not any(n.split(".b")[0] != n for n in names):
-            eventually(lambda: node.subscribers(name) > before or subscriber.is_answered(), every=0.005)
+            eventually(lambda: node.subscribers(name) > before or subscriber.has_response(), every=0.005)
     return subscriber

@@ -1,4 +1,4 @@
-"""RFC 6455 by hand, able to say every wrong thing there is."""
+"""A hand-made RFC 6455 client that can send every kind of invalid frame."""
 
 import base64
 import hashlib
@@ -6,7 +6,7 @@ import os
 import struct
 import time
 
-from .wire import Answer
+from .wire import Response
 
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 1, 2, 8, 9, 10, 0
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -19,7 +19,7 @@ class Closed(EOFError):
 
 
 def frame(opcode, payload=b"", *, fin=True, rsv=0, mask=True, length_bytes=None, length=None):
-    """A client's frame. `length_bytes` forces a longer form, `length` lies about the size."""
+    """A client's frame. `length_bytes` forces a longer form, `length` sets a wrong size."""
     if isinstance(payload, str):
         payload = payload.encode()
     size = len(payload) if length is None else length
@@ -49,12 +49,12 @@ class WebSocket:
             "Sec-WebSocket-Version": "13", **(headers or {}),
         }
         wire.send(f"GET {target} HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in lines.items() if v is not None) + "\r\n")
-        self.answer = Answer(wire, timeout=timeout)
-        if self.answer.status == 101:
+        self.response = Response(wire, timeout=timeout)
+        if self.response.status == 101:
             expected = base64.b64encode(hashlib.sha1((key + GUID).encode()).digest()).decode()
-            assert self.answer.head["sec-websocket-accept"] == expected, self.answer.head
-            assert self.answer.head["upgrade"].lower() == "websocket" and self.answer.head["connection"].lower() == "upgrade"
-            assert self.answer.head["sec-websocket-extensions"] is None, self.answer.head
+            assert self.response.head["sec-websocket-accept"] == expected, self.response.head
+            assert self.response.head["upgrade"].lower() == "websocket" and self.response.head["connection"].lower() == "upgrade"
+            assert self.response.head["sec-websocket-extensions"] is None, self.response.head
 
     def send(self, opcode, payload=b"", **options):
         self.wire.send(frame(opcode, payload, **options))
@@ -62,7 +62,7 @@ class WebSocket:
     def frame(self, timeout=None):
         """The server's next frame: fin, opcode, payload. A server never masks, and sets no reserved bit."""
         deadline = self.wire.deadline(timeout)
-        # Looked at before it is taken, so that a deadline in the middle loses nothing.
+        # Bytes are removed only when the frame is complete, so that a deadline in the middle loses nothing.
         buffer = self.wire.buffer
 
         def need(count):
@@ -91,7 +91,7 @@ class WebSocket:
         return bool(first & 0x80), opcode, payload
 
     def message(self, timeout=None):
-        """The next text message. Pings are answered; a close is raised."""
+        """The next text message. Responds to pings; raises `Closed` at a close."""
         deadline = self.wire.deadline(timeout)
         whole = b""
         while True:
@@ -117,7 +117,7 @@ class WebSocket:
         return struct.unpack("!H", payload[:2])[0], payload[2:].decode()
 
     def close_code(self, timeout=None):
-        """The code of the server's close frame, after whatever else it still sends; the connection must end then."""
+        """The code of the server's close frame. Skips frames before it; the connection must end after it."""
         deadline = self.wire.deadline(timeout)
         while True:
             _, opcode, payload = self.frame(deadline - time.monotonic())

@@ -1,4 +1,4 @@
-"""Bytes on a socket, and the little of HTTP that is needed to read an answer."""
+"""Bytes on a socket, and the part of HTTP that is needed to read a response."""
 
 import socket
 import struct
@@ -8,7 +8,7 @@ from .node import HOST, PATIENCE
 
 
 class Wire:
-    """A connection that reads with a deadline, and keeps what it has read when the deadline passes."""
+    """A connection that reads with a deadline. When the deadline passes it keeps what it has read."""
 
     def __init__(self, port, *, timeout=PATIENCE, receive_buffer=None, recv_bytes=65536):
         self.socket = socket.socket()
@@ -36,7 +36,7 @@ class Wire:
         return self
 
     def try_send(self, data):
-        """Sends what the other side still takes."""
+        """Sends as much as the other side still accepts."""
         try:
             self.send(data)
         except OSError:
@@ -79,7 +79,7 @@ class Wire:
         return found
 
     def rest(self, timeout=None):
-        """Everything until the other side closes."""
+        """All bytes until the other side closes."""
         deadline = self.deadline(timeout)
         while True:
             try:
@@ -90,7 +90,7 @@ class Wire:
                 return found
 
     def ended(self, timeout=None):
-        """Whether the other side closes in time, whatever it sends before that."""
+        """Whether the other side closes in time. Ignores what it sends before that."""
         try:
             self.rest(timeout)
             return True
@@ -98,7 +98,7 @@ class Wire:
             return False
 
     def reset(self):
-        """Closes as a client that vanishes: with RST."""
+        """Closes with RST, as a client that vanishes."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -114,7 +114,7 @@ class Head:
         self.pairs = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines[1:])]
 
     def __getitem__(self, name):
-        """The one value of a header, or None; a repeated one is an error."""
+        """The only value of a header, or None. Fails if the header is repeated."""
         values = [value for key, value in self.pairs if key == name.lower()]
         assert len(values) < 2, self.pairs
         return values[0] if values else None
@@ -123,8 +123,8 @@ class Head:
         return f"<{self.version} {self.status} {self.pairs}>"
 
 
-class Answer:
-    """One HTTP answer, whose body arrives in pieces."""
+class Response:
+    """One HTTP response, whose body arrives in pieces."""
 
     def __init__(self, wire, *, method="GET", timeout=None):
         self.wire = wire
@@ -148,16 +148,16 @@ class Answer:
 
     def fill(self, timeout):
         if self.ended:
-            raise EOFError("the answer is complete")
+            raise EOFError("the response is complete")
         if self.chunked:
             if not self.in_chunk:
                 size = self.wire.until(b"\r\n", timeout)
                 self.in_chunk = int(size, 16) + 2
-            # A deadline may pass anywhere in here; who comes again goes on from there.
+            # A deadline may pass at any point here. The next call continues from there.
             if self.in_chunk == 2:
                 self.wire.exactly(2, timeout)
                 self.ended = True
-                raise EOFError("the answer is complete")
+                raise EOFError("the response is complete")
             piece = self.wire.exactly(self.in_chunk, timeout)
             assert piece.endswith(b"\r\n"), piece[-20:]
             self.body += piece[:-2]
