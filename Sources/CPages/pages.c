@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/// Relocations in read-only segments are this process's own: taken out, they would not come back.
+/// Whether read-only segments contain relocations. These are private to the process: they would be lost if their pages were released.
 static int has_relocated_text(const struct dl_phdr_info *program) {
     for (int i = 0; i < program->dlpi_phnum; i++) {
         const ElfW(Phdr) *header = &program->dlpi_phdr[i];
@@ -28,14 +28,14 @@ static int release_main_program(struct dl_phdr_info *program, size_t size, void 
         const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
         for (int i = 0; i < program->dlpi_phnum; i++) {
             const ElfW(Phdr) *header = &program->dlpi_phdr[i];
-            // What was relocated is in writable segments, also if it was made read-only afterwards.
+            // Relocated data is in writable segments, even if it was made read-only later.
             if (header->p_type != PT_LOAD || header->p_flags & PF_W) continue;
             const uintptr_t begin = (program->dlpi_addr + header->p_vaddr) & ~(page - 1);
             const uintptr_t end = program->dlpi_addr + header->p_vaddr + header->p_memsz;
             if (madvise((void *)begin, end - begin, MADV_DONTNEED) == 0) *(size_t *)released += end - begin;
         }
     }
-    // The program itself comes first, and the libraries after it are not asked for.
+    // The program itself comes first. A non-zero result skips the libraries.
     return 1;
 }
 

@@ -1,7 +1,7 @@
 #ifndef REALERTIME_BUILD_H
 #define REALERTIME_BUILD_H
 
-/// The commit this binary was built from; Package.swift defines it.
+/// The commit that this binary was built from. Package.swift defines it.
 const char *realertime_build_commit(void);
 
 #endif

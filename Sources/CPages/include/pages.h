@@ -3,8 +3,8 @@
 
 #include <stddef.h>
 
-/// Takes the pages of this program's file that are mapped read-only out of the process. Those that are still of use come back one by one, from the page cache.
-/// Answers how many bytes are mapped so; 0 where nothing was done.
+/// Releases this process's read-only pages of the program file. Pages that are needed again return one by one from the page cache.
+/// Returns the number of released bytes; 0 if nothing was done.
 size_t realertime_release_pages(void);
 
 #endif
