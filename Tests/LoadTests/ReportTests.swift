@@ -235,7 +235,7 @@ import Testing
         }
         let small = LocalLimits(descriptors: 1024, ports: 28_000)
         #expect(refusal(["-n", "200000"], small) == nil)
-        #expect(refusal(["-n", "1000000"], small)?.contains("ask for at most 244736, or raise the limit (ulimit -Hn)") == true)
+        #expect(refusal(["-n", "1000000"], small)?.contains("use at most 244736 connections, or raise the limit (ulimit -Hn)") == true)
         #expect(refusal(["-n", "5000"], LocalLimits(descriptors: 1024, systemDescriptors: 4000, ports: 28_000))?.contains("raise fs.file-max") == true)
     }
 
