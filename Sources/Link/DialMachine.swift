@@ -1,47 +1,47 @@
-/// The outgoing side of one peer: when to dial, and what to say of it. Pure: ``Links`` executes its actions.
+/// The outgoing link to one peer: when to dial, and what to report. Pure: ``Links`` executes its actions.
 ///
-/// An attempt has a number, so that what a connection says after another has taken its place is nobody's.
+/// Each attempt has a number. Events of a connection that was replaced by a newer attempt are ignored.
 struct DialMachine: Sendable {
     enum State: Hashable, Sendable {
-        /// This node does not know yet who it is.
+        /// This node has no identity yet.
         /// Can transition to: dialling, ended.
         case idle
-        /// Can transition to: dialling (as somebody else), handshaking, waiting, ended.
+        /// Can transition to: dialling (under a new identity), handshaking, waiting, ended.
         case dialling
-        /// Connected, and neither side trusts the other yet.
-        /// Can transition to: dialling (as somebody else), up, waiting, ended.
+        /// Connected, but not authenticated yet.
+        /// Can transition to: dialling (under a new identity), up, waiting, ended.
         case handshaking
-        /// Can transition to: dialling (as somebody else), waiting, ended.
+        /// Can transition to: dialling (under a new identity), waiting, ended.
         case up(since: Int)
         /// Can transition to: dialling, ended.
         case waiting(LinkLoss)
-        /// The peer is not wanted any more.
+        /// The peer was removed.
         case ended
     }
 
     enum Action: Hashable, Sendable {
-        /// Dial, as this attempt.
+        /// Dial, with this attempt number.
         case dial(Int)
-        /// Let go of the connection of the attempt.
+        /// Close the connection of the attempt.
         case drop(Int)
-        /// Come back with ``DialMachine/elapsed(_:)`` after so many milliseconds.
+        /// Call ``DialMachine/elapsed(_:)`` after this time.
         case wait(Int, milliseconds: Int)
         case up
-        /// - Parameter isNews: false when the attempt before failed as well.
-        case down(LinkLoss, isNews: Bool)
-        /// The loss is another one than was last logged.
+        /// - Parameter isNew: false if the previous attempt failed too.
+        case down(LinkLoss, isNew: Bool)
+        /// The loss differs from the one that was last logged.
         case log(LinkLoss)
     }
 
     private(set) var state = State.idle
-    /// The attempt that counts.
+    /// The current attempt.
     private(set) var attempt: Int
     private(set) var lastLoss: LinkLoss?
     private var failures = 0
     private var logged: LinkLoss?
     private let limits: LinkLimits
 
-    /// - Parameter attempt: attempts count from here, so that those of an earlier machine for the same id are not taken for this one's.
+    /// - Parameter attempt: the first attempt number. It differs from those of earlier machines for the same id.
     init(limits: LinkLimits, attempt: Int = 0) {
         self.limits = limits
         self.attempt = attempt
@@ -49,7 +49,7 @@ struct DialMachine: Sendable {
 
     var isUp: Bool { if case .up = self.state { true } else { false } }
 
-    /// This node knows who it is, or is somebody else from now on: whatever was begun as another is begun anew.
+    /// This node has got its identity, or a new one. Everything that began under the former identity begins again.
     mutating func renew() -> [Action] {
         let begun: [Action]
         switch self.state {
@@ -58,26 +58,26 @@ struct DialMachine: Sendable {
         case .dialling, .handshaking: begun = [.drop(self.attempt)]
         case .up:
             self.lastLoss = .closed
-            begun = [.drop(self.attempt), .down(.closed, isNews: true)]
+            begun = [.drop(self.attempt), .down(.closed, isNew: true)]
         }
         self.failures = 0
         return begun + self.dial()
     }
 
-    /// The waiting of that attempt is over.
+    /// The wait of that attempt is over.
     mutating func elapsed(_ attempt: Int) -> [Action] {
         guard case .waiting = self.state, attempt == self.attempt else { return [] }
         return self.dial()
     }
 
-    /// False when that attempt does not count any more: close what was connected.
+    /// Returns false if that attempt is no longer the current one: then close the connection.
     mutating func connected(_ attempt: Int) -> Bool {
         guard self.state == .dialling, attempt == self.attempt else { return false }
         self.state = .handshaking
         return true
     }
 
-    mutating func rose(_ attempt: Int, now: Int) -> [Action] {
+    mutating func didOpen(_ attempt: Int, now: Int) -> [Action] {
         guard self.state == .handshaking, attempt == self.attempt else { return [.drop(attempt)] }
         self.state = .up(since: now)
         self.lastLoss = nil
@@ -85,21 +85,21 @@ struct DialMachine: Sendable {
         return [.up]
     }
 
-    /// The connection of that attempt is gone, or could not be made.
-    mutating func fell(_ attempt: Int, _ loss: LinkLoss, now: Int, using generator: inout some RandomNumberGenerator) -> [Action] {
+    /// The connection of that attempt has ended, or could not be opened.
+    mutating func didClose(_ attempt: Int, _ loss: LinkLoss, now: Int, using generator: inout some RandomNumberGenerator) -> [Action] {
         guard attempt == self.attempt else { return [] }
-        let isNews: Bool
+        let isNew: Bool
         switch self.state {
         case .idle, .waiting, .ended: return []
-        case .dialling, .handshaking: isNews = self.lastLoss == nil
+        case .dialling, .handshaking: isNew = self.lastLoss == nil
         case .up(let since):
-            isNews = true
-            // One that comes up and falls at once has not recovered.
+            isNew = true
+            // A connection that closes soon after it came up has not recovered.
             if now - since >= self.limits.backoffMillisecondsMax { self.failures = 0 }
         }
         self.state = .waiting(loss)
         self.lastLoss = loss
-        var actions: [Action] = [.down(loss, isNews: isNews)]
+        var actions: [Action] = [.down(loss, isNew: isNew)]
         if self.logged != loss {
             self.logged = loss
             actions.append(.log(loss))
@@ -109,13 +109,13 @@ struct DialMachine: Sendable {
         return actions + [.wait(self.attempt, milliseconds: ceiling - Int.random(in: 0...(ceiling / 2), using: &generator))]
     }
 
-    /// Nobody wants this peer any more.
+    /// The peer was removed.
     mutating func end() -> [Action] {
         defer { self.state = .ended }
         switch self.state {
         case .idle, .waiting, .ended: return []
         case .dialling, .handshaking: return [.drop(self.attempt)]
-        case .up: return [.drop(self.attempt), .down(.closed, isNews: true)]
+        case .up: return [.drop(self.attempt), .down(.closed, isNew: true)]
         }
     }
 

@@ -1,10 +1,10 @@
 package import Sockets
 
-/// Where a node's links come in, and what makes them trusted.
+/// The address that peers connect to, and how links are authenticated.
 package struct LinkConfiguration: Sendable {
     package var address: ListenAddress
     var secret: LinkSecret?
-    /// Each side shows its certificate and checks the other's against the cluster's authority.
+    /// Each side presents its certificate and checks the other's against the cluster's authority.
     var tls: LinkTLS?
     package var limits = LinkLimits()
 
@@ -13,18 +13,19 @@ package struct LinkConfiguration: Sendable {
         self.secret = secret
     }
 
-    /// Throws a sentence for a person when a file cannot be used.
+    /// Throws a message for a person if a file cannot be used.
     package mutating func useTLS(certificate: String, key: String, authority: String) throws(LinkError) {
         self.tls = try LinkTLS(certificate: certificate, key: key, authority: authority)
     }
 
-    /// Whether a node can tell who it speaks to. One that cannot stays on its own machine.
+    /// Whether peers are authenticated. Without it links must stay on loopback.
     var isAuthenticated: Bool { self.secret != nil || self.tls != nil }
 
-    /// Why this node must not speak to that address; nil when it may.
+    /// Why this node must not connect to that address. Nil if it may.
     func objection(to address: ListenAddress) -> String? {
         guard !self.isAuthenticated, !address.isLoopback else { return nil }
-        return "\(address) is not on this machine, and without a secret or certificates anybody there could be a node: set link-secret-file, or link-cert, "
+        return
+            "\(address) is not on this machine, and without a secret or certificates any process there could act as a node: set link-secret-file, or link-cert, "
             + "link-key and link-ca"
     }
 }

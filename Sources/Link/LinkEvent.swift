@@ -1,16 +1,16 @@
-/// What the links tell their one reader.
+/// The events that the links report to their only reader.
 ///
-/// Between two `up` of one peer in one direction there is a `down`. What a connection delivers comes after its `up` and before its `down`, in the order in
-/// which the peer sent it.
+/// Between two `up` of one peer in one direction there is a `down`. Messages of a connection come after its `up` and before its `down`, in the order in
+/// which the peer sent them.
 package enum LinkEvent: Hashable, Sendable {
     case up(id: String, incarnation: Int64, LinkDirection)
-    /// Also once for each attempt to dial that failed, so that a reader can count how long a port has been closed.
+    /// Also reported for each failed attempt to dial, so that the reader can count how long a port has been closed.
     case down(id: String, incarnation: Int64, LinkDirection, LinkLoss)
     case received(from: String, incarnation: Int64, viewVersion: Int64, payload: [UInt8])
-    /// The peer's view is at another version than it said before on this connection.
+    /// The peer reported another view version than before on this connection.
     case viewVersion(from: String, incarnation: Int64, Int64)
 
-    /// What it weighs while it waits for its reader.
+    /// The accounted size of the event while it waits for the reader.
     var bytes: Int {
         switch self {
         case .up, .down, .viewVersion: 128

@@ -1,22 +1,22 @@
 import NIOCore
 
-/// What goes over a link: length (4 bytes, of what follows), kind (1), the sender's view version (8), payload. Numbers are big-endian.
+/// The frames of a link: length (4 bytes, of what follows), kind (1), the sender's view version (8), payload. Numbers are big-endian.
 struct LinkFrame: Hashable, Sendable {
     enum Kind: UInt8, CaseIterable, Sendable {
-        /// From who dialled: JSON, see ``LinkHello``.
+        /// From the dialling side: JSON, see ``LinkHello``.
         case hello = 1
-        /// The answer, of the same form.
+        /// The accepting side's hello, in the same format.
         case challenge = 2
-        /// From who dialled: that it knows the secret. Empty without one.
+        /// From the dialling side: proves that it knows the secret. Empty without a secret.
         case proof = 3
-        /// The answer, and the other side's proof.
+        /// From the accepting side: accepts the link, with its own proof.
         case ready = 4
-        /// 8 bytes that the answer repeats.
+        /// 8 bytes that the reply repeats.
         case heartbeat = 5
-        case heartbeatAnswer = 6
-        /// The coordinator's.
+        case heartbeatReply = 6
+        /// A message of the coordinator.
         case message = 7
-        /// Why it ends, in UTF-8; empty when one side merely leaves.
+        /// Why the link ends, in UTF-8. Empty if one side merely leaves.
         case bye = 8
     }
 

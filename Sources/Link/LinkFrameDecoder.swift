@@ -1,23 +1,23 @@
 import NIOCore
 
-/// Takes frames out of what a socket delivers. Pure. Holds at most one frame of the allowed size and what one read brought after it.
+/// Decodes frames from a socket's bytes. Pure. Holds at most one frame of the allowed size, and the bytes that one read returned after it.
 struct LinkFrameDecoder: Sendable {
     struct Malformed: Error, Hashable, CustomStringConvertible {
         var description: String
     }
 
     private var buffer = ByteBuffer()
-    /// Of one payload; small until the other side has proved who it is.
+    /// The largest payload. Small until the peer is authenticated.
     var payloadBytesMax: Int
 
     init(payloadBytesMax: Int) { self.payloadBytesMax = payloadBytesMax }
 
     mutating func feed(_ bytes: ByteBuffer) {
-        // Also lets go of a large frame's memory.
+        // Also releases the memory of a large frame.
         if self.buffer.readableBytes == 0 { self.buffer = bytes } else { self.buffer.writeImmutableBuffer(bytes) }
     }
 
-    /// Nil when more has to come.
+    /// The next frame, or nil if it is not complete yet.
     mutating func next() throws(Malformed) -> LinkFrame? {
         let start = self.buffer.readerIndex
         guard let length = self.buffer.getInteger(at: start, as: UInt32.self).map(Int.init) else { return nil }
@@ -28,17 +28,17 @@ struct LinkFrameDecoder: Sendable {
         let number = self.buffer.readInteger(as: UInt8.self)!
         let viewVersion = self.buffer.readInteger(as: Int64.self)!
         let payload = self.buffer.readBytes(length: length - LinkFrame.headBytes)!
-        // Moving what is left costs less than growing by what is read already, once that is most of it.
+        // Once most of the buffer has been read, moving the rest costs less than keeping the read bytes.
         if self.buffer.readerIndex > self.buffer.readableBytes { self.buffer.discardReadBytes() }
         guard let kind = LinkFrame.Kind(rawValue: number) else { throw Malformed(description: "a frame of the unknown kind \(number)") }
         return LinkFrame(kind: kind, viewVersion: viewVersion, payload: payload)
     }
 
-    /// The first bytes of a TLS record, read as a length, are a number that is too large.
+    /// The first bytes of a TLS record look like a length that is too large.
     private func tooLong(_ length: Int) -> Malformed {
         if length >> 16 & 0xff == 3, (0x14...0x17).contains(length >> 24) {
-            return Malformed(description: "the other side speaks TLS and this one does not: give link-cert, link-key and link-ca to all nodes, or to none")
+            return Malformed(description: "the peer uses TLS and this node does not: give link-cert, link-key and link-ca to all nodes, or to none")
         }
-        return Malformed(description: "a frame of \(length) bytes is too long, \(self.payloadBytesMax + LinkFrame.headBytes) are the most")
+        return Malformed(description: "a frame of \(length) bytes is too long: at most \(self.payloadBytesMax + LinkFrame.headBytes) are allowed")
     }
 }

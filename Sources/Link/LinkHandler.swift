@@ -9,9 +9,9 @@ final class LinkHandler: ChannelDuplexHandler {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// Of this connection; no other of this process has it.
+    /// Unique for each connection of this process.
     let serial: UInt64
-    /// Whom an outgoing one means, and which attempt of this node's it is.
+    /// The peer and the attempt number of an outgoing connection.
     let peer: ProcessID?
     let attempt: Int
     private var machine: LinkMachine
@@ -22,7 +22,7 @@ final class LinkHandler: ChannelDuplexHandler {
     private var ticker: RepeatedTask?
     private var isOpen = false
     private var isReading = true
-    /// All bytes that were written to the connection.
+    /// All bytes that were written to the channel.
     private var written = 0
 
     init(peer: ProcessID?, attempt: Int, machine: LinkMachine, limits: LinkLimits, links: Links) {
@@ -32,7 +32,7 @@ final class LinkHandler: ChannelDuplexHandler {
         self.machine = machine
         self.limits = limits
         self.links = links
-        // Nobody who has not proved who he is makes this node keep megabytes.
+        // An unauthenticated peer cannot make this node buffer megabytes.
         self.decoder = LinkFrameDecoder(payloadBytesMax: LinkHello.bytesMax)
     }
 
@@ -63,7 +63,7 @@ final class LinkHandler: ChannelDuplexHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard self.machine.state != .closed else { return }
         let now = Self.now
-        self.machine.heard(now: now)
+        self.machine.didReceiveBytes(now: now)
         self.decoder.feed(self.unwrapInboundIn(data))
         do throws(LinkFrameDecoder.Malformed) {
             while self.machine.state != .closed, let frame = try self.decoder.next() { self.execute(self.machine.received(frame, now: now)) }
@@ -74,7 +74,7 @@ final class LinkHandler: ChannelDuplexHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch error {
-        // A connection that breaks says so in `channelInactive`.
+        // `channelInactive` follows when a connection breaks.
         case is IOError, is ChannelError, NIOSSLError.uncleanShutdown: context.close(promise: nil)
         default: self.execute(self.machine.malformed(LinkTLS.sentence(error)))
         }
@@ -83,7 +83,7 @@ final class LinkHandler: ChannelDuplexHandler {
     func channelInactive(context: ChannelHandlerContext) { self.execute(self.machine.disconnected()) }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        // One that was never connected says nothing: whoever dialled knows why, and this does not.
+        // A connection that never opened reports nothing here: the code that dialled it gets the error.
         if self.isOpen { self.execute(self.machine.disconnected()) }
         self.ticker?.cancel()
         self.context = nil
@@ -109,8 +109,8 @@ final class LinkHandler: ChannelDuplexHandler {
 
     private func send(_ kind: LinkFrame.Kind, _ payload: [UInt8]) {
         guard let context = self.context, context.channel.isActive else { return }
-        // A peer that takes nothing needs no signs of life, and must not make this node keep them: large messages say as much.
-        if kind == .heartbeat || kind == .heartbeatAnswer, !context.channel.isWritable { return }
+        // No heartbeats to a peer that does not read: this node would have to buffer them, and the messages that wait prove the same.
+        if kind == .heartbeat || kind == .heartbeatReply, !context.channel.isWritable { return }
         let frame = LinkFrame(kind: kind, viewVersion: self.links.viewVersion, payload: payload)
         var buffer = context.channel.allocator.buffer(capacity: LinkFrame.lengthBytes + LinkFrame.headBytes + payload.count)
         frame.write(into: &buffer)
@@ -120,17 +120,17 @@ final class LinkHandler: ChannelDuplexHandler {
 
     // MARK: - On the loop, from others
 
-    /// Nobody wants the link any more.
+    /// Ends a link that is no longer needed.
     func dismiss(_ reason: String) { self.execute(self.machine.dismissed(reason)) }
 
-    /// There is room again.
-    func readOn() {
+    /// Resumes reading: the inbox has space again.
+    func resumeReading() {
         guard let context = self.context, !self.isReading else { return }
         self.isReading = true
         try? context.channel.syncOptions?.setOption(.autoRead, value: true)
     }
 
-    /// No room for what it would bring.
+    /// Stops reading: the inbox is full.
     private func pause() {
         guard let context = self.context, self.isReading else { return }
         self.isReading = false
@@ -147,7 +147,7 @@ final class LinkHandler: ChannelDuplexHandler {
                 self.send(kind, payload)
             case .up(let identity, let protocolVersion):
                 self.decoder.payloadBytesMax = self.limits.frameBytesMax
-                if let objection = self.links.rose(self.serial, identity, protocolVersion) { return self.dismiss(objection) }
+                if let objection = self.links.didOpen(self.serial, identity, protocolVersion) { return self.dismiss(objection) }
             case .received(let viewVersion, let payload):
                 if !self.links.received(self.serial, viewVersion: viewVersion, payload) { self.pause() }
             case .peerView(let version):
@@ -162,13 +162,13 @@ final class LinkHandler: ChannelDuplexHandler {
 
     private func close(_ loss: LinkLoss, _ farewell: String?) {
         self.ticker?.cancel()
-        self.links.fell(self.serial, loss)
+        self.links.didClose(self.serial, loss)
         guard let context = self.context else { return }
         guard let farewell, context.channel.isActive else { return context.close(promise: nil) }
         self.send(.bye, Array(farewell.utf8.prefix(300)))
-        // The other side closes when it has read that. Closing first, with bytes of its own unread here, would take the reason from it.
+        // The peer closes after it has read the reason. If this side closed first with unread bytes, the reset would discard the reason.
         self.isReading = false
-        self.readOn()
+        self.resumeReading()
         let channel = context.channel
         context.eventLoop.scheduleTask(in: .milliseconds(Int64(self.limits.farewellMilliseconds))) { channel.close(promise: nil) }
     }

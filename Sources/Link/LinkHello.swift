@@ -1,7 +1,7 @@
 import JSON
 import Partitioning
 
-/// What one side says of itself when a link begins. The dialling side says whom it takes the other one for.
+/// The identity that each side sends when a link begins. The dialling side also sends the identity that it expects.
 struct LinkHello: Hashable, Sendable {
     static let bytesMax = 4096
     private static let nameBytesMax = 100
@@ -9,7 +9,7 @@ struct LinkHello: Hashable, Sendable {
     var identity: LinkIdentity
     /// The process that the dialling side expects.
     var to: ProcessID?
-    /// Random, so that no two connections begin alike.
+    /// Random, so that no two connections begin with the same bytes.
     var nonce: String
 
     init(identity: LinkIdentity, to: ProcessID? = nil, nonce: String) {
@@ -48,7 +48,7 @@ struct LinkHello: Hashable, Sendable {
         return writer.bytes
     }
 
-    /// Throws when it is not one. Fields that this version does not know are ignored.
+    /// Throws if the bytes are not a hello. Unknown fields are ignored.
     init(json bytes: [UInt8]) throws(JSONFailure) {
         var object = try JSONValue(bytes, named: "hello", bytesMax: Self.bytesMax).object()
         let protocols = try object.required("proto").integers(in: 0...1_000_000, countMax: 2)
@@ -61,11 +61,11 @@ struct LinkHello: Hashable, Sendable {
             self.to = ProcessID(id: try id.string(bytesMax: Self.nameBytesMax), incarnation: try object.integer("to_inc", in: 0...Int64.max))
         }
         self.nonce = try object.string("nonce", bytesMax: 128)
-        // Its own entropy protects who made it; this only tells a broken peer.
+        // The nonce protects the side that made it. This check only detects a broken peer.
         guard self.nonce.utf8.count >= 32 else { throw JSONFailure("hello.nonce is too short") }
     }
 
-    /// Printable, because it goes into logs before anybody is trusted.
+    /// Printable, because it is logged before the peer is authenticated.
     private static func name(_ field: String, _ object: inout JSONObject) throws(JSONFailure) -> String {
         let name = try object.string(field, bytesMax: Self.nameBytesMax)
         guard !name.isEmpty, name.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else { throw JSONFailure("hello.\(field) is not a name") }

@@ -2,10 +2,10 @@ import DequeModule
 import NIOConcurrencyHelpers
 import NIOCore
 
-/// What the connections' event loops leave for the one reader of ``Links/events``. Bounded by bytes.
+/// Passes events from the connections' event loops to the only reader of ``Links/events``. Bounded in bytes.
 ///
-/// Over the bound, connections stop being read and are parked here until half of it is read; what their peers send then waits in the peers' own bounded
-/// buffers. Only the few events that this node makes itself come in beyond the bound.
+/// Above the bound, connections stop reading and are parked here until half of it has been read. Their peers' messages then wait in the peers' own bounded
+/// buffers. Only the few events that this node creates itself are accepted beyond the bound.
 final class LinkInbox: Sendable {
     private struct State {
         var events: Deque<LinkEvent> = []
@@ -23,7 +23,7 @@ final class LinkInbox: Sendable {
     /// Bytes that wait for the reader.
     var waitingBytes: Int { self.state.withLockedValue { $0.bytes } }
 
-    /// Never blocks. False when there is no room for more: the connection stops reading, and is parked. When it is `optional` it is left out then.
+    /// Never blocks. Returns false if the inbox is full: then the connection must stop reading and park. A full inbox drops an optional event.
     @discardableResult
     func put(_ event: LinkEvent, isOptional: Bool = false) -> Bool {
         let (reader, hasRoom): (CheckedContinuation<LinkEvent?, Never>?, Bool) = self.state.withLockedValue { state in
@@ -38,33 +38,33 @@ final class LinkInbox: Sendable {
         return hasRoom
     }
 
-    /// On the handler's loop, which has stopped reading. It is told to go on when there is room, which may be at once: the reader may have come in between.
+    /// Called on the handler's loop after it stopped reading. The handler resumes when there is space; immediately, if the reader made space in between.
     func park(_ handler: NIOLoopBound<LinkHandler>) {
-        let goesOn = self.state.withLockedValue { state in
+        let canContinue = self.state.withLockedValue { state in
             guard state.bytes * 2 > self.bytesMax, !state.isFinished else { return true }
             state.parked.append(handler)
             return false
         }
-        if goesOn { self.wake([handler]) }
+        if canContinue { self.wake([handler]) }
     }
 
-    /// The next event; nil at the end. For one reader.
+    /// The next event, or nil at the end. Only one reader may call it.
     func next() async -> LinkEvent? {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let (answer, isAnswered, parked): (LinkEvent?, Bool, [NIOLoopBound<LinkHandler>]) = self.state.withLockedValue { state in
-                    if let event = state.events.popFirst() {
-                        state.bytes -= event.bytes
-                        guard state.bytes * 2 <= self.bytesMax else { return (event, true, []) }
+                let (event, isReady, parked): (LinkEvent?, Bool, [NIOLoopBound<LinkHandler>]) = self.state.withLockedValue { state in
+                    if let next = state.events.popFirst() {
+                        state.bytes -= next.bytes
+                        guard state.bytes * 2 <= self.bytesMax else { return (next, true, []) }
                         defer { state.parked = [] }
-                        return (event, true, state.parked)
+                        return (next, true, state.parked)
                     }
                     if state.isFinished { return (nil, true, []) }
                     precondition(state.reader == nil, "links have one reader")
                     state.reader = continuation
                     return (nil, false, [])
                 }
-                if isAnswered { continuation.resume(returning: answer) }
+                if isReady { continuation.resume(returning: event) }
                 self.wake(parked)
             }
         } onCancel: {
@@ -72,7 +72,7 @@ final class LinkInbox: Sendable {
         }
     }
 
-    /// No more comes in. What is there can still be read.
+    /// Accepts no more events. The existing ones can still be read.
     func finish() {
         let (reader, parked) = self.state.withLockedValue { state in
             state.isFinished = true
@@ -84,6 +84,6 @@ final class LinkInbox: Sendable {
     }
 
     private func wake(_ handlers: [NIOLoopBound<LinkHandler>]) {
-        for handler in handlers { handler.eventLoop.execute { handler.value.readOn() } }
+        for handler in handlers { handler.eventLoop.execute { handler.value.resumeReading() } }
     }
 }

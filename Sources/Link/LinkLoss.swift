@@ -1,18 +1,18 @@
 /// Why a link is down.
 package enum LinkLoss: Hashable, Sendable, CustomStringConvertible {
-    /// The port is closed while the machine answers: the process that listened there is dead.
+    /// The machine refuses the connection: the process that listened there is dead.
     case refused
-    /// Nothing was heard for ``LinkLimits/silenceMilliseconds``.
+    /// No byte arrived for ``LinkLimits/silenceMilliseconds``.
     case silent
-    /// The peer took none of what waited for it for ``LinkLimits/stallMilliseconds``.
+    /// The peer accepted none of the waiting bytes for ``LinkLimits/stallMilliseconds``.
     case stalled
     /// The connection broke.
     case reset
     /// It could not be dialled, for a reason other than a closed port.
     case unreachable(String)
-    /// One side does not take the other.
+    /// One side refuses the other.
     case rejected(String)
-    /// The other side said goodbye, or nobody wants the link any more.
+    /// The peer left, or this node no longer needs the link.
     case closed
 
     package var description: String {

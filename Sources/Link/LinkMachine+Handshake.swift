@@ -2,44 +2,44 @@ import JSON
 import Partitioning
 
 extension LinkMachine {
-    mutating func judgeHello(_ payload: [UInt8]) -> [Action] {
+    mutating func handleHello(_ payload: [UInt8]) -> [Action] {
         guard let own = self.identity else { return self.refuse("this node is not a member yet") }
         let peer: LinkHello
         do throws(JSONFailure) { peer = try LinkHello(json: payload) } catch { return self.malformed(error.description) }
         if let reason = self.objection(to: peer.identity, own) { return self.refuse(reason) }
         let me = ProcessID(id: own.id, incarnation: own.incarnation)
         guard peer.to == me else {
-            return self.refuse("\(peer.identity.id) dialled \(peer.to.map(\.description) ?? "nobody") and reached \(me)")
+            return self.refuse("\(peer.identity.id) dialled \(peer.to.map(\.description) ?? "no node") and reached \(me)")
         }
-        self.state = .doubting(peer, hello: payload)
+        self.state = .awaitingProof(peer, hello: payload)
         return [.send(.challenge, self.ownHello)]
     }
 
-    mutating func judgeChallenge(_ payload: [UInt8]) -> [Action] {
+    mutating func handleChallenge(_ payload: [UInt8]) -> [Action] {
         guard let own = self.identity else { return self.refuse("this node is not a member yet") }
         let peer: LinkHello
         do throws(JSONFailure) { peer = try LinkHello(json: payload) } catch { return self.malformed(error.description) }
         if let reason = self.objection(to: peer.identity, own) { return self.refuse(reason) }
         let reached = ProcessID(id: peer.identity.id, incarnation: peer.identity.incarnation)
         guard let to = self.to, reached == to else {
-            return self.refuse("\(own.id) dialled \(self.to.map(\.description) ?? "nobody") and reached \(reached)")
+            return self.refuse("\(own.id) dialled \(self.to.map(\.description) ?? "no node") and reached \(reached)")
         }
-        self.state = .proving(peer, challenge: payload)
+        self.state = .proofSent(peer, challenge: payload)
         return [.send(.proof, self.secret?.proof(by: .outgoing, hello: self.ownHello, challenge: payload) ?? [])]
     }
 
-    mutating func judgeProof(_ payload: [UInt8], _ peer: LinkHello, _ hello: [UInt8]) -> [Action] {
+    mutating func handleProof(_ payload: [UInt8], _ peer: LinkHello, _ hello: [UInt8]) -> [Action] {
         if !self.proves(payload, by: .outgoing, hello: hello, challenge: self.ownHello) { return self.refuseSecret(of: peer, payload) }
-        let answer = self.secret?.proof(by: .incoming, hello: hello, challenge: self.ownHello) ?? []
-        return [.send(.ready, answer)] + self.rise(peer)
+        let reply = self.secret?.proof(by: .incoming, hello: hello, challenge: self.ownHello) ?? []
+        return [.send(.ready, reply)] + self.open(peer)
     }
 
-    mutating func judgeReady(_ frame: LinkFrame, _ peer: LinkHello, _ challenge: [UInt8]) -> [Action] {
+    mutating func handleReady(_ frame: LinkFrame, _ peer: LinkHello, _ challenge: [UInt8]) -> [Action] {
         if !self.proves(frame.payload, by: .incoming, hello: self.ownHello, challenge: challenge) { return self.refuseSecret(of: peer, frame.payload) }
-        return self.rise(peer) + self.view(of: frame)
+        return self.open(peer) + self.view(of: frame)
     }
 
-    /// Without a secret, whoever has one is refused too: a cluster in which only some nodes ask for it is a mistake.
+    /// A node without a secret refuses peers with one: a cluster in which only some nodes have a secret is misconfigured.
     private func proves(_ proof: [UInt8], by side: LinkDirection, hello: [UInt8], challenge: [UInt8]) -> Bool {
         guard let secret = self.secret else { return proof.isEmpty }
         return secret.isProof(proof, by: side, hello: hello, challenge: challenge)
@@ -57,7 +57,7 @@ extension LinkMachine {
         if !peer.protocols.overlaps(own.protocols) {
             return "\(peer.id) (\(peer.version)) speaks link protocols \(peer.protocols), and \(own.id) (\(own.version)) \(own.protocols)"
         }
-        // Two nodes of one id: the registry admits one, and this may be a stale one of our own.
+        // Two nodes with one id: ZooKeeper admits one of them, and this may be a stale process of our own.
         if peer.id == own.id { return "\(peer.id) is the id of both" }
         return nil
     }

@@ -2,63 +2,63 @@ import Partitioning
 
 /// One connection between two nodes, from its first byte to its last. Pure: ``LinkHandler`` executes its actions.
 ///
-/// The side that dialled says hello; the other one says who it is, if the hello is good; the first one proves that it knows the secret, and then the other one
-/// does. A stranger who comes in is given no proof to guess the secret from. Nothing but these four frames is read until then.
+/// The dialling side sends its hello. If that is valid, the accepting side sends its own (the challenge). The dialling side proves that it knows the secret,
+/// then the accepting side does. So an unauthenticated peer gets no proof from which it could guess the secret. Until then only these four frames are read.
 struct LinkMachine: Sendable {
     enum State: Hashable, Sendable {
-        /// Outgoing: our hello is on its way.
-        /// Can transition to: proving, closed.
-        case greeting
-        /// Incoming: the other side has not said who it is.
-        /// Can transition to: doubting, closed.
-        case listening
-        /// Outgoing: the other side says it is who we meant; our proof is on its way.
+        /// Outgoing: our hello was sent.
+        /// Can transition to: proofSent, closed.
+        case helloSent
+        /// Incoming: the peer has not sent its hello.
+        /// Can transition to: awaitingProof, closed.
+        case awaitingHello
+        /// Outgoing: the peer claims to be the expected one; our proof was sent.
         /// Can transition to: up, closed.
-        case proving(LinkHello, challenge: [UInt8])
-        /// Incoming: its hello is good, its proof has not come.
+        case proofSent(LinkHello, challenge: [UInt8])
+        /// Incoming: the hello is valid, the proof has not arrived.
         /// Can transition to: up, closed.
-        case doubting(LinkHello, hello: [UInt8])
-        /// Both trust each other.
+        case awaitingProof(LinkHello, hello: [UInt8])
+        /// Both sides are authenticated.
         /// Can transition to: closed.
         case up
-        /// Nothing is sent or believed any more.
+        /// Nothing is sent or accepted any more.
         case closed
     }
 
     enum Action: Hashable, Sendable {
         case send(LinkFrame.Kind, [UInt8])
-        /// Whoever this is has proved it. Larger frames may come.
+        /// The peer is authenticated. Larger frames are allowed from now on.
         case up(LinkIdentity, protocolVersion: Int)
         case received(viewVersion: Int64, [UInt8])
         case peerView(Int64)
         /// In microseconds.
         case roundTrip(Int)
-        /// Say so if it can still be said, and close.
+        /// Send the farewell if possible, and close.
         case close(LinkLoss, farewell: String?)
     }
 
     var state: State
     let direction: LinkDirection
-    /// Nil for a node that is not a member yet: it takes nobody.
+    /// Nil for a node that is not a member yet: it accepts no peer.
     let identity: LinkIdentity?
     let secret: LinkSecret?
-    /// What we say of ourselves, exactly as it is sent: proofs are made over it.
+    /// Our own hello, exactly as it is sent: proofs are computed over it.
     let ownHello: [UInt8]
     let to: ProcessID?
     private let limits: LinkLimits
 
     /// All times are microseconds on the caller's clock.
     private let startedAt: Int
-    private var heardAt: Int
+    private var lastReceivedAt: Int
     private var tickedAt: Int
-    private var beatAt: Int
-    /// The heartbeat that is not answered yet.
-    private var unanswered: Int?
-    private var taken = 0
-    private var takenAt: Int
+    private var lastHeartbeatAt: Int
+    /// The heartbeat without a reply so far.
+    private var outstandingHeartbeat: Int?
+    private var writtenBytes = 0
+    private var lastWrittenAt: Int
     private var peerView: Int64?
 
-    /// - Parameter to: whom an outgoing link means; nil for an incoming one.
+    /// - Parameter to: the expected peer of an outgoing link; nil for an incoming one.
     init(_ direction: LinkDirection, identity: LinkIdentity?, to: ProcessID?, nonce: String, secret: LinkSecret?, limits: LinkLimits, now: Int) {
         self.direction = direction
         self.identity = identity
@@ -67,78 +67,79 @@ struct LinkMachine: Sendable {
         self.limits = limits
         self.ownHello = identity.map { LinkHello(identity: $0, to: to, nonce: nonce).json } ?? []
         self.startedAt = now
-        self.heardAt = now
+        self.lastReceivedAt = now
         self.tickedAt = now
-        self.beatAt = now
-        self.takenAt = now
-        self.state = direction == .outgoing ? .greeting : .listening
+        self.lastHeartbeatAt = now
+        self.lastWrittenAt = now
+        self.state = direction == .outgoing ? .helloSent : .awaitingHello
     }
 
-    /// The first thing to send.
+    /// The connection is open.
     func opened() -> [Action] { self.direction == .outgoing ? [.send(.hello, self.ownHello)] : [] }
 
-    /// Bytes came. A large frame that is on its way is a sign of life too.
-    mutating func heard(now: Int) { self.heardAt = now }
+    /// Bytes arrived. Parts of a large frame count as a sign of life too.
+    mutating func didReceiveBytes(now: Int) { self.lastReceivedAt = now }
 
     mutating func received(_ frame: LinkFrame, now: Int) -> [Action] {
         switch (self.state, frame.kind) {
         case (.closed, _): return []
         case (_, .bye): return self.bye(frame.payload)
-        case (.listening, .hello): return self.judgeHello(frame.payload)
-        case (.greeting, .challenge): return self.judgeChallenge(frame.payload)
-        case (.doubting(let peer, let hello), .proof): return self.judgeProof(frame.payload, peer, hello)
-        case (.proving(let peer, let challenge), .ready): return self.judgeReady(frame, peer, challenge)
+        case (.awaitingHello, .hello): return self.handleHello(frame.payload)
+        case (.helloSent, .challenge): return self.handleChallenge(frame.payload)
+        case (.awaitingProof(let peer, let hello), .proof): return self.handleProof(frame.payload, peer, hello)
+        case (.proofSent(let peer, let challenge), .ready): return self.handleReady(frame, peer, challenge)
         case (.up, .heartbeat):
             guard frame.payload.count == 8 else { return self.malformed("a heartbeat has 8 bytes") }
-            return [.send(.heartbeatAnswer, frame.payload)] + self.view(of: frame)
-        case (.up, .heartbeatAnswer): return self.answered(frame.payload, now: now) + self.view(of: frame)
-        // The version first: it may be what makes the message understood.
+            return [.send(.heartbeatReply, frame.payload)] + self.view(of: frame)
+        case (.up, .heartbeatReply): return self.heartbeatReply(frame.payload, now: now) + self.view(of: frame)
+        // The view version first: the message may depend on it.
         case (.up, .message): return self.view(of: frame) + [.received(viewVersion: frame.viewVersion, frame.payload)]
-        case (.greeting, _), (.listening, _), (.proving, _), (.doubting, _), (.up, _): return self.malformed("a \(frame.kind) frame does not belong here")
+        case (.helloSent, _), (.awaitingHello, _), (.proofSent, _), (.awaitingProof, _), (.up, _):
+            return self.malformed("a \(frame.kind) frame does not belong here")
         }
     }
 
-    /// What came is not of this protocol.
+    /// The peer sent something that is not of this protocol.
     mutating func malformed(_ reason: String) -> [Action] { self.refuse(reason) }
 
-    /// The connection is gone, for a reason of the system's.
+    /// The system reports that the connection is closed.
     mutating func disconnected() -> [Action] { self.end(.reset, farewell: nil) }
 
-    /// Nobody wants it any more; an empty reason is no complaint.
+    /// This node no longer needs the link. An empty reason means a normal end.
     mutating func dismissed(_ reason: String) -> [Action] { self.end(.closed, farewell: reason) }
 
-    /// Called a few times a second.
+    /// Called several times a second.
     ///
     /// - Parameters:
-    ///   - isReading: false while the connection is not read for want of room, so that its silence is our own.
-    ///   - taken: bytes that the system has taken for the peer so far; more than before says that it reads.
-    ///   - waiting: bytes that the system has not taken.
+    ///   - isReading: false while this node does not read the connection: then its silence says nothing about the peer.
+    ///   - taken: bytes that the system has accepted for the peer so far. More than before means that the peer reads.
+    ///   - waiting: bytes that the system has not accepted yet.
     mutating func ticked(now: Int, isReading: Bool = true, taken: Int = 0, waiting: Int = 0) -> [Action] {
-        // A tick that comes late says that this process slept, and nothing about the peer, whose bytes may be waiting.
+        // A late tick means that this process was paused. It says nothing about the peer, whose bytes may be waiting.
         let isLate = now - self.tickedAt > self.limits.silenceMilliseconds * 500
         self.tickedAt = now
-        if isLate || !isReading { self.heardAt = now }
-        if isLate || waiting == 0 || taken > self.taken { self.takenAt = now }
-        self.taken = taken
+        if isLate || !isReading { self.lastReceivedAt = now }
+        if isLate || waiting == 0 || taken > self.writtenBytes { self.lastWrittenAt = now }
+        self.writtenBytes = taken
         switch self.state {
         case .closed: return []
-        case .greeting, .listening, .proving, .doubting:
+        case .helloSent, .awaitingHello, .proofSent, .awaitingProof:
             return now - self.startedAt >= self.limits.handshakeMilliseconds * 1000 ? self.end(.silent, farewell: "the handshake takes too long") : []
         case .up:
-            if now - self.heardAt >= self.limits.silenceMilliseconds * 1000 { return self.end(.silent, farewell: nil) }
-            if now - self.takenAt >= self.limits.stallMilliseconds * 1000 { return self.end(.stalled, farewell: nil) }
-            guard now - self.beatAt >= self.limits.heartbeatMilliseconds * 1000 else { return [] }
-            self.beatAt = now
-            self.unanswered = now
+            if now - self.lastReceivedAt >= self.limits.silenceMilliseconds * 1000 { return self.end(.silent, farewell: nil) }
+            if now - self.lastWrittenAt >= self.limits.stallMilliseconds * 1000 { return self.end(.stalled, farewell: nil) }
+            guard now - self.lastHeartbeatAt >= self.limits.heartbeatMilliseconds * 1000 else { return [] }
+            self.lastHeartbeatAt = now
+            self.outstandingHeartbeat = now
             return [.send(.heartbeat, Self.bytes(now))]
         }
     }
 
     // MARK: - Up
 
-    mutating func rise(_ peer: LinkHello) -> [Action] {
+    mutating func open(_ peer: LinkHello) -> [Action] {
         self.state = .up
-        // Checked when the hello was judged.
+        // `handleHello` and `handleChallenge` have checked that they overlap.
         let common = min(peer.identity.protocols.upperBound, self.identity?.protocols.upperBound ?? 0)
         return [.up(peer.identity, protocolVersion: common)]
     }
@@ -149,9 +150,9 @@ struct LinkMachine: Sendable {
         return [.peerView(frame.viewVersion)]
     }
 
-    private mutating func answered(_ payload: [UInt8], now: Int) -> [Action] {
-        guard let beat = self.unanswered, payload == Self.bytes(beat) else { return [] }
-        self.unanswered = nil
+    private mutating func heartbeatReply(_ payload: [UInt8], now: Int) -> [Action] {
+        guard let beat = self.outstandingHeartbeat, payload == Self.bytes(beat) else { return [] }
+        self.outstandingHeartbeat = nil
         return [.roundTrip(now - beat)]
     }
 
@@ -161,10 +162,10 @@ struct LinkMachine: Sendable {
 
     private mutating func bye(_ payload: [UInt8]) -> [Action] {
         let reason = LinkMachine.printable(payload)
-        return self.end(reason.isEmpty ? .closed : .rejected("by the other side: \(reason)"), farewell: nil)
+        return self.end(reason.isEmpty ? .closed : .rejected("by the peer: \(reason)"), farewell: nil)
     }
 
-    /// What a stranger wrote, fit for a log.
+    /// Text from an unauthenticated peer, made safe for a log.
     static func printable(_ bytes: [UInt8]) -> String {
         String(decoding: bytes.prefix(300), as: UTF8.self).map { $0.unicodeScalars.allSatisfy { (0x20...0x7e).contains($0.value) } ? String($0) : "?" }.joined()
     }

@@ -1,7 +1,7 @@
-/// Another node, as the view names it.
+/// Another node, as in the view.
 package struct LinkPeer: Hashable, Sendable {
     package var id: String
-    /// The process that is meant: one that has restarted has another.
+    /// The incarnation of the process. It changes with each restart.
     package var incarnation: Int64
     /// `host:port`.
     package var address: String
@@ -13,18 +13,18 @@ package struct LinkPeer: Hashable, Sendable {
     }
 }
 
-/// Which of the two connections between two nodes: each dials the other, and sends on what it dialled.
+/// One of the two connections between two nodes: each node dials the other, and sends on the connection that it dialled.
 package enum LinkDirection: String, Hashable, Sendable, CaseIterable {
     case outgoing, incoming
 }
 
-/// Who a node is to its peers.
+/// A node's identity for its peers.
 struct LinkIdentity: Hashable, Sendable {
     var cluster: String
     var id: String
     var incarnation: Int64
-    /// The least and the greatest protocol it speaks. Two nodes use the greatest that both do.
+    /// The lowest and the highest protocol version that it supports. Two nodes use the highest common one.
     var protocols: ClosedRange<Int>
-    /// Of the program, for people.
+    /// The program's version, for people.
     var version: String
 }

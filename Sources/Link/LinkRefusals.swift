@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Which refusals have been logged, so that one that repeats itself is not. Bounded: strangers choose what they say.
+/// Remembers which refusals have been logged, so that repeated ones are not. Bounded, because unauthenticated peers choose the text.
 struct LinkRefusals {
     struct Full: Error {}
 
@@ -10,13 +10,13 @@ struct LinkRefusals {
     private(set) var total: UInt64 = 0
     private var logged: [String: NIODeadline] = [:]
 
-    /// Whether it has not been seen for a while. With too many different ones, none is news until some are forgotten.
-    mutating func isNews(_ text: String, now: NIODeadline) -> Bool {
+    /// Whether this refusal is new, and should be logged. If too many different ones are remembered, none counts as new until some expire.
+    mutating func isNew(_ text: String, now: NIODeadline) -> Bool {
         self.total += 1
         if self.logged.count >= Self.countMax { self.logged = self.logged.filter { $0.value > now } }
-        let isNews = (self.logged[text].map { $0 <= now } ?? true) && self.logged.count < Self.countMax
-        // Later ones keep it known.
-        if isNews || self.logged[text] != nil { self.logged[text] = now + Self.memory }
-        return isNews
+        let isNew = (self.logged[text].map { $0 <= now } ?? true) && self.logged.count < Self.countMax
+        // Repetitions extend the memory.
+        if isNew || self.logged[text] != nil { self.logged[text] = now + Self.memory }
+        return isNew
     }
 }

@@ -1,11 +1,11 @@
 import Crypto
 
-/// The secret that all nodes of a cluster share. Never shown, never sent.
+/// The secret that all nodes of a cluster share. It is never shown and never sent.
 ///
-/// It says who may be a node. It neither hides nor seals what goes over a link afterwards: where the network is not trusted, links need TLS.
+/// It authenticates nodes at the handshake. It neither encrypts nor authenticates later traffic: on an untrusted network links need TLS.
 package struct LinkSecret: Sendable, CustomStringConvertible {
     static let proofBytes = SHA256.byteCount
-    /// A proof that was overheard can be tried against every secret.
+    /// A recorded proof allows guessing the secret offline, so short secrets are refused.
     package static let bytesMin = 16
 
     private let key: SymmetricKey
@@ -14,18 +14,18 @@ package struct LinkSecret: Sendable, CustomStringConvertible {
 
     package var description: String { "<hidden>" }
 
-    /// Shows the other side of one connection that this side knows the secret: HMAC-SHA256 (RFC 2104) over the side that proves and everything both have said,
-    /// identities and nonces. So a proof is good for one connection, and cannot be sent back to whoever made it.
+    /// Proves to the peer that this side knows the secret: HMAC-SHA256 (RFC 2104) over the proving side and both hellos, with
+    /// identities and nonces. So a proof is valid for one connection only, and cannot be reflected to its sender.
     func proof(by side: LinkDirection, hello: [UInt8], challenge: [UInt8]) -> [UInt8] {
         Array(HMAC<SHA256>.authenticationCode(for: Self.text(side, hello, challenge), using: self.key))
     }
 
-    /// Whether the proof is that side's. Takes as long wherever the two differ.
+    /// Whether the proof is valid for that side. Compares in constant time.
     func isProof(_ proof: [UInt8], by side: LinkDirection, hello: [UInt8], challenge: [UInt8]) -> Bool {
         HMAC<SHA256>.isValidAuthenticationCode(proof, authenticating: Self.text(side, hello, challenge), using: self.key)
     }
 
-    /// With lengths, so that no two pairs make one text.
+    /// Includes the lengths, so that no two pairs give the same text.
     private static func text(_ side: LinkDirection, _ hello: [UInt8], _ challenge: [UInt8]) -> [UInt8] {
         Array("realertime link, \(side.rawValue), \(hello.count), \(challenge.count)\n".utf8) + hello + challenge
     }

@@ -1,20 +1,20 @@
-/// One link as an operator sees it.
+/// The status of one link, for operators.
 package struct LinkStatus: Hashable, Sendable {
     package var id: String
     package var incarnation: Int64
     package var direction: LinkDirection
-    /// The peer's, for an outgoing link.
+    /// The peer's address, for an outgoing link.
     package var address: String?
     package var isUp: Bool
-    /// How long it has been up, or has not been.
+    /// How long it has been up, or down.
     package var milliseconds: Int
-    /// Why it is down, or was before it came up.
+    /// Why it is down, or why it was down before.
     package var loss: LinkLoss?
-    /// Of the last heartbeat that was answered.
+    /// Of the last heartbeat with a reply.
     package var roundTripMicroseconds: Int?
-    /// What waits for the peer's socket.
+    /// Bytes that wait for the peer's socket.
     package var queuedBytes = 0
-    /// Messages that were not sent, for want of a link or of room.
+    /// Messages that were not sent, because there was no link or no space.
     package var droppedMessages: UInt64 = 0
     package var protocolVersion: Int?
 }

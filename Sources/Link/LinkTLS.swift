@@ -1,11 +1,11 @@
 import NIOSSL
 
-/// Mutual TLS 1.3 between nodes. Whoever has a certificate of the cluster's authority is one of us; who of us it is says the hello.
+/// Mutual TLS 1.3 between nodes. A certificate of the cluster's authority proves that a process is a node. The hello says which one.
 struct LinkTLS: Sendable {
     let server: NIOSSLContext
     let client: NIOSSLContext
 
-    /// Three PEM files. Throws a sentence for a person.
+    /// Reads three PEM files. Throws a message for a person.
     init(certificate: String, key: String, authority: String) throws(LinkError) {
         let chain = try Self.file("link-cert", certificate) { try NIOSSLCertificate.fromPEMFile(certificate) }
         let privateKey = try Self.file("link-key", key) { try NIOSSLPrivateKey(file: key, format: .pem) }
@@ -13,7 +13,7 @@ struct LinkTLS: Sendable {
         let sources = chain.map { NIOSSLCertificateSource.certificate($0) }
         var server = TLSConfiguration.makeServerConfiguration(certificateChain: sources, privateKey: .privateKey(privateKey))
         server.trustRoots = .certificates(roots)
-        // Addresses change and names need not resolve, so the certificate is not held against either.
+        // Addresses change and names need not resolve, so neither is checked against the certificate.
         server.certificateVerification = .noHostnameVerification
         server.minimumTLSVersion = .tlsv13
         var client = TLSConfiguration.makeClientConfiguration()
@@ -34,19 +34,19 @@ struct LinkTLS: Sendable {
         do { return try read() } catch { throw LinkError("\(name) \(path) must be a PEM file that this process may read: \(error)") }
     }
 
-    /// What a failure means to whoever runs the nodes.
+    /// What a failure means for an operator.
     static func sentence(_ error: any Error) -> String {
         let text = "\(error)"
         let upper = text.uppercased().map { $0 == " " ? "_" : String($0) }.joined()
-        if upper.contains("PEER_DID_NOT_RETURN_A_CERTIFICATE") { return "the other side showed no certificate: give it link-cert, link-key and link-ca" }
-        if upper.contains("CERTIFICATE_REQUIRED") { return "the other side wants a certificate of this node: set link-cert, link-key and link-ca" }
-        if upper.contains("CERTIFICATE_VERIFY_FAILED") { return "the other side's certificate is not of the authority in link-ca, or not valid now" }
-        // A decrypt error is what a certificate of another authority with the same name leads to.
+        if upper.contains("PEER_DID_NOT_RETURN_A_CERTIFICATE") { return "the peer presented no certificate: give it link-cert, link-key and link-ca" }
+        if upper.contains("CERTIFICATE_REQUIRED") { return "the peer requires a certificate of this node: set link-cert, link-key and link-ca" }
+        if upper.contains("CERTIFICATE_VERIFY_FAILED") { return "the peer's certificate is not from the authority in link-ca, or is not valid now" }
+        // A certificate of another authority with the same name causes a decrypt error.
         if ["UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_UNKNOWN", "CERTIFICATE_EXPIRED", "DECRYPT_ERROR"].contains(where: { upper.contains("ALERT_" + $0) }) {
-            return "the other side does not take this node's certificate: both must be of one authority"
+            return "the peer refuses this node's certificate: both certificates must be from one authority"
         }
         if upper.contains("WRONG_VERSION_NUMBER") || upper.contains("HTTP_REQUEST") {
-            return "the other side does not speak TLS and this one does: give link-cert, link-key and link-ca to all nodes, or to none"
+            return "the peer does not use TLS and this node does: give link-cert, link-key and link-ca to all nodes, or to none"
         }
         return "TLS: \(text.prefix(300))"
     }

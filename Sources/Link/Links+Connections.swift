@@ -7,14 +7,14 @@ import Partitioning
 extension Links {
     // MARK: - Accepting
 
-    /// On the new connection's loop.
+    /// Called on the new connection's loop.
     func accept(_ channel: any Channel) throws {
         let address = channel.remoteAddress?.ipAddress ?? ""
         let incarnation: Int64?? = self.state.withLockedValue { state in
-            guard !state.isClosed, state.incomingCount < self.limits.incomingMax, state.strangers.values.reduce(0, +) < self.limits.strangersMax,
-                state.strangers[address, default: 0] < self.limits.strangersOfAddressMax
+            guard !state.isClosed, state.incomingCount < self.limits.incomingMax, state.unauthenticated.values.reduce(0, +) < self.limits.unauthenticatedMax,
+                state.unauthenticated[address, default: 0] < self.limits.unauthenticatedPerAddressMax
             else { return nil }
-            state.strangers[address, default: 0] += 1
+            state.unauthenticated[address, default: 0] += 1
             state.incomingCount += 1
             return .some(state.incarnation)
         }
@@ -30,24 +30,24 @@ extension Links {
         self.state.withLockedValue { [connection] in $0.connections[serial] = connection }
         channel.closeFuture.whenComplete { _ in
             self.state.withLockedValue { state in
-                if state.connections.removeValue(forKey: serial)?.identity == nil { state.strangerLeft(address) }
+                if state.connections.removeValue(forKey: serial)?.identity == nil { state.removeUnauthenticated(address) }
                 state.incomingCount -= 1
             }
         }
         try channel.pipeline.syncOperations.addHandler(handler)
     }
 
-    /// Under the lock: every incoming link ends, and every connection that is not a link yet.
-    func dismissAll(_ state: inout State) -> [Work] {
-        var work: [Work] = []
+    /// Called under the lock: ends every incoming link, and every connection that is not a link yet.
+    func dismissAll(_ state: inout State) -> [Effect] {
+        var effects: [Effect] = []
         for (serial, connection) in state.connections where connection.direction == .incoming {
             self.lower(serial, .closed, &state)
-            work.append(.dismiss(connection.handler))
+            effects.append(.dismiss(connection.handler))
         }
-        return work
+        return effects
     }
 
-    /// Under the lock: an incoming link is none any more.
+    /// Called under the lock: an incoming link goes down.
     private func lower(_ serial: UInt64, _ loss: LinkLoss, _ state: inout State) {
         guard let connection = state.connections[serial], connection.isUp, let identity = connection.identity else { return }
         state.connections[serial]!.isUp = false
@@ -57,7 +57,7 @@ extension Links {
 
     // MARK: - From the connections, on their loops
 
-    /// False when nobody wants the connection any more.
+    /// Returns false if the connection is no longer needed.
     func opened(_ handler: LinkHandler, _ channel: any Channel) -> Bool {
         guard let peer = handler.peer else { return true }
         var connection = Connection(direction: .outgoing, channel: channel, handler: NIOLoopBound(handler, eventLoop: channel.eventLoop))
@@ -74,39 +74,41 @@ extension Links {
         return isWanted
     }
 
-    /// The other side has proved who it is. Answers why it is not wanted, if it is not.
-    func rose(_ serial: UInt64, _ identity: LinkIdentity, _ protocolVersion: Int) -> String? {
-        let (objection, work): (String?, [Work]) = self.state.withLockedValue { state in
+    /// The peer is authenticated. Returns the reason if the link is refused anyway.
+    func didOpen(_ serial: UInt64, _ identity: LinkIdentity, _ protocolVersion: Int) -> String? {
+        let (objection, effects): (String?, [Effect]) = self.state.withLockedValue { state in
             guard let connection = state.connections[serial] else { return ("", []) }
-            if connection.direction == .incoming, connection.identity == nil { state.strangerLeft(connection.address) }
+            if connection.direction == .incoming, connection.identity == nil { state.removeUnauthenticated(connection.address) }
             state.connections[serial]!.identity = identity
             state.connections[serial]!.protocolVersion = protocolVersion
             switch connection.direction {
             case .outgoing:
                 guard let id = connection.peerID, state.peers[id]?.serial == serial else { return ("", []) }
                 state.connections[serial]!.isUp = true
-                return (nil, self.settle(id, state.peers[id]!.dial.rose(connection.attempt, now: LinkHandler.now / 1000), &state))
+                return (nil, self.apply(id, state.peers[id]!.dial.didOpen(connection.attempt, now: LinkHandler.now / 1000), &state))
             case .incoming:
                 guard !state.isClosed else { return ("", []) }
-                var work: [Work] = []
+                var effects: [Effect] = []
                 if let other = state.incoming[identity.id], let rival = state.connections[other], let known = rival.identity {
-                    // The newer process is the one that lives; of one process, the newer connection.
-                    guard identity.incarnation >= known.incarnation else { return ("a newer \(identity.id) is here: incarnation \(known.incarnation)", []) }
+                    // Keep the newer process; of one process, the newer connection.
+                    guard identity.incarnation >= known.incarnation else {
+                        return ("a newer process of \(identity.id) is connected: incarnation \(known.incarnation)", [])
+                    }
                     self.lower(other, .closed, &state)
-                    work.append(.dismiss(rival.handler))
+                    effects.append(.dismiss(rival.handler))
                 }
                 state.connections[serial]!.isUp = true
                 state.connections[serial]!.changedAt = .now()
                 state.incoming[identity.id] = serial
                 self.inbox.put(.up(id: identity.id, incarnation: identity.incarnation, .incoming))
-                return (nil, work)
+                return (nil, effects)
             }
         }
-        self.carryOut(work)
+        self.perform(effects)
         return objection
     }
 
-    /// False when there is no room for more.
+    /// Returns false if the inbox is full.
     func received(_ serial: UInt64, viewVersion: Int64, _ payload: [UInt8]) -> Bool {
         self.put(serial) { .received(from: $0.id, incarnation: $0.incarnation, viewVersion: viewVersion, payload: payload) }
     }
@@ -115,7 +117,7 @@ extension Links {
         self.put(serial) { .viewVersion(from: $0.id, incarnation: $0.incarnation, version) }
     }
 
-    /// What comes over a connection that has been let go of is nobody's.
+    /// Ignores a connection that was released.
     private func put(_ serial: UInt64, _ event: (LinkIdentity) -> LinkEvent) -> Bool {
         self.state.withLockedValue { state in
             guard let connection = state.connections[serial], connection.isUp, let identity = connection.identity else { return true }
@@ -126,8 +128,8 @@ extension Links {
     func measured(_ serial: UInt64, roundTrip: Int) { self.state.withLockedValue { $0.connections[serial]?.roundTrip = roundTrip } }
 
     /// The connection ends.
-    func fell(_ serial: UInt64, _ loss: LinkLoss) {
-        let work: [Work] = self.state.withLockedValue { state in
+    func didClose(_ serial: UInt64, _ loss: LinkLoss) {
+        let effects: [Effect] = self.state.withLockedValue { state in
             guard let connection = state.connections[serial] else { return [] }
             switch connection.direction {
             case .outgoing:
@@ -141,18 +143,18 @@ extension Links {
                 return []
             }
         }
-        self.carryOut(work)
+        self.perform(effects)
     }
 
-    /// Whoever was refused comes again and again; a person needs it once.
+    /// A refused peer keeps trying. One log line is enough for a person.
     private func refused(_ reason: String, _ host: String, _ state: inout State) {
-        guard state.refused.isNews("\(host) \(reason)", now: .now()) else { return }
+        guard state.refused.isNew("\(host) \(reason)", now: .now()) else { return }
         self.logger.warning("a link was refused", metadata: ["from": "\(host)", "reason": "\(reason)"])
     }
 
     // MARK: - Status
 
-    /// All links, those to peers first, each in the order of ids.
+    /// All links: outgoing ones first, each group in the order of ids.
     package var states: [LinkStatus] {
         let now = NIODeadline.now()
         return self.state.withLockedValue { state in
@@ -177,9 +179,9 @@ extension Links {
 }
 
 extension Links.State {
-    /// It has proved who it is, or it is gone.
-    mutating func strangerLeft(_ address: String) {
-        guard let count = self.strangers[address] else { return }
-        self.strangers[address] = count > 1 ? count - 1 : nil
+    /// The connection is authenticated, or has closed.
+    mutating func removeUnauthenticated(_ address: String) {
+        guard let count = self.unauthenticated[address] else { return }
+        self.unauthenticated[address] = count > 1 ? count - 1 : nil
     }
 }

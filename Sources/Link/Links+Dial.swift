@@ -13,8 +13,8 @@ import Sockets
 #endif
 
 extension Links {
-    /// What is to be done when the lock is not held any more. All of it may come late: attempts and serials tell what is still meant.
-    enum Work {
+    /// Effects to perform after the lock is released. They may come late: attempt numbers and serials show whether they still apply.
+    enum Effect {
         case dial(LinkPeer, attempt: Int, LinkIdentity)
         case dismiss(NIOLoopBound<LinkHandler>)
         case wait(id: String, attempt: Int, milliseconds: Int)
@@ -23,46 +23,46 @@ extension Links {
 
     // MARK: - Under the lock
 
-    /// Executes what a peer's ``DialMachine`` decided, as far as the state goes.
-    func settle(_ id: String, _ actions: [DialMachine.Action], _ state: inout State) -> [Work] {
+    /// Applies the actions of a peer's ``DialMachine`` to the state. Returns the effects to perform without the lock.
+    func apply(_ id: String, _ actions: [DialMachine.Action], _ state: inout State) -> [Effect] {
         guard let peer = state.peers[id]?.peer else { return [] }
-        var work: [Work] = []
+        var effects: [Effect] = []
         for action in actions {
             switch action {
             case .dial(let attempt):
                 guard let incarnation = state.incarnation else { continue }
-                work.append(.dial(peer, attempt: attempt, self.identity(incarnation)))
+                effects.append(.dial(peer, attempt: attempt, self.identity(incarnation)))
             case .drop:
                 guard let serial = state.peers[id]!.serial.take(), let connection = state.connections[serial] else { continue }
                 state.connections[serial]!.isUp = false
-                work.append(.dismiss(connection.handler))
+                effects.append(.dismiss(connection.handler))
             case .wait(let attempt, let milliseconds):
-                work.append(.wait(id: id, attempt: attempt, milliseconds: milliseconds))
+                effects.append(.wait(id: id, attempt: attempt, milliseconds: milliseconds))
             case .up:
                 state.peers[id]!.changedAt = .now()
                 self.inbox.put(.up(id: id, incarnation: peer.incarnation, .outgoing))
-            case .down(let loss, let isNews):
-                if isNews { state.peers[id]!.changedAt = .now() }
-                self.inbox.put(.down(id: id, incarnation: peer.incarnation, .outgoing, loss), isOptional: !isNews)
+            case .down(let loss, let isNew):
+                if isNew { state.peers[id]!.changedAt = .now() }
+                self.inbox.put(.down(id: id, incarnation: peer.incarnation, .outgoing, loss), isOptional: !isNew)
             case .log(let loss):
-                work.append(.log(peer, loss))
+                effects.append(.log(peer, loss))
             }
         }
-        return work
+        return effects
     }
 
-    /// Lets go of a peer.
-    func end(_ id: String, _ state: inout State) -> [Work] {
+    /// Removes a peer.
+    func end(_ id: String, _ state: inout State) -> [Effect] {
         guard state.peers[id] != nil else { return [] }
         defer { state.peers[id] = nil }
-        return self.settle(id, state.peers[id]!.dial.end(), &state)
+        return self.apply(id, state.peers[id]!.dial.end(), &state)
     }
 
     // MARK: - Without the lock
 
-    func carryOut(_ work: [Work]) {
-        for work in work {
-            switch work {
+    func perform(_ effects: [Effect]) {
+        for effect in effects {
+            switch effect {
             case .dial(let peer, let attempt, let identity):
                 self.dial(peer, attempt, identity)
             case .dismiss(let handler):
@@ -70,11 +70,11 @@ extension Links {
             case .wait(let id, let attempt, let milliseconds):
                 // A peer that is gone by then, or dialled again for another reason, ignores it.
                 self.group.next().scheduleTask(in: .milliseconds(Int64(milliseconds))) {
-                    self.carryOut(self.state.withLockedValue { self.settle(id, $0.peers[id]?.dial.elapsed(attempt) ?? [], &$0) })
+                    self.perform(self.state.withLockedValue { self.apply(id, $0.peers[id]?.dial.elapsed(attempt) ?? [], &$0) })
                 }
             case .log(let peer, let loss):
                 let metadata: Logger.Metadata = ["peer": "\(peer.id)", "incarnation": "\(peer.incarnation)", "address": "\(peer.address)", "reason": "\(loss)"]
-                // A peer that leaves or is dead is told by the view; one that cannot be spoken to needs a person.
+                // The view reports peers that leave or die. A rejected link needs a person.
                 if case .rejected = loss { self.logger.warning("no link", metadata: metadata) } else { self.logger.info("no link", metadata: metadata) }
             }
         }
@@ -95,7 +95,7 @@ extension Links {
                     if let tls = self.configuration.tls {
                         try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: tls.client, serverHostname: nil))
                     }
-                    // A name with several addresses makes several channels; the first that connects is the attempt's.
+                    // A name with several addresses creates several channels. The first that connects is used.
                     let machine = LinkMachine(
                         .outgoing, identity: identity, to: to, nonce: LinkHello.makeNonce(), secret: self.configuration.secret, limits: self.limits,
                         now: LinkHandler.now)
@@ -107,29 +107,29 @@ extension Links {
             .whenFailure { self.failed(peer.id, attempt, Self.loss($0)) }
     }
 
-    /// It could not be connected. One that was, and fell before this is heard, is not dialling any more, and this is ignored.
+    /// The connection could not be opened. Ignored if the attempt has already connected and closed.
     private func failed(_ id: String, _ attempt: Int, _ loss: LinkLoss) {
-        self.carryOut(
+        self.perform(
             self.state.withLockedValue { state in
                 guard state.peers[id]?.dial.state == .dialling else { return [] }
                 return self.fall(id, attempt, loss, &state)
             })
     }
 
-    func fall(_ id: String, _ attempt: Int, _ loss: LinkLoss, _ state: inout State) -> [Work] {
+    func fall(_ id: String, _ attempt: Int, _ loss: LinkLoss, _ state: inout State) -> [Effect] {
         var generator = SystemRandomNumberGenerator()
-        guard let actions = state.peers[id]?.dial.fell(attempt, loss, now: LinkHandler.now / 1000, using: &generator) else { return [] }
-        return self.settle(id, actions, &state)
+        guard let actions = state.peers[id]?.dial.didClose(attempt, loss, now: LinkHandler.now / 1000, using: &generator) else { return [] }
+        return self.apply(id, actions, &state)
     }
 
-    /// A closed port means that the process is dead. Everything else may be the way there.
+    /// A closed port means that the process is dead. Any other error may be a problem of the network.
     static func loss(_ error: any Error) -> LinkLoss {
         let errors = (error as? NIOConnectionError)?.connectionErrors.map(\.error) ?? [error]
         let codes = errors.map { ($0 as? IOError)?.errnoCode }
         // `localhost` may have two addresses.
         if !codes.isEmpty, codes.allSatisfy({ $0 == ECONNREFUSED || $0 == ECONNRESET }) { return .refused }
         if let error = error as? NIOConnectionError, errors.isEmpty { return .unreachable("\(error.host) has no address: \(error.dnsAError ?? error)") }
-        if errors.contains(where: { if case .connectTimeout? = $0 as? ChannelError { true } else { false } }) { return .unreachable("no answer in time") }
+        if errors.contains(where: { if case .connectTimeout? = $0 as? ChannelError { true } else { false } }) { return .unreachable("no response in time") }
         return .unreachable("\(errors.first ?? error)")
     }
 }

@@ -4,18 +4,18 @@ package import NIOCore
 import NIOPosix
 package import Sockets
 
-/// All links of this node: those it dials, one to each peer, and those that peers have dialled to it.
+/// All links of this node: one dialled to each peer, and those that peers have dialled to it.
 ///
-/// Called from the coordinator's task and from the connections' event loops; what they share is behind one lock, held for a look-up and never while anything
-/// is awaited or written. Events are put into the inbox under that lock, so that their order is the order of what happened.
+/// Called from the coordinator's task and from the connections' event loops. One lock protects their shared state. It is held briefly, never while
+/// anything is awaited or written. Events enter the inbox under that lock, so they are in the order in which they happened.
 package final class Links: Sendable {
-    /// Everything that happens, for one reader. Ends after ``close()``. What is not read yet is bounded by ``LinkLimits/unreadBytesMax``.
+    /// All events, for one reader. Ends after ``close()``. Unread events are bounded by ``LinkLimits/unreadBytesMax``.
     package let events: AsyncStream<LinkEvent>
 
     struct Peer {
         var peer: LinkPeer
         var dial: DialMachine
-        /// The connection of the attempt that counts, once there is one.
+        /// The connection of the current attempt, once it is open.
         var serial: UInt64?
         var changedAt: NIODeadline
         var dropped: UInt64 = 0
@@ -25,14 +25,14 @@ package final class Links: Sendable {
         let direction: LinkDirection
         let channel: any Channel
         let handler: NIOLoopBound<LinkHandler>
-        /// For an outgoing one: which attempt at whom it is.
+        /// Of an outgoing connection: the peer and the attempt.
         var peerID: String?
         var attempt = 0
-        /// Who it has proved to be.
+        /// The authenticated identity.
         var identity: LinkIdentity?
-        /// For an incoming one: where it comes from.
+        /// Of an incoming connection: its address.
         var address = ""
-        /// From its event `up` to its event `down`.
+        /// True from its event `up` to its event `down`.
         var isUp = false
         var changedAt = NIODeadline.now()
         var protocolVersion: Int?
@@ -44,14 +44,14 @@ package final class Links: Sendable {
         var incarnation: Int64?
         var viewVersion: Int64 = 0
         var peers: [String: Peer] = [:]
-        /// Peers there have been.
+        /// Number of peers so far.
         var peerCount = 0
-        /// By serial: those that have proved who they are, those that have not, and those that are saying goodbye.
+        /// By serial: authenticated, unauthenticated and closing connections.
         var connections: [UInt64: Connection] = [:]
         /// The incoming connection of each peer that has one.
         var incoming: [String: UInt64] = [:]
-        /// Incoming connections that have not proved who they are, by where they come from.
-        var strangers: [String: Int] = [:]
+        /// Number of unauthenticated incoming connections, by address.
+        var unauthenticated: [String: Int] = [:]
         var incomingCount = 0
         var listener: (any Channel)?
         var isClosed = false
@@ -89,7 +89,7 @@ package final class Links: Sendable {
 
     var viewVersion: Int64 { self.state.withLockedValue { $0.viewVersion } }
 
-    /// Messages that were not sent, for want of a link or of room.
+    /// Messages that were not sent, because there was no link or no space.
     package var dropped: UInt64 { self.state.withLockedValue { $0.dropped } }
 
     func identity(_ incarnation: Int64) -> LinkIdentity {
@@ -98,7 +98,7 @@ package final class Links: Sendable {
 
     // MARK: - Lifecycle
 
-    /// Listens. Answers the address that is bound, with the port that the system chose when 0 was asked for. Throws a sentence for a person.
+    /// Listens. Returns the bound address, with the port that the system chose if 0 was requested. Throws a message for a person.
     package func start() async throws -> ListenAddress {
         let address = self.configuration.address
         if let objection = self.configuration.objection(to: address) { throw LinkError("link \(objection)") }
@@ -114,66 +114,66 @@ package final class Links: Sendable {
                 .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try self.accept(channel) } }
                 .bind(host: address.host, port: address.port).get()
         } catch {
-            throw LinkError("link \(address): cannot listen there: \(error)")
+            throw LinkError("link \(address): cannot listen on it: \(error)")
         }
         self.state.withLockedValue { $0.listener = channel }
         var bound = ListenAddress(host: channel.localAddress?.ipAddress ?? address.host, port: channel.localAddress?.port ?? address.port)
-        // A name stays a name, unless it stands for every interface.
+        // A name stays a name, unless it means every interface.
         if !bound.isWildcard { bound.host = address.host }
         return bound
     }
 
-    /// Says goodbye to all, waits until they have heard it or ``LinkLimits/farewellMilliseconds`` are over, and ends ``events``.
+    /// Announces the end to all peers, waits at most ``LinkLimits/farewellMilliseconds`` for them to close, and ends ``events``.
     package func close() async {
-        let (listener, work, channels) = self.state.withLockedValue { state in
+        let (listener, effects, channels) = self.state.withLockedValue { state in
             state.isClosed = true
-            let work = state.peers.keys.flatMap { id in self.end(id, &state) } + self.dismissAll(&state)
-            return (state.listener, work, state.connections.values.map(\.channel))
+            let effects = state.peers.keys.flatMap { id in self.end(id, &state) } + self.dismissAll(&state)
+            return (state.listener, effects, state.connections.values.map(\.channel))
         }
         try? await listener?.close()
-        self.carryOut(work)
+        self.perform(effects)
         for channel in channels { try? await channel.closeFuture.get() }
         self.inbox.finish()
     }
 
-    // MARK: - What the coordinator wants
+    // MARK: - Calls of the coordinator
 
-    /// Who this node is to its peers from now on. Links that were made as somebody else end, and are made anew.
+    /// Sets this node's identity for its peers. Links under the former identity end and are opened again.
     package func setIdentity(incarnation: Int64) {
-        let work: [Work] = self.state.withLockedValue { state in
+        let effects: [Effect] = self.state.withLockedValue { state in
             guard state.incarnation != incarnation, !state.isClosed else { return [] }
             state.incarnation = incarnation
-            let redial = state.peers.keys.flatMap { id in self.settle(id, state.peers[id]!.dial.renew(), &state) }
+            let redial = state.peers.keys.flatMap { id in self.apply(id, state.peers[id]!.dial.renew(), &state) }
             return redial + self.dismissAll(&state)
         }
-        self.carryOut(work)
+        self.perform(effects)
     }
 
-    /// Peers hear of it with the next heartbeat or message.
+    /// Peers learn it with the next heartbeat or message.
     package func setViewVersion(_ version: Int64) { self.state.withLockedValue { $0.viewVersion = version } }
 
-    /// Dials those that are new, and ends the links to those that are gone, or that have another incarnation or address. One id counts once.
+    /// Dials new peers. Ends the links to peers that are no longer listed, or whose incarnation or address has changed. One id counts once.
     package func setPeers(_ peers: [LinkPeer]) {
         let wanted = Dictionary(peers.map { ($0.id, $0) }) { first, _ in first }
-        let work: [Work] = self.state.withLockedValue { state in
+        let effects: [Effect] = self.state.withLockedValue { state in
             guard !state.isClosed else { return [] }
-            var work: [Work] = []
-            for (id, peer) in state.peers where wanted[id] != peer.peer { work += self.end(id, &state) }
+            var effects: [Effect] = []
+            for (id, peer) in state.peers where wanted[id] != peer.peer { effects += self.end(id, &state) }
             for (id, peer) in wanted where state.peers[id] == nil {
                 state.peerCount += 1
                 state.peers[id] = Peer(peer: peer, dial: DialMachine(limits: self.limits, attempt: state.peerCount << 32), changedAt: .now())
-                // Before this node knows who it is, it dials nobody.
-                if state.incarnation != nil { work += self.settle(id, state.peers[id]!.dial.renew(), &state) }
+                // A node without an identity does not dial.
+                if state.incarnation != nil { effects += self.apply(id, state.peers[id]!.dial.renew(), &state) }
             }
-            return work
+            return effects
         }
-        self.carryOut(work)
+        self.perform(effects)
     }
 
-    /// Sends over the outgoing link. What one caller sends to one peer arrives in that order, or not at all.
+    /// Sends over the outgoing link. Messages of one caller to one peer arrive in order, or not at all.
     ///
-    /// False when there is no link, when the message is larger than a frame may be, or when the peer does not take what waits for it already. Then it is lost.
-    /// True promises nothing either: a link may break.
+    /// Returns false if there is no link, if the message is too large for a frame, or if too many bytes already wait for the peer. Then the message is lost.
+    /// True is no guarantee of delivery: the link may break.
     @discardableResult
     package func send(_ payload: [UInt8], to id: String) -> Bool {
         let bytes = payload.count + LinkFrame.lengthBytes + LinkFrame.headBytes
@@ -193,7 +193,7 @@ package final class Links: Sendable {
         LinkFrame(kind: .message, viewVersion: taken.viewVersion, payload: payload).write(into: &buffer)
         let promise = taken.channel.eventLoop.makePromise(of: Void.self)
         promise.futureResult.whenComplete { _ in
-            // Taken by the system, or lost with the connection.
+            // Accepted by the system, or lost with the connection.
             self.state.withLockedValue { $0.connections[taken.serial]?.queuedBytes -= bytes }
         }
         taken.channel.writeAndFlush(buffer, promise: promise)

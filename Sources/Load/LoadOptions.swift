@@ -82,13 +82,13 @@ struct TargetOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The node's API token. Other users of this machine can see it if it is given as a flag. (env: REALERTIME_API_TOKEN)", valueName: "token"))
+            "What the node has as its api-token. As a flag other users of this machine can see it. (env: REALERTIME_API_TOKEN)", valueName: "token"))
     var apiToken: String?
 
     @Option(help: ArgumentHelp("A file whose first line is that token. (env: REALERTIME_API_TOKEN_FILE)", valueName: "file"))
     var apiTokenFile: String?
 
-    @Option(help: "Server-Sent Events, WebSocket, long-poll, or lines with one JSON object for each event.")
+    @Option(help: "Server-Sent Events, WebSocket, long-poll or a line of JSON an event.")
     var transport = Transport.sse
 
     @Option(help: ArgumentHelp("Another server's URL to subscribe, with {channel}, or {channels} for several joined by '/'.", valueName: "url"))

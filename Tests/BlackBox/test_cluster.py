@@ -231,7 +231,7 @@ def test_a_drained_node_sends_its_subscribers_away(cluster):
     cluster.settled(["n1", "n2"])
     node, other = cluster.members["n1"], cluster.members["n2"]
     with SSE(node, "c") as sse, WS(node, "c") as ws, Lines(node, "c") as lines, LongPoll(node, "c") as poll, SSE(other, "c") as elsewhere:
-        poll.ask()
+        poll.send_poll()
         eventually(lambda: node.subscribers("c") == 4)
         code, output = run("drain", "n1", api=other.api)
         assert code == 0, output

@@ -42,7 +42,7 @@ def test_sigterm_ends_streams_in_good_order(nodes, channel):
         for s in (sse, ws, lines):
             assert s.next().data in (1, "1")
         cursor = lines.cursor
-        poll.ask()
+        poll.send_poll()
         eventually(lambda: node.subscribers(channel) == 4)
         node.process.send_signal(signal.SIGTERM)
         with pytest.raises(EOFError):
@@ -81,7 +81,7 @@ def test_a_stop_does_not_wait_for_clients_that_stay(nodes, channel):
     """The clients have been notified; the node does not wait for them to close."""
     node = nodes.make("--shutdown-seconds-max", "3600")
     with SSE(node, channel), WS(node, channel), Lines(node, channel), LongPoll(node, channel) as poll:
-        poll.ask()
+        poll.send_poll()
         eventually(lambda: node.subscribers(channel) == 4)
         assert node.terminate() == 0
 

@@ -337,7 +337,7 @@ def test_connections_that_vanish_are_not_counted(nodes, channel):
         for _ in range(10):
             s = TRANSPORTS[kind](node, channel)
             if kind == "longpoll":
-                s.ask()
+                s.send_poll()
             s.reset() if chance.random() < 0.5 else s.close()
     eventually(lambda: node.status()["subscribers"]["connections"] == 0)
     eventually(lambda: node.subscribers(channel) == 0)
@@ -369,7 +369,7 @@ def stall(node, kind, channel, payloads, **options):
         cursor = start.cursor
     slow = TRANSPORTS[kind](node, channel, cursor, receive_buffer=4096, **options)
     if kind == "longpoll":
-        slow.ask()
+        slow.send_poll()
     got = []
 
     def follow(fast):
@@ -539,7 +539,7 @@ def test_longpolls_in_flight_at_the_limit(nodes, channel):
     with contextlib.ExitStack() as stack:
         polls = [stack.enter_context(LongPoll(node, channel)) for _ in range(5)]
         for poll in polls:
-            poll.ask()
+            poll.send_poll()
         eventually(lambda: node.subscribers(channel) == 5)
         for poll in polls:
             assert poll.poll()[0] == []

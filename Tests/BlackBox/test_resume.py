@@ -241,7 +241,7 @@ def test_memory_is_gone_after_a_restart_and_says_so(nodes, channel, kind):
     node.restart()
     with TRANSPORTS[kind](node, channel, cursor) as s:
         if kind == "longpoll":
-            s.ask()
+            s.send_poll()
         gap = s.next()
         assert (gap.kind, gap.channel, gap.data["reason"]) == ("gap", channel, "reset")
         after = position(node.publish(channel, "new")["id"])
@@ -327,7 +327,7 @@ def test_nothing_missed_is_no_gap_even_when_history_has_expired(nodes, channel, 
     s = TRANSPORTS[kind](node, channel, cursor)
     with s:
         if kind == "longpoll":
-            s.ask()
+            s.send_poll()
         s.none(0.3)
         node.publish(channel, 2)
         assert s.next().data == 2
@@ -389,7 +389,7 @@ def test_a_cursor_from_the_future(nodes, channel, kind):
     node.start()
     with TRANSPORTS[kind](node, channel, cursor) as s:
         if kind == "longpoll":
-            s.ask()
+            s.send_poll()
         gap = s.next()
         assert (gap.kind, gap.channel, gap.data["reason"]) == ("gap", channel, "reset")
         node.publish(channel, "new")

@@ -219,7 +219,7 @@ def test_longpoll_keeps_its_connection(shared, channel):
 
 def test_longpoll_that_went_away_is_not_counted(shared, channel):
     with LongPoll(shared, channel) as s:
-        s.ask()
+        s.send_poll()
         eventually(lambda: shared.subscribers(channel) == 1)
     eventually(lambda: shared.subscribers(channel) == 0)
 
@@ -310,7 +310,7 @@ def test_a_header_that_is_empty_is_none(shared, channel, kind):
     s = TRANSPORTS[kind](shared, channel, headers={"Last-Event-ID": ""})
     with s:
         if kind == "longpoll":
-            s.ask()
+            s.send_poll()
             eventually(lambda: shared.subscribers(channel) == 1)
         shared.publish(channel, "after")
         assert s.next().data == "after"
@@ -626,7 +626,7 @@ def test_subscribers_are_counted(shared, channel, kind):
 def test_transports_are_counted(nodes, channel):
     node = nodes.make()
     with SSE(node, channel), SSEEnvelope(node, [channel, channel + "x"]), WS(node, channel), Lines(node, channel), LongPoll(node, channel) as p:
-        p.ask()
+        p.send_poll()
         eventually(lambda: node.subscribers(channel) == 5)
         subscribers = node.status()["subscribers"]
         assert subscribers["connections"] == 5 and subscribers["subscriptions"] == 6

@@ -30,8 +30,8 @@ import Testing
                 case .up:
                     #expect(!isUp)
                     isUp = true
-                case .down(_, let isNews):
-                    if isUp { #expect(isNews) }
+                case .down(_, let isNew):
+                    if isUp { #expect(isNew) }
                     isUp = false
                 case .log: break
                 }
@@ -55,8 +55,8 @@ import Testing
                 let before = machine.state
                 let isWanted = machine.connected(attempt)
                 #expect(isWanted == (before == .dialling && attempt == machine.attempt))
-            case 10..<13: execute(machine.rose(attempt, now: now))
-            default: execute(machine.fell(attempt, [.refused, .reset, .silent].randomElement(using: &generator)!, now: now, using: &generator))
+            case 10..<13: execute(machine.didOpen(attempt, now: now))
+            default: execute(machine.didClose(attempt, [.refused, .reset, .silent].randomElement(using: &generator)!, now: now, using: &generator))
             }
         }
     }
@@ -68,7 +68,7 @@ import Testing
         var waits: [Int] = []
         var logs = 0
         for _ in 0..<12 {
-            for action in machine.fell(machine.attempt, .refused, now: 0, using: &generator) {
+            for action in machine.didClose(machine.attempt, .refused, now: 0, using: &generator) {
                 if case .wait(_, let milliseconds) = action { waits.append(milliseconds) }
                 if case .log = action { logs += 1 }
             }
@@ -83,8 +83,8 @@ import Testing
         for (lasted, ceiling) in [(1000, 5000), (6000, 100)] {
             let isWanted = machine.connected(machine.attempt)
             #expect(isWanted)
-            _ = machine.rose(machine.attempt, now: 0)
-            let actions = machine.fell(machine.attempt, .reset, now: lasted, using: &generator)
+            _ = machine.didOpen(machine.attempt, now: 0)
+            let actions = machine.didClose(machine.attempt, .reset, now: lasted, using: &generator)
             #expect(actions.contains { if case .wait(_, let milliseconds) = $0 { (ceiling / 2...ceiling).contains(milliseconds) } else { false } })
             _ = machine.elapsed(machine.attempt)
         }
@@ -93,10 +93,10 @@ import Testing
     @Test func refusalsAreNewsOnce() {
         var refusals = LinkRefusals()
         let now = NIODeadline.uptimeNanoseconds(1_000_000_000)
-        var news = [("a", now), ("a", now + .seconds(1)), ("a", now + .seconds(2) + LinkRefusals.memory)].map { refusals.isNews($0, now: $1) }
+        var news = [("a", now), ("a", now + .seconds(1)), ("a", now + .seconds(2) + LinkRefusals.memory)].map { refusals.isNew($0, now: $1) }
         #expect(news == [true, false, true])
-        for number in 0..<1000 { _ = refusals.isNews("\(number)", now: now) }
-        news = [now, now + .hours(1)].map { refusals.isNews("one too many", now: $0) }
+        for number in 0..<1000 { _ = refusals.isNew("\(number)", now: now) }
+        news = [now, now + .hours(1)].map { refusals.isNew("one too many", now: $0) }
         #expect(news == [false, true])
         #expect(refusals.total == 1005)
     }

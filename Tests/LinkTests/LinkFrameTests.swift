@@ -44,9 +44,9 @@ import Testing
         #expect(frame?.payload.count == 10)
         // The length alone is enough: nothing is kept of what is too long.
         decoder.feed(ByteBuffer(bytes: [0, 0, 0, 20]))
-        #expect(Self.complaint(&decoder) == "a frame of 20 bytes is too long, 19 are the most")
+        #expect(Self.complaint(&decoder) == "a frame of 20 bytes is too long: at most 19 are allowed")
         for (bytes, sentence) in [
-            ([0, 0, 0, 8, 1], "too short"), ([0, 0, 0, 9, 99, 0, 0, 0, 0, 0, 0, 0, 0], "unknown kind 99"), ([0x15, 3, 1, 0, 2, 2, 40], "speaks TLS"),
+            ([0, 0, 0, 8, 1], "too short"), ([0, 0, 0, 9, 99, 0, 0, 0, 0, 0, 0, 0, 0], "unknown kind 99"), ([0x15, 3, 1, 0, 2, 2, 40], "uses TLS"),
         ] as [([UInt8], String)] {
             var decoder = LinkFrameDecoder(payloadBytesMax: 10)
             decoder.feed(ByteBuffer(bytes: bytes))
@@ -55,7 +55,7 @@ import Testing
     }
 
     /// Whatever comes from outside, a connection that is not trusted stays so, and says one thing at most.
-    @Test(arguments: 0..<300) func strangers(seed: UInt64) {
+    @Test(arguments: 0..<300) func unauthenticatedPeers(seed: UInt64) {
         var generator = SplitMix(seed: seed)
         let secret = LinkSecret("secret")
         let own = LinkIdentity(cluster: "c", id: "b", incarnation: 2, protocols: 1...1, version: "1")
@@ -80,7 +80,7 @@ import Testing
         }
         for action in actions {
             switch action {
-            case .up, .received, .peerView, .roundTrip: Issue.record("trusted a stranger: \(action)")
+            case .up, .received, .peerView, .roundTrip: Issue.record("trusted an unauthenticated peer: \(action)")
             case .send(let kind, _): #expect(kind == .challenge)
             case .close(let loss, _): #expect("\(loss)".unicodeScalars.allSatisfy { (0x20...0x7e).contains($0.value) }, "\(loss)")
             }

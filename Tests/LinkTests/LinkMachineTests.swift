@@ -31,8 +31,8 @@ private struct Pair {
     static func isAllowed(_ from: LinkMachine.State, _ to: LinkMachine.State) -> Bool {
         if from == to { return true }
         return switch (from, to) {
-        case (.greeting, .proving), (.listening, .doubting), (.proving, .up), (.doubting, .up): true
-        case (.greeting, .closed), (.listening, .closed), (.proving, .closed), (.doubting, .closed), (.up, .closed): true
+        case (.helloSent, .proofSent), (.awaitingHello, .awaitingProof), (.proofSent, .up), (.awaitingProof, .up): true
+        case (.helloSent, .closed), (.awaitingHello, .closed), (.proofSent, .closed), (.awaitingProof, .closed), (.up, .closed): true
         default: false
         }
     }
@@ -69,7 +69,7 @@ private struct Pair {
         guard !self.way[side].isEmpty else { return }
         let (frame, now) = (self.way[side].removeFirst(), self.now)
         self.change(side) {
-            $0.heard(now: now)
+            $0.didReceiveBytes(now: now)
             return $0.received(frame, now: now)
         }
     }
@@ -140,7 +140,7 @@ private struct Pair {
             // Slowly, but it reads.
             if tick <= 100 { taken += tick % 20 == 0 ? 1 : 0 }
             pair.change(0) { [now = pair.now, taken] in
-                $0.heard(now: now)
+                $0.didReceiveBytes(now: now)
                 return $0.ticked(now: now, taken: taken, waiting: 1000)
             }
             if tick <= 139 { #expect(pair.machines[0].state == .up, "tick \(tick)") }

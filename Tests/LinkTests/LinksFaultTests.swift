@@ -4,7 +4,7 @@ import Testing
 
 @testable import Link
 
-/// Peers and strangers that do not behave.
+/// Peers and unauthenticated connections that misbehave.
 @Suite struct LinksFaultTests {
     @Test func aSilentPeer() async throws {
         let fake = try await FakePeer.listen("b", .silent)
@@ -79,9 +79,9 @@ import Testing
         await b.close()
     }
 
-    @Test func strangers() async throws {
+    @Test func unauthenticatedPeers() async throws {
         var limits = LinkLimits.test
-        limits.strangersMax = 4
+        limits.unauthenticatedMax = 4
         limits.handshakeMilliseconds = 500
         let (a, b) = (TestNode("a", secret: "s"), TestNode("b", secret: "s", limits: limits))
         try await a.start()
@@ -121,7 +121,7 @@ import Testing
         new.links.setPeers([b.peer()])
         try await b.wait("the newer one") { $0 == .up(id: "a", incarnation: 2, .incoming) }
         try await old.wait("is let go of") { $0 == .down(id: "b", incarnation: 1, .outgoing, .closed) }
-        try await old.wait("and told why") { if case .down("b", 1, .outgoing, .rejected(let reason)) = $0 { reason.contains("a newer a") } else { false } }
+        try await old.wait("and told why") { if case .down("b", 1, .outgoing, .rejected(let reason)) = $0 { reason.contains("a newer process of a") } else { false } }
         #expect(b.links.states.map(\.incarnation) == [2])
         for node in [old, new, b] { await node.close() }
         expectAlternates(b.all)

@@ -72,8 +72,8 @@ private struct Authority {
 
     @Test func onlyOneSpeaksTLS() async throws {
         let authority = try Authority()
-        try await self.refused(TestNode("a"), TestNode("b", tls: try authority.tls("b")), "speaks TLS and this one does not", "does not speak TLS")
-        try await self.refused(TestNode("a", tls: try authority.tls("a")), TestNode("b"), "TLS", "speaks TLS and this one does not")
+        try await self.refused(TestNode("a"), TestNode("b", tls: try authority.tls("b")), "uses TLS and this node does not", "does not use TLS")
+        try await self.refused(TestNode("a", tls: try authority.tls("a")), TestNode("b"), "TLS", "uses TLS and this node does not")
     }
 
     /// The right authority, and nothing to show.
@@ -93,7 +93,7 @@ private struct Authority {
             try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: context, serverHostname: nil))
         }
         #expect(answer.readableBytes == 0)
-        try await eventually("b logs it") { b.logs.lines.contains { $0.contains("showed no certificate") } }
+        try await eventually("b logs it") { b.logs.lines.contains { $0.contains("presented no certificate") } }
         #expect(b.all.isEmpty)
         await b.close()
     }

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Load
 
-/// The instrument against a server whose faults are known.
+/// The load tool against a server with known faults.
 @Suite(.serialized) struct EndToEndTests {
     private func measure(_ server: FakeServer, _ arguments: [String]) throws -> LoadReport {
         defer { server.stop() }
@@ -67,7 +67,7 @@ import Testing
         #expect(!report.isComplete)
     }
 
-    /// As a loss and a repetition cancel out in totals, they must not do so here.
+    /// A loss and a repetition cancel each other in totals. Here both must be counted.
     @Test func aLossAndARepetitionDoNotCancelOut() throws {
         let server = FakeServer(.sse, faults: .init(dropsEvery: 11, repeatsEvery: 12))
         let report = try self.measure(server, ["-n", "20", "-c", "4", "-r", "400"])
@@ -76,7 +76,7 @@ import Testing
         #expect(report.failures.count == 2)
     }
 
-    /// Nobody knows what a 503 means for the event: whether it arrives or not, it is neither lost nor repeated.
+    /// After a 503 the event may or may not have been published. In both cases it counts as neither lost nor repeated.
     @Test func anUncertainAnswerIsNoLoss() throws {
         let report = try self.measure(FakeServer(.sse, faults: .init(liesEvery: 20)), ["-n", "5", "-c", "2", "-r", "200"])
         #expect(report.isComplete, "\(report.table)")
@@ -94,7 +94,7 @@ import Testing
         #expect(report.json.hasPrefix("{") && report.json.hasSuffix("}"))
     }
 
-    @Test func nobodyThere() throws {
+    @Test func noServerThere() throws {
         let settings = try LoadSettings.parsed(["--subscribe-url", "http://127.0.0.1:1/", "--publish-url", "http://127.0.0.1:1/"])
         var coordinator = LoadCoordinator(settings: settings, limits: LocalLimits(descriptors: 10_000, ports: 28_000), showsProgress: false)
         do {

@@ -3,17 +3,17 @@ import Synchronization
 
 @testable import Load
 
-/// A small fan-out server with faults to order: GET subscribes to the path's last part, POST publishes to it. One thread, blocking sends.
+/// A small fan-out server with faults on request: GET subscribes to the path's last part, POST publishes to it. One thread, blocking sends.
 final class FakeServer: Sendable {
     enum Wrapping: Sendable { case sse, webSocket, longPoll, chunked }
 
-    /// By the number of a delivery, counted from 1.
+    /// Faults by the number of the delivery, counted from 1.
     struct Faults: Sendable {
         var dropsEvery = 0
         var repeatsEvery = 0
-        /// Every n-th event of a connection comes after the next.
+        /// Every n-th event of a connection arrives after the next one.
         var swapsEvery = 0
-        /// Publishes answered with 503, though they were delivered.
+        /// Publishes that get a 503 although they were delivered.
         var liesEvery = 0
     }
 

@@ -15,7 +15,7 @@ import Testing
         return template.bytes
     }
 
-    /// Feeds bytes in pieces as the worker does: what the scanner leaves is put before the next piece.
+    /// Feeds bytes in pieces as the worker does: the bytes that the scanner leaves are put before the next piece.
     static func scan(_ bytes: [UInt8], stride: Int = 113, pieces: () -> Int) -> [Marker] {
         let scanner = MarkerScanner(run: self.run, stride: stride)
         var found: [Marker] = []

@@ -137,7 +137,7 @@ import Testing
             limits: LocalLimits(descriptors: 10_000, ports: 28_000))
     }
 
-    /// Where the node is, and its token, come from where the other commands have them from.
+    /// The node's address and token come from the same sources as in the other commands.
     @Test func theEnvironmentSaysWhereTheNodeIs() throws {
         let plain = try self.target([], [:])
         #expect(plain.subscribe.authority == "127.0.0.1:8080" && plain.publish.authority == "127.0.0.1:8081" && plain.publishHeaders == [])
@@ -201,7 +201,7 @@ import Testing
         }
     }
 
-    /// What is refused, and what is said about it.
+    /// Refused numbers, and their messages.
     @Test func everyNumberIsCheckedWhereItIsRead() {
         let options = [
             ("--subscribers", "-5"), ("--subscribers", "10000001"), ("--channels", "0"), ("--channels-per-subscriber", "0"), ("--rate", "-1"),

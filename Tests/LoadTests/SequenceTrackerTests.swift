@@ -40,7 +40,7 @@ import Testing
         #expect(self.lost(tracker, last: 10) == 1 + 2 + 3 + 1)
     }
 
-    /// Against a model that simply remembers everything.
+    /// Compared with a model that simply remembers everything.
     @Test(arguments: 0..<50) func randomWalk(seed: Int) {
         var tracker = SequenceTracker(slots: 3)
         var seen: [Set<UInt64>] = [[], [], []]
@@ -72,7 +72,7 @@ import Testing
         }
     }
 
-    // The macro copies what it is given, and a tracker cannot be copied.
+    // The macro copies its argument, and a tracker cannot be copied.
     private func note(_ tracker: inout SequenceTracker, _ sequence: UInt64, slot: Int = 0) -> SequenceTracker.Arrival {
         tracker.note(sequence, slot: slot)
     }

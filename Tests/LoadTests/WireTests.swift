@@ -8,7 +8,7 @@ import Testing
         var closes: Bool
     }
 
-    /// Reads a stream of answers in random pieces.
+    /// Reads a stream of responses in random pieces.
     private func read(_ text: String) -> [Answer] {
         let bytes = Array(text.utf8)
         var scanner = HTTPResponseScanner()
@@ -107,7 +107,7 @@ import Testing
         #expect(try path("http://h", [0]) == "/")
         let template = try RequestTemplate(url: "http://[::1]:8080/x", option: "--x")
         #expect(template.host == "::1" && template.port == 8080 && !template.hasChannel)
-        // As tables and logs print it.
+        // In the form that tables and logs print.
         #expect(try RequestTemplate(url: "localhost:8081/x", option: "--x") == RequestTemplate(url: "http://localhost:8081/x", option: "--x"))
         for bad in ["", "https://h/", "http://h:0/", "http://h:65536", "http://h:x/", "http://h:-1", "http:///x", "h:1/a b", "h:1/\r\nX: y"] {
             #expect(throws: LoadError.self) { try RequestTemplate(url: bad, option: "--x") }

@@ -66,9 +66,9 @@ import Testing
                 }
                 #expect(buffer.append(chunk) == expected, "seed \(seed), step \(step)")
             case 5 where random.chance(50):
-                let costMax = random.below(5000)
-                while model.reduce(0, { $0 + $1.chunk.cost }) > costMax, model.count > 1 { model.removeFirst() }
-                buffer.trim(costMax: costMax)
+                let bytesMax = random.below(5000)
+                while model.reduce(0, { $0 + $1.chunk.memoryBytes }) > bytesMax, model.count > 1 { model.removeFirst() }
+                buffer.trim(bytesMax: bytesMax)
             case 5:
                 let oldest = second - random.below(8)
                 if let first = model.first, first.second <= oldest { model.removeFirst() }
@@ -81,14 +81,14 @@ import Testing
                 buffer.recount(chunk)
             default:
                 let offset = random.chance(70) ? head.offset - min(head.offset, UInt64(random.below(40))) + 2 : random.number(bits: 12)
-                let costMax = random.chance(50) ? 0 : random.below(4000)
-                let found = buffer.newest(holding: offset) ?? buffer.chunk(holding: offset, joinedUpTo: costMax)
+                let bytesMax = random.chance(50) ? 0 : random.below(4000)
+                let found = buffer.newest(holding: offset) ?? buffer.chunk(holding: offset, joinedUpTo: bytesMax)
                 if let start = model.firstIndex(where: { $0.first <= offset && offset <= $0.last }) {
                     var joined = model[start]
-                    var cost = joined.chunk.writeCost
+                    var bytes = joined.chunk.frameBytes
                     var end = start + 1
-                    while end < model.count, cost + model[end].chunk.writeCost <= costMax {
-                        cost += model[end].chunk.writeCost
+                    while end < model.count, bytes + model[end].chunk.frameBytes <= bytesMax {
+                        bytes += model[end].chunk.frameBytes
                         joined = (joined.first, model[end].last, model[end].second, found ?? joined.chunk)
                         end += 1
                     }
@@ -100,7 +100,7 @@ import Testing
                     #expect(found == nil, "seed \(seed), step \(step): \(offset)")
                 }
             }
-            #expect(buffer.head == head && buffer.cost == model.reduce(0) { $0 + $1.chunk.cost }, "seed \(seed), step \(step)")
+            #expect(buffer.head == head && buffer.memoryBytes == model.reduce(0) { $0 + $1.chunk.memoryBytes }, "seed \(seed), step \(step)")
             #expect(buffer.first == model.first?.first ?? head.offset + 1, "seed \(seed), step \(step)")
         }
     }
@@ -109,14 +109,14 @@ import Testing
     @Test func aChunkCostsWhatItHolds() {
         let payload = [UInt8](repeating: 0x61, count: 120)
         let chunk = Chunk(events: [sequenced("c", position(1, 1), payload)], channelHash: hash32("c"), second: 0)
-        let bare = chunk.cost
+        let bare = chunk.memoryBytes
         #expect(bare > 120 + 200)
-        let frames = chunk.frames(.sse).memoryCost
-        #expect(chunk.cost == bare + frames)
+        let frames = chunk.frames(.sse).memoryBytes
+        #expect(chunk.memoryBytes == bare + frames)
         _ = chunk.frames(.sse)
-        #expect(chunk.cost == bare + frames)
-        let others = chunk.frames(.line).memoryCost + chunk.bodies(.envelopeTail).memoryCost
-        #expect(chunk.cost == bare + frames + others)
+        #expect(chunk.memoryBytes == bare + frames)
+        let others = chunk.frames(.line).memoryBytes + chunk.bodies(.envelopeTail).memoryBytes
+        #expect(chunk.memoryBytes == bare + frames + others)
         // An event of this size, for one framing, in memory.
         #expect(bare + frames < 1024)
     }

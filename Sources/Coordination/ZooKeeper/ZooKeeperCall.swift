@@ -8,12 +8,12 @@ struct ZooKeeperCall {
     /// The context of the completion.
     let context: UnsafeRawPointer?
     let accessList: UnsafePointer<ACL_vector>?
-    /// Of what is created to be shared with others.
+    /// The access list of znodes that all users share.
     let sharedAccessList: UnsafePointer<ACL_vector>?
 
     private static let anyVersion: Int32 = -1
 
-    /// - Returns: `ZOK` if a completion may follow; with anything else none does and nothing was sent.
+    /// - Returns: `ZOK` if a completion may follow. With any other result no completion follows and nothing was sent.
     func send(_ request: ZooKeeperRequest, results: ZooKeeperMultiResults?) -> Int32 {
         switch request {
         case .get(let path, let watch):
@@ -40,7 +40,7 @@ struct ZooKeeperCall {
     }
 
     private func send(_ parts: [ZooKeeperRequest.Part], results: ZooKeeperMultiResults) -> Int32 {
-        // The operations point to their paths and data, so these live in one block until the call is over.
+        // The operations point to their paths and data, so these stay allocated in one block until the call returns.
         var operations = [zoo_op_t](repeating: zoo_op_t(), count: parts.count)
         let arena = Arena()
         for (index, part) in parts.enumerated() {
@@ -48,7 +48,7 @@ struct ZooKeeperCall {
             case .check(let path, let version):
                 zoo_check_op_init(&operations[index], arena.string(path), version ?? Self.anyVersion)
             case .create(let path, let data, let ephemeral):
-                // Not `create2`, which would answer a stat: the C client refuses it in a multi.
+                // Not `create2`, which would return a stat: the C client refuses it in a multi.
                 zoo_create_op_init(
                     &operations[index], arena.string(path), arena.bytes(data), Int32(data.count), self.accessList, Self.mode(ephemeral), nil, 0)
             case .set(let path, let data, let version):
@@ -96,7 +96,7 @@ private final class Arena {
 extension [UInt8] {
     fileprivate func withCharacters(_ body: (UnsafePointer<CChar>?, Int32) -> Int32) -> Int32 {
         self.withUnsafeBytes { bytes in
-            // Never null: to the client that is a node without data, which is not the same as one with none.
+            // Never null: for the client null means a znode without data, which differs from a znode with empty data.
             let empty: [CChar] = [0]
             return empty.withUnsafeBufferPointer { body(bytes.baseAddress?.assumingMemoryBound(to: CChar.self) ?? $0.baseAddress, Int32(bytes.count)) }
         }

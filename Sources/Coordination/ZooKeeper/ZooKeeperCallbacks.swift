@@ -4,7 +4,7 @@ import CZooKeeper
 // on the thread that closes it); lines of its log on any of its threads. So nothing here may block, and everything is copied before the return,
 // because the client frees it then.
 
-/// The default watcher of a handle: what becomes of the session.
+/// The default watcher of a handle: events of the session.
 func zooKeeperSessionWatcher(
     handle: OpaquePointer?, type: Int32, state: Int32, path: UnsafePointer<CChar>?, context: UnsafeMutableRawPointer?
 ) {
@@ -12,7 +12,7 @@ func zooKeeperSessionWatcher(
     let event: ZooKeeperSession.Event
     switch state {
     case ZOO_CONNECTED_STATE:
-        // Here and nowhere else: the client's other thread writes these fields, and only before it queues this event.
+        // Read only here: the client's other thread writes these fields, and only before it queues this event.
         event = .connected(ZooKeeperIdentity(zoo_client_id(handle).pointee), timeout: .milliseconds(zoo_recv_timeout(handle)))
     case ZOO_EXPIRED_SESSION_STATE: event = .expired
     case ZOO_AUTH_FAILED_STATE: event = .authenticationFailed
@@ -21,7 +21,7 @@ func zooKeeperSessionWatcher(
     ZooKeeperRegistry.shared.deliver(event, to: UInt(bitPattern: context))
 }
 
-/// The watcher of all paths. Every event of the session comes here too, once for each handle, and is the other watcher's business.
+/// The watcher of all paths. Session events arrive here too, once for each handle; the default watcher handles them.
 func zooKeeperPathWatcher(
     handle: OpaquePointer?, type: Int32, state: Int32, path: UnsafePointer<CChar>?, context: UnsafeMutableRawPointer?
 ) {
@@ -33,7 +33,7 @@ func zooKeeperDataCompletion(
     code: Int32, value: UnsafePointer<CChar>?, length: Int32, stat: UnsafePointer<Stat>?, context: UnsafeRawPointer?
 ) {
     complete(context, code) { _ in
-        // A node without data has a length of -1.
+        // A znode without data has a length of -1.
         let data = length > 0 ? Array(UnsafeRawBufferPointer(start: value, count: Int(length))) : []
         return .node(data: data, stat: ZooKeeperStat(stat!.pointee))
     }
@@ -43,7 +43,7 @@ func zooKeeperStatCompletion(code: Int32, stat: UnsafePointer<Stat>?, context: U
     complete(context, code) { _ in .stat(ZooKeeperStat(stat!.pointee)) }
 }
 
-/// Of `exists`, to which a missing node is an answer.
+/// The completion of `exists`. A missing znode is a result, not an error.
 func zooKeeperExistsCompletion(code: Int32, stat: UnsafePointer<Stat>?, context: UnsafeRawPointer?) {
     let missing = code == ZNONODE.rawValue
     complete(context, missing ? ZOK.rawValue : code) { _ in .stat(missing ? nil : ZooKeeperStat(stat!.pointee)) }
@@ -70,16 +70,16 @@ func zooKeeperMultiCompletion(code: Int32, context: UnsafeRawPointer?) {
     complete(context, code) { .multi($0!.stats) }
 }
 
-/// Of `zoo_add_auth`, whose failure the session's watcher hears too. Runs on whichever thread has the client, even the one that closes it.
+/// The completion of `zoo_add_auth`. The session's watcher gets its failure too. Runs on any thread that uses the client, even the one that closes it.
 func zooKeeperAuthenticationCompletion(code: Int32, context: UnsafeRawPointer?) {}
 
 func zooKeeperLogCallback(message: UnsafePointer<CChar>?) {
     if let message { ZooKeeperLog.line(message) }
 }
 
-/// Answers the operation, if it still waits: a completion after its deadline finds nobody, and is harmless.
+/// Completes the operation, if it is still waiting. A completion after the operation's deadline is ignored.
 ///
-/// - Parameter reply: runs before this returns, and only if the server said yes.
+/// - Parameter reply: runs before this returns, and only if the server reported success.
 private func complete(_ context: UnsafeRawPointer?, _ code: Int32, reply: (ZooKeeperMultiResults?) -> ZooKeeperReply) {
     guard let pending = ZooKeeperRegistry.shared.take(UInt(bitPattern: context)), let resume = pending.resume else { return }
     if code == ZOK.rawValue {

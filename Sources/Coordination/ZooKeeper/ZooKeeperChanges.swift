@@ -2,8 +2,8 @@ import Synchronization
 
 /// The paths whose watches fired, coalesced: an element is the set of all that fired since the last one. For one reader.
 ///
-/// A hint to read again, no more: it says neither what changed nor of which generation the watch was, and it may be seen before the reply of
-/// the read that set it. So a path that comes while it is being read is to be read once more.
+/// Only a hint to read again: it contains neither what changed nor the watch's generation, and it may arrive before the reply of
+/// the read that set it. So a path that arrives while it is being read must be read once more.
 package struct ZooKeeperChanges: AsyncSequence, Sendable {
     package typealias Element = Set<String>
     package typealias Failure = Never
@@ -17,11 +17,11 @@ package struct ZooKeeperChanges: AsyncSequence, Sendable {
     }
 
     init() {
-        // One is enough: whoever is woken takes all.
+        // One wake-up is enough: the reader takes all paths.
         (self.waker, self.wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
-    /// From any thread.
+    /// Callable from any thread.
     func mark(_ paths: some Sequence<String>) {
         self.dirty.paths.withLock { $0.formUnion(paths) }
         self.wake.yield()

@@ -1,15 +1,15 @@
 import Synchronization
 
-/// A session with ZooKeeper, and the next one when it is lost: owns the generations, reports what becomes of them.
+/// Keeps a session with ZooKeeper, and opens the next one when it is lost. Owns the generations and reports their states.
 ///
-/// All work is in ``run()``, and no task outlives it. The decisions are ``ZooKeeperSessionMachine``'s. Runs on the cooperative pool; what blocks is
-/// in ``ZooKeeperSession``, which has a thread of its own.
+/// All work is in ``run()``, and no task outlives it. ``ZooKeeperSessionMachine`` decides. Runs on the cooperative pool; blocking calls are
+/// in ``ZooKeeperSession``, which has its own thread.
 package actor ZooKeeperClient {
-    /// Every change of state, for one reader. Unbounded: a generation has a handful, and generations are ``ZooKeeperConfiguration/backoffMin`` apart.
+    /// Every change of state, for one reader. Unbounded: a generation has only a few, and generations are ``ZooKeeperConfiguration/backoffMin`` apart.
     package nonisolated let states: AsyncStream<ZooKeeperState>
-    /// The paths whose watches fired, for one reader. After a reconnection these are all that a watch was asked for in this generation. The C client sets
+    /// The paths whose watches fired, for one reader. After a reconnection these are all paths with a watch in this generation. The C client sets
     /// its watches again with the new connection (measured: all three kinds still fire after a restart of the server), and the server fires those whose
-    /// nodes changed meanwhile; but a watch whose reply was lost with the connection is set on the server only, and does not fire here.
+    /// znodes changed meanwhile. But a watch whose reply was lost with the connection exists on the server only, and does not fire here.
     package nonisolated let changes = ZooKeeperChanges()
 
     private let configuration: ZooKeeperConfiguration
@@ -18,7 +18,7 @@ package actor ZooKeeperClient {
     private let inputs: AsyncStream<ZooKeeperSessionMachine.Event>
     private nonisolated let inputsContinuation: AsyncStream<ZooKeeperSessionMachine.Event>.Continuation
 
-    /// Makes what holds a handle; nil while the system has no thread for it.
+    /// Creates the session object. Nil while the system has no thread for it.
     package typealias MakeSession = @Sendable (ZooKeeperConfiguration, @escaping @Sendable (ZooKeeperSession.Event) -> Void) -> ZooKeeperSession?
 
     private let makeSession: MakeSession
@@ -50,9 +50,9 @@ package actor ZooKeeperClient {
         self.inputsContinuation.yield(.started)
         await withDiscardingTaskGroup { group in
             for await input in self.inputs { self.step(input, in: &group) }
-            // The inputs of a cancelled task end at once; then this is what closes the handle.
+            // The input stream of a cancelled task ends immediately; then this closes the handle.
             self.step(.closingRequested, in: &group)
-            // Ends the timers. The closing of handles does not heed it, and is waited for.
+            // Ends the timers. Closing handles ignores the cancellation and is awaited.
             group.cancelAll()
         }
         await withDiscardingTaskGroup { self.step(.handleClosed(generation: self.machine.generation), in: &$0) }
@@ -60,11 +60,11 @@ package actor ZooKeeperClient {
         self.finish()
     }
 
-    /// Carries out one request in the session of that generation.
+    /// Executes one request in the session of that generation.
     ///
-    /// - Parameter deadline: of the reply. Beyond it the answer is ``ZooKeeperFailure/ambiguous(code:)``.
+    /// - Parameter deadline: of the reply. After it the result is ``ZooKeeperFailure/ambiguous(code:)``.
     /// - Returns: ``ZooKeeperFailure/sessionLost`` if `generation` is not the current one, ``ZooKeeperFailure/notSent(code:)`` if it is not connected
-    ///   or has 512 operations under way.
+    ///   or has 512 operations in flight.
     package func perform(
         _ request: ZooKeeperRequest, generation: UInt64, deadline: ContinuousClock.Instant
     ) async -> Result<ZooKeeperReply, ZooKeeperFailure> {
@@ -74,14 +74,14 @@ package actor ZooKeeperClient {
         return await session.perform(request, deadline: deadline)
     }
 
-    /// Ends the session, so that its ephemeral nodes vanish at once, and returns when ``run()`` is over. May take seconds when servers do not answer.
+    /// Ends the session, so that its ephemeral znodes vanish immediately, and returns when ``run()`` has ended. May take seconds if servers do not respond.
     package func close() async {
         self.inputsContinuation.yield(.closingRequested)
         if !self.isRunning { return self.finish() }
         await withCheckedContinuation { self.waitingForEnd.append($0) }
     }
 
-    /// The identity of the last session that had a connection. For tests that take it over.
+    /// The identity of the last session that was connected. For tests that take it over.
     package nonisolated var identity: ZooKeeperIdentity? { self.lastIdentity.withLock { $0 } }
 
     private func step(_ event: ZooKeeperSessionMachine.Event, in group: inout DiscardingTaskGroup) {
@@ -95,7 +95,7 @@ package actor ZooKeeperClient {
         case .report(let state): self.statesContinuation.yield(state)
         case .verify(let generation): self.verify(generation, in: &group)
         case .wake(let time):
-            // In steps, because the clock that a sleeping task wakes by may stand still while the machine sleeps.
+            // In steps, because the clock of a sleeping task may stop while the machine sleeps.
             group.addTask { [inputsContinuation] in
                 while !Task.isCancelled, .now < time { try? await Task.sleep(until: min(time, .now + .seconds(1)), clock: .continuous) }
                 inputsContinuation.yield(.ticked)
@@ -119,7 +119,7 @@ package actor ZooKeeperClient {
 
     private func close(_ generation: UInt64, in group: inout DiscardingTaskGroup) {
         guard let session = self.session.take() else {
-            // There was none to be had.
+            // No session could be created.
             self.inputsContinuation.yield(.handleClosed(generation: generation))
             return
         }
@@ -129,7 +129,7 @@ package actor ZooKeeperClient {
         }
     }
 
-    /// A multi is written down by most of the servers before it is answered, even one that only checks. A refusal is an answer, too.
+    /// Most of the servers write a multi to disk before its reply, even one that only checks. A refusal counts as a reply too.
     private func verify(_ generation: UInt64, in group: inout DiscardingTaskGroup) {
         guard let session = self.session else { return }
         let sentAt = ContinuousClock.now
@@ -165,7 +165,7 @@ package actor ZooKeeperClient {
 }
 
 extension ZooKeeperRequest {
-    /// The path that the request sets a watch on.
+    /// The path on which the request sets a watch.
     fileprivate var watchedPath: String? {
         switch self {
         case .get(let path, watch: true), .exists(let path, watch: true), .children(let path, watch: true): path

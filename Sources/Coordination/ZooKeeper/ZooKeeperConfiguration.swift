@@ -1,22 +1,22 @@
-/// Where the servers are and how long a session lives without them.
+/// The servers' addresses, and how long a session lives without them.
 package struct ZooKeeperConfiguration: Sendable {
     /// `host:port`, separated by commas, an IPv6 address without brackets. Names are resolved when a generation starts and not again during it.
     package var servers: String
-    /// What the session asks for; the server clamps it to 2...20 of its ticks. With three servers, two silent ones in a row cost 4/3 of it,
-    /// so six seconds and more are wise.
+    /// The requested timeout. The server clamps it to 2...20 of its ticks. With three servers, two silent ones in a row take 4/3 of it,
+    /// so use six seconds or more.
     package var sessionTimeout: Duration = .seconds(6)
-    /// How long a generation may be without its first connection before another one starts, with the names resolved anew.
+    /// How long a generation may wait for its first connection before the next one starts and resolves the names again.
     package var connectTimeout: Duration = .seconds(15)
-    /// How long a session may be suspended before it is given up, in which case its ephemeral nodes may outlive it on the servers for one more
-    /// timeout. Nil is the negotiated session timeout: on servers that live, the session is then over, since the client needs up to 2/3 of a
-    /// timeout to notice a silent server and the servers counted from before that.
+    /// How long a session may be suspended before it is given up, in which case its ephemeral znodes may remain on the servers for one more
+    /// timeout. Nil means the negotiated session timeout. On live servers the session has expired by then: the client needs up to 2/3 of a
+    /// timeout to notice a silent server, and the servers count from before that.
     package var suspensionMax: Duration?
-    /// With ``suspensionMax`` nil, a third of the negotiated timeout instead: a silent server is noticed after two thirds, so that the session is given up
-    /// before the servers can have ended it. And a server that is connected is asked for proof that it reaches the others: see ``ZooKeeperSessionMachine``.
+    /// If true and ``suspensionMax`` is nil, the limit is a third of the negotiated timeout. A silent server is noticed after two thirds, so the session is given
+    /// up before the servers can have ended it. The client also verifies that a connected server reaches the others: see ``ZooKeeperSessionMachine``.
     package var isCautious = false
-    /// Nil leaves all nodes open to the world.
+    /// Nil leaves all znodes open to every client.
     package var credentials: ZooKeeperCredentials?
-    /// The wait between generations: it doubles from the first to the last, minus up to a half by chance, and starts over after a connection.
+    /// The wait between generations: it doubles from the first to the second value, minus a random part of up to a half, and starts again after a connection.
     package var backoffMin: Duration = .milliseconds(100)
     package var backoffMax: Duration = .seconds(10)
 
@@ -25,9 +25,9 @@ package struct ZooKeeperConfiguration: Sendable {
     }
 }
 
-/// A user and a password for the servers' `digest` scheme. With them, every node that is created belongs to its creator alone.
+/// A user and a password for the servers' `digest` scheme. With them, every created znode belongs to its creator only.
 ///
-/// Neither its description nor a dump shows the password, so that it may travel in a logged configuration.
+/// Neither its description nor a dump shows the password, so it may be part of a logged configuration.
 package struct ZooKeeperCredentials: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     package var user: String
     package var password: String

@@ -1,11 +1,11 @@
 import CZooKeeper
 
 extension ZooKeeperFailure {
-    /// What the result code of a completion means. Every code that the C client makes itself leaves open whether the server did the work:
+    /// The meaning of a completion's result code. After every code that the C client itself produces, the server may or may not have done the work:
     /// a lost connection (`ZCONNECTIONLOSS`), a silent one (`ZOPERATIONTIMEOUT`), replies out of order (`ZRUNTIMEINCONSISTENCY`), a handle that closes
     /// (`ZCLOSING`). An operation refused because its session moved to another server (`ZSESSIONMOVED`) counts among them: the session lives.
     ///
-    /// - Parameter part: of a multi, the first part that the server refused.
+    /// - Parameter part: the first part of a multi that the server refused.
     init(completion code: Int32, part: Int? = nil) {
         switch code {
         case ZNONODE.rawValue: self = .refused(.noNode, part: part)
@@ -23,7 +23,7 @@ extension ZooKeeperFailure {
         }
     }
 
-    /// What it means that a call was refused before anything was queued. On an expired handle that is `ZINVALIDSTATE`, and no completion follows.
+    /// The meaning of a call that was refused before anything was queued. On an expired handle that is `ZINVALIDSTATE`, and no completion follows.
     init(call code: Int32) {
         self = code == ZINVALIDSTATE.rawValue ? .sessionLost : .notSent(code: code)
     }
@@ -34,9 +34,9 @@ extension ZooKeeperFailure {
     static var tooLate: Self { .notSent(code: ZOPERATIONTIMEOUT.rawValue) }
     /// The caller's task was cancelled before.
     static var cancelled: Self { .notSent(code: ZNOTHING.rawValue) }
-    /// The handle has as many operations as it may.
+    /// The handle has reached its limit of operations.
     static var tooMany: Self { .notSent(code: ZTHROTTLEDOP.rawValue) }
-    /// The session is suspended or not yet there.
+    /// The session is suspended, or does not exist yet.
     static var disconnected: Self { .notSent(code: ZCONNECTIONLOSS.rawValue) }
     /// The handle was closed while it waited.
     static var closed: Self { .ambiguous(code: ZCLOSING.rawValue) }

@@ -1,9 +1,9 @@
 import CZooKeeper
 import Synchronization
 
-/// The C client's log, warnings and errors only: what it says at INFO the states of a client say better, and at DEBUG it reads freed memory (ZOOKEEPER-4809).
+/// The C client's log, warnings and errors only. The client's states report more than its INFO lines, and at DEBUG it reads freed memory (ZOOKEEPER-4809).
 ///
-/// One for the process, because the client's callback has no context. None of its lines holds a credential.
+/// One for the process, because the client's callback has no context. None of its lines contains a credential.
 package enum ZooKeeperLog {
     package enum Level: Hashable, Sendable {
         case warning
@@ -13,15 +13,15 @@ package enum ZooKeeperLog {
     private static let handler = Mutex<(@Sendable (Level, String) -> Void)?>(nil)
     private static let lastFault = Mutex<String?>(nil)
 
-    /// What the client last met when it looked for a server, such as "Connection refused".
+    /// The client's last error while it looked for a server, such as "Connection refused".
     package static var fault: String? { self.lastFault.withLock { $0 } }
 
-    /// From now on, `handler` gets the lines. It is called on the client's threads and must not block. Without one they are dropped.
+    /// Sets the handler of the lines. It is called on the client's threads and must not block. Without a handler lines are dropped.
     package static func forward(to handler: (@Sendable (Level, String) -> Void)?) {
         self.handler.withLock { $0 = handler }
     }
 
-    /// Sets the level, which is one for the process too.
+    /// Sets the level, which is also one for the process.
     static let configure: Void = zoo_set_debug_level(ZOO_LOG_LEVEL_WARN)
 
     /// Lines look like `2026-01-31 12:00:00,000:1234(0x7f):ZOO_WARN@function@1746: text`.

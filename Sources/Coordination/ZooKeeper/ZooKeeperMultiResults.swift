@@ -1,9 +1,9 @@
 import CZooKeeper
 
-/// Memory that the C client writes the results of a multi to, some time before its completion.
+/// Memory for the results of a multi. The C client writes it some time before the completion.
 ///
-/// Unchecked, because it is of pointers: the session's thread sets it up, then the client's completion thread alone writes and reads it. It is freed by
-/// whoever removes the operation from the registry: the completion, or the session when the client has freed the handle.
+/// Unchecked, because it contains pointers: the session's thread creates it, then only the client's completion thread writes and reads it. It is freed when
+/// the operation is removed from the registry: by the completion, or by the session when the client has freed the handle.
 final class ZooKeeperMultiResults: @unchecked Sendable {
     let results: UnsafeMutableBufferPointer<zoo_op_result_t>
     private let written: UnsafeMutableBufferPointer<Stat>
@@ -30,7 +30,7 @@ final class ZooKeeperMultiResults: @unchecked Sendable {
         zip(self.hasStat, self.written).map { $0 ? ZooKeeperStat($1) : nil }
     }
 
-    /// The server answers 0 for the parts before the one that it refused, and `ZRUNTIMEINCONSISTENCY` for those after it.
+    /// The server returns 0 for the parts before the one that it refused, and `ZRUNTIMEINCONSISTENCY` for those after it.
     var firstRefused: Int? {
         self.results.firstIndex { $0.err != ZOK.rawValue && $0.err != ZRUNTIMEINCONSISTENCY.rawValue }
     }

@@ -1,9 +1,9 @@
 import Synchronization
 
-/// The meaning of the integers that the C client is given as contexts: which operation waits for a completion, which session hears an event.
+/// Maps the integers that the C client gets as contexts to operations that wait for a completion, and to sessions that receive events.
 ///
-/// Integers, because the client calls back late, never, and with a context more than once (a session event goes to every path watch too).
-/// A pointer would dangle; an integer that means nothing any more is ignored.
+/// Integers, because the client may call back late, never, or more than once with the same context (a session event goes to every path watch too).
+/// A pointer would dangle; an unknown integer is ignored.
 ///
 /// Every method may be called from any thread. None blocks and none calls C.
 final class ZooKeeperRegistry: Sendable {
@@ -13,18 +13,18 @@ final class ZooKeeperRegistry: Sendable {
     typealias Token = UInt
     typealias Result = Swift.Result<ZooKeeperReply, ZooKeeperFailure>
 
-    /// Operations of one handle that the C client may hold. It wakes its own thread through a pipe of 64 KiB, one byte an operation, and drops
-    /// the connection when that is full; this stays far below.
+    /// Operations of one handle that the C client may hold. It wakes its own thread through a pipe of 64 KiB, one byte for each operation, and drops
+    /// the connection when the pipe is full. This limit is far below.
     static let inFlightMax = 512
 
-    /// One operation that the C client has, or had: after its deadline it is still counted and still owns the memory that the client will write to.
+    /// One operation of the C client. After its deadline it is still counted, and still owns the memory that the client will write to.
     struct Pending: Sendable {
         /// The handle's token.
         let handle: Token
         var deadline: ContinuousClock.Instant
-        /// Nil once answered.
+        /// Nil once the operation has its result.
         var resume: (@Sendable (Result) -> Void)?
-        /// Where the results of a multi go, until its completion or, if that never comes, the end of the handle.
+        /// The memory for the results of a multi, until its completion or, if that never arrives, the end of the handle.
         let results: ZooKeeperMultiResults?
     }
 
@@ -46,7 +46,7 @@ final class ZooKeeperRegistry: Sendable {
 
     private let state = Mutex(State())
 
-    /// A number for a new handle, for its watches' context. `sink` is called on the C client's completion thread.
+    /// Creates a number for a new handle, as its watches' context. `sink` is called on the C client's completion thread.
     func addHandle(sink: @escaping @Sendable (ZooKeeperSession.Event) -> Void) -> Token {
         self.state.withLock { state in
             let token = state.next()
@@ -55,12 +55,12 @@ final class ZooKeeperRegistry: Sendable {
         }
     }
 
-    /// A number for an operation to be added.
+    /// Creates a number for an operation.
     func newOperation() -> Token {
         self.state.withLock { $0.next() }
     }
 
-    /// False when the handle has too many operations or is gone; then nothing is kept.
+    /// Returns false if the handle has too many operations or is closed. Then nothing is stored.
     func add(_ token: Token, _ pending: Pending) -> Bool {
         self.state.withLock { state in
             guard let count = state.handles[pending.handle]?.operations.count, count < Self.inFlightMax else { return false }
@@ -70,7 +70,7 @@ final class ZooKeeperRegistry: Sendable {
         }
     }
 
-    /// Exactly once: the completion has come, or will never come because the call was refused.
+    /// Called exactly once: the completion has arrived, or will never arrive because the call was refused.
     func take(_ token: Token) -> Pending? {
         self.state.withLock { state in
             guard let pending = state.operations.removeValue(forKey: token) else { return nil }
@@ -79,7 +79,7 @@ final class ZooKeeperRegistry: Sendable {
         }
     }
 
-    /// Answers an operation whose completion has not come, and keeps what the C client may still write to.
+    /// Completes an operation without waiting for its completion, and keeps the memory that the C client may still write to.
     func answer(_ token: Token, with result: Result) {
         let resume = self.state.withLock { state in
             let resume = state.operations[token]?.resume
@@ -89,7 +89,7 @@ final class ZooKeeperRegistry: Sendable {
         resume?(result)
     }
 
-    /// Answers what is overdue, as ambiguous. Returns the next deadline.
+    /// Completes overdue operations as ambiguous. Returns the next deadline.
     func expire(handle: Token, at now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
         var overdue: [@Sendable (Result) -> Void] = []
         let next: ContinuousClock.Instant? = self.state.withLock { state in
@@ -109,7 +109,7 @@ final class ZooKeeperRegistry: Sendable {
         return next
     }
 
-    /// Forgets a handle that the C client has freed, and returns its operations whose completions never came: it loses those that end
+    /// Forgets a handle that the C client has freed, and returns its operations whose completions never arrived: the client loses those that end
     /// while it closes (ZOOKEEPER-3868).
     func drain(handle: Token) -> [Pending] {
         self.state.withLock { state in

@@ -1,27 +1,27 @@
-/// One operation on ZooKeeper, as a value: what a state machine asks for and what a session carries out.
+/// One operation on ZooKeeper, as a value: a state machine requests it, and a session executes it.
 ///
-/// Paths are absolute. Versions are the data version of the node; nil writes or deletes whatever is there.
+/// Paths are absolute. Versions are the data version of the znode. Nil writes or deletes any version.
 ///
-/// A watch is set by a read that succeeds, and fires once. A read that fails sets none, or one that is never heard: read again.
+/// A successful read sets a watch, which fires once. A failed read sets none, or one that never fires here: read again.
 package enum ZooKeeperRequest: Hashable, Sendable {
-    /// Answers ``ZooKeeperReply/node(data:stat:)``. With `watch`, the next change of this node marks its path dirty.
+    /// Returns ``ZooKeeperReply/node(data:stat:)``. With `watch`, the next change of this znode marks its path dirty.
     case get(path: String, watch: Bool)
-    /// Answers ``ZooKeeperReply/stat(_:)``, nil for a node that is not there. With `watch`, its creation, change or deletion marks its path dirty.
+    /// Returns ``ZooKeeperReply/stat(_:)``, nil if the znode does not exist. With `watch`, its creation, change or deletion marks its path dirty.
     case exists(path: String, watch: Bool)
-    /// Answers ``ZooKeeperReply/children(_:stat:)``. With `watch`, the coming or going of a child marks the path dirty.
+    /// Returns ``ZooKeeperReply/children(_:stat:)``. With `watch`, the creation or deletion of a child marks the path dirty.
     case children(path: String, watch: Bool)
-    /// Answers the stat of the new node: its `czxid` is unique for ever.
+    /// Returns the stat of the new znode. Its `czxid` is never used again.
     case create(path: String, data: [UInt8], ephemeral: Bool)
-    /// A persistent node without data, in which everyone may make nodes and see their names, whatever the credentials of this session. Answers as `create`.
+    /// Creates a persistent znode without data in which every user may create children and list them, whatever the credentials of this session. Returns as `create`.
     case createShared(path: String)
-    /// Answers the stat after the write.
+    /// Returns the stat after the write.
     case set(path: String, data: [UInt8], version: Int32?)
-    /// Answers ``ZooKeeperReply/done``.
+    /// Returns ``ZooKeeperReply/done``.
     case delete(path: String, version: Int32?)
-    /// All or none. Answers ``ZooKeeperReply/multi(_:)``, one stat for each `set` and `create` (nil for the others; a create inside a multi
-    /// answers no stat either, because the C client cannot carry it).
+    /// Executes all parts or none. Returns ``ZooKeeperReply/multi(_:)``, one stat for each `set` and `create` (nil for the others; a create inside a multi
+    /// returns no stat either, because the C client does not support it).
     ///
-    /// It is decided by the leader, unlike reads: a multi of checks alone proves that the session lives and the versions are current.
+    /// Unlike reads, it is decided by ZooKeeper's leader: even a multi with only checks proves that the session lives and the versions are current.
     case multi([Part])
 
     package enum Part: Hashable, Sendable {
@@ -40,15 +40,15 @@ package enum ZooKeeperReply: Hashable, Sendable {
     case done
 }
 
-/// The part of a node's stat that decisions use.
+/// The part of a znode's stat that decisions use.
 package struct ZooKeeperStat: Hashable, Sendable {
-    /// The transaction that created the node. An incarnation: no other node, at this path or another, has the same.
+    /// The transaction that created the znode. It is used as an incarnation: no other znode, at this path or another, has the same.
     package var czxid: Int64
     /// The transaction that last changed it.
     package var mzxid: Int64
-    /// How often its data was set.
+    /// The number of times that its data was set.
     package var version: Int32
-    /// The session that an ephemeral node lives with; 0 for a persistent one.
+    /// The session of an ephemeral znode; 0 for a persistent one.
     package var ephemeralOwner: Int64
 
     package init(czxid: Int64, mzxid: Int64, version: Int32, ephemeralOwner: Int64) {
@@ -59,9 +59,9 @@ package struct ZooKeeperStat: Hashable, Sendable {
     }
 }
 
-/// Why an operation has no reply. What matters is whether it may have happened.
+/// Why an operation has no reply. The cases differ in whether it may have happened.
 package enum ZooKeeperFailure: Error, Hashable, Sendable {
-    /// The server said no: nothing happened. For a multi, `part` is the first part that was refused.
+    /// The server refused it: nothing happened. For a multi, `part` is the first refused part.
     case refused(Refusal, part: Int?)
     /// The reply was lost, or is late: it may have happened, now or later. Resolved by reading back.
     case ambiguous(code: Int32)

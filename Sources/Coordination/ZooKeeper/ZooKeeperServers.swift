@@ -1,13 +1,13 @@
-/// Where ZooKeeper's servers are, and under which path a cluster keeps its znodes: `host:port,[v6]:port/chroot`, as operators write it.
+/// ZooKeeper's servers, and the path for a cluster's znodes, as operators write them: `host:port,[v6]:port/chroot`.
 ///
-/// The path is put in front of every path by ``ClusterPaths``. The C client could do that, but then it could not be made: to the client it is the root.
+/// ``ClusterPaths`` adds the path to every path. The C client could do that too, but it would treat the path as the root, and could not create it.
 package struct ZooKeeperServers: Sendable {
     /// Each with its host without brackets.
     package private(set) var addresses: [(host: String, port: UInt16)] = []
     /// Empty, or a path that begins with a slash and does not end with one.
     package private(set) var chroot = ""
 
-    /// Throws a sentence for a person.
+    /// Throws a message for a person.
     package init(_ text: String) throws(ZooKeeperServersError) {
         let slash = text.firstIndex(of: "/") ?? text.endIndex
         for server in text[..<slash].split(separator: ",", omittingEmptySubsequences: false) {
@@ -25,7 +25,7 @@ package struct ZooKeeperServers: Sendable {
         self.chroot = path
     }
 
-    /// As the C client reads it: it knows no brackets, and takes the last colon for the one before the port.
+    /// The servers in the C client's format: without brackets, with the last colon before the port.
     package var clientText: String { self.addresses.map { "\($0.host):\($0.port)" }.joined(separator: ",") }
 
     private static func trimmed(_ text: Substring) -> Substring {
@@ -48,24 +48,24 @@ package struct ZooKeeperServers: Sendable {
         return (String(host), port)
     }
 
-    /// What ZooKeeper refuses in a path.
+    /// Why ZooKeeper would refuse the path. Nil if it is valid.
     private static func fault(of path: String) -> String? {
         let parts = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
         if parts.dropLast().contains("") || parts.allSatisfy(\.isEmpty) { return "\(path) has an empty part" }
         if parts.last == "" { return "\(path) ends with /" }
-        if let part = parts.first(where: { $0 == "." || $0 == ".." }) { return "\(path) has the part \(part), which ZooKeeper does not take" }
-        if parts.first == "zookeeper" { return "ZooKeeper keeps /zookeeper for itself" }
+        if let part = parts.first(where: { $0 == "." || $0 == ".." }) { return "\(path) has the part \(part), which ZooKeeper does not allow" }
+        if parts.first == "zookeeper" { return "ZooKeeper reserves /zookeeper" }
         let isRefused = path.unicodeScalars.contains { scalar in
             switch scalar.value {
             case 0...0x1F, 0x7F...0x9F, 0xD800...0xF8FF, 0xFFF0...0xFFFF: true
             default: false
             }
         }
-        return isRefused ? "it has a character that ZooKeeper does not take" : nil
+        return isRefused ? "it has a character that ZooKeeper does not allow" : nil
     }
 }
 
-/// Why a text names no servers of ZooKeeper, and what to write.
+/// Why a text does not name ZooKeeper servers, and what to write.
 package struct ZooKeeperServersError: Error, CustomStringConvertible {
     package var description: String
 }

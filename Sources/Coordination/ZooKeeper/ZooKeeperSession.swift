@@ -1,22 +1,22 @@
 import CZooKeeper
 
-/// One handle of the C client, and so one session with the servers. It is opened once and closed once.
+/// One handle of the C client, which is one session with the servers. It is opened once and closed once.
 ///
-/// Runs on a thread of its own, ``ZooKeeperThread``. The client adds two: one for the socket, one for completions and watches.
+/// Runs on its own thread, ``ZooKeeperThread``. The client adds two threads: one for the socket, one for completions and watches.
 ///
 /// Measured against ZooKeeper 3.8.0 on loopback with a session timeout of 2 s: opening takes 4-20 ms; an operation on an expired handle is refused
 /// by the call with `ZINVALIDSTATE`, and one on a handle that looks for a server is queued and completes as `ZOPERATIONTIMEOUT` after 2/3 of the timeout.
-/// One that is under way when the session expires completes as `ZSESSIONEXPIRED`, or as `ZCONNECTIONLOSS` if the connection went first. A multi of a
-/// single check is carried out like any other (0.5 ms, as a read) and refused as `ZBADVERSION` or `ZNONODE`; an empty one succeeds.
+/// One that is in flight when the session expires completes as `ZSESSIONEXPIRED`, or as `ZCONNECTIONLOSS` if the connection broke first. A multi of a
+/// single check is executed like any other (0.5 ms, as a read) and refused as `ZBADVERSION` or `ZNONODE`; an empty one succeeds.
 package actor ZooKeeperSession {
-    /// What the C client tells, on its completion thread.
+    /// Events of the C client, on its completion thread.
     package enum Event: Hashable, Sendable {
         case connected(ZooKeeperIdentity, timeout: Duration)
-        /// Also while it looks for its first server.
+        /// Also reported while it looks for its first server.
         case disconnected
         case expired
         case authenticationFailed
-        /// A watch has fired. It was for one change; the next one needs another read with a watch.
+        /// A watch has fired. It fires once; the next change needs another read with a watch.
         case changed(path: String)
     }
 
@@ -31,7 +31,7 @@ package actor ZooKeeperSession {
         self.thread.asUnownedSerialExecutor()
     }
 
-    /// Nil when there is no thread for it.
+    /// Returns nil if the system has no thread for it.
     ///
     /// - Parameter events: called on the C client's completion thread, and must not block. Not called after ``close()`` has returned.
     package init?(configuration: ZooKeeperConfiguration, events: @escaping @Sendable (Event) -> Void) {
@@ -46,12 +46,12 @@ package actor ZooKeeperSession {
         self.thread = thread
     }
 
-    /// Makes the handle, which looks for a server from then on. Blocks its thread while names are resolved.
+    /// Creates the handle, which starts to look for a server. Blocks its thread while names are resolved.
     ///
-    /// - Parameter identity: takes over the session of another handle, which loses it. For tests: it is how a session is ended from outside. Measured:
-    ///   the other handle is disconnected within 4 ms; once this one closes, the ephemeral nodes are gone 2 ms later, and the other handle hears that it
-    ///   has expired when it has reconnected, some 40 ms later. Until then each may take it back from the other.
-    /// - Returns: false if there is no handle, because the servers' text is malformed or a name does not resolve.
+    /// - Parameter identity: takes over the session of another handle, which loses it. For tests: a session can be ended from outside this way. Measured:
+    ///   the other handle is disconnected within 4 ms; once this one closes, the ephemeral nodes are gone 2 ms later, and the other handle learns that it
+    ///   has expired when it has reconnected, about 40 ms later. Until then each may take it back from the other.
+    /// - Returns: false if the handle could not be created, because the servers' text is malformed or a name does not resolve.
     package func open(takingOver identity: ZooKeeperIdentity? = nil) -> Bool {
         guard self.handle == nil, !self.isClosed else { return false }
         _ = ZooKeeperLog.configure
@@ -67,10 +67,10 @@ package actor ZooKeeperSession {
                 zookeeper_init2(servers, zooKeeperSessionWatcher, timeout, nil, context, 0, zooKeeperLogCallback)
             }
         guard let handle else { return false }
-        // Else the client resolves the names in every turn of its loop.
+        // Otherwise the client resolves the names in every turn of its loop.
         zoo_set_servers_resolution_delay(handle, -1)
         if let credentials = self.configuration.credentials {
-            // Before the first operation: the client repeats it first thing on every connection.
+            // Before the first operation: the client repeats it at the start of every connection.
             let text = "\(credentials.user):\(credentials.password)"
             zoo_add_auth(handle, "digest", text, Int32(text.utf8.count), zooKeeperAuthenticationCompletion, nil)
         }
@@ -78,30 +78,30 @@ package actor ZooKeeperSession {
         return true
     }
 
-    /// Carries out one request. With the task cancelled it answers at once: not sent, or ambiguous.
+    /// Executes one request. If the task is cancelled it returns immediately: not sent, or ambiguous.
     ///
-    /// - Parameter deadline: then it answers ``ZooKeeperFailure/ambiguous(code:)``; a completion that comes later is ignored.
-    /// - Returns: ``ZooKeeperFailure/notSent(code:)`` when the handle has ``ZooKeeperRegistry/inFlightMax`` operations already, among them those
-    ///   that are overdue and not completed; ``ZooKeeperFailure/sessionLost`` when it is closed or has expired.
+    /// - Parameter deadline: after it the result is ``ZooKeeperFailure/ambiguous(code:)``; a later completion is ignored.
+    /// - Returns: ``ZooKeeperFailure/notSent(code:)`` if the handle has ``ZooKeeperRegistry/inFlightMax`` operations already, including those
+    ///   that are overdue and not completed; ``ZooKeeperFailure/sessionLost`` if it is closed or has expired.
     package func perform(_ request: ZooKeeperRequest, deadline: ContinuousClock.Instant) async -> Result<ZooKeeperReply, ZooKeeperFailure> {
         let token = ZooKeeperRegistry.shared.newOperation()
         return await withTaskCancellationHandler {
             await withCheckedContinuation { self.send(request, token: token, deadline: deadline, continuation: $0) }
         } onCancel: {
-            // An operation that is not yet added is not found, and `send` sees that the task is cancelled.
+            // If the operation has not been added yet, it is not found here, and `send` notices that the task is cancelled.
             ZooKeeperRegistry.shared.answer(token, with: .failure(.closed))
         }
     }
 
-    /// Ends the session, so that its ephemeral nodes vanish at once, if a server is connected. Then every operation has been answered.
+    /// Ends the session, so that its ephemeral znodes vanish immediately, if a server is connected. After it every operation has its result.
     ///
     /// Measured: 1 ms when connected (28 ms with 256 operations in flight), 0.1 ms when expired or while it looks for a server, 1.5 s when the
-    /// server has stopped and the client has not noticed; 4.5 s are possible. Of 51,200 operations in flight while handles closed, 15-19 % were never
-    /// completed by the client: they are answered here, as ``ZooKeeperFailure/ambiguous(code:)``.
+    /// server has stopped and the client has not noticed; 4.5 s are possible. Of 51,200 operations in flight while handles closed, the client never completed
+    /// 15-19 %: they get their result here, as ``ZooKeeperFailure/ambiguous(code:)``.
     package func close() {
         guard !self.isClosed else { return }
         self.isClosed = true
-        // Nil first: nothing may use the handle once it closes.
+        // Set to nil first: nothing may use the handle once it closes.
         if let handle = self.handle.take() { zookeeper_close(handle) }
         for pending in ZooKeeperRegistry.shared.drain(handle: self.number) { pending.resume?(.failure(.closed)) }
     }

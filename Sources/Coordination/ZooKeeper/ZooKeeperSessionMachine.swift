@@ -1,21 +1,21 @@
-/// Decides what becomes of a client's sessions. Pure: ``ZooKeeperClient`` tells it what happened and does what it answers.
+/// Decides about a client's sessions. Pure: ``ZooKeeperClient`` passes events in and executes the returned actions.
 ///
 /// States and their exits are documented on ``ZooKeeperState/Phase``.
 package struct ZooKeeperSessionMachine: Sendable {
     package enum Event: Hashable, Sendable {
         case started
-        /// The generation has no handle: the servers' text is malformed or does not resolve.
+        /// The generation could not create a handle: the servers' text is malformed or does not resolve.
         case openingFailed(generation: UInt64)
         case connected(generation: UInt64, session: Int64, timeout: Duration)
         case disconnected(generation: UInt64)
-        /// What ``Action/verify(generation:)`` asked for was answered by most of the servers. It was sent then, or later.
+        /// Most of the servers have confirmed the request of ``Action/verify(generation:)``. It was sent at this time, or later.
         case verified(generation: UInt64, sentAt: ContinuousClock.Instant)
         case expired(generation: UInt64)
         case authenticationFailed(generation: UInt64)
-        /// Time has passed. Harmless when nothing is due.
+        /// Time has passed. Has no effect if nothing is due.
         case ticked
         case closingRequested
-        /// The handle that was asked to close is gone.
+        /// The handle has closed as requested.
         case handleClosed(generation: UInt64)
     }
 
@@ -23,13 +23,13 @@ package struct ZooKeeperSessionMachine: Sendable {
         case open(generation: UInt64)
         case close(generation: UInt64)
         case report(ZooKeeperState)
-        /// Ask for something that the connected server cannot answer alone, then send ``Event/verified(generation:sentAt:)``.
+        /// Send a request that the connected server cannot complete alone, then send ``Event/verified(generation:sentAt:)``.
         case verify(generation: UInt64)
-        /// Send ``Event/ticked`` then.
+        /// Send ``Event/ticked`` at this time.
         case wake(at: ContinuousClock.Instant)
-        /// A connection has come back: what changed meanwhile may have gone unseen.
+        /// The connection is back. Changes in between may have been missed.
         case reread
-        /// Nothing will happen any more.
+        /// The machine has ended.
         case finish
     }
 
@@ -46,7 +46,7 @@ package struct ZooKeeperSessionMachine: Sendable {
         case idle
         case connecting(until: ContinuousClock.Instant)
         case connected(Contact)
-        /// Connected to a server, and it is not known that this one reaches the others: to everyone else the same as `suspended`.
+        /// Connected to a server that may not reach the others. Reported as `suspended`.
         case stranded(Contact)
         case suspended(until: ContinuousClock.Instant)
         case lost(until: ContinuousClock.Instant)
@@ -54,16 +54,16 @@ package struct ZooKeeperSessionMachine: Sendable {
         case closed
     }
 
-    /// When it was last known that the session lives, for a cautious client.
+    /// When a cautious client last had proof that the session lives.
     ///
     /// A connection proves nothing: a follower that is cut off answers reads and heartbeats until `syncLimit` ticks are over, while the leader ends the
-    /// session. So something that needs most of the servers is asked for six times in a session. The leader hears of a session when a follower reports which
-    /// were active since its last report, every half tick. No session is shorter than two ticks. So the leader heard of this one at most a quarter of its
-    /// timeout before that request was sent, and ends it three quarters after that at the earliest.
+    /// session. So the client sends a request that needs most of the servers six times per session timeout. Every half tick a follower reports to the leader
+    /// which sessions were active. A session timeout is at least two ticks. So the leader's last report of this session is at most a quarter of the
+    /// timeout older than the request, and the leader ends the session at the earliest three quarters of the timeout after the request.
     private struct Contact: Hashable, Sendable {
         let session: Int64
         let timeout: Duration
-        /// When that was sent which was answered.
+        /// When the confirmed request was sent.
         var verifiedAt: ContinuousClock.Instant
         var nextAt: ContinuousClock.Instant
 
@@ -91,7 +91,7 @@ package struct ZooKeeperSessionMachine: Sendable {
         if case .connected = self.phase { true } else { false }
     }
 
-    /// - Parameter generator: shortens the wait between two generations, so that a cluster does not come back in step.
+    /// - Parameter generator: shortens the wait between two generations at random, so that not all nodes of a cluster reconnect together.
     package mutating func event(_ event: Event, at now: ContinuousClock.Instant, using generator: inout some RandomNumberGenerator) -> [Action] {
         switch event {
         case .started:
@@ -131,7 +131,7 @@ package struct ZooKeeperSessionMachine: Sendable {
         _ generation: UInt64, session: Int64, timeout: Duration, at now: ContinuousClock.Instant
     ) -> [Action] {
         guard generation == self.generation else { return [] }
-        // A server that takes a session, or takes it back, has asked the leader.
+        // A server that accepts or resumes a session has asked the leader.
         let contact = Contact(session: session, timeout: timeout, at: now)
         let wakes: [Action] = self.settings.isCautious ? [.wake(at: contact.nextAt)] : []
         switch self.phase {
@@ -179,7 +179,7 @@ package struct ZooKeeperSessionMachine: Sendable {
             guard contact.strandedAt <= now else { return actions }
             self.phase = .stranded(contact)
             actions.append(self.report(.suspended))
-            // Time that passed while the process was held is time in which nothing could be verified.
+            // While the process was paused, nothing could be verified.
             if contact.lostAt <= now { return actions + self.lose(self.generation, .givenUp, at: now, using: &generator) }
             return actions + [.wake(at: contact.lostAt)]
         case .stranded(var contact):
@@ -191,7 +191,7 @@ package struct ZooKeeperSessionMachine: Sendable {
         }
     }
 
-    /// When it is time. Each of these asks for the next one, so that other wakes do not multiply them.
+    /// Requests a verification when it is due. Only a due verification schedules the next one, so that other wake-ups do not multiply them.
     private func verify(_ contact: inout Contact, at now: ContinuousClock.Instant) -> [Action] {
         guard contact.nextAt <= now else { return [] }
         contact.nextAt = now + contact.timeout / 6
@@ -209,7 +209,7 @@ package struct ZooKeeperSessionMachine: Sendable {
         case .stranded(var contact):
             contact.verifiedAt = max(contact.verifiedAt, sentAt)
             self.phase = .stranded(contact)
-            // An answer that was so long on its way says nothing about now; the next one may.
+            // A confirmation that took this long proves nothing about the present. The next one may.
             guard now < contact.strandedAt else { return [.wake(at: max(contact.lostAt, now + .milliseconds(1)))] }
             self.phase = .connected(contact)
             return [self.report(.connected(session: contact.session, timeout: contact.timeout)), .reread]
@@ -233,7 +233,7 @@ package struct ZooKeeperSessionMachine: Sendable {
     }
 
     private mutating func backoff(using generator: inout some RandomNumberGenerator) -> Duration {
-        // Thirty doublings of a millisecond are twelve days: beyond the largest wait, before the largest number.
+        // Thirty doublings of a millisecond are twelve days: longer than the largest wait, without an overflow.
         let wait = min(self.settings.backoffMax, self.settings.backoffMin * (1 << min(self.failures, 30)))
         self.failures += 1
         return wait * Double.random(in: 0.5...1, using: &generator)

@@ -4,20 +4,20 @@
     import Musl
 #endif
 
-/// One thread that runs the jobs of one actor, in order, and an alarm between them.
+/// A thread that runs the jobs of one actor in order, and an alarm between them.
 ///
-/// A handle of the C client needs it twice over: its calls take no reference on the handle, so that only confinement to one executor keeps them apart
+/// A handle of the C client needs it for two reasons: its calls take no reference on the handle, so only confinement to one executor separates them
 /// from `zookeeper_close`; and `zookeeper_init` (names are resolved) and `zookeeper_close` (up to 4.5 s) block, which the cooperative pool must not.
 ///
-/// The thread ends when the last reference to this object goes. A job that waits holds one, so that no job is ever left behind.
+/// The thread ends when the last reference to this object is released. Each waiting job holds a reference, so no job is lost.
 final class ZooKeeperThread: SerialExecutor {
     private let queue: Queue
 
-    /// Nil when the system has no thread to give: it may have one later.
+    /// Returns nil if the system has no thread available. It may have one later.
     ///
     /// - Parameters:
-    ///   - stackBytes: as pthread chooses by default. For tests: too much is refused.
-    ///   - onAlarm: runs on the thread, at or after the time of ``wake(at:)``; what it returns is the next such time.
+    ///   - stackBytes: nil means pthread's default. For tests: too large a value is refused.
+    ///   - onAlarm: runs on the thread, at or after the time of ``wake(at:)``. Returns the next time.
     init?(stackBytes: Int? = nil, onAlarm: @escaping @Sendable (ContinuousClock.Instant) -> ContinuousClock.Instant?) {
         self.queue = Queue(onAlarm: onAlarm)
         guard self.queue.start(stackBytes) else { return nil }
@@ -35,21 +35,21 @@ final class ZooKeeperThread: SerialExecutor {
         UnownedSerialExecutor(ordinary: self)
     }
 
-    /// Sets the alarm, if it is not set to an earlier time. From any thread.
+    /// Sets the alarm, unless it is set to an earlier time. Callable from any thread.
     func wake(at time: ContinuousClock.Instant) {
         self.queue.wake(at: time)
     }
 }
 
 extension ZooKeeperThread {
-    /// What the thread and its owner share.
+    /// State that the thread and its owner share.
     ///
     /// Unchecked, because the compiler does not know pthread: `items`, `alarm` and `stopped` are touched between lock and unlock of `mutex` only,
     /// everything else is immutable.
     private final class Queue: @unchecked Sendable {
         struct Item {
             let job: UnownedJob
-            /// Keeps the executor until its job has run.
+            /// Keeps the executor alive until its job has run.
             let executor: ZooKeeperThread
         }
 
@@ -60,7 +60,7 @@ extension ZooKeeperThread {
         private var alarm: ContinuousClock.Instant?
         private var stopped = false
 
-        /// The condition's clock does not advance while the machine sleeps, and deadlines do: with an alarm set, nobody waits longer than this.
+        /// The condition's clock stops while the machine sleeps, but deadlines do not. So with an alarm set, the thread waits at most this long.
         private static let waitNanosecondsMax = 500_000_000
 
         init(onAlarm: @escaping @Sendable (ContinuousClock.Instant) -> ContinuousClock.Instant?) {

@@ -8,8 +8,8 @@ extension LinkLimits {
     init(_ limits: Limits, descriptors: Int = .max) {
         self.init()
         self.incomingMax = max(1, min(self.incomingMax, descriptors / 2))
-        self.strangersMax = max(1, min(self.strangersMax, self.incomingMax / 2))
-        self.strangersOfAddressMax = max(1, min(self.strangersOfAddressMax, self.strangersMax / 2))
+        self.unauthenticatedMax = max(1, min(self.unauthenticatedMax, self.incomingMax / 2))
+        self.unauthenticatedPerAddressMax = max(1, min(self.unauthenticatedPerAddressMax, self.unauthenticatedMax / 2))
         self.frameBytesMax = limits.linkFrameBytesMax
         self.bufferedBytesMax = limits.linkBufferedBytesMax
         self.unreadBytesMax = max(self.unreadBytesMax, 2 * limits.linkBufferedBytesMax)

@@ -24,7 +24,7 @@ package enum Base64URL {
         }
     }
 
-    /// Nil for any byte outside the alphabet, an impossible length, or bits left over that are not zero.
+    /// Nil for any byte outside the alphabet, an impossible length, or remaining bits that are not zero.
     package static func decode(_ text: some Sequence<UInt8>) -> [UInt8]? {
         var bytes: [UInt8] = []
         var word: UInt32 = 0

@@ -1,6 +1,6 @@
 import Partitioning
 
-/// The name of a channel: a valid one, by construction.
+/// The name of a channel. Always valid, by construction.
 ///
 /// Bytes `A-Z a-z 0-9 _ . : -`, 1 to 200 of them, and not ending in the backlog suffix `.bN`, which belongs to the request.
 package struct ChannelName: Hashable, Sendable, CustomStringConvertible {
@@ -23,7 +23,7 @@ package struct ChannelName: Hashable, Sendable, CustomStringConvertible {
 
     package var description: String { self.string }
 
-    /// What cursors call this channel.
+    /// The hash that cursors store for this channel.
     package var hash64: UInt64 { XXH64.hash(self.string) }
 
     private static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {

@@ -1,10 +1,10 @@
 package import NIOCore
 import Partitioning
 
-/// What a subscriber holds: the position of its last event in each of its channels, as one opaque URL-safe string.
+/// A subscriber's cursor: the position of its last event in each of its channels, as one opaque URL-safe string.
 ///
 /// Base64url of: version (1 byte); for each channel the low 32 bits of its xxh64 (little endian), epoch and offset as LEB128; 16 bits of xxh64 over all
-/// of it, so that a truncated or mistyped cursor is refused rather than understood as another one. A channel is bound into the cursor by its hash: a cursor
+/// of it, so that a truncated or mistyped cursor is refused and not accepted as another one. The cursor contains the hashes of its channels, so a cursor
 /// of other channels never becomes a position in this one.
 package struct Cursor: Equatable, Sendable {
     package struct Entry: Equatable, Sendable {
@@ -19,9 +19,9 @@ package struct Cursor: Equatable, Sendable {
 
     static let version: UInt8 = 1
     static let checkSeed: UInt64 = 0x5254
-    /// Version, one entry at its longest, check.
+    /// The length of the version, one longest entry, and the checksum.
     static let entryBytesMax = 4 + 10 + 10
-    /// Longer text than this is not a cursor of ours, whatever it holds.
+    /// A longer text is never a valid cursor.
     static let textBytesMax = 8 * 1024
 
     package var entries: [Entry]
@@ -30,7 +30,7 @@ package struct Cursor: Equatable, Sendable {
         self.entries = entries
     }
 
-    /// Nil unless some node wrote exactly this string.
+    /// Nil unless the text is in the exact form that a node writes.
     package init?(_ text: some StringProtocol) {
         guard text.utf8.count <= Cursor.textBytesMax, let bytes = Base64URL.decode(text.utf8) else { return nil }
         guard bytes.count >= 3, bytes[0] == Cursor.version else { return nil }
@@ -51,7 +51,7 @@ package struct Cursor: Equatable, Sendable {
         self.entries = entries
     }
 
-    /// The position this cursor holds for a channel.
+    /// The position that this cursor holds for a channel.
     package func position(of channel: ChannelName) -> Position? {
         let hash = UInt32(truncatingIfNeeded: channel.hash64)
         return self.entries.first { $0.channel == hash }?.position
@@ -69,7 +69,7 @@ package struct Cursor: Equatable, Sendable {
         self.write(count: 1, into: &buffer) { _ in entry }
     }
 
-    /// Writes the text of a cursor. Allocates nothing but what `buffer` needs to grow.
+    /// Writes the text of a cursor. Allocates nothing except to grow `buffer`.
     @inline(__always)
     package static func write(count: Int, into buffer: inout ByteBuffer, entry: (Int) -> Entry) {
         withUnsafeTemporaryAllocation(byteCount: 3 + count * entryBytesMax, alignment: 1) { bytes in
@@ -104,7 +104,7 @@ package struct Cursor: Equatable, Sendable {
         length += 1
     }
 
-    /// A canonical LEB128 number of at most 63 bits: a second spelling of the same number is refused, and one that has no next.
+    /// Reads a canonical LEB128 number of at most 63 bits. Refuses non-canonical forms, and a number without a successor.
     private static func number(_ bytes: [UInt8], _ index: inout Int, _ end: Int) -> UInt64? {
         var value: UInt64 = 0
         var shift: UInt64 = 0

@@ -3,10 +3,10 @@ package import NIOCore
 /// One payload for one channel, not yet sequenced.
 package struct Event: Sendable {
     package var channel: ChannelName
-    /// The payload as it was published. Owned by the event: never a slice of a socket's read buffer.
+    /// The payload as published. Owned by the event: never a slice of a socket's read buffer.
     package var payload: ByteBuffer
     package var type: String?
-    /// What makes a second try of the same publish harmless.
+    /// Makes a repeat of the same publish harmless.
     package var messageID: String?
 
     package init(channel: ChannelName, payload: ByteBuffer, type: String? = nil, messageID: String? = nil) {
@@ -16,11 +16,11 @@ package struct Event: Sendable {
         self.messageID = messageID
     }
 
-    /// What bounds count for this event, in bytes.
+    /// The size that limits count for this event, in bytes.
     package var cost: Int { self.payload.readableBytes + self.channel.string.utf8.count + 64 }
 }
 
-/// An event with its place in its channel. Once the log has it, it never changes.
+/// An event with its position in its channel. It never changes after the log has stored it.
 package struct SequencedEvent: Sendable {
     package var event: Event
     package var position: Position

@@ -1,4 +1,4 @@
-/// Where an event stands in its channel: offsets 1, 2, 3… without a hole inside an epoch.
+/// The position of an event in its channel: offsets 1, 2, 3… without a hole inside an epoch.
 ///
 /// Offset 0 is the place before the first event. The epoch changes only when continuity was lost, and then it grows.
 package struct Position: Hashable, Comparable, Sendable, CustomStringConvertible {
@@ -19,7 +19,7 @@ package struct Position: Hashable, Comparable, Sendable, CustomStringConvertible
 
     package var description: String { "\(self.epoch)-\(self.offset)" }
 
-    /// Stays where it is at the end of numbers: a forged cursor may name any position, and must not crash who counts on from it.
+    /// Saturates at the largest number: a forged cursor may name any position, and counting from it must not overflow.
     package var next: Position { Position(epoch: self.epoch, offset: self.offset == .max ? .max : self.offset + 1) }
 
     package static func < (left: Position, right: Position) -> Bool {
@@ -30,7 +30,7 @@ package struct Position: Hashable, Comparable, Sendable, CustomStringConvertible
         guard let first = text.utf8.first, first != UInt8(ascii: "+"), first != UInt8(ascii: "-"), first != UInt8(ascii: "0") || text.utf8.count == 1 else {
             return nil
         }
-        // What comes from outside must have a next.
+        // An offset from outside must have a successor.
         return Int64(text).map(UInt64.init)
     }
 }

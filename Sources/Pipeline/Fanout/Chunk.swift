@@ -1,23 +1,23 @@
 import NIOCore
 
-/// Consecutive events of one channel in one epoch, with their encodings, each made when first asked for and then shared.
+/// Consecutive events of one channel in one epoch, with their encodings. An encoding is made when it is first needed, and then shared.
 ///
 /// Confined to one event loop: the encodings' reference counts stay on that loop's core.
 final class Chunk {
     /// At least one; offsets without a hole.
     let events: [SequencedEvent]
-    /// The memory that it holds, in bytes. Grows with every encoding.
-    private(set) var cost: Int
-    /// What the buffer that it is in has counted of ``cost``; 0 outside of one.
-    var countedCost = 0
-    /// It is in a buffer that has not counted all of it.
-    var hasGrown: Bool { self.countedCost > 0 && self.cost != self.countedCost }
-    /// About what its events take in a write: what decides how much is joined.
-    let writeCost: Int
-    /// Seconds on the loop's clock, for dropping old chunks.
+    /// The memory that it uses, in bytes. Grows with every encoding.
+    private(set) var memoryBytes: Int
+    /// The part that its buffer has counted of ``memoryBytes``; 0 outside of a buffer.
+    var countedBytes = 0
+    /// True if its buffer has not counted all of it.
+    var hasGrown: Bool { self.countedBytes > 0 && self.memoryBytes != self.countedBytes }
+    /// The approximate size of its events in a write. Limits how many chunks are joined.
+    let frameBytes: Int
+    /// The second on the loop's clock in which it was made. Old chunks are dropped by it.
     let second: Int
     private let channelHash: UInt32
-    /// There are many chunks of one small event, and nearly always one framing: an empty place for each of the others would be most of a chunk.
+    /// Many chunks hold one small event, with nearly always one framing. Empty places for the other framings would use most of the memory.
     private var firstFrames: (framing: Framing, run: FrameRun)?
     private var otherFrames: [(framing: Framing, run: FrameRun)] = []
     private var bodies: [(body: Framing.Body, run: FrameRun)] = []
@@ -25,16 +25,16 @@ final class Chunk {
     init(events: [SequencedEvent], channelHash: UInt32, second: Int) {
         precondition(!events.isEmpty, "A chunk holds at least one event")
         self.events = events
-        self.cost = events.reduce(Self.objectCost) { $0 + $1.memoryCost }
-        self.writeCost = events.reduce(0) { $0 + $1.event.cost * 2 }
+        self.memoryBytes = events.reduce(Self.objectBytes) { $0 + $1.memoryBytes }
+        self.frameBytes = events.reduce(0) { $0 + $1.event.cost * 2 }
         self.second = second
         self.channelHash = channelHash
     }
 
-    /// The chunk, its array of events, and its places in the buffer and in the order of all chunks.
-    private static let objectCost = 224
+    /// Memory of the chunk object, its array of events, and its entries in the buffer and in the order of all chunks.
+    private static let objectBytes = 224
 
-    /// One chunk of consecutive ones.
+    /// Joins consecutive chunks into one.
     convenience init(joining chunks: some BidirectionalCollection<Chunk>) {
         let last = chunks.last!
         self.init(events: chunks.flatMap(\.events), channelHash: last.channelHash, second: last.second)
@@ -44,7 +44,7 @@ final class Chunk {
     var first: UInt64 { self.events[0].position.offset }
     var last: UInt64 { self.events[self.events.count - 1].position.offset }
 
-    /// Whole frames, for subscribers of this channel alone.
+    /// Whole frames, for subscribers of only this channel.
     func frames(_ framing: Framing) -> FrameRun {
         guard let first = self.firstFrames else {
             let run = self.encode(framing)
@@ -58,17 +58,17 @@ final class Chunk {
         return run
     }
 
-    /// Bodies, for subscribers that have cursors of their own.
+    /// Bodies, for subscribers with their own cursors.
     func bodies(_ body: Framing.Body) -> FrameRun {
         if let index = self.bodies.firstIndex(where: { $0.body == body }) { return self.bodies[index].run }
         let run = self.encode(body)
         self.bodies.append((body, run))
-        self.cost += run.memoryCost
+        self.memoryBytes += run.memoryBytes
         return run
     }
 
     private func encode(_ body: Framing.Body) -> FrameRun {
-        var run = FrameRun(count: self.events.count, capacity: self.writeCost)
+        var run = FrameRun(count: self.events.count, capacity: self.frameBytes)
         for event in self.events {
             FrameEncoder.writeBody(body, of: event, into: &run.buffer)
             run.endFrame()
@@ -77,7 +77,7 @@ final class Chunk {
     }
 
     private func encode(_ framing: Framing) -> FrameRun {
-        // Bodies that nobody asked for on their own are gone after this: they would double what is kept. A second framing makes them again.
+        // The bodies are not kept here, because they would double the memory. A second framing encodes them again.
         let bodies = self.bodies.first { $0.body == framing.body }?.run ?? self.encode(framing.body)
         var run = FrameRun(count: self.events.count, capacity: bodies.buffer.readableBytes + 96 * self.events.count)
         var cursor = ByteBufferAllocator().buffer(capacity: 64)
@@ -87,21 +87,21 @@ final class Chunk {
             FrameEncoder.writeFrame(framing, cursor: cursor.readableBytesView, body: bodies.view(index), into: &run.buffer)
             run.endFrame()
         }
-        self.cost += run.memoryCost
+        self.memoryBytes += run.memoryBytes
         return run
     }
 }
 
 extension SequencedEvent {
-    /// The memory that it holds, in bytes: itself, its payload's storage, and strings that are too long to be inside of it.
-    var memoryCost: Int {
-        var cost = MemoryLayout<SequencedEvent>.stride + self.event.payload.storageCapacity + ByteBuffer.objectCost
-        for string in [self.event.type, self.event.messageID] where string?.utf8.count ?? 0 > 15 { cost += 32 + string!.utf8.count }
-        return cost
+    /// The memory that it uses, in bytes: the value, the payload's storage, and strings that are too long to be stored inline.
+    var memoryBytes: Int {
+        var bytes = MemoryLayout<SequencedEvent>.stride + self.event.payload.storageCapacity + ByteBuffer.objectBytes
+        for string in [self.event.type, self.event.messageID] where string?.utf8.count ?? 0 > 15 { bytes += 32 + string!.utf8.count }
+        return bytes
     }
 }
 
 extension ByteBuffer {
-    /// A buffer's storage beside its bytes: its object, and what the allocator adds to both.
-    static let objectCost = 80
+    /// Memory of a buffer besides its bytes: the storage object, and the allocator's overhead.
+    static let objectBytes = 80
 }

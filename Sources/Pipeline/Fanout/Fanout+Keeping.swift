@@ -1,27 +1,27 @@
 import DequeModule
 import NIOCore
 
-/// What is kept, and for how long.
+/// Which events and feeds are kept, and for how long.
 extension Fanout {
-    /// Changes a feed's buffer. The total follows, whatever the buffer lets go of or takes.
+    /// Changes a feed's buffer and updates the total size.
     func update<Value>(_ feed: Feed, _ body: (inout FeedBuffer) -> Value) -> Value {
-        let costBefore = feed.buffer.cost
-        defer { self.feedCost += feed.buffer.cost - costBefore }
+        let bytesBefore = feed.buffer.memoryBytes
+        defer { self.feedBytes += feed.buffer.memoryBytes - bytesBefore }
         return body(&feed.buffer)
     }
 
-    /// A chunk has been encoded once more.
+    /// A chunk has got another encoding.
     func recount(_ chunk: Chunk, in feed: Feed) {
         self.update(feed) { $0.recount(chunk) }
         self.dropOldestChunks()
     }
 
-    /// Keeps all chunks together within their bound. Subscribers that lag behind what is dropped read it from the log.
+    /// Keeps the total size of all chunks within its limit. Subscribers that need a dropped chunk read it from the log.
     func dropOldestChunks() {
-        while self.feedCost > self.limits.feedBytesTotalMax, self.chunkOrder.count > 1 { self.dropOldestChunk() }
+        while self.feedBytes > self.limits.feedBytesTotalMax, self.chunkOrder.count > 1 { self.dropOldestChunk() }
     }
 
-    /// A chunk that was joined with a younger one goes when that one's turn comes.
+    /// A chunk that was joined with a younger one is dropped together with that one.
     private func dropOldestChunk() {
         guard let (feed, second) = self.chunkOrder.popFirst() else { return }
         self.update(feed) { $0.removeFirst(notAfter: second) }
@@ -29,15 +29,15 @@ extension Fanout {
 
     // MARK: - Once a second
 
-    /// Drops old chunks and feeds that nobody has wanted for a while.
+    /// Drops old chunks, and feeds without recent subscribers.
     package func tick() {
         self.second += 1
         self.tidy()
     }
 
-    /// So much at once that the sockets hardly wait; what is left goes in a moment.
+    /// Drops a bounded number, so that sockets wait only briefly. The rest is dropped in a later turn.
     private func tidy() {
-        var budget = Self.tidiedAtOnce
+        var budget = Self.tidiedPerTurnMax
         let oldest = self.second - self.limits.feedSecondsMax
         while budget > 0, let first = self.chunkOrder.first, first.second < oldest {
             self.dropOldestChunk()
@@ -46,7 +46,7 @@ extension Fanout {
         self.closeUnwanted(&budget)
         guard budget == 0, !self.isTidyScheduled else { return }
         self.isTidyScheduled = true
-        // Not `execute`, which NIO would run before it polls.
+        // Not `execute`: NIO would run it before it polls the sockets.
         self.loop.assumeIsolated().scheduleTask(in: .microseconds(500)) {
             self.assumeIsolated { fanout in
                 fanout.isTidyScheduled = false
@@ -55,12 +55,12 @@ extension Fanout {
         }
     }
 
-    /// Chunks and feeds that are let go before a loop looks at its sockets again.
-    private static let tidiedAtOnce = 256
+    /// The most chunks and feeds to drop before the loop polls its sockets again.
+    private static let tidiedPerTurnMax = 256
 
-    // MARK: - Feeds that nobody wants
+    // MARK: - Feeds without subscribers
 
-    /// The last subscriber left: the feed stays a while for who comes back.
+    /// The last subscriber left. The feed stays for a while, in case one comes back.
     func feedEmptied(_ feed: Feed) {
         feed.emptySince = self.second
         guard !feed.isLeaving else { return }
@@ -68,8 +68,8 @@ extension Fanout {
         self.leaving.append((feed, self.second))
     }
 
-    /// One that holds events may spare those who come back a read of the log. One that holds none is worth a second: to name channels that do not exist costs
-    /// a client nothing.
+    /// Closes unused feeds. A feed with events is kept longer, because it saves returning subscribers a read of the log. An empty feed is kept for a second only:
+    /// a client can name any number of channels that do not exist.
     private func closeUnwanted(_ budget: inout Int) {
         var closing: [InterestChange] = []
         while budget > 0, let (feed, second) = self.leaving.first, second < self.second - 1 {
@@ -89,14 +89,14 @@ extension Fanout {
         if !closing.isEmpty { self.owner.interest(closing, edge: self.index) }
     }
 
-    /// Closes a feed, unless somebody has wanted it since. Its chunks go when they are old, as the others.
+    /// Closes a feed, unless it has got subscribers since. Its chunks are dropped by age, like all others.
     private func leave(_ feed: Feed, since second: Int, _ closing: inout [InterestChange]) {
         guard let emptySince = feed.emptySince else {
             feed.isLeaving = false
             return
         }
         guard emptySince == second, feed.isReported, feed.isOpen else {
-            // From now on rather than from then: entries are in the order of their seconds.
+            // Counts from now, because entries are in the order of their seconds.
             feed.emptySince = self.second
             self.leaving.append((feed, self.second))
             return

@@ -2,15 +2,15 @@ import DequeModule
 import NIOCore
 
 extension Fanout {
-    /// Serves feeds after what else this turn of the loop has to do: acknowledgements leave before deliveries, and commits that come while a pass
-    /// is under way only lengthen it. A slice for each of them would keep the loop from its sockets.
+    /// Schedules a pass after the other work of this turn of the loop, so that acknowledgements are sent before deliveries. Commits that arrive during a pass
+    /// only lengthen it: a separate slice for each of them would keep the loop from its sockets.
     func requestPass() {
-        guard !self.isPassScheduled, !(self.dirty.isEmpty && self.answerable.isEmpty) else { return }
+        guard !self.isPassScheduled, !(self.dirty.isEmpty && self.pollsToRespond.isEmpty) else { return }
         self.isPassScheduled = true
         self.loop.assumeIsolated().execute { self.assumeIsolated { $0.runPasses() } }
     }
 
-    /// Serves feeds in turn, a slice of subscribers each, and yields to the sockets when the slices of one turn are used up.
+    /// Serves feeds round robin, a slice of subscribers each. Yields to the sockets when the slices of one turn are used up.
     private func runPasses() {
         self.isPassScheduled = false
         var budget = self.limits.passSubscribersMax
@@ -19,17 +19,17 @@ extension Fanout {
             feed.isQueued = false
             self.enqueue(feed)
         }
-        self.answerPolls()
+        self.respondToPolls()
         guard !self.dirty.isEmpty, !self.isPassScheduled else { return }
         self.isPassScheduled = true
-        // Not `execute`: NIO runs everything that is runnable before it polls again, and reading must not starve. Long enough that what else
-        // is runnable is done before it is due, or there would be no poll in between.
+        // Not `execute`: NIO runs all runnable tasks before it polls again, and reading must not starve. The delay is long enough that other
+        // runnable tasks finish first; otherwise there would be no poll in between.
         self.loop.assumeIsolated().scheduleTask(in: .microseconds(200)) {
             self.assumeIsolated { $0.runPasses() }
         }
     }
 
-    /// Visits subscriptions round robin until all have been visited since the last change. Answers how many writes it made.
+    /// Visits subscriptions round robin until all have been visited since the last change. Returns the number of writes.
     private func pass(over feed: Feed, budget: Int) -> Int {
         let writesBefore = self.statistics.writes
         var writes = 0
@@ -51,7 +51,7 @@ extension Fanout {
         return writes
     }
 
-    /// Gives a following subscription what it lacks from the buffer, as far as its socket takes it.
+    /// Writes to a following subscription what it lacks from the buffer, as far as its socket accepts it.
     func deliver(to subscription: Subscription) {
         let subscriber = subscription.subscriber
         let feed = subscription.feed
@@ -77,7 +77,7 @@ extension Fanout {
         feed.buffer.newest(holding: offset) ?? self.update(feed) { $0.chunk(holding: offset, joinedUpTo: self.writeBytesMax) }
     }
 
-    /// Writes the part of a chunk that lies beyond the subscription's position, and moves the position. One write.
+    /// Writes the part of a chunk after the subscription's position, in one write, and advances the position.
     func write(_ chunk: Chunk, to subscription: Subscription) {
         let subscriber = subscription.subscriber
         let index = Int(subscription.position.offset + 1 - chunk.first)
@@ -98,7 +98,7 @@ extension Fanout {
         }
     }
 
-    /// Frames for a subscriber of several channels: the body is shared, the cursor is its own.
+    /// Encodes frames for a subscriber of several channels: it shares the bodies and has its own cursor.
     private func encode(_ chunk: Chunk, from start: Int, to subscription: Subscription, into buffer: inout ByteBuffer) -> Int {
         let subscriber = subscription.subscriber
         let bodies = chunk.bodies(subscriber.framing.body)
@@ -118,10 +118,10 @@ extension Fanout {
     private func written(_ count: Int, by subscriber: Subscriber) {
         self.statistics.delivered += UInt64(count)
         self.statistics.writes += 1
-        if subscriber.isPoll { self.queueAnswer(subscriber) }
+        if subscriber.isPoll { self.queueResponse(subscriber) }
     }
 
-    /// The socket takes bytes again.
+    /// The socket accepts bytes again.
     package func writable(_ subscriber: Subscriber) {
         self.loop.preconditionInEventLoop()
         for subscription in subscriber.subscriptions where subscription.state == .blocked {
@@ -133,17 +133,17 @@ extension Fanout {
 
     // MARK: - Long-polls
 
-    func queueAnswer(_ subscriber: Subscriber) {
-        guard !subscriber.isAnswerQueued else { return }
-        subscriber.isAnswerQueued = true
-        self.answerable.append(subscriber)
+    func queueResponse(_ subscriber: Subscriber) {
+        guard !subscriber.isResponseQueued else { return }
+        subscriber.isResponseQueued = true
+        self.pollsToRespond.append(subscriber)
     }
 
-    /// Answers the long-polls that have gathered something.
-    func answerPolls() {
-        guard !self.answerable.isEmpty else { return }
-        let subscribers = self.answerable
-        self.answerable.removeAll(keepingCapacity: true)
+    /// Sends the responses of long-polls that have collected events.
+    func respondToPolls() {
+        guard !self.pollsToRespond.isEmpty else { return }
+        let subscribers = self.pollsToRespond
+        self.pollsToRespond.removeAll(keepingCapacity: true)
         for subscriber in subscribers where !subscriber.isClosed {
             let cursor = subscriber.cursor
             self.unsubscribe(subscriber)

@@ -3,14 +3,14 @@ import NIOCore
 extension Fanout {
     /// The subscription's next event is not in the buffer: queue it for the feed's next read of the log.
     ///
-    /// One read at a time a feed, shared by all who wait: after a restart thousands come back with cursors close together.
+    /// Each feed has one read at a time, shared by all waiting subscriptions: after a restart thousands come back with similar cursors.
     func catchUp(_ subscription: Subscription) {
         subscription.state = .replaying
         subscription.feed.wait(subscription)
         self.read(for: subscription.feed)
     }
 
-    /// The subscription opens when the log has told how far back it reaches.
+    /// The subscription opens when the log has reported how far back it reaches.
     func awaitHistory(_ subscription: Subscription) {
         subscription.feed.wait(subscription)
         self.read(for: subscription.feed)
@@ -22,7 +22,7 @@ extension Fanout {
         self.statistics.replayReads += 1
         let isAhead = feed.replaying.contains { $0.needsReset }
         Task {
-            // Another loop may have delivered what is still on its way to this one.
+            // Another loop may have delivered events that have not reached this loop yet.
             if isAhead { await self.owner.relayed() }
             do {
                 let slice = try await self.owner.history(
@@ -31,7 +31,7 @@ extension Fanout {
                 feed.isReading = false
                 self.read(for: feed)
             } catch {
-                // Nobody is skipped past what could not be read: they wait, and what is newer waits in the log.
+                // No subscription skips events that could not be read: it waits, and newer events wait in the log.
                 self.statistics.replayFailures += 1
                 try? await Task.sleep(for: .seconds(1))
                 feed.isReading = false
@@ -40,7 +40,7 @@ extension Fanout {
         }
     }
 
-    /// The position to read after: the furthest behind. One that needs a reset reads its channel's present epoch from the start.
+    /// The position to read after: the one furthest behind. A subscription that needs a reset reads the current epoch from the start.
     private func replayStart(_ feed: Feed) -> Position? {
         var start: Position?
         for subscription in feed.replaying {
@@ -53,7 +53,7 @@ extension Fanout {
     private func readPosition(_ subscription: Subscription) -> Position {
         let head = subscription.feed.buffer.head
         guard subscription.position.epoch == head.epoch, subscription.position.offset <= head.offset else {
-            // From an older epoch everything in this one is new; from the future nothing is.
+            // For a position in an older epoch every event of this epoch is new; for one in the future none is.
             return subscription.position < head ? Position(epoch: head.epoch, offset: 0) : head
         }
         return subscription.position
@@ -65,12 +65,12 @@ extension Fanout {
         let chunk = events.isEmpty ? nil : Chunk(events: events, channelHash: feed.channelHash, second: self.second)
         // The oldest that can still be delivered, from the log or from the buffer.
         let oldest = min(slice.oldest.flatMap { $0.epoch == head.epoch ? $0.offset : nil } ?? .max, feed.buffer.first)
-        // Those who begin join the others and are served from this same read, if it holds what they want.
+        // Subscriptions that begin are served from this read too, if it contains what they need.
         self.openWaiting(feed, oldest: oldest)
         for subscription in feed.takeWaiting() where !subscription.subscriber.isClosed {
-            // Judged now, not when it subscribed: an event can reach a client through one loop, and the client come back on another, before that
-            // other loop has taken the event out of its own queue. A read that waited for the sequencer's turn was queued behind it; to one that
-            // did not, this says nothing, and the next read will wait.
+            // Decided now, not at the time of subscribing: a client can receive an event on one loop and reconnect on another, before that
+            // other loop has taken the event out of its own queue. A read that waited for the sequencer's turn comes after the event. A read that
+            // did not wait proves nothing, and the next read will wait.
             subscription.checkReset(head: head)
             if subscription.needsReset, !wasAhead {
                 feed.wait(subscription)
@@ -78,10 +78,10 @@ extension Fanout {
             }
             self.advance(subscription, chunk: chunk, oldest: oldest, readStart: start)
         }
-        self.answerPolls()
+        self.respondToPolls()
     }
 
-    /// Those who waited for history to tell its oldest event know now where they start.
+    /// Subscriptions that waited for the oldest event of the history now know where they start.
     private func openWaiting(_ feed: Feed, oldest: UInt64) {
         for subscription in feed.takeWaiting() {
             guard subscription.state == .opening else {
@@ -95,7 +95,7 @@ extension Fanout {
         }
     }
 
-    /// Tells a gap where there is one, delivers from what was read, and then from the buffer.
+    /// Reports a gap if there is one, delivers from the read, and then from the buffer.
     private func advance(_ subscription: Subscription, chunk: Chunk?, oldest: UInt64, readStart: Position) {
         let subscriber = subscription.subscriber
         let feed = subscription.feed
@@ -112,7 +112,7 @@ extension Fanout {
             self.tellGap(
                 subscription, to: Position(epoch: feed.buffer.head.epoch, offset: oldest - 1), reason: subscription.wasCurrent ? .overflow : .expired)
         }
-        // The notice may have found the socket broken.
+        // Writing the notice may have closed the subscriber.
         if subscriber.isClosed { return }
         while let chunk, chunk.first <= subscription.position.offset + 1, subscription.position.offset < chunk.last {
             guard subscriber.takesMore else {
@@ -131,7 +131,7 @@ extension Fanout {
         }
     }
 
-    /// Says what is missing and moves the subscription past it.
+    /// Reports what is missing and moves the subscription past it.
     private func tellGap(_ subscription: Subscription, to position: Position, reason: Gap.Reason) {
         let gap = Gap(from: subscription.position.next, to: position, reason: reason)
         subscription.position = position
@@ -147,7 +147,7 @@ extension Fanout {
         var buffer = ByteBuffer()
         FrameEncoder.writeGap(
             gap, channel: subscription.feed.channel, cursor: cursor.readableBytesView, framing: subscriber.framing, into: &buffer)
-        if subscriber.isPoll { self.queueAnswer(subscriber) }
+        if subscriber.isPoll { self.queueResponse(subscriber) }
         subscriber.write(buffer)
     }
 }

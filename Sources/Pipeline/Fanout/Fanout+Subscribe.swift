@@ -1,7 +1,7 @@
 import NIOCore
 
 extension Fanout {
-    /// Attaches a subscriber. Its connection hears ``SubscriberConnection/subscriberOpened(cursor:)`` when all its channels are known, then events.
+    /// Attaches a subscriber. Its connection gets ``SubscriberConnection/subscriberOpened(cursor:)`` when the heads of all its channels are known, then events.
     package func subscribe(_ subscriber: Subscriber, to requests: [(channel: ChannelName, start: SubscribeStart)]) {
         self.loop.preconditionInEventLoop()
         self.statistics.subscribersOpened += 1
@@ -19,12 +19,12 @@ extension Fanout {
         if subscriber.pendingOpens == 0 { self.begin(subscriber) }
     }
 
-    /// Whether this loop may take a subscriber of these channels.
+    /// Whether this loop accepts a subscriber of these channels.
     package func hasRoom(for requests: [(channel: ChannelName, start: SubscribeStart)]) -> Bool {
         self.feeds.count + requests.count <= self.limits.subscribedChannelsMax || requests.allSatisfy { self.feeds[$0.channel] != nil }
     }
 
-    /// Detaches a subscriber. Harmless when it is detached already.
+    /// Detaches a subscriber. Does nothing if it is already detached.
     package func unsubscribe(_ subscriber: Subscriber) {
         self.loop.preconditionInEventLoop()
         guard !subscriber.isClosed else { return }
@@ -35,7 +35,7 @@ extension Fanout {
             subscription.feed.remove(subscription)
             self.countChanged(subscription.feed, by: -1)
         }
-        // A subscription holds its feed and the subscriber its subscriptions; the array goes so that nothing outlives the connection.
+        // A subscription refers to its feed, and the subscriber to its subscriptions. The array is cleared so that nothing outlives the connection.
         subscriber.subscriptions = []
     }
 
@@ -55,7 +55,7 @@ extension Fanout {
         self.unreported.append(feed)
         guard !self.isReportScheduled else { return }
         self.isReportScheduled = true
-        // Once a turn of the loop, however many connect in it: on another loop the owner is a hop away.
+        // Once in each turn of the loop, for all subscribers of that turn: the owner may be on another loop, a thread hop away.
         self.loop.assumeIsolated().execute { self.assumeIsolated { $0.report() } }
     }
 
@@ -73,7 +73,7 @@ extension Fanout {
         self.owner.interest(changes, edge: self.index)
     }
 
-    /// The owner told the head: those who wait can start.
+    /// The owner has reported the head: waiting subscriptions can start.
     func opened(_ channel: ChannelName, head: Position) {
         guard let feed = self.feeds[channel], !feed.isOpen else { return }
         feed.isOpen = true
@@ -84,7 +84,7 @@ extension Fanout {
         }
     }
 
-    /// Finds where a subscription starts, now or after a read of the log.
+    /// Determines where a subscription starts, now or after a read of the log.
     private func resolve(_ subscription: Subscription) {
         subscription.resolve(head: subscription.feed.buffer.head)
         if subscription.needsHistory { self.awaitHistory(subscription) } else { subscription.subscriber.pendingOpens -= 1 }
@@ -95,12 +95,12 @@ extension Fanout {
     func begin(_ subscriber: Subscriber) {
         subscriber.isOpen = true
         subscriber.connection.subscriberOpened(cursor: subscriber.cursor)
-        // The connection may have been closed by that write.
+        // That write may have closed the connection.
         for subscription in subscriber.subscriptions where !subscriber.isClosed {
             subscription.state = .following
             if subscription.needsReset { self.catchUp(subscription) } else { self.deliver(to: subscription) }
         }
-        // Not at once: a long-poll's answer begins the connection's next request, and that may have its answer here too.
+        // Not immediately: a long-poll's response starts the connection's next request, which may have its response here too.
         self.requestPass()
     }
 }

@@ -3,32 +3,32 @@ package import NIOCore
 
 /// Delivers to one event loop's subscribers.
 ///
-/// Pinned to that loop, so that connections call it without a hop; commits reach it as batches through ``relay(_:)``. A subscriber is a cursor: nothing is
-/// queued for it here. A pass writes everything between its cursor and the head in one write; under overload a pass takes longer and the next one carries more.
+/// Pinned to that loop, so that connections call it without a thread hop. Commits arrive as batches through ``relay(_:)``. A subscriber is a cursor: nothing is
+/// queued for it. A pass writes everything between its cursor and the head in one write. Under overload a pass takes longer, and the next one delivers more.
 package actor Fanout: Edge {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let loop: any EventLoop
-    /// Which edge of the sequencer this is.
+    /// The sequencer's index for this edge.
     package nonisolated let index: Int
 
     let owner: any ChannelOwner
     let limits: Limits
-    /// The largest single write: two of them fill a subscriber's bound, and the second is only begun while the socket takes bytes.
+    /// The largest single write. Two of them fill a subscriber's buffer limit; the second begins only while the socket accepts bytes.
     let writeBytesMax: Int
 
     var feeds: [ChannelName: Feed] = [:]
-    /// Feeds with someone behind the head, each once.
+    /// Feeds with subscribers behind the head, each listed once.
     var dirty: Deque<Feed> = []
     var isPassScheduled = false
-    /// Feeds whose interest the owner must hear of, told once a turn of the loop.
+    /// Feeds whose interest must be reported to the owner, once in each turn of the loop.
     var unreported: [Feed] = []
     var isReportScheduled = false
-    /// Long-polls with something gathered.
-    var answerable: [Subscriber] = []
-    var feedCost = 0
-    /// Where every chunk went, oldest first, to know which goes when all of them together are too large.
+    /// Long-polls that have collected events and need their response.
+    var pollsToRespond: [Subscriber] = []
+    var feedBytes = 0
+    /// The feed of every chunk, oldest first: the oldest is dropped if all chunks together are too large.
     var chunkOrder: Deque<(feed: Feed, second: Int)> = []
-    /// Feeds without subscribers, and since when, oldest first: for a second, and those that hold events for longer.
+    /// Feeds without subscribers, with the second since when, oldest first. `lingering` feeds still hold events and are kept longer.
     var leaving: Deque<(feed: Feed, second: Int)> = []
     var lingering: Deque<(feed: Feed, second: Int)> = []
     var isTidyScheduled = false
@@ -45,16 +45,16 @@ package actor Fanout: Edge {
         self.writeBytesMax = max(1024, limits.subscriberBufferedBytesMax / 2)
     }
 
-    /// Runs `body` here and now. The caller is on the loop.
+    /// Runs `body` synchronously. The caller must be on the loop.
     package nonisolated func onLoop<Value: Sendable>(_ body: (isolated Fanout) throws -> Value) rethrows -> Value {
         try self.assumeIsolated(body)
     }
 
-    /// The totals, with the gauges of this moment.
+    /// The totals, with the current gauges.
     package var currentStatistics: FanoutStatistics {
         var statistics = self.statistics
         statistics.feeds = self.feeds.count
-        statistics.feedBytes = self.feedCost
+        statistics.feedBytes = self.feedBytes
         return statistics
     }
 
@@ -102,10 +102,10 @@ package actor Fanout: Edge {
         case .appended:
             break
         case .restarted:
-            // Those who stand elsewhere find it out when they are visited: their next event is not in the buffer.
+            // Subscribers at other positions notice it when they are visited: their next event is not in the buffer.
             self.statistics.restarts += 1
         }
-        if feed.buffer.cost > self.limits.feedBytesMax { self.update(feed) { $0.trim(costMax: self.limits.feedBytesMax) } }
+        if feed.buffer.memoryBytes > self.limits.feedBytesMax { self.update(feed) { $0.trim(bytesMax: self.limits.feedBytesMax) } }
         self.chunkOrder.append((feed, self.second))
         self.dropOldestChunks()
         feed.passRemaining = feed.subscriptions.count

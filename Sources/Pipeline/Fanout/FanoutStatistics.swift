@@ -1,10 +1,10 @@
-/// Separate totals of +1 and −1, so that they can be reconciled.
+/// Counts increments and decrements separately, so that they can be reconciled.
 package struct FanoutStatistics: Sendable {
     package var subscribersOpened: UInt64 = 0
     package var subscribersClosed: UInt64 = 0
     package var subscriptionsOpened: UInt64 = 0
     package var subscriptionsClosed: UInt64 = 0
-    /// Events given to subscribers: one event for a thousand subscribers counts a thousand.
+    /// Events delivered to subscribers: one event for a thousand subscribers counts as a thousand.
     package var delivered: UInt64 = 0
     package var writes: UInt64 = 0
     package var replayReads: UInt64 = 0

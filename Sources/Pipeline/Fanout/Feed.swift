@@ -1,29 +1,29 @@
-/// What one loop knows of one channel: its head, its newest events, its subscribers. Confined to the fanout's loop.
+/// What one loop knows about one channel: its head, its newest events, its subscriptions. Confined to the fanout's loop.
 final class Feed {
     let channel: ChannelName
     let channelHash: UInt32
-    /// The owner has told the head; until then subscriptions wait.
+    /// The owner has reported the head. Until then subscriptions wait.
     var isOpen = false
     var buffer = FeedBuffer(head: Position(epoch: 0, offset: 0))
     private(set) var subscriptions: [Subscription] = []
 
-    // MARK: a pass: everyone behind the head is visited once more after the last change
+    // MARK: a pass: visits every subscription behind the head once after the last change
     var passIndex = 0
     var passRemaining = 0
     var isQueued = false
 
-    // MARK: catching up: one read of the log at a time serves everyone who waits
+    // MARK: catching up: one read of the log at a time serves all waiting subscriptions
     private(set) var replaying: [Subscription] = []
     var isReading = false
 
-    // MARK: what the owner has been told
+    // MARK: what was reported to the owner
     var subscribersToReport = 0
     var isReported = true
-    /// The owner was asked to open it.
+    /// The owner was requested to open it.
     var isAsked = false
-    /// Since when nobody subscribes, in seconds of the loop's clock.
+    /// The second, on the loop's clock, since when it has no subscribers.
     var emptySince: Int?
-    /// It is among those that may be closed; once, however often subscribers come and leave.
+    /// True while it is in the list of feeds to close. It is listed once, even if subscribers come and leave repeatedly.
     var isLeaving = false
 
     init(channel: ChannelName) {
@@ -31,14 +31,14 @@ final class Feed {
         self.channelHash = UInt32(truncatingIfNeeded: channel.hash64)
     }
 
-    /// Behind the others. During a pass the round gets one longer: the new one would otherwise take the visit of one that waits for its event.
+    /// Adds it at the end. During a pass the round gets one longer, because the new one would otherwise use the visit of another that waits for its event.
     func add(_ subscription: Subscription) {
         subscription.slot = self.subscriptions.count
         self.subscriptions.append(subscription)
         if self.passRemaining > 0 { self.passRemaining += 1 }
     }
 
-    /// Swaps the last one into the gap. During a pass the round starts again: the moved one could otherwise be skipped.
+    /// Moves the last one into the free place. During a pass the round starts again, because the moved one could otherwise be skipped.
     func remove(_ subscription: Subscription) {
         let slot = subscription.slot
         let last = self.subscriptions.removeLast()
@@ -58,7 +58,7 @@ final class Feed {
         self.replaying.append(subscription)
     }
 
-    /// All who wait. They wait no more.
+    /// Returns all waiting subscriptions, and clears the list.
     func takeWaiting() -> [Subscription] {
         let waiting = self.replaying
         self.replaying = []
@@ -66,7 +66,7 @@ final class Feed {
         return waiting
     }
 
-    /// Swaps the last one into the gap. No search: after a restart thousands wait for one read, and may leave while they do.
+    /// Moves the last one into the free place. Needs no search: after a restart thousands wait for one read, and may leave meanwhile.
     private func stopWaiting(_ subscription: Subscription) {
         let slot = subscription.waitingSlot
         guard slot >= 0 else { return }

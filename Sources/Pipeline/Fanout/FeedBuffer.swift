@@ -1,12 +1,12 @@
 import DequeModule
 
-/// The newest events of a channel, already encoded, that a loop keeps for its subscribers. A window into history: `[tail, head]`.
+/// The newest events of a channel, already encoded, that a loop keeps for its subscribers. A window of the history: `[tail, head]`.
 ///
-/// Not the truth: whatever it drops can be read from the log again.
+/// A cache only: everything that it drops can be read from the log.
 struct FeedBuffer {
     enum OnAppend: Equatable {
         case appended
-        /// Everything in the chunk was here already.
+        /// All events of the chunk are already in the buffer.
         case known
         /// Events between the head and the chunk are missing (or the epoch changed): the buffer restarts at the chunk.
         case restarted
@@ -14,14 +14,14 @@ struct FeedBuffer {
 
     private(set) var head: Position
     private(set) var chunks: Deque<Chunk> = []
-    /// The memory that the chunks hold, as far as it has been counted.
-    private(set) var cost = 0
+    /// The counted memory of the chunks, in bytes.
+    private(set) var memoryBytes = 0
 
     init(head: Position) {
         self.head = head
     }
 
-    /// The offset of the oldest event here; the one after the head when there is none.
+    /// The offset of the oldest event in the buffer; the one after the head if it is empty.
     var first: UInt64 { self.chunks.first?.first ?? self.head.offset + 1 }
 
     mutating func append(_ chunk: Chunk) -> OnAppend {
@@ -35,14 +35,14 @@ struct FeedBuffer {
         return continues ? .appended : .restarted
     }
 
-    /// Counts what one of its chunks has grown by.
+    /// Adds the growth of one of its chunks.
     mutating func recount(_ chunk: Chunk) {
         if chunk.hasGrown { self.count(chunk) }
     }
 
-    /// Drops from the old end until the budget is kept. The newest chunk stays, however large: a pass may be about to deliver it.
-    mutating func trim(costMax: Int) {
-        while self.cost > costMax, self.chunks.count > 1 { self.removeFirst() }
+    /// Drops the oldest chunks until the limit is met. The newest chunk always stays, because a pass may be about to deliver it.
+    mutating func trim(bytesMax: Int) {
+        while self.memoryBytes > bytesMax, self.chunks.count > 1 { self.removeFirst() }
     }
 
     /// Drops the oldest chunk, if it is not younger than `second`.
@@ -50,20 +50,20 @@ struct FeedBuffer {
         if let chunk = self.chunks.first, chunk.second <= second { self.removeFirst() }
     }
 
-    /// The newest chunk, if it holds this offset: what nearly every subscriber wants.
+    /// The newest chunk, if it contains this offset: nearly every subscriber needs that one.
     func newest(holding offset: UInt64) -> Chunk? {
         guard let last = self.chunks.last, last.first <= offset, offset <= last.last else { return nil }
         return last
     }
 
-    /// The chunk that holds this offset, joined with those behind it as far as `writeCostMax` allows: a subscriber that lags by many commits gets them
-    /// in one write, and so do all who lag about as far, since the joined chunk stays in place of its parts.
-    mutating func chunk(holding offset: UInt64, joinedUpTo writeCostMax: Int) -> Chunk? {
+    /// The chunk that contains this offset, joined with the next ones up to `frameBytesMax`. A subscriber that lags by many commits gets them
+    /// in one write. So do all others with a similar lag, because the joined chunk replaces its parts.
+    mutating func chunk(holding offset: UInt64, joinedUpTo frameBytesMax: Int) -> Chunk? {
         guard let start = self.index(holding: offset) else { return nil }
         var end = start + 1
-        var cost = self.chunks[start].writeCost
-        while end < self.chunks.count, cost + self.chunks[end].writeCost <= writeCostMax {
-            cost += self.chunks[end].writeCost
+        var bytes = self.chunks[start].frameBytes
+        while end < self.chunks.count, bytes + self.chunks[end].frameBytes <= frameBytesMax {
+            bytes += self.chunks[end].frameBytes
             end += 1
         }
         if end > start + 1 {
@@ -97,12 +97,12 @@ struct FeedBuffer {
     }
 
     private mutating func count(_ chunk: Chunk) {
-        self.cost += chunk.cost - chunk.countedCost
-        chunk.countedCost = chunk.cost
+        self.memoryBytes += chunk.memoryBytes - chunk.countedBytes
+        chunk.countedBytes = chunk.memoryBytes
     }
 
     private mutating func uncount(_ chunk: Chunk) {
-        self.cost -= chunk.countedCost
-        chunk.countedCost = 0
+        self.memoryBytes -= chunk.countedBytes
+        chunk.countedBytes = 0
     }
 }

@@ -1,9 +1,9 @@
 import NIOCore
 
-/// Encoded pieces one behind the other in one buffer.
+/// Consecutive encoded pieces in one buffer.
 struct FrameRun {
     var buffer: ByteBuffer
-    /// Where each piece but a single one ends.
+    /// The end of each piece. Empty for a single piece.
     private var ends: [UInt32] = []
     private let isSingle: Bool
 
@@ -14,7 +14,7 @@ struct FrameRun {
     }
 
     /// The memory that it holds, in bytes.
-    var memoryCost: Int { self.buffer.storageCapacity + ByteBuffer.objectCost + (self.ends.isEmpty ? 0 : 32 + self.ends.capacity * 4) }
+    var memoryBytes: Int { self.buffer.storageCapacity + ByteBuffer.objectBytes + (self.ends.isEmpty ? 0 : 32 + self.ends.capacity * 4) }
 
     mutating func endFrame() {
         if !self.isSingle { self.ends.append(UInt32(self.buffer.writerIndex)) }
@@ -27,14 +27,14 @@ struct FrameRun {
         self.buffer.viewBytes(at: self.start(index), length: self.end(index) - self.start(index))!
     }
 
-    /// Pieces from `index` on, as many as fit in `bytesMax` but at least one. Shares the storage.
+    /// The pieces from `index` on that fit in `bytesMax`, at least one. Shares the storage.
     func slice(from index: Int, bytesMax: Int) -> (buffer: ByteBuffer, count: Int) {
         let start = self.start(index)
         if self.isSingle || (index == 0 && self.buffer.writerIndex <= bytesMax) { return (self.buffer, self.isSingle ? 1 : self.ends.count) }
         var end = index
         while end + 1 < self.ends.count, Int(self.ends[end + 1]) - start <= bytesMax { end += 1 }
         let slice = self.buffer.getSlice(at: start, length: Int(self.ends[end]) - start)!
-        // What waits in a slow socket keeps all of the storage that it shares alive: of a large run, it gets a copy of its part.
+        // A slice that waits in a slow socket keeps the whole shared storage alive. So a small slice of a large run is copied.
         return (self.buffer.writerIndex > 2 * bytesMax ? ByteBuffer(bytes: slice.readableBytesView) : slice, end - index + 1)
     }
 }

@@ -1,32 +1,32 @@
 package import NIOCore
 
-/// What a connection does when its subscriber asks. Called on the connection's loop.
+/// The connection of a subscriber, as the fanout calls it. Called on the connection's loop.
 package protocol SubscriberConnection: AnyObject {
-    /// Every channel is open: write the head of the response. Events follow at once.
+    /// Every channel is open: write the head of the response. Events follow immediately.
     func subscriberOpened(cursor: String)
 
-    /// A long-poll has its answer: elements separated by commas (with one at the end), and the cursor after them. The subscriber has been closed.
+    /// A long-poll's response is complete: elements separated by commas (with one at the end), and the cursor after them. The subscriber has been detached.
     func subscriberAnswered(elements: ByteBuffer, cursor: String)
 }
 
-/// One connection that receives events: the part of it that the fanout works with.
+/// One connection that receives events: the part of it that the fanout uses.
 ///
-/// `@unchecked Sendable`: confined to its channel's event loop, which is its fanout's; every entry of ``Fanout`` asserts that loop.
+/// `@unchecked Sendable`: confined to its channel's event loop, which is also its fanout's. Every entry of ``Fanout`` asserts that loop.
 package final class Subscriber: @unchecked Sendable {
     package let framing: Framing
-    /// The connection's own handler context: what is written there goes straight to the socket.
+    /// The connection's own handler context: writes go directly to the socket.
     let context: ChannelHandlerContext
     let channel: any Channel
     unowned let connection: any SubscriberConnection
     /// In the order of the request.
     var subscriptions: [Subscription] = []
-    /// Channels whose head is not known yet.
+    /// The number of channels whose head is not known yet.
     var pendingOpens = 0
     var isOpen = false
     package internal(set) var isClosed = false
-    /// A long-poll gathers here and is answered once.
+    /// A long-poll collects its events here, for one response.
     package internal(set) var gathered = ByteBuffer()
-    var isAnswerQueued = false
+    var isResponseQueued = false
 
     package init(framing: Framing, context: ChannelHandlerContext, connection: any SubscriberConnection) {
         self.framing = framing
@@ -37,13 +37,13 @@ package final class Subscriber: @unchecked Sendable {
 
     var isPoll: Bool { self.framing == .element }
 
-    /// Whether its socket takes bytes now; a long-poll, whether its answer is not full.
+    /// Whether its socket accepts bytes now. For a long-poll: whether its response is not full.
     var takesMore: Bool { self.isPoll ? self.gathered.readableBytes < Subscriber.answerBytesMax : self.channel.isWritable }
 
-    /// A long-poll's answer ends after the event that passes this.
+    /// A long-poll's response ends after the event that exceeds this.
     static let answerBytesMax = 256 * 1024
 
-    /// The cursor over all its channels, as they stand for this subscriber.
+    /// The cursor over all its channels, at this subscriber's positions.
     package var cursor: String {
         var buffer = ByteBufferAllocator().buffer(capacity: 64)
         self.writeCursor(into: &buffer)
@@ -57,7 +57,7 @@ package final class Subscriber: @unchecked Sendable {
         }
     }
 
-    /// Writes and flushes; a long-poll gathers instead.
+    /// Writes and flushes. A long-poll collects instead.
     func write(_ buffer: ByteBuffer) {
         if self.isPoll {
             self.gathered.writeImmutableBuffer(buffer)

@@ -1,16 +1,16 @@
-/// One subscriber's place in one channel: a cursor, not a queue. Confined to the fanout's loop.
+/// One subscriber's position in one channel: a cursor, not a queue. Confined to the fanout's loop.
 final class Subscription {
     enum State {
-        /// The channel's head is not known yet, or how far back its history reaches; or another channel of the subscriber's is not ready.
+        /// The channel's head or the start of its history is not known yet, or another channel of the subscriber is not ready.
         /// Can transition to: following, replaying.
         case opening
-        /// Its next event is in the feed's buffer or has not happened.
+        /// Its next event is in the feed's buffer, or has not been published yet.
         /// Can transition to: replaying (the buffer moved past it), blocked.
         case following
         /// Its next event must be read from the log.
         /// Can transition to: following (it reached the buffer), blocked.
         case replaying
-        /// Its socket takes no more. It lags where it is.
+        /// Its socket accepts no more bytes. It lags.
         /// Can transition to: following or replaying, when the socket drains.
         case blocked
     }
@@ -18,16 +18,16 @@ final class Subscription {
     let feed: Feed
     unowned let subscriber: Subscriber
     let start: SubscribeStart
-    /// Where it is in the feed's array of subscriptions; the feed keeps this true.
+    /// Its index in the feed's array of subscriptions. The feed keeps it up to date.
     var slot = -1
-    /// Where it is among those of the feed that wait for a read; the feed keeps this true.
+    /// Its index among the feed's subscriptions that wait for a read. The feed keeps it up to date.
     var waitingSlot = -1
-    /// The last event it was given, or the place before its first.
+    /// The position of its last delivered event, or the position before its first.
     var position: Position
     var state = State.opening
-    /// It was up to date once, so that what it misses now is its own slowness.
+    /// It has been up to date before. So events that it misses now are missed because it is slow.
     var wasCurrent = false
-    /// Its cursor does not belong to the channel's present epoch: a reset must be told first.
+    /// Its cursor does not belong to the channel's current epoch: a reset must be reported first.
     var needsReset = false
 
     init(feed: Feed, subscriber: Subscriber, start: SubscribeStart) {
@@ -37,7 +37,7 @@ final class Subscription {
         self.position = feed.buffer.head
     }
 
-    /// Decides where to start, now that the head is known.
+    /// Decides where to start. The head is known now.
     func resolve(head: Position) {
         switch self.start {
         case .live:
@@ -51,21 +51,21 @@ final class Subscription {
         self.wasCurrent = self.position == head
     }
 
-    /// A backlog asks for "up to N". How many history still has must be known before its opening cursor is: one that names what has expired would have its
-    /// holder told of a gap when he comes back.
+    /// `.bN` means *up to* N events. The opening cursor depends on how many the history still has: if the opening cursor named expired events, resuming from it
+    /// would report a gap.
     var needsHistory: Bool {
         guard case .backlog = self.start else { return false }
         return self.position < self.feed.buffer.head && self.position.offset + 1 < self.feed.buffer.first
     }
 
-    /// A backlog begins at the oldest event there is.
+    /// A backlog begins at the oldest existing event.
     func resolve(head: Position, oldest: UInt64) {
         self.resolve(head: head)
         self.position.offset = max(self.position.offset, min(oldest - 1, head.offset))
         self.wasCurrent = self.position == head
     }
 
-    /// Finds out whether the position belongs to the channel's present epoch. One before any event continues in every epoch without events.
+    /// Checks whether the position belongs to the channel's current epoch. A position before any event is valid in every epoch without events.
     func checkReset(head: Position) {
         if self.position.offset == 0, head.offset == 0 { self.position = head }
         self.needsReset = self.position.epoch != head.epoch || self.position.offset > head.offset

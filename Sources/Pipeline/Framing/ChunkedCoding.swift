@@ -2,7 +2,7 @@ import NIOCore
 
 /// HTTP/1.1's chunked transfer coding (RFC 9112 §7.1), the writing side.
 package enum ChunkedCoding {
-    /// What ends a chunked stream.
+    /// The end of a chunked stream.
     package static let end: StaticString = "0\r\n\r\n"
 
     /// The size line of a chunk.

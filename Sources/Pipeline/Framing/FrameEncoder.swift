@@ -2,10 +2,10 @@ package import NIOCore
 
 /// Writes events and gaps in each ``Framing``. Pure: bytes in, bytes out.
 ///
-/// A frame is a beginning that holds the cursor, and a body that does not. Subscribers of one channel share whole frames; subscribers of several channels
-/// each have a cursor of their own and share the body.
+/// A frame is a beginning with the cursor, and a body without it. Subscribers of one channel share whole frames. Subscribers of several channels
+/// have their own cursors and share the body.
 package enum FrameEncoder {
-    // MARK: - Bodies, once an event
+    // MARK: - Bodies, encoded once for each event
 
     static func writeBody(_ body: Framing.Body, of event: SequencedEvent, into buffer: inout ByteBuffer) {
         switch body {
@@ -67,7 +67,7 @@ package enum FrameEncoder {
                 buffer.writeBytes(bytes)
             case .json(hasLineBreaks: true):
                 buffer.writeStaticString(",\"data\":")
-                // Raw line breaks stand only between tokens of valid JSON, so a space means the same.
+                // In valid JSON raw line breaks occur only between tokens, so a space has the same meaning.
                 for byte in bytes { buffer.writeInteger(byte == 0x0A || byte == 0x0D ? 0x20 : byte) }
             case .text:
                 buffer.writeStaticString(",\"data\":")
@@ -177,7 +177,7 @@ package enum FrameEncoder {
         buffer.writeStaticString("\"}")
     }
 
-    /// Writes what opens a stream: the cursor that the subscriber starts from, so that it can resume before its first event.
+    /// Writes the opening of a stream: the cursor from which the subscriber starts, so that it can resume before its first event.
     package static func writeOpening(cursor: String, framing: Framing, retryMilliseconds: Int, into buffer: inout ByteBuffer) {
         switch framing {
         case .sse, .sseEnvelope, .sseChunked, .sseEnvelopeChunked:
@@ -191,7 +191,7 @@ package enum FrameEncoder {
         }
     }
 
-    /// Writes bytes of a stream: as they are, or as a chunk.
+    /// Writes bytes of a stream, directly or as a chunk.
     package static func writeStream(_ bytes: ByteBuffer, framing: Framing, into buffer: inout ByteBuffer) {
         if framing.isChunked { ChunkedCoding.writeSize(bytes.readableBytes, into: &buffer) }
         buffer.writeImmutableBuffer(bytes)

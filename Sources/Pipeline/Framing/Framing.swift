@@ -1,17 +1,17 @@
 /// How events are framed for a subscriber. One encoding of an event serves every subscriber with the same framing.
 package enum Framing: UInt8, CaseIterable, Sendable {
-    /// Server-Sent Events, the payload as it is.
+    /// Server-Sent Events with the payload as data.
     case sse
-    /// Server-Sent Events, the envelope as data. Every frame is of the type `message`.
+    /// Server-Sent Events with the envelope as data. Every frame has the type `message`.
     case sseEnvelope
-    /// WebSocket text frames, an envelope each.
+    /// WebSocket text frames with one envelope each.
     case webSocket
     /// The envelope and a line feed.
     case line
     /// The envelope and a comma: elements of a long-poll's array.
     case element
-    /// The three streams in HTTP/1.1's chunked coding, a chunk a frame. Without it a client cannot tell where a frame ends, and many that read
-    /// in blocks would hold events back until a block is full; HTTP/1.0 has no other way.
+    /// The three streams in HTTP/1.1's chunked coding, one chunk for each frame. Without it a client cannot tell where a frame ends, and many clients that read
+    /// in blocks would delay events until a block is full. HTTP/1.0 has no chunks.
     case sseChunked
     case sseEnvelopeChunked
     case lineChunked
@@ -33,7 +33,7 @@ package enum Framing: UInt8, CaseIterable, Sendable {
         }
     }
 
-    /// Which shared body the framing puts behind its own beginning.
+    /// The shared body that follows the framing's own beginning.
     var body: Body {
         switch self {
         case .sse, .sseChunked: .lines

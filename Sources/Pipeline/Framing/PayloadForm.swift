@@ -1,13 +1,13 @@
 import JSON
 package import NIOCore
 
-/// What a payload is, found once per event: it decides how the envelope carries it.
+/// The form of a payload, determined once for each event. It decides how the envelope contains the payload.
 package enum PayloadForm: Equatable {
     /// Valid JSON; line breaks between tokens must be replaced for line framings.
     case json(hasLineBreaks: Bool)
-    /// UTF-8, but not JSON: carried as a JSON string.
+    /// UTF-8, but not JSON: sent as a JSON string.
     case text
-    /// Not UTF-8: carried as base64.
+    /// Not UTF-8: sent as base64.
     case binary
 
     package init(_ payload: ByteBuffer) {
@@ -19,7 +19,7 @@ package enum PayloadForm: Equatable {
     }
 
     package static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        // ASCII, the common case, without asking the decoder.
+        // ASCII, the common case, needs no UTF-8 validation.
         if !bytes.contains(where: { $0 >= 0x80 }) { return true }
         return bytes.withMemoryRebound(to: UInt8.self) { (try? UTF8Span(validating: $0.span)) != nil }
     }

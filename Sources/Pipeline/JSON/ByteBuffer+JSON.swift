@@ -1,7 +1,7 @@
 package import NIOCore
 
 extension ByteBuffer {
-    /// Writes a JSON string with its quotes, escaping only what must be. The bytes must be valid UTF-8.
+    /// Writes a JSON string with its quotes. Escapes only what JSON requires. The bytes must be valid UTF-8.
     package mutating func writeJSONString(_ bytes: UnsafeRawBufferPointer) {
         self.writeInteger(UInt8(ascii: "\""))
         var start = 0

@@ -157,7 +157,7 @@ import Testing
         #expect(try self.problem(file: "listen: [\"127.0.0.1:1\", \"127.0.0.1:2\"]").contains("allowed is host:port"))
         #expect(try self.problem(["--listen", "8080"]).contains("host:port or [v6]:port"))
         #expect(try self.problem(["--cors-origins", "https://a.example/"]).contains("scheme://host[:port]"))
-        #expect(try self.problem(["--id", "a b"]).contains("1 to 64 of"))
+        #expect(try self.problem(["--id", "a b"]).contains("1 to 64 characters of"))
         #expect(try self.problem(["--log-level", "loud"]).contains("trace or debug"))
         #expect(try self.problem(file: "- a\n- b\n").contains("must be a mapping"))
         #expect(try self.problem(file: "a: [1\nb: 2").contains("neither YAML nor JSON"))

@@ -92,7 +92,7 @@ import Testing
 
     @Test func linksStayInTheirShare() {
         let few = LinkLimits(Limits(), descriptors: 32)
-        #expect(few.incomingMax == 16 && few.strangersMax == 8 && few.strangersOfAddressMax == 4)
+        #expect(few.incomingMax == 16 && few.unauthenticatedMax == 8 && few.unauthenticatedPerAddressMax == 4)
         #expect(LinkLimits(Limits(), descriptors: 2064) == LinkLimits(Limits()))
     }
 }
