@@ -3,6 +3,7 @@ import random
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,20 @@ def pytest_report_header():
         return f"realertime: {binary()}"
     except RuntimeError as error:
         return str(error)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How long the tests of each file took, the slowest file first. Files run side by side, so the sum is more than the run."""
+    seconds, tests = Counter(), Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration") and hasattr(report, "nodeid"):
+                name = report.nodeid.split("::")[0]
+                seconds[name] += report.duration
+                tests[name] += report.when == "call"
+    terminalreporter.section("durations")
+    for name, duration in seconds.most_common():
+        terminalreporter.write_line(f"{duration:6.0f} s  {tests[name]:4} tests  {name}")
 
 
 class Nodes:
