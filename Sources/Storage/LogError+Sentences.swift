@@ -5,18 +5,18 @@ extension LogError {
     static func fenced(_ grant: Grant, by newer: OwnerEpoch) -> LogError {
         LogError(
             .fenced,
-            "partition \(grant.partition) was sealed under owner epoch \(newer), which is newer than \(grant.ownerEpoch): another owner has taken over"
+            "partition \(grant.partition) was sealed under owner epoch \(newer), which is newer than \(grant.ownerEpoch): another node owns it now"
         )
     }
 
-    /// The batch was sequenced by someone who does not know that the channel has gone on.
+    /// The batch was sequenced with an outdated head of the channel.
     static func overtaken(_ event: SequencedEvent, by head: Position) -> LogError {
         LogError(
             .fenced,
-            "\(event.event.channel) stands at \(head), so \(event.position) is of an older epoch: seal the log and sequence the event again"
+            "the head of \(event.event.channel) is \(head), so \(event.position) is of an older epoch: seal the log and sequence the event again"
         )
     }
 
-    /// An owner commits, and answers from history, only after it has sealed (I3).
+    /// An owner commits, and reads history, only after it has sealed (invariant I3).
     static let notSealed = LogError(.fenced, "the log was used before it was sealed: call seal first")
 }

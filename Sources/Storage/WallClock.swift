@@ -8,7 +8,7 @@ package import Pipeline
     import Musl
 #endif
 
-/// The time of day, which the timestamps of events and the first epochs are made of. Nothing measures an age by it.
+/// The time of day, used for the timestamps of events and for first epochs. Ages are never measured with it.
 package enum WallClock {
     /// Milliseconds since 1970.
     package static func now() -> Int64 {
@@ -19,6 +19,6 @@ package enum WallClock {
 }
 
 extension Clocks {
-    /// Of this process.
+    /// The clock of this process.
     package static let system = Clocks(wall: WallClock.now)
 }

@@ -2,7 +2,7 @@ import DequeModule
 package import Pipeline
 
 extension HistoryIndex {
-    /// A stretch of one channel's history, as found.
+    /// A part of one channel's history, as found.
     package struct Stretch {
         /// Contiguous, oldest first.
         package var elements: [Element]
@@ -12,7 +12,7 @@ extension HistoryIndex {
         package var oldest: Position?
     }
 
-    /// Elements of a channel after a position, oldest first, at most `limit`. What has expired by `now` is not there any more.
+    /// Elements of a channel after a position, oldest first, at most `limit`. Elements that have expired by `now` are not included.
     package func elements(of channel: ChannelName, after position: Position, limit: Int, now: Int64) -> Stretch {
         var stretch = Stretch(elements: [], first: nil, oldest: nil)
         guard let place = self.places[channel] else { return stretch }
@@ -21,7 +21,7 @@ extension HistoryIndex {
         let held = HistoryIndex.firstIndex(of: entries, notBefore: self.bounds.horizon(now: now))
         guard held < entries.count else { return stretch }
 
-        // The offset that the entry at index 0 has.
+        // The offset of the entry at index 0.
         let base = channel.head.offset - UInt64(entries.count - 1)
         stretch.oldest = Position(epoch: channel.head.epoch, offset: base + UInt64(held))
         guard position < channel.head, limit > 0 else { return stretch }
@@ -35,7 +35,7 @@ extension HistoryIndex {
         return stretch
     }
 
-    /// Every remembered channel with its head and when that was written.
+    /// Every remembered channel with its head and the time at which that was written.
     package var heads: [(channel: ChannelName, head: Position, timestamp: Int64)] {
         self.places.map { channel, place in
             let remembered = self.channels[Int(place)]
@@ -43,10 +43,10 @@ extension HistoryIndex {
         }
     }
 
-    /// Every entry held that has not expired by `now`, of all channels, in the order in which they were appended.
+    /// All entries of all channels that have not expired by `now`, in the order in which they were appended.
     package func entriesInOrder(now: Int64) -> [Entry] {
         let horizon = self.bounds.horizon(now: now)
-        // A negative number counts the dead places still to pass, then it is the next entry's index.
+        // A negative number counts the dead places to skip. After that it is the index of the next entry.
         var next = self.channels.map { -$0.buried }
         var entries: [Entry] = []
         entries.reserveCapacity(self.count)
@@ -60,7 +60,7 @@ extension HistoryIndex {
         return entries
     }
 
-    /// Timestamps never fall within a channel, so half of it goes at each step.
+    /// Binary search: timestamps never decrease within a channel.
     private static func firstIndex(of entries: Deque<Entry>, notBefore horizon: Int64) -> Int {
         var low = 0
         var high = entries.count

@@ -1,15 +1,15 @@
 import DequeModule
 
 extension HistoryIndex {
-    /// Removes what has expired by `now`, oldest of all first, at most `limit` entries. True if there may be more.
+    /// Removes entries that have expired by `now`, the oldest of all channels first, at most `limit`. Returns true if there may be more.
     ///
-    /// It stops at the first entry that has not expired, in the order of appending, which is that of the steady clock.
+    /// Stops at the first entry that has not expired. Entries are in the order of appending, which is the order of the steady clock.
     package mutating func removeExpired(now: Int64, limit: Int) -> Bool {
         let horizon = self.bounds.horizon(now: now)
         return self.removeOldest(limit: limit) { $0.timestamp < horizon }
     }
 
-    /// Removes entries, oldest of all first, while they satisfy the condition, at most `limit`. True if it stopped at the limit.
+    /// Removes entries, the oldest of all channels first, while they satisfy the condition, at most `limit`. Returns true if it stopped at the limit.
     package mutating func removeOldest(limit: Int, while condition: (Entry) -> Bool) -> Bool {
         var removed = 0
         while let index = self.placeOfOldest() {
@@ -22,14 +22,14 @@ extension HistoryIndex {
         return false
     }
 
-    /// Removes the oldest entry of all.
+    /// Removes the oldest entry of all channels.
     mutating func removeOldest() {
         guard let index = self.placeOfOldest() else { return }
         self.order.removeFirst()
         self.dropFirst(at: index)
     }
 
-    /// Removes a channel's entries. Its places in `order` are dead from now on.
+    /// Removes a channel's entries. Its places in `order` become dead.
     mutating func removeEntries(at index: Int) {
         let gone = self.channels[index].entries.count
         guard gone > 0 else { return }
@@ -39,16 +39,16 @@ extension HistoryIndex {
         self.channels[index].buried += gone
     }
 
-    /// Removes a channel's oldest entry; the caller accounts for its place in `order`.
+    /// Removes a channel's oldest entry. The caller handles its place in `order`.
     mutating func dropFirst(at index: Int) {
         let entry = self.channels[index].entries.removeFirst()
-        // An idle channel gives its storage back: there may be a million of them.
+        // An idle channel releases its storage, because there may be a million of them.
         if self.channels[index].entries.isEmpty { self.channels[index].entries = [] }
         self.cost -= Int(entry.cost)
         self.count -= 1
     }
 
-    /// Where the oldest entry of all is. Passes over the dead places before it.
+    /// The place of the oldest entry of all channels. Removes the dead places before it.
     private mutating func placeOfOldest() -> Int? {
         while let place = self.order.first {
             let index = Int(place)
@@ -59,9 +59,9 @@ extension HistoryIndex {
         return nil
     }
 
-    /// Sweeps dead places out of `order` when they are more than the living: a busy channel leaves one behind with every append.
+    /// Removes the dead places from `order` when there are more dead than live ones: a busy channel leaves one with every append.
     ///
-    /// A sweep passes over every place, but only after as many appends as there are entries, so an append pays for a place or two.
+    /// A sweep visits every place, but happens only after as many appends as there are entries. So each append costs one or two places.
     mutating func compactIfWorthwhile() {
         guard self.order.count > 2 * self.count + 4096 else { return }
         var living: Deque<UInt32> = []

@@ -1,47 +1,47 @@
 package import DequeModule
 package import Pipeline
 
-/// The recent history of all channels, in memory: what each channel's last events were, and how far it ever got.
+/// The recent history of all channels, in memory: the last events of each channel, and its head.
 ///
-/// A channel's entries are contiguous, so an entry needs no position of its own: it stands as far behind the head as it stands
-/// behind the last entry. The head stays when the entries are gone, until the channel is forgotten.
+/// A channel's entries are contiguous, so an entry stores no position: its distance to the last entry is its distance to the
+/// head. The head stays after the entries are removed, until the channel is forgotten.
 ///
-/// `Element` is what a log wants to find again: the event itself, or the number of its row.
+/// `Element` is what the log stores for an event: the event itself, or the number of its row.
 ///
-/// A value without threads: its owner guards it.
+/// Not synchronized: its owner protects it.
 package struct HistoryIndex<Element> {
     package struct Entry {
         package var element: Element
-        /// When it was appended, by the steady clock. It never falls within a channel.
+        /// The time of appending, on the steady clock. Never decreases within a channel.
         package var timestamp: Int64
-        /// What the bounds count for it.
+        /// The size that limits count for it.
         var cost: UInt32
     }
 
     package struct Channel {
-        /// Nil while nobody uses this place.
+        /// Nil while this place is free.
         var name: ChannelName?
         package var head: Position
-        /// When the head was written, by the steady clock.
+        /// When the head was written, on the steady clock.
         package var timestamp: Int64
         package var entries: Deque<Entry>
-        /// How many of this channel's places in `order`, from the oldest on, stand for entries that are gone.
+        /// How many of this channel's places in `order`, from the oldest on, belong to removed entries.
         var buried: Int
     }
 
     package let bounds: Bounds
-    /// Entries held, over all channels.
+    /// The number of entries of all channels.
     package internal(set) var count = 0
-    /// What they cost together.
+    /// Their total size.
     package internal(set) var cost = 0
 
     var channels: [Channel] = []
     var places: [ChannelName: UInt32] = [:]
     var freePlaces: [UInt32] = []
-    /// One place in `channels` for each entry ever appended, oldest first: the order in which the bound on the total lets go.
+    /// One place in `channels` for each appended entry, oldest first: the order in which the limit on the total removes entries.
     ///
-    /// An entry that goes earlier, by its channel's own bound, leaves its place here and is counted in `buried`. As a channel's entries go
-    /// oldest first, the first `buried` places of a channel are the dead ones, and four bytes an entry suffice.
+    /// An entry that is removed earlier, by its channel's own limit, leaves its place here and is counted in `buried`. A channel's entries are removed
+    /// oldest first, so the first `buried` places of a channel are the dead ones, and four bytes for each entry are enough.
     var order: Deque<UInt32> = []
 
     package init(bounds: Bounds) {
@@ -51,15 +51,15 @@ package struct HistoryIndex<Element> {
     /// Channels whose head is remembered.
     package var channelCount: Int { self.places.count }
 
-    /// Where a channel stands; nil if it is not remembered.
+    /// The head of a channel. Nil if it is not remembered.
     package func head(of channel: ChannelName) -> Position? {
         self.places[channel].map { self.channels[Int($0)].head }
     }
 
-    /// Appends an entry and lets go of what is beyond the bounds on count and cost. Age is ``removeExpired(now:limit:)``'s.
+    /// Appends an entry and removes entries beyond the limits on count and size. ``removeExpired(now:limit:)`` handles age.
     ///
-    /// A position that is not beyond the channel's head is there already, and nothing happens. One that is further on than the next means that
-    /// continuity was lost: the entries before it go.
+    /// A position that is not after the channel's head is already stored, and nothing happens. If positions were skipped,
+    /// continuity was lost: the entries before it are removed.
     package mutating func append(_ element: Element, to channel: ChannelName, at position: Position, timestamp: Int64, cost: Int) {
         let place = self.place(of: channel, at: position)
         let index = Int(place)
@@ -82,7 +82,7 @@ package struct HistoryIndex<Element> {
         self.compactIfWorthwhile()
     }
 
-    /// Remembers how far a channel got, without entries. A head further on than this one stays.
+    /// Remembers the head of a channel without entries. A higher head stays.
     package mutating func remember(_ channel: ChannelName, head: Position, timestamp: Int64) {
         let index = Int(self.place(of: channel, at: head))
         guard self.channels[index].head < head else { return }
@@ -91,18 +91,18 @@ package struct HistoryIndex<Element> {
         self.channels[index].timestamp = timestamp
     }
 
-    /// Forgets a channel: its head and what it holds.
+    /// Forgets a channel: its head and its entries.
     package mutating func forget(_ channel: ChannelName) {
         guard let place = self.places.removeValue(forKey: channel) else { return }
         let index = Int(place)
         self.removeEntries(at: index)
         self.channels[index].name = nil
-        // What is buried stays: whoever takes this place next inherits the dead places in `order`, which are older than its own.
+        // `buried` stays: the next channel in this place inherits the dead places in `order`, which are older than its own.
         self.freePlaces.append(place)
         self.compactIfWorthwhile()
     }
 
-    /// The channel's place; a new one begins just before `position`, as if its predecessor had been trimmed.
+    /// The channel's place. A new channel begins just before `position`, as if earlier events had been trimmed.
     private mutating func place(of channel: ChannelName, at position: Position) -> UInt32 {
         if let place = self.places[channel] { return place }
         let before = Position(epoch: position.epoch, offset: position.offset == 0 ? 0 : position.offset - 1)
@@ -122,12 +122,12 @@ package struct HistoryIndex<Element> {
 }
 
 extension HistoryIndex {
-    /// How much history is held.
+    /// The limits on the history.
     package struct Bounds: Sendable, Equatable {
         /// Entries of one channel.
         package var eventsMax: Int
         package var ageMillisecondsMax: Int64
-        /// The cost of all channels' entries together.
+        /// The total size of all channels' entries.
         package var costMax: Int
 
         package init(eventsMax: Int, ageMillisecondsMax: Int64, costMax: Int) {
@@ -144,7 +144,7 @@ extension HistoryIndex {
             )
         }
 
-        /// What was written before this moment has expired.
+        /// Everything written before this time has expired.
         package func horizon(now: Int64) -> Int64 { now - self.ageMillisecondsMax }
     }
 }

@@ -3,10 +3,10 @@ import NIOCore
 package import Partitioning
 package import Pipeline
 
-/// History in memory, for those who want no durability: it is gone with the process.
+/// History in memory, without durability: it is lost when the process ends.
 ///
-/// Nothing here waits, but ``trim(now:)`` between its slices. `append` and `read` are `async` because the protocol is; they finish on the caller's thread, without a hop or a
-/// suspension, holding the lock for about a microsecond an event. The lock is there because loops read while the sequencer appends.
+/// Nothing waits here, except ``trim(now:)`` between its slices. `append` and `read` are `async` because the protocol is. They run on the caller's thread, without a hop
+/// or a suspension, and hold the lock for about a microsecond for each event. The lock is needed because loops read while the sequencer appends.
 package final class MemoryLog: Log {
     private struct State {
         var history: HistoryIndex<SequencedEvent>
@@ -19,7 +19,7 @@ package final class MemoryLog: Log {
     private let clocks: Clocks
     private let state: NIOLockedValueBox<State>
 
-    /// Epochs begin at the milliseconds since 1970: a restart lost continuity, and so it begins new ones.
+    /// Epochs begin at the milliseconds since 1970: after a restart continuity is lost, so new epochs begin.
     package init(limits: Limits, clocks: Clocks = .system) {
         self.limits = limits
         self.clocks = clocks
@@ -54,7 +54,7 @@ package final class MemoryLog: Log {
         let now = self.clocks.steady()
         let result = self.state.withLockedValue { state -> Result<Void, LogError> in
             guard !state.ownerEpochs.isEmpty else { return .failure(.notSealed) }
-            // First look, then append: the batch is whole or not there.
+            // Check first, then append: a batch is stored completely or not at all.
             for event in batch {
                 if let head = state.history.head(of: event.event.channel), event.position.epoch < head.epoch {
                     return .failure(.overtaken(event, by: head))
@@ -97,8 +97,8 @@ package final class MemoryLog: Log {
     }
 
     package func trim(now: Int64) async throws(LogError) {
-        // In slices, so that readers on other loops get the lock; and with a pause, because an event loop whose task only yields does not look at its
-        // sockets in between.
+        // In slices, so that readers on other loops get the lock. With a pause, because an event loop does not poll its sockets between tasks
+        // that only yield.
         while self.state.withLockedValue({ $0.history.removeExpired(now: now, limit: Self.trimmedAtOnce) }) {
             try? await Task.sleep(for: .milliseconds(1))
         }

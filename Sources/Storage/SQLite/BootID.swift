@@ -6,11 +6,11 @@
     import Musl
 #endif
 
-/// Tells one boot of the machine from another.
+/// Identifies one boot of the machine.
 ///
-/// Within a boot everything written is at least in the kernel's memory, whatever happened to the process. Across boots only what was synced is.
+/// Within one boot, everything written is at least in the kernel's memory, even after the process was killed. After another boot, only synced data is there.
 enum BootID {
-    /// Nil if the system does not say.
+    /// Nil if the system does not report it.
     static let current: String? = {
         #if canImport(Darwin)
             var length = 0

@@ -4,21 +4,21 @@ import NIOConcurrencyHelpers
 import Pipeline
 import Synchronization
 
-/// Brings committed pages from the WAL into the database, on a thread and a connection of its own, while the writer goes on.
+/// Copies committed pages from the WAL into the database, on its own thread and connection, while the writer continues.
 ///
-/// SQLite would do it inside the commit that passes some thousand pages, which then waits for all these pages and for two syncs. Here the bulk of
-/// both is done beside the commits, and the writer only does the last stretch between two of them, so that the WAL can begin again at its start
-/// and stays as large as it is.
+/// SQLite would do it inside the commit that exceeds a thousand pages, and that commit would wait for all these pages and for two syncs. Here most of
+/// both happens in parallel to commits, and the writer only does the rest between two commits. Then the WAL restarts at its beginning
+/// and does not grow.
 final class Checkpointer: Sendable {
-    /// Pages in the WAL from which on a checkpoint is worth its syncs: 16 MiB.
+    /// The pages in the WAL that make a checkpoint worth its syncs: 16 MiB.
     static let pagesMin = 4096
-    /// So few that the writer may do them: a millisecond, if the disk can sync in that time.
+    /// So few pages that the writer may copy them: a millisecond, if the disk syncs in that time.
     static let pagesLeftMax = 128
-    /// A burst may let the WAL grow; this much of the file is kept when it begins again.
+    /// A burst may grow the WAL. This much of the file is kept when it restarts.
     static let fileBytesMax = 64 * 1024 * 1024
 
     private let queue: DatabaseQueue
-    /// Pages in the WAL after the last commit. Stored by the writer's thread, read by this one's.
+    /// Pages in the WAL after the last commit. Written by the writer's thread, read by this thread.
     private let walPages = Atomic<Int>(0)
 
     init(file: String, configuration: Configuration) throws {
@@ -27,9 +27,9 @@ final class Checkpointer: Sendable {
 
     var pages: Int { self.walPages.load(ordering: .relaxed) }
 
-    /// Has SQLite tell how far the WAL has grown after each commit. This replaces SQLite's own checkpoints, which hang on the same hook.
+    /// Makes SQLite report the size of the WAL after each commit. This replaces SQLite's own checkpoints, which use the same hook.
     ///
-    /// The writing connection keeps a pointer to this object, and is closed before it goes: both belong to the log.
+    /// The writing connection keeps a pointer to this object, and is closed before this object is released: both belong to the log.
     func watch(_ db: Database) {
         let context = Unmanaged.passUnretained(self).toOpaque()
         _ = sqlite3_wal_hook(
@@ -42,7 +42,7 @@ final class Checkpointer: Sendable {
         )
     }
 
-    /// Checkpoints in the background until little is left, or until it is clear that the writer is faster; then calls back on this thread.
+    /// Checkpoints in the background until little is left, or until the writer proves faster. Then calls back on this thread.
     func run(then done: @escaping @Sendable () -> Void) {
         self.queue.asyncWriteWithoutTransaction { db in
             self.moveTheBulk(db)
@@ -55,19 +55,19 @@ final class Checkpointer: Sendable {
             guard let moved = try? Checkpointer.moveWhatIsFree(db) else { return }
             guard self.pages - moved > Self.pagesLeftMax else { break }
         }
-        // SQLite syncs the database when it has caught up with the WAL, which here it never has: all these pages would be left to the writer's sync.
+        // SQLite syncs the database only when it has caught up with the WAL. Here it never does, so the writer's sync would have to write all these pages.
         Checkpointer.sync(db)
         _ = try? Checkpointer.moveWhatIsFree(db)
     }
 
-    /// Asks for what was written to the database to reach the disk. The checkpoint that ends it all asks again, and is the one that matters.
+    /// Starts syncing what was written to the database. The final checkpoint syncs again; only that one counts.
     private static func sync(_ db: Database) {
         var file: UnsafeMutablePointer<sqlite3_file>?
         guard sqlite3_file_control(db.sqliteConnection, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK, let file else { return }
         _ = file.pointee.pMethods?.pointee.xSync(file, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY)
     }
 
-    /// Moves what no reader still needs in its old form, waiting for nobody. Answers how many pages of the WAL are in the database now.
+    /// Copies the pages that no reader still needs in their old form, without waiting. Returns how many pages of the WAL are now in the database.
     static func moveWhatIsFree(_ db: Database) throws -> Int {
         var moved: CInt = 0
         let code = sqlite3_wal_checkpoint_v2(db.sqliteConnection, nil, SQLITE_CHECKPOINT_PASSIVE, nil, &moved)
@@ -75,21 +75,21 @@ final class Checkpointer: Sendable {
         return Int(moved)
     }
 
-    /// Waits for a checkpoint that is under way.
+    /// Waits for a running checkpoint.
     func close() {
         try? self.queue.close()
     }
 }
 
-/// When the next checkpoint is due.
+/// Decides when the next checkpoint is due.
 struct CheckpointPace {
     private var isRunning = false
     private var pagesSeen = 0
     private var pagesDue = Checkpointer.pagesMin
 
-    /// True if one is to be started now.
+    /// Returns true if a checkpoint must start now.
     mutating func committed(pages: Int) -> Bool {
-        // Fewer than before: the WAL has begun again.
+        // Fewer pages than before: the WAL has restarted.
         if pages < self.pagesSeen { self.pagesDue = Checkpointer.pagesMin }
         self.pagesSeen = pages
         guard !self.isRunning, pages >= self.pagesDue else { return false }
@@ -97,12 +97,12 @@ struct CheckpointPace {
         return true
     }
 
-    /// A commit failed: as soon as none is running, another checkpoint may help.
+    /// A commit failed: another checkpoint may help, as soon as none is running.
     mutating func isWantedNow() {
         self.pagesDue = 0
     }
 
-    /// The next commit begins the WAL again, if no reader is in the way. If one is, or if this failed, there is no use in trying at every commit.
+    /// The next commit restarts the WAL, unless a reader prevents it. In that case, or after a failure, it is not tried again at every commit.
     mutating func finished(pages: Int, failed: Bool) {
         self.isRunning = false
         self.pagesDue = pages + (failed ? Checkpointer.pagesLeftMax : Checkpointer.pagesMin / 4)
@@ -120,7 +120,7 @@ extension SQLiteLog {
         }
     }
 
-    /// The last stretch, between two commits: when all is in the database, the next commit begins the WAL again.
+    /// The rest of a checkpoint, between two commits. When all pages are in the database, the next commit restarts the WAL.
     private func finishCheckpoint(_ db: Database, _ writer: inout Writer) {
         guard !writer.isClosed, !self.isLost else { return }
         var error: String?

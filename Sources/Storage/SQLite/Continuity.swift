@@ -1,15 +1,15 @@
 import GRDB
 import Pipeline
 
-/// Notices that the end of the history may have been lost with the machine's power.
+/// Detects that the end of the history may have been lost in a power cut.
 ///
-/// Commits of ``Durability/process`` are in the kernel's memory before they are on the disk. Killing the process loses none of them; losing power
-/// may lose the last ones, although they were acknowledged and delivered. Going on from the stored heads would give their positions to other events,
-/// and a subscriber who resumes would miss those without a word. So every channel begins a new epoch then.
+/// Commits of ``Durability/process`` are in the kernel's memory before they are on the disk. Killing the process loses none of them. A power cut
+/// may lose the last ones, although they were acknowledged and delivered. Continuing from the stored heads would give their positions to other events,
+/// and a subscriber that resumes would miss these silently. So every channel begins a new epoch then.
 ///
-/// The log leaves a mark with the machine's boot while it is open. A mark of another boot means that the log was open when the machine went down.
+/// While the log is open, it stores a mark with the id of the machine's boot. A mark of another boot means that the log was open when the machine went down.
 enum Continuity {
-    /// Looks at the mark and leaves the one for this time. The caller has set commits to be synced.
+    /// Checks the mark and stores the one of this boot. The caller has enabled synced commits.
     static func check(_ db: Database, durability: Durability, now: Int64) throws {
         let mark = try Meta.boot.read(db, as: String.self)
         let boot = BootID.current
@@ -23,12 +23,12 @@ enum Continuity {
         }
     }
 
-    /// What was committed is about to be synced: there is nothing to lose.
+    /// All commits are about to be synced: nothing can be lost.
     static func close(_ db: Database) throws {
         try Meta.boot.remove(db)
     }
 
-    /// Every epoch from now on is above all that were ever used. The rows stay until they are trimmed; nobody reads them.
+    /// Every new epoch is above all epochs ever used. The old rows stay until they are trimmed; they are not read.
     private static func breakOff(_ db: Database, now: Int64) throws {
         let floor = try Meta.epochFloor.read(db, as: Int64.self) ?? 0
         let used = try Int64.fetchOne(db, sql: "SELECT max(epoch) FROM (SELECT max(epoch) AS epoch FROM event UNION ALL SELECT max(epoch) FROM head)") ?? 0

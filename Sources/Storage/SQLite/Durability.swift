@@ -1,8 +1,8 @@
 /// What an acknowledged event survives.
 package enum Durability: String, Sendable, CaseIterable {
-    /// The process being killed at any moment. Losing power may lose the last moments; the next start then begins new epochs, so that
-    /// subscribers are told.
+    /// A kill of the process at any moment. A power cut may lose the last events; the next start then begins new epochs, so that
+    /// subscribers get a gap notice.
     case process
-    /// Losing power: every commit waits for the disk.
+    /// A power cut: every commit waits for the disk.
     case power
 }

@@ -10,19 +10,20 @@ import Pipeline
 
 /// The right to use a data folder, held by one process at a time.
 ///
-/// It is an advisory lock on the file `lock`, which the kernel drops with the process: a killed node leaves nothing to clean up. The file says
-/// who holds it, for people; only the lock itself counts.
+/// An advisory lock on the file `lock`. The kernel releases it with the process, so a killed node leaves nothing to clean up. The file contains
+/// the holder's process id, for people; only the lock itself counts.
 final class FolderLock: Sendable {
     private let descriptor: CInt
     let path: String
 
-    /// Creates the folder if it is missing and locks it.
+    /// Creates the folder if it is missing, and locks it.
     init(folder: String) throws(LogError) {
         try FolderLock.create(folder)
         let path = FolderLock.path(folder) + "/lock"
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
-            throw LogError(.unusable, "cannot write in the data folder \(folder) (\(systemMessage())): give this user the right to, or choose another folder")
+            throw LogError(
+                .unusable, "cannot write in the data folder \(folder) (\(systemMessage())): give this user write permission, or choose another folder")
         }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             let code = errno
@@ -52,13 +53,13 @@ final class FolderLock: Sendable {
         return digits.isEmpty ? "another process" : "process \(digits)"
     }
 
-    /// The folder as the system and SQLite read it alike. SQLite takes a name that begins with `file:` for a URI, which may lead elsewhere.
+    /// The folder in a form that the system and SQLite read in the same way. SQLite treats a name that begins with `file:` as a URI.
     static func path(_ folder: String) -> String {
         let path = folder.hasPrefix("/") || folder.hasPrefix(".") ? folder : "./" + folder
         return path.hasSuffix("/") && path.utf8.count > 1 ? self.path(String(path.dropLast())) : path
     }
 
-    /// `mkdir -p`, but for the last one, which is this user's alone: payloads may be private.
+    /// `mkdir -p`. The last folder is accessible to this user only, because payloads may be private.
     private static func create(_ folder: String) throws(LogError) {
         let path = self.path(folder)
         var information = stat()
@@ -79,5 +80,5 @@ final class FolderLock: Sendable {
     }
 }
 
-/// What the system says about the last failed call.
+/// The system's message about the last failed call.
 func systemMessage(_ code: CInt = errno) -> String { String(cString: strerror(code)) }

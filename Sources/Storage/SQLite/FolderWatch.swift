@@ -9,24 +9,24 @@ import NIOConcurrencyHelpers
     import Musl
 #endif
 
-/// Notices that the files of an open log are not those that their paths lead to any more, because the folder was removed, renamed or replaced, or that a file
-/// which only grows was overwritten with a shorter one.
+/// Detects that the paths of an open log no longer lead to its files, because the folder was removed, renamed or replaced, or that a file
+/// that only grows was overwritten with a shorter one.
 ///
-/// SQLite goes on with the files that it has open, and everything that it commits to them is gone with the process. The system keeps an open file's number, so
-/// that no other file can have it meanwhile.
+/// SQLite continues with the files that it has open, and everything that it commits to them is lost when the process ends. The inode number of an open file
+/// is not reused, so a comparison of numbers is reliable.
 final class FolderWatch: Sendable {
     static let interval = DispatchTimeInterval.milliseconds(500)
 
     private let timer: any DispatchSourceTimer & Sendable
 
-    /// Looks every half a second, on a queue of its own, until something is wrong with one of the files or ``stop()`` is called. Then calls back once, with
-    /// what is wrong.
+    /// Checks every half a second, on its own queue, until a file has a problem or ``stop()`` is called. Then calls back once with
+    /// the problem.
     init(files: [WatchedFile], onLoss: @escaping @Sendable (_ reason: String) -> Void) {
         let files = NIOLockedValueBox(files)
-        // The disk may hang, and only this queue with it.
+        // If the disk hangs, only this queue hangs with it.
         let timer = DispatchSource.makeTimerSource(queue: DispatchQueue(label: "realertime.folder")) as! DispatchSource
         timer.schedule(deadline: .now() + Self.interval, repeating: Self.interval, leeway: .milliseconds(50))
-        // Weak: a look may be under way when the watch is stopped and let go.
+        // Weak: a check may be running when the watch is stopped and released.
         timer.setEventHandler { [weak timer] in
             guard let reason = files.withLockedValue({ FolderWatch.look(at: &$0) }) else { return }
             timer?.cancel()
@@ -48,7 +48,7 @@ final class FolderWatch: Sendable {
     }
 }
 
-/// Which file a path leads to, and how large it has been.
+/// The file that a path leads to, and its largest size so far.
 struct WatchedFile {
     private let path: String
     /// Nothing makes the file smaller while it is open.
@@ -57,10 +57,10 @@ struct WatchedFile {
     private let number: UInt64
     private var sizeMax: Int64
 
-    /// A file that is there.
+    /// An existing file.
     init(path: String, onlyGrows: Bool = false) {
         var information = stat()
-        // No file has this number: what is not there when the watch begins is missed at the first look.
+        // No file has this number: a file that is missing at the start is reported at the first check.
         if stat(path, &information) != 0 { information = stat() }
         self.path = path
         self.onlyGrows = onlyGrows
@@ -69,7 +69,7 @@ struct WatchedFile {
         self.sizeMax = Int64(information.st_size)
     }
 
-    /// What is certainly wrong, if something is. A look that fails for another reason says nothing.
+    /// The problem, if there certainly is one. A check that fails for another reason proves nothing.
     mutating func look() -> String? {
         var information = stat()
         guard stat(self.path, &information) == 0 else {

@@ -1,9 +1,9 @@
 import GRDB
 import GRDBSQLite
 
-/// A prepared statement of a connection's cache, bound and stepped without copies and without GRDB's values in between.
+/// A prepared statement from a connection's cache, bound and stepped without copies and without GRDB's values.
 ///
-/// Used on its connection's queue only. What is bound must stay where it is until ``reset()``.
+/// Used on its connection's queue only. Bound bytes must stay valid until ``reset()``.
 struct RawStatement {
     private let statement: OpaquePointer
     private let connection: OpaquePointer
@@ -27,13 +27,13 @@ struct RawStatement {
         sqlite3_bind_int64(self.statement, index, value)
     }
 
-    /// Null if there is none.
+    /// Binds null if the value is nil.
     func bind(_ text: UnsafeBufferPointer<UInt8>?, at index: CInt) {
         guard let text else {
             sqlite3_bind_null(self.statement, index)
             return
         }
-        // SQLite takes a null pointer for a null, and an empty buffer may have one.
+        // SQLite treats a null pointer as null, and an empty buffer may have a null pointer.
         let start = text.baseAddress.map { UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self) }
         if let start { sqlite3_bind_text(self.statement, index, start, CInt(text.count), nil) } else { sqlite3_bind_text(self.statement, index, "", 0, nil) }
     }
@@ -48,7 +48,7 @@ struct RawStatement {
 
     // MARK: - Running
 
-    /// True if there is a row.
+    /// Returns true if there is a row.
     func step() throws -> Bool {
         let code = sqlite3_step(self.statement)
         switch code {
@@ -58,7 +58,7 @@ struct RawStatement {
         }
     }
 
-    /// Ready to be stepped again. An error that a step has thrown is not thrown again.
+    /// Resets the statement. Does not repeat an error that a step has thrown.
     func reset() {
         sqlite3_reset(self.statement)
     }
@@ -71,7 +71,7 @@ struct RawStatement {
 
     /// The bytes of a text or blob, valid until the next step.
     func bytes(_ column: CInt) -> UnsafeRawBufferPointer {
-        // The pointer first: asking for it may convert the value, which decides the length.
+        // The pointer first: reading it may convert the value, which changes the length.
         let start = sqlite3_column_blob(self.statement, column)
         return UnsafeRawBufferPointer(start: start, count: Int(sqlite3_column_bytes(self.statement, column)))
     }

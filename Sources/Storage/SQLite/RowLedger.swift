@@ -1,8 +1,8 @@
 import DequeModule
 
-/// What the table of events holds, in segments of consecutive rows: enough to know which prefix may go, at a few bytes a hundred rows.
+/// Summarizes the table of events in segments of consecutive rows: enough to know which prefix may be deleted, at a few bytes per hundred rows.
 ///
-/// The table holds more than the ``HistoryIndex``: rows that their channel's bound on the count has passed stay until the prefix they are in goes.
+/// The table holds more than the ``HistoryIndex``: rows beyond their channel's limit on the count stay until their prefix is deleted.
 package struct RowLedger {
     private struct Segment {
         var lastRow: Int64
@@ -15,14 +15,14 @@ package struct RowLedger {
     package static let segmentRowsMax = 256
     package static let segmentMillisecondsMax: Int64 = 1000
 
-    /// The lowest row there is; rows are consecutive from here on.
+    /// The lowest row. Rows are consecutive from here on.
     package private(set) var firstRow: Int64 = 1
     package private(set) var rows = 0
     package private(set) var cost = 0
     private var segments: Deque<Segment> = []
     private let segmentCostMax: Int
 
-    /// Segments are small against the bound on the cost, so that little more goes than must.
+    /// Segments are small compared with the limit on the size, so that little more is deleted than necessary.
     package init(costMax: Int) {
         self.segmentCostMax = max(1, min(costMax / 256, 256 * 1024))
     }
@@ -45,7 +45,7 @@ package struct RowLedger {
         }
     }
 
-    /// The last row of the prefix that has expired or is beyond the bound on the cost, at most `limit` rows from the first. Nil if all may stay.
+    /// The last row of the prefix that has expired or is beyond the limit on the size, at most `limit` rows from the first. Nil if all rows may stay.
     package func lastExpendable(before horizon: Int64, costMax: Int, limit: Int64) -> Int64? {
         var excess = self.cost - costMax
         var last: Int64?
@@ -58,7 +58,7 @@ package struct RowLedger {
         return last
     }
 
-    /// The prefix up to this row is gone.
+    /// The prefix up to this row was deleted.
     package mutating func removed(through row: Int64) {
         while let first = self.segments.first, first.lastRow <= row {
             self.segments.removeFirst()
@@ -67,7 +67,7 @@ package struct RowLedger {
             self.firstRow = first.lastRow + 1
         }
         guard row >= self.firstRow, !self.segments.isEmpty else { return }
-        // Part of a segment is gone. Its rows leave now, its cost with its last row.
+        // Part of a segment was deleted. Its rows are subtracted now, its size with its last row.
         let gone = Int(row - self.firstRow + 1)
         self.segments[0].rows -= gone
         self.rows -= gone

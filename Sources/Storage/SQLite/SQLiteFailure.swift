@@ -1,7 +1,7 @@
 import GRDB
 import Pipeline
 
-/// Turns what SQLite says into a sentence that says what to change.
+/// Turns an SQLite error into a message that says what to change.
 enum SQLiteFailure {
     /// `systemCode` is the system's reason for the last failed call on a file, 0 if there is none.
     static func logError(_ error: any Error, file: String, systemCode: CInt = 0) -> LogError {
@@ -10,11 +10,12 @@ enum SQLiteFailure {
         let reason = self.reason(error, systemCode: systemCode)
         switch error.resultCode {
         case .SQLITE_FULL:
-            return LogError(.unavailable, "there is no space left for \(file)\(reason): free some; publishing goes on by itself")
+            return LogError(.unavailable, "there is no space left for \(file)\(reason): free some; publishing then continues by itself")
         case .SQLITE_BUSY, .SQLITE_LOCKED:
-            return LogError(.unavailable, "another program has locked \(file)\(reason): close it; publishing goes on by itself")
+            return LogError(.unavailable, "another program has locked \(file)\(reason): close it; publishing then continues by itself")
         case .SQLITE_READONLY, .SQLITE_PERM, .SQLITE_AUTH:
-            return LogError(.unavailable, "\(file) cannot be written\(reason): give this user the right to, and check that its disk is not mounted read-only")
+            return LogError(
+                .unavailable, "\(file) cannot be written\(reason): give this user write permission, and check that its disk is not mounted read-only")
         case .SQLITE_CANTOPEN:
             return LogError(.unavailable, "\(file) cannot be opened\(reason): check that it is a file, and that this user may read and write it")
         case .SQLITE_CORRUPT, .SQLITE_NOTADB:
@@ -23,7 +24,7 @@ enum SQLiteFailure {
                 "\(file) is damaged or not a database\(reason): stop the node, then move the file and those beside it (-wal, -shm) away or restore a backup; nothing was deleted"
             )
         case .SQLITE_IOERR:
-            return LogError(.unavailable, "the disk failed on \(file)\(reason): check the disk; publishing goes on by itself when it works again")
+            return LogError(.unavailable, "the disk failed on \(file)\(reason): check the disk; publishing continues by itself when it works again")
         default:
             return LogError(.unavailable, "SQLite failed on \(file)\(reason)")
         }

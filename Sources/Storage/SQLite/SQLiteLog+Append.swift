@@ -9,7 +9,7 @@ extension SQLiteLog {
         try await self.onWriter { db, writer in try self.commit(batch, db, &writer) }
     }
 
-    /// One transaction for the batch. When this returns, its events are stored and in the index; when it throws ``LogError/Code/unavailable``, none is.
+    /// Appends the batch in one transaction. When it returns, all events are stored and in the index. When it throws ``LogError/Code/unavailable``, none is.
     private func commit(_ batch: [SequencedEvent], _ db: Database, _ writer: inout Writer) throws {
         if writer.isUnresolved { try self.resolve(db, &writer) }
         let events = try self.withoutStored(batch)
@@ -21,7 +21,7 @@ extension SQLiteLog {
         } catch {
             let failure = self.failure(error, db)
             try? RawStatement.run(db, "ROLLBACK")
-            // It cannot have been committed. But if the rollback failed too, the transaction is still open.
+            // It was not committed. But if the rollback failed too, the transaction is still open.
             writer.isUnresolved = db.isInsideTransaction
             throw failure
         }
@@ -49,7 +49,7 @@ extension SQLiteLog {
             }
         }
         if storedCount == 0 { return batch }
-        // Only the writer moves heads, and this is its thread: they are as they were.
+        // Only the writer changes heads, and this is its thread: they are unchanged.
         return self.shared.withLockedValue { shared in
             batch.filter { event in shared.history.head(of: event.event.channel).map { event.position > $0 } ?? true }
         }
@@ -81,9 +81,9 @@ extension SQLiteLog {
         }
     }
 
-    /// Finds out what a failed commit left in the file, and takes it into the index.
+    /// Finds out what a failed commit left in the file, and adds it to the index.
     ///
-    /// A commit that SQLite calls failed can be there all the same: the system may report an error after the last byte was written.
+    /// A commit that SQLite reports as failed may still be stored: the system may report an error after the last byte was written.
     func resolve(_ db: Database, _ writer: inout Writer) throws {
         do {
             if db.isInsideTransaction { try RawStatement.run(db, "ROLLBACK") }
@@ -105,7 +105,7 @@ extension SQLiteLog {
     }
 }
 
-/// Writes events into rows, binding their bytes where they are.
+/// Writes events into rows, and binds their bytes without copies.
 private enum EventInsertion {
     private static let sql = #"""
         INSERT INTO event (seq, channel, epoch, "offset", at, type, message_id, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)

@@ -14,9 +14,9 @@ extension SQLiteLog {
             if let events = try await self.fetch(stretch.elements, of: channel, bytesMax: bytesMax) {
                 return LogSlice(events: events, oldest: stretch.oldest)
             }
-            // The rows went between the two looks. They left the index before that, so the next look does not find them again.
+            // The rows were deleted between the look-up and the read. They left the index before that, so the next look-up does not find them.
             guard missing != first else {
-                let failure = LogError(.unusable, "\(self.file) has lost row \(first), which it had: stop the node and restore a backup, or move the file away")
+                let failure = LogError(.unusable, "\(self.file) has lost row \(first): stop the node and restore a backup, or move the file away")
                 throw self.failure(failure, nil)
             }
             missing = first
@@ -26,14 +26,14 @@ extension SQLiteLog {
     private func find(_ channel: ChannelName, after position: Position, limit: Int) throws(LogError) -> HistoryIndex<Int64>.Stretch {
         let now = self.clocks.steady()
         return try self.shared.withLockedValue { shared -> Result<HistoryIndex<Int64>.Stretch, LogError> in
-            // A reader that is opened now would read another file.
+            // A new reader would open another file.
             if let loss = shared.loss { return .failure(LogError(.unavailable, loss)) }
             guard shared.isSealed else { return .failure(.notSealed) }
             return .success(shared.history.elements(of: channel, after: position, limit: limit, now: now))
         }.get()
     }
 
-    /// The rows' events, or nil if one is not there any more. Runs on a reader's queue.
+    /// The rows' events, or nil if one was deleted. Runs on a reader's queue.
     private func fetch(_ rows: [Int64], of channel: ChannelName, bytesMax: Int) async throws(LogError) -> [SequencedEvent]? {
         let result: Result<[SequencedEvent]?, LogError> = await withCheckedContinuation { continuation in
             self.pool.asyncRead { reader in

@@ -37,7 +37,7 @@ extension SQLiteLog {
         return stored.values.max() ?? 0
     }
 
-    /// Rebuilds what is in memory: the heads, then all rows in their order.
+    /// Rebuilds the index in memory: first the heads, then all rows in order.
     private func load(_ db: Database, _ writer: inout Writer, now: Int64, _ ages: StoredAges, newestOwnerEpoch: OwnerEpoch) throws -> LogContents {
         if db.isInsideTransaction { try RawStatement.run(db, "ROLLBACK") }
         let continuity = UInt64(bitPattern: try Meta.continuity.read(db, as: Int64.self) ?? 0)

@@ -4,18 +4,18 @@ package import Pipeline
 
 extension SQLiteLog {
     package func trim(now: Int64) async throws(LogError) {
-        // A chunk at a time: an append that comes meanwhile waits for one chunk at most.
+        // One chunk at a time: an append that arrives meanwhile waits for one chunk at most.
         while try await self.onWriter({ db, writer in try self.trimChunk(now: now, db, &writer) }) {}
     }
 
-    /// Deletes the oldest rows that may go, but only so many that it is soon done. True if there are more.
+    /// Deletes the oldest rows that may be deleted, in a bounded number. Returns true if there are more.
     private func trimChunk(now: Int64, _ db: Database, _ writer: inout Writer) throws -> Bool {
         try self.tryAgainIfFailing(db, &writer)
         let horizon = HistoryIndex<Int64>.Bounds(self.limits).horizon(now: now)
         let found = writer.ledger.lastExpendable(before: horizon, costMax: self.limits.historyBytesMax, limit: writer.trim.rows)
         guard let last = found else { return false }
 
-        // First from the index, so that no reader is sent to rows that are gone. If deleting fails, the ledger still has them for the next time.
+        // First from the index, so that no reader is sent to deleted rows. If deleting fails, the ledger still has them for the next time.
         self.shared.withLockedValue { shared in _ = shared.history.removeOldest(limit: .max) { $0.element <= last } }
         let began = ContinuousClock.now
         try self.withoutSync(db) {
@@ -33,26 +33,26 @@ extension SQLiteLog {
         return true
     }
 
-    /// After a failure, writes a number that nobody needs, to see whether it would work now.
+    /// After a failure, writes an unused number, to check whether writing works again.
     ///
-    /// A node whose log fails is not ready, so nobody publishes to it, and no append would ever find out that the disk is well again.
+    /// A node whose log fails is not ready, so it gets no publishes, and no append would find out that the disk works again.
     private func tryAgainIfFailing(_ db: Database, _ writer: inout Writer) throws {
         if writer.isUnresolved { try self.resolve(db, &writer) }
         let (isFailing, isCheckpointFailing) = self.shared.withLockedValue { ($0.error != nil, $0.checkpointError != nil) }
         if isCheckpointFailing { writer.checkpoint.isWantedNow() }
         guard isFailing else { return }
         try db.inTransaction(.immediate) {
-            // Another number each time: SQLite does not write what is there already.
+            // A different number each time: SQLite does not write an unchanged value.
             try Meta.tries.write(db, (Meta.tries.read(db, as: Int64.self) ?? 0) + 1)
             return .commit
         }
         self.shared.withLockedValue { $0.error = nil }
     }
 
-    /// Stores how far channels got whose newest row is about to be deleted.
+    /// Stores the heads of channels whose newest row is about to be deleted.
     ///
-    /// Forgotten channels have no head and leave none. Their rows may outlive them, and a restart before the trim remembers them again, at the head
-    /// they really had, as rows go oldest first.
+    /// Forgotten channels have no head, and none is stored. Their rows may outlive them: a restart before the trim remembers them again, at their
+    /// real head, because rows are deleted oldest first.
     private func rememberHeads(through last: Int64, _ db: Database) throws {
         var rows: [StoredRow] = []
         try StoredRow.forEach(db, in: 0...last) { rows.append($0) }
@@ -88,7 +88,7 @@ extension SQLiteLog {
         } while !rest.isEmpty
     }
 
-    /// The floor is raised with the first heads that go, so that no channel can come back under an epoch it had.
+    /// The floor is raised with the first deleted heads, so that no channel can return under an epoch that it had.
     private func forgetChunk(_ channels: [ChannelName], epochFloor: UInt64, _ db: Database, _ writer: inout Writer) throws {
         if writer.isUnresolved { try self.resolve(db, &writer) }
         try db.inTransaction(.immediate) {
@@ -104,7 +104,7 @@ extension SQLiteLog {
         }
     }
 
-    /// A trim that is lost is done again: the disk is not asked to wait for it. It is synced with the next commit.
+    /// A lost trim is repeated, so it does not wait for the disk. It is synced with the next commit.
     private func withoutSync(_ db: Database, _ body: () throws -> Void) throws {
         guard self.durability == .power else { return try body() }
         try db.execute(sql: "PRAGMA synchronous = NORMAL")
@@ -113,7 +113,7 @@ extension SQLiteLog {
     }
 }
 
-/// How many rows a chunk of a trim deletes, so that it takes about half a millisecond on this disk, with these channels.
+/// Adapts the number of rows in a chunk of a trim, so that a chunk takes about half a millisecond on this disk with these channels.
 struct TrimPace {
     private(set) var rows: Int64 = 128
 

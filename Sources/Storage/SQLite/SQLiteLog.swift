@@ -4,37 +4,37 @@ import GRDBSQLite
 import NIOConcurrencyHelpers
 package import Pipeline
 
-/// History in a data folder, through SQLite: what `append` returned for is there after the process is killed at any moment.
+/// History in a data folder, with SQLite. Events that `append` has returned for are stored, even if the process is killed at any moment.
 ///
-/// Three kinds of threads meet here, none of them an event loop:
+/// It uses three kinds of threads, none of them an event loop:
 /// - the writer's queue, GRDB's for its one writing connection. Appends, trims, forgets and seals run there one after another, in the order in which
-///   they were asked for;
-/// - the readers' queues, for connections that read what is committed while the writer goes on;
+///   they were requested;
+/// - the readers' queues, for connections that read committed data while the writer continues;
 /// - the checkpointer's, see ``Checkpointer``.
 ///
-/// The index of recent history is in memory, rebuilt when the log is sealed. The order around it makes reads exact without keeping anyone waiting:
-/// the writer adds to the index after the rows are committed, and takes out of it before the rows are deleted. So what the index
-/// names is there, unless a trim came in between; the reader notices that, and looks again.
+/// The index of recent history is in memory, rebuilt when the log is sealed. The order of updates makes reads exact without blocking:
+/// the writer adds to the index after the rows are committed, and removes from it before the rows are deleted. So every row in the index
+/// exists, unless a trim ran in between. The reader detects that, and looks again.
 package final class SQLiteLog: Log {
-    /// What every thread looks at. Guarded by its lock, which nobody holds while the disk works.
+    /// State for all threads. Protected by a lock that is never held during disk access.
     struct Shared {
         var history: HistoryIndex<Int64>
         var isSealed = false
         var commits: UInt64 = 0
         var failures: UInt64 = 0
-        /// The last failure, until something is written again.
+        /// The last failure, until a write succeeds.
         var error: String?
-        /// The files are not those that were opened, or damaged. Nothing ends this but a restart: what is gone is not known.
+        /// The files were replaced or are damaged. Only a restart ends this, because it is unknown what was lost.
         var loss: String?
-        /// Why the WAL cannot be brought into the database, while that is so.
+        /// Why the WAL cannot be copied into the database. Nil if it can.
         var checkpointError: String?
     }
 
-    /// What only the writer's queue touches. Its lock is never contended: it is there so that the compiler sees that it is safe.
+    /// State for the writer's queue only. Its lock is never contended: it proves to the compiler that access is safe.
     struct Writer {
         var nextRow: Int64 = 1
         var ledger: RowLedger
-        /// A commit failed, and what it left in the file is not known yet. Nothing is written before ``SQLiteLog/resolve(_:writer:)`` has looked.
+        /// A commit failed, and it is not known yet what it left in the file. Nothing is written before ``SQLiteLog/resolve(_:writer:)`` has checked.
         var isUnresolved = false
         var trim = TrimPace()
         var checkpoint = CheckpointPace()
@@ -55,7 +55,7 @@ package final class SQLiteLog: Log {
 
     /// Opens the log of a data folder, which is created if it is missing. Blocks for some milliseconds: call it before the loops serve.
     ///
-    /// Throws ``LogError/Code/unusable`` with a sentence for a person when the folder cannot be used.
+    /// Throws ``LogError/Code/unusable`` with a message for a person if the folder cannot be used.
     package init(
         folder: String, durability: Durability = .process, limits: Limits, clocks: Clocks = .system
     ) throws(LogError) {
@@ -65,7 +65,7 @@ package final class SQLiteLog: Log {
             let configuration = SQLiteLog.configuration(file: file)
             let pool = try DatabasePool(path: file, configuration: configuration)
             try pool.writeWithoutTransaction { db in
-                // What opening writes is synced whatever the durability: a continuity mark that can be lost marks nothing.
+                // Writes during opening are synced with every durability: a continuity mark that can be lost would be useless.
                 try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = \(Checkpointer.fileBytesMax)")
                 try SQLiteSchema.createIfEmpty(db, epochFloor: UInt64(clamping: clocks.wall()))
                 try Continuity.check(db, durability: durability, now: clocks.wall())
@@ -87,7 +87,7 @@ package final class SQLiteLog: Log {
         self.shared = NIOLockedValueBox(Shared(history: HistoryIndex(bounds: HistoryIndex.Bounds(limits))))
         self.writer = NIOLockedValueBox(Writer(ledger: RowLedger(costMax: limits.historyBytesMax)))
         self.pool.writeWithoutTransaction { self.checkpointer.watch($0) }
-        // Nothing vacuums, so the database never shrinks. The WAL does.
+        // There is no vacuum, so the database never shrinks. The WAL does.
         let files = [WatchedFile(path: file, onlyGrows: true), WatchedFile(path: file + "-wal"), WatchedFile(path: lock.path)]
         self.watch.withLockedValue { $0 = FolderWatch(files: files) { [weak self] in self?.folderLost($0) } }
     }
@@ -95,10 +95,10 @@ package final class SQLiteLog: Log {
     private func folderLost(_ reason: String) {
         self.lost(
             "the data folder \(self.folder) was removed, replaced or overwritten while the node runs (\(reason)), so nothing can be stored, and "
-                + "what was acknowledged before may be gone: stop the node, put the folder right, then start it again")
+                + "events acknowledged before may be lost: stop the node, repair the folder, then start it again")
     }
 
-    /// Ends reading and writing until a restart: what would be acknowledged now could be gone.
+    /// Ends reading and writing until a restart: events acknowledged from now on could be lost.
     func lost(_ sentence: String) {
         self.shared.withLockedValue { shared in
             if shared.loss == nil { shared.loss = sentence }
@@ -111,13 +111,13 @@ package final class SQLiteLog: Log {
         var configuration = Configuration()
         configuration.label = "realertime.log"
         configuration.maximumReaderCount = 4
-        // Only other programs lock this file against us, such as a shell someone left open.
+        // Only other programs lock this file, such as an open SQLite shell.
         configuration.busyMode = .timeout(0.25)
-        // A rollback that fails leaves its transaction open, which GRDB would take for a mistake and stop the process. `resolve` looks after it.
+        // A failed rollback leaves its transaction open. GRDB would treat that as a programming error and stop the process. `resolve` handles it.
         configuration.allowsUnsafeTransactions = true
         configuration.prepareDatabase { db in
             try SQLiteSchema.check(db, file: file)
-            // Distributions build SQLite so that it overwrites what it deletes; with trimming that doubles what is written.
+            // Distributions build SQLite so that it overwrites deleted data. With trimming that doubles the writes.
             try db.execute(sql: "PRAGMA secure_delete = OFF")
         }
         return configuration
@@ -132,7 +132,7 @@ package final class SQLiteLog: Log {
         let result: Result<Value, LogError> = await withCheckedContinuation { continuation in
             self.pool.asyncWriteWithoutTransaction { db in
                 continuation.resume(returning: self.writer.withLockedValue { self.run(db, &$0, body) })
-                // After the answer: starting the checkpoint's thread may cost this one its core.
+                // After the reply: starting the checkpoint's thread may take this thread's core.
                 self.writer.withLockedValue { self.checkpointIfDue(&$0) }
             }
         }
@@ -148,7 +148,7 @@ package final class SQLiteLog: Log {
             return .success(try body(db, &writer))
         } catch {
             let failure = self.failure(error, db)
-            // An owner that was overtaken says nothing about the disk.
+            // A fenced owner says nothing about the disk.
             if failure.code != .fenced { self.failed(failure, &writer) }
             return .failure(failure)
         }
@@ -159,18 +159,18 @@ package final class SQLiteLog: Log {
             shared.failures += 1
             shared.error = failure.message
         }
-        // A full disk may have room in the database: what is in the WAL can go there, and the WAL begin again.
+        // On a full disk the database may still have free pages: the WAL can be copied there and restart.
         writer.checkpoint.isWantedNow()
     }
 
-    /// The error in our words. One that says that the file is damaged ends the log, whether a reader or the writer met it.
+    /// Translates the error. An error that means damage ends the log, whether a reader or the writer got it.
     func failure(_ error: any Error, _ db: Database?) -> LogError {
         let failure = SQLiteFailure.logError(error, file: self.file, systemCode: db?.sqliteConnection.map { sqlite3_system_errno($0) } ?? 0)
         if failure.code == .unusable { self.lost(failure.message) }
         return failure
     }
 
-    // MARK: - Figures
+    // MARK: - Metrics
 
     package var statistics: LogStatistics {
         get async {
@@ -179,7 +179,7 @@ package final class SQLiteLog: Log {
                     kind: "sqlite", path: self.folder, durability: self.durability.rawValue, events: shared.history.count,
                     bytes: shared.history.cost, channels: shared.history.channelCount, commits: shared.commits, failures: shared.failures,
                     error: shared.loss ?? shared.error,
-                    warning: shared.checkpointError.map { "the WAL cannot be brought into the database, and grows: \($0)" }
+                    warning: shared.checkpointError.map { "the WAL cannot be copied into the database, and grows: \($0)" }
                 )
             }
         }
@@ -187,10 +187,10 @@ package final class SQLiteLog: Log {
 
     // MARK: - Closing
 
-    /// Brings the WAL into the database and lets go of the folder. What comes after is refused.
+    /// Copies the WAL into the database and releases the folder. Later calls are refused.
     package func close() async {
         await withCheckedContinuation { continuation in
-            // It waits for what is under way, which may be the disk: not on the caller's thread.
+            // It waits for running work, which may wait for the disk: not on the caller's thread.
             DispatchQueue.global().async {
                 self.closeAndWait()
                 continuation.resume()
@@ -209,7 +209,7 @@ package final class SQLiteLog: Log {
         self.watch.withLockedValue { $0 = nil }
         self.checkpointer.close()
         if self.isLost {
-            // Closing the last connection would bring the WAL into what is there now. They end with the process.
+            // Closing the last connection would copy the WAL into the replaced file. The connections end with the process.
             _ = Unmanaged.passRetained(self)
         } else {
             self.pool.writeWithoutTransaction { db in

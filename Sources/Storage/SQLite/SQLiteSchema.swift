@@ -1,13 +1,13 @@
 import GRDB
 import Pipeline
 
-/// The tables, and how to tell our file from another.
+/// The tables, and how to recognise our file.
 enum SQLiteSchema {
-    /// `Real`, which `file(1)` and we find in the header.
+    /// `Real`, in the file's header: `file(1)` shows it, and we check it.
     static let applicationID = 0x5265_616C
     static let version = 1
 
-    /// Appended in order and deleted in order, so that a commit touches the last pages only, however many channels it is for.
+    /// Rows are appended and deleted in order, so that a commit touches only the last pages, for any number of channels.
     ///
     /// `seq` has no AUTOINCREMENT: the log numbers the rows itself. The payload is last, so that a scan of the rest does not read it.
     private static let tables = """
@@ -22,9 +22,9 @@ enum SQLiteSchema {
         PRAGMA user_version = \(version);
         """
 
-    /// Whether the file is an empty one, ours, or not for us. Reads a page or two.
+    /// Whether the file is empty, ours, or another program's. Reads a page or two.
     ///
-    /// Every connection asks before it changes anything, so that a file that is not ours stays as it is.
+    /// Every connection checks this before it changes anything, so that another program's file stays unchanged.
     static func check(_ db: Database, file: String) throws {
         let id = try Int.fetchOne(db, sql: "PRAGMA application_id") ?? 0
         let found = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
@@ -57,16 +57,16 @@ enum SQLiteSchema {
     }
 }
 
-/// What the log remembers about itself.
+/// Values that the log stores about itself.
 enum Meta: String {
-    /// No channel without a head may use an epoch below this. Begins at the milliseconds since 1970 when the folder was created, so that
-    /// cursors of another folder do not fit.
+    /// A channel without a head uses no epoch below this. Begins at the milliseconds since 1970 when the folder was created, so that
+    /// cursors of another folder are not valid here.
     case epochFloor = "epoch_floor"
-    /// Rows and heads of epochs below this are of a history whose end was lost.
+    /// Rows and heads with epochs below this belong to a history whose end was lost.
     case continuity
-    /// The boot of the machine in which the log was last opened with commits that are not synced; none while it is closed.
+    /// The machine's boot in which the log was last opened with unsynced commits. Absent while the log is closed.
     case boot
-    /// How often the log has tried to write after a failure.
+    /// The number of attempts to write after a failure.
     case tries
 
     func read<Value: DatabaseValueConvertible>(_ db: Database, as: Value.Type = Value.self) throws -> Value? {

@@ -2,18 +2,18 @@ import GRDB
 import NIOCore
 import Pipeline
 
-/// A row of the table of events without what the index does not need: its type and its payload.
+/// A row of the table of events, without type and payload, which the index does not need.
 struct StoredRow {
     var number: Int64
     var channel: ChannelName
     var position: Position
-    /// By the wall clock, as stored.
+    /// On the wall clock, as stored.
     var timestamp: Int64
     /// As ``Event/cost``.
     var cost: Int
     var messageID: String?
 
-    /// The rows with these numbers, in order. Payloads are not read, as they are last in a row, and their length is in its beginning.
+    /// The rows with these numbers, in order. Payloads are not read: they are last in a row, and their length is at its beginning.
     static func forEach(_ db: Database, in numbers: ClosedRange<Int64>, withMessageIDs: Bool = false, _ body: (StoredRow) throws -> Void) throws {
         let statement = try RawStatement(
             db,
@@ -37,17 +37,17 @@ struct StoredRow {
         }
     }
 
-    /// - Parameter timestamp: by the steady clock.
+    /// - Parameter timestamp: on the steady clock.
     func index(in history: inout HistoryIndex<Int64>, timestamp: Int64) {
         history.append(self.number, to: self.channel, at: self.position, timestamp: timestamp, cost: self.cost)
     }
 }
 
-/// How far a channel without rows got.
+/// The head of a channel without rows.
 struct StoredHead {
     var channel: ChannelName
     var position: Position
-    /// By the wall clock, as stored.
+    /// On the wall clock, as stored.
     var timestamp: Int64
 
     static func forEach(_ db: Database, _ body: (StoredHead) -> Void) throws {
@@ -61,10 +61,10 @@ struct StoredHead {
 }
 
 extension ChannelName {
-    /// A name that was valid when it was stored.
+    /// The channel name. It was valid when it was stored.
     static func stored(_ bytes: UnsafeRawBufferPointer) throws -> ChannelName {
         guard let name = ChannelName(bytes: bytes) else {
-            throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "a stored channel name is not one")
+            throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "a stored channel name is not valid")
         }
         return name
     }
