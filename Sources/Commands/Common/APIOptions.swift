@@ -52,7 +52,7 @@ struct TokenOptions: ParsableArguments {
         if self.apiToken != nil, self.apiTokenFile != nil { throw ValidationError("--api-token and --api-token-file say the same thing: give one.") }
     }
 
-    /// A flag wins over the environment. Read once, as the file may be a pipe.
+    /// A flag takes precedence over the environment. Read once, because the file may be a pipe.
     func token() throws -> String? {
         if let token = self.apiToken { return try Self.checked(token, "--api-token") }
         if let file = self.apiTokenFile { return try Self.checked(Self.firstLine(of: file, "--api-token-file"), "--api-token-file") }
@@ -64,7 +64,7 @@ struct TokenOptions: ParsableArguments {
         return try file.map { try Self.checked(Self.firstLine(of: $0, "REALERTIME_API_TOKEN_FILE"), "REALERTIME_API_TOKEN_FILE") }
     }
 
-    /// Without the end of the line, and nothing else: a space is part of a secret.
+    /// Only the end of the line is removed: a space is part of a secret.
     private static func firstLine(of path: String, _ option: String) throws -> String {
         do {
             return String(try TextFile.read(path).prefix { $0 != "\n" && $0 != "\r\n" })
@@ -82,7 +82,7 @@ struct TokenOptions: ParsableArguments {
     }
 }
 
-/// What an option says, else its variable. An empty flag is a mistake, such as a shell variable that is not set; an empty variable counts as not set.
+/// The value of an option, else of its variable. An empty flag is an error, such as an unset shell variable. An empty variable counts as not set.
 func given(_ option: String, _ value: String?, _ variable: String) throws -> String? {
     if let value {
         guard !value.isEmpty else { throw ValidationError("\(option) is empty.") }
@@ -99,7 +99,7 @@ enum Environment {
 }
 
 extension StringProtocol {
-    /// Without the characters at both ends that are not wanted there.
+    /// The text without the unwanted characters at both ends.
     func trimming(_ isUnwanted: (Character) -> Bool) -> String {
         String(String(self.drop(while: isUnwanted).reversed()).drop(while: isUnwanted).reversed())
     }
@@ -110,7 +110,7 @@ enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
     case json
 }
 
-/// What help texts share. A paragraph is one line, which is wrapped as wide as the terminal is; what is indented stands as it is, in 80 columns.
+/// Shared parts of help texts. A paragraph is one line, which is wrapped to the terminal's width. Indented text is not wrapped, and fits 80 columns.
 enum Help {
     static let exitStatus = """
         EXIT STATUS:

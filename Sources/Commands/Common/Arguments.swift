@@ -1,6 +1,6 @@
-/// What the system gave as arguments, before Swift has read it as text.
+/// The arguments from the system, before Swift decodes them as text.
 package enum Arguments {
-    /// What is wrong with them. A `String` would have U+FFFD where bytes are not UTF-8, and something else would be published than was given.
+    /// The problem with the arguments, if any. A `String` would contain U+FFFD for bytes that are not UTF-8, and an altered payload would be published.
     ///
     /// - Parameter arguments: without the program's name.
     package static func complaint(_ arguments: [[UInt8]]) -> String? {
@@ -10,7 +10,7 @@ package enum Arguments {
         return "Argument \(index + 1), \"\(text)\", is not UTF-8 text.\(advice)"
     }
 
-    /// A number below 0, which ArgumentParser takes for an option that it does not know: it then misses an argument. Nil for every other error.
+    /// The message for a number below 0, which ArgumentParser treats as an unknown option. Nil for every other error.
     package static func complaint(about error: String, in arguments: [String]) -> String? {
         let number = arguments.prefix { $0 != "--" }.first { number in
             guard number.wholeMatch(of: /-[0-9.]+/) != nil else { return false }

@@ -1,4 +1,4 @@
-/// How long to wait before the next attempt: doubling, bounded, and never the same for two clients, so that they do not come back together.
+/// The wait before the next attempt: doubling, bounded, and random, so that clients do not reconnect together.
 struct Backoff: Sendable {
     var base: Duration
     var max: Duration
@@ -9,7 +9,7 @@ struct Backoff: Sendable {
         self.max = max
     }
 
-    /// Between half and all of the doubled wait; at least what the server asked for.
+    /// A random time between half and all of the doubled wait, but at least the server's hint.
     mutating func next(atLeast hint: Duration? = nil, using generator: inout some RandomNumberGenerator) -> Duration {
         let doubled = self.base * (1 << min(self.attempts, 16))
         self.attempts += 1

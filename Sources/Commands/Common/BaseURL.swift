@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// `http://host:port`, with or without a path below which everything is.
+/// `http://host:port`, optionally with a path prefix.
 struct BaseURL: Sendable, Equatable, CustomStringConvertible {
     var isSecure: Bool
     /// A host name or an IP address, without brackets.
@@ -8,7 +8,7 @@ struct BaseURL: Sendable, Equatable, CustomStringConvertible {
     var port: Int
     var path: String
 
-    /// `localhost:8081` means `http://localhost:8081`: that is how tables and logs print an address.
+    /// `localhost:8081` means `http://localhost:8081`, because tables and logs print addresses in that form.
     init(named option: String, _ text: String) throws {
         var rest = text[...]
         var isSecure = false
@@ -64,7 +64,7 @@ struct BaseURL: Sendable, Equatable, CustomStringConvertible {
         return ValidationError("\(option) cannot be \"\(harmless(text))\": a URL like \(example) \(rule).")
     }
 
-    /// As in a `Host` header.
+    /// In the form of a `Host` header.
     var authority: String {
         let host = self.host.contains(":") ? "[\(self.host)]" : self.host
         return self.port == (self.isSecure ? 443 : 80) ? host : "\(host):\(self.port)"

@@ -1,10 +1,10 @@
 import ArgumentParser
 
-/// Channels as the commands take them: several arguments, or one with / between them, as in a URL.
+/// Channels in the commands' form: several arguments, or one argument with / between them, as in a URL.
 enum Channels {
     static func split(_ argument: String) -> [String] { argument.split(separator: "/", omittingEmptySubsequences: false).map(String.init) }
 
-    /// What no channel can be called is refused before anything is sent. Which other bytes a name may have is for the node to say.
+    /// Refuses names that no channel can have, before anything is sent. The node checks the other rules.
     static func check(_ names: [String]) throws {
         if names.isEmpty { throw ValidationError("Give at least one channel.") }
         if names.contains("") { throw ValidationError("A channel's name cannot be empty: give names, or several with one / between them.") }

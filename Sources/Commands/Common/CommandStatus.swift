@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// What a command's exit says. Wrong usage is 64, as ArgumentParser has it.
+/// The exit status of a command. Wrong usage is 64, as in ArgumentParser.
 enum CommandStatus: Int32 {
     case ok = 0
     case degraded = 1
@@ -10,16 +10,16 @@ enum CommandStatus: Int32 {
     var code: ExitCode { ExitCode(self.rawValue) }
 }
 
-/// Errors that are raised here on purpose, and are none of the network.
+/// Errors that the commands raise themselves, in contrast to network errors.
 protocol OwnError: Error {}
 
-/// Why a command ends without success: a sentence that says what to change, and the exit status.
+/// Why a command fails: a message that says what to change, and the exit status.
 struct Failure: OwnError, Equatable, CustomStringConvertible {
     var status: CommandStatus
     var message: String
-    /// What happened, without the words around it, for a sentence of another's.
+    /// The bare cause, for use inside another message.
     var cause: String?
-    /// The node cannot have received anything.
+    /// The node certainly received nothing.
     var isBeforeSending = false
 
     init(_ status: CommandStatus, _ message: String, cause: String? = nil) {
@@ -31,7 +31,7 @@ struct Failure: OwnError, Equatable, CustomStringConvertible {
     var description: String { self.message }
 }
 
-/// Runs a command's body and turns how it failed into a sentence on standard error and an exit status.
+/// Runs a command's body, and turns a failure into a message on standard error and an exit status.
 func reporting(_ body: () async throws -> CommandStatus) async throws {
     do {
         let status = try await body()
@@ -40,6 +40,6 @@ func reporting(_ body: () async throws -> CommandStatus) async throws {
         Terminal.standardError.say(failure.message, lead: "Error: ")
         throw failure.status.code
     } catch is OutputClosed {
-        // Who reads has seen enough, as `head` does.
+        // The reader has closed the pipe, as `head` does.
     }
 }

@@ -1,6 +1,6 @@
-/// What a terminal would obey, or that changes the order of what it shows: control characters, line separators and bidirectional controls.
+/// Characters that control a terminal or change the order of its text: control characters, line separators and bidirectional controls.
 ///
-/// A payload, a node's name or a note must not draw on the screen of the person who reads it, nor forge a line there.
+/// A payload, a node's name or a note must not control the reader's terminal, nor forge a line there.
 private func isHarmful(_ value: UInt32) -> Bool {
     switch value {
     case 0..<0x20, 0x7F..<0xA0, 0x061C, 0x200E, 0x200F, 0x2028...0x202E, 0x2066...0x2069: true
@@ -13,9 +13,9 @@ private func escape(_ value: UInt32) -> String {
     return "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
 }
 
-/// Text for a person: what a terminal would obey is spelled out, ESC as `\u001b`.
+/// Text for a person: characters that control a terminal are escaped, ESC as `\u001b`.
 ///
-/// - Parameter keeping: characters that stay as they are.
+/// - Parameter keeping: characters that are not escaped.
 func harmless(_ text: String, keeping kept: Set<Unicode.Scalar> = []) -> String {
     guard text.unicodeScalars.contains(where: { isHarmful($0.value) && !kept.contains($0) }) else { return text }
     var result = ""
@@ -25,12 +25,12 @@ func harmless(_ text: String, keeping kept: Set<Unicode.Scalar> = []) -> String 
     return result
 }
 
-/// A payload for a person: a tab and a line end stay, what is not UTF-8 becomes U+FFFD.
+/// A payload for a person: tabs and line ends stay; bytes that are not UTF-8 become U+FFFD.
 func harmless(_ payload: [UInt8]) -> [UInt8] {
     Array(harmless(String(decoding: payload, as: UTF8.self), keeping: ["\t", "\n"]).utf8)
 }
 
-/// JSON whose strings hold, when they are decoded, what ``harmless(_:keeping:)`` would make of them: a report is made harmless in one place, before it is read.
+/// JSON whose decoded strings are escaped as by ``harmless(_:keeping:)``. So a response is made harmless in one place, before it is decoded.
 func harmlessJSON(_ json: [UInt8]) -> [UInt8] {
     var result: [UInt8] = []
     result.reserveCapacity(json.count)
@@ -57,7 +57,7 @@ func harmlessJSON(_ json: [UInt8]) -> [UInt8] {
             }
             continue
         }
-        // Raw: U+007F to U+009F, U+061C, U+200E to U+2069. Outside of strings no JSON has them.
+        // Raw characters: U+007F to U+009F, U+061C, U+200E to U+2069. In JSON they occur only inside strings.
         if byte == 0x7F {
             spell(0x7F)
             index += 1

@@ -8,7 +8,7 @@ import Dispatch
     import Darwin
 #endif
 
-/// Takes longer than it may.
+/// The time limit was exceeded.
 struct TimedOut: Error {}
 
 /// Runs `body`, and cancels it after `duration`.
@@ -25,12 +25,12 @@ func withTimeout<Result: Sendable>(_ duration: Duration, _ body: @escaping @Send
     }
 }
 
-/// How often it is looked whether anything still reads the output. No event says so: only a write would fail, and there may be nothing to write for hours.
+/// How often to check whether the output is still read. There is no event for that: only a write would fail, and there may be nothing to write for hours.
 private let closedInterval = Duration.milliseconds(200)
 
-/// Runs `body`, and cancels it on Ctrl-C or SIGTERM. Nil means that it was; a second signal ends the process immediately.
+/// Runs `body`, and cancels it on Ctrl-C or SIGTERM. Returns nil if it was cancelled. A second signal ends the process immediately.
 ///
-/// - Parameter output: where `body` writes: it is cancelled too when nothing reads that any more.
+/// - Parameter output: where `body` writes. `body` is cancelled too if that is no longer read.
 /// - Throws: `OutputClosed` in that case.
 func untilInterrupted<Result: Sendable>(
     orClosed output: Terminal? = nil, _ body: @escaping @Sendable () async throws -> Result
@@ -53,7 +53,7 @@ func untilInterrupted<Result: Sendable>(
         group.addTask { try await body() }
         group.addTask {
             for await _ in signals { return nil }
-            // Cancelled, as the body has ended: its result is the one that counts, and came first.
+            // Cancelled because the body has ended: its result came first and counts.
             return nil
         }
         if let output {

@@ -1,4 +1,4 @@
-/// How many columns of a terminal text takes: two for wide characters of East Asia and for emoji, one for any other.
+/// The number of terminal columns of a text: two for wide East Asian characters and for emoji, one for any other.
 func displayWidth(_ text: some StringProtocol) -> Int {
     text.reduce(0) { $0 + displayWidth($1) }
 }
@@ -14,7 +14,7 @@ private func displayWidth(_ character: Character) -> Int {
     }
 }
 
-/// Text in lines that are not wider than `width`: broken between words, and inside a word only where it is wider than a line. Nil breaks nothing.
+/// Wraps text into lines of at most `width` columns, between words; inside a word only if it is wider than a line. Nil does not wrap.
 func wrapped(_ text: String, to width: Int?) -> [String] {
     guard let limit = width, displayWidth(text) > limit else { return [text] }
     let width = max(limit, 2)
@@ -37,13 +37,13 @@ func wrapped(_ text: String, to width: Int?) -> [String] {
     return lines + (line.map { [$0] } ?? [])
 }
 
-/// Text that is not wider than `width`: its end gives way to `…`.
+/// Shortens text to `width` columns: `…` replaces its end.
 func cut(_ text: String, to width: Int?) -> String {
     guard let width, displayWidth(text) > width else { return text }
     return width < 1 ? "" : prefix(text, width - 1) + "…"
 }
 
-/// The same, but its middle gives way: names of machines differ at either end.
+/// The same, but `…` replaces its middle: names of machines differ at either end.
 func cutMiddle(_ text: String, to width: Int) -> String {
     guard displayWidth(text) > width else { return text }
     guard width > 2 else { return cut(text, to: width) }

@@ -1,10 +1,10 @@
-/// Cuts bytes into lines, however they arrive. A line ends in LF or CRLF; the last one may end in nothing.
+/// Splits bytes into lines, for any split of the input. A line ends in LF or CRLF; the last line needs no end.
 struct LineSplitter: Sendable {
     struct Line: Equatable, Sendable {
         /// 1 is the first.
         var number: Int
         var bytes: [UInt8]
-        /// The line was longer than it may be, and `bytes` is empty.
+        /// The line was too long, and `bytes` is empty.
         var isTooLong = false
     }
 
@@ -29,14 +29,14 @@ struct LineSplitter: Sendable {
         return lines
     }
 
-    /// What came after the last line end.
+    /// The bytes after the last line end.
     mutating func finish() -> Line? {
         self.rest.isEmpty && !self.isTooLong ? nil : self.take()
     }
 
     private mutating func keep(_ bytes: some Collection<UInt8>) {
         guard !self.isTooLong else { return }
-        // One more, as a CR that is no part of the line may be among them.
+        // One byte more, because it may include a CR that is not part of the line.
         guard self.rest.count + bytes.count <= self.lineBytesMax + 1 else {
             self.isTooLong = true
             self.rest = []

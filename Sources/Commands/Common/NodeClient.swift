@@ -12,7 +12,7 @@ import Synchronization
     import Darwin
 #endif
 
-/// An answer, all of it.
+/// A complete response.
 struct Answer: Sendable {
     var status: Int
     var headers: HTTPHeaders
@@ -20,7 +20,7 @@ struct Answer: Sendable {
 
     var text: String { String(decoding: self.body, as: UTF8.self) }
 
-    /// The node's own words, if it is an error of the node; harmless.
+    /// The node's error message, if it is an error of the node; escaped.
     var errorMessage: String? {
         guard let error = RawJSON.members(harmlessJSON(self.body))?["error"], let message = RawJSON.members(error)?["message"] else { return nil }
         return RawJSON.string(message)
@@ -38,7 +38,7 @@ struct Answer: Sendable {
     }
 }
 
-/// The nodes that may be asked, and which of them is.
+/// The nodes that can be used, and the current one.
 final class Nodes: Sendable {
     let bases: [BaseURL]
     private let index = Mutex(0)
@@ -50,7 +50,7 @@ final class Nodes: Sendable {
 
     var current: BaseURL { self.bases[self.index.withLock { $0 }] }
 
-    /// Asks the one after `base` from now on. False when another request has chosen one in the meantime.
+    /// Switches to the node after `base`. Returns false if another request has switched in the meantime.
     func next(after base: BaseURL) -> Bool {
         self.index.withLock { index in
             guard self.bases[index] == base else { return false }
@@ -60,33 +60,33 @@ final class Nodes: Sendable {
     }
 }
 
-/// Requests to a node that are answered immediately.
+/// Requests to a node with immediate responses.
 struct NodeClient: Sendable {
     private static let answerBytesMax = 64 * 1024 * 1024
 
     private let nodes: Nodes
-    /// The node that is asked.
+    /// The current node.
     var base: BaseURL { self.nodes.current }
     var token: String?
     var http: HTTPClient
-    /// How long one node's answer may take.
+    /// How long one node's response may take.
     var timeout: Duration
-    /// Says that another node is asked.
+    /// Reports the switch to another node.
     var notices = Terminal.standardError
 
-    /// Whether another node could answer as well.
+    /// Whether another node could respond as well.
     private let isAny: Bool
 
     init(base: BaseURL, token: String?, http: HTTPClient, timeout: Duration) {
         self.init([base], isAny: false, token, http, timeout)
     }
 
-    /// - Parameter bases: nodes that can stand in for each other. The first is asked until it cannot be reached, then the next.
+    /// - Parameter bases: nodes that can replace each other. The first is used until it cannot be reached, then the next.
     init(any bases: [BaseURL], token: String?, http: HTTPClient, timeout: Duration) {
         self.init(bases, isAny: true, token, http, timeout)
     }
 
-    /// How long one connect may take, so that a node that does not accept is passed over before the time for the answer is over.
+    /// How long one connect may take. A node that does not accept is skipped before the time for the response is over.
     static func connectTimeout(within timeout: Duration, nodes: Int = 1) -> Duration {
         min(.seconds(10), timeout) * 4 / (5 * max(nodes, 1))
     }
@@ -107,7 +107,7 @@ struct NodeClient: Sendable {
         try await self.send(.POST, path, headers: headers, body: body)
     }
 
-    /// The status and headers of an answer that has no end.
+    /// The status and headers of a streaming response.
     func head(_ path: String) async throws -> Answer {
         let request = HTTPClientRequest(url: self.base.description + path)
         let http = self.http
@@ -121,7 +121,7 @@ struct NodeClient: Sendable {
         }
     }
 
-    /// Asks one node after the other until one answers. A change is asked of another node only if the one before cannot have received it.
+    /// Tries one node after the other until one responds. A change goes to another node only if the previous one cannot have received it.
     func send(_ method: HTTPMethod, _ path: String, headers: [(String, String)] = [], body: [UInt8]? = nil) async throws -> Answer {
         var failures: [Failure] = []
         while true {
@@ -164,7 +164,7 @@ struct NodeClient: Sendable {
         }
     }
 
-    /// The answer if it is the one hoped for, else the node's own complaint and what to do.
+    /// The response if it is a success, else a failure with the node's message and what to do.
     func expectOK(_ answer: Answer, for what: String) throws -> Answer {
         guard answer.status != 401 else {
             throw Failure(
@@ -179,7 +179,7 @@ struct NodeClient: Sendable {
     }
 }
 
-/// What happened, in words a person can act on.
+/// The failure, as a message with what to do.
 func unreachable(_ base: BaseURL, _ error: any Error) -> any Error {
     if error is any OwnError || Task.isCancelled { return error }
     let cause = reason(error)
@@ -188,7 +188,7 @@ func unreachable(_ base: BaseURL, _ error: any Error) -> any Error {
     return failure
 }
 
-/// Whether there was no connection yet, so that nothing can have arrived.
+/// Whether the connection was never open, so that nothing can have arrived.
 private func isConnecting(_ error: any Error) -> Bool {
     switch error {
     case is NIOConnectionError: true
@@ -199,7 +199,7 @@ private func isConnecting(_ error: any Error) -> Bool {
     }
 }
 
-/// An error of the network, without the types around it.
+/// The text of a network error, without type names.
 func reason(_ error: any Error) -> String {
     switch error {
     case is TimedOut: return "no answer in time"
@@ -230,7 +230,7 @@ func withHTTPClient<Result>(
     var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
     configuration.timeout = .init(
         connect: .milliseconds(max(1, Int64(connect.seconds * 1000))), read: .milliseconds(Int64(idle.seconds * 1000)))
-    // A refused connection is an answer: the commands say so, or wait by their own rules.
+    // A refused connection is final here: the commands report it, or wait by their own rules.
     configuration.connectionPool.retryConnectionEstablishment = false
     configuration.httpVersion = .http1Only
     return try await HTTPClient.withHTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: configuration, body)

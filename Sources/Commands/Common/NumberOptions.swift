@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// How long something may take.
+/// A time limit.
 struct Seconds: Sendable, Equatable, CustomStringConvertible {
     private static let max = 31_536_000.0
 

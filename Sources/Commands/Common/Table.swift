@@ -1,4 +1,4 @@
-/// Facts, one below the other: a label, and what it says. A line that is too long is broken between words, and goes on under its beginning.
+/// Facts, one below the other, each with a label and a text. A long text is wrapped, and continues below its beginning.
 struct Facts {
     private var rows: [(label: String, text: String, colour: Terminal.Colour?)] = []
 
@@ -6,7 +6,7 @@ struct Facts {
         self.rows.append((label, text, colour))
     }
 
-    /// - Parameter labelWidth: at least so wide is the first column, as other facts stand above or below.
+    /// - Parameter labelWidth: the least width of the first column, to align it with other facts.
     func text(on terminal: Terminal, labelWidth: Int = 0) -> String {
         let indent = max(self.rows.map { displayWidth($0.label) }.max() ?? 0, labelWidth) + 2
         return self.rows.map { row in
@@ -17,11 +17,11 @@ struct Facts {
     }
 }
 
-/// A table with a header. Its columns stand in the order of their importance: on a terminal that is too narrow the last ones are left out, and named below.
+/// A table with a header. Its columns are in the order of importance. On a narrow terminal the last ones are left out, and named below.
 struct Table {
     struct Column: Sendable {
         var header: String
-        /// What most cells need, so that the columns behind it do not move when a cell changes.
+        /// The width that most cells need, so that the next columns do not move when a cell changes.
         var widthMin = 0
 
         init(_ header: String, widthMin: Int = 0) {
@@ -30,7 +30,7 @@ struct Table {
         }
     }
 
-    /// A longer name is cut in its middle before a column is left out for it.
+    /// A longer name is shortened in its middle before a column is left out for it.
     private static let nameWidth = 24
 
     var columns: [Column]
@@ -47,7 +47,7 @@ struct Table {
         self.rows.append(row)
     }
 
-    /// The rows; `paint` colours a cell after it was aligned, so that colours take no room. Row 0 is the first below the header.
+    /// The rows. `paint` colours a cell after it was aligned, so that colours do not affect the width. Row 0 is the first below the header.
     func text(on terminal: Terminal, paint: (_ row: Int, _ column: Int, _ cell: String) -> String = { $2 }) -> String {
         var rows = self.rows
         var widths = self.columns.indices.map { column in
@@ -76,7 +76,7 @@ struct Table {
     }
 }
 
-/// Numbers as people read them.
+/// Numbers for people.
 enum Readable {
     static func count(_ number: Int) -> String {
         let digits = String(number.magnitude)

@@ -12,10 +12,10 @@
     import Darwin
 #endif
 
-/// Standard output was closed by who read it.
+/// The reader of standard output has closed it.
 struct OutputClosed: OwnError {}
 
-/// Standard output or standard error: whether a person looks at it, and writing to it at once.
+/// Standard output or standard error: whether it is a terminal, and unbuffered writes.
 struct Terminal: Sendable {
     enum Colour: String {
         case red = "31"
@@ -29,12 +29,12 @@ struct Terminal: Sendable {
     static let standardError = Terminal(descriptor: STDERR_FILENO)
 
     let descriptor: Int32
-    /// Whether a person looks at it.
+    /// Whether it is a terminal.
     let isInteractive: Bool
     let hasColours: Bool
     /// COLUMNS of the environment.
     private let columns: Int?
-    /// Tables have all of their columns, however wide the terminal is.
+    /// Tables show all columns, for any width of the terminal.
     var isWide = false
 
     init(descriptor: Int32) {
@@ -51,17 +51,17 @@ struct Terminal: Sendable {
         self.columns = columns
     }
 
-    /// How wide a line may be: COLUMNS, else what the terminal says, which may change. Nil where no terminal is: there nothing has to fit.
+    /// The width of a line: COLUMNS, else the terminal's width, which may change. Nil without a terminal: then nothing has to fit.
     var width: Int? {
         guard self.isInteractive else { return nil }
         if let columns, columns > 0 { return max(columns, Self.widthMin) }
         return max(self.size.map { Int($0.ws_col) }.flatMap { $0 > 0 ? $0 : nil } ?? 80, Self.widthMin)
     }
 
-    /// How wide a row of a table may be.
+    /// The width of a table row.
     var tableWidth: Int? { self.isWide ? nil : self.width }
 
-    /// Below it nothing can be laid out.
+    /// The least width for any layout.
     private static let widthMin = 20
 
     /// Lines on the screen.
@@ -72,7 +72,7 @@ struct Terminal: Sendable {
         return ioctl(self.descriptor, UInt(TIOCGWINSZ), &size) == 0 ? size : nil
     }
 
-    /// For tables that have all of their columns.
+    /// For tables that show all columns.
     func wide(_ isWide: Bool) -> Terminal {
         var terminal = self
         terminal.isWide = isWide
@@ -83,13 +83,13 @@ struct Terminal: Sendable {
         self.hasColours && !text.isEmpty ? "\u{1B}[\(colour.rawValue)m\(text)\u{1B}[0m" : text
     }
 
-    /// Whether nothing reads it any more: the other end of the pipe is closed, or the terminal is gone.
+    /// Whether it is no longer read: the other end of the pipe is closed, or the terminal has gone.
     var isClosed: Bool {
         var state = pollfd(fd: self.descriptor, events: 0, revents: 0)
         return poll(&state, 1, 0) > 0 && state.revents & Int16(POLLERR | POLLHUP | POLLNVAL) != 0
     }
 
-    /// Writes all of it before it returns, so that what was shown can be said to have been shown.
+    /// Writes everything before it returns, so that the caller knows that it was shown.
     func write(_ bytes: some Collection<UInt8>) throws(OutputClosed) {
         var rest = ContiguousArray(bytes)[...]
         while !rest.isEmpty {
@@ -105,12 +105,12 @@ struct Terminal: Sendable {
         }
     }
 
-    /// For notices: that nothing reads them is no reason to stop.
+    /// For notices: a closed output is not an error.
     func writeLine(_ text: String) {
         try? self.write("\(text)\n".utf8)
     }
 
-    /// A sentence for a person, with `lead` in colour before it: broken between words where the terminal ends, and without what it would obey.
+    /// Prints a sentence for a person, with `lead` in colour before it, wrapped to the terminal and escaped.
     func say(_ sentence: String, lead: String = "", _ colour: Colour = .red) {
         self.writeLine(self.sentence(sentence, lead: lead, colour))
     }

@@ -1,8 +1,8 @@
-/// One thing the doctor looked at.
+/// The result of one check.
 struct Check: Encodable, Equatable, Sendable {
     enum Outcome: String, Encodable, Sendable, Comparable {
         case ok
-        /// Could not be looked at from here.
+        /// Cannot be checked from here.
         case skip
         case warn
         case fail
@@ -22,7 +22,7 @@ struct Check: Encodable, Equatable, Sendable {
     var name: String
     var outcome: Outcome
     var detail: String
-    /// What to do, unless all is well.
+    /// What to do. Nil if everything is fine.
     var advice: String?
 
     static func ok(_ name: String, _ detail: String) -> Check { Check(name: name, outcome: .ok, detail: detail) }
@@ -31,7 +31,7 @@ struct Check: Encodable, Equatable, Sendable {
     static func fail(_ name: String, _ detail: String, do advice: String) -> Check { Check(name: name, outcome: .fail, detail: detail, advice: advice) }
 }
 
-/// All that the doctor found.
+/// All results of the doctor.
 struct Diagnosis: Encodable, Equatable, Sendable {
     var health: String
     var checks: [Check]

@@ -1,15 +1,15 @@
-/// What the controller says of the cluster, held against itself.
+/// Checks the controller's reports for consistency.
 struct ClusterChecks: Sendable {
     var overview: ClusterOverview
     var members: ClusterMembers
     var partitions: ClusterPartitions
     var events: ClusterEvents?
 
-    /// How old an event may be that still says something about now.
+    /// The greatest age of an event that is still relevant.
     private static let eventAgeMsMax = 10 * 60 * 1000
     private static let spreadMax = 1.25
 
-    /// Looks twice when something is under way, as a moment is no finding. Empty for a node that is alone.
+    /// Checks twice if something is in progress, because a transient state is not a finding. Empty for a node in no cluster.
     static func look(at node: NodeClient) async -> [Check] {
         let cluster = ClusterClient(node: node)
         do {
@@ -40,7 +40,7 @@ struct ClusterChecks: Sendable {
 
     private var living: [ClusterMembers.Member] { self.members.members.filter { $0.incarnation != nil } }
 
-    /// Without ZooKeeper there is one finding, and what only follows from it is none.
+    /// Without ZooKeeper there is one finding. Its consequences are not reported separately.
     private var isCutOff: Bool { self.overview.zookeeper?.state != "connected" }
 
     func controller() -> Check {
@@ -66,7 +66,7 @@ struct ClusterChecks: Sendable {
 
     func nodes() -> Check {
         let missing = self.members.members.filter { ["down", "fenced", "joining"].contains($0.state) && $0.desired != "draining" }
-        // Which of the others report, the controller alone knows.
+        // Only the controller knows which of the others report.
         let suspects = self.living.filter { ["suspect", "down"].contains($0.presence) && !missing.contains($0) }
         guard missing.isEmpty, suspects.isEmpty else {
             let words = missing.map { "\($0.id) is \($0.state)" } + suspects.map { "\($0.id) \($0.presenceWords ?? "is \($0.presence)")" }
@@ -78,7 +78,7 @@ struct ClusterChecks: Sendable {
         return .ok("nodes", "\(self.living.count) are members, and report")
     }
 
-    /// Exactly one server for each partition, by what the nodes say themselves, under the view's owner epoch.
+    /// Each partition is served by exactly one node, according to the nodes' own reports, under the view's owner epoch.
     func servers() -> Check {
         func list(_ partitions: [ClusterPartitions.Partition]) -> String {
             partitions.prefix(5).map { String($0.partition) }.joined(separator: ", ") + (partitions.count > 5 ? " and \(partitions.count - 5) more" : "")

@@ -1,4 +1,4 @@
-/// Whether the node's books agree: what came in went out or is still there.
+/// Whether the node's counters agree: everything that came in went out or is still there.
 struct CounterChecks: Sendable {
     private let probe: Probe
     private let before: PrometheusText
@@ -16,7 +16,7 @@ struct CounterChecks: Sendable {
         ]
     }
 
-    /// The doctor's own subscribers are gone: none is left behind when its connection ends.
+    /// The doctor's own subscribers are no longer counted: none remains after its connection has ended.
     private func idle() async -> Check {
         let name = "left behind"
         do {
@@ -49,7 +49,7 @@ struct CounterChecks: Sendable {
         return opened - closed == now ? .ok(name, words) : .fail(name, "\(words): they do not add up", do: "Report this with the node's /metrics.")
     }
 
-    /// What the doctor did must show.
+    /// The doctor's own actions must appear in the counters.
     static func growth(from before: PrometheusText, to after: PrometheusText) -> Check {
         let name = "counters"
         let least = [("realertime_published_total", 21), ("realertime_delivered_total", 28), ("realertime_duplicates_total", 1)]

@@ -1,6 +1,6 @@
 import AsyncHTTPClient
 
-/// Looks at a node from outside, one check after the other, each told as soon as it is made.
+/// Checks a node from outside, one check after the other, and reports each result immediately.
 actor Doctor {
     private let node: NodeClient
     private let url: BaseURL?
@@ -59,7 +59,7 @@ actor Doctor {
         if ready.status == 200 {
             self.add(.ok("ready", "the node serves"))
         } else if let reason = ready.errorMessage, reason.contains("drained") {
-            // As somebody asked for: it still serves those who are connected.
+            // An operator requested it: the node still serves connected subscribers.
             self.add(.warn("ready", reason, do: "Nothing, if that is wanted: load balancers send it nobody new."))
         } else {
             self.add(.fail("ready", "the node is not ready: \(ready.errorMessage ?? ready.text)", do: "If it is starting, wait; else see its log."))
@@ -72,7 +72,7 @@ actor Doctor {
         }
     }
 
-    /// As the node says it listens, seen from here.
+    /// The node's own listen address, as reachable from here.
     private func subscriberURL(_ status: NodeStatus) -> BaseURL? {
         if let url { return url }
         guard var listen = try? BaseURL(named: "listen", "http://\(status.listen)") else {

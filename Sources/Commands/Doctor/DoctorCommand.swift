@@ -67,10 +67,10 @@ package struct DoctorCommand: AsyncParsableCommand {
 
     // MARK: showing
 
-    /// Below it a detail stands on lines of its own.
+    /// Below this width details are on separate lines.
     private static let detailWidthMin = 20
 
-    /// Checks are shown as they are made, so the columns are as wide as the longest name there is.
+    /// Results are shown immediately, so the columns are as wide as the longest possible name.
     static func row(_ check: Check, on terminal: Terminal) -> String {
         let colour: Terminal.Colour =
             switch check.outcome {

@@ -4,11 +4,11 @@
     import Foundation
 #endif
 
-/// What happens to events.
+/// Checks of delivery.
 struct EventChecks: Sendable {
     var probe: Probe
 
-    /// An event that is published arrives.
+    /// A published event arrives.
     func roundTrip(_ transport: Transport) async -> Check {
         let name = "round trip \(transport.rawValue)"
         return await self.checking(name, transport) {
@@ -31,7 +31,7 @@ struct EventChecks: Sendable {
         }
     }
 
-    /// After the first of three events, exactly the other two come, and then what is new.
+    /// A subscription after the first of three events gets exactly the other two, and then new events.
     func resume(_ transport: Transport) async -> Check {
         let name = "resume \(transport.rawValue)"
         return await self.checking(name, transport) {
@@ -78,7 +78,7 @@ struct EventChecks: Sendable {
         }
     }
 
-    /// All transports at once, as each may take 25 s.
+    /// All transports in parallel, because each may take 25 s.
     func heartbeats() async -> [Check] {
         await withTaskGroup(of: Check.self) { group in
             for transport in Transport.allCases {
@@ -114,7 +114,7 @@ struct EventChecks: Sendable {
     }
 }
 
-/// When the event left.
+/// When the event was sent.
 private actor PublishInstant {
     private(set) var instant = ContinuousClock.now
 

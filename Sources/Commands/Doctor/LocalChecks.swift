@@ -12,12 +12,12 @@
     import Darwin
 #endif
 
-/// What can be seen only on the node's own machine.
+/// Checks that are possible only on the node's own machine.
 enum LocalChecks {
-    /// Besides subscribers: listeners, the log, API connections, loops.
+    /// Descriptors for other uses than subscribers: listeners, the log, API connections, loops.
     private static let otherDescriptors = 64
 
-    /// The address leads to this machine, and its process is here.
+    /// Whether the address is on this machine and the node's process runs here.
     static func isLocal(_ base: BaseURL, _ status: NodeStatus) -> Bool {
         let isLoopback = base.host == "localhost" || base.host == "::1" || base.host.hasPrefix("127.")
         return isLoopback && (try? String(contentsOfFile: "/proc/\(status.node.pid)/cmdline", encoding: .utf8))?.contains("node") == true

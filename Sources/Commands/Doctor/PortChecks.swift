@@ -1,6 +1,6 @@
 import NIOHTTP1
 
-/// What the subscriber port answers before any event.
+/// Checks of the subscriber port that need no event.
 struct PortChecks: Sendable {
     /// At the subscriber port.
     var client: NodeClient
@@ -23,7 +23,7 @@ struct PortChecks: Sendable {
         }
     }
 
-    /// What keeps caches and proxies from holding events back.
+    /// The headers that prevent caches and proxies from delaying events.
     private func headers() async -> Check {
         let name = "headers"
         return await self.checking(name) {

@@ -1,11 +1,11 @@
 import AsyncHTTPClient
 
-/// Publishes to a throw-away channel and watches it, as clients do.
+/// Publishes to a temporary channel and subscribes to it, as clients do.
 struct Probe: Sendable {
-    /// What was asked for has come.
+    /// The expected events have arrived.
     struct Collected: OwnError {}
 
-    /// History no longer held what was just published.
+    /// The history no longer contained events that were just published.
     struct Forgotten: OwnError {}
 
     var node: NodeClient
@@ -22,7 +22,7 @@ struct Probe: Sendable {
 
     // MARK: publishing
 
-    /// The answer's members.
+    /// The members of the response.
     @discardableResult
     func publish(_ text: String, messageID: String? = nil) async throws -> [String: [UInt8]] {
         let headers = messageID.map { [("Message-Id", $0)] } ?? []
@@ -33,7 +33,7 @@ struct Probe: Sendable {
 
     // MARK: subscribing
 
-    /// Watches until `count` events came. `publish` runs when the node has the subscription.
+    /// Subscribes until `count` events have arrived. `publish` runs when the node has registered the subscription.
     func collect(
         _ count: Int, by transport: Transport, since cursor: String? = nil, publish: @escaping @Sendable () async throws -> Void = {}
     ) async throws -> [Received] {
@@ -47,7 +47,7 @@ struct Probe: Sendable {
                     switch delivery {
                     case .connected where transport == .lp:
                         publishing = Task {
-                            // A poll says nothing until it is answered: by then it is there.
+                            // A poll gets no confirmation. After this time it is registered.
                             try await Task.sleep(for: .milliseconds(50))
                             try await publish()
                         }
@@ -70,7 +70,7 @@ struct Probe: Sendable {
         }
     }
 
-    /// Where the channel is now.
+    /// The channel's current head.
     func cursor() async throws -> String {
         let subscription = self.subscription(.stream)
         return try await withTimeout(self.timeout) {

@@ -14,7 +14,7 @@ struct PrometheusText: Sendable {
         }
     }
 
-    /// The sum over all labels that are not asked for. Nil if there is no such sample.
+    /// The sum over all labels that are not given. Nil if there is no such sample.
     func value(_ name: String, _ labels: [String: String] = [:]) -> Int? {
         let found = self.samples.filter { sample in sample.name == name && labels.allSatisfy { sample.labels[$0.key] == $0.value } }
         let sum = found.reduce(0) { $0 + $1.value }

@@ -4,7 +4,7 @@
     import Foundation
 #endif
 
-/// What the node says of itself.
+/// Checks of the node's own status.
 enum StatusChecks {
     static func health(_ status: NodeStatus) -> Check {
         let reasons = status.reasons.joined(separator: " ")
@@ -15,7 +15,7 @@ enum StatusChecks {
         }
     }
 
-    /// The node's wall clock, as it says. An older node's is when it started and for how long it has been up. Known to the second.
+    /// The node's wall clock, from its status. For an older node: start time plus uptime. Exact to the second.
     static func clock(_ status: NodeStatus, now: Date = Date()) -> Check {
         let text = status.node.time ?? status.node.startedAt
         guard let time = try? Date(text, strategy: .iso8601) else {

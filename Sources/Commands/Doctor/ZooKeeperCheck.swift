@@ -4,7 +4,7 @@
     import Foundation
 #endif
 
-/// Whether a server of ZooKeeper that is cut off from the others serves on for longer than a session lasts.
+/// Whether a ZooKeeper server that is cut off from the others continues to serve for longer than a session lasts.
 struct ZooKeeperCheck: Decodable, Sendable {
     struct Server: Decodable, Sendable {
         var address: String

@@ -4,7 +4,7 @@
     import Foundation
 #endif
 
-/// Publishes each line of an input as an event, in order, as the lines come.
+/// Publishes each line of an input as an event, in order, as the lines arrive.
 struct LinePublisher: Sendable {
     private static let lineBytesMax = 16 * 1024 * 1024
     private static let queueBytesMax = 4 * 1024 * 1024
@@ -14,29 +14,29 @@ struct LinePublisher: Sendable {
     var patience: Duration
     /// Each line must be JSON.
     var wantsJSON: Bool
-    /// Where to show each answer, if anywhere.
+    /// Where to print each response. Nil to print none.
     var answers: Terminal?
-    /// Where to show how it goes.
+    /// Where to show progress.
     var notices: Terminal
 
-    /// Ends with the input, with Ctrl-C (what is on its way arrives), or where no line can be published any more.
+    /// Ends with the input, with Ctrl-C (after the events in flight), or when no line can be published.
     func run(_ input: StandardInput) async throws -> CommandStatus {
         let queue = LineQueue(bytesMax: LinePublisher.queueBytesMax)
-        var course = PublishCourse(concurrency: self.concurrency, patience: self.patience)
+        var machine = PublishMachine(concurrency: self.concurrency, patience: self.patience)
         var progress = PublishProgress(terminal: self.notices)
         async let reading: Void = self.read(input, into: queue)
         let result: Result<Void, any Error>
         do {
-            try await self.publish(queue, &course, &progress)
+            try await self.publish(queue, &machine, &progress)
             result = .success(())
         } catch {
             result = .failure(error)
         }
         await queue.finish()
-        progress.finish(course.tally)
+        progress.finish(machine.tally)
         try result.get()
         try await reading
-        return course.tally.refused > 0 ? .degraded : .ok
+        return machine.tally.refused > 0 ? .degraded : .ok
     }
 
     // MARK: helpers
@@ -55,28 +55,28 @@ struct LinePublisher: Sendable {
         try result.get()
     }
 
-    private func publish(_ queue: LineQueue, _ course: inout PublishCourse, _ progress: inout PublishProgress) async throws {
+    private func publish(_ queue: LineQueue, _ machine: inout PublishMachine, _ progress: inout PublishProgress) async throws {
         var backoff = Backoff()
         while true {
             if Task.isCancelled {
                 let waiting = await queue.firstLine
-                guard let line = course.firstPendingLine ?? waiting else { return }
+                guard let line = machine.firstPendingLine ?? waiting else { return }
                 throw Failure(.degraded, "Interrupted: line \(line) is the first that was not published.")
             }
-            if course.window.isEmpty {
-                let lines = await queue.take(course.room)
+            if machine.window.isEmpty {
+                let lines = await queue.take(machine.capacity)
                 if lines.isEmpty { return }
-                for line in lines { self.accept(line, into: &course) }
-                if course.window.isEmpty { continue }
+                for line in lines { self.accept(line, into: &machine) }
+                if machine.window.isEmpty { continue }
             }
-            let window = course.window
+            let window = machine.window
             let sentAt = ContinuousClock.now
-            let outcomes = await self.sender.send(window, within: course.patience(at: sentAt))
+            let outcomes = await self.sender.send(window, within: machine.patience(at: sentAt))
             try self.show(outcomes)
-            let step = course.settled(outcomes, sentAt: sentAt, now: .now)
-            progress.show(course.tally)
+            let step = machine.didFinish(outcomes, sentAt: sentAt, now: .now)
+            progress.show(machine.tally)
             switch step {
-            case .goOn:
+            case .proceed:
                 backoff.succeeded()
             case .wait(let hint, let reason):
                 progress.note("\(reason): trying again")
@@ -87,13 +87,13 @@ struct LinePublisher: Sendable {
         }
     }
 
-    private func accept(_ line: LineSplitter.Line, into course: inout PublishCourse) {
+    private func accept(_ line: LineSplitter.Line, into machine: inout PublishMachine) {
         if line.isTooLong {
-            course.refuse(line: line.number, reason: "the line is over \(LinePublisher.lineBytesMax) bytes")
+            machine.refuse(line: line.number, reason: "the line is over \(LinePublisher.lineBytesMax) bytes")
         } else if self.wantsJSON, !line.bytes.isEmpty, !JSONGrammar.accepts(line.bytes) {
-            course.refuse(line: line.number, reason: "the line is not JSON")
+            machine.refuse(line: line.number, reason: "the line is not JSON")
         } else if !line.bytes.isEmpty {
-            course.accept([PublishEvent(line: line.number, messageID: UUID().uuidString.lowercased(), payload: line.bytes)])
+            machine.accept([PublishEvent(line: line.number, messageID: UUID().uuidString.lowercased(), payload: line.bytes)])
         }
     }
 

@@ -1,4 +1,4 @@
-/// Lines between the one that reads them and the one that sends them. Who puts into a full one waits, so that a fast writer fills no memory.
+/// A bounded queue of lines between the reader and the sender. `put` waits while it is full, so that fast input does not fill the memory.
 actor LineQueue {
     private let bytesMax: Int
     private var lines: [LineSplitter.Line] = []
@@ -18,13 +18,13 @@ actor LineQueue {
         }
         guard !self.isFinished else { return }
         self.lines += lines
-        // An empty line takes room too.
+        // An empty line uses space too.
         self.bytes += lines.reduce(0) { $0 + $1.bytes.count + 1 }
         self.reader?.resume()
         self.reader = nil
     }
 
-    /// Nothing more comes, and nobody waits any longer.
+    /// Ends the queue, and wakes all that wait.
     func finish() {
         self.isFinished = true
         self.reader?.resume()
@@ -33,10 +33,10 @@ actor LineQueue {
         self.writer = nil
     }
 
-    /// The number of the first line that nobody took.
+    /// The number of the first line that was not taken.
     var firstLine: Int? { self.lines.first?.number }
 
-    /// What there is, up to `count`; waits while there is nothing. Empty means the end.
+    /// Takes up to `count` lines. Waits while the queue is empty. An empty result means the end.
     func take(_ count: Int) async -> [LineSplitter.Line] {
         while self.lines.isEmpty, !self.isFinished {
             await withCheckedContinuation { self.reader = $0 }

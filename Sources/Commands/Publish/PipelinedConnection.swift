@@ -2,7 +2,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// One connection on which several requests are on their way at once. The node handles them in order, and answers in order.
+/// One connection with several requests in flight. The node handles them in order and sends the responses in order.
 final class PipelinedConnection: Sendable {
     struct Request: Sendable {
         var path: String
@@ -34,7 +34,8 @@ final class PipelinedConnection: Sendable {
             }
     }
 
-    /// Sends all, and waits for all. What is not answered when the connection ends, or within the limit, has failed: whether the node has it nobody knows.
+    /// Sends all requests and waits for all responses. Requests without a response at the end of the connection or of the time limit have failed: it is unknown
+    /// whether the node has handled them.
     func send(_ requests: [Request], within limit: Duration) async -> [Result<Answer, any Error>] {
         let handler = self.handler
         let deadline = self.channel.eventLoop.scheduleTask(in: .nanoseconds(Int64(limit.seconds * 1e9))) { handler.value.fail(TimedOut()) }
@@ -56,7 +57,7 @@ final class PipelinedConnection: Sendable {
     }
 }
 
-/// Pairs answers with requests. Runs on its channel's loop.
+/// Pairs responses with requests. Runs on its channel's loop.
 final class PipelineHandler: ChannelInboundHandler {
     typealias InboundIn = HTTPClientResponsePart
     typealias OutboundOut = HTTPClientRequestPart
@@ -126,7 +127,7 @@ final class PipelineHandler: ChannelInboundHandler {
         self.fail(error)
     }
 
-    /// Ends the connection: what is not answered never will be.
+    /// Ends the connection. Requests without a response never get one.
     func fail(_ error: any Error) {
         let waiting = self.waiting
         self.waiting = []

@@ -106,21 +106,21 @@ package struct PublishCommand: AsyncParsableCommand {
         let payload = try await self.payload()
         let base = try self.api.base()
         if self.json, !JSONGrammar.accepts(payload) { throw Failure(.critical, "The payload is not JSON: correct it, or leave out --json.") }
-        var course = PublishCourse(concurrency: 1, patience: self.timeout.duration)
-        course.accept([PublishEvent(line: 0, messageID: self.id ?? UUID().uuidString.lowercased(), payload: payload)])
+        var machine = PublishMachine(concurrency: 1, patience: self.timeout.duration)
+        machine.accept([PublishEvent(line: 0, messageID: self.id ?? UUID().uuidString.lowercased(), payload: payload)])
         var backoff = Backoff()
         var progress = PublishProgress(terminal: .standardError)
         while true {
             let sentAt = ContinuousClock.now
-            let outcomes = await sender.send(course.window, within: course.patience(at: sentAt))
-            switch course.settled(outcomes, sentAt: sentAt, now: .now) {
-            case .goOn:
-                if let refusal = course.tally.firstRefusal { throw Failure(.critical, "Not published: \(refusal.reason).") }
+            let outcomes = await sender.send(machine.window, within: machine.patience(at: sentAt))
+            switch machine.didFinish(outcomes, sentAt: sentAt, now: .now) {
+            case .proceed:
+                if let refusal = machine.tally.firstRefusal { throw Failure(.critical, "Not published: \(refusal.reason).") }
                 for case .published(let answer, let isDuplicate) in outcomes { try self.show(answer, isDuplicate: isDuplicate) }
                 return .ok
             case .wait(let hint, let reason):
                 progress.note("\(base): \(reason); trying again until --timeout")
-                try await Task.sleep(for: min(backoff.next(atLeast: hint), course.patience(at: .now)))
+                try await Task.sleep(for: min(backoff.next(atLeast: hint), machine.patience(at: .now)))
             case .stop(let failure):
                 throw failure
             }

@@ -1,19 +1,19 @@
-/// One event on its way. The message id makes a second attempt harmless.
+/// One event to publish. The message id makes a repeated attempt harmless.
 struct PublishEvent: Equatable, Sendable {
-    /// The line of standard input it was. 0 when it came from elsewhere.
+    /// The line of standard input that it came from. 0 if it came from elsewhere.
     var line: Int
     var messageID: String
     var payload: [UInt8]
 }
 
-/// What became of one attempt to publish an event.
+/// The outcome of one attempt to publish an event.
 enum PublishOutcome: Equatable, Sendable {
     case published(answer: [UInt8], isDuplicate: Bool)
     /// This event can never be published.
     case refused(String)
     /// No event can be published this way.
     case hopeless(String)
-    /// It may be published later. `wasReached` tells a node that says "later" from one that does not answer.
+    /// It may be published later. `wasReached` is true if the node responded, false if it did not.
     case retry(after: Duration?, reason: String, wasReached: Bool)
 
     init(_ answer: Answer) {

@@ -1,4 +1,4 @@
-/// One line on a terminal that says how it goes, and a summary at the end.
+/// One line of progress on a terminal, and a summary at the end.
 struct PublishProgress {
     private static let interval = Duration.milliseconds(200)
 
@@ -11,7 +11,7 @@ struct PublishProgress {
         self.terminal = terminal
     }
 
-    mutating func show(_ tally: PublishCourse.Tally) {
+    mutating func show(_ tally: PublishMachine.Tally) {
         guard self.terminal.isInteractive else { return }
         let now = ContinuousClock.now
         if let shownAt, now - shownAt < PublishProgress.interval { return }
@@ -19,7 +19,7 @@ struct PublishProgress {
         self.terminal.replaceLine(self.words(tally))
     }
 
-    /// Says something once, not at every attempt.
+    /// Prints a message once, not at every attempt.
     mutating func note(_ text: String) {
         guard self.lastNote != text else { return }
         self.lastNote = text
@@ -27,7 +27,7 @@ struct PublishProgress {
         self.terminal.say(text)
     }
 
-    func finish(_ tally: PublishCourse.Tally) {
+    func finish(_ tally: PublishMachine.Tally) {
         self.clear()
         self.terminal.say(self.words(tally))
         if let refusal = tally.firstRefusal {
@@ -44,7 +44,7 @@ struct PublishProgress {
         self.terminal.replaceLine("")
     }
 
-    private func words(_ tally: PublishCourse.Tally) -> String {
+    private func words(_ tally: PublishMachine.Tally) -> String {
         let seconds = max((ContinuousClock.now - self.start).seconds, 0.001)
         var words = ["\(Readable.count(tally.published)) published", Readable.rate(Double(tally.published) / seconds)]
         if tally.duplicates > 0 { words.append("\(Readable.count(tally.duplicates)) were there already") }

@@ -14,7 +14,7 @@ actor PublishSender {
         self.headers = type.map { [("Event-Type", $0)] } ?? []
     }
 
-    /// One outcome an event, in order.
+    /// Returns one outcome for each event, in order.
     func send(_ events: [PublishEvent], within limit: Duration) async -> [PublishOutcome] {
         if self.node.base.isSecure { return await self.sendOneByOne(events, within: limit) }
         let connection: PipelinedConnection
@@ -68,7 +68,7 @@ actor PublishSender {
             case .published, .refused:
                 break
             case .hopeless, .retry:
-                // What follows must not overtake it.
+                // The next events must not overtake it.
                 return outcomes + Array(repeating: outcomes[outcomes.count - 1], count: events.count - outcomes.count)
             }
         }

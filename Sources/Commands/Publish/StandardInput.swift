@@ -8,7 +8,7 @@ import NIOPosix
     import Darwin
 #endif
 
-/// Reads a descriptor on a thread of its own, a chunk as it comes, until its end or until the task is cancelled.
+/// Reads a descriptor on its own thread, chunk by chunk, until its end or until the task is cancelled.
 struct StandardInput: Sendable {
     var descriptor: Int32 = STDIN_FILENO
 
@@ -30,7 +30,7 @@ struct StandardInput: Sendable {
         try result.get()
     }
 
-    /// Nil is the end. Empty is that nothing came for a while: then is the time to see whether anybody still waits.
+    /// Nil means the end. Empty means that nothing arrived for a while: then check whether the task is cancelled.
     private func chunk() throws -> [UInt8]? {
         var ready = pollfd(fd: self.descriptor, events: Int16(POLLIN), revents: 0)
         guard poll(&ready, 1, 100) > 0 else { return [] }

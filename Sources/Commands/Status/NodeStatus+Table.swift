@@ -1,5 +1,5 @@
 extension NodeStatus {
-    /// A line a fact, the label first; the reasons of bad health below.
+    /// One line for each fact, with the label first. The reasons for bad health follow.
     func table(on terminal: Terminal) -> String {
         var facts = Facts()
         facts.add("node", self.node.id)

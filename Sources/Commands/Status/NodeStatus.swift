@@ -4,7 +4,7 @@
     import Foundation
 #endif
 
-/// What `GET /api/status` says.
+/// The response of `GET /api/status`.
 struct NodeStatus: Decodable, Equatable, Sendable {
     enum Health: String, Decodable, Sendable {
         case healthy
@@ -56,9 +56,9 @@ struct NodeStatus: Decodable, Equatable, Sendable {
         var refused: Int
     }
 
-    /// Its own part in its cluster.
+    /// The node's own role in its cluster.
     struct Cluster: Decodable, Equatable, Sendable {
-        /// `connected`, or what its session with ZooKeeper does else.
+        /// The state of its session with ZooKeeper, such as `connected`.
         var session: String
     }
 
@@ -69,7 +69,7 @@ struct NodeStatus: Decodable, Equatable, Sendable {
     var subscribers: Subscribers
     var rates: Rates
     var totals: Totals
-    /// Nil of a node that is alone.
+    /// Nil of a node in no cluster.
     var cluster: Cluster?
     var health: Health
     var reasons: [String]

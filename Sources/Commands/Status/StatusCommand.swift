@@ -50,7 +50,7 @@ package struct StatusCommand: AsyncParsableCommand {
         }
     }
 
-    /// The cluster first, where there is one, then the node.
+    /// The cluster first, if there is one, then the node.
     private static func look(at node: NodeClient, _ output: OutputFormat) async throws -> (CommandStatus, String) {
         async let cluster = StatusView.look(at: node)
         let answer = try node.expectOK(await node.get("/api/status"), for: "/api/status")

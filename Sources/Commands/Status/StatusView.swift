@@ -1,11 +1,11 @@
-/// What a node says of its cluster beside its own figures.
+/// What a node reports about its cluster, besides its own metrics.
 enum StatusView: Sendable {
-    /// It is by itself, or of a version before clusters.
+    /// It is in no cluster, or its version has no clusters.
     case alone
     case cluster(ClusterClient.Look<ClusterOverview>)
     case unknown(String, json: String)
 
-    /// Of the cluster's labels and the node's, which stand above each other.
+    /// The width of the cluster's and the node's labels, which are aligned.
     static let labelWidth = "subscriptions".count
 
     static func look(at node: NodeClient) async throws -> StatusView {
@@ -49,7 +49,7 @@ enum StatusView: Sendable {
         switch self {
         case .alone: return status.table(on: terminal)
         case .cluster(let look):
-            // The cluster's reasons have the nodes' own among them.
+            // The cluster's reasons include those of its nodes.
             var status = status
             status.reasons.removeAll { own in look.report.reasons.contains { $0 == "\(status.node.id): \(own)" || $0.hasPrefix(own) } }
             return look.report.table(on: terminal) + "\n\n" + status.table(on: terminal)

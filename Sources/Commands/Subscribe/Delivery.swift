@@ -4,11 +4,11 @@
     import Foundation
 #endif
 
-/// What a subscription says, the same on every transport.
+/// What a subscription delivers, the same for every transport.
 enum Delivery: Equatable, Sendable {
     /// The node has accepted the subscription.
     case connected
-    /// Where to resume from, before any event.
+    /// The cursor to resume from, before any event.
     case cursor(String)
     case event(Envelope)
     case gap(Gap)
@@ -16,7 +16,7 @@ enum Delivery: Equatable, Sendable {
     case retry(Duration)
     case heartbeat
 
-    /// Nil for an object that is none of these: a later node may send what we do not know.
+    /// Nil for an unknown object: a newer node may send other objects.
     init?(json line: some Collection<UInt8>) {
         guard let members = RawJSON.members(line) else { return nil }
         let id = members["id"].flatMap { RawJSON.string($0) }
@@ -36,7 +36,7 @@ enum Delivery: Equatable, Sendable {
 
 struct Envelope: Equatable, Sendable {
     enum Payload: Equatable, Sendable {
-        /// JSON text, as it came.
+        /// JSON text, as received.
         case json([UInt8])
         /// A payload that is not UTF-8.
         case bytes([UInt8])
@@ -52,15 +52,15 @@ struct Envelope: Equatable, Sendable {
         }
     }
 
-    /// After this event.
+    /// The cursor after this event.
     var cursor: String
     var channel: String
     var type: String?
     var data: Payload
-    /// The envelope, as it came.
+    /// The envelope, as received.
     var line: [UInt8]
 
-    /// The payload for a person: a JSON string without its quotes, anything else as it came.
+    /// The payload for a person: a JSON string without its quotes, anything else as received.
     var text: [UInt8] {
         switch self.data {
         case .bytes(let bytes): bytes
@@ -70,13 +70,13 @@ struct Envelope: Equatable, Sendable {
 }
 
 struct Gap: Equatable, Sendable {
-    /// After the gap.
+    /// The cursor after the gap.
     var cursor: String?
     var channel: String
     var from: String
     var to: String
     var reason: String
-    /// The inner object, as it came.
+    /// The inner object, as received.
     var inner: [UInt8]
 
     init?(json inner: [UInt8], cursor: String?) {
@@ -91,7 +91,7 @@ struct Gap: Equatable, Sendable {
         self.inner = inner
     }
 
-    /// As the transports of JSON have it, whichever it came on.
+    /// In the form of the JSON transports, whichever transport delivered it.
     var line: [UInt8] {
         Array("{\"gap\":".utf8) + self.inner + Array((self.cursor.map { ",\"id\":\(RawJSON.quoted($0))" } ?? "").utf8) + [UInt8(ascii: "}")]
     }

@@ -1,9 +1,9 @@
-/// Shows what a subscription says.
+/// Prints what a subscription delivers.
 struct DeliveryPrinter: Sendable {
     enum Format: Sendable {
-        /// The payload a line; with details the channel, type and cursor before it.
+        /// One payload for each line; with details, the channel, type and cursor before it.
         case lines(details: Bool)
-        /// The envelope a line, as it came.
+        /// One envelope for each line, as received.
         case json
     }
 
@@ -22,7 +22,7 @@ struct DeliveryPrinter: Sendable {
         case (.gap(let gap), .lines):
             self.notices.say("in \(gap.channel): \(gap.from) to \(gap.to) are missing (\(DeliveryPrinter.why(gap.reason))).", lead: "GAP ", .yellow)
         case (.heartbeat, _):
-            // On a quiet channel this notices that nothing reads any more.
+            // On a quiet channel this detects that the output is closed.
             if self.output.isClosed { throw OutputClosed() }
         case (.connected, _), (.cursor, _), (.retry, _):
             break
@@ -30,7 +30,7 @@ struct DeliveryPrinter: Sendable {
     }
 
     private func line(_ envelope: Envelope, details: Bool) -> [UInt8] {
-        // Into a pipe goes the payload as it was published.
+        // A pipe gets the payload as published.
         let text = self.output.isInteractive ? harmless(envelope.text) : envelope.text
         guard details else { return text + [UInt8(ascii: "\n")] }
         let prefix = self.output.paint(harmless("\(envelope.channel)\t\(envelope.type ?? "-")\t\(envelope.cursor)", keeping: ["\t"]), .dim)

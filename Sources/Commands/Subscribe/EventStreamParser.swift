@@ -1,16 +1,16 @@
-/// Parses `text/event-stream` as browsers do, however the bytes arrive.
+/// Parses `text/event-stream` as browsers do, for any split of the bytes.
 struct EventStreamParser: Sendable {
     enum Item: Equatable, Sendable {
         case event(type: String, data: String, id: String)
-        /// An id without data: it moves the cursor, and is no event.
+        /// An id without data: it moves the cursor and is not an event.
         case id(String)
         case retry(milliseconds: Int)
         case comment
     }
 
-    /// Bytes of the line that has not ended.
+    /// Bytes of the incomplete line.
     private var line: [UInt8] = []
-    /// The last byte was a CR, which ended a line: an LF now is part of that end.
+    /// The last byte was a CR, which ended a line. A following LF belongs to that line end.
     private var endedInCR = false
     private var isAtStart = true
 

@@ -1,6 +1,6 @@
-/// Follows a subscription over all its connections: shows what comes, remembers the cursor, and comes back.
+/// Follows a subscription over all its connections: prints deliveries, remembers the cursor, and reconnects.
 actor Subscriber {
-    /// As many events came as were asked for.
+    /// The requested number of events has arrived.
     struct Enough: OwnError {}
 
     private let subscription: Subscription
@@ -26,7 +26,7 @@ actor Subscriber {
         self.eventsMax = eventsMax
     }
 
-    /// Until enough came, no connection can help, or the task is cancelled.
+    /// Runs until enough events have arrived, no reconnect can help, or the task is cancelled.
     func run() async throws {
         do {
             while true {

@@ -44,7 +44,7 @@ extension Subscription {
         _ path: String, _ each: (Delivery) async throws -> Void, bytes: (ByteBuffer) async throws -> Void
     ) async throws {
         var request = HTTPClientRequest(url: self.base.description + path)
-        // Not text/event-stream: to an EventSource the node words a refusal as an event stream, and this client reads statuses.
+        // Not text/event-stream: for an EventSource the node sends a refusal as an event stream, but this client reads statuses.
         request.headers.add(name: "Accept", value: "*/*")
         let response = try await self.disconnecting { try await self.http.execute(request, deadline: .distantFuture) }
         guard response.status == .ok else {
@@ -60,7 +60,7 @@ extension Subscription {
 
     func poll(since cursor: String?, _ each: (Delivery) async throws -> Void) async throws {
         var cursor = cursor
-        // A poll may wait for its first answer: whether there is a node at all is to be known before.
+        // A poll may wait for its first response. So check first whether there is a node at all.
         let health = try await self.disconnecting {
             try await Answer(self.http.execute(HTTPClientRequest(url: "\(self.base)/healthz"), deadline: .distantFuture))
         }
@@ -84,7 +84,7 @@ extension Subscription {
         }
     }
 
-    /// Network errors as the end of this connection; everything else as it is.
+    /// Turns network errors into the end of this connection. Other errors stay unchanged.
     private func disconnecting<Result>(_ body: () async throws -> Result) async throws -> Result {
         do {
             return try await body()

@@ -62,7 +62,7 @@ extension Subscription {
             channel.eventLoop.makeCompletedFuture { .refused(try NIOAsyncChannel(wrappingChannelSynchronously: channel)) }
         }
         var configuration = NIOUpgradableHTTPClientPipelineConfiguration(upgradeConfiguration: upgrade)
-        // The first frames may come in one piece with the answer to the upgrade.
+        // The first frames may arrive together with the response to the upgrade.
         configuration.leftOverBytesStrategy = .forwardBytes
         return try channel.pipeline.syncOperations.configureUpgradableHTTPClientPipeline(configuration: configuration)
     }
@@ -103,7 +103,7 @@ extension Subscription {
                         try await outbound.write(WebSocketFrame(fin: true, opcode: .pong, maskKey: .random(), data: frame.unmaskedData))
                         try await each(.heartbeat)
                     case .connectionClose:
-                        // The same code back is how the close is agreed on.
+                        // Sending the same code back completes the close.
                         try? await outbound.write(WebSocketFrame(fin: true, opcode: .connectionClose, maskKey: .random(), data: frame.data))
                         throw Subscription.closed(frame.data)
                     default:
@@ -112,7 +112,7 @@ extension Subscription {
                 }
             } catch {
                 let ending = Subscription.ending(error)
-                // We end it: the node is told so.
+                // This client ends the connection, and sends a close.
                 if !(ending is Disconnected) {
                     let bye = WebSocketFrame(fin: true, opcode: .connectionClose, maskKey: .random(), data: ByteBuffer(integer: UInt16(1000)))
                     try? await outbound.write(bye)
@@ -122,7 +122,7 @@ extension Subscription {
         }
     }
 
-    /// What a close code asks for.
+    /// The reaction to a close code.
     static func closed(_ data: ByteBuffer) -> any Error {
         var data = data
         let code = data.readInteger(as: UInt16.self)
@@ -136,7 +136,7 @@ extension Subscription {
     }
 }
 
-/// Closes a connection on which nothing comes any more, not even heartbeats.
+/// Closes a connection on which nothing arrives any more, not even heartbeats.
 private final class SilenceHandler: ChannelInboundHandler {
     typealias InboundIn = WebSocketFrame
 
@@ -149,7 +149,7 @@ private final class SilenceHandler: ChannelInboundHandler {
     }
 }
 
-/// The connections that are being opened, so that nobody need wait for them: opening one does not heed cancellation by itself.
+/// The connections that are being opened. Opening ignores cancellation, so a cancelled task closes them instead of waiting.
 private final class ConnectionAttempts: Sendable {
     private struct State {
         var channels: [any Channel] = []

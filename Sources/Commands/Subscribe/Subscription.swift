@@ -8,7 +8,7 @@ enum Transport: String, ExpressibleByArgument, CaseIterable, Sendable {
     case lp
     case stream
 
-    /// What the node calls it in its paths.
+    /// Its name in the node's paths.
     var prefix: String {
         switch self {
         case .sse: "ev"
@@ -18,7 +18,7 @@ enum Transport: String, ExpressibleByArgument, CaseIterable, Sendable {
         }
     }
 
-    /// What the node calls it in its metrics.
+    /// Its name in the node's metrics.
     var metric: String {
         switch self {
         case .sse: "sse"
@@ -29,7 +29,7 @@ enum Transport: String, ExpressibleByArgument, CaseIterable, Sendable {
     }
 }
 
-/// The connection ended, and another may be made.
+/// The connection has ended, and a new one may be opened.
 struct Disconnected: OwnError, Equatable {
     var reason: String
     var retryAfter: Duration?
@@ -37,19 +37,19 @@ struct Disconnected: OwnError, Equatable {
 
 /// Channels of a node, over one transport.
 struct Subscription: Sendable {
-    /// A heartbeat comes every 25 s at most: after this long without one the connection is dead.
+    /// A heartbeat arrives at least every 25 s. After this time without one the connection is dead.
     static let silenceMax = Duration.seconds(60)
 
     var base: BaseURL
     var channels: [String]
     var transport: Transport
     var http: HTTPClient
-    /// Events of history that come first, where there is no cursor.
+    /// The number of history events that come first, if there is no cursor.
     var backlog: Int?
 
-    /// One connection. Says all that comes; returns when the node ends it.
+    /// Runs one connection. Passes on everything that arrives. Returns when the node ends it.
     ///
-    /// - Throws: `Disconnected` when another connection may do better, `Failure` when none will; and what `each` throws.
+    /// - Throws: `Disconnected` if a new connection may work, `Failure` if none will; and errors of `each`.
     func connect(since cursor: String?, _ each: (Delivery) async throws -> Void) async throws {
         switch self.transport {
         case .sse: try await self.connectEventStream(since: cursor, each)
@@ -59,7 +59,7 @@ struct Subscription: Sendable {
         }
     }
 
-    /// An error of the network as the end of this connection; our own as they are.
+    /// Turns a network error into the end of this connection. Our own errors stay unchanged.
     static func ending(_ error: any Error) -> any Error {
         if error is any OwnError { return error }
         return Task.isCancelled ? CancellationError() : Disconnected(reason: reason(error))
@@ -72,7 +72,7 @@ struct Subscription: Sendable {
         return "/\(self.transport.prefix)/\(channels)" + (query.isEmpty ? "" : "?" + query.joined(separator: "&"))
     }
 
-    /// What an answer that is not the subscription means.
+    /// The meaning of a response that refuses the subscription.
     static func refusal(_ answer: Answer, by base: BaseURL) -> any Error {
         switch answer.status {
         case 408, 429, 500, 502, 503, 504:

@@ -3,63 +3,63 @@ import Testing
 
 @testable import Commands
 
-@Suite struct PublishCourseTests {
+@Suite struct PublishMachineTests {
     private let start = ContinuousClock.now
     private let accepted = PublishOutcome.published(answer: [], isDuplicate: false)
     private let seen = PublishOutcome.published(answer: [], isDuplicate: true)
     private let later = PublishOutcome.retry(after: nil, reason: "later", wasReached: true)
     private let lost = PublishOutcome.retry(after: nil, reason: "lost", wasReached: false)
 
-    private func course(_ count: Int, concurrency: Int = 4) -> PublishCourse {
-        var course = PublishCourse(concurrency: concurrency, patience: .seconds(10))
-        course.accept((1...count).map { PublishEvent(line: $0, messageID: "m\($0)", payload: []) })
-        return course
+    private func machine(_ count: Int, concurrency: Int = 4) -> PublishMachine {
+        var machine = PublishMachine(concurrency: concurrency, patience: .seconds(10))
+        machine.accept((1...count).map { PublishEvent(line: $0, messageID: "m\($0)", payload: []) })
+        return machine
     }
 
-    private func settle(_ course: inout PublishCourse, _ outcomes: [PublishOutcome], at second: Int = 0) -> PublishCourse.Step {
-        course.settled(outcomes, sentAt: self.start + .seconds(second), now: self.start + .seconds(second))
+    private func finish(_ machine: inout PublishMachine, _ outcomes: [PublishOutcome], at second: Int = 0) -> PublishMachine.Step {
+        machine.didFinish(outcomes, sentAt: self.start + .seconds(second), now: self.start + .seconds(second))
     }
 
     @Test func sendsInOrderAndUpToTheConcurrency() {
-        var course = self.course(4)
-        #expect(course.room == 0)
-        #expect(course.window.map(\.line) == [1, 2, 3, 4])
-        #expect(settle(&course, [accepted, accepted, accepted, accepted]) == .goOn)
-        #expect(course.window.isEmpty && course.room == 4)
-        #expect(course.tally.published == 4)
+        var machine = self.machine(4)
+        #expect(machine.capacity == 0)
+        #expect(machine.window.map(\.line) == [1, 2, 3, 4])
+        #expect(finish(&machine, [accepted, accepted, accepted, accepted]) == .proceed)
+        #expect(machine.window.isEmpty && machine.capacity == 4)
+        #expect(machine.tally.published == 4)
     }
 
     @Test func whatIsLostGoesAgainWithTheSameIDAndOneAtATime() {
-        var course = self.course(4)
-        #expect(settle(&course, [accepted, lost, lost, lost]) == .wait(atLeast: nil, reason: "lost"))
-        #expect(course.window.map(\.messageID) == ["m2"])
-        #expect(settle(&course, [seen]) == .goOn)
-        #expect(course.window.map(\.messageID) == ["m3", "m4"])
-        #expect(settle(&course, [accepted, accepted]) == .goOn)
-        #expect(course.tally == .init(published: 4, duplicates: 1, retries: 3))
+        var machine = self.machine(4)
+        #expect(finish(&machine, [accepted, lost, lost, lost]) == .wait(atLeast: nil, reason: "lost"))
+        #expect(machine.window.map(\.messageID) == ["m2"])
+        #expect(finish(&machine, [seen]) == .proceed)
+        #expect(machine.window.map(\.messageID) == ["m3", "m4"])
+        #expect(finish(&machine, [accepted, accepted]) == .proceed)
+        #expect(machine.tally == .init(published: 4, duplicates: 1, retries: 3))
     }
 
     @Test func oneThatCanNeverBePublishedDoesNotStopTheOthers() {
-        var course = self.course(3)
-        #expect(settle(&course, [accepted, .refused("too large"), accepted]) == .goOn)
-        #expect(course.window.isEmpty)
-        #expect(course.tally.published == 2 && course.tally.refused == 1)
-        #expect(course.tally.firstRefusal == .init(line: 2, reason: "too large"))
+        var machine = self.machine(3)
+        #expect(finish(&machine, [accepted, .refused("too large"), accepted]) == .proceed)
+        #expect(machine.window.isEmpty)
+        #expect(machine.tally.published == 2 && machine.tally.refused == 1)
+        #expect(machine.tally.firstRefusal == .init(line: 2, reason: "too large"))
     }
 
     @Test func overtakingIsCounted() {
-        var course = self.course(3)
-        #expect(settle(&course, [later, accepted, accepted]) == .wait(atLeast: nil, reason: "later"))
-        #expect(course.tally.overtaking == 2)
-        #expect(course.tally.firstOvertakenLine == 1)
+        var machine = self.machine(3)
+        #expect(finish(&machine, [later, accepted, accepted]) == .wait(atLeast: nil, reason: "later"))
+        #expect(machine.tally.overtaking == 2)
+        #expect(machine.tally.firstOvertakenLine == 1)
     }
 
     @Test func patienceEnds() {
-        var course = self.course(2)
-        #expect(settle(&course, [lost, lost], at: 0) == .wait(atLeast: nil, reason: "lost"))
-        #expect(course.patience(at: self.start + .seconds(4)) == .seconds(6))
-        #expect(settle(&course, [lost], at: 9) == .wait(atLeast: nil, reason: "lost"))
-        guard case .stop(let failure) = settle(&course, [lost], at: 10) else {
+        var machine = self.machine(2)
+        #expect(finish(&machine, [lost, lost], at: 0) == .wait(atLeast: nil, reason: "lost"))
+        #expect(machine.patience(at: self.start + .seconds(4)) == .seconds(6))
+        #expect(finish(&machine, [lost], at: 9) == .wait(atLeast: nil, reason: "lost"))
+        guard case .stop(let failure) = finish(&machine, [lost], at: 10) else {
             Issue.record("It must give up")
             return
         }
@@ -68,20 +68,20 @@ import Testing
     }
 
     @Test func eachEventHasItsOwnPatience() {
-        var course = self.course(2)
-        _ = settle(&course, [lost, lost], at: 0)
-        #expect(settle(&course, [accepted], at: 9) == .goOn)
-        #expect(settle(&course, [later], at: 12) == .wait(atLeast: nil, reason: "later"))
+        var machine = self.machine(2)
+        _ = finish(&machine, [lost, lost], at: 0)
+        #expect(finish(&machine, [accepted], at: 9) == .proceed)
+        #expect(finish(&machine, [later], at: 12) == .wait(atLeast: nil, reason: "later"))
     }
 
     @Test func theNodesWaitIsPassedOn() {
-        var course = self.course(1)
-        #expect(settle(&course, [.retry(after: .seconds(3), reason: "busy", wasReached: true)]) == .wait(atLeast: .seconds(3), reason: "busy"))
+        var machine = self.machine(1)
+        #expect(finish(&machine, [.retry(after: .seconds(3), reason: "busy", wasReached: true)]) == .wait(atLeast: .seconds(3), reason: "busy"))
     }
 
     @Test func theHopelessStops() {
-        var course = self.course(2)
-        guard case .stop(let failure) = settle(&course, [.hopeless("no token."), .hopeless("no token.")]) else {
+        var machine = self.machine(2)
+        guard case .stop(let failure) = finish(&machine, [.hopeless("no token."), .hopeless("no token.")]) else {
             Issue.record("It must stop")
             return
         }
@@ -91,16 +91,16 @@ import Testing
     /// Whatever a node does, nothing is lost, and what it accepted is in order but for what was counted.
     @Test func randomWalk() {
         for _ in 0..<500 {
-            var course = PublishCourse(concurrency: Int.random(in: 1...8), patience: .seconds(1000))
+            var machine = PublishMachine(concurrency: Int.random(in: 1...8), patience: .seconds(1000))
             var next = 1
             var arrived: [Int] = []
             var refused = 0
-            while next <= 60 || !course.window.isEmpty {
-                while next <= 60, course.room > 0, course.window.isEmpty || Bool.random() {
-                    course.accept([PublishEvent(line: next, messageID: "\(next)", payload: [])])
+            while next <= 60 || !machine.window.isEmpty {
+                while next <= 60, machine.capacity > 0, machine.window.isEmpty || Bool.random() {
+                    machine.accept([PublishEvent(line: next, messageID: "\(next)", payload: [])])
                     next += 1
                 }
-                let outcomes = course.window.map { event -> PublishOutcome in
+                let outcomes = machine.window.map { event -> PublishOutcome in
                     switch Int.random(in: 0..<10) {
                     case 0: return later
                     case 1:
@@ -116,14 +116,14 @@ import Testing
                         return accepted
                     }
                 }
-                _ = course.settled(outcomes, sentAt: self.start, now: self.start)
+                _ = machine.didFinish(outcomes, sentAt: self.start, now: self.start)
             }
             #expect(arrived.count + refused == 60)
-            #expect(course.tally.published == arrived.count)
-            #expect(course.tally.refused == refused)
-            if course.tally.overtaking == 0, arrived != arrived.sorted() {
+            #expect(machine.tally.published == arrived.count)
+            #expect(machine.tally.refused == refused)
+            if machine.tally.overtaking == 0, arrived != arrived.sorted() {
                 // Only answers that were lost hide an overtaking from who sends.
-                #expect(course.tally.retries > 0)
+                #expect(machine.tally.retries > 0)
             }
         }
     }

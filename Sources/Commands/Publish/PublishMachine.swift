@@ -1,12 +1,12 @@
-/// Decides what is sent next, and what to do with what did not arrive. Knows no network and no clock.
+/// Decides which events are sent next, and what to do after failures. Pure: uses no network and no clock.
 ///
-/// Up to `concurrency` events are on their way at once, in order, on one connection. After a failure they go one at a time until one
-/// arrives, so that nothing more overtakes what is tried again.
-struct PublishCourse: Sendable {
+/// Up to `concurrency` events are in flight, in order, on one connection. After a failure they are sent one at a time until one
+/// is acknowledged, so that no more events overtake the one that is repeated.
+struct PublishMachine: Sendable {
     typealias Instant = ContinuousClock.Instant
 
     enum Step: Equatable, Sendable {
-        case goOn
+        case proceed
         case wait(atLeast: Duration?, reason: String)
         case stop(Failure)
     }
@@ -18,7 +18,7 @@ struct PublishCourse: Sendable {
         /// Events that can never be published.
         var refused = 0
         var firstRefusal: Refusal?
-        /// Events that came before an earlier one, as the node had refused that for a moment.
+        /// Events that were published before an earlier one, because the node had refused that one temporarily.
         var overtaking = 0
         var firstOvertakenLine: Int?
     }
@@ -32,11 +32,11 @@ struct PublishCourse: Sendable {
     private let patience: Duration
     private var pending: [PublishEvent] = []
     private var isCareful = false
-    /// The first pending event, if it was tried in vain, and since when.
+    /// The first pending event after a failed attempt, and the time of its first attempt.
     private var failing: (messageID: String, since: Instant)?
     private(set) var tally = Tally()
 
-    /// - Parameter patience: how long one event is tried.
+    /// - Parameter patience: how long one event is repeated.
     init(concurrency: Int, patience: Duration) {
         self.concurrency = concurrency
         self.patience = patience
@@ -44,8 +44,8 @@ struct PublishCourse: Sendable {
 
     // MARK: events
 
-    /// How many more events it takes.
-    var room: Int { self.concurrency - self.pending.count }
+    /// How many more events it accepts.
+    var capacity: Int { self.concurrency - self.pending.count }
 
     mutating func accept(_ events: [PublishEvent]) {
         self.pending += events
@@ -59,17 +59,17 @@ struct PublishCourse: Sendable {
     /// What to send now, in this order.
     var window: [PublishEvent] { Array(self.pending.prefix(self.isCareful ? 1 : self.concurrency)) }
 
-    /// The first line that is not published yet.
+    /// The line of the first event that is not published yet.
     var firstPendingLine: Int? { self.pending.first?.line }
 
-    /// How long the window's answers may take.
+    /// How long the responses of the window may take.
     func patience(at now: Instant) -> Duration {
         guard let failing else { return self.patience }
         return max(self.patience - (now - failing.since), .milliseconds(100))
     }
 
-    /// The window was sent, and this is what became of each of its events.
-    mutating func settled(_ outcomes: [PublishOutcome], sentAt: Instant, now: Instant) -> Step {
+    /// The window was sent, and these are the outcomes of its events.
+    mutating func didFinish(_ outcomes: [PublishOutcome], sentAt: Instant, now: Instant) -> Step {
         let window = self.window
         precondition(outcomes.count == window.count, "Every event of a window has its outcome")
         var kept: [(event: PublishEvent, outcome: PublishOutcome)] = []
@@ -88,7 +88,7 @@ struct PublishCourse: Sendable {
         self.tally.retries += kept.count
         guard let first = kept.first else {
             self.failing = nil
-            return .goOn
+            return .proceed
         }
         if self.failing?.messageID != first.event.messageID { self.failing = (first.event.messageID, sentAt) }
         return self.failed(first.event, first.outcome, for: now - (self.failing?.since ?? now))
