@@ -6,7 +6,7 @@ import Testing
 
 @testable import Commands
 
-/// Whole commands against a node that answers as a test says, judged by their exit status and by what they asked.
+/// Complete commands against a fake node with given responses, checked by exit status and requests.
 @Suite struct ClusterCommandTests {
     private static let served = "{\"partition\":108,\"owner\":\"n2\",\"owner_epoch\":3,\"state\":\"served\"}"
 
@@ -157,7 +157,7 @@ import Testing
         }
     }
 
-    /// Nothing is ever answered, so that each ends is all there is to see.
+    /// The node never responds: the test checks that each command ends.
     @Test func timeoutsAreHard() async throws {
         try await FakeNode.run { _ in
             .silence
@@ -168,13 +168,13 @@ import Testing
         }
     }
 
-    /// Whichever comes first and can be reached is asked, by looks and by changes.
+    /// Reads and changes go to the first node that can be reached.
     @Test func anyNodeOfTheListIsAsked() async throws {
         try await FakeNode.run(Self.answer) { node in
             let list = "127.0.0.1:1,\(node.url)"
             for (arguments, type) in Self.looks + [([], StatusCommand.self)] {
                 var command = try type.parseAsRoot(arguments + ["--api", list])
-                // The fake has no /api/status: that it was asked is enough.
+                // The fake has no /api/status. The request itself is enough.
                 do {
                     if var asynchronous = command as? any AsyncParsableCommand { try await asynchronous.run() } else { try command.run() }
                 } catch let code as ExitCode {
@@ -187,7 +187,7 @@ import Testing
         }
     }
 
-    /// What may have arrived at one node is not asked of another as well.
+    /// A change that one node may have received is not sent to another.
     @Test func aChangeIsNotAskedTwice() async throws {
         try await FakeNode.run { _ in
             .hangUp
@@ -203,7 +203,7 @@ import Testing
         }
     }
 
-    /// As a machine that is switched off: no refusal comes, and nothing can have arrived.
+    /// Like a machine that is switched off: connects are not refused, and nothing can have arrived.
     @Test func aNodeThatDoesNotAcceptIsPassedOver() async throws {
         try await FakeNode.run(Self.answer) { node in
             try await SilentListener.run { url in
@@ -239,7 +239,7 @@ import Testing
             try await self.expect(2, EventsCommand.self, ["--node", "n7"], at: node)
             try await self.expect(0, EventsCommand.self, ["--node", "n2"], at: node)
         }
-        // One that was forgotten has its events.
+        // A forgotten node still has its events.
         try await FakeNode.run {
             $0.path == "/api/events"
                 ? .answer(200, ClusterSamples.events("n3", [(1, at: 1)]).replacing("12 partitions", with: "n7 was forgotten")) : Self.answer($0)

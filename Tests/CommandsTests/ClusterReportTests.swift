@@ -24,7 +24,7 @@ import Testing
         #expect(throws: Failure.self) { try ClusterOverview("{}") }
     }
 
-    /// Whatever is shown, the judgement of the whole is the node's, and not made again here.
+    /// The health of the whole comes from the node, and is not computed again here.
     @Test func theWholeIsJudgedByTheNode() throws {
         let head = ClusterSamples.head(authoritative: false, controller: false, health: "degraded")
         let members = try ClusterMembers(ClusterSamples.members(ClusterSamples.member("n1"), head: head))
@@ -108,7 +108,7 @@ import Testing
         #expect(tail.take(try ClusterEvents(ClusterSamples.events("n3", [(1, at: 10), (2, at: 20)]))).events.map(\.number) == [1, 2])
         #expect(tail.after == 2)
         #expect(tail.take(try ClusterEvents(ClusterSamples.events("n3", []))).events.isEmpty && tail.after == 2)
-        // Another controller counts its own.
+        // Another controller counts its own events.
         let change = tail.take(try ClusterEvents(ClusterSamples.events("n1", [(40, at: 30)])))
         #expect(change.isAgain && change.events.isEmpty && change.notice?.contains("n1 tells from here") == true && tail.after == 0)
         let rest = tail.take(try ClusterEvents(ClusterSamples.events("n1", [(38, at: 10), (39, at: 20), (40, at: 30)])))

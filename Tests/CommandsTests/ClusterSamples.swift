@@ -1,6 +1,6 @@
 @testable import Commands
 
-/// What a controller answers.
+/// Responses of a controller.
 enum ClusterSamples {
     static func head(authoritative: Bool = true, controller: Bool = true, mode: String = "normal", health: String? = nil) -> String {
         let health = health ?? (!controller ? "critical" : authoritative ? "healthy" : "degraded")

@@ -48,7 +48,7 @@ import Testing
         #expect(try BaseURL(named: "--api", "https://h").description == "https://h")
         let v6 = try BaseURL(named: "--api", "http://[::1]:8081")
         #expect(v6.host == "::1" && v6.authority == "[::1]:8081")
-        // As tables and logs print it.
+        // In the form that tables and logs print.
         #expect(try BaseURL(named: "--api", "localhost:8081") == BaseURL(named: "--api", "http://localhost:8081"))
         #expect(try BaseURL(named: "--api", "[::1]:81/x").description == "http://[::1]:81/x")
         #expect(try BaseURL(named: "--api", "h").port == 80)
@@ -123,7 +123,7 @@ import Testing
         }
     }
 
-    /// What is refused, and what is said about it. Not one of these may be taken for an option, or for a number that it is not.
+    /// Refused numbers, and their messages. None of them may be treated as an option, or as a different number.
     @Test func everyNumberIsCheckedWhereItIsRead() {
         let commands: [(any ParsableCommand.Type, [String], String, allowed: [String])] = [
             (PublishCommand.self, ["a", "-"], "--concurrency", ["1", "1024"]), (PublishCommand.self, ["a", "b"], "--timeout", ["0.001", "1e3"]),
@@ -166,7 +166,7 @@ import Testing
                 #expect(complaint?.contains(" looks like an option. No number here is below 0") == true)
             }
         }
-        // The error is about something else, or the number stands where it may.
+        // The error has another cause, or the number is allowed in this place.
         for arguments in [["--tpo", "x", "demo", "--", "-5"], ["--tpo", "x", "demo", "-5"]] {
             do {
                 _ = try PublishCommand.parse(arguments)
@@ -200,7 +200,7 @@ import Testing
         #expect(error?.message == "--api-token-file \(path) is not there.")
     }
 
-    /// As from `<(…)` or `/dev/stdin`.
+    /// Reads pipes, as from `<(…)` or `/dev/stdin`.
     @Test func tokensComeFromAPipe() throws {
         let path = TemporaryFolder.path()
         try #require(mkfifo(path, 0o600) == 0)

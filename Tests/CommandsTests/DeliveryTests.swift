@@ -71,7 +71,7 @@ import Testing
         #expect(subscription.path(since: "c", query: ["envelope=1"]) == "/ev/a:b.b3/c%20d.b3?envelope=1&since=c")
     }
 
-    /// On a terminal nothing of a payload is obeyed; into a pipe it goes as it was published.
+    /// On a terminal a payload is escaped; a pipe gets it as published.
     @Test func terminalsAreNotDrawnOn() throws {
         let json = #"{"id":"c","channel":"a","data":"x\u001b[2J\u202ey"}"#
         guard case .event(let envelope)? = Delivery(json: Array(json.utf8)) else {
@@ -95,7 +95,7 @@ import Testing
         #expect(try file.load() == nil)
         try file.save("abc-_")
         #expect(try file.load() == "abc-_")
-        // Starting live would skip events in silence.
+        // Starting live would skip events silently.
         for nothing in ["", "\n", " \r\n"] {
             try Data(nothing.utf8).write(to: URL(fileURLWithPath: path))
             let failure = #expect(throws: Failure.self) { try file.load() }

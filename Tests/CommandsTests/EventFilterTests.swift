@@ -44,7 +44,7 @@ import Testing
                 "1       2026-01-01T00:00:00Z  joined        n2        0       joined the cluster as incarnation 14",
                 "2       2026-01-01T00:00:00Z  granted       -         7       6 partitions from n2 to n12",
             ])
-        // A node with a long name widens its column for all that follow, and nothing is told twice.
+        // A long node name widens its column for all following rows, and no event is printed twice.
         var long = events[2]
         long.node = "a-name-of-some-length"
         lines = table.lines([long, events[3]], on: ClusterSamples.plain)

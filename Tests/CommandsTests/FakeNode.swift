@@ -4,14 +4,14 @@ import NIOPosix
 import NIOWebSocket
 import Synchronization
 
-/// An HTTP server on a free port of this machine that answers as a test says.
+/// An HTTP server on a free port of this machine, with responses given by the test.
 final class FakeNode: Sendable {
     struct Request: Sendable {
         var method: String
         var uri: String
         var headers: HTTPHeaders
         var body: String
-        /// How many requests its connection had before.
+        /// The number of earlier requests on its connection.
         var before: Int
 
         /// Up to the query.
@@ -24,7 +24,7 @@ final class FakeNode: Sendable {
         case stream([String])
         /// A WebSocket that sends these texts, and then this close code.
         case webSocket([String], close: Int)
-        /// The end of the connection without an answer.
+        /// The end of the connection without a response.
         case hangUp
         /// Nothing at all.
         case silence

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Commands
 
-/// What comes from elsewhere does not reach the terminal as something that it obeys.
+/// Text from other sources never controls the terminal.
 @Suite struct HarmlessTests {
     private static let harmful: [Unicode.Scalar] = [
         "\u{1B}", "\u{0}", "\u{7}", "\r", "\n", "\t", "\u{7F}", "\u{80}", "\u{9B}", "\u{9F}", "\u{61C}", "\u{200E}", "\u{200F}", "\u{2028}", "\u{2029}",

@@ -3,7 +3,7 @@ import Testing
 @testable import Commands
 
 @Suite struct LayoutTests {
-    /// A terminal of so many columns.
+    /// A terminal with this many columns.
     static func terminal(_ columns: Int?, isWide: Bool = false) -> Terminal {
         Terminal(descriptor: 1, isInteractive: columns != nil, noColour: "1", kind: nil, columns: columns).wide(isWide)
     }
@@ -69,7 +69,7 @@ import Testing
         #expect(Self.terminal(3).width == 20)
     }
 
-    /// Every table and every fact of every report, at every width a terminal has.
+    /// Every table and every fact of every report, at every terminal width.
     @Test(arguments: Array(46...130) + [200])
     func nothingIsWiderThanTheTerminal(_ width: Int) throws {
         let terminal = Self.terminal(width)
@@ -98,7 +98,7 @@ import Testing
             DoctorCommand.row(check, on: terminal), StatusView.unknown(String(repeating: "no ", count: 60), json: "").table(with: status, on: terminal),
         ]
         for line in texts.flatMap({ $0.split(separator: "\n") }) { #expect(displayWidth(line) <= width, "\(line)") }
-        // What changes is there at any width.
+        // Changing values are shown at any width.
         #expect(texts[0].hasPrefix("ST  NODE"))
         if width >= 80 {
             for header in ["OWNS", "MOVING", "CONNECTIONS", "PUBLISHED", "DELIVERED"] { #expect(texts[0].contains(header)) }
@@ -116,7 +116,7 @@ import Testing
             let text = ClusterEvents(through: name, events: events).table(on: Self.terminal(width))
             for line in text.split(separator: "\n") { #expect(displayWidth(line) <= width && !line.hasSuffix(" "), "\(line)|") }
         }
-        // The header was made before there was a long name.
+        // The header was printed before the long name appeared.
         var table = EventTable()
         let lines = table.lines([event("n2")], on: Self.terminal(width)) + table.lines([event(name)], on: Self.terminal(width))
         for line in lines { #expect(displayWidth(line) <= width && !line.hasSuffix(" "), "\(line)|") }

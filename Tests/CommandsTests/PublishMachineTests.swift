@@ -88,7 +88,7 @@ import Testing
         #expect(failure == Failure(.critical, "no token. Line 1 is the first that was not published."))
     }
 
-    /// Whatever a node does, nothing is lost, and what it accepted is in order but for what was counted.
+    /// For any behaviour of the node, nothing is lost, and accepted events are in order except for the counted ones.
     @Test func randomWalk() {
         for _ in 0..<500 {
             var machine = PublishMachine(concurrency: Int.random(in: 1...8), patience: .seconds(1000))
@@ -104,7 +104,7 @@ import Testing
                     switch Int.random(in: 0..<10) {
                     case 0: return later
                     case 1:
-                        // The answer is lost after the node took the event.
+                        // The response is lost after the node accepted the event.
                         if !arrived.contains(event.line) { arrived.append(event.line) }
                         return lost
                     case 2 where !arrived.contains(event.line):
@@ -122,7 +122,7 @@ import Testing
             #expect(machine.tally.published == arrived.count)
             #expect(machine.tally.refused == refused)
             if machine.tally.overtaking == 0, arrived != arrived.sorted() {
-                // Only answers that were lost hide an overtaking from who sends.
+                // Only lost responses can hide an overtaking from the sender.
                 #expect(machine.tally.retries > 0)
             }
         }

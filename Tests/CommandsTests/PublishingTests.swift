@@ -10,7 +10,7 @@ import Testing
 @Suite struct PublishingTests {
     private func lines(_ count: Int) -> String { (1...count).map { "line \($0)\n" }.joined() }
 
-    /// Publishes text as `publish ch -` does, and returns how it ended.
+    /// Publishes text as `publish ch -` does, and returns the result.
     private func publish(_ text: String, to url: String, concurrency: Int = 4, patience: Duration = .seconds(10), json: Bool = false, token: String? = nil)
         async throws -> CommandStatus
     {
@@ -43,7 +43,7 @@ import Testing
     }
 
     @Test func lostAnswersAreAskedForAgainWithTheSameID() async throws {
-        // Every seventh request ends the connection; every fifth is refused for a moment.
+        // Every seventh request ends the connection; every fifth is refused temporarily.
         let count = Mutex(0)
         let accepted = Mutex<[String]>([])
         try await FakeNode.run({ request in

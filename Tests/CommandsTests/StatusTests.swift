@@ -38,6 +38,6 @@ import Testing
 }
 
 extension Substring {
-    /// Where the last run of two spaces begins.
+    /// The start of the last run of two spaces.
     fileprivate func lastIndex(of text: String) -> Index? { self.ranges(of: text).last?.lowerBound }
 }

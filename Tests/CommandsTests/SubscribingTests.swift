@@ -10,7 +10,7 @@ import Testing
 @Suite struct SubscribingTests {
     private static func event(_ number: Int) -> String { #"{"id":"c\#(number)","channel":"a","data":\#(number)}"# }
 
-    /// What a node sends on a connection that begins after `cursor`: at most two events, and then it ends.
+    /// A node's output on a connection that begins after `cursor`: at most two events, then the end.
     private static func reply(_ request: FakeNode.Request) -> FakeNode.Reply {
         let since = request.uri.firstRange(of: "since=c").map { Int(request.uri[$0.upperBound...].prefix { $0.isNumber }) ?? 0 }
         let first = (since ?? 0) + 1

@@ -5,7 +5,7 @@ import Testing
 @testable import Commands
 
 @Suite struct WaitingTests {
-    /// Runs `body` with a terminal, and answers what was written to it.
+    /// Runs `body` with a terminal, and returns what was written to it.
     private func written(isInteractive: Bool = false, _ body: (Terminal) async throws -> Void) async rethrows -> String {
         let pipe = Pipe()
         try await body(
@@ -108,7 +108,7 @@ import Testing
             await watch.step(try ClusterMembers(ClusterSamples.members(member, ClusterSamples.member("n2"))))
         }
         let watch = DrainWatch(node: "n1")
-        // The wish may be read a moment after it was written.
+        // The request may be read a moment after it was written.
         guard case .going(341, 0) = try await step(watch, ClusterSamples.member("n1", desired: "active")) else { Issue.record("going"); return }
         let draining = ClusterSamples.member("n1", state: "draining", desired: "draining", owned: 12, movingOut: 8)
         guard case .going(12, 8) = try await step(watch, draining) else { Issue.record("going"); return }

@@ -37,13 +37,13 @@ import Testing
                 }
             }
             #expect(machine.isUp == isUp)
-            // Whoever waits is woken.
+            // A waiting machine is woken.
             if case .waiting = machine.state { #expect(timers.contains(machine.attempt)) }
         }
 
         for _ in 0..<200 {
             now += generator.below(3000)
-            // Mostly the attempt that counts, now and then an older one that comes late.
+            // Mostly the current attempt, sometimes a late event of an older one.
             let attempt = generator.below(5) == 0 ? attempts.randomElement(using: &generator) ?? machine.attempt : machine.attempt
             switch attempts.isEmpty ? 0 : generator.below(16) {
             case 0: execute(machine.renew())
@@ -79,7 +79,7 @@ import Testing
             #expect((ceiling / 2...ceiling).contains(wait))
         }
         #expect(waits.count == 12 && logs == 1)
-        // One that was up for a while starts anew; one that fell at once does not.
+        // After a long connection the backoff restarts; after a short one it does not.
         for (lasted, ceiling) in [(1000, 5000), (6000, 100)] {
             let isWanted = machine.connected(machine.attempt)
             #expect(isWanted)

@@ -3,15 +3,15 @@ import NIOPosix
 
 @testable import Link
 
-/// A peer that is taken for one and then does not behave: it listens, goes through the handshake, and from then on hears or reads nothing.
+/// A peer that completes the handshake and then misbehaves: it sends or reads nothing.
 final class FakePeer: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     enum Behaviour: Sendable {
-        /// Reads, and says nothing.
+        /// Reads, and sends nothing.
         case silent
-        /// Says it lives, and reads nothing.
+        /// Sends heartbeats, and reads nothing.
         case readsNothing
     }
 
@@ -58,7 +58,7 @@ final class FakePeer: ChannelInboundHandler {
     }
 }
 
-/// Keeps what comes until the connection ends.
+/// Collects the received bytes until the connection ends.
 final class Keeper: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
@@ -71,7 +71,7 @@ final class Keeper: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) { self.ended.succeed(self.bytes) }
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
-    /// Connects, sends the bytes, and answers all that comes until the other side closes.
+    /// Connects, sends the bytes, and returns everything that it receives until the other side closes.
     static func send(_ bytes: [UInt8], to node: TestNode, _ setUp: @escaping @Sendable (any Channel) throws -> Void = { _ in }) async throws -> ByteBuffer {
         let ended = TestNode.group.next().makePromise(of: ByteBuffer.self)
         do {

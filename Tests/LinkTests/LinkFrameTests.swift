@@ -19,7 +19,7 @@ import Testing
         return Array(buffer.readableBytesView)
     }
 
-    /// What was written is read, however it is cut.
+    /// Written frames are decoded, for any split of the bytes.
     @Test(arguments: 0..<200) func roundTrip(seed: UInt64) throws {
         var generator = SplitMix(seed: seed)
         let frames = Self.frames(1 + generator.below(12), &generator)
@@ -42,7 +42,7 @@ import Testing
         decoder.feed(ByteBuffer(bytes: Self.bytes([LinkFrame(kind: .message, viewVersion: 0, payload: [UInt8](repeating: 1, count: 10))])))
         let frame = try decoder.next()
         #expect(frame?.payload.count == 10)
-        // The length alone is enough: nothing is kept of what is too long.
+        // The length alone is enough to refuse it: nothing of a frame that is too long is buffered.
         decoder.feed(ByteBuffer(bytes: [0, 0, 0, 20]))
         #expect(Self.complaint(&decoder) == "a frame of 20 bytes is too long: at most 19 are allowed")
         for (bytes, sentence) in [
@@ -54,7 +54,7 @@ import Testing
         }
     }
 
-    /// Whatever comes from outside, a connection that is not trusted stays so, and says one thing at most.
+    /// For any input, an unauthenticated connection stays unauthenticated, and sends at most one frame.
     @Test(arguments: 0..<300) func unauthenticatedPeers(seed: UInt64) {
         var generator = SplitMix(seed: seed)
         let secret = LinkSecret("secret")
@@ -95,7 +95,7 @@ import Testing
             to: seed % 2 == 0 ? nil : ProcessID(id: "b", incarnation: .max), nonce: LinkHello.makeNonce())
         #expect(try LinkHello(json: hello.json) == hello)
         #expect(hello.json.count <= LinkHello.bytesMax)
-        // Never traps, and what is taken can go into a log.
+        // Never traps, and accepted names are safe to log.
         if let other = try? LinkHello(json: generator.mutate(hello.json, with: ["[9,1]", "null", "-1", "\"", "\\n", "18446744073709551616"])) {
             #expect((other.identity.id + other.identity.cluster + other.identity.version).utf8.allSatisfy { (0x21...0x7e).contains($0) })
             #expect(other.identity.incarnation >= 0)
@@ -107,7 +107,7 @@ import Testing
         let proof = secret.proof(by: .outgoing, hello: [1, 2], challenge: [3])
         #expect(proof.count == LinkSecret.proofBytes)
         #expect(secret.isProof(proof, by: .outgoing, hello: [1, 2], challenge: [3]))
-        // Not the other side's, not another connection's, not another secret's, not with the bytes cut elsewhere.
+        // Invalid for the other side, another connection, another secret, or another split of the bytes.
         #expect(!secret.isProof(proof, by: .incoming, hello: [1, 2], challenge: [3]))
         #expect(!secret.isProof(proof, by: .outgoing, hello: [1, 2], challenge: [4]))
         #expect(!secret.isProof(proof, by: .outgoing, hello: [1], challenge: [2, 3]))

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Link
 
-/// Two machines and what is on its way between them.
+/// Two machines and the frames in flight between them.
 private struct Pair {
     var machines: [LinkMachine]
     /// To each of them.
@@ -102,20 +102,20 @@ private struct Pair {
     @Test func silence() {
         var pair = Pair()
         pair.deliverAll()
-        // Both send heartbeats, and hear each other for as long as they do.
+        // Both send heartbeats, and stay up as long as they do.
         for _ in 0..<100 {
             pair.now += 250_000
             for side in 0..<2 { pair.change(side) { [now = pair.now] in $0.ticked(now: now) } }
             pair.deliverAll()
         }
         #expect(pair.machines.map(\.state) == [.up, .up])
-        // One does not any more.
+        // One stops.
         var ticks = 0
         while pair.machines[0].state == .up, ticks < 100 {
             ticks += 1
             pair.now += 250_000
             pair.change(0) { [now = pair.now] in $0.ticked(now: now) }
-            // A connection that this node does not read is not silent.
+            // A connection that this node does not read does not count as silent.
             pair.change(1) { [now = pair.now] in $0.ticked(now: now, isReading: false) }
             pair.way = [[], []]
         }
@@ -123,7 +123,7 @@ private struct Pair {
         #expect(pair.machines[1].state == .up)
     }
 
-    /// A process that slept has heard nothing, and cannot say that of its peers.
+    /// A process that was paused has received nothing, which says nothing about its peers.
     @Test func aLateTickBlamesNobody() {
         var pair = Pair()
         pair.deliverAll()
@@ -137,7 +137,7 @@ private struct Pair {
         var taken = 0
         for tick in 1...200 {
             pair.now += 250_000
-            // Slowly, but it reads.
+            // It reads, but slowly.
             if tick <= 100 { taken += tick % 20 == 0 ? 1 : 0 }
             pair.change(0) { [now = pair.now, taken] in
                 $0.didReceiveBytes(now: now)
@@ -148,7 +148,7 @@ private struct Pair {
         #expect(pair.machines[0].state == .closed)
     }
 
-    /// Frames that come or get lost or are made up, time that passes, ends from all sides.
+    /// Random frames, lost frames, forged frames, passing time, and ends from both sides.
     @Test(arguments: 0..<500) func walk(seed: UInt64) {
         var generator = SplitMix(seed: seed)
         let isHonest = generator.below(3) > 0

@@ -8,7 +8,7 @@ import Testing
 
 @testable import Link
 
-/// One node's links with what they have told so far.
+/// One node's links, with their events so far.
 final class TestNode: Sendable {
     let id: String
     let links: Links
@@ -17,7 +17,7 @@ final class TestNode: Sendable {
     private let reader = NIOLockedValueBox<Task<Void, Never>?>(nil)
     private let bound = NIOLockedValueBox(ListenAddress(host: "127.0.0.1", port: 0))
 
-    /// Two loops for all tests: what one does to another node's loop is what happens in a node.
+    /// Two loops for all tests.
     static let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
 
     init(
@@ -61,7 +61,7 @@ final class TestNode: Sendable {
 
     var all: [LinkEvent] { self.events.withLockedValue { $0 } }
 
-    /// Waits until an event is there, and answers all so far.
+    /// Waits until an event has arrived, and returns all events so far.
     @discardableResult
     func wait(
         _ what: String, seconds: Int = 60, sourceLocation: SourceLocation = #_sourceLocation, _ predicate: (LinkEvent) -> Bool
@@ -98,7 +98,7 @@ extension LinkLimits {
     }()
 }
 
-/// Keeps what is logged.
+/// Stores the log lines.
 struct TestLogs: LogHandler {
     private let kept = NIOLockedValueBox<[String]>([])
     var metadata: Logger.Metadata = [:]

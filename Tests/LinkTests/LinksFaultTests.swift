@@ -30,7 +30,7 @@ import Testing
         try await a.start()
         a.links.setPeers([LinkPeer(id: "b", incarnation: 1, address: "127.0.0.1:\(fake.localAddress!.port!)")])
         try await a.waitUp("b")
-        // What the kernel takes, and no more than the bound after that.
+        // What the kernel accepts, and no more than the limit after that.
         var sent = 0
         try await eventually("no room") {
             while a.links.send([UInt8](repeating: 1, count: (1 << 20) - 100), to: "b") { sent += 1 }
@@ -46,7 +46,7 @@ import Testing
         try await fake.close()
     }
 
-    /// A reader that is slow makes its peers wait, and loses nothing that was taken.
+    /// A slow reader makes its peers wait, and loses no accepted message.
     @Test func aSlowReader() async throws {
         var limits = LinkLimits.test
         limits.bufferedBytesMax = 2 << 20
@@ -67,7 +67,7 @@ import Testing
             if number % 20 == 0 { try await Task.sleep(for: .milliseconds(2)) }
         }
         #expect(sent.count < 400)
-        // Longer than silence would be borne: it is this node's own.
+        // Longer than the allowed silence: here the silence is caused by this node.
         try await Task.sleep(for: .milliseconds(6000))
         #expect(b.links.inbox.waitingBytes < 3 << 20, "\(b.links.inbox.waitingBytes)")
         #expect(a.links.states[0].isUp)
@@ -86,7 +86,7 @@ import Testing
         let (a, b) = (TestNode("a", secret: "s"), TestNode("b", secret: "s", limits: limits))
         try await a.start()
         try await b.start()
-        // Ten that say nothing: four wait for the end of their time, the others are closed at once.
+        // Ten silent connections: four wait for their timeout, the others are closed immediately.
         let answers = try await withThrowingTaskGroup(of: (Duration, ByteBuffer).self) { group in
             for _ in 0..<10 {
                 group.addTask {
@@ -99,10 +99,10 @@ import Testing
         }
         #expect(answers.count { $0.1.readableBytes > 0 } == 4)
         #expect(answers.allSatisfy { $0.1.readableBytes == 0 || $0.0 > .milliseconds(400) })
-        // Garbage is told what it is.
+        // Garbage gets a reason.
         let answer = try await Keeper.send(Array("GET / HTTP/1.1\r\n\r\n".utf8), to: b)
         #expect(String(buffer: answer).contains("too long"))
-        // And then there is room for a peer.
+        // Then a peer can connect.
         a.links.setPeers([b.peer()])
         try await a.waitUp("b")
         #expect(b.all.allSatisfy { if case .up("a", 1, .incoming) = $0 { true } else if case .viewVersion = $0 { true } else { false } })
@@ -110,7 +110,7 @@ import Testing
         await b.close()
     }
 
-    /// Of two connections of one node, the newer process has it.
+    /// Of two processes with one id, the newer one keeps its link.
     @Test func twoProcessesOfOneID() async throws {
         let (old, new, b) = (TestNode("a"), TestNode("a"), TestNode("b"))
         try await old.start(1)
@@ -121,7 +121,9 @@ import Testing
         new.links.setPeers([b.peer()])
         try await b.wait("the newer one") { $0 == .up(id: "a", incarnation: 2, .incoming) }
         try await old.wait("is let go of") { $0 == .down(id: "b", incarnation: 1, .outgoing, .closed) }
-        try await old.wait("and told why") { if case .down("b", 1, .outgoing, .rejected(let reason)) = $0 { reason.contains("a newer process of a") } else { false } }
+        try await old.wait("and told why") {
+            if case .down("b", 1, .outgoing, .rejected(let reason)) = $0 { reason.contains("a newer process of a") } else { false }
+        }
         #expect(b.links.states.map(\.incarnation) == [2])
         for node in [old, new, b] { await node.close() }
         expectAlternates(b.all)

@@ -62,7 +62,7 @@ private struct Authority {
 
     @Test func anotherAuthority() async throws {
         let (one, two) = (try Authority(), try Authority())
-        // Neither takes the other; only the dialler takes the listener; only the listener takes the dialler.
+        // Neither accepts the other; only the dialler accepts the listener; only the listener accepts the dialler.
         let pairs = [(one, one, two, two), (one, two, two, two), (one, one, two, one)]
         for (number, (a, aTrusts, b, bTrusts)) in pairs.enumerated() {
             let tls = (try a.tls("a\(number)", trusting: aTrusts), try b.tls("b\(number)", trusting: bTrusts))
@@ -76,7 +76,7 @@ private struct Authority {
         try await self.refused(TestNode("a", tls: try authority.tls("a")), TestNode("b"), "TLS", "uses TLS and this node does not")
     }
 
-    /// The right authority, and nothing to show.
+    /// The right authority, but no certificate.
     @Test func noClientCertificate() async throws {
         let authority = try Authority()
         let b = TestNode("b", tls: try authority.tls("b"))

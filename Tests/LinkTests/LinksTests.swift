@@ -26,7 +26,7 @@ import Testing
         try await eventually("all arrive") { a.payloads.count == 2000 && b.payloads.count == 2000 }
         #expect(a.payloads == (0..<2000).map { Array("b\($0)".utf8) })
         #expect(b.payloads == (0..<2000).map { Array("a\($0)".utf8) })
-        // The version comes with whatever comes first, and before it.
+        // The version comes with the first frame, and before its payload.
         let fromA = b.all.filter { if case .received = $0 { true } else if case .viewVersion = $0 { true } else { false } }
         #expect(fromA.contains(.viewVersion(from: "a", incarnation: 5, 7)))
         #expect(fromA.contains { if case .received("a", 5, 7, _) = $0 { true } else { false } })
@@ -38,7 +38,7 @@ import Testing
         #expect(states.allSatisfy { $0.isUp && $0.id == "b" && $0.incarnation == 6 && $0.protocolVersion == 1 })
         #expect(states[0].address == b.address && states[0].queuedBytes == 0 && states[0].droppedMessages == 0)
         await a.close()
-        // Whoever leaves says so.
+        // A leaving node announces it.
         try await b.wait("a leaves") { $0 == .down(id: "a", incarnation: 5, .incoming, .closed) }
         try await b.wait("a is away") { if case .down("a", 5, .outgoing, .refused) = $0 { true } else { false } }
         await b.close()
@@ -63,7 +63,7 @@ import Testing
         await b.close()
     }
 
-    /// A peer of another version, or with other limits, sends more than this node takes.
+    /// A peer with another version or other limits sends more than this node accepts.
     @Test func tooLongAFrame() async throws {
         var small = LinkLimits.test
         small.frameBytesMax = 1000
@@ -105,7 +105,7 @@ import Testing
 
     @Test func incarnations() async throws { try await self.refused(TestNode("a"), TestNode("b"), "and reached b incarnation 1", dialled: 2) }
 
-    /// a dials b again and again; both say why it does not work, once.
+    /// a dials b repeatedly. Both log the reason once.
     private func refused(_ a: TestNode, _ b: TestNode, _ sentence: String, dialled: Int64 = 1) async throws {
         try await a.start()
         try await b.start()
@@ -131,7 +131,7 @@ import Testing
         #expect(a.links.states[0].loss == .refused && !a.links.states[0].isUp)
         a.links.setPeers([LinkPeer(id: "c", incarnation: 1, address: "nowhere"), LinkPeer(id: "d", incarnation: 1, address: "192.0.2.1:99")])
         try await a.wait("no address") { if case .down("c", 1, .outgoing, .unreachable) = $0 { true } else { false } }
-        // Without authentication nothing leaves this machine.
+        // Without authentication links stay on loopback.
         try await a.wait("not loopback") { if case .down("d", 1, .outgoing, .rejected(let reason)) = $0 { reason.contains("link-secret-file") } else { false } }
         await a.close()
         withExtendedLifetime(closed) {}
@@ -156,7 +156,7 @@ import Testing
         try await a.wait("b is dead") { $0 == .down(id: "b", incarnation: 1, .outgoing, .refused) }
         let again = TestNode("b", port: port)
         try await again.start(2)
-        // The old incarnation is gone for good; the view has to name the new one.
+        // The old incarnation never comes back; the view has to name the new one.
         try await a.wait("another incarnation") { if case .down("b", 1, .outgoing, .rejected) = $0 { true } else { false } }
         a.links.setPeers([again.peer(2)])
         try await a.waitUp("b", incarnation: 2)
@@ -187,7 +187,7 @@ import Testing
         expectAlternates(b.all)
     }
 
-    /// Before a node knows who it is, it neither dials nor takes anybody.
+    /// A node without an identity neither dials nor accepts peers.
     @Test func notAMemberYet() async throws {
         let (a, b) = (TestNode("a"), TestNode("b"))
         try await a.start()
@@ -230,7 +230,7 @@ import Testing
     }
 }
 
-/// Up and down take turns for each peer and direction, and what is received is received in between.
+/// Up and down alternate for each peer and direction, and messages arrive between them.
 func expectAlternates(_ events: [LinkEvent], sourceLocation: SourceLocation = #_sourceLocation) {
     var up: [String: Int64] = [:]
     for event in events {
