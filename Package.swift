@@ -46,6 +46,8 @@ let package = Package(
         .target(name: "Sockets", dependencies: [.product(name: "NIOCore", package: "swift-nio")], swiftSettings: settings),
         // What a partition, a grant and a process are, and where a channel belongs: the one thing that Pipeline and Coordination share.
         .target(name: "Partitioning", swiftSettings: settings),
+        // What operators' calls take and return, with their JSON. A leaf: the cluster fills it, the gateway serves it, the commands read it.
+        .target(name: "AdminAPI", dependencies: ["JSON"], swiftSettings: settings),
         // The stages and what they need. Knows NIOCore; knows no HTTP, no SQLite, no ZooKeeper.
         .target(
             name: "Pipeline",
@@ -58,7 +60,7 @@ let package = Package(
             swiftSettings: settings
         ),
         // Who is in and who owns what. Does not know Pipeline.
-        .target(name: "Coordination", dependencies: ["CZooKeeper", "JSON", "Partitioning"], swiftSettings: settings),
+        .target(name: "Coordination", dependencies: ["AdminAPI", "CZooKeeper", "JSON", "Partitioning"], swiftSettings: settings),
         // Apache ZooKeeper's C client, from the system.
         .systemLibrary(name: "CZooKeeper", providers: [.apt(["libzookeeper-mt-dev"])]),
         // The logs.
@@ -95,6 +97,7 @@ let package = Package(
         .target(
             name: "Node",
             dependencies: [
+                "AdminAPI",
                 "CPages",
                 "Coordination",
                 "JSON",
@@ -124,6 +127,7 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
+                "AdminAPI", "JSON",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -168,7 +172,7 @@ let package = Package(
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ], swiftSettings: settings),
-        .testTarget(name: "CoordinationTests", dependencies: ["Coordination", "JSON", "Partitioning", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "CoordinationTests", dependencies: ["AdminAPI", "Coordination", "JSON", "Partitioning", "TestKit"], swiftSettings: settings),
         .testTarget(name: "StorageTests", dependencies: ["Partitioning", "Storage", "TestKit"], swiftSettings: settings),
         .testTarget(name: "SocketsTests", dependencies: ["Sockets"], swiftSettings: settings),
         .testTarget(
@@ -179,9 +183,9 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
-            name: "NodeTests", dependencies: ["JSON", "Node", "Partitioning", "TestKit", .product(name: "NIOEmbedded", package: "swift-nio")],
+            name: "NodeTests", dependencies: ["AdminAPI", "JSON", "Node", "Partitioning", "TestKit", .product(name: "NIOEmbedded", package: "swift-nio")],
             swiftSettings: settings),
-        .testTarget(name: "CommandsTests", dependencies: ["Commands", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "CommandsTests", dependencies: ["AdminAPI", "Commands", "JSON", "TestKit"], swiftSettings: settings),
         // Which module and folder knows which, read from the sources' text.
         .testTarget(name: "ArchitectureTests", swiftSettings: settings),
         .testTarget(name: "LoadTests", dependencies: ["Load"], swiftSettings: settings),

@@ -82,6 +82,12 @@ package struct JSONValue: Sendable {
         return number
     }
 
+    package func boolean() throws(JSONFailure) -> Bool {
+        if self.bytes.elementsEqual("true".utf8) { return true }
+        guard self.bytes.elementsEqual("false".utf8) else { throw JSONFailure("\(self.name) is neither true nor false") }
+        return false
+    }
+
     package func string(bytesMax: Int) throws(JSONFailure) -> String {
         guard let string = self.scan({ $0.string() }) else { throw JSONFailure("\(self.name) is not a string of valid text") }
         guard string.utf8.count <= bytesMax else { throw JSONFailure("\(self.name) has \(string.utf8.count) bytes, and \(bytesMax) are the most") }

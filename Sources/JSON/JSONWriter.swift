@@ -1,10 +1,13 @@
-/// Writes compact JSON text into bytes. It adds the commas; the caller keeps objects and arrays paired by their closures.
-package struct JSONWriter {
-    package private(set) var bytes: [UInt8] = []
+/// Writes compact JSON text into a sink. It adds the commas; the caller keeps objects and arrays paired by their closures.
+package struct JSONWriter<Sink: JSONSink> {
+    package private(set) var sink: Sink
     /// A value has been written at this level, so the next needs a comma before it.
     private var needsComma = false
 
-    package init() {}
+    /// Writes behind what the sink holds already.
+    package init(_ sink: Sink) {
+        self.sink = sink
+    }
 
     /// `body` writes the fields.
     package mutating func object(_ body: (inout JSONWriter) -> Void) { self.nest("{", "}", body) }
@@ -15,24 +18,16 @@ package struct JSONWriter {
     /// The name of the field whose value is written next.
     package mutating func name(_ name: String) {
         self.string(name)
-        self.bytes.append(UInt8(ascii: ":"))
+        self.sink.append(byte: UInt8(ascii: ":"))
         self.needsComma = false
     }
 
     package mutating func string(_ text: String) {
         self.separate()
-        self.bytes.append(UInt8(ascii: "\""))
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"): self.bytes += [UInt8(ascii: "\\"), byte]
-            case 0..<0x20:
-                let digits = Array("0123456789abcdef".utf8)
-                self.bytes += Array("\\u00".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            default: self.bytes.append(byte)
-            }
-        }
-        self.bytes.append(UInt8(ascii: "\""))
+        self.sink.writeJSONString(text)
     }
+
+    package mutating func boolean(_ value: Bool) { self.raw(value ? "true" : "false") }
 
     package mutating func integer(_ value: some BinaryInteger) { self.raw(String(value)) }
 
@@ -47,7 +42,7 @@ package struct JSONWriter {
     /// One valid JSON value, as it is.
     package mutating func raw(_ text: String) {
         self.separate()
-        self.bytes += text.utf8
+        self.sink.append(text: text)
     }
 
     package mutating func field(_ name: String, _ value: String) {
@@ -65,6 +60,16 @@ package struct JSONWriter {
         self.number(value)
     }
 
+    package mutating func field(_ name: String, _ value: Bool) {
+        self.name(name)
+        self.boolean(value)
+    }
+
+    package mutating func field(_ name: String, _ values: some Sequence<String>) {
+        self.name(name)
+        self.array { writer in for value in values { writer.string(value) } }
+    }
+
     package mutating func fields(_ remainder: JSONRemainder) {
         for field in remainder.fields {
             self.name(field.name)
@@ -74,15 +79,21 @@ package struct JSONWriter {
 
     private mutating func nest(_ open: Unicode.Scalar, _ close: Unicode.Scalar, _ body: (inout JSONWriter) -> Void) {
         self.separate()
-        self.bytes.append(UInt8(ascii: open))
+        self.sink.append(byte: UInt8(ascii: open))
         self.needsComma = false
         body(&self)
-        self.bytes.append(UInt8(ascii: close))
+        self.sink.append(byte: UInt8(ascii: close))
         self.needsComma = true
     }
 
     private mutating func separate() {
-        if self.needsComma { self.bytes.append(UInt8(ascii: ",")) }
+        if self.needsComma { self.sink.append(byte: UInt8(ascii: ",")) }
         self.needsComma = true
     }
+}
+
+extension JSONWriter where Sink == [UInt8] {
+    package init() { self.init([]) }
+
+    package var bytes: [UInt8] { self.sink }
 }

@@ -1,18 +1,20 @@
+import AdminAPI
 import Partitioning
 
 extension ClusterStatus {
-    /// Whether anything is decided in this cluster, and what it means when nothing is. Every answer begins with it.
-    var coordination: (health: Health, reason: String?) {
+    /// Whether anything is decided in this cluster, and what it means when nothing is. Every response begins with it.
+    var coordination: ClusterHead.Coordination {
         let byItself = "This is what \(self.ownID) knows by itself."
-        if let outage { return (.degraded, self.isAuthoritative ? outage.text : "\(outage.text) \(byItself)") }
+        if let outage { return .init(.degraded, reason: self.isAuthoritative ? outage.text : "\(outage.text) \(byItself)") }
         guard self.controller != nil else {
-            return (
+            return .init(
                 .critical,
-                "\(ZooKeeperOutage.unaffected) There is no controller: nothing is reassigned until a node is elected. Look at ZooKeeper, and at the nodes' logs."
+                reason:
+                    "\(ZooKeeperOutage.unaffected) There is no controller: nothing is reassigned until a node is elected. Look at ZooKeeper, and at the nodes' logs."
             )
         }
-        guard let whyAlone else { return (.healthy, nil) }
-        return (.degraded, "\(ZooKeeperOutage.unaffected) \(whyAlone) \(byItself)")
+        guard let whyAlone else { return .init(.healthy) }
+        return .init(.degraded, reason: "\(ZooKeeperOutage.unaffected) \(whyAlone) \(byItself)")
     }
 
     /// How it is, and why in sentences that say what to do: the worst first.
@@ -24,7 +26,7 @@ extension ClusterStatus {
         if !self.contested.isEmpty {
             note(
                 .critical,
-                "\(self.contested.count) partitions are served by two nodes under one owner epoch (\(self.contested.prefix(5).map(String.init).joined(separator: ", "))): stop one of them and report this."
+                "\(self.contested.count) partitions are served by two nodes under one owner epoch (\(self.contested.sorted().prefix(5).map(String.init).joined(separator: ", "))): stop one of them and report this."
             )
         }
         if let obstacle { note(.critical, "Nothing is reassigned: \(obstacle).") }
@@ -69,7 +71,7 @@ extension ClusterStatus {
         names.prefix(10).joined(separator: ", ") + (names.count > 10 ? " and \(names.count - 10) more" : "")
     }
 
-    /// What operators want of nodes, who and why: nothing that has to be mended.
+    /// What operators requested of nodes, who and why: nothing that has to be mended.
     var notices: [String] {
         self.desired.filter { $0.value.desired != .active }.sorted { $0.key < $1.key }.map { id, record in
             let state = self.view.node(id)?.state.rawValue ?? "not in the view"
@@ -148,7 +150,7 @@ extension ClusterStatus {
         guard let received = self.reports[node.id] else { return }
         if let alarm = received.report.alarm, node.id != self.ownID { note(.degraded, "Alarm at \(node.id): \(alarm)") }
         for reason in received.report.figures.reasons {
-            note(received.report.figures.health == "critical" ? .critical : .degraded, "\(node.id): \(reason)")
+            note(received.report.figures.health == .critical ? .critical : .degraded, "\(node.id): \(reason)")
         }
     }
 }

@@ -1,21 +1,11 @@
+import AdminAPI
 import Partitioning
 
 extension ClusterStatus {
-    /// Whether a node is there, by what the members say of each other.
-    enum Presence: String, CaseIterable {
-        case up
-        /// Most of the members that can say do not reach it, or the controller gets no report from it.
-        case suspect
-        /// It has no session, or its link port is closed.
-        case down
-        /// Only this node could be asked, and it reaches too few others to say which of them are up.
-        case unknown
-    }
-
-    /// What the members say of one node.
+    /// What the members report of one node.
     struct Sighting: Equatable {
-        var presence = Presence.up
-        /// Members that were asked whether they reach it, without the node itself.
+        var presence = ClusterMembers.Presence.up
+        /// Members that report whether they reach it, without the node itself.
         var witnesses = 0
         /// Those of them that do not, in order.
         var unseenBy: [String] = []
@@ -60,7 +50,7 @@ extension ClusterStatus {
         return sightings
     }
 
-    private func presence(of node: ClusterView.Node, _ sighting: Sighting, refusals: Int) -> Presence {
+    private func presence(of node: ClusterView.Node, _ sighting: Sighting, refusals: Int) -> ClusterMembers.Presence {
         guard node.incarnation != nil else { return .down }
         if refusals * 2 > sighting.witnesses { return .down }
         if sighting.unseenBy.count * 2 > sighting.witnesses { return .suspect }

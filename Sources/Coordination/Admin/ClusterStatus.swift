@@ -1,34 +1,8 @@
+import AdminAPI
 import Partitioning
 
-/// The cluster as one node sees it, with its judgement: what `status`, `members` and `partitions` show.
+/// The cluster as one node sees it, with its judgement: what `status`, `members` and `partitions` report.
 struct ClusterStatus {
-    enum Health: Int, Comparable {
-        case healthy, degraded, critical
-
-        var name: String {
-            switch self {
-            case .healthy: "healthy"
-            case .degraded: "degraded"
-            case .critical: "critical"
-            }
-        }
-
-        static func < (left: Health, right: Health) -> Bool { left.rawValue < right.rawValue }
-    }
-
-    enum PartitionState: String, CaseIterable {
-        /// Its owner says that it serves it, under the view's owner epoch.
-        case served
-        /// Granted, and its owner has not said yet that it serves.
-        case preparing
-        /// Being handed over.
-        case moving
-        /// Nobody's.
-        case orphan
-        /// Nothing was heard of its owner for a while.
-        case unknown
-    }
-
     let view: ClusterView
     let configuration: ClusterConfiguration
     let ownID: String
@@ -51,8 +25,8 @@ struct ClusterStatus {
     let now: ContinuousClock.Instant
     let wallClock: Int64
     private(set) var states: [PartitionState] = []
-    /// Partitions that more than one node says it serves under the view's owner epoch.
-    private(set) var contested: [Int] = []
+    /// Partitions that more than one node reports to serve under the view's owner epoch.
+    private(set) var contested: Set<Int> = []
     /// Partitions that were granted a while ago and are not served.
     let unserved: [Int]
 
@@ -86,7 +60,7 @@ struct ClusterStatus {
 
     private mutating func judgePartitions() {
         var servers: [Int: [String]] = [:]
-        // Without the controller and without ZooKeeper it cannot know who owns what: it may have been paused, and its own partitions be others' by now.
+        // Without the controller and without ZooKeeper it cannot know which node owns what: it may have been paused, and others may own its partitions now.
         let known = self.outage == nil || self.isAuthoritative ? self.reports : [:]
         for (id, received) in known where self.isFresh(received) && self.view.node(id)?.incarnation == received.report.incarnation {
             for owned in received.report.serving
@@ -100,7 +74,7 @@ struct ClusterStatus {
             if servers[index]?.contains(owner) ?? false { return .served }
             return known[owner].map { self.isFresh($0) } ?? false ? .preparing : .unknown
         }
-        self.contested = servers.filter { $0.value.count > 1 }.keys.sorted()
+        self.contested = Set(servers.filter { $0.value.count > 1 }.keys)
     }
 
     func isFresh(_ received: Leader.Received) -> Bool { self.now < received.at.advanced(by: Self.reportAgeMax) }

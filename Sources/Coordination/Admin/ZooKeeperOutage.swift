@@ -1,3 +1,5 @@
+import AdminAPI
+
 /// What it means that a node has no connection to ZooKeeper. The one judgement: the node's own status, the cluster's, and the refusal of a change all quote it.
 ///
 /// In this version each node keeps its own history, and no event crosses nodes. So ownership of partitions matters to no publisher and no subscriber.
@@ -46,8 +48,8 @@ extension ClusterMachine {
         }
     }
 
-    /// The answer to what needs the controller, while this node has no connection to ZooKeeper.
-    func outageRefusal(of kind: ClusterQuestion.Kind) -> ClusterAnswer? {
-        self.outage.map { .failure(503, "no_zookeeper", (kind.changes ? "nothing was changed. " : "") + $0.text) }
+    /// The response to what needs the controller, while this node has no connection to ZooKeeper.
+    func outageRefusal(of kind: AdminRequest.Kind) -> AdminResponse? {
+        self.outage.map { .failed(.noZooKeeper, (kind.changes ? "nothing was changed. " : "") + $0.text) }
     }
 }

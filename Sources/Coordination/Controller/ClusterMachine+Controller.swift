@@ -1,3 +1,4 @@
+import AdminAPI
 import JSON
 import Partitioning
 
@@ -198,7 +199,7 @@ extension ClusterMachine {
 
     mutating func listed(_ target: ReadTarget, _ ids: [String], _ turn: inout Turn) {
         guard var leader = self.leader else { return }
-        let known = Set(ids.filter(ClusterView.isNodeID)).sorted()
+        let known = Set(ids.filter(NodeID.isValid)).sorted()
         if target == .members {
             leader.gatheringMembers = Leader.Gathering(queue: known)
         } else {

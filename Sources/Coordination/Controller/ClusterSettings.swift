@@ -52,7 +52,7 @@ package struct ClusterSettings: Sendable {
     /// How long the partitions of a node that was restarted wait for it to be reached.
     package var returningMax: Duration = .seconds(1)
     /// How long the controller's answer to an operator is waited for.
-    package var questionTimeout: Duration = .seconds(5)
+    package var requestTimeout: Duration = .seconds(5)
     /// The same for a question that changes nothing: this node answers it from what it knows itself after that.
     package var readTimeout: Duration = .seconds(1)
     package var massFailureHold: Duration = MassFailureGuard.hold

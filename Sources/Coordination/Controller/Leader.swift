@@ -1,3 +1,4 @@
+import AdminAPI
 import Partitioning
 
 /// What the controller knows beyond what every node knows. Built anew after each election, from ZooKeeper and the nodes' reports.
@@ -118,9 +119,9 @@ struct Leader: Sendable {
 
     var guards: Guards
     /// Operators' changes that are with ZooKeeper, by their number.
-    var changes: [Int64: Asked] = [:]
-    /// Questions that wait until what they change has been read again: from an old copy the answer might be that nothing is to be done.
-    var held: [Asked] = []
+    var changes: [Int64: PendingRequest] = [:]
+    /// Requests that wait until what they change has been read again: from an old copy the response might be that there is nothing to change.
+    var held: [PendingRequest] = []
     /// Registry entries of forgotten nodes that are being removed.
     var removing: Set<String> = []
     /// After a removal that failed, of these or of a dead process.

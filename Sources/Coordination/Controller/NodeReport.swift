@@ -1,3 +1,4 @@
+package import AdminAPI
 import JSON
 package import Partitioning
 
@@ -8,8 +9,8 @@ package struct NodeFigures: Hashable, Sendable {
     package var connections = 0
     package var publishedPerSecond = 0.0
     package var deliveredPerSecond = 0.0
-    /// `healthy`, `degraded` or `critical`, and why.
-    package var health = "healthy"
+    package var health = Health.healthy
+    /// Why it is not healthy.
     package var reasons: [String] = []
 
     package init() {}
@@ -39,7 +40,7 @@ package struct NodeReport: Hashable, Sendable {
         self.viewVersion = viewVersion
     }
 
-    func write(to writer: inout JSONWriter) {
+    func write(to writer: inout JSONWriter<some JSONSink>) {
         writer.object { writer in
             writer.field("inc", self.incarnation)
             writer.field("v", self.viewVersion)
@@ -54,14 +55,14 @@ package struct NodeReport: Hashable, Sendable {
             writer.field("connections", self.figures.connections)
             writer.field("published", self.figures.publishedPerSecond)
             writer.field("delivered", self.figures.deliveredPerSecond)
-            writer.field("health", self.figures.health)
+            writer.field("health", self.figures.health.rawValue)
             writer.name("reasons")
             writer.array { writer in for reason in self.figures.reasons { writer.string(reason) } }
             if let alarm = self.alarm { writer.field("alarm", alarm) }
         }
     }
 
-    private static func write(_ name: String, _ partitions: [Grant], to writer: inout JSONWriter) {
+    private static func write(_ name: String, _ partitions: [Grant], to writer: inout JSONWriter<some JSONSink>) {
         writer.name(name)
         writer.array { writer in
             for owned in partitions {
@@ -71,7 +72,7 @@ package struct NodeReport: Hashable, Sendable {
         }
     }
 
-    private static func write(_ name: String, _ peers: [ProcessID], to writer: inout JSONWriter) {
+    private static func write(_ name: String, _ peers: [ProcessID], to writer: inout JSONWriter<some JSONSink>) {
         writer.name(name)
         writer.array { writer in
             for peer in peers {
@@ -98,7 +99,7 @@ package struct NodeReport: Hashable, Sendable {
         self.figures.connections = Int(try object.integer("connections", in: 0...Int64(Int32.max)))
         self.figures.publishedPerSecond = try object.required("published").number(in: 0...1e12)
         self.figures.deliveredPerSecond = try object.required("delivered").number(in: 0...1e12)
-        self.figures.health = try object.string("health", bytesMax: 20)
+        self.figures.health = try Health(try object.required("health"))
         for reason in try object.required("reasons").array(countMax: 20) { self.figures.reasons.append(try reason.string(bytesMax: 2000)) }
         self.alarm = try object.optional("alarm")?.string(bytesMax: 2000)
     }

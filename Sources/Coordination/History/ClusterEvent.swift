@@ -1,53 +1,6 @@
-package import JSON
+package import AdminAPI
 
-/// One decision or observation: who, what, why, under which view. For people and their tools.
-package struct ClusterEvent: Hashable, Sendable {
-    package enum Kind: String, Hashable, Sendable, CaseIterable {
-        case joined, blocked, waiting, evicted, left
-        case sessionLost = "session_lost"
-        case elected, deposed
-        case node, granted, moved, mode, removed
-        case operation
-        case alarm
-    }
-
-    /// Counts this node's events, from 1.
-    package var number: Int64 = 0
-    package var kind: Kind
-    /// Milliseconds since 1970 at the node that reports it.
-    package var at: Int64
-    /// The node that it is about; empty for the whole cluster.
-    package var node: String
-    package var viewVersion: Int64
-    package var text: String
-    /// Of an operation: who requested it, and why.
-    package var by = ""
-    package var note = ""
-    /// Partitions that changed hands.
-    var transfers = Transfers()
-
-    init(kind: Kind, at: Int64, node: String, viewVersion: Int64, text: String) {
-        self.kind = kind
-        self.at = at
-        self.node = node
-        self.viewVersion = viewVersion
-        self.text = text
-    }
-
-    package func write(to writer: inout JSONWriter) {
-        writer.object { writer in
-            writer.field("number", self.number)
-            writer.field("kind", self.kind.rawValue)
-            writer.field("at", self.at)
-            writer.field("node", self.node)
-            writer.field("view", self.viewVersion)
-            writer.field("text", self.text)
-            if !self.by.isEmpty { writer.field("by", self.by) }
-            if !self.note.isEmpty { writer.field("note", self.note) }
-            if self.transfers.count > 0 { self.transfers.write(to: &writer) }
-        }
-    }
-
+extension ClusterEvent {
     /// What became different from one view to the next: a row for each node that did, and one for all that is granted for one reason.
     static func changes(from old: ClusterView?, to new: ClusterView, _ reasons: ViewReasons, at: Int64) -> [ClusterEvent] {
         var events: [ClusterEvent] = []
@@ -74,72 +27,6 @@ package struct ClusterEvent: Hashable, Sendable {
     }
 }
 
-/// Partitions that changed hands by one decision. The count is exact; pairs of nodes and partitions are the first ones.
-struct Transfers: Hashable, Sendable {
-    static let pairsMax = 20
-    static let partitionsMax = 20
-
-    struct Pair: Hashable, Sendable {
-        /// Nil for partitions without an owner.
-        var from: String?
-        var to: String
-        var count = 0
-        var partitions: [Int] = []
-    }
-
-    private(set) var count = 0
-    private var found: [Pair] = []
-    /// By their names.
-    var pairs: [Pair] { self.found.sorted { ($0.from ?? "", $0.to) < ($1.from ?? "", $1.to) } }
-
-    mutating func add(_ partition: Int, from: String?, to: String) {
-        self.count += 1
-        guard let index = self.found.firstIndex(where: { $0.from == from && $0.to == to }) else {
-            if self.found.count < Self.pairsMax { self.found.append(Pair(from: from, to: to, count: 1, partitions: [partition])) }
-            return
-        }
-        self.found[index].count += 1
-        if self.found[index].partitions.count < Self.partitionsMax { self.found[index].partitions.append(partition) }
-    }
-
-    /// "85 partitions".
-    var amount: String { "\(self.count) partition\(self.count == 1 ? "" : "s")" }
-
-    /// "43 to n1, 42 to n3", or with their sources where there are several.
-    var words: String {
-        let pairs = self.pairs
-        let sources = Set(pairs.map(\.from))
-        let words = pairs.prefix(10).map { pair in
-            sources.count == 1 ? "\(pair.count) to \(pair.to)" : "\(pair.count) from \(pair.from ?? "none") to \(pair.to)"
-        }
-        let rest = self.count - pairs.prefix(10).reduce(0) { $0 + $1.count }
-        return (words + (rest > 0 ? ["\(rest) to others"] : [])).joined(separator: ", ")
-    }
-
-    /// The one node that all went to, or came from.
-    var node: String? {
-        guard self.count == self.found.reduce(0, { $0 + $1.count }), let first = self.found.first else { return nil }
-        if self.found.allSatisfy({ $0.to == first.to }) { return first.to }
-        return self.found.allSatisfy { $0.from == first.from } ? first.from : nil
-    }
-
-    func write(to writer: inout JSONWriter) {
-        writer.field("count", self.count)
-        writer.name("transfers")
-        writer.array { writer in
-            for pair in self.pairs {
-                writer.object { writer in
-                    if let from = pair.from { writer.field("from", from) }
-                    writer.field("to", pair.to)
-                    writer.field("count", pair.count)
-                    writer.name("partitions")
-                    writer.array { writer in for partition in pair.partitions { writer.integer(partition) } }
-                }
-            }
-        }
-    }
-}
-
 /// The newest events of one node, in order: operations, what changes hands, and all others are kept apart, so that none of them pushes another out.
 package struct ClusterHistory: Sendable {
     /// Of each of the three.
@@ -161,7 +48,7 @@ package struct ClusterHistory: Sendable {
         switch event.kind {
         case .operation: Self.append(event, to: &self.operations)
         case .granted, .moved: Self.append(event, to: &self.transfers)
-        case .joined, .blocked, .waiting, .evicted, .left, .sessionLost, .elected, .deposed, .node, .mode, .removed, .alarm:
+        case .joined, .blocked, .waiting, .evicted, .left, .sessionLost, .elected, .deposed, .node, .mode, .removed, .alarm, .other:
             Self.append(event, to: &self.others)
         }
         return event

@@ -1,3 +1,5 @@
+import AdminAPI
+
 /// What partitions change hands for, over the views that carry it out: one event for a decision, however many views it takes. Pure.
 ///
 /// A drain moves eight partitions at a time, and each of its views is seen by every member. Its event comes when its last move has ended.

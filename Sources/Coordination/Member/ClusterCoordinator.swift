@@ -1,9 +1,10 @@
+package import AdminAPI
 package import Partitioning
 
 /// One node's part in its cluster: executes what ``ClusterMachine`` decides, on ZooKeeper, on the links and on the log.
 ///
 /// All work is in ``run()``, and no task outlives it. Runs on the cooperative pool; nothing of an event's way from publisher to subscriber comes here.
-package actor ClusterCoordinator: ClusterAsking {
+package actor ClusterCoordinator: ClusterAdministration {
     private let client: ZooKeeperClient
     private let transport: any ClusterTransport
     private let storage: any PartitionStorage
@@ -14,8 +15,8 @@ package actor ClusterCoordinator: ClusterAsking {
 
     private var machine: ClusterMachine
     private var generator = SystemRandomNumberGenerator()
-    private var nextQuestion: UInt64 = 1
-    private var waiting: [UInt64: CheckedContinuation<ClusterAnswer, Never>] = [:]
+    private var nextRequest: UInt64 = 1
+    private var waiting: [UInt64: CheckedContinuation<AdminResponse, Never>] = [:]
     private var scheduledWake: ContinuousClock.Instant?
     private var refusal: String?
     private var isFinished = false
@@ -72,14 +73,14 @@ package actor ClusterCoordinator: ClusterAsking {
     /// True while so much was told and is not handled yet that whoever tells what others send has to wait.
     package nonisolated var isBusy: Bool { self.inputs.count > 256 }
 
-    /// Asks the controller, through this node.
-    package func ask(_ question: ClusterQuestion) async -> ClusterAnswer {
-        guard !self.isFinished else { return .failure(503, "stopping", "this node has left the cluster") }
-        let number = self.nextQuestion
-        self.nextQuestion += 1
+    /// Has the controller carry it out, through this node.
+    package func respond(to request: AdminRequest) async -> AdminResponse {
+        guard !self.isFinished else { return .failed(.stopping, "this node has left the cluster") }
+        let number = self.nextRequest
+        self.nextRequest += 1
         return await withCheckedContinuation { continuation in
             self.waiting[number] = continuation
-            self.inputs.put(.question(number: number, question))
+            self.inputs.put(.request(number: number, request))
         }
     }
 
@@ -148,8 +149,8 @@ package actor ClusterCoordinator: ClusterAsking {
             }
         case .release(let partitions):
             self.storage.release(partitions)
-        case .answer(let number, let answer):
-            self.waiting.removeValue(forKey: number)?.resume(returning: answer)
+        case .respond(let number, let response):
+            self.waiting.removeValue(forKey: number)?.resume(returning: response)
         case .log(let event):
             self.hear(event)
         case .refuse(let reason):
@@ -162,7 +163,7 @@ package actor ClusterCoordinator: ClusterAsking {
 
     private func finish() {
         self.isFinished = true
-        for continuation in self.waiting.values { continuation.resume(returning: .failure(503, "stopping", "this node leaves the cluster")) }
+        for continuation in self.waiting.values { continuation.resume(returning: .failed(.stopping, "this node leaves the cluster")) }
         self.waiting = [:]
     }
 }

@@ -1,3 +1,5 @@
+import AdminAPI
+
 extension ClusterMachine {
     /// Can transition to: see each state.
     enum Election: Sendable {

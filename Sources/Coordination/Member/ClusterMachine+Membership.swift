@@ -1,3 +1,5 @@
+import AdminAPI
+
 extension ClusterMachine {
     /// How far this node is in.
     enum Membership: Hashable, Sendable {

@@ -1,3 +1,4 @@
+import AdminAPI
 import JSON
 import Partitioning
 
@@ -54,14 +55,15 @@ extension ClusterMachine {
             let incarnations = Set(self.view?.nodes.compactMap(\.incarnation) ?? []).union(self.leader?.members.values.map(\.incarnation) ?? [])
             self.leaving.formIntersection(incarnations)
             self.leaving.insert(incarnation)
-        case .ask(let number, let question):
-            self.asked(question, .peer(id, number: number), &turn)
-        case .answer(let number, let answer):
-            guard let asked = self.asked.removeValue(forKey: number) else { return }
+        case .request(let number, let request):
+            self.handle(request, .peer(id, number: number), &turn)
+        case .response(let number, let response):
+            guard let pending = self.pendingRequests.removeValue(forKey: number) else { return }
             // It may not be the controller any more, and this node has not heard of the next one.
-            let why = "\(id) was asked as the controller, and cannot answer as one."
-            let own = answer.status == 503 && !asked.question.kind.changes ? self.localAnswer(asked.question, at: turn.now, whyAlone: why) : nil
-            self.reply(own ?? answer, to: asked.from, &turn)
+            let why = "\(id) was asked as the controller, and cannot respond as one."
+            let isRead = !pending.request.kind.changes && response.error?.code.isUnavailable ?? false
+            let own = isRead ? self.localResponse(to: pending.request, at: turn.now, whyAlone: why) : nil
+            self.reply(own ?? response, to: pending.from, &turn)
         }
     }
 

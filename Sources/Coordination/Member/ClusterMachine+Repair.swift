@@ -1,3 +1,4 @@
+import AdminAPI
 import JSON
 
 /// What is done when a znode of the cluster is gone, or has something else than what was written there.

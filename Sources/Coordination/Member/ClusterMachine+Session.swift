@@ -1,3 +1,5 @@
+import AdminAPI
+
 extension ClusterMachine {
     /// What an operation on ZooKeeper was for.
     enum Purpose: Hashable, Sendable {

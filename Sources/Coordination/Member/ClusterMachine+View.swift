@@ -1,3 +1,4 @@
+import AdminAPI
 import JSON
 
 extension ClusterMachine {
@@ -115,12 +116,12 @@ extension ClusterMachine {
     }
 
     /// What an operator requested, and why.
-    mutating func record(_ question: ClusterQuestion, _ outcome: String?, _ turn: inout Turn) {
-        let by = question.by ?? ""
-        let note = question.note ?? ""
-        let text = question.sentence + (by.isEmpty ? "" : " by \(by)") + (note.isEmpty ? "" : ": \(note)") + (outcome.map { " (\($0))" } ?? "")
+    mutating func record(_ request: AdminRequest, _ outcome: String?, _ turn: inout Turn) {
+        let by = request.by ?? ""
+        let note = request.note ?? ""
+        let text = request.sentence + (by.isEmpty ? "" : " by \(by)") + (note.isEmpty ? "" : ": \(note)") + (outcome.map { " (\($0))" } ?? "")
         var event = ClusterEvent(
-            kind: .operation, at: self.settings.wallClock(), node: question.node ?? "", viewVersion: self.view?.version ?? 0, text: text)
+            kind: .operation, at: self.settings.wallClock(), node: request.node ?? "", viewVersion: self.view?.version ?? 0, text: text)
         event.by = by
         event.note = note
         self.note(event, &turn)

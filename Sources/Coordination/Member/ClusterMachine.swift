@@ -1,3 +1,4 @@
+package import AdminAPI
 package import Partitioning
 
 /// What one node of a cluster does next: joins, follows the view, takes and gives back partitions, and is the controller when it is elected.
@@ -98,9 +99,9 @@ package struct ClusterMachine: Sendable {
     package internal(set) var links: [String: LinkReach] = [:]
     var figures = NodeFigures()
     var lastReport: (at: ContinuousClock.Instant, content: [UInt8])?
-    /// Questions that wait for the controller's answer, by their number on the link.
-    var asked: [Int64: Asked] = [:]
-    var nextQuestion: Int64 = 1
+    /// Operators' requests that wait for the controller's response, by their number on the link.
+    var pendingRequests: [Int64: PendingRequest] = [:]
+    var nextRequest: Int64 = 1
     package internal(set) var history = ClusterHistory()
     var transfers = TransferHistory()
     var isLeaving = false
@@ -139,8 +140,8 @@ package struct ClusterMachine: Sendable {
         case remembered(number: UInt64, failure: String?)
         /// Something that operators have to know, from around the machine.
         case fault(String)
-        /// An operator asks at this node.
-        case question(number: UInt64, ClusterQuestion)
+        /// An operator's request at this node.
+        case request(number: UInt64, AdminRequest)
         /// Give everything back and go.
         case leave
     }
@@ -160,8 +161,8 @@ package struct ClusterMachine: Sendable {
         case handOver([Grant])
         /// They belong to others now: stop at once.
         case release([Grant])
-        /// The answer to a question that was asked at this node.
-        case answer(number: UInt64, ClusterAnswer)
+        /// To an operator's request at this node.
+        case respond(number: UInt64, AdminResponse)
         case log(ClusterEvent)
         /// This node cannot be part of the cluster; says why, for a person.
         case refuse(String)
@@ -192,7 +193,7 @@ package struct ClusterMachine: Sendable {
         case .figures(let figures): self.figures = figures
         case .remembered(let number, let failure): self.remembered(number, failure, &turn)
         case .fault(let sentence): self.raise(sentence, &turn)
-        case .question(let number, let question): self.asked(question, .local(number), &turn)
+        case .request(let number, let request): self.handle(request, .local(number), &turn)
         case .leave: self.isLeaving = true
         }
         self.reconcile(&turn)
@@ -213,7 +214,7 @@ package struct ClusterMachine: Sendable {
         self.reconcilePeers(&turn)
         self.reconcileReport(&turn)
         self.reconcileMemory(&turn)
-        self.expireQuestions(&turn)
+        self.expireRequests(&turn)
         self.expireAlarm(&turn)
         self.reconcileJoining(&turn)
         if let wake = turn.wake { turn.actions.append(.wake(at: wake)) }

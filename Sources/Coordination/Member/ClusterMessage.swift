@@ -1,6 +1,7 @@
+import AdminAPI
 import JSON
 
-/// What nodes tell each other over their links. One JSON object with one field that names its kind.
+/// What nodes send each other over their links. One JSON object with one field that names its kind.
 enum ClusterMessage: Sendable {
     /// The sender has this one.
     case view(ClusterView)
@@ -15,9 +16,9 @@ enum ClusterMessage: Sendable {
     case complaint(epoch: Int32)
     /// The sender gives everything back and goes, on purpose. Told to everyone: whoever is the controller then, or will be, is not to take it for a failure.
     case leaving
-    /// Forwarded to the controller; the number is the sender's.
-    case ask(number: Int64, ClusterQuestion)
-    case answer(number: Int64, ClusterAnswer)
+    /// An operator's, forwarded to the controller; the number is the sender's.
+    case request(number: Int64, AdminRequest)
+    case response(number: Int64, AdminResponse)
 
     static let bytesMax = 8 * 1024 * 1024
 
@@ -48,17 +49,16 @@ enum ClusterMessage: Sendable {
             writer.object { $0.field("complaint", epoch) }
         case .leaving:
             writer.object { $0.field("leaving", 1) }
-        case .ask(let number, let question):
+        case .request(let number, let request):
             writer.object { writer in
                 writer.name("ask")
-                question.write(to: &writer)
+                request.write(to: &writer)
                 writer.field("number", number)
             }
-        case .answer(let number, let answer):
+        case .response(let number, let response):
             writer.object { writer in
                 writer.name("answer")
-                writer.raw(answer.body)
-                writer.field("status", answer.status)
+                response.write(to: &writer)
                 writer.field("number", number)
             }
         }
@@ -83,11 +83,9 @@ enum ClusterMessage: Sendable {
         } else if object.optional("leaving") != nil {
             self = .leaving
         } else if let value = object.optional("ask") {
-            self = .ask(number: try object.integer("number", in: 0...Int64.max), try ClusterQuestion(value))
+            self = .request(number: try object.integer("number", in: 0...Int64.max), try AdminRequest(value))
         } else if let value = object.optional("answer") {
-            self = .answer(
-                number: try object.integer("number", in: 0...Int64.max),
-                ClusterAnswer(status: Int(try object.integer("status", in: 100...599)), body: value.text))
+            self = .response(number: try object.integer("number", in: 0...Int64.max), try AdminResponse(forwarding: value))
         } else {
             return nil
         }

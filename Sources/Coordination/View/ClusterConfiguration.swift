@@ -1,3 +1,4 @@
+import AdminAPI
 package import JSON
 
 /// What all nodes of a cluster agree on: `/config`. A node takes all of it from here; one that knows another hash, or not the protocol, does not join.
@@ -109,7 +110,7 @@ package struct ClusterConfiguration: Hashable, Sendable {
                 throw JSONFailure("\(pins.name) has \(name.prefix(40).debugDescription), which is not a partition from 0 to \(self.partitionCount - 1)")
             }
             let id = try pins.string(name, bytesMax: 64)
-            guard ClusterView.isNodeID(id) else { throw JSONFailure("\(pins.name).\(name) is \(id.debugDescription), which is not a node's id") }
+            guard NodeID.isValid(id) else { throw JSONFailure("\(pins.name).\(name) is \(id.debugDescription), which is not a node's id") }
             self.pins[partition] = id
         }
     }

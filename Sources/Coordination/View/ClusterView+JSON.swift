@@ -105,7 +105,7 @@ extension ClusterView.Node {
         self.remainder = remainder
     }
 
-    fileprivate func write(to writer: inout JSONWriter) {
+    fileprivate func write(to writer: inout JSONWriter<some JSONSink>) {
         writer.object { writer in
             writer.field("id", self.id)
             if let incarnation = self.incarnation { writer.field("inc", incarnation) }
@@ -134,7 +134,7 @@ extension ClusterView.Move {
         self.remainder = remainder
     }
 
-    fileprivate func write(of partition: Int, to writer: inout JSONWriter) {
+    fileprivate func write(of partition: Int, to writer: inout JSONWriter<some JSONSink>) {
         writer.object { writer in
             writer.field("id", self.id)
             writer.field("p", partition)

@@ -1,3 +1,4 @@
+import AdminAPI
 package import JSON
 
 extension ClusterView {
@@ -12,19 +13,6 @@ extension ClusterView {
     package static let weightMax = 1000.0
     /// Addresses, zones, versions and writers.
     package static let textBytesMax = 300
-
-    /// 1 to 64 of `A-Z a-z 0-9 _ . -`, and neither `.` nor `..`: ZooKeeper refuses these as parts of a path.
-    package static func isNodeID(_ id: String) -> Bool {
-        (1...64).contains(id.utf8.count) && id != "." && id != ".."
-            && id.utf8.allSatisfy { byte in
-                switch byte {
-                case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
-                    UInt8(ascii: "_"), UInt8(ascii: "."), UInt8(ascii: "-"):
-                    true
-                default: false
-                }
-            }
-    }
 
     /// Throws a sentence that says what contradicts itself. Called when a view is read and before one is written.
     package func validate() throws(JSONFailure) {
@@ -42,7 +30,7 @@ extension ClusterView {
             throw JSONFailure("there are \(self.nodes.count) nodes, and \(ClusterView.nodeCountMax) are the most")
         }
         for (index, node) in self.nodes.enumerated() {
-            guard ClusterView.isNodeID(node.id) else {
+            guard NodeID.isValid(node.id) else {
                 throw JSONFailure("nodes[\(index)] has the id \(node.id.prefix(70).debugDescription), which is not 1 to 64 of A-Z a-z 0-9 _ . -")
             }
             guard node.weight.isFinite, (0...ClusterView.weightMax).contains(node.weight) else {

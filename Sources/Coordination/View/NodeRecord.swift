@@ -1,3 +1,4 @@
+import AdminAPI
 package import JSON
 
 /// What an operator wants of a node: `/nodes/<id>`. Outlives the node's sessions and the controller's.
@@ -18,7 +19,7 @@ package struct NodeRecord: Hashable, Sendable {
     }
 
     package static let bytesMax = 10_000
-    package static let noteBytesMax = 1000
+    package static let noteBytesMax = AdminRequest.noteBytesMax
 
     package init(desired: Desired = .active, note: String = "", by: String = "", at: Int64 = 0, revision: Int64 = 0) {
         self.desired = desired

@@ -64,7 +64,7 @@ extension APIHandler {
                 throw .notFound(head.path, Self.paths, hint: isSubscriber ? "this is the API port, and that is on the subscriber port, \(port)" : nil)
             }
             try self.admit(head, methods: call.methods, allow: call.allow)
-            self.ask(try call.asked(request), index, keepAlive, omitBody: omitBody)
+            self.administer(try call.request(request), index, keepAlive, omitBody: omitBody)
         }
     }
 

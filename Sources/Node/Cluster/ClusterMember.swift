@@ -1,3 +1,4 @@
+import AdminAPI
 import Coordination
 import Link
 import Logging

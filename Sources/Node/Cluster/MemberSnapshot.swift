@@ -1,3 +1,4 @@
+import AdminAPI
 import Coordination
 import JSON
 import Link
@@ -12,7 +13,7 @@ struct MemberSnapshot: Sendable {
 
     /// The object `cluster` of `GET /api/status`.
     func write(into out: inout ByteBuffer) {
-        var writer = JSONWriter()
+        var writer = JSONWriter(out)
         writer.object { writer in
             writer.field("name", self.summary.name)
             writer.field("session", self.summary.session)
@@ -25,10 +26,10 @@ struct MemberSnapshot: Sendable {
             writer.name("links")
             writer.array { writer in for link in self.links { Self.write(link, to: &writer) } }
         }
-        out.writeBytes(writer.bytes)
+        out = writer.sink
     }
 
-    private static func write(_ link: LinkStatus, to writer: inout JSONWriter) {
+    private static func write(_ link: LinkStatus, to writer: inout JSONWriter<some JSONSink>) {
         writer.object { writer in
             writer.field("peer", link.id)
             writer.field("incarnation", link.incarnation)

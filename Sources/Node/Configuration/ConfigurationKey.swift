@@ -1,3 +1,4 @@
+import AdminAPI
 import Configuration
 import Sockets
 
@@ -66,7 +67,7 @@ extension ConfigurationKey {
         case .text:
             return text.isEmpty ? nil : .string(text)
         case .nodeID:
-            return ConfigurationKey.isNodeID(text) ? .string(text) : nil
+            return NodeID.isValid(text) ? .string(text) : nil
         case .address:
             return ListenAddress(text) == nil ? nil : .string(text)
         case .choice(let choices):
@@ -85,14 +86,6 @@ extension ConfigurationKey {
         if self.isSecret { return "\(self.name) must be one text that is not empty" }
         let given = texts.joined(separator: ",")
         return "\(self.name) cannot be \"\(given)\": allowed is \(self.allowed)"
-    }
-
-    /// The id becomes a part of paths in ZooKeeper.
-    static func isNodeID(_ text: String) -> Bool {
-        (1...64).contains(text.utf8.count) && text != "." && text != ".."
-            && text.unicodeScalars.allSatisfy {
-                $0.isASCII && ($0.properties.isAlphabetic || $0.properties.numericType != nil || "_.-".unicodeScalars.contains($0))
-            }
     }
 
     /// The form that browsers send: scheme, host and port only.

@@ -1,3 +1,4 @@
+import AdminAPI
 package import Logging
 package import Pipeline
 package import Sockets
@@ -60,6 +61,6 @@ package struct NodeConfiguration: Sendable, Equatable {
         guard gethostname(&buffer, buffer.count - 1) == 0 else { return "realertime" }
         let name = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         let first = String(name.prefix { $0 != "." })
-        return ConfigurationKey.isNodeID(first) ? first : "realertime"
+        return NodeID.isValid(first) ? first : "realertime"
     }()
 }

@@ -36,7 +36,7 @@ final class NodeShared: Sendable {
 
     private let addresses = NIOLockedValueBox((listen: "", api: ""))
     private let inspectorBox = NIOLockedValueBox<NodeInspector?>(nil)
-    private let clusterBox = NIOLockedValueBox<(any ClusterAsking)?>(nil)
+    private let clusterBox = NIOLockedValueBox<(any ClusterAdministration)?>(nil)
     private let memberBox = NIOLockedValueBox<ClusterMember?>(nil)
 
     init(
@@ -92,7 +92,7 @@ final class NodeShared: Sendable {
     }
 
     /// Whom the API asks about the cluster. Nil until the loops are made.
-    var cluster: (any ClusterAsking)? {
+    var cluster: (any ClusterAdministration)? {
         get { self.clusterBox.withLockedValue { $0 } }
         set { self.clusterBox.withLockedValue { $0 = newValue } }
     }

@@ -1,3 +1,5 @@
+import AdminAPI
+import JSON
 import NIOCore
 import Pipeline
 import Storage

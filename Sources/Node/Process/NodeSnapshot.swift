@@ -1,13 +1,10 @@
+import AdminAPI
 import Coordination
 import Link
 import Pipeline
 
 /// One look at all of a node's figures.
 struct NodeSnapshot: Sendable {
-    enum Health: String {
-        case healthy, degraded, critical
-    }
-
     var shared: NodeShared
     var loops: Int
     var connections: ConnectionStatistics
@@ -71,9 +68,5 @@ struct NodeSnapshot: Sendable {
             reasons.append("\(self.parked) publishes wait for the log: it is slower than they come.")
         }
         return (health, reasons)
-    }
-
-    private func max(_ left: Health, _ right: Health) -> Health {
-        left == .critical || right == .critical ? .critical : left == .degraded || right == .degraded ? .degraded : .healthy
     }
 }

@@ -1,3 +1,4 @@
+import AdminAPI
 import Coordination
 import Link
 import Logging
@@ -57,7 +58,7 @@ extension NodeInspector {
         var process = snapshot
         process.member = nil
         let (health, reasons) = process.health
-        figures.health = health.rawValue
+        figures.health = health
         figures.reasons = Array(reasons.prefix(10))
         return figures
     }

@@ -1,3 +1,4 @@
+import JSON
 package import NIOCore
 
 /// Writes events and gaps in each ``Framing``. Pure: bytes in, bytes out.
@@ -74,7 +75,7 @@ package enum FrameEncoder {
                 buffer.writeJSONString(bytes)
             case .binary:
                 buffer.writeStaticString(",\"data_base64\":\"")
-                Base64.write(bytes, into: &buffer)
+                buffer.writeBase64(bytes)
                 buffer.writeInteger(UInt8(ascii: "\""))
             }
         }

@@ -1,3 +1,4 @@
+import AdminAPI
 import Partitioning
 import Testing
 
@@ -17,96 +18,97 @@ import Testing
 
     @Test func pauseAndResumeWriteTheConfigurationUnderTheEpoch() throws {
         var stand = ClusterMachineStand.controller(of: 2)
-        stand.handle(.question(number: 1, ClusterQuestion(.pause, by: "me")))
+        stand.handle(.request(number: 1, AdminRequest(.pause, by: "me")))
         guard case .multi(let parts)? = stand.open.last?.request, parts.count == 2, case .set("/rt/c/config", _, version: 0) = parts[1] else {
             return recordMissing("\(stand.open)")
         }
         #expect(parts[0] == Self.check && stand.answer(to: 1) == nil)
         stand.settle()
-        #expect(stand.answer(to: 1)?.status == 200 && stand.events.contains(.operation))
+        #expect(stand.answer(to: 1)?.isSuccess == true && stand.events.contains(.operation))
         #expect(try self.configuration(stand).rebalance == .paused && stand.machine.view?.mode == .maintenance)
-        #expect(stand.ask(ClusterQuestion(.pause), number: 2)?.body.contains("nothing to change") == true)
-        #expect(stand.ask(ClusterQuestion(.resume), number: 3)?.status == 200)
+        #expect(stand.ask(AdminRequest(.pause), number: 2)?.json.contains("nothing to change") == true)
+        #expect(stand.ask(AdminRequest(.resume), number: 3)?.isSuccess == true)
         #expect(try self.configuration(stand).rebalance == .automatic && stand.machine.view?.mode == .normal)
     }
 
     @Test func aDrainedNodeGivesEverythingAwayAndComesBackWhenUndrained() throws {
         var stand = ClusterMachineStand.controller(of: 2)
-        #expect(stand.ask(ClusterQuestion(.drain, node: "n2", by: "me", note: "disk"))?.status == 200)
+        #expect(stand.ask(AdminRequest(.drain, node: "n2", by: "me", note: "disk"))?.isSuccess == true)
         let record = try self.record("n2", stand)
         #expect(record.desired == .draining && record.by == "me" && record.note == "disk")
         #expect(stand.state("n2") == .draining)
         stand.balance()
         #expect(stand.state("n2") == .drained && stand.count("n2") == 0 && stand.count("n1") == 8)
-        #expect(stand.ask(ClusterQuestion(.undrain, node: "n2"), number: 2)?.status == 200)
+        #expect(stand.ask(AdminRequest(.undrain, node: "n2"), number: 2)?.isSuccess == true)
         stand.balance()
         #expect(stand.state("n2") == .active && stand.count("n2") == 4)
     }
 
     @Test func aCordonedNodeKeepsWhatItHasAndGainsNothing() {
         var stand = ClusterMachineStand.controller(of: 3, partitionCount: 12)
-        #expect(stand.ask(ClusterQuestion(.cordon, node: "n2"))?.status == 200)
+        #expect(stand.ask(AdminRequest(.cordon, node: "n2"))?.isSuccess == true)
         stand.vanish("n3")
         stand.balance()
         #expect(stand.state("n2") == .cordoned && stand.count("n2") == 4 && stand.count("n1") == 8)
-        #expect(stand.ask(ClusterQuestion(.uncordon, node: "n2"), number: 2)?.status == 200)
+        #expect(stand.ask(AdminRequest(.uncordon, node: "n2"), number: 2)?.isSuccess == true)
         stand.balance()
         #expect(stand.state("n2") == .active && stand.count("n2") == 6)
     }
 
     @Test func aWishIsNotEndedByTheWordForAnother() throws {
         var stand = ClusterMachineStand.controller(of: 2)
-        #expect(stand.ask(ClusterQuestion(.drain, node: "n2", by: "ann", note: "disk"))?.status == 200)
-        for (number, kind) in [ClusterQuestion.Kind.uncordon, .cordon].enumerated() {
-            let asked = stand.ask(ClusterQuestion(kind, node: "n2", by: "bob"), number: UInt64(10 + number))
+        #expect(stand.ask(AdminRequest(.drain, node: "n2", by: "ann", note: "disk"))?.isSuccess == true)
+        for (number, kind) in [AdminRequest.Kind.uncordon, .cordon].enumerated() {
+            let asked = stand.ask(AdminRequest(kind, node: "n2", by: "bob"), number: UInt64(10 + number))
             let answer = try #require(asked)
-            #expect(answer.status == 409 && answer.body.contains("n2 is draining, requested by ann (disk): undrain it first"), "\(kind)")
+            #expect(answer.code == .conflict && answer.json.contains("n2 is draining, requested by ann (disk): undrain it first"), "\(kind)")
         }
         #expect(stand.state("n2") == .draining)
         #expect(try self.record("n2", stand).by == "ann")
-        #expect(stand.ask(ClusterQuestion(.undrain, node: "n2"), number: 2)?.status == 200)
-        #expect(stand.ask(ClusterQuestion(.cordon, node: "n2"), number: 3)?.status == 200)
-        let undrain = stand.ask(ClusterQuestion(.undrain, node: "n2", by: "bob"), number: 4)
-        #expect(undrain?.status == 409 && undrain?.body.contains("n2 is cordoned, requested by an operator: uncordon it first") == true)
+        #expect(stand.ask(AdminRequest(.undrain, node: "n2"), number: 2)?.isSuccess == true)
+        #expect(stand.ask(AdminRequest(.cordon, node: "n2"), number: 3)?.isSuccess == true)
+        let undrain = stand.ask(AdminRequest(.undrain, node: "n2", by: "bob"), number: 4)
+        #expect(undrain?.code == .conflict && undrain?.json.contains("n2 is cordoned, requested by an operator: uncordon it first") == true)
         #expect(stand.state("n2") == .cordoned)
         // Which asks for more of the same.
-        #expect(stand.ask(ClusterQuestion(.drain, node: "n2"), number: 5)?.status == 200)
+        #expect(stand.ask(AdminRequest(.drain, node: "n2"), number: 5)?.isSuccess == true)
         #expect(stand.state("n2") == .draining)
     }
 
     @Test func aMovedPartitionStaysWhereItWasPutUntilItIsUnpinned() throws {
         var stand = ClusterMachineStand.controller(of: 2)
         let partition = try #require(stand.machine.view?.partitions(ownedBy: "n1").first)
-        #expect(stand.ask(ClusterQuestion(.move, node: "n2", partition: partition))?.status == 200)
+        #expect(stand.ask(AdminRequest(.move, node: "n2", partition: partition))?.isSuccess == true)
         stand.balance()
         #expect(stand.machine.view?.partitions[partition].owner == "n2" && stand.count("n2") == 4)
         #expect(try self.configuration(stand).pins == [partition: "n2"])
-        #expect(stand.ask(ClusterQuestion(.unpin, partition: partition), number: 2)?.status == 200)
+        #expect(stand.ask(AdminRequest(.unpin, partition: partition), number: 2)?.isSuccess == true)
         #expect(try self.configuration(stand).pins == [:])
     }
 
     @Test func whatCannotBeMovedIsRefusedWithTheReason() {
         var stand = ClusterMachineStand.controller(of: 2)
-        _ = stand.ask(ClusterQuestion(.cordon, node: "n2"))
-        let wrong: [(ClusterQuestion, Int)] = [
-            (.init(.move, node: "n2", partition: 8), 400), (.init(.move, node: "n2"), 400), (.init(.move, node: "n9", partition: 0), 400),
-            (.init(.move, partition: 0), 400), (.init(.move, node: "n2", partition: 0), 409), (.init(.unpin, partition: 0), 409),
-            (.init(.drain), 400), (.init(.drain, node: "a/b"), 400), (.init(.drain, node: "n9"), 404),
+        _ = stand.ask(AdminRequest(.cordon, node: "n2"))
+        let wrong: [(AdminRequest, AdminError.Code)] = [
+            (.init(.move, node: "n2", partition: 8), .badRequest), (.init(.move, node: "n2"), .badRequest),
+            (.init(.move, node: "n9", partition: 0), .badRequest), (.init(.move, partition: 0), .badRequest),
+            (.init(.move, node: "n2", partition: 0), .conflict), (.init(.unpin, partition: 0), .conflict), (.init(.drain), .badRequest),
+            (.init(.drain, node: "a/b"), .badRequest), (.init(.drain, node: "n9"), .notFound),
         ]
         stand.forget()
-        for (index, (question, status)) in wrong.enumerated() {
-            #expect(stand.ask(question, number: UInt64(10 + index))?.status == status, "\(question)")
+        for (index, (request, code)) in wrong.enumerated() {
+            #expect(stand.ask(request, number: UInt64(10 + index))?.code == code, "\(request)")
         }
         #expect(stand.requests.isEmpty)
     }
 
     @Test func onlyWhoIsGoneIsForgotten() {
         var stand = ClusterMachineStand.controller(of: 3)
-        let member = stand.ask(ClusterQuestion(.forget, node: "n2"))
-        #expect(member?.status == 409 && member?.body.contains("drain it and stop it first") == true)
+        let member = stand.ask(AdminRequest(.forget, node: "n2"))
+        #expect(member?.code == .conflict && member?.json.contains("drain it and stop it first") == true)
         stand.vanish("n2")
         #expect(stand.state("n2") == .down)
-        #expect(stand.ask(ClusterQuestion(.forget, node: "n2"), number: 2)?.status == 200)
+        #expect(stand.ask(AdminRequest(.forget, node: "n2"), number: 2)?.isSuccess == true)
         #expect(stand.state("n2") == nil && stand.storedView?.node("n2") == nil)
         // The registry does not keep it for ever.
         #expect(stand.store.tree["/rt/c/nodes/n2"] == nil)
@@ -115,12 +117,12 @@ import Testing
     @Test func whatIsForgottenTakesItsPinsAlong() throws {
         var stand = ClusterMachineStand.controller(of: 3)
         for (number, partition) in [0, 1].enumerated() {
-            #expect(stand.ask(ClusterQuestion(.move, node: "n2", partition: partition), number: UInt64(10 + number))?.status == 200)
+            #expect(stand.ask(AdminRequest(.move, node: "n2", partition: partition), number: UInt64(10 + number))?.isSuccess == true)
         }
-        #expect(stand.ask(ClusterQuestion(.move, node: "n3", partition: 2), number: 12)?.status == 200)
+        #expect(stand.ask(AdminRequest(.move, node: "n3", partition: 2), number: 12)?.isSuccess == true)
         stand.vanish("n2")
-        let asked = stand.ask(ClusterQuestion(.forget, node: "n2", by: "ann"))
-        #expect(try #require(asked).body.contains("ends the pins of partitions 0, 1"))
+        let asked = stand.ask(AdminRequest(.forget, node: "n2", by: "ann"))
+        #expect(try #require(asked).json.contains("ends the pins of partitions 0, 1"))
         #expect(try self.configuration(stand).pins == [2: "n3"] && stand.machine.configuration?.pins == [2: "n3"])
         #expect(stand.machine.history.events.contains { $0.text == "forget n2 by ann (ends the pins of partitions 0, 1)" && $0.node == "n2" })
     }
@@ -131,22 +133,22 @@ import Testing
         configuration.pins = [3: "n9"]
         stand.store.put("/rt/c/config", configuration.json)
         stand.settle()
-        let body = stand.ask(ClusterQuestion(.status))?.body ?? ""
+        let body = stand.ask(AdminRequest(.status))?.json ?? ""
         #expect(body.contains("pinned to nodes that are not in this cluster (3 to n9)") && body.contains("\"health\":\"degraded\""), "\(body)")
     }
 
     @Test func whoWantsWhatAndWhyIsInTheStatus() throws {
         var stand = ClusterMachineStand.controller(of: 3)
-        _ = stand.ask(ClusterQuestion(.drain, node: "n2", by: "ann", note: "kernel update"), number: 1)
+        _ = stand.ask(AdminRequest(.drain, node: "n2", by: "ann", note: "kernel update"), number: 1)
         stand.balance()
-        _ = stand.ask(ClusterQuestion(.pause, by: "eve", note: "rack 3"), number: 2)
-        _ = stand.ask(ClusterQuestion(.cordon, node: "n3"), number: 3)
+        _ = stand.ask(AdminRequest(.pause, by: "eve", note: "rack 3"), number: 2)
+        _ = stand.ask(AdminRequest(.cordon, node: "n3"), number: 3)
         stand.vanish("n3")
-        let body = stand.ask(ClusterQuestion(.status), number: 4)?.body ?? ""
+        let body = stand.ask(AdminRequest(.status), number: 4)?.json ?? ""
         #expect(body.contains("n2 is drained, requested by ann (kernel update)."), "\(body)")
         #expect(body.contains("n3 is down and is to be cordoned, requested by an operator."), "\(body)")
         #expect(body.contains("Rebalancing is paused, requested by eve (rack 3): realertime rebalance resume ends that."), "\(body)")
-        _ = stand.ask(ClusterQuestion(.resume), number: 5)
+        _ = stand.ask(AdminRequest(.resume), number: 5)
         #expect(try self.configuration(stand).pauseRequest == nil)
     }
 
@@ -160,7 +162,7 @@ import Testing
         stand.receive(.report(report))
         stand.settle()
         #expect(stand.state("n3") == .fenced)
-        #expect(stand.ask(ClusterQuestion(.forget, node: "n3"))?.status == 200)
+        #expect(stand.ask(AdminRequest(.forget, node: "n3"))?.isSuccess == true)
         #expect(stand.incarnation("n3") == -1 && stand.state("n3") == nil)
     }
 
@@ -177,39 +179,39 @@ import Testing
 
     private func asking() -> ClusterMachineStand {
         var stand = ClusterMachineStand.controller(of: 2)
-        stand.handle(.question(number: 1, ClusterQuestion(.pause)))
+        stand.handle(.request(number: 1, AdminRequest(.pause)))
         return stand
     }
 
     @Test func aChangeThatSomebodyElseWasFasterWithIsAConflict() {
         var stand = self.asking()
         stand.answer(.failure(.refused(.badVersion, part: 1)))
-        #expect(stand.answer(to: 1)?.status == 409 && stand.machine.isController)
+        #expect(stand.answer(to: 1)?.code == .conflict && stand.machine.isController)
     }
 
     @Test func aChangeWithoutAnAnswerMayHaveHappened() {
         var stand = self.asking()
         stand.answer(.failure(.ambiguous(code: -4)))
-        #expect(stand.answer(to: 1)?.status == 504)
+        #expect(stand.answer(to: 1)?.code == .timeout)
     }
 
     @Test func aChangeThatWasNeverSentHasNotHappened() {
         var stand = self.asking()
         stand.answer(.failure(.notSent(code: -4)))
-        #expect(stand.answer(to: 1)?.status == 503 && stand.answer(to: 1)?.body.contains("nothing was changed") == true)
+        #expect(stand.answer(to: 1)?.isUnavailable == true && stand.answer(to: 1)?.json.contains("nothing was changed") == true)
     }
 
     @Test func aChangeThatTheServersForbidIsNobodyElses() {
         var stand = self.asking()
         stand.answer(.failure(.refused(.notAuthorized, part: 1)))
-        #expect(stand.answer(to: 1)?.body.contains("zookeeper-user") == true)
+        #expect(stand.answer(to: 1)?.json.contains("zookeeper-user") == true)
     }
 
     @Test func aChangeUnderAnOldEpochDeposes() {
         var stand = self.asking()
         stand.answer(.failure(.refused(.badVersion, part: 0)))
-        #expect(stand.answer(to: 1)?.status == 503 && !stand.machine.isController)
-        #expect(stand.told.count { if case .answer = $0 { true } else { false } } == 1)
+        #expect(stand.answer(to: 1)?.isUnavailable == true && !stand.machine.isController)
+        #expect(stand.told.count { if case .respond = $0 { true } else { false } } == 1)
     }
 
     @Test func aChangeIsAnsweredThoughTheSessionIsLostMeanwhile() {

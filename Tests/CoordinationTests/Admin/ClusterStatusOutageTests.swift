@@ -1,3 +1,4 @@
+import AdminAPI
 import JSON
 import Partitioning
 import Testing
@@ -13,8 +14,8 @@ import Testing
         var served: Int
         var isAuthoritative: Bool
 
-        init(_ answer: ClusterAnswer) throws {
-            var object = try JSONValue(Array(answer.body.utf8), named: "status", bytesMax: 1_000_000).object()
+        init(_ answer: AdminResponse) throws {
+            var object = try JSONValue(Array(answer.json.utf8), named: "status", bytesMax: 1_000_000).object()
             self.health = try object.string("health", bytesMax: 20)
             self.reasons = []
             for reason in try object.required("reasons").array(countMax: 100) { self.reasons.append(try reason.string(bytesMax: 5000)) }
@@ -29,7 +30,7 @@ import Testing
     private static let unaffected = "Publishers and subscribers are not affected:"
 
     private func status(_ stand: inout ClusterMachineStand, number: UInt64) throws -> Status {
-        if let answer = stand.ask(ClusterQuestion(.status), number: number) { return try Status(answer) }
+        if let answer = stand.ask(AdminRequest(.status), number: number) { return try Status(answer) }
         stand.advance(.seconds(2))
         return try Status(try #require(stand.answer(to: number)))
     }
@@ -61,9 +62,9 @@ import Testing
         var stand = self.owner()
         stand.suspend()
         stand.lose(.givenUp)
-        #expect(stand.ask(ClusterQuestion(.status)) == nil, "the controller may be well, and is asked over its link")
-        guard case .ask(let number, _)? = stand.sent(to: "n2").last else { return recordMissing("nothing was asked") }
-        stand.receive(.answer(number: number, .failure(503, "no_zookeeper", "n2 has no connection to ZooKeeper")))
+        #expect(stand.ask(AdminRequest(.status)) == nil, "the controller may be well, and is asked over its link")
+        guard case .request(let number, _)? = stand.sent(to: "n2").last else { return recordMissing("nothing was asked") }
+        stand.receive(.response(number: number, .failed(.noZooKeeper, "n2 has no connection to ZooKeeper")))
         let status = try Status(try #require(stand.answer(to: 1)))
         #expect(status.health == "degraded" && status.reasons.count == 1, "\(status.reasons)")
         #expect(status.reasons[0].hasPrefix(Self.unaffected) && status.reasons[0].hasSuffix("This is what n1 knows by itself."))
@@ -74,25 +75,25 @@ import Testing
         var stand = ClusterMachineStand.controller(of: 2)
         stand.suspend()
         for number in UInt64(1)...2 {
-            let answered = stand.ask(ClusterQuestion(.drain, node: "n2"), number: number)
+            let answered = stand.ask(AdminRequest(.drain, node: "n2"), number: number)
             let answer = try #require(answered)
             let text = try #require(stand.machine.outage?.text)
-            #expect(answer.status == 503 && answer.body.contains("nothing was changed. \(text)"), "\(answer.body)")
+            #expect(answer.isUnavailable && answer.json.contains("nothing was changed. \(text)"), "\(answer.json)")
             if number == 1 { stand.lose(.givenUp) }
         }
         // The one that another node forwards is refused in the same words.
-        stand.receive(.ask(number: 4, ClusterQuestion(.drain, node: "n2")))
-        guard case .answer(4, let answer)? = stand.sent(to: "n2").last else { return recordMissing("no answer") }
-        #expect(answer.body.contains(Self.unaffected) && !answer.body.contains("not the controller any more"), "\(answer.body)")
+        stand.receive(.request(number: 4, AdminRequest(.drain, node: "n2")))
+        guard case .response(4, let answer)? = stand.sent(to: "n2").last else { return recordMissing("no answer") }
+        #expect(answer.json.contains(Self.unaffected) && !answer.json.contains("not the controller any more"), "\(answer.json)")
     }
 
     @Test func aChangeThatWaitedIsAnsweredWithTheReason() throws {
         var stand = ClusterMachineStand.controller(of: 2)
-        stand.handle(.question(number: 1, ClusterQuestion(.drain, node: "n2")))
+        stand.handle(.request(number: 1, AdminRequest(.drain, node: "n2")))
         stand.suspend()
         stand.lose(.givenUp)
         let answer = try #require(stand.answer(to: 1))
-        #expect(answer.status == 504 && answer.body.contains("look before you retry") && answer.body.contains(Self.unaffected), "\(answer.body)")
+        #expect(answer.code == .timeout && answer.json.contains("look before you retry") && answer.json.contains(Self.unaffected), "\(answer.json)")
     }
 
     /// It was stopped in mid-air, for longer than its session may have lasted, and has not heard anything since.
@@ -124,7 +125,7 @@ import Testing
 
     @Test func whyTheControllerDidNotAnswerIsSaidAsItIs() throws {
         var stand = self.owner()
-        #expect(stand.ask(ClusterQuestion(.status)) == nil)
+        #expect(stand.ask(AdminRequest(.status)) == nil)
         stand.advance(.seconds(2))
         let silent = try Status(try #require(stand.answer(to: 1)))
         #expect(silent.reasons.contains { $0.hasPrefix(Self.unaffected) && $0.contains("The controller n2 has not answered n1.") }, "\(silent.reasons)")
@@ -146,7 +147,7 @@ import Testing
         stand.vanish("n2")
         var report = stand.report(of: "n2")
         report.incarnation = 0
-        _ = stand.ask(ClusterQuestion(.cordon, node: "n1"), number: 1)
+        _ = stand.ask(AdminRequest(.cordon, node: "n1"), number: 1)
         let status = try self.status(&stand, number: 2)
         #expect(status.health == "critical" && status.reasons.count == 2 && status.reasons[0].hasPrefix("No node is active"), "\(status.reasons)")
     }

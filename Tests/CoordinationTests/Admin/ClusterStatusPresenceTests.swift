@@ -1,3 +1,4 @@
+import AdminAPI
 import Partitioning
 import Testing
 
@@ -11,7 +12,7 @@ import Testing
         return ClusterStatus(stand.machine, view, configuration, at: stand.now).sightings()
     }
 
-    private func presences(_ stand: ClusterMachineStand) throws -> [String: ClusterStatus.Presence] { try self.sightings(stand).mapValues(\.presence) }
+    private func presences(_ stand: ClusterMachineStand) throws -> [String: ClusterMembers.Presence] { try self.sightings(stand).mapValues(\.presence) }
 
     /// What the members report once n3 is silent: nobody reaches it.
     private func silence(_ stand: inout ClusterMachineStand, isRefused: Bool = false) {
@@ -89,10 +90,10 @@ import Testing
         var stand = ClusterMachineStand.follower()
         stand.lose()
         #expect(try self.presences(stand) == ["n1": .up, "n2": .up])
-        let answer = stand.ask(ClusterQuestion(.members))
+        let answer = stand.ask(AdminRequest(.members))
         #expect(answer == nil, "the controller is asked over its link")
         stand.advance(.seconds(2))
-        let members = try #require(stand.answer(to: 1)?.body)
+        let members = try #require(stand.answer(to: 1)?.json)
         #expect(members.contains("\"session\":\"lost\"") && members.ranges(of: "\"session\"").count == 1, "nothing is known of the session of n2: \(members)")
     }
 

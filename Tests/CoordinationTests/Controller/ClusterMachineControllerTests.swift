@@ -1,3 +1,4 @@
+import AdminAPI
 import Partitioning
 import Testing
 
@@ -66,7 +67,7 @@ import Testing
         stand.handle(.linkUp(id: "n2", incarnation: stand.incarnation("n2")))
         stand.advance(.seconds(20))
         #expect(stand.state("n2") == .joining && stand.count("n2") == 0)
-        #expect(stand.ask(ClusterQuestion(.status))?.body.contains("It has not reported to the controller n1 yet") == true)
+        #expect(stand.ask(AdminRequest(.status))?.json.contains("It has not reported to the controller n1 yet") == true)
         stand.report()
         #expect(stand.state("n2") == .active)
     }
@@ -152,7 +153,7 @@ import Testing
 
     @Test func aMoveIsFinishedWhenItsSourceHasReportedIt() throws {
         var stand = ClusterMachineStand.controller(of: 2)
-        #expect(stand.ask(ClusterQuestion(.move, node: "n1", partition: try #require(stand.machine.view?.partitions(ownedBy: "n2").first))) != nil)
+        #expect(stand.ask(AdminRequest(.move, node: "n1", partition: try #require(stand.machine.view?.partitions(ownedBy: "n2").first))) != nil)
         let partition = try #require(stand.machine.view?.moving.first)
         stand.advance(.seconds(4))
         #expect(stand.machine.view?.moving.contains(partition) == true)
@@ -164,7 +165,7 @@ import Testing
     @Test func aMoveOutOfANodeThatSaysNothingIsEndedWithoutIt() throws {
         var stand = ClusterMachineStand.controller(of: 2)
         let partition = try #require(stand.machine.view?.partitions(ownedBy: "n2").first)
-        #expect(stand.ask(ClusterQuestion(.move, node: "n1", partition: partition)) != nil)
+        #expect(stand.ask(AdminRequest(.move, node: "n1", partition: partition)) != nil)
         let before = try #require(stand.machine.view?.partitions[partition])
         #expect(before.move != nil)
         stand.advance(.seconds(5))
@@ -178,7 +179,7 @@ import Testing
             stand.advance(.seconds(1))
             stand.report(except: ["n3"])
         }
-        #expect(stand.ask(ClusterQuestion(.drain, node: "n3"))?.status == 200)
+        #expect(stand.ask(AdminRequest(.drain, node: "n3"))?.isSuccess == true)
         for _ in 0..<6 {
             stand.advance(.seconds(1))
             stand.report(except: ["n3"])
@@ -197,11 +198,11 @@ import Testing
         // As a newer version might write it.
         stand.store.put("/rt/c/view", Array(#"{"v":900,"format":2}"#.utf8))
         stand.settle()
-        let broken = stand.ask(ClusterQuestion(.status), number: 1)
-        #expect(broken?.body.contains("\"health\":\"critical\"") == true && broken?.body.contains("delete /rt/c/view") == true)
+        let broken = stand.ask(AdminRequest(.status), number: 1)
+        #expect(broken?.json.contains("\"health\":\"critical\"") == true && broken?.json.contains("delete /rt/c/view") == true)
         stand.store.put("/rt/c/view", view)
         stand.settle()
-        #expect(stand.ask(ClusterQuestion(.status), number: 2)?.body.contains("\"health\":\"critical\"") == false)
+        #expect(stand.ask(AdminRequest(.status), number: 2)?.json.contains("\"health\":\"critical\"") == false)
     }
 
     @Test(arguments: ["", "{}", #"{"v":6"#, nil]) func aViewThatIsNoneIsWrittenAgain(_ text: String?) {
@@ -217,9 +218,9 @@ import Testing
     @Test func whatIsGrantedAndNotServedForTenSecondsIsCritical() {
         var stand = ClusterMachineStand.controller(of: 2)
         func isTold(_ number: UInt64) -> Bool {
-            let answer = stand.ask(ClusterQuestion(.status), number: number)
-            return answer?.body.contains("were granted to n2 and have not been served for 10 seconds") == true
-                && answer?.body.contains("\"unserved\":4") == true && answer?.body.contains("\"health\":\"critical\"") == true
+            let answer = stand.ask(AdminRequest(.status), number: number)
+            return answer?.json.contains("were granted to n2 and have not been served for 10 seconds") == true
+                && answer?.json.contains("\"unserved\":4") == true && answer?.json.contains("\"health\":\"critical\"") == true
         }
         for second in 1...11 {
             stand.advance(.seconds(1))
@@ -239,7 +240,7 @@ import Testing
     @Test func whatADrainedNodeHadGoesToThoseThatAnswer() {
         var stand = ClusterMachineStand.controller(of: 3, partitionCount: 12)
         for second in 0..<40 {
-            if second == 6 { #expect(stand.ask(ClusterQuestion(.drain, node: "n2"))?.status == 200) }
+            if second == 6 { #expect(stand.ask(AdminRequest(.drain, node: "n2"))?.isSuccess == true) }
             stand.advance(.seconds(1))
             stand.report(except: ["n3"])
         }
@@ -255,7 +256,7 @@ import Testing
         }
         var stand = ClusterMachineStand.controller(of: 3)
         stand.vanish("n3")
-        stand.handle(.question(number: 1, ClusterQuestion(.forget, node: "n3")))
+        stand.handle(.request(number: 1, AdminRequest(.forget, node: "n3")))
         stand.settle(until: isRemoval)
         stand.answer(.failure(.refused(.notEmpty, part: 1)))
         stand.settle(until: isRemoval)
@@ -282,7 +283,7 @@ import Testing
 
     @Test func whatCannotBeReadOfANodeLeavesItAsItWas() {
         var stand = ClusterMachineStand.controller(of: 3)
-        #expect(stand.ask(ClusterQuestion(.drain, node: "n2"), number: 1)?.status == 200)
+        #expect(stand.ask(AdminRequest(.drain, node: "n2"), number: 1)?.isSuccess == true)
         stand.balance()
         #expect(stand.state("n2") == .drained)
         for id in ["n2", "n3"] { stand.store.put("/rt/c/nodes/\(id)", Array("{\"desired\":7}".utf8)) }
@@ -290,7 +291,7 @@ import Testing
         stand.balance()
         // One wish is known from before; the other one might have been any.
         #expect(stand.state("n2") == .drained && stand.state("n3") == .cordoned && stand.machine.alarm?.contains("cannot be read") == true)
-        #expect(stand.ask(ClusterQuestion(.undrain, node: "n2"), number: 2)?.status == 200)
+        #expect(stand.ask(AdminRequest(.undrain, node: "n2"), number: 2)?.isSuccess == true)
         stand.settle()
         #expect(stand.state("n2") == .active)
     }

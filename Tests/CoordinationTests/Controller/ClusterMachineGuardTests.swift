@@ -1,3 +1,4 @@
+import AdminAPI
 import Testing
 
 @testable import Coordination
@@ -130,14 +131,14 @@ import Testing
 
     @Test func maintenanceHoldsBalancingAndNotFailover() {
         var stand = ClusterMachineStand.controller(of: 2)
-        #expect(stand.ask(ClusterQuestion(.pause))?.status == 200)
+        #expect(stand.ask(AdminRequest(.pause))?.isSuccess == true)
         #expect(stand.machine.view?.mode == .maintenance)
         stand.arrive("n3")
         stand.balance()
         #expect(stand.state("n3") == .active && stand.count("n3") == 0)
         stand.vanish("n2")
         #expect(stand.count("n2") == 0 && stand.machine.view?.orphans == [])
-        #expect(stand.ask(ClusterQuestion(.resume), number: 2)?.status == 200)
+        #expect(stand.ask(AdminRequest(.resume), number: 2)?.isSuccess == true)
         stand.balance()
         #expect(stand.machine.view?.mode == .normal && stand.count("n3") == 4)
     }
@@ -163,11 +164,11 @@ import Testing
         #expect(stand.state("n2") == .active)
     }
 
-    @Test(arguments: [ClusterQuestion.Kind.uncordon, .undrain]) func anOperatorLiftsACordonThatANodeEarned(_ kind: ClusterQuestion.Kind) {
+    @Test(arguments: [AdminRequest.Kind.uncordon, .undrain]) func anOperatorLiftsACordonThatANodeEarned(_ kind: AdminRequest.Kind) {
         var stand = ClusterMachineStand.controller(of: 2)
         for _ in 0..<3 { self.restart("n2", &stand) }
         #expect(stand.state("n2") == .cordoned)
-        #expect(stand.ask(ClusterQuestion(kind, node: "n2"))?.status == 200)
+        #expect(stand.ask(AdminRequest(kind, node: "n2"))?.isSuccess == true)
         stand.advance(.seconds(1))
         #expect(stand.state("n2") == .active)
     }

@@ -1,3 +1,4 @@
+import AdminAPI
 import Partitioning
 import Testing
 
@@ -60,7 +61,7 @@ import Testing
 
     @Test func whoWishedWhat() {
         var stand = ClusterMachineStand.controller(of: 2)
-        _ = stand.ask(ClusterQuestion(.drain, node: "n2", by: "ann", note: "disk"))
+        _ = stand.ask(AdminRequest(.drain, node: "n2", by: "ann", note: "disk"))
         stand.balance()
         #expect(
             self.texts(stand, of: "n2") == [
@@ -68,9 +69,9 @@ import Testing
                 "drain n2: 4 partitions moved (4 to n1)",
             ])
         stand.forget()
-        _ = stand.ask(ClusterQuestion(.undrain, node: "n2", by: "bob"), number: 2)
+        _ = stand.ask(AdminRequest(.undrain, node: "n2", by: "bob"), number: 2)
         #expect(self.texts(stand, of: "n2") == ["undrain n2 by bob", "drained is now active: requested by bob"])
-        _ = stand.ask(ClusterQuestion(.pause, by: "eve", note: "rack 3"), number: 3)
+        _ = stand.ask(AdminRequest(.pause, by: "eve", note: "rack 3"), number: 3)
         #expect(self.texts(stand).suffix(2) == ["pause by eve: rack 3", "mode normal is now maintenance: balancing is paused, requested by eve (rack 3)"])
     }
 
@@ -93,14 +94,14 @@ import Testing
         }
         #expect(stand.state("n2") == .cordoned)
         stand.forget()
-        let asked = stand.ask(ClusterQuestion(.uncordon, node: "n2", by: "bob", note: "new power supply"))
+        let asked = stand.ask(AdminRequest(.uncordon, node: "n2", by: "bob", note: "new power supply"))
         let answer = try #require(asked)
-        #expect(answer.body.contains("lifts the automatic cordon") && !answer.body.contains("nothing to change"), "\(answer.body)")
+        #expect(answer.json.contains("lifts the automatic cordon") && !answer.json.contains("nothing to change"), "\(answer.json)")
         #expect(
             self.texts(stand, of: "n2") == [
                 "uncordon n2 by bob: new power supply (lifts the automatic cordon)", "cordoned is now active: requested by bob (new power supply)",
             ])
-        #expect(stand.ask(ClusterQuestion(.uncordon, node: "n2"), number: 2)?.body.contains("nothing to change") == true)
+        #expect(stand.ask(AdminRequest(.uncordon, node: "n2"), number: 2)?.json.contains("nothing to change") == true)
     }
 
     @Test func aCordonThatIsOverIsSaidToBe() {

@@ -1,3 +1,4 @@
+import AdminAPI
 import JSON
 import Testing
 
@@ -12,7 +13,7 @@ import Testing
     @Test func aDrainIsOneEvent() throws {
         var stand = ClusterMachineStand.controller(of: 3, partitionCount: 96)
         let last = try #require(stand.machine.history.events.last).number
-        _ = stand.ask(ClusterQuestion(.drain, node: "n2", by: "ann", note: "kernel update"))
+        _ = stand.ask(AdminRequest(.drain, node: "n2", by: "ann", note: "kernel update"))
         stand.balance()
         #expect(stand.state("n2") == .drained)
         let events = stand.machine.history.after(last)
@@ -26,7 +27,7 @@ import Testing
         #expect(moved.count == 32 && moved.pairs.map(\.count) == [16, 16] && moved.pairs.allSatisfy { $0.partitions.count == 16 && $0.from == "n2" })
         // Taken back, what comes to it is one event again.
         stand.forget()
-        _ = stand.ask(ClusterQuestion(.undrain, node: "n2"), number: 2)
+        _ = stand.ask(AdminRequest(.undrain, node: "n2"), number: 2)
         stand.balance()
         let back = try #require(self.events(stand, .moved).last)
         #expect(back.text == "balance: 32 partitions moved (16 from n1 to n2, 16 from n3 to n2)" && back.node == "n2")
@@ -34,10 +35,10 @@ import Testing
 
     @Test func aDrainThatIsTakenBackSaysHowFarItCame() throws {
         var stand = ClusterMachineStand.controller(of: 2, partitionCount: 64)
-        _ = stand.ask(ClusterQuestion(.drain, node: "n2"))
+        _ = stand.ask(AdminRequest(.drain, node: "n2"))
         stand.report()
         #expect(self.events(stand, .moved).last?.text.hasPrefix("drain") != true, "it goes on")
-        _ = stand.ask(ClusterQuestion(.undrain, node: "n2"), number: 2)
+        _ = stand.ask(AdminRequest(.undrain, node: "n2"), number: 2)
         stand.balance()
         let drain = self.events(stand, .moved).filter { $0.text.hasPrefix("drain n2: ") }
         #expect(drain.count == 1 && drain[0].transfers.count > 0 && drain[0].transfers.count < 32, "\(drain)")
@@ -54,7 +55,7 @@ import Testing
         var stand = ClusterMachineStand.controller(of: 2)
         let partition = try #require(stand.machine.view?.partitions(ownedBy: "n1").first)
         let last = try #require(stand.machine.history.events.last).number
-        _ = stand.ask(ClusterQuestion(.move, node: "n2", partition: partition, by: "ann", note: "hot"))
+        _ = stand.ask(AdminRequest(.move, node: "n2", partition: partition, by: "ann", note: "hot"))
         stand.advance(.seconds(1))
         stand.report()
         // Balance may move another one back.

@@ -1,3 +1,4 @@
+import AdminAPI
 import JSON
 import Synchronization
 import TestKit
@@ -20,11 +21,11 @@ import Testing
     }
 
     private func status(_ cluster: ClusterInProcess, at id: String) async throws -> (health: String, served: Int64, body: String) {
-        let answer = await cluster.ask(ClusterQuestion(.status), at: id)
-        guard answer.status == 200 else { return ("\(answer.status)", 0, answer.body) }
-        var object = try JSONValue(Array(answer.body.utf8), named: "status", bytesMax: 1_000_000).object()
+        let answer = await cluster.ask(AdminRequest(.status), at: id)
+        guard answer.isSuccess else { return ("\(answer.error?.code.rawValue ?? "")", 0, answer.json) }
+        var object = try JSONValue(Array(answer.json.utf8), named: "status", bytesMax: 1_000_000).object()
         var partitions = try object.required("partitions").object()
-        return (try object.string("health", bytesMax: 20), try partitions.integer("served", in: 0...100_000), answer.body)
+        return (try object.string("health", bytesMax: 20), try partitions.integer("served", in: 0...100_000), answer.json)
     }
 
     private func healthy(_ cluster: ClusterInProcess, at id: String, within limit: Duration = .seconds(60)) async throws {
@@ -78,9 +79,9 @@ import Testing
             for id in ["n1", "n2", "n3"] { cluster.start(id) }
             try await self.healthy(cluster, at: "n2")
             try await eventually(within: .seconds(60), "not balanced") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
-            #expect(await cluster.ask(ClusterQuestion(.drain, node: "n3", by: "test"), at: "n2").status == 200)
+            #expect(await cluster.ask(AdminRequest(.drain, node: "n3", by: "test"), at: "n2").isSuccess)
             try await eventually(within: .seconds(60), "not drained") { try await self.owned(cluster) == ["n1": 30, "n2": 30, "n3": 0] }
-            #expect(await cluster.ask(ClusterQuestion(.undrain, node: "n3"), at: "n1").status == 200)
+            #expect(await cluster.ask(AdminRequest(.undrain, node: "n3"), at: "n1").isSuccess)
             try await eventually(within: .seconds(60), "not back") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
         }
     }
@@ -151,7 +152,7 @@ import Testing
         let cluster = ClusterInProcess(servers: server.address, name: "emptied")
         for id in ["n1", "n2"] { cluster.start(id) }
         try await self.healthy(cluster, at: "n1")
-        #expect(await cluster.ask(ClusterQuestion(.cordon, node: "n2", by: "alice", note: "disk"), at: "n1").status == 200)
+        #expect(await cluster.ask(AdminRequest(.cordon, node: "n2", by: "alice", note: "disk"), at: "n1").isSuccess)
         try await eventually(within: .seconds(60), "not kept") {
             ["n1", "n2"].allSatisfy { cluster.disk($0).remembered?.view?.node("n2")?.desired?.desired == .cordoned }
         }
@@ -169,8 +170,8 @@ import Testing
             return view.version > before.view?.version ?? 0 && view.partitions.allSatisfy { $0.owner != nil && $0.ownerEpoch > used }
                 && view.node("n2")?.state == .cordoned && view.node("n2")?.desired?.note == "disk"
         }
-        let answer = await cluster.ask(ClusterQuestion(.status), at: "n1")
-        #expect(answer.body.contains("lost"))
+        let answer = await cluster.ask(AdminRequest(.status), at: "n1")
+        #expect(answer.json.contains("lost"))
         await cluster.stop()
     }
 }

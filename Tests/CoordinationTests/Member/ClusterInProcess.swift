@@ -1,3 +1,4 @@
+import AdminAPI
 import Partitioning
 import Synchronization
 import Testing
@@ -94,8 +95,8 @@ final class ClusterInProcess: Sendable {
         return member
     }
 
-    func ask(_ question: ClusterQuestion, at id: String) async -> ClusterAnswer {
-        await self.members.withLock { $0[id]! }.coordinator.ask(question)
+    func ask(_ request: AdminRequest, at id: String) async -> AdminResponse {
+        await self.members.withLock { $0[id]! }.coordinator.respond(to: request)
     }
 
     func stop() async {

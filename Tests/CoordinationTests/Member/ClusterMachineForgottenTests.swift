@@ -1,3 +1,4 @@
+import AdminAPI
 import Testing
 
 @testable import Coordination
@@ -54,7 +55,7 @@ import Testing
         #expect(record.desired == .cordoned && record.note == "disk" && record.by == "alice" && record.revision == 3)
         #expect(stand.machine.view?.node("n5")?.desired?.desired == .cordoned && self.lost(stand).count == 1)
         // Then it may be forgotten as any other.
-        #expect(stand.ask(ClusterQuestion(.forget, node: "n5"))?.status == 200)
+        #expect(stand.ask(AdminRequest(.forget, node: "n5"))?.isSuccess == true)
         stand.advance(.seconds(60))
         #expect(stand.store.tree[Self.path] == nil && stand.machine.view?.node("n5") == nil && self.lost(stand).count == 1)
     }
@@ -62,7 +63,7 @@ import Testing
     @Test func aNodeThatJoinsWhileItsEntryIsRemovedIsANewOne() {
         var stand = ClusterMachineStand.controller(of: 3)
         stand.vanish("n3")
-        stand.handle(.question(number: 1, ClusterQuestion(.forget, node: "n3")))
+        stand.handle(.request(number: 1, AdminRequest(.forget, node: "n3")))
         stand.settle {
             if case .multi(let parts) = $0, case .delete("/rt/c/nodes/n3", _)? = parts.last { true } else { false }
         }

@@ -1,3 +1,4 @@
+import AdminAPI
 import Partitioning
 import Testing
 
@@ -141,7 +142,7 @@ import Testing
         stand.arrive("n2", isLinked: false)
         #expect(stand.machine.leader?.guards.fenced.count == 1 && stand.machine.leader?.guards.returning.count == 1)
         stand.vanish("n2", "n3")
-        #expect(stand.ask(ClusterQuestion(.forget, node: "n3"))?.status == 200)
+        #expect(stand.ask(AdminRequest(.forget, node: "n3"))?.isSuccess == true)
         self.pass(.seconds(31), &stand)
         let guards = stand.machine.leader?.guards
         #expect(guards?.fenced.isEmpty == true && guards?.returning.isEmpty == true && guards?.counted.keys.sorted() == ["n2"])

@@ -1,3 +1,4 @@
+import AdminAPI
 import Partitioning
 
 @testable import Coordination
@@ -15,8 +16,8 @@ extension ClusterMachineStand {
     var hasLeft: Bool { self.told.contains { if case .left = $0 { true } else { false } } }
     var peers: [ClusterMachine.Peer]? { self.told.compactMap { if case .peers(let peers, _, _) = $0 { peers } else { nil } }.last }
 
-    func answer(to number: UInt64) -> ClusterAnswer? {
-        self.told.compactMap { if case .answer(number, let answer) = $0 { answer } else { nil } }.first
+    func answer(to number: UInt64) -> AdminResponse? {
+        self.told.compactMap { if case .respond(number, let answer) = $0 { answer } else { nil } }.first
     }
 
     func sent(to id: String) -> [ClusterMessage] {
@@ -174,8 +175,8 @@ extension ClusterMachineStand {
         }
     }
 
-    mutating func ask(_ question: ClusterQuestion, number: UInt64 = 1) -> ClusterAnswer? {
-        self.handle(.question(number: number, question))
+    mutating func ask(_ question: AdminRequest, number: UInt64 = 1) -> AdminResponse? {
+        self.handle(.request(number: number, question))
         self.settle()
         return self.answer(to: number)
     }

@@ -1,3 +1,4 @@
+import AdminAPI
 import Partitioning
 import Testing
 
@@ -71,23 +72,23 @@ import Testing
     @Test func aNodeWithoutASessionAsksTheControllerAllTheSame() {
         var stand = self.serving()
         stand.lose()
-        #expect(stand.ask(ClusterQuestion(.status)) == nil)
-        #expect(stand.sent(to: "n2").contains { if case .ask = $0 { true } else { false } })
+        #expect(stand.ask(AdminRequest(.status)) == nil)
+        #expect(stand.sent(to: "n2").contains { if case .request = $0 { true } else { false } })
         stand.handle(.linkDown(id: "n2", incarnation: stand.incarnation("n2"), isRefused: false))
-        let own = stand.ask(ClusterQuestion(.status), number: 2)
-        #expect(own?.body.contains("has no connection to ZooKeeper") == true && own?.body.contains("There is no controller") == false)
+        let own = stand.ask(AdminRequest(.status), number: 2)
+        #expect(own?.json.contains("has no connection to ZooKeeper") == true && own?.json.contains("There is no controller") == false)
     }
 
     @Test func aControllerWithoutASessionIsNone() {
         var stand = ClusterMachineStand.controller(of: 2)
         stand.lose()
         #expect(stand.machine.controller == nil && !stand.machine.isController)
-        #expect(stand.ask(ClusterQuestion(.status))?.body.contains("and knows of no controller") == true)
+        #expect(stand.ask(AdminRequest(.status))?.json.contains("and knows of no controller") == true)
     }
 
     @Test func aNodeThatNeverJoinedSaysSo() {
         var stand = ClusterMachineStand()
-        #expect(stand.ask(ClusterQuestion(.status))?.body.contains("n1 has not joined its cluster. n1 has no connection to ZooKeeper") == true)
+        #expect(stand.ask(AdminRequest(.status))?.json.contains("n1 has not joined its cluster. n1 has no connection to ZooKeeper") == true)
     }
 
     @Test func aNewSessionIsANewIncarnationThatOwnsNothingOfTheOld() {

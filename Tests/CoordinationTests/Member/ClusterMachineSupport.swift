@@ -40,7 +40,7 @@ struct ClusterMachineStand {
             case .wake(let time): self.wake = time
             case .seal(let partitions): self.storage.append(.sealed(partitions))
             case .handOver(let partitions): self.storage.append(.handedOver(partitions))
-            case .peers, .send, .remember, .release, .answer, .log, .refuse, .left: break
+            case .peers, .send, .remember, .release, .respond, .log, .refuse, .left: break
             }
         }
     }

@@ -1,3 +1,4 @@
+import AdminAPI
 import Partitioning
 import TestKit
 
@@ -16,9 +17,9 @@ struct ClusterMachineWalk {
     var before: [Int: Ownership] = [:]
     var finished: Set<Grant> = []
     var lastView: ClusterView?
-    /// Questions without an answer.
-    var asked: Set<UInt64> = []
-    private var nextQuestion: UInt64 = 1
+    /// Requests without a response.
+    var pending: Set<UInt64> = []
+    private var nextRequest: UInt64 = 1
     private var trace: [String] = []
 
     init(seed: UInt64) {
@@ -42,7 +43,7 @@ struct ClusterMachineWalk {
         if self.connection == .gone { self.stand.connect(session: self.stand.session + 1) } else { self.stand.reconnect() }
         self.stand.advance(.seconds(20))
         self.check()
-        if !self.asked.isEmpty { self.fail("questions \(self.asked.sorted()) were never answered") }
+        if !self.pending.isEmpty { self.fail("requests \(self.pending.sorted()) were never answered") }
     }
 
     mutating func fail(_ text: String) { if self.problem == nil { self.problem = text + "\n" + self.trace.suffix(30).joined(separator: "\n") } }
@@ -188,10 +189,10 @@ struct ClusterMachineWalk {
     }
 
     private mutating func ask() {
-        let kind = ClusterQuestion.Kind.allCases.randomElement(using: &self.random)!
-        self.asked.insert(self.nextQuestion)
-        self.stand.handle(.question(number: self.nextQuestion, ClusterQuestion(kind, node: "n\(1 + self.random.below(5))", partition: self.random.below(7))))
-        self.nextQuestion += 1
+        let kind = AdminRequest.Kind.allCases.randomElement(using: &self.random)!
+        self.pending.insert(self.nextRequest)
+        self.stand.handle(.request(number: self.nextRequest, AdminRequest(kind, node: "n\(1 + self.random.below(5))", partition: self.random.below(7))))
+        self.nextRequest += 1
     }
 
     /// The storage says what it has done, perhaps long ago and for another owner epoch.

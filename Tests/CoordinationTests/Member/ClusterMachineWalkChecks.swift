@@ -8,13 +8,13 @@ extension ClusterMachineWalk {
         let machine = self.stand.machine
         if machine.incarnation != nil { self.hasJoined = true }
         if machine.pending.count > 60 { self.fail("\(machine.pending.count) operations are pending") }
-        if machine.asked.count > 40 { self.fail("\(machine.asked.count) questions are open") }
+        if machine.pendingRequests.count > 40 { self.fail("\(machine.pendingRequests.count) requests are open") }
         if machine.history.count >= 3 * (ClusterHistory.countMax + 100) { self.fail("the history has \(machine.history.count) events") }
         if !self.stand.refusals.isEmpty { self.fail("refused: \(self.stand.refusals)") }
         self.checkView(machine)
         self.checkOwnership(machine)
         self.checkWake(machine)
-        self.checkQuestions(machine)
+        self.checkRequests(machine)
     }
 
     private mutating func checkView(_ machine: ClusterMachine) {
@@ -63,10 +63,10 @@ extension ClusterMachineWalk {
         if wake > self.stand.now.advanced(by: machine.settings.rereadInterval) { self.fail("it sleeps too long") }
     }
 
-    private mutating func checkQuestions(_ machine: ClusterMachine) {
-        if machine.asked.values.contains(where: { $0.until <= self.stand.now }) { self.fail("a question has outlived its time") }
-        for case .answer(let number, _) in self.stand.told {
-            if self.asked.remove(number) == nil { self.fail("question \(number) is answered twice") }
+    private mutating func checkRequests(_ machine: ClusterMachine) {
+        if machine.pendingRequests.values.contains(where: { $0.until <= self.stand.now }) { self.fail("a request has outlived its time") }
+        for case .respond(let number, _) in self.stand.told {
+            if self.pending.remove(number) == nil { self.fail("request \(number) is answered twice") }
         }
     }
 }

@@ -1,3 +1,4 @@
+import AdminAPI
 import Partitioning
 import TestKit
 import Testing
@@ -50,8 +51,8 @@ import Testing
         case 9: stand.handle(stand.random.chance(50) ? .sealed(owned) : .handedOver(owned))
         case 10: stand.handle(.peerView(id: id, version: number))
         case 11:
-            let kind = ClusterQuestion.Kind.allCases.randomElement(using: &stand.random)!
-            stand.handle(.question(number: UInt64(number), ClusterQuestion(kind, node: id, partition: Int(number) - 9, after: number)))
+            let kind = AdminRequest.Kind.allCases.randomElement(using: &stand.random)!
+            stand.handle(.request(number: UInt64(number), AdminRequest(kind, node: id, partition: Int(number) - 9, after: number)))
         case 12: stand.handle(.changed(["/rt/c/view", "/rt/c/controller", "/rt/c/members", "/rt/c/members/n1", "/rt/c/nodes", "/rt/c/config"]))
         default:
             switch stand.random.below(12) {

@@ -1,3 +1,4 @@
+import AdminAPI
 import Foundation
 import Testing
 
@@ -57,7 +58,7 @@ import Testing
         try simulation.run(until: .seconds(35))
         let next = try #require(others.first { $0.hearsMost(of: 4) })
         #expect(!lost.machine.isController)
-        next.ask(ClusterQuestion(.drain, node: next.id))
+        next.ask(AdminRequest(.drain, node: next.id))
         try simulation.run(until: .seconds(60))
         #expect(simulation.server.view?.node(next.id)?.state == .drained)
     }
@@ -66,7 +67,7 @@ import Testing
     @Test(arguments: 1...5 as ClosedRange<UInt64>) func aHandOverWhoseEndIsNotHeardEnds(_ seed: UInt64) throws {
         let (simulation, controller) = try Self.settled(seed)
         let source = try #require(simulation.sortedNodes.first { $0 !== controller })
-        controller.ask(ClusterQuestion(.drain, node: source.id))
+        controller.ask(AdminRequest(.drain, node: source.id))
         simulation.whenHandingOver(within: .seconds(5)) { simulation.cuts.add([[source.id, controller.id]]) }
         try simulation.run(until: .seconds(35))
         let partitions = try #require(simulation.server.view).partitions

@@ -1,3 +1,4 @@
+import AdminAPI
 @testable import Coordination
 
 /// Links that are cut for 10 s to two minutes, in one direction or both, with what else may happen meanwhile: all out of the simulation's seed.
@@ -76,7 +77,7 @@ struct LongCuts {
         self.simulation.after(delay) {
             self.simulation.tell("an operator at \(at) drains \(id)")
             self.simulation.liveness?.wish(id, at: at, self.simulation.now)
-            self.simulation.insist(ClusterQuestion(.drain, node: id), at: at)
+            self.simulation.insist(AdminRequest(.drain, node: id), at: at)
         }
     }
 }
@@ -88,12 +89,12 @@ extension Simulation {
     fileprivate func startAgain(_ id: String) { if !(self.node(id)?.isAlive ?? true) { self.startNode(id) } }
 
     /// Asks again every five seconds, until it is done or there is peace.
-    fileprivate func insist(_ question: ClusterQuestion, at id: String) {
+    fileprivate func insist(_ question: AdminRequest, at id: String) {
         guard !self.isPeace else { return }
         let node = self.node(id)
         let number = node?.ask(question)
         self.after(.seconds(6)) { [unowned self] in
-            if let number, node?.answers[number]?.status == 200 {
+            if let number, node?.answers[number]?.isSuccess == true {
                 self.liveness?.accepted(question.node ?? "")
             } else {
                 self.insist(question, at: id)

@@ -1,3 +1,4 @@
+import AdminAPI
 import Testing
 
 @testable import Coordination
@@ -28,8 +29,8 @@ import Testing
         // An answer may be lost.
         for second in [32, 33, 34] {
             simulation.after(.seconds(second)) {
-                simulation.sortedNodes.first?.ask(ClusterQuestion(.cordon, node: "n1", by: "alice", note: "disk"))
-                simulation.sortedNodes.last?.ask(ClusterQuestion(.pause, by: "alice"))
+                simulation.sortedNodes.first?.ask(AdminRequest(.cordon, node: "n1", by: "alice", note: "disk"))
+                simulation.sortedNodes.last?.ask(AdminRequest(.pause, by: "alice"))
             }
         }
         // A second time, in the middle of what the first one has cost.

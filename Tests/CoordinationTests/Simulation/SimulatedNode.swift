@@ -1,3 +1,4 @@
+import AdminAPI
 @testable import Coordination
 
 /// One process: a machine, its session as its client sees it (`+Session`), its links (`+Links`), and a storage that takes a moment.
@@ -25,8 +26,8 @@ final class SimulatedNode {
     var lastDelivery: [String: ContinuousClock.Instant] = [:]
     private(set) var serving: [Int: Int64] = [:]
     private var lastVersion: Int64 = 0
-    private(set) var answers: [UInt64: ClusterAnswer] = [:]
-    private var nextQuestion: UInt64 = 1
+    private(set) var answers: [UInt64: AdminResponse] = [:]
+    private var nextRequest: UInt64 = 1
     var disconnections = 0
     private var wake: ContinuousClock.Instant?
 
@@ -93,7 +94,7 @@ final class SimulatedNode {
         case .seal(let partitions): simulation.after(simulation.milliseconds(0...30)) { self.handle(.sealed(partitions)) }
         case .handOver(let partitions): simulation.after(simulation.milliseconds(0...60)) { self.handle(.handedOver(partitions)) }
         case .release: break
-        case .answer(let number, let answer): self.answers[number] = answer
+        case .respond(let number, let answer): self.answers[number] = answer
         case .log(let event): simulation.tell("\(self.id): \(event.kind.rawValue) \(event.node) \(event.text)")
         case .refuse(let reason):
             self.refusal = reason
@@ -104,10 +105,10 @@ final class SimulatedNode {
 
     /// Answers the number under which the answer will be.
     @discardableResult
-    func ask(_ question: ClusterQuestion) -> UInt64 {
-        self.nextQuestion += 1
-        self.handle(.question(number: self.nextQuestion, question))
-        return self.nextQuestion
+    func ask(_ question: AdminRequest) -> UInt64 {
+        self.nextRequest += 1
+        self.handle(.request(number: self.nextRequest, question))
+        return self.nextRequest
     }
 
     // MARK: - What happens to a process

@@ -1,3 +1,4 @@
+import AdminAPI
 @testable import Coordination
 
 extension Simulation {
@@ -24,9 +25,9 @@ extension Simulation {
         for second in [20, 25, 30] {
             self.after(.seconds(second)) { [unowned self] in
                 for node in self.sortedNodes {
-                    self.sortedNodes.first?.ask(ClusterQuestion(.undrain, node: node.id))
-                    self.sortedNodes.first?.ask(ClusterQuestion(.uncordon, node: node.id))
-                    self.sortedNodes.last?.ask(ClusterQuestion(.resume))
+                    self.sortedNodes.first?.ask(AdminRequest(.undrain, node: node.id))
+                    self.sortedNodes.first?.ask(AdminRequest(.uncordon, node: node.id))
+                    self.sortedNodes.last?.ask(AdminRequest(.resume))
                 }
             }
         }

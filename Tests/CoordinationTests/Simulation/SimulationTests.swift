@@ -1,3 +1,4 @@
+import AdminAPI
 import Foundation
 import Testing
 
@@ -44,9 +45,9 @@ import Testing
                 for node in simulation.sortedNodes { node.disconnect(for: duration) }
                 simulation.after(duration) { simulation.server.isAway = false }
             case 7: if let session = simulation.node(id)?.session { simulation.server.end(session) }
-            case 8: simulation.node(id)?.ask(ClusterQuestion(.drain, node: other))
-            case 9: simulation.node(id)?.ask(ClusterQuestion(.cordon, node: other))
-            case 10: simulation.node(id)?.ask(ClusterQuestion(.pause))
+            case 8: simulation.node(id)?.ask(AdminRequest(.drain, node: other))
+            case 9: simulation.node(id)?.ask(AdminRequest(.cordon, node: other))
+            case 10: simulation.node(id)?.ask(AdminRequest(.pause))
             case 11:
                 simulation.node(id)?.leave()
                 simulation.after(duration + .seconds(3)) { if !(simulation.node(id)?.isAlive ?? true) { simulation.startNode(id) } }

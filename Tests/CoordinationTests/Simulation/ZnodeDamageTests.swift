@@ -1,3 +1,4 @@
+import AdminAPI
 import JSON
 import Testing
 
@@ -106,14 +107,14 @@ import Testing
         try simulation.run(until: .seconds(14))
         let controller = try #require(simulation.sortedNodes.first { $0.machine.isController })
         // Whatever an operator wants of a node must outlive the damage.
-        simulation.sortedNodes.first?.ask(ClusterQuestion(.drain, node: "n3", by: "alice", note: "disk"))
+        simulation.sortedNodes.first?.ask(AdminRequest(.drain, node: "n3", by: "alice", note: "disk"))
         try simulation.run(until: .seconds(15))
         before = before ?? simulation.server.data(path)
-        simulation.sortedNodes.first?.ask(ClusterQuestion(.undrain, node: "n3", by: "alice"))
+        simulation.sortedNodes.first?.ask(AdminRequest(.undrain, node: "n3", by: "alice"))
         // Not in the same moment: what is drained has to be undrained before it can be cordoned.
         try simulation.run(until: .seconds(16))
-        simulation.sortedNodes.first?.ask(ClusterQuestion(.cordon, node: "n3", by: "alice", note: "disk"))
-        simulation.sortedNodes.first?.ask(ClusterQuestion(.pause, by: "alice"))
+        simulation.sortedNodes.first?.ask(AdminRequest(.cordon, node: "n3", by: "alice", note: "disk"))
+        simulation.sortedNodes.first?.ask(AdminRequest(.pause, by: "alice"))
         try simulation.run(until: .seconds(25))
         try #require(simulation.server.view?.node("n3")?.desired?.desired == .cordoned && simulation.server.view?.mode == .maintenance)
         let now = try #require(simulation.server.data(path))

@@ -1,3 +1,4 @@
+import AdminAPI
 import JSON
 import TestKit
 import Testing

@@ -1,3 +1,4 @@
+import AdminAPI
 @testable import Coordination
 import Foundation
 import TestKit

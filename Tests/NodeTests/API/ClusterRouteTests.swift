@@ -1,3 +1,4 @@
+import AdminAPI
 import Coordination
 import NIOConcurrencyHelpers
 import NIOCore
@@ -8,22 +9,22 @@ import Testing
 @testable import Node
 @testable import Pipeline
 
-/// Answers what a test says, and remembers what it was asked.
-private final class FakeCluster: ClusterAsking {
+/// Responds what a test says, and remembers the requests.
+private final class FakeCluster: ClusterAdministration {
     let partitionCount: Int
-    private let reply: @Sendable (ClusterQuestion) async -> ClusterAnswer
-    private let questions = NIOLockedValueBox<[ClusterQuestion]>([])
+    private let reply: @Sendable (AdminRequest) async -> AdminResponse
+    private let requests = NIOLockedValueBox<[AdminRequest]>([])
 
-    init(partitionCount: Int = 256, _ reply: @escaping @Sendable (ClusterQuestion) async -> ClusterAnswer) {
+    init(partitionCount: Int = 256, _ reply: @escaping @Sendable (AdminRequest) async -> AdminResponse) {
         self.partitionCount = partitionCount
         self.reply = reply
     }
 
-    var asked: [ClusterQuestion] { self.questions.withLockedValue { $0 } }
+    var received: [AdminRequest] { self.requests.withLockedValue { $0 } }
 
-    func ask(_ question: ClusterQuestion) async -> ClusterAnswer {
-        self.questions.withLockedValue { $0.append(question) }
-        return await self.reply(question)
+    func respond(to request: AdminRequest) async -> AdminResponse {
+        self.requests.withLockedValue { $0.append(request) }
+        return await self.reply(request)
     }
 }
 
@@ -31,7 +32,7 @@ private final class FakeCluster: ClusterAsking {
 private struct Connection {
     let channel: NIOAsyncTestingChannel
 
-    init(_ cluster: (any ClusterAsking)?, token: String? = nil) async throws {
+    init(_ cluster: (any ClusterAdministration)?, token: String? = nil) async throws {
         var configuration = NodeConfiguration()
         configuration.apiToken = token
         let shared = NodeShared(configuration: configuration, descriptors: .forTests, version: "0", commit: "c", startedAt: 0)
@@ -69,49 +70,60 @@ private struct Connection {
 }
 
 @Suite struct ClusterRouteTests {
-    private static let done: @Sendable (ClusterQuestion) async -> ClusterAnswer = { ClusterAnswer(status: 200, body: "{\"result\":\"\($0.kind.rawValue)\"}") }
+    private static let done: @Sendable (AdminRequest) async -> AdminResponse = {
+        .accepted(AcceptedChange(result: $0.kind.rawValue, through: "n1"))
+    }
 
     @Test(
         arguments: [
-            ("GET", "/api/cluster", "", ClusterQuestion(.status)), ("GET", "/api/members", "", ClusterQuestion(.members)),
-            ("GET", "/api/partitions", "", ClusterQuestion(.partitions)), ("GET", "/api/plan", "", ClusterQuestion(.plan)),
-            ("GET", "/api/events", "", ClusterQuestion(.events)), ("GET", "/api/events?after=12", "", ClusterQuestion(.events, after: 12)),
-            ("GET", "/api/locate?channel=thread%3A42", "", ClusterQuestion(.locate, partition: 108)),
-            ("POST", "/api/rebalance", "", ClusterQuestion(.rebalance)), ("POST", "/api/rebalance/pause", "{}", ClusterQuestion(.pause)),
-            ("POST", "/api/rebalance/resume", "{\"by\":\"ann\"}", ClusterQuestion(.resume, by: "ann")),
-            ("POST", "/api/drain", "{\"node\":\"n1\",\"by\":\"ann\",\"note\":\"why\"}", ClusterQuestion(.drain, node: "n1", by: "ann", note: "why")),
-            ("POST", "/api/undrain", "{\"node\":\"n1\"}", ClusterQuestion(.undrain, node: "n1")),
-            ("POST", "/api/cordon", "{\"node\":\"n1\"}", ClusterQuestion(.cordon, node: "n1")),
-            ("POST", "/api/uncordon", "{\"node\":\"n1\",\"note\":null}", ClusterQuestion(.uncordon, node: "n1")),
-            ("POST", "/api/move", "{\"partition\":3,\"node\":\"n1\"}", ClusterQuestion(.move, node: "n1", partition: 3)),
-            ("POST", "/api/unpin", "{\"partition\":0}", ClusterQuestion(.unpin, partition: 0)),
-            ("POST", "/api/forget", "{\"node\":\"n1\"}", ClusterQuestion(.forget, node: "n1")),
+            ("GET", "/api/cluster", "", AdminRequest(.status)), ("GET", "/api/members", "", AdminRequest(.members)),
+            ("GET", "/api/partitions", "", AdminRequest(.partitions)), ("GET", "/api/plan", "", AdminRequest(.plan)),
+            ("GET", "/api/events", "", AdminRequest(.events)), ("GET", "/api/events?after=12", "", AdminRequest(.events, after: 12)),
+            ("GET", "/api/locate?channel=thread%3A42", "", AdminRequest(.locate, partition: 108, channel: "thread:42")),
+            ("POST", "/api/rebalance", "", AdminRequest(.rebalance)), ("POST", "/api/rebalance/pause", "{}", AdminRequest(.pause)),
+            ("POST", "/api/rebalance/resume", "{\"by\":\"ann\"}", AdminRequest(.resume, by: "ann")),
+            ("POST", "/api/drain", "{\"node\":\"n1\",\"by\":\"ann\",\"note\":\"why\"}", AdminRequest(.drain, node: "n1", by: "ann", note: "why")),
+            ("POST", "/api/undrain", "{\"node\":\"n1\"}", AdminRequest(.undrain, node: "n1")),
+            ("POST", "/api/cordon", "{\"node\":\"n1\"}", AdminRequest(.cordon, node: "n1")),
+            ("POST", "/api/uncordon", "{\"node\":\"n1\",\"note\":null}", AdminRequest(.uncordon, node: "n1")),
+            ("POST", "/api/move", "{\"partition\":3,\"node\":\"n1\"}", AdminRequest(.move, node: "n1", partition: 3)),
+            ("POST", "/api/unpin", "{\"partition\":0}", AdminRequest(.unpin, partition: 0)),
+            ("POST", "/api/forget", "{\"node\":\"n1\"}", AdminRequest(.forget, node: "n1")),
         ])
-    func everyRouteAsksItsQuestion(_ method: String, _ target: String, _ body: String, _ question: ClusterQuestion) async throws {
+    func everyRouteMakesItsRequest(_ method: String, _ target: String, _ body: String, _ request: AdminRequest) async throws {
         let cluster = FakeCluster(Self.done)
         let answer = try await Connection(cluster).request(method, target, body)
-        #expect(answer.hasPrefix("HTTP/1.1 200 OK\r\n") && answer.contains("\"result\":\"\(question.kind.rawValue)\""), "\(answer)")
-        #expect(cluster.asked == [question])
+        #expect(answer.hasPrefix("HTTP/1.1 200 OK\r\n") && answer.contains("\"result\":\"\(request.kind.rawValue)\""), "\(answer)")
+        #expect(cluster.received == [request])
     }
 
     @Test func locateNamesTheChannelAndItsPartition() async throws {
         for count in [1, 7, 256] {
-            let cluster = FakeCluster(partitionCount: count, Self.done)
+            let cluster = FakeCluster(partitionCount: count) { request in
+                .partitions(ClusterPartitions(head: .forTests, channel: request.channel, partitions: []))
+            }
             let answer = try await Connection(cluster).request("GET", "/api/locate?channel=a")
-            #expect(answer.hasSuffix("\r\n\r\n{\"channel\":\"a\",\"result\":\"locate\"}"), "\(answer)")
-            #expect(cluster.asked.map(\.partition) == [Int(ChannelName("a")!.hash64 % UInt64(count))])
+            #expect(answer.contains("\r\n\r\n{\"channel\":\"a\",\"cluster\":\"c\","), "\(answer)")
+            #expect(cluster.received.map(\.partition) == [Int(ChannelName("a")!.hash64 % UInt64(count))])
         }
         let answer = try await Connection(FakeCluster(partitionCount: 0, Self.done)).request("GET", "/api/locate?channel=a")
         #expect(answer.hasPrefix("HTTP/1.1 503 ") && answer.contains("Retry-After: 1\r\n"))
     }
 
-    @Test(arguments: [(200, "200 OK"), (400, "400 Bad Request"), (404, "404 Not Found"), (409, "409 Conflict"), (503, "503 Service"), (504, "504 Gateway")])
-    func statusesPassThrough(_ status: Int, _ line: String) async throws {
-        let cluster = FakeCluster { _ in ClusterAnswer(status: status, body: "{\"error\":{\"code\":\"x\",\"message\":\"y\"}}") }
+    @Test(arguments: AdminError.Code.allCases) func everyErrorHasItsStatus(_ code: AdminError.Code) async throws {
+        let line =
+            switch code {
+            case .badRequest: "400 Bad Request"
+            case .notFound: "404 Not Found"
+            case .conflict: "409 Conflict"
+            case .timeout: "504 Gateway Timeout"
+            case .starting, .stopping, .noController, .noZooKeeper, .notAuthorized: "503 Service Unavailable"
+            }
+        let cluster = FakeCluster { _ in .failed(code, "y") }
         for target in ["/api/cluster", "/api/locate?channel=a"] {
             let answer = try await Connection(cluster).request("GET", target)
-            #expect(answer.hasPrefix("HTTP/1.1 \(line)") && answer.contains("Retry-After: 1\r\n") == (status == 503), "\(answer)")
-            #expect(status == 200 || answer.hasSuffix("\r\n\r\n{\"error\":{\"code\":\"x\",\"message\":\"y\"}}"))
+            #expect(answer.hasPrefix("HTTP/1.1 \(line)\r\n") && answer.contains("Retry-After: 1\r\n") == line.hasPrefix("503"), "\(answer)")
+            #expect(answer.hasSuffix("\r\n\r\n{\"error\":{\"code\":\"\(code.rawValue)\",\"message\":\"y\"}}"), "\(answer)")
         }
     }
 
@@ -132,7 +144,7 @@ private struct Connection {
         let answer = try await Connection(cluster).request(method, target, body)
         #expect(answer.hasPrefix("HTTP/1.1 \(status) ") && answer.contains("{\"error\":{\"code\":"), "\(answer)")
         #expect(status != "405" || answer.contains("Allow: "))
-        #expect(cluster.asked.isEmpty)
+        #expect(cluster.received.isEmpty)
     }
 
     @Test func everythingNeedsTheToken() async throws {
@@ -140,16 +152,16 @@ private struct Connection {
         for (method, target, body) in [("GET", "/api/cluster", ""), ("POST", "/api/drain", "{\"node\":\"n1\"}")] {
             let connection = try await Connection(cluster, token: "secret")
             #expect(try await connection.request(method, target, body).hasPrefix("HTTP/1.1 401 "))
-            #expect(cluster.asked.isEmpty)
+            #expect(cluster.received.isEmpty)
         }
         let answer = try await Connection(cluster, token: "secret").request("POST", "/api/rebalance", fields: "Authorization: Bearer secret\r\n")
-        #expect(answer.hasPrefix("HTTP/1.1 200 ") && cluster.asked.count == 1)
+        #expect(answer.hasPrefix("HTTP/1.1 200 ") && cluster.received.count == 1)
     }
 
     @Test func otherPagesMayNotChangeAnything() async throws {
         let cluster = FakeCluster(Self.done)
         let answer = try await Connection(cluster).request("POST", "/api/rebalance", fields: "Origin: https://elsewhere.example\r\n")
-        #expect(answer.hasPrefix("HTTP/1.1 403 ") && cluster.asked.isEmpty)
+        #expect(answer.hasPrefix("HTTP/1.1 403 ") && cluster.received.isEmpty)
     }
 
     @Test func beforeTheNodeIsUpItIsUnavailable() async throws {
@@ -158,10 +170,10 @@ private struct Connection {
     }
 
     @Test func answersKeepTheOrderOfTheirRequests() async throws {
-        let cluster = FakeCluster { question in
+        let cluster = FakeCluster { request in
             // The first is the slowest.
-            if question.kind == .status { try? await Task.sleep(for: .milliseconds(50)) }
-            return ClusterAnswer(status: 200, body: "{\"kind\":\"\(question.kind.rawValue)\"}")
+            if request.kind == .status { try? await Task.sleep(for: .milliseconds(50)) }
+            return .forwarded(json: "{\"kind\":\"\(request.kind.rawValue)\"}")
         }
         let requests = ["cluster", "plan", "members"].map { "GET /api/\($0) HTTP/1.1\r\nHost: h\r\n\r\n" }.joined()
         let answer = try await Connection(cluster).send(requests, answers: 3)
@@ -171,6 +183,11 @@ private struct Connection {
 
     @Test func aHeadHasNoBody() async throws {
         let answer = try await Connection(FakeCluster(Self.done)).request("HEAD", "/api/plan")
-        #expect(answer.hasPrefix("HTTP/1.1 200 ") && answer.hasSuffix("\r\n\r\n") && answer.contains("Content-Length: 17\r\n"), "\(answer)")
+        #expect(answer.hasPrefix("HTTP/1.1 200 ") && answer.hasSuffix("\r\n\r\n") && answer.contains("Content-Length: 32\r\n"), "\(answer)")
     }
+}
+
+extension ClusterHead {
+    fileprivate static let forTests = ClusterHead(
+        cluster: "c", through: "n1", authoritative: true, controller: nil, coordination: .init(.healthy), mode: "normal", viewVersion: 1, viewAgeSeconds: 0)
 }

@@ -1,0 +1,119 @@
+package import JSON
+
+/// What a node responds to an ``AdminRequest``.
+package enum AdminResponse: Hashable, Sendable {
+    case status(ClusterOverview)
+    case members(ClusterMembers)
+    /// To `partitions` and `locate`.
+    case partitions(ClusterPartitions)
+    case plan(ClusterPlan)
+    case events(ClusterEvents)
+    /// To every request that changes something.
+    case accepted(AcceptedChange)
+    case failed(AdminError)
+    /// The controller's response as it wrote it: another version may know fields that this one would lose.
+    case forwarded(json: String)
+
+    package var error: AdminError? { if case .failed(let error) = self { error } else { nil } }
+
+    package static func failed(_ code: AdminError.Code, _ message: String) -> AdminResponse { .failed(AdminError(code, message)) }
+
+    package func write(to writer: inout JSONWriter<some JSONSink>) {
+        switch self {
+        case .status(let overview): overview.write(to: &writer)
+        case .members(let members): members.write(to: &writer)
+        case .partitions(let partitions): partitions.write(to: &writer)
+        case .plan(let plan): plan.write(to: &writer)
+        case .events(let events): events.write(to: &writer)
+        case .accepted(let change): change.write(to: &writer)
+        case .failed(let error): error.write(to: &writer)
+        case .forwarded(let json): writer.raw(json)
+        }
+    }
+
+    /// Another node's.
+    package init(forwarding value: JSONValue) throws(JSONFailure) {
+        self = try AdminError(ifIn: value).map { .failed($0) } ?? .forwarded(json: value.text)
+    }
+}
+
+/// Why a request was not carried out. How HTTP says that is the gateway's business.
+package struct AdminError: Error, Hashable, Sendable {
+    package enum Code: String, Hashable, Sendable, CaseIterable {
+        case badRequest = "bad_request"
+        case notFound = "not_found"
+        /// The state of the cluster does not allow it, or it changed at the same moment.
+        case conflict
+        /// The node has not read what it needs yet.
+        case starting
+        case noController = "no_controller"
+        case noZooKeeper = "no_zookeeper"
+        case notAuthorized = "not_authorized"
+        /// The node leaves its cluster.
+        case stopping
+        /// Nothing responded in time: it may have been done.
+        case timeout
+
+        /// Whether another node, or this one later, may be able to carry it out.
+        package var isUnavailable: Bool {
+            switch self {
+            case .starting, .stopping, .noController, .noZooKeeper, .notAuthorized: true
+            case .badRequest, .notFound, .conflict, .timeout: false
+            }
+        }
+    }
+
+    package var code: Code
+    package var message: String
+
+    package init(_ code: Code, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    package func write(to writer: inout JSONWriter<some JSONSink>) {
+        writer.object { writer in
+            writer.name("error")
+            writer.object { writer in
+                writer.field("code", self.code.rawValue)
+                writer.field("message", self.message)
+            }
+        }
+    }
+
+    /// Nil if the response is no error. A code that this version does not know is one of a state that ends.
+    package init?(ifIn value: JSONValue) throws(JSONFailure) {
+        var object = try value.object()
+        guard var error = try object.optional("error")?.object() else { return nil }
+        self.init(Code(rawValue: try error.string("code", bytesMax: 100)) ?? .starting, try error.string("message", bytesMax: 100_000))
+    }
+}
+
+/// The response to a change: that the cluster will make it, not that all of it has happened.
+package struct AcceptedChange: Hashable, Sendable {
+    /// The request, as ``AdminRequest/sentence`` says it.
+    package var result: String
+    /// The controller that carried it out.
+    package var through: String
+    /// What it did besides, or that there was nothing to change.
+    package var note: String?
+
+    package init(result: String, through: String, note: String? = nil) {
+        self.result = result
+        self.through = through
+        self.note = note
+    }
+
+    package func write(to writer: inout JSONWriter<some JSONSink>) {
+        writer.object { writer in
+            writer.field("result", self.result)
+            writer.field("through", self.through)
+            if let note = self.note { writer.field("note", note) }
+        }
+    }
+
+    package init(_ value: JSONValue) throws(JSONFailure) {
+        var object = try value.object()
+        self.init(result: try object.text("result"), through: try object.text("through"), note: try object.optional("note")?.text())
+    }
+}

@@ -1,0 +1,149 @@
+package import JSON
+
+/// One decision or observation: who, what, why, under which view. For people and their tools.
+package struct ClusterEvent: Hashable, Sendable {
+    package enum Kind: String, Hashable, Sendable, CaseIterable {
+        case joined, blocked, waiting, evicted, left
+        case sessionLost = "session_lost"
+        case elected, deposed
+        case node, granted, moved, mode, removed
+        case operation
+        case alarm
+        /// Another version's.
+        case other
+
+        /// Those that this version reports.
+        package static let allCases: [Kind] = [
+            .joined, .blocked, .waiting, .evicted, .left, .sessionLost, .elected, .deposed, .node, .granted, .moved, .mode, .removed, .operation, .alarm,
+        ]
+    }
+
+    /// Counts this node's events, from 1.
+    package var number: Int64 = 0
+    package var kind: Kind
+    /// Milliseconds since 1970 at the node that reports it.
+    package var at: Int64
+    /// The node that it is about; empty for the whole cluster.
+    package var node: String
+    package var viewVersion: Int64
+    package var text: String
+    /// Of an operation: who requested it, and why.
+    package var by = ""
+    package var note = ""
+    /// Partitions that changed hands.
+    package var transfers = Transfers()
+
+    package init(kind: Kind, at: Int64, node: String, viewVersion: Int64, text: String) {
+        self.kind = kind
+        self.at = at
+        self.node = node
+        self.viewVersion = viewVersion
+        self.text = text
+    }
+
+    package func write(to writer: inout JSONWriter<some JSONSink>) {
+        writer.object { writer in
+            writer.field("number", self.number)
+            writer.field("kind", self.kind.rawValue)
+            writer.field("at", self.at)
+            writer.field("node", self.node)
+            writer.field("view", self.viewVersion)
+            writer.field("text", self.text)
+            if !self.by.isEmpty { writer.field("by", self.by) }
+            if !self.note.isEmpty { writer.field("note", self.note) }
+            if self.transfers.count > 0 { self.transfers.write(to: &writer) }
+        }
+    }
+
+    package init(_ value: JSONValue) throws(JSONFailure) {
+        var object = try value.object()
+        self.number = Int64(try object.integer("number"))
+        self.kind = try object.name("kind", else: .other)
+        self.at = Int64(try object.integer("at"))
+        self.node = try object.text("node")
+        self.viewVersion = Int64(try object.integer("view"))
+        self.text = try object.text("text")
+        self.by = try object.optional("by")?.text() ?? ""
+        self.note = try object.optional("note")?.text() ?? ""
+        self.transfers = try Transfers(from: &object)
+    }
+}
+
+/// Partitions that changed hands by one decision. The count is exact; pairs of nodes and partitions are the first ones.
+package struct Transfers: Hashable, Sendable {
+    package static let pairsMax = 20
+    package static let partitionsMax = 20
+
+    package struct Pair: Hashable, Sendable {
+        /// Nil for partitions without an owner.
+        package var from: String?
+        package var to: String
+        package var count = 0
+        package var partitions: [Int] = []
+    }
+
+    package private(set) var count = 0
+    private var found: [Pair] = []
+    /// By their names.
+    package var pairs: [Pair] { self.found.sorted { ($0.from ?? "", $0.to) < ($1.from ?? "", $1.to) } }
+
+    package init() {}
+
+    package mutating func add(_ partition: Int, from: String?, to: String) {
+        self.count += 1
+        guard let index = self.found.firstIndex(where: { $0.from == from && $0.to == to }) else {
+            if self.found.count < Self.pairsMax { self.found.append(Pair(from: from, to: to, count: 1, partitions: [partition])) }
+            return
+        }
+        self.found[index].count += 1
+        if self.found[index].partitions.count < Self.partitionsMax { self.found[index].partitions.append(partition) }
+    }
+
+    /// "85 partitions".
+    package var amount: String { "\(self.count) partition\(self.count == 1 ? "" : "s")" }
+
+    /// "43 to n1, 42 to n3", or with their sources where there are several.
+    package var words: String {
+        let pairs = self.pairs
+        let sources = Set(pairs.map(\.from))
+        let words = pairs.prefix(10).map { pair in
+            sources.count == 1 ? "\(pair.count) to \(pair.to)" : "\(pair.count) from \(pair.from ?? "none") to \(pair.to)"
+        }
+        let rest = self.count - pairs.prefix(10).reduce(0) { $0 + $1.count }
+        return (words + (rest > 0 ? ["\(rest) to others"] : [])).joined(separator: ", ")
+    }
+
+    /// The one node that all went to, or came from.
+    package var node: String? {
+        guard self.count == self.found.reduce(0, { $0 + $1.count }), let first = self.found.first else { return nil }
+        if self.found.allSatisfy({ $0.to == first.to }) { return first.to }
+        return self.found.allSatisfy { $0.from == first.from } ? first.from : nil
+    }
+
+    func write(to writer: inout JSONWriter<some JSONSink>) {
+        writer.field("count", self.count)
+        writer.name("transfers")
+        writer.array { writer in
+            for pair in self.pairs {
+                writer.object { writer in
+                    if let from = pair.from { writer.field("from", from) }
+                    writer.field("to", pair.to)
+                    writer.field("count", pair.count)
+                    writer.name("partitions")
+                    writer.array { writer in for partition in pair.partitions { writer.integer(partition) } }
+                }
+            }
+        }
+    }
+
+    init(from object: inout JSONObject) throws(JSONFailure) {
+        self.count = try object.optional("count")?.integer() ?? 0
+        guard self.count > 0 else { return }
+        self.found = try object.values("transfers") { value throws(JSONFailure) in
+            var pair = try value.object()
+            return Pair(
+                from: try pair.optional("from")?.text(), to: try pair.text("to"), count: try pair.integer("count"),
+                partitions: try pair.values("partitions") { value throws(JSONFailure) in try value.index() })
+        }
+    }
+}

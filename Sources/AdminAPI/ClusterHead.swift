@@ -1,0 +1,98 @@
+import JSON
+
+/// What every response about the cluster begins with: who reports it, and whether anything is decided there.
+package struct ClusterHead: Hashable, Sendable {
+    package struct Controller: Hashable, Sendable {
+        package var id: String
+        package var incarnation: Int
+        package var epoch: Int
+        /// Nil from a version that did not say.
+        package var api: String?
+
+        package init(id: String, incarnation: Int, epoch: Int, api: String?) {
+            self.id = id
+            self.incarnation = incarnation
+            self.epoch = epoch
+            self.api = api
+        }
+    }
+
+    /// Whether anything is decided in this cluster.
+    package struct Coordination: Hashable, Sendable {
+        package var health: Health
+        /// What it means when nothing is, in sentences.
+        package var reason: String?
+
+        package init(_ health: Health, reason: String? = nil) {
+            self.health = health
+            self.reason = reason
+        }
+    }
+
+    package var cluster: String
+    /// The node that reports: the controller, where it could be reached.
+    package var through: String
+    /// False when that node is not the controller, and reports only what it knows by itself.
+    package var authoritative: Bool
+    package var controller: Controller?
+    package var coordination: Coordination
+    /// `normal`, `maintenance` or `guarded`.
+    package var mode: String
+    package var viewVersion: Int
+    package var viewAgeSeconds: Int
+
+    package init(
+        cluster: String, through: String, authoritative: Bool, controller: Controller?, coordination: Coordination, mode: String, viewVersion: Int,
+        viewAgeSeconds: Int
+    ) {
+        self.cluster = cluster
+        self.through = through
+        self.authoritative = authoritative
+        self.controller = controller
+        self.coordination = coordination
+        self.mode = mode
+        self.viewVersion = viewVersion
+        self.viewAgeSeconds = viewAgeSeconds
+    }
+
+    func writeFields(to writer: inout JSONWriter<some JSONSink>) {
+        writer.field("cluster", self.cluster)
+        writer.field("through", self.through)
+        writer.field("authoritative", self.authoritative)
+        writer.name("controller")
+        if let controller = self.controller {
+            writer.object { writer in
+                writer.field("id", controller.id)
+                writer.field("incarnation", controller.incarnation)
+                writer.field("epoch", controller.epoch)
+                if let api = controller.api { writer.field("api", api) }
+            }
+        } else {
+            writer.null()
+        }
+        writer.name("coordination")
+        writer.object { writer in
+            writer.field("health", self.coordination.health.rawValue)
+            if let reason = self.coordination.reason { writer.field("reason", reason) }
+        }
+        writer.field("mode", self.mode)
+        writer.field("view_version", self.viewVersion)
+        writer.field("view_age_seconds", self.viewAgeSeconds)
+    }
+
+    init(from object: inout JSONObject) throws(JSONFailure) {
+        self.cluster = try object.text("cluster")
+        self.through = try object.text("through")
+        self.authoritative = try object.boolean("authoritative")
+        if var controller = try object.optional("controller")?.object() {
+            self.controller = Controller(
+                id: try controller.text("id"), incarnation: try controller.integer("incarnation"), epoch: try controller.integer("epoch"),
+                api: try controller.optional("api")?.text())
+        }
+        var coordination = try object.required("coordination").object()
+        self.coordination = Coordination(try Health(try coordination.required("health")), reason: try coordination.optional("reason")?.text())
+        self.mode = try object.text("mode")
+        self.viewVersion = try object.integer("view_version")
+        self.viewAgeSeconds = try object.integer("view_age_seconds")
+    }
+}

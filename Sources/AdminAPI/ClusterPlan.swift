@@ -1,0 +1,85 @@
+package import JSON
+
+/// The response to `plan`: what a whole rebalance from here would do.
+package struct ClusterPlan: Hashable, Sendable {
+    /// Partitions that go one way for one reason.
+    package struct Pair: Hashable, Sendable {
+        package var from: String
+        package var to: String
+        /// `orphan`, `drain`, `operator` or `balance`.
+        package var reason: String
+        package var count: Int
+
+        package init(from: String, to: String, reason: String, count: Int) {
+            self.from = from
+            self.to = to
+            self.reason = reason
+            self.count = count
+        }
+    }
+
+    package var head: ClusterHead
+    package var moves = 0
+    /// Partitions without an owner that are given one.
+    package var grants = 0
+    /// The least that any plan with the same quotas takes, moves and grants.
+    package var lowerBound = 0
+    /// Those that do not start now: balancing is paused, held, or waits until joins settle.
+    package var waiting = 0
+    package var rounds = 0
+    package var spreadBefore = 1.0
+    package var spreadAfter = 1.0
+    /// No node has just come or gone.
+    package var settled = true
+    package var pairs: [Pair] = []
+    /// What was requested and cannot be done, such as a pin to a node that is away.
+    package var refusals: [String] = []
+
+    package init(head: ClusterHead) {
+        self.head = head
+    }
+
+    package func write(to writer: inout JSONWriter<some JSONSink>) {
+        writer.object { writer in
+            self.head.writeFields(to: &writer)
+            writer.field("moves", self.moves)
+            writer.field("grants", self.grants)
+            writer.field("lower_bound", self.lowerBound)
+            writer.field("waiting", self.waiting)
+            writer.field("rounds", self.rounds)
+            writer.field("spread_before", self.spreadBefore)
+            writer.field("spread_after", self.spreadAfter)
+            writer.field("settled", self.settled)
+            writer.name("pairs")
+            writer.array { writer in
+                for pair in self.pairs {
+                    writer.object { writer in
+                        writer.field("from", pair.from)
+                        writer.field("to", pair.to)
+                        writer.field("reason", pair.reason)
+                        writer.field("count", pair.count)
+                    }
+                }
+            }
+            writer.field("refusals", self.refusals)
+        }
+    }
+
+    package init(_ value: JSONValue) throws(JSONFailure) {
+        var object = try value.object()
+        self.head = try ClusterHead(from: &object)
+        self.moves = try object.integer("moves")
+        self.grants = try object.integer("grants")
+        self.lowerBound = try object.integer("lower_bound")
+        self.waiting = try object.integer("waiting")
+        self.rounds = try object.integer("rounds")
+        self.spreadBefore = try object.number("spread_before")
+        self.spreadAfter = try object.number("spread_after")
+        self.settled = try object.boolean("settled")
+        self.pairs = try object.values("pairs") { value throws(JSONFailure) in
+            var pair = try value.object()
+            return Pair(from: try pair.text("from"), to: try pair.text("to"), reason: try pair.text("reason"), count: try pair.integer("count"))
+        }
+        self.refusals = try object.texts("refusals")
+    }
+}

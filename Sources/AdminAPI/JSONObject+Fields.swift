@@ -1,0 +1,38 @@
+import JSON
+
+/// Fields of responses. A response is bounded as a whole, so its parts need no bounds of their own.
+extension JSONObject {
+    mutating func text(_ name: String) throws(JSONFailure) -> String { try self.required(name).text() }
+
+    mutating func integer(_ name: String) throws(JSONFailure) -> Int { try self.required(name).integer() }
+
+    mutating func number(_ name: String) throws(JSONFailure) -> Double { try self.required(name).number() }
+
+    mutating func boolean(_ name: String) throws(JSONFailure) -> Bool { try self.required(name).boolean() }
+
+    mutating func texts(_ name: String) throws(JSONFailure) -> [String] {
+        try self.values(name) { value throws(JSONFailure) in try value.text() }
+    }
+
+    mutating func values<Value>(_ name: String, _ read: (JSONValue) throws(JSONFailure) -> Value) throws(JSONFailure) -> [Value] {
+        var values: [Value] = []
+        for value in try self.required(name).array(countMax: .max) { values.append(try read(value)) }
+        return values
+    }
+
+    /// A case of an enumeration by its name.
+    mutating func name<Value: RawRepresentable<String>>(_ name: String, else unknown: Value) throws(JSONFailure) -> Value {
+        Value(rawValue: try self.text(name)) ?? unknown
+    }
+}
+
+extension JSONValue {
+    func text() throws(JSONFailure) -> String { try self.string(bytesMax: .max) }
+
+    func integer() throws(JSONFailure) -> Int { Int(try self.integer(in: Int64.min...Int64.max)) }
+
+    /// A number of something, from 0.
+    func index() throws(JSONFailure) -> Int { Int(try self.integer(in: 0...Int64(Int32.max))) }
+
+    func number() throws(JSONFailure) -> Double { try self.number(in: -Double.greatestFiniteMagnitude...Double.greatestFiniteMagnitude) }
+}
