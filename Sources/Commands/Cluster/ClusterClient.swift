@@ -1,8 +1,8 @@
-/// Asks a node about its cluster, and asks changes of it.
+/// Requests reports about the cluster from a node, and changes.
 struct ClusterClient: Sendable {
     var node: NodeClient
 
-    /// A report and the JSON it came as, on one line.
+    /// A report, and its JSON on one line.
     struct Look<Report: ClusterReport>: Sendable {
         var report: Report
         var json: String
@@ -13,12 +13,12 @@ struct ClusterClient: Sendable {
         return Look(report: try Report(json: answer.body), json: Self.line(answer))
     }
 
-    /// Whoever carried it out, and the JSON it said so with.
+    /// The node that executed it, and the JSON of its response.
     func change(_ path: String, _ body: ChangeBody) async throws -> (words: String, json: String) {
         let answer = try self.expected(await self.node.post(path, Array(body.json.utf8), headers: [("Content-Type", "application/json")]), for: path)
         let members = RawJSON.members(harmlessJSON(answer.body)) ?? [:]
         func text(_ name: String) -> String? { members[name].flatMap { RawJSON.string($0) } }
-        // That the cluster will do it, not that it has.
+        // It means that the cluster accepted the request, not that it is done.
         return ("\(text("result") ?? "this"): \(text("note") ?? "accepted")\(text("through").map { " (controller \($0))" } ?? "")", Self.line(answer))
     }
 

@@ -4,12 +4,12 @@
     import Foundation
 #endif
 
-/// What `GET /api/events` says: the newest events of the node that answers, the controller where it can be asked.
+/// The response of `GET /api/events`: the newest events of the responding node, which is the controller if it can be reached.
 struct ClusterEvents: ClusterReport, Equatable {
     static let path = "/api/events"
 
     struct Event: Decodable, Equatable, Sendable {
-        /// Counts the events of who tells them.
+        /// Counts the events of the responding node.
         var number: Int
         var kind: String
         /// Milliseconds since 1970.
@@ -28,7 +28,7 @@ struct ClusterEvents: ClusterReport, Equatable {
 
     func table(on terminal: Terminal) -> String { self.table(of: self.events, on: terminal) }
 
-    /// Some of them, and how many there were to choose from.
+    /// The selected events, and the number of all events.
     func table(of events: [Event], on terminal: Terminal) -> String {
         var table = EventTable()
         let lines = table.lines(events, on: terminal)

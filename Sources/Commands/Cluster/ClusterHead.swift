@@ -4,7 +4,7 @@
     import Foundation
 #endif
 
-/// What every answer about the cluster begins with: who says so.
+/// The beginning of every response about the cluster: its source.
 struct ClusterHead: Decodable, Equatable, Sendable {
     struct Controller: Decodable, Equatable, Sendable {
         var id: String
@@ -13,17 +13,17 @@ struct ClusterHead: Decodable, Equatable, Sendable {
         var api: String?
     }
 
-    /// Whether anything is decided in this cluster.
+    /// Whether the cluster can make decisions.
     struct Coordination: Decodable, Equatable, Sendable {
         var health: NodeStatus.Health
-        /// What it means when nothing is, in sentences.
+        /// What it means if it cannot, in sentences.
         var reason: String?
     }
 
     var cluster: String
-    /// The node that answered.
+    /// The responding node.
     var through: String
-    /// False when that node is not the controller, and says what it knows by itself.
+    /// False if that node is not the controller, and returned only what it knows itself.
     var authoritative: Bool
     var controller: Controller?
     var coordination: Coordination
@@ -41,16 +41,16 @@ struct ClusterHead: Decodable, Equatable, Sendable {
         return "\(controller.id), epoch \(controller.epoch)\(reporter), \(view)"
     }
 
-    /// Of the whole cluster. The same in every answer.
+    /// The health of the whole cluster. The same in every response.
     var exitStatus: CommandStatus { self.coordination.health.exitStatus }
 
-    /// The reason that belongs below any table; none while decisions are made.
+    /// The reason to print below every table. Nil while the cluster can make decisions.
     func notes(on terminal: Terminal) -> [String] {
         self.coordination.reason.map { [terminal.sentence($0, lead: "! ", self.coordination.health.colour)] } ?? []
     }
 }
 
-/// An answer about the cluster. What it says is harmless: see ``harmlessJSON(_:)``.
+/// A response about the cluster. Its texts are escaped: see ``harmlessJSON(_:)``.
 protocol ClusterReport: Decodable, Sendable {
     static var path: String { get }
     var exitStatus: CommandStatus { get }

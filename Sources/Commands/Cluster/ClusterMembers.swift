@@ -1,18 +1,18 @@
-/// What `GET /api/members` says.
+/// The response of `GET /api/members`.
 struct ClusterMembers: ClusterReport, Equatable {
     static let path = "/api/members"
 
     struct Member: Decodable, Equatable, Sendable {
         var id: String
         var state: String
-        /// What an operator wants of it, who, and why.
+        /// The desired state, the operator who requested it, and the reason.
         var desired: String?
         var by: String?
         var note: String?
         var zone: String
         var link: String
         var api: String
-        /// Nil while it is not a member: it has no session.
+        /// Nil while it is not a member, because it has no session.
         var incarnation: Int?
         var version: String
         var weight: Double
@@ -21,15 +21,15 @@ struct ClusterMembers: ClusterReport, Equatable {
         var movingIn: Int
         var movingOut: Int
         var uptimeSeconds: Int?
-        // What the members say of it.
+        // The other members' reports about it.
         /// `up`, `suspect`, `down` or `unknown`.
         var presence: String
-        /// How many of how many that can say reach it, and who does not.
+        /// How many of the witnesses reach it, and which do not.
         var seenBy: Int
         var witnesses: Int
         var notSeenBy: [String]
-        // What it reports of itself; nil when it has not.
-        /// `connected`, or what has become of its session with ZooKeeper. Nil of a node that needs none.
+        // Its own report. Nil without a report.
+        /// The state of its session with ZooKeeper, such as `connected`. Nil of a node that needs none.
         var session: String?
         var serving: Int?
         var connections: Int?
@@ -45,10 +45,10 @@ struct ClusterMembers: ClusterReport, Equatable {
 
         private static let reportAgeMsMax = 5000
 
-        /// A member of which the node that answers has no report, or only one that says nothing about now.
+        /// A member without a report at the responding node, or with an outdated one.
         var isSilent: Bool { self.incarnation != nil && (self.reportAgeMs ?? .max) > Self.reportAgeMsMax }
 
-        /// Two letters: how it is, and what it is for.
+        /// Two letters: its presence and its role.
         var code: String {
             let first =
                 switch (self.state, self.presence) {
@@ -101,7 +101,7 @@ extension ClusterMembers {
         return ([text] + notes + [Self.legend, self.head.words].map { terminal.footer($0) }).joined(separator: "\n")
     }
 
-    /// What changes and matters comes first; what never changes is the first to be left out.
+    /// Important and changing columns come first. Constant columns are left out first.
     private static let columns = [
         Table.Column("ST"), .init("NODE"), .init("OWNS"), .init("MOVING"), .init("CONNECTIONS"), .init("PUBLISHED"), .init("DELIVERED"), .init("SEES"),
         .init("SESSION", widthMin: 10), .init("SHARE", widthMin: 6), .init("UPTIME", widthMin: 7), .init("ZONE"), .init("WEIGHT"), .init("VERSION"),
@@ -130,7 +130,7 @@ extension ClusterMembers.Member {
 
     private static func text(_ text: String?) -> String { text.flatMap { $0.isEmpty ? nil : $0 } ?? "-" }
 
-    /// What was asked of it, as far as that has come.
+    /// The progress of what was requested of it.
     private static func wish(_ desired: String, in state: String) -> String {
         let done = desired == "draining" ? "drained" : desired
         return state == done ? "is \(done)" : state == desired ? "is being \(done)" : "is to be \(done)"
@@ -141,7 +141,7 @@ extension ClusterMembers.Member {
         return words.isEmpty ? "-" : words.joined(separator: " ")
     }
 
-    /// What its session does by its newest report, and how old that is. Without a report nothing is known of it.
+    /// The state of its session in its newest report, and the age of the report. Unknown without a report.
     private var sessionWords: String {
         guard self.incarnation != nil else { return "none" }
         guard let session = self.session ?? (self.reportAgeMs == nil ? nil : "connected") else { return "no report" }
@@ -165,7 +165,7 @@ extension ClusterMembers.Member {
         }
         return notes
     }
-    /// Why it may not be up, as the members say; nil when nothing is wrong with that.
+    /// Why it may be down, according to the members. Nil if it is up.
     var presenceWords: String? {
         guard !["down", "fenced"].contains(self.state) else { return nil }
         var reasons: [String] = []

@@ -6,7 +6,7 @@ import ArgumentParser
     import Foundation
 #endif
 
-/// What every command about the cluster takes.
+/// Options of every command about the cluster.
 struct ClusterOptions: ParsableArguments {
     @Option(name: [.short, .customLong("output")], help: "json is the node's answer as it came, one a line.")
     var output = OutputFormat.table
@@ -31,7 +31,7 @@ struct ClusterOptions: ParsableArguments {
         }
     }
 
-    /// Shows one report, and answers what it says by its exit status.
+    /// Prints one report, and exits with its status.
     func show<Report: ClusterReport>(
         _ type: Report.Type, at path: String = Report.path, on terminal: Terminal = .standardOutput,
         as table: (Report, Terminal) -> String = { $0.table(on: $1) }
@@ -45,7 +45,7 @@ struct ClusterOptions: ParsableArguments {
     }
 }
 
-/// What every command takes that shows a table.
+/// Options of every command that prints a table.
 struct TableOptions: ParsableArguments {
     @Flag(name: [.customShort("w"), .long], help: "All columns of the table, however narrow the terminal is. Elsewhere than on a terminal it always has all.")
     var wide = false
@@ -53,7 +53,7 @@ struct TableOptions: ParsableArguments {
     var terminal: Terminal { .standardOutput.wide(self.wide) }
 }
 
-/// What every command takes that changes something.
+/// Options of every command that makes a change.
 struct ChangeOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Who asks, for the cluster's events. (default: $USER)", valueName: "name"))
     var by: String?
@@ -67,7 +67,7 @@ struct ChangeOptions: ParsableArguments {
     }
 }
 
-/// What every command takes that waits until the cluster has done it.
+/// Options of every command that waits for the cluster.
 struct WaitOptions: ParsableArguments {
     @Flag(help: "Only ask for it, and do not wait until it is done.")
     var noWait = false

@@ -1,8 +1,8 @@
-/// What `GET /api/cluster` says.
+/// The response of `GET /api/cluster`.
 struct ClusterOverview: ClusterReport, Equatable {
     static let path = "/api/cluster"
 
-    /// The session of the node that answered, which is the controller where that can be asked.
+    /// The session of the responding node, which is the controller if it can be reached.
     struct ZooKeeper: Decodable, Equatable, Sendable {
         var node: String
         var state: String
@@ -22,18 +22,18 @@ struct ClusterOverview: ClusterReport, Equatable {
     }
 
     var head: ClusterHead
-    /// Nil of a node that is alone.
+    /// Nil of a node in no cluster.
     var zookeeper: ZooKeeper?
     var nodes: [String: Int]
     var partitions: Partitions
-    /// The greatest load of an active node over the mean; 1 is even.
+    /// The greatest load of an active node divided by the mean; 1 is even.
     var spread: Double
     var connections: Int
     var publishedPerSecond: Double
     var deliveredPerSecond: Double
     var health: NodeStatus.Health
     var reasons: [String]
-    /// What operators want of nodes, who and why.
+    /// What operators requested of nodes, with name and reason.
     var notices: [String]
 
     private enum CodingKeys: CodingKey {
@@ -60,7 +60,7 @@ struct ClusterOverview: ClusterReport, Equatable {
 
     var exitStatus: CommandStatus { self.health.exitStatus.worse(self.head.exitStatus) }
 
-    /// A line a fact, the label first; the reasons of bad health below.
+    /// One line for each fact, with the label first. The reasons for bad health follow.
     func table(on terminal: Terminal) -> String {
         var facts = Facts()
         facts.add("cluster", "\(self.head.cluster), mode \(self.head.mode)")
@@ -100,7 +100,7 @@ struct ClusterOverview: ClusterReport, Equatable {
     }
 }
 
-/// The states of a node, as the view names them.
+/// The states of a node, as in the view.
 enum NodeStateName {
     static let all = ["active", "joining", "cordoned", "draining", "drained", "fenced", "down"]
 }

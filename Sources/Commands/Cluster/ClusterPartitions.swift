@@ -1,4 +1,4 @@
-/// What `GET /api/partitions` and `GET /api/locate` say.
+/// The response of `GET /api/partitions` and `GET /api/locate`.
 struct ClusterPartitions: ClusterReport, Equatable {
     static let path = "/api/partitions"
 
@@ -11,9 +11,9 @@ struct ClusterPartitions: ClusterReport, Equatable {
         var movingTo: String?
         var reason: String?
         var pinnedTo: String?
-        /// The owner's.
+        /// The owner's API address.
         var api: String?
-        /// Two nodes say that they serve it under this owner epoch.
+        /// Two nodes report that they serve it under this owner epoch.
         var contested: Bool?
 
         var exitStatus: CommandStatus {
@@ -62,7 +62,7 @@ struct ClusterPartitions: ClusterReport, Equatable {
         return ([text] + self.head.notes(on: terminal) + [terminal.footer(self.head.words)]).joined(separator: "\n")
     }
 
-    /// The one partition of a channel, a line a fact.
+    /// The partition of a channel, one line for each fact.
     func location(on terminal: Terminal) -> String {
         guard let partition = self.partitions.first else { return "no such partition" }
         var facts = Facts()

@@ -1,4 +1,4 @@
-/// What `GET /api/plan` says: a whole rebalance from here.
+/// The response of `GET /api/plan`: a whole rebalance from the current state.
 struct ClusterPlan: ClusterReport, Equatable {
     static let path = "/api/plan"
 
@@ -12,11 +12,11 @@ struct ClusterPlan: ClusterReport, Equatable {
 
     var head: ClusterHead
     var moves: Int
-    /// Partitions without an owner that are given one.
+    /// Partitions without an owner that get one.
     var grants: Int
-    /// The least that any plan with the same quotas takes, moves and grants.
+    /// The fewest moves and grants that any plan with the same quotas needs.
     var lowerBound: Int
-    /// Those that do not start now: balancing is paused, held, or waits until joins settle.
+    /// Moves that do not start now: balancing is paused or held, or waits for more joins.
     var waiting: Int
     var rounds: Int
     var spreadBefore: Double
@@ -69,7 +69,7 @@ struct ClusterPlan: ClusterReport, Equatable {
             + "the fullest node has \(Readable.fixed(self.spreadBefore, 3)) of an even share, then \(Readable.fixed(self.spreadAfter, 3))"
     }
 
-    /// Why some of it does not happen by itself now.
+    /// Why some of it does not start by itself now.
     var waitWords: String? {
         guard self.waiting > 0 else { return nil }
         let count = "\(Readable.count(self.waiting)) of these \(self.waiting == 1 ? "waits" : "wait")"

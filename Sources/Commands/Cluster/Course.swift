@@ -1,8 +1,8 @@
-/// How far something is that takes a while: what is left, how fast it goes, and whether it is stuck. Pure.
+/// The progress of a long operation: what is left, the rate, and whether it is stuck. Pure.
 struct Course: Sendable {
-    /// Nothing has changed for so long.
+    /// It counts as stuck after this time without a change.
     private static let stuckAfter = Duration.seconds(10)
-    /// What the rate is measured over.
+    /// The time over which the rate is measured.
     private static let window = Duration.seconds(10)
 
     private struct Sample: Sendable {
@@ -41,7 +41,7 @@ struct Course: Sendable {
     }
 }
 
-/// Why nothing moves. Pure.
+/// Why no partition moves. Pure.
 enum Obstacles {
     static func find(_ overview: ClusterOverview, _ plan: ClusterPlan?, _ partitions: ClusterPartitions?, of node: String? = nil) -> [String] {
         var found: [String] = []

@@ -44,7 +44,7 @@ package struct DrainCommand: AsyncParsableCommand {
     }
 }
 
-/// Judges how far a drain is, and notices when somebody takes it back.
+/// Determines the progress of a drain, and detects when it is lifted.
 actor DrainWatch {
     private let node: String
     private var wasDraining = false

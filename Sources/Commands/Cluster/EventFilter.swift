@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// What events are about, as a node names it.
+/// The kinds of events, as a node names them.
 enum EventKind: String, ExpressibleByArgument, CaseIterable, Sendable {
     case joined
     case blocked
@@ -19,7 +19,7 @@ enum EventKind: String, ExpressibleByArgument, CaseIterable, Sendable {
     case alarm
 }
 
-/// Which events are shown. Each part that is given has to fit. Pure.
+/// Selects events. Every given condition must match. Pure.
 struct EventFilter: Sendable {
     var node: String?
     /// Empty for all of them.
@@ -34,21 +34,21 @@ struct EventFilter: Sendable {
         return self.node.map { event.node == $0 || Self.names($0, in: event.text) } ?? true
     }
 
-    /// What changes hands names the other nodes that took part only in its text.
+    /// Transfers name the other nodes only in their text.
     private static func names(_ node: String, in text: String) -> Bool {
         text.split { !$0.isASCII || !($0.isLetter || $0.isNumber || "_.-".contains($0)) }.contains { word in
             word == node || word.hasSuffix(".") && word.dropLast() == node
         }
     }
 
-    /// The answer as it came, without the events that do not fit.
+    /// The response as received, without the events that do not match.
     func json(_ look: ClusterClient.Look<ClusterEvents>) -> String {
         guard !self.isEmpty else { return look.json }
         let events = self.events(of: look.json, among: look.report.events).map { String(decoding: $0, as: UTF8.self) }
         return "{\"through\":\(RawJSON.quoted(look.report.through)),\"events\":[\(events.joined(separator: ","))]}"
     }
 
-    /// The JSON of those among some events that fit, each as it came.
+    /// The JSON of the matching events, each as received.
     func events(of json: String, among events: [ClusterEvents.Event]) -> [[UInt8]] {
         let numbers = Set(events.filter(self.takes).map(\.number))
         let elements = RawJSON.members(Array(json.utf8))?["events"].flatMap { RawJSON.elements($0) } ?? []

@@ -1,22 +1,22 @@
-/// Events in rows under a header, batch after batch. A column grows when a later batch needs it, and never shrinks. Pure.
+/// Events in rows under a header, in batches. A column grows if a later batch needs it, and never shrinks. Pure.
 struct EventTable: Sendable {
     private static let header = ["NUMBER", "TIME", "KIND", "NODE", "VIEW", "WHAT"]
     private static let (time, node, what) = (1, 3, 5)
-    /// What a narrow terminal can do without: -w shows it, and -o json.
+    /// Columns that a narrow terminal leaves out. -w and -o json show them.
     private static let optional: Set<Int> = [0, 4]
-    /// Below it the columns that can be left out are.
+    /// Below this width optional columns are left out.
     private static let whatWidth = 40
-    /// Below it the text stands on lines of its own.
+    /// Below this width the text is on separate lines.
     private static let whatWidthMin = 20
-    /// Below it a time stands without its date.
+    /// Below this width times have no date.
     private static let dateWidthMin = 46
     private static let dateCount = "2026-01-01T".count
-    /// A longer name is cut in its middle where a row has no room for it.
+    /// A longer name is shortened in its middle if a row has no space for it.
     private static let (nameWidthMin, nameWidth) = (8, 24)
 
-    /// What fits most of what may follow, so that columns rarely move.
+    /// Widths that fit most later rows, so that columns rarely move.
     private var widths = [6, 20, EventKind.allCases.map(\.rawValue.count).max() ?? 0, 8, 6]
-    /// Decided with the header, as it stands above all that follows.
+    /// Decided with the header, because it is above all rows.
     private var shown: [Int]?
 
     /// Whether columns were left out.
@@ -48,12 +48,12 @@ struct EventTable: Sendable {
         [String(event.number), event.time, event.kind, event.node.isEmpty ? "-" : event.node, String(event.view), event.text]
     }
 
-    /// Where the text begins.
+    /// The column where the text begins.
     private static func indent(_ widths: [Int], _ columns: [Int]) -> Int {
         columns.filter { $0 != Self.what }.reduce(0) { $0 + widths[$1] + 2 }
     }
 
-    /// What the columns take in a terminal of this width.
+    /// The space for the columns in a terminal of this width.
     private func widths(_ columns: [Int], in limit: Int) -> [Int] {
         var widths = self.widths
         if limit < Self.dateWidthMin { widths[Self.time] -= Self.dateCount }
@@ -63,7 +63,7 @@ struct EventTable: Sendable {
         return widths
     }
 
-    /// A row: its text goes on under its beginning, or below the other columns where these leave it no room.
+    /// A row. Its text continues below its beginning, or below the other columns if they leave no space.
     private func lines(_ cells: [String], on terminal: Terminal, _ paint: (Int, String) -> String) -> [String] {
         let columns = self.shown ?? Array(cells.indices)
         let limit = terminal.tableWidth

@@ -50,7 +50,7 @@ package struct EventsCommand: AsyncParsableCommand {
             guard self.follow else {
                 let look = try await cluster.look(ClusterEvents.self, at: Self.path(after: after))
                 let events = look.report.events.filter(filter.takes)
-                // An empty table would read as a node to which nothing happened. One that was forgotten may still have its events.
+                // An empty table would look like a node without events. A forgotten node may still have events.
                 if events.isEmpty, let complaint = try await self.unknownNode(cluster) { throw Failure(.critical, complaint) }
                 let table = look.report.table(of: events, on: terminal)
                 try terminal.write("\(output == .json ? filter.json(look) : table)\n".utf8)
@@ -83,7 +83,7 @@ package struct EventsCommand: AsyncParsableCommand {
                 let look = try await cluster.look(ClusterEvents.self, at: Self.path(after: tail.after))
                 let step = tail.take(look.report)
                 if let notice = step.notice { Terminal.standardError.say(notice) }
-                // As objects of their own: what follows has no end.
+                // As separate objects, because the output has no end.
                 let lines =
                     output == .json
                     ? filter.events(of: look.json, among: step.events).map { $0 + [0x0A] }
@@ -103,19 +103,19 @@ package struct EventsCommand: AsyncParsableCommand {
     }
 }
 
-/// Which events are new, over controllers that each count their own. Pure.
+/// Determines which events are new, across controllers that each count their own. Pure.
 struct EventTail: Sendable {
     struct Step: Sendable {
         var events: [ClusterEvents.Event]
         var notice: String?
-        /// Another one answered: its history has to be asked from its start.
+        /// Another controller responded: request its history from the start.
         var isAgain = false
     }
 
     private(set) var after: Int
     private(set) var through: String?
     private var lastAt = 0
-    /// Another one's events, which it may have told in part.
+    /// Events of another controller, some of which may have been printed.
     private var isCatchingUp = false
 
     init(after: Int) {

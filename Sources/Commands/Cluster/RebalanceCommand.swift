@@ -43,7 +43,7 @@ package struct RebalanceCommand: AsyncParsableCommand {
             try await self.options.run { cluster in
                 let plan = try await cluster.look(ClusterPlan.self)
                 let isJSON = self.options.output == .json
-                // People see the plan before it is done; programs get one object, with the plan in it.
+                // People see the plan before it is executed. Programs get one object that includes the plan.
                 if !isJSON { try terminal.write("\(plan.report.table(on: terminal))\n".utf8) }
                 let (words, json) = try await cluster.change("/api/rebalance", self.change.body())
                 try terminal.write("\(isJSON ? Self.object(json, plan: plan.json) : terminal.sentence(words))\n".utf8)
@@ -57,7 +57,7 @@ package struct RebalanceCommand: AsyncParsableCommand {
             }
         }
 
-        /// The node's answer with the plan as one more field.
+        /// The node's response with the plan as an additional field.
         static func object(_ answer: String, plan: String) -> String {
             guard let end = answer.lastIndex(of: "}") else { return answer }
             return answer[..<end] + ",\"plan\":\(plan)}"
@@ -105,7 +105,7 @@ package struct RebalanceCommand: AsyncParsableCommand {
 }
 
 extension ClusterOptions {
-    /// One change that is done when it is answered.
+    /// One change that is complete when the response arrives.
     func change(_ path: String, _ body: ChangeBody) async throws {
         try await self.run { cluster in
             let (words, json) = try await cluster.change(path, body)
@@ -114,7 +114,7 @@ extension ClusterOptions {
         }
     }
 
-    /// What a node says to a change.
+    /// A node's response to a change.
     func write(_ words: String, _ json: String) throws {
         try Terminal.standardOutput.write("\(self.output == .json ? json : Terminal.standardOutput.sentence(words))\n".utf8)
     }

@@ -1,19 +1,19 @@
-/// Waits until the cluster has done what was asked of it, and says how it goes on standard error.
+/// Waits until the cluster has executed a request, and prints progress on standard error.
 struct Waiter: Sendable {
     enum Step: Sendable {
         case going(left: Int, moving: Int)
         case done(String, CommandStatus)
-        /// It will not happen any more.
+        /// It will not happen.
         case failed(String)
     }
 
     /// As in "the drain of n1".
     var what: String
-    /// The command that shows it later.
+    /// The command that shows progress later.
     var later: String
     var limit: Duration?
     var terminal = Terminal.standardError
-    /// How long nobody needs to answer.
+    /// How long missing responses are tolerated.
     var patience = Duration.seconds(15)
     var interval = Duration.milliseconds(500)
 
@@ -31,7 +31,7 @@ struct Waiter: Sendable {
             if let status { return status }
         } catch is TimedOut {
             self.clear()
-            // Who has no more time to wait wants to know what for.
+            // After the timeout, say what is missing.
             let reasons = try? await withTimeout(self.patience) { try await obstacles() }
             for reason in reasons ?? [] { self.terminal.say(reason, lead: "  ") }
             let seconds = Readable.fixed(limit?.seconds ?? 0, 1)
@@ -66,7 +66,7 @@ struct Waiter: Sendable {
                 failures = 0
             } catch let failure as Failure {
                 failures += 1
-                // A second attempt in any case: this process, too, may have been away for long.
+                // At least a second attempt: this process may have been paused for a long time too.
                 guard failures < 2 || .now < answeredAt.advanced(by: self.patience) else {
                     self.clear()
                     throw Failure(failure.status, "\(failure.message) \(self.what) goes on without this command: \(self.later) shows it.")
@@ -110,7 +110,7 @@ struct Waiter: Sendable {
         }
     }
 
-    /// Says something once, not at every attempt.
+    /// Prints a message once, not at every attempt.
     private func note(_ text: String, _ shown: inout Shown) {
         guard shown.notes != [text] else { return }
         shown.notes = [text]
