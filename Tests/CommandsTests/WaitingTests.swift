@@ -20,18 +20,18 @@ import Testing
     }
 
     @Test func coursesSayHowFastAndWhenTheyAreStuck() {
-        var course = Course()
+        var progress = WaitProgress()
         let start = ContinuousClock.now
-        course.note(left: 100, moving: 8, at: start)
-        #expect(course.words == "100 left, 8 in flight" && !course.isStuck(at: start))
-        course.note(left: 80, moving: 8, at: start + .seconds(5))
-        #expect(course.words == "80 left, 8 in flight, 4.0/s, about 20s to go")
-        course.note(left: 80, moving: 8, at: start + .seconds(14))
-        #expect(!course.isStuck(at: start + .seconds(14)))
-        course.note(left: 80, moving: 8, at: start + .seconds(16))
-        #expect(course.isStuck(at: start + .seconds(16)))
-        course.note(left: 80, moving: 7, at: start + .seconds(17))
-        #expect(!course.isStuck(at: start + .seconds(17)))
+        progress.note(left: 100, moving: 8, at: start)
+        #expect(progress.text == "100 left, 8 in flight" && !progress.isStuck(at: start))
+        progress.note(left: 80, moving: 8, at: start + .seconds(5))
+        #expect(progress.text == "80 left, 8 in flight, 4.0/s, about 20s to go")
+        progress.note(left: 80, moving: 8, at: start + .seconds(14))
+        #expect(!progress.isStuck(at: start + .seconds(14)))
+        progress.note(left: 80, moving: 8, at: start + .seconds(16))
+        #expect(progress.isStuck(at: start + .seconds(16)))
+        progress.note(left: 80, moving: 7, at: start + .seconds(17))
+        #expect(!progress.isStuck(at: start + .seconds(17)))
     }
 
     @Test func obstaclesAreNamed() throws {

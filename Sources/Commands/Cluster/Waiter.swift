@@ -43,7 +43,7 @@ struct Waiter: Sendable {
     }
 
     private func follow(_ look: () async throws -> Step, _ obstacles: () async throws -> [String]) async throws -> CommandStatus {
-        var course = Course()
+        var progress = WaitProgress()
         var answeredAt = ContinuousClock.now
         var failures = 0
         var shown = Shown()
@@ -51,10 +51,10 @@ struct Waiter: Sendable {
             do {
                 switch try await look() {
                 case .going(let left, let moving):
-                    course.note(left: left, moving: moving, at: .now)
+                    progress.note(left: left, moving: moving, at: .now)
                     var stuck: [String] = []
-                    if course.isStuck(at: .now) { stuck = (try? await obstacles()) ?? [] }
-                    self.show(course, stuck, isStuck: course.isStuck(at: .now), &shown)
+                    if progress.isStuck(at: .now) { stuck = (try? await obstacles()) ?? [] }
+                    self.show(progress, stuck, isStuck: progress.isStuck(at: .now), &shown)
                 case .done(let words, let status):
                     self.clear()
                     self.terminal.say(words)
@@ -92,7 +92,7 @@ struct Waiter: Sendable {
         var notes: [String] = []
     }
 
-    private func show(_ course: Course, _ stuck: [String], isStuck: Bool, _ shown: inout Shown) {
+    private func show(_ progress: WaitProgress, _ stuck: [String], isStuck: Bool, _ shown: inout Shown) {
         if isStuck, stuck != shown.notes {
             self.clear()
             self.terminal.say(stuck.isEmpty ? "; the cluster does not say why" : ":", lead: "nothing has changed for 10 s", .yellow)
@@ -100,7 +100,7 @@ struct Waiter: Sendable {
             shown.notes = stuck
         }
         if !isStuck { shown.notes = [] }
-        let line = "\(self.what): \(course.words)"
+        let line = "\(self.what): \(progress.text)"
         if self.terminal.isInteractive {
             self.terminal.replaceLine(line)
         } else if line != shown.line, shown.at.map({ .now >= $0.advanced(by: Self.lineInterval) }) ?? true {

@@ -1,5 +1,5 @@
 /// The progress of a long operation: what is left, the rate, and whether it is stuck. Pure.
-struct Course: Sendable {
+struct WaitProgress: Sendable {
     /// It counts as stuck after this time without a change.
     private static let stuckAfter = Duration.seconds(10)
     /// The time over which the rate is measured.
@@ -30,7 +30,7 @@ struct Course: Sendable {
         return Double(first.left - last.left) / (last.at - first.at).seconds
     }
 
-    var words: String {
+    var text: String {
         var words = ["\(Readable.count(self.left)) left", "\(Readable.count(self.moving)) in flight"]
         let rate = self.perSecond
         if rate > 0 {
