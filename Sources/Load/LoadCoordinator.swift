@@ -137,6 +137,7 @@ struct LoadCoordinator: ~Copyable {
             tally.merge(worker.tally)
             if !worker.hasEnded { tally.note(error: "worker: ended without a report") }
         }
+        tally.addUpSeconds()
         return tally
     }
 

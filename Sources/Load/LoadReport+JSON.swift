@@ -12,6 +12,13 @@ extension LoadReport {
         }
         var latencies = JSONObject()
         for (name, histogram) in self.distributions where histogram.totalCount > 0 { latencies.add(name, Self.object(histogram)) }
+        if let p99 = self.p99BySecond {
+            var seconds = JSONObject()
+            seconds.add("p99_median", Double(p99.median) / 1000)
+            seconds.add("p99_worst", Double(p99.worst) / 1000)
+            seconds.add("seconds", self.seconds.map(Self.object))
+            latencies.add("delivery_by_second", seconds)
+        }
         root.add("latency_us", latencies)
         if self.hasProcesses { root.add("server", self.serverObject) }
         var errors = JSONObject()

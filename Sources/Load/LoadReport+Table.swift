@@ -19,7 +19,7 @@ extension LoadReport {
         lines.append(("generator", self.generatorSentence))
         let head = lines.map { $0.0.padded(12) + "  " + $0.1.wrapped(to: width.map { $0 - 14 }).joined(separator: "\n" + String(repeating: " ", count: 14)) }
         let verdict = self.isInterrupted ? "interrupted; so far: \(self.verdict)" : self.verdict
-        return (head + [""] + self.latencyLines + [""] + verdict.wrapped(to: width)).joined(separator: "\n")
+        return (head + [""] + self.latencyLines + self.secondsLines + [""] + verdict.wrapped(to: width)).joined(separator: "\n")
     }
 
     private var connectionsSentence: String {
@@ -78,6 +78,11 @@ extension LoadReport {
             lines.append(name.padded(12) + values.map { $0.padded(12, left: true) }.joined())
         }
         return lines
+    }
+
+    private var secondsLines: [String] {
+        guard let p99 = self.p99BySecond, self.seconds.count > 1 else { return [] }
+        return ["", "p99 of each second: median \(p99.median.asTime), worst \(p99.worst.asTime)"]
     }
 
     var distributions: [(String, Histogram<UInt64>)] {

@@ -38,6 +38,17 @@ struct LoadReport: Sendable {
 
     private func perSecond(_ count: UInt64, _ seconds: Double) -> Double { seconds > 0 ? Double(count) / seconds : 0 }
 
+    // MARK: Seconds
+
+    /// Delivery latencies of each second of the window, in order. A second without any is left out.
+    var seconds: [Histogram<UInt64>] { self.tally.deliveryBySecond.prefix(WorkerTally.secondsMax).filter { $0.totalCount > 0 } }
+
+    /// The p99 of each second: the median, which a few seconds without a CPU do not change, and the worst. Nil if there are no seconds.
+    var p99BySecond: (median: UInt64, worst: UInt64)? {
+        let sorted = self.seconds.map { $0.valueAtPercentile(99) }.sorted()
+        return sorted.last.map { (sorted[(sorted.count - 1) / 2], $0) }
+    }
+
     // MARK: The server's processes
 
     var hasProcesses: Bool { !self.settings.processIDs.isEmpty }

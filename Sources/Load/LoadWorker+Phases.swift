@@ -26,6 +26,7 @@ extension LoadWorker {
         self.start = time
         self.measureFrom = time + Clock.nanoseconds(self.settings.warmUp)
         self.measureTo = self.measureFrom + Clock.nanoseconds(self.settings.duration)
+        self.tally.prepareSeconds(self.settings.duration)
         self.drainTo = .max
         for index in 0..<self.publishersCount {
             self.publishers[index].schedule = self.plan.schedule(ofPublisher: self.publishers[index].number, start: time)

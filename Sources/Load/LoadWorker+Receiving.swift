@@ -61,9 +61,10 @@ extension LoadWorker {
             }
             guard self.tracker.note(marker.sequence, slot: base &+ place &* lanes &+ Int(marker.lane)) != .repeated else { continue }
             news &+= 1
-            if marker.sentNanoseconds &- from < width {
+            let sent = marker.sentNanoseconds &- from
+            if sent < width {
                 newsInWindow &+= 1
-                _ = self.tally.delivery.record(min(now &- min(now, marker.sentNanoseconds), WorkerTally.nanosecondsMax))
+                self.tally.recordDelivery(sent: sent, latency: now &- min(now, marker.sentNanoseconds))
             }
         }
         self.tally.received &+= news

@@ -32,7 +32,10 @@ struct WorkerTally: Sendable {
     var runDelayMillionths: UInt64 = 0
     var churned: UInt64 = 0
 
+    /// Of all events of the window. Workers record by second; the coordinator adds the seconds up.
     var delivery = WorkerTally.histogram()
+    /// Delivery latencies of the events of each second of the window. One more for all events after ``secondsMax``.
+    var deliveryBySecond: [Histogram<UInt64>] = []
     var acknowledge = WorkerTally.histogram()
     var connect = WorkerTally.histogram()
     /// How late publishes were sent because of the load tool itself.
@@ -42,9 +45,27 @@ struct WorkerTally: Sendable {
     var errors: [String: UInt64] = [:]
 
     static let nanosecondsMax: UInt64 = 600_000_000_000
+    /// A histogram needs 200 KB.
+    static let secondsMax = 120
 
     static func histogram() -> Histogram<UInt64> {
         Histogram(lowestDiscernibleValue: 1000, highestTrackableValue: self.nanosecondsMax, numberOfSignificantValueDigits: .three)
+    }
+
+    mutating func prepareSeconds(_ seconds: Double) {
+        self.deliveryBySecond = .init(repeating: Self.histogram(), count: Int(min(seconds.rounded(.up), Double(Self.secondsMax + 1))))
+    }
+
+    /// - Parameter sent: nanoseconds from the start of the window.
+    @inline(__always)
+    mutating func recordDelivery(sent: UInt64, latency: UInt64) {
+        let second = min(Int(truncatingIfNeeded: sent / 1_000_000_000), self.deliveryBySecond.count - 1)
+        _ = self.deliveryBySecond[second].record(min(latency, Self.nanosecondsMax))
+    }
+
+    /// Call once, when everything is merged.
+    mutating func addUpSeconds() {
+        for second in self.deliveryBySecond { self.delivery.add(second) }
     }
 
     mutating func note(error: String) { self.errors[error, default: 0] += 1 }
@@ -79,23 +100,30 @@ extension WorkerTally {
         for (_, path) in Self.sums { self[keyPath: path] += other[keyPath: path] }
         for (_, path) in Self.maxima { self[keyPath: path] = max(self[keyPath: path], other[keyPath: path]) }
         for (_, path) in Self.distributions { self[keyPath: path].add(other[keyPath: path]) }
+        while self.deliveryBySecond.count < other.deliveryBySecond.count { self.deliveryBySecond.append(Self.histogram()) }
+        for (index, second) in other.deliveryBySecond.enumerated() { self.deliveryBySecond[index].add(second) }
         self.errors.merge(other.errors, uniquingKeysWith: +)
     }
 
     var lines: [String] {
         var lines = (Self.sums + Self.maxima).map { "count \($0.name) \(self[keyPath: $0.path])" }
         lines += self.errors.map { "error \($0.value) \($0.key)" }
-        for (name, path) in Self.distributions {
-            var line = ""
-            for value in self[keyPath: path].recordedValues() {
-                line += " \(value.value) \(value.count)"
-                if line.utf8.count > 4000 {
-                    lines.append("histogram \(name)\(line)")
-                    line = ""
-                }
+        for (name, path) in Self.distributions { lines += Self.lines("histogram \(name)", self[keyPath: path]) }
+        for (index, second) in self.deliveryBySecond.enumerated() { lines += Self.lines("second \(index)", second) }
+        return lines
+    }
+
+    private static func lines(_ name: String, _ histogram: Histogram<UInt64>) -> [String] {
+        var lines: [String] = []
+        var line = ""
+        for value in histogram.recordedValues() {
+            line += " \(value.value) \(value.count)"
+            if line.utf8.count > 4000 {
+                lines.append(name + line)
+                line = ""
             }
-            if !line.isEmpty { lines.append("histogram \(name)\(line)") }
         }
+        if !line.isEmpty { lines.append(name + line) }
         return lines
     }
 
@@ -112,12 +140,21 @@ extension WorkerTally {
             self.errors[words[2...].joined(separator: " "), default: 0] += count
         case "histogram":
             guard let path = Self.distributions.first(where: { $0.name == words[1] })?.path else { return }
-            for index in stride(from: 2, to: words.count - 1, by: 2) {
-                guard let value = UInt64(words[index]), let count = UInt64(words[index + 1]) else { continue }
-                _ = self[keyPath: path].record(value, count: count)
-            }
+            Self.take(words[2...], into: &self[keyPath: path])
+        case "second":
+            guard let second = Int(words[1]), (0...Self.secondsMax).contains(second) else { return }
+            while self.deliveryBySecond.count <= second { self.deliveryBySecond.append(Self.histogram()) }
+            Self.take(words[2...], into: &self.deliveryBySecond[second])
         default:
             break
+        }
+    }
+
+    /// Values and counts, in turn.
+    private static func take(_ words: ArraySlice<Substring>, into histogram: inout Histogram<UInt64>) {
+        for index in stride(from: words.startIndex, to: words.endIndex - 1, by: 2) {
+            guard let value = UInt64(words[index]), let count = UInt64(words[index + 1]) else { continue }
+            _ = histogram.record(value, count: count)
         }
     }
 }

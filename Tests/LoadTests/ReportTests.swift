@@ -30,6 +30,42 @@ import Testing
         #expect(two.delivery.totalCount == 20_000)
     }
 
+    @Test func eachSecondHasItsPercentiles() throws {
+        var workers = [WorkerTally(), WorkerTally()]
+        for index in workers.indices { workers[index].prepareSeconds(4.5) }
+        // A second without deliveries, one that is bad, and events of the last half second.
+        for (second, milliseconds) in [(0, 2), (1, 90), (3, 4), (4, 6)] as [(UInt64, UInt64)] {
+            for number in 0..<100 as Range<UInt64> {
+                workers[Int(number % 2)].recordDelivery(sent: second * 1_000_000_000 + number, latency: milliseconds * 1_000_000)
+            }
+        }
+        let report = try self.report { tally in
+            for worker in workers {
+                var copy = WorkerTally()
+                for line in worker.lines { copy.take(line: line) }
+                tally.merge(copy)
+            }
+            tally.addUpSeconds()
+        }
+        #expect(report.tally.delivery.totalCount == 400)
+        #expect(report.seconds.map { $0.valueAtPercentile(99) / 1_000_000 } == [2, 90, 4, 6])
+        let p99 = try #require(report.p99BySecond)
+        #expect(p99.median / 1_000_000 == 4 && p99.worst / 1_000_000 == 90)
+        #expect(report.json.contains(#""delivery_by_second":{"p99_median":4"#))
+        #expect(report.table.contains("p99 of each second: median 4.00 ms, worst 90."))
+        #expect(try self.report { _ in }.p99BySecond == nil)
+    }
+
+    @Test func secondsAreBounded() {
+        var tally = WorkerTally()
+        tally.prepareSeconds(100_000)
+        #expect(tally.deliveryBySecond.count == WorkerTally.secondsMax + 1)
+        tally.recordDelivery(sent: 99_999_000_000_000, latency: 1_000_000)
+        #expect(tally.deliveryBySecond.last?.totalCount == 1)
+        tally.take(line: "second 100000 1000 1")
+        #expect(tally.deliveryBySecond.count == WorkerTally.secondsMax + 1)
+    }
+
     private func report(_ change: (inout WorkerTally) -> Void) throws -> LoadReport {
         var tally = WorkerTally()
         tally.connected = 10
