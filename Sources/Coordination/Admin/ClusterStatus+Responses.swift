@@ -1,4 +1,5 @@
 import AdminAPI
+import Partitioning
 
 /// What the cluster's status is in the words of the admin API.
 extension ClusterStatus {
