@@ -1,6 +1,6 @@
 package import JSON
 
-/// What an operator requests of a cluster, at any of its nodes. The controller responds.
+/// An operator's request to a cluster, sent to any of its nodes. The controller responds.
 package struct AdminRequest: Hashable, Sendable {
     package enum Kind: String, Hashable, Sendable, CaseIterable {
         case status, members, partitions, locate, plan, events
@@ -14,7 +14,7 @@ package struct AdminRequest: Hashable, Sendable {
             }
         }
 
-        /// Where any node takes it.
+        /// Its path on any node.
         package var path: String {
             switch self {
             case .status: "/api/cluster"
@@ -79,7 +79,7 @@ package struct AdminRequest: Hashable, Sendable {
         }
     }
 
-    /// The body of a request over HTTP, whose path says the kind.
+    /// The body of an HTTP request. The path says the kind.
     package func writeBody(to writer: inout JSONWriter<some JSONSink>) {
         writer.object { writer in self.writeFields(to: &writer) }
     }
@@ -103,7 +103,7 @@ package struct AdminRequest: Hashable, Sendable {
             by: try object.optional("by")?.string(bytesMax: Self.byBytesMax), note: try object.optional("note")?.string(bytesMax: Self.noteBytesMax))
     }
 
-    /// What it does, for the history and for whoever requested it.
+    /// What it does, for the history and for the operator.
     package var sentence: String {
         let subject = self.partition.map { " \($0)" } ?? self.node.map { " \($0)" } ?? ""
         return self.kind == .move ? "move \(self.partition ?? -1) to \(self.node ?? "?")" : self.kind.rawValue + subject

@@ -11,7 +11,7 @@ package enum AdminResponse: Hashable, Sendable {
     /// To every request that changes something.
     case accepted(AcceptedChange)
     case failed(AdminError)
-    /// The controller's response as it wrote it: another version may know fields that this one would lose.
+    /// The controller's response, unchanged: another version may have fields that this one would lose.
     case forwarded(json: String)
 
     package var error: AdminError? { if case .failed(let error) = self { error } else { nil } }
@@ -31,13 +31,13 @@ package enum AdminResponse: Hashable, Sendable {
         }
     }
 
-    /// Another node's.
+    /// A response of another node.
     package init(forwarding value: JSONValue) throws(JSONFailure) {
         self = try AdminError(ifIn: value).map { .failed($0) } ?? .forwarded(json: value.text)
     }
 }
 
-/// Why a request was not carried out. How HTTP says that is the gateway's business.
+/// Why a request was not executed. The gateway decides the HTTP status.
 package struct AdminError: Error, Hashable, Sendable {
     package enum Code: String, Hashable, Sendable, CaseIterable {
         case badRequest = "bad_request"
@@ -49,12 +49,12 @@ package struct AdminError: Error, Hashable, Sendable {
         case noController = "no_controller"
         case noZooKeeper = "no_zookeeper"
         case notAuthorized = "not_authorized"
-        /// The node leaves its cluster.
+        /// The node is leaving its cluster.
         case stopping
-        /// Nothing responded in time: it may have been done.
+        /// No response in time: the request may have been executed.
         case timeout
 
-        /// Whether another node, or this one later, may be able to carry it out.
+        /// Whether another node, or this one later, may be able to execute it.
         package var isUnavailable: Bool {
             switch self {
             case .starting, .stopping, .noController, .noZooKeeper, .notAuthorized: true
@@ -81,7 +81,7 @@ package struct AdminError: Error, Hashable, Sendable {
         }
     }
 
-    /// Nil if the response is no error. A code that this version does not know is one of a state that ends.
+    /// Nil if the response is not an error. An unknown code counts as a temporary state.
     package init?(ifIn value: JSONValue) throws(JSONFailure) {
         var object = try value.object()
         guard var error = try object.optional("error")?.object() else { return nil }
@@ -89,13 +89,13 @@ package struct AdminError: Error, Hashable, Sendable {
     }
 }
 
-/// The response to a change: that the cluster will make it, not that all of it has happened.
+/// The response to a change: the cluster accepted it. It may not be complete yet.
 package struct AcceptedChange: Hashable, Sendable {
     /// The request, as ``AdminRequest/sentence`` says it.
     package var result: String
-    /// The controller that carried it out.
+    /// The controller that executed it.
     package var through: String
-    /// What it did besides, or that there was nothing to change.
+    /// Additional effects, or that there was nothing to change.
     package var note: String?
 
     package init(result: String, through: String, note: String? = nil) {

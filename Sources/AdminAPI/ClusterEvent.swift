@@ -1,6 +1,6 @@
 package import JSON
 
-/// One decision or observation: who, what, why, under which view. For people and their tools.
+/// One decision or observation: what, by whom, why, and under which view. For people and their tools.
 package struct ClusterEvent: Hashable, Sendable {
     package enum Kind: String, Hashable, Sendable, CaseIterable {
         case joined, blocked, waiting, evicted, left
@@ -9,7 +9,7 @@ package struct ClusterEvent: Hashable, Sendable {
         case node, granted, moved, mode, removed
         case operation
         case alarm
-        /// Another version's.
+        /// A kind of another version.
         case other
 
         /// Those that this version reports.
@@ -30,7 +30,7 @@ package struct ClusterEvent: Hashable, Sendable {
     /// Of an operation: who requested it, and why.
     package var by = ""
     package var note = ""
-    /// Partitions that changed hands.
+    /// Partitions that changed owners.
     package var transfers = Transfers()
 
     package init(kind: Kind, at: Int64, node: String, viewVersion: Int64, text: String) {
@@ -69,7 +69,7 @@ package struct ClusterEvent: Hashable, Sendable {
     }
 }
 
-/// Partitions that changed hands by one decision. The count is exact; pairs of nodes and partitions are the first ones.
+/// Partitions that changed owners by one decision. The count is exact; only the first pairs of nodes and partitions are listed.
 package struct Transfers: Hashable, Sendable {
     package static let pairsMax = 20
     package static let partitionsMax = 20
@@ -102,7 +102,7 @@ package struct Transfers: Hashable, Sendable {
     /// "85 partitions".
     package var amount: String { "\(self.count) partition\(self.count == 1 ? "" : "s")" }
 
-    /// "43 to n1, 42 to n3", or with their sources where there are several.
+    /// "43 to n1, 42 to n3", or with the sources if there are several.
     package var words: String {
         let pairs = self.pairs
         let sources = Set(pairs.map(\.from))
@@ -113,7 +113,7 @@ package struct Transfers: Hashable, Sendable {
         return (words + (rest > 0 ? ["\(rest) to others"] : [])).joined(separator: ", ")
     }
 
-    /// The one node that all went to, or came from.
+    /// The only node that all partitions went to, or came from.
     package var node: String? {
         guard self.count == self.found.reduce(0, { $0 + $1.count }), let first = self.found.first else { return nil }
         if self.found.allSatisfy({ $0.to == first.to }) { return first.to }

@@ -1,6 +1,6 @@
 package import JSON
 
-/// The response to `events`: the newest events of the node that responds, the controller where it can be reached.
+/// The response to `events`: the newest events of the node that responds, which is the controller if it can be reached.
 package struct ClusterEvents: Hashable, Sendable {
     package var through: String
     package var events: [ClusterEvent]

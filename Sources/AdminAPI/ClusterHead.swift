@@ -1,12 +1,12 @@
 import JSON
 
-/// What every response about the cluster begins with: who reports it, and whether anything is decided there.
+/// The beginning of every response about the cluster: its source, and whether the cluster can make decisions.
 package struct ClusterHead: Hashable, Sendable {
     package struct Controller: Hashable, Sendable {
         package var id: String
         package var incarnation: Int
         package var epoch: Int
-        /// Nil from a version that did not say.
+        /// Nil from an older version.
         package var api: String?
 
         package init(id: String, incarnation: Int, epoch: Int, api: String?) {
@@ -17,10 +17,10 @@ package struct ClusterHead: Hashable, Sendable {
         }
     }
 
-    /// Whether anything is decided in this cluster.
+    /// Whether the cluster can make decisions.
     package struct Coordination: Hashable, Sendable {
         package var health: Health
-        /// What it means when nothing is, in sentences.
+        /// What it means if it cannot, in sentences.
         package var reason: String?
 
         package init(_ health: Health, reason: String? = nil) {
@@ -30,9 +30,9 @@ package struct ClusterHead: Hashable, Sendable {
     }
 
     package var cluster: String
-    /// The node that reports: the controller, where it could be reached.
+    /// The reporting node: the controller, if it could be reached.
     package var through: String
-    /// False when that node is not the controller, and reports only what it knows by itself.
+    /// False if that node is not the controller, and reports only what it knows itself.
     package var authoritative: Bool
     package var controller: Controller?
     package var coordination: Coordination

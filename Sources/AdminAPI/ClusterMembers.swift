@@ -2,22 +2,22 @@ package import JSON
 
 /// The response to `members`: a row for each node of the view.
 package struct ClusterMembers: Hashable, Sendable {
-    /// Whether a node is there, by what the members report of each other.
+    /// Whether a node is up, according to the members' reports about each other.
     package enum Presence: String, Hashable, Sendable, CaseIterable {
         case up
-        /// Most of the members that can say do not reach it, or the controller gets no report from it.
+        /// Most witnesses do not reach it, or the controller gets no report from it. Witnesses are the members that can tell.
         case suspect
         /// It has no session, or its link port is closed.
         case down
-        /// Only the node that responds could be asked, and it reaches too few others to say which of them are up.
+        /// Only the responding node could be reached, and it reaches too few others to tell which of them are up.
         case unknown
     }
 
-    /// What a node reports of itself.
+    /// A node's own report.
     package struct Report: Hashable, Sendable {
-        /// Nil from a version that does not say.
+        /// Nil from an older version.
         package var uptimeSeconds: Int?
-        /// `connected`, or what has become of its session with ZooKeeper. Nil of a node that needs none.
+        /// The state of its session with ZooKeeper, such as `connected`. Nil of a node that needs none.
         package var session: String?
         package var serving: Int
         package var connections: Int
@@ -70,7 +70,7 @@ package struct ClusterMembers: Hashable, Sendable {
         /// By the view.
         package var state: String
         package var presence: Presence
-        /// How many of how many members that can say reach it, and which of them do not: the first of these.
+        /// How many of the witnesses reach it, and the first of those that do not.
         package var witnesses: Int
         package var seenBy: Int
         package var notSeenBy: [String]
@@ -79,7 +79,7 @@ package struct ClusterMembers: Hashable, Sendable {
         package var zone: String
         package var link: String
         package var api: String
-        /// Nil while it is not a member: it has no session.
+        /// Nil while it is not a member, because it has no session.
         package var incarnation: Int?
         package var version: String
         package var weight: Double
@@ -87,7 +87,7 @@ package struct ClusterMembers: Hashable, Sendable {
         package var share: Double
         package var movingIn: Int
         package var movingOut: Int
-        /// Nil when it has not reported.
+        /// Nil without a report.
         package var report: Report?
 
         package init(

@@ -2,7 +2,7 @@ package import JSON
 
 /// The response to `status`: the cluster in numbers, with its health and why.
 package struct ClusterOverview: Hashable, Sendable {
-    /// The session of the node that responds, which is the controller where that can be reached.
+    /// The session of the responding node, which is the controller if it can be reached.
     package struct ZooKeeper: Hashable, Sendable {
         package var node: String
         package var state: String
@@ -17,7 +17,7 @@ package struct ClusterOverview: Hashable, Sendable {
         }
     }
 
-    /// How many nodes are in a state.
+    /// The number of nodes in a state.
     package struct NodeCount: Hashable, Sendable {
         package var state: String
         package var count: Int
@@ -49,12 +49,12 @@ package struct ClusterOverview: Hashable, Sendable {
     }
 
     package var head: ClusterHead
-    /// Nil of a node that is alone.
+    /// Nil of a node in no cluster.
     package var zookeeper: ZooKeeper?
     /// Every state, in the order of a node's life.
     package var nodes: [NodeCount]
     package var partitions: Partitions
-    /// The greatest load of an active node over the mean; 1 is even.
+    /// The greatest load of an active node divided by the mean; 1 is even.
     package var spread: Double
     package var connections: Int
     package var publishedPerSecond: Double
@@ -62,7 +62,7 @@ package struct ClusterOverview: Hashable, Sendable {
     package var health: Health
     /// Why it is not healthy, the worst first, in sentences that say what to do.
     package var reasons: [String]
-    /// What operators requested of nodes, who and why.
+    /// What operators requested of nodes, with name and reason.
     package var notices: [String]
 
     package init(

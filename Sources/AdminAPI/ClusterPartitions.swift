@@ -1,12 +1,12 @@
 package import JSON
 
-/// How a partition is.
+/// The state of a partition.
 package enum PartitionState: String, Hashable, Sendable, CaseIterable {
     /// Its owner reports that it serves it, under the view's owner epoch.
     case served
     /// Granted, and its owner has not reported yet that it serves it.
     case preparing
-    /// Being handed over.
+    /// A handoff is in progress.
     case moving
     /// It has no owner.
     case orphan
@@ -27,7 +27,7 @@ package struct ClusterPartitions: Hashable, Sendable {
         /// Two nodes report that they serve it under this owner epoch.
         package var isContested: Bool
         package var pinnedTo: String?
-        /// The owner's.
+        /// The owner's API address.
         package var api: String?
 
         package init(

@@ -1,8 +1,8 @@
 package import JSON
 
-/// The response to `plan`: what a whole rebalance from here would do.
+/// The response to `plan`: a whole rebalance from the current state.
 package struct ClusterPlan: Hashable, Sendable {
-    /// Partitions that go one way for one reason.
+    /// Partitions that move between one pair of nodes for one reason.
     package struct Pair: Hashable, Sendable {
         package var from: String
         package var to: String
@@ -20,19 +20,19 @@ package struct ClusterPlan: Hashable, Sendable {
 
     package var head: ClusterHead
     package var moves = 0
-    /// Partitions without an owner that are given one.
+    /// Partitions without an owner that get one.
     package var grants = 0
-    /// The least that any plan with the same quotas takes, moves and grants.
+    /// The fewest moves and grants that any plan with the same quotas needs.
     package var lowerBound = 0
-    /// Those that do not start now: balancing is paused, held, or waits until joins settle.
+    /// Moves that do not start now: balancing is paused or held, or waits for more joins.
     package var waiting = 0
     package var rounds = 0
     package var spreadBefore = 1.0
     package var spreadAfter = 1.0
-    /// No node has just come or gone.
+    /// No node has joined or left recently.
     package var settled = true
     package var pairs: [Pair] = []
-    /// What was requested and cannot be done, such as a pin to a node that is away.
+    /// Requests that cannot be executed, such as a pin to a node that is down.
     package var refusals: [String] = []
 
     package init(head: ClusterHead) {

@@ -1,6 +1,6 @@
 package import JSON
 
-/// How a node or its cluster is.
+/// The health of a node or its cluster.
 package enum Health: String, Hashable, Sendable, CaseIterable, Comparable {
     case healthy
     /// It works, and something needs attention.
@@ -18,7 +18,7 @@ package enum Health: String, Hashable, Sendable, CaseIterable, Comparable {
         }
     }
 
-    /// A word that this version does not know is a newer version's, and not `healthy`.
+    /// An unknown word is from a newer version, and does not count as `healthy`.
     package init(_ value: JSONValue) throws(JSONFailure) {
         self = Health(rawValue: try value.string(bytesMax: 20)) ?? .degraded
     }

@@ -1,6 +1,6 @@
 import JSON
 
-/// Fields of responses. A response is bounded as a whole, so its parts need no bounds of their own.
+/// Fields of responses. A response is bounded as a whole, so its parts need no limits.
 extension JSONObject {
     mutating func text(_ name: String) throws(JSONFailure) -> String { try self.required(name).text() }
 
@@ -31,7 +31,7 @@ extension JSONValue {
 
     func integer() throws(JSONFailure) -> Int { Int(try self.integer(in: Int64.min...Int64.max)) }
 
-    /// A number of something, from 0.
+    /// A count, from 0.
     func index() throws(JSONFailure) -> Int { Int(try self.integer(in: 0...Int64(Int32.max))) }
 
     func number() throws(JSONFailure) -> Double { try self.number(in: -Double.greatestFiniteMagnitude...Double.greatestFiniteMagnitude) }

@@ -1,8 +1,8 @@
-/// How a node may be called. The id becomes a part of paths in ZooKeeper, of file names and of a command line.
+/// The rules for node ids. An id becomes a part of paths in ZooKeeper, of file names and of command lines.
 package enum NodeID {
     package static let bytesMax = 64
 
-    /// 1 to 64 of `A-Z a-z 0-9 _ . -`, and neither `.` nor `..`: ZooKeeper refuses these as parts of a path.
+    /// 1 to 64 of `A-Z a-z 0-9 _ . -`, but not `.` or `..`: ZooKeeper refuses these as parts of a path.
     package static func isValid(_ id: String) -> Bool {
         (1...Self.bytesMax).contains(id.utf8.count) && id != "." && id != ".."
             && id.utf8.allSatisfy { byte in

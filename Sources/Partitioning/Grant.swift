@@ -1,4 +1,4 @@
-/// A fixed share of all channels, by the hash of their names: what a node owns. A plain number, because it indexes arrays on the way of every event.
+/// A fixed share of all channels, by the hash of their names; the unit of ownership. A plain number, because it indexes arrays on the path of every event.
 package typealias PartitionID = Int
 
 /// The number of a grant. It grows with each new owner of a partition, and fences the older ones.
@@ -16,7 +16,7 @@ package struct Grant: Hashable, Sendable, CustomStringConvertible {
 
     package var description: String { "partition \(self.partition) under owner epoch \(self.ownerEpoch)" }
 
-    /// What a node owns that is alone. The owner epoch never changes: the lock on the log's folder keeps a second process away.
+    /// The grant of a node in no cluster. The owner epoch never changes: the lock on the log's folder excludes a second process.
     package static func everyPartition(of count: Int = Partitions.countByDefault) -> [Grant] {
         (0..<count).map { Grant(partition: $0, ownerEpoch: 1) }
     }

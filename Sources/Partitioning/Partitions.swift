@@ -1,6 +1,6 @@
-/// How channels are spread over partitions. The count is fixed when a cluster is made.
+/// Maps channels to partitions. The count is fixed when a cluster is created.
 package struct Partitions: Hashable, Sendable {
-    /// Of a cluster, unless its configuration says otherwise, and of a node that is alone: a channel is on the same partition in both.
+    /// The default count of a cluster, and the count of a node in no cluster, so that a channel is on the same partition in both.
     package static let countByDefault = 256
 
     package let count: Int

@@ -1,7 +1,7 @@
 /// One process of one node: a node that restarts has the same id and another incarnation.
 package struct ProcessID: Hashable, Sendable, CustomStringConvertible {
     package var id: String
-    /// The czxid of its member znode, which ZooKeeper gives to no other.
+    /// The czxid of its member znode, which ZooKeeper never uses again.
     package var incarnation: Int64
 
     package init(id: String, incarnation: Int64) {

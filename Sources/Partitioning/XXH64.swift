@@ -1,6 +1,6 @@
 /// xxHash64, the hash that places channels on partitions and names channels inside cursors.
 ///
-/// Stable across processes, machines and versions, which Swift's `Hasher` is not.
+/// Stable across processes, machines and versions, unlike Swift's `Hasher`.
 /// Source: <https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md>.
 package enum XXH64 {
     private static let prime1: UInt64 = 0x9E37_79B1_85EB_CA87

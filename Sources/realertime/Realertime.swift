@@ -12,7 +12,7 @@ import Node
     import Darwin
 #endif
 
-/// The program. Introduces the modules to each other, and nothing else.
+/// The program. Connects the modules, and nothing else.
 @main
 struct Realertime: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -55,7 +55,7 @@ struct Realertime: AsyncParsableCommand {
         }
     }
 
-    /// ArgumentParser takes a command that it does not know for an argument too many.
+    /// ArgumentParser treats an unknown command as a superfluous argument.
     private static func unknownCommand(in arguments: [String]) -> String? {
         guard let name = arguments.first == "help" ? arguments.dropFirst().first : arguments.first, !name.hasPrefix("-") else { return nil }
         let names = self.configuration.subcommands.compactMap { $0.configuration.commandName } + ["help"]
