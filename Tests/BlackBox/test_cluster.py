@@ -275,7 +275,7 @@ def test_many_vanish_together(cluster):
     owners = cluster.settled(names)
     controller = cluster.members["n1"]
     assert controller.authoritative("/api/cluster")["controller"]["id"] == "n1"
-    told = max(e["number"] for e in controller.authoritative("/api/events")["events"])
+    last = max(e["number"] for e in controller.authoritative("/api/events")["events"])
     vanished = ("n3", "n4", "n5")
     for name in vanished:
         cluster.members[name].process.kill()
@@ -294,7 +294,7 @@ def test_many_vanish_together(cluster):
         cluster.members[name].start(ready=False)
     after = cluster.settled(names)
     eventually(lambda: controller.authoritative("/api/cluster")["mode"] == "normal")
-    events = [e for e in controller.authoritative("/api/events")["events"] if e["number"] > told]
+    events = [e for e in controller.authoritative("/api/events")["events"] if e["number"] > last]
     modes = [e for e in events if e["kind"] == "mode"]
     assert [e["text"].split(":")[0] for e in modes] == ["mode normal is now guarded", "mode guarded is now normal"], events
     assert all(name in modes[0]["text"] for name in vanished), modes

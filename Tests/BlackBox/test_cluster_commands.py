@@ -51,7 +51,7 @@ def name(arguments):
 def test_looks(shared, arguments):
     code, out, err = run(shared, *arguments)
     assert (code, err) == (HEALTHY, ""), (out, err)
-    assert out.strip() and "\x1b" not in out, "no colours where nobody looks"
+    assert out.strip() and "\x1b" not in out, "no colours without a terminal"
     code, out, err = run(shared, *arguments, "-o", "json")
     assert (code, err) == (HEALTHY, "")
     lines = out.splitlines()

@@ -96,10 +96,10 @@ def goes_on(publishers):
     eventually(lambda: all(now > before[name] for name, now in counts(publishers).items()))
 
 
-def told(member, since, kinds):
-    """The lines in a member's log about itself after an offset, in order."""
-    said = re.findall(rf" event=(\w+) node={member.name} ", member.output.read_bytes()[since:].decode())
-    return [kind for kind in said if kind in kinds]
+def kinds_logged(member, since, kinds):
+    """The kinds of the events in a member's log about itself after an offset, in order."""
+    logged = re.findall(rf" event=(\w+) node={member.name} ", member.output.read_bytes()[since:].decode())
+    return [kind for kind in logged if kind in kinds]
 
 
 def has_link(member, peer):
@@ -329,7 +329,7 @@ def test_one_node_is_cut_off_from_zookeeper(cluster, name, cut):
     getattr(proxy, cut)()
     # It gives up when its session is over by its own clock, because no server can report it.
     eventually(lambda: member.serving == 0)
-    assert eventually(lambda: told(member, logged, ("session_lost", "joined", "elected", "evicted")))[0] == "session_lost"
+    assert eventually(lambda: kinds_logged(member, logged, ("session_lost", "joined", "elected", "evicted")))[0] == "session_lost"
     assert member.own["session"] != "connected" and member.own.get("incarnation") is None
     # The others take over its partitions, and only these.
     without = cluster.settled(rest)
@@ -408,7 +408,7 @@ def test_the_link_of_one_node_refuses(cluster):
     for _ in during(3):
         assert cluster.member_state("n3", "n1") == "joining" and cluster.incarnations("n1")["n3"] == joining
         assert member.own["incarnation"] == joining and member.serving == 0 and member.own["session"] == "connected"
-    assert told(member, logged, ("session_lost", "evicted", "joined")) == ["evicted", "joined"]
+    assert kinds_logged(member, logged, ("session_lost", "evicted", "joined")) == ["evicted", "joined"]
     member.link_proxy.open()
     after = cluster.settled(names)
     assert moved(without, after) == sum(owner == "n3" for owner in after.values())
@@ -446,6 +446,6 @@ def test_a_pause_longer_than_the_session(cluster):
     after = cluster.settled(names)
     assert moved(without, after) == sum(owner == "n1" for owner in after.values())
     # Its own events: first the lost session, then the return. It was not elected in between, and the others' decisions still hold.
-    assert told(member, logged, ("session_lost", "joined", "elected", "alarm")) == ["session_lost", "joined"]
+    assert kinds_logged(member, logged, ("session_lost", "joined", "elected", "alarm")) == ["session_lost", "joined"]
     assert cluster.controller("n1") is not member and member.own["view_version"] > version
     cluster.witness.finish()

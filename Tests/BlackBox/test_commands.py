@@ -129,13 +129,13 @@ def test_a_node_that_does_not_accept_is_passed_over(shared):
 def test_any_node_of_a_list_is_asked(shared):
     port = Port()
     try:
-        there, nobody = f"{HOST}:{shared.api}", f"{HOST}:{port.number}"
+        there, absent = f"{HOST}:{shared.api}", f"{HOST}:{port.number}"
         for arguments in ["status"], ["members"], ["plan"]:
-            code, out, err = call(*arguments, "--api", f"{nobody},{there}")
-            assert code == HEALTHY and out and err == f"http://{nobody} cannot be reached (connection refused): asking http://{there}.\n", err
-        code, _, err = call("status", "--api", nobody)
+            code, out, err = call(*arguments, "--api", f"{absent},{there}")
+            assert code == HEALTHY and out and err == f"http://{absent} cannot be reached (connection refused): asking http://{there}.\n", err
+        code, _, err = call("status", "--api", absent)
         assert code == UNREACHABLE and "--api takes several" in err
-        code, _, err = call("publish", "a", "b", "--api", f"{nobody},{there}")
+        code, _, err = call("publish", "a", "b", "--api", f"{absent},{there}")
         assert code == USAGE and "one URL" in err
     finally:
         port.release()

@@ -47,7 +47,7 @@ def test_sigterm_ends_streams_in_good_order(nodes, channel):
         node.process.send_signal(signal.SIGTERM)
         with pytest.raises(EOFError):
             sse.next()
-        assert sse.retries and all(r > 0 for r in sse.retries), "SSE is told when to come back"
+        assert sse.retries and all(r > 0 for r in sse.retries), "SSE gets a reconnect time"
         with pytest.raises(Closed) as closed:
             ws.next()
         assert closed.value.code == 1012

@@ -250,7 +250,7 @@ def refuse(listener):
         deadline = time.monotonic() + PATIENCE
         try:
             while True:
-                assert time.monotonic() < deadline, "nobody came"
+                assert time.monotonic() < deadline, "no client came"
                 for key, _ in selector.select(1):
                     if key.fileobj is listener:
                         selector.register(listener.accept()[0], selectors.EVENT_READ)

@@ -236,7 +236,7 @@ class FaultCluster(Cluster):
         return member
 
     def begin(self, *names, **options):
-        """Starts these one after the other, makes those that are missing, and waits until everyone who runs has his share. Answers the owners.
+        """Starts these members one after the other, creates missing ones, and waits until each running member has its share. Returns the owners.
 
         The first of a new cluster is its controller. From here on there is a witness.
         """
