@@ -130,8 +130,6 @@ extension ClusterStatus {
             note(.degraded, "\(node.id) is down.")
         case .down where self.desired[node.id]?.desired != .draining:
             note(.degraded, "\(node.id) is down: start it, or forget it (realertime forget \(node.id)).")
-        case .cordoned where self.isAuthoritative && ![.cordoned, .removed].contains(self.desired[node.id]?.desired ?? .active):
-            note(.degraded, "\(node.id) is cordoned for a while, because it kept restarting or losing its session (realertime uncordon \(node.id) lifts that).")
         case .fenced: note(.degraded, "\(node.id) is fenced: most nodes cannot reach it at \(node.link).")
         case .joining:
             let isHeard = !self.isAuthoritative || self.reports[node.id]?.report.incarnation == node.incarnation

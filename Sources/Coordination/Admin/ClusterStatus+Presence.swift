@@ -63,6 +63,6 @@ extension ClusterStatus {
     func isSilent(_ id: String) -> Bool {
         guard let node = self.view.node(id) else { return false }
         if let received = self.reports[id], node.incarnation == received.report.incarnation { return !self.isFresh(received) }
-        return node.state == .joining ? false : self.electedAt.map { self.now >= $0.advanced(by: Self.reportAgeMax) } ?? false
+        return node.state == .joining ? false : self.electedAt.map { self.now >= $0.advanced(by: NodeReport.ageMax) } ?? false
     }
 }

@@ -75,7 +75,7 @@ extension ClusterStatus {
 
     private func report(of node: ClusterView.Node) -> ClusterMembers.Report? {
         // Without a session this node has no incarnation to report under. What it knows of itself is as true as before.
-        let own = node.id == self.ownID ? Leader.Received(report: self.ownReport, at: self.now) : nil
+        let own = node.id == self.ownID ? KnownNodes.Received(report: self.ownReport, at: self.now) : nil
         guard let received = own ?? self.reports[node.id], node.incarnation == received.report.incarnation else { return nil }
         let report = received.report
         let peers = self.view.nodes.filter { $0.id != node.id && $0.incarnation != nil }
@@ -132,18 +132,5 @@ extension ClusterStatus {
         response.pairs = pairs.sorted { $0.key < $1.key }.map(\.value)
         response.refusals = plan.first.refusals.map(\.description)
         return response
-    }
-}
-
-extension ZooKeeperState.Phase {
-    var name: String {
-        switch self {
-        case .connecting: "connecting"
-        case .connected: "connected"
-        case .suspended: "suspended"
-        case .lost: "lost"
-        case .closing: "closing"
-        case .closed: "closed"
-        }
     }
 }

@@ -19,65 +19,64 @@ struct ClusterStatus {
     /// Nil where the controller is another node.
     let electedAt: ContinuousClock.Instant?
     let desired: [String: NodeRecord]
-    private(set) var reports: [String: Leader.Received] = [:]
+    private(set) var reports: [String: KnownNodes.Received] = [:]
     /// What this node knows by itself, also while it is no member.
     let ownReport: NodeReport
     let now: ContinuousClock.Instant
     let wallClock: Int64
     private(set) var states: [PartitionState] = []
     /// Partitions that more than one node reports to serve under the view's owner epoch.
-    private(set) var contested: Set<Int> = []
+    let contested: Set<Int>
     /// Partitions that were granted a while ago and are not served.
     let unserved: [Int]
 
-    /// A report older than this says nothing about now.
-    static let reportAgeMax = Duration.seconds(5)
-
     init(
-        _ machine: ClusterMachine, _ view: ClusterView, _ configuration: ClusterConfiguration, at now: ContinuousClock.Instant, whyAlone: String? = nil
+        view: ClusterView, configuration: ClusterConfiguration, ownID: String, controller: ControllerRecord?, controlling: ControllerMachine?,
+        session: ZooKeeperState, outage: ZooKeeperOutage?, whyAlone: String?, alarm: String?, obstacle: String?, isMember: Bool, ownReport: NodeReport,
+        now: ContinuousClock.Instant, wallClock: Int64
     ) {
         self.view = view
         self.configuration = configuration
-        self.ownID = machine.settings.id
-        self.controller = machine.controller
-        self.isAuthoritative = machine.isController
-        self.session = machine.session
-        self.outage = machine.outage
-        self.whyAlone = machine.isController ? nil : whyAlone ?? machine.whyAlone
-        self.alarm = machine.alarm
-        self.obstacle = machine.obstacle
-        self.electedAt = machine.leader?.electedAt
-        self.desired = machine.leader?.nodes.mapValues(\.record) ?? [:]
+        self.ownID = ownID
+        self.controller = controller
+        self.isAuthoritative = controlling != nil
+        self.session = session
+        self.outage = outage
+        self.whyAlone = whyAlone
+        self.alarm = alarm
+        self.obstacle = obstacle
+        self.electedAt = controlling?.known.electedAt
+        self.desired = controlling?.known.entries.mapValues(\.record) ?? [:]
         self.now = now
-        self.unserved = machine.leader?.unservedTooLong(at: now).filter { view.partitions.indices.contains($0) } ?? []
-        self.wallClock = machine.settings.wallClock()
-        self.reports = machine.leader?.reports ?? [:]
-        self.ownReport = machine.report(at: now, incarnation: machine.incarnation ?? view.node(machine.settings.id)?.incarnation ?? 0)
+        self.contested = Set(controlling?.contested(in: view, at: now) ?? [])
+        self.unserved = controlling?.unservedTooLong(at: now).filter { view.partitions.indices.contains($0) } ?? []
+        self.wallClock = wallClock
+        self.reports = controlling?.known.reports ?? [:]
+        self.ownReport = ownReport
         // Its own is never out of date.
-        if machine.incarnation != nil { self.reports[self.ownID] = Leader.Received(report: self.ownReport, at: now) }
+        if isMember { self.reports[ownID] = KnownNodes.Received(report: ownReport, at: now) }
         self.judgePartitions()
     }
 
     private mutating func judgePartitions() {
-        var servers: [Int: [String]] = [:]
+        var served: Set<Int> = []
         // Without the controller and without ZooKeeper it cannot know which node owns what: it may have been paused, and others may own its partitions now.
         let known = self.outage == nil || self.isAuthoritative ? self.reports : [:]
         for (id, received) in known where self.isFresh(received) && self.view.node(id)?.incarnation == received.report.incarnation {
-            for owned in received.report.serving
-            where self.view.partitions.indices.contains(owned.partition) && self.view.partitions[owned.partition].ownerEpoch == owned.ownerEpoch {
-                servers[owned.partition, default: []].append(id)
+            for owned in received.report.serving where self.view.partitions.indices.contains(owned.partition) {
+                let entry = self.view.partitions[owned.partition]
+                if entry.owner == id, entry.ownerEpoch == owned.ownerEpoch { served.insert(owned.partition) }
             }
         }
         self.states = self.view.partitions.enumerated().map { index, entry in
             guard let owner = entry.owner else { return .orphan }
             if entry.move != nil { return .moving }
-            if servers[index]?.contains(owner) ?? false { return .served }
+            if served.contains(index) { return .served }
             return known[owner].map { self.isFresh($0) } ?? false ? .preparing : .unknown
         }
-        self.contested = Set(servers.filter { $0.value.count > 1 }.keys)
     }
 
-    func isFresh(_ received: Leader.Received) -> Bool { self.now < received.at.advanced(by: Self.reportAgeMax) }
+    func isFresh(_ received: KnownNodes.Received) -> Bool { self.now < received.at.advanced(by: NodeReport.ageMax) }
 
     func count(_ state: PartitionState) -> Int { self.states.count { $0 == state } }
 }

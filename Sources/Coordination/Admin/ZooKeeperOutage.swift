@@ -1,5 +1,3 @@
-import AdminAPI
-
 /// What it means that a node has no connection to ZooKeeper. The one judgement: the node's own status, the cluster's, and the refusal of a change all quote it.
 ///
 /// In this version each node keeps its own history, and no event crosses nodes. So ownership of partitions matters to no publisher and no subscriber.
@@ -33,23 +31,5 @@ package struct ZooKeeperOutage: Hashable, Sendable {
         case 1: "It gives up its 1 partition within a third of its session's timeout; another node may own it already."
         default: "It gives up its \(self.held) partitions within a third of its session's timeout; other nodes may own them already."
         }
-    }
-}
-
-extension ClusterMachine {
-    /// Nil while this node has a connection to ZooKeeper, and when it is leaving.
-    var outage: ZooKeeperOutage? {
-        switch self.session.phase {
-        case .connected, .closing, .closed: nil
-        case .connecting, .suspended, .lost:
-            ZooKeeperOutage(
-                node: self.settings.id, session: self.session.phase.name, hasJoined: self.view != nil, knowsController: self.controller != nil,
-                held: self.ownership.count)
-        }
-    }
-
-    /// The response to what needs the controller, while this node has no connection to ZooKeeper.
-    func outageRefusal(of kind: AdminRequest.Kind) -> AdminResponse? {
-        self.outage.map { .failed(.noZooKeeper, (kind.changes ? "nothing was changed. " : "") + $0.text) }
     }
 }

@@ -1,6 +1,6 @@
 import Partitioning
 
-/// What a node is told about itself and the timing of its cluster.
+/// What a node is given about itself, and the timing of its cluster.
 package struct ClusterSettings: Sendable {
     package var cluster: String
     /// Of ZooKeeper, in front of all paths. Empty, or a path.
@@ -28,22 +28,22 @@ package struct ClusterSettings: Sendable {
     package var operationTimeout: Duration = .seconds(5)
     /// Everything is read again after this long, watch or not.
     package var rereadInterval: Duration = .seconds(30)
-    /// How long a member node of this id and another session is waited for: a leftover is gone when that session has ended, so it is more than a timeout.
+    /// How long a member znode of this id and another session is waited for: a leftover is gone when that session has ended, so it is more than a timeout.
     package var duplicateWait: Duration = .seconds(11)
     package var reportInterval: Duration = .seconds(1)
-    /// A link that is refused for so long belongs to a dead process.
+    /// A link that has been refused for this long belongs to a dead process.
     package var refusedMin: Duration = .milliseconds(300)
-    /// A node that most others have not reached for so long is fenced.
+    /// A node that most others have not reached for this long is fenced.
     package var unreachableMin: Duration = .seconds(4)
     /// Until a fenced node that is reached again may own.
     package var fencedMin: Duration = .seconds(30)
     /// Between two evictions of nodes that are silent, rather than refused.
     package var fenceInterval: Duration = .seconds(10)
-    /// So long a controller that was deposed lets others go first.
+    /// How long a controller that was deposed lets others go first.
     package var deposedMin: Duration = .seconds(60)
-    /// So long a candidate that reaches less than half of the others lets them go first.
+    /// How long a candidate that reaches less than half of the others lets them go first.
     package var isolatedWait: Duration = .seconds(2)
-    /// A node without any link to others is isolated after so long: a dead one's session has ended by then.
+    /// A node without any link to others is isolated after this long: a dead one's session has ended by then.
     package var isolatedMin: Duration = .seconds(11)
     /// How long an alarm is shown after what it is about was last seen.
     package var alarmMin: Duration = .seconds(600)
@@ -53,7 +53,7 @@ package struct ClusterSettings: Sendable {
     package var returningMax: Duration = .seconds(1)
     /// How long the controller's answer to an operator is waited for.
     package var requestTimeout: Duration = .seconds(5)
-    /// The same for a question that changes nothing: this node answers it from what it knows itself after that.
+    /// The same for a request that changes nothing: after that this node responds from what it knows itself.
     package var readTimeout: Duration = .seconds(1)
     package var massFailureHold: Duration = MassFailureGuard.hold
     package var joinQuiet: Duration = RebalanceDebounce.quiet
@@ -71,37 +71,6 @@ package struct ClusterSettings: Sendable {
         self.version = version
         self.startedAt = startedAt
     }
-}
 
-/// Where a cluster's nodes are in ZooKeeper.
-struct ClusterPaths: Sendable {
-    /// What leads to the chroot, parents first, and the chroot itself. Empty without one.
-    let chroot: [String]
-    let root: String
-
-    init(cluster: String, chroot: String = "") {
-        var path = ""
-        self.chroot = chroot.split(separator: "/").map { part in
-            path += "/" + part
-            return path
-        }
-        self.root = "\(chroot)/rt/\(cluster)"
-    }
-
-    var configuration: String { "\(self.root)/config" }
-    var nodes: String { "\(self.root)/nodes" }
-    var members: String { "\(self.root)/members" }
-    var controller: String { "\(self.root)/controller" }
-    var controllerEpoch: String { "\(self.root)/controller_epoch" }
-    var view: String { "\(self.root)/view" }
-
-    func node(_ id: String) -> String { "\(self.nodes)/\(id)" }
-    func member(_ id: String) -> String { "\(self.members)/\(id)" }
-
-    /// What has to be there before a node can join, parents first: the chroot, and what is for all clusters on the same servers, under any user.
-    var foundations: [ZooKeeperRequest] {
-        let own: [(path: String, data: [UInt8])] = [(self.root, []), (self.nodes, []), (self.members, []), (self.controllerEpoch, Array("0".utf8))]
-        return (self.chroot + ["\(self.chroot.last ?? "")/rt"]).map { .createShared(path: $0) }
-            + own.map { .create(path: $0.path, data: $0.data, ephemeral: false) }
-    }
+    var paths: ClusterPaths { ClusterPaths(cluster: self.cluster, chroot: self.chroot) }
 }

@@ -2,7 +2,7 @@ package import AdminAPI
 import JSON
 package import Partitioning
 
-/// How busy a node is: what its process tells the machine, and the machine the controller.
+/// How busy a node is: its process reports it to the machine, and the machine to the controller.
 package struct NodeFigures: Hashable, Sendable {
     /// Since the process started, by its own steady clock. Nil from a version that does not say.
     package var uptimeSeconds: Int64?
@@ -16,8 +16,11 @@ package struct NodeFigures: Hashable, Sendable {
     package init() {}
 }
 
-/// What a node tells the controller about itself, every second and whenever it changes.
+/// What a node reports to the controller about itself, every second and whenever it changes.
 package struct NodeReport: Hashable, Sendable {
+    /// An older one says nothing about now.
+    static let ageMax = Duration.seconds(5)
+
     package var incarnation: Int64
     package var viewVersion: Int64
     /// Committing under these owner epochs.

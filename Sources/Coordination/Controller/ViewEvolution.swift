@@ -3,30 +3,33 @@ import Partitioning
 /// The next view out of the present one and all that the controller knows. Pure; the one place where nodes change state and partitions change hands.
 struct ViewEvolution {
     var view: ClusterView
-    private(set) var guards: Leader.Guards
+    private(set) var guards: ControllerGuards
     /// When something here changes by itself.
     private(set) var wakes: [ContinuousClock.Instant] = []
     /// Why it is to be as it will be.
     var reasons = ViewReasons()
-    /// Those for whom the view has no room.
-    var refused: [String] = []
+    /// Nodes for which the view has no room.
+    private(set) var refused: [String] = []
+    /// What an operator has to know.
+    private(set) var alarms: [String] = []
     private let current: ClusterView
     let configuration: ClusterConfiguration
-    let leader: Leader
+    let known: KnownNodes
     let ownID: String
     private let links: [String: LinkReach]
     let settings: ClusterSettings
     let now: ContinuousClock.Instant
 
     init(
-        current: ClusterView, configuration: ClusterConfiguration, leader: Leader, ownID: String, links: [String: LinkReach], settings: ClusterSettings,
+        current: ClusterView, configuration: ClusterConfiguration, known: KnownNodes, guards: ControllerGuards, ownID: String, links: [String: LinkReach],
+        settings: ClusterSettings,
         now: ContinuousClock.Instant
     ) {
         self.view = current
         self.current = current
         self.configuration = configuration
-        self.leader = leader
-        self.guards = leader.guards
+        self.known = known
+        self.guards = guards
         self.ownID = ownID
         self.links = links
         self.settings = settings
@@ -40,49 +43,36 @@ struct ViewEvolution {
 
     mutating func run() {
         self.updateNodes()
+        if let roomAlarm { self.alarms.append(roomAlarm) }
         self.finishMoves()
         self.updateMode()
         let input = self.planInput
         self.view.apply(Plan(input))
         for (partition, entry) in self.current.partitions.enumerated() where entry.owner == nil && self.view.partitions[partition].owner != nil {
-            self.reasons.homes[partition] = input.homes[partition]
+            self.reasons.previousOwners[partition] = input.previousOwners[partition]
         }
         self.markDrained()
-    }
-
-    /// Every partition under an owner epoch that has never been granted, with its owner unchanged.
-    mutating func regrantAll() {
-        for partition in self.view.partitions.indices { self.view.partitions[partition].ownerEpoch += 1 }
-    }
-
-    /// Whatever any view has granted is granted again under an owner epoch beyond it, where this view says otherwise. What is granted now is beyond what was
-    /// reserved before this process started, because views of that time may be lost everywhere.
-    mutating func rise(above floor: ViewFloor, reserved: Int64) {
-        for (index, entry) in self.view.partitions.enumerated() {
-            var least = floor.ownerEpoch(index, entry)
-            if max(least, entry.ownerEpoch) > self.current.partitions[index].ownerEpoch { least = max(least, reserved + 1) }
-            if least > entry.ownerEpoch { self.view.partitions[index].ownerEpoch = least }
-        }
     }
 
     // MARK: - Nodes
 
     private mutating func updateNodes() {
-        let ids = Set(self.view.nodes.map(\.id)).union(self.leader.members.keys).union(self.leader.nodes.keys).sorted()
-        // Those that are gone first: whoever came in their place may need their room.
-        for id in ids where self.leader.members[id] == nil { self.miss(id, self.leader.nodes[id]?.record) }
+        let ids = Set(self.view.nodes.map(\.id)).union(self.known.members.keys).union(self.known.entries.keys).sorted()
+        // Those that are gone first: nodes that came in their place may need their room.
+        for id in ids where self.known.members[id] == nil { self.miss(id, self.known.entries[id]?.record) }
         self.forgetDown(beyond: Self.downMax)
-        for id in ids { if let member = self.leader.members[id] { self.update(id, member, self.leader.nodes[id]?.record) } }
+        for id in ids { if let member = self.known.members[id] { self.update(id, member, self.known.entries[id]?.record) } }
     }
 
-    private mutating func update(_ id: String, _ member: Leader.Member, _ record: NodeRecord?) {
+    private mutating func update(_ id: String, _ member: KnownNodes.Member, _ record: NodeRecord?) {
         let before = self.view.node(id)
         guard before != nil || self.makeRoom() else { return self.refused.append(id) }
         let isNew = before?.incarnation != member.incarnation
         if isNew {
             if let before, before.incarnation != nil {
                 self.lose(before, isMember: true)
-                self.guards.returning[member.incarnation] = self.now
+                // It is a link away from being active: what it had is not worth two moves.
+                self.guards.previous.wait(for: id, until: self.now.advanced(by: self.settings.returningMax))
             }
             self.guards.massFailure.rejoined(id, at: self.now)
         }
@@ -97,35 +87,34 @@ struct ViewEvolution {
         let state = self.state(of: id, member, from: isNew ? .joining : node.state, desired: record?.desired ?? .active)
         if state != node.state { node.state = state }
         if isNew || before?.state != state { self.reasons.nodes[id] = self.reason(for: state, id, member, record, before) }
-        if state != .joining { self.guards.returning[member.incarnation] = nil }
-        if state != .cordoned { self.guards.lifted[id] = nil }
         self.view.upsert(node)
         if state == .fenced {
             self.orphan(id)
         } else if isNew || before.map({ !$0.state.mayOwn }) ?? true, state.mayOwn {
             self.guards.massFailure.returned(id, at: self.now)
+            self.guards.previous.returned(id)
         }
     }
 
-    private mutating func state(of id: String, _ member: Leader.Member, from state: NodeState, desired: NodeRecord.Desired) -> NodeState {
+    private mutating func state(of id: String, _ member: KnownNodes.Member, from state: NodeState, desired: NodeRecord.Desired) -> NodeState {
         if self.isFenced(id, member) { return .fenced }
         // A node is given nothing before the controller can talk to it.
         if state == .joining || state == .down || state == .fenced, !self.isReached(id, member) { return .joining }
         switch desired {
-        case .active: return self.guards.flaps.isCordoned(id, at: self.now) ? .cordoned : .active
+        case .active: return .active
         case .cordoned, .removed: return .cordoned
         case .draining: return state == .drained ? .drained : .draining
         }
     }
 
     /// By the controller, which has heard of it, too, and by half of those that would send it events, the controller among them.
-    private func isReached(_ id: String, _ member: Leader.Member) -> Bool {
+    private func isReached(_ id: String, _ member: KnownNodes.Member) -> Bool {
         if id == self.ownID { return true }
         guard let reach = self.links[id], reach.isUp, reach.incarnation == member.incarnation else { return false }
-        guard self.leader.freshReport(of: id, at: self.now)?.incarnation == member.incarnation else { return false }
+        guard self.known.freshReport(of: id, at: self.now)?.incarnation == member.incarnation else { return false }
         let others = self.view.nodes.filter { $0.id != id && $0.id != self.ownID && $0.incarnation != nil && $0.state.mayOwn }
         let seeing = others.count {
-            self.leader.freshReport(of: $0.id, at: self.now)?.reached.contains(.init(id: id, incarnation: member.incarnation)) ?? false
+            self.known.freshReport(of: $0.id, at: self.now)?.reached.contains(.init(id: id, incarnation: member.incarnation)) ?? false
         }
         return (1 + seeing) * 2 >= 1 + others.count
     }
@@ -165,23 +154,28 @@ struct ViewEvolution {
     private mutating func lose(_ node: ClusterView.Node, isMember: Bool) {
         defer { self.orphan(node.id) }
         guard let incarnation = node.incarnation, self.guards.counted.updateValue(incarnation, forKey: node.id) != incarnation else { return }
+        if !isMember { self.guards.previous.returned(node.id) }
         // What was to be expected is no failure, and no reason to wait for it.
         guard node.state != .drained, !self.guards.leaving.contains(incarnation) else { return }
         if !isMember {
             // A node that joins again will own in a moment.
-            let remaining = self.view.nodes.count { $0.id != node.id && ($0.state.mayOwn || $0.state == .joining) && self.leader.members[$0.id] != nil }
+            let remaining = self.view.nodes.count { $0.id != node.id && ($0.state.mayOwn || $0.state == .joining) && self.known.members[$0.id] != nil }
             self.guards.massFailure.vanished(node.id, remaining: remaining, at: self.now)
+            if let due = self.guards.massFailure.due { for id in self.guards.massFailure.vanished { self.guards.previous.wait(for: id, until: due) } }
         }
-        self.guards.flaps.lost(node.id, of: self.view.nodes.count { $0.incarnation != nil || $0.id == node.id }, at: self.now)
+        guard self.guards.flaps.lost(node.id, of: self.view.nodes.count { $0.incarnation != nil || $0.id == node.id }, at: self.now) else { return }
+        self.alarms.append(
+            "\(node.id) restarted or lost its session \(FlapGuard.lossesMax) times within \(FlapGuard.window.components.seconds) seconds, and its partitions "
+                + "move each time. Look at its log; realertime cordon \(node.id) keeps new ones away from it")
     }
 
     private mutating func orphan(_ id: String) {
         let orphans = self.view.orphan(ownedBy: id)
-        if !orphans.isEmpty { self.guards.homes.lost(orphans, by: id, at: self.now) }
+        if !orphans.isEmpty { self.guards.previous.lost(orphans, by: id, at: self.now) }
     }
 
     /// Whether the others have lost sight of it for long enough. It has a session, and so it will see that it is fenced.
-    private mutating func isFenced(_ id: String, _ member: Leader.Member) -> Bool {
+    private mutating func isFenced(_ id: String, _ member: KnownNodes.Member) -> Bool {
         guard id != self.ownID else { return false }
         if let since = self.guards.fenced[member.incarnation] {
             guard !self.isUnreachable(id, member) else {
@@ -198,7 +192,7 @@ struct ViewEvolution {
         }
         // One that joins has nothing that others would have to be given.
         guard let node = self.view.node(id), node.incarnation == member.incarnation, node.state.mayOwn, self.isUnreachable(id, member) else { return false }
-        // One at a time: many at once are the network, or this controller.
+        // One at a time: many together are the network, or this controller.
         if let last = self.guards.lastFence, self.now < last.advanced(by: self.settings.fenceInterval) {
             self.wakes.append(last.advanced(by: self.settings.fenceInterval))
             return false
@@ -209,7 +203,7 @@ struct ViewEvolution {
     }
 
     /// The controller and more than half of the others have had no link to it for a while.
-    private mutating func isUnreachable(_ id: String, _ member: Leader.Member) -> Bool {
+    private mutating func isUnreachable(_ id: String, _ member: KnownNodes.Member) -> Bool {
         guard let reach = self.links[id], reach.incarnation == member.incarnation, !reach.isUp else { return false }
         let due = reach.since.advanced(by: self.settings.unreachableMin)
         guard self.now >= due else {
@@ -222,16 +216,16 @@ struct ViewEvolution {
 
     /// The other members, without the controller, that the cluster has taken or that report. One that only joins may be the one that no other node can reach.
     private func witnesses(of id: String) -> [String] {
-        self.leader.members.keys.filter { other in
+        self.known.members.keys.filter { other in
             guard other != id, other != self.ownID else { return false }
-            return self.view.node(other).map { $0.state.mayOwn || $0.state == .drained } ?? false || self.leader.freshReport(of: other, at: self.now) != nil
+            return self.view.node(other).map { $0.state.mayOwn || $0.state == .drained } ?? false || self.known.freshReport(of: other, at: self.now) != nil
         }
     }
 
     /// Those of them that have lately said that they cannot reach it.
-    func blind(to id: String, _ member: Leader.Member) -> [String] {
+    func blind(to id: String, _ member: KnownNodes.Member) -> [String] {
         self.witnesses(of: id).filter { other in
-            self.leader.freshReport(of: other, at: self.now)?.unreachable.contains(.init(id: id, incarnation: member.incarnation)) ?? false
+            self.known.freshReport(of: other, at: self.now)?.unreachable.contains(.init(id: id, incarnation: member.incarnation)) ?? false
         }
     }
 
@@ -239,7 +233,7 @@ struct ViewEvolution {
 
     /// Moves whose source has finished are completed. One that was given up meanwhile is granted to its owner again, who has stopped serving it.
     private mutating func finishMoves() {
-        for (id, received) in self.leader.reports {
+        for (id, received) in self.known.reports {
             guard self.view.node(id)?.incarnation == received.report.incarnation else { continue }
             for sealed in received.report.sealed {
                 guard self.view.partitions.indices.contains(sealed.partition) else { continue }
@@ -259,7 +253,7 @@ struct ViewEvolution {
         }
     }
 
-    /// A source that says nothing may have finished long ago, and then nobody serves what it gave up. If it has not, its owner epoch is fenced, as a dead one's.
+    /// A source that does not report may have finished long ago, and then no node serves what it gave up. If it has not, its owner epoch is fenced, as a dead one's.
     private mutating func forceMoves() {
         for (partition, entry) in self.view.partitions.enumerated() where entry.move != nil {
             guard let owner = entry.owner, owner != self.ownID else { continue }
@@ -268,9 +262,9 @@ struct ViewEvolution {
         }
     }
 
-    /// From when on nobody counts on hearing of a node. A controller that was just elected has heard of none, and that is not their fault.
+    /// From then on a node counts as silent. A controller that was just elected has heard of none, which is not their fault.
     private func silentFrom(_ id: String) -> ContinuousClock.Instant {
-        (self.leader.reports[id]?.at ?? self.leader.electedAt).advanced(by: ClusterStatus.reportAgeMax)
+        (self.known.reports[id]?.at ?? self.known.electedAt).advanced(by: NodeReport.ageMax)
     }
 
     private var silent: Set<String> { Set(self.view.nodes.map(\.id).filter { $0 != self.ownID && self.now >= self.silentFrom($0) }) }
@@ -284,22 +278,15 @@ struct ViewEvolution {
         }
         if let due = self.guards.massFailure.due { self.wakes.append(due) }
         if let due = self.guards.debounce.due { self.wakes.append(due) }
-        for since in self.guards.returning.values { self.wakes.append(since.advanced(by: self.settings.returningMax)) }
-    }
-
-    /// Nodes that were restarted and are a link away from being active: what they had is not worth two moves.
-    private var returning: [String] {
-        self.leader.members.filter { _, member in
-            self.guards.returning[member.incarnation].map { self.now < $0.advanced(by: self.settings.returningMax) } ?? false
-        }.map(\.key)
+        self.wakes += self.guards.previous.dues
     }
 
     var planInput: PlanInput {
         let members = self.view.nodes.filter { $0.incarnation != nil }
         let isCalm = !members.contains { $0.state == .joining || $0.state == .fenced } && Set(members.map(\.version)).count <= 1
-        let held = self.guards.massFailure.held(at: self.now).union(self.returning)
         return PlanInput(
-            view: self.view, pins: self.configuration.pins, homes: self.guards.homes.homes(at: self.now), held: held,
+            view: self.view, pins: self.configuration.pins, previousOwners: self.guards.previous.owners(at: self.now),
+            awaited: self.guards.previous.awaited(at: self.now),
             silent: self.silent, balances: isCalm && self.guards.debounce.isSettled(at: self.now))
     }
 
@@ -310,6 +297,71 @@ struct ViewEvolution {
             node.state = .drained
             self.reasons.nodes[node.id] = "it owns nothing any more"
             self.view.upsert(node)
+        }
+    }
+}
+
+// MARK: - Room
+
+/// A view has room for a limited number of nodes, and one with more could not be written: then no partition would be granted on.
+extension ViewEvolution {
+    /// Nodes that are down and of which no operator has requested anything. Where ids are made anew with each start, as in containers, most that ever were are down for
+    /// ever; so many are shown, and those before them forgotten.
+    static let downMax = 200
+
+    /// They own nothing. The oldest go first, which are those with the least incarnation: it was given to them when they came. One that went down under an
+    /// earlier controller has none that this one knows, and is older than all that it has seen go.
+    mutating func forgetDown(beyond count: Int) {
+        let down = self.view.nodes.filter { $0.state == .down && self.known.entries[$0.id] == nil }
+        guard down.count > count else { return }
+        let sorted = down.map { (incarnation: self.guards.counted[$0.id] ?? 0, id: $0.id) }.sorted { $0 < $1 }
+        let forgotten = Set(sorted.prefix(down.count - count).map(\.id))
+        self.view.nodes.removeAll { forgotten.contains($0.id) }
+        for id in forgotten { self.reasons.nodes[id] = "one of too many that are down" }
+    }
+
+    /// Whether there is room for one node more, after the oldest that is down was forgotten for it.
+    mutating func makeRoom() -> Bool {
+        if self.view.nodes.count < ClusterView.nodeCountMax { return true }
+        self.forgetDown(beyond: max(0, self.view.nodes.count { $0.state == .down && self.known.entries[$0.id] == nil } - 1))
+        return self.view.nodes.count < ClusterView.nodeCountMax
+    }
+
+    /// What an operator has to know of those for which there is none.
+    private var roomAlarm: String? {
+        guard let first = self.refused.first else { return nil }
+        return "there is no room for \(first)\(self.refused.count > 1 ? " and \(self.refused.count - 1) others" : ""): a cluster has at most "
+            + "\(ClusterView.nodeCountMax) nodes, those included that are expected and down (realertime forget)"
+    }
+}
+
+// MARK: - Reasons
+
+extension ViewEvolution {
+    /// Made only where something is different: a view is looked at far more often than it changes.
+    func reason(for state: NodeState, _ id: String, _ member: KnownNodes.Member, _ record: NodeRecord?, _ before: ClusterView.Node?) -> String {
+        switch state {
+        case .joining:
+            if before?.state == .fenced, before?.incarnation == member.incarnation { return "it was fenced for long enough, and too few reach it yet" }
+            return before == nil ? "a new member" : before?.incarnation == nil ? "it is back" : "it has restarted, or lost its session"
+        case .fenced:
+            let blind = ([self.ownID] + self.blind(to: id, member).sorted()).prefix(10).joined(separator: ", ")
+            return "\(blind) of \(self.known.members.count) members cannot reach it at \(member.record.link)"
+        case .active where before?.state == .joining || before?.state == .fenced || before?.incarnation == nil:
+            return id == self.ownID ? "it is the controller" : "the controller and half of the others reach it"
+        case .active, .cordoned, .draining, .drained:
+            return record?.request ?? ""
+        case .down:
+            return ""
+        }
+    }
+
+    func reason(for mode: ClusterView.Mode) -> String {
+        switch mode {
+        case .guarded: "\(self.guards.massFailure.vanished.joined(separator: ", ")) vanished within \(MassFailureGuard.window.components.seconds) s"
+        case .maintenance: "balancing is paused" + (self.configuration.pauseRequest.map { ", \($0)" } ?? "")
+        case .normal where self.view.mode == .maintenance: "balancing is resumed"
+        case .normal: self.guards.massFailure.due == nil ? "all that vanished are back" : "it was waited long enough for those that vanished"
         }
     }
 }

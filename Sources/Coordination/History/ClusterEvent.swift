@@ -39,7 +39,7 @@ package struct ClusterHistory: Sendable {
     package private(set) var counts: [ClusterEvent.Kind: Int] = [:]
     private var last: Int64 = 0
 
-    /// Answers the event with its number.
+    /// Returns the event with its number.
     mutating func append(_ event: ClusterEvent) -> ClusterEvent {
         self.last += 1
         var event = event

@@ -51,7 +51,7 @@ struct TransferHistory: Sendable {
             if let course = self.unseenCourse(of: before.owner, to: gained, in: new) {
                 self.open[course, default: Progress()].transfers.add(partition, from: before.owner, to: gained)
             } else {
-                grants[self.grant(of: before.owner, to: gained, in: new, home: reasons.homes[partition]), default: Transfers()]
+                grants[self.grant(of: before.owner, to: gained, in: new, previous: reasons.previousOwners[partition]), default: Transfers()]
                     .add(partition, from: before.owner, to: gained)
             }
         }
@@ -77,10 +77,10 @@ struct TransferHistory: Sendable {
         }
     }
 
-    private func grant(of owner: String?, to gained: String, in new: ClusterView, home: String?) -> Grant {
+    private func grant(of owner: String?, to gained: String, in new: ClusterView, previous: String?) -> Grant {
         if owner == gained { return .again(gained) }
         if let owner { return .lost(owner, state: new.node(owner)?.state.rawValue ?? "gone") }
-        return home.map { .owned($0) } ?? .orphan
+        return previous.map { .owned($0) } ?? .orphan
     }
 
     private func events(of grants: [Grant: Transfers], _ view: ClusterView, _ at: Int64) -> [ClusterEvent] {
@@ -96,7 +96,7 @@ struct TransferHistory: Sendable {
         }.sorted { $0.text < $1.text }
     }
 
-    /// Ends what has no move in flight any more. A drain goes on until its node owns nothing.
+    /// Ends what has no move in flight any more. A drain continues until its node owns nothing.
     private mutating func close(except inFlight: Set<Course>, _ view: ClusterView, _ at: Int64) -> [ClusterEvent] {
         var events: [ClusterEvent] = []
         for (course, progress) in self.open where !inFlight.contains(course) {

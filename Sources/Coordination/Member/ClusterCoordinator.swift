@@ -1,7 +1,7 @@
 package import AdminAPI
 package import Partitioning
 
-/// One node's part in its cluster: executes what ``ClusterMachine`` decides, on ZooKeeper, on the links and on the log.
+/// One node's part in its cluster: performs what ``ClusterMachine`` decides, on ZooKeeper, on the links and on the log.
 ///
 /// All work is in ``run()``, and no task outlives it. Runs on the cooperative pool; nothing of an event's way from publisher to subscriber comes here.
 package actor ClusterCoordinator: ClusterAdministration {
@@ -11,7 +11,7 @@ package actor ClusterCoordinator: ClusterAdministration {
     private let memory: (any ClusterMemoryStore)?
     private let hear: @Sendable (ClusterEvent) -> Void
     private let leaveTimeout: Duration
-    private let inputs = ClusterInputs()
+    nonisolated let inbox = CoordinatorInbox()
 
     private var machine: ClusterMachine
     private var generator = SystemRandomNumberGenerator()
@@ -44,10 +44,10 @@ package actor ClusterCoordinator: ClusterAdministration {
     package func run() async throws(ClusterRefusal) {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.client.run() }
-            group.addTask { [client, inputs] in for await state in client.states { inputs.put(.session(state)) } }
-            group.addTask { [client, inputs] in for await paths in client.changes { inputs.put(.changed(paths)) } }
-            for await input in self.inputs.stream { self.step(input, in: &group) }
-            // The session's end is what makes the member node vanish at once, if it has not been removed.
+            group.addTask { [client, inbox] in for await state in client.states { inbox.put(.session(state)) } }
+            group.addTask { [client, inbox] in for await paths in client.changes { await inbox.offer(.changed(paths)) } }
+            while let events = await self.inbox.take() { for event in events { self.step(event, in: &group) } }
+            // The session's end makes the member znode vanish immediately, if it has not been removed.
             await self.client.close()
             group.cancelAll()
         }
@@ -58,20 +58,15 @@ package actor ClusterCoordinator: ClusterAdministration {
     /// Gives everything back and ends ``run()``. When ZooKeeper does not answer that takes the time given to
     /// ``init(settings:client:transport:storage:leaveTimeout:hear:)``, and up to 4.5 s more for closing the session.
     package nonisolated func leave() {
-        self.inputs.put(.leave)
-        Task { [inputs, leaveTimeout] in
+        self.inbox.put(.leave)
+        Task { [inbox, leaveTimeout] in
             try? await Task.sleep(for: leaveTimeout)
-            inputs.finish()
+            inbox.finish()
         }
     }
 
-    /// From the links and the process, in the order in which it happens.
-    package nonisolated func tell(_ event: ClusterMachine.Event) {
-        self.inputs.put(event)
-    }
-
-    /// True while so much was told and is not handled yet that whoever tells what others send has to wait.
-    package nonisolated var isBusy: Bool { self.inputs.count > 256 }
+    /// From the links and the process. Returns when the inbox has room: a caller that passes on what peers send waits, and stops reading from them.
+    package nonisolated func deliver(_ event: ClusterMachine.Event) async { await self.inbox.offer(event) }
 
     /// Has the controller carry it out, through this node.
     package func respond(to request: AdminRequest) async -> AdminResponse {
@@ -80,13 +75,13 @@ package actor ClusterCoordinator: ClusterAdministration {
         self.nextRequest += 1
         return await withCheckedContinuation { continuation in
             self.waiting[number] = continuation
-            self.inputs.put(.request(number: number, request))
+            self.inbox.put(.request(number: number, request))
         }
     }
 
     /// What the servers granted; nil without a session.
     package var sessionTimeout: Duration? {
-        if case .connected(_, let timeout) = self.machine.session.phase { timeout } else { nil }
+        self.machine.session.timeout
     }
 
     package var partitionCount: Int { self.machine.configuration?.partitionCount ?? 0 }
@@ -98,34 +93,34 @@ package actor ClusterCoordinator: ClusterAdministration {
             state: self.machine.view?.node(self.machine.settings.id)?.state,
             hasOther: self.machine.view?.nodes.contains { $0.id != self.machine.settings.id && ($0.state == .active || $0.state == .cordoned) } ?? false,
             controller: self.machine.controller?.id, isController: self.machine.isController,
-            partitions: self.machine.ownership.values.reduce(into: [:]) { $0[$1.state, default: 0] += 1 }, session: self.machine.session.phase.name,
-            outage: self.machine.outage, sessions: self.machine.session.generation, alarm: self.machine.alarm,
-            unserved: self.machine.leader?.unservedTooLong(at: .now).count ?? 0, events: self.machine.history.counts, hasJoined: self.machine.hasJoined,
-            obstacle: self.machine.joining.reason, isIsolated: self.machine.isIsolated(at: .now))
+            partitions: self.machine.ownership.values.reduce(into: [:]) { $0[$1.state, default: 0] += 1 }, session: self.machine.session.state.phase.name,
+            outage: self.machine.outage, sessions: self.machine.session.state.generation, alarm: self.machine.alarm,
+            unserved: self.machine.controlling?.unservedTooLong(at: .now).count ?? 0, events: self.machine.history.counts,
+            hasJoined: self.machine.joinWatch.hasJoined,
+            obstacle: self.machine.joinWatch.reason, isIsolated: self.machine.isIsolated(at: .now))
     }
 
     // MARK: -
 
     private func step(_ event: ClusterMachine.Event, in group: inout DiscardingTaskGroup) {
-        self.inputs.taken()
-        for action in self.machine.handle(event, at: .now, using: &self.generator) { self.execute(action, in: &group) }
+        for effect in self.machine.handle(event, at: .now, using: &self.generator) { self.perform(effect, in: &group) }
     }
 
-    private func execute(_ action: ClusterMachine.Action, in group: inout DiscardingTaskGroup) {
-        switch action {
+    private func perform(_ effect: ClusterMachine.Effect, in group: inout DiscardingTaskGroup) {
+        switch effect {
         case .perform(let token, let request, let generation, let deadline):
-            group.addTask { [client, inputs] in
+            group.addTask { [client, inbox] in
                 let result = await client.perform(request, generation: generation, deadline: deadline)
-                inputs.put(.answered(token: token, result))
+                inbox.put(.answered(token: token, result))
             }
         case .wake(let time):
             // Earlier ones that are not needed any more only look once too often.
             if let scheduled = self.scheduledWake, scheduled <= time, scheduled > .now { return }
             self.scheduledWake = time
-            group.addTask { [inputs] in
+            group.addTask { [inbox] in
                 // In steps, because the clock that a sleeping task wakes by may stand still while the machine sleeps.
                 while !Task.isCancelled, .now < time { try? await Task.sleep(until: min(time, .now + .seconds(1)), clock: .continuous) }
-                inputs.put(.ticked)
+                inbox.put(.ticked)
             }
         case .peers(let peers, let incarnation, let viewVersion):
             self.transport.setPeers(peers, incarnation: incarnation, viewVersion: viewVersion)
@@ -133,19 +128,19 @@ package actor ClusterCoordinator: ClusterAdministration {
             self.transport.send(payload, to: id)
         case .remember(let number, let bytes):
             guard let memory else { return }
-            group.addTask { [inputs] in
+            group.addTask { [inbox] in
                 let failure = await memory.save(bytes)
-                inputs.put(.remembered(number: number, failure: failure))
+                inbox.put(.remembered(number: number, failure: failure))
             }
         case .seal(let partitions):
-            group.addTask { [storage, inputs] in
+            group.addTask { [storage, inbox] in
                 await storage.seal(partitions)
-                inputs.put(.sealed(partitions))
+                inbox.put(.sealed(partitions))
             }
         case .handOver(let partitions):
-            group.addTask { [storage, inputs] in
+            group.addTask { [storage, inbox] in
                 await storage.handOver(partitions)
-                inputs.put(.handedOver(partitions))
+                inbox.put(.handedOver(partitions))
             }
         case .release(let partitions):
             self.storage.release(partitions)
@@ -155,9 +150,9 @@ package actor ClusterCoordinator: ClusterAdministration {
             self.hear(event)
         case .refuse(let reason):
             self.refusal = reason
-            self.inputs.finish()
+            self.inbox.finish()
         case .left:
-            self.inputs.finish()
+            self.inbox.finish()
         }
     }
 
@@ -171,17 +166,17 @@ package actor ClusterCoordinator: ClusterAdministration {
 /// What the links do for the coordinator. Both are in the order in which they are called, and neither waits.
 package protocol ClusterTransport: Sendable {
     func setPeers(_ peers: [ClusterMachine.Peer], incarnation: Int64, viewVersion: Int64)
-    /// Lost when there is no link, or when it is full: whoever sends asks again.
+    /// Lost when there is no link, or when it is full: the machine sends again what it still needs.
     func send(_ payload: [UInt8], to id: String)
 }
 
 /// What owning a partition means for the log.
 package protocol PartitionStorage: Sendable {
-    /// Takes the partitions over: from its return on, nobody appends under an older owner epoch. Tries again until it can.
+    /// Takes the partitions over: from its return on, nothing is appended under an older owner epoch. Tries again until it can.
     func seal(_ partitions: [Grant]) async
     /// Takes nothing new for them and returns when what was in flight is committed and nothing more will be under these owner epochs.
     func handOver(_ partitions: [Grant]) async
-    /// They are not this node's any more: stop at once.
+    /// They are not this node's any more: stop immediately.
     func release(_ partitions: [Grant])
 }
 

@@ -1,131 +1,61 @@
 package import AdminAPI
+import JSON
 package import Partitioning
 
 /// What one node of a cluster does next: joins, follows the view, takes and gives back partitions, and is the controller when it is elected.
 ///
-/// A pure value without I/O, clock or randomness of its own: ``ClusterCoordinator`` executes its actions in production, and a simulation does in tests.
-/// Everything is level-triggered: an event changes what is known, and ``reconcile(_:)`` then asks for whatever is missing. An action that fails is asked for
-/// again at the next event or ``Action/wake(at:)``, so no answer is ever waited for twice.
-///
-/// The facets: `+Session` (ZooKeeper's answers), `+Membership` (join and leave), `+Reading` (level-triggered reads), `+View` (following the view),
-/// `+Repair` (damaged znodes), `+Election`, `+Controller` (the loop over ``Plan``), `+Ownership`, `+Messages` (what nodes tell each other), `+Questions` (what operators ask).
+/// A pure value without I/O, clock or randomness of its own: ``ClusterCoordinator`` performs its effects in production, and a simulation does in tests.
+/// It is made of child machines, and each of them owns its state: an event goes to the machines that it concerns, and their effects come back here. Everything
+/// is level-triggered: an event changes what is known, and ``reconcile(_:)`` then requests whatever is missing. An operation that fails is requested again at
+/// the next event or ``Effect/wake(at:)``.
 package struct ClusterMachine: Sendable {
     package let settings: ClusterSettings
-    let paths: ClusterPaths
-
-    var session = ZooKeeperState(generation: 0, phase: .connecting)
-    /// The sessions this process has had: an ephemeral node of an older one is its own leftover.
-    var ownSessions: Set<Int64> = []
-    var nextToken: UInt64 = 1
-    /// Operators' changes are counted over all leaderships, so that a late answer is to its own question.
-    var nextChange: Int64 = 1
-    /// A leftover at this node's own address was removed once. The second one is of a process that lives.
-    var hasReplacedPredecessor = false
-    /// The incarnations this process has had.
-    var ownIncarnations: Set<Int64> = []
+    /// The session with ZooKeeper, and the operations in it.
+    private(set) var session: MemberSession
+    /// When each znode is read.
+    private(set) var reads: RegistryReads
+    private(set) var configuring: ConfigurationMachine
+    private(set) var membership: MembershipMachine
+    /// The view.
+    private(set) var register: ViewMachine
+    private(set) var election: ElectionMachine
+    /// While this node is the controller.
+    private(set) var controlling: ControllerMachine?
+    private(set) var owning = OwnershipMachine()
+    /// Links to the other nodes.
+    private(set) var peers: PeerTable
+    private(set) var reporting: ReportMachine
+    private(set) var journal: Journal
+    /// Operators' requests.
+    private(set) var admin: AdminMachine
     /// Why this node is not in, and when to say so.
-    package internal(set) var joining = JoinWatch()
-    /// It has been in, with any of its incarnations.
-    package internal(set) var hasJoined = false
-    /// What joining last met in ZooKeeper.
-    var joinFault: String?
-    /// The chroot cannot be made. That matters only if it does not exist.
-    var isChrootDenied = false
-    /// Why the last session, or the last try for one, ended.
-    var sessionLoss: ZooKeeperState.Loss?
-    /// Since when no other member is linked, while there are some.
-    var isolatedSince: ContinuousClock.Instant?
-    /// What was asked of ZooKeeper and is not answered, by token.
-    var pending: [UInt64: Purpose] = [:]
-
-    var membership = Membership.absent
-    /// Not before, after a failure.
-    var joinFrom: ContinuousClock.Instant?
-    var reads: [ReadTarget: ReadState] = [:]
-    package internal(set) var configuration: ClusterConfiguration?
-    var configurationVersion: Int32 = 0
-    /// The znode that ``configuration`` was last found in. Nil before it was found in this session: a znode that was made since may be another cluster's.
-    var configurationCreated: Int64?
-    /// What ZooKeeper has instead of ``configuration``, while that is so.
-    var configurationFault: ConfigurationFault?
-    /// What a node that waits for a configuration knows of its absence.
-    var configurationAbsent: ConfigurationAbsence?
-    /// Folders of the cluster that ZooKeeper has lost; the controller makes them again.
-    var absent: Set<ReadTarget> = []
-    /// The controller's znode has something else than a controller's record.
-    var controllerFault: ControllerFault?
-    /// The version of the own member znode as this node wrote it.
-    var memberVersion: Int32 = 0
-    /// This process was a member once, so what it finds in ZooKeeper later does not decide any more whether it fits.
-    var wasMember = false
-    /// This process made the cluster, or what was left of it.
-    var hasFounded = false
-
-    /// The newest view that was accepted, from ZooKeeper or from a peer.
-    package internal(set) var view: ClusterView?
-    /// By every view that was seen, the refused ones included.
-    var floor = ViewFloor()
-    var memory: ClusterMemory
-    /// What operators had requested by views that were refused, of nodes that there are since, and nothing newer says.
-    var lostDesired: [String: NodeRecord] = [:]
-    /// Since when this process has had a view.
-    var viewSince: ContinuousClock.Instant?
-    /// What ZooKeeper has instead of a view.
-    var unreadableView: UnreadableView?
-    /// Since when a new session is shown an older view than this node has: a server that lags, or one that lost writes.
-    var olderSince: ContinuousClock.Instant?
-    /// Views that peers have named, newer than this node's.
-    var named: [String: Int64] = [:]
-    var pulledAt: ContinuousClock.Instant?
-    /// The newest version that ZooKeeper itself has shown: when it shows an older one, it has lost writes.
-    var viewRead: (version: Int64, stat: Int32)?
-    /// What was last alarming, for a while after it was last seen: most of it is repaired before a person could look.
-    package internal(set) var alarm: String?
-    var alarmedAt: ContinuousClock.Instant?
-    var alarmsTold: [String] = []
-    package internal(set) var controller: ControllerRecord?
-    var election = Election.following
-    /// When it was deposed last: whatever held it up may hold it up again.
-    var deposedAt: ContinuousClock.Instant?
-    var complaints = Complaints()
-    /// When this node was last linked to at least half of the others.
-    var reachedHalfAt: ContinuousClock.Instant?
-    /// The incarnation of the last controller whose node is gone.
-    var formerController: Int64?
-    /// Incarnations of peers that have said that they go, until they are gone from the view.
-    var leaving: Set<Int64> = []
-    package internal(set) var ownership: [Int: Ownership] = [:]
-    /// What this node's own links say, by peer.
-    package internal(set) var links: [String: LinkReach] = [:]
-    var figures = NodeFigures()
-    var lastReport: (at: ContinuousClock.Instant, content: [UInt8])?
-    /// Operators' requests that wait for the controller's response, by their number on the link.
-    var pendingRequests: [Int64: PendingRequest] = [:]
-    var nextRequest: Int64 = 1
-    package internal(set) var history = ClusterHistory()
-    var transfers = TransferHistory()
-    var isLeaving = false
-    var nonce: UInt64
+    private(set) var joinWatch = JoinWatch()
 
     /// - Parameters:
     ///   - nonce: tells this process from another that uses the same id. Random.
     ///   - remembered: what the process before it kept.
     package init(settings: ClusterSettings, nonce: UInt64, remembered: RememberedCluster? = nil) {
-        self.memory = ClusterMemory(isKept: settings.keepsMemory, past: remembered)
-        self.configuration = remembered?.configuration
-        if let view = remembered?.view { self.floor.see(view) }
         self.settings = settings
-        self.paths = ClusterPaths(cluster: settings.cluster, chroot: settings.chroot)
-        self.nonce = nonce
+        let paths = settings.paths
+        self.session = MemberSession(operationTimeout: settings.operationTimeout)
+        self.reads = RegistryReads(paths: paths, ownID: settings.id, rereadInterval: settings.rereadInterval)
+        self.configuring = ConfigurationMachine(settings: settings, nonce: nonce, remembered: remembered?.configuration)
+        self.membership = MembershipMachine(settings: settings, nonce: nonce)
+        self.register = ViewMachine(paths: paths, cluster: settings.cluster, memory: ClusterMemory(isKept: settings.keepsMemory, past: remembered))
+        self.election = ElectionMachine(settings: settings)
+        self.peers = PeerTable(settings: settings)
+        self.reporting = ReportMachine(settings: settings)
+        self.admin = AdminMachine(settings: settings)
+        self.journal = Journal(ownID: settings.id, alarmMin: settings.alarmMin, wallClock: settings.wallClock)
     }
 
     package enum Event: Sendable {
         case session(ZooKeeperState)
         /// Watches fired.
         case changed(Set<String>)
-        /// What became of an ``Action/perform(token:_:generation:deadline:)``.
+        /// What became of an ``Effect/perform(token:_:generation:deadline:)``.
         case answered(token: UInt64, Result<ZooKeeperReply, ZooKeeperFailure>)
-        /// The time that was asked for has come; harmless at any time.
+        /// The time of an ``Effect/wake(at:)`` has come; harmless at any time.
         case ticked
         case linkUp(id: String, incarnation: Int64)
         case linkDown(id: String, incarnation: Int64, isRefused: Bool, reason: String? = nil)
@@ -136,32 +66,32 @@ package struct ClusterMachine: Sendable {
         case sealed([Grant])
         case handedOver([Grant])
         case figures(NodeFigures)
-        /// What became of an ``Action/remember(number:_:)``: nil when it is durable.
+        /// What became of an ``Effect/remember(number:_:)``: nil when it is durable.
         case remembered(number: UInt64, failure: String?)
         /// Something that operators have to know, from around the machine.
         case fault(String)
         /// An operator's request at this node.
         case request(number: UInt64, AdminRequest)
-        /// Give everything back and go.
+        /// Give everything back and leave.
         case leave
     }
 
-    package enum Action: Sendable {
+    package enum Effect: Sendable {
         case perform(token: UInt64, ZooKeeperRequest, generation: UInt64, deadline: ContinuousClock.Instant)
         /// Send ``Event/ticked`` then. Replaces an earlier one.
         case wake(at: ContinuousClock.Instant)
         /// The peers to have links to, and who we are to them. Sent when either changes.
         case peers([Peer], incarnation: Int64, viewVersion: Int64)
         case send(to: String, payload: [UInt8])
-        /// Keep this over restarts, in place of what was kept, then say ``Event/remembered(number:failure:)``.
+        /// Keep this over restarts, in place of what was kept, then send ``Event/remembered(number:failure:)``.
         case remember(number: UInt64, [UInt8])
-        /// Prepare the log for these partitions under their owner epochs, then say ``Event/sealed(_:)``.
+        /// Prepare the log for these partitions under their owner epochs, then send ``Event/sealed(_:)``.
         case seal([Grant])
-        /// Finish what is in flight and take nothing new, then say ``Event/handedOver(_:)``.
+        /// Finish what is in flight and take nothing new, then send ``Event/handedOver(_:)``.
         case handOver([Grant])
-        /// They belong to others now: stop at once.
+        /// They belong to others now: stop immediately.
         case release([Grant])
-        /// To an operator's request at this node.
+        /// The response to a request at this node.
         case respond(number: UInt64, AdminResponse)
         case log(ClusterEvent)
         /// This node cannot be part of the cluster; says why, for a person.
@@ -176,48 +106,14 @@ package struct ClusterMachine: Sendable {
         package var link: String
     }
 
-    /// Handles one event. `now` never goes backwards. Random numbers spread what many nodes would do at once.
-    package mutating func handle(_ event: Event, at now: ContinuousClock.Instant, using generator: inout some RandomNumberGenerator) -> [Action] {
-        var turn = Turn(now: now, jitter: Double.random(in: 0..<1, using: &generator))
-        switch event {
-        case .session(let state): self.sessionChanged(state, &turn)
-        case .changed(let paths): self.markDirty(paths)
-        case .answered(let token, let result): self.answered(token, result, &turn)
-        case .ticked: break
-        case .linkUp(let id, let incarnation): self.links[id] = LinkReach(incarnation: incarnation, isUp: true, since: now)
-        case .linkDown(let id, let incarnation, let isRefused, let reason): self.linkDown(id, incarnation, isRefused, reason, &turn)
-        case .peerView(let id, let version): self.peerView(id, version, &turn)
-        case .received(let id, let incarnation, let payload): self.received(payload, from: id, incarnation, &turn)
-        case .sealed(let partitions): self.sealed(partitions)
-        case .handedOver(let partitions): self.handedOver(partitions)
-        case .figures(let figures): self.figures = figures
-        case .remembered(let number, let failure): self.remembered(number, failure, &turn)
-        case .fault(let sentence): self.raise(sentence, &turn)
-        case .request(let number, let request): self.handle(request, .local(number), &turn)
-        case .leave: self.isLeaving = true
-        }
-        self.reconcile(&turn)
-        return turn.actions
-    }
-
-    /// Asks for whatever is missing, in the order in which one thing stands on another.
-    private mutating func reconcile(_ turn: inout Turn) {
-        self.reconcileMembership(&turn)
-        self.reconcileReads(&turn)
-        self.noteReach(at: turn.now)
-        self.noteIsolation(at: turn.now)
-        self.reconcileElection(&turn)
-        self.reconcileComplaints(&turn)
-        self.reconcileController(&turn)
-        self.reconcileOwnership(&turn)
-        self.reconcilePulls(&turn)
-        self.reconcilePeers(&turn)
-        self.reconcileReport(&turn)
-        self.reconcileMemory(&turn)
-        self.expireRequests(&turn)
-        self.expireAlarm(&turn)
-        self.reconcileJoining(&turn)
-        if let wake = turn.wake { turn.actions.append(.wake(at: wake)) }
+    /// What an operation on ZooKeeper is for.
+    enum Operation: Hashable, Sendable {
+        case read(RegistryReads.Target)
+        case configuration(ConfigurationMachine.Operation)
+        case membership(MembershipMachine.Operation)
+        case election(ElectionMachine.Operation)
+        case controller(ControllerMachine.Operation)
+        case change(AdminMachine.Change)
     }
 
     /// What one event leads to.
@@ -225,7 +121,7 @@ package struct ClusterMachine: Sendable {
         let now: ContinuousClock.Instant
         /// 0 to 1.
         let jitter: Double
-        var actions: [Action] = []
+        var effects: [Effect] = []
         private(set) var wake: ContinuousClock.Instant?
 
         mutating func wake(at time: ContinuousClock.Instant) {
@@ -233,5 +129,488 @@ package struct ClusterMachine: Sendable {
         }
     }
 
-    var peersSent: (peers: [Peer], incarnation: Int64, viewVersion: Int64)?
+    // MARK: - One event
+
+    /// Handles one event. `now` never goes backwards. Random numbers spread what many nodes would do together.
+    package mutating func handle(_ event: Event, at now: ContinuousClock.Instant, using generator: inout some RandomNumberGenerator) -> [Effect] {
+        var turn = Turn(now: now, jitter: Double.random(in: 0..<1, using: &generator))
+        switch event {
+        case .session(let state): self.sessionChanged(state, &turn)
+        case .changed(let paths): self.reads.markDirty(paths)
+        case .answered(let token, let result): self.replied(token, result, &turn)
+        case .ticked: break
+        case .linkUp(let id, let incarnation): self.peers.linkUp(id, incarnation, at: now)
+        case .linkDown(let id, let incarnation, let isRefused, let reason):
+            turn.wake(at: self.peers.linkDown(id, incarnation, isRefused: isRefused, reason: reason, at: now))
+        case .peerView(let id, let version): self.register.named(version, by: id)
+        case .received(let id, let incarnation, let payload): self.received(payload, from: id, incarnation, &turn)
+        case .sealed(let partitions): self.owning.sealed(partitions)
+        case .handedOver(let partitions): self.owning.handedOver(partitions)
+        case .figures(let figures): self.reporting.measured(figures)
+        case .remembered(let number, let failure): self.perform(self.register.remembered(number, failure: failure, at: now), &turn)
+        case .fault(let sentence): self.raise(sentence, &turn)
+        case .request(let number, let request): self.perform(self.admin.handle(request, .local(number), self.adminFacts(turn)), &turn)
+        case .leave: self.membership.leave()
+        }
+        self.reconcile(&turn)
+        return turn.effects
+    }
+
+    /// Requests whatever is missing, in the order in which one thing stands on another.
+    private mutating func reconcile(_ turn: inout Turn) {
+        if self.isConnected { self.perform(self.membership.proceed(self.membershipFacts(turn)), &turn) }
+        self.reconcileReads(&turn)
+        self.election.noteReach(self.view, self.peers.links, at: turn.now)
+        self.peers.noteIsolation(self.view, isConnected: self.isConnected, at: turn.now)
+        self.perform(self.election.proceed(self.electionFacts(turn)), &turn)
+        self.perform(self.election.complain(self.electionFacts(turn)), &turn)
+        self.reconcileController(&turn)
+        self.reconcileOwnership(&turn)
+        self.perform(self.register.pull(from: self.peers.links.isUp, at: turn.now), &turn)
+        self.reconcilePeers(&turn)
+        self.reconcileReport(&turn)
+        if self.incarnation != nil, let configuration {
+            self.perform(self.register.remember(configuration, isController: self.isController, at: turn.now), &turn)
+        }
+        if !self.admin.isIdle { self.perform(self.admin.proceed(self.adminFacts(turn)), &turn) }
+        if let wake = self.journal.expire(at: turn.now) { turn.wake(at: wake) }
+        self.reconcileJoining(&turn)
+        if let wake = turn.wake { turn.effects.append(.wake(at: wake)) }
+    }
+
+    private mutating func reconcileReads(_ turn: inout Turn) {
+        guard self.isConnected, !self.membership.isLeaving else { return }
+        let (requests, wakes) = self.reads.next(at: turn.now)
+        for (target, request) in requests { self.perform(request, for: .read(target), &turn) }
+        for wake in wakes { turn.wake(at: wake) }
+    }
+
+    private mutating func reconcileController(_ turn: inout Turn) {
+        guard self.isConnected, !self.membership.isLeaving else { return }
+        self.control(.look, &turn)
+    }
+
+    private mutating func reconcileOwnership(_ turn: inout Turn) {
+        guard let view, let incarnation, !self.membership.isLeaving else { return }
+        let memory = self.register.memory
+        self.perform(
+            self.owning.follow(view, id: self.settings.id, incarnation: incarnation, isConnected: self.isConnected, isCovered: memory.covers), &turn)
+    }
+
+    private mutating func reconcilePeers(_ turn: inout Turn) {
+        guard let incarnation else { return }
+        let effect = self.peers.peers(self.view, members: self.controlling?.known.members ?? [:], controller: self.controller, incarnation: incarnation)
+        if let effect { turn.effects.append(effect) }
+    }
+
+    private mutating func reconcileReport(_ turn: inout Turn) {
+        guard let incarnation, self.isController || self.controller.map({ self.peers.links.isUp($0.id) }) ?? false else { return }
+        let (report, wake) = self.reporting.next(self.reportFacts(incarnation, at: turn.now))
+        turn.wake(at: wake)
+        guard let report else { return }
+        if self.isController {
+            self.control(.reported(report, by: self.settings.id), &turn)
+            // It may be what its next look waits for.
+            if !report.sealed.isEmpty { self.control(.look, &turn) }
+        } else if let controller {
+            self.send(.report(report), to: controller.id, &turn)
+            // The controller may know no newer one than ZooKeeper.
+            if let damaged = self.configuring.damaged { self.send(.configuration(damaged.configuration), to: controller.id, &turn) }
+        }
+    }
+
+    // MARK: - ZooKeeper
+
+    private mutating func sessionChanged(_ state: ZooKeeperState, _ turn: inout Turn) {
+        switch self.session.changed(state) {
+        case .unchanged: break
+        case .connected(let isNew):
+            if isNew {
+                self.membership.restart()
+                self.configuring.sessionBegan()
+            }
+            self.reads.reconnected()
+        case .lost(let loss):
+            self.record(.sessionLost, "the session with ZooKeeper is lost: \(loss)", &turn)
+            self.membership.restart()
+            self.stopControlling(&turn)
+            self.election.sessionLost()
+            self.reads.end()
+            self.register.sessionLost()
+            self.configuring.sessionLost()
+            self.perform(self.owning.releaseAll(), &turn)
+        }
+    }
+
+    mutating func perform(_ request: ZooKeeperRequest, for operation: Operation, _ turn: inout Turn) {
+        turn.effects.append(self.session.perform(request, for: operation, at: turn.now))
+    }
+
+    private mutating func replied(_ token: UInt64, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ turn: inout Turn) {
+        guard let operation = self.session.replied(token) else { return }
+        switch operation {
+        case .read(let target): self.read(target, result, &turn)
+        case .configuration(let operation):
+            if case .failure(let failure) = result { self.membership.failed(failure) }
+            let isAwaited = self.membership.state == .configuring
+            self.perform(self.configuring.replied(operation, result, isAwaited: isAwaited, at: turn.now), &turn)
+        case .membership(let operation): self.perform(self.membership.replied(operation, result, self.membershipFacts(turn)), &turn)
+        case .election(let operation): self.perform(self.election.replied(operation, result, self.electionFacts(turn)), &turn)
+        case .controller(let operation): self.control(.replied(operation, result), &turn)
+        case .change(let change): self.perform(self.admin.replied(change, result, self.adminFacts(turn)), &turn)
+        }
+    }
+
+    private mutating func read(_ target: RegistryReads.Target, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ turn: inout Turn) {
+        switch self.reads.replied(target, result, at: turn.now, jitter: turn.jitter) {
+        case .nothing: break
+        case .watch(let request): self.perform(request, for: .read(target), &turn)
+        case .absent: self.absent(target, &turn)
+        case .found(let reply): self.found(target, reply, &turn)
+        }
+    }
+
+    private mutating func found(_ target: RegistryReads.Target, _ reply: ZooKeeperReply, _ turn: inout Turn) {
+        switch (target, reply) {
+        case (.configuration, .node(let data, let stat)):
+            self.perform(self.configuring.found(data, stat, wasMember: self.membership.wasMember), &turn)
+        case (.controller, .node(let data, let stat)): self.perform(self.election.found(data, stat, self.electionFacts(turn)), &turn)
+        case (.view, .node(let data, let stat)): self.perform(self.register.found(data, stat, at: turn.now), &turn)
+        case (.ownMember, .stat(let stat)): self.perform(self.membership.found(stat, self.membershipFacts(turn)), &turn)
+        case (.controllerEpoch, .stat(let stat)): self.perform(self.election.foundEpoch(stat, self.electionFacts(turn)), &turn)
+        case (.members, .children(let ids, _)), (.nodes, .children(let ids, _)): self.control(.listed(target, ids), &turn)
+        case (.configuration, _), (.controller, _), (.view, _), (.ownMember, _), (.controllerEpoch, _), (.members, _), (.nodes, _): break
+        }
+    }
+
+    private mutating func absent(_ target: RegistryReads.Target, _ turn: inout Turn) {
+        switch target {
+        case .configuration: self.perform(self.configuring.absent(wasMember: self.membership.wasMember, at: turn.now), &turn)
+        case .controller: self.perform(self.election.absent(self.electionFacts(turn)), &turn)
+        case .view: self.perform(self.register.absent(at: turn.now), &turn)
+        case .ownMember: self.perform(self.membership.found(nil, self.membershipFacts(turn)), &turn)
+        case .controllerEpoch: self.perform(self.election.foundEpoch(nil, self.electionFacts(turn)), &turn)
+        case .members, .nodes: self.control(.folderIsAbsent(target), &turn)
+        }
+    }
+
+    // MARK: - Peers
+
+    mutating func send(_ message: ClusterMessage, to id: String, _ turn: inout Turn) {
+        do throws(JSONFailure) {
+            turn.effects.append(.send(to: id, payload: try message.payload()))
+        } catch {
+            self.raise("a message to \(id) cannot be written: \(error)", &turn)
+        }
+    }
+
+    /// To every peer with a link. One that misses it hears of its version by heartbeat, and from ZooKeeper.
+    private mutating func push(_ view: ClusterView, _ turn: inout Turn) {
+        guard let payload = try? ClusterMessage.view(view).payload() else { return }
+        for id in self.peers.links.up { turn.effects.append(.send(to: id, payload: payload)) }
+    }
+
+    private mutating func received(_ payload: [UInt8], from id: String, _ incarnation: Int64, _ turn: inout Turn) {
+        let message: ClusterMessage
+        do throws(JSONFailure) {
+            guard let known = try ClusterMessage(payload) else { return }
+            message = known
+        } catch {
+            return self.raise("a message from \(id) cannot be read: \(error)", &turn)
+        }
+        self.election.heard(from: id, incarnation, at: turn.now)
+        switch message {
+        case .view(let view): self.accept(view, from: id, &turn)
+        case .pull:
+            if let view { self.send(.view(view), to: id, &turn) }
+        case .report(let report):
+            guard self.isController, report.incarnation == incarnation else { return }
+            self.control(.reported(report, by: id), &turn)
+            self.send(.heard, to: id, &turn)
+            // It has seen a newer view than ZooKeeper has shown here: one that was lost there, or is on its way.
+            if report.viewVersion > self.register.version { self.register.named(report.viewVersion, by: id) }
+        case .heard: break
+        case .configuration(let candidate):
+            if self.isController { self.perform(self.configuring.heard(candidate), &turn) }
+        case .complaint(let epoch): self.election.complained(id, incarnation, epoch: epoch, at: turn.now)
+        case .leaving:
+            let members = self.controlling?.known.members.values.map(\.incarnation) ?? []
+            self.peers.leaves(incarnation, among: Set(self.view?.nodes.compactMap(\.incarnation) ?? []).union(members))
+        case .request(let number, let request): self.perform(self.admin.handle(request, .peer(id, number: number), self.adminFacts(turn)), &turn)
+        case .response(let number, let response): self.perform(self.admin.responded(number, response, by: id, self.adminFacts(turn)), &turn)
+        }
+    }
+
+    @discardableResult
+    private mutating func accept(_ view: ClusterView, from source: String, _ turn: inout Turn) -> Bool {
+        let (isTaken, effects) = self.register.accept(view, from: source, at: turn.now)
+        self.perform(effects, &turn)
+        return isTaken
+    }
+
+    // MARK: - The controller
+
+    /// Lets the controller handle an event, if this node is it.
+    mutating func control(_ event: ControllerMachine.Event, _ turn: inout Turn) {
+        guard let incarnation else { return }
+        let facts = ControllerMachine.Facts(
+            now: turn.now, incarnation: incarnation, register: self.register, configuration: self.configuration,
+            damagedConfiguration: self.configuring.damaged, damagedController: self.election.damagedVersion, hasFounded: self.configuring.hasFounded,
+            links: self.peers.links, leaving: self.peers.leaving, reads: self.reads)
+        guard let effects = self.controlling?.handle(event, facts) else { return }
+        self.perform(effects, &turn)
+    }
+
+    private mutating func beginControlling(epoch: Int32, epochVersion: Int32, _ turn: inout Turn) {
+        self.controlling = ControllerMachine(settings: self.settings, epoch: epoch, epochVersion: epochVersion, electedAt: turn.now)
+        self.reads.read(.members, .nodes, .view, .controller, .controllerEpoch)
+    }
+
+    /// Operators whose changes are under way get a response.
+    private mutating func stopControlling(_ turn: inout Turn) {
+        self.election.follow()
+        guard self.controlling.take() != nil else { return }
+        self.perform(self.admin.stopControlling(self.adminFacts(turn)), &turn)
+    }
+
+    mutating func stepDown(_ reason: String, _ turn: inout Turn) {
+        guard let controlling else { return }
+        self.record(.deposed, "no longer the controller of epoch \(controlling.epoch): \(reason)", &turn)
+        self.stopControlling(&turn)
+        self.election.deposed(at: turn.now)
+        self.reads.end(.members, .nodes, .controllerEpoch)
+        self.reads.readAgain(.controller)
+    }
+
+    /// ZooKeeper has lost epochs under which views were written: no node would take what is written under this one. The next election goes beyond them.
+    private mutating func leaveOldEpoch(_ turn: inout Turn) {
+        let known = self.register.floor.controllerEpoch
+        guard let controlling, known > controlling.epoch else { return }
+        if let controller, controller.epoch == controlling.epoch {
+            let reason = "there is a view of controller epoch \(known), and this one is \(controlling.epoch)"
+            self.perform(self.election.depose(controller, reason, self.reads), &turn)
+        }
+        self.stepDown("there is a view of controller epoch \(known)", &turn)
+    }
+
+    // MARK: - What happened
+
+    /// - Parameter node: what it is about, if that is not this node.
+    mutating func record(_ kind: ClusterEvent.Kind, about node: String? = nil, _ text: String, _ turn: inout Turn) {
+        turn.effects.append(.log(self.journal.record(kind, about: node, text, viewVersion: self.register.version)))
+    }
+
+    mutating func raise(_ message: String, _ turn: inout Turn) {
+        if let event = self.journal.raise(message, viewVersion: self.register.version, at: turn.now) { turn.effects.append(.log(event)) }
+    }
+
+    /// What an operator requested, and why.
+    private mutating func record(_ request: AdminRequest, _ outcome: String?, _ turn: inout Turn) {
+        let by = request.by ?? ""
+        let note = request.note ?? ""
+        let text = request.sentence + (by.isEmpty ? "" : " by \(by)") + (note.isEmpty ? "" : ": \(note)") + (outcome.map { " (\($0))" } ?? "")
+        turn.effects.append(
+            .log(self.journal.record(operation: text, about: request.node ?? "", by: by, note: note, viewVersion: self.register.version)))
+    }
+
+    private mutating func reconcileJoining(_ turn: inout Turn) {
+        let obstacle = self.joinObstacle
+        let (isToBeSaid, seconds, wake) = self.joinWatch.look(obstacle, isMember: self.incarnation != nil, at: turn.now)
+        if let wake { turn.wake(at: wake) }
+        guard isToBeSaid, let obstacle else { return }
+        self.record(.waiting, "not in cluster \(self.settings.cluster) for \(seconds) seconds: \(obstacle)", &turn)
+    }
+}
+
+// MARK: - Effects of the child machines
+
+extension ClusterMachine {
+    mutating func perform(_ effects: [ConfigurationMachine.Effect], _ turn: inout Turn) {
+        for effect in effects {
+            switch effect {
+            case .perform(let request, let operation): self.perform(request, for: .configuration(operation), &turn)
+            case .makeFoundations:
+                for (index, request) in self.settings.paths.foundations.enumerated() { self.perform(request, for: .membership(.makeFoundation(index)), &turn) }
+            case .read(let time):
+                self.reads.read(.configuration)
+                guard let time else { continue }
+                self.reads.readAgain(.configuration, from: time)
+                turn.wake(at: time)
+            case .joinAgain: self.membership.joinAgain(self.membershipFacts(turn))
+            case .alarm(let text): self.raise(text, &turn)
+            case .refuse(let reason): self.refuse(reason, &turn)
+            }
+        }
+    }
+
+    mutating func perform(_ effects: [MembershipMachine.Effect], _ turn: inout Turn) {
+        for effect in effects {
+            switch effect {
+            case .perform(let request, let operation): self.perform(request, for: .membership(operation), &turn)
+            case .read(let target): self.reads.read(target)
+            case .readAgain(let target, let time):
+                self.reads.readAgain(target, from: time)
+                turn.wake(at: time)
+            case .record(let kind, let text): self.record(kind, text, &turn)
+            case .alarm(let text): self.raise(text, &turn)
+            case .wake(let time): turn.wake(at: time)
+            case .releasePartitions: self.perform(self.owning.releaseAll(), &turn)
+            case .stopControlling: self.stopControlling(&turn)
+            case .announceLeaving: for id in self.peers.links.up { self.send(.leaving, to: id, &turn) }
+            case .refuse(let reason): self.refuse(reason, &turn)
+            case .left: turn.effects.append(.left)
+            }
+        }
+    }
+
+    private mutating func refuse(_ reason: String, _ turn: inout Turn) {
+        self.perform(self.owning.releaseAll(), &turn)
+        self.membership.refused()
+        turn.effects.append(.refuse(reason))
+    }
+
+    mutating func perform(_ effects: [ViewMachine.Effect], _ turn: inout Turn) {
+        for effect in effects {
+            switch effect {
+            case .adopted(let view, let before):
+                var reasons = ViewReasons()
+                if let (writer, known) = self.controlling?.reasons, writer == view.writer { reasons = known }
+                turn.effects += self.journal.record(view, before: before, reasons).map { .log($0) }
+            case .alarm(let text): self.raise(text, &turn)
+            case .readAgain(let time): self.reads.readAgain(.view, from: time)
+            case .remember(let number, let bytes): turn.effects.append(.remember(number: number, bytes))
+            case .pull(let ids): for id in ids { self.send(.pull, to: id, &turn) }
+            case .wake(let time): turn.wake(at: time)
+            }
+        }
+        self.leaveOldEpoch(&turn)
+    }
+
+    mutating func perform(_ effects: [ElectionMachine.Effect], _ turn: inout Turn) {
+        for effect in effects {
+            switch effect {
+            case .perform(let request, let operation): self.perform(request, for: .election(operation), &turn)
+            case .readAgain(let time): self.reads.readAgain(.controller, from: time)
+            case .record(let kind, let node, let text): self.record(kind, about: node, text, &turn)
+            case .alarm(let text): self.raise(text, &turn)
+            case .wake(let time): turn.wake(at: time)
+            case .complain(let epoch, let ids): for id in ids { self.send(.complaint(epoch: epoch), to: id, &turn) }
+            case .elected(let epoch, let epochVersion): self.beginControlling(epoch: epoch, epochVersion: epochVersion, &turn)
+            case .stepDown(let reason): self.stepDown(reason, &turn)
+            }
+        }
+    }
+
+    mutating func perform(_ effects: [ControllerMachine.Effect], _ turn: inout Turn) {
+        for effect in effects {
+            switch effect {
+            case .perform(let request, let operation): self.perform(request, for: .controller(operation), &turn)
+            case .readAgain(let target): self.reads.readAgain(target)
+            case .markDirty(let path): self.reads.markDirty([path])
+            case .wrote(let view, let stat): self.wrote(view, stat: stat, &turn)
+            case .record(let kind, let node, let text): self.record(kind, about: node, text, &turn)
+            case .reported(let alarm, let node, let version):
+                turn.effects.append(.log(self.journal.record(.alarm, about: node, alarm, viewVersion: version)))
+            case .alarm(let text): self.raise(text, &turn)
+            case .wake(let time): turn.wake(at: time)
+            case .stepDown(let reason): self.stepDown(reason, &turn)
+            }
+        }
+    }
+
+    private mutating func wrote(_ view: ClusterView, stat: Int32, _ turn: inout Turn) {
+        self.register.wrote(view, stat: stat)
+        // ZooKeeper has notified the others, and one of them was faster than its reply to this node.
+        let isKnown = self.view?.version == view.version
+        if self.accept(view, from: "this node", &turn) || isKnown {
+            self.push(view, &turn)
+        } else {
+            // A peer's newer view came meanwhile, or the rules refuse this one.
+            self.control(.viewRefused, &turn)
+        }
+    }
+
+    mutating func perform(_ effects: [AdminMachine.Effect], _ turn: inout Turn) {
+        for effect in effects {
+            switch effect {
+            case .respond(let response, .local(let number)): turn.effects.append(.respond(number: number, response))
+            case .respond(let response, .peer(let id, let number)): self.send(.response(number: number, response), to: id, &turn)
+            case .forward(let number, let request, let id): self.send(.request(number: number, request), to: id, &turn)
+            case .perform(let parts, let change): if let controlling { self.perform(controlling.fenced(parts), for: .change(change), &turn) }
+            case .record(let request, let outcome): self.record(request, outcome, &turn)
+            case .readAgain(let target): self.reads.readAgain(target)
+            case .stepDown(let reason): self.stepDown(reason, &turn)
+            case .wake(let time): turn.wake(at: time)
+            }
+        }
+    }
+
+    mutating func perform(_ effects: [OwnershipMachine.Effect], _ turn: inout Turn) {
+        for effect in effects {
+            switch effect {
+            case .seal(let partitions): turn.effects.append(.seal(partitions))
+            case .handOver(let partitions): turn.effects.append(.handOver(partitions))
+            case .release(let partitions): turn.effects.append(.release(partitions))
+            }
+        }
+    }
+}
+
+// MARK: - What the parts know of each other
+
+extension ClusterMachine {
+    private func membershipFacts(_ turn: Turn) -> MembershipMachine.Facts {
+        let isRead = self.reads.isCurrent(.configuration) && self.configuring.absentSince == nil
+        let configuration = isRead ? self.configuring.configuration : nil
+        return .init(
+            now: turn.now, jitter: turn.jitter, sessionID: self.session.id, sessionTimeout: self.session.timeout, ownSessions: self.session.own,
+            configuration: configuration, misfit: configuration.flatMap { self.configuring.misfit($0, wasMember: self.membership.wasMember) },
+            usedIncarnations: [self.view, self.register.memory.past?.view].compactMap { $0?.node(self.settings.id)?.incarnation })
+    }
+
+    private func electionFacts(_ turn: Turn) -> ElectionMachine.Facts {
+        .init(
+            now: turn.now, jitter: turn.jitter, sessionID: self.session.id, ownSessions: self.session.own,
+            incarnation: self.membership.isLeaving ? nil : self.incarnation, reads: self.reads, register: self.register, links: self.peers.links)
+    }
+
+    private func reportFacts(_ incarnation: Int64, at now: ContinuousClock.Instant) -> ReportMachine.Facts {
+        .init(
+            now: now, incarnation: incarnation, viewVersion: self.register.version, partitions: self.ownership, links: self.peers.links,
+            controller: self.controller, session: self.session.state, alarm: self.alarm)
+    }
+
+    private func adminFacts(_ turn: Turn) -> AdminMachine.Facts {
+        let machine = self
+        return .init(
+            now: turn.now, view: self.view, configuration: self.configuration, configurationVersion: self.configuring.version, reads: self.reads,
+            controlling: self.controlling,
+            reachable: self.controller.flatMap { self.links.isUp($0.id) ? $0.id : nil }, whyAlone: self.whyAlone, outage: self.outage
+        ) { machine.localResponse(to: $0, at: turn.now, whyAlone: $1) }
+    }
+
+    /// What this node knows by itself, also while it is no member.
+    func report(at now: ContinuousClock.Instant) -> NodeReport {
+        self.reporting.report(self.reportFacts(self.incarnation ?? self.view?.node(self.settings.id)?.incarnation ?? 0, at: now))
+    }
+
+    package var view: ClusterView? { self.register.view }
+    package var configuration: ClusterConfiguration? { self.configuring.configuration }
+    package var incarnation: Int64? { self.membership.incarnation }
+    package var controller: ControllerRecord? { self.election.controller }
+    package var isController: Bool { self.controlling != nil }
+    package var ownership: [Int: Ownership] { self.owning.partitions }
+    package var alarm: String? { self.journal.alarm }
+    package var history: ClusterHistory { self.journal.history }
+    var isConnected: Bool { self.session.isConnected }
+    var paths: ClusterPaths { self.settings.paths }
+    var links: [String: LinkReach] { self.peers.links }
+
+    /// Why the controller cannot write a view, or this node could not were it the controller.
+    var obstacle: String? {
+        self.register.mayBeReplaced ? self.controlling?.invalid : "the view in ZooKeeper cannot be read; \(self.register.advice)"
+    }
+
+    /// Whether this node has had no link to any other member for longer than a dead one would be a member. The controller is in: the others have to get to it.
+    package func isIsolated(at now: ContinuousClock.Instant) -> Bool { self.joinWatch.hasJoined && !self.isController && self.peers.isIsolated(at: now) }
 }

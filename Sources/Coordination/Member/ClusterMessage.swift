@@ -14,7 +14,7 @@ enum ClusterMessage: Sendable {
     case heard
     /// The controller of this epoch refuses the sender's connections, or has not answered it for a while.
     case complaint(epoch: Int32)
-    /// The sender gives everything back and goes, on purpose. Told to everyone: whoever is the controller then, or will be, is not to take it for a failure.
+    /// The sender gives everything back and leaves, on purpose. It is sent to every peer, so that neither this controller nor the next one takes it for a failure.
     case leaving
     /// An operator's, forwarded to the controller; the number is the sender's.
     case request(number: Int64, AdminRequest)

@@ -12,15 +12,21 @@ package struct JoinWatch: Hashable, Sendable {
     private var pause = JoinWatch.patience
     /// What it waits for, once that has lasted.
     package private(set) var reason: String?
+    /// It has been in, with any of its incarnations.
+    package private(set) var hasJoined = false
 
     package init() {}
 
     /// What to do now: `isToBeSaid` when the reason is due, for the seconds given; `wake` when to look again.
     ///
     /// - Parameter reason: nil when the node is in.
-    mutating func look(_ reason: String?, at now: ContinuousClock.Instant) -> (isToBeSaid: Bool, seconds: Int64, wake: ContinuousClock.Instant?) {
+    mutating func look(
+        _ reason: String?, isMember: Bool, at now: ContinuousClock.Instant
+    ) -> (isToBeSaid: Bool, seconds: Int64, wake: ContinuousClock.Instant?) {
         guard let reason else {
+            let hasJoined = self.hasJoined || isMember
             self = JoinWatch()
+            self.hasJoined = hasJoined
             return (false, 0, nil)
         }
         let since = self.since ?? now
@@ -39,27 +45,17 @@ package struct JoinWatch: Hashable, Sendable {
 }
 
 extension ClusterMachine {
-    /// Reports a node that is not in its cluster, and remembers when it has been.
-    mutating func reconcileJoining(_ turn: inout Turn) {
-        let obstacle = self.joinObstacle
-        if obstacle == nil, self.incarnation != nil { self.hasJoined = true }
-        let (isToBeSaid, seconds, wake) = self.joining.look(obstacle, at: turn.now)
-        if let wake { turn.wake(at: wake) }
-        guard isToBeSaid, let obstacle else { return }
-        self.record(.waiting, "not in cluster \(self.settings.cluster) for \(seconds) seconds: \(obstacle)", &turn)
-    }
-
-    /// What this node waits for before it is in its cluster; nil when it is in, or goes.
-    private var joinObstacle: String? {
-        if self.isLeaving { return nil }
-        switch self.membership {
+    /// What this node waits for before it is in its cluster; nil when it is in, or leaves.
+    var joinObstacle: String? {
+        if self.membership.isLeaving { return nil }
+        switch self.membership.state {
         case .refused, .withdrawing, .gone: return nil
         case .absent, .preparing, .configuring, .registering, .blocked, .joined: break
         }
         guard self.isConnected else { return self.sessionObstacle }
-        switch self.membership {
+        switch self.membership.state {
         case .absent, .preparing:
-            if self.isChrootDenied {
+            if self.membership.isChrootDenied {
                 return "\(self.settings.chroot) does not exist in ZooKeeper, and these credentials may not make it: make it, or leave it out of zookeeper"
             }
             return "ZooKeeper does not make \(self.paths.root)\(self.lastFault)"
@@ -73,7 +69,7 @@ extension ClusterMachine {
 
     private var sessionObstacle: String {
         let servers = self.settings.servers
-        switch self.sessionLoss {
+        switch self.session.loss {
         case .unresolvable?: return "a name among the ZooKeeper servers \(servers) does not resolve"
         case .unauthenticated?: return "ZooKeeper (\(servers)) refuses zookeeper-user and its password"
         case .unreachable?, .givenUp?, .expired?, nil: return "no ZooKeeper server of \(servers) gives this node a session\(self.settings.sessionFault())"
@@ -100,23 +96,7 @@ extension ClusterMachine {
     }
 
     /// The last failure of what joining asks of ZooKeeper.
-    private var lastFault: String { self.joinFault.map { ": \($0)" } ?? "" }
-
-    /// Whether this node has had no link to any other member for longer than a dead one would be a member. The controller is in: the others have to get to it.
-    package func isIsolated(at now: ContinuousClock.Instant) -> Bool {
-        guard self.hasJoined, !self.isController, let isolatedSince else { return false }
-        return now >= isolatedSince.advanced(by: self.settings.isolatedMin)
-    }
-
-    mutating func noteIsolation(at now: ContinuousClock.Instant) {
-        // Without ZooKeeper the view cannot forget members that are dead, and the last node that lives has to stay ready.
-        guard self.isConnected else {
-            self.isolatedSince = nil
-            return
-        }
-        let others = (self.view?.nodes ?? []).filter { $0.id != self.settings.id && $0.incarnation != nil && $0.state != .joining }
-        if others.isEmpty || self.links.contains(where: { $0.value.isUp }) { self.isolatedSince = nil } else { self.isolatedSince = self.isolatedSince ?? now }
-    }
+    private var lastFault: String { self.membership.fault.map { ": \($0)" } ?? "" }
 }
 
 extension ZooKeeperFailure {

@@ -1,5 +1,5 @@
 extension ClusterView {
-    /// Executes a plan that was made from this view: drops the cancelled moves, grants the orphans, lists the new moves. Whoever writes it raises the version.
+    /// Performs a plan that was made from this view: drops the cancelled moves, grants the orphans, lists the new moves. The writer raises the version.
     ///
     /// The ids of the moves are made of the version that is about to be written and the partition, so no two moves ever share one.
     package mutating func apply(_ plan: Plan) {

@@ -1,9 +1,9 @@
-/// Holds reassignment back when many nodes vanish at once: that is the network more likely than the nodes, and giving everything to the few survivors would
+/// Holds reassignment back when many nodes vanish together: that is the network more likely than the nodes, and giving everything to the few survivors would
 /// bring them down too, only to move it all back a moment later.
 ///
 /// Enters guarded mode when more than 40 % of the nodes, and at least 3, vanish within 10 s. It ends after `hold`, or when all that vanished own again;
-/// another such wave starts the hold again, but no guarded mode lasts longer than twice the hold. What each vanished node owned is remembered as `homes` by the
-/// controller (`HomeHints`), and `PlanInput.held` names the nodes to wait for.
+/// another such wave starts the hold again, but no guarded mode lasts longer than twice the hold. What each vanished node owned waits for it meanwhile:
+/// see `PreviousOwners`.
 package struct MassFailureGuard: Hashable, Sendable {
     package static let window: Duration = .seconds(10)
     package static let hold: Duration = .seconds(15)
@@ -56,9 +56,6 @@ package struct MassFailureGuard: Hashable, Sendable {
     }
 
     package func isGuarded(at now: ContinuousClock.Instant) -> Bool { self.until.map { now < $0 } ?? false }
-
-    /// The nodes whose partitions wait for them. Empty unless guarded.
-    package func held(at now: ContinuousClock.Instant) -> Set<String> { self.isGuarded(at: now) ? self.away : [] }
 
     /// Those that vanished and have not returned, in order. Empty when it is off.
     package var vanished: [String] { self.away.sorted() }

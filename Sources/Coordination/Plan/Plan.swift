@@ -1,4 +1,4 @@
-/// What the controller does next about who owns what. Pure: made from a `PlanInput`, executed by whoever writes the view.
+/// What the controller does next about who owns what. Pure: made from a `PlanInput`, performed by the controller that writes the view.
 ///
 /// A sticky table with exact quotas: a partition moves only because its owner is gone, drains, is above its quota, or because an operator pinned it.
 /// The whole rebalance takes `bound.total` grants and moves, which is the least that any algorithm needs for the same quotas.
@@ -8,7 +8,7 @@
 ///   below its share: from an empty table every zone is within one of it.
 /// * **Cordoned** nodes keep exactly what they have, be it more or less than a share, and gain nothing; active nodes share the rest among themselves.
 /// * **Draining** (and drained) nodes give everything away, within the limits.
-/// * **Joining, fenced and down** nodes own nothing: what they had is orphaned and granted at once, in every mode.
+/// * **Joining, fenced and down** nodes own nothing: what they had is orphaned and granted immediately, in every mode.
 /// * **Moves in flight** count as already at their target. One whose target may no longer own is to be cancelled.
 /// * **Pins** are obeyed where the node is active, and raise its quota if they are more than that.
 /// * Mode `maintenance` starts no balancing move; `guarded` neither balancing nor pins, and gives returning nodes back what was theirs whatever their quota.
@@ -77,7 +77,7 @@ package struct Plan: Hashable, Sendable {
         package let quota: Int
     }
 
-    /// What was asked for and cannot be done.
+    /// What was requested and cannot be done.
     package enum Refusal: Hashable, Sendable, CustomStringConvertible {
         case noSuchPartition(Int, pinnedTo: String)
         case noSuchNode(partition: Int, pinnedTo: String)

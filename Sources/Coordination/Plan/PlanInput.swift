@@ -4,10 +4,10 @@ package struct PlanInput: Sendable {
     package var view: ClusterView
     /// Partitions that an operator put somewhere, and the id of the node.
     package var pins: [Int: String]
-    /// Who owned a partition before it was taken from him: preferred when he has room again.
-    package var homes: [Int: String]
-    /// Nodes whose partitions wait for them, while they are away: see `MassFailureGuard`.
-    package var held: Set<String>
+    /// Previous owner of an orphaned partition; preferred while it is below its quota.
+    package var previousOwners: [Int: String]
+    /// Nodes whose partitions wait for them, while they are away: see `PreviousOwners`.
+    package var awaited: Set<String>
     /// Nodes that do not say how far they are. The end of a hand-over would not be heard, so they keep what they have and gain nothing.
     package var silent: Set<String>
     /// False while joins settle, versions differ or members cannot reach each other: failover, drains and pins go on, balancing waits.
@@ -15,13 +15,13 @@ package struct PlanInput: Sendable {
     package var limits: PlanLimits
 
     package init(
-        view: ClusterView, pins: [Int: String] = [:], homes: [Int: String] = [:], held: Set<String> = [], silent: Set<String> = [],
+        view: ClusterView, pins: [Int: String] = [:], previousOwners: [Int: String] = [:], awaited: Set<String> = [], silent: Set<String> = [],
         balances: Bool = true, limits: PlanLimits? = nil
     ) {
         self.view = view
         self.pins = pins
-        self.homes = homes
-        self.held = held
+        self.previousOwners = previousOwners
+        self.awaited = awaited
         self.silent = silent
         self.balances = balances
         self.limits = limits ?? PlanLimits(partitionCount: view.partitions.count)

@@ -10,7 +10,7 @@ extension Planner {
         // First those that have somewhere to return to, then the others: newest version, then affinity.
         var others: [Int] = []
         for partition in looking {
-            if let node = self.shadow(of: partition) ?? self.home(of: partition), room[node] > 0 {
+            if let node = self.shadow(of: partition) ?? self.previousOwner(of: partition), room[node] > 0 {
                 self.targets[partition] = node
                 room[node] -= 1
             } else {
@@ -24,12 +24,12 @@ extension Planner {
         }
     }
 
-    /// What a node gives up: what does not move already, first what would go home, then what it has the least affinity to.
+    /// What a node gives up: what does not move already, first what would return to its previous owner, then what it has the least affinity to.
     private func shed(_ count: Int, from node: Int, _ room: [Int]) -> [Int] {
         let candidates = self.places.indices.filter { self.places[$0] == node && self.targets[$0] == nil }
         let sorted = candidates.map { partition -> (moving: Int, away: Int, affinity: Double, partition: Int) in
-            let goesHome = self.home(of: partition).map { $0 != node && room[$0] > 0 } ?? false
-            return (self.isMoving[partition] ? 1 : 0, goesHome ? 0 : 1, -self.affinity.cost(partition, node), partition)
+            let returns = self.previousOwner(of: partition).map { $0 != node && room[$0] > 0 } ?? false
+            return (self.isMoving[partition] ? 1 : 0, returns ? 0 : 1, -self.affinity.cost(partition, node), partition)
         }.sorted { $0 < $1 }
         return sorted.prefix(count).map(\.partition)
     }

@@ -1,7 +1,7 @@
 extension Planner {
     /// What each node that shares is to hold. Exact: weights are whole millionths, and remainders are compared, not rounded.
     ///
-    /// Without any weight among them nobody sheds or gains: everyone's quota is what he has.
+    /// Without any weight among them no node sheds or gains: each node's quota is what it has.
     func quotas() -> [Int] {
         var quotas = self.have
         var sharing = self.nodes.indices.filter { self.roles[$0] == .shares && self.weights[$0] > 0 }
@@ -37,10 +37,10 @@ extension Planner {
 
     /// First to those whose pins need it, then to those that hold more than their floor (each saves one move), then to the rest.
     ///
-    /// Within each, first to those that would hold more than their floor if all went home, so that a node that comes back finds its share as it was.
+    /// Within each, first to those that would hold more than their floor if all returned to their previous owners, so that a node that comes back finds its share as it was.
     private func addCeilings(_ count: Int, _ shares: [(floor: Int, remainder: Int)], _ sharing: [Int], _ quotas: inout [Int]) {
         var zones = Zones(self, quotas)
-        let natives = self.natives()
+        let projected = self.projected()
         var left = count
         var candidates = sharing.filter { shares[$0].remainder > 0 }
         let classes: [(Int) -> Bool] = [{ self.pinned[$0] > shares[$0].floor }, { self.have[$0] > shares[$0].floor }, { _ in true }]
@@ -50,7 +50,7 @@ extension Planner {
             while left > 0, !members.isEmpty {
                 let best = members.indices.max { first, second in
                     let (first, second) = (members[first], members[second])
-                    let (one, two) = (natives[first] > shares[first].floor ? 1 : 0, natives[second] > shares[second].floor ? 1 : 0)
+                    let (one, two) = (projected[first] > shares[first].floor ? 1 : 0, projected[second] > shares[second].floor ? 1 : 0)
                     return (one, zones.deficit(of: first), self.have[first], shares[first].remainder, -first)
                         < (two, zones.deficit(of: second), self.have[second], shares[second].remainder, -second)
                 }!
@@ -62,17 +62,17 @@ extension Planner {
         }
     }
 
-    /// What each node would hold if everything that has a home went there.
-    private func natives() -> [Int] {
-        var natives = self.have
-        guard !self.input.homes.isEmpty else { return natives }
+    /// What each node would hold if every orphan went to its previous owner.
+    private func projected() -> [Int] {
+        var projected = self.have
+        guard !self.input.previousOwners.isEmpty else { return projected }
         for partition in self.places.indices where self.targets[partition] == nil {
-            guard let home = self.home(of: partition) else { continue }
-            natives[home] += 1
+            guard let previous = self.previousOwner(of: partition) else { continue }
+            projected[previous] += 1
             let place = self.places[partition]
-            if place != Planner.nowhere, self.roles[place] == .shares { natives[place] -= 1 }
+            if place != Planner.nowhere, self.roles[place] == .shares { projected[place] -= 1 }
         }
-        return natives
+        return projected
     }
 
     /// How far each zone is below its share of what active nodes hold.

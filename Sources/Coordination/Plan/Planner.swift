@@ -95,7 +95,7 @@ struct Planner {
 
     private mutating func decide(_ partition: Int, _ drained: inout [Int]) {
         let place = self.places[partition]
-        if place == Planner.nowhere, self.isHeld(partition) {
+        if place == Planner.nowhere, self.isAwaited(partition) {
             self.result.held.append(partition)
             self.targets[partition] = Planner.nowhere
         } else if let pin = self.pin(of: partition) {
@@ -105,9 +105,9 @@ struct Planner {
                 self.pinned[pin] += 1
             }
         } else if place == Planner.nowhere {
-            guard self.input.view.mode == .guarded, let home = self.home(of: partition) else { return self.pool.append(partition) }
-            self.targets[partition] = home
-            self.have[home] += 1
+            guard self.input.view.mode == .guarded, let previous = self.previousOwner(of: partition) else { return self.pool.append(partition) }
+            self.targets[partition] = previous
+            self.have[previous] += 1
         } else {
             switch self.roles[place] {
             case .shares: self.have[place] += 1
@@ -118,17 +118,17 @@ struct Planner {
     }
 
     /// Its last owner vanished, and may come back for it.
-    private func isHeld(_ partition: Int) -> Bool {
+    private func isAwaited(_ partition: Int) -> Bool {
         func waits(for id: String?) -> Bool {
-            guard let id, self.input.held.contains(id) else { return false }
+            guard let id, self.input.awaited.contains(id) else { return false }
             return self.indexes[id].map { self.roles[$0] == .gone } ?? true
         }
-        return waits(for: self.input.view.partitions[partition].owner) || waits(for: self.input.homes[partition])
+        return waits(for: self.input.view.partitions[partition].owner) || waits(for: self.input.previousOwners[partition])
     }
 
-    /// Who owned it before, if he may own again.
-    func home(of partition: Int) -> Int? {
-        guard let index = self.input.homes[partition].flatMap({ self.indexes[$0] }), self.roles[index] == .shares else { return nil }
+    /// Its previous owner, if that may own again.
+    func previousOwner(of partition: Int) -> Int? {
+        guard let index = self.input.previousOwners[partition].flatMap({ self.indexes[$0] }), self.roles[index] == .shares else { return nil }
         return index
     }
 

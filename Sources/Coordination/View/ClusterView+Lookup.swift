@@ -6,7 +6,7 @@ extension ClusterView {
     /// The partitions that this node owns, in order. Those that are moving to it are not its own yet.
     package func partitions(ownedBy id: String) -> [Int] { self.partitions.indices.filter { self.partitions[$0].owner == id } }
 
-    /// The partitions that nobody owns, in order.
+    /// The partitions without an owner, in order.
     package var orphans: [Int] { self.partitions.indices.filter { self.partitions[$0].owner == nil } }
 
     /// The partitions with a hand-over in progress, in order.
@@ -22,14 +22,14 @@ extension ClusterView {
         }
     }
 
-    /// Makes this node the owner under the next owner epoch, which fences whoever was. Ends the partition's move.
+    /// Makes this node the owner under the next owner epoch, which fences the previous one. Ends the partition's move.
     package mutating func grant(_ partition: Int, to id: String) {
         self.partitions[partition].owner = id
         self.partitions[partition].ownerEpoch += 1
         self.partitions[partition].move = nil
     }
 
-    /// Takes everything from a node that is gone or came back as another incarnation, and ends the moves to it. Answers what it owned, in order.
+    /// Takes everything from a node that is gone or came back as another incarnation, and ends the moves to it. Returns what it owned, in order.
     ///
     /// Epochs stay as they are: the next grant raises them. A member that restarts keeps its id, so an owner named by id alone would look alive;
     /// the controller calls this when it sees a new incarnation.

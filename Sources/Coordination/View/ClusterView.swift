@@ -2,13 +2,13 @@ package import JSON
 
 /// The one register that says who is in and who owns what. Written by the controller alone.
 ///
-/// Whoever reads it sees members, owners and moves as of one moment. Versions grow by one with each write.
+/// A reader sees members, owners and moves as of one moment. Versions grow by one with each write.
 package struct ClusterView: Hashable, Sendable {
     /// Plus one with every write.
     package var version: Int64
-    /// The controller epoch of whoever wrote it.
+    /// The controller epoch of its writer.
     package var controllerEpoch: Int32
-    /// Who wrote it, as `node/incarnation/sequence`: tells the writer, when he reads it back, that it is his and why he wrote it.
+    /// Who wrote it, as `node/incarnation/sequence`: the writer, when it reads it back, knows by that that it is its own and why it was written.
     package var writer: String
     /// Milliseconds since 1970 at the writer; for people, never for decisions.
     package var writtenAt: Int64
@@ -17,7 +17,7 @@ package struct ClusterView: Hashable, Sendable {
     package var nodes: [Node]
     /// One for each partition, in order.
     package var partitions: [Partition]
-    /// What a newer version wrote here and this one only passes on. An unknown mode is read as maintenance: failover goes on, and nothing is balanced.
+    /// What a newer version wrote here and this one only passes on. An unknown mode is read as maintenance: failover continues, and nothing is balanced.
     package internal(set) var remainder = JSONRemainder()
 
     package init(
@@ -34,16 +34,16 @@ package struct ClusterView: Hashable, Sendable {
 
     package enum Mode: String, Hashable, Sendable, CaseIterable {
         case normal
-        /// No balancing, by an operator's wish. Failover goes on.
+        /// No balancing, requested by an operator. Failover continues.
         case maintenance
-        /// Many nodes vanished at once: reassignment is held back for a while.
+        /// Many nodes vanished together: reassignment is held back for a while.
         case guarded
     }
 
     /// A node as the controller sees it.
     package struct Node: Hashable, Sendable {
         package var id: String
-        /// The czxid of its member node: a restart makes another. Nil while it is down.
+        /// The czxid of its member znode: a restart makes another. Nil while it is down.
         package var incarnation: Int64?
         /// `host:port` of its link; empty while unknown.
         package var link: String

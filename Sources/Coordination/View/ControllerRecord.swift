@@ -5,7 +5,7 @@ package struct ControllerRecord: Hashable, Sendable {
     package var id: String
     package var incarnation: Int64
     package var epoch: Int32
-    /// The version of `/controller_epoch` that this controller made: whoever removes its node checks that it is still this one's.
+    /// The version of `/controller_epoch` that this controller made: a node that removes its znode checks that it is still this one's.
     var epochVersion: Int32
     /// Where it is reached; nil from a version that did not say.
     package var link: String?

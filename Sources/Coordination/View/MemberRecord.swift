@@ -12,7 +12,7 @@ package struct MemberRecord: Hashable, Sendable {
     package var version: String
     /// The link protocols it speaks.
     package var protocols: ClosedRange<Int>
-    /// Of the process: tells whether a member node that is in the way is its own, of an attempt whose answer was lost.
+    /// Of the process: shows whether a member znode that is in the way is its own, of an attempt whose answer was lost.
     package var nonce: String
     /// Milliseconds since 1970, for people.
     package var startedAt: Int64

@@ -9,9 +9,9 @@ package struct NodeRecord: Hashable, Sendable {
     package var by: String
     /// Milliseconds since 1970, for people.
     package var at: Int64
-    /// Plus one with every change: tells a record that ZooKeeper has lost from an older one.
+    /// Plus one with every change: distinguishes a record that ZooKeeper has lost from an older one.
     package var revision: Int64
-    /// What a newer version wrote here and this one only passes on. An unknown wish is read as cordoned: the node keeps what it has until it is set.
+    /// What a newer version wrote here and this one only passes on. An unknown desired state is read as cordoned: the node keeps what it has until it is set.
     package internal(set) var remainder = JSONRemainder()
 
     package enum Desired: String, Hashable, Sendable, CaseIterable {
@@ -66,5 +66,12 @@ package struct NodeRecord: Hashable, Sendable {
             writer.fields(self.remainder)
         }
         return writer.bytes
+    }
+
+    /// Who requested it, and why, for people.
+    var request: String { Self.request(by: self.by, note: self.note) }
+
+    static func request(by: String, note: String) -> String {
+        "requested by \(by.isEmpty ? "an operator" : by)" + (note.isEmpty ? "" : " (\(note))")
     }
 }

@@ -1,6 +1,6 @@
 /// What has been granted at least, by every view that was ever seen here: also by those that were refused.
 ///
-/// A store that lost writes knows less than its readers. Whoever writes the next view writes it above all of this, so that everyone takes it, and no owner epoch
+/// A store that lost writes knows less than its readers. The next view is written above all of this, so that every node takes it, and no owner epoch
 /// stands for two owners. A pure value.
 struct ViewFloor: Sendable {
     struct Entry: Sendable {

@@ -54,3 +54,17 @@ package struct ZooKeeperState: Hashable, Sendable {
         self.phase = phase
     }
 }
+
+extension ZooKeeperState.Phase {
+    /// For people and reports.
+    var name: String {
+        switch self {
+        case .connecting: "connecting"
+        case .connected: "connected"
+        case .suspended: "suspended"
+        case .lost: "lost"
+        case .closing: "closing"
+        case .closed: "closed"
+        }
+    }
+}

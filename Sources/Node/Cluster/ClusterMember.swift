@@ -14,7 +14,8 @@ final class ClusterMember: Sendable {
     private let links: Links
     private let servers: ZooKeeperServers
     private let sessionSeconds: Int
-    private let transport: LinkTransport
+    /// What is wrong with what the process before this one kept.
+    private let problem: String?
     private let logger: Logger
 
     /// The link must be bound by now: others are told its address.
@@ -41,35 +42,32 @@ final class ClusterMember: Sendable {
         self.servers = servers
         self.sessionSeconds = options.sessionSeconds
         self.logger = logger
-        self.transport = LinkTransport(links: links)
         // A node without a data folder keeps nothing.
         let memory = configuration.log == .sqlite ? ClusterMemoryFile(folder: configuration.data) : nil
         let (remembered, problem) = memory?.load(cluster: options.name) ?? (nil, nil)
         self.coordinator = ClusterCoordinator(
-            settings: settings, client: ZooKeeperClient(configuration: session), transport: self.transport, storage: LocalPartitions(), memory: memory,
+            settings: settings, client: ZooKeeperClient(configuration: session), transport: LinkTransport(links: links), storage: LocalPartitions(),
+            memory: memory,
             remembered: remembered
         ) { event in
             logger.log(
                 level: event.kind == .alarm || event.kind == .sessionLost || event.kind == .waiting ? .warning : .info, "\(event.text)",
                 metadata: ["event": "\(event.kind.rawValue)", "node": "\(event.node)", "view": "\(event.viewVersion)"])
         }
-        if let problem { self.coordinator.tell(.fault(problem)) }
+        self.problem = problem
     }
 
     /// Is a member until ``leave()``. Throws when the cluster does not take this node.
     func run(figures: @escaping @Sendable () async -> NodeFigures) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { await self.transport.run() }
-            group.addTask { [links, coordinator] in
-                for await event in links.events {
-                    // What is not read stays with the links, which stop reading from their sockets.
-                    while coordinator.isBusy, !Task.isCancelled { try? await Task.sleep(for: .milliseconds(1)) }
-                    Self.tell(event, to: coordinator)
-                }
+            group.addTask { [links, coordinator, problem] in
+                if let problem { await coordinator.deliver(.fault(problem)) }
+                // What is not read stays with the links, which stop reading from their sockets.
+                for await event in links.events { if let event = Self.machineEvent(event) { await coordinator.deliver(event) } }
             }
             group.addTask { [coordinator] in
                 while !Task.isCancelled {
-                    coordinator.tell(.figures(await figures()))
+                    await coordinator.deliver(.figures(await figures()))
                     try? await Task.sleep(for: .seconds(1))
                 }
             }
@@ -82,7 +80,6 @@ final class ClusterMember: Sendable {
             }
             // Ends the tasks above with them.
             await self.links.close()
-            self.transport.close()
             group.cancelAll()
             if let refusal { throw refusal }
         }
@@ -103,59 +100,30 @@ final class ClusterMember: Sendable {
     /// Gives everything back. ``run(figures:)`` returns when that is done.
     func leave() { self.coordinator.leave() }
 
-    private static func tell(_ event: LinkEvent, to coordinator: ClusterCoordinator) {
+    private static func machineEvent(_ event: LinkEvent) -> ClusterMachine.Event? {
         switch event {
-        case .up(let id, let incarnation, .outgoing):
-            coordinator.tell(.linkUp(id: id, incarnation: incarnation))
+        case .up(let id, let incarnation, .outgoing): .linkUp(id: id, incarnation: incarnation)
         case .down(let id, let incarnation, .outgoing, let loss):
-            coordinator.tell(.linkDown(id: id, incarnation: incarnation, isRefused: loss == .refused, reason: loss.description))
-        // What others can do with their links to us is theirs to say.
-        case .up(_, _, .incoming), .down(_, _, .incoming, _):
-            break
-        case .received(let id, let incarnation, _, let payload):
-            coordinator.tell(.received(from: id, incarnation: incarnation, payload: payload))
-        case .viewVersion(let id, _, let version):
-            coordinator.tell(.peerView(id: id, version: version))
+            .linkDown(id: id, incarnation: incarnation, isRefused: loss == .refused, reason: loss.description)
+        // What others can do with their links to us is theirs to report.
+        case .up(_, _, .incoming), .down(_, _, .incoming, _): nil
+        case .received(let id, let incarnation, _, let payload): .received(from: id, incarnation: incarnation, payload: payload)
+        case .viewVersion(let id, _, let version): .peerView(id: id, version: version)
         }
     }
 }
 
-/// Hands the coordinator's wishes to the links, in their order: the coordinator does not wait for sockets.
-private final class LinkTransport: ClusterTransport {
-    private enum Wish: Sendable {
-        case peers([ClusterMachine.Peer], incarnation: Int64, viewVersion: Int64)
-        case send([UInt8], to: String)
-    }
-
-    private let links: Links
-    private let wishes: AsyncStream<Wish>
-    private let continuation: AsyncStream<Wish>.Continuation
-
-    init(links: Links) {
-        self.links = links
-        (self.wishes, self.continuation) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
-    }
+/// Hands the coordinator's effects to the links. They take a lock and wait for no socket, so the coordinator calls them itself, and in order.
+private struct LinkTransport: ClusterTransport {
+    let links: Links
 
     func setPeers(_ peers: [ClusterMachine.Peer], incarnation: Int64, viewVersion: Int64) {
-        self.continuation.yield(.peers(peers, incarnation: incarnation, viewVersion: viewVersion))
+        self.links.setIdentity(incarnation: incarnation)
+        self.links.setViewVersion(viewVersion)
+        self.links.setPeers(peers.map { LinkPeer(id: $0.id, incarnation: $0.incarnation, address: $0.link) })
     }
 
-    func send(_ payload: [UInt8], to id: String) { self.continuation.yield(.send(payload, to: id)) }
-
-    func close() { self.continuation.finish() }
-
-    func run() async {
-        for await wish in self.wishes {
-            switch wish {
-            case .peers(let peers, let incarnation, let viewVersion):
-                self.links.setIdentity(incarnation: incarnation)
-                self.links.setViewVersion(viewVersion)
-                self.links.setPeers(peers.map { LinkPeer(id: $0.id, incarnation: $0.incarnation, address: $0.link) })
-            case .send(let payload, let id):
-                _ = self.links.send(payload, to: id)
-            }
-        }
-    }
+    func send(_ payload: [UInt8], to id: String) { self.links.send(payload, to: id) }
 }
 
 /// Owning partitions without a log that others share: there is nothing to seal yet, because each node keeps its own history.

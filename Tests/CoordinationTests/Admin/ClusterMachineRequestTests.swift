@@ -34,7 +34,7 @@ import Testing
         #expect(stand.answer(to: 1)?.code == .timeout)
         let number = try #require(self.forwarded(stand)).number
         stand.receive(.response(number: number, AdminResponse.forwarded(json: "{}")))
-        #expect(stand.told.count { if case .respond = $0 { true } else { false } } == 1 && stand.machine.pendingRequests.isEmpty)
+        #expect(stand.told.count { if case .respond = $0 { true } else { false } } == 1 && stand.machine.admin.forwarded.isEmpty)
     }
 
     @Test func whatOnlyReadsIsAnsweredHereWhenTheControllerDoesNotAnswer() throws {
@@ -48,7 +48,7 @@ import Testing
         #expect(stand.answer(to: 0)?.json.contains("\"authoritative\":false") == true)
         for number in UInt64(0)..<4 { #expect(stand.answer(to: number)?.isSuccess == true) }
         #expect(stand.answer(to: 4)?.json.contains("only the controller can plan") == true)
-        #expect(stand.machine.pendingRequests.isEmpty)
+        #expect(stand.machine.admin.forwarded.isEmpty)
     }
 
     @Test func whatOnlyReadsIsAnsweredHereWhenItIsNotTheControllerAnyMore() throws {

@@ -9,7 +9,7 @@ import Testing
     private func sightings(_ stand: ClusterMachineStand) throws -> [String: ClusterStatus.Sighting] {
         let view = try #require(stand.machine.view)
         let configuration = try #require(stand.machine.configuration)
-        return ClusterStatus(stand.machine, view, configuration, at: stand.now).sightings()
+        return stand.machine.status(view, configuration, at: stand.now).sightings()
     }
 
     private func presences(_ stand: ClusterMachineStand) throws -> [String: ClusterMembers.Presence] { try self.sightings(stand).mapValues(\.presence) }

@@ -230,7 +230,7 @@ import Testing
             #expect(!isTold(UInt64(second)) || second == 11)
         }
         stand.advance(.seconds(1))
-        #expect(isTold(100) && stand.machine.leader?.unservedTooLong(at: stand.now).count == 4)
+        #expect(isTold(100) && stand.machine.controlling?.unservedTooLong(at: stand.now).count == 4)
         stand.report()
         stand.advance(.seconds(1))
         stand.report()

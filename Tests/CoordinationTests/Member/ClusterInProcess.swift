@@ -187,7 +187,7 @@ final class MemoryTransport: ClusterTransport {
     func send(_ payload: [UInt8], to id: String) {
         let incarnation = self.state.withLock { state in state.up[id] == nil ? nil : state.incarnation }
         guard let incarnation else { return }
-        self.exchange.entry(id)?.coordinator.tell(.received(from: self.id, incarnation: incarnation, payload: payload))
+        self.exchange.entry(id)?.coordinator.inbox.put(.received(from: self.id, incarnation: incarnation, payload: payload))
     }
 
     private func look() {
@@ -208,7 +208,7 @@ final class MemoryTransport: ClusterTransport {
                 }
                 return nil
             }
-            if let event { coordinator.tell(event) }
+            if let event { coordinator.inbox.put(event) }
         }
     }
 }

@@ -21,7 +21,7 @@ import Testing
         var stand = ClusterMachineStand.follower()
         stand.publish(self.view(stand, 2, ownerEpoch: 3, n5: isKnown ? .some(nil) : nil))
         stand.publish(self.view(stand, 3, ownerEpoch: 2, n5: NodeRecord(desired: desired, note: "disk", by: "alice", revision: 3)))
-        #expect(stand.machine.view?.version == 2 && stand.machine.lostDesired["n5"]?.desired == desired)
+        #expect(stand.machine.view?.version == 2 && stand.machine.register.lostDesired["n5"]?.desired == desired)
         return stand
     }
 

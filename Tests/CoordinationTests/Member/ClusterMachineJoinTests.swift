@@ -170,7 +170,7 @@ import Testing
         stand.answer()
         #expect(
             Set(stand.requests) == [
-                .get(path: "/rt/c/config", watch: true), .exists(path: "/rt/c/controller", watch: true), .exists(path: "/rt/c/view", watch: true),
+                .get(path: "/rt/c/config", watch: true), .get(path: "/rt/c/controller", watch: true), .get(path: "/rt/c/view", watch: true),
                 .exists(path: Self.member, watch: true),
             ])
     }

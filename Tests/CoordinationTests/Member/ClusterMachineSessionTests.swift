@@ -26,14 +26,14 @@ import Testing
         #expect(stand.releases.isEmpty && stand.states == [.serving, .serving, nil, nil])
     }
 
-    /// Watches may have fired while nobody listened.
+    /// Watches may have fired while there was no connection.
     @Test func everythingIsReadAgainAfterTheConnectionIsBack() {
         var stand = self.serving()
         stand.suspend()
         stand.reconnect()
         #expect(
             Set(stand.requests) == [
-                .get(path: "/rt/c/config", watch: true), .exists(path: "/rt/c/controller", watch: true), .exists(path: "/rt/c/view", watch: true),
+                .get(path: "/rt/c/config", watch: true), .get(path: "/rt/c/controller", watch: true), .get(path: "/rt/c/view", watch: true),
                 .exists(path: "/rt/c/members/n1", watch: true),
             ])
     }
@@ -122,7 +122,7 @@ import Testing
         let token = stand.open[0].token
         stand.lose()
         stand.handle(.answered(token: token, .success(.stat(.init(czxid: 5, mzxid: 5, version: 0, ephemeralOwner: 100)))))
-        #expect(stand.machine.incarnation == nil && stand.machine.pending.isEmpty)
+        #expect(stand.machine.incarnation == nil && stand.machine.session.pending.isEmpty)
     }
 
     /// Another node, or an operator, has removed the member node of a session that lives.

@@ -12,7 +12,7 @@ struct ClusterMachineStand {
     /// What was asked of ZooKeeper and is not answered, in order.
     private(set) var open: [(token: UInt64, request: ZooKeeperRequest)] = []
     /// Everything the machine has asked for since ``forget()``.
-    private(set) var told: [ClusterMachine.Action] = []
+    private(set) var told: [ClusterMachine.Effect] = []
     private(set) var wake: ContinuousClock.Instant?
     /// Whether ``settle()`` seals and hands over at once, too.
     var isStoragePrompt = true

@@ -29,12 +29,12 @@ import Testing
         stand.handle(.session(ZooKeeperState(generation: 1, phase: .lost(loss))))
         stand.handle(.session(ZooKeeperState(generation: 2, phase: .connecting)))
         stand.advance(.milliseconds(4999))
-        #expect(self.said(stand) == [] && stand.machine.joining.reason == nil)
+        #expect(self.said(stand) == [] && stand.machine.joinWatch.reason == nil)
         stand.advance(.milliseconds(1))
-        #expect(self.said(stand) == ["not in cluster c for 5 seconds: \(sentence)"] && stand.machine.joining.reason == sentence)
+        #expect(self.said(stand) == ["not in cluster c for 5 seconds: \(sentence)"] && stand.machine.joinWatch.reason == sentence)
         stand.advance(.seconds(600))
         // After 5, 10, 20, 40, 80, 160 and 300 seconds more.
-        #expect(self.said(stand).count == 7 && !stand.machine.hasJoined)
+        #expect(self.said(stand).count == 7 && !stand.machine.joinWatch.hasJoined)
     }
 
     @Test func serversWithoutAMajorityAreTheReason() {
@@ -45,7 +45,7 @@ import Testing
             stand.wait(.seconds(1))
             stand.handle(.ticked)
         }
-        #expect(stand.machine.joining.reason == "ZooKeeper does not make /rt/c: no answer in time, as from servers without a majority")
+        #expect(stand.machine.joinWatch.reason == "ZooKeeper does not make /rt/c: no answer in time, as from servers without a majority")
     }
 
     @Test func anIDThatAnotherHoldsIsTheReason() {
@@ -54,11 +54,11 @@ import Testing
         stand.addMember("n1", session: 900, link: "elsewhere:1")
         stand.connect()
         stand.advance(.seconds(6))
-        #expect(stand.machine.joining.reason?.contains("another session with ZooKeeper holds the id n1") == true)
+        #expect(stand.machine.joinWatch.reason?.contains("another session with ZooKeeper holds the id n1") == true)
         stand.store.end(900)
         // Its controller waits for a moment, because a cluster that has a configuration and no view may have lost it.
         stand.advance(.seconds(3))
-        #expect(stand.machine.joining.reason == nil && stand.machine.hasJoined)
+        #expect(stand.machine.joinWatch.reason == nil && stand.machine.joinWatch.hasJoined)
     }
 
     // MARK: - A chroot
@@ -67,7 +67,7 @@ import Testing
         var stand = self.stand { $0.chroot = "/a/b" }
         stand.connect()
         stand.advance(.seconds(2))
-        #expect(stand.machine.isController && stand.machine.hasJoined)
+        #expect(stand.machine.isController && stand.machine.joinWatch.hasJoined)
         #expect(stand.requests.prefix(3) == [.createShared(path: "/a"), .createShared(path: "/a/b"), .createShared(path: "/a/b/rt")])
         #expect(stand.store.tree["/a/b/rt/c/members/n1"] != nil && stand.store.tree["/rt"] == nil)
     }
@@ -84,8 +84,8 @@ import Testing
             stand.wait(.milliseconds(300))
             stand.handle(.ticked)
         }
-        #expect(stand.machine.hasJoined == exists && stand.refusals == [])
-        #expect(exists || stand.machine.joining.reason?.hasPrefix("/a does not exist in ZooKeeper, and these credentials may not make it") == true)
+        #expect(stand.machine.joinWatch.hasJoined == exists && stand.refusals == [])
+        #expect(exists || stand.machine.joinWatch.reason?.hasPrefix("/a does not exist in ZooKeeper, and these credentials may not make it") == true)
     }
 
     // MARK: - The controller
@@ -110,8 +110,8 @@ import Testing
         var stand = self.member(.joining)
         stand.handle(.linkDown(id: "n2", incarnation: stand.incarnation("n2"), isRefused: false, reason: "rejected: n1 and n2 have different link secrets"))
         stand.advance(.seconds(5))
-        #expect(stand.machine.joining.reason == "no link to the controller n2 at n2:1: rejected: n1 and n2 have different link secrets")
-        #expect(!stand.machine.hasJoined)
+        #expect(stand.machine.joinWatch.reason == "no link to the controller n2 at n2:1: rejected: n1 and n2 have different link secrets")
+        #expect(!stand.machine.joinWatch.hasJoined)
     }
 
     @Test(arguments: [nil, NodeState.joining]) func aControllerThatDoesNotTakeThisNodeIsTheReason(_ state: NodeState?) {
@@ -119,14 +119,14 @@ import Testing
         stand.handle(.linkUp(id: "n2", incarnation: stand.incarnation("n2")))
         stand.advance(.seconds(5))
         let sentence = state == nil ? "has not taken this node into the view" : "cannot reach this node's link at n1:1"
-        #expect(stand.machine.joining.reason?.contains(sentence) == true, "\(stand.machine.joining.reason ?? "")")
-        #expect(!stand.machine.hasJoined)
+        #expect(stand.machine.joinWatch.reason?.contains(sentence) == true, "\(stand.machine.joinWatch.reason ?? "")")
+        #expect(!stand.machine.joinWatch.hasJoined)
     }
 
     @Test(arguments: [NodeState.active, .cordoned, .draining, .drained, .fenced]) func aNodeThatTheControllerHasTakenIsIn(_ state: NodeState) {
         var stand = self.member(state)
         stand.advance(.seconds(20))
-        #expect(stand.machine.joining.reason == nil && stand.machine.hasJoined && self.said(stand) == [])
+        #expect(stand.machine.joinWatch.reason == nil && stand.machine.joinWatch.hasJoined && self.said(stand) == [])
     }
 
     /// It has served, and says why it is out; it is not a node that starts.
@@ -134,7 +134,7 @@ import Testing
         var stand = self.member(.active)
         stand.lose()
         stand.advance(.seconds(5))
-        #expect(stand.machine.joining.reason?.contains("gives this node a session") == true && stand.machine.hasJoined)
+        #expect(stand.machine.joinWatch.reason?.contains("gives this node a session") == true && stand.machine.joinWatch.hasJoined)
     }
 
     @Test func whoLeavesWaitsForNothing() {
@@ -174,7 +174,7 @@ import Testing
         stand.suspend()
         stand.lose()
         stand.advance(.seconds(60))
-        #expect(stand.machine.hasJoined && !stand.machine.isIsolated(at: stand.now))
+        #expect(stand.machine.joinWatch.hasJoined && !stand.machine.isIsolated(at: stand.now))
     }
 
     @Test func aLastMemberIsNotIsolated() {

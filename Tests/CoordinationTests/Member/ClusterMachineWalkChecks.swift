@@ -7,8 +7,8 @@ extension ClusterMachineWalk {
     mutating func check() {
         let machine = self.stand.machine
         if machine.incarnation != nil { self.hasJoined = true }
-        if machine.pending.count > 60 { self.fail("\(machine.pending.count) operations are pending") }
-        if machine.pendingRequests.count > 40 { self.fail("\(machine.pendingRequests.count) requests are open") }
+        if machine.session.pending.count > 60 { self.fail("\(machine.session.pending.count) operations are pending") }
+        if machine.admin.forwarded.count > 40 { self.fail("\(machine.admin.forwarded.count) requests are open") }
         if machine.history.count >= 3 * (ClusterHistory.countMax + 100) { self.fail("the history has \(machine.history.count) events") }
         if !self.stand.refusals.isEmpty { self.fail("refused: \(self.stand.refusals)") }
         self.checkView(machine)
@@ -64,7 +64,7 @@ extension ClusterMachineWalk {
     }
 
     private mutating func checkRequests(_ machine: ClusterMachine) {
-        if machine.pendingRequests.values.contains(where: { $0.until <= self.stand.now }) { self.fail("a request has outlived its time") }
+        if machine.admin.forwarded.values.contains(where: { $0.until <= self.stand.now }) { self.fail("a request has outlived its time") }
         for case .respond(let number, _) in self.stand.told {
             if self.pending.remove(number) == nil { self.fail("request \(number) is answered twice") }
         }

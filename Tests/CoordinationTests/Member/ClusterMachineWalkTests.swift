@@ -30,7 +30,7 @@ import Testing
         for _ in 0..<1500 {
             stand.wait(.milliseconds(stand.random.below(300)))
             Self.nonsense(&stand)
-            #expect(stand.machine.pending.count <= 100)
+            #expect(stand.machine.session.pending.count <= 100)
             #expect(stand.machine.history.count < 3 * (ClusterHistory.countMax + 100))
         }
     }

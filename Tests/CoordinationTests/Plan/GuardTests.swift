@@ -41,13 +41,12 @@ import Testing
         #expect(!guardian.isGuarded(at: self.at(3)), "4 of 10 are not more than 40 %")
         guardian.vanished("e", remaining: 5, at: self.at(4))
         #expect(guardian.isGuarded(at: self.at(4)))
-        #expect(guardian.held(at: self.at(4)) == ["a", "b", "c", "d", "e"])
+        #expect(guardian.vanished == ["a", "b", "c", "d", "e"])
         #expect(guardian.due == self.at(19))
         guardian.returned("a", at: self.at(6))
-        #expect(guardian.held(at: self.at(6)) == ["b", "c", "d", "e"])
+        #expect(guardian.vanished == ["b", "c", "d", "e"])
         #expect(guardian.isGuarded(at: self.at(18)))
         #expect(!guardian.isGuarded(at: self.at(19)))
-        #expect(guardian.held(at: self.at(19)) == [])
         // The same losses do not enter again.
         guardian.vanished("f", remaining: 4, at: self.at(19))
         #expect(!guardian.isGuarded(at: self.at(19)))
@@ -82,69 +81,76 @@ import Testing
         #expect(guardian.due == self.at(2 + 30))
     }
 
-    /// Until when each loss cordons, in seconds; nil where it does not.
-    private func cordons(_ flaps: inout FlapGuard, _ id: String, _ seconds: [Int]) -> [Int?] {
-        seconds.map { second in flaps.lost(id, of: 1000, at: self.at(second)).map { Int($0.duration(to: self.start).components.seconds) * -1 } }
+    private func alarms(_ flaps: inout FlapGuard, _ id: String, _ seconds: [Int]) -> [Bool] {
+        seconds.map { flaps.lost(id, of: 1000, at: self.at($0)) }
     }
 
-    @Test func flappingCordonsForTwiceAsLongEachTime() {
+    @Test func threeLossesWithinFiveMinutesAreAnAlarmAndEachFurtherOne() {
         var flaps = FlapGuard()
-        let first = self.cordons(&flaps, "a", [0, 100, 299])
-        #expect(first == [nil, nil, 899])
-        let other = self.cordons(&flaps, "b", [150])
-        #expect(other == [nil])
-        #expect(flaps.isCordoned("a", at: self.at(898)) && !flaps.isCordoned("a", at: self.at(899)))
-        #expect(!flaps.isCordoned("b", at: self.at(299)))
-        for (time, minutes) in [(2000, 20), (4000, 40), (8000, 80), (16000, 160), (28000, 160)] {
-            let next = self.cordons(&flaps, "a", [time, time + 1, time + 2])
-            #expect(next == [nil, nil, time + 2 + minutes * 60])
-        }
-        flaps.forget("a")
-        #expect(!flaps.isCordoned("a", at: self.at(28_010)))
+        let first = self.alarms(&flaps, "a", [0, 100, 299, 310])
+        #expect(first == [false, false, true, true])
+        let other = self.alarms(&flaps, "b", [350])
+        #expect(other == [false])
+        let later = self.alarms(&flaps, "a", [700, 701, 702])
+        #expect(later == [false, false, true])
     }
 
-    @Test func slowLossesAreForgivenAndSoIsAnHourOfPeace() {
+    @Test func slowLossesAreNone() {
         var flaps = FlapGuard()
-        let slow = self.cordons(&flaps, "a", Array(stride(from: 0, to: 3000, by: 150)))
-        #expect(slow.allSatisfy { $0 == nil })
-        let first = self.cordons(&flaps, "a", [10_000, 10_001, 10_002])
-        #expect(first == [nil, nil, 10_602])
-        let second = self.cordons(&flaps, "a", [14_202, 14_203, 14_204])
-        #expect(second == [nil, nil, 14_804], "10 minutes again")
+        let slow = self.alarms(&flaps, "a", Array(stride(from: 0, to: 3000, by: 150)))
+        #expect(slow.allSatisfy { !$0 })
     }
 
     /// A ZooKeeper outage ends the sessions of most nodes together.
-    @Test func lossesOfMostNodesTogetherCordonNobody() {
+    @Test func lossesOfMostNodesTogetherAreNoNodes() {
         var flaps = FlapGuard()
         for minute in 0..<5 {
             for (index, id) in ["a", "b", "c"].enumerated() {
-                #expect(flaps.lost(id, of: 4, at: self.at(minute * 50 + index)) == nil, "\(id) in minute \(minute)")
+                let isAlarm = flaps.lost(id, of: 4, at: self.at(minute * 50 + index))
+                #expect(!isAlarm, "\(id) in minute \(minute)")
             }
         }
         // One of them alone, three times.
-        #expect(flaps.lost("a", of: 4, at: self.at(270)) == nil && flaps.lost("a", of: 4, at: self.at(285)) == nil)
-        #expect(flaps.lost("a", of: 4, at: self.at(299)) != nil)
+        let alone = [270, 285, 299].map { flaps.lost("a", of: 4, at: self.at($0)) }
+        #expect(alone == [false, false, true])
     }
 
-    /// Where ids are made anew with each start, nobody forgets them one by one.
+    /// Where ids are made anew with each start, no operator forgets them one by one.
     @Test func lossesThatDoNotMatterAnyMoreAreForgotten() {
         var flaps = FlapGuard()
-        for second in 0..<10_000 { flaps.lost("n\(second)", of: 1000, at: self.at(second)) }
+        for second in 0..<10_000 { _ = flaps.lost("n\(second)", of: 1000, at: self.at(second)) }
         #expect(flaps.count == 300)
-        _ = self.cordons(&flaps, "a", [10_000, 10_001, 10_002])
-        flaps.lost("b", of: 1000, at: self.at(14_000))
-        #expect(flaps.count == 2, "its last cordon counts for an hour")
-        flaps.lost("b", of: 1000, at: self.at(14_300))
+        _ = flaps.lost("b", of: 1000, at: self.at(14_000))
         #expect(flaps.count == 1)
     }
 
-    @Test func homesAreRememberedForTenMinutes() {
-        var hints = HomeHints()
-        hints.lost([1, 2], by: "a", at: self.at(0))
-        hints.lost([2, 3], by: "b", at: self.at(300))
-        #expect(hints.homes(at: self.at(300)) == [1: "a", 2: "b", 3: "b"])
-        #expect(hints.homes(at: self.at(600)) == [2: "b", 3: "b"])
-        #expect(hints.homes(at: self.at(899)) == [2: "b", 3: "b"])
-        #expect(hints.homes(at: self.at(900)) == [:])
+    // MARK: - Previous owners
+
+    @Test func previousOwnersAreRememberedForTenMinutes() {
+        var previous = PreviousOwners()
+        previous.lost([1, 2], by: "a", at: self.at(0))
+        previous.lost([2, 3], by: "b", at: self.at(300))
+        #expect(previous.owners(at: self.at(300)) == [1: "a", 2: "b", 3: "b"])
+        #expect(previous.owners(at: self.at(600)) == [2: "b", 3: "b"])
+        #expect(previous.owners(at: self.at(899)) == [2: "b", 3: "b"])
+        #expect(previous.owners(at: self.at(900)) == [:])
+    }
+
+    @Test func aNodeThatReturnsIsWaitedForUntilItIsBackOrItsTimeIsOver() {
+        var previous = PreviousOwners()
+        previous.wait(for: "a", until: self.at(1))
+        previous.wait(for: "b", until: self.at(15))
+        #expect(previous.awaited(at: self.at(0)) == ["a", "b"])
+        #expect(previous.awaited(at: self.at(1)) == ["b"] && Set(previous.dues) == [self.at(1), self.at(15)])
+        previous.returned("b")
+        #expect(previous.awaited(at: self.at(2)) == [] && previous.dues == [self.at(1)])
+    }
+
+    /// A wave that hits while a restart is waited for: the longer time counts.
+    @Test func theLatestTimeCounts() {
+        var previous = PreviousOwners()
+        previous.wait(for: "a", until: self.at(15))
+        previous.wait(for: "a", until: self.at(1))
+        #expect(previous.awaited(at: self.at(14)) == ["a"])
     }
 }

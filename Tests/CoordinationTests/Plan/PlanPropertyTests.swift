@@ -102,10 +102,10 @@ import Testing
             var shuffled = cluster.input
             shuffled.view.nodes.shuffle(using: &cluster.random)
             shuffled.pins = [:]
-            shuffled.homes = [:]
-            shuffled.homes.reserveCapacity(1 << cluster.random.below(12))
+            shuffled.previousOwners = [:]
+            shuffled.previousOwners.reserveCapacity(1 << cluster.random.below(12))
             for (partition, id) in cluster.input.pins.shuffled(using: &cluster.random) { shuffled.pins[partition] = id }
-            for (partition, id) in cluster.input.homes.shuffled(using: &cluster.random) { shuffled.homes[partition] = id }
+            for (partition, id) in cluster.input.previousOwners.shuffled(using: &cluster.random) { shuffled.previousOwners[partition] = id }
             #expect(Plan(shuffled) == Plan(cluster.input), "seed \(seed)")
         }
     }
@@ -113,7 +113,7 @@ import Testing
     @Test func zonesFollowTheirWeightWhereItIsFree() {
         for seed in 0..<1000 as Range<UInt64> {
             var cluster = RandomCluster(seed: seed, .init(nodesMax: 20, onlyActive: true, fresh: true))
-            cluster.input.homes = [:]
+            cluster.input.previousOwners = [:]
             let nodes = cluster.input.view.nodes
             let weight = nodes.reduce(0) { $0 + $1.weight }
             guard weight > 0 else { continue }
@@ -160,15 +160,15 @@ import Testing
         }
     }
 
-    @Test func homesAreFoundWhereThereIsRoom() {
+    @Test func previousOwnersGetTheirsBackWhereThereIsRoom() {
         for seed in 0..<500 as Range<UInt64> {
             var cluster = RandomCluster(seed: seed, .init(nodesMax: 8, equalWeights: true, onlyActive: true, fresh: true))
             guard cluster.input.view.nodes.count > 1 else { continue }
-            cluster.input.homes = [:]
+            cluster.input.previousOwners = [:]
             var view = Plan.complete(cluster.input).view
             let node = view.nodes.randomElement(using: &cluster.random)!.id
             let lost = view.orphan(ownedBy: node)
-            cluster.input.homes = Dictionary(uniqueKeysWithValues: lost.map { ($0, node) })
+            cluster.input.previousOwners = Dictionary(uniqueKeysWithValues: lost.map { ($0, node) })
             // Back before anything was given away.
             cluster.input.view = view
             #expect(Set(Self.complete(cluster.input, "seed \(seed)").view.partitions(ownedBy: node)) == Set(lost), "seed \(seed)")

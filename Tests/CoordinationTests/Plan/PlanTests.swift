@@ -134,20 +134,20 @@ import Testing
 
     @Test func guardedModeWaitsForTheNodesThatVanished() {
         var view = Self.view([4, 4, 4, 4]) { $0.mode = .guarded }
-        var homes: [Int: String] = [:]
+        var previous: [Int: String] = [:]
         for id in ["b", "c", "d"] {
-            for partition in view.orphan(ownedBy: id) { homes[partition] = id }
+            for partition in view.orphan(ownedBy: id) { previous[partition] = id }
             view.nodes[view.nodeIndex(id)!].state = .down
         }
-        let waiting = Plan(PlanInput(view: view, homes: homes, held: ["b", "c", "d"]))
+        let waiting = Plan(PlanInput(view: view, previousOwners: previous, awaited: ["b", "c", "d"]))
         #expect(waiting.isEmpty && waiting.held.count == 12 && waiting.refusals.isEmpty)
         view.nodes[1].state = .active
         view.nodes[2].state = .joining
-        let returned = Plan(PlanInput(view: view, homes: homes, held: ["b", "c", "d"]))
+        let returned = Plan(PlanInput(view: view, previousOwners: previous, awaited: ["b", "c", "d"]))
         #expect(returned.grants.map(\.partition) == [4, 5, 6, 7])
         #expect(returned.grants.allSatisfy { $0.to == "b" && $0.ownerEpoch == 2 })
         view.mode = .normal
-        #expect(self.counts(PlanInput(view: view, homes: homes)) == [8, 8, 0, 0])
+        #expect(self.counts(PlanInput(view: view, previousOwners: previous)) == [8, 8, 0, 0])
     }
 
     @Test func theNewestVersionGainsFirst() {

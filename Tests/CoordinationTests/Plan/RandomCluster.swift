@@ -41,10 +41,10 @@ struct RandomCluster {
             return partition
         }
         let view = ClusterView(version: 1, controllerEpoch: 1, writer: "w", nodes: nodes, partitions: partitions)
-        var (homes, pins): ([Int: String], [Int: String]) = ([:], [:])
-        for partition in 0..<count where random.chance(20) { homes[partition] = nodes.randomElement(using: &random)?.id ?? "gone" }
+        var (previous, pins): ([Int: String], [Int: String]) = ([:], [:])
+        for partition in 0..<count where random.chance(20) { previous[partition] = nodes.randomElement(using: &random)?.id ?? "gone" }
         for partition in 0..<count where random.chance(options.pins) { pins[partition] = nodes.randomElement(using: &random)?.id ?? "gone" }
-        self.input = PlanInput(view: view, pins: pins, homes: homes)
+        self.input = PlanInput(view: view, pins: pins, previousOwners: previous)
         self.random = random
     }
 }

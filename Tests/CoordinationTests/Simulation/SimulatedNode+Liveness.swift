@@ -8,14 +8,14 @@ extension SimulatedNode {
 
     /// Is the controller, and has heard of so many others lately that with itself they are more than half of all.
     func hearsMost(of count: Int) -> Bool {
-        guard self.isAlive, !self.isPaused, !self.isHung, let leader = self.machine.leader else { return false }
-        let heard = leader.reports.keys.count { $0 != self.id && leader.freshReport(of: $0, at: self.simulation.now) != nil }
+        guard self.isAlive, !self.isPaused, !self.isHung, let known = self.machine.controlling?.known else { return false }
+        let heard = known.reports.keys.count { $0 != self.id && known.freshReport(of: $0, at: self.simulation.now) != nil }
         return (1 + heard) * 2 > count
     }
 
     /// What its status tells of what is not as it should be.
     var reasons: [String] {
         guard let view = self.machine.view, let configuration = self.machine.configuration else { return [] }
-        return ClusterStatus(self.machine, view, configuration, at: self.simulation.now).judgement.1
+        return self.machine.status(view, configuration, at: self.simulation.now).judgement.1
     }
 }

@@ -66,7 +66,7 @@ final class SimulatedNode {
         self.lastVersion = version
     }
 
-    private func execute(_ action: ClusterMachine.Action) {
+    private func execute(_ action: ClusterMachine.Effect) {
         let simulation = self.simulation
         if simulation.isTracingActions { simulation.tell("\(self.id): \("\(action)".prefix(200))") }
         switch action {

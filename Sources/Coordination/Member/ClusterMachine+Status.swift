@@ -1,15 +1,22 @@
 import AdminAPI
 
+/// What a node knows of its cluster, for operators. Reads only.
 extension ClusterMachine {
-    /// What this node knows. The controller knows the reports of all, and its responses are the ones that count.
-    ///
     /// - Parameter whyAlone: why the controller did not respond, where that is known better than by what this node has of it.
+    func status(_ view: ClusterView, _ configuration: ClusterConfiguration, at now: ContinuousClock.Instant, whyAlone: String? = nil) -> ClusterStatus {
+        ClusterStatus(
+            view: view, configuration: configuration, ownID: self.settings.id, controller: self.controller, controlling: self.controlling,
+            session: self.session.state, outage: self.outage, whyAlone: self.isController ? nil : whyAlone ?? self.whyAlone, alarm: self.alarm,
+            obstacle: self.obstacle, isMember: self.incarnation != nil, ownReport: self.report(at: now), now: now, wallClock: self.settings.wallClock())
+    }
+
+    /// What this node can respond by itself. The controller knows the reports of all, and its responses are the ones that count.
     func localResponse(to request: AdminRequest, at now: ContinuousClock.Instant, whyAlone: String? = nil) -> AdminResponse? {
         if request.kind == .events {
             return .events(ClusterEvents(through: self.settings.id, events: self.history.after(request.after ?? 0)))
         }
-        guard let view = self.view, let configuration = self.configuration else { return nil }
-        let status = ClusterStatus(self, view, configuration, at: now, whyAlone: whyAlone)
+        guard let view, let configuration else { return nil }
+        let status = self.status(view, configuration, at: now, whyAlone: whyAlone)
         switch request.kind {
         case .status: return .status(status.overview)
         case .members: return .members(status.members)
@@ -20,28 +27,40 @@ extension ClusterMachine {
             }
             return .partitions(status.location(of: partition, channel: request.channel))
         case .plan:
-            guard let leader = self.leader else {
+            guard let controlling else {
                 let reason = status.coordination.reason ?? self.whyAlone
                 return .failed(.noController, "only the controller can plan, and it did not answer. \(reason)")
             }
             let evolution = ViewEvolution(
-                current: view, configuration: configuration, leader: leader, ownID: self.settings.id, links: self.links, settings: self.settings, now: now)
+                current: view, configuration: configuration, known: controlling.known, guards: controlling.guards, ownID: self.settings.id,
+                links: self.links, settings: self.settings, now: now)
             return .plan(status.plan(evolution.planInput))
         case .events, .rebalance, .pause, .resume, .drain, .undrain, .cordon, .uncordon, .move, .unpin, .forget:
             return nil
         }
     }
 
-    /// Why the controller is not asked, as a sentence.
+    /// Why the controller does not respond, as a sentence.
     var whyAlone: String {
         if let outage { return outage.text }
         if let controller {
-            guard self.links[controller.id]?.isUp ?? false else {
+            guard self.links.isUp(controller.id) else {
                 return "\(self.settings.id) has no link to the controller \(controller.id)\(controller.link.map { " at \($0)" } ?? "")."
             }
             return "The controller \(controller.id) has not answered \(self.settings.id)."
         }
-        if case .blocked = self.membership { return "\(self.settings.id) is not a member: another session holds its id." }
+        if case .blocked = self.membership.state { return "\(self.settings.id) is not a member: another session holds its id." }
         return self.incarnation == nil ? "\(self.settings.id) has not joined the cluster yet." : "The cluster has no controller at the moment."
+    }
+
+    /// Nil while this node has a connection to ZooKeeper, and when it is leaving.
+    var outage: ZooKeeperOutage? {
+        switch self.session.state.phase {
+        case .connected, .closing, .closed: nil
+        case .connecting, .suspended, .lost:
+            ZooKeeperOutage(
+                node: self.settings.id, session: self.session.state.phase.name, hasJoined: self.view != nil, knowsController: self.controller != nil,
+                held: self.ownership.count)
+        }
     }
 }

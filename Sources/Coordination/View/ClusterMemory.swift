@@ -22,7 +22,7 @@ struct ClusterMemory: Sendable {
     private var writing: (number: UInt64, value: RememberedCluster)?
     private var lastNumber: UInt64 = 0
     private var notBefore: ContinuousClock.Instant?
-    /// Why the last write failed: the cluster goes on without.
+    /// Why the last write failed: the cluster continues without it.
     private(set) var failure: String?
 
     init(isKept: Bool, past: RememberedCluster?) {
@@ -75,35 +75,5 @@ struct ClusterMemory: Sendable {
         self.failure = failure
         self.notBefore = now.advanced(by: failure == nil ? Self.interval : Self.retryInterval)
         if failure == nil { self.stored = writing.value }
-    }
-}
-
-extension ClusterMachine {
-    /// ZooKeeper shows an older view than this node had before it was restarted, or none: this node goes by what it had, and the controller hears of it.
-    mutating func recall(unless version: Int64?, _ turn: inout Turn) {
-        guard self.view == nil, let past = self.memory.takePast(), version ?? 0 < past.version else { return }
-        self.memory.skipLostGrants()
-        if version == nil {
-            self.raise("ZooKeeper lost writes: it has no view, and this node had version \(past.version) before it was restarted", &turn)
-        }
-        self.viewSince = turn.now
-        self.adopt(past, &turn)
-    }
-
-    mutating func reconcileMemory(_ turn: inout Turn) {
-        guard self.incarnation != nil, let configuration = self.configuration else { return }
-        let highest = max(self.floor.highestOwnerEpoch, self.isController ? self.memory.reservedAtStart : 0)
-        switch self.memory.next(cluster: self.settings.cluster, configuration: configuration, view: self.view, highest: highest, at: turn.now) {
-        case .write(let number, let value):
-            if let bytes = try? value.json() { turn.actions.append(.remember(number: number, bytes)) }
-        case .wait(let until): turn.wake(at: until)
-        case .nothing: break
-        }
-    }
-
-    mutating func remembered(_ number: UInt64, _ failure: String?, _ turn: inout Turn) {
-        self.memory.written(number, failure: failure, at: turn.now)
-        guard let failure else { return }
-        self.raise("what this node knows of the cluster cannot be kept: \(failure). After a loss of ZooKeeper's data owner epochs could repeat", &turn)
     }
 }

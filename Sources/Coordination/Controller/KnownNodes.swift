@@ -1,0 +1,32 @@
+/// What the controller has gathered of the nodes: who is a member, what operators want of each, and what each reports.
+struct KnownNodes: Sendable {
+    struct Member: Hashable, Sendable {
+        var record: MemberRecord
+        var incarnation: Int64
+    }
+
+    /// What the registry has of a node.
+    struct Entry: Hashable, Sendable {
+        var record: NodeRecord
+        /// Nil where there is no znode.
+        var version: Int32?
+        /// The znode is lost or has something else, and is written again.
+        var isDamaged = false
+    }
+
+    struct Received: Sendable {
+        var report: NodeReport
+        var at: ContinuousClock.Instant
+    }
+
+    let electedAt: ContinuousClock.Instant
+    var members: [String: Member] = [:]
+    var entries: [String: Entry] = [:]
+    /// The newest report of each node, of its present incarnation.
+    var reports: [String: Received] = [:]
+
+    /// A report that says something about now.
+    func freshReport(of id: String, at now: ContinuousClock.Instant) -> NodeReport? {
+        self.reports[id].flatMap { now < $0.at.advanced(by: NodeReport.ageMax) ? $0.report : nil }
+    }
+}

@@ -1,0 +1,36 @@
+import Partitioning
+
+/// Partitions that were granted and that their owners do not report as served, since when. A pure value.
+struct UnservedPartitions: Sendable {
+    /// It is moments, mostly: longer is a fault that an operator has to know.
+    static let patience = Duration.seconds(10)
+
+    private struct Entry: Hashable, Sendable {
+        var ownerEpoch: Int64
+        var since: ContinuousClock.Instant
+    }
+
+    private var entries: [Int: Entry] = [:]
+    /// When they are looked for next.
+    private var lookFrom: ContinuousClock.Instant?
+
+    /// Looks at owners that have reported. One that has not is a reason of its own.
+    mutating func look(_ view: ClusterView, _ reports: [String: KnownNodes.Received], at now: ContinuousClock.Instant) {
+        if let lookFrom, now < lookFrom { return }
+        self.lookFrom = now.advanced(by: .seconds(1))
+        let held = reports.mapValues { Set($0.report.serving).union($0.report.sealed) }
+        var entries: [Int: Entry] = [:]
+        for (partition, entry) in view.partitions.enumerated() {
+            guard let owner = entry.owner, let held = held[owner], !held.contains(Grant(partition: partition, ownerEpoch: entry.ownerEpoch)) else {
+                continue
+            }
+            let known = self.entries[partition].flatMap { $0.ownerEpoch == entry.ownerEpoch ? $0 : nil }
+            entries[partition] = known ?? Entry(ownerEpoch: entry.ownerEpoch, since: now)
+        }
+        self.entries = entries
+    }
+
+    func tooLong(at now: ContinuousClock.Instant) -> [Int] {
+        self.entries.filter { now >= $0.value.since.advanced(by: Self.patience) }.keys.sorted()
+    }
+}

@@ -1,0 +1,78 @@
+import Partitioning
+
+/// When this node reports to the controller, and what: what decides hand-overs immediately, the rest once a second. A pure value.
+struct ReportMachine: Sendable {
+    /// What the controller waits for: a change of it is reported immediately.
+    private struct Urgent: Hashable, Sendable {
+        struct Link: Hashable, Sendable {
+            var isUp: Bool
+            var isRefused: Bool
+        }
+
+        var partitions: [Int: Ownership]
+        var links: [String: Link]
+        var controller: Int64?
+
+        init(_ facts: Facts) {
+            // A hand-over that has been requested is not news, and preparing is one state to the controller.
+            self.partitions = facts.partitions.mapValues { held in
+                Ownership(state: held.state == .sealing ? .granted : held.state, ownerEpoch: held.ownerEpoch)
+            }
+            self.links = facts.links.mapValues { Link(isUp: $0.isUp, isRefused: $0.refusedSince != nil) }
+            self.controller = facts.controller?.incarnation
+        }
+    }
+
+    struct Facts {
+        let now: ContinuousClock.Instant
+        let incarnation: Int64
+        let viewVersion: Int64
+        let partitions: [Int: Ownership]
+        let links: [String: LinkReach]
+        let controller: ControllerRecord?
+        let session: ZooKeeperState
+        let alarm: String?
+    }
+
+    private let interval: Duration
+    private let unreachableMin: Duration
+    private(set) var figures = NodeFigures()
+    private var last: (at: ContinuousClock.Instant, urgent: Urgent)?
+
+    init(settings: ClusterSettings) {
+        self.interval = settings.reportInterval
+        self.unreachableMin = settings.unreachableMin
+    }
+
+    mutating func measured(_ figures: NodeFigures) { self.figures = figures }
+
+    /// The report that is due, or when to look again.
+    mutating func next(_ facts: Facts) -> (report: NodeReport?, wake: ContinuousClock.Instant) {
+        let urgent = Urgent(facts)
+        if let last, facts.now < last.at.advanced(by: self.interval), last.urgent == urgent { return (nil, last.at.advanced(by: self.interval)) }
+        self.last = (facts.now, urgent)
+        return (self.report(facts), facts.now.advanced(by: self.interval))
+    }
+
+    func report(_ facts: Facts) -> NodeReport {
+        var report = NodeReport(incarnation: facts.incarnation, viewVersion: facts.viewVersion)
+        for (partition, held) in facts.partitions.sorted(by: { $0.key < $1.key }) {
+            let owned = Grant(partition: partition, ownerEpoch: held.ownerEpoch)
+            switch held.state {
+            case .granted, .sealing: report.preparing += 1
+            case .serving: report.serving.append(owned)
+            case .sealed: report.sealed.append(owned)
+            }
+        }
+        for (id, reach) in facts.links.sorted(by: { $0.key < $1.key }) {
+            let peer = ProcessID(id: id, incarnation: reach.incarnation)
+            if reach.isUp { report.reached.append(peer) }
+            if reach.refusedSince != nil { report.refused.append(peer) }
+            if !reach.isUp, facts.now >= reach.since.advanced(by: self.unreachableMin) { report.unreachable.append(peer) }
+        }
+        report.session = facts.session.phase.name
+        report.figures = self.figures
+        report.alarm = facts.alarm
+        return report
+    }
+}

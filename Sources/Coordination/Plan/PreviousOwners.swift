@@ -1,0 +1,40 @@
+/// Gives a node that returns the partitions that it had: how long they wait for it, and that it is preferred for 10 minutes afterwards.
+///
+/// In the controller's memory only: a new controller does not know, and partitions go where there is room. At most one entry for each partition and each node.
+package struct PreviousOwners: Hashable, Sendable {
+    package static let age: Duration = .seconds(600)
+
+    private struct Entry: Hashable, Sendable {
+        let id: String
+        let at: ContinuousClock.Instant
+    }
+
+    private var entries: [Int: Entry] = [:]
+    private var waits: [String: ContinuousClock.Instant] = [:]
+
+    package init() {}
+
+    /// The node lost these; `ClusterView.orphan` says which.
+    package mutating func lost(_ partitions: [Int], by id: String, at now: ContinuousClock.Instant) {
+        self.entries = self.entries.filter { $0.value.at.advanced(by: PreviousOwners.age) > now }
+        self.waits = self.waits.filter { now < $0.value }
+        for partition in partitions { self.entries[partition] = Entry(id: id, at: now) }
+    }
+
+    /// The node is expected back: until then its partitions are granted to no other node.
+    package mutating func wait(for id: String, until time: ContinuousClock.Instant) { self.waits[id] = max(self.waits[id] ?? time, time) }
+
+    /// The node is back, or is not expected any more.
+    package mutating func returned(_ id: String) { self.waits[id] = nil }
+
+    /// Who owned each partition last, while that counts.
+    package func owners(at now: ContinuousClock.Instant) -> [Int: String] {
+        self.entries.filter { $0.value.at.advanced(by: PreviousOwners.age) > now }.mapValues(\.id)
+    }
+
+    /// The nodes that partitions wait for.
+    package func awaited(at now: ContinuousClock.Instant) -> Set<String> { Set(self.waits.filter { now < $0.value }.keys) }
+
+    /// When a wait is over.
+    package var dues: [ContinuousClock.Instant] { Array(self.waits.values) }
+}

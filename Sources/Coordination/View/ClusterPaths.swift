@@ -1,0 +1,32 @@
+/// Where the znodes of a cluster are.
+struct ClusterPaths: Sendable {
+    /// What leads to the chroot, parents first, and the chroot itself. Empty without one.
+    let chroot: [String]
+    let root: String
+
+    init(cluster: String, chroot: String = "") {
+        var path = ""
+        self.chroot = chroot.split(separator: "/").map { part in
+            path += "/" + part
+            return path
+        }
+        self.root = "\(chroot)/rt/\(cluster)"
+    }
+
+    var configuration: String { "\(self.root)/config" }
+    var nodes: String { "\(self.root)/nodes" }
+    var members: String { "\(self.root)/members" }
+    var controller: String { "\(self.root)/controller" }
+    var controllerEpoch: String { "\(self.root)/controller_epoch" }
+    var view: String { "\(self.root)/view" }
+
+    func node(_ id: String) -> String { "\(self.nodes)/\(id)" }
+    func member(_ id: String) -> String { "\(self.members)/\(id)" }
+
+    /// What has to exist before a node can join, parents first: the chroot, and what is for all clusters on the same servers, under any user.
+    var foundations: [ZooKeeperRequest] {
+        let own: [(path: String, data: [UInt8])] = [(self.root, []), (self.nodes, []), (self.members, []), (self.controllerEpoch, Array("0".utf8))]
+        return (self.chroot + ["\(self.chroot.last ?? "")/rt"]).map { .createShared(path: $0) }
+            + own.map { .create(path: $0.path, data: $0.data, ephemeral: false) }
+    }
+}

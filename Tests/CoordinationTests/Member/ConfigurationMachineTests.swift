@@ -1,0 +1,87 @@
+import Testing
+
+@testable import Coordination
+
+/// What a node finds at `/config`, and what it does about it.
+@Suite struct ConfigurationMachineTests {
+    private static let now = ContinuousClock.now
+    private static let settings = ClusterSettings(cluster: "c", id: "n1", link: "n1:1", api: "n1:2", version: "1")
+    private static let known = ClusterConfiguration(clusterID: "c-1", partitionCount: 4)
+    private static let noNode = Result<ZooKeeperReply, ZooKeeperFailure>.failure(.refused(.noNode, part: nil))
+    private static let inspect = ConfigurationMachine.Effect.perform(.get(path: "/rt/c/view", watch: false), for: .inspectView)
+
+    private func machine(_ remembered: ClusterConfiguration? = nil) -> ConfigurationMachine {
+        ConfigurationMachine(settings: Self.settings, nonce: 0xAB, remembered: remembered)
+    }
+
+    private static func stat(_ czxid: Int64 = 5, version: Int32 = 0) -> ZooKeeperStat {
+        ZooKeeperStat(czxid: czxid, mzxid: czxid, version: version, ephemeralOwner: 0)
+    }
+
+    private static func create(_ configuration: ClusterConfiguration) -> ConfigurationMachine.Effect {
+        .perform(.create(path: "/rt/c/config", data: configuration.json, ephemeral: false), for: .create)
+    }
+
+    @Test func theConfigurationIsTaken() {
+        var machine = self.machine()
+        #expect(machine.found(Self.known.json, Self.stat(version: 3), wasMember: false) == [])
+        #expect(machine.configuration == Self.known && machine.version == 3 && machine.damaged == nil)
+    }
+
+    @Test func theFirstNodeMakesTheClusterWhereThereIsNoViewEither() {
+        var machine = self.machine()
+        #expect(machine.absent(wasMember: false, at: Self.now) == [Self.inspect])
+        // Once.
+        #expect(machine.absent(wasMember: false, at: Self.now) == [])
+        let new = ClusterConfiguration(clusterID: "c-ab", partitionCount: Self.settings.partitionCount)
+        #expect(machine.replied(.inspectView, Self.noNode, isAwaited: true, at: Self.now) == [Self.create(new)])
+        #expect(machine.replied(.create, .success(.done), isAwaited: true, at: Self.now) == [.read(from: nil)] && machine.hasFounded)
+    }
+
+    @Test func aNodeThatKnowsItWritesItAgain() {
+        var machine = self.machine()
+        _ = machine.found(Self.known.json, Self.stat(), wasMember: true)
+        #expect(
+            machine.absent(wasMember: true, at: Self.now) == [
+                .alarm("ZooKeeper lost the cluster's configuration: it is written again as this node knows it"), .makeFoundations, Self.create(Self.known),
+            ])
+    }
+
+    /// A node that was never in waits for one that was, and then takes the number of partitions from the view.
+    @Test func aClusterThatHasAViewIsNotNew() throws {
+        var machine = self.machine()
+        _ = machine.absent(wasMember: false, at: Self.now)
+        let view = ClusterView(version: 1, controllerEpoch: 1, writer: "", partitions: Array(repeating: .init(), count: 8))
+        let found = Result<ZooKeeperReply, ZooKeeperFailure>.success(.node(data: try view.json(), stat: Self.stat()))
+        let effects = machine.replied(.inspectView, found, isAwaited: true, at: Self.now)
+        #expect(effects.last == .read(from: Self.now.advanced(by: .seconds(1))) && effects.count == 2)
+        _ = machine.absent(wasMember: false, at: Self.now.advanced(by: .seconds(5)))
+        let later = machine.replied(.inspectView, found, isAwaited: true, at: Self.now.advanced(by: .seconds(5)))
+        #expect(later == [Self.create(ClusterConfiguration(clusterID: "c-ab", partitionCount: 8))])
+    }
+
+    @Test func anotherClusterIsRefusedAndDamageInTheSameZnodeIsWrittenOver() {
+        let other = ClusterConfiguration(clusterID: "other", partitionCount: 4)
+        var machine = self.machine(Self.known)
+        guard case .refuse? = machine.found(other.json, Self.stat(), wasMember: true).first else { return recordMissing("not refused") }
+        machine = self.machine()
+        _ = machine.found(Self.known.json, Self.stat(5), wasMember: true)
+        guard case .alarm? = machine.found(other.json, Self.stat(5, version: 9), wasMember: true).first else { return recordMissing("no alarm") }
+        #expect(machine.damaged?.version == 9 && machine.damaged?.configuration == Self.known)
+    }
+
+    @Test func anOlderRevisionIsWrittenOver() {
+        var newer = Self.known
+        newer.revision = 2
+        var machine = self.machine()
+        _ = machine.found(newer.json, Self.stat(), wasMember: true)
+        guard case .alarm? = machine.found(Self.known.json, Self.stat(version: 1), wasMember: true).first else { return recordMissing("no alarm") }
+        #expect(machine.configuration == newer && machine.damaged?.version == 1)
+    }
+
+    @Test func aNewerProtocolStopsOnlyANodeThatStarts() {
+        let newer = ClusterConfiguration(clusterID: "c-1", partitionCount: 4, activeProtocol: 2)
+        #expect(self.machine().misfit(newer, wasMember: false) == "the cluster speaks protocol 2, this version 1 to 1: upgrade this node")
+        #expect(self.machine().misfit(newer, wasMember: true) == nil)
+    }
+}

@@ -1,0 +1,61 @@
+import Testing
+
+@testable import Coordination
+
+@Suite struct CoordinatorInboxTests {
+    private static func event(_ number: Int) -> ClusterMachine.Event { .fault(String(number)) }
+
+    private static func numbers(_ events: [ClusterMachine.Event]?) -> [Int] {
+        (events ?? []).compactMap { if case .fault(let text) = $0 { Int(text) } else { nil } }
+    }
+
+    @Test func everythingThatIsThereIsTakenInOrder() async {
+        let inbox = CoordinatorInbox()
+        inbox.put(Self.event(1))
+        await inbox.offer(Self.event(2))
+        inbox.put(Self.event(3))
+        #expect(Self.numbers(await inbox.take()) == [1, 2, 3])
+        inbox.finish()
+        #expect(Self.numbers(await inbox.take()).isEmpty)
+    }
+
+    @Test func aReaderWaitsForTheFirst() async {
+        let inbox = CoordinatorInbox()
+        async let taken = inbox.take()
+        inbox.put(Self.event(7))
+        #expect(Self.numbers(await taken) == [7])
+    }
+
+    /// What peers send waits; what the coordinator has caused itself does not.
+    @Test func anOfferWaitsForRoom() async {
+        let inbox = CoordinatorInbox()
+        for number in 0..<CoordinatorInbox.countMax { await inbox.offer(Self.event(number)) }
+        let offer = Task { await inbox.offer(Self.event(1000)) }
+        for _ in 0..<100 { await Task.yield() }
+        inbox.put(Self.event(999))
+        // The offer is not among them, whenever it came.
+        #expect(Self.numbers(await inbox.take()) == Array(0..<CoordinatorInbox.countMax) + [999])
+        #expect(Self.numbers(await inbox.take()) == [1000])
+        await offer.value
+    }
+
+    @Test func theEndFreesWhateverWaits() async {
+        let inbox = CoordinatorInbox()
+        for number in 0..<CoordinatorInbox.countMax { await inbox.offer(Self.event(number)) }
+        let offer = Task { await inbox.offer(Self.event(1000)) }
+        for _ in 0..<100 { await Task.yield() }
+        inbox.finish()
+        await offer.value
+        // What is there can still be taken, and nothing more comes in.
+        inbox.put(Self.event(1001))
+        #expect(Self.numbers(await inbox.take()) == Array(0..<CoordinatorInbox.countMax))
+        #expect(Self.numbers(await inbox.take()).isEmpty)
+    }
+
+    @Test func aCancelledReaderReturns() async {
+        let inbox = CoordinatorInbox()
+        let task = Task { Self.numbers(await inbox.take()).isEmpty }
+        task.cancel()
+        #expect(await task.value)
+    }
+}

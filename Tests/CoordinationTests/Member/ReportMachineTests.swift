@@ -1,0 +1,66 @@
+import AdminAPI
+import Partitioning
+import Testing
+
+@testable import Coordination
+
+/// What changes at a node, and whether the controller hears of it immediately.
+@Suite struct ReportMachineTests {
+    private static let now = ContinuousClock.now
+    private static let settings = ClusterSettings(cluster: "c", id: "n1", link: "n1:1", api: "n1:2", version: "1")
+    private var machine = ReportMachine(settings: Self.settings)
+    private var partitions: [Int: Ownership] = [0: .init(state: .serving, ownerEpoch: 5)]
+    private var links: [String: LinkReach] = [:]
+
+    private func facts(after duration: Duration) -> ReportMachine.Facts {
+        .init(
+            now: Self.now.advanced(by: duration), incarnation: 7, viewVersion: 3, partitions: self.partitions, links: self.links, controller: nil,
+            session: ZooKeeperState(generation: 1, phase: .suspended), alarm: "disk full")
+    }
+
+    private mutating func report(after duration: Duration) -> NodeReport? { self.machine.next(self.facts(after: duration)).report }
+
+    @Test mutating func itReportsOnceASecond() {
+        #expect(self.report(after: .zero) != nil)
+        let (report, wake) = self.machine.next(self.facts(after: .milliseconds(999)))
+        #expect(report == nil && wake == Self.now.advanced(by: .seconds(1)))
+        #expect(self.report(after: .seconds(1)) != nil)
+    }
+
+    @Test mutating func aFinishedHandOverIsReportedImmediately() {
+        _ = self.report(after: .zero)
+        self.partitions[0]?.isHandingOver = true
+        #expect(self.report(after: .milliseconds(1)) == nil)
+        self.partitions[0]?.state = .sealed
+        #expect(self.report(after: .milliseconds(2))?.sealed == [Grant(partition: 0, ownerEpoch: 5)])
+    }
+
+    @Test mutating func aLinkThatBreaksOrIsRefusedIsReportedImmediately() {
+        self.links["n2"] = LinkReach(incarnation: 8, isUp: true, since: Self.now)
+        #expect(self.report(after: .zero)?.reached.map(\.id) == ["n2"])
+        self.links["n2"] = LinkReach(incarnation: 8, isUp: false, since: Self.now)
+        #expect(self.report(after: .milliseconds(1))?.reached == [])
+        self.links["n2"]?.refusedSince = Self.now
+        #expect(self.report(after: .milliseconds(2))?.refused.map(\.id) == ["n2"])
+        self.links["n2"]?.reason = "another reason"
+        #expect(self.report(after: .milliseconds(3)) == nil)
+    }
+
+    /// To the controller both are preparing.
+    @Test mutating func theBeginningOfSealingIsNoNews() {
+        self.partitions[0]?.state = .granted
+        #expect(self.report(after: .zero)?.preparing == 1)
+        self.partitions[0]?.state = .sealing
+        #expect(self.report(after: .milliseconds(1)) == nil)
+    }
+
+    @Test mutating func theRestIsAsItIs() {
+        var figures = NodeFigures()
+        figures.connections = 9
+        self.machine.measured(figures)
+        self.links["n2"] = LinkReach(incarnation: 8, isUp: false, since: Self.now)
+        let early = self.report(after: .milliseconds(3999))
+        #expect(early?.figures.connections == 9 && early?.alarm == "disk full" && early?.session == "suspended" && early?.unreachable == [])
+        #expect(self.report(after: .seconds(5))?.unreachable.map(\.id) == ["n2"])
+    }
+}
