@@ -118,7 +118,7 @@ struct AdminMachine: Sendable {
                 continue
             }
             self.forwarded[number] = nil
-            // The controller hangs, or its responses do not reach this node: an operator who looks for the reason needs a response most of all now.
+            // The controller hangs, or its responses do not reach this node. Then an operator especially needs a response to find the reason.
             let response = pending.request.kind.changes ? nil : facts.localResponse(pending.request, nil)
             effects.append(
                 .respond(response ?? .failed(.timeout, "the controller did not answer; what was requested may still happen"), to: pending.from))

@@ -71,7 +71,7 @@ extension ClusterStatus {
         names.prefix(10).joined(separator: ", ") + (names.count > 10 ? " and \(names.count - 10) more" : "")
     }
 
-    /// What operators requested of nodes, who and why: nothing that has to be mended.
+    /// What operators requested of nodes, with name and reason. These are not problems.
     var notices: [String] {
         self.desired.filter { $0.value.desired != .active }.sorted { $0.key < $1.key }.map { id, record in
             let state = self.view.node(id)?.state.rawValue ?? "not in the view"

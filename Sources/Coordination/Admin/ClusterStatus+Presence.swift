@@ -11,8 +11,8 @@ extension ClusterStatus {
         var unseenBy: [String] = []
     }
 
-    /// The members' reports that count as to who is reached. Where the controller could not be asked that is this node's alone, and not even that one when it
-    /// reaches less than half of the others: then it is more likely cut off itself.
+    /// The reports about which nodes are reached. If the controller could not be reached, only this node's own report counts, and not even that one if it
+    /// reaches less than half of the others: then it is probably cut off itself.
     private var witnesses: [String: NodeReport] {
         guard self.isAuthoritative else { return self.isCutOff ? [:] : [self.ownID: self.ownReport] }
         return self.reports.filter { id, received in

@@ -3,7 +3,7 @@ import Partitioning
 
 /// What the cluster's status is in the words of the admin API.
 extension ClusterStatus {
-    /// What every response begins with: who reports it.
+    /// The beginning of every response: its source.
     var head: ClusterHead {
         ClusterHead(
             cluster: self.configuration.clusterID, through: self.ownID, authoritative: self.isAuthoritative,

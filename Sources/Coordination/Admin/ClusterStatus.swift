@@ -11,7 +11,7 @@ struct ClusterStatus {
     let session: ZooKeeperState
     /// Nil while this node is connected to ZooKeeper.
     let outage: ZooKeeperOutage?
-    /// Why the controller did not answer itself; nil when it did.
+    /// Why the response is not from the controller. Nil if it is.
     let whyAlone: String?
     let alarm: String?
     /// Why the controller cannot write a view.

@@ -51,7 +51,7 @@ package struct ClusterSettings: Sendable {
     package var reportsMax: Duration = .seconds(2)
     /// How long the partitions of a node that was restarted wait for it to be reached.
     package var returningMax: Duration = .seconds(1)
-    /// How long the controller's answer to an operator is waited for.
+    /// How long to wait for the controller's response to an operator.
     package var requestTimeout: Duration = .seconds(5)
     /// The same for a request that changes nothing: after that this node responds from what it knows itself.
     package var readTimeout: Duration = .seconds(1)

@@ -7,7 +7,7 @@ struct ControllerGuards: Sendable {
     /// Incarnations that have announced that they leave.
     var leaving: Set<Int64> = []
     var flaps = FlapGuard()
-    /// Who had what, and who is waited for.
+    /// Previous owners, and the nodes that partitions wait for.
     var previous = PreviousOwners()
     /// Since when an incarnation is fenced, or was last seen to be unreachable: another process of the same id is to be judged by itself.
     var fenced: [Int64: ContinuousClock.Instant] = [:]

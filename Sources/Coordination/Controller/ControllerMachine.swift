@@ -2,7 +2,7 @@ import AdminAPI
 import JSON
 import Partitioning
 
-/// What the elected member does: gathers who is there, makes the next view, and writes again what ZooKeeper has lost. A pure value.
+/// The elected member's work: tracks the members, makes the next view, and repairs what ZooKeeper has lost. A pure value.
 ///
 /// It lives from one election to the end of that controllership, and is built anew from ZooKeeper and the nodes' reports. Every write is fenced by the controller
 /// epoch, and the view's also by the view it was made from. Level-triggered: ``Event/look`` does whatever is missing.
@@ -257,7 +257,7 @@ struct ControllerMachine: Sendable {
         return true
     }
 
-    // MARK: - Who is there
+    // MARK: - Members
 
     private mutating func listed(_ target: RegistryReads.Target, _ ids: [String], _ facts: Facts, _ effects: inout [Effect]) {
         self.repairs.folderIsThere(target)

@@ -1,14 +1,14 @@
-/// What the controller has gathered of the nodes: who is a member, what operators want of each, and what each reports.
+/// The controller's knowledge about the nodes: members, operators' requests, and reports.
 struct KnownNodes: Sendable {
     struct Member: Hashable, Sendable {
         var record: MemberRecord
         var incarnation: Int64
     }
 
-    /// What the registry has of a node.
+    /// A node's entry in the registry.
     struct Entry: Hashable, Sendable {
         var record: NodeRecord
-        /// Nil where there is no znode.
+        /// Nil without a znode.
         var version: Int32?
         /// The znode is lost or has something else, and is written again.
         var isDamaged = false

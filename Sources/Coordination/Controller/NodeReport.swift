@@ -4,7 +4,7 @@ package import Partitioning
 
 /// How busy a node is: its process reports it to the machine, and the machine to the controller.
 package struct NodeFigures: Hashable, Sendable {
-    /// Since the process started, by its own steady clock. Nil from a version that does not say.
+    /// Time since the process started, on its own steady clock. Nil from an older version.
     package var uptimeSeconds: Int64?
     package var connections = 0
     package var publishedPerSecond = 0.0
@@ -18,7 +18,7 @@ package struct NodeFigures: Hashable, Sendable {
 
 /// What a node reports to the controller about itself, every second and whenever it changes.
 package struct NodeReport: Hashable, Sendable {
-    /// An older one says nothing about now.
+    /// An older report is outdated.
     static let ageMax = Duration.seconds(5)
 
     package var incarnation: Int64

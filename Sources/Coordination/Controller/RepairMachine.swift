@@ -98,7 +98,7 @@ struct RepairMachine: Sendable {
                 startedAt: 0), incarnation: incarnation)
     }
 
-    /// The operator who changed it did not want the node to be given partitions: it stays as it was, or counts as cordoned.
+    /// The last known request did not allow partitions for the node: it stays unchanged, or counts as cordoned.
     func knownEntry(_ known: KnownNodes.Entry?, version: Int32, _ node: ClusterView.Node?) -> KnownNodes.Entry {
         let record = known?.record ?? node?.desired
         return KnownNodes.Entry(record: record ?? NodeRecord(desired: .cordoned), version: version, isDamaged: record != nil)

@@ -231,7 +231,7 @@ struct ViewEvolution {
 
     // MARK: - Partitions
 
-    /// Moves whose source has finished are completed. One that was given up meanwhile is granted to its owner again, who has stopped serving it.
+    /// Moves whose source has finished are completed. A cancelled one is granted to its owner again, because the owner has stopped serving it.
     private mutating func finishMoves() {
         for (id, received) in self.known.reports {
             guard self.view.node(id)?.incarnation == received.report.incarnation else { continue }
@@ -309,8 +309,8 @@ extension ViewEvolution {
     /// ever; so many are shown, and those before them forgotten.
     static let downMax = 200
 
-    /// They own nothing. The oldest go first, which are those with the least incarnation: it was given to them when they came. One that went down under an
-    /// earlier controller has none that this one knows, and is older than all that it has seen go.
+    /// They own nothing. The oldest are removed first: those with the lowest incarnation. A node that went down under an earlier controller
+    /// has no known incarnation, and counts as older than all others.
     mutating func forgetDown(beyond count: Int) {
         let down = self.view.nodes.filter { $0.state == .down && self.known.entries[$0.id] == nil }
         guard down.count > count else { return }
@@ -320,14 +320,14 @@ extension ViewEvolution {
         for id in forgotten { self.reasons.nodes[id] = "one of too many that are down" }
     }
 
-    /// Whether there is room for one node more, after the oldest that is down was forgotten for it.
+    /// Whether one more node fits, after the oldest node that is down was forgotten.
     mutating func makeRoom() -> Bool {
         if self.view.nodes.count < ClusterView.nodeCountMax { return true }
         self.forgetDown(beyond: max(0, self.view.nodes.count { $0.state == .down && self.known.entries[$0.id] == nil } - 1))
         return self.view.nodes.count < ClusterView.nodeCountMax
     }
 
-    /// What an operator has to know of those for which there is none.
+    /// The alarm about nodes that do not fit.
     private var roomAlarm: String? {
         guard let first = self.refused.first else { return nil }
         return "there is no room for \(first)\(self.refused.count > 1 ? " and \(self.refused.count - 1) others" : ""): a cluster has at most "

@@ -55,7 +55,7 @@ package actor ClusterCoordinator: ClusterAdministration {
         if let refusal = self.refusal { throw ClusterRefusal(reason: refusal) }
     }
 
-    /// Gives everything back and ends ``run()``. When ZooKeeper does not answer that takes the time given to
+    /// Releases all partitions and ends ``run()``. If ZooKeeper does not respond, this takes the time given to
     /// ``init(settings:client:transport:storage:leaveTimeout:hear:)``, and up to 4.5 s more for closing the session.
     package nonisolated func leave() {
         self.inbox.put(.leave)
@@ -86,7 +86,7 @@ package actor ClusterCoordinator: ClusterAdministration {
 
     package var partitionCount: Int { self.machine.configuration?.partitionCount ?? 0 }
 
-    /// What this node holds, for its own figures.
+    /// This node's partitions, for its own metrics.
     package var summary: ClusterSummary {
         ClusterSummary(
             name: self.machine.settings.cluster, incarnation: self.machine.incarnation, viewVersion: self.machine.view?.version ?? 0,
@@ -163,7 +163,7 @@ package actor ClusterCoordinator: ClusterAdministration {
     }
 }
 
-/// What the links do for the coordinator. Both are in the order in which they are called, and neither waits.
+/// What the coordinator needs from the links. Calls keep their order and do not wait.
 package protocol ClusterTransport: Sendable {
     func setPeers(_ peers: [ClusterMachine.Peer], incarnation: Int64, viewVersion: Int64)
     /// Lost when there is no link, or when it is full: the machine sends again what it still needs.
@@ -174,19 +174,19 @@ package protocol ClusterTransport: Sendable {
 package protocol PartitionStorage: Sendable {
     /// Takes the partitions over: from its return on, nothing is appended under an older owner epoch. Tries again until it can.
     func seal(_ partitions: [Grant]) async
-    /// Takes nothing new for them and returns when what was in flight is committed and nothing more will be under these owner epochs.
+    /// Accepts nothing new for them. Returns when everything in flight is committed and nothing more will be committed under these owner epochs.
     func handOver(_ partitions: [Grant]) async
     /// They are not this node's any more: stop immediately.
     func release(_ partitions: [Grant])
 }
 
-/// Why a cluster does not take this node, and what to change.
+/// Why a cluster refuses this node, and what to change.
 package struct ClusterRefusal: Error, CustomStringConvertible {
     package let reason: String
     package var description: String { self.reason }
 }
 
-/// What a node's own figures show of its cluster.
+/// What a node's own metrics show of its cluster.
 package struct ClusterSummary: Sendable {
     package var name: String
     package var incarnation: Int64?

@@ -32,7 +32,7 @@ package struct ClusterMachine: Sendable {
     private(set) var joinWatch = JoinWatch()
 
     /// - Parameters:
-    ///   - nonce: tells this process from another that uses the same id. Random.
+    ///   - nonce: distinguishes this process from another with the same id. Random.
     ///   - remembered: what the process before it kept.
     package init(settings: ClusterSettings, nonce: UInt64, remembered: RememberedCluster? = nil) {
         self.settings = settings
@@ -72,7 +72,7 @@ package struct ClusterMachine: Sendable {
         case fault(String)
         /// An operator's request at this node.
         case request(number: UInt64, AdminRequest)
-        /// Give everything back and leave.
+        /// Release all partitions and leave.
         case leave
     }
 
@@ -80,7 +80,7 @@ package struct ClusterMachine: Sendable {
         case perform(token: UInt64, ZooKeeperRequest, generation: UInt64, deadline: ContinuousClock.Instant)
         /// Send ``Event/ticked`` then. Replaces an earlier one.
         case wake(at: ContinuousClock.Instant)
-        /// The peers to have links to, and who we are to them. Sent when either changes.
+        /// The peers to link to, and this node's identity for them. Sent when either changes.
         case peers([Peer], incarnation: Int64, viewVersion: Int64)
         case send(to: String, payload: [UInt8])
         /// Keep this over restarts, in place of what was kept, then send ``Event/remembered(number:failure:)``.
@@ -89,14 +89,14 @@ package struct ClusterMachine: Sendable {
         case seal([Grant])
         /// Finish what is in flight and take nothing new, then send ``Event/handedOver(_:)``.
         case handOver([Grant])
-        /// They belong to others now: stop immediately.
+        /// They belong to other nodes now: stop immediately.
         case release([Grant])
         /// The response to a request at this node.
         case respond(number: UInt64, AdminResponse)
         case log(ClusterEvent)
         /// This node cannot be part of the cluster; says why, for a person.
         case refuse(String)
-        /// Everything has been given back.
+        /// All partitions have been released.
         case left
     }
 

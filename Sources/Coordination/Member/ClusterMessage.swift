@@ -3,16 +3,16 @@ import JSON
 
 /// What nodes send each other over their links. One JSON object with one field that names its kind.
 enum ClusterMessage: Sendable {
-    /// The sender has this one.
+    /// The sender's view.
     case view(ClusterView)
-    /// Send me your view.
+    /// Requests the receiver's view.
     case pull
     case report(NodeReport)
     /// What the sender knows and ZooKeeper has lost.
     case configuration(ClusterConfiguration)
-    /// The controller has taken a report: it works.
+    /// The controller has received a report: it is alive.
     case heard
-    /// The controller of this epoch refuses the sender's connections, or has not answered it for a while.
+    /// The controller of this epoch refuses the sender's connections, or has not responded for a while.
     case complaint(epoch: Int32)
     /// The sender gives everything back and leaves, on purpose. It is sent to every peer, so that neither this controller nor the next one takes it for a failure.
     case leaving
@@ -65,7 +65,7 @@ enum ClusterMessage: Sendable {
         return writer.bytes
     }
 
-    /// Nil for a kind that this version does not know: a newer one's, which does not count on an answer.
+    /// Nil for an unknown kind: it is from a newer version, which does not depend on a response.
     init?(_ payload: [UInt8]) throws(JSONFailure) {
         var object = try JSONValue(payload, named: "message", bytesMax: Self.bytesMax).object()
         if let value = object.optional("view") {

@@ -37,7 +37,7 @@ struct ConfigurationMachine: Sendable {
     private var created: Int64?
     /// What ZooKeeper has instead of ``configuration``, while that is so.
     private(set) var fault: Fault?
-    /// Since when there is none.
+    /// Since when no configuration exists.
     private(set) var absentSince: ContinuousClock.Instant?
     /// This process made the cluster, or what was left of it.
     private(set) var hasFounded = false

@@ -2,7 +2,7 @@ import Synchronization
 
 /// What the coordinator has to handle, in order. One reader takes all that is there.
 ///
-/// Bounded: what peers send, and whatever else comes as fast as somebody likes, is offered and waits for room. What the coordinator itself has caused is put in
+/// Bounded: messages of peers, and other input of any rate, are offered and wait for space. What the coordinator itself has caused is put in
 /// without waiting: replies to its own operations (a session has 512 at most), one tick for each wake, a state for each change of the session, a request for
 /// each connection to the API.
 final class CoordinatorInbox: Sendable {

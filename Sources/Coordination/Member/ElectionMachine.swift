@@ -1,12 +1,12 @@
 import AdminAPI
 
-/// Who the controller is, and how this node becomes it. A pure value.
+/// Knows the current controller, and makes this node the controller when it is elected. A pure value.
 ///
 /// Elected is the node that writes the next controller epoch and the controller's znode together. What it decides then is ``ControllerMachine``'s.
 struct ElectionMachine: Sendable {
     enum State: Hashable, Sendable {
         /// Another node is the controller, or none yet.
-        /// Can transition to: waiting (there is none).
+        /// Can transition to: waiting (no controller exists).
         case following
         /// There is no controller; tries at a random moment, so that not all nodes try together.
         /// Can transition to: reading, following.
@@ -152,7 +152,7 @@ struct ElectionMachine: Sendable {
             self.isElecting = false
             guard case .electing = self.state else { return [] }
             guard case .success(.multi(let stats)) = result, let stat = stats.first ?? nil else {
-                // Another node was first; or it is not known, and then the controller's znode will say who was.
+                // Another node was first, or the result is unknown. Then the controller's znode shows which node was elected.
                 return self.standBack()
             }
             self.state = .elected(epoch: attempt, epochVersion: stat.version, at: facts.now)

@@ -1,6 +1,6 @@
 import AdminAPI
 
-/// When a node says that it is not in its cluster, and why. A pure value.
+/// Decides when a node reports that it has not joined its cluster, and why. A pure value.
 ///
 /// Joining takes a second, so silence is right for a while; after that the reason is reported, and again after growing pauses for as long as it lasts.
 package struct JoinWatch: Hashable, Sendable {

@@ -1,6 +1,6 @@
 import Partitioning
 
-/// When this node reports to the controller, and what: what decides hand-overs immediately, the rest once a second. A pure value.
+/// Decides when this node reports to the controller, and what: changes that affect handoffs immediately, the rest once a second. A pure value.
 struct ReportMachine: Sendable {
     /// What the controller waits for: a change of it is reported immediately.
     private struct Urgent: Hashable, Sendable {
@@ -14,7 +14,7 @@ struct ReportMachine: Sendable {
         var controller: Int64?
 
         init(_ facts: Facts) {
-            // A hand-over that has been requested is not news, and preparing is one state to the controller.
+            // A requested handoff is not a change for the controller, which also sees all preparing states as one.
             self.partitions = facts.partitions.mapValues { held in
                 Ownership(state: held.state == .sealing ? .granted : held.state, ownerEpoch: held.ownerEpoch)
             }

@@ -1,6 +1,6 @@
 import Partitioning
 
-/// One partition that was granted to this node, until it is given back.
+/// One partition that was granted to this node, until it is released.
 package struct Ownership: Hashable, Sendable {
     package enum State: String, Hashable, Sendable, CaseIterable {
         /// The view grants it to this node; the log does not know yet.
@@ -19,18 +19,18 @@ package struct Ownership: Hashable, Sendable {
 
     package var state: State
     package var ownerEpoch: Int64
-    /// A hand-over was requested and is not finished.
+    /// A handoff was requested and is not finished.
     var isHandingOver = false
 }
 
-/// The partitions of this node, as the view grants them and as far as its storage is with them. A pure value.
+/// The partitions that the view grants to this node, and their states in its storage. A pure value.
 struct OwnershipMachine: Sendable {
     enum Effect: Hashable, Sendable {
-        /// Prepare the log under these owner epochs, then say so.
+        /// Seal the log under these owner epochs, then report it.
         case seal([Grant])
-        /// Finish what is in flight and take nothing new, then say so.
+        /// Finish commits in flight and accept nothing new, then report it.
         case handOver([Grant])
-        /// They belong to others now: stop immediately.
+        /// They belong to other nodes now: stop immediately.
         case release([Grant])
     }
 
@@ -42,7 +42,7 @@ struct OwnershipMachine: Sendable {
     mutating func follow(
         _ view: ClusterView, id: String, incarnation: Int64, isConnected: Bool, isCovered: (Int64) -> Bool
     ) -> [Effect] {
-        // A view that does not know this incarnation grants it nothing: what it names was another process's.
+        // A view without this incarnation grants it nothing: its grants were for another process.
         let isKnown = view.node(id)?.incarnation == incarnation
         var toSeal: [Grant] = []
         var toHandOver: [Grant] = []
@@ -81,7 +81,7 @@ struct OwnershipMachine: Sendable {
 
     private mutating func change(_ partitions: [Grant], from state: Ownership.State, to next: Ownership.State) {
         for owned in partitions {
-            // Another owner epoch, or none: it was taken away meanwhile.
+            // Another owner epoch, or none: it was revoked meanwhile.
             guard let held = self.partitions[owned.partition], held.ownerEpoch == owned.ownerEpoch, held.state == state else { continue }
             self.partitions[owned.partition]!.state = next
         }

@@ -1,7 +1,7 @@
-/// Weighted rendezvous hashing: which node a partition belongs to when nothing else tells them apart, the same on every machine and in every version.
+/// Weighted rendezvous hashing: breaks ties between nodes for a partition, with the same result on every machine and in every version.
 ///
-/// The cost of a node is −ln(u) / weight, with u in (0, 1] hashed from node and partition; the lowest wins, so that each wins as often as its weight says
-/// (<https://datatracker.ietf.org/doc/draft-ietf-bess-weighted-hrw/>). Only additions, products and quotients of doubles, which IEEE 754 defines to the bit.
+/// The cost of a node is −ln(u) / weight, with u in (0, 1] hashed from node and partition; the lowest wins, so that each node wins in proportion to its weight
+/// (<https://datatracker.ietf.org/doc/draft-ietf-bess-weighted-hrw/>). Uses only additions, products and quotients of doubles, which IEEE 754 defines exactly.
 struct Affinity {
     private let hashes: [UInt64]
     private let weights: [Double]
@@ -11,7 +11,7 @@ struct Affinity {
         self.weights = weights
     }
 
-    /// Infinite for a node without weight.
+    /// Infinite for a node with weight 0.
     func cost(_ partition: Int, _ node: Int) -> Double {
         guard self.weights[node] > 0 else { return .infinity }
         return Affinity.negativeLog(Affinity.mix(self.hashes[node] ^ Affinity.mix(UInt64(partition) &+ 1))) / self.weights[node]

@@ -1,7 +1,7 @@
 extension ClusterView {
     /// Performs a plan that was made from this view: drops the cancelled moves, grants the orphans, lists the new moves. The writer raises the version.
     ///
-    /// The ids of the moves are made of the version that is about to be written and the partition, so no two moves ever share one.
+    /// A move's id consists of the next version and the partition, so it is unique.
     package mutating func apply(_ plan: Plan) {
         for partition in plan.cancels { self.partitions[partition].move = nil }
         for grant in plan.grants { self.grant(grant.partition, to: grant.to) }

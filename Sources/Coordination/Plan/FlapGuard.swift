@@ -1,7 +1,7 @@
-/// Notices a node that keeps restarting or losing its session: its partitions move each time, and an operator has to know.
+/// Detects a node that keeps restarting or losing its session: its partitions move each time, and an operator has to know.
 ///
-/// Losses of most nodes within 10 s are not theirs but ZooKeeper's or the network's, and count for none. Bounded: losses that do not matter any more are forgotten
-/// at the next one of any node.
+/// If most nodes are lost within 10 s, ZooKeeper or the network is the cause, and these losses are not counted. Bounded: old losses are removed
+/// at the next loss of any node.
 package struct FlapGuard: Hashable, Sendable {
     package static let window: Duration = .seconds(300)
     package static let lossesMax = 3
@@ -9,14 +9,14 @@ package struct FlapGuard: Hashable, Sendable {
 
     private var losses: [String: [ContinuousClock.Instant]] = [:]
 
-    /// How many nodes are remembered.
+    /// The number of nodes with remembered losses.
     package var count: Int { self.losses.count }
 
     package init() {}
 
     /// Returns whether the node has been lost too often.
     ///
-    /// - Parameter count: how many nodes there are.
+    /// - Parameter count: the number of nodes.
     package mutating func lost(_ id: String, of count: Int, at now: ContinuousClock.Instant) -> Bool {
         self.losses[id, default: []].append(now)
         self.losses = self.losses.compactMapValues { times in

@@ -1,8 +1,8 @@
 /// Holds reassignment back when many nodes vanish together: that is the network more likely than the nodes, and giving everything to the few survivors would
 /// bring them down too, only to move it all back a moment later.
 ///
-/// Enters guarded mode when more than 40 % of the nodes, and at least 3, vanish within 10 s. It ends after `hold`, or when all that vanished own again;
-/// another such wave starts the hold again, but no guarded mode lasts longer than twice the hold. What each vanished node owned waits for it meanwhile:
+/// Enters guarded mode when more than 40 % of the nodes, and at least 3, vanish within 10 s. It ends after `hold`, or when all vanished nodes own partitions again.
+/// Another such wave restarts the hold, but guarded mode never lasts longer than twice the hold. Meanwhile a vanished node's partitions wait for it:
 /// see `PreviousOwners`.
 package struct MassFailureGuard: Hashable, Sendable {
     package static let window: Duration = .seconds(10)
@@ -11,7 +11,7 @@ package struct MassFailureGuard: Hashable, Sendable {
     package static let percent = 40
 
     private let hold: Duration
-    /// Who vanished when, within the window, in order. Bounded by the number of nodes.
+    /// The nodes that vanished within the window, with the time, in order. Bounded by the number of nodes.
     private var losses: [Loss] = []
     private var entered: ContinuousClock.Instant?
     private var until: ContinuousClock.Instant?
@@ -26,8 +26,8 @@ package struct MassFailureGuard: Hashable, Sendable {
         self.hold = hold
     }
 
-    /// A node is gone: `remaining` others are still members. One that was drained or has said that it leaves is no failure, and neither is one that is a
-    /// member under a new incarnation: neither is counted here.
+    /// A node is gone, and `remaining` others are still members. Not called for nodes that were drained, that announced leaving, or that are
+    /// members under a new incarnation: these are not failures.
     package mutating func vanished(_ id: String, remaining: Int, at now: ContinuousClock.Instant) {
         self.advance(to: now)
         self.losses.removeAll { $0.id == id || $0.at.advanced(by: MassFailureGuard.window) <= now }
@@ -41,13 +41,13 @@ package struct MassFailureGuard: Hashable, Sendable {
         self.away.formUnion(self.losses.map(\.id))
     }
 
-    /// A node is a member again, though it may not own yet: it is no loss that could add up with others to a mass failure. While guarded, it is waited for.
+    /// A node is a member again, but may not own partitions yet. It no longer counts towards a mass failure. In guarded mode its partitions still wait for it.
     package mutating func rejoined(_ id: String, at now: ContinuousClock.Instant) {
         self.advance(to: now)
         self.losses.removeAll { $0.id == id }
     }
 
-    /// A node is back and may own: active, not only joining. Call it when the view that gives its partitions back is written, as the last one ends guarded mode.
+    /// A node is back and active, not only joining. Call it when the view that returns its partitions is written: the last such node ends guarded mode.
     package mutating func returned(_ id: String, at now: ContinuousClock.Instant) {
         self.advance(to: now)
         self.losses.removeAll { $0.id == id }
@@ -57,17 +57,17 @@ package struct MassFailureGuard: Hashable, Sendable {
 
     package func isGuarded(at now: ContinuousClock.Instant) -> Bool { self.until.map { now < $0 } ?? false }
 
-    /// Those that vanished and have not returned, in order. Empty when it is off.
+    /// The nodes that vanished and have not returned, in order. Empty if guarded mode is off.
     package var vanished: [String] { self.away.sorted() }
 
-    /// When guarded mode ends by itself; nil when it is off.
+    /// When guarded mode ends by itself. Nil if it is off.
     package var due: ContinuousClock.Instant? { self.until }
 
     private mutating func advance(to now: ContinuousClock.Instant) {
         if let until = self.until, now >= until { self.end() }
     }
 
-    /// What vanished before counts no more, so that the same losses do not enter twice.
+    /// Earlier losses no longer count, so that the same losses do not trigger it twice.
     private mutating func end() {
         guard self.until != nil else { return }
         self.until = nil

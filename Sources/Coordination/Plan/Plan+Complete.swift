@@ -1,19 +1,19 @@
 extension Plan {
-    /// A whole rebalance from here, if nothing else happens: what `plan` shows before anything changes.
+    /// A whole rebalance from the current state, if nothing else changes. The command `plan` shows it.
     package struct Complete: Hashable, Sendable {
         /// The first round.
         package internal(set) var first = Plan()
         package internal(set) var rounds = 0
         package internal(set) var grants: [Placement] = []
         package internal(set) var moves: [NewMove] = []
-        /// The view when all is done.
+        /// The view at the end.
         package internal(set) var view: ClusterView
         /// What would move if the mode allowed it.
         package internal(set) var remaining = 0
         package internal(set) var spread = 1.0
     }
 
-    /// Plans and applies rounds until nothing is left to do, ending moves in flight (a cancelled one unsealed) after each. At most one round for each move.
+    /// Plans and applies rounds until nothing is left to do, and ends the moves in flight after each round. At most one round for each move.
     package static func complete(_ input: PlanInput) -> Complete {
         var input = input
         var complete = Complete(view: input.view)

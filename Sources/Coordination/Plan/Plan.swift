@@ -1,49 +1,49 @@
 /// What the controller does next about who owns what. Pure: made from a `PlanInput`, performed by the controller that writes the view.
 ///
 /// A sticky table with exact quotas: a partition moves only because its owner is gone, drains, is above its quota, or because an operator pinned it.
-/// The whole rebalance takes `bound.total` grants and moves, which is the least that any algorithm needs for the same quotas.
+/// The whole rebalance takes `bound.total` grants and moves, the fewest that any algorithm needs for the same quotas.
 ///
 /// * **Active** nodes share what the others do not keep: floor or ceiling of `count · weight / Σ weight`. Ceilings go first to nodes that already hold more
-///   than their floor, which is what makes the moves fewest; where that leaves a choice, to those whose own would come home, then to the zone that is furthest
-///   below its share: from an empty table every zone is within one of it.
-/// * **Cordoned** nodes keep exactly what they have, be it more or less than a share, and gain nothing; active nodes share the rest among themselves.
-/// * **Draining** (and drained) nodes give everything away, within the limits.
+///   than their floor, which minimizes the moves; if that leaves a choice, to those whose former partitions would return, then to the zone that is furthest
+///   below its share. From an empty table every zone is within one partition of its share.
+/// * **Cordoned** nodes keep exactly their partitions, and gain none. Active nodes share the rest.
+/// * **Draining** (and drained) nodes give up all partitions, within the limits.
 /// * **Joining, fenced and down** nodes own nothing: what they had is orphaned and granted immediately, in every mode.
-/// * **Moves in flight** count as already at their target. One whose target may no longer own is to be cancelled.
-/// * **Pins** are obeyed where the node is active, and raise its quota if they are more than that.
-/// * Mode `maintenance` starts no balancing move; `guarded` neither balancing nor pins, and gives returning nodes back what was theirs whatever their quota.
+/// * **Moves in flight** count as already at their target. A move whose target may no longer own partitions is cancelled.
+/// * **Pins** apply if the node is active, and raise its quota if it has more pins than that.
+/// * Mode `maintenance` starts no balancing move; `guarded` starts neither balancing moves nor pins, and returns their partitions to returning nodes regardless of quotas.
 ///
 /// Measured, P = 1024, N about 10, joins, deaths and drains in equal parts: 60 events take 6,099 grants and moves and 100 take 10,675, both equal to the bound,
 /// and the greatest load over the mean is never above 1.010 (one partition over a mean of 102.4). A rolling upgrade of ten nodes moves each partition about once.
 /// Time in release, P = 1024, N = 50: 0.14 ms on a balanced view, 0.15 ms for the death of one, 0.37 ms for the death of 25, 0.83 ms to place all;
 /// P = 4096, N = 60: 0.4 ms for a join, 4 ms to place all.
 package struct Plan: Hashable, Sendable {
-    /// Orphans to give away now, in order of partition.
+    /// Orphans to grant now, in order of partition.
     package internal(set) var grants: [Placement] = []
-    /// Hand-overs to start now: drains first, then pins, then balance.
+    /// Handoffs to start now: drains first, then pins, then balance.
     package internal(set) var moves: [NewMove] = []
-    /// Moves in flight whose target may not own any more, in order of partition: to abort, unless they are sealed already.
+    /// Moves in flight to cancel, because the target may no longer own partitions, in order of partition. Sealed ones are not cancelled.
     package internal(set) var cancels: [Int] = []
-    /// What the whole rebalance takes from here, this round included; moves in flight are not counted again.
+    /// The lower bound of the whole rebalance from the current state, including this round. Moves in flight are not counted.
     package internal(set) var bound = Bound()
-    /// Moves that this round does not start: for later rounds, or for when the mode allows them.
+    /// Moves that this round does not start: they wait for a later round, or for another mode.
     package internal(set) var remaining = 0
     /// Orphans that wait for a node that vanished, in order.
     package internal(set) var held: [Int] = []
     /// One for each node of the view, in the order of their ids.
     package internal(set) var loads: [Load] = []
-    /// The greatest load of an active node over the mean, weighted; 1 is even.
+    /// The greatest weighted load of an active node divided by the mean; 1 is even.
     package internal(set) var spreadBefore = 1.0
-    /// The same when the whole rebalance is done.
+    /// The same after the whole rebalance.
     package internal(set) var spreadAfter = 1.0
     package internal(set) var refusals: [Refusal] = []
 
     package struct Placement: Hashable, Sendable {
         package let partition: Int
-        /// Who owned it, if the view still says so.
+        /// The former owner, if it is still in the view.
         package let from: String?
         package let to: String
-        /// Under which it is granted: one more than it has.
+        /// The owner epoch of the grant: one more than the current one.
         package let ownerEpoch: Int64
     }
 
@@ -54,11 +54,11 @@ package struct Plan: Hashable, Sendable {
         package let reason: ClusterView.Move.Reason
     }
 
-    /// The least that has to change hands.
+    /// The fewest partitions that have to change owners.
     package struct Bound: Hashable, Sendable {
         package internal(set) var orphans = 0
         package internal(set) var drained = 0
-        /// Pinned elsewhere than they are.
+        /// Partitions that are pinned to another node than their owner.
         package internal(set) var pinned = 0
         /// Σ max(0, have − quota).
         package internal(set) var excess = 0
@@ -71,9 +71,9 @@ package struct Plan: Hashable, Sendable {
         package let id: String
         /// With moves in flight at their targets.
         package let before: Int
-        /// When this round is done.
+        /// After this round.
         package let after: Int
-        /// When the whole rebalance is done.
+        /// After the whole rebalance.
         package let quota: Int
     }
 

@@ -1,16 +1,16 @@
-/// Everything a plan depends on. The same input gives the same plan, in whatever order its nodes come.
+/// Everything that a plan depends on. The same input gives the same plan, for any order of its nodes.
 package struct PlanInput: Sendable {
-    /// Its nodes are as the controller sees them now: state, weight, zone and version of each say what it may own. Its mode says what may move.
+    /// The view with the controller's current knowledge: the state, weight, zone and version of a node decide what it may own. The mode decides what may move.
     package var view: ClusterView
-    /// Partitions that an operator put somewhere, and the id of the node.
+    /// Pinned partitions, with the id of the node.
     package var pins: [Int: String]
     /// Previous owner of an orphaned partition; preferred while it is below its quota.
     package var previousOwners: [Int: String]
     /// Nodes whose partitions wait for them, while they are away: see `PreviousOwners`.
     package var awaited: Set<String>
-    /// Nodes that do not say how far they are. The end of a hand-over would not be heard, so they keep what they have and gain nothing.
+    /// Nodes that do not report. The end of a handoff would not be known, so they keep their partitions and gain none.
     package var silent: Set<String>
-    /// False while joins settle, versions differ or members cannot reach each other: failover, drains and pins go on, balancing waits.
+    /// False while more joins are expected, versions differ or members cannot reach each other: then balancing waits; failover, drains and pins continue.
     package var balances: Bool
     package var limits: PlanLimits
 
@@ -28,9 +28,9 @@ package struct PlanInput: Sendable {
     }
 }
 
-/// How much may move at a time, with what is in flight already. Orphans are not bound by it: they are down anyway.
+/// How many moves may be in flight. Not a limit for orphans, because these are not served anyway.
 package struct PlanLimits: Hashable, Sendable {
-    /// Moves in flight in the cluster. Beyond it they wait for the next plan.
+    /// Moves in flight in the cluster. More of them wait for the next plan.
     package var movesMax: Int
     /// Moves in flight away from a node.
     package var outMax: Int

@@ -1,5 +1,5 @@
 extension Planner {
-    /// Decides where everything is to end that is not decided: the pool and what nodes hold above their quota go where there is room, the rest stays.
+    /// Decides the remaining targets: the pool, and partitions above a node's quota, go to nodes with free quota. The rest stays.
     mutating func place(_ quotas: [Int]) {
         var room = self.nodes.indices.map { max(0, quotas[$0] - self.have[$0]) }
         var looking = self.pool
@@ -7,7 +7,7 @@ extension Planner {
             looking += self.shed(self.have[node] - quotas[node], from: node, room)
         }
         for partition in self.places.indices where self.targets[partition] == nil { self.targets[partition] = self.places[partition] }
-        // First those that have somewhere to return to, then the others: newest version, then affinity.
+        // First partitions that can return to a node, then the others: newest version, then affinity.
         var others: [Int] = []
         for partition in looking {
             if let node = self.shadow(of: partition) ?? self.previousOwner(of: partition), room[node] > 0 {
@@ -24,7 +24,7 @@ extension Planner {
         }
     }
 
-    /// What a node gives up: what does not move already, first what would return to its previous owner, then what it has the least affinity to.
+    /// The partitions that a node gives up, except those already moving: first those that would return to a previous owner, then those with the least affinity.
     private func shed(_ count: Int, from node: Int, _ room: [Int]) -> [Int] {
         let candidates = self.places.indices.filter { self.places[$0] == node && self.targets[$0] == nil }
         let sorted = candidates.map { partition -> (moving: Int, away: Int, affinity: Double, partition: Int) in
@@ -34,7 +34,7 @@ extension Planner {
         return sorted.prefix(count).map(\.partition)
     }
 
-    /// Where an orphan was moving when its owner died: the target has most of its state already.
+    /// The target of an orphan's move when its owner died: it already has most of the state.
     private func shadow(of partition: Int) -> Int? {
         guard self.places[partition] == Planner.nowhere, let move = self.input.view.partitions[partition].move else { return nil }
         return self.indexes[move.to].flatMap { self.roles[$0] == .shares ? $0 : nil }

@@ -1,5 +1,5 @@
 extension Planner {
-    /// What each node that shares is to hold. Exact: weights are whole millionths, and remainders are compared, not rounded.
+    /// The quota of each sharing node. Exact: weights are whole millionths, and remainders are compared, not rounded.
     ///
     /// Without any weight among them no node sheds or gains: each node's quota is what it has.
     func quotas() -> [Int] {
@@ -8,7 +8,7 @@ extension Planner {
         guard !sharing.isEmpty else { return quotas }
         let sharers = self.nodes.indices.filter { self.roles[$0] == .shares }
         var rest = sharers.reduce(self.pool.count) { $0 + self.have[$1] }
-        // A node with more pins than its share gets just those, and the others share the rest; that makes their shares smaller, so look again.
+        // A node with more pins than its share gets exactly its pins, and the others share the rest. Their shares become smaller, so repeat.
         var fixed = sharers.filter { self.weights[$0] == 0 }
         var shares: [(floor: Int, remainder: Int)] = []
         var ceilings = 0
@@ -37,7 +37,7 @@ extension Planner {
 
     /// First to those whose pins need it, then to those that hold more than their floor (each saves one move), then to the rest.
     ///
-    /// Within each, first to those that would hold more than their floor if all returned to their previous owners, so that a node that comes back finds its share as it was.
+    /// Within each, first to those that would hold more than their floor if all returned to their previous owners, so that a returning node gets its former partitions.
     private func addCeilings(_ count: Int, _ shares: [(floor: Int, remainder: Int)], _ sharing: [Int], _ quotas: inout [Int]) {
         var zones = Zones(self, quotas)
         let projected = self.projected()
@@ -75,7 +75,7 @@ extension Planner {
         return projected
     }
 
-    /// How far each zone is below its share of what active nodes hold.
+    /// How far each zone is below its share of the active nodes' partitions.
     private struct Zones {
         private let zones: [Int]
         private let weight: Int

@@ -1,5 +1,5 @@
 extension Planner {
-    /// Grants every orphan that has a place to go, and starts moves as far as mode and limits allow, with those in flight.
+    /// Grants every orphan that has a target, and starts moves as far as mode and limits allow.
     mutating func start() {
         var needed: [Need] = []
         var unplaced = (orphans: 0, drained: 0)
@@ -55,7 +55,7 @@ extension Planner {
         return Need(partition: partition, from: place, to: target, reason: reason)
     }
 
-    /// Drains before pins before balance, and to the newest version first; then as the partitions come.
+    /// Order: drains, pins, balance; then newest version of the target; then partition.
     private func started(_ needed: [Need]) -> [Need] {
         let limits = self.input.limits
         var (inFlight, out, into) = self.inFlight()
@@ -103,7 +103,7 @@ extension Planner {
         }
     }
 
-    /// Counts per node, and how even they are.
+    /// The counts for each node, and the spread.
     mutating func report() {
         var before = self.nodes.map { _ in 0 }
         var final = before

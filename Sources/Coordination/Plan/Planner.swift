@@ -1,13 +1,13 @@
-/// Makes a `Plan`: places every partition where it is to end, then starts as much of the way as the limits allow.
+/// Computes a `Plan`: decides the target of every partition, then starts as many moves as the limits allow.
 ///
-/// Nodes are indexes into `nodes` (sorted by id), a place of -1 is nowhere. No dictionary is ever walked: what comes out depends on values only.
+/// Nodes are indexes into `nodes` (sorted by id), a place of -1 is nowhere. No dictionary is iterated: the result depends on values only.
 struct Planner {
     enum Role {
         /// Active: has a quota.
         case shares
         /// Cordoned.
         case keeps
-        /// Draining, or drained with a rest.
+        /// Draining, or drained with partitions left.
         case gives
         case gone
     }
@@ -24,13 +24,13 @@ struct Planner {
     let versionRanks: [Int]
     let indexes: [String: Int]
 
-    /// Where each partition is, with moves in flight at their targets; nowhere for orphans.
+    /// The place of each partition, with moves in flight at their targets; nowhere for orphans.
     var places: [Int]
-    /// Where each is to end; nil while undecided.
+    /// The target of each partition. Nil while undecided.
     var targets: [Int?]
-    /// Has a move in flight, so that no other can start.
+    /// Whether the partition has a move in flight, so that no other can start.
     var isMoving: [Bool]
-    /// What each node that shares holds and is to hold for certain, before anything is shed or placed.
+    /// The number of partitions that each sharing node certainly keeps or gets, before others are given up or placed.
     var have: [Int]
     /// How many of those are pinned.
     var pinned: [Int]
@@ -78,7 +78,7 @@ struct Planner {
         return self.result
     }
 
-    // MARK: - Where they are
+    // MARK: - Current places
 
     private mutating func locate(_ partition: Int) {
         let entry = self.input.view.partitions[partition]
@@ -117,7 +117,7 @@ struct Planner {
         }
     }
 
-    /// Its last owner vanished, and may come back for it.
+    /// Whether its last owner vanished and may come back for it.
     private func isAwaited(_ partition: Int) -> Bool {
         func waits(for id: String?) -> Bool {
             guard let id, self.input.awaited.contains(id) else { return false }
@@ -126,7 +126,7 @@ struct Planner {
         return waits(for: self.input.view.partitions[partition].owner) || waits(for: self.input.previousOwners[partition])
     }
 
-    /// Its previous owner, if that may own again.
+    /// Its previous owner, if it may own partitions again.
     func previousOwner(of partition: Int) -> Int? {
         guard let index = self.input.previousOwners[partition].flatMap({ self.indexes[$0] }), self.roles[index] == .shares else { return nil }
         return index
@@ -134,7 +134,7 @@ struct Planner {
 
     // MARK: - Pins
 
-    /// The node a partition is pinned to, if it may own it: it shares, or it keeps and has it.
+    /// The node that a partition is pinned to, if it may own it: it is active, or it is cordoned and has it.
     private func pin(of partition: Int) -> Int? {
         guard let index = self.input.pins[partition].flatMap({ self.indexes[$0] }) else { return nil }
         return self.roles[index] == .shares || (self.roles[index] == .keeps && self.places[partition] == index) ? index : nil
@@ -160,7 +160,7 @@ struct Planner {
 
     // MARK: - Versions
 
-    /// Newest first while a cluster is upgraded, so that what moves does not have to move again. What is not a dotted version counts as oldest.
+    /// Newest first during an upgrade of the cluster, so that partitions do not move twice. A text that is not a dotted version counts as oldest.
     private static func versionRanks(_ nodes: [ClusterView.Node]) -> [Int] {
         let versions = nodes.map { self.numbers($0.version) }
         return versions.map { version in

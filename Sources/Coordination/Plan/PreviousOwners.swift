@@ -1,6 +1,6 @@
-/// Gives a node that returns the partitions that it had: how long they wait for it, and that it is preferred for 10 minutes afterwards.
+/// Returns partitions to a node that comes back: they wait for it for a while, and it is preferred for 10 minutes afterwards.
 ///
-/// In the controller's memory only: a new controller does not know, and partitions go where there is room. At most one entry for each partition and each node.
+/// In the controller's memory only: a new controller does not know it, and grants partitions by quota. At most one entry for each partition and each node.
 package struct PreviousOwners: Hashable, Sendable {
     package static let age: Duration = .seconds(600)
 
@@ -14,7 +14,7 @@ package struct PreviousOwners: Hashable, Sendable {
 
     package init() {}
 
-    /// The node lost these; `ClusterView.orphan` says which.
+    /// The node lost these partitions. `ClusterView.orphan` returns them.
     package mutating func lost(_ partitions: [Int], by id: String, at now: ContinuousClock.Instant) {
         self.entries = self.entries.filter { $0.value.at.advanced(by: PreviousOwners.age) > now }
         self.waits = self.waits.filter { now < $0.value }
@@ -24,10 +24,10 @@ package struct PreviousOwners: Hashable, Sendable {
     /// The node is expected back: until then its partitions are granted to no other node.
     package mutating func wait(for id: String, until time: ContinuousClock.Instant) { self.waits[id] = max(self.waits[id] ?? time, time) }
 
-    /// The node is back, or is not expected any more.
+    /// The node is back, or is no longer expected.
     package mutating func returned(_ id: String) { self.waits[id] = nil }
 
-    /// Who owned each partition last, while that counts.
+    /// The last owner of each partition, while it is remembered.
     package func owners(at now: ContinuousClock.Instant) -> [Int: String] {
         self.entries.filter { $0.value.at.advanced(by: PreviousOwners.age) > now }.mapValues(\.id)
     }

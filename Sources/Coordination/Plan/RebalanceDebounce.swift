@@ -1,6 +1,6 @@
-/// Waits until joins have settled, so that a scale-out is one plan and not one for each node.
+/// Waits for more joins, so that a scale-out needs one plan and not one for each node.
 ///
-/// A rebalance starts 3 s after the last join, and at most 15 s after the first, however many follow.
+/// A rebalance starts 3 s after the last join, and at most 15 s after the first.
 package struct RebalanceDebounce: Hashable, Sendable {
     package static let quiet: Duration = .seconds(3)
     package static let longest: Duration = .seconds(15)
@@ -20,7 +20,7 @@ package struct RebalanceDebounce: Hashable, Sendable {
         self.last = now
     }
 
-    /// When balancing may start; nil when nothing ever joined.
+    /// When balancing may start. Nil if no node ever joined.
     package var due: ContinuousClock.Instant? {
         guard let first = self.first, let last = self.last else { return nil }
         return min(last.advanced(by: self.quiet), first.advanced(by: self.longest))

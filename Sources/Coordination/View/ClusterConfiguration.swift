@@ -1,31 +1,31 @@
 import AdminAPI
 package import JSON
 
-/// What all nodes of a cluster agree on: `/config`. A node takes all of it from here; one that knows another hash, or not the protocol, does not join.
+/// The configuration shared by all nodes of a cluster: `/config`. A node with another hash, or without the protocol, does not join.
 package struct ClusterConfiguration: Hashable, Sendable {
     package var clusterID: String
-    /// Fixed when the cluster is made.
+    /// Fixed when the cluster is created.
     package var partitionCount: Int
-    /// How channels are placed on partitions. Fixed when the cluster is made.
+    /// How channels are mapped to partitions. Fixed when the cluster is created.
     package var hash: String
-    /// The link protocol that all speak. Raised only when every member supports the next.
+    /// The link protocol of all nodes. Raised only when every member supports the next one.
     package var activeProtocol: Int
     package var rebalance: RebalanceMode { didSet { self.rebalanceRemainder.remove("mode") } }
     /// Who paused it, and why, for people. Empty while it is not paused.
     package private(set) var pausedBy = ""
     package private(set) var pauseNote = ""
-    /// Partitions that stay where an operator put them, and the id of the node.
+    /// Pinned partitions, with the id of the node.
     package var pins: [Int: String]
-    /// Plus one with every change that an operator asks for: a lower one is a configuration that ZooKeeper has put back.
+    /// Incremented by every operator's change. A lower revision means that ZooKeeper has lost writes.
     package var revision: Int64 = 0
-    /// What a newer version wrote here and this one only passes on.
+    /// Fields of a newer version, which are kept unchanged.
     package internal(set) var remainder = JSONRemainder()
-    /// The same of the object `rebalance`. An unknown mode is read as paused, until it is set.
+    /// The same for the object `rebalance`. An unknown mode counts as paused, until it is set.
     private var rebalanceRemainder = JSONRemainder()
 
     package enum RebalanceMode: String, Hashable, Sendable, CaseIterable {
         case automatic
-        /// The view's mode is maintenance: failover and drains go on.
+        /// The view's mode is maintenance: failover and drains continue.
         case paused
     }
 
@@ -62,7 +62,7 @@ package struct ClusterConfiguration: Hashable, Sendable {
         self.rebalance == .paused && !(self.pausedBy.isEmpty && self.pauseNote.isEmpty) ? NodeRecord.request(by: self.pausedBy, note: self.pauseNote) : nil
     }
 
-    /// What is fixed when the cluster is made is the same.
+    /// Whether all fixed values are equal.
     func isOfSameCluster(as other: ClusterConfiguration) -> Bool {
         self.clusterID == other.clusterID && self.partitionCount == other.partitionCount && self.hash == other.hash
     }
@@ -77,13 +77,13 @@ package struct ClusterConfiguration: Hashable, Sendable {
         return "rebalancing is \(self.rebalance.rawValue), \(pins.isEmpty ? "no partition is pinned" : "pinned: \(pinned)")"
     }
 
-    /// The protocol that a configuration asks for, even if nothing else of it can be read.
+    /// The protocol that a configuration requires, even if nothing else in it can be read.
     static func activeProtocol(in bytes: [UInt8]) -> Int? {
         guard var object = try? JSONValue(bytes, named: "config", bytesMax: ClusterConfiguration.bytesMax).object() else { return nil }
         return (try? object.integer("activeProto", in: 0...Int64(Int32.max))).map { Int($0) }
     }
 
-    /// Throws a sentence that says what is wrong with the bytes.
+    /// Throws a message that says what is wrong with the bytes.
     package init(json bytes: [UInt8]) throws(JSONFailure) {
         var object = try JSONValue(bytes, named: "config", bytesMax: ClusterConfiguration.bytesMax).object()
         self.init(

@@ -1,19 +1,19 @@
-/// When what a node knows of its cluster is written to its own disk, and what has to wait for it. A pure value.
+/// Decides when a node's knowledge of its cluster is written to its disk, and what has to wait for that. A pure value.
 ///
-/// Views come by the dozen when partitions move, and are not worth a write each: the newest follows a second later at the latest. So owner epochs are reserved:
+/// Many views arrive while partitions move. They are not all written: the newest follows within a second. So owner epochs are reserved:
 /// the file names a number that is far above those in use, and a controller that starts grants only above what its file named. All nodes may restart, and
 /// ZooKeeper may come back without its last hours: no owner epoch is granted a second time.
 struct ClusterMemory: Sendable {
-    /// Owner epochs are reserved by so many, and again when half of them are used.
+    /// The number of owner epochs in one reservation. The next reservation follows when half of them are used.
     static let reservation: Int64 = 1000
     static let interval = Duration.seconds(1)
     static let retryInterval = Duration.seconds(5)
 
-    /// Without a folder nothing is kept, and nothing waits.
+    /// Without a folder nothing is stored, and nothing waits.
     let isKept: Bool
     /// What was kept when this process started; its view until ZooKeeper has shown whether it knows a newer one.
     private(set) var past: RememberedCluster?
-    /// Other nodes may have granted beyond what this one's file names, while it was away: by one reservation each time a process started and was elected.
+    /// While this node was away, others may have granted above its number: by one reservation for each process that started and was elected.
     static let lostReservation: Int64 = 1 << 20
 
     /// This process grants only owner epochs above this.
@@ -43,7 +43,7 @@ struct ClusterMemory: Sendable {
             self.reservedAtStart, min(self.reservedAtStart + Self.lostReservation, ClusterView.ownerEpochMax - 2 * ClusterView.room))
     }
 
-    /// Whether an owner epoch may be used: the disk says so, or cannot be written and the cluster is not to stand still for that.
+    /// Whether an owner epoch may be used: the reservation is on disk, or the disk cannot be written, which must not stop the cluster.
     func covers(_ ownerEpoch: Int64) -> Bool { !self.isKept || self.failure != nil || ownerEpoch <= self.stored?.reservedOwnerEpoch ?? 0 }
 
     enum Step {

@@ -1,6 +1,6 @@
-/// Where the znodes of a cluster are.
+/// The paths of a cluster's znodes.
 struct ClusterPaths: Sendable {
-    /// What leads to the chroot, parents first, and the chroot itself. Empty without one.
+    /// The parents of the chroot, in order, and the chroot itself. Empty without one.
     let chroot: [String]
     let root: String
 

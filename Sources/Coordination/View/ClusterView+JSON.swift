@@ -1,15 +1,15 @@
 package import JSON
 
-/// The register `/view` as text: compact, and columnar where there is one for each partition.
+/// The text format of `/view`: compact, with columns for the values of partitions.
 ///
 /// ```json
 /// {"v":8123,"ce":17,"writer":"n3/412316860418/991","at":1795000000000,"mode":"normal",
 ///  "nodes":[{"id":"n1","inc":412316860417,"link":"10.0.0.1:7400","api":"10.0.0.1:8081","zone":"a","w":1,"ver":"1.4.0","st":"active"}, …],
 ///  "owner":[0,0,-1],"oe":[5,5,6],"moves":[{"id":77,"p":0,"to":"n2","why":"drain"}]}
 /// ```
-/// `owner` holds indexes into `nodes`, -1 for an orphan. Whatever else an object holds is kept and written again behind the known fields.
+/// `owner` holds indexes into `nodes`, -1 for an orphan. Unknown fields are kept, and written after the known ones.
 extension ClusterView {
-    /// Throws when the view contradicts itself or is longer than `bytesMax`.
+    /// Throws if the view contradicts itself or is longer than `bytesMax`.
     package func json() throws(JSONFailure) -> [UInt8] {
         try self.validate()
         let indexes = Dictionary(uniqueKeysWithValues: self.nodes.enumerated().map { ($0.element.id, $0.offset) })
@@ -36,7 +36,7 @@ extension ClusterView {
         return writer.bytes
     }
 
-    /// Throws a sentence that says what is wrong with the bytes.
+    /// Throws a message that says what is wrong with the bytes.
     package init(json bytes: [UInt8]) throws(JSONFailure) {
         var object = try JSONValue(bytes, named: "view", bytesMax: ClusterView.bytesMax).object()
         var remainder = JSONRemainder()
@@ -56,7 +56,7 @@ extension ClusterView {
         do { try self.validate() } catch { throw JSONFailure("view: \(error)") }
     }
 
-    /// Whether bytes that are no view to this version of the program may be one to a newer version.
+    /// Whether bytes that this version cannot read may be a view of a newer version.
     static func isVersioned(_ bytes: [UInt8]) -> Bool {
         guard var object = try? JSONValue(bytes, named: "view", bytesMax: ClusterView.bytesMax).object() else { return false }
         return (try? object.integer("v", in: 0...Int64.max)) != nil

@@ -3,16 +3,16 @@ extension ClusterView {
 
     package func nodeIndex(_ id: String) -> Int? { self.nodes.firstIndex { $0.id == id } }
 
-    /// The partitions that this node owns, in order. Those that are moving to it are not its own yet.
+    /// The partitions that this node owns, in order. Partitions that are moving to it are not included.
     package func partitions(ownedBy id: String) -> [Int] { self.partitions.indices.filter { self.partitions[$0].owner == id } }
 
     /// The partitions without an owner, in order.
     package var orphans: [Int] { self.partitions.indices.filter { self.partitions[$0].owner == nil } }
 
-    /// The partitions with a hand-over in progress, in order.
+    /// The partitions with a handoff in progress, in order.
     package var moving: [Int] { self.partitions.indices.filter { self.partitions[$0].move != nil } }
 
-    /// Adds a node or replaces the one with its id, at its place in the order.
+    /// Adds a node, or replaces the one with its id, in the order of ids.
     package mutating func upsert(_ node: Node) {
         let index = self.nodes.firstIndex { $0.id >= node.id } ?? self.nodes.count
         if index < self.nodes.count, self.nodes[index].id == node.id {

@@ -1,14 +1,14 @@
 extension ClusterView {
-    /// Why a view must not follow the newest one seen: the store has lost a write, or something wrote what it may not. The node alarms and keeps what it has.
+    /// Why a view must not replace the newest one seen: ZooKeeper lost a write, or another program wrote it. The node raises an alarm and keeps its view.
     package enum Regression: Error, Hashable, CustomStringConvertible {
         case version(seen: Int64, candidate: Int64)
         /// Two views with one version.
         case divergence(version: Int64)
         case controllerEpoch(seen: Int32, candidate: Int32)
-        /// The count of a cluster never changes.
+        /// The number of partitions of a cluster never changes.
         case partitionCount(seen: Int, candidate: Int)
         case ownerEpoch(partition: Int, seen: Int64, candidate: Int64)
-        /// One owner epoch granted twice: only a growing one fences the owner before.
+        /// One owner epoch granted twice: only a higher epoch fences the former owner.
         case grant(partition: Int, ownerEpoch: Int64, seen: String?, candidate: String)
 
         package var description: String {
@@ -24,7 +24,7 @@ extension ClusterView {
         }
     }
 
-    /// Nil when `candidate` may follow this one, which is the newest seen, or is the same.
+    /// Nil if `candidate` may replace this view, which is the newest one seen, or is equal to it.
     package func regression(in candidate: ClusterView) -> Regression? {
         if candidate.version < self.version { return .version(seen: self.version, candidate: candidate.version) }
         if candidate.version == self.version { return candidate == self ? nil : .divergence(version: self.version) }

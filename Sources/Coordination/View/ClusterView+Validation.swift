@@ -2,19 +2,19 @@ import AdminAPI
 package import JSON
 
 extension ClusterView {
-    /// ZooKeeper refuses data above 1,048,575 bytes with its headers; this leaves room for them. 16,384 partitions and 60 nodes need about 150 KB.
+    /// ZooKeeper refuses data above 1,048,575 bytes with its headers; this leaves space for them. 16,384 partitions and 60 nodes need about 150 KB.
     package static let bytesMax = 1_000_000
     package static let nodeCountMax = 1000
     package static let partitionCountMax = 65_536
-    /// Owner epochs pass through stores that compute in doubles, which are exact up to here.
+    /// Some stores handle owner epochs as doubles, which are exact up to here.
     package static let ownerEpochMax: Int64 = 1 << 53 - 1
-    /// A view is taken only with this much room left above its numbers, for the views after it: no honest cluster comes near.
+    /// A view is accepted only if its numbers are this far below the maximum. No real cluster comes near.
     package static let room: Int64 = 1 << 20
     package static let weightMax = 1000.0
     /// Addresses, zones, versions and writers.
     package static let textBytesMax = 300
 
-    /// Throws a sentence that says what contradicts itself. Called when a view is read and before one is written.
+    /// Throws a message about the contradiction. Called when a view is read, and before one is written.
     package func validate() throws(JSONFailure) {
         guard (0...ClusterView.ownerEpochMax).contains(self.version) else { throw JSONFailure("version \(self.version) is out of range") }
         guard self.controllerEpoch >= 0 else { throw JSONFailure("controller epoch \(self.controllerEpoch) is negative") }

@@ -1,10 +1,10 @@
 package import JSON
 
-/// The one register that says who is in and who owns what. Written by the controller alone.
+/// The register of members and owners. Only the controller writes it.
 ///
 /// A reader sees members, owners and moves as of one moment. Versions grow by one with each write.
 package struct ClusterView: Hashable, Sendable {
-    /// Plus one with every write.
+    /// Incremented by every write.
     package var version: Int64
     /// The controller epoch of its writer.
     package var controllerEpoch: Int32
@@ -17,7 +17,7 @@ package struct ClusterView: Hashable, Sendable {
     package var nodes: [Node]
     /// One for each partition, in order.
     package var partitions: [Partition]
-    /// What a newer version wrote here and this one only passes on. An unknown mode is read as maintenance: failover continues, and nothing is balanced.
+    /// Fields of a newer version, which are kept unchanged. An unknown mode is read as maintenance: failover continues, and nothing is balanced.
     package internal(set) var remainder = JSONRemainder()
 
     package init(
@@ -53,9 +53,9 @@ package struct ClusterView: Hashable, Sendable {
         package var weight: Double
         package var version: String
         package var state: NodeState { didSet { self.remainder.remove("st") } }
-        /// What an operator had requested of it when the view was written. `/nodes` decides; this is what outlives its loss.
+        /// The operator's request when the view was written. `/nodes` decides; this copy survives the loss of `/nodes`.
         package internal(set) var desired: NodeRecord?
-        /// What a newer version wrote here and this one only passes on. An unknown state is read as fenced, until it is set.
+        /// Fields of a newer version, which are kept unchanged. An unknown state counts as fenced, until it is set.
         package internal(set) var remainder = JSONRemainder()
 
         package init(
@@ -78,7 +78,7 @@ package struct ClusterView: Hashable, Sendable {
         package var owner: String?
         /// The owner epoch: grows with every grant, never shrinks.
         package var ownerEpoch: Int64
-        /// A planned hand-over in progress.
+        /// A planned handoff in progress.
         package var move: Move?
 
         package init(owner: String? = nil, ownerEpoch: Int64 = 0, move: Move? = nil) {
@@ -92,7 +92,7 @@ package struct ClusterView: Hashable, Sendable {
         package var id: Int64
         package var to: String
         package var reason: Reason { didSet { self.remainder.remove("why") } }
-        /// What a newer version wrote here and this one only passes on. An unknown reason is read as the operator's.
+        /// Fields of a newer version, which are kept unchanged. An unknown reason counts as an operator's.
         package internal(set) var remainder = JSONRemainder()
 
         package init(id: Int64, to: String, reason: Reason) {
@@ -107,7 +107,7 @@ package struct ClusterView: Hashable, Sendable {
     }
 }
 
-/// What a node may do, from joining to gone.
+/// The states of a node.
 package enum NodeState: String, Hashable, Sendable, CaseIterable {
     /// Member, not ready yet. Owns nothing.
     /// Can transition to: active, cordoned, draining, down.
@@ -115,13 +115,13 @@ package enum NodeState: String, Hashable, Sendable, CaseIterable {
     /// Owns its share.
     /// Can transition to: cordoned, draining, fenced, down.
     case active
-    /// Keeps what it has, gains nothing.
+    /// Keeps its partitions, gains none.
     /// Can transition to: active, draining, fenced, down.
     case cordoned
-    /// Gives everything away.
+    /// Its partitions are moved to other nodes.
     /// Can transition to: active, cordoned, drained, fenced, down.
     case draining
-    /// Has given everything away.
+    /// Has no partitions left.
     /// Can transition to: active, cordoned, draining, fenced, down.
     case drained
     /// Has a session, but its peers cannot reach it: owns nothing until it has been healthy for a while.

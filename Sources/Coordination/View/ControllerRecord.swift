@@ -1,13 +1,13 @@
 import JSON
 
-/// Who the controller is: `/controller`.
+/// The controller's record: `/controller`.
 package struct ControllerRecord: Hashable, Sendable {
     package var id: String
     package var incarnation: Int64
     package var epoch: Int32
     /// The version of `/controller_epoch` that this controller made: a node that removes its znode checks that it is still this one's.
     var epochVersion: Int32
-    /// Where it is reached; nil from a version that did not say.
+    /// The controller's link address. Nil from an older version.
     package var link: String?
     package var api: String?
     var stat: ZooKeeperStat

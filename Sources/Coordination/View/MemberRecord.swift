@@ -1,6 +1,6 @@
 package import JSON
 
-/// What a node says of itself while its session lives: `/members/<id>`, ephemeral. Only the controller reads it.
+/// A node's own record while its session lives: `/members/<id>`, ephemeral. Only the controller reads it.
 package struct MemberRecord: Hashable, Sendable {
     /// `host:port` where other nodes reach it.
     package var link: String
@@ -8,15 +8,15 @@ package struct MemberRecord: Hashable, Sendable {
     package var api: String
     package var zone: String
     package var weight: Double
-    /// Of the program.
+    /// The program's version.
     package var version: String
-    /// The link protocols it speaks.
+    /// The supported link protocols.
     package var protocols: ClosedRange<Int>
     /// Of the process: shows whether a member znode that is in the way is its own, of an attempt whose answer was lost.
     package var nonce: String
     /// Milliseconds since 1970, for people.
     package var startedAt: Int64
-    /// What a newer version wrote here.
+    /// Fields of a newer version.
     package internal(set) var remainder = JSONRemainder()
 
     package static let bytesMax = 10_000
@@ -34,7 +34,7 @@ package struct MemberRecord: Hashable, Sendable {
         self.startedAt = startedAt
     }
 
-    /// Throws a sentence that says what is wrong with the bytes.
+    /// Throws a message that says what is wrong with the bytes.
     package init(json bytes: [UInt8]) throws(JSONFailure) {
         var object = try JSONValue(bytes, named: "member", bytesMax: MemberRecord.bytesMax).object()
         let protocols = try object.required("proto").integers(in: 0...Int64(Int32.max), countMax: 2)

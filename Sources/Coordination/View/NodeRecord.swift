@@ -1,7 +1,7 @@
 import AdminAPI
 package import JSON
 
-/// What an operator wants of a node: `/nodes/<id>`. Outlives the node's sessions and the controller's.
+/// The desired state of a node, requested by an operator: `/nodes/<id>`. Survives the sessions of the node and of the controller.
 package struct NodeRecord: Hashable, Sendable {
     package var desired: Desired { didSet { self.remainder.remove("desired") } }
     package var note: String
@@ -11,7 +11,7 @@ package struct NodeRecord: Hashable, Sendable {
     package var at: Int64
     /// Plus one with every change: distinguishes a record that ZooKeeper has lost from an older one.
     package var revision: Int64
-    /// What a newer version wrote here and this one only passes on. An unknown desired state is read as cordoned: the node keeps what it has until it is set.
+    /// Fields of a newer version, which are kept unchanged. An unknown desired state is read as cordoned: the node keeps what it has until it is set.
     package internal(set) var remainder = JSONRemainder()
 
     package enum Desired: String, Hashable, Sendable, CaseIterable {
@@ -29,7 +29,7 @@ package struct NodeRecord: Hashable, Sendable {
         self.revision = revision
     }
 
-    /// Throws a sentence that says what is wrong with the bytes.
+    /// Throws a message that says what is wrong with the bytes.
     package init(json bytes: [UInt8]) throws(JSONFailure) {
         try self.init(try JSONValue(bytes, named: "node", bytesMax: NodeRecord.bytesMax))
     }
@@ -47,7 +47,7 @@ package struct NodeRecord: Hashable, Sendable {
         self.remainder = remainder
     }
 
-    /// As the view has it, which must have room for a thousand of them.
+    /// The form in the view, which must have space for a thousand of them.
     var brief: NodeRecord {
         var brief = self
         if brief.note.utf8.count > 200 { brief.note = String(decoding: brief.note.utf8.prefix(200), as: UTF8.self) + "…" }

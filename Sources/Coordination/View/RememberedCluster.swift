@@ -1,16 +1,16 @@
 package import JSON
 
-/// What a node keeps of its cluster over its own restarts: for the day on which all nodes restart and ZooKeeper has lost what it knew.
+/// What a node stores about its cluster over its own restarts, in case all nodes restart and ZooKeeper has lost its data.
 ///
-/// It is not what the node goes by: that is in ZooKeeper. It says which cluster the node belongs to, above which numbers new ones have to be, and what operators
-/// had requested.
+/// The node's decisions depend on ZooKeeper, not on this file. It contains the cluster that the node belongs to, the numbers that new ones must exceed, and
+/// operators' requests.
 package struct RememberedCluster: Hashable, Sendable {
     /// The cluster's name in ZooKeeper.
     package var cluster: String
     package var configuration: ClusterConfiguration
     /// The newest view that this node had, with what operators had requested of each node.
     package var view: ClusterView?
-    /// No owner epoch above this was in use when it was written, with much room: it is raised before the epochs come near.
+    /// No owner epoch in use is above this. It is raised long before epochs reach it.
     package var reservedOwnerEpoch: Int64
 
     /// A view, a configuration, and what is around them.
@@ -24,7 +24,7 @@ package struct RememberedCluster: Hashable, Sendable {
         self.reservedOwnerEpoch = reservedOwnerEpoch
     }
 
-    /// Throws a sentence that says what is wrong with the bytes.
+    /// Throws a message that says what is wrong with the bytes.
     package init(json bytes: [UInt8]) throws(JSONFailure) {
         var object = try JSONValue(bytes, named: "cluster", bytesMax: RememberedCluster.bytesMax).object()
         let format = try object.integer("format", in: 0...Int64.max)
@@ -54,8 +54,8 @@ package struct RememberedCluster: Hashable, Sendable {
     }
 }
 
-/// Where a node keeps it.
+/// The node's storage for it.
 package protocol ClusterMemoryStore: Sendable {
-    /// Replaces what is kept, and returns when that is durable; if it is not, with a sentence that says why.
+    /// Replaces the stored bytes, and returns when they are durable. Returns a message if that failed.
     func save(_ bytes: [UInt8]) async -> String?
 }

@@ -1,4 +1,4 @@
-/// What has been granted at least, by every view that was ever seen here: also by those that were refused.
+/// The highest numbers of all views ever seen here, including refused ones.
 ///
 /// A store that lost writes knows less than its readers. The next view is written above all of this, so that every node takes it, and no owner epoch
 /// stands for two owners. A pure value.
@@ -20,7 +20,7 @@ struct ViewFloor: Sendable {
     mutating func see(_ view: ClusterView) {
         self.version = max(self.version, view.version)
         self.controllerEpoch = max(self.controllerEpoch, view.controllerEpoch)
-        // The one that follows the last one seen says nothing about what came before.
+        // The view directly after the last one seen says nothing about earlier ones.
         defer { if self.partitions.count == view.partitions.count { self.last = view } }
         guard self.partitions.count == view.partitions.count else {
             if self.partitions.isEmpty {
@@ -41,7 +41,7 @@ struct ViewFloor: Sendable {
         }
     }
 
-    /// The least owner epoch under which a view may say this of a partition.
+    /// The least owner epoch that a view may have for this grant of the partition.
     func ownerEpoch(_ index: Int, _ entry: ClusterView.Partition) -> Int64 {
         guard self.partitions.indices.contains(index) else { return entry.ownerEpoch }
         let known = self.partitions[index]
