@@ -6,6 +6,8 @@ package struct FlapGuard: Hashable, Sendable {
     package static let window: Duration = .seconds(300)
     package static let lossesMax = 3
     package static let wave: Duration = .seconds(10)
+    /// Losses of one node that are compared with those of the others.
+    private static let rememberedMax = 20
 
     private var losses: [String: [ContinuousClock.Instant]] = [:]
 
@@ -20,7 +22,7 @@ package struct FlapGuard: Hashable, Sendable {
     package mutating func lost(_ id: String, of count: Int, at now: ContinuousClock.Instant) -> Bool {
         self.losses[id, default: []].append(now)
         self.losses = self.losses.compactMapValues { times in
-            let recent = times.filter { now < $0.advanced(by: FlapGuard.window) }
+            let recent = times.suffix(FlapGuard.rememberedMax).filter { now < $0.advanced(by: FlapGuard.window) }
             return recent.isEmpty ? nil : recent
         }
         let others = self.losses.filter { $0.key != id }.values
