@@ -93,13 +93,32 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // The process: configuration, listeners, transports, API.
+        // The two ports: subscribers' transports and the API. Knows Pipeline; asks its node and the cluster through protocols.
+        .target(
+            name: "Gateway",
+            dependencies: [
+                "AdminAPI",
+                "JSON",
+                "Partitioning",
+                "Pipeline",
+                "Sockets",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+        // The process: configuration, lifecycle, and the wiring of all parts.
         .target(
             name: "Node",
             dependencies: [
                 "AdminAPI",
                 "CPages",
                 "Coordination",
+                "Gateway",
                 "JSON",
                 "Link",
                 "Partitioning",
@@ -108,7 +127,6 @@ let package = Package(
                 "Storage",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
-                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
@@ -118,9 +136,6 @@ let package = Package(
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
             ],
-            path: "Sources",
-            exclude: ["CBuild", "CPages", "CZooKeeper", "Commands", "Coordination", "JSON", "Link", "Load", "Pipeline", "Sockets", "Storage", "realertime"],
-            sources: ["Gateway", "Node"],
             swiftSettings: settings
         ),
         // What a person types. Speaks to nodes over HTTP only.
@@ -183,8 +198,10 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
-            name: "NodeTests", dependencies: ["AdminAPI", "JSON", "Node", "Partitioning", "TestKit", .product(name: "NIOEmbedded", package: "swift-nio")],
+            name: "GatewayTests",
+            dependencies: ["AdminAPI", "Gateway", "JSON", "Partitioning", "Storage", "TestKit", .product(name: "NIOEmbedded", package: "swift-nio")],
             swiftSettings: settings),
+        .testTarget(name: "NodeTests", dependencies: ["AdminAPI", "JSON", "Node", "Partitioning", "TestKit"], swiftSettings: settings),
         .testTarget(name: "CommandsTests", dependencies: ["AdminAPI", "Commands", "JSON", "TestKit"], swiftSettings: settings),
         // Which module and folder knows which, read from the sources' text.
         .testTarget(name: "ArchitectureTests", swiftSettings: settings),

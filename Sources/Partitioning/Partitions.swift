@@ -2,6 +2,7 @@
 package struct Partitions: Hashable, Sendable {
     /// The default count of a cluster, and the count of a node in no cluster, so that a channel is on the same partition in both.
     package static let countByDefault = 256
+    package static let countMax = 65_536
 
     package let count: Int
 

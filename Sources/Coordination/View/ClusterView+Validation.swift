@@ -1,11 +1,12 @@
 import AdminAPI
 package import JSON
+import Partitioning
 
 extension ClusterView {
     /// ZooKeeper refuses data above 1,048,575 bytes with its headers; this leaves space for them. 16,384 partitions and 60 nodes need about 150 KB.
     package static let bytesMax = 1_000_000
     package static let nodeCountMax = 1000
-    package static let partitionCountMax = 65_536
+    package static let partitionCountMax = Partitions.countMax
     /// Some stores handle owner epochs as doubles, which are exact up to here.
     package static let ownerEpochMax: Int64 = 1 << 53 - 1
     /// A view is accepted only if its numbers are this far below the maximum. No real cluster comes near.

@@ -14,7 +14,7 @@ extension APIHandler {
     }
 
     func respond(_ index: UInt64, _ failure: HTTPFailure, keepAlive: Bool, omitBody: Bool = false) {
-        self.loop.statistics.refused(failure.status)
+        if failure.status.isClientError { self.loop.metrics.badRequests += 1 }
         var response = ByteBuffer()
         ResponseWriter.write(failure, headers: self.responses.headers(of: index), keepAlive: keepAlive, omitBody: omitBody, into: &response)
         self.complete(index, response, closes: !keepAlive)

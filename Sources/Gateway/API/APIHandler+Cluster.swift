@@ -1,5 +1,4 @@
 import AdminAPI
-import Coordination
 import JSON
 import NIOCore
 import Partitioning
@@ -8,7 +7,7 @@ import Pipeline
 extension APIHandler {
     /// Has the cluster carry out a request, and sends its response. The request's place in the order of responses is kept.
     func administer(_ request: AdminRequest, _ index: UInt64, _ keepAlive: Bool, omitBody: Bool) {
-        guard let cluster = self.loop.shared.cluster else {
+        guard let cluster = self.services.node.cluster else {
             return self.respond(index, .unavailable("node is starting; retry in a moment"), keepAlive: keepAlive, omitBody: omitBody)
         }
         self.ask {

@@ -11,7 +11,7 @@ extension APIHandler {
         case .serving where self.responses.count > 0 || self.isReadPaused, .closing where self.responses.count > 0:
             self.loop.setDeadline(of: self, in: self.loop.limits.handshakeSecondsMax)
         case .serving where !self.parser.isBetweenRequests:
-            self.loop.statistics.timedOut += 1
+            self.loop.metrics.timedOut += 1
             self.phase = .closing
             self.respond(self.responses.reserve(), .timeout, keepAlive: false)
         case .serving, .closing:
@@ -22,7 +22,7 @@ extension APIHandler {
     private func closeIfStalled() {
         let left = self.loop.limits.stalledSecondsMax - self.stall.seconds(at: self.loop.second, waiting: self.context.waitingBytes)
         guard left > 0 else {
-            self.loop.statistics.stalled += 1
+            self.loop.metrics.stalled += 1
             return self.context.close(promise: nil)
         }
         self.loop.setDeadline(of: self, in: min(left, self.loop.limits.handshakeSecondsMax))

@@ -5,14 +5,14 @@ extension APIHandler {
     /// Publishes one event; its answer fills the request's place.
     func publish(_ event: Event, _ index: UInt64, form: PublishForm, keepAlive: Bool) {
         self.publishes[index] = (event.channel, form, keepAlive)
-        self.loop.publisher.onLoop { $0.publish(event, sink: self, token: index) }
+        self.port.publisher.onLoop { $0.publish(event, sink: self, token: index) }
     }
 
     /// Publishes several; `answer` is called with their outcomes in order.
     func publish(_ events: [Event], answer: @escaping ([PublishOutcome]) -> Void) {
         guard !events.isEmpty else { return answer([]) }
         let job = PublishJob(count: events.count, finish: answer)
-        self.loop.publisher.onLoop { publisher in
+        self.port.publisher.onLoop { publisher in
             for (index, event) in events.enumerated() { publisher.publish(event, sink: job, token: UInt64(index)) }
         }
     }

@@ -10,8 +10,8 @@ extension APIHandler {
         let omitBody = head.method == .head
         if head.method == .options, head.path.hasPrefix("/api/") || head.path == "/pub" {
             // Without the headers, which only an allowed origin gets, the browser does not send what it asks about.
-            if let origin = self.refusedOrigin(head) { self.loop.originRefused(origin) }
-            let headers = self.loop.shared.apiOrigins.preflightHeaders(for: head, methods: "GET, POST, PUT, OPTIONS")
+            if let origin = self.refusedOrigin(head) { self.originRefused(origin) }
+            let headers = self.services.origins.preflightHeaders(for: head, methods: "GET, POST, PUT, OPTIONS")
             return self.preflight(index, headers, keepAlive)
         }
         switch head.path {
@@ -29,23 +29,23 @@ extension APIHandler {
             try self.batch(request, index, keepAlive)
         case "/api/history":
             try self.admit(head, methods: [.post], allow: "POST")
-            self.answer(index, keepAlive, try HistoryQuery(request.body).run)
+            self.read(index, keepAlive, try HistoryQuery(request.body).run)
         case "/api/channels":
             try self.admit(head, methods: [.post], allow: "POST")
-            self.answer(index, keepAlive, try ChannelsQuery(request.body).run)
+            self.read(index, keepAlive, try ChannelsQuery(request.body).run)
         case "/api/presence_stats":
             try self.admit(head, methods: [.post], allow: "POST")
-            self.answer(index, keepAlive, try PresenceQuery(request.body).run)
+            self.read(index, keepAlive, try PresenceQuery(request.body).run)
         case "/api/status":
             try self.admit(head, methods: [.get, .head], allow: "GET, HEAD")
-            self.answer(index, keepAlive, omitBody: omitBody) { inspector in await inspector.snapshot().json }
+            self.answer(index, keepAlive, omitBody: omitBody) { await $0.status() }
         case "/api/zookeeper":
             try self.admit(head, methods: [.get, .head], allow: "GET, HEAD")
-            guard let member = self.loop.shared.member else { throw HTTPFailure(.notFound, "not_found", "this node is alone: it has no ZooKeeper") }
-            self.answer(index, keepAlive, omitBody: omitBody) { _ in await member.zooKeeperTerms().json }
+            guard let zooKeeper = self.services.node.zooKeeper else { throw HTTPFailure(.notFound, "not_found", "this node is alone: it has no ZooKeeper") }
+            self.answer(index, keepAlive, omitBody: omitBody) { _ in await zooKeeper() }
         case "/metrics":
             try self.admit(head, methods: [.get, .head], allow: "GET, HEAD")
-            self.answer(index, keepAlive, content: .metrics, omitBody: omitBody) { inspector in await inspector.snapshot().prometheus }
+            self.answer(index, keepAlive, content: .metrics, omitBody: omitBody) { await $0.metrics() }
         case "/healthz":
             try self.check(head, methods: [.get, .head], allow: "GET, HEAD")
             self.respond(index, .ok, content: .text, body: ByteBuffer(string: "ok\n"), keepAlive: keepAlive, omitBody: omitBody)
@@ -55,11 +55,11 @@ extension APIHandler {
         case "/":
             try self.check(head, methods: [.get, .head], allow: "GET, HEAD")
             self.respond(
-                index, .ok, content: .html, body: self.loop.shared.page.body, headers: self.loop.shared.page.headers, keepAlive: keepAlive,
+                index, .ok, content: .html, body: self.services.page.body, headers: self.services.page.headers, keepAlive: keepAlive,
                 omitBody: omitBody)
         default:
             guard let call = ClusterCall(path: head.path) else {
-                let port = self.loop.shared.boundPorts.listen
+                let port = self.services.addresses.listenPort
                 let isSubscriber = SubscribeRequest.transport(of: head.path) != nil
                 throw .notFound(head.path, Self.paths, hint: isSubscriber ? "this is the API port, and that is on the subscriber port, \(port)" : nil)
             }
@@ -80,15 +80,20 @@ extension APIHandler {
         // A browser sends an Origin with every request that another page makes: without this check any page that someone on this machine
         // looks at could publish through their browser.
         if let origin = self.refusedOrigin(head) {
-            self.loop.originRefused(origin)
+            self.originRefused(origin)
             throw HTTPFailure(.forbidden, "forbidden_origin", Origins.refusal(of: origin))
         }
         try self.checkToken(head)
         if methods.contains(.post) { try Self.checkCoding(head) }
     }
 
+    private func originRefused(_ origin: String) {
+        self.loop.metrics.refusedOrigins += 1
+        self.services.refusedOrigins.report(origin)
+    }
+
     private func refusedOrigin(_ head: RequestHead) -> String? {
-        guard let origin = head.field("origin"), !self.loop.shared.apiOrigins.allows(origin), !Self.isOwn(origin, head) else { return nil }
+        guard let origin = head.field("origin"), !self.services.origins.allows(origin), !Self.isOwn(origin, head) else { return nil }
         return origin
     }
 
@@ -103,7 +108,7 @@ extension APIHandler {
     }
 
     private func checkToken(_ head: RequestHead) throws(HTTPFailure) {
-        guard let token = self.loop.shared.configuration.apiToken else { return }
+        guard let token = self.services.token else { return }
         let bearer = head.field("authorization").flatMap { $0.lowercased().hasPrefix("bearer ") ? String($0.dropFirst(7).trimmingSpaces()) : nil }
         guard let given = bearer ?? head.field("x-api-key"), Self.isEqual(given, token) else {
             throw HTTPFailure(
@@ -197,16 +202,19 @@ extension APIHandler {
 
     // MARK: - Questions that must leave the loop
 
+    private func read(_ index: UInt64, _ keepAlive: Bool, _ query: @escaping @Sendable (ChannelReader) async throws(HTTPFailure) -> ByteBuffer) {
+        let channels = self.services.channels
+        self.answer(index, keepAlive) { _ throws(HTTPFailure) in try await query(channels) }
+    }
+
     private func answer(
         _ index: UInt64, _ keepAlive: Bool, content: ResponseWriter.Content = .json, omitBody: Bool = false,
-        _ work: @escaping @Sendable (NodeInspector) async throws(HTTPFailure) -> ByteBuffer
+        _ work: @escaping @Sendable (any NodeFacade) async throws(HTTPFailure) -> ByteBuffer
     ) {
-        guard let inspector = self.loop.shared.inspector else {
-            return self.respond(index, .unavailable("this node starts; ask again"), keepAlive: keepAlive, omitBody: omitBody)
-        }
+        let node = self.services.node
         self.ask {
             do throws(HTTPFailure) {
-                let body = try await work(inspector)
+                let body = try await work(node)
                 return { $0.respond(index, .ok, content: content, body: body, keepAlive: keepAlive, omitBody: omitBody) }
             } catch {
                 return { $0.respond(index, error, keepAlive: keepAlive, omitBody: omitBody) }
@@ -214,8 +222,8 @@ extension APIHandler {
         }
     }
 
-    private static let readiness: @Sendable (NodeInspector) async throws(HTTPFailure) -> ByteBuffer = { inspector throws(HTTPFailure) in
-        if let reason = await inspector.reasonNotReady() { throw .unavailable(reason) }
+    private static let readiness: @Sendable (any NodeFacade) async throws(HTTPFailure) -> ByteBuffer = { node throws(HTTPFailure) in
+        if let reason = await node.reasonNotReady() { throw .unavailable(reason) }
         return ByteBuffer(string: "ready\n")
     }
 }

@@ -4,7 +4,7 @@ import Pipeline
 /// One connection of the API port: HTTP/1.1 with keep-alive and pipelining. The only handler in its pipeline.
 ///
 /// `@unchecked Sendable`: confined to its event loop, which is its publisher's.
-final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unchecked Sendable {
+final class APIHandler: ChannelInboundHandler, LoopConnection, FlushingConnection, PublishSink, @unchecked Sendable {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
@@ -19,7 +19,7 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
     var deadline = 0
     var wheelSecond = 0
 
-    let loop: LoopContext
+    let port: APIPort
     var context: ChannelHandlerContext!
     var phase = Phase.serving
     var parser: HTTPRequestParser
@@ -41,22 +41,26 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
 
     enum PublishForm { case raw, json }
 
-    init(loop: LoopContext, isOverLimit: Bool) {
-        self.loop = loop
+    init(port: APIPort, isOverLimit: Bool) {
+        self.port = port
         self.isOverLimit = isOverLimit
-        self.parser = HTTPRequestParser(headerBytesMax: loop.limits.headerBytesMax, bodyBytesMax: loop.limits.requestBytesMax)
+        let limits = port.loop.limits
+        self.parser = HTTPRequestParser(headerBytesMax: limits.headerBytesMax, bodyBytesMax: limits.requestBytesMax)
     }
+
+    var loop: LoopContext { self.port.loop }
+    var services: APIServices { self.port.services }
 
     // MARK: - Channel events
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        self.loop.statistics.apiAccepted += 1
+        self.loop.metrics.apiAccepted += 1
         self.loop.add(self, deadlineIn: self.isOverLimit ? 2 : self.loop.limits.handshakeSecondsMax)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        self.loop.statistics.apiClosed += 1
+        self.loop.metrics.apiClosed += 1
         self.loop.remove(self)
         self.context = nil
     }
@@ -110,7 +114,7 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
                     return self.setDeadline()
                 case .request(let request):
                     self.isInRequest = false
-                    self.loop.statistics.apiRequests += 1
+                    self.loop.metrics.apiRequests += 1
                     self.handle(request)
                 }
             }
@@ -121,7 +125,7 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
     }
 
     func handle(_ request: Request) {
-        let index = self.responses.reserve(headers: self.loop.shared.apiOrigins.headers(for: request.head))
+        let index = self.responses.reserve(headers: self.services.origins.headers(for: request.head))
         // One that came over the limit is told so once, and makes room.
         let keepAlive = request.head.keepsAlive && !self.isOverLimit
         if !keepAlive { self.phase = .closing }
@@ -129,7 +133,7 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, PublishSink, @unc
             // A probe asks whether the node lives, and it does. A page whose preflight is refused cannot see why.
             if self.isOverLimit, request.head.path != "/healthz", request.head.method != .options {
                 throw .unavailable(
-                    "API connection limit reached (\(self.loop.shared.descriptors.api)); keep fewer open, or raise api-connections-max and the descriptor limit"
+                    "API connection limit reached (\(self.services.connectionsMax)); keep fewer open, or raise api-connections-max and the descriptor limit"
                 )
             }
             try self.route(request, index, keepAlive)

@@ -1,6 +1,6 @@
 import AdminAPI
-import Coordination
 import NIOCore
+import Partitioning
 import Pipeline
 
 /// A request about the cluster, read off its path, its query and its body. Pure.
@@ -46,7 +46,7 @@ struct ClusterCall: Hashable, Sendable {
         let fields = try JSONFields(isEmpty ? .init(string: "{}") : request.body, names: names)
         var change = AdminRequest(self.kind)
         if self.kind.takesPartition {
-            change.partition = try fields.required("partition", try fields.integer("partition", in: 0...(ClusterView.partitionCountMax - 1)))
+            change.partition = try fields.required("partition", try fields.integer("partition", in: 0...(Partitions.countMax - 1)))
         }
         if self.kind.takesNode {
             let id = try fields.required("node", try fields.string("node"))

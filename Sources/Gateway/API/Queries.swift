@@ -27,8 +27,8 @@ struct HistoryQuery: Sendable {
         }
     }
 
-    func run(_ inspector: NodeInspector) async throws(HTTPFailure) -> ByteBuffer {
-        try await self.answer(await inspector.sequencer.head(of: self.channel), inspector.log)
+    func run(_ channels: ChannelReader) async throws(HTTPFailure) -> ByteBuffer {
+        try await self.answer(await channels.sequencer.head(of: self.channel), channels.log)
     }
 
     func answer(_ head: Position, _ log: any Log) async throws(HTTPFailure) -> ByteBuffer {
@@ -147,8 +147,8 @@ struct ChannelsQuery: Sendable {
         self.limit = try fields.integer("limit", in: 1...10_000) ?? 1000
     }
 
-    func run(_ inspector: NodeInspector) async throws(HTTPFailure) -> ByteBuffer {
-        let found = await inspector.sequencer.channels(prefix: self.prefix, after: self.after, limit: self.limit + 1)
+    func run(_ channels: ChannelReader) async throws(HTTPFailure) -> ByteBuffer {
+        let found = await channels.sequencer.channels(prefix: self.prefix, after: self.after, limit: self.limit + 1)
         var body = ByteBuffer()
         body.writeStaticString("{\"result\":{\"channels\":{")
         for (number, entry) in found.prefix(self.limit).enumerated() {
@@ -172,8 +172,8 @@ struct PresenceQuery: Sendable {
         self.channel = try PublishRequest.channel(try fields.required("channel", try fields.string("channel")))
     }
 
-    func run(_ inspector: NodeInspector) async throws(HTTPFailure) -> ByteBuffer {
-        let subscribers = await inspector.sequencer.subscribers(of: self.channel)
+    func run(_ channels: ChannelReader) async throws(HTTPFailure) -> ByteBuffer {
+        let subscribers = await channels.sequencer.subscribers(of: self.channel)
         return ByteBuffer(string: "{\"result\":{\"subscribers\":\(max(0, subscribers))}}")
     }
 }

@@ -45,6 +45,9 @@ struct HTTPStatus: Equatable {
     var code: Int
     var reason: StaticString
 
+    /// The request is at fault.
+    var isClientError: Bool { (400..<500).contains(self.code) }
+
     static func == (left: HTTPStatus, right: HTTPStatus) -> Bool { left.code == right.code }
 
     static let ok = HTTPStatus(code: 200, reason: "OK")

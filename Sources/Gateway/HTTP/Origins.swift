@@ -1,11 +1,22 @@
+import Logging
+import NIOConcurrencyHelpers
+
 /// Which pages may read from this node through a browser. Pure.
-struct Origins: Sendable {
+package struct Origins: Sendable {
     private let allowsAll: Bool
     private let allowed: Set<String>
 
     init(_ origins: [String]) {
         self.allowsAll = origins.contains("*")
         self.allowed = Set(origins.map(Self.normalized))
+    }
+
+    /// The form that browsers send: scheme, host and port only.
+    package static func isOrigin(_ text: String) -> Bool {
+        if text == "*" { return true }
+        guard let range = text.firstRange(of: "://"), range.lowerBound != text.startIndex else { return false }
+        let host = text[range.upperBound...]
+        return !host.isEmpty && !host.contains { "/?# @*".contains($0) }
     }
 
     func allows(_ origin: String) -> Bool { self.allowsAll || self.isListed(origin) }
@@ -37,7 +48,7 @@ struct Origins: Sendable {
 
     /// Why a page may not connect, and what to change. `null` (a sandboxed frame, a local file) and other texts that are no origin cannot be listed.
     static func refusal(of origin: String) -> String {
-        guard origin != "*", ConfigurationKey.isOrigin(origin) else {
+        guard origin != "*", Self.isOrigin(origin) else {
             return "an Origin of \(String(origin.prefix(100)).debugDescription) cannot be listed in cors-origins (only * covers it, and only to subscribe); "
                 + "serve the page over http or https"
         }
@@ -68,5 +79,18 @@ struct RefusedOrigins {
         let isLast = self.logged.count == Self.originsMax
         return Origins.refusal(of: origin)
             + (isLast ? " (\(Self.originsMax) origins were refused; more are counted in realertime_refused_origins_total and not logged)" : "")
+    }
+}
+
+/// Logs refused origins, for all loops. Behind a lock, which only a refusal takes.
+final class RefusedOriginLog: Sendable {
+    private let refused = NIOLockedValueBox(RefusedOrigins())
+    private let logger: Logger
+
+    init(_ logger: Logger) { self.logger = logger }
+
+    func report(_ origin: String) {
+        guard let sentence = self.refused.withLockedValue({ $0.sentence(for: origin) }) else { return }
+        self.logger.warning("\(sentence)")
     }
 }

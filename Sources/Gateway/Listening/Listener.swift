@@ -1,6 +1,5 @@
 import NIOCore
 import NIOPosix
-import Pipeline
 import Sockets
 
 #if canImport(Glibc)
@@ -9,72 +8,42 @@ import Sockets
     import Musl
 #endif
 
-/// Binds a port and gives each accepted socket to a loop.
+/// Binds one port, and counts, refuses or sets up each accepted connection.
 struct Listener {
-    /// Sockets accepted in one go, if there are descriptors for so many that are not counted yet. NIO's default of 4 polls again after each four, which halves
+    /// Sockets accepted together, if there are descriptors for that many that are not counted yet. NIO's default of 4 polls again after each four, which halves
     /// the rate of a reconnect storm.
     static let acceptBurst = 256
     /// What the kernel keeps while this process is busy; it caps it at `net.core.somaxconn`.
     static let backlog = 4096
 
-    let shared: NodeShared
     let group: any EventLoopGroup
-    /// By the identity of their event loop.
-    let loops: [ObjectIdentifier: NIOLoopBound<LoopContext>]
+    let admission: Admission
+    /// The most that one turn accepts: what may be open for a moment without being counted.
+    let uncountedMax: Int
+    let stalledSecondsMax: Int
 
-    func bindSubscribers(_ address: ListenAddress) async throws -> any Channel {
-        let shared = self.shared
-        let limits = shared.configuration.limits
-        let loops = self.loops
-        return try await self.bind(address) { channel in
-            let loop = loops[ObjectIdentifier(channel.eventLoop)]!.value
-            let admission = shared.admitSubscriber()
-            guard admission != .dropped else { throw ListenerError.full }
-            channel.closeFuture.assumeIsolated().whenComplete { _ in shared.releaseSubscriber() }
-            if admission == .refused { loop.statistics.refusedAtLimit += 1 }
-            let options = channel.syncOptions!
-            try options.setOption(.recvAllocator, value: TransientReceiveAllocator(capacity: 1024, capacityMax: 4096))
-            // Half of the bound in the channel's own queue, and at most half of it in one write more.
-            let high = max(1024, limits.subscriberBufferedBytesMax / 2)
-            try options.setOption(.writeBufferWaterMark, value: ChannelOptions.Types.WriteBufferWaterMark(low: high / 2, high: high))
-            try options.setOption(.allowRemoteHalfClosure, value: true)
-            try channel.pipeline.syncOperations.addHandler(SubscriberHandler(loop: loop, isOverLimit: admission == .refused))
-        }
-    }
-
-    func bindAPI(_ address: ListenAddress) async throws -> any Channel {
-        let shared = self.shared
-        let loops = self.loops
-        return try await self.bind(address) { channel in
-            let loop = loops[ObjectIdentifier(channel.eventLoop)]!.value
-            let admission = shared.admitAPI()
-            guard admission != .dropped else { throw ListenerError.full }
-            channel.closeFuture.assumeIsolated().whenComplete { _ in shared.releaseAPI() }
-            if admission == .refused { loop.statistics.apiRefusedAtLimit += 1 }
-            let options = channel.syncOptions!
-            try options.setOption(.recvAllocator, value: TransientReceiveAllocator(capacity: 4096, capacityMax: 65_536))
-            try options.setOption(.allowRemoteHalfClosure, value: true)
-            try channel.pipeline.syncOperations.addHandler(APIHandler(loop: loop, isOverLimit: admission == .refused))
-        }
-    }
-
-    private func bind(_ address: ListenAddress, _ setUp: @escaping @Sendable (any Channel) throws -> Void) async throws -> any Channel {
+    /// - Parameter setUp: runs on the connection's loop, for one that is within the limit or is to be refused.
+    func bind(
+        _ address: ListenAddress, _ setUp: @escaping @Sendable (_ channel: any Channel, _ isOverLimit: Bool) throws -> Void
+    ) async throws -> any Channel {
+        let admission = self.admission
         do {
             return try await ServerBootstrap(group: self.group)
                 .serverChannelOption(.backlog, value: Int32(Self.backlog))
-                .serverChannelOption(.maxMessagesPerRead, value: UInt(min(Self.acceptBurst, max(4, self.shared.descriptors.refusals))))
+                .serverChannelOption(.maxMessagesPerRead, value: UInt(min(Self.acceptBurst, max(4, self.uncountedMax))))
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 // Linux gives an accepted socket its listener's options, which saves a system call for each on each connection.
                 .serverChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-                .serverChannelOption(
-                    .tcpOption(NIOBSDSocket.Option(rawValue: TCP_USER_TIMEOUT)), value: .init(self.shared.configuration.limits.stalledSecondsMax * 1000)
-                )
+                .serverChannelOption(.tcpOption(NIOBSDSocket.Option(rawValue: TCP_USER_TIMEOUT)), value: .init(self.stalledSecondsMax * 1000))
                 .serverChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(AcceptPauseHandler()) }
                 }
                 .childChannelInitializer { channel in
                     do {
-                        try setUp(channel)
+                        let verdict = admission.enter()
+                        guard verdict != .dropped else { throw ListenerError.full }
+                        channel.closeFuture.assumeIsolated().whenComplete { _ in admission.leave() }
+                        try setUp(channel, verdict == .refused)
                         return channel.eventLoop.makeSucceededVoidFuture()
                     } catch {
                         return channel.eventLoop.makeFailedFuture(error)

@@ -1,19 +1,3 @@
-/// A connection that lives in a loop's table and wheel. Confined to that loop.
-protocol LoopConnection: AnyObject {
-    var id: ConnectionID { get set }
-    /// The second at which ``deadlineReached()`` is due; never later than the wheel's entry when that was set.
-    var deadline: Int { get set }
-    /// The second of the wheel's entry that counts.
-    var wheelSecond: Int { get set }
-
-    /// The deadline has come. Sets a new one, or closes.
-    func deadlineReached()
-    /// The node stops: say goodbye in the transport's own words and close.
-    func stop()
-    /// The node is drained: whoever can go on elsewhere is told to.
-    func drain()
-}
-
 /// The open connections of one loop. Pure but for the connections it holds.
 struct ConnectionTable {
     private struct Slot {
@@ -51,7 +35,7 @@ struct ConnectionTable {
         return slot.generation == id.generation ? slot.connection : nil
     }
 
-    /// Up to `limit` connections from a slot on, and where to go on.
+    /// Up to `limit` connections from a slot on, and where to continue.
     func slice(from start: Int, limit: Int) -> (connections: [any LoopConnection], next: Int?) {
         var connections: [any LoopConnection] = []
         var index = start
@@ -62,7 +46,7 @@ struct ConnectionTable {
         return (connections, index < self.slots.count ? index : nil)
     }
 
-    /// How many connections there have been at once.
+    /// The most connections that have been open together.
     var slotCount: Int { self.slots.count }
 
     func connections(in slots: Range<Int>) -> [any LoopConnection] {

@@ -1,13 +1,11 @@
 import NIOCore
 import Pipeline
 
-/// What one event loop's connections share: its stages, its table of connections, its clock. Confined to that loop.
+/// What one event loop's connections share: its table of connections, its clock, its metrics. Confined to that loop.
 final class LoopContext {
     let loop: any EventLoop
+    /// Its clock is the loop's.
     let fanout: Fanout
-    let publisher: Publisher
-    let sequencer: Sequencer
-    let shared: NodeShared
     let limits: Limits
 
     private(set) var connections = ConnectionTable()
@@ -17,19 +15,16 @@ final class LoopContext {
     var second = 0
     var nextSecond = NIODeadline.uptimeNanoseconds(0)
     private(set) var isStopping = false
-    var statistics = ConnectionStatistics()
+    var metrics = ConnectionMetrics()
     private var draining: RepeatedTask?
     private var sweep = DrainSweep(steps: 1)
-    /// API connections with answers written and not flushed, each once.
-    private var unflushed: [APIHandler] = []
+    /// Connections with responses that are written and not flushed, each once.
+    private var unflushed: [any FlushingConnection] = []
 
-    init(loop: any EventLoop, fanout: Fanout, publisher: Publisher, sequencer: Sequencer, shared: NodeShared) {
+    init(loop: any EventLoop, fanout: Fanout, limits: Limits) {
         self.loop = loop
         self.fanout = fanout
-        self.publisher = publisher
-        self.sequencer = sequencer
-        self.shared = shared
-        self.limits = shared.configuration.limits
+        self.limits = limits
     }
 
     // MARK: - Connections
@@ -43,27 +38,21 @@ final class LoopContext {
         self.connections.remove(connection.id)
     }
 
-    /// A page of this origin gets nothing to read.
-    func originRefused(_ origin: String) {
-        self.statistics.refusedOrigins += 1
-        self.shared.originRefused(origin)
-    }
-
     // MARK: - Flushing
 
-    /// Answers of one turn of the loop leave in one write a connection.
-    func flushSoon(_ handler: APIHandler) {
+    /// Responses of one turn of the loop leave in one write a connection.
+    func flushSoon(_ connection: any FlushingConnection) {
         if self.unflushed.isEmpty {
             let bound = NIOLoopBound(self, eventLoop: self.loop)
             self.loop.execute { bound.value.flushNow() }
         }
-        self.unflushed.append(handler)
+        self.unflushed.append(connection)
     }
 
     private func flushNow() {
-        let handlers = self.unflushed
+        let connections = self.unflushed
         self.unflushed.removeAll(keepingCapacity: true)
-        for handler in handlers { handler.flush() }
+        for connection in connections { connection.flush() }
     }
 
     // MARK: - Closing

@@ -8,7 +8,7 @@ extension SubscriberHandler {
         case .reading where self.stall.isBlocked:
             self.closeIfStalled()
         case .reading:
-            self.loop.statistics.timedOut += 1
+            self.loop.metrics.timedOut += 1
             // Between two requests there is nothing to answer; in the middle of one there is.
             if self.isOverLimit || self.parser?.isBetweenRequests ?? true {
                 self.context.close(promise: nil)
@@ -32,7 +32,7 @@ extension SubscriberHandler {
         switch self.transport {
         case .sse, .stream:
             guard let framing = self.subscriber?.framing else { return }
-            self.context.writeAndFlush(self.wrapOutboundOut(self.loop.shared.heartbeats[framing]), promise: nil)
+            self.context.writeAndFlush(self.wrapOutboundOut(self.port.heartbeats[framing]), promise: nil)
         case .webSocket:
             self.missedPongs += 1
             // Counted when the next ping is due: the second one unanswered ends it.
@@ -46,7 +46,7 @@ extension SubscriberHandler {
     func closeIfStalled() {
         let left = self.loop.limits.stalledSecondsMax - self.stall.seconds(at: self.loop.second, waiting: self.context.waitingBytes)
         guard left > 0 else {
-            self.loop.statistics.stalled += 1
+            self.loop.metrics.stalled += 1
             return self.context.close(promise: nil)
         }
         self.loop.setDeadline(of: self, in: min(left, self.loop.limits.heartbeatSeconds))
@@ -71,7 +71,7 @@ extension SubscriberHandler {
     func drain() {
         switch self.phase {
         case .streaming, .polling:
-            self.loop.statistics.drained += 1
+            self.loop.metrics.drained += 1
             self.stop()
         case .reading, .opening, .closing:
             // Nothing to lose elsewhere, and nothing to say yet: the next round meets it.

@@ -45,9 +45,12 @@ extension SubscriberHandler {
         // One over the limit is answered once, and makes room.
         self.keepsAlive = head.keepsAlive && !self.isOverLimit
         self.omitsBody = head.method == .head
-        self.crossOriginHeaders = self.loop.shared.origins.headers(for: head)
+        self.crossOriginHeaders = self.port.origins.headers(for: head)
         let refusedOrigin = self.refusedOrigin(head)
-        if let refusedOrigin { self.loop.originRefused(refusedOrigin) }
+        if let refusedOrigin {
+            self.loop.metrics.refusedOrigins += 1
+            self.port.refusedOrigins.report(refusedOrigin)
+        }
         // Before any refusal: a browser whose preflight is refused does not send the request, and its page cannot see why.
         if head.method == .options, SubscribeRequest.transport(of: head.path) != nil || head.path == "/healthz" { return self.answerPreflight(head) }
         if self.loop.isStopping { throw .unavailable("this node stops; connect again") }
@@ -57,12 +60,12 @@ extension SubscriberHandler {
         }
         guard let (transport, channels) = SubscribeRequest.transport(of: head.path) else {
             let isOfAPI = head.path == "/pub" || head.path.hasPrefix("/api/")
-            let port = self.loop.shared.boundPorts.api
+            let port = self.port.addresses.apiPort
             throw .notFound(head.path, SubscribeRequest.paths, hint: isOfAPI ? "this is the subscriber port, and that is on the API port, \(port)" : nil)
         }
         guard head.method == .get else { throw .methodNotAllowed("GET, OPTIONS") }
         let request = try SubscribeRequest(transport, channels: channels, head: head, limits: self.loop.limits)
-        guard self.loop.fanout.onLoop({ $0.hasRoom(for: request.channels) }) else {
+        guard self.port.fanout.onLoop({ $0.hasRoom(for: request.channels) }) else {
             throw .unavailable("subscribers of this node name as many channels as they may (subscribed-channels-max); try another node or later")
         }
         if transport == .webSocket {
@@ -75,25 +78,25 @@ extension SubscriberHandler {
     }
 
     private func refusedOrigin(_ head: RequestHead) -> String? {
-        guard let origin = head.field("origin"), !self.loop.shared.origins.allows(origin), !Origins.isSame(origin, as: head) else { return nil }
+        guard let origin = head.field("origin"), !self.port.origins.allows(origin), !Origins.isSame(origin, as: head) else { return nil }
         return origin
     }
 
     func subscribe(_ request: SubscribeRequest) {
         self.phase = .opening
         self.transport = request.transport
-        self.loop.statistics.opened[request.transport.rawValue] += 1
-        if request.resumes { self.loop.statistics.resumed += 1 }
+        self.loop.metrics.opened[request.transport.rawValue] += 1
+        if request.resumes { self.loop.metrics.resumed += 1 }
         let subscriber = Subscriber(framing: request.framing, context: self.context, connection: self)
         self.subscriber = subscriber
-        self.loop.fanout.onLoop { $0.subscribe(subscriber, to: request.channels) }
+        self.port.fanout.onLoop { $0.subscribe(subscriber, to: request.channels) }
     }
 
     func endSubscriber() {
         guard let subscriber else { return }
         self.subscriber = nil
-        self.loop.statistics.ended[self.transport.rawValue] += 1
-        self.loop.fanout.onLoop { $0.unsubscribe(subscriber) }
+        self.loop.metrics.ended[self.transport.rawValue] += 1
+        self.port.fanout.onLoop { $0.unsubscribe(subscriber) }
     }
 
     func answerHealth(_ head: RequestHead) throws(HTTPFailure) {
@@ -102,7 +105,7 @@ extension SubscriberHandler {
     }
 
     func answerPreflight(_ head: RequestHead) {
-        self.crossOriginHeaders = self.loop.shared.origins.preflightHeaders(for: head, methods: "GET, OPTIONS")
+        self.crossOriginHeaders = self.port.origins.preflightHeaders(for: head, methods: "GET, OPTIONS")
         self.answer(.noContent, content: .text, body: ByteBuffer())
     }
 
@@ -121,9 +124,9 @@ extension SubscriberHandler {
     }
 
     func refuse(_ failure: HTTPFailure) {
-        self.loop.statistics.refused(failure.status)
+        if failure.status.isClientError { self.loop.metrics.badRequests += 1 }
         var buffer = ByteBuffer()
-        if failure.retryAfterSeconds != nil { self.loop.statistics.refusedSubscribers += 1 }
+        if failure.retryAfterSeconds != nil { self.loop.metrics.refusedSubscribers += 1 }
         if self.isEventSource, let seconds = failure.retryAfterSeconds {
             let body = ByteBuffer(string: "retry: \(Reconnect.retryMilliseconds(afterSeconds: seconds))\n: \(failure.message)\n\n")
             ResponseWriter.write(

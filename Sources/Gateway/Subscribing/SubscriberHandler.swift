@@ -29,7 +29,7 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     var deadline = 0
     var wheelSecond = 0
 
-    let loop: LoopContext
+    let port: SubscriberPort
     var context: ChannelHandlerContext!
     var phase = Phase.reading
     /// Nil while events stream: an idle subscriber should weigh little.
@@ -50,23 +50,25 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     /// Over the connection limit: it is told so and closed.
     let isOverLimit: Bool
 
-    init(loop: LoopContext, isOverLimit: Bool) {
-        self.loop = loop
+    init(port: SubscriberPort, isOverLimit: Bool) {
+        self.port = port
         self.isOverLimit = isOverLimit
     }
+
+    var loop: LoopContext { self.port.loop }
 
     // MARK: - Channel events
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         self.parser = self.newParser()
-        self.loop.statistics.accepted += 1
+        self.loop.metrics.accepted += 1
         self.loop.add(self, deadlineIn: self.isOverLimit ? 2 : self.loop.limits.handshakeSecondsMax)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
         // Whatever ended the connection, it ends here, once.
-        self.loop.statistics.closed += 1
+        self.loop.metrics.closed += 1
         self.loop.remove(self)
         self.endSubscriber()
         self.context = nil
@@ -90,7 +92,7 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
         if context.channel.isWritable {
             self.stall.unblock()
             if self.isReadPaused { self.resumeReading() }
-            if let subscriber { self.loop.fanout.onLoop { $0.writable(subscriber) } }
+            if let subscriber { self.port.fanout.onLoop { $0.writable(subscriber) } }
         } else {
             self.stall.block(at: self.loop.second, waiting: context.waitingBytes)
         }

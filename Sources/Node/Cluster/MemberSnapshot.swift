@@ -1,73 +1,10 @@
-import AdminAPI
 import Coordination
-import JSON
 import Link
-import NIOCore
 
-/// One look at what a node is in its cluster, and at its links. Never on the data path.
+/// What a node is in its cluster at one moment, and its links. Never on the data path.
 struct MemberSnapshot: Sendable {
     var summary: ClusterSummary
     var links: [LinkStatus]
     /// Messages that no link carried.
     var dropped: UInt64
-
-    /// The object `cluster` of `GET /api/status`.
-    func write(into out: inout ByteBuffer) {
-        var writer = JSONWriter(out)
-        writer.object { writer in
-            writer.field("name", self.summary.name)
-            writer.field("session", self.summary.session)
-            if let incarnation = self.summary.incarnation { writer.field("incarnation", incarnation) }
-            writer.field("view_version", self.summary.viewVersion)
-            if let controller = self.summary.controller { writer.field("controller", controller) }
-            writer.name("partitions")
-            writer.object { writer in for state in Ownership.State.allCases { writer.field(state.rawValue, self.summary.count(state)) } }
-            if let alarm = self.summary.alarm { writer.field("alarm", alarm) }
-            writer.name("links")
-            writer.array { writer in for link in self.links { Self.write(link, to: &writer) } }
-        }
-        out = writer.sink
-    }
-
-    private static func write(_ link: LinkStatus, to writer: inout JSONWriter<some JSONSink>) {
-        writer.object { writer in
-            writer.field("peer", link.id)
-            writer.field("incarnation", link.incarnation)
-            writer.field("direction", link.direction.rawValue)
-            if let address = link.address { writer.field("address", address) }
-            writer.field("state", link.isUp ? "up" : "down")
-            writer.field("for_ms", link.milliseconds)
-            if let loss = link.loss { writer.field("last_loss", loss.description) }
-            if let roundTrip = link.roundTripMicroseconds { writer.field("round_trip_us", roundTrip) }
-            writer.field("queued_bytes", link.queuedBytes)
-            writer.field("dropped", Int(link.droppedMessages))
-        }
-    }
-
-    /// Its part of `GET /metrics`.
-    func write(into text: inout MetricsText) {
-        text.gauge("realertime_zookeeper_connected", "1 while the session with ZooKeeper is connected.", self.summary.session == "connected" ? 1 : 0)
-        text.counter("realertime_zookeeper_sessions_total", "Sessions with ZooKeeper, opened or tried.", self.summary.sessions)
-        text.gauge(
-            "realertime_view_version", "The cluster's view that this node goes by. The same on all nodes but for moments.", Int(self.summary.viewVersion))
-        text.gauge("realertime_controller_known", "1 while this node knows a controller.", self.summary.controller == nil ? 0 : 1)
-        text.gauge("realertime_controller", "1 on the node that is the controller.", self.summary.isController ? 1 : 0)
-        text.gauge("realertime_cluster_alarm", "1 after an alarm that status and events explain.", self.summary.alarm == nil ? 0 : 1)
-        text.gauge(
-            "realertime_partitions_unserved",
-            "Partitions that were granted 10 seconds ago or earlier and are not served; 0 on nodes that are not the controller.",
-            self.summary.unserved)
-        text.begin("realertime_partitions", "gauge", "Partitions that this node was granted, by state.")
-        for state in Ownership.State.allCases { text.sample("realertime_partitions", self.summary.count(state), "state=\"\(state.rawValue)\"") }
-        text.begin("realertime_link_up", "gauge", "1 while the link to this peer is up.")
-        let outgoing = self.links.filter { $0.direction == .outgoing }
-        for link in outgoing { text.sample("realertime_link_up", link.isUp ? 1 : 0, "peer=\"\(link.id)\"") }
-        text.begin("realertime_link_round_trip_microseconds", "gauge", "Of the last heartbeat that was answered.")
-        for link in outgoing {
-            if let roundTrip = link.roundTripMicroseconds { text.sample("realertime_link_round_trip_microseconds", roundTrip, "peer=\"\(link.id)\"") }
-        }
-        text.counter("realertime_link_dropped_total", "Messages to peers that were not sent, for want of a link or of room.", self.dropped)
-        text.begin("realertime_cluster_events_total", "counter", "What this node has told in its history of the cluster, by kind.")
-        for kind in ClusterEvent.Kind.allCases { text.sample("realertime_cluster_events_total", self.summary.events[kind] ?? 0, "kind=\"\(kind.rawValue)\"") }
-    }
 }

@@ -1,5 +1,6 @@
 import AdminAPI
 import Configuration
+import Gateway
 import Sockets
 
 /// One key of a node's configuration. Its flag is `--name`, its variable `REALERTIME_NAME`, its key in a file `name`.
@@ -59,7 +60,7 @@ extension ConfigurationKey {
     func content(_ texts: [String]) -> ConfigContent? {
         if case .origins = self.kind {
             let origins = texts.flatMap { $0.split(separator: ",") }.map { trimmed($0) }.filter { !$0.isEmpty }
-            return origins.allSatisfy(ConfigurationKey.isOrigin) ? .stringArray(origins) : nil
+            return origins.allSatisfy(Origins.isOrigin) ? .stringArray(origins) : nil
         }
         guard texts.count == 1 else { return nil }
         let text = texts[0]
@@ -86,14 +87,6 @@ extension ConfigurationKey {
         if self.isSecret { return "\(self.name) must be one text that is not empty" }
         let given = texts.joined(separator: ",")
         return "\(self.name) cannot be \"\(given)\": allowed is \(self.allowed)"
-    }
-
-    /// The form that browsers send: scheme, host and port only.
-    static func isOrigin(_ text: String) -> Bool {
-        if text == "*" { return true }
-        guard let range = text.firstRange(of: "://"), range.lowerBound != text.startIndex else { return false }
-        let host = text[range.upperBound...]
-        return !host.isEmpty && !host.contains { "/?# @*".contains($0) }
     }
 
     private func trimmed(_ text: Substring) -> String {

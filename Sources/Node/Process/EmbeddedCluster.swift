@@ -1,12 +1,12 @@
 import AdminAPI
 import Coordination
+import Gateway
 import JSON
 import Partitioning
 
 /// The cluster that a node is by itself, without ZooKeeper: it owns everything, and nothing about that can be changed.
 struct EmbeddedCluster: ClusterAdministration {
     let inspector: NodeInspector
-    let shared: NodeShared
 
     var partitionCount: Int { Partitions.countByDefault }
 
@@ -33,13 +33,13 @@ private struct EmbeddedMember {
     let snapshot: NodeSnapshot
     let partitionCount: Int
 
-    private var id: String { self.snapshot.shared.configuration.id }
-    private var api: String { self.snapshot.shared.boundAddresses.api }
-    private var uptimeSeconds: Int { Int(self.snapshot.shared.uptimeSeconds) }
-    private var isServing: Bool { self.snapshot.shared.state == .ready }
+    private var id: String { self.snapshot.identity.id }
+    private var api: String { self.snapshot.api }
+    private var uptimeSeconds: Int { Int(self.snapshot.uptimeSeconds) }
+    private var isServing: Bool { self.snapshot.processState == .ready }
     private var served: Int { self.isServing ? self.partitionCount : 0 }
     private var state: NodeState {
-        switch self.snapshot.shared.state {
+        switch self.snapshot.processState {
         case .starting: .joining
         case .ready: .active
         case .stopping: .draining
@@ -62,18 +62,18 @@ private struct EmbeddedMember {
         partitions.preparing = self.partitionCount - self.served
         return ClusterOverview(
             head: self.head, zookeeper: nil, nodes: NodeState.allCases.map { .init(state: $0.rawValue, count: $0 == self.state ? 1 : 0) },
-            partitions: partitions, spread: 1, connections: self.snapshot.counts.subscribers, publishedPerSecond: self.published,
+            partitions: partitions, spread: 1, connections: self.snapshot.gateway.openSubscribers, publishedPerSecond: self.published,
             deliveredPerSecond: self.delivered, health: health, reasons: reasons, notices: [])
     }
 
     var members: ClusterMembers {
         let report = ClusterMembers.Report(
-            uptimeSeconds: self.uptimeSeconds, session: nil, serving: self.served, connections: self.snapshot.counts.subscribers,
+            uptimeSeconds: self.uptimeSeconds, session: nil, serving: self.served, connections: self.snapshot.gateway.openSubscribers,
             publishedPerSecond: self.published, deliveredPerSecond: self.delivered, viewVersion: 1, ageMilliseconds: 0, health: self.snapshot.health.0,
             alarm: nil, peers: 0, sees: 0, doesNotSee: [])
         let member = ClusterMembers.Member(
             id: self.id, state: self.state.rawValue, presence: .up, witnesses: 0, seenBy: 0, notSeenBy: [], desired: nil, zone: "", link: "", api: self.api,
-            incarnation: 1, version: self.snapshot.shared.version, weight: 1, owned: self.partitionCount, share: 1, movingIn: 0, movingOut: 0,
+            incarnation: 1, version: self.snapshot.identity.version, weight: 1, owned: self.partitionCount, share: 1, movingIn: 0, movingOut: 0,
             report: report)
         return ClusterMembers(head: self.head, members: [member])
     }
@@ -91,7 +91,7 @@ private struct EmbeddedMember {
     func events(after number: Int64) -> ClusterEvents {
         guard number < 1 else { return ClusterEvents(through: self.id, events: []) }
         var event = ClusterEvent(
-            kind: .joined, at: self.snapshot.shared.startedAt, node: self.id, viewVersion: 1, text: "alone, and owns all partitions")
+            kind: .joined, at: self.snapshot.startedAt, node: self.id, viewVersion: 1, text: "alone, and owns all partitions")
         event.number = 1
         return ClusterEvents(through: self.id, events: [event])
     }

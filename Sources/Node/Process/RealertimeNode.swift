@@ -1,4 +1,5 @@
 import Coordination
+import Gateway
 import Logging
 import NIOCore
 import NIOPosix
@@ -10,7 +11,7 @@ import Storage
 /// A node: its loops, its stages on them, its listeners, from start to a graceful end.
 struct RealertimeNode: Service {
     let configuration: NodeConfiguration
-    private let version: String
+    let version: String
     private let commit: String
     let logger: Logger
 
@@ -22,14 +23,12 @@ struct RealertimeNode: Service {
     }
 
     func run() async throws {
-        let startedAt = WallClock.now()
-        let shared = NodeShared(
-            configuration: self.configuration, descriptors: try self.descriptorShares(), version: self.version, commit: self.commit, startedAt: startedAt,
-            logger: self.logger)
+        let life = NodeLife(startedAt: WallClock.now())
+        let descriptors = try self.descriptorShares()
         let log = try self.openLog()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: self.configuration.loops)
         do {
-            try await self.serve(shared, log, group, startedAt)
+            try await self.serve(life, descriptors, log, group)
         } catch {
             await log.close()
             try? await group.shutdownGracefully()
@@ -57,56 +56,54 @@ struct RealertimeNode: Service {
         }
     }
 
-    private func serve(_ shared: NodeShared, _ log: any Log, _ group: MultiThreadedEventLoopGroup, _ startedAt: Int64) async throws {
+    private func serve(_ life: NodeLife, _ descriptors: DescriptorShares, _ log: any Log, _ group: MultiThreadedEventLoopGroup) async throws {
         let eventLoops = Array(group.makeIterator())
         let limits = self.configuration.limits
         let sequencer = Sequencer(
             loop: eventLoops[0], log: log, limits: limits,
             commitInterval: self.configuration.log == .memory ? .zero : .microseconds(Int64(limits.commitIntervalMicroseconds)),
             clocks: .system)
-        let loops = try await self.makeLoops(eventLoops, sequencer, shared)
-        let inspector = NodeInspector(sequencer: sequencer, log: log, shared: shared, loops: loops, eventLoops: eventLoops)
-        shared.inspector = inspector
+        let gateway = try await Gateway(
+            self.gatewaySettings(descriptors), stages: self.makeStages(eventLoops, sequencer), channels: ChannelReader(sequencer: sequencer, log: log),
+            logger: self.logger)
+        let inspector = NodeInspector(
+            identity: NodeIdentity(id: self.configuration.id, version: self.version, commit: self.commit), life: life, limits: limits, gateway: gateway,
+            sequencer: sequencer, log: log)
 
         try await sequencer.start(grants: Grant.everyPartition())
 
-        let byLoop = Dictionary(uniqueKeysWithValues: zip(eventLoops.map { ObjectIdentifier($0) }, loops))
-        let listener = Listener(shared: shared, group: group, loops: byLoop)
-        let api = try await listener.bindAPI(self.configuration.api)
-        let subscribers = try await listener.bindSubscribers(self.configuration.listen)
-        shared.boundAddresses = (Self.address(subscribers), Self.address(api))
-        let member = try await self.makeMember(shared, group, startedAt)
-        shared.member = member
-        shared.cluster = member?.coordinator ?? EmbeddedCluster(inspector: inspector, shared: shared)
-        shared.state = .ready
+        let listeners = try await gateway.bind(group: group, node: inspector)
+        let member = try await self.makeMember(gateway, descriptors, group, startedAt: life.startedAt)
+        inspector.join(member?.coordinator ?? EmbeddedCluster(inspector: inspector), member: member)
+        life.state = .ready
         // A member is ready, as /readyz has it, once the cluster has taken it.
         self.logger.info(
             member == nil ? "ready" : "serving, joining the cluster",
             metadata: [
-                "id": "\(self.configuration.id)", "listen": "\(shared.boundAddresses.listen)", "api": "\(shared.boundAddresses.api)",
-                "log": "\(self.configuration.log.rawValue)", "loops": "\(loops.count)", "connections-max": "\(shared.connectionsMax)",
-                "milliseconds": "\(Int(shared.uptime / .milliseconds(1)))",
+                "id": "\(self.configuration.id)", "listen": "\(gateway.listenAddress)", "api": "\(gateway.apiAddress)",
+                "log": "\(self.configuration.log.rawValue)", "loops": "\(eventLoops.count)", "connections-max": "\(descriptors.subscribers)",
+                "milliseconds": "\(Int(life.uptime / .milliseconds(1)))",
             ])
         OperatingSystem.releaseProgramPages()
 
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let member { group.addTask { try await member.run { await inspector.figures() } } }
             group.addTask { await self.everySecondUntilShutdown(inspector, sequencer, isReady: member == nil) }
-            for listener in [api, subscribers] {
+            for listener in listeners {
                 group.addTask {
                     // The system may take a listening socket away. A node that nobody can reach is to be started again.
                     try? await listener.closeFuture.get()
-                    guard shared.state != .stopping else { return }
+                    guard life.state != .stopping else { return }
                     throw NodeError("a listening socket was closed by the system; start the node again, and look at the system's log")
                 }
             }
             // Whichever ends first: a signal came, or the cluster does not take this node.
             let end = await group.nextResult()
-            shared.state = .stopping
+            life.state = .stopping
             // The others take over while this node says goodbye to its subscribers.
             member?.leave()
             if case .failure = end { group.cancelAll() }
-            await self.stop(shared, [api, subscribers], zip(eventLoops, loops).map { ($0, $1) }, sequencer)
+            await self.stop(gateway, listeners, sequencer)
             try await group.waitForAll()
             try end?.get()
         }
@@ -114,27 +111,23 @@ struct RealertimeNode: Service {
         self.logger.info("stopped")
     }
 
-    private func makeLoops(
-        _ eventLoops: [any EventLoop], _ sequencer: Sequencer, _ shared: NodeShared
-    ) async throws -> [NIOLoopBound<LoopContext>] {
-        var loops: [NIOLoopBound<LoopContext>] = []
+    private func gatewaySettings(_ descriptors: DescriptorShares) -> Gateway.Settings {
+        var settings = Gateway.Settings(
+            listen: self.configuration.listen, api: self.configuration.api, limits: self.configuration.limits, subscribersMax: descriptors.subscribers,
+            apiConnectionsMax: descriptors.api, refusalsMax: descriptors.refusals)
+        settings.corsOrigins = self.configuration.corsOrigins
+        settings.apiToken = self.configuration.apiToken
+        return settings
+    }
+
+    private func makeStages(_ eventLoops: [any EventLoop], _ sequencer: Sequencer) async -> [Gateway.Stages] {
+        var stages: [Gateway.Stages] = []
         for (index, eventLoop) in eventLoops.enumerated() {
             let fanout = Fanout(loop: eventLoop, index: index, owner: sequencer, limits: self.configuration.limits)
             await sequencer.add(fanout)
-            let publisher = Publisher(loop: eventLoop, owner: sequencer)
-            loops.append(
-                try await eventLoop.submit {
-                    let context = LoopContext(loop: eventLoop, fanout: fanout, publisher: publisher, sequencer: sequencer, shared: shared)
-                    context.start()
-                    return NIOLoopBound(context, eventLoop: eventLoop)
-                }.get())
+            stages.append(Gateway.Stages(loop: eventLoop, fanout: fanout, publisher: Publisher(loop: eventLoop, owner: sequencer)))
         }
-        return loops
-    }
-
-    private static func address(_ channel: any Channel) -> String {
-        guard let address = channel.localAddress, let ip = address.ipAddress, let port = address.port else { return "" }
-        return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
+        return stages
     }
 
     // MARK: - Serving
@@ -160,22 +153,14 @@ struct RealertimeNode: Service {
 
     /// Accepts no more, answers what is in flight, says goodbye in slices, and waits for the sockets to drain, all before the deadline.
     private func stop(
-        _ shared: NodeShared, _ listeners: [any Channel], _ loops: [(any EventLoop, NIOLoopBound<LoopContext>)], _ sequencer: Sequencer
+        _ gateway: Gateway, _ listeners: [any Channel], _ sequencer: Sequencer
     ) async {
         let seconds = self.configuration.limits.shutdownSecondsMax
-        self.logger.info("stopping", metadata: ["seconds-max": "\(seconds)", "connections": "\(shared.connectionCounts.subscribers)"])
-        shared.state = .stopping
+        self.logger.info("stopping", metadata: ["seconds-max": "\(seconds)", "connections": "\(gateway.openSubscribers)"])
         let deadline = ContinuousClock.now + .seconds(seconds)
         for listener in listeners { try? await listener.close() }
         await sequencer.stop(deadline: deadline)
-        for (eventLoop, bound) in loops {
-            let completed = eventLoop.makePromise(of: Void.self)
-            eventLoop.execute { bound.value.stop(completed: completed) }
-            try? await completed.futureResult.get()
-        }
-        while shared.connectionCounts.subscribers + shared.connectionCounts.api > 0, ContinuousClock.now < deadline {
-            try? await Task.sleep(for: .milliseconds(10))
-        }
+        await gateway.stop(deadline: deadline)
     }
 }
 

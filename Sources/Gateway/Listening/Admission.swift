@@ -1,0 +1,44 @@
+import NIOConcurrencyHelpers
+
+/// Counts the connections of one port against its limit. Shared by all loops, behind a lock that is taken when a connection opens and when it closes.
+final class Admission: Sendable {
+    enum Verdict {
+        case admitted
+        /// Over the limit. The client is told so and disconnected.
+        case refused
+        /// So far over the limit that there is no descriptor to tell the client so.
+        case dropped
+    }
+
+    struct Counts: Sendable {
+        /// Sockets open now.
+        var open = 0
+        /// Closed without a response since the start.
+        var dropped: UInt64 = 0
+    }
+
+    let connectionsMax: Int
+    private let refusalsMax: Int
+    private let state = NIOLockedValueBox(Counts())
+
+    init(connectionsMax: Int, refusalsMax: Int) {
+        self.connectionsMax = connectionsMax
+        self.refusalsMax = refusalsMax
+    }
+
+    /// Each verdict but ``Verdict/dropped`` is followed by one ``leave()``.
+    func enter() -> Verdict {
+        self.state.withLockedValue { counts in
+            guard counts.open < self.connectionsMax + self.refusalsMax else {
+                counts.dropped += 1
+                return .dropped
+            }
+            counts.open += 1
+            return counts.open <= self.connectionsMax ? .admitted : .refused
+        }
+    }
+
+    func leave() { self.state.withLockedValue { $0.open -= 1 } }
+
+    var counts: Counts { self.state.withLockedValue { $0 } }
+}

@@ -1,0 +1,23 @@
+import Pipeline
+
+/// What all subscriber connections of one loop share. Confined to that loop.
+final class SubscriberPort {
+    let loop: LoopContext
+    let fanout: Fanout
+    /// Pages that may read.
+    let origins: Origins
+    let refusedOrigins: RefusedOriginLog
+    let heartbeats: Heartbeats
+    let addresses: BoundAddresses
+
+    init(
+        loop: LoopContext, fanout: Fanout, origins: Origins, refusedOrigins: RefusedOriginLog, heartbeats: Heartbeats, addresses: BoundAddresses
+    ) {
+        self.loop = loop
+        self.fanout = fanout
+        self.origins = origins
+        self.refusedOrigins = refusedOrigins
+        self.heartbeats = heartbeats
+        self.addresses = addresses
+    }
+}

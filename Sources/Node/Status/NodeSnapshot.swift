@@ -1,0 +1,78 @@
+import AdminAPI
+import Coordination
+import Gateway
+import Link
+import Pipeline
+
+/// All of a node's metrics at one moment, and its health by them.
+struct NodeSnapshot: Sendable {
+    var identity: NodeIdentity
+    var processState: NodeLife.State
+    var startedAt: Int64
+    var uptimeSeconds: Int64
+    /// Where the two ports really listen.
+    var listen: String
+    var api: String
+    /// The limit on ``parked``.
+    var parkedMax: Int
+    var gateway: GatewayMetrics
+    var sequencer: SequencerStatistics
+    var channels: Int
+    var parked: Int
+    var log: LogStatistics
+    var publishedPerSecond: Double
+    var deliveredPerSecond: Double
+    /// Nil for a node that is alone.
+    var member: MemberSnapshot?
+
+    /// Where the node is in its life, as `/readyz` has it: a member starts until it has seen its cluster.
+    var state: NodeLife.State {
+        guard self.processState == .ready, let member = self.member, !member.summary.hasJoined else { return self.processState }
+        return .starting
+    }
+
+    /// How it is, and why in sentences.
+    var health: (Health, reasons: [String]) {
+        var health = Health.healthy
+        var reasons: [String] = []
+        if let error = self.log.error {
+            health = .critical
+            reasons.append("The log cannot be written, publishers get 503: \(error)")
+        }
+        if let warning = self.log.warning {
+            health = max(health, .degraded)
+            reasons.append("Events are stored, but \(warning)")
+        }
+        if let member = self.member, let obstacle = member.summary.obstacle, !member.summary.hasJoined || member.summary.session == "connected" {
+            health = max(health, .degraded)
+            reasons.append("This node is not in its cluster: \(obstacle).")
+        } else if let outage = self.member?.summary.outage {
+            health = max(health, .degraded)
+            reasons.append(outage.text)
+        }
+        if let member = self.member, member.summary.isIsolated {
+            health = max(health, .degraded)
+            let links = member.links.filter { $0.direction == .outgoing }.prefix(5)
+            let losses = links.map { "\($0.id): \($0.loss?.description ?? "down")" }.joined(separator: ", ")
+            reasons.append("This node has no link to any other member (\(losses)), and is not ready: look at the network and at the link secret.")
+        }
+        if self.processState == .stopping {
+            health = max(health, .degraded)
+            reasons.append("The node is stopping.")
+        }
+        if self.gateway.openSubscribers >= self.gateway.subscribersMax {
+            health = max(health, .critical)
+            reasons.append(
+                "All \(self.gateway.subscribersMax) connections are taken, new subscribers are asked to come back later: raise connections-max and the descriptor limit, or add a node."
+            )
+        } else if self.gateway.openSubscribers * 10 >= self.gateway.subscribersMax * 9 {
+            health = max(health, .degraded)
+            reasons.append("More than 90 % of \(self.gateway.subscribersMax) connections are taken.")
+        }
+        if self.parked * 2 > self.parkedMax {
+            health = max(health, .degraded)
+            reasons.append("\(self.parked) publishes wait for the log: it is slower than they come.")
+        }
+        return (health, reasons)
+    }
+}

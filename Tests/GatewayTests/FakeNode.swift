@@ -1,0 +1,35 @@
+import AdminAPI
+import Logging
+import NIOCore
+
+@testable import Gateway
+
+/// A node that a port under test belongs to. It is ready, and responds with the name of what it was asked for.
+struct FakeNode: NodeFacade {
+    var cluster: (any ClusterAdministration)?
+
+    func status() async -> ByteBuffer { ByteBuffer(string: "{\"of\":\"status\"}") }
+    func metrics() async -> ByteBuffer { ByteBuffer(string: "metrics 1\n") }
+    var zooKeeper: (@Sendable () async -> ByteBuffer)? { nil }
+    func reasonNotReady() async -> String? { nil }
+}
+
+extension Origins {
+    /// Those of the API port's own page, where it listens by default.
+    static let own = ["127.0.0.1", "localhost", "[::1]"].map { "http://\($0):8081" }
+}
+
+extension RefusedOriginLog {
+    static let forTests = RefusedOriginLog(Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+}
+
+extension APIServices {
+    static func forTests(
+        _ node: FakeNode, origins: [String] = [], token: String? = nil, channels: ChannelReader, addresses: BoundAddresses = BoundAddresses()
+    ) -> APIServices {
+        APIServices(
+            origins: Origins(origins + Origins.own), refusedOrigins: .forTests, token: token, connectionsMax: 20, page: PageResponse(), channels: channels,
+            node: node,
+            addresses: addresses)
+    }
+}
