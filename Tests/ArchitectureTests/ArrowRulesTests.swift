@@ -53,18 +53,18 @@ import Testing
             ("M/D/D.swift", "struct D { var a: A }"),
         ])
         #expect(tree.circles == [["M/A", "M/B", "M/C"]])
-        let offences = tree.offences(knownCircles: [])
-        #expect(offences.count == 1)
-        #expect(offences.first?.contains("M/C -> M/A: Sources/M/C/C.swift:2 names A") == true)
-        #expect(tree.offences(knownCircles: [["M/A", "M/B", "M/C"]]) == [])
-        #expect(tree.offences(knownCircles: [["M/A", "M/B"]]).count == 1, "it has grown")
-        #expect(tree.offences(knownCircles: [["M/A", "M/B", "M/C", "M/D"]]).count == 1, "it has shrunk")
-        #expect(tree.offences(knownCircles: [["M/A", "M/B", "M/C"], ["M/D", "M/E"]]).count == 1, "it is gone")
+        let violations = tree.violations(knownCircles: [])
+        #expect(violations.count == 1)
+        #expect(violations.first?.contains("M/C -> M/A: Sources/M/C/C.swift:2 names A") == true)
+        #expect(tree.violations(knownCircles: [["M/A", "M/B", "M/C"]]) == [])
+        #expect(tree.violations(knownCircles: [["M/A", "M/B"]]).count == 1, "it has grown")
+        #expect(tree.violations(knownCircles: [["M/A", "M/B", "M/C", "M/D"]]).count == 1, "it has shrunk")
+        #expect(tree.violations(knownCircles: [["M/A", "M/B", "M/C"], ["M/D", "M/E"]]).count == 1, "it is gone")
     }
 
-    private func offences(_ rows: [LayerTable.Row], _ files: [(path: String, text: String)]) -> [String] {
+    private func violations(_ rows: [LayerTable.Row], _ files: [(path: String, text: String)]) -> [String] {
         let files = files.map { SourceFile(path: $0.path, text: $0.text) }
-        return LayerTable(rows: rows).offences(in: files, modules: Set(files.map(\.module)))
+        return LayerTable(rows: rows).violations(in: files, modules: Set(files.map(\.module)))
     }
 
     @Test func theTableOfLayersIsExact() {
@@ -72,22 +72,22 @@ import Testing
         let low = LayerTable.Row(name: "Low", ours: [], others: ["NIOCore"])
         let lowFile = ("Low/B.swift", "internal import NIOCore\nimport Glibc")
         let highFile = ("High/A.swift", "package import Low")
-        #expect(offences([high, low], [highFile, lowFile]) == [])
-        #expect(offences([low, high], [highFile, lowFile]) == ["High may import Low, which is not further down: an arrow that points back"])
+        #expect(violations([high, low], [highFile, lowFile]) == [])
+        #expect(violations([low, high], [highFile, lowFile]) == ["High may import Low, which is not further down: an arrow that points back"])
         #expect(
-            offences([high, low], [highFile, lowFile, ("Low/C.swift", "\nimport High")]) == [
+            violations([high, low], [highFile, lowFile, ("Low/C.swift", "\nimport High")]) == [
                 "Sources/Low/C.swift:2 imports High: no row of the table allows it"
             ])
         #expect(
-            offences([high, low], [("High/A.swift", "import Low\nimport struct Foundation.URL"), lowFile])
+            violations([high, low], [("High/A.swift", "import Low\nimport struct Foundation.URL"), lowFile])
                 == ["Sources/High/A.swift:2 imports Foundation: no row of the table allows it"])
-        #expect(offences([high, low], [("High/A.swift", ""), lowFile]) == ["High may import Low, and no file of it does: take it from the row"])
-        #expect(offences([low], [("High/A.swift", ""), lowFile]) == ["Sources/High has no row"])
-        #expect(offences([high, low, .init(name: "Gone", ours: [], others: [])], [highFile, lowFile]) == ["Gone has a row and no folder in Sources"])
+        #expect(violations([high, low], [("High/A.swift", ""), lowFile]) == ["High may import Low, and no file of it does: remove it from the row"])
+        #expect(violations([low], [("High/A.swift", ""), lowFile]) == ["Sources/High has no row"])
+        #expect(violations([high, low, .init(name: "Gone", ours: [], others: [])], [highFile, lowFile]) == ["Gone has a row and no folder in Sources"])
         let folder = LayerTable.Row(name: "High/Disk", ours: [], others: ["GRDB"])
-        #expect(offences([high, folder, low], [highFile, lowFile, ("High/Disk/D.swift", "import GRDB")]) == [])
+        #expect(violations([high, folder, low], [highFile, lowFile, ("High/Disk/D.swift", "import GRDB")]) == [])
         #expect(
-            offences([high, folder, low], [("High/A.swift", "import Low\nimport GRDB"), lowFile, ("High/Disk/D.swift", "import GRDB")])
+            violations([high, folder, low], [("High/A.swift", "import Low\nimport GRDB"), lowFile, ("High/Disk/D.swift", "import GRDB")])
                 == ["Sources/High/A.swift:2 imports GRDB: no row of the table allows it"])
     }
 

@@ -13,12 +13,12 @@ import Testing
         let package = try Package.read()
         let table = LayerTable(markdown: package.architecture)
         #expect(!table.rows.isEmpty, "ARCHITECTURE.md has no table under ## Layers")
-        for offence in table.offences(in: package.tree.files, modules: package.modules) { Issue.record("\(offence)") }
+        for violation in table.violations(in: package.tree.files, modules: package.modules) { Issue.record("\(violation)") }
     }
 
     @Test func foldersFormNoCircle() throws {
         let tree = try Package.read().tree
-        for offence in tree.offences(knownCircles: Self.knownCircles) { Issue.record("\(offence)") }
+        for violation in tree.violations(knownCircles: Self.knownCircles) { Issue.record("\(violation)") }
     }
 }
 

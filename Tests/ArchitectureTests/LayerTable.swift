@@ -30,21 +30,21 @@ struct LayerTable {
         cell.split(separator: "`", omittingEmptySubsequences: false).enumerated().compactMap { index, part in index % 2 == 1 ? String(part) : nil }
     }
 
-    /// What any module may import without a word: the system's library and the language's own.
+    /// What any module may import without a row: the system's library and the language's own.
     private static let free: Set<String> = ["Darwin", "Dispatch", "Glibc", "Musl", "Synchronization"]
 
     /// One sentence for each import that the table does not allow, and for each line of the table that the sources do not need.
-    func offences(in files: [SourceFile], modules: Set<String>) -> [String] {
-        var offences: [String] = []
+    func violations(in files: [SourceFile], modules: Set<String>) -> [String] {
+        var violations: [String] = []
         var place: [String: Int] = [:]
         for (index, row) in self.rows.enumerated() { place[row.name] = index }
         for row in self.rows {
             for name in row.ours {
                 guard let below = place[name] else {
-                    offences.append("\(row.name) may import \(name), which has no row")
+                    violations.append("\(row.name) may import \(name), which has no row")
                     continue
                 }
-                if below <= place[row.name]! { offences.append("\(row.name) may import \(name), which is not further down: an arrow that points back") }
+                if below <= place[row.name]! { violations.append("\(row.name) may import \(name), which is not further down: an arrow that points back") }
             }
         }
         var used: Set<String> = []
@@ -55,18 +55,18 @@ struct LayerTable {
                 if let allowing {
                     used.insert("\(allowing.name) \(name)")
                 } else {
-                    offences.append("Sources/\(file.path):\(line) imports \(name): no row of the table allows it")
+                    violations.append("Sources/\(file.path):\(line) imports \(name): no row of the table allows it")
                 }
             }
         }
         for row in self.rows {
             for name in row.ours + row.others where !used.contains("\(row.name) \(name)") {
-                offences.append("\(row.name) may import \(name), and no file of it does: take it from the row")
+                violations.append("\(row.name) may import \(name), and no file of it does: remove it from the row")
             }
         }
         let named = Set(self.rows.map(\.name))
-        offences += modules.subtracting(named).sorted().map { "Sources/\($0) has no row" }
-        offences += named.filter { !$0.contains("/") }.subtracting(modules).sorted().map { "\($0) has a row and no folder in Sources" }
-        return offences
+        violations += modules.subtracting(named).sorted().map { "Sources/\($0) has no row" }
+        violations += named.filter { !$0.contains("/") }.subtracting(modules).sorted().map { "\($0) has a row and no folder in Sources" }
+        return violations
     }
 }

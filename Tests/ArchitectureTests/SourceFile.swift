@@ -64,15 +64,15 @@ struct SourceFile {
         var inside: [String] { scopes.compactMap { if case .type(let name) = $0 { name } else if case .extension(let name) = $0 { name } else { nil } } }
         func text(_ index: Int) -> String { tokens.indices.contains(index) ? tokens[index].text : "" }
         func isWord(_ index: Int) -> Bool { tokens.indices.contains(index) && tokens[index].kind == .word }
-        /// The words `A.B.C` from an index on, and the index after them.
-        func chain(from start: Int) -> (words: [String], end: Int) {
+        /// The words `A.B.C` from an index on.
+        func chain(from start: Int) -> [String] {
             var words = [text(start)]
             var index = start + 1
             while text(index) == ".", isWord(index + 1) {
                 words.append(text(index + 1))
                 index += 2
             }
-            return (words, index)
+            return words
         }
         func place() -> Declaration.Place {
             switch scopes.last {
@@ -128,10 +128,8 @@ struct SourceFile {
                     continue
                 }
                 if token.text == "extension", isWord(index + 1) {
-                    let (words, end) = chain(from: index + 1)
-                    pending = .extension(words.joined(separator: "."))
+                    pending = .extension(chain(from: index + 1).joined(separator: "."))
                     if scopes.isEmpty { hidden = isPrivate(index) }
-                    _ = end
                     continue
                 }
                 if Self.types.contains(token.text), isWord(index + 1), !Self.modifiers.contains(text(index + 1)),

@@ -8,29 +8,29 @@ struct SourceTree {
         static func < (left: Arrow, right: Arrow) -> Bool { (left.from, left.to) < (right.from, right.to) }
     }
 
-    /// Where an arrow is seen: `Pipeline/Event/Cursor.swift:12 names Feed`.
-    struct Sight: Comparable, CustomStringConvertible {
+    /// Where an arrow comes from: `Pipeline/Event/Cursor.swift:12 names Feed`.
+    struct Reference: Comparable, CustomStringConvertible {
         var path: String
         var line: Int
         var name: String
 
         var description: String { "Sources/\(self.path):\(self.line) names \(self.name)" }
-        static func < (left: Sight, right: Sight) -> Bool { (left.path, left.line) < (right.path, right.line) }
+        static func < (left: Reference, right: Reference) -> Bool { (left.path, left.line) < (right.path, right.line) }
     }
 
     let files: [SourceFile]
     /// Between folders of one module. Those between modules are imports.
-    let arrows: [Arrow: [Sight]]
+    let arrows: [Arrow: [Reference]]
 
     init(files: [SourceFile]) {
         self.files = files
-        var arrows: [Arrow: [Sight]] = [:]
+        var arrows: [Arrow: [Reference]] = [:]
         for files in Dictionary(grouping: files, by: \.module).values {
             let names = ModuleNames(files: files)
             for file in files {
                 for use in file.uses {
                     for home in names.homes(of: use, in: file) where home != file.folder {
-                        arrows[Arrow(from: file.folder, to: home), default: []].append(Sight(path: file.path, line: use.line, name: use.name))
+                        arrows[Arrow(from: file.folder, to: home), default: []].append(Reference(path: file.path, line: use.line, name: use.name))
                     }
                 }
             }
@@ -51,22 +51,23 @@ struct SourceTree {
     }
 
     /// One text for each circle that is not known, and for each known one that is not there any more, or not whole.
-    func offences(knownCircles: [[String]]) -> [String] {
-        var offences: [String] = []
+    func violations(knownCircles: [[String]]) -> [String] {
+        var violations: [String] = []
         let circles = self.circles
         for circle in circles where !knownCircles.contains(where: { Set(circle).isSubset(of: $0) }) {
             let inside = self.arrows.filter { circle.contains($0.key.from) && circle.contains($0.key.to) }
-            // Those seen least often first: they are the cheapest to take away.
+            // Those with the fewest references first: they are the cheapest to remove.
             let lines = inside.sorted { ($0.value.count, $0.key) < ($1.value.count, $1.key) }
                 .map { "  \($0.key.from) -> \($0.key.to): \($0.value[0])" + ($0.value.count > 1 ? " (and \($0.value.count - 1) more)" : "") }
-            offences.append((["a circle of folders: " + circle.joined(separator: ", ")] + lines).joined(separator: "\n"))
+            violations.append((["a circle of folders: " + circle.joined(separator: ", ")] + lines).joined(separator: "\n"))
         }
         for known in knownCircles where !circles.contains(where: { Set($0).isSuperset(of: known) }) {
             let left = circles.filter { Set($0).isSubset(of: known) }
-            offences.append(
-                "the known circle of \(known.joined(separator: ", ")) is " + (left.isEmpty ? "gone" : "smaller: \(left)") + "; mend the list of known circles")
+            violations.append(
+                "the known circle of \(known.joined(separator: ", ")) is " + (left.isEmpty ? "gone" : "smaller: \(left)") + "; update the list of known circles"
+            )
         }
-        return offences
+        return violations
     }
 
     private static func reached(from start: String, by next: [String: Set<String>]) -> Set<String> {
