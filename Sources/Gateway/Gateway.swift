@@ -9,12 +9,12 @@ package final class Gateway: Sendable {
         package var listen: ListenAddress
         package var api: ListenAddress
         package var corsOrigins: [String] = []
-        /// What a request on the API port must carry. Secret: never printed.
+        /// The token that a request on the API port must have. Secret: never printed.
         package var apiToken: String?
         package var limits: Limits
         package var subscribersMax: Int
         package var apiConnectionsMax: Int
-        /// Connections of either port over its limit, which are open for a moment to be refused with a sentence.
+        /// Connections over the limit of either port, which are open for a moment to get a refusal.
         package var refusalsMax: Int
 
         package init(listen: ListenAddress, api: ListenAddress, limits: Limits, subscribersMax: Int, apiConnectionsMax: Int, refusalsMax: Int) {
@@ -69,16 +69,16 @@ package final class Gateway: Sendable {
         self.loops = loops
     }
 
-    /// Where the port of subscribers listens, once it is bound.
+    /// The bound address of the subscriber port.
     package var listenAddress: String { self.addresses.listen }
-    /// Where the API port listens, once it is bound.
+    /// The bound address of the API port.
     package var apiAddress: String { self.addresses.api }
 
     // MARK: - Listening
 
-    /// Binds both ports. Returns their listening sockets; throws a sentence for a person.
+    /// Binds both ports. Returns their listening sockets. Throws a message for a person.
     package func bind(group: any EventLoopGroup, node: any NodeFacade) async throws -> [any Channel] {
-        // The API port's own page reads from the subscriber port, which to a browser is another origin.
+        // The API port's own page reads from the subscriber port, which is another origin for a browser.
         let own = Self.ownOrigins(self.settings.api)
         let api = try await self.bindAPI(group, node, own)
         self.addresses.api = Self.address(api)
@@ -94,7 +94,7 @@ package final class Gateway: Sendable {
             SubscriberPort(
                 loop: loop, fanout: stages.fanout, origins: origins, refusedOrigins: refusedOrigins, heartbeats: heartbeats, addresses: addresses)
         }
-        // Half of the bound in the channel's own queue, and at most half of it in one write more.
+        // Half of the limit is for the channel's own queue, and at most half of it for one more write.
         let high = max(1024, self.settings.limits.subscriberBufferedBytesMax / 2)
         return try await self.listener(group, self.subscriberAdmission).bind(self.settings.listen) { channel, isOverLimit in
             let port = ports[ObjectIdentifier(channel.eventLoop)]!.value
@@ -109,7 +109,7 @@ package final class Gateway: Sendable {
 
     private func bindAPI(_ group: any EventLoopGroup, _ node: any NodeFacade, _ ownOrigins: [String]) async throws -> any Channel {
         let services = APIServices(
-            // `*` is for reading: no list of everyone may publish through somebody's browser.
+            // `*` allows reading only: not every page may publish through a user's browser.
             origins: Origins(self.settings.corsOrigins.filter { $0 != "*" } + ownOrigins), refusedOrigins: self.refusedOrigins, token: self.settings.apiToken,
             connectionsMax: self.settings.apiConnectionsMax, page: PageResponse(), channels: self.channels, node: node, addresses: self.addresses)
         let ports = try await self.onEachLoop { loop, stages in APIPort(loop: loop, publisher: stages.publisher, services: services) }
@@ -128,7 +128,7 @@ package final class Gateway: Sendable {
             group: group, admission: admission, uncountedMax: self.settings.refusalsMax, stalledSecondsMax: self.settings.limits.stalledSecondsMax)
     }
 
-    /// Makes a value on each loop. Keyed by the identity of the loop, which is how an accepted connection finds it.
+    /// Creates a value on each loop, keyed by the identity of the loop. An accepted connection finds it by this key.
     private func onEachLoop<Value>(
         _ make: @escaping @Sendable (LoopContext, Stages) -> Value
     ) async throws -> [ObjectIdentifier: NIOLoopBound<Value>] {
@@ -155,7 +155,7 @@ package final class Gateway: Sendable {
 
     // MARK: - Serving
 
-    /// Subscribers of a node that drains are sent away; they stay when it no longer does.
+    /// Asks the subscribers of a draining node to reconnect elsewhere. Stops when the node no longer drains.
     package func setDraining(_ isDraining: Bool) {
         for loop in self.loops { loop.eventLoop.execute { loop.value.setDraining(isDraining) } }
     }
@@ -177,10 +177,10 @@ package final class Gateway: Sendable {
 
     // MARK: - Stopping
 
-    /// Connections of the subscriber port that are open.
+    /// Open connections of the subscriber port.
     package var openSubscribers: Int { self.subscriberAdmission.counts.open }
 
-    /// Says goodbye to every connection, in slices, and waits for the sockets to close or for the deadline.
+    /// Ends every connection gracefully, in slices, and waits for the sockets to close or for the deadline.
     package func stop(deadline: ContinuousClock.Instant) async {
         for loop in self.loops {
             let completed = loop.eventLoop.makePromise(of: Void.self)

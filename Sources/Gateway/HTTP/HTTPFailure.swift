@@ -1,11 +1,11 @@
-/// An answer that is not 200: a real status, a word for programs, a sentence that says what to change.
+/// A response other than 200: an HTTP status, a code for programs, and a message that says what to change.
 struct HTTPFailure: Error, Equatable {
     var status: HTTPStatus
     var code: String
     var message: String
-    /// A header of its own, `Allow` or `Retry-After`.
+    /// An extra header, `Allow` or `Retry-After`.
     var header: String?
-    /// The refusal ends by itself: when to ask again.
+    /// Of a temporary refusal: when to retry.
     var retryAfterSeconds: Int?
 
     init(_ status: HTTPStatus, _ code: String, _ message: String, header: String? = nil) {
@@ -20,7 +20,7 @@ struct HTTPFailure: Error, Equatable {
     static func badBody(_ message: String) -> HTTPFailure { HTTPFailure(.badRequest, "bad_body", message) }
     static func badCursor(_ message: String) -> HTTPFailure { HTTPFailure(.badRequest, "bad_cursor", message) }
 
-    /// - Parameter hint: where the path is, when it is one of the node's other port.
+    /// - Parameter hint: says where the path is, if it belongs to the node's other port.
     static func notFound(_ path: String, _ paths: String, hint: String? = nil) -> HTTPFailure {
         HTTPFailure(.notFound, "not_found", "nothing is at \(path.prefix(100))\(hint.map { ": \($0)" } ?? ""); there is \(paths)")
     }
@@ -40,12 +40,12 @@ struct HTTPFailure: Error, Equatable {
     static let timeout = HTTPFailure(.requestTimeout, "timeout", "the request did not arrive in time; send it whole within handshake-seconds-max")
 }
 
-/// The statuses this program answers with.
+/// The statuses that this program sends.
 struct HTTPStatus: Equatable {
     var code: Int
     var reason: StaticString
 
-    /// The request is at fault.
+    /// The request is wrong.
     var isClientError: Bool { (400..<500).contains(self.code) }
 
     static func == (left: HTTPStatus, right: HTTPStatus) -> Bool { left.code == right.code }

@@ -1,9 +1,9 @@
 import NIOCore
 import Pipeline
 
-/// What a request may say of its body, and what is answered when it says something else. Pure.
+/// The rules for a request's body headers, and the failures. Pure.
 extension HTTPRequestParser {
-    /// `chunked`, once and alone. What only looks like it is an attempt to be read differently by two servers; another coding is merely not ours.
+    /// Only `chunked`, exactly once. Variants of it may be an attempt at request smuggling; other codings are merely not supported.
     static func checkCoding(_ coding: String) throws(HTTPFailure) {
         if coding == "chunked" { return }
         let codings = coding.split(separator: ",", omittingEmptySubsequences: false).map { String($0.trimmingSpaces()) }

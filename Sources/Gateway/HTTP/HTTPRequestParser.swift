@@ -1,14 +1,14 @@
 import NIOCore
 import Pipeline
 
-/// Reads HTTP/1.x requests off a stream of bytes (RFC 9112). A pure value: bytes in, whole requests or a failure out.
+/// Parses HTTP/1.x requests from a stream of bytes (RFC 9112). A pure value: bytes in, complete requests or a failure out.
 ///
-/// Our own, where NIO's HTTP pipeline would do: a subscriber's connection needs one request and then thousands of bytes of handlers, buffers and decoders
-/// less for the rest of its life, and a publish is a line of headers and a hundred bytes. It is strict where two readers of one request could disagree
-/// (request smuggling): both length headers, two lengths, bare line feeds, folded lines, spaces around names, unknown transfer codings are refused.
+/// Used instead of NIO's HTTP pipeline: a subscriber's connection needs the parser for one request, and without NIO's handlers, buffers and decoders it saves
+/// thousands of bytes for the rest of its life. It is strict where two parsers could read one request differently (request smuggling): it refuses both
+/// length headers, two lengths, bare line feeds, folded lines, spaces around names and unknown transfer codings.
 struct HTTPRequestParser {
     enum Step {
-        /// Nothing more can be said before more bytes come. `wantsContinue` is true once, when the client waits for `100 Continue`.
+        /// More bytes are needed. `wantsContinue` is true once, when the client waits for `100 Continue`.
         case needMore(wantsContinue: Bool)
         case request(Request)
     }
@@ -34,11 +34,11 @@ struct HTTPRequestParser {
     private let bodyBytesMax: Int
     private var state = State.head
     private var input = ByteBuffer()
-    /// The chunks so far. Not in the state: writing to what the state holds, too, would copy all of it for each chunk.
+    /// The chunks so far. Not part of the state enum, because appending there would copy everything for each chunk.
     private var chunks = ByteBuffer()
-    /// How far the head has been searched for its end: each byte is looked at once, however slowly they come.
+    /// How far the head has been searched for its end. Each byte is searched once, even if bytes arrive slowly.
     private var searched = 0
-    /// Of the head that is arriving, with its line end, once that has come.
+    /// The length of the request line with its line end, once it has arrived.
     private var requestLineLength: Int?
     private var owesContinue = false
 
@@ -47,16 +47,16 @@ struct HTTPRequestParser {
         self.bodyBytesMax = bodyBytesMax
     }
 
-    /// Bytes that wait for more.
+    /// Bytes of an incomplete request.
     var bufferedBytes: Int { self.input.readableBytes }
 
-    /// The memory that ``bufferedBytes`` are kept in.
+    /// The memory that ``bufferedBytes`` use.
     var inputCapacity: Int { self.input.storageCapacity }
 
-    /// Where the chunks of a body are gathered: it moves only when they need more room.
+    /// The buffer for the chunks of a body. It is reallocated only when they need more space.
     var chunksAddress: UnsafeRawPointer? { self.chunks.withVeryUnsafeBytes { $0.baseAddress } }
 
-    /// What came behind the last request, for whoever speaks from there on.
+    /// The bytes after the last request, for the next protocol on the connection.
     mutating func takeRest() -> ByteBuffer {
         defer { self.input = ByteBuffer() }
         return self.input
@@ -72,7 +72,7 @@ struct HTTPRequestParser {
         self.input.feed(bytes)
     }
 
-    /// The next whole request. After a failure the connection is of no more use.
+    /// The next complete request. After a failure the connection must be closed.
     mutating func next() throws(HTTPFailure) -> Step {
         while true {
             switch self.state {
@@ -121,7 +121,7 @@ struct HTTPRequestParser {
 
     // MARK: - Head
 
-    /// Takes a head off the input. False when it is not complete.
+    /// Reads a head from the input. Returns false if it is not complete.
     private mutating func readHead() throws(HTTPFailure) -> Bool {
         // A client may send an empty line after a body (RFC 9112 §2.2).
         if self.searched == 0, self.input.getInteger(at: self.input.readerIndex, as: UInt16.self) == 0x0D0A { self.input.moveReaderIndex(forwardBy: 2) }
@@ -133,7 +133,7 @@ struct HTTPRequestParser {
         return true
     }
 
-    /// The length of the head with its empty line; nil when that has not come yet.
+    /// The length of the head with its empty line. Nil if that has not arrived yet.
     private mutating func headLength() throws(HTTPFailure) -> Int? {
         let searched = self.searched
         let (end, lineEnd) = self.input.withUnsafeReadableBytes { bytes -> (Int?, Int?) in
@@ -161,7 +161,7 @@ struct HTTPRequestParser {
             self.requestLineLength = nil
             return end
         }
-        // An empty line may straddle this read and the next.
+        // An empty line may be split between this read and the next.
         self.searched = max(0, count - 3)
         return nil
     }
@@ -189,7 +189,7 @@ struct HTTPRequestParser {
 
     // MARK: - Chunks
 
-    /// A line without its CRLF; nil when it is not complete.
+    /// A line without its CRLF. Nil if it is not complete.
     private mutating func readLine(bytesMax: Int) throws(HTTPFailure) -> ByteBuffer? {
         guard let end = self.input.readableBytesView.firstIndex(of: 0x0A) else {
             guard self.input.readableBytes <= bytesMax else { throw .badRequest("a chunk's line is longer than \(bytesMax) bytes") }

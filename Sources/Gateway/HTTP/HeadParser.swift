@@ -109,7 +109,7 @@ enum HeadParser {
             nameStart: UInt16(start), nameEnd: UInt16(colon), valueStart: UInt16(valueStart), valueEnd: UInt16(valueEnd))
     }
 
-    /// A trailer field: read by the same rules, and dropped.
+    /// A trailer field: checked by the same rules, and dropped.
     static func checkField(_ line: ByteBuffer) throws(HTTPFailure) {
         let checked = line.withUnsafeReadableBytes { bytes -> HTTPFailure? in
             do throws(HTTPFailure) { _ = try Self.field(bytes, 0, bytes.count) } catch { return error }
@@ -118,7 +118,7 @@ enum HeadParser {
         if let checked { throw checked }
     }
 
-    /// The fields that are read here and have one value. Of two of them a server in front of this one may take the other.
+    /// Fields with a single value. If one occurred twice, a proxy in front of this server might use the other one.
     private static let singleFields: [StaticString] = [
         "host", "content-length", "origin", "authorization", "x-api-key", "message-id", "event-type", "last-event-id", "sec-websocket-key",
         "sec-websocket-version",
@@ -143,7 +143,7 @@ enum HeadParser {
 }
 
 extension Substring {
-    /// What follows a prefix, which may be in any case. Nil when it does not begin so.
+    /// The rest after a prefix, compared without case. Nil if it does not begin with the prefix.
     fileprivate func without(_ prefix: String) -> Substring? {
         guard self.prefix(prefix.count).asciiLowercased() == prefix else { return nil }
         return self.dropFirst(prefix.count)

@@ -23,7 +23,7 @@ package struct Origins: Sendable {
 
     private func isListed(_ origin: String) -> Bool { self.allowed.contains(Self.normalized(origin)) }
 
-    /// As browsers write it (RFC 6454 §6.2): in lower case, without the scheme's default port.
+    /// In the form that browsers send (RFC 6454 §6.2): lower case, without the scheme's default port.
     static func normalized(_ origin: String) -> String {
         let origin = origin.lowercased()
         for (scheme, port) in [("https://", ":443"), ("http://", ":80")] where origin.hasPrefix(scheme) && origin.hasSuffix(port) {
@@ -32,21 +32,21 @@ package struct Origins: Sendable {
         return origin
     }
 
-    /// Whether the page comes from the very host and port that it asks: the browser's own rule, behind a proxy too.
+    /// Whether the page comes from the requested host and port: the browser's own rule. Works behind a proxy too.
     static func isSame(_ origin: String, as head: RequestHead) -> Bool {
         guard let host = head.field("host"), let colon = origin.firstIndex(of: ":") else { return false }
         return Self.normalized(origin) == Self.normalized("\(origin[..<colon])://\(host)")
     }
 
-    /// The lines that let a browser read the answer; empty without an allowed origin.
+    /// The headers that let a browser's page read the response. Empty without an allowed origin.
     func headers(for head: RequestHead) -> String {
         guard let origin = head.field("origin"), self.allows(origin) else { return "" }
         guard self.isListed(origin) else { return "Access-Control-Allow-Origin: *\r\n" }
-        // Nothing here is decided by a cookie, but a proxy in front may do so; a page that sends cookies reads nothing without the second line.
+        // The node uses no cookies, but a proxy in front may. A page that sends cookies can read nothing without the second header.
         return "Access-Control-Allow-Origin: \(origin)\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n"
     }
 
-    /// Why a page may not connect, and what to change. `null` (a sandboxed frame, a local file) and other texts that are no origin cannot be listed.
+    /// Why a page may not connect, and what to change. `null` (a sandboxed frame, a local file) and other texts that are not origins cannot be listed.
     static func refusal(of origin: String) -> String {
         guard origin != "*", Self.isOrigin(origin) else {
             return "an Origin of \(String(origin.prefix(100)).debugDescription) cannot be listed in cors-origins (only * covers it, and only to subscribe); "
@@ -65,13 +65,13 @@ package struct Origins: Sendable {
     }
 }
 
-/// What the log says of refused origins: each once. Bounded, because a client can invent any number of them. A pure value.
+/// The log lines for refused origins, each once. Bounded, because a client can invent any number of origins. A pure value.
 struct RefusedOrigins {
     static let originsMax = 100
 
     private var logged: Set<String> = []
 
-    /// Nil for an origin that was logged before, and beyond the bound.
+    /// Nil for an origin that was logged before, and above the limit.
     mutating func sentence(for origin: String) -> String? {
         guard self.logged.count < Self.originsMax else { return nil }
         let origin = String(String.UnicodeScalarView(origin.unicodeScalars.prefix(100).filter { (0x21...0x7E).contains($0.value) }))

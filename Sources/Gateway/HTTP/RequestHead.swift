@@ -1,6 +1,6 @@
 import NIOCore
 
-/// A request line and its header fields, as ranges into the bytes they came in. Nothing is copied or decoded until asked for.
+/// A request line and its header fields, as ranges in the received bytes. Nothing is copied or decoded until it is needed.
 struct RequestHead {
     enum Method: Equatable {
         case get, head, post, put, options
@@ -19,26 +19,26 @@ struct RequestHead {
     var method: Method
     /// The path of the target, as sent.
     var path: String
-    /// What follows `?` in the target, as sent.
+    /// The part of the target after `?`, as sent.
     var query: String?
     /// HTTP/1.1, not 1.0.
     var isVersion11: Bool
     var fields: [Field]
 
-    /// The first field of this name (given in lower case), decoded leniently. Nil when there is none.
+    /// The first field of this name (given in lower case), decoded leniently. Nil if there is none.
     func field(_ name: StaticString) -> String? {
         for field in self.fields where self.matches(field, name) { return self.value(field) }
         return nil
     }
 
-    /// The first field of this name, if it is UTF-8. Nil when there is none or it is not: tell the two apart with ``count(_:)``.
+    /// The first field of this name, if it is UTF-8. Nil if there is none or it is not UTF-8; ``count(_:)`` distinguishes the two.
     func utf8Field(_ name: StaticString) -> String? {
         guard let field = self.fields.first(where: { self.matches($0, name) }) else { return nil }
         let start = self.bytes.readerIndex + Int(field.valueStart)
         return self.bytes.viewBytes(at: start, length: Int(field.valueEnd - field.valueStart)).flatMap { String(validating: $0, as: UTF8.self) }
     }
 
-    /// How many fields have this name (given in lower case).
+    /// The number of fields with this name (given in lower case).
     func count(_ name: StaticString) -> Int {
         self.fields.reduce(0) { $0 + (self.matches($1, name) ? 1 : 0) }
     }
@@ -95,7 +95,7 @@ struct RequestHead {
     }
 }
 
-/// A whole request.
+/// A complete request.
 struct Request {
     var head: RequestHead
     var body: ByteBuffer
@@ -109,8 +109,8 @@ extension StringProtocol {
         return result
     }
 
-    /// With the letters A to Z in lower case and all else as it is. `lowercased()` also makes a k of the Kelvin sign, which another server in front of
-    /// this one does not.
+    /// With the letters A to Z in lower case and everything else unchanged. `lowercased()` would also turn the Kelvin sign into a k, which a proxy in front
+    /// does not.
     func asciiLowercased() -> String {
         String(decoding: self.utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
     }
@@ -143,7 +143,7 @@ enum PercentEncoding {
         }
     }
 
-    /// The value of a name in a query string, decoded. Nil when the name is absent; throws when it is there twice or its escape is broken.
+    /// The decoded value of a name in a query string. Nil if the name is absent. Throws if it occurs twice or has a broken escape.
     static func value(_ name: String, in query: String?) throws(HTTPFailure) -> String? {
         guard let query else { return nil }
         var found: Substring?

@@ -2,7 +2,7 @@ import JSON
 import NIOCore
 import Pipeline
 
-/// Writes responses (RFC 9112 §4) straight into bytes. Pure.
+/// Writes responses (RFC 9112 §4) directly as bytes. Pure.
 enum ResponseWriter {
     enum Content: String {
         case json = "application/json"
@@ -12,7 +12,7 @@ enum ResponseWriter {
         case metrics = "text/plain; version=0.0.4; charset=utf-8"
     }
 
-    /// A whole response. `headers` are complete lines.
+    /// A complete response. `headers` are complete lines.
     static func write(
         _ status: HTTPStatus, content: Content, body: ByteBuffer, headers: String = "", keepAlive: Bool, omitBody: Bool = false, into buffer: inout ByteBuffer
     ) {
@@ -48,7 +48,7 @@ enum ResponseWriter {
         buffer.writeStaticString("\r\n")
     }
 
-    /// HTTP/1.1 keeps alive without a word; a client of HTTP/1.0 closes if it is not told. An Upgrade has to be named here, too (RFC 9110 §7.8).
+    /// HTTP/1.1 keeps a connection alive by default; an HTTP/1.0 client needs a header for it. An Upgrade must be named here too (RFC 9110 §7.8).
     private static func connection(_ status: HTTPStatus, keepAlive: Bool) -> StaticString {
         if status == .upgradeRequired { return keepAlive ? "Connection: Upgrade, keep-alive\r\n" : "Connection: Upgrade, close\r\n" }
         return keepAlive ? "Connection: keep-alive\r\n" : "Connection: close\r\n"

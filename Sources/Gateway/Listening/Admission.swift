@@ -4,9 +4,9 @@ import NIOConcurrencyHelpers
 final class Admission: Sendable {
     enum Verdict {
         case admitted
-        /// Over the limit. The client is told so and disconnected.
+        /// Over the limit. The client gets a refusal and is disconnected.
         case refused
-        /// So far over the limit that there is no descriptor to tell the client so.
+        /// So far over the limit that no descriptor is left for a refusal.
         case dropped
     }
 

@@ -1,6 +1,6 @@
 import NIOConcurrencyHelpers
 
-/// Where the two ports really listen: port 0 has become a number. Empty until they are bound.
+/// The actual addresses of the two ports, with a chosen port in place of 0. Empty until they are bound.
 final class BoundAddresses: Sendable {
     private let addresses = NIOLockedValueBox((listen: "", api: ""))
 
@@ -14,7 +14,7 @@ final class BoundAddresses: Sendable {
         set { self.addresses.withLockedValue { $0.api = newValue } }
     }
 
-    /// The port alone: a client of one port learns no address that it does not see.
+    /// Only the port: a client of one port learns no address that it cannot see.
     var listenPort: Substring { Self.port(of: self.listen) }
     var apiPort: Substring { Self.port(of: self.api) }
 

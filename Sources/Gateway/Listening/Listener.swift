@@ -10,19 +10,19 @@ import Sockets
 
 /// Binds one port, and counts, refuses or sets up each accepted connection.
 struct Listener {
-    /// Sockets accepted together, if there are descriptors for that many that are not counted yet. NIO's default of 4 polls again after each four, which halves
-    /// the rate of a reconnect storm.
+    /// Sockets accepted in one turn, if enough uncounted descriptors are free. NIO's default of 4 polls again after each four, which halves
+    /// the rate in a reconnect storm.
     static let acceptBurst = 256
-    /// What the kernel keeps while this process is busy; it caps it at `net.core.somaxconn`.
+    /// The kernel's queue while this process is busy. The kernel limits it to `net.core.somaxconn`.
     static let backlog = 4096
 
     let group: any EventLoopGroup
     let admission: Admission
-    /// The most that one turn accepts: what may be open for a moment without being counted.
+    /// The most connections that one turn accepts. They may be open for a moment without being counted.
     let uncountedMax: Int
     let stalledSecondsMax: Int
 
-    /// - Parameter setUp: runs on the connection's loop, for one that is within the limit or is to be refused.
+    /// - Parameter setUp: runs on the connection's loop, for connections within the limit and for those to refuse.
     func bind(
         _ address: ListenAddress, _ setUp: @escaping @Sendable (_ channel: any Channel, _ isOverLimit: Bool) throws -> Void
     ) async throws -> any Channel {
@@ -32,7 +32,7 @@ struct Listener {
                 .serverChannelOption(.backlog, value: Int32(Self.backlog))
                 .serverChannelOption(.maxMessagesPerRead, value: UInt(min(Self.acceptBurst, max(4, self.uncountedMax))))
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                // Linux gives an accepted socket its listener's options, which saves a system call for each on each connection.
+                // On Linux an accepted socket inherits its listener's options, which saves a system call for each option.
                 .serverChannelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .serverChannelOption(.tcpOption(NIOBSDSocket.Option(rawValue: TCP_USER_TIMEOUT)), value: .init(self.stalledSecondsMax * 1000))
                 .serverChannelInitializer { channel in
@@ -67,7 +67,7 @@ struct Listener {
 }
 
 enum ListenerError: Error, CustomStringConvertible {
-    /// No descriptor to spare, not even to say so.
+    /// No descriptor is free, not even for a refusal.
     case full
     case bind(String)
 

@@ -1,9 +1,9 @@
 import NIOCore
 
-/// A buffer for each read, and none between reads.
+/// Allocates a buffer for each read, and keeps none between reads.
 ///
-/// NIO's own allocators keep a buffer for every connection, which for an idle subscriber is half of all it weighs. `nextBufferSize` stays nil, which
-/// keeps NIO's pool out of it.
+/// NIO's own allocators keep a buffer for every connection, which is half of an idle subscriber's memory. `nextBufferSize` stays nil, so that
+/// NIO's pool is not used.
 struct TransientReceiveAllocator: RecvByteBufferAllocator {
     private var capacity: Int
     private let capacityMax: Int

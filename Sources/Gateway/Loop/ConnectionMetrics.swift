@@ -1,8 +1,8 @@
-/// How a subscriber is connected.
+/// The transport of a subscriber.
 package enum Transport: Int, CaseIterable, Sendable {
     case sse, webSocket, longPoll, stream
 
-    /// In metrics and JSON.
+    /// The name in metrics and JSON.
     package var name: String {
         switch self {
         case .sse: "sse"
@@ -13,7 +13,7 @@ package enum Transport: Int, CaseIterable, Sendable {
     }
 }
 
-/// Totals of one loop's connections. What opens and what closes is counted apart, so that the two can be reconciled.
+/// Totals of one loop's connections. Opens and closes are counted separately, so that they can be reconciled.
 package struct ConnectionMetrics: Sendable {
     /// Connections of the subscriber port, from accept to close.
     package internal(set) var accepted: UInt64 = 0
@@ -25,9 +25,9 @@ package struct ConnectionMetrics: Sendable {
     package internal(set) var ended: [UInt64] = Array(repeating: 0, count: Transport.allCases.count)
     package internal(set) var refusedAtLimit: UInt64 = 0
     package internal(set) var apiRefusedAtLimit: UInt64 = 0
-    /// Subscribers refused for now: 503, or 200 with a retry.
+    /// Temporarily refused subscribers: 503, or 200 with a retry.
     package internal(set) var refusedSubscribers: UInt64 = 0
-    /// Requests of pages whose origin is not allowed.
+    /// Requests from pages whose origin is not allowed.
     package internal(set) var refusedOrigins: UInt64 = 0
     package internal(set) var badRequests: UInt64 = 0
     package internal(set) var timedOut: UInt64 = 0

@@ -1,6 +1,6 @@
-/// Goes through the slots of a table that grows meanwhile, again and again, each round in so many steps. A pure value.
+/// Goes over the slots of a growing table repeatedly, each round in a fixed number of steps. A pure value.
 ///
-/// Whoever is there at the start of a round, and stays where he is, is met in it exactly once.
+/// An entry that exists at the start of a round, and keeps its slot, is visited exactly once in that round.
 struct DrainSweep {
     private let steps: Int
     private var step = 0
@@ -10,7 +10,7 @@ struct DrainSweep {
         self.steps = steps
     }
 
-    /// The slots whose turn it is.
+    /// The slots of the current step.
     mutating func next(of count: Int) -> Range<Int> {
         let end = max(self.position, (self.step + 1) * count / self.steps)
         let slots = self.position..<end

@@ -1,20 +1,20 @@
-/// A connection that lives in a loop's table and wheel. Confined to that loop.
+/// A connection in a loop's table and timer wheel. Confined to that loop.
 protocol LoopConnection: AnyObject {
     var id: ConnectionID { get set }
-    /// The second at which ``deadlineReached()`` is due; never later than the wheel's entry when that was set.
+    /// The second at which ``deadlineReached()`` is due.
     var deadline: Int { get set }
-    /// The second of the wheel's entry that counts.
+    /// The second of the valid entry in the wheel.
     var wheelSecond: Int { get set }
 
-    /// The deadline has come. Sets a new one, or closes.
+    /// Called at the deadline. Sets a new one, or closes.
     func deadlineReached()
-    /// The node stops: say goodbye in the transport's own words and close.
+    /// The node is stopping: end the connection in the transport's own way.
     func stop()
-    /// The node is drained: a client that can continue elsewhere is sent away.
+    /// The node is drained: ask a client that can continue elsewhere to reconnect.
     func drain()
 }
 
-/// A connection that gathers the responses of one turn of the loop and writes them together. Confined to its loop.
+/// A connection that collects the responses of one turn of the loop and writes them together. Confined to its loop.
 protocol FlushingConnection: AnyObject {
     func flush()
 }

@@ -1,29 +1,29 @@
 import NIOCore
 import Pipeline
 
-/// Time, in whole seconds: every connection has a deadline, and the loop tells it when it has come.
+/// Time in whole seconds: every connection has a deadline, and the loop calls it at the deadline.
 extension LoopContext {
-    /// Wheel entries looked at before the loop looks at its sockets again. A heartbeat is a write: ten thousand in one go would keep everybody else waiting
+    /// Wheel entries handled before the loop polls its sockets again. A heartbeat is a write: ten thousand together would block the loop
     /// for a tenth of a second.
     static let deadlineSliceMax = 256
 
     func setDeadline(of connection: any LoopConnection, in seconds: Int) {
         connection.deadline = self.second + max(1, seconds)
-        // A later deadline is found when the entry in the wheel comes round; only an earlier one needs an entry of its own.
+        // A later deadline is noticed when the existing entry is due. Only an earlier deadline needs a new entry.
         guard connection.wheelSecond <= self.second || connection.deadline < connection.wheelSecond else { return }
         self.enter(connection)
     }
 
-    /// The next heartbeat: the first one within the interval, each later one an interval after the one before. Whoever came in one second is spread over
-    /// the whole interval, by his place in the table, and stays so.
+    /// The next heartbeat: the first one within the interval, each later one an interval after the previous one. Connections of the same second are spread
+    /// over the whole interval by their slot in the table, and stay spread.
     func setHeartbeat(of connection: any LoopConnection) {
         let interval = self.limits.heartbeatSeconds
         let sinceLast = (self.second - Int(connection.id.slot) % interval + interval) % interval
         self.setDeadline(of: connection, in: interval - sinceLast)
     }
 
-    /// The end of a long-poll that nothing answers. Early by up to a fifth of the interval, because those that one event has answered come back together;
-    /// not by more, because each end is a request.
+    /// The end of a long-poll without events. Up to a fifth of the interval early, because polls that one event has ended come back together;
+    /// not earlier, because each end causes a new request.
     func setPollEnd(of connection: any LoopConnection) {
         let interval = self.limits.heartbeatSeconds
         self.setDeadline(of: connection, in: interval - Int(connection.id.slot) % (interval / 5 + 1))
@@ -35,9 +35,9 @@ extension LoopContext {
         self.wheel.add(connection.id, at: second, now: self.second)
     }
 
-    // MARK: - Time passes
+    // MARK: - The clock
 
-    /// Never stopped: while the node stops, it closes those who do not close.
+    /// Never stopped: while the node is stopping, it closes connections whose clients do not close.
     func start() {
         self.nextSecond = self.loop.now + .seconds(1)
         self.scheduleSecond()
@@ -49,8 +49,8 @@ extension LoopContext {
     }
 
     private func everySecond() {
-        // At even distances, or a busy loop's 25 seconds would be longer than anybody's. But what a pause of the whole process took is not made up for:
-        // deadlines would come before the bytes that have arrived meanwhile.
+        // At fixed intervals, or 25 seconds on a busy loop would become longer. But a pause of the whole process is not caught up:
+        // deadlines would fire before the bytes that have arrived meanwhile are read.
         let now = self.loop.now
         self.nextSecond = self.nextSecond + .seconds(1)
         if self.nextSecond <= now { self.nextSecond = now + .seconds(1) }
@@ -61,8 +61,7 @@ extension LoopContext {
         self.fanout.onLoop { $0.tick() }
     }
 
-    /// A slice of those whose second has come. A connection that has gone, or has got another deadline, since then is found out here: between two slices
-    /// anything may happen.
+    /// Handles a slice of the due entries. Between two slices connections may close or get other deadlines: this is checked here.
     private func meetDeadlines() {
         self.isDeadlineSliceScheduled = false
         var budget = Self.deadlineSliceMax
@@ -75,7 +74,7 @@ extension LoopContext {
         guard self.wheel.hasDue else { return }
         self.isDeadlineSliceScheduled = true
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        // Not `execute`: NIO runs everything that is runnable before it polls again. Long enough that what else is runnable is done before it is due.
+        // Not `execute`: NIO runs all runnable tasks before it polls again. The delay is long enough that other runnable tasks finish first.
         self.loop.scheduleTask(in: .milliseconds(1)) { bound.value.meetDeadlines() }
     }
 }

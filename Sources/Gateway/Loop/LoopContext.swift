@@ -1,7 +1,7 @@
 import NIOCore
 import Pipeline
 
-/// What one event loop's connections share: its table of connections, its clock, its metrics. Confined to that loop.
+/// State that one event loop's connections share: table, clock and metrics. Confined to that loop.
 final class LoopContext {
     let loop: any EventLoop
     /// Its clock is the loop's.
@@ -40,7 +40,7 @@ final class LoopContext {
 
     // MARK: - Flushing
 
-    /// Responses of one turn of the loop leave in one write a connection.
+    /// Sends the responses of one turn of the loop, in one write for each connection.
     func flushSoon(_ connection: any FlushingConnection) {
         if self.unflushed.isEmpty {
             let bound = NIOLoopBound(self, eventLoop: self.loop)
@@ -57,8 +57,8 @@ final class LoopContext {
 
     // MARK: - Closing
 
-    /// Lets the client have all that was written, at its pace; then closes our side and reads on for a moment, because closing with unread bytes would make
-    /// the kernel reset the connection and take our last words with it.
+    /// Waits until the client has accepted all written bytes. Then closes this side and reads for a moment, because closing with unread bytes would make
+    /// the kernel reset the connection and discard the last bytes.
     func closeGently(_ connection: any LoopConnection, _ context: ChannelHandlerContext) {
         self.whenWritten(connection, context) {
             self.setDeadline(of: connection, in: 2)
@@ -66,12 +66,12 @@ final class LoopContext {
         }
     }
 
-    /// The same for a connection on which nothing is asked: nobody waits for its other side.
+    /// The same for a connection without requests: does not wait for the client to close.
     func closeWhenWritten(_ connection: any LoopConnection, _ context: ChannelHandlerContext) {
         self.whenWritten(connection, context) { context.close(promise: nil) }
     }
 
-    /// A client that takes nothing meets the connection's deadline first.
+    /// A client that reads nothing reaches the connection's deadline first.
     private func whenWritten(_ connection: any LoopConnection, _ context: ChannelHandlerContext, _ body: @escaping () -> Void) {
         self.setDeadline(of: connection, in: self.limits.stalledSecondsMax)
         let promise = self.loop.makePromise(of: Void.self)
@@ -81,8 +81,8 @@ final class LoopContext {
 
     // MARK: - Draining
 
-    /// Subscribers of a drained node are sent away one after the other, also those who still come: a load balancer takes its time to notice. They are not
-    /// refused: until it has noticed, they would only come back to this node.
+    /// Asks the subscribers of a drained node to reconnect, one after the other, also those that still arrive before a load balancer has noticed. They are not
+    /// refused, because until then they would only come back to this node.
     func setDraining(_ isDraining: Bool) {
         let seconds = self.limits.drainSeconds
         guard isDraining != (self.draining != nil), seconds > 0, !(isDraining && self.isStopping) else { return }
@@ -100,7 +100,7 @@ final class LoopContext {
 
     // MARK: - Stopping
 
-    /// Says goodbye to every connection, a slice at a time, so that the loop goes on serving the others and the goodbyes of one slice can leave.
+    /// Ends all connections gracefully, a slice at a time, so that the loop continues to serve the others and the last bytes of a slice can be sent.
     func stop(completed: EventLoopPromise<Void>) {
         self.isStopping = true
         self.setDraining(false)

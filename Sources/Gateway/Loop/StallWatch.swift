@@ -1,20 +1,20 @@
 import NIOCore
 
-/// Tells a socket that is slow from one that takes nothing. Pure; small, because every connection has one.
+/// Distinguishes a slow socket from one that accepts nothing. Pure. Small, because every connection has one.
 struct StallWatch {
-    /// The loop's second, and the bytes that waited, when the socket was last seen to take some. Nil while it takes all.
+    /// The loop's second and the waiting bytes when the socket last accepted bytes. Nil while it accepts everything.
     private var last: (second: Int32, bytes: UInt32)?
 
     var isBlocked: Bool { self.last != nil }
 
-    /// The socket takes no more, and so many bytes wait for it.
+    /// The socket accepts no more bytes, and this many wait.
     mutating func block(at second: Int, waiting bytes: Int) {
         self.last = (Int32(truncatingIfNeeded: second), UInt32(clamping: bytes))
     }
 
     mutating func unblock() { self.last = nil }
 
-    /// For how many seconds it has taken nothing. Fewer bytes waiting than when somebody last looked say that it took some.
+    /// For how many seconds it has accepted nothing. Fewer waiting bytes than at the last check mean that it accepted some.
     mutating func seconds(at second: Int, waiting bytes: Int) -> Int {
         guard let last else { return 0 }
         let now = Int32(truncatingIfNeeded: second)
@@ -25,6 +25,6 @@ struct StallWatch {
 }
 
 extension ChannelHandlerContext {
-    /// Bytes written that the socket has not taken.
+    /// Written bytes that the socket has not accepted.
     var waitingBytes: Int { (try? self.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0 }
 }

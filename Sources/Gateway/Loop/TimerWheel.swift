@@ -2,8 +2,8 @@ import DequeModule
 
 /// Deadlines of one loop's connections, in whole seconds. Pure; driven once a second.
 ///
-/// NIO's own timers cost allocations each and a search of all of them to cancel one; a connection has a deadline at all times and moves it often. Here
-/// moving a deadline later is a store, and a deadline that was moved is found out when the old one comes round.
+/// Each of NIO's own timers needs allocations, and cancelling one searches all of them. But a connection always has a deadline and moves it often. Here
+/// moving a deadline later is a single store. The move is noticed when the old entry is due.
 struct TimerWheel {
     static let slots = 128
 
@@ -13,7 +13,7 @@ struct TimerWheel {
     }
 
     private var buckets: [[Entry]] = Array(repeating: [], count: Self.slots)
-    /// Entries whose second has come and that nobody has looked at yet, oldest first.
+    /// Due entries that have not been handled yet, oldest first.
     private var due: Deque<Entry> = []
 
     mutating func add(_ id: ConnectionID, at second: Int, now: Int) {
@@ -21,7 +21,7 @@ struct TimerWheel {
         self.buckets[second % Self.slots].append(Entry(id: id, second: second))
     }
 
-    /// A second has come. What is left of the one before goes first.
+    /// Advances by a second. The rest of the previous second comes first.
     mutating func turn(to second: Int) {
         let index = second % Self.slots
         self.due.append(contentsOf: self.buckets[index])
@@ -32,13 +32,13 @@ struct TimerWheel {
 
     mutating func popDue() -> Entry? {
         let entry = self.due.popFirst()
-        // A crowd's second leaves no memory behind.
+        // Releases the memory of a second with many entries.
         if self.due.isEmpty { self.due = [] }
         return entry
     }
 }
 
-/// A place in a loop's connection table, and which of its occupants over time is meant.
+/// A slot in a loop's connection table, with a generation that identifies its occupant.
 struct ConnectionID: Hashable, Sendable {
     var slot: UInt32
     var generation: UInt32

@@ -1,7 +1,7 @@
 import NIOCore
 import Pipeline
 
-/// What keeps an idle stream alive, encoded once.
+/// The heartbeats of idle streams, encoded once.
 struct Heartbeats: Sendable {
     private let buffers: [ByteBuffer]
 

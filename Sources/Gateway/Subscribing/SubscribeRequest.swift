@@ -1,6 +1,6 @@
 import Pipeline
 
-/// What a subscriber asks for, read off its request. Pure.
+/// A subscriber's request, parsed. Pure.
 struct SubscribeRequest {
     var transport: Transport
     var framing: Framing
@@ -31,7 +31,7 @@ struct SubscribeRequest {
             }
             let (channel, backlog) = try Self.channel(segment)
             guard !self.channels.contains(where: { $0.channel == channel }) else { throw .badChannel("\(channel) is listed twice") }
-            // A cursor knows its channels by this part of their hash.
+            // A cursor identifies its channels by this part of their hash.
             if let other = self.channels.first(where: { UInt32(truncatingIfNeeded: $0.channel.hash64) == UInt32(truncatingIfNeeded: channel.hash64) }) {
                 throw .badChannel("\(other.channel) and \(channel) cannot share a connection, because a cursor could not tell them apart; open another for one")
             }
@@ -48,10 +48,10 @@ struct SubscribeRequest {
         if since != nil, !self.resumes { throw .badCursor("the cursor holds none of these channels; start without it") }
     }
 
-    /// Where a client has been.
+    /// The position from which a client resumes.
     private enum Since {
         case cursor(Cursor)
-        /// Of the one channel that is asked for.
+        /// Of the only requested channel.
         case position(Position)
 
         func position(of channel: ChannelName) -> Position? {
@@ -80,7 +80,7 @@ struct SubscribeRequest {
         return (channel, backlog)
     }
 
-    /// What a browser or a polyfill adds at a reconnect is newer than what the page once wrote into the URL.
+    /// The cursor that a browser or a polyfill adds at a reconnect is newer than the one that the page wrote into the URL.
     private static func since(_ head: RequestHead) throws(HTTPFailure) -> Since? {
         var added = [head.field("last-event-id")]
         for name in Self.polyfillNames { added.append(try PercentEncoding.value(name, in: head.query)) }
@@ -91,7 +91,7 @@ struct SubscribeRequest {
         throw .badCursor("that is neither a cursor nor a position that this program gave out; start without Last-Event-ID and since")
     }
 
-    /// What EventSource polyfills that cannot send the header call it.
+    /// Query parameters of EventSource polyfills that cannot send the header.
     private static let polyfillNames = ["lastEventId", "evs_last_event_id"]
 
     private static func framing(_ transport: Transport, query: String?) throws(HTTPFailure) -> Framing {

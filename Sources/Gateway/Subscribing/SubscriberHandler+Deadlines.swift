@@ -1,7 +1,7 @@
 import NIOCore
 import Pipeline
 
-/// What the loop tells.
+/// Calls of the loop.
 extension SubscriberHandler {
     func deadlineReached() {
         switch self.phase {
@@ -9,7 +9,7 @@ extension SubscriberHandler {
             self.closeIfStalled()
         case .reading:
             self.loop.metrics.timedOut += 1
-            // Between two requests there is nothing to answer; in the middle of one there is.
+            // Between two requests no response is due; in the middle of one there is.
             if self.isOverLimit || self.parser?.isBetweenRequests ?? true {
                 self.context.close(promise: nil)
             } else {
@@ -35,7 +35,7 @@ extension SubscriberHandler {
             self.context.writeAndFlush(self.wrapOutboundOut(self.port.heartbeats[framing]), promise: nil)
         case .webSocket:
             self.missedPongs += 1
-            // Counted when the next ping is due: the second one unanswered ends it.
+            // Counted when the next ping is due: the second ping without a pong ends the connection.
             if self.missedPongs > 2 { return self.closeWebSocket(1001) }
             self.writeFrame(.ping, ByteBuffer())
         case .longPoll:
@@ -52,13 +52,13 @@ extension SubscriberHandler {
         self.loop.setDeadline(of: self, in: min(left, self.loop.limits.heartbeatSeconds))
     }
 
-    /// A long-poll's time is up: the answer with what it has gathered in this turn, which its cursor is past already.
+    /// A long-poll's time is over: responds with the events that it has collected in this turn, because its cursor is already after them.
     func answerNow() {
         guard let subscriber else { return }
         self.subscriberAnswered(elements: subscriber.gathered, cursor: subscriber.cursor)
     }
 
-    /// The last words of a stream and its end, which is more than a connection that breaks.
+    /// Ends a stream gracefully, with the transport's last message.
     func endStream(_ lastWords: ByteBuffer) {
         guard let framing = self.subscriber?.framing else { return }
         var buffer = ByteBuffer()
@@ -74,7 +74,7 @@ extension SubscriberHandler {
             self.loop.metrics.drained += 1
             self.stop()
         case .reading, .opening, .closing:
-            // Nothing to lose elsewhere, and nothing to say yet: the next round meets it.
+            // The subscription is still opening: the next round handles it.
             break
         }
     }

@@ -1,7 +1,7 @@
 import NIOCore
 import Pipeline
 
-/// What the fanout tells.
+/// Calls of the fanout.
 extension SubscriberHandler {
     func subscriberOpened(cursor: String) {
         guard let framing = self.subscriber?.framing else { return }

@@ -3,14 +3,14 @@ import Pipeline
 
 extension SubscriberHandler {
     func newParser() -> HTTPRequestParser {
-        // A GET may have a body that means nothing; a small one is read past.
+        // A GET may have a meaningless body. A small one is skipped.
         HTTPRequestParser(headerBytesMax: self.loop.limits.headerBytesMax, bodyBytesMax: 1024)
     }
 
     func readRequests() {
         do throws(HTTPFailure) {
             while self.phase == .reading {
-                // A client that asks and does not read must not fill our memory.
+                // A client that sends requests and does not read must not fill the memory.
                 guard self.context.channel.isWritable else { return self.pauseReading() }
                 guard case .request(let request)? = try self.parser?.next() else { return }
                 try self.handle(request.head)
@@ -35,14 +35,14 @@ extension SubscriberHandler {
         do throws(HTTPFailure) {
             try self.route(head)
         } catch {
-            // Of interest to a refusal alone, so not looked up for every subscriber.
+            // Needed only for a refusal, so not looked up for every subscriber.
             self.isEventSource = head.method == .get && head.path.hasPrefix("/ev/") && head.accepts("text/event-stream")
             throw error
         }
     }
 
     private func route(_ head: RequestHead) throws(HTTPFailure) {
-        // One over the limit is answered once, and makes room.
+        // A connection over the limit gets one response, and is closed.
         self.keepsAlive = head.keepsAlive && !self.isOverLimit
         self.omitsBody = head.method == .head
         self.crossOriginHeaders = self.port.origins.headers(for: head)
@@ -51,7 +51,7 @@ extension SubscriberHandler {
             self.loop.metrics.refusedOrigins += 1
             self.port.refusedOrigins.report(refusedOrigin)
         }
-        // Before any refusal: a browser whose preflight is refused does not send the request, and its page cannot see why.
+        // Before any refusal: after a refused preflight the browser does not send the request, and its page cannot see the reason.
         if head.method == .options, SubscribeRequest.transport(of: head.path) != nil || head.path == "/healthz" { return self.answerPreflight(head) }
         if self.loop.isStopping { throw .unavailable("this node stops; connect again") }
         if head.path == "/healthz" { return try self.answerHealth(head) }
@@ -138,7 +138,7 @@ extension SubscriberHandler {
         self.closeGently()
     }
 
-    /// Bytes that arrive while a long-poll waits are the client's next requests; they are kept, within reason.
+    /// Bytes that arrive while a long-poll waits are the client's next requests; they are kept, up to a limit.
     func checkPipelined() {
         if let parser, parser.bufferedBytes > self.loop.limits.headerBytesMax { self.context.close(promise: nil) }
     }

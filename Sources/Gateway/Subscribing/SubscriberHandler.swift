@@ -9,7 +9,7 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     typealias OutboundOut = ByteBuffer
 
     enum Phase {
-        /// Waiting for a request, or in the middle of one.
+        /// Waits for a request, or is in the middle of one.
         /// Can transition to: opening, closing.
         case reading
         /// The request was understood; its channels are being opened.
@@ -18,10 +18,10 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
         /// Events flow until the connection ends.
         /// Can transition to: closing.
         case streaming
-        /// A long-poll waits for its answer.
-        /// Can transition to: reading (answered, kept alive), closing.
+        /// A long-poll waits for its response.
+        /// Can transition to: reading (response sent, kept alive), closing.
         case polling
-        /// The last words are said; what still arrives is thrown away until the other side has closed or the time is up.
+        /// The last bytes were sent. Arriving bytes are dropped until the client closes or the time is over.
         case closing
     }
 
@@ -32,7 +32,7 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     let port: SubscriberPort
     var context: ChannelHandlerContext!
     var phase = Phase.reading
-    /// Nil while events stream: an idle subscriber should weigh little.
+    /// Nil while events stream, so that an idle subscriber uses little memory.
     var parser: HTTPRequestParser?
     var webSocket: WebSocketParser?
     var subscriber: Subscriber?
@@ -40,14 +40,14 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     var keepsAlive = false
     var crossOriginHeaders = ""
     var upgradeResponse = ""
-    /// The request was a HEAD, whose answer has no body.
+    /// The request was a HEAD, whose response has no body.
     var omitsBody = false
-    /// The request that is refused is an `EventSource`'s, which ends for good at any status but 200.
+    /// The refused request came from an `EventSource`, which ends for good at any status except 200.
     var isEventSource = false
     var missedPongs = 0
     var stall = StallWatch()
     var isReadPaused = false
-    /// Over the connection limit: it is told so and closed.
+    /// Over the connection limit: it gets a refusal and is closed.
     let isOverLimit: Bool
 
     init(port: SubscriberPort, isOverLimit: Bool) {
@@ -67,7 +67,7 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        // Whatever ended the connection, it ends here, once.
+        // Every connection ends here, once, for any reason.
         self.loop.metrics.closed += 1
         self.loop.remove(self)
         self.endSubscriber()
@@ -81,7 +81,7 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
             self.parser?.feed(bytes)
             if self.phase == .reading { self.readRequests() } else { self.checkPipelined() }
         case .streaming:
-            // SSE and line streams are one way; what their clients still send means nothing.
+            // SSE and line streams are one-way: bytes from their clients are ignored.
             if self.webSocket != nil { self.readFrames(bytes) }
         case .closing:
             break
@@ -99,7 +99,7 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // The client closed its side. For a stream that is goodbye. In `closing` the channel ends by itself as soon as our side is closed, too.
+        // The client closed its side. That ends a stream. In `closing` the channel ends by itself as soon as this side is closed too.
         if let event = event as? ChannelEvent, event == .inputClosed, self.phase != .closing { context.close(promise: nil) }
     }
 
@@ -108,13 +108,13 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     }
 }
 
-/// When browsers come back.
+/// Reconnect times for browsers.
 enum Reconnect {
-    /// A second or two in normal times; after a planned stop spread over several, so that they do not all come at once.
+    /// One or two seconds normally. After a planned stop spread over several seconds, so that not all clients reconnect together.
     static func retryMilliseconds(stopping: Bool) -> Int {
         stopping ? Int.random(in: 500...5000) : Int.random(in: 1000...2000)
     }
 
-    /// After a refusal, which may have met thousands in the same moment.
+    /// After a refusal, which thousands of clients may have got at the same time.
     static func retryMilliseconds(afterSeconds seconds: Int) -> Int { Int.random(in: seconds * 1000...seconds * 3000) }
 }

@@ -1,6 +1,6 @@
 import Pipeline
 
-/// What all subscriber connections of one loop share. Confined to that loop.
+/// State that all subscriber connections of one loop share. Confined to that loop.
 final class SubscriberPort {
     let loop: LoopContext
     let fanout: Fanout

@@ -4,11 +4,11 @@ import Pipeline
 
 /// The opening handshake (RFC 6455 §4.2). Pure.
 enum WebSocketHandshake {
-    /// What is spoken here: an envelope or a gap in each text frame. For clients that have to offer something.
+    /// The subprotocol: an envelope or a gap in each text frame. For clients that have to offer one.
     private static let subprotocol = "realertime.v1"
     private static let guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-    /// The response's head, or why there is none.
+    /// The response head, or the reason for the refusal.
     static func response(to head: RequestHead) throws(HTTPFailure) -> String {
         guard head.isVersion11, head.has("connection", token: "upgrade"), head.has("upgrade", token: "websocket") else {
             throw Self.upgradeRequired("/ws/ speaks WebSocket: send Connection: Upgrade, Upgrade: websocket")
@@ -19,7 +19,7 @@ enum WebSocketHandshake {
         else {
             throw .badRequest("Sec-WebSocket-Key must be 16 bytes in base64")
         }
-        // A browser that offers protocols fails the connection when none of them is named in the response.
+        // A browser that offers subprotocols fails the connection if the response selects none of them.
         let offered = head.list("sec-websocket-protocol")?.split(separator: ",") ?? []
         let chosen = offered.contains { $0.trimmingSpaces() == Self.subprotocol } ? "Sec-WebSocket-Protocol: \(Self.subprotocol)\r\n" : ""
         return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: \(Self.accept(key))\r\n"

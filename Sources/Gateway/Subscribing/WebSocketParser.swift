@@ -1,18 +1,18 @@
 import NIOCore
 import Pipeline
 
-/// Reads a client's WebSocket frames (RFC 6455 §5). A pure value: bytes in, what to do out.
+/// Parses a client's WebSocket frames (RFC 6455 §5). A pure value: bytes in, actions out.
 ///
-/// Client messages mean nothing here, but a client that breaks the protocol is told how.
+/// Client messages are ignored, but a client that breaks the protocol gets a close code with the reason.
 struct WebSocketParser {
     enum Step: Equatable {
         case needMore
-        /// Answer with a pong of the same content.
+        /// Respond with a pong of the same content.
         case ping(ByteBuffer)
         case pong
-        /// A whole message, already checked; there is nothing to do with it.
+        /// A complete, valid message. It is ignored.
         case message
-        /// Answer with this code and close.
+        /// Close with this code.
         case close(code: UInt16)
     }
 
@@ -31,10 +31,10 @@ struct WebSocketParser {
         self.input.feed(bytes)
     }
 
-    /// The memory that bytes of an incomplete frame are kept in.
+    /// The memory of an incomplete frame's bytes.
     var inputCapacity: Int { self.input.storageCapacity }
 
-    /// Where the fragments of a message are gathered: it moves only when they need more room.
+    /// The buffer for the fragments of a message. It is reallocated only when they need more space.
     var fragmentsAddress: UnsafeRawPointer? { self.message?.bytes.withVeryUnsafeBytes { $0.baseAddress } }
 
     mutating func next() -> Step {
@@ -43,7 +43,7 @@ struct WebSocketParser {
         }
     }
 
-    /// Nil for a fragment that is not its message's last: look again.
+    /// Nil for a fragment that is not the last of its message: call again.
     private mutating func nextFrame() -> Step? {
         let start = self.input.readerIndex
         guard let first = self.input.getInteger(at: start, as: UInt8.self), let second = self.input.getInteger(at: start + 1, as: UInt8.self) else {
@@ -53,7 +53,7 @@ struct WebSocketParser {
         let isFinal = first & 0x80 != 0
         if opcode.isControl, !isFinal || second & 0x7F > Self.controlBytesMax { return .close(code: 1002) }
         guard let (length, lengthBytes) = self.length(second & 0x7F, at: start + 2) else { return .needMore }
-        // The shortest form there is (§5.2).
+        // Only the shortest form is valid (§5.2).
         guard lengthBytes == 0 || length > (lengthBytes == 2 ? UInt64(Self.controlBytesMax) : UInt64(UInt16.max)) else { return .close(code: 1002) }
         guard length <= UInt64(self.messageBytesMax) || (opcode.isControl && length <= UInt64(Self.controlBytesMax)) else {
             return .close(code: length >> 63 == 1 ? 1002 : 1009)
@@ -92,7 +92,7 @@ struct WebSocketParser {
 
     private mutating func append(_ opcode: WebSocketFrame.Opcode, _ payload: ByteBuffer, isFinal: Bool) -> Step? {
         var bytes = self.message?.bytes ?? ByteBuffer()
-        // Nobody else may hold them while they are written to, or each fragment copies all those before it.
+        // The buffer must have no other reference during the write, or each fragment would copy all previous ones.
         self.message = nil
         bytes.writeImmutableBuffer(payload)
         guard bytes.readableBytes <= self.messageBytesMax else { return .close(code: 1009) }
@@ -104,7 +104,7 @@ struct WebSocketParser {
         return .message
     }
 
-    /// What to answer a close frame with: its own code if it is one that may be sent (RFC 6455 §7.4).
+    /// The close code to send back: the client's own code if it may be sent (RFC 6455 §7.4).
     private static func closeCode(_ payload: ByteBuffer) -> UInt16 {
         var payload = payload
         guard payload.readableBytes > 0 else { return 1000 }
