@@ -51,9 +51,4 @@ extension APIHandler {
             self.resumeReading()
         }
     }
-
-    func closeGently() {
-        self.phase = .closing
-        if let context { self.loop.closeGently(self, context) }
-    }
 }

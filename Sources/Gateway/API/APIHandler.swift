@@ -4,16 +4,9 @@ import Pipeline
 /// One connection of the API port: HTTP/1.1 with keep-alive and pipelining. The only handler in its pipeline.
 ///
 /// `@unchecked Sendable`: confined to its event loop, which is its publisher's.
-final class APIHandler: ChannelInboundHandler, LoopConnection, FlushingConnection, PublishSink, @unchecked Sendable {
+final class APIHandler: ChannelInboundHandler, HTTPHandler, FlushingConnection, PublishSink, @unchecked Sendable {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
-
-    enum Phase {
-        /// Can transition to: closing.
-        case serving
-        /// No more requests are taken; answers that are owed still go out, then it closes.
-        case closing
-    }
 
     var id = ConnectionID(slot: 0, generation: 0)
     var deadline = 0
@@ -21,31 +14,22 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, FlushingConnectio
 
     let port: APIPort
     var context: ChannelHandlerContext!
-    var phase = Phase.serving
-    var parser: HTTPRequestParser
+    var http: HTTPConnection
     var responses = ResponseQueue()
     var output = ByteBuffer()
     var isFlushQueued = false
-    /// Part of a request has arrived, and its deadline runs.
-    var isInRequest = true
-    var isReadPaused = false
-    /// The client has said all it will. What it has asked is still answered.
-    var isInputClosed = false
     var closesAfterFlush = false
-    var stall = StallWatch()
     /// A question that leaves the loop is under way. One at a time: their answers are large, and few bytes ask for many of them.
     var isAsking = false
     /// Single publishes to `/pub` and `/api/publish` that wait for their outcome, by request.
     var publishes: [UInt64: (channel: ChannelName, form: PublishForm, keepAlive: Bool)] = [:]
-    let isOverLimit: Bool
 
     enum PublishForm { case raw, json }
 
     init(port: APIPort, isOverLimit: Bool) {
         self.port = port
-        self.isOverLimit = isOverLimit
         let limits = port.loop.limits
-        self.parser = HTTPRequestParser(headerBytesMax: limits.headerBytesMax, bodyBytesMax: limits.requestBytesMax)
+        self.http = HTTPConnection(headerBytesMax: limits.headerBytesMax, bodyBytesMax: limits.requestBytesMax, isOverLimit: isOverLimit)
     }
 
     var loop: LoopContext { self.port.loop }
@@ -56,7 +40,7 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, FlushingConnectio
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         self.loop.metrics.apiAccepted += 1
-        self.loop.add(self, deadlineIn: self.isOverLimit ? 2 : self.loop.limits.handshakeSecondsMax)
+        self.loop.add(self, deadlineIn: self.firstDeadlineSeconds)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -66,32 +50,17 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, FlushingConnectio
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard self.phase == .serving else { return }
-        self.parser.feed(self.unwrapInboundIn(data))
+        self.http.receive(self.unwrapInboundIn(data))
         self.readRequests()
     }
 
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if context.channel.isWritable {
-            self.stall.unblock()
-            self.resumeReading()
-        } else {
-            self.stall.block(at: self.loop.second, waiting: context.waitingBytes)
-        }
-    }
+    func channelWritabilityChanged(context: ChannelHandlerContext) { self.writabilityChanged(context) }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard let event = event as? ChannelEvent, event == .inputClosed else { return }
-        // `printf … | nc`: the answers to what was asked still go out, to what has not been looked at yet, too.
-        self.isInputClosed = true
-        if !self.isReadPaused { self.readRequests() }
-    }
-
-    /// Nothing more is asked; what is owed goes out.
-    func finish() {
-        self.phase = .closing
-        self.closesAfterFlush = true
-        if self.responses.count == 0, self.output.readableBytes == 0 { self.closeGently() }
+        // `printf … | nc`: every request that the client sent still gets its response, also one that has not been looked at yet.
+        self.http.inputClosed()
+        if self.http.state != .paused { self.readRequests() }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -100,41 +69,22 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, FlushingConnectio
 
     // MARK: - Requests
 
-    func readRequests() {
-        do throws(HTTPFailure) {
-            while self.phase == .serving {
-                guard self.responses.count < self.loop.limits.pipelinedRequestsMax, !self.isAsking, self.context?.channel.isWritable ?? false else {
-                    return self.pauseReading()
-                }
-                switch try self.parser.next() {
-                case .needMore where self.isInputClosed:
-                    return self.finish()
-                case .needMore(let wantsContinue):
-                    if wantsContinue { self.sendContinue() }
-                    return self.setDeadline()
-                case .request(let request):
-                    self.isInRequest = false
-                    self.loop.metrics.apiRequests += 1
-                    self.handle(request)
-                }
-            }
-        } catch {
-            self.phase = .closing
-            self.respond(self.responses.reserve(), error, keepAlive: false)
-        }
-    }
+    var takesRequests: Bool { true }
+
+    var hasRoom: Bool { !self.isAsking && self.responses.count < self.loop.limits.pipelinedRequestsMax }
+
+    var hasRoomAgain: Bool { !self.isAsking && self.responses.count < self.loop.limits.pipelinedRequestsMax / 2 + 1 }
 
     func handle(_ request: Request) {
+        self.loop.metrics.apiRequests += 1
         let index = self.responses.reserve(headers: self.services.origins.headers(for: request.head))
-        // One that came over the limit is told so once, and makes room.
-        let keepAlive = request.head.keepsAlive && !self.isOverLimit
-        if !keepAlive { self.phase = .closing }
+        let keepAlive = self.http.keepsAlive(after: request.head)
+        if !keepAlive { self.endRequests() }
         do throws(HTTPFailure) {
             // A probe asks whether the node lives, and it does. A page whose preflight is refused cannot see why.
-            if self.isOverLimit, request.head.path != "/healthz", request.head.method != .options {
+            if self.http.isOverLimit, request.head.path != "/healthz", request.head.method != .options {
                 throw .unavailable(
-                    "API connection limit reached (\(self.services.connectionsMax)); keep fewer open, or raise api-connections-max and the descriptor limit"
-                )
+                    "API connection limit reached (\(self.services.connectionsMax)); keep fewer open, or raise api-connections-max and the descriptor limit")
             }
             try self.route(request, index, keepAlive)
         } catch {
@@ -148,32 +98,28 @@ final class APIHandler: ChannelInboundHandler, LoopConnection, FlushingConnectio
         self.queueFlush()
     }
 
-    /// A request in the middle has to come on; between requests a connection may rest longer.
-    func setDeadline() {
-        let limits = self.loop.limits
-        if self.parser.isBetweenRequests {
-            self.isInRequest = false
-            self.loop.setDeadline(of: self, in: limits.idleSecondsMax)
-        } else if !self.isInRequest {
-            // Counted from the first byte: one that drips does not buy time with each drop.
-            self.isInRequest = true
-            self.loop.setDeadline(of: self, in: limits.handshakeSecondsMax)
-        }
+    func refuse(_ failure: HTTPFailure) {
+        self.endRequests()
+        self.respond(self.responses.reserve(), failure, keepAlive: false)
     }
 
-    func pauseReading() {
-        guard !self.isReadPaused, let channel = self.context?.channel else { return }
-        self.isReadPaused = true
-        _ = try? channel.syncOptions?.setOption(ChannelOptions.autoRead, value: false)
+    func finish() {
+        self.endRequests()
+        self.closesAfterFlush = true
+        if self.responses.count == 0, self.output.readableBytes == 0 { self.closeGently() }
     }
 
-    func resumeReading() {
-        guard self.isReadPaused, self.phase == .serving, !self.isAsking, self.responses.count < self.loop.limits.pipelinedRequestsMax / 2 + 1,
-            let channel = self.context?.channel, channel.isWritable
-        else { return }
-        self.isReadPaused = false
-        self.readRequests()
-        if !self.isReadPaused { _ = try? channel.syncOptions?.setOption(ChannelOptions.autoRead, value: true) }
+    // MARK: - From the loop
+
+    func deadlineReached() { self.requestDeadlineReached(isOwed: self.responses.count > 0) }
+
+    /// A publisher stays on a node that is drained.
+    func drain() {}
+
+    func stop() {
+        self.endRequests()
+        self.closesAfterFlush = true
+        if self.responses.count == 0, self.output.readableBytes == 0 { self.loop.closeWhenWritten(self, self.context) }
     }
 
     // MARK: - Questions

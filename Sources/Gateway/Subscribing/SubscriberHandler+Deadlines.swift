@@ -4,30 +4,21 @@ import Pipeline
 /// Calls of the loop.
 extension SubscriberHandler {
     func deadlineReached() {
+        if self.http.isEnded { return self.requestDeadlineReached(isOwed: false) }
         switch self.phase {
-        case .reading where self.stall.isBlocked:
-            self.closeIfStalled()
-        case .reading:
-            self.loop.metrics.timedOut += 1
-            // Between two requests no response is due; in the middle of one there is.
-            if self.isOverLimit || self.parser?.isBetweenRequests ?? true {
-                self.context.close(promise: nil)
-            } else {
-                self.refuse(.timeout)
-            }
+        case .requests:
+            self.requestDeadlineReached(isOwed: false)
         case .opening:
             self.loop.setDeadline(of: self, in: self.loop.limits.handshakeSecondsMax)
         case .streaming:
             self.heartbeat()
         case .polling:
             self.answerNow()
-        case .closing:
-            self.context.close(promise: nil)
         }
     }
 
     func heartbeat() {
-        if self.stall.isBlocked { return self.closeIfStalled() }
+        if self.http.isBlocked { return self.closeIfStalled() }
         self.loop.setHeartbeat(of: self)
         switch self.transport {
         case .sse, .stream:
@@ -43,16 +34,7 @@ extension SubscriberHandler {
         }
     }
 
-    func closeIfStalled() {
-        let left = self.loop.limits.stalledSecondsMax - self.stall.seconds(at: self.loop.second, waiting: self.context.waitingBytes)
-        guard left > 0 else {
-            self.loop.metrics.stalled += 1
-            return self.context.close(promise: nil)
-        }
-        self.loop.setDeadline(of: self, in: min(left, self.loop.limits.heartbeatSeconds))
-    }
-
-    /// A long-poll's time is over: responds with the events that it has collected in this turn, because its cursor is already after them.
+    /// A long-poll's time is up: the answer with what it has gathered in this turn, which its cursor is past already.
     func answerNow() {
         guard let subscriber else { return }
         self.subscriberAnswered(elements: subscriber.gathered, cursor: subscriber.cursor)
@@ -65,24 +47,26 @@ extension SubscriberHandler {
         if lastWords.readableBytes > 0 { FrameEncoder.writeStream(lastWords, framing: framing, into: &buffer) }
         if framing.isChunked { buffer.writeStaticString(ChunkedCoding.end) }
         self.context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
-        self.closeGently()
+        self.closeSubscriber()
     }
 
     func drain() {
         switch self.phase {
         case .streaming, .polling:
+            guard !self.http.isEnded else { return }
             self.loop.metrics.drained += 1
             self.stop()
-        case .reading, .opening, .closing:
-            // The subscription is still opening: the next round handles it.
+        case .requests, .opening:
+            // Nothing to lose elsewhere, and nothing to say yet: the next round meets it.
             break
         }
     }
 
     func stop() {
+        guard !self.http.isEnded else { return }
         switch self.phase {
-        case .reading:
-            self.phase = .closing
+        case .requests:
+            self.endRequests()
             self.loop.closeWhenWritten(self, self.context)
         case .opening:
             self.context.close(promise: nil)
@@ -100,8 +84,6 @@ extension SubscriberHandler {
             case .longPoll:
                 break
             }
-        case .closing:
-            break
         }
     }
 }

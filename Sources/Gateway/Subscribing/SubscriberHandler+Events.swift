@@ -21,8 +21,7 @@ extension SubscriberHandler {
             return
         }
         self.phase = .streaming
-        let rest = self.parser?.takeRest() ?? ByteBuffer()
-        self.parser = nil
+        let rest = self.http.leaveHTTP()
         self.loop.setHeartbeat(of: self)
         FrameEncoder.writeOpening(
             cursor: cursor, framing: framing, retryMilliseconds: Reconnect.retryMilliseconds(stopping: false), into: &buffer)
@@ -44,8 +43,8 @@ extension SubscriberHandler {
         body.writeStaticString("{\"events\":[")
         body.writeBuffer(&elements)
         body.writeString("],\"cursor\":\"\(cursor)\"}")
-        self.phase = .reading
+        self.phase = .requests
         self.answer(.ok, content: .json, body: body)
-        if self.phase == .reading { self.readRequests() }
+        self.readRequests()
     }
 }

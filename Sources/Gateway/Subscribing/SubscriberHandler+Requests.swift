@@ -2,48 +2,30 @@ import NIOCore
 import Pipeline
 
 extension SubscriberHandler {
-    func newParser() -> HTTPRequestParser {
-        // A GET may have a meaningless body. A small one is skipped.
-        HTTPRequestParser(headerBytesMax: self.loop.limits.headerBytesMax, bodyBytesMax: 1024)
-    }
+    var takesRequests: Bool { self.phase == .requests }
 
-    func readRequests() {
-        do throws(HTTPFailure) {
-            while self.phase == .reading {
-                // A client that sends requests and does not read must not fill the memory.
-                guard self.context.channel.isWritable else { return self.pauseReading() }
-                guard case .request(let request)? = try self.parser?.next() else { return }
-                try self.handle(request.head)
-            }
-        } catch {
-            self.refuse(error)
-        }
-    }
+    /// Responses are written in the order of requests, one after the other.
+    var hasRoom: Bool { true }
+    var hasRoomAgain: Bool { true }
 
-    func pauseReading() {
-        self.isReadPaused = true
-        _ = try? self.context.channel.syncOptions?.setOption(ChannelOptions.autoRead, value: false)
-    }
+    /// The body of a GET means nothing, so no client waits with it for long.
+    func sendContinue() {}
 
-    func resumeReading() {
-        self.isReadPaused = false
-        self.readRequests()
-        if !self.isReadPaused { _ = try? self.context?.channel.syncOptions?.setOption(ChannelOptions.autoRead, value: true) }
-    }
+    func finish() { self.closeSubscriber() }
 
-    func handle(_ head: RequestHead) throws(HTTPFailure) {
+    func handle(_ request: Request) {
+        let head = request.head
         do throws(HTTPFailure) {
             try self.route(head)
         } catch {
             // Needed only for a refusal, so not looked up for every subscriber.
             self.isEventSource = head.method == .get && head.path.hasPrefix("/ev/") && head.accepts("text/event-stream")
-            throw error
+            self.refuse(error)
         }
     }
 
     private func route(_ head: RequestHead) throws(HTTPFailure) {
-        // A connection over the limit gets one response, and is closed.
-        self.keepsAlive = head.keepsAlive && !self.isOverLimit
+        self.keepsAlive = self.http.keepsAlive(after: head)
         self.omitsBody = head.method == .head
         self.crossOriginHeaders = self.port.origins.headers(for: head)
         let refusedOrigin = self.refusedOrigin(head)
@@ -55,7 +37,7 @@ extension SubscriberHandler {
         if head.method == .options, SubscribeRequest.transport(of: head.path) != nil || head.path == "/healthz" { return self.answerPreflight(head) }
         if self.loop.isStopping { throw .unavailable("this node stops; connect again") }
         if head.path == "/healthz" { return try self.answerHealth(head) }
-        if self.isOverLimit {
+        if self.http.isOverLimit {
             throw .unavailable("this node has as many subscribers as it may; try another or later", retryAfterSeconds: 5)
         }
         guard let (transport, channels) = SubscribeRequest.transport(of: head.path) else {
@@ -116,11 +98,7 @@ extension SubscriberHandler {
             omitBody: omitBody,
             into: &buffer)
         self.context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
-        if self.keepsAlive {
-            self.loop.setDeadline(of: self, in: self.loop.limits.idleSecondsMax)
-        } else {
-            self.closeGently()
-        }
+        if !self.keepsAlive { self.closeSubscriber() }
     }
 
     func refuse(_ failure: HTTPFailure) {
@@ -135,19 +113,13 @@ extension SubscriberHandler {
             ResponseWriter.write(failure, headers: self.crossOriginHeaders, keepAlive: false, omitBody: self.omitsBody, into: &buffer)
         }
         self.context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
-        self.closeGently()
+        self.closeSubscriber()
     }
 
-    /// Bytes that arrive while a long-poll waits are the client's next requests; they are kept, up to a limit.
-    func checkPipelined() {
-        if let parser, parser.bufferedBytes > self.loop.limits.headerBytesMax { self.context.close(promise: nil) }
-    }
-
-    func closeGently() {
-        self.phase = .closing
+    /// Ends the subscription, and the connection once the last words are written.
+    func closeSubscriber() {
         self.endSubscriber()
-        self.parser = nil
         self.webSocket = nil
-        if let context { self.loop.closeGently(self, context) }
+        self.closeGently()
     }
 }

@@ -24,7 +24,7 @@ extension SubscriberHandler {
 
     func closeWebSocket(_ code: UInt16) {
         self.writeFrame(.close, ByteBuffer(integer: code))
-        self.closeGently()
+        self.closeSubscriber()
     }
 
     func writeFrame(_ opcode: WebSocketFrame.Opcode, _ payload: ByteBuffer) {

@@ -4,25 +4,23 @@ import Pipeline
 /// One connection of the subscriber port, from its first byte to its last. The only handler in its pipeline.
 ///
 /// Confined to its event loop. What to do is decided by ``HTTPRequestParser``, ``WebSocketParser`` and the fanout; this class executes it.
-final class SubscriberHandler: ChannelInboundHandler, LoopConnection, SubscriberConnection {
+final class SubscriberHandler: ChannelInboundHandler, HTTPHandler, SubscriberConnection {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
+    /// What the connection is used for, until ``http`` has ended.
     enum Phase {
-        /// Waits for a request, or is in the middle of one.
-        /// Can transition to: opening, closing.
-        case reading
+        /// Waiting for a request, or in the middle of one.
+        /// Can transition to: opening.
+        case requests
         /// The request was understood; its channels are being opened.
-        /// Can transition to: streaming, polling, closing.
+        /// Can transition to: streaming, polling.
         case opening
         /// Events flow until the connection ends.
-        /// Can transition to: closing.
         case streaming
         /// A long-poll waits for its response.
-        /// Can transition to: reading (response sent, kept alive), closing.
+        /// Can transition to: requests.
         case polling
-        /// The last bytes were sent. Arriving bytes are dropped until the client closes or the time is over.
-        case closing
     }
 
     var id = ConnectionID(slot: 0, generation: 0)
@@ -31,9 +29,8 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
 
     let port: SubscriberPort
     var context: ChannelHandlerContext!
-    var phase = Phase.reading
-    /// Nil while events stream, so that an idle subscriber uses little memory.
-    var parser: HTTPRequestParser?
+    var phase = Phase.requests
+    var http: HTTPConnection
     var webSocket: WebSocketParser?
     var subscriber: Subscriber?
     var transport = Transport.sse
@@ -45,14 +42,11 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
     /// The refused request came from an `EventSource`, which ends for good at any status except 200.
     var isEventSource = false
     var missedPongs = 0
-    var stall = StallWatch()
-    var isReadPaused = false
-    /// Over the connection limit: it gets a refusal and is closed.
-    let isOverLimit: Bool
 
     init(port: SubscriberPort, isOverLimit: Bool) {
         self.port = port
-        self.isOverLimit = isOverLimit
+        // A GET may have a body that means nothing; a small one is read past.
+        self.http = HTTPConnection(headerBytesMax: port.loop.limits.headerBytesMax, bodyBytesMax: 1024, isOverLimit: isOverLimit)
     }
 
     var loop: LoopContext { self.port.loop }
@@ -61,9 +55,8 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        self.parser = self.newParser()
         self.loop.metrics.accepted += 1
-        self.loop.add(self, deadlineIn: self.isOverLimit ? 2 : self.loop.limits.handshakeSecondsMax)
+        self.loop.add(self, deadlineIn: self.firstDeadlineSeconds)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -76,31 +69,34 @@ final class SubscriberHandler: ChannelInboundHandler, LoopConnection, Subscriber
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let bytes = self.unwrapInboundIn(data)
+        guard !self.http.isEnded else { return }
         switch self.phase {
-        case .reading, .opening, .polling:
-            self.parser?.feed(bytes)
-            if self.phase == .reading { self.readRequests() } else { self.checkPipelined() }
+        case .requests:
+            self.http.receive(bytes)
+            self.readRequests()
+        case .opening, .polling:
+            // The client's next requests; they are kept, up to a bound.
+            self.http.receive(bytes)
+            if self.http.bufferedBytes > self.loop.limits.headerBytesMax { context.close(promise: nil) }
         case .streaming:
             // SSE and line streams are one-way: bytes from their clients are ignored.
             if self.webSocket != nil { self.readFrames(bytes) }
-        case .closing:
-            break
         }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if context.channel.isWritable {
-            self.stall.unblock()
-            if self.isReadPaused { self.resumeReading() }
-            if let subscriber { self.port.fanout.onLoop { $0.writable(subscriber) } }
-        } else {
-            self.stall.block(at: self.loop.second, waiting: context.waitingBytes)
-        }
+        self.writabilityChanged(context)
+        if context.channel.isWritable, let subscriber { self.port.fanout.onLoop { $0.writable(subscriber) } }
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // The client closed its side. That ends a stream. In `closing` the channel ends by itself as soon as this side is closed too.
-        if let event = event as? ChannelEvent, event == .inputClosed, self.phase != .closing { context.close(promise: nil) }
+        guard let event = event as? ChannelEvent, event == .inputClosed, !self.http.isEnded else { return }
+        self.http.inputClosed()
+        switch self.phase {
+        case .requests: if self.http.state != .paused { self.readRequests() }
+        // A client that closes its side of a stream leaves.
+        case .opening, .streaming, .polling: context.close(promise: nil)
+        }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
