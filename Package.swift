@@ -48,6 +48,8 @@ let package = Package(
         .target(name: "Partitioning", swiftSettings: settings),
         // What operators' calls take and return, with their JSON. A leaf: the cluster fills it, the gateway serves it, the commands read it.
         .target(name: "AdminAPI", dependencies: ["JSON"], swiftSettings: settings),
+        // What options of several commands need: the text of a file, the API token.
+        .target(name: "Options", dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser")], swiftSettings: settings),
         // The stages and what they need. Knows NIOCore; knows no HTTP, no SQLite, no ZooKeeper.
         .target(
             name: "Pipeline",
@@ -121,6 +123,7 @@ let package = Package(
                 "Gateway",
                 "JSON",
                 "Link",
+                "Options",
                 "Partitioning",
                 "Pipeline",
                 "Sockets",
@@ -142,7 +145,7 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "AdminAPI", "JSON",
+                "AdminAPI", "JSON", "Options",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -152,10 +155,11 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // The measuring instrument. Knows no other module, so that it measures peers and us alike.
+        // The measuring instrument. Knows no protocol of ours, so that it measures every server alike.
         .target(
             name: "Load",
             dependencies: [
+                "Options",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
@@ -202,7 +206,7 @@ let package = Package(
             dependencies: ["AdminAPI", "Gateway", "JSON", "Partitioning", "Storage", "TestKit", .product(name: "NIOEmbedded", package: "swift-nio")],
             swiftSettings: settings),
         .testTarget(name: "NodeTests", dependencies: ["AdminAPI", "JSON", "Node", "Partitioning", "TestKit"], swiftSettings: settings),
-        .testTarget(name: "CommandsTests", dependencies: ["AdminAPI", "Commands", "JSON", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "CommandsTests", dependencies: ["AdminAPI", "Commands", "JSON", "Options", "TestKit"], swiftSettings: settings),
         // Which module and folder knows which, read from the sources' text.
         .testTarget(name: "ArchitectureTests", swiftSettings: settings),
         .testTarget(name: "LoadTests", dependencies: ["Load"], swiftSettings: settings),

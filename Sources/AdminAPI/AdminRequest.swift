@@ -85,8 +85,8 @@ package struct AdminRequest: Hashable, Sendable {
     }
 
     private func writeFields(to writer: inout JSONWriter<some JSONSink>) {
-        if let node = self.node { writer.field("node", node) }
         if let partition = self.partition { writer.field("partition", partition) }
+        if let node = self.node { writer.field("node", node) }
         if let channel = self.channel { writer.field("channel", channel) }
         if let after = self.after { writer.field("after", after) }
         if let by = self.by { writer.field("by", by) }

@@ -13,6 +13,9 @@ package struct JSONObject: Sendable {
     /// The names that have not been taken, in the order they came.
     package var names: [String] { self.order.filter { self.fields[$0] != nil } }
 
+    /// Nil only when it is absent.
+    package mutating func take(_ name: String) -> JSONValue? { self.fields.removeValue(forKey: name) }
+
     /// Nil when it is absent or null.
     package mutating func optional(_ name: String) -> JSONValue? {
         guard let value = self.fields.removeValue(forKey: name), !value.isNull else { return nil }

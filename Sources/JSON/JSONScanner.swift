@@ -52,6 +52,29 @@ package struct JSONScanner {
         return JSONScanner.unescape(UnsafeRawBufferPointer(rebasing: self.bytes[range.lowerBound + 1..<range.upperBound - 1]))
     }
 
+    /// Gives each field of the next value to `field`, as its name and the range of its value. False if it is not a valid object.
+    package mutating func object<Failure: Error>(_ field: (String, Range<Int>) throws(Failure) -> Void) throws(Failure) -> Bool {
+        guard self.take(UInt8(ascii: "{")) else { return false }
+        if self.take(UInt8(ascii: "}")) { return true }
+        repeat {
+            guard let name = self.string(), self.take(UInt8(ascii: ":")), let range = self.value() else { return false }
+            try field(name, range)
+        } while self.take(UInt8(ascii: ","))
+        return self.take(UInt8(ascii: "}"))
+    }
+
+    /// The ranges of the next value's elements. Nil if it is not a valid array.
+    package mutating func array() -> [Range<Int>]? {
+        guard self.take(UInt8(ascii: "[")) else { return nil }
+        var ranges: [Range<Int>] = []
+        if self.take(UInt8(ascii: "]")) { return ranges }
+        repeat {
+            guard let range = self.value() else { return nil }
+            ranges.append(range)
+        } while self.take(UInt8(ascii: ","))
+        return self.take(UInt8(ascii: "]")) ? ranges : nil
+    }
+
     package mutating func skipValue(depth: Int = 0) -> Bool {
         guard depth < JSONScanner.depthMax, let byte = self.peek() else { return false }
         switch byte {

@@ -27,19 +27,37 @@ package struct JSONValue: Sendable {
     /// As it came.
     package var text: String { String(decoding: self.bytes, as: UTF8.self) }
 
+    /// As it came.
+    package var utf8: [UInt8] { Array(self.bytes) }
+
+    /// Writes the value again, with what `change` makes of each string and name in it. Throws if one of them is not valid text.
+    package func write(to writer: inout JSONWriter<some JSONSink>, changing change: (String) -> String) throws(JSONFailure) {
+        switch self.bytes.first {
+        case UInt8(ascii: "{"):
+            var fields = try self.object()
+            try writer.object { (writer) throws(JSONFailure) in
+                for name in fields.names {
+                    writer.name(change(name))
+                    try fields.take(name)!.write(to: &writer, changing: change)
+                }
+            }
+        case UInt8(ascii: "["):
+            let elements = try self.array(countMax: .max)
+            try writer.array { (writer) throws(JSONFailure) in
+                for element in elements { try element.write(to: &writer, changing: change) }
+            }
+        case UInt8(ascii: "\""): writer.string(change(try self.string(bytesMax: .max)))
+        default: writer.raw(self.text)
+        }
+    }
+
     package var isNull: Bool { self.bytes.elementsEqual("null".utf8) }
 
     /// The fields in order. A name that comes twice is refused: readers would differ in which one counts.
     package func object() throws(JSONFailure) -> JSONObject {
         let found = self.scan { scanner -> [(String, Range<Int>)]? in
-            guard scanner.take(UInt8(ascii: "{")) else { return nil }
             var fields: [(String, Range<Int>)] = []
-            if scanner.take(UInt8(ascii: "}")) { return fields }
-            repeat {
-                guard let name = scanner.string(), scanner.take(UInt8(ascii: ":")), let range = scanner.value() else { return nil }
-                fields.append((name, range))
-            } while scanner.take(UInt8(ascii: ","))
-            return fields
+            return scanner.object { fields.append(($0, $1)) } ? fields : nil
         }
         guard let found else { throw JSONFailure("\(self.name) is not an object with readable names") }
         var fields: [String: JSONValue] = [:]
@@ -95,17 +113,7 @@ package struct JSONValue: Sendable {
     }
 
     private func ranges(countMax: Int) throws(JSONFailure) -> [Range<Int>] {
-        let ranges = self.scan { scanner -> [Range<Int>]? in
-            guard scanner.take(UInt8(ascii: "[")) else { return nil }
-            var ranges: [Range<Int>] = []
-            if scanner.take(UInt8(ascii: "]")) { return ranges }
-            repeat {
-                guard let range = scanner.value() else { return nil }
-                ranges.append(range)
-            } while scanner.take(UInt8(ascii: ","))
-            return ranges
-        }
-        guard let ranges else { throw JSONFailure("\(self.name) is not an array") }
+        guard let ranges = self.scan({ $0.array() }) else { throw JSONFailure("\(self.name) is not an array") }
         guard ranges.count <= countMax else { throw JSONFailure("\(self.name) has \(ranges.count) elements, and \(countMax) are the most") }
         return ranges
     }

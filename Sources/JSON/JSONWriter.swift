@@ -10,10 +10,10 @@ package struct JSONWriter<Sink: JSONSink> {
     }
 
     /// `body` writes the fields.
-    package mutating func object(_ body: (inout JSONWriter) -> Void) { self.nest("{", "}", body) }
+    package mutating func object<Failure: Error>(_ body: (inout JSONWriter) throws(Failure) -> Void) throws(Failure) { try self.nest("{", "}", body) }
 
     /// `body` writes the elements.
-    package mutating func array(_ body: (inout JSONWriter) -> Void) { self.nest("[", "]", body) }
+    package mutating func array<Failure: Error>(_ body: (inout JSONWriter) throws(Failure) -> Void) throws(Failure) { try self.nest("[", "]", body) }
 
     /// The name of the field whose value is written next.
     package mutating func name(_ name: String) {
@@ -77,11 +77,13 @@ package struct JSONWriter<Sink: JSONSink> {
         }
     }
 
-    private mutating func nest(_ open: Unicode.Scalar, _ close: Unicode.Scalar, _ body: (inout JSONWriter) -> Void) {
+    private mutating func nest<Failure: Error>(
+        _ open: Unicode.Scalar, _ close: Unicode.Scalar, _ body: (inout JSONWriter) throws(Failure) -> Void
+    ) throws(Failure) {
         self.separate()
         self.sink.append(byte: UInt8(ascii: open))
         self.needsComma = false
-        body(&self)
+        try body(&self)
         self.sink.append(byte: UInt8(ascii: close))
         self.needsComma = true
     }

@@ -10,7 +10,7 @@ enum Clock {
 
     /// Time that the calling thread was ready to run but had no CPU. Zero if the kernel does not report it.
     static func threadRunDelay() -> UInt64 {
-        guard let text = TextFile.read("/proc/thread-self/schedstat") else { return 0 }
+        guard let text = ProcFile.read("/proc/thread-self/schedstat") else { return 0 }
         let fields = text.split(whereSeparator: { $0 == " " || $0 == "\n" })
         return fields.count > 1 ? UInt64(fields[1]) ?? 0 : 0
     }
@@ -31,7 +31,7 @@ enum Clock {
 }
 
 /// Small text files, such as those in `/proc`.
-enum TextFile {
+enum ProcFile {
     private static let bytesMax = 65_536
 
     /// Bytes that are not UTF-8 are replaced: the name of a process may contain any bytes.
@@ -43,23 +43,6 @@ enum TextFile {
         let count = Glibc.read(file, &bytes, bytes.count)
         guard count >= 0 else { return nil }
         return String(decoding: bytes[0..<count], as: UTF8.self)
-    }
-
-    /// The whole of a small file. It may be a pipe that arrives in pieces.
-    static func bytes(_ path: String) -> [UInt8]? {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return nil }
-        defer { close(file) }
-        var bytes: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: self.bytesMax)
-        while bytes.count < self.bytesMax {
-            let count = Glibc.read(file, &buffer, buffer.count)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { return nil }
-            guard count > 0 else { break }
-            bytes += buffer[..<count]
-        }
-        return bytes
     }
 
     static func write(_ text: String, to path: String) {

@@ -1,3 +1,4 @@
+import Options
 package import ArgumentParser
 import Glibc
 
@@ -55,10 +56,10 @@ package struct LoadCommand: AsyncParsableCommand {
     private func measure() throws(LoadError) -> Bool {
         let limits = LocalLimits.raised()
         var target = self.target
-        if let token = Environment.workerToken { (target.apiToken, target.apiTokenFile) = (token, nil) }
+        if let token = Environment.workerToken { (target.secret.apiToken, target.secret.apiTokenFile) = (token, nil) }
         target = try target.filled(from: ProcessInfo.processInfo.environment)
         // A file may be a pipe, which can be read only once: the workers get the token through the environment.
-        if let token = target.apiToken { setenv(Environment.workerTokenName, token, 1) }
+        if let token = target.secret.apiToken { setenv(Environment.workerTokenName, token, 1) }
         var settings = try LoadSettings(target: target, shape: self.shape, time: self.time, resources: self.resources, limits: limits)
         if let index = self.resources.workerIndex {
             Interruption.ignore()

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Options
 
 enum Transport: String, CaseIterable, ExpressibleByArgument, Sendable {
     case sse, ws, lp, stream
@@ -80,13 +81,7 @@ struct TargetOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The API port of the node. (env: REALERTIME_API_URL; default: http://127.0.0.1:8081)", valueName: "url"))
     var api: String?
 
-    @Option(
-        help: ArgumentHelp(
-            "What the node has as its api-token. As a flag other users of this machine can see it. (env: REALERTIME_API_TOKEN)", valueName: "token"))
-    var apiToken: String?
-
-    @Option(help: ArgumentHelp("A file whose first line is that token. (env: REALERTIME_API_TOKEN_FILE)", valueName: "file"))
-    var apiTokenFile: String?
+    @OptionGroup var secret: TokenOptions
 
     @Option(help: "Server-Sent Events, WebSocket, long-poll or a line of JSON an event.")
     var transport = Transport.sse
@@ -115,38 +110,13 @@ struct TargetOptions: ParsableArguments {
         var options = self
         options.url = self.url ?? given("REALERTIME_URL")
         options.api = self.api ?? given("REALERTIME_API_URL")
-        guard self.apiToken == nil || self.apiTokenFile == nil else { throw .usage("--api-token and --api-token-file are both set: keep one") }
-        if let token = self.apiToken {
-            options.apiToken = try Self.checked(token, "--api-token")
-        } else if let file = self.apiTokenFile {
-            options.apiToken = try Self.token(in: file, "--api-token-file")
-        } else if self.publishUrl == nil {
-            options.apiToken = try given("REALERTIME_API_TOKEN").map { token throws(LoadError) in try Self.checked(token, "REALERTIME_API_TOKEN") }
-            if let file = given("REALERTIME_API_TOKEN_FILE") {
-                guard options.apiToken == nil else {
-                    throw .usage("REALERTIME_API_TOKEN and REALERTIME_API_TOKEN_FILE are both set: keep one, or give a flag")
-                }
-                options.apiToken = try Self.token(in: file, "REALERTIME_API_TOKEN_FILE")
-            }
+        do {
+            options.secret.apiToken = try self.secret.token(from: self.publishUrl == nil ? environment : [:])
+        } catch {
+            throw .usage(error.description)
         }
-        options.apiTokenFile = nil
+        options.secret.apiTokenFile = nil
         return options
-    }
-
-    /// The first line without its line end, but with its spaces.
-    private static func token(in path: String, _ option: String) throws(LoadError) -> String {
-        guard let bytes = TextFile.bytes(path) else { throw .usage("\(option) \(path) cannot be read: check the path and its permissions") }
-        guard let text = String(validating: bytes, as: UTF8.self) else { throw .usage("\(option) \(path) is not UTF-8 text") }
-        return try self.checked(String(text.prefix { $0 != "\n" && $0 != "\r\n" }), option)
-    }
-
-    /// The same check as in the other commands.
-    private static func checked(_ token: String, _ option: String) throws(LoadError) -> String {
-        guard !token.isEmpty else { throw .usage("\(option) is empty: it must contain the token") }
-        guard !token.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }), !token.hasPrefix(" "), !token.hasSuffix(" ") else {
-            throw .usage("\(option) has a space at its beginning or end, or a control character, which no HTTP header can carry")
-        }
-        return token
     }
 }
 

@@ -1,3 +1,4 @@
+import Options
 import Glibc
 
 /// The checked options. Everything that a worker needs.
@@ -64,7 +65,7 @@ extension LoadSettings {
             self.status = try Self.template("", nil, "--api", target.api ?? "http://127.0.0.1:8081", "/api/status")
         }
         self.subscribeHeaders = target.header
-        self.publishHeaders = target.publishHeader + (target.apiToken.map { ["Authorization: Bearer \($0)"] } ?? [])
+        self.publishHeaders = target.publishHeader + (target.secret.apiToken.map { ["Authorization: Bearer \($0)"] } ?? [])
         (self.bodyPrefix, self.bodySuffix) = try Self.split(body: target.publishBody)
         self.channelPrefix = Array(target.channelPrefix.utf8)
         self.payloadBytes = shape.payloadBytes

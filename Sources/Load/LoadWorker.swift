@@ -154,9 +154,9 @@ struct LoadWorker: ~Copyable {
     /// Runs until the coordinator has the tally, or has closed the link.
     mutating func run() {
         if !self.settings.pins.isEmpty { _ = LinuxCalls.pin(toCPU: self.settings.pins[self.index % self.settings.pins.count]) }
-        TextFile.write("load-worker", to: "/proc/thread-self/comm")
+        ProcFile.write("load-worker", to: "/proc/thread-self/comm")
         // Without this the kernel extends every sleep by up to 50 µs.
-        TextFile.write("1", to: "/proc/thread-self/timerslack_ns")
+        ProcFile.write("1", to: "/proc/thread-self/timerslack_ns")
         self.loop.add(self.link.descriptor, token: Token.link, interest: EpollLoop.readable)
         self.loop.add(self.publisherLoop.descriptor, token: Token.publishers, interest: EpollLoop.readable)
         self.connectStart = Clock.now()

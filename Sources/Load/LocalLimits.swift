@@ -17,9 +17,9 @@ struct LocalLimits: Sendable {
         limit.rlim_cur = limit.rlim_max
         _ = setrlimit(resource, &limit)
         getrlimit(resource, &limit)
-        let range = (TextFile.read("/proc/sys/net/ipv4/ip_local_port_range") ?? "")
+        let range = (ProcFile.read("/proc/sys/net/ipv4/ip_local_port_range") ?? "")
             .split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
-        let files = (TextFile.read("/proc/sys/fs/file-nr") ?? "").split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
+        let files = (ProcFile.read("/proc/sys/fs/file-nr") ?? "").split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
         return LocalLimits(
             descriptors: Int(min(limit.rlim_cur, 1_000_000)),
             systemDescriptors: files.count == 3 ? max(0, files[2] - files[0]) : .max,

@@ -36,9 +36,9 @@ struct ProcessSampler: Sendable {
     }
 
     static func usage(_ pid: Int32) -> ProcessSample.Usage? {
-        guard let stat = TextFile.read("/proc/\(pid)/stat"), let fields = self.fields(stat), fields.count > 13,
+        guard let stat = ProcFile.read("/proc/\(pid)/stat"), let fields = self.fields(stat), fields.count > 13,
             let user = UInt64(fields[11]), let system = UInt64(fields[12]),
-            let memory = TextFile.read("/proc/\(pid)/statm")?.split(separator: " "), memory.count > 1, let pages = UInt64(memory[1])
+            let memory = ProcFile.read("/proc/\(pid)/statm")?.split(separator: " "), memory.count > 1, let pages = UInt64(memory[1])
         else { return nil }
         let ticks = Double(sysconf(Int32(_SC_CLK_TCK)))
         return ProcessSample.Usage(
@@ -60,7 +60,7 @@ struct ProcessSampler: Sendable {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
             }
-            guard let pid = Int32(name), let stat = TextFile.read("/proc/\(pid)/stat"), let fields = Self.fields(stat), fields.count > 1,
+            guard let pid = Int32(name), let stat = ProcFile.read("/proc/\(pid)/stat"), let fields = Self.fields(stat), fields.count > 1,
                 let parent = Int32(fields[1])
             else { continue }
             children[parent, default: []].append(pid)

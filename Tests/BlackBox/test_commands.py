@@ -86,7 +86,7 @@ def test_a_secret_file_keeps_its_spaces(nodes, tmp_path):
         assert code in (HEALTHY, DEGRADED), (arguments, out, err)
         assert call(*arguments, **env, REALERTIME_API_TOKEN_FILE=str(secret))[0] in (HEALTHY, DEGRADED), arguments
     code, _, err = call("status", *file, "--api-token", "x", **env)
-    assert code == USAGE and "give one" in err
+    assert code == USAGE and "keep one" in err
     code, _, err = call("status", "--api-token-file", str(tmp_path / "nothing"), **env)
     assert code == USAGE and "is not there" in err
 

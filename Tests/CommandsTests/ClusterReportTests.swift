@@ -1,3 +1,4 @@
+import AdminAPI
 import Testing
 
 @testable import Commands
@@ -56,7 +57,9 @@ import Testing
         for text in [
             "341", "33.3%", "-8", "48,211", "12.1/s", "live 0.4s", "2/2", "1d 1h", "none", "! n3 is not seen by n7", "no report 7.0s",
             "! n4 is suspect: no report for 7 s",
-            "! n13 is down: its link port is closed", "no report", "! n15 is suspect: not seen by n1, n2", "suspended 0.4s",
+            "! n13 is down: its link port is closed", "no report", "! n15 is suspect: not seen by n1, n2", "suspended",
+            "! n16 has no connection to ZooKeeper: its session is suspended", "! n11 is down: start it, or remove it with realertime forget n11",
+            "! n12 is fenced",
             "! alarm at n3: the view went back", "! n2 is being drained by ann: kernel",
             "! n12 is to be cordoned by ann: kernel", "U up, D down", "controller n3, epoch 17",
         ] {
@@ -110,13 +113,14 @@ import Testing
         #expect(tail.take(try ClusterEvents(ClusterSamples.events("n3", []))).events.isEmpty && tail.after == 2)
         // Another controller counts its own events.
         let change = tail.take(try ClusterEvents(ClusterSamples.events("n1", [(40, at: 30)])))
-        #expect(change.isAgain && change.events.isEmpty && change.notice?.contains("n1 tells from here") == true && tail.after == 0)
+        #expect(change.isAgain && change.events.isEmpty && change.notice?.contains("from here on n1 reports") == true && tail.after == 0)
         let rest = tail.take(try ClusterEvents(ClusterSamples.events("n1", [(38, at: 10), (39, at: 20), (40, at: 30)])))
         #expect(rest.events.map(\.number) == [39, 40] && !rest.isAgain && tail.after == 40)
     }
 
     @Test func theSessionOfTheNodeAndOfTheControllerAreToldApart() throws {
-        let json = StatusTests.json.replacing("\"health\"", with: "\"cluster\":{\"session\":\"suspended\"},\"health\"")
+        let json = StatusTests.json.replacing(
+            "\"health\"", with: "\"cluster\":{\"name\":\"prod\",\"session\":\"suspended\",\"view_version\":7,\"partitions\":{},\"links\":[]},\"health\"")
         let node = try NodeStatus(json: Array(json.utf8))
         let view = StatusView.cluster(.init(report: try ClusterOverview(ClusterSamples.overview()), json: "{}"))
         let table = view.table(with: node, on: self.plain)
@@ -132,8 +136,13 @@ import Testing
         #expect(view.json(with: "{\"a\":1}") == "{\"a\":1,\"cluster\":{\"b\":2}}")
         let table = view.table(with: node, on: self.plain)
         #expect(table.contains("prod, mode normal") && table.contains("\n\nnode ") && table.ranges(of: "nearly full").count == 1)
-        let unknown = StatusView.unknown("503: no controller", json: "null")
-        #expect(unknown.exitStatus == .critical)
+        #expect(view.json(with: "{\"cluster\":null,\"a\":1}") == "{\"a\":1,\"cluster\":{\"b\":2}}", "there once")
+        let unknown = StatusView.unknown("503: no controller", json: "null", isTemporary: true)
+        #expect(unknown.exitStatus == .degraded, "the node may work well: its own status says")
         #expect(unknown.table(with: node, on: self.plain).hasPrefix("cluster        cannot be asked: 503: no controller\n\nnode           n1\n"))
+        // The response of the node and its own status give the same reason: once is enough.
+        let outage = StatusView.unknown("504: The disk is nearly full", json: "null", isTemporary: false)
+        #expect(outage.exitStatus == .critical)
+        #expect(outage.table(with: node, on: self.plain).ranges(of: "nearly full").count == 1)
     }
 }

@@ -1,3 +1,4 @@
+import AdminAPI
 import ArgumentParser
 import Testing
 
@@ -16,7 +17,7 @@ import Testing
 
     private static let json = "{\"through\":\"n2\",\"events\":[\(texts.joined(separator: ","))]}"
 
-    private func numbers(_ filter: EventFilter) throws -> [Int] { try ClusterEvents(Self.json).events.filter(filter.takes).map(\.number) }
+    private func numbers(_ filter: EventFilter) throws -> [Int64] { try ClusterEvents(Self.json).events.filter(filter.takes).map(\.number) }
 
     @Test func eachPartHasToFit() throws {
         #expect(try self.numbers(EventFilter()) == [1, 2, 3, 4, 5])
@@ -71,7 +72,7 @@ import Testing
             Issue.record("It took a kind that there is not")
         } catch {
             let message = EventsCommand.message(for: error)
-            for kind in EventKind.allCases { #expect(message.contains(kind.rawValue), "\(message)") }
+            for kind in ClusterEvent.Kind.allCases { #expect(message.contains(kind.rawValue), "\(message)") }
             #expect(EventsCommand.exitCode(for: error).rawValue == 64)
         }
     }

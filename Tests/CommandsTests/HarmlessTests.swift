@@ -1,3 +1,5 @@
+import JSON
+import AdminAPI
 import NIOHTTP1
 import Testing
 
@@ -29,13 +31,17 @@ import Testing
             ]
             for spelling in spellings.compactMap({ $0 }) where scalar.value < 0x10000 || spelling.count == 1 {
                 let json = Array("{\"a\":\"x\(spelling)y\"}".utf8)
-                let value = try #require(RawJSON.members(harmlessJSON(json))?["a"].flatMap { RawJSON.string($0) })
+                var fields = try #require(harmlessJSON(json)?.fields)
+                let text = fields.text("a")
+                let value = try #require(text)
                 #expect(value == Commands.harmless("x\(scalar)y"), "\(spelling)")
             }
         }
         let plain = Array("{\"a\": \"\\\\u001b \\\"q\\\" \\/ é 日 \\ud83d\\ude00\", \"b\":[1, true]}".utf8)
-        #expect(harmlessJSON(plain) == plain)
-        #expect(harmlessJSON(Array("\"\\".utf8)) == Array("\"\\".utf8))
+        #expect(harmlessJSON(plain)?.text == "{\"a\":\"\\\\u001b \\\"q\\\" / é 日 😀\",\"b\":[1,true]}")
+        let nested = Array("[{\"\\u001b\":[\"\\u0007\", 1.50, null, {}]}, []]".utf8)
+        #expect(harmlessJSON(nested)?.text == "[{\"\\\\u001b\":[\"\\\\u0007\",1.50,null,{}]},[]]")
+        for broken in ["\"\\", "{", "\"\\ud800\""] { #expect(harmlessJSON(Array(broken.utf8))?.text == nil) }
     }
 
     @Test func notesReasonsAndSentencesOfAServer() throws {

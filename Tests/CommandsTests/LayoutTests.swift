@@ -1,3 +1,4 @@
+import AdminAPI
 import Testing
 
 @testable import Commands
@@ -85,7 +86,7 @@ import Testing
             ClusterSamples.plan(
                 moves: 52, waiting: 52, settled: false, pairs: "{\"from\":\"n1\",\"to\":\"n12\",\"reason\":\"balance\",\"count\":10}",
                 refusals: "\"partition 3 is pinned to n9, but there is no such node, and nobody has said when there will be one\""))
-        let event = ClusterEvents.Event(number: 7, kind: "session_lost", at: 1, node: "n2", view: 8123, text: String(repeating: "was away for long ", count: 9))
+        let event = ClusterEvent.lost("n2", at: 1, view: 8123, String(repeating: "was away for long ", count: 9))
         let status = try NodeStatus(json: Array(StatusTests.json.utf8))
         let overview = try ClusterOverview(
             ClusterSamples.overview(moving: 3, health: "degraded", reasons: "\"n7 cannot reach n2, and so it goes on for a while.\""))
@@ -95,7 +96,8 @@ import Testing
             members.table(on: terminal), try ClusterPartitions(ClusterSamples.partitions(partition)).table(on: terminal),
             try ClusterPartitions(ClusterSamples.partitions(partition, channel: "thread:42")).location(on: terminal), plan.table(on: terminal),
             events.lines([event], on: terminal).joined(separator: "\n"), status.table(on: terminal), overview.table(on: terminal),
-            DoctorCommand.row(check, on: terminal), StatusView.unknown(String(repeating: "no ", count: 60), json: "").table(with: status, on: terminal),
+            DoctorCommand.row(check, on: terminal),
+            StatusView.unknown(String(repeating: "no ", count: 60), json: "", isTemporary: false).table(with: status, on: terminal),
         ]
         for line in texts.flatMap({ $0.split(separator: "\n") }) { #expect(displayWidth(line) <= width, "\(line)") }
         // Changing values are shown at any width.
@@ -109,8 +111,8 @@ import Testing
     @Test(arguments: Array(20...130))
     func eventsOfANodeWithALongNameAreNotWider(_ width: Int) {
         let name = "ip-10-0-0-12.eu-west-1.compute.internal.example.org"
-        func event(_ node: String) -> ClusterEvents.Event {
-            ClusterEvents.Event(number: 7, kind: "session_lost", at: 1000, node: node, view: 8123, text: String(repeating: "was away for long ", count: 9))
+        func event(_ node: String) -> ClusterEvent {
+            ClusterEvent.lost(node, at: 1000, view: 8123, String(repeating: "was away for long ", count: 9))
         }
         for events in [[event(name)], [event("n2"), event(name)]] {
             let text = ClusterEvents(through: name, events: events).table(on: Self.terminal(width))
@@ -123,8 +125,7 @@ import Testing
     }
 
     @Test func eventsGiveUpTheNameAndThenTheDate() {
-        let event = ClusterEvents.Event(
-            number: 7, kind: "session_lost", at: 1000, node: "ip-10-0-0-12.eu-west-1.compute.internal.example.org", view: 8, text: "is away")
+        let event = ClusterEvent.lost("ip-10-0-0-12.eu-west-1.compute.internal.example.org", at: 1000, view: 8, "is away")
         func lines(_ width: Int) -> [String] {
             var table = EventTable()
             return table.lines([event], on: Self.terminal(width))
@@ -135,5 +136,13 @@ import Testing
             ])
         #expect(lines(40) == ["TIME       KIND          NODE", "    WHAT", "00:00:01Z  session_lost  ip-10-…le.org", "    is away"])
         #expect(lines(20) == ["TIME", "KIND", "NODE", "    WHAT", "00:00:01Z", "session_lost", "ip-1…org", "    is away"])
+    }
+}
+
+extension ClusterEvent {
+    fileprivate static func lost(_ node: String, at time: Int64, view: Int64, _ text: String) -> ClusterEvent {
+        var event = ClusterEvent(kind: .sessionLost, at: time, node: node, viewVersion: view, text: text)
+        event.number = 7
+        return event
     }
 }

@@ -1,3 +1,4 @@
+import AdminAPI
 import Testing
 
 @testable import Commands
@@ -15,7 +16,9 @@ import Testing
 
     @Test func readsWhatTheProtocolShows() throws {
         let status = try NodeStatus(json: Array(StatusTests.json.utf8))
-        #expect(status.node.id == "n1" && status.subscribers.connectionsMax == 19_000 && status.subscribers.byTransport["websocket"] == 1)
+        #expect(
+            status.node.id == "n1" && status.subscribers.connectionsMax == 19_000
+                && status.subscribers.byTransport[1] == .init(transport: "websocket", count: 1))
         #expect(status.exitStatus == .degraded)
         #expect(throws: Failure.self) { try NodeStatus(json: Array("{}".utf8)) }
     }

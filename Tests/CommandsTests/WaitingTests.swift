@@ -1,3 +1,4 @@
+import AdminAPI
 import Foundation
 import Synchronization
 import Testing
@@ -19,7 +20,7 @@ import Testing
             what: "the drain of n1", later: "realertime members", limit: limit, terminal: terminal, patience: .milliseconds(50), interval: .milliseconds(1))
     }
 
-    @Test func coursesSayHowFastAndWhenTheyAreStuck() {
+    @Test func progressSaysHowFastAndWhenItIsStuck() {
         var progress = WaitProgress()
         let start = ContinuousClock.now
         progress.note(left: 100, moving: 8, at: start)
@@ -78,7 +79,7 @@ import Testing
                     ["no node is active"]
                 }
             }
-            #expect(failure?.status == .degraded && failure?.message.contains("It goes on without this command: realertime members shows it.") == true)
+            #expect(failure?.status == .degraded && failure?.message.contains("The cluster continues; realertime members shows it.") == true)
         }
         #expect(text.hasSuffix("  no node is active\n"), "\(text)")
     }
@@ -98,7 +99,7 @@ import Testing
                     []
                 }
             }
-            #expect(failure?.status == .unreachable && failure?.message.contains("goes on without this command") == true)
+            #expect(failure?.status == .unreachable && failure?.message.contains("continues without this command") == true)
         }
         #expect(text.ranges(of: "Cannot reach it.").count == 1 && calls.withLock { $0 } > 2)
     }

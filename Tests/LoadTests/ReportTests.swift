@@ -214,7 +214,11 @@ import Testing
         #expect(try self.target(["--api-token-file", path]).publishHeaders == ["Authorization: Bearer open sesame 1"])
         #expect(try self.target([], ["REALERTIME_API_TOKEN_FILE": path]).publishHeaders == ["Authorization: Bearer open sesame 1"])
         #expect(try self.target(["--api-token", "t"], ["REALERTIME_API_TOKEN_FILE": path]).publishHeaders == ["Authorization: Bearer t"])
-        #expect(throws: LoadError.self) { try self.target(["--api-token", "t", "--api-token-file", path]) }
+        #expect {
+            try self.target(["--api-token", "t", "--api-token-file", path])
+        } throws: { error in
+            LoadCommand.exitCode(for: error).rawValue == 64 && LoadCommand.message(for: error).contains("keep one")
+        }
         #expect(throws: LoadError.self) { try self.target([], ["REALERTIME_API_TOKEN": "t", "REALERTIME_API_TOKEN_FILE": path]) }
         for bad in ["", "\n", " a\n", "a \n", "a\u{1B}b"] {
             write(bad)

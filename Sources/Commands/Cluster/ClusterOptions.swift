@@ -1,3 +1,4 @@
+import AdminAPI
 import ArgumentParser
 
 #if canImport(FoundationEssentials)
@@ -8,11 +9,11 @@ import ArgumentParser
 
 /// Options of every command about the cluster.
 struct ClusterOptions: ParsableArguments {
-    @Option(name: [.short, .customLong("output")], help: "json is the node's answer as it came, one a line.")
+    @Option(name: [.short, .customLong("output")], help: "json is the node's response as it came, one a line.")
     var output = OutputFormat.table
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("How long one answer may take.", valueName: "seconds"), transform: Seconds.init(text:))
+        parsing: .unconditional, help: ArgumentHelp("How long one response may take. (default: 10)", valueName: "seconds"), transform: Seconds.init(text:))
     var timeout = Seconds(10)
 
     @OptionGroup var api: AnyNodeOptions
@@ -33,7 +34,7 @@ struct ClusterOptions: ParsableArguments {
 
     /// Prints one report, and exits with its status.
     func show<Report: ClusterReport>(
-        _ type: Report.Type, at path: String = Report.path, on terminal: Terminal = .standardOutput,
+        _ type: Report.Type, at path: String = Report.kind.path, on terminal: Terminal = .standardOutput,
         as table: (Report, Terminal) -> String = { $0.table(on: $1) }
     ) async throws {
         try await self.run { cluster in
@@ -55,26 +56,26 @@ struct TableOptions: ParsableArguments {
 
 /// Options of every command that makes a change.
 struct ChangeOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Who asks, for the cluster's events. (default: $USER)", valueName: "name"))
+    @Option(help: ArgumentHelp("Who requests it, for the cluster's events. (default: $USER)", valueName: "name"))
     var by: String?
 
-    @Option(help: ArgumentHelp("Why, for those who look later.", valueName: "text"))
+    @Option(help: ArgumentHelp("Why, for the cluster's events and its status.", valueName: "text"))
     var note: String?
 
-    func body(node: String? = nil, partition: Int? = nil) -> ChangeBody {
+    func request(_ kind: AdminRequest.Kind, node: String? = nil, partition: Int? = nil) -> AdminRequest {
         let user = ProcessInfo.processInfo.environment["USER"].flatMap { $0.isEmpty ? nil : String($0.prefix(16)) }
-        return ChangeBody(node: node, partition: partition, by: self.by ?? user, note: self.note)
+        return AdminRequest(kind, node: node, partition: partition, by: self.by ?? user, note: self.note)
     }
 }
 
 /// Options of every command that waits for the cluster.
 struct WaitOptions: ParsableArguments {
-    @Flag(help: "Only ask for it, and do not wait until it is done.")
+    @Flag(help: "Only request it, and do not wait until it is done.")
     var noWait = false
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("End with status 1 when it is not done by then; it goes on. (default: wait for as long as it takes)", valueName: "seconds"),
+        help: ArgumentHelp("Stop waiting after this time, with status 1; the cluster continues. (default: no limit)", valueName: "seconds"),
         transform: Seconds.init(text:))
     var within: Seconds?
 }

@@ -1,36 +1,21 @@
+import AdminAPI
 import ArgumentParser
+import JSON
 
-/// The kinds of events, as a node names them.
-enum EventKind: String, ExpressibleByArgument, CaseIterable, Sendable {
-    case joined
-    case blocked
-    case waiting
-    case evicted
-    case left
-    case sessionLost = "session_lost"
-    case elected
-    case deposed
-    case node
-    case granted
-    case moved
-    case mode
-    case removed
-    case operation
-    case alarm
-}
+extension ClusterEvent.Kind: ExpressibleByArgument {}
 
 /// Selects events. Every given condition must match. Pure.
 struct EventFilter: Sendable {
     var node: String?
     /// Empty for all of them.
-    var kinds: Set<EventKind> = []
+    var kinds: Set<ClusterEvent.Kind> = []
     var viewMin = 0
 
     var isEmpty: Bool { self.node == nil && self.kinds.isEmpty && self.viewMin == 0 }
 
-    func takes(_ event: ClusterEvents.Event) -> Bool {
-        guard event.view >= self.viewMin else { return false }
-        if !self.kinds.isEmpty { guard let kind = EventKind(rawValue: event.kind), self.kinds.contains(kind) else { return false } }
+    func takes(_ event: ClusterEvent) -> Bool {
+        guard event.viewVersion >= self.viewMin else { return false }
+        guard self.kinds.isEmpty || self.kinds.contains(event.kind) else { return false }
         return self.node.map { event.node == $0 || Self.names($0, in: event.text) } ?? true
     }
 
@@ -44,16 +29,22 @@ struct EventFilter: Sendable {
     /// The response as received, without the events that do not match.
     func json(_ look: ClusterClient.Look<ClusterEvents>) -> String {
         guard !self.isEmpty else { return look.json }
-        let events = self.events(of: look.json, among: look.report.events).map { String(decoding: $0, as: UTF8.self) }
-        return "{\"through\":\(RawJSON.quoted(look.report.through)),\"events\":[\(events.joined(separator: ","))]}"
+        return writtenJSON { writer in
+            writer.object { writer in
+                writer.field("through", look.report.through)
+                writer.name("events")
+                writer.array { writer in for event in self.events(of: look.json, among: look.report.events) { writer.raw(event) } }
+            }
+        }
     }
 
     /// The JSON of the matching events, each as received.
-    func events(of json: String, among events: [ClusterEvents.Event]) -> [[UInt8]] {
-        let numbers = Set(events.filter(self.takes).map(\.number))
-        let elements = RawJSON.members(Array(json.utf8))?["events"].flatMap { RawJSON.elements($0) } ?? []
-        return elements.filter { element in
-            RawJSON.members(element)?["number"].flatMap { RawJSON.integer($0) }.map { numbers.contains($0) } ?? false
-        }
+    func events(of json: String, among events: [ClusterEvent]) -> [String] {
+        let numbers = Set(events.filter(self.takes).map { Int($0.number) })
+        var fields = JSONObject(Array(json.utf8))
+        return (fields?.take("events")?.elements ?? []).filter { element in
+            var fields = element.fields
+            return fields?.take("number")?.integer.map { numbers.contains($0) } ?? false
+        }.map(\.text)
     }
 }

@@ -1,3 +1,5 @@
+import AdminAPI
+
 /// Events in rows under a header, in batches. A column grows if a later batch needs it, and never shrinks. Pure.
 struct EventTable: Sendable {
     private static let header = ["NUMBER", "TIME", "KIND", "NODE", "VIEW", "WHAT"]
@@ -15,14 +17,14 @@ struct EventTable: Sendable {
     private static let (nameWidthMin, nameWidth) = (8, 24)
 
     /// Widths that fit most later rows, so that columns rarely move.
-    private var widths = [6, 20, EventKind.allCases.map(\.rawValue.count).max() ?? 0, 8, 6]
+    private var widths = [6, 20, ClusterEvent.Kind.allCases.map(\.rawValue.count).max() ?? 0, 8, 6]
     /// Decided with the header, because it is above all rows.
     private var shown: [Int]?
 
     /// Whether columns were left out.
     var isNarrow: Bool { self.shown.map { $0.count < Self.header.count } ?? false }
 
-    mutating func lines(_ events: [ClusterEvents.Event], on terminal: Terminal) -> [String] {
+    mutating func lines(_ events: [ClusterEvent], on terminal: Terminal) -> [String] {
         let rows = events.map(Self.cells)
         for column in self.widths.indices { self.widths[column] = max(self.widths[column], rows.map { displayWidth($0[column]) }.max() ?? 0) }
         var lines: [String] = []
@@ -44,8 +46,8 @@ struct EventTable: Sendable {
         return lines
     }
 
-    private static func cells(_ event: ClusterEvents.Event) -> [String] {
-        [String(event.number), event.time, event.kind, event.node.isEmpty ? "-" : event.node, String(event.view), event.text]
+    private static func cells(_ event: ClusterEvent) -> [String] {
+        [String(event.number), event.time, event.kind.rawValue, event.node.isEmpty ? "-" : event.node, String(event.viewVersion), event.text]
     }
 
     /// The column where the text begins.
@@ -102,6 +104,6 @@ struct EventTable: Sendable {
     }
 }
 
-extension ClusterEvents.Event {
-    fileprivate var isWorrying: Bool { EventKind(rawValue: self.kind).map { [.alarm, .evicted, .sessionLost, .blocked, .waiting].contains($0) } ?? false }
+extension ClusterEvent {
+    fileprivate var isWorrying: Bool { [.alarm, .evicted, .sessionLost, .blocked, .waiting].contains(self.kind) }
 }

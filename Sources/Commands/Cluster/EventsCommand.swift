@@ -1,9 +1,10 @@
+import AdminAPI
 package import ArgumentParser
 
 package struct EventsCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "events",
-        abstract: "Show what happened in the cluster: who came and went, what moved, who asked for it.",
+        abstract: "Show what happened in the cluster: joins, losses, moves, operators' requests.",
         usage: "realertime events [<options>]",
         discussion: """
             EXAMPLES:
@@ -19,14 +20,14 @@ package struct EventsCommand: AsyncParsableCommand {
             \(Help.exitStatus)
             """)
 
-    @Flag(name: [.customShort("f"), .long], help: "Go on with what happens, until Ctrl-C.")
+    @Flag(name: [.customShort("f"), .long], help: "Continue with new events, until Ctrl-C.")
     var follow = false
 
     @Option(help: ArgumentHelp("Only those that are about this node, or that name it.", valueName: "node"))
     var node: String?
 
     @Option(help: "Only those of this kind. Repeatable.")
-    var kind: [EventKind] = []
+    var kind: [ClusterEvent.Kind] = []
 
     @Option(
         parsing: .unconditional, help: ArgumentHelp("Only those under this version of the view or a later one.", valueName: "view"),
@@ -70,7 +71,7 @@ package struct EventsCommand: AsyncParsableCommand {
         return known.contains(node) ? nil : "There is no node \(node) in this cluster. There are: \(known.joined(separator: ", "))."
     }
 
-    private static func path(after number: Int) -> String { "\(ClusterEvents.path)?after=\(number)" }
+    private static func path(after number: Int) -> String { "\(ClusterEvents.kind.path)?after=\(number)" }
 
     private static func follow(
         _ cluster: ClusterClient, after: Int, _ filter: EventFilter, _ output: OutputFormat, _ terminal: Terminal
@@ -86,7 +87,7 @@ package struct EventsCommand: AsyncParsableCommand {
                 // As separate objects, because the output has no end.
                 let lines =
                     output == .json
-                    ? filter.events(of: look.json, among: step.events).map { $0 + [0x0A] }
+                    ? filter.events(of: look.json, among: step.events).map { Array("\($0)\n".utf8) }
                     : table.lines(step.events.filter(filter.takes), on: terminal).map { Array("\($0)\n".utf8) }
                 for line in lines { try terminal.write(line) }
                 complaint = nil
@@ -106,7 +107,7 @@ package struct EventsCommand: AsyncParsableCommand {
 /// Determines which events are new, across controllers that each count their own. Pure.
 struct EventTail: Sendable {
     struct Step: Sendable {
-        var events: [ClusterEvents.Event]
+        var events: [ClusterEvent]
         var notice: String?
         /// Another controller responded: request its history from the start.
         var isAgain = false
@@ -114,7 +115,7 @@ struct EventTail: Sendable {
 
     private(set) var after: Int
     private(set) var through: String?
-    private var lastAt = 0
+    private var lastAt: Int64 = 0
     /// Events of another controller, some of which may have been printed.
     private var isCatchingUp = false
 
@@ -128,11 +129,11 @@ struct EventTail: Sendable {
         if let before, before != report.through {
             self.after = 0
             self.isCatchingUp = true
-            return Step(events: [], notice: "\(report.through) tells from here, \(before) did before; events may be told twice.", isAgain: true)
+            return Step(events: [], notice: "from here on \(report.through) reports, instead of \(before); some events may be repeated", isAgain: true)
         }
         let events = self.isCatchingUp ? report.events.filter { $0.at >= self.lastAt } : report.events
         self.isCatchingUp = false
-        self.after = report.events.last?.number ?? self.after
+        self.after = report.events.last.map { Int($0.number) } ?? self.after
         self.lastAt = max(self.lastAt, events.last?.at ?? 0)
         return Step(events: events)
     }

@@ -1,3 +1,4 @@
+import AdminAPI
 package import ArgumentParser
 
 package struct MembersCommand: AsyncParsableCommand {
@@ -18,8 +19,7 @@ package struct MembersCommand: AsyncParsableCommand {
               A active, J joining, C cordoned, D draining, E drained, R to be removed.
 
             \(Help.exitStatus)
-              1 when a node is down, fenced, joining, suspect or not known,
-              2 when there is no controller.
+              1 when a node is down, fenced, joining, suspect or not known.
             """)
 
     @Flag(help: "Show them again every second, in place on a terminal, until Ctrl-C.")

@@ -1,3 +1,4 @@
+import AdminAPI
 package import ArgumentParser
 
 package struct MoveCommand: AsyncParsableCommand {
@@ -10,11 +11,11 @@ package struct MoveCommand: AsyncParsableCommand {
               realertime move 17 --to n2
               realertime move 17 --unpin
 
-            The pin lasts until --unpin. While the node is gone the plan puts the partition elsewhere, and back when it returns. It \
+            The pin lasts until --unpin. While the node is gone, the plan puts the partition elsewhere, and back when it returns. It \
             waits until the node serves it; Ctrl-C ends only the waiting. realertime locate names the partition of a channel.
 
             \(Help.exitStatus)
-              1 when it was not waited for to the end.
+              1 when this stopped waiting before the end.
             """)
 
     @Argument(help: "The number of the partition, from 0.", transform: whole(0...65_535))
@@ -37,10 +38,10 @@ package struct MoveCommand: AsyncParsableCommand {
     }
 
     package func run() async throws {
-        guard let target = self.to else { return try await self.options.change("/api/unpin", self.change.body(partition: self.partition)) }
+        guard let target = self.to else { return try await self.options.change(self.change.request(.unpin, partition: self.partition)) }
         try await self.options.run { cluster in
-            let (words, json) = try await cluster.change("/api/move", self.change.body(node: target, partition: self.partition))
-            try self.options.write(words, json)
+            let (text, json) = try await cluster.change(self.change.request(.move, node: target, partition: self.partition))
+            try self.options.write(text, json)
             if self.waiting.noWait { return .ok }
             let number = self.partition
             let later = "realertime partitions --node \(target)"
@@ -54,7 +55,7 @@ package struct MoveCommand: AsyncParsableCommand {
 
     static func step(_ report: ClusterPartitions, _ number: Int, _ target: String) -> Waiter.Step {
         guard let partition = report.partitions.first(where: { $0.partition == number }) else { return .failed("There is no partition \(number).") }
-        guard partition.owner == target, partition.state == "served" else { return .going(left: 1, moving: partition.movingTo == nil ? 0 : 1) }
+        guard partition.owner == target, partition.state == .served else { return .going(left: 1, moving: partition.movingTo == nil ? 0 : 1) }
         return .done("\(target) serves partition \(number), owner epoch \(partition.ownerEpoch).", .ok)
     }
 }

@@ -1,15 +1,16 @@
+import AdminAPI
 package import ArgumentParser
 
 package struct UndrainCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "undrain",
-        abstract: "Let a node that drains, or is drained, own again.",
+        abstract: "End a drain: the node may own partitions again.",
         usage: "realertime undrain <node> [<options>]",
         discussion: """
             EXAMPLES:
               realertime undrain n3
 
-            It gets its share back when the cluster balances.
+            It gets its share back with the next rebalance, which starts by itself.
 
             \(Help.exitStatus)
             """)
@@ -22,13 +23,13 @@ package struct UndrainCommand: AsyncParsableCommand {
 
     package init() {}
 
-    package func run() async throws { try await self.options.change("/api/undrain", self.change.body(node: self.node)) }
+    package func run() async throws { try await self.options.change(self.change.request(.undrain, node: self.node)) }
 }
 
 package struct CordonCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "cordon",
-        abstract: "Let a node keep what it owns, and gain nothing.",
+        abstract: "Keep a node from gaining partitions. It keeps those it owns.",
         usage: "realertime cordon <node> [<options>]",
         discussion: """
             EXAMPLES:
@@ -45,19 +46,19 @@ package struct CordonCommand: AsyncParsableCommand {
 
     package init() {}
 
-    package func run() async throws { try await self.options.change("/api/cordon", self.change.body(node: self.node)) }
+    package func run() async throws { try await self.options.change(self.change.request(.cordon, node: self.node)) }
 }
 
 package struct UncordonCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "uncordon",
-        abstract: "Let a node that is cordoned gain partitions again.",
+        abstract: "End a cordon: the node may gain partitions again.",
         usage: "realertime uncordon <node> [<options>]",
         discussion: """
             EXAMPLES:
               realertime uncordon n3
 
-            Also a node that was cordoned because it came and went too often.
+            Also ends the automatic cordon of a node that kept restarting or losing its session.
 
             \(Help.exitStatus)
             """)
@@ -70,13 +71,13 @@ package struct UncordonCommand: AsyncParsableCommand {
 
     package init() {}
 
-    package func run() async throws { try await self.options.change("/api/uncordon", self.change.body(node: self.node)) }
+    package func run() async throws { try await self.options.change(self.change.request(.uncordon, node: self.node)) }
 }
 
 package struct ForgetCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "forget",
-        abstract: "Expect a node that is down no more.",
+        abstract: "Remove a dead node from the cluster.",
         usage: "realertime forget <node> [<options>]",
         discussion: """
             EXAMPLES:
@@ -95,5 +96,5 @@ package struct ForgetCommand: AsyncParsableCommand {
 
     package init() {}
 
-    package func run() async throws { try await self.options.change("/api/forget", self.change.body(node: self.node)) }
+    package func run() async throws { try await self.options.change(self.change.request(.forget, node: self.node)) }
 }

@@ -1,10 +1,11 @@
+import AdminAPI
 package import ArgumentParser
 import Foundation
 
 package struct PartitionsCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "partitions",
-        abstract: "Show who owns each partition, and how it is.",
+        abstract: "Show which node owns each partition, and its state.",
         usage: "realertime partitions [<options>]",
         discussion: """
             EXAMPLES:
@@ -14,11 +15,11 @@ package struct PartitionsCommand: AsyncParsableCommand {
               realertime partitions -o json
 
             STATES:
-              served     its owner says that it serves it, under the view's owner epoch
+              served     its owner reports that it serves it, under the view's owner epoch
               preparing  granted, not served yet
               moving     being handed over
-              orphan     nobody's
-              unknown    its owner has not been heard of for a while
+              orphan     has no owner
+              unknown    its owner has not reported for a while
 
             \(Help.exitStatus)
               1 when one is preparing or unknown, 2 when one is an orphan or contested.
@@ -28,17 +29,14 @@ package struct PartitionsCommand: AsyncParsableCommand {
     var node: String?
 
     @Option(help: ArgumentHelp("Only those in this state. Not with -o json.", valueName: "state"))
-    var state: String?
+    var state: PartitionState?
 
     @OptionGroup var table: TableOptions
     @OptionGroup var options: ClusterOptions
 
-    private static let states = ["served", "preparing", "moving", "orphan", "unknown"]
-
     package init() {}
 
     package func validate() throws {
-        if let state, !Self.states.contains(state) { throw ValidationError("--state is one of \(Self.states.joined(separator: ", ")).") }
         if self.options.output == .json, self.node != nil || self.state != nil {
             throw ValidationError("--node and --state choose rows of the table: json is the node's whole answer.")
         }
@@ -68,14 +66,14 @@ package struct PartitionsCommand: AsyncParsableCommand {
 package struct LocateCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "locate",
-        abstract: "Show where a channel is: its partition, the partition's owner, and how it is.",
+        abstract: "Show where a channel is: its partition, the partition's owner and state.",
         usage: "realertime locate <channel> [<options>]",
         discussion: """
             EXAMPLES:
               realertime locate thread:42
               realertime locate thread:42 -o json
 
-            In this version events stay at the node that they are published at, whoever the owner is.
+            In this version events stay at the node that they are published at, whichever node is the owner.
 
             \(Help.exitStatus)
               1 when its partition is preparing or unknown, 2 when it has no owner.
@@ -90,6 +88,8 @@ package struct LocateCommand: AsyncParsableCommand {
 
     package func run() async throws {
         let name = self.channel.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
-        try await self.options.show(ClusterPartitions.self, at: "/api/locate?channel=\(name)") { $0.location(on: $1) }
+        try await self.options.show(ClusterPartitions.self, at: "\(AdminRequest.Kind.locate.path)?channel=\(name)") { $0.location(on: $1) }
     }
 }
+
+extension PartitionState: ExpressibleByArgument {}

@@ -1,3 +1,4 @@
+import AdminAPI
 package import ArgumentParser
 
 package struct PlanCommand: AsyncParsableCommand {

@@ -1,3 +1,5 @@
+import AdminAPI
+import JSON
 package import ArgumentParser
 
 package struct RebalanceCommand: AsyncParsableCommand {
@@ -20,7 +22,7 @@ package struct RebalanceCommand: AsyncParsableCommand {
             plan is the field plan of the answer.
 
             \(Help.exitStatus)
-              1 when it was not waited for to the end.
+              1 when this stopped waiting before the end.
             """,
         subcommands: [RunCommand.self, PauseCommand.self, ResumeCommand.self], defaultSubcommand: RunCommand.self)
 
@@ -45,9 +47,9 @@ package struct RebalanceCommand: AsyncParsableCommand {
                 let isJSON = self.options.output == .json
                 // People see the plan before it is executed. Programs get one object that includes the plan.
                 if !isJSON { try terminal.write("\(plan.report.table(on: terminal))\n".utf8) }
-                let (words, json) = try await cluster.change("/api/rebalance", self.change.body())
-                try terminal.write("\(isJSON ? Self.object(json, plan: plan.json) : terminal.sentence(words))\n".utf8)
-                if plan.report.head.mode == "maintenance" { Terminal.standardError.say("Rebalancing was paused; it is not any more.") }
+                let (text, json) = try await cluster.change(self.change.request(.rebalance))
+                try terminal.write("\(isJSON ? Self.object(json, plan: plan.json) : terminal.sentence(text))\n".utf8)
+                if plan.report.head.mode == "maintenance" { Terminal.standardError.say("Rebalancing was paused; this resumed it.") }
                 if self.waiting.noWait { return .ok }
                 return try await Waiter(what: "the rebalance", later: "realertime plan", limit: self.waiting.within?.duration).wait {
                     try await Self.look(at: cluster)
@@ -58,9 +60,8 @@ package struct RebalanceCommand: AsyncParsableCommand {
         }
 
         /// The node's response with the plan as an additional field.
-        static func object(_ answer: String, plan: String) -> String {
-            guard let end = answer.lastIndex(of: "}") else { return answer }
-            return answer[..<end] + ",\"plan\":\(plan)}"
+        static func object(_ response: String, plan: String) -> String {
+            JSONValue(Array(response.utf8))?.json(setting: "plan", to: plan) ?? response
         }
 
         private static func look(at cluster: ClusterClient) async throws -> Waiter.Step {
@@ -84,13 +85,13 @@ package struct RebalanceCommand: AsyncParsableCommand {
 
     struct PauseCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "pause", abstract: "Start no moves for balance. Failover, drains and pins go on.",
+            commandName: "pause", abstract: "Start no moves for balance. Failover, drains and pins continue.",
             usage: "realertime rebalance pause [<options>]")
 
         @OptionGroup var change: ChangeOptions
         @OptionGroup var options: ClusterOptions
 
-        func run() async throws { try await self.options.change("/api/rebalance/pause", self.change.body()) }
+        func run() async throws { try await self.options.change(self.change.request(.pause)) }
     }
 
     struct ResumeCommand: AsyncParsableCommand {
@@ -100,23 +101,23 @@ package struct RebalanceCommand: AsyncParsableCommand {
         @OptionGroup var change: ChangeOptions
         @OptionGroup var options: ClusterOptions
 
-        func run() async throws { try await self.options.change("/api/rebalance/resume", self.change.body()) }
+        func run() async throws { try await self.options.change(self.change.request(.resume)) }
     }
 }
 
 extension ClusterOptions {
     /// One change that is complete when the response arrives.
-    func change(_ path: String, _ body: ChangeBody) async throws {
+    func change(_ request: AdminRequest) async throws {
         try await self.run { cluster in
-            let (words, json) = try await cluster.change(path, body)
-            try self.write(words, json)
+            let (text, json) = try await cluster.change(request)
+            try self.write(text, json)
             return .ok
         }
     }
 
     /// A node's response to a change.
-    func write(_ words: String, _ json: String) throws {
-        try Terminal.standardOutput.write("\(self.output == .json ? json : Terminal.standardOutput.sentence(words))\n".utf8)
+    func write(_ text: String, _ json: String) throws {
+        try Terminal.standardOutput.write("\(self.output == .json ? json : Terminal.standardOutput.sentence(text))\n".utf8)
     }
 }
 

@@ -1,3 +1,5 @@
+import AdminAPI
+
 /// The progress of a long operation: what is left, the rate, and whether it is stuck. Pure.
 struct WaitProgress: Sendable {
     /// It counts as stuck after this time without a change.
@@ -48,7 +50,9 @@ enum Obstacles {
         if overview.head.mode == "guarded" {
             found.append("many nodes vanished at once: nothing is balanced before they are back, or have been gone for a while")
         }
-        if overview.nodes["active"] ?? 0 == 0 { found.append("no node is active, so nobody may take a partition: start one, or undrain or uncordon one") }
+        if !overview.nodes.contains(where: { $0.state == "active" && $0.count > 0 }) {
+            found.append("no node is active, so no node may take a partition: start one, or undrain or uncordon one")
+        }
         if let plan {
             found += plan.refusals
             if let wait = plan.waitWords { found.append(wait) }

@@ -35,10 +35,10 @@ struct Waiter: Sendable {
             let reasons = try? await withTimeout(self.patience) { try await obstacles() }
             for reason in reasons ?? [] { self.terminal.say(reason, lead: "  ") }
             let seconds = Readable.fixed(limit?.seconds ?? 0, 1)
-            throw Failure(.degraded, "\(self.what) is not done within \(seconds) s. It goes on without this command: \(self.later) shows it.")
+            throw Failure(.degraded, "\(self.what) is not done within \(seconds) s. The cluster continues; \(self.later) shows it.")
         } catch is CancellationError {}
         self.clear()
-        self.terminal.say("\(self.what) goes on without this command: \(self.later) shows it.")
+        self.terminal.say("\(self.what) continues without this command; \(self.later) shows it.")
         return .degraded
     }
 
@@ -69,7 +69,7 @@ struct Waiter: Sendable {
                 // At least a second attempt: this process may have been paused for a long time too.
                 guard failures < 2 || .now < answeredAt.advanced(by: self.patience) else {
                     self.clear()
-                    throw Failure(failure.status, "\(failure.message) \(self.what) goes on without this command: \(self.later) shows it.")
+                    throw Failure(failure.status, "\(failure.message) \(self.what) continues without this command; \(self.later) shows it.")
                 }
                 self.note(failure.message, &shown)
             } catch let ended as Ended {
@@ -95,7 +95,7 @@ struct Waiter: Sendable {
     private func show(_ progress: WaitProgress, _ stuck: [String], isStuck: Bool, _ shown: inout Shown) {
         if isStuck, stuck != shown.notes {
             self.clear()
-            self.terminal.say(stuck.isEmpty ? "; the cluster does not say why" : ":", lead: "nothing has changed for 10 s", .yellow)
+            self.terminal.say(stuck.isEmpty ? "; the cluster reports no reason" : ":", lead: "nothing has changed for 10 s", .yellow)
             for reason in stuck { self.terminal.say(reason, lead: "  ") }
             shown.notes = stuck
         }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Options
 
 #if canImport(FoundationEssentials)
     import FoundationEssentials
@@ -38,47 +39,14 @@ struct AnyNodeOptions: ParsableArguments {
     }
 }
 
-/// The API token: itself, or a file that holds it.
-struct TokenOptions: ParsableArguments {
-    @Option(
-        help: ArgumentHelp(
-            "What the node has as its api-token. As a flag other users of this machine can see it. (env: REALERTIME_API_TOKEN)", valueName: "token"))
-    var apiToken: String?
-
-    @Option(help: ArgumentHelp("A file whose first line is that token. (env: REALERTIME_API_TOKEN_FILE)", valueName: "file"))
-    var apiTokenFile: String?
-
-    func validate() throws {
-        if self.apiToken != nil, self.apiTokenFile != nil { throw ValidationError("--api-token and --api-token-file say the same thing: give one.") }
-    }
-
-    /// A flag takes precedence over the environment. Read once, because the file may be a pipe.
+extension TokenOptions {
+    /// The token that is given, or nil.
     func token() throws -> String? {
-        if let token = self.apiToken { return try Self.checked(token, "--api-token") }
-        if let file = self.apiTokenFile { return try Self.checked(Self.firstLine(of: file, "--api-token-file"), "--api-token-file") }
-        let (token, file) = (Environment.value("REALERTIME_API_TOKEN"), Environment.value("REALERTIME_API_TOKEN_FILE"))
-        guard token == nil || file == nil else {
-            throw ValidationError("REALERTIME_API_TOKEN and REALERTIME_API_TOKEN_FILE are both set: keep one, or give a flag.")
-        }
-        if let token { return try Self.checked(token, "REALERTIME_API_TOKEN") }
-        return try file.map { try Self.checked(Self.firstLine(of: $0, "REALERTIME_API_TOKEN_FILE"), "REALERTIME_API_TOKEN_FILE") }
-    }
-
-    /// Only the end of the line is removed: a space is part of a secret.
-    private static func firstLine(of path: String, _ option: String) throws -> String {
         do {
-            return String(try TextFile.read(path).prefix { $0 != "\n" && $0 != "\r\n" })
+            return try self.token(from: ProcessInfo.processInfo.environment)
         } catch {
-            throw ValidationError("\(option) \(harmless(path)) \(error.reason).")
+            throw ValidationError("\(harmless(error.description)).")
         }
-    }
-
-    private static func checked(_ token: String, _ option: String) throws -> String {
-        guard !token.isEmpty else { throw ValidationError("\(option) holds no token: it is empty.") }
-        guard !token.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }), !token.hasPrefix(" "), !token.hasSuffix(" ") else {
-            throw ValidationError("\(option) has a space at its beginning or end, or a control character, which no HTTP header can carry.")
-        }
-        return token
     }
 }
 
@@ -114,7 +82,7 @@ enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
 enum Help {
     static let exitStatus = """
         EXIT STATUS:
-          0 all is well, 1 degraded, 2 critical or refused,
-          3 the node cannot be reached, 64 wrong usage.
+          0 all is well, 1 degraded, 2 critical or refused (also when the
+          cluster has no controller), 3 the node cannot be reached, 64 wrong usage.
         """
 }

@@ -1,3 +1,4 @@
+import JSON
 import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
@@ -22,8 +23,9 @@ struct Answer: Sendable {
 
     /// The node's error message, if it is an error of the node; escaped.
     var errorMessage: String? {
-        guard let error = RawJSON.members(harmlessJSON(self.body))?["error"], let message = RawJSON.members(error)?["message"] else { return nil }
-        return RawJSON.string(message)
+        var fields = harmlessJSON(self.body)?.fields
+        var error = fields?.take("error")?.fields
+        return error?.text("message")
     }
 
     /// `400: the channel …`, without a full stop.

@@ -1,5 +1,8 @@
 /// Facts, one below the other, each with a label and a text. A long text is wrapped, and continues below its beginning.
 struct Facts {
+    /// Of the cluster's facts and the node's, which are shown above each other.
+    static let statusLabelWidth = "subscriptions".count
+
     private var rows: [(label: String, text: String, colour: Terminal.Colour?)] = []
 
     mutating func add(_ label: String, _ text: String, _ colour: Terminal.Colour? = nil) {

@@ -1,6 +1,8 @@
+import JSON
+
 /// The result of one check.
-struct Check: Encodable, Equatable, Sendable {
-    enum Outcome: String, Encodable, Sendable, Comparable {
+struct Check: Equatable, Sendable {
+    enum Outcome: String, Sendable, Comparable {
         case ok
         /// Cannot be checked from here.
         case skip
@@ -25,6 +27,15 @@ struct Check: Encodable, Equatable, Sendable {
     /// What to do. Nil if everything is fine.
     var advice: String?
 
+    func write(to writer: inout JSONWriter<some JSONSink>) {
+        writer.object { writer in
+            if let advice { writer.field("advice", advice) }
+            writer.field("detail", self.detail)
+            writer.field("name", self.name)
+            writer.field("outcome", self.outcome.rawValue)
+        }
+    }
+
     static func ok(_ name: String, _ detail: String) -> Check { Check(name: name, outcome: .ok, detail: detail) }
     static func skip(_ name: String, _ detail: String) -> Check { Check(name: name, outcome: .skip, detail: detail) }
     static func warn(_ name: String, _ detail: String, do advice: String) -> Check { Check(name: name, outcome: .warn, detail: detail, advice: advice) }
@@ -32,15 +43,10 @@ struct Check: Encodable, Equatable, Sendable {
 }
 
 /// All results of the doctor.
-struct Diagnosis: Encodable, Equatable, Sendable {
+struct Diagnosis: Equatable, Sendable {
     var health: String
     var checks: [Check]
     var exitStatus: CommandStatus
-
-    private enum CodingKeys: CodingKey {
-        case health
-        case checks
-    }
 
     init(_ checks: [Check], wasReached: Bool) {
         self.checks = checks

@@ -1,3 +1,5 @@
+import AdminAPI
+
 /// Checks the controller's reports for consistency.
 struct ClusterChecks: Sendable {
     var overview: ClusterOverview
@@ -65,11 +67,11 @@ struct ClusterChecks: Sendable {
     }
 
     func nodes() -> Check {
-        let missing = self.members.members.filter { ["down", "fenced", "joining"].contains($0.state) && $0.desired != "draining" }
+        let missing = self.members.members.filter { ["down", "fenced", "joining"].contains($0.state) && $0.desired?.state != "draining" }
         // Only the controller knows which of the others report.
-        let suspects = self.living.filter { ["suspect", "down"].contains($0.presence) && !missing.contains($0) }
+        let suspects = self.living.filter { [.suspect, .down].contains($0.presence) && !missing.contains($0) }
         guard missing.isEmpty, suspects.isEmpty else {
-            let words = missing.map { "\($0.id) is \($0.state)" } + suspects.map { "\($0.id) \($0.presenceWords ?? "is \($0.presence)")" }
+            let words = missing.map { "\($0.id) is \($0.state)" } + suspects.map { "\($0.id) \($0.presenceWords ?? "is \($0.presence.rawValue)")" }
             return .warn("nodes", words.joined(separator: ", "), do: "Start what is down, or forget it; see the log of what is suspect.")
         }
         guard self.members.head.authoritative else {
@@ -84,14 +86,14 @@ struct ClusterChecks: Sendable {
             partitions.prefix(5).map { String($0.partition) }.joined(separator: ", ") + (partitions.count > 5 ? " and \(partitions.count - 5) more" : "")
         }
         let all = self.partitions.partitions
-        let contested = all.filter { $0.contested ?? false }
+        let contested = all.filter { $0.isContested }
         guard contested.isEmpty else {
             return .fail("partitions", "two nodes serve \(list(contested)) under one owner epoch", do: "Stop one of the two at once, and report this.")
         }
         guard self.overview.head.authoritative else { return .skip("partitions", "which node serves which, only the controller knows") }
-        let orphans = all.filter { $0.state == "orphan" }
+        let orphans = all.filter { $0.state == .orphan }
         guard orphans.isEmpty else { return .fail("partitions", "\(list(orphans)) have no owner", do: "Start a node, or see in members why none may own.") }
-        let silent = all.filter { !["served", "moving"].contains($0.state) }
+        let silent = all.filter { ![.served, .moving].contains($0.state) }
         guard silent.isEmpty else {
             return .warn(
                 "partitions", "the owners of \(list(silent)) do not say that they serve them", do: "See the logs of their owners (realertime partitions).")
@@ -101,9 +103,9 @@ struct ClusterChecks: Sendable {
 
     func views() -> Check {
         let version = self.members.head.viewVersion
-        let behind = self.living.filter { ($0.nodeViewVersion ?? version) < version }
+        let behind = self.living.filter { ($0.report?.viewVersion ?? version) < version }
         guard behind.isEmpty else {
-            let words = behind.map { "\($0.id) has \($0.nodeViewVersion ?? 0)" }.joined(separator: ", ")
+            let words = behind.map { "\($0.id) has \($0.report?.viewVersion ?? 0)" }.joined(separator: ", ")
             return .warn("views", "the view is at \(Readable.count(version)), but \(words)", do: "Check their links and their ZooKeeper sessions.")
         }
         return .ok("views", "all have view \(Readable.count(version))")
@@ -120,7 +122,7 @@ struct ClusterChecks: Sendable {
     }
 
     func alarms() -> Check {
-        var words = self.living.compactMap { member in member.alarm.map { "\(member.id): \($0)" } }
+        var words = self.living.compactMap { member in member.report?.alarm.map { "\(member.id): \($0)" } }
         words += self.overview.reasons.filter { $0.hasPrefix("Alarm at ") && !words.contains(String($0.dropFirst(9))) }
         guard words.isEmpty else { return .fail("alarms", words.joined(separator: "; "), do: "See the logs of these nodes, and docs/operations.md.") }
         return .ok("alarms", "none")
@@ -129,7 +131,7 @@ struct ClusterChecks: Sendable {
     func duplicates() -> Check {
         guard let events else { return .skip("ids", "the events cannot be read") }
         let now = events.events.map(\.at).max() ?? 0
-        let blocked = events.events.filter { $0.kind == "blocked" && now - $0.at < Self.eventAgeMsMax }
+        let blocked = events.events.filter { $0.kind == .blocked && now - $0.at < Self.eventAgeMsMax }
         let links = Dictionary(grouping: self.living.filter { !$0.link.isEmpty }, by: \.link).filter { $0.value.count > 1 }
         guard blocked.isEmpty, links.isEmpty else {
             let words =

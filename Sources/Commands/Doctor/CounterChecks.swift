@@ -1,3 +1,6 @@
+import AdminAPI
+import JSON
+
 /// Whether the node's counters agree: everything that came in went out or is still there.
 struct CounterChecks: Sendable {
     private let probe: Probe
@@ -20,11 +23,13 @@ struct CounterChecks: Sendable {
     private func idle() async -> Check {
         let name = "left behind"
         do {
+            let query = writtenJSON { $0.object { $0.field("channel", self.probe.channel) } }
             var subscribers = -1
             for _ in 0..<20 {
-                let answer = try await self.probe.node.post("/api/presence_stats", Array("{\"channel\":\"\(self.probe.channel)\"}".utf8))
-                let result = RawJSON.members(try self.probe.node.expectOK(answer, for: "/api/presence_stats").body)?["result"]
-                subscribers = result.flatMap { RawJSON.members($0)?["subscribers"] }.flatMap { RawJSON.integer($0) } ?? -1
+                let answer = try await self.probe.node.post("/api/presence_stats", Array(query.utf8))
+                var fields = JSONObject(try self.probe.node.expectOK(answer, for: "/api/presence_stats").body)
+                var result = fields?.take("result")?.fields
+                subscribers = result?.take("subscribers")?.integer ?? -1
                 if subscribers == 0 { return .ok(name, "the doctor's connections have ended on the node too") }
                 try await Task.sleep(for: .milliseconds(100))
             }

@@ -1,3 +1,4 @@
+import AdminAPI
 import AsyncHTTPClient
 
 /// Checks a node from outside, one check after the other, and reports each result immediately.

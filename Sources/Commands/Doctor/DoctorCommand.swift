@@ -1,5 +1,5 @@
+import JSON
 package import ArgumentParser
-import Foundation
 
 package struct DoctorCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
@@ -30,7 +30,7 @@ package struct DoctorCommand: AsyncParsableCommand {
     @Option(name: [.short, .customLong("output")], help: "json prints all checks at the end.")
     var output = OutputFormat.table
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("How long one check may take.", valueName: "seconds"), transform: Seconds.init(text:))
+    @Option(parsing: .unconditional, help: ArgumentHelp("How long one check may take. (default: 10)", valueName: "seconds"), transform: Seconds.init(text:))
     var timeout = Seconds(10)
 
     @OptionGroup var api: APIOptions
@@ -58,7 +58,7 @@ package struct DoctorCommand: AsyncParsableCommand {
                     if isTable { Terminal.standardOutput.writeLine(DoctorCommand.row(check, on: .standardOutput)) }
                 }
                 let diagnosis = try await doctor.examine()
-                let end = isTable ? DoctorCommand.summary(diagnosis, on: .standardOutput) : try DoctorCommand.json(diagnosis)
+                let end = isTable ? DoctorCommand.summary(diagnosis, on: .standardOutput) : DoctorCommand.json(diagnosis)
                 try Terminal.standardOutput.write("\(end)\n".utf8)
                 return diagnosis.exitStatus
             }
@@ -98,9 +98,13 @@ package struct DoctorCommand: AsyncParsableCommand {
             "\n\(diagnosis.health): \(count(.ok)) ok, \(count(.warn)) to look at, \(count(.fail)) failed, \(count(.skip)) skipped")
     }
 
-    private static func json(_ diagnosis: Diagnosis) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(diagnosis), as: UTF8.self)
+    private static func json(_ diagnosis: Diagnosis) -> String {
+        writtenJSON { writer in
+            writer.object { writer in
+                writer.name("checks")
+                writer.array { writer in for check in diagnosis.checks { check.write(to: &writer) } }
+                writer.field("health", diagnosis.health)
+            }
+        }
     }
 }

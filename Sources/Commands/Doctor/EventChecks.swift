@@ -71,7 +71,7 @@ struct EventChecks: Sendable {
             let id = UUID().uuidString
             let first = try await self.probe.publish("once", messageID: id)
             let second = try await self.probe.publish("once", messageID: id)
-            guard let position = first["id"], second["id"] == position, second["duplicate"] == Array("true".utf8) else {
+            guard second.position == first.position, second.isDuplicate else {
                 return .fail(name, "one message id was published twice", do: "Check message-ids-max: 0 remembers none.")
             }
             return .ok(name, "a message id that was seen is not published again")

@@ -1,3 +1,4 @@
+import JSON
 import AsyncHTTPClient
 
 /// Publishes to a temporary channel and subscribes to it, as clients do.
@@ -22,13 +23,20 @@ struct Probe: Sendable {
 
     // MARK: publishing
 
-    /// The members of the response.
+    /// Where an event is, and whether it had been published before.
+    struct Published: Sendable {
+        var position: String
+        var isDuplicate: Bool
+    }
+
     @discardableResult
-    func publish(_ text: String, messageID: String? = nil) async throws -> [String: [UInt8]] {
+    func publish(_ text: String, messageID: String? = nil) async throws -> Published {
         let headers = messageID.map { [("Message-Id", $0)] } ?? []
         let answer = try self.node.expectOK(await self.node.post("/pub?id=\(self.channel)", Array(text.utf8), headers: headers), for: "a publish")
-        guard let members = RawJSON.members(answer.body) else { throw Failure(.critical, "A publish was answered with \"\(answer.text)\"") }
-        return members
+        guard var fields = JSONObject(answer.body), let position = fields.text("id") else {
+            throw Failure(.critical, "A publish was answered with \"\(answer.text)\"")
+        }
+        return Published(position: position, isDuplicate: fields.take("duplicate")?.isTrue ?? false)
     }
 
     // MARK: subscribing

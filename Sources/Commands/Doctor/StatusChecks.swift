@@ -1,3 +1,5 @@
+import AdminAPI
+
 #if canImport(FoundationEssentials)
     import FoundationEssentials
 #else

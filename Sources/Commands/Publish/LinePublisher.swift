@@ -1,3 +1,5 @@
+import JSON
+
 #if canImport(FoundationEssentials)
     import FoundationEssentials
 #else
@@ -90,7 +92,7 @@ struct LinePublisher: Sendable {
     private func accept(_ line: LineSplitter.Line, into machine: inout PublishMachine) {
         if line.isTooLong {
             machine.refuse(line: line.number, reason: "the line is over \(LinePublisher.lineBytesMax) bytes")
-        } else if self.wantsJSON, !line.bytes.isEmpty, !JSONGrammar.accepts(line.bytes) {
+        } else if self.wantsJSON, !line.bytes.isEmpty, !JSONValue.accepts(line.bytes) {
             machine.refuse(line: line.number, reason: "the line is not JSON")
         } else if !line.bytes.isEmpty {
             machine.accept([PublishEvent(line: line.number, messageID: UUID().uuidString.lowercased(), payload: line.bytes)])

@@ -1,3 +1,4 @@
+import JSON
 package import ArgumentParser
 
 #if canImport(FoundationEssentials)
@@ -53,7 +54,7 @@ package struct PublishCommand: AsyncParsableCommand {
     @Option(name: [.short, .customLong("output")], help: "table prints positions; json prints the node's answers, with - one a line.")
     var output = OutputFormat.table
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("How long one event is tried.", valueName: "seconds"), transform: Seconds.init(text:))
+    @Option(parsing: .unconditional, help: ArgumentHelp("How long one event is tried. (default: 30)", valueName: "seconds"), transform: Seconds.init(text:))
     var timeout = Seconds(30)
 
     @OptionGroup var api: APIOptions
@@ -105,7 +106,7 @@ package struct PublishCommand: AsyncParsableCommand {
     private func publishOne(_ sender: PublishSender) async throws -> CommandStatus {
         let payload = try await self.payload()
         let base = try self.api.base()
-        if self.json, !JSONGrammar.accepts(payload) { throw Failure(.critical, "The payload is not JSON: correct it, or leave out --json.") }
+        if self.json, !JSONValue.accepts(payload) { throw Failure(.critical, "The payload is not JSON: correct it, or leave out --json.") }
         var machine = PublishMachine(concurrency: 1, patience: self.timeout.duration)
         machine.accept([PublishEvent(line: 0, messageID: self.id ?? UUID().uuidString.lowercased(), payload: payload)])
         var backoff = Backoff()
@@ -139,10 +140,12 @@ package struct PublishCommand: AsyncParsableCommand {
     private func show(_ answer: [UInt8], isDuplicate: Bool) throws {
         let output = Terminal.standardOutput
         if self.output == .json { return try output.write(answer.filter { $0 != UInt8(ascii: "\n") } + [UInt8(ascii: "\n")]) }
-        let replies = (RawJSON.elements(harmlessJSON(answer)) ?? [harmlessJSON(answer)]).compactMap { RawJSON.members($0) }
+        let json = harmlessJSON(answer)
+        let replies = (json?.elements ?? json.map { [$0] } ?? []).compactMap(\.fields)
         for reply in replies {
-            let position = reply["id"].flatMap { RawJSON.string($0) } ?? "?"
-            let channel = reply["channel"].flatMap { RawJSON.string($0) } ?? "?"
+            var reply = reply
+            let position = reply.text("id") ?? "?"
+            let channel = reply.text("channel") ?? "?"
             try output.write((replies.count == 1 ? "\(position)\n" : "\(channel) \(position)\n").utf8)
         }
         if isDuplicate { Terminal.standardError.say("Published before with this message id: this is the position it has.") }

@@ -1,3 +1,5 @@
+import JSON
+
 /// One event to publish. The message id makes a repeated attempt harmless.
 struct PublishEvent: Equatable, Sendable {
     /// The line of standard input that it came from. 0 if it came from elsewhere.
@@ -19,9 +21,13 @@ enum PublishOutcome: Equatable, Sendable {
     init(_ answer: Answer) {
         switch answer.status {
         case 200:
-            let replies = RawJSON.elements(answer.body) ?? [answer.body]
-            let duplicates = replies.filter { RawJSON.members($0)?["duplicate"] == Array("true".utf8) }
-            self = .published(answer: answer.body, isDuplicate: duplicates.count == replies.count)
+            let json = JSONValue(answer.body)
+            let replies = json?.elements ?? json.map { [$0] } ?? []
+            let duplicates = replies.filter { reply in
+                var fields = reply.fields
+                return fields?.take("duplicate")?.isTrue ?? false
+            }
+            self = .published(answer: answer.body, isDuplicate: !replies.isEmpty && duplicates.count == replies.count)
         case 401:
             self = .hopeless(
                 "The node does not take the API token it was given, or was given none: set REALERTIME_API_TOKEN or --api-token-file to the node's api-token.")

@@ -1,4 +1,17 @@
+import AdminAPI
+import JSON
+
 extension NodeStatus {
+    /// From a response, in which nothing is left that a terminal would obey.
+    init(json: [UInt8]) throws {
+        guard let value = harmlessJSON(json), let status = try? NodeStatus(value) else {
+            throw Failure(.critical, "The response is not the status of a node of this version. Is --api the API port of a node?")
+        }
+        self = status
+    }
+
+    var exitStatus: CommandStatus { self.health.exitStatus }
+
     /// One line for each fact, with the label first. The reasons for bad health follow.
     func table(on terminal: Terminal) -> String {
         var facts = Facts()
@@ -23,7 +36,7 @@ extension NodeStatus {
             "\(Readable.count(self.totals.duplicates, "duplicate")), \(Readable.count(self.totals.gaps, "gap")), \(Readable.count(self.totals.refused)) refused"
         )
         let reasons = self.reasons.map { terminal.sentence($0, lead: "! ", self.health.colour) }
-        return ([facts.text(on: terminal, labelWidth: StatusView.labelWidth)] + reasons).joined(separator: "\n")
+        return ([facts.text(on: terminal, labelWidth: Facts.statusLabelWidth)] + reasons).joined(separator: "\n")
     }
 
     private var logWords: String {
@@ -40,8 +53,6 @@ extension NodeStatus {
     }
 
     private var transportWords: String {
-        let order = ["sse", "websocket", "longpoll", "stream"]
-        let names = order.filter { self.subscribers.byTransport[$0] != nil } + self.subscribers.byTransport.keys.filter { !order.contains($0) }.sorted()
-        return names.map { "\($0) \(Readable.count(self.subscribers.byTransport[$0] ?? 0))" }.joined(separator: ", ")
+        self.subscribers.byTransport.map { "\($0.transport) \(Readable.count($0.count))" }.joined(separator: ", ")
     }
 }

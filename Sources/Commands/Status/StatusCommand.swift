@@ -1,9 +1,10 @@
+import AdminAPI
 package import ArgumentParser
 
 package struct StatusCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show how a node and its cluster are.",
+        abstract: "Show the status of a node and of its cluster.",
         usage: "realertime status [<options>]",
         discussion: """
             EXAMPLES:
@@ -21,11 +22,11 @@ package struct StatusCommand: AsyncParsableCommand {
 
     @Option(
         name: [.short, .customLong("output")],
-        help: "json is the node's answer as it came, with its cluster's as the field cluster; with --watch one a line.")
+        help: "json is the node's response as it came, with the cluster's in the field cluster; with --watch one a line.")
     var output = OutputFormat.table
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("How long one answer may take.", valueName: "seconds"), transform: Seconds.init(text:))
+        parsing: .unconditional, help: ArgumentHelp("How long one response may take. (default: 5)", valueName: "seconds"), transform: Seconds.init(text:))
     var timeout = Seconds(5)
 
     @OptionGroup var api: AnyNodeOptions
@@ -55,9 +56,8 @@ package struct StatusCommand: AsyncParsableCommand {
         async let cluster = StatusView.look(at: node)
         let answer = try node.expectOK(await node.get("/api/status"), for: "/api/status")
         let status = try NodeStatus(json: answer.body)
-        let json = String(decoding: answer.body.filter { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
         let view = try await cluster
-        let text = output == .json ? view.json(with: json) : view.table(with: status, on: .standardOutput)
+        let text = output == .json ? view.json(with: answer.line) : view.table(with: status, on: .standardOutput)
         return (status.exitStatus.worse(view.exitStatus), text)
     }
 }

@@ -1,27 +1,27 @@
+import AdminAPI
+import JSON
+
 /// What a node reports about its cluster, besides its own metrics.
 enum StatusView: Sendable {
     /// It is in no cluster, or its version has no clusters.
     case alone
     case cluster(ClusterClient.Look<ClusterOverview>)
-    case unknown(String, json: String)
-
-    /// The width of the cluster's and the node's labels, which are aligned.
-    static let labelWidth = "subscriptions".count
+    /// - Parameter isTemporary: the node has not joined its cluster yet, or cannot tell at the moment. It may work well: its own status says if not.
+    case unknown(String, json: String, isTemporary: Bool)
 
     static func look(at node: NodeClient) async throws -> StatusView {
         let answer: Answer
         do {
-            answer = try await node.get(ClusterOverview.path)
+            answer = try await node.get(ClusterOverview.kind.path)
         } catch let failure as Failure {
-            return .unknown(failure.cause ?? failure.message, json: "null")
+            return .unknown(failure.cause ?? failure.message, json: "null", isTemporary: false)
         }
         switch answer.status {
         case 404: return .alone
         case 200:
             let report = try ClusterOverview(json: answer.body)
-            let json = String(decoding: answer.body.filter { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
-            return report.isAlone ? .alone : .cluster(.init(report: report, json: json))
-        default: return .unknown(answer.complaint, json: JSONGrammar.accepts(answer.body) ? answer.text : "null")
+            return report.isAlone ? .alone : .cluster(.init(report: report, json: answer.line))
+        default: return .unknown(answer.complaint, json: JSONValue.accepts(answer.body) ? answer.text : "null", isTemporary: answer.status == 503)
         }
     }
 
@@ -29,7 +29,7 @@ enum StatusView: Sendable {
         switch self {
         case .alone: .ok
         case .cluster(let look): look.report.exitStatus
-        case .unknown: .critical
+        case .unknown(_, _, let isTemporary): isTemporary ? .degraded : .critical
         }
     }
 
@@ -39,10 +39,9 @@ enum StatusView: Sendable {
         switch self {
         case .alone: return node
         case .cluster(let look): cluster = look.json
-        case .unknown(_, let json): cluster = json
+        case .unknown(_, let json, _): cluster = json
         }
-        guard let end = node.lastIndex(of: "}") else { return node }
-        return node[..<end] + ",\"cluster\":\(cluster)}"
+        return JSONValue(Array(node.utf8))?.json(setting: "cluster", to: cluster) ?? node
     }
 
     func table(with status: NodeStatus, on terminal: Terminal) -> String {
@@ -53,10 +52,13 @@ enum StatusView: Sendable {
             var status = status
             status.reasons.removeAll { own in look.report.reasons.contains { $0 == "\(status.node.id): \(own)" || $0.hasPrefix(own) } }
             return look.report.table(on: terminal) + "\n\n" + status.table(on: terminal)
-        case .unknown(let why, _):
+        case .unknown(let why, _, _):
+            // Often the reason is the node's own.
+            var status = status
+            status.reasons.removeAll { own in why.contains(own.trimming { $0 == "." }) }
             var facts = Facts()
             facts.add("cluster", "cannot be asked: \(harmless(why))", .red)
-            return "\(facts.text(on: terminal, labelWidth: Self.labelWidth))\n\n\(status.table(on: terminal))"
+            return "\(facts.text(on: terminal, labelWidth: Facts.statusLabelWidth))\n\n\(status.table(on: terminal))"
         }
     }
 }

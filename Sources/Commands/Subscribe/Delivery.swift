@@ -1,3 +1,5 @@
+import JSON
+
 #if canImport(FoundationEssentials)
     import FoundationEssentials
 #else
@@ -18,15 +20,15 @@ enum Delivery: Equatable, Sendable {
 
     /// Nil for an unknown object: a newer node may send other objects.
     init?(json line: some Collection<UInt8>) {
-        guard let members = RawJSON.members(line) else { return nil }
-        let id = members["id"].flatMap { RawJSON.string($0) }
-        if let gap = members["gap"] {
+        guard var fields = JSONObject(line) else { return nil }
+        let id = fields.text("id")
+        if let gap = fields.take("gap") {
             guard let gap = Gap(json: gap, cursor: id) else { return nil }
             self = .gap(gap)
-        } else if let channel = members["channel"].flatMap({ RawJSON.string($0) }) {
-            guard let id, let data = Envelope.Payload(members) else { return nil }
-            self = .event(Envelope(cursor: id, channel: channel, type: members["type"].flatMap { RawJSON.string($0) }, data: data, line: Array(line)))
-        } else if let cursor = members["cursor"].flatMap({ RawJSON.string($0) }) {
+        } else if let channel = fields.text("channel") {
+            guard let id, let data = Envelope.Payload(&fields) else { return nil }
+            self = .event(Envelope(cursor: id, channel: channel, type: fields.text("type"), data: data, line: Array(line)))
+        } else if let cursor = fields.text("cursor") {
             self = .cursor(cursor)
         } else {
             return nil
@@ -41,10 +43,10 @@ struct Envelope: Equatable, Sendable {
         /// A payload that is not UTF-8.
         case bytes([UInt8])
 
-        init?(_ members: [String: [UInt8]]) {
-            if let data = members["data"] {
-                self = .json(data)
-            } else if let text = members["data_base64"].flatMap({ RawJSON.string($0) }), let data = Data(base64Encoded: text) {
+        init?(_ fields: inout JSONObject) {
+            if let data = fields.take("data") {
+                self = .json(data.utf8)
+            } else if let text = fields.text("data_base64"), let data = Data(base64Encoded: text) {
                 self = .bytes(Array(data))
             } else {
                 return nil
@@ -64,7 +66,7 @@ struct Envelope: Equatable, Sendable {
     var text: [UInt8] {
         switch self.data {
         case .bytes(let bytes): bytes
-        case .json(let json): RawJSON.string(json).map { Array($0.utf8) } ?? json
+        case .json(let json): JSONValue(json)?.string.map { Array($0.utf8) } ?? json
         }
     }
 }
@@ -77,22 +79,26 @@ struct Gap: Equatable, Sendable {
     var to: String
     var reason: String
     /// The inner object, as received.
-    var inner: [UInt8]
+    var inner: String
 
-    init?(json inner: [UInt8], cursor: String?) {
-        guard let members = RawJSON.members(inner) else { return nil }
-        func word(_ name: String) -> String { members[name].flatMap { RawJSON.string($0) } ?? "?" }
-        guard members["channel"] != nil else { return nil }
+    init?(json inner: JSONValue, cursor: String?) {
+        guard var fields = inner.fields, let channel = fields.take("channel") else { return nil }
         self.cursor = cursor
-        self.channel = word("channel")
-        self.from = word("from")
-        self.to = word("to")
-        self.reason = word("reason")
-        self.inner = inner
+        self.channel = channel.string ?? "?"
+        self.from = fields.text("from") ?? "?"
+        self.to = fields.text("to") ?? "?"
+        self.reason = fields.text("reason") ?? "?"
+        self.inner = inner.text
     }
 
     /// In the form of the JSON transports, whichever transport delivered it.
     var line: [UInt8] {
-        Array("{\"gap\":".utf8) + self.inner + Array((self.cursor.map { ",\"id\":\(RawJSON.quoted($0))" } ?? "").utf8) + [UInt8(ascii: "}")]
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.name("gap")
+            writer.raw(self.inner)
+            if let cursor { writer.field("id", cursor) }
+        }
+        return writer.bytes
     }
 }

@@ -1,3 +1,4 @@
+import JSON
 import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
@@ -70,14 +71,14 @@ extension Subscription {
             let request = HTTPClientRequest(url: self.base.description + self.path(since: cursor))
             let answer = try await self.disconnecting { try await Answer(self.http.execute(request, deadline: .distantFuture)) }
             guard answer.status == 200 else { throw Subscription.refusal(answer, by: self.base) }
-            guard let members = RawJSON.members(answer.body), let events = members["events"].flatMap({ RawJSON.elements($0) }) else {
+            guard var fields = JSONObject(answer.body), let events = fields.take("events")?.elements else {
                 throw Failure(.critical, "\(self.base) answered with something else than events. Is --url the subscriber port of a node?")
             }
             for event in events {
-                if let delivery = Delivery(json: event) { try await each(delivery) }
+                if let delivery = Delivery(json: event.utf8) { try await each(delivery) }
             }
             if events.isEmpty { try await each(.heartbeat) }
-            if let next = members["cursor"].flatMap({ RawJSON.string($0) }) {
+            if let next = fields.text("cursor") {
                 cursor = next
                 try await each(.cursor(next))
             }

@@ -19,6 +19,8 @@ extension ClusterStatus {
 
     /// How it is, and why in sentences that say what to do: the worst first.
     var judgement: (Health, [String]) {
+        // A node that is alone is as well as its process.
+        guard self.session != nil else { return (self.ownReport.figures.health, self.ownReport.figures.reasons) }
         var reasons: [(level: Health, text: String)] = []
         func note(_ level: Health, _ text: String) { reasons.append((level, text)) }
         let coordination = self.coordination
@@ -120,7 +122,7 @@ extension ClusterStatus {
     }
 
     private func silence(of id: String, _ words: String) -> String {
-        "\(id) \(words): nothing is handed over from or to it. Look at its log, and at its network to \(self.controller?.link ?? self.ownID)."
+        "\(id) \(words): nothing is handed over from or to it. Look at its log, and at its network to \(self.controllerLink ?? self.ownID)."
     }
 
     private func judge(_ node: ClusterView.Node, _ note: (Health, String) -> Void) {

@@ -7,10 +7,7 @@ extension ClusterStatus {
     var head: ClusterHead {
         ClusterHead(
             cluster: self.configuration.clusterID, through: self.ownID, authoritative: self.isAuthoritative,
-            controller: self.controller.map {
-                .init(id: $0.id, incarnation: Int($0.incarnation), epoch: Int($0.epoch), api: $0.api)
-            },
-            coordination: self.coordination, mode: self.view.mode.rawValue, viewVersion: Int(self.view.version),
+            controller: self.controller, coordination: self.coordination, mode: self.view.mode.rawValue, viewVersion: Int(self.view.version),
             viewAgeSeconds: Int(max(0, (self.wallClock - self.view.writtenAt) / 1000)))
     }
 
@@ -25,10 +22,11 @@ extension ClusterStatus {
             health: health, reasons: reasons, notices: self.notices)
     }
 
-    private var zookeeper: ClusterOverview.ZooKeeper {
-        guard case .connected(let session, let timeout) = self.session.phase else { return .init(node: self.ownID, state: self.session.phase.name) }
+    private var zookeeper: ClusterOverview.ZooKeeper? {
+        guard let phase = self.session?.phase else { return nil }
+        guard case .connected(let session, let timeout) = phase else { return .init(node: self.ownID, state: phase.name) }
         return .init(
-            node: self.ownID, state: self.session.phase.name, session: "0x" + String(UInt64(bitPattern: session), radix: 16),
+            node: self.ownID, state: phase.name, session: "0x" + String(UInt64(bitPattern: session), radix: 16),
             timeoutMilliseconds: Int(timeout.wholeMilliseconds))
     }
 
@@ -81,7 +79,7 @@ extension ClusterStatus {
         let peers = self.view.nodes.filter { $0.id != node.id && $0.incarnation != nil }
         let seen = Set(report.reached.map(\.id))
         return ClusterMembers.Report(
-            uptimeSeconds: report.figures.uptimeSeconds.map { Int($0) }, session: report.session, serving: report.serving.count,
+            uptimeSeconds: report.figures.uptimeSeconds.map { Int($0) }, session: self.session == nil ? nil : report.session, serving: report.serving.count,
             connections: report.figures.connections, publishedPerSecond: report.figures.publishedPerSecond,
             deliveredPerSecond: report.figures.deliveredPerSecond, viewVersion: Int(report.viewVersion),
             ageMilliseconds: Int((self.now - received.at).wholeMilliseconds), health: report.figures.health, alarm: report.alarm, peers: peers.count,

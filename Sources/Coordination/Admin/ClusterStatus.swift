@@ -6,9 +6,12 @@ struct ClusterStatus {
     let view: ClusterView
     let configuration: ClusterConfiguration
     let ownID: String
-    let controller: ControllerRecord?
+    let controller: ClusterHead.Controller?
+    /// Where the controller's link is reached.
+    let controllerLink: String?
     let isAuthoritative: Bool
-    let session: ZooKeeperState
+    /// Nil of a node that is alone.
+    let session: ZooKeeperState?
     /// Nil while this node is connected to ZooKeeper.
     let outage: ZooKeeperOutage?
     /// Why the response is not from the controller. Nil if it is.
@@ -38,7 +41,8 @@ struct ClusterStatus {
         self.view = view
         self.configuration = configuration
         self.ownID = ownID
-        self.controller = controller
+        self.controller = controller.map { .init(id: $0.id, incarnation: Int($0.incarnation), epoch: Int($0.epoch), api: $0.api) }
+        self.controllerLink = controller?.link
         self.isAuthoritative = controlling != nil
         self.session = session
         self.outage = outage
@@ -55,6 +59,30 @@ struct ClusterStatus {
         self.ownReport = ownReport
         // Its own is never out of date.
         if isMember { self.reports[ownID] = KnownNodes.Received(report: ownReport, at: now) }
+        self.judgePartitions()
+    }
+
+    /// Of a node that is alone: the controller of a cluster of one, whose view grants it every partition.
+    init(_ node: LoneNode, at now: ContinuousClock.Instant) {
+        self.view = node.view
+        self.configuration = ClusterConfiguration(clusterID: LoneNode.clusterName, partitionCount: node.view.partitions.count)
+        self.ownID = node.id
+        self.controller = .init(id: node.id, incarnation: Int(LoneNode.incarnation), epoch: 1, api: node.api)
+        self.controllerLink = nil
+        self.isAuthoritative = true
+        self.session = nil
+        self.outage = nil
+        self.whyAlone = nil
+        self.alarm = nil
+        self.obstacle = nil
+        self.electedAt = nil
+        self.desired = [:]
+        self.now = now
+        self.contested = []
+        self.unserved = []
+        self.wallClock = node.wallClock
+        self.ownReport = node.report
+        self.reports = [node.id: KnownNodes.Received(report: node.report, at: now)]
         self.judgePartitions()
     }
 

@@ -19,7 +19,7 @@ extension ClusterEvent {
             if before?.state != node.state {
                 note(.node, node.id, "\(before?.state.rawValue ?? "new") is now \(node.state.rawValue)", reasons.nodes[node.id])
             } else if before?.incarnation != node.incarnation {
-                note(.node, node.id, "restarted as incarnation \(node.incarnation.map(String.init) ?? "none")")
+                note(.node, node.id, "has a new session, as incarnation \(node.incarnation.map(String.init) ?? "none")")
             }
         }
         for node in old.nodes where new.node(node.id) == nil { note(.removed, node.id, "forgotten", reasons.nodes[node.id]) }

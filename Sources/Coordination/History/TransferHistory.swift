@@ -112,7 +112,7 @@ struct TransferHistory: Sendable {
                 case nil: ""
                 }
             let words = transfers.count > 0 ? " (\(transfers.words))" : ""
-            let rest = progress.givenUp > 0 ? ", \(progress.givenUp) given up" : ""
+            let rest = progress.givenUp > 0 ? ", \(progress.givenUp) abandoned" : ""
             let node = course.node.isEmpty ? transfers.node ?? "" : course.node
             events.append(Self.event(.moved, node, "\(title)\(transfers.amount) moved\(words)\(rest)", transfers, view, at))
         }

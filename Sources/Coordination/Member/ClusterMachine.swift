@@ -231,7 +231,7 @@ package struct ClusterMachine: Sendable {
             }
             self.reads.reconnected()
         case .lost(let loss):
-            self.record(.sessionLost, "the session with ZooKeeper is lost: \(loss)", &turn)
+            self.record(.sessionLost, "the session with ZooKeeper is lost: \(loss.sentence)", &turn)
             self.membership.restart()
             self.stopControlling(&turn)
             self.election.sessionLost()

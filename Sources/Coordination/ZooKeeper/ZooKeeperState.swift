@@ -47,6 +47,17 @@ package struct ZooKeeperState: Hashable, Sendable {
         case unresolvable
         /// The server refused the authentication itself. A wrong password is not reported here, but as ``ZooKeeperFailure/Refusal/notAuthorized``.
         case unauthenticated
+
+        /// For people, as the end of a sentence.
+        var sentence: String {
+            switch self {
+            case .expired: "the servers ended it"
+            case .givenUp: "no server answered for so long that the node ended it itself"
+            case .unreachable: "no server could be reached"
+            case .unresolvable: "the servers' names could not be resolved"
+            case .unauthenticated: "the servers refused the authentication"
+            }
+        }
     }
 
     package init(generation: UInt64, phase: Phase) {

@@ -27,21 +27,16 @@ struct JSONFields {
     /// Nil when it is not an object.
     private static func fields(_ bytes: UnsafeRawBufferPointer, _ names: [String]) throws(HTTPFailure) -> [(name: String, range: Range<Int>)]? {
         var scanner = JSONScanner(bytes)
-        guard scanner.take(UInt8(ascii: "{")) else { return nil }
         var fields: [(name: String, range: Range<Int>)] = []
-        if !scanner.take(UInt8(ascii: "}")) {
-            repeat {
-                guard let name = scanner.string(), scanner.take(UInt8(ascii: ":")), let range = scanner.value() else { return nil }
-                // At once: among names that nobody knows, looking for one that is there twice would take the square of their number.
-                guard names.contains(name) else {
-                    throw .badBody("there is no field \(name.prefix(40).debugDescription) here; the fields are \(Self.list(names))")
-                }
-                guard !fields.contains(where: { $0.name == name }) else { throw .badBody("the field \(name) is there more than once; send it once") }
-                fields.append((name, range))
-            } while scanner.take(UInt8(ascii: ","))
-            guard scanner.take(UInt8(ascii: "}")) else { return nil }
+        let isObject = try scanner.object { (name, range) throws(HTTPFailure) in
+            // Here, and not at the end: looking for a repeated name among many that are unknown would take the square of their number.
+            guard names.contains(name) else {
+                throw .badBody("there is no field \(name.prefix(40).debugDescription) here; the fields are \(Self.list(names))")
+            }
+            guard !fields.contains(where: { $0.name == name }) else { throw .badBody("the field \(name) is there more than once; send it once") }
+            fields.append((name, range))
         }
-        return scanner.isAtEnd() ? fields : nil
+        return isObject && scanner.isAtEnd() ? fields : nil
     }
 
     /// The raw JSON of a field. Nil when it is absent.
@@ -83,14 +78,7 @@ struct JSONFields {
         guard let raw = self.present(name) else { return nil }
         let ranges = raw.withUnsafeReadableBytes { bytes -> [Range<Int>]? in
             var scanner = JSONScanner(bytes)
-            guard scanner.take(UInt8(ascii: "[")) else { return nil }
-            var ranges: [Range<Int>] = []
-            if scanner.take(UInt8(ascii: "]")) { return ranges }
-            repeat {
-                guard let range = scanner.value() else { return nil }
-                ranges.append(range)
-            } while scanner.take(UInt8(ascii: ","))
-            return ranges
+            return scanner.array()
         }
         guard let ranges else { throw .badBody("\(name) must be an array") }
         return ranges.map { raw.getSlice(at: raw.readerIndex + $0.lowerBound, length: $0.count)! }

@@ -71,9 +71,9 @@ struct RefusedOrigins {
 
     private var logged: Set<String> = []
 
-    /// Nil for an origin that was logged before, and above the limit.
+    /// Nil for an origin that was logged before, above the limit, and for one under `.invalid`: no page has that, and `doctor` asks whether it is refused.
     mutating func sentence(for origin: String) -> String? {
-        guard self.logged.count < Self.originsMax else { return nil }
+        guard !origin.hasSuffix(".invalid"), self.logged.count < Self.originsMax else { return nil }
         let origin = String(String.UnicodeScalarView(origin.unicodeScalars.prefix(100).filter { (0x21...0x7E).contains($0.value) }))
         guard self.logged.insert(origin).inserted else { return nil }
         let isLast = self.logged.count == Self.originsMax

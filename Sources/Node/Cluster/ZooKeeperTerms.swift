@@ -1,3 +1,4 @@
+import AdminAPI
 import Coordination
 import JSON
 import NIOCore
@@ -91,25 +92,17 @@ struct ZooKeeperTerms: Sendable {
         func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
     }
 
-    /// The answer of `GET /api/zookeeper`.
+    /// The response of `GET /api/zookeeper`.
     var json: ByteBuffer {
-        var writer = JSONWriter()
-        writer.object { writer in
-            writer.field("session_ms", self.sessionMilliseconds)
-            writer.name("servers")
-            writer.array { writer in
-                for (address, answer) in self.answers {
-                    writer.object { writer in
-                        writer.field("address", address)
-                        switch answer {
-                        case .syncLimit(let milliseconds): writer.field("sync_limit_ms", milliseconds)
-                        case .alone: writer.field("sync_limit_ms", 0)
-                        case .unknown(let reason): writer.field("unknown", reason)
-                        }
-                    }
-                }
+        let servers = self.answers.map { address, answer -> ZooKeeperLimits.Server in
+            switch answer {
+            case .syncLimit(let milliseconds): .init(address: address, syncLimitMilliseconds: Int(milliseconds))
+            case .alone: .init(address: address, syncLimitMilliseconds: 0)
+            case .unknown(let reason): .init(address: address, unknown: reason)
             }
         }
-        return ByteBuffer(bytes: writer.bytes)
+        var writer = JSONWriter(ByteBuffer())
+        ZooKeeperLimits(sessionMilliseconds: self.sessionMilliseconds, servers: servers).write(to: &writer)
+        return writer.sink
     }
 }

@@ -1,5 +1,6 @@
 import Logging
 import Sockets
+import Storage
 
 extension ConfigurationKey {
     /// All keys.
@@ -29,7 +30,7 @@ extension ConfigurationKey {
             help: "Where history is stored: sqlite in the data folder, or memory, which is lost when the process ends.",
             text: { $0.log.rawValue }),
         ConfigurationKey(
-            name: "durability", kind: .choice(NodeConfiguration.Durability.allCases.map(\.rawValue)),
+            name: "durability", kind: .choice(Durability.allCases.map(\.rawValue)),
             help: "What an acknowledged event survives: a crash of the process, or a power cut (every commit waits for the disk).",
             text: { $0.durability.rawValue }),
         ConfigurationKey(

@@ -2,6 +2,7 @@ import Configuration
 import Logging
 import Pipeline
 import Sockets
+import Storage
 
 extension NodeConfiguration {
     /// Reads every key that the reader has; the other keys keep their defaults. `ConfigurationSource` has already checked types and

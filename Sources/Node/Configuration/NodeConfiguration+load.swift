@@ -1,4 +1,5 @@
 import Configuration
+import Options
 import Pipeline
 import Sockets
 
@@ -58,10 +59,9 @@ extension NodeConfiguration {
             problems.append(.init("\(fileName) and \(name) are both set here: keep one", at: origin))
             return
         }
-        let line: Substring
+        let line: String
         do {
-            // Only the end of the line is removed: a space is part of a secret.
-            line = try TextFile.read(path).prefix { $0 != "\n" && $0 != "\r\n" }
+            line = try TextFile.firstLine(of: path)
         } catch {
             problems.append(.init("\(fileName) \(path) \(error)", at: origin))
             return
@@ -70,7 +70,7 @@ extension NodeConfiguration {
             problems.append(.init("\(fileName) \(path) must contain the secret in its first line, but that line is empty", at: origin))
             return
         }
-        self[keyPath: secret] = String(line)
+        self[keyPath: secret] = line
         self.secretFiles[fileName] = path
         self.origins[name] = origin
     }

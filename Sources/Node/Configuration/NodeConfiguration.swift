@@ -2,6 +2,7 @@ import AdminAPI
 package import Logging
 package import Pipeline
 package import Sockets
+package import Storage
 
 #if canImport(Glibc)
     import Glibc
@@ -19,14 +20,6 @@ package struct NodeConfiguration: Sendable, Equatable {
         case sqlite
         /// In this process. Lost when it ends.
         case memory
-    }
-
-    /// What a committed event survives.
-    package enum Durability: String, Sendable, CaseIterable {
-        /// A crash of the process. A power cut may lose the newest events.
-        case process
-        /// A power cut: every commit waits for the disk.
-        case power
     }
 
     /// The node's name in status and metrics.

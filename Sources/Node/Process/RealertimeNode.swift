@@ -51,8 +51,7 @@ struct RealertimeNode: Service {
             return MemoryLog(limits: self.configuration.limits)
         case .sqlite:
             return try SQLiteLog(
-                folder: self.configuration.data, durability: self.configuration.durability == .power ? .power : .process,
-                limits: self.configuration.limits)
+                folder: self.configuration.data, durability: self.configuration.durability, limits: self.configuration.limits)
         }
     }
 

@@ -1,42 +1,21 @@
 import AdminAPI
 import Coordination
-import JSON
 import Link
-import NIOCore
 import Pipeline
 
 extension MemberSnapshot {
-    /// The object `cluster` of `GET /api/status`.
-    func write(into out: inout ByteBuffer) {
-        var writer = JSONWriter(out)
-        writer.object { writer in
-            writer.field("name", self.summary.name)
-            writer.field("session", self.summary.session)
-            if let incarnation = self.summary.incarnation { writer.field("incarnation", incarnation) }
-            writer.field("view_version", self.summary.viewVersion)
-            if let controller = self.summary.controller { writer.field("controller", controller) }
-            writer.name("partitions")
-            writer.object { writer in for state in Ownership.State.allCases { writer.field(state.rawValue, self.summary.count(state)) } }
-            if let alarm = self.summary.alarm { writer.field("alarm", alarm) }
-            writer.name("links")
-            writer.array { writer in for link in self.links { Self.write(link, to: &writer) } }
-        }
-        out = writer.sink
-    }
-
-    private static func write(_ link: LinkStatus, to writer: inout JSONWriter<some JSONSink>) {
-        writer.object { writer in
-            writer.field("peer", link.id)
-            writer.field("incarnation", link.incarnation)
-            writer.field("direction", link.direction.rawValue)
-            if let address = link.address { writer.field("address", address) }
-            writer.field("state", link.isUp ? "up" : "down")
-            writer.field("for_ms", link.milliseconds)
-            if let loss = link.loss { writer.field("last_loss", loss.description) }
-            if let roundTrip = link.roundTripMicroseconds { writer.field("round_trip_us", roundTrip) }
-            writer.field("queued_bytes", link.queuedBytes)
-            writer.field("dropped", Int(link.droppedMessages))
-        }
+    /// The field `cluster` of `GET /api/status`.
+    var membership: NodeMembership {
+        NodeMembership(
+            name: self.summary.name, session: self.summary.session, incarnation: self.summary.incarnation.map { Int($0) },
+            viewVersion: Int(self.summary.viewVersion), controller: self.summary.controller,
+            partitions: Ownership.State.allCases.map { .init(state: $0.rawValue, count: self.summary.count($0)) }, alarm: self.summary.alarm,
+            links: self.links.map { link in
+                .init(
+                    peer: link.id, incarnation: Int(link.incarnation), direction: link.direction.rawValue, address: link.address, isUp: link.isUp,
+                    milliseconds: Int(link.milliseconds), lastLoss: link.loss?.description, roundTripMicroseconds: link.roundTripMicroseconds.map { Int($0) },
+                    queuedBytes: link.queuedBytes, dropped: Int(link.droppedMessages))
+            })
     }
 
     /// Its part of `GET /metrics`.

@@ -4,6 +4,7 @@ import Foundation
 import Logging
 import Pipeline
 import Sockets
+import Storage
 import TestKit
 import Testing
 

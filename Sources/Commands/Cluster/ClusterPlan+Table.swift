@@ -1,48 +1,8 @@
-/// The response of `GET /api/plan`: a whole rebalance from the current state.
-struct ClusterPlan: ClusterReport, Equatable {
-    static let path = "/api/plan"
+import AdminAPI
+import JSON
 
-    struct Pair: Decodable, Equatable, Sendable {
-        var from: String
-        var to: String
-        /// `orphan`, `drain`, `operator` or `balance`.
-        var reason: String
-        var count: Int
-    }
-
-    var head: ClusterHead
-    var moves: Int
-    /// Partitions without an owner that get one.
-    var grants: Int
-    /// The fewest moves and grants that any plan with the same quotas needs.
-    var lowerBound: Int
-    /// Moves that do not start now: balancing is paused or held, or waits for more joins.
-    var waiting: Int
-    var rounds: Int
-    var spreadBefore: Double
-    var spreadAfter: Double
-    var settled: Bool
-    var pairs: [Pair]
-    var refusals: [String]
-
-    private enum CodingKeys: CodingKey {
-        case moves, grants, lowerBound, waiting, rounds, spreadBefore, spreadAfter, settled, pairs, refusals
-    }
-
-    init(from decoder: any Decoder) throws {
-        self.head = try ClusterHead(from: decoder)
-        let values = try decoder.container(keyedBy: CodingKeys.self)
-        self.moves = try values.decode(Int.self, forKey: .moves)
-        self.grants = try values.decode(Int.self, forKey: .grants)
-        self.lowerBound = try values.decode(Int.self, forKey: .lowerBound)
-        self.waiting = try values.decode(Int.self, forKey: .waiting)
-        self.rounds = try values.decode(Int.self, forKey: .rounds)
-        self.spreadBefore = try values.decode(Double.self, forKey: .spreadBefore)
-        self.spreadAfter = try values.decode(Double.self, forKey: .spreadAfter)
-        self.settled = try values.decode(Bool.self, forKey: .settled)
-        self.pairs = try values.decode([Pair].self, forKey: .pairs)
-        self.refusals = try values.decode([String].self, forKey: .refusals)
-    }
+extension ClusterPlan: ClusterReport {
+    static let kind = AdminRequest.Kind.plan
 
     var isEmpty: Bool { self.moves + self.grants + self.waiting == 0 }
 

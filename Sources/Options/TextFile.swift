@@ -7,18 +7,18 @@
 #endif
 
 /// The text of a file that an option names. It may be a pipe (`<(…)`, `/dev/stdin`), whose size is unknown until its end, and which can be read only once.
-enum TextFile {
+package enum TextFile {
     /// A larger file is not a configuration. It is refused before it fills the memory (`/dev/zero`).
-    static let bytesMax = 1 << 20
+    package static let bytesMax = 1 << 20
 
     /// Why a file's text cannot be used.
-    enum Unreadable: Error, CustomStringConvertible {
+    package enum Unreadable: Error, CustomStringConvertible {
         case missing(folder: String)
         case noText
         case tooLarge
         case refused(String)
 
-        var description: String {
+        package var description: String {
             switch self {
             case .missing(let folder): "is not there (relative paths begin at \(folder))"
             case .noText: "is not UTF-8 text"
@@ -28,7 +28,12 @@ enum TextFile {
         }
     }
 
-    static func read(_ path: String) throws(Unreadable) -> String {
+    /// The first line without its end. Nothing else is left out: a space is part of a secret.
+    package static func firstLine(of path: String) throws(Unreadable) -> String {
+        String(try self.read(path).prefix { $0 != "\n" && $0 != "\r\n" })
+    }
+
+    package static func read(_ path: String) throws(Unreadable) -> String {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { throw self.unreadable(errno) }
         defer { close(file) }

@@ -1,0 +1,50 @@
+import JSON
+
+/// What commands do with JSON that they only pass on: a payload or a response is shown exactly as it came.
+extension JSONValue {
+    /// Nil if the bytes are not exactly one JSON value.
+    init?(_ bytes: some Collection<UInt8>) {
+        guard let value = try? JSONValue(Array(bytes), named: "the JSON", bytesMax: .max) else { return nil }
+        self = value
+    }
+
+    static func accepts(_ bytes: some Collection<UInt8>) -> Bool { JSONValue(bytes) != nil }
+
+    var fields: JSONObject? { try? self.object() }
+    var elements: [JSONValue]? { try? self.array(countMax: .max) }
+    var string: String? { try? self.string(bytesMax: .max) }
+    var integer: Int? { (try? self.integer(in: Int64.min...Int64.max)).map { Int($0) } }
+    var isTrue: Bool { (try? self.boolean()) ?? false }
+
+    /// The object with one field more, or another value for it; the value itself if it is no object.
+    func json(setting name: String, to json: String) -> String {
+        guard var fields = self.fields else { return self.text }
+        return writtenJSON { writer in
+            writer.object { writer in
+                for known in fields.names where known != name {
+                    writer.name(known)
+                    writer.raw(fields.take(known)!.text)
+                }
+                writer.name(name)
+                writer.raw(json)
+            }
+        }
+    }
+}
+
+extension JSONObject {
+    /// Nil if the bytes are no object.
+    init?(_ bytes: some Collection<UInt8>) {
+        guard let fields = JSONValue(bytes)?.fields else { return nil }
+        self = fields
+    }
+
+    mutating func text(_ name: String) -> String? { self.take(name)?.string }
+}
+
+/// What `body` writes, as text.
+func writtenJSON(_ body: (inout JSONWriter<[UInt8]>) -> Void) -> String {
+    var writer = JSONWriter()
+    body(&writer)
+    return String(decoding: writer.bytes, as: UTF8.self)
+}

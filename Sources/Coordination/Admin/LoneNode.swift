@@ -1,0 +1,71 @@
+package import AdminAPI
+package import Partitioning
+
+/// A node without ZooKeeper: a cluster of one, which nothing can be changed about. It responds as the controller of that cluster would, from a view of one
+/// member that owns every partition.
+package struct LoneNode: Sendable {
+    static let clusterName = "embedded"
+    static let incarnation: Int64 = 1
+
+    package var id: String
+    package var api: String
+    package var version: String
+    package var state: NodeState
+    package var figures: NodeFigures
+    /// Milliseconds since 1970.
+    package var startedAt: Int64
+    package var wallClock: Int64
+    private let grants: [Grant]
+
+    package init(
+        id: String, api: String, version: String, state: NodeState, figures: NodeFigures, startedAt: Int64, wallClock: Int64,
+        grants: [Grant] = Grant.everyPartition()
+    ) {
+        self.id = id
+        self.api = api
+        self.version = version
+        self.state = state
+        self.figures = figures
+        self.startedAt = startedAt
+        self.wallClock = wallClock
+        self.grants = grants
+    }
+
+    package func response(to request: AdminRequest, at now: ContinuousClock.Instant) -> AdminResponse {
+        let status = ClusterStatus(self, at: now)
+        switch request.kind {
+        case .status: return .status(status.overview)
+        case .members: return .members(status.members)
+        case .partitions: return .partitions(status.partitions)
+        case .locate:
+            guard let partition = request.partition, self.grants.indices.contains(partition) else {
+                return .failed(.badRequest, "partition is a number from 0 to \(self.grants.count - 1)")
+            }
+            return .partitions(status.location(of: partition, channel: request.channel))
+        case .plan: return .plan(status.plan(PlanInput(view: self.view)))
+        case .events: return .events(ClusterEvents(through: self.id, events: [self.joined].filter { $0.number > request.after ?? 0 }))
+        case .rebalance, .pause, .resume, .drain, .undrain, .cordon, .uncordon, .move, .unpin, .forget:
+            return .failed(.conflict, "this node is alone (no --zookeeper): it owns every partition, and no other node can take one")
+        }
+    }
+
+    var view: ClusterView {
+        ClusterView(
+            version: 1, controllerEpoch: 1, writer: self.id, writtenAt: self.startedAt,
+            nodes: [.init(id: self.id, incarnation: Self.incarnation, api: self.api, version: self.version, state: self.state)],
+            partitions: self.grants.map { .init(owner: self.id, ownerEpoch: $0.ownerEpoch) })
+    }
+
+    var report: NodeReport {
+        var report = NodeReport(incarnation: Self.incarnation, viewVersion: 1)
+        if self.state == .active { report.serving = self.grants } else { report.preparing = self.grants.count }
+        report.figures = self.figures
+        return report
+    }
+
+    private var joined: ClusterEvent {
+        var event = ClusterEvent(kind: .joined, at: self.startedAt, node: self.id, viewVersion: 1, text: "alone, and owns all partitions")
+        event.number = 1
+        return event
+    }
+}
