@@ -192,7 +192,9 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
             ], swiftSettings: settings),
         .testTarget(name: "CoordinationTests", dependencies: ["AdminAPI", "Coordination", "JSON", "Partitioning", "TestKit"], swiftSettings: settings),
-        .testTarget(name: "StorageTests", dependencies: ["Partitioning", "Storage", "TestKit"], swiftSettings: settings),
+        .testTarget(
+            name: "StorageTests", dependencies: ["Partitioning", "Storage", "TestKit", .product(name: "DequeModule", package: "swift-collections")],
+            swiftSettings: settings),
         .testTarget(name: "SocketsTests", dependencies: ["Sockets"], swiftSettings: settings),
         .testTarget(
             name: "LinkTests",

@@ -85,10 +85,10 @@ import Testing
                 let found = buffer.newest(holding: offset) ?? buffer.chunk(holding: offset, joinedUpTo: bytesMax)
                 if let start = model.firstIndex(where: { $0.first <= offset && offset <= $0.last }) {
                     var joined = model[start]
-                    var bytes = joined.chunk.frameBytes
+                    var cost = joined.chunk.frameBytes
                     var end = start + 1
-                    while end < model.count, bytes + model[end].chunk.frameBytes <= bytesMax {
-                        bytes += model[end].chunk.frameBytes
+                    while end < model.count, cost + model[end].chunk.frameBytes <= bytesMax {
+                        cost += model[end].chunk.frameBytes
                         joined = (joined.first, model[end].last, model[end].second, found ?? joined.chunk)
                         end += 1
                     }

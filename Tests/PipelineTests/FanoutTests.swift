@@ -27,16 +27,16 @@ private final class World: ChannelOwner, @unchecked Sendable {
     var messages: [EdgeMessage] = []
     var readings: [Reading] = []
 
-    func interest(_ changes: [InterestChange], edge: Int) {
+    func interest(_ changes: [InterestChange], edge: EdgeID) {
         for change in changes {
             if change.wanted == .close { self.stories[change.channel]!.isWanted = false }
             guard change.wanted == .open else { continue }
             self.stories[change.channel]!.isWanted = true
-            self.messages.append(.opened(change.channel, head: self.stories[change.channel]!.head))
+            self.messages.append(.opened(change.channel, head: self.stories[change.channel]!.head, ownerEpoch: 1))
         }
     }
 
-    nonisolated func relayed() async {}
+    nonisolated func barrier(_ channel: ChannelName) async {}
 
     func history(of channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice {
         await withCheckedContinuation { self.readings.append(Reading(channel: channel, position: position, limit: limit, continuation: $0)) }
@@ -136,7 +136,7 @@ private final class FanoutWalk: @unchecked Sendable {
         limits.subscriberBufferedBytesMax = 2048
         limits.passSubscribersMax = 3
         limits.feedSecondsMax = 2
-        self.fanout = Fanout(loop: loop, index: 0, owner: self.world, limits: limits)
+        self.fanout = Fanout(loop: loop, id: .loop(0), owner: self.world, limits: limits)
         for name in Self.channels { self.world.stories[name] = World.Story() }
     }
 
@@ -202,7 +202,7 @@ private final class FanoutWalk: @unchecked Sendable {
             events += run(name.string, next.epoch, next.offset...next.offset).filter { _ in self.world.stories[name]!.isWanted }
         }
         // A message that is lost on its way makes a hole that must be filled from the log.
-        if !events.isEmpty, !self.random.chance(4) { self.world.messages.append(.events(events)) }
+        if !events.isEmpty, !self.random.chance(4) { self.world.messages.append(.events(RelayedEvents(events, under: 1))) }
     }
 
     private func deliver() {
@@ -345,7 +345,9 @@ private final class FanoutWalk: @unchecked Sendable {
         for name in Self.channels {
             let next = self.world.stories[name]!.head.next
             self.world.stories[name]!.head = next
-            if self.world.stories[name]!.isWanted { self.world.messages.append(.events(run(name.string, next.epoch, next.offset...next.offset))) }
+            if self.world.stories[name]!.isWanted {
+                self.world.messages.append(.events(RelayedEvents(run(name.string, next.epoch, next.offset...next.offset), under: 1)))
+            }
         }
     }
 

@@ -35,7 +35,7 @@ import Testing
                 case .memory: MemoryLog(limits: limits, clocks: clock.clocks)
                 case .sqlite: try SQLiteLog(folder: folder, limits: limits, clocks: clock.clocks)
                 }
-            _ = try await log.seal(oneGrant)
+            _ = try await log.sealed(oneGrant)
             try await body(log, clock)
             await log.close()
         }
@@ -53,7 +53,7 @@ import Testing
             clock.advance(seconds: 6)
             #expect(try await log.read(channel("a"), after: position(1, 0), limit: 10, bytesMax: 1000).offsets == [])
             try await log.trim(now: clock.clocks.steady())
-            #expect(await log.statistics.events == 0)
+            #expect(await log.metrics.events == 0)
         }
     }
 
@@ -65,18 +65,18 @@ import Testing
             let clock = TestClock()
             clock.setWall(ahead: ahead)
             var log = try SQLiteLog(folder: folder, limits: limits, clocks: clock.clocks)
-            _ = try await log.seal(oneGrant)
+            _ = try await log.sealed(oneGrant)
             try await log.append([event("a", position(1, 1), messageID: "m", at: clock.clocks.wall())])
             await log.close()
             clock.setWall(ahead: 0)
             log = try SQLiteLog(folder: folder, limits: limits, clocks: clock.clocks)
-            let contents = try await log.seal(oneGrant)
+            let contents = try await log.sealed(oneGrant)
             #expect(contents.heads.map(\.timestamp) == [clock.now] && contents.messageIDs.map(\.timestamp) == [clock.now])
             clock.advance(seconds: 9)
             #expect(try await log.read(channel("a"), after: position(1, 0), limit: 10, bytesMax: 1000).offsets == [1])
             clock.advance(seconds: 2)
             try await log.trim(now: clock.now)
-            #expect(await log.statistics.events == 0)
+            #expect(await log.metrics.events == 0)
             await log.close()
         }
     }
@@ -87,16 +87,16 @@ import Testing
             limits.historySecondsMax = 10
             let clock = TestClock()
             var log = try SQLiteLog(folder: folder, limits: limits, clocks: clock.clocks)
-            _ = try await log.seal(oneGrant)
+            _ = try await log.sealed(oneGrant)
             try await log.append([event("a", position(1, 1), at: clock.now)])
             await log.close()
             // Another process, whose steady clock is another.
             let later = Clocks(wall: { clock.now + 8000 }, steady: { 500 })
             log = try SQLiteLog(folder: folder, limits: limits, clocks: later)
-            #expect(try await log.seal(oneGrant).heads.map(\.timestamp) == [500 - 8000])
+            #expect(try await log.sealed(oneGrant).heads.map(\.timestamp) == [500 - 8000])
             #expect(try await log.read(channel("a"), after: position(1, 0), limit: 10, bytesMax: 1000).offsets == [1])
             try await log.trim(now: 2501)
-            #expect(await log.statistics.events == 0)
+            #expect(await log.metrics.events == 0)
             await log.close()
         }
     }

@@ -21,7 +21,7 @@ enum LogKind: String, CaseIterable, Sendable {
                 case .sqlite: try SQLiteLog(folder: folder, limits: limits, clocks: clock.clocks)
                 case .sqlitePower: try SQLiteLog(folder: folder, durability: .power, limits: limits, clocks: clock.clocks)
                 }
-            if sealed { _ = try await log.seal(oneGrant) }
+            if sealed { _ = try await log.sealed(oneGrant) }
             do {
                 try await body(log, clock)
             } catch {
@@ -93,7 +93,7 @@ enum LogKind: String, CaseIterable, Sendable {
             #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3, 4, 5])
             #expect(try await log.read(channel("b"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2])
             #expect(try await log.read(channel("c"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1])
-            #expect(await log.statistics.events == 8)
+            #expect(await log.metrics.events == 8)
         }
     }
 
@@ -126,40 +126,185 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(arguments: LogKind.allCases) func anOlderOwnerEpochIsFenced(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func anOlderOwnerEpochIsFencedAndTheOtherPartitionsAreTaken(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, _ in
-            _ = try await log.seal([Grant(partition: 1, ownerEpoch: 5), Grant(partition: 2, ownerEpoch: 5)])
-            let error = try await logError { _ = try await log.seal([Grant(partition: 1, ownerEpoch: 9), Grant(partition: 2, ownerEpoch: 4)]) }
-            #expect(error.code == .fenced)
-            // Whole or not at all: partition 1 was not taken.
-            _ = try await log.seal([Grant(partition: 1, ownerEpoch: 5), Grant(partition: 2, ownerEpoch: 6)])
+            _ = try await log.sealed([Grant(partition: 1, ownerEpoch: 5), Grant(partition: 2, ownerEpoch: 5)])
+            let results = await log.seal([Grant(partition: 1, ownerEpoch: 9), Grant(partition: 2, ownerEpoch: 4), Grant(partition: 3, ownerEpoch: 1)])
+            #expect(results.map(code) == [nil, .fenced, nil])
+            #expect(try results[0].get().previousOwnerEpoch == 5 && results[0].get().keptEverything)
+            #expect(try results[2].get().previousOwnerEpoch == nil && !results[2].get().keptEverything)
+            // Partition 1 was taken.
+            #expect(await log.seal([Grant(partition: 1, ownerEpoch: 8)]).map(code) == [.fenced])
+            #expect(await log.seal([Grant(partition: 1, ownerEpoch: 9), Grant(partition: 2, ownerEpoch: 6)]).map(code) == [nil, nil])
+        }
+    }
+
+    /// The fence (invariant I5): what an older owner still sends is refused, and what a newer one sends is taken.
+    @Test(arguments: LogKind.allCases) func anAppendUnderAnOlderOwnerEpochIsRefused(_ kind: LogKind) async throws {
+        try await self.withLog(kind) { log, clock in
+            let (old, new) = (Grant(partition: 3, ownerEpoch: 5), Grant(partition: 3, ownerEpoch: 6))
+            _ = try await log.sealed([old])
+            try await log.append(events("a", 5, 1...2, at: clock.now), under: old)
+            #expect(await log.seal([new]).map(code) == [nil])
+            let error = try await logError { try await log.append(events("a", 5, 3...3, at: clock.now), under: old) }
+            #expect(error.code == .fenced && error.message.contains("newer than 5"))
+            #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2])
+            let heads = try await log.heads(of: [ChannelOfPartition(channel("a"), old), ChannelOfPartition(channel("a"), new)])
+            #expect(heads.heads.map { $0?.head } == [nil, position(5, 2)])
+            try await log.append(events("a", 5, 3...3, at: clock.now), under: new)
+            #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3])
+            // One that nobody has sealed is not one to append under either.
+            #expect(
+                try await logError { try await log.append(events("a", 5, 4...4, at: clock.now), under: Grant(partition: 3, ownerEpoch: 7)) }.code == .fenced)
+            #expect(await log.metrics.error == nil)
+        }
+    }
+
+    @Test(arguments: LogKind.allCases) func eachPartitionOfABatchHasItsOwnResult(_ kind: LogKind) async throws {
+        try await self.withLog(kind) { log, clock in
+            let grants = (0..<3).map { Grant(partition: $0 + 10, ownerEpoch: 2) }
+            _ = try await log.sealed(grants)
+            _ = await log.seal([Grant(partition: 11, ownerEpoch: 3)])
+            var batch = LogBatch()
+            let indices = grants.map { batch.add($0) }
+            for offset in 1...3 as ClosedRange<UInt64> {
+                for (name, index) in zip(["a", "b", "c"], indices) { batch.add(event(name, position(5, offset), at: clock.now), grantIndex: index) }
+            }
+            #expect(await log.append(batch).map(code) == [nil, .fenced, nil])
+            #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3])
+            #expect(try await log.read(channel("b"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [])
+            #expect(try await log.read(channel("c"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3])
+            // Repeated, it is there already.
+            #expect(await log.append(batch).map(code) == [nil, .fenced, nil])
+            #expect(await log.metrics.events == 6)
+        }
+    }
+
+    @Test(arguments: LogKind.allCases) func sealingMayBeRepeatedAndAddPartitions(_ kind: LogKind) async throws {
+        try await self.withLog(kind) { log, clock in
+            let (first, second) = (Grant(partition: 1, ownerEpoch: 1), Grant(partition: 2, ownerEpoch: 4))
+            _ = try await log.sealed([first])
+            try await log.append(events("a", 5, 1...2, at: clock.now), under: first)
+            #expect(await log.seal([first, second]).map(code) == [nil, nil])
+            try await log.append(events("a", 5, 3...3, at: clock.now), under: first)
+            try await log.append(events("b", 5, 1...1, at: clock.now), under: second)
+            #expect(try await log.sealed([first]).headsByName == ["a": position(5, 3), "b": position(5, 1)])
+        }
+    }
+
+    @Test(arguments: LogKind.allCases) func whatIsReleasedIsNotServedAndStaysFenced(_ kind: LogKind) async throws {
+        try await self.withLog(kind) { log, clock in
+            let grant = Grant(partition: 1, ownerEpoch: 5)
+            _ = try await log.sealed([grant])
+            try await log.append(events("a", 5, 1...2, at: clock.now), under: grant)
+            await log.release([Grant(partition: 1, ownerEpoch: 4), Grant(partition: 9, ownerEpoch: 1)])
+            try await log.append(events("a", 5, 3...3, at: clock.now), under: grant)
+            await log.release([grant])
+            #expect(try await logError { try await log.append(events("a", 5, 4...4, at: clock.now), under: grant) }.code == .fenced)
+            #expect(await log.seal([Grant(partition: 1, ownerEpoch: 4)]).map(code) == [.fenced])
+            // It comes back with all that it had.
+            let next = Grant(partition: 1, ownerEpoch: 6)
+            #expect(try await log.sealed([next]).headsByName == ["a": position(5, 3)])
+            try await log.append(events("a", 5, 4...4, at: clock.now), under: next)
+        }
+    }
+
+    @Test(arguments: LogKind.allCases) func headsAreReadWhenTheyAreAskedFor(_ kind: LogKind) async throws {
+        var limits = Limits()
+        limits.historySecondsMax = 100
+        try await self.withLog(kind, limits: limits) { log, clock in
+            try await log.append([event("a", position(5, 1), messageID: "old", at: clock.now)])
+            clock.advance(seconds: 60)
+            try await log.append([
+                event("a", position(5, 2), at: clock.now), event("b", position(6, 1), messageID: "b", at: clock.now),
+                event("a", position(5, 3), messageID: "new", at: clock.now),
+            ])
+            func heads(_ names: [String]) async throws -> LogHeads {
+                try await log.heads(of: names.map { ChannelOfPartition(channel($0), oneGrant[0]) })
+            }
+            var found = try await heads(["b", "nobody", "a"])
+            #expect(found.heads.map { $0?.head } == [position(6, 1), position(1_700_000_000_000, 0), position(5, 3)])
+            #expect(found.heads.map { $0?.messageIDs.map(\.messageID) } == [["b"], [], ["old", "new"]])
+            #expect(found.heads[2]?.messageIDs.map(\.position) == [position(5, 1), position(5, 3)])
+            #expect(found.heads[2]?.messageIDs.map(\.timestamp) == [clock.now - 60_000, clock.now])
+            #expect(found.channelCount == 2)
+            clock.advance(seconds: 41)
+            found = try await heads(["a"])
+            #expect(found.heads[0]?.messageIDs.map(\.messageID) == ["new"])
+            try await log.trim(now: clock.now)
+            clock.advance(seconds: 100)
+            try await log.trim(now: clock.now)
+            found = try await heads(["a"])
+            #expect(found.heads[0]?.head == position(5, 3) && found.heads[0]?.messageIDs.isEmpty == true)
+        }
+    }
+
+    @Test(arguments: LogKind.allCases) func rememberedChannelsComeInSlices(_ kind: LogKind) async throws {
+        try await self.withLog(kind) { log, clock in
+            for number in 0..<50 { try await log.append(events("c\(number)", 5, 1...1, at: clock.now)) }
+            try await log.forget([channel("c7"), channel("c8")])
+            var names: [String] = []
+            var next: Int? = 0
+            while let place = next {
+                let slice = await log.remembered(from: place, count: 7)
+                #expect(slice.channels.count <= 7 && slice.channels.allSatisfy { $0.head == position(5, 1) && $0.timestamp == clock.now })
+                names += slice.channels.map(\.channel.string)
+                next = slice.next
+            }
+            #expect(Set(names) == Set((0..<50).map { "c\($0)" }).subtracting(["c7", "c8"]) && names.count == 48)
+        }
+    }
+
+    @Test(arguments: LogKind.allCases) func whatSeveralSequencersAskIsStored(_ kind: LogKind) async throws {
+        try await self.withLog(kind) { log, clock in
+            let grants = (0..<8).map { Grant(partition: $0, ownerEpoch: 2) }
+            _ = try await log.sealed(grants)
+            // The one that is fenced has no part in what becomes of the others.
+            _ = await log.seal([Grant(partition: 5, ownerEpoch: 3)])
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for grant in grants {
+                    group.addTask {
+                        for offset in 1...40 as ClosedRange<UInt64> {
+                            let batch = LogBatch(events("p\(grant.partition)", 5, offset...offset, at: clock.now), under: grant)
+                            #expect(await log.append(batch).map(code) == [grant.partition == 5 ? .fenced : nil])
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            for grant in grants {
+                let offsets = try await log.read(channel("p\(grant.partition)"), after: position(5, 0), limit: 100, bytesMax: 10_000).offsets
+                #expect(offsets == (grant.partition == 5 ? [] : Array(1...40)))
+            }
         }
     }
 
     @Test(arguments: LogKind.allCases) func sealingAnswersWhatIsThere(_ kind: LogKind) async throws {
         var limits = Limits()
         limits.historySecondsMax = 100
-        limits.messageIDsMax = 3
         try await self.withLog(kind, limits: limits) { log, clock in
             try await log.append([event("a", position(5, 1), messageID: "too old", at: clock.now)])
             clock.advance(seconds: 101)
             let ids = (1...4).map { event("b", position(6, $0), messageID: "id \($0)", at: clock.now) }
             try await log.append(ids + [event("c", position(6, 1), at: clock.now)])
-            let contents = try await log.seal([Grant(partition: 0, ownerEpoch: 3)])
+            let contents = try await log.sealed([Grant(partition: 0, ownerEpoch: 3)])
             #expect(contents.headsByName == ["a": position(5, 1), "b": position(6, 4), "c": position(6, 1)])
             #expect(contents.heads.first { $0.channel == channel("a") }?.timestamp == clock.now - 101_000)
-            #expect(contents.messageIDs.map(\.messageID) == ["id 2", "id 3", "id 4"])
-            #expect(contents.messageIDs.map(\.position) == [position(6, 2), position(6, 3), position(6, 4)])
+            #expect(contents.messageIDs.map(\.messageID) == ["id 1", "id 2", "id 3", "id 4"])
+            #expect(contents.messageIDs.map(\.position) == (1...4).map { position(6, $0) })
             #expect(contents.epochFloor == 1_700_000_000_000)
         }
     }
 
-    @Test(arguments: LogKind.allCases) func theFloorIsAtLeastTheOwnerEpochs(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func thePartitionsFloorIsAtLeastItsOwnerEpoch(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, _ in
-            let high = try await log.seal([Grant(partition: 9, ownerEpoch: 1_900_000_000_000)])
+            let grant = Grant(partition: 9, ownerEpoch: 1_900_000_000_000)
+            let high = try await log.sealed([grant])
             #expect(high.epochFloor == 1_900_000_000_000)
-            let low = try await log.seal(oneGrant)
-            #expect(low.epochFloor == 1_900_000_000_000)
+            let found = try await log.heads(of: [ChannelOfPartition(channel("a"), grant)])
+            #expect(found.heads[0]?.head == position(1_900_000_000_000, 0))
+            let low = try await log.sealed(oneGrant)
+            #expect(low.epochFloor == 1_700_000_000_000)
         }
     }
 
@@ -173,7 +318,7 @@ enum LogKind: String, CaseIterable, Sendable {
             let slice = try await log.read(channel("a"), after: position(5, 2), limit: 10, bytesMax: 1000)
             #expect(slice.offsets == [7, 8, 9, 10])
             #expect(slice.oldest == position(5, 7))
-            #expect(await log.statistics.events == 4)
+            #expect(await log.metrics.events == 4)
         }
     }
 
@@ -204,11 +349,11 @@ enum LogKind: String, CaseIterable, Sendable {
             try await log.append(events("b", 5, 3...3, at: clock.now))
             clock.advance(seconds: 11)
             try await log.trim(now: clock.now)
-            let statistics = await log.statistics
+            let statistics = await log.metrics
             #expect(statistics.events == 1)
-            #expect(statistics.bytes == event("b", position(5, 3), "b 5-3", at: 0).event.cost)
+            #expect(statistics.bytes == event("b", position(5, 3), "b 5-3", at: 0).event.accountedBytes)
             #expect(statistics.channels == 2)
-            #expect(try await log.seal(oneGrant).headsByName == ["a": position(5, 3000), "b": position(5, 3)])
+            #expect(try await log.sealed(oneGrant).headsByName == ["a": position(5, 3000), "b": position(5, 3)])
             try await log.append(events("a", 5, 3001...3001, at: clock.now))
             #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [3001])
         }
@@ -221,12 +366,12 @@ enum LogKind: String, CaseIterable, Sendable {
             let payload = String(repeating: "x", count: 1000 - 64 - 1)
             for offset in 1...300 as ClosedRange<UInt64> {
                 let name = offset % 3 == 0 ? "b" : "a"
-                let next = try await log.seal(oneGrant).headsByName[name]?.offset ?? 0
+                let next = try await log.sealed(oneGrant).headsByName[name]?.offset ?? 0
                 try await log.append([event(name, position(5, next + 1), payload, at: clock.now)])
             }
             try await log.trim(now: clock.now)
             // 100 of `a` and 50 of `b` have gone, or a few more: a log may let go in small steps.
-            let statistics = await log.statistics
+            let statistics = await log.metrics
             #expect(statistics.bytes <= 200_000)
             #expect(statistics.bytes >= 190_000)
             let a = try #require(try await log.read(channel("a"), after: position(5, 0), limit: 1, bytesMax: 1).oldest)
@@ -242,17 +387,21 @@ enum LogKind: String, CaseIterable, Sendable {
         var limits = Limits()
         limits.historySecondsMax = 60
         try await self.withLog(kind, limits: limits) { log, clock in
-            try await log.append(events("a", 5, 1...3, at: clock.now) + events("b", 5, 1...3, at: clock.now))
+            try await log.append(
+                events("a", 1_800_000_000_000, 1...3, at: clock.now) + events("b", 5, 1...3, at: clock.now) + events("c", 5, 1...1, at: clock.now))
             clock.advance(seconds: 100)
             try await log.trim(now: clock.now)
-            try await log.forget([channel("a"), channel("nobody")], epochFloor: 1_800_000_000_000)
-            var contents = try await log.seal(oneGrant)
-            #expect(contents.headsByName == ["b": position(5, 3)])
-            #expect(contents.epochFloor == 1_800_000_000_000)
-            // A lower floor changes nothing.
-            try await log.forget([], epochFloor: 7)
-            contents = try await log.seal(oneGrant)
-            #expect(contents.epochFloor == 1_800_000_000_000)
+            try await log.forget([channel("a"), channel("nobody")])
+            var contents = try await log.sealed(oneGrant)
+            #expect(contents.headsByName == ["b": position(5, 3), "c": position(5, 1)])
+            #expect(contents.epochFloor == 1_800_000_000_001)
+            // A channel of a lower epoch changes nothing.
+            try await log.forget([channel("c")])
+            contents = try await log.sealed(oneGrant)
+            #expect(contents.epochFloor == 1_800_000_000_001)
+            // A fenced owner forgets nothing.
+            try await log.forget([Grant(partition: 0, ownerEpoch: 0): [channel("b")]])
+            #expect(try await log.sealed(oneGrant).headsByName == ["b": position(5, 3)])
             let comeback = events("a", contents.epochFloor, 1...1, at: clock.now)
             try await log.append(comeback)
             #expect(try await log.read(channel("a"), after: position(5, 3), limit: 10, bytesMax: 1000).seen == comeback.map(Seen.init))
@@ -262,12 +411,12 @@ enum LogKind: String, CaseIterable, Sendable {
     @Test(arguments: LogKind.allCases) func aChannelIsForgottenWithItsHistory(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, clock in
             try await log.append(events("a", 5, 1...3, at: clock.now) + events("b", 5, 1...3, at: clock.now))
-            try await log.forget([channel("a")], epochFloor: 6)
+            try await log.forget([channel("a")])
             #expect(try await log.read(channel("a"), after: position(0, 0), limit: 10, bytesMax: 1000).events.isEmpty)
-            #expect(await log.statistics.events == 3)
+            #expect(await log.metrics.events == 3)
             try await log.append(events("a", 6, 1...2, at: clock.now))
             #expect(try await log.read(channel("a"), after: position(0, 0), limit: 10, bytesMax: 1000).offsets == [1, 2])
-            #expect(await log.statistics.channels == 2)
+            #expect(await log.metrics.channels == 2)
         }
     }
 
@@ -307,4 +456,9 @@ enum LogKind: String, CaseIterable, Sendable {
             }
         }
     }
+}
+
+/// The code of what was refused; nil for what was done.
+func code<Value>(_ result: Result<Value, LogError>) -> LogError.Code? {
+    if case .failure(let error) = result { error.code } else { nil }
 }

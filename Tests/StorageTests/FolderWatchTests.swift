@@ -27,12 +27,12 @@ import Testing
     func nothingIsStoredAnyMore(loss: Loss) async throws {
         try await withTemporaryFolder { folder in
             let log = try SQLiteLog(folder: folder, limits: Limits())
-            _ = try await log.seal(oneGrant)
+            _ = try await log.sealed(oneGrant)
             try await log.append(events("a", 1, 1...1, at: 1))
-            #expect(await log.statistics.error == nil)
+            #expect(await log.metrics.error == nil)
             try Self.lose(loss, folder)
             // It looks twice a second.
-            try await eventually("the log reports the loss") { await log.statistics.error != nil }
+            try await eventually("the log reports the loss") { await log.metrics.error != nil }
             for body in [
                 { try await log.append(events("a", 1, 2...2, at: 1)) }, { try await log.trim(now: 1) },
                 { _ = try await log.read(channel("a"), after: position(1, 0), limit: 1, bytesMax: 1) },
@@ -43,13 +43,13 @@ import Testing
             // It stays so when the folder is back: what went is not known.
             if loss == .renamed { try FileManager.default.moveItem(atPath: folder + "-aside", toPath: folder) }
             #expect(try await logError { try await log.append(events("a", 1, 2...2, at: 1)) }.code == .unavailable)
-            #expect(await log.statistics.error?.contains(folder) == true)
+            #expect(await log.metrics.error?.contains(folder) == true)
             let there = try? Set(FileManager.default.contentsOfDirectory(atPath: folder))
             await log.close()
             if loss == .replaced {
                 #expect(try Set(FileManager.default.contentsOfDirectory(atPath: folder)) == there, "what was put there is not touched")
                 let next = try SQLiteLog(folder: folder, limits: Limits())
-                #expect(try await next.seal(oneGrant).headsByName == ["a": position(1, 1)])
+                #expect(try await next.sealed(oneGrant).headsByName == ["a": position(1, 1)])
                 await next.close()
             }
         }
@@ -62,14 +62,14 @@ import Testing
             try await SQLiteLog(folder: folder, limits: Limits()).close()
             let older = try Data(contentsOf: URL(fileURLWithPath: database))
             let log = try SQLiteLog(folder: folder, limits: Limits())
-            _ = try await log.seal(oneGrant)
+            _ = try await log.sealed(oneGrant)
             // Enough for a checkpoint.
             for offset in 1...UInt64(40) { try await log.append([large(offset)]) }
             try await eventually("a checkpoint") { try size(of: database) >= 1 << 20 }
             // It has looked meanwhile.
             try await Task.sleep(for: .milliseconds(1200))
             try overwrite(database, with: older)
-            try await eventually("the log reports the loss") { await log.statistics.error != nil }
+            try await eventually("the log reports the loss") { await log.metrics.error != nil }
             let error = try await logError { try await log.append(events("a", 1, 41...41, at: 1)) }
             #expect(error.code == .unavailable && error.message.contains("\(database) is smaller than it was"))
             await log.close()
@@ -83,13 +83,13 @@ import Testing
         try await withTemporaryFolder { folder in
             let database = folder + "/log.sqlite"
             let first = try SQLiteLog(folder: folder, limits: Limits())
-            _ = try await first.seal(oneGrant)
+            _ = try await first.sealed(oneGrant)
             for offset in 1...UInt64(40) { try await first.append([large(offset)]) }
             await first.close()
             var limits = Limits()
             limits.historyBytesMax = 8 << 20
             let log = try SQLiteLog(folder: folder, limits: limits)
-            _ = try await log.seal(oneGrant)
+            _ = try await log.sealed(oneGrant)
             // As large as it was, so that no look at the files tells.
             try overwrite(database, with: Data(repeating: 0x5A, count: size(of: database)))
             let met = try await logError {
@@ -107,7 +107,7 @@ import Testing
                 let error = try await logError(body)
                 #expect(error.code == .unavailable && error.message.contains("is damaged"))
             }
-            #expect(await log.statistics.error?.contains("is damaged") == true)
+            #expect(await log.metrics.error?.contains("is damaged") == true)
             await log.close()
         }
     }
@@ -131,10 +131,10 @@ import Testing
     @Test func aFolderThatStaysIsNotMissed() async throws {
         try await withTemporaryFolder { folder in
             let log = try SQLiteLog(folder: folder, limits: Limits())
-            _ = try await log.seal(oneGrant)
+            _ = try await log.sealed(oneGrant)
             try await Task.sleep(for: .milliseconds(1200))
             try await log.append(events("a", 1, 1...1, at: 1))
-            #expect(await log.statistics.error == nil)
+            #expect(await log.metrics.error == nil)
             await log.close()
         }
     }

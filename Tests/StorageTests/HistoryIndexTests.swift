@@ -1,5 +1,6 @@
+import DequeModule
 import Pipeline
-import Storage
+@testable import Storage
 import TestKit
 import Testing
 
@@ -17,18 +18,18 @@ private struct NaiveHistory {
     var entries: [Entry] = []
     var heads: [ChannelName: Position] = [:]
 
-    mutating func append(_ element: Int, to channel: ChannelName, at position: Position, timestamp: Int64, cost: Int) {
+    mutating func append(_ element: Int, to channel: ChannelName, at position: Position, timestamp: Int64, bytes: Int) {
         if let head = self.heads[channel], position <= head { return }
         if self.heads[channel]?.next != position { self.entries.removeAll { $0.channel == channel } }
         let newest = self.entries.last { $0.channel == channel }?.timestamp ?? timestamp
         self.entries.append(
-            Entry(channel: channel, position: position, timestamp: max(newest, timestamp), cost: cost, element: element)
+            Entry(channel: channel, position: position, timestamp: max(newest, timestamp), cost: bytes, element: element)
         )
         self.heads[channel] = position
         while self.entries.count(where: { $0.channel == channel }) > self.bounds.eventsMax {
             self.entries.remove(at: self.entries.firstIndex { $0.channel == channel }!)
         }
-        while self.cost > self.bounds.costMax { self.entries.removeFirst() }
+        while self.cost > self.bounds.bytesMax { self.entries.removeFirst() }
     }
 
     var cost: Int { self.entries.reduce(0) { $0 + $1.cost } }
@@ -53,7 +54,7 @@ private struct NaiveHistory {
         var random = SplitMix(seed: seed)
         let bounds = HistoryIndex<Int>.Bounds(
             eventsMax: Int.random(in: 1...12, using: &random), ageMillisecondsMax: Int64.random(in: 10...500, using: &random),
-            costMax: Int.random(in: 500...20_000, using: &random)
+            bytesMax: Int.random(in: 500...20_000, using: &random)
         )
         let channels = (0..<Int.random(in: 1...20, using: &random)).map { channel("walk:\($0)") }
         var index = HistoryIndex<Int>(bounds: bounds)
@@ -75,8 +76,8 @@ private struct NaiveHistory {
                 }
                 if Int.random(in: 0..<20, using: &random) == 0 { position.offset -= min(position.offset - 1, 2) }
                 let cost = Int.random(in: 1...900, using: &random)
-                index.append(step, to: channel, at: position, timestamp: now, cost: cost)
-                model.append(step, to: channel, at: position, timestamp: now, cost: cost)
+                index.append(step, to: channel, at: position, timestamp: now, bytes: cost)
+                model.append(step, to: channel, at: position, timestamp: now, bytes: cost)
             case 80..<90:
                 while index.removeExpired(now: now, limit: 3) {}
                 model.removeExpired(now: now)
@@ -103,10 +104,11 @@ private struct NaiveHistory {
         _ index: HistoryIndex<Int>, _ model: NaiveHistory, channel: ChannelName, now: Int64, random: inout SplitMix
     ) throws {
         try #require(index.count == model.entries.count)
-        try #require(index.cost == model.cost)
+        try #require(index.accountedBytes == model.cost)
         try #require(index.channelCount == model.heads.count)
         try #require(index.head(of: channel) == model.heads[channel])
-        try #require(index.entriesInOrder(now: now).map(\.element) == model.entries.filter { $0.timestamp >= model.bounds.horizon(now: now) }.map(\.element))
+        try #require(index.elementsInOrder == model.entries.map(\.element))
+        try #require(index.entries(of: channel).map(\.element) == model.entries.filter { $0.channel == channel }.map(\.element))
 
         let held = model.held(of: channel, now: now)
         var after = model.heads[channel] ?? Position(epoch: 1, offset: 0)
@@ -121,19 +123,19 @@ private struct NaiveHistory {
     }
 
     @Test func oneBusyChannelLeavesNoTraceInTheOthers() {
-        var index = HistoryIndex<Int>(bounds: .init(eventsMax: 10, ageMillisecondsMax: 1000, costMax: .max))
-        index.append(-1, to: channel("quiet"), at: Position(epoch: 1, offset: 1), timestamp: 0, cost: 1)
+        var index = HistoryIndex<Int>(bounds: .init(eventsMax: 10, ageMillisecondsMax: 1000, bytesMax: .max))
+        index.append(-1, to: channel("quiet"), at: Position(epoch: 1, offset: 1), timestamp: 0, bytes: 1)
         for offset in 1...100_000 {
-            index.append(offset, to: channel("busy"), at: Position(epoch: 1, offset: UInt64(offset)), timestamp: 0, cost: 1)
+            index.append(offset, to: channel("busy"), at: Position(epoch: 1, offset: UInt64(offset)), timestamp: 0, bytes: 1)
         }
         #expect(index.count == 11)
-        #expect(index.entriesInOrder(now: 0).map(\.element) == [-1] + Array(99_991...100_000))
+        #expect(index.elementsInOrder == [-1] + Array(99_991...100_000))
     }
 
     @Test func theHeadOutlivesItsEntries() {
-        var index = HistoryIndex<Int>(bounds: .init(eventsMax: 10, ageMillisecondsMax: 1000, costMax: .max))
+        var index = HistoryIndex<Int>(bounds: .init(eventsMax: 10, ageMillisecondsMax: 1000, bytesMax: .max))
         let position = Position(epoch: 3, offset: 9)
-        index.append(1, to: channel("a"), at: position, timestamp: 0, cost: 1)
+        index.append(1, to: channel("a"), at: position, timestamp: 0, bytes: 1)
         #expect(index.removeExpired(now: 5000, limit: 10) == false)
         #expect(index.count == 0)
         #expect(index.head(of: channel("a")) == position)
@@ -141,10 +143,25 @@ private struct NaiveHistory {
     }
 
     @Test func anEventBeyondTheWholeBoundIsNotKept() {
-        var index = HistoryIndex<Int>(bounds: .init(eventsMax: 10, ageMillisecondsMax: 1000, costMax: 100))
-        index.append(1, to: channel("a"), at: Position(epoch: 1, offset: 1), timestamp: 0, cost: 101)
+        var index = HistoryIndex<Int>(bounds: .init(eventsMax: 10, ageMillisecondsMax: 1000, bytesMax: 100))
+        index.append(1, to: channel("a"), at: Position(epoch: 1, offset: 1), timestamp: 0, bytes: 101)
         #expect(index.count == 0)
-        #expect(index.cost == 0)
+        #expect(index.accountedBytes == 0)
         #expect(index.head(of: channel("a")) == Position(epoch: 1, offset: 1))
+    }
+}
+
+extension HistoryIndex {
+    /// Every element held, of all channels, in the order in which they were appended.
+    fileprivate var elementsInOrder: [Element] {
+        // A negative number counts the dead places still to pass, then it is the next entry's index.
+        var next = self.channels.map { -$0.buried }
+        var elements: [Element] = []
+        for place in self.order {
+            let index = next[Int(place)]
+            next[Int(place)] += 1
+            if index >= 0 { elements.append(self.channels[Int(place)].entries[index].element) }
+        }
+        return elements
     }
 }

@@ -27,7 +27,7 @@ import Testing
     private func verify(_ folder: String) async throws {
         let acknowledged = try Appender.acknowledged(folder)
         let log = try SQLiteLog(folder: folder, limits: Appender.limits)
-        let heads = try await log.seal(oneGrant).headsByName
+        let heads = try await log.sealed(oneGrant).headsByName
         let stored = heads["count"]?.offset ?? 0
         // The last batch may have been committed without its acknowledgement having been written. Nothing else may be missing or too much.
         #expect(stored == acknowledged || stored == acknowledged + 1)
@@ -57,7 +57,7 @@ private struct Appender {
         var random = SystemRandomNumberGenerator()
         let delay = UInt32.random(in: 20_000...400_000, using: &random)
         let log = try SQLiteLog(folder: self.folder, limits: Appender.limits)
-        let heads = try await log.seal(oneGrant).headsByName
+        let heads = try await log.sealed(oneGrant).headsByName
         var number = heads["count"]?.offset ?? 0
         var model = Appender.heads(after: number)
         let acknowledgements = open(self.folder + "/acknowledged", O_WRONLY | O_CREAT, 0o600)

@@ -9,7 +9,7 @@ import Testing
         let first = MemoryLog(limits: Limits(), clocks: Clocks { 1000 })
         let second = MemoryLog(limits: Limits(), clocks: Clocks { 2000 })
         let grant = [Grant(partition: 0, ownerEpoch: 1)]
-        #expect(try await first.seal(grant).epochFloor == 1000)
-        #expect(try await second.seal(grant).epochFloor == 2000)
+        #expect(try await first.sealed(grant).epochFloor == 1000)
+        #expect(try await second.sealed(grant).epochFloor == 2000)
     }
 }

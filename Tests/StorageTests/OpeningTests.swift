@@ -109,10 +109,10 @@ import Testing
         }
     }
 
-    @Test func aDamagedPageIsNoticedWhenTheLogIsSealed() async throws {
+    @Test func aDamagedPageIsNoticedWhenTheLogIsOpened() async throws {
         try await withTemporaryFolder { folder in
-            var log = try SQLiteLog(folder: folder, limits: Limits())
-            _ = try await log.seal(oneGrant)
+            let log = try SQLiteLog(folder: folder, limits: Limits())
+            _ = try await log.sealed(oneGrant)
             try await log.append(events("a", 5, 1...5000, at: WallClock.now()))
             await log.close()
             let file = try #require(FileHandle(forUpdatingAtPath: folder + "/log.sqlite"))
@@ -122,12 +122,10 @@ import Testing
             }
             try file.close()
 
-            log = try SQLiteLog(folder: folder, limits: Limits())
-            let error = try await logError { _ = try await log.seal(oneGrant) }
+            let error = try await logError { _ = try SQLiteLog(folder: folder, limits: Limits()) }
             #expect(error.code == .unusable)
             #expect(error.message.contains(folder + "/log.sqlite"))
             #expect(error.message.contains("restore a backup"))
-            await log.close()
         }
     }
 }

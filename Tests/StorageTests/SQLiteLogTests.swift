@@ -36,13 +36,14 @@ import Testing
                 event("a", position(1_700_000_000_000, 2), "\0\u{1F980}", messageID: "m2", at: clock.now + 5),
             ]
             var log = try self.open(folder, durability: durability, clock: clock)
-            let before = try await log.seal([Grant(partition: 3, ownerEpoch: 8)])
-            try await log.append(batch)
+            let grant = Grant(partition: 3, ownerEpoch: 8)
+            let before = try await log.sealed([grant])
+            try await log.append(batch, under: grant)
             await log.close()
 
             clock.advance(seconds: 10)
             log = try self.open(folder, durability: durability, clock: clock)
-            let contents = try await log.seal([Grant(partition: 3, ownerEpoch: 8)])
+            let contents = try await log.sealed([grant])
             #expect(contents.headsByName == ["a": position(1_700_000_000_000, 2), "b": position(1_700_000_000_001, 1)])
             #expect(contents.messageIDs.map(\.messageID) == ["m1", "m2"])
             #expect(contents.epochFloor == before.epochFloor)
@@ -50,7 +51,7 @@ import Testing
             #expect(slice.seen == [Seen(batch[0]), Seen(batch[2])])
             #expect(try await log.read(channel("b"), after: position(0, 0), limit: 10, bytesMax: 1000).seen == [Seen(batch[1])])
             // An owner from before the restart stays fenced.
-            #expect(try await logError { _ = try await log.seal([Grant(partition: 3, ownerEpoch: 7)]) }.code == .fenced)
+            #expect(try await logError { _ = try await log.sealed([Grant(partition: 3, ownerEpoch: 7)]) }.code == .fenced)
             await log.close()
         }
     }
@@ -61,7 +62,7 @@ import Testing
         let clock = TestClock()
         try await withTemporaryFolder { folder in
             var log = try self.open(folder, limits: limits, clock: clock)
-            _ = try await log.seal(oneGrant)
+            _ = try await log.sealed(oneGrant)
             try await log.append(events("old", 5, 1...700, at: clock.now) + events("both", 5, 1...3, at: clock.now))
             clock.advance(seconds: 61)
             try await log.append(events("both", 5, 4...4, at: clock.now) + events("new", 6, 1...2, at: clock.now))
@@ -70,7 +71,7 @@ import Testing
             #expect(try rowCount(folder) == 3)
 
             log = try self.open(folder, limits: limits, clock: clock)
-            var contents = try await log.seal(oneGrant)
+            var contents = try await log.sealed(oneGrant)
             let heads = ["old": position(5, 700), "both": position(5, 4), "new": position(6, 2)]
             #expect(contents.headsByName == heads)
             #expect(contents.heads.first { $0.channel == channel("old") }?.timestamp == clock.now - 61_000)
@@ -81,7 +82,7 @@ import Testing
             await log.close()
 
             log = try self.open(folder, limits: limits, clock: clock)
-            contents = try await log.seal(oneGrant)
+            contents = try await log.sealed(oneGrant)
             #expect(contents.headsByName == heads)
             try await log.append(events("old", 5, 701...702, at: clock.now))
             #expect(try await log.read(channel("old"), after: position(5, 1), limit: 10, bytesMax: 1000).offsets == [701, 702])
@@ -95,18 +96,18 @@ import Testing
         let clock = TestClock()
         try await withTemporaryFolder { folder in
             var log = try self.open(folder, limits: limits, clock: clock)
-            _ = try await log.seal(oneGrant)
-            let many = (0..<1500).map { event("c:\($0)", position(5, 1), at: clock.now) }
+            _ = try await log.sealed(oneGrant)
+            let many = (0..<1500).map { event("c:\($0)", position($0 == 0 ? 5 : 1_800_000_000_000, 1), at: clock.now) }
             try await log.append(many)
             clock.advance(seconds: 61)
             try await log.trim(now: clock.now)
-            try await log.forget(many.dropFirst().map(\.event.channel), epochFloor: 1_800_000_000_000)
+            try await log.forget(many.dropFirst().map(\.event.channel))
             await log.close()
 
             log = try self.open(folder, limits: limits, clock: clock)
-            let contents = try await log.seal(oneGrant)
+            let contents = try await log.sealed(oneGrant)
             #expect(contents.headsByName == ["c:0": position(5, 1)])
-            #expect(contents.epochFloor == 1_800_000_000_000)
+            #expect(contents.epochFloor == 1_800_000_000_001)
             await log.close()
         }
     }
@@ -118,13 +119,13 @@ import Testing
         let clock = TestClock()
         try await withTemporaryFolder { folder in
             var log = try self.open(folder, limits: limits, clock: clock)
-            _ = try await log.seal(oneGrant)
+            _ = try await log.sealed(oneGrant)
             try await log.append(events("a", 5, 1...9, at: clock.now) + events("b", 5, 1...9, at: clock.now))
-            try await log.forget([channel("a"), channel("b")], epochFloor: 6)
+            try await log.forget([channel("a"), channel("b")])
             try await log.append(events("b", 6, 1...1, at: clock.now))
             await log.close()
             log = try self.open(folder, limits: limits, clock: clock)
-            #expect(try await log.seal(oneGrant).headsByName == ["a": position(5, 9), "b": position(6, 1)])
+            #expect(try await log.sealed(oneGrant).headsByName == ["a": position(5, 9), "b": position(6, 1)])
             await log.close()
         }
     }
@@ -135,12 +136,12 @@ import Testing
         let clock = TestClock()
         try await withTemporaryFolder { folder in
             var log = try self.open(folder, limits: limits, clock: clock)
-            _ = try await log.seal(oneGrant)
+            _ = try await log.sealed(oneGrant)
             try await log.append([event("a", position(5, 1), messageID: "m", at: clock.now)])
             await log.close()
             clock.advance(seconds: 61)
             log = try self.open(folder, limits: limits, clock: clock)
-            let contents = try await log.seal(oneGrant)
+            let contents = try await log.sealed(oneGrant)
             #expect(contents.headsByName == ["a": position(5, 1)])
             #expect(contents.messageIDs.isEmpty)
             #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).oldest == nil)
@@ -154,7 +155,7 @@ import Testing
             let first = try self.open(folder + "/first", clock: clock)
             clock.advance(seconds: 1)
             let second = try self.open(folder + "/second", clock: clock)
-            let floors = (try await first.seal(oneGrant).epochFloor, try await second.seal(oneGrant).epochFloor)
+            let floors = (try await first.sealed(oneGrant).epochFloor, try await second.sealed(oneGrant).epochFloor)
             #expect(floors.0 == 1_700_000_000_000)
             #expect(floors.1 == 1_700_000_001_000)
             await first.close()
@@ -168,7 +169,7 @@ import Testing
         let clock = TestClock()
         try await withTemporaryFolder { folder in
             let log = try self.open(folder + "/a", clock: clock)
-            _ = try await log.seal(oneGrant)
+            _ = try await log.sealed(oneGrant)
             try await log.append([event("a", position(1_700_000_009_000, 1), messageID: "m", at: clock.now)])
             try self.copy(folder + "/a", to: folder + "/b")
             await log.close()
@@ -176,7 +177,7 @@ import Testing
 
             clock.advance(seconds: 1)
             let after = try self.open(folder + "/b", clock: clock)
-            let contents = try await after.seal(oneGrant)
+            let contents = try await after.sealed(oneGrant)
             #expect(contents.headsByName == [:])
             #expect(contents.messageIDs.isEmpty)
             // Above all that was ever used, even if that was above the clock.
@@ -186,7 +187,7 @@ import Testing
             await after.close()
 
             let again = try self.open(folder + "/b", clock: clock)
-            #expect(try await again.seal(oneGrant).headsByName == ["a": position(contents.epochFloor, 1)])
+            #expect(try await again.sealed(oneGrant).headsByName == ["a": position(contents.epochFloor, 1)])
             clock.advance(seconds: 100_000)
             try await again.trim(now: clock.now)
             #expect(try rowCount(folder + "/b") == 0)
@@ -199,7 +200,7 @@ import Testing
         let durability: Durability = how == "synced" ? .power : .process
         try await withTemporaryFolder { folder in
             let log = try self.open(folder + "/a", durability: durability, clock: clock)
-            _ = try await log.seal(oneGrant)
+            _ = try await log.sealed(oneGrant)
             try await log.append(events("a", 5, 1...3, at: clock.now))
             if how == "closed" { await log.close() } else { try self.copy(folder + "/a", to: folder + "/b") }
             await log.close()
@@ -207,7 +208,7 @@ import Testing
             // A kill leaves the boot as it is; the others have another one, and nothing to lose by it.
             if how != "killed" { try self.edit(last, "UPDATE meta SET value = 'another boot' WHERE key = 'boot'") }
             let after = try self.open(last, durability: durability, clock: clock)
-            let contents = try await after.seal(oneGrant)
+            let contents = try await after.sealed(oneGrant)
             #expect(contents.headsByName == ["a": position(5, 3)])
             #expect(contents.epochFloor == 1_700_000_000_000)
             await after.close()
@@ -220,7 +221,7 @@ import Testing
         let clock = TestClock()
         try await withTemporaryFolder { folder in
             let log = try self.open(folder, clock: clock)
-            _ = try await log.seal(oneGrant)
+            _ = try await log.sealed(oneGrant)
             try await log.append(events("a", 5, 1...3, at: clock.now))
             await log.close()
             await log.close()
@@ -239,7 +240,7 @@ import Testing
         let clock = TestClock()
         try await withTemporaryFolder { folder in
             let log = try self.open(folder, clock: clock)
-            _ = try await log.seal(oneGrant)
+            _ = try await log.sealed(oneGrant)
             let payload = ByteBuffer(repeating: 1, count: 32_000)
             var written = 0
             var offset: UInt64 = 0
@@ -253,7 +254,7 @@ import Testing
             }
             let size = try FileManager.default.attributesOfItem(atPath: folder + "/log.sqlite-wal")[.size] as? Int
             #expect(try #require(size) < written / 2)
-            #expect(await log.statistics.error == nil)
+            #expect(await log.metrics.error == nil)
             await log.close()
         }
     }

@@ -48,8 +48,44 @@ struct Seen: Equatable {
     }
 }
 
-extension LogContents {
+/// What a log holds.
+struct LogContents {
+    var heads: [(channel: ChannelName, head: Position, timestamp: Int64)] = []
+    /// Inside the dedup window, oldest first.
+    var messageIDs: [(messageID: String, position: Position, timestamp: Int64)] = []
+    var epochFloor: UInt64
+
     var headsByName: [String: Position] { Dictionary(uniqueKeysWithValues: self.heads.map { ($0.channel.string, $0.head) }) }
+}
+
+/// The channels of these tests are all on partition 0, whatever their names: a log does not look.
+extension Log {
+    /// Seals the partitions, or throws the first refusal, and looks at everything that the log remembers.
+    func sealed(_ grants: [Grant]) async throws -> LogContents {
+        var contents = LogContents(epochFloor: 0)
+        for result in await self.seal(grants) { contents.epochFloor = max(contents.epochFloor, try result.get().epochFloor) }
+        var next: Int? = 0
+        while let place = next {
+            let slice = await self.remembered(from: place, count: 100)
+            contents.heads += slice.channels
+            next = slice.next
+        }
+        for (asked, found) in zip(contents.heads, try await self.heads(of: contents.heads.map { ChannelOfPartition($0.channel, grants[0]) }).heads) {
+            #expect(asked.head == found?.head)
+            contents.messageIDs += found?.messageIDs ?? []
+        }
+        contents.messageIDs.sort { $0.timestamp < $1.timestamp }
+        return contents
+    }
+
+    /// Appends events of one partition, or throws what became of them.
+    func append(_ events: [SequencedEvent], under grant: Grant = oneGrant[0]) async throws {
+        for result in await self.append(LogBatch(events, under: grant)) { try result.get() }
+    }
+
+    func forget(_ channels: [ChannelName]) async throws(LogError) { try await self.forget([oneGrant[0]: channels]) }
+
+    func trim(now: Int64) async throws(LogError) { try await self.trim(oneGrant, now: now) }
 }
 
 extension LogSlice {

@@ -71,6 +71,7 @@ enum PublishAnswer {
         case .tooManyChannels:
             HTTPFailure(.tooManyRequests, "limit", "this node remembers channels-max channels and none is idle; raise it or publish to known ones")
         case .stopping: .unavailable("this node stops; publish again with the same message id")
+        case .moved: .unavailable("another node has taken over this channel; publish again with the same message id")
         }
     }
 }

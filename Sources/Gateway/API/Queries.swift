@@ -28,20 +28,20 @@ struct HistoryQuery: Sendable {
     }
 
     func run(_ channels: ChannelReader) async throws(HTTPFailure) -> ByteBuffer {
-        try await self.answer(await channels.sequencer.head(of: self.channel), channels.log)
-    }
-
-    func answer(_ head: Position, _ log: any Log) async throws(HTTPFailure) -> ByteBuffer {
-        guard self.limit > 0 else { return self.body(head, Stretch(), gap: nil) }
         do throws(LogError) {
-            guard let since else { return self.body(head, try await self.newest(head, log), gap: nil) }
-            let isLost = since.epoch != head.epoch || since.offset > head.offset
-            let from = isLost ? (since < head ? Position(epoch: head.epoch, offset: 0) : head) : since
-            let found = try await self.next(after: from, head, log)
-            return self.body(head, found, gap: Self.gap(head, found.events, since, isLost: isLost))
+            return try await self.answer(try await channels.sequencer.head(of: self.channel), channels.log)
         } catch {
             throw .unavailable(error.message)
         }
+    }
+
+    func answer(_ head: Position, _ log: any Log) async throws(LogError) -> ByteBuffer {
+        guard self.limit > 0 else { return self.body(head, Stretch(), gap: nil) }
+        guard let since else { return self.body(head, try await self.newest(head, log), gap: nil) }
+        let isLost = since.epoch != head.epoch || since.offset > head.offset
+        let from = isLost ? (since < head ? Position(epoch: head.epoch, offset: 0) : head) : since
+        let found = try await self.next(after: from, head, log)
+        return self.body(head, found, gap: Self.gap(head, found.events, since, isLost: isLost))
     }
 
     // MARK: - Reading

@@ -69,7 +69,7 @@ struct RealertimeNode: Service {
             identity: NodeIdentity(id: self.configuration.id, version: self.version, commit: self.commit), life: life, limits: limits, gateway: gateway,
             sequencer: sequencer, log: log)
 
-        try await sequencer.start(grants: Grant.everyPartition())
+        if let refused = await sequencer.acquire(Grant.everyPartition()).first { throw refused.error }
 
         let listeners = try await gateway.bind(group: group, node: inspector)
         let member = try await self.makeMember(gateway, descriptors, group, startedAt: life.startedAt)
@@ -122,8 +122,8 @@ struct RealertimeNode: Service {
     private func makeStages(_ eventLoops: [any EventLoop], _ sequencer: Sequencer) async -> [Gateway.Stages] {
         var stages: [Gateway.Stages] = []
         for (index, eventLoop) in eventLoops.enumerated() {
-            let fanout = Fanout(loop: eventLoop, index: index, owner: sequencer, limits: self.configuration.limits)
-            await sequencer.add(fanout)
+            let fanout = Fanout(loop: eventLoop, id: .loop(index), owner: sequencer, limits: self.configuration.limits)
+            await sequencer.add(fanout, as: .loop(index))
             stages.append(Gateway.Stages(loop: eventLoop, fanout: fanout, publisher: Publisher(loop: eventLoop, owner: sequencer)))
         }
         return stages

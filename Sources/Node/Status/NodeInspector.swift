@@ -54,8 +54,8 @@ final class NodeInspector: NodeFacade {
         return NodeSnapshot(
             identity: self.identity, processState: self.life.state, startedAt: self.life.startedAt, uptimeSeconds: self.life.uptime.components.seconds,
             listen: self.gateway.listenAddress, api: self.gateway.apiAddress, parkedMax: self.limits.parkedPublishesMax, gateway: await self.gateway.metrics(),
-            sequencer: await self.sequencer.statistics, channels: await self.sequencer.channelCount, parked: await self.sequencer.parkedEvents,
-            log: await self.log.statistics, publishedPerSecond: rates.0, deliveredPerSecond: rates.1, member: await self.member?.snapshot())
+            sequencer: await self.sequencer.metrics, parked: await self.sequencer.parkedEvents,
+            log: await self.log.metrics, publishedPerSecond: rates.0, deliveredPerSecond: rates.1, member: await self.member?.snapshot())
     }
 
     // MARK: - For the API
@@ -83,7 +83,7 @@ final class NodeInspector: NodeFacade {
             if summary.isIsolated { return "this node has no link to any other member of its cluster" }
             if summary.isDraining { return "this node is drained; realertime undrain takes it back" }
         }
-        return await self.log.statistics.error.map { "the log cannot be written: \($0)" }
+        return await self.log.metrics.error.map { "the log cannot be written: \($0)" }
     }
 
     // MARK: - For the cluster
@@ -133,7 +133,7 @@ final class NodeInspector: NodeFacade {
 
     /// Logs when the log fails, and when it works again.
     func reportLogError(to logger: Logger) async {
-        let error = await self.log.statistics.error
+        let error = await self.log.metrics.error
         let reported = self.reportedError.withLockedValue { reported in
             defer { reported = error }
             return reported

@@ -23,7 +23,7 @@ extension NodeSnapshot {
             listen: self.listen, api: self.api,
             log: .init(
                 kind: self.log.kind, path: self.log.path, durability: self.log.durability, error: self.log.error, events: self.log.events,
-                bytes: self.log.bytes, channels: self.channels),
+                bytes: self.log.bytes, channels: self.log.channels),
             subscribers: .init(
                 connections: self.gateway.openSubscribers, connectionsMax: self.gateway.subscribersMax,
                 subscriptions: Int(self.gateway.fanout.subscriptionsOpened - self.gateway.fanout.subscriptionsClosed),

@@ -55,6 +55,8 @@ extension NodeSnapshot {
 
         text.counter("realertime_published_total", "Events committed.", self.sequencer.published)
         text.counter("realertime_duplicates_total", "Publishes whose message id had been seen.", self.sequencer.duplicates)
+        text.counter(
+            "realertime_partitions_fenced_total", "Partitions given up because the log was sealed by another owner.", self.sequencer.fencedPartitions)
         text.counter("realertime_refused_total", "Publishes refused with 429 or 503.", self.sequencer.refused)
         text.gauge("realertime_parked", "Publishes that wait for the log.", self.parked)
         text.counter("realertime_delivered_total", "Events given to subscribers, each counted.", self.gateway.fanout.delivered)
@@ -71,7 +73,7 @@ extension NodeSnapshot {
         text.gauge("realertime_feeds", "Channels with encoded events or subscribers, over all loops.", self.gateway.fanout.feeds)
         text.gauge("realertime_feed_bytes", "What they hold for subscribers that lag a little.", self.gateway.fanout.feedBytes)
 
-        text.gauge("realertime_channels", "Channels whose head is remembered.", self.channels)
+        text.gauge("realertime_channels", "Channels whose head is remembered.", self.log.channels)
         text.gauge("realertime_log_events", "Events in history.", self.log.events)
         text.gauge("realertime_log_bytes", "Payload bytes in history.", self.log.bytes)
         text.counter("realertime_log_commits_total", "Commits to the log.", self.log.commits)

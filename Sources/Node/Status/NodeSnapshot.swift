@@ -16,10 +16,9 @@ struct NodeSnapshot: Sendable {
     /// The limit on ``parked``.
     var parkedMax: Int
     var gateway: GatewayMetrics
-    var sequencer: SequencerStatistics
-    var channels: Int
+    var sequencer: SequencerMetrics
     var parked: Int
-    var log: LogStatistics
+    var log: LogMetrics
     var publishedPerSecond: Double
     var deliveredPerSecond: Double
     /// Nil for a node that is alone.

@@ -17,7 +17,7 @@ package struct Event: Sendable {
     }
 
     /// The size that limits count for this event, in bytes.
-    package var cost: Int { self.payload.readableBytes + self.channel.string.utf8.count + 64 }
+    package var accountedBytes: Int { self.payload.readableBytes + self.channel.string.utf8.count + 64 }
 }
 
 /// An event with its position in its channel. It never changes after the log has stored it.

@@ -8,7 +8,7 @@ final class Chunk {
     let events: [SequencedEvent]
     /// The memory that it uses, in bytes. Grows with every encoding.
     private(set) var memoryBytes: Int
-    /// The part that its buffer has counted of ``memoryBytes``; 0 outside of a buffer.
+    /// What the buffer that it is in has counted of ``memoryBytes``; 0 outside of one.
     var countedBytes = 0
     /// True if its buffer has not counted all of it.
     var hasGrown: Bool { self.countedBytes > 0 && self.memoryBytes != self.countedBytes }
@@ -26,7 +26,7 @@ final class Chunk {
         precondition(!events.isEmpty, "A chunk holds at least one event")
         self.events = events
         self.memoryBytes = events.reduce(Self.objectBytes) { $0 + $1.memoryBytes }
-        self.frameBytes = events.reduce(0) { $0 + $1.event.cost * 2 }
+        self.frameBytes = events.reduce(0) { $0 + $1.event.accountedBytes * 2 }
         self.second = second
         self.channelHash = channelHash
     }

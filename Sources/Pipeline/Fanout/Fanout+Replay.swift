@@ -23,7 +23,7 @@ extension Fanout {
         let isAhead = feed.replaying.contains { $0.needsReset }
         Task {
             // Another loop may have delivered events that have not reached this loop yet.
-            if isAhead { await self.owner.relayed() }
+            if isAhead { await self.owner.barrier(feed.channel) }
             do {
                 let slice = try await self.owner.history(
                     of: feed.channel, after: position, limit: self.limits.replayEventsMax, bytesMax: self.limits.replayBytesMax)

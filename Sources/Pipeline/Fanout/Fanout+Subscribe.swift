@@ -1,4 +1,5 @@
 import NIOCore
+import Partitioning
 
 extension Fanout {
     /// Attaches a subscriber. Its connection gets ``SubscriberConnection/subscriberOpened(cursor:)`` when the heads of all its channels are known, then events.
@@ -70,18 +71,29 @@ extension Fanout {
             return InterestChange(channel: feed.channel, subscribers: feed.subscribersToReport, wanted: feed.isAsked ? .unchanged : .open)
         }
         self.unreported.removeAll(keepingCapacity: true)
-        self.owner.interest(changes, edge: self.index)
+        self.owner.interest(changes, edge: self.id)
     }
 
-    /// The owner has reported the head: waiting subscriptions can start.
-    func opened(_ channel: ChannelName, head: Position) {
-        guard let feed = self.feeds[channel], !feed.isOpen else { return }
+    /// The owner has reported the head: waiting subscriptions can start. A new owner reports it again.
+    func opened(_ channel: ChannelName, head: Position, ownerEpoch: OwnerEpoch) {
+        guard let feed = self.feeds[channel], ownerEpoch >= feed.ownerEpoch else { return }
+        feed.ownerEpoch = ownerEpoch
+        guard !feed.isOpen else { return self.reopened(feed, head: head) }
         feed.isOpen = true
         self.update(feed) { $0 = FeedBuffer(head: head) }
         for subscription in feed.subscriptions {
             self.resolve(subscription)
             if subscription.subscriber.pendingOpens == 0 { self.begin(subscription.subscriber) }
         }
+    }
+
+    /// Events that were committed while this edge was not connected to the owner are read from the log.
+    private func reopened(_ feed: Feed, head: Position) {
+        guard head > feed.buffer.head else { return }
+        self.update(feed) { $0.restart(at: head) }
+        self.statistics.restarts += 1
+        feed.passRemaining = feed.subscriptions.count
+        self.enqueue(feed)
     }
 
     /// Determines where a subscription starts, now or after a read of the log.

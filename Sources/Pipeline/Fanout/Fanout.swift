@@ -1,5 +1,6 @@
 import DequeModule
 package import NIOCore
+import Partitioning
 
 /// Delivers to one event loop's subscribers.
 ///
@@ -8,8 +9,8 @@ package import NIOCore
 package actor Fanout: Edge {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let loop: any EventLoop
-    /// The sequencer's index for this edge.
-    package nonisolated let index: Int
+    /// The owner's id for this edge.
+    package nonisolated let id: EdgeID
 
     let owner: any ChannelOwner
     let limits: Limits
@@ -36,10 +37,10 @@ package actor Fanout: Edge {
     var second = 0
     var statistics = FanoutStatistics()
 
-    package init(loop: any EventLoop, index: Int, owner: any ChannelOwner, limits: Limits) {
+    package init(loop: any EventLoop, id: EdgeID, owner: any ChannelOwner, limits: Limits) {
         self.loop = loop
         self.unownedExecutor = loop.executor.asUnownedSerialExecutor()
-        self.index = index
+        self.id = id
         self.owner = owner
         self.limits = limits
         self.writeBytesMax = max(1024, limits.subscriberBufferedBytesMax / 2)
@@ -71,7 +72,7 @@ package actor Fanout: Edge {
     private func receive(_ messages: [EdgeMessage]) {
         for message in messages {
             switch message {
-            case .opened(let channel, let head): self.opened(channel, head: head)
+            case .opened(let channel, let head, let ownerEpoch): self.opened(channel, head: head, ownerEpoch: ownerEpoch)
             case .events(let events): self.receive(events)
             }
         }
@@ -79,22 +80,24 @@ package actor Fanout: Edge {
     }
 
     /// Sorts a commit into chunks, one for each run of a channel's events.
-    private func receive(_ events: [SequencedEvent]) {
+    private func receive(_ relayed: RelayedEvents) {
+        let events = relayed.events
         if events.count == 1 {
-            self.append(events, channel: events[0].event.channel)
+            self.append(events, channel: events[0].event.channel, ownerEpoch: relayed.ownerEpoch(of: 0))
             return
         }
         var byChannel: [ChannelName: [SequencedEvent]] = [:]
-        var order: [ChannelName] = []
-        for event in events {
-            if byChannel[event.event.channel, default: []].isEmpty { order.append(event.event.channel) }
+        var order: [(channel: ChannelName, ownerEpoch: OwnerEpoch)] = []
+        for (index, event) in events.enumerated() {
+            // A channel is on one partition, and a commit is under one grant of it.
+            if byChannel[event.event.channel, default: []].isEmpty { order.append((event.event.channel, relayed.ownerEpoch(of: index))) }
             byChannel[event.event.channel, default: []].append(event)
         }
-        for channel in order { self.append(byChannel[channel]!, channel: channel) }
+        for (channel, ownerEpoch) in order { self.append(byChannel[channel]!, channel: channel, ownerEpoch: ownerEpoch) }
     }
 
-    private func append(_ events: [SequencedEvent], channel: ChannelName) {
-        guard let feed = self.feeds[channel], feed.isOpen else { return }
+    private func append(_ events: [SequencedEvent], channel: ChannelName, ownerEpoch: OwnerEpoch) {
+        guard let feed = self.feeds[channel], feed.isOpen, ownerEpoch >= feed.ownerEpoch else { return }
         let chunk = Chunk(events: events, channelHash: feed.channelHash, second: self.second)
         switch self.update(feed, { $0.append(chunk) }) {
         case .known:

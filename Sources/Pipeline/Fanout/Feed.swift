@@ -1,9 +1,13 @@
+import Partitioning
+
 /// What one loop knows about one channel: its head, its newest events, its subscriptions. Confined to the fanout's loop.
 final class Feed {
     let channel: ChannelName
     let channelHash: UInt32
     /// The owner has reported the head. Until then subscriptions wait.
     var isOpen = false
+    /// The newest owner epoch that was seen. Events under an older one are refused.
+    var ownerEpoch: OwnerEpoch = 0
     var buffer = FeedBuffer(head: Position(epoch: 0, offset: 0))
     private(set) var subscriptions: [Subscription] = []
 

@@ -35,7 +35,13 @@ struct FeedBuffer {
         return continues ? .appended : .restarted
     }
 
-    /// Adds the growth of one of its chunks.
+    /// Events up to `head` have happened that are not here.
+    mutating func restart(at head: Position) {
+        self.removeAll()
+        self.head = head
+    }
+
+    /// Counts what one of its chunks has grown by.
     mutating func recount(_ chunk: Chunk) {
         if chunk.hasGrown { self.count(chunk) }
     }
@@ -56,8 +62,8 @@ struct FeedBuffer {
         return last
     }
 
-    /// The chunk that contains this offset, joined with the next ones up to `frameBytesMax`. A subscriber that lags by many commits gets them
-    /// in one write. So do all others with a similar lag, because the joined chunk replaces its parts.
+    /// The chunk that holds this offset, joined with those behind it as far as `frameBytesMax` allows: a subscriber that lags by many commits gets them
+    /// in one write, and so do all who lag about as far, since the joined chunk stays in place of its parts.
     mutating func chunk(holding offset: UInt64, joinedUpTo frameBytesMax: Int) -> Chunk? {
         guard let start = self.index(holding: offset) else { return nil }
         var end = start + 1

@@ -1,53 +1,110 @@
 package import Partitioning
 
-/// The durable history of channels. Append is the commit: what `append` returned for is never lost, repeated or reordered.
+/// The durable history of channels. Append is the commit: what `append` reported as committed is never lost, repeated or reordered.
 ///
-/// One sequencer appends, one batch at a time; any number may read. Implementations choose their own threads.
+/// Everything that changes it names the grant it is done under, and the log refuses an owner epoch that is older than the one it was sealed with (invariant I5).
+/// Sequencers append, each one batch at a time; any number may read. Implementations choose their own threads.
 package protocol Log: Sendable {
-    /// Takes over the partitions under these owner epochs and answers what is stored for them.
+    /// Takes over these partitions, each for itself, and returns what is known of each, in their order.
     ///
-    /// From its return on, an append under an older owner epoch of the same partition fails. Called before the first append and the first read.
-    func seal(_ grants: [Grant]) async throws(LogError) -> LogContents
+    /// May be called again: for more partitions, for the same ones, and under newer owner epochs. From its return on, whatever is asked of the partition under
+    /// an older owner epoch fails with ``LogError/Code/fenced``. Reads no channel, however many there are.
+    func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>]
 
-    /// Commits the batch, whole or not at all, in its order. Positions continue those already stored.
+    /// The heads of these channels, in their order, with the message ids that a second try could repeat. Asked once for a channel, when it is first touched.
     ///
-    /// Throws ``LogError/Code/unavailable`` when nothing of the batch is stored and ``LogError/Code/uncertain`` when that is not known:
-    /// the caller then repeats the same batch, and events that are there already are skipped.
-    func append(_ batch: [SequencedEvent]) async throws(LogError)
+    /// Nil for a channel whose partition is fenced: it is not sealed under the grant, or not any more (invariant I3).
+    func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads
+
+    /// Commits each partition's part of the batch, whole or not at all, and returns what became of each, in the order of the batch's grants.
+    ///
+    /// ``LogError/Code/unavailable`` means that nothing of the part is stored, ``LogError/Code/uncertain`` that it is not known: the caller then repeats the
+    /// same batch, and events that are there already are skipped. Positions continue those that are stored.
+    func append(_ batch: LogBatch) async -> [Result<Void, LogError>]
 
     /// Events of a channel after a position, oldest first, bounded by count and payload bytes (but at least one event, if there is one).
     func read(_ channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice
 
-    /// Forgets the heads of idle channels. A channel that comes back begins a new epoch, at least `epochFloor`.
-    func forget(_ channels: [ChannelName], epochFloor: UInt64) async throws(LogError)
+    /// Remembered channels, a slice at a time, from a place on; the places that `next` names. A channel that stays meanwhile is met once in a walk from 0 on.
+    func remembered(from place: Int, count: Int) async -> RememberedSlice
 
-    /// Drops what is older than history's bounds by the steady clock. Called about once a second; returns when done.
-    func trim(now: Int64) async throws(LogError)
+    /// Forgets the heads and the history of channels. A channel that comes back begins a new epoch, above all that it had. Partitions that are fenced stay as they are.
+    func forget(_ channels: [Grant: [ChannelName]]) async throws(LogError)
 
-    /// Figures for `status` and `/metrics`.
-    var statistics: LogStatistics { get async }
+    /// Drops what is older than history's bounds by the steady clock. Called about once a second; returns when done. A log that keeps all partitions in one
+    /// order drops that of others too.
+    func trim(_ grants: [Grant], now: Int64) async throws(LogError)
+
+    /// Ends what was sealed under these grants, as far as nothing newer was. What is stored stays.
+    func release(_ grants: [Grant]) async
+
+    /// Numbers for `status` and `/metrics`.
+    var metrics: LogMetrics { get async }
 
     /// Writes what is buffered and lets go of files and locks.
     func close() async
 }
 
-/// What a log held when it was sealed.
-package struct LogContents: Sendable {
-    /// The head of each remembered channel, and when it was written, by the steady clock of ``Clocks``.
-    package var heads: [(channel: ChannelName, head: Position, timestamp: Int64)]
-    /// Message ids inside the dedup window, oldest first, by the same clock.
-    package var messageIDs: [(channel: ChannelName, messageID: String, position: Position, timestamp: Int64)]
-    /// No channel that is not among `heads` may use an epoch below this.
+/// What is known of a partition when it is sealed.
+package struct SealedPartition: Hashable, Sendable {
+    /// No channel without a head uses an epoch below this; at least the owner epoch.
     package var epochFloor: UInt64
+    /// The owner epoch it was sealed under before, if it ever was in this storage.
+    package var previousOwnerEpoch: OwnerEpoch?
+    /// Nothing can have been lost since then. Otherwise a channel without a head may have had events.
+    package var keptEverything: Bool
 
-    package init(
-        heads: [(channel: ChannelName, head: Position, timestamp: Int64)] = [],
-        messageIDs: [(channel: ChannelName, messageID: String, position: Position, timestamp: Int64)] = [],
-        epochFloor: UInt64
-    ) {
-        self.heads = heads
-        self.messageIDs = messageIDs
+    package init(epochFloor: UInt64, previousOwnerEpoch: OwnerEpoch?, keptEverything: Bool) {
         self.epochFloor = epochFloor
+        self.previousOwnerEpoch = previousOwnerEpoch
+        self.keptEverything = keptEverything
+    }
+}
+
+/// A channel, and the grant under which its partition is owned.
+package struct ChannelOfPartition: Sendable {
+    package var channel: ChannelName
+    package var grant: Grant
+
+    package init(_ channel: ChannelName, _ grant: Grant) {
+        self.channel = channel
+        self.grant = grant
+    }
+}
+
+/// Where a channel stands in the log.
+package struct ChannelHead: Sendable {
+    /// Of its last event. Offset 0 when it has none: the epoch is then the one to begin with.
+    package var head: Position
+    /// Of events inside the dedup window, oldest first, with the steady clock's time.
+    package var messageIDs: [(messageID: String, position: Position, timestamp: Int64)]
+
+    package init(head: Position, messageIDs: [(messageID: String, position: Position, timestamp: Int64)] = []) {
+        self.head = head
+        self.messageIDs = messageIDs
+    }
+}
+
+package struct LogHeads: Sendable {
+    package var heads: [ChannelHead?]
+    /// Channels that the log remembers, of all partitions.
+    package var channelCount: Int
+
+    package init(heads: [ChannelHead?], channelCount: Int) {
+        self.heads = heads
+        self.channelCount = channelCount
+    }
+}
+
+/// A part of all remembered channels.
+package struct RememberedSlice: Sendable {
+    /// With the time of the last event by the steady clock.
+    package var channels: [(channel: ChannelName, head: Position, timestamp: Int64)]
+    package var next: Int?
+
+    package init(channels: [(channel: ChannelName, head: Position, timestamp: Int64)], next: Int?) {
+        self.channels = channels
+        self.next = next
     }
 }
 
@@ -62,62 +119,4 @@ package struct LogSlice: Sendable {
         self.events = events
         self.oldest = oldest
     }
-}
-
-package struct LogStatistics: Sendable {
-    /// `sqlite` or `memory`.
-    package var kind: String
-    package var path: String?
-    package var durability: String
-    package var events: Int
-    package var bytes: Int
-    package var channels: Int
-    package var commits: UInt64
-    package var failures: UInt64
-    /// The last failure's sentence, until an append succeeds again.
-    package var error: String?
-    /// What will become a failure if nobody looks after it.
-    package var warning: String?
-
-    package init(
-        kind: String, path: String?, durability: String, events: Int, bytes: Int, channels: Int, commits: UInt64, failures: UInt64, error: String?,
-        warning: String? = nil
-    ) {
-        self.kind = kind
-        self.path = path
-        self.durability = durability
-        self.events = events
-        self.bytes = bytes
-        self.channels = channels
-        self.commits = commits
-        self.failures = failures
-        self.error = error
-        self.warning = warning
-    }
-}
-
-package struct LogError: Error, CustomStringConvertible, Sendable {
-    package struct Code: Hashable, Sendable {
-        private enum Value: Hashable, Sendable { case unavailable, uncertain, fenced, unusable }
-        private var value: Value
-        /// Nothing of the batch was stored; the cause may go away (disk full, busy).
-        package static let unavailable = Code(value: .unavailable)
-        /// It is not known whether the batch was stored.
-        package static let uncertain = Code(value: .uncertain)
-        /// A newer owner has sealed the partition.
-        package static let fenced = Code(value: .fenced)
-        /// The log cannot be opened: a person must act (read-only folder, in use, corrupt file).
-        package static let unusable = Code(value: .unusable)
-    }
-
-    package var code: Code
-    /// A sentence that says what to change.
-    package var message: String
-
-    package init(_ code: Code, _ message: String) {
-        self.code = code
-        self.message = message
-    }
-
-    package var description: String { self.message }
 }

@@ -47,4 +47,6 @@ package enum PublishRefusal: Equatable, Sendable {
     case tooManyChannels
     /// The node stops.
     case stopping
+    /// This node does not own the channel's partition, or not any more.
+    case moved
 }

@@ -1,186 +1,179 @@
-/// The channels a sequencer remembers: heads, edges that listen, subscribers. A pure value.
-struct ChannelTable {
-    struct ChannelState {
-        /// The last committed position; offset 0 before the first.
-        var head: Position
-        /// Positions given to events of the commit in flight.
-        var inFlight: UInt64 = 0
-        /// A bit for each edge that listens.
-        var edges: UInt64 = 0
-        var subscribers = 0
-        /// When the head was written, by the steady clock.
-        var timestamp: Int64
+import Partitioning
 
-        /// Nothing would be lost by not knowing it.
-        var isBlank: Bool { self.head.offset == 0 && self.inFlight == 0 && self.edges == 0 }
-        /// It has events, or is about to.
-        var isRemembered: Bool { self.head.offset > 0 || self.inFlight > 0 }
-        var isIdle: Bool { self.inFlight == 0 && self.edges == 0 && self.subscribers == 0 }
+/// The channels that a sequencer works with: where they stand, which edges listen, how many subscribers they have. A pure value.
+///
+/// The log is the home of heads; this is what is in use of them. A channel comes here when it is first touched, is read from the log once, and leaves when it
+/// has not been used for a while. Nothing is forgotten by that.
+struct ChannelTable {
+    /// A place in the table. It stays where it is while its channel is in the table.
+    typealias Index = UInt32
+
+    enum Reading: Equatable {
+        /// The log is to be asked.
+        case wanted
+        case reading
+        case done
+        /// The log could not say. Asked again for whoever still needs it.
+        case failed(String)
     }
 
-    /// A place in the table. Places stay where they are, so that a look at all of them can stop and go on; a dictionary's order does not.
+    struct ChannelState {
+        let partition: PartitionID
+        /// The hash of the channel's name.
+        let hash: UInt64
+        var reading = Reading.wanted
+        /// The last committed position; offset 0 before the first. Right once `reading` is done.
+        var head = Position(epoch: 0, offset: 0)
+        /// Positions given to events of the commit in flight.
+        var inFlight: UInt64 = 0
+        /// Events of the commit that is being formed.
+        var forming: UInt32 = 0
+        var edges = EdgeList()
+        var subscribers = 0
+        /// The last touch, by the steady clock.
+        var usedAt: Int64
+
+        /// Nothing here has to stay.
+        var isIdle: Bool {
+            self.inFlight == 0 && self.forming == 0 && self.edges.isEmpty && self.subscribers == 0 && self.reading != .reading
+        }
+    }
+
     private struct Place {
         /// Nil while nobody uses it.
         var name: ChannelName?
         var state: ChannelState
     }
 
-    static let edgesMax = 64
-    /// How long between the beginnings of two looks at all channels, in milliseconds.
-    private static let sweepMilliseconds: Int64 = 5_000
-
+    private let partitions: Partitions
     private var places: [Place] = []
-    private var indices: [ChannelName: UInt32] = [:]
-    private var free: [UInt32] = []
-    /// The epoch of a channel that is not remembered.
-    var epochFloor: UInt64 = 1
-    private var lastSweep: Int64 = 0
-    /// Where the look at all channels goes on, and what has not been written since is old; nil between two looks.
-    private var sweeping: (place: Int, oldest: Int64)?
-    /// A new channel was refused since the last sweep.
-    private var isPressed = false
+    private var indices: [ChannelName: Index] = [:]
+    private var free: [Index] = []
+    /// Places to read, in the order in which they were touched; some may have left since.
+    private var toRead: [Index] = []
+    /// Where the look at all places continues.
+    private var sweepPlace = 0
+
+    init(partitions: Partitions) {
+        self.partitions = partitions
+    }
 
     var count: Int { self.indices.count }
-    /// Those with events. Only they count against the bound: what subscribers merely name must not keep publishers out.
-    private(set) var rememberedCount = 0
 
-    subscript(channel: ChannelName) -> ChannelState? {
-        self.indices[channel].map { self.places[Int($0)].state }
+    subscript(channel: ChannelName) -> ChannelState? { self.indices[channel].map { self.places[Int($0)].state } }
+
+    subscript(index: Index) -> ChannelState {
+        // Not a copy: it holds references, and every event looks at a number or two.
+        _read { yield self.places[Int(index)].state }
+        _modify { yield &self.places[Int(index)].state }
     }
 
-    func head(of channel: ChannelName) -> Position {
-        self[channel]?.head ?? Position(epoch: self.epochFloor, offset: 0)
-    }
+    func name(of index: Index) -> ChannelName? { self.places[Int(index)].name }
 
-    func subscribers(of channel: ChannelName) -> Int {
-        self[channel]?.subscribers ?? 0
-    }
+    func partition(of channel: ChannelName) -> PartitionID { self.partitions.partition(ofHash: channel.hash64) }
 
-    func edges(of channel: ChannelName) -> UInt64 {
-        self[channel]?.edges ?? 0
-    }
-
-    mutating func restore(_ channel: ChannelName, head: Position, timestamp: Int64) {
-        if self[channel] == nil {
-            self.add(channel)
-            self.rememberedCount += 1
+    /// The channel's place; a new one is still to be read. The one look-up of an event on its way through the sequencer.
+    mutating func touch(_ channel: ChannelName, at now: Int64) -> Index {
+        if let index = self.indices[channel] {
+            self.places[Int(index)].state.usedAt = now
+            return index
         }
-        self.withState(channel) { $0 = ChannelState(head: head, timestamp: timestamp) }
-    }
-
-    // MARK: - Positions
-
-    /// The next position of a channel and its subscribers; nil when there is no room for a new channel.
-    mutating func take(_ channel: ChannelName, channelsMax: Int) -> (Position, subscribers: Int)? {
-        if !(self[channel]?.isRemembered ?? false) {
-            guard self.rememberedCount < channelsMax else {
-                self.isPressed = true
-                return nil
-            }
-            if self[channel] == nil { self.add(channel) }
-            self.rememberedCount += 1
-        }
-        return self.withState(channel) { state in
-            state.inFlight += 1
-            return (Position(epoch: state.head.epoch, offset: state.head.offset + state.inFlight), state.subscribers)
-        }
-    }
-
-    mutating func commit(_ event: SequencedEvent, at now: Int64) {
-        self.withState(event.event.channel) { state in
-            precondition(event.position == state.head.next && state.inFlight > 0, "\(event.position) does not follow \(state.head)")
-            state.head = event.position
-            state.inFlight -= 1
-            state.timestamp = now
-        }
-    }
-
-    mutating func giveBack(_ event: SequencedEvent) {
-        let (isBlank, isRemembered) = self.withState(event.event.channel) { state in
-            state.inFlight -= 1
-            return (state.isBlank, state.isRemembered)
-        }
-        if !isRemembered { self.rememberedCount -= 1 }
-        if isBlank { self.remove(event.event.channel) }
-    }
-
-    // MARK: - Interest
-
-    mutating func interest(_ change: InterestChange, edge: Int) -> Position? {
-        if self[change.channel] == nil {
-            guard change.wanted == .open || change.subscribers != 0 else { return nil }
-            self.add(change.channel)
-        }
-        let bit: UInt64 = 1 << UInt64(edge)
-        let (head, isBlank) = self.withState(change.channel) { state in
-            state.subscribers += change.subscribers
-            switch change.wanted {
-            case .open: state.edges |= bit
-            case .close: state.edges &= ~bit
-            case .unchanged: break
-            }
-            return (state.head, state.isBlank)
-        }
-        if isBlank { self.remove(change.channel) }
-        return change.wanted == .open ? head : nil
-    }
-
-    // MARK: - Places
-
-    private mutating func add(_ channel: ChannelName) {
-        let place = Place(name: channel, state: ChannelState(head: Position(epoch: self.epochFloor, offset: 0), timestamp: 0))
-        if let index = self.free.popLast() {
+        let hash = channel.hash64
+        let place = Place(name: channel, state: ChannelState(partition: self.partitions.partition(ofHash: hash), hash: hash, usedAt: now))
+        let index: Index
+        if let free = self.free.popLast() {
+            index = free
             self.places[Int(index)] = place
-            self.indices[channel] = index
         } else {
-            self.indices[channel] = UInt32(self.places.count)
+            index = Index(self.places.count)
             self.places.append(place)
         }
+        self.indices[channel] = index
+        self.toRead.append(index)
+        return index
     }
 
-    private mutating func remove(_ channel: ChannelName) {
-        guard let index = self.indices.removeValue(forKey: channel) else { return }
+    func index(of channel: ChannelName) -> Index? { self.indices[channel] }
+
+    private mutating func remove(_ index: Index) {
+        guard let name = self.places[Int(index)].name else { return }
+        self.indices[name] = nil
         self.places[Int(index)].name = nil
+        self.places[Int(index)].state.edges = EdgeList()
         self.free.append(index)
     }
 
-    private mutating func withState<Value>(_ channel: ChannelName, _ body: (inout ChannelState) -> Value) -> Value {
-        guard let index = self.indices[channel] else { preconditionFailure("\(channel) is not in the table") }
-        return body(&self.places[Int(index)].state)
+    // MARK: - Reading
+
+    var hasToRead: Bool { !self.toRead.isEmpty }
+
+    /// Puts a place whose head is not known back among those to read.
+    mutating func readAgain(_ index: Index) {
+        self.places[Int(index)].state.reading = .wanted
+        self.toRead.append(index)
     }
 
-    /// The channels in so many places from one on, and where to go on. Who is there all the while is met once in a walk from 0 on.
-    func slice(from start: Int, count: Int) -> (channels: [(channel: ChannelName, state: ChannelState)], next: Int?) {
+    /// Takes places to read, at most so many. Those that `isReadable` leaves out stay as they are, to be put back when their partition is served.
+    mutating func takeToRead(_ count: Int, isReadable: (PartitionID) -> Bool) -> [Index] {
+        var taken: [Index] = []
+        let looked = min(count, self.toRead.count)
+        for index in self.toRead.prefix(looked) {
+            guard self.places[Int(index)].name != nil, self.places[Int(index)].state.reading == .wanted else { continue }
+            guard isReadable(self.places[Int(index)].state.partition) else { continue }
+            self.places[Int(index)].state.reading = .reading
+            taken.append(index)
+        }
+        self.toRead.removeFirst(looked)
+        return taken
+    }
+
+    // MARK: - Partitions that come and go
+
+    /// What is known of a partition's channels may be out of date: those that are in use are read again, the others leave.
+    mutating func invalidate(_ partition: PartitionID) {
+        for index in self.places.indices where self.places[index].name != nil && self.places[index].state.partition == partition {
+            self.places[index].state.reading = .wanted
+            if self.places[index].state.isIdle { self.remove(Index(index)) }
+        }
+    }
+
+    /// A partition is served from now on: its channels that are in use can be read.
+    mutating func readAll(of partition: PartitionID) {
+        for index in self.places.indices where self.places[index].name != nil && self.places[index].state.partition == partition {
+            if self.places[index].state.reading == .wanted { self.toRead.append(Index(index)) }
+        }
+    }
+
+    // MARK: - Looking
+
+    /// Channels with subscribers and without events in these places, and the place to continue from. The log does not know them.
+    func subscribedOnly(from start: Int, count: Int) -> (channels: [(channel: ChannelName, head: Position)], next: Int?) {
         let end = min(self.places.count, start + count)
         guard start < end else { return ([], nil) }
-        let channels = self.places[start..<end].compactMap { place in place.name.map { (channel: $0, state: place.state) } }
+        let channels = self.places[start..<end].compactMap { place in
+            place.state.head.offset == 0 && place.state.subscribers > 0 ? place.name.map { (channel: $0, head: place.state.head) } : nil
+        }
         return (channels, end < self.places.count ? end : nil)
     }
 
-    // MARK: - Forgetting
+    // MARK: - Upkeep
 
-    /// Drops idle channels whose head is too old; when there is no room, those whose history is over. Looks at so many places at once; true when the next
-    /// are to be looked at in a moment.
-    mutating func sweep(now: Int64, limits: Limits, count: Int) -> (forgotten: [ChannelName], isMore: Bool) {
-        guard let (start, oldest) = self.sweeping ?? self.beginSweep(now: now, limits: limits) else { return ([], false) }
-        let (channels, next) = self.slice(from: start, count: count)
-        self.sweeping = next.map { ($0, oldest) }
-        var forgotten: [ChannelName] = []
-        for (channel, state) in channels where state.isIdle && state.timestamp < oldest {
-            forgotten.append(channel)
-            // A channel that comes back must not continue positions that were given out.
-            self.epochFloor = max(self.epochFloor, state.head.epoch + 1)
-            if state.isRemembered { self.rememberedCount -= 1 }
-            self.remove(channel)
+    /// Lets go of channels that have not been used since, so many places at a time; true when there are more to look at.
+    mutating func sweep(unusedSince oldest: Int64, count: Int) -> Bool {
+        let end = min(self.places.count, self.sweepPlace + count)
+        for index in self.sweepPlace..<max(end, self.sweepPlace) where self.places[index].name != nil {
+            let state = self.places[index].state
+            if state.isIdle, state.usedAt < oldest { self.remove(Index(index)) }
         }
-        return (forgotten, next != nil)
+        self.sweepPlace = end < self.places.count ? end : 0
+        return self.sweepPlace > 0
     }
 
-    private mutating func beginSweep(now: Int64, limits: Limits) -> (place: Int, oldest: Int64)? {
-        guard now >= self.lastSweep + Self.sweepMilliseconds || (self.isPressed && now >= self.lastSweep + 1000) else { return nil }
-        self.lastSweep = now
-        let seconds = self.isPressed ? limits.historySecondsMax : max(limits.headSecondsMax, limits.historySecondsMax)
-        self.isPressed = false
-        return (0, now - Int64(seconds) * 1000)
+    /// Lets go of a channel if nobody uses it; false if it has to stay.
+    mutating func letGo(_ channel: ChannelName) -> Bool {
+        guard let index = self.indices[channel] else { return true }
+        guard self.places[Int(index)].state.isIdle else { return false }
+        self.remove(index)
+        return true
     }
 }

@@ -3,15 +3,14 @@ import Partitioning
 
 /// The message ids that channels have seen lately, bounded by count and age: what makes a second try of a publish harmless.
 ///
-/// Keeps 128 bits of hash in place of channel and id. Two different ids that fall together would lose an event; at a million ids in the window the chance
+/// Keeps 128 bits of hash in place of channel and id. Two different ids with the same hash would lose an event; at a million ids in the window the chance
 /// is below 10⁻²⁶.
 struct MessageIDWindow {
     private struct Key: Hashable {
         var low: UInt64
         var high: UInt64
 
-        init(channel: ChannelName, messageID: String) {
-            let channelHash = channel.hash64
+        init(channelHash: UInt64, messageID: String) {
             self.low = XXH64.hash(messageID, seed: channelHash)
             self.high = XXH64.hash(messageID, seed: ~channelHash)
         }
@@ -29,19 +28,19 @@ struct MessageIDWindow {
 
     var count: Int { self.positions.count }
 
-    /// Where this message is, if it was seen within the window.
-    func position(_ messageID: String, in channel: ChannelName) -> Position? {
-        self.positions[Key(channel: channel, messageID: messageID)]
+    /// Where this message is, if it was seen within the window. `channelHash` is ``ChannelName/hash64``.
+    func position(_ messageID: String, in channelHash: UInt64) -> Position? {
+        self.positions[Key(channelHash: channelHash, messageID: messageID)]
     }
 
-    mutating func insert(_ messageID: String, in channel: ChannelName, position: Position, timestamp: Int64) {
-        let key = Key(channel: channel, messageID: messageID)
+    mutating func insert(_ messageID: String, in channelHash: UInt64, position: Position, timestamp: Int64) {
+        let key = Key(channelHash: channelHash, messageID: messageID)
         guard self.positions.updateValue(position, forKey: key) == nil else { return }
         self.order.append((key, timestamp))
         while self.order.count > self.countMax { self.removeOldest() }
     }
 
-    /// Forgets what is older than the window, so many at once. True when there are more.
+    /// Drops ids that are older than the window, at most `limit`. True when there are more.
     mutating func trim(now: Int64, limit: Int) -> Bool {
         var left = limit
         while let oldest = self.order.first, oldest.timestamp < now - self.millisecondsMax {

@@ -1,53 +1,92 @@
-import DequeModule
 package import NIOCore
 package import Partitioning
 
-/// Owns this node's partitions: dedup, positions, append, then relay and acknowledge.
+/// Owns partitions of this node: dedup, positions, append, then acknowledge and relay.
 ///
-/// Pinned to one event loop, as the stages that feed it. Everything is decided by ``Sequencing``; one task at a time talks to the log.
+/// Pinned to one event loop, as the stages that feed it. Everything is decided by ``SequencerMachine``; one task at a time commits.
 package actor Sequencer: ChannelOwner {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let loop: any EventLoop
     let log: any Log
     let clocks: Clocks
-    var machine: Sequencing
-    private var edges: [any Edge] = []
+    var machine: SequencerMachine
+    private var edges: [EdgeSlot] = []
+    private var slots: [EdgeID: Int] = [:]
     private var isDraining = false
+    private var isReadingHeads = false
     var isSweeping = false
     var isTrimming = false
+    /// By the steady clock.
+    var lastForgetting = Int64.min / 2
     private let commitInterval: TimeAmount
     private let commitEventsMax: Int
     private var lastCommit: (began: NIODeadline, count: Int) = (.uptimeNanoseconds(0), 0)
-    /// Dropped from the table; the log forgets them before the next commit is formed.
-    var toForget: Deque<ChannelName> = []
-    package internal(set) var statistics = SequencerStatistics()
+    package internal(set) var metrics = SequencerMetrics()
+
+    /// An edge, and what the commit that is being relayed has for it.
+    private struct EdgeSlot {
+        let edge: any Edge
+        var outgoing = RelayedEvents()
+    }
 
     /// - Parameter commitInterval: how long commits gather while several publishers are busy, counted from the beginning of the last one.
     package init(
-        loop: any EventLoop, log: any Log, limits: Limits, commitInterval: TimeAmount = .zero, clocks: Clocks
+        loop: any EventLoop, log: any Log, limits: Limits, commitInterval: TimeAmount = .zero, clocks: Clocks, partitions: Partitions = Partitions()
     ) {
         self.commitInterval = commitInterval
         self.commitEventsMax = limits.commitEventsMax
         self.loop = loop
         self.unownedExecutor = loop.executor.asUnownedSerialExecutor()
         self.log = log
-        self.machine = Sequencing(limits: limits)
+        self.machine = SequencerMachine(limits: limits, partitions: partitions)
         self.clocks = clocks
     }
 
-    // MARK: - Lifecycle
+    // MARK: - Partitions
 
-    /// Seals the partitions and begins to serve them.
-    package func start(grants: [Grant]) async throws(LogError) {
-        let contents = try await self.log.seal(grants)
-        self.machine.sealed(contents)
+    /// Seals the partitions and serves them. Returns those that the log refused: a fenced one is given up; of the others publishes wait until it is asked again.
+    package func acquire(_ grants: [Grant]) async -> [(grant: Grant, error: LogError)] {
+        self.machine.acquire(grants)
+        var refused: [(grant: Grant, error: LogError)] = []
+        for (grant, result) in zip(grants, await self.log.seal(grants)) {
+            switch result {
+            case .success:
+                self.machine.sealed(grant)
+            case .failure(let error):
+                if error.code == .fenced { self.machine.release([grant]) }
+                refused.append((grant, error))
+            }
+        }
+        self.readHeadsIfNeeded()
         self.drainIfNeeded()
+        return refused
     }
 
-    /// Adds an edge; its number is its place. Before any interest of it.
-    package func add(_ edge: any Edge) {
-        precondition(self.edges.count < ChannelTable.edgesMax, "A sequencer serves at most \(ChannelTable.edgesMax) edges")
-        self.edges.append(edge)
+    /// Returns when nothing is committed under these grants any more, nor will be.
+    package func handOver(_ grants: [Grant]) async {
+        self.machine.handOver(grants)
+        // What waits of them is refused.
+        self.drainIfNeeded()
+        while !grants.allSatisfy({ self.machine.isRelinquished($0) }) {
+            await withCheckedContinuation { self.waitingForCommit.append($0) }
+        }
+    }
+
+    /// Resumed when a commit has ended.
+    private var waitingForCommit: [CheckedContinuation<Void, Never>] = []
+
+    /// Ends these grants. Newer ones of the same partitions stay.
+    package func release(_ grants: [Grant]) async {
+        self.machine.release(grants)
+        self.drainIfNeeded()
+        await self.log.release(grants)
+    }
+
+    /// Adds an edge, before any interest of it.
+    package func add(_ edge: any Edge, as id: EdgeID) {
+        precondition(self.slots[id] == nil, "\(id) is an edge already")
+        self.slots[id] = self.edges.count
+        self.edges.append(EdgeSlot(edge: edge))
     }
 
     /// Takes nothing new and returns when everything accepted has been answered, or at the deadline.
@@ -58,7 +97,7 @@ package actor Sequencer: ChannelOwner {
 
     // MARK: - ChannelOwner
 
-    package nonisolated func interest(_ changes: [InterestChange], edge: Int) {
+    package nonisolated func interest(_ changes: [InterestChange], edge: EdgeID) {
         self.onLoop { $0.take(changes, edge: edge) }
     }
 
@@ -72,12 +111,12 @@ package actor Sequencer: ChannelOwner {
         try await self.log.read(channel, after: position, limit: limit, bytesMax: bytesMax)
     }
 
-    package nonisolated func relayed() async {
-        await self.pass()
+    package nonisolated func barrier(_ channel: ChannelName) async {
+        await self.takeTurn()
     }
 
-    /// Waits for its turn: the sequencer relays a commit to all edges in one turn.
-    private func pass() {}
+    /// The sequencer relays a commit to all edges in one turn, so its next turn is behind it.
+    private func takeTurn() {}
 
     private nonisolated func onLoop(_ body: @escaping @Sendable (isolated Sequencer) -> Void) {
         if self.loop.inEventLoop {
@@ -87,30 +126,83 @@ package actor Sequencer: ChannelOwner {
         }
     }
 
-    private func take(_ changes: [InterestChange], edge: Int) {
-        let opened = changes.compactMap { change in
-            self.machine.interest(change, edge: edge).map { EdgeMessage.opened(change.channel, head: $0) }
-        }
-        if !opened.isEmpty { self.edges[edge].relay(opened) }
+    private func take(_ changes: [InterestChange], edge: EdgeID) {
+        guard let slot = self.slots[edge] else { return }
+        let now = self.clocks.steady()
+        let opened = changes.compactMap { change in self.machine.interest(change, edge: slot, now: now).map { self.opened($0) } }
+        if !opened.isEmpty { self.edges[slot].edge.relay(opened) }
+        self.readHeadsIfNeeded()
+    }
+
+    private func opened(_ index: ChannelTable.Index) -> EdgeMessage {
+        let state = self.machine.channels[index]
+        return .opened(self.machine.channels.name(of: index)!, head: state.head, ownerEpoch: self.machine.partitions[state.partition]!.grant.ownerEpoch)
     }
 
     private func take(_ batch: PublishBatch) {
         switch self.machine.accept(batch) {
-        case .parked:
-            self.drainIfNeeded()
-        case .refused(let refusal):
-            self.refuse(batch, refusal)
+        case .parked: self.drainIfNeeded()
+        case .refused(let refusal): self.refuse(batch, refusal)
         }
     }
 
     private func refuse(_ batch: PublishBatch, _ refusal: PublishRefusal) {
-        self.statistics.refused += UInt64(batch.events.count)
+        self.metrics.refused += UInt64(batch.events.count)
         batch.origin.published(Array(repeating: .refused(refusal), count: batch.events.count), batch: batch.id, from: batch.events.startIndex)
+    }
+
+    // MARK: - Heads
+
+    private func readHeadsIfNeeded() {
+        guard !self.isReadingHeads, self.machine.hasHeadsToRead else { return }
+        self.isReadingHeads = true
+        Task { await self.readHeads() }
+    }
+
+    /// One read at a time, of so many channels. Those that are touched meanwhile are in the next one.
+    private func readHeads() async {
+        self.isReadingHeads = true
+        while self.machine.hasHeadsToRead {
+            let (places, channels) = self.machine.headsToRead(limit: Self.headsAtOnce)
+            if channels.isEmpty { continue }
+            do throws(LogError) {
+                let read = self.machine.headsRead(try await self.log.heads(of: channels), of: places)
+                self.metrics.fencedPartitions += UInt64(read.fenced.count)
+                self.open(read.opened)
+            } catch {
+                self.metrics.failedHeads += 1
+                self.machine.readingFailed(places, error.message)
+                self.retryReading(places)
+            }
+        }
+        self.isReadingHeads = false
+        self.drainIfNeeded()
+    }
+
+    private static let headsAtOnce = 1024
+
+    private func open(_ opened: [ChannelTable.Index]) {
+        guard !opened.isEmpty else { return }
+        var messages: [[EdgeMessage]] = Array(repeating: [], count: self.edges.count)
+        for index in opened {
+            let message = self.opened(index)
+            self.machine.channels[index].edges.forEach { messages[$0].append(message) }
+        }
+        for (slot, messages) in messages.enumerated() where !messages.isEmpty { self.edges[slot].edge.relay(messages) }
+    }
+
+    private func retryReading(_ places: [ChannelTable.Index]) {
+        self.loop.assumeIsolated().scheduleTask(in: .seconds(1)) {
+            self.assumeIsolated { sequencer in
+                sequencer.machine.retryReading(places)
+                sequencer.readHeadsIfNeeded()
+            }
+        }
     }
 
     // MARK: - Committing
 
-    func drainIfNeeded() {
+    private func drainIfNeeded() {
         guard !self.isDraining else { return }
         self.isDraining = true
         Task { await self.drain() }
@@ -118,23 +210,28 @@ package actor Sequencer: ChannelOwner {
 
     /// While the log works on one commit, the next one gathers: the slower the disk, the larger the commits.
     private func drain() async {
-        while true {
+        drain: while true {
             await self.gather()
-            await self.forget()
-            guard let commit = self.machine.nextCommit(now: self.clocks.steady(), stamp: self.clocks.wall()) else {
-                if self.toForget.isEmpty { break }
-                continue
+            switch self.machine.nextCommit(now: self.clocks.steady(), stamp: self.clocks.wall()) {
+            case .nothing:
+                break drain
+            case .headsFirst:
+                // Whoever reads them begins here again.
+                if self.isReadingHeads { break drain }
+                await self.readHeads()
+            case .commit:
+                self.lastCommit = (.now(), self.machine.commit.batch.events.count)
+                let askedCount = self.machine.commit.askedCount
+                await self.store()
+                // A log that answers immediately would have everything that waits committed before the loop looks at its sockets again.
+                if askedCount >= self.commitEventsMax { await self.pause(.microseconds(200)) }
             }
-            self.lastCommit = (.now(), commit.events.count)
-            await self.store(commit)
-            // A log that answers at once would have everything that waits committed before the loop looks at its sockets again.
-            if commit.askedCount >= self.commitEventsMax { await self.pause(.microseconds(200)) }
         }
         self.isDraining = false
     }
 
-    /// A commit costs the same for one event and for fifty: two threads wake, and the disk is written in pages. Who publishes one after another
-    /// finds the last commit holding one event, and waits for nothing; a crowd waits a moment and costs a third.
+    /// A commit costs the same for one event and for fifty: two threads wake, and the disk is written in pages. A client that publishes one after another
+    /// finds that the last commit held one event, and waits for nothing; a crowd waits a moment and costs a third.
     private func gather() async {
         guard self.lastCommit.count > 1, 1..<Self.fullCommit ~= self.machine.parkedEvents else { return }
         let remaining = self.lastCommit.began + self.commitInterval - .now()
@@ -152,62 +249,96 @@ package actor Sequencer: ChannelOwner {
     /// Events that are worth a commit of their own.
     private static let fullCommit = 64
 
-    private func store(_ commit: Sequencing.Commit) async {
+    private func store() async {
         var backoff = Duration.milliseconds(50)
         while true {
-            do throws(LogError) {
-                if !commit.events.isEmpty { try await self.log.append(commit.events) }
-                self.relay(self.machine.committed())
-                return
-            } catch {
-                guard error.code == .uncertain else {
-                    self.statistics.failedCommits += 1
-                    self.acknowledge(self.machine.failed(error.message))
-                    return
-                }
-                for batch in self.machine.becameUncertain() { self.refuse(batch, Sequencing.uncertain) }
-            }
+            let batch = self.machine.commit.batch
+            let results = batch.isEmpty ? [] : await self.log.append(batch)
+            guard results.contains(where: \.isUncertain) else { return self.end(results) }
+            for batch in self.machine.becameUncertain() { self.refuse(batch, SequencerMachine.uncertain) }
             try? await Task.sleep(for: backoff)
             backoff = min(backoff * 2, .seconds(2))
         }
     }
 
-    /// Acknowledges, then relays to the edges that listen. Both only now that the log has it; deliveries take longer than answers.
-    private func relay(_ commit: Sequencing.Commit) {
-        self.acknowledge(commit)
-        if !commit.events.isEmpty {
-            self.statistics.commits += 1
-            self.statistics.published += UInt64(commit.events.count)
-            for (index, edge) in self.edges.enumerated() {
-                let bit: UInt64 = 1 << UInt64(index)
-                let wanted = commit.events.filter { self.machine.channels.edges(of: $0.event.channel) & bit != 0 }
-                if !wanted.isEmpty { edge.relay([.events(wanted)]) }
-            }
+    /// Commit, then acknowledge, then relay: here, and nowhere else (invariant I4). Acknowledgements go first, because deliveries take longer.
+    private func end(_ results: [Result<Void, LogError>]) {
+        let ended = self.machine.ended(results)
+        self.acknowledge(self.machine.commit)
+        if ended.isCommitted {
+            self.metrics.commits += 1
+            self.relay(self.machine.commit, results)
         }
+        if results.contains(where: \.isFailure) { self.metrics.failedCommits += 1 }
+        self.metrics.fencedPartitions += UInt64(ended.fenced.count)
+        self.machine.finished()
+        let waiting = self.waitingForCommit
+        self.waitingForCommit = []
+        for continuation in waiting { continuation.resume() }
     }
 
-    private func acknowledge(_ commit: Sequencing.Commit) {
-        for (batch, outcomes) in commit.batches {
+    private func acknowledge(_ commit: SequencerMachine.Commit) {
+        for (batch, outcomes) in commit.parts {
             for outcome in outcomes {
                 switch outcome {
-                case .published: break
-                case .duplicate: self.statistics.duplicates += 1
-                case .refused: self.statistics.refused += 1
+                case .published: self.metrics.published += 1
+                case .duplicate: self.metrics.duplicates += 1
+                case .refused: self.metrics.refused += 1
                 }
             }
             batch.origin.published(outcomes, batch: batch.id, from: batch.events.startIndex)
         }
     }
+
+    /// Sorts the commit to the edges that listen: an event's place names them.
+    private func relay(_ commit: SequencerMachine.Commit, _ results: [Result<Void, LogError>]) {
+        let batch = commit.batch
+        for (number, index) in commit.places.enumerated() {
+            let grantIndex = Int(batch.grantIndices[number])
+            guard case .success = results[grantIndex] else { continue }
+            self.machine.channels[index].edges.forEach { slot in
+                self.edges[slot].outgoing.append(batch.events[number], under: batch.grants[grantIndex].ownerEpoch)
+            }
+        }
+        for slot in self.edges.indices where !self.edges[slot].outgoing.isEmpty {
+            self.edges[slot].edge.relay([.events(self.edges[slot].outgoing)])
+            self.edges[slot].outgoing = RelayedEvents()
+        }
+    }
+}
+
+extension Result where Success == Void, Failure == LogError {
+    var isFailure: Bool {
+        if case .failure = self { true } else { false }
+    }
+
+    var isUncertain: Bool {
+        if case .failure(let error) = self { error.code == .uncertain } else { false }
+    }
 }
 
 /// Totals of one sequencer.
-package struct SequencerStatistics: Sendable {
+package struct SequencerMetrics: Sendable {
     package var published: UInt64 = 0
     package var duplicates: UInt64 = 0
     package var refused: UInt64 = 0
     package var commits: UInt64 = 0
     package var failedCommits: UInt64 = 0
+    /// Partitions that the log refused because another owner has taken over.
+    package var fencedPartitions: UInt64 = 0
+    package var failedHeads: UInt64 = 0
     package var trimFailures: UInt64 = 0
 
     package init() {}
+
+    package static func += (left: inout SequencerMetrics, right: SequencerMetrics) {
+        left.published += right.published
+        left.duplicates += right.duplicates
+        left.refused += right.refused
+        left.commits += right.commits
+        left.failedCommits += right.failedCommits
+        left.fencedPartitions += right.fencedPartitions
+        left.failedHeads += right.failedHeads
+        left.trimFailures += right.trimFailures
+    }
 }

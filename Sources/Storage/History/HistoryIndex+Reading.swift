@@ -35,12 +35,24 @@ extension HistoryIndex {
         return stretch
     }
 
-    /// Every remembered channel with its head and the time at which that was written.
-    package var heads: [(channel: ChannelName, head: Position, timestamp: Int64)] {
-        self.places.map { channel, place in
-            let remembered = self.channels[Int(place)]
-            return (channel: channel, head: remembered.head, timestamp: remembered.timestamp)
+    /// A channel's entries, oldest first, expired ones among them.
+    func entries(of channel: ChannelName) -> Deque<Entry> {
+        self.places[channel].map { self.channels[Int($0)].entries } ?? []
+    }
+
+    /// Remembered channels in these places, with when their heads were written, and the place to continue from.
+    package func remembered(from start: Int, count: Int) -> RememberedSlice {
+        let end = min(self.channels.count, start + count)
+        guard start < end else { return RememberedSlice(channels: [], next: nil) }
+        let channels = self.channels[start..<end].compactMap { channel in
+            channel.name.map { (channel: $0, head: channel.head, timestamp: channel.timestamp) }
         }
+        return RememberedSlice(channels: channels, next: end < self.channels.count ? end : nil)
+    }
+
+    /// The least epoch for channels without a head, once these are forgotten: they must not come back under an epoch that they had.
+    package func floor(forgetting channels: [ChannelName]) -> UInt64 {
+        channels.reduce(0) { floor, channel in max(floor, self.head(of: channel).map { $0.epoch + 1 } ?? 0) }
     }
 
     /// All entries of all channels that have not expired by `now`, in the order in which they were appended.

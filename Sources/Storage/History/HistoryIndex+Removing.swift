@@ -33,7 +33,7 @@ extension HistoryIndex {
     mutating func removeEntries(at index: Int) {
         let gone = self.channels[index].entries.count
         guard gone > 0 else { return }
-        for entry in self.channels[index].entries { self.cost -= Int(entry.cost) }
+        for entry in self.channels[index].entries { self.accountedBytes -= Int(entry.accountedBytes) }
         self.count -= gone
         self.channels[index].entries = []
         self.channels[index].buried += gone
@@ -44,7 +44,7 @@ extension HistoryIndex {
         let entry = self.channels[index].entries.removeFirst()
         // An idle channel releases its storage, because there may be a million of them.
         if self.channels[index].entries.isEmpty { self.channels[index].entries = [] }
-        self.cost -= Int(entry.cost)
+        self.accountedBytes -= Int(entry.accountedBytes)
         self.count -= 1
     }
 

@@ -14,8 +14,8 @@ package struct HistoryIndex<Element> {
         package var element: Element
         /// The time of appending, on the steady clock. Never decreases within a channel.
         package var timestamp: Int64
-        /// The size that limits count for it.
-        var cost: UInt32
+        /// What the bounds count for it.
+        var accountedBytes: UInt32
     }
 
     package struct Channel {
@@ -32,8 +32,8 @@ package struct HistoryIndex<Element> {
     package let bounds: Bounds
     /// The number of entries of all channels.
     package internal(set) var count = 0
-    /// Their total size.
-    package internal(set) var cost = 0
+    /// What the bounds count for them together.
+    package internal(set) var accountedBytes = 0
 
     var channels: [Channel] = []
     var places: [ChannelName: UInt32] = [:]
@@ -56,29 +56,29 @@ package struct HistoryIndex<Element> {
         self.places[channel].map { self.channels[Int($0)].head }
     }
 
-    /// Appends an entry and removes entries beyond the limits on count and size. ``removeExpired(now:limit:)`` handles age.
+    /// Appends an entry and lets go of what is beyond the bounds on count and bytes. Age is ``removeExpired(now:limit:)``'s.
     ///
-    /// A position that is not after the channel's head is already stored, and nothing happens. If positions were skipped,
-    /// continuity was lost: the entries before it are removed.
-    package mutating func append(_ element: Element, to channel: ChannelName, at position: Position, timestamp: Int64, cost: Int) {
+    /// A position that is not beyond the channel's head is there already, and nothing happens. One that is further on than the next means that
+    /// continuity was lost: the entries before it go.
+    package mutating func append(_ element: Element, to channel: ChannelName, at position: Position, timestamp: Int64, bytes: Int) {
         let place = self.place(of: channel, at: position)
         let index = Int(place)
         guard self.channels[index].head < position else { return }
         if self.channels[index].head.next != position { self.removeEntries(at: index) }
         let newest = self.channels[index].entries.last?.timestamp ?? timestamp
-        let cost = UInt32(clamping: cost)
-        self.channels[index].entries.append(Entry(element: element, timestamp: max(timestamp, newest), cost: cost))
+        let bytes = UInt32(clamping: bytes)
+        self.channels[index].entries.append(Entry(element: element, timestamp: max(timestamp, newest), accountedBytes: bytes))
         self.channels[index].head = position
         self.channels[index].timestamp = timestamp
         self.order.append(place)
         self.count += 1
-        self.cost += Int(cost)
+        self.accountedBytes += Int(bytes)
 
         while self.channels[index].entries.count > self.bounds.eventsMax {
             self.dropFirst(at: index)
             self.channels[index].buried += 1
         }
-        while self.cost > self.bounds.costMax { self.removeOldest() }
+        while self.accountedBytes > self.bounds.bytesMax { self.removeOldest() }
         self.compactIfWorthwhile()
     }
 
@@ -127,20 +127,20 @@ extension HistoryIndex {
         /// Entries of one channel.
         package var eventsMax: Int
         package var ageMillisecondsMax: Int64
-        /// The total size of all channels' entries.
-        package var costMax: Int
+        /// Of all channels' entries together.
+        package var bytesMax: Int
 
-        package init(eventsMax: Int, ageMillisecondsMax: Int64, costMax: Int) {
+        package init(eventsMax: Int, ageMillisecondsMax: Int64, bytesMax: Int) {
             self.eventsMax = eventsMax
             self.ageMillisecondsMax = ageMillisecondsMax
-            self.costMax = costMax
+            self.bytesMax = bytesMax
         }
 
         package init(_ limits: Limits) {
             self.init(
                 eventsMax: limits.historyEventsMax,
                 ageMillisecondsMax: Int64(limits.historySecondsMax) * 1000,
-                costMax: limits.historyBytesMax
+                bytesMax: limits.historyBytesMax
             )
         }
 

@@ -1,3 +1,4 @@
+import DequeModule
 import NIOConcurrencyHelpers
 import NIOCore
 package import Partitioning
@@ -5,12 +6,12 @@ package import Pipeline
 
 /// History in memory, without durability: it is lost when the process ends.
 ///
-/// Nothing waits here, except ``trim(now:)`` between its slices. `append` and `read` are `async` because the protocol is. They run on the caller's thread, without a hop
-/// or a suspension, and hold the lock for about a microsecond for each event. The lock is needed because loops read while the sequencer appends.
+/// Nothing waits here, except ``trim(_:now:)`` between its slices. The other calls are `async` because the protocol is. They run on the caller's thread, without a
+/// hop or a suspension, and hold the lock for about a microsecond for each event. The lock is needed because loops read while sequencers append.
 package final class MemoryLog: Log {
     private struct State {
         var history: HistoryIndex<SequencedEvent>
-        var ownerEpochs: [PartitionID: OwnerEpoch] = [:]
+        var fence = Fence()
         var epochFloor: UInt64
         var commits: UInt64 = 0
     }
@@ -28,47 +29,67 @@ package final class MemoryLog: Log {
         )
     }
 
-    package func seal(_ grants: [Grant]) async throws(LogError) -> LogContents {
-        let now = self.clocks.steady()
-        let contents = self.state.withLockedValue { state -> Result<LogContents, LogError> in
-            for grant in grants {
-                if let newer = state.ownerEpochs[grant.partition], newer > grant.ownerEpoch { return .failure(.fenced(grant, by: newer)) }
+    // MARK: - Owning
+
+    package func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>] {
+        self.state.withLockedValue { state in
+            grants.map { grant in
+                if let refusal = state.fence.refusal(sealing: grant) { return .failure(refusal) }
+                let previous = state.fence.ownerEpoch(of: grant.partition)
+                state.fence.seal(grant)
+                return .success(
+                    SealedPartition(
+                        epochFloor: max(state.epochFloor, UInt64(clamping: grant.ownerEpoch)), previousOwnerEpoch: previous, keptEverything: previous != nil))
             }
-            for grant in grants {
-                state.ownerEpochs[grant.partition] = grant.ownerEpoch
-                state.epochFloor = max(state.epochFloor, UInt64(clamping: grant.ownerEpoch))
-            }
-            var messageIDs: [(channel: ChannelName, messageID: String, position: Position, timestamp: Int64)] = []
-            for entry in state.history.entriesInOrder(now: now) {
-                let event = entry.element
-                guard let messageID = event.event.messageID else { continue }
-                messageIDs.append((channel: event.event.channel, messageID: messageID, position: event.position, timestamp: entry.timestamp))
-            }
-            messageIDs.removeFirst(max(0, messageIDs.count - self.limits.messageIDsMax))
-            return .success(LogContents(heads: state.history.heads, messageIDs: messageIDs, epochFloor: state.epochFloor))
         }
-        return try contents.get()
     }
 
-    package func append(_ batch: [SequencedEvent]) async throws(LogError) {
+    package func release(_ grants: [Grant]) async {
+        self.state.withLockedValue { state in
+            for grant in grants { state.fence.release(grant) }
+        }
+    }
+
+    package func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads {
         let now = self.clocks.steady()
-        let result = self.state.withLockedValue { state -> Result<Void, LogError> in
-            guard !state.ownerEpochs.isEmpty else { return .failure(.notSealed) }
-            // Check first, then append: a batch is stored completely or not at all.
-            for event in batch {
-                if let head = state.history.head(of: event.event.channel), event.position.epoch < head.epoch {
-                    return .failure(.overtaken(event, by: head))
+        return self.state.withLockedValue { state in
+            var heads: [ChannelHead?] = []
+            heads.reserveCapacity(channels.count)
+            let horizon = state.history.bounds.horizon(now: now)
+            for asked in channels {
+                guard state.fence.refusal(using: asked.grant) == nil else {
+                    heads.append(nil)
+                    continue
                 }
+                guard let head = state.history.head(of: asked.channel) else {
+                    heads.append(ChannelHead(head: Position(epoch: max(state.epochFloor, UInt64(clamping: asked.grant.ownerEpoch)), offset: 0)))
+                    continue
+                }
+                var found = ChannelHead(head: head)
+                for entry in state.history.entries(of: asked.channel) where entry.timestamp >= horizon {
+                    guard let messageID = entry.element.event.messageID else { continue }
+                    found.messageIDs.append((messageID, entry.element.position, entry.timestamp))
+                }
+                heads.append(found)
             }
-            for event in batch {
-                state.history.append(
-                    event, to: event.event.channel, at: event.position, timestamp: now, cost: event.event.cost
-                )
+            return LogHeads(heads: heads, channelCount: state.history.channelCount)
+        }
+    }
+
+    // MARK: - Events
+
+    package func append(_ batch: LogBatch) async -> [Result<Void, LogError>] {
+        guard !batch.isEmpty else { return [] }
+        let now = self.clocks.steady()
+        return self.state.withLockedValue { state in
+            // Check first, then append: a partition's part is stored completely or not at all.
+            let refusals = state.history.refusals(of: batch, state.fence)
+            for (event, grantIndex) in zip(batch.events, batch.grantIndices) where refusals[Int(grantIndex)] == nil {
+                state.history.append(event, to: event.event.channel, at: event.position, timestamp: now, bytes: event.event.accountedBytes)
             }
             state.commits += 1
-            return .success(())
+            return refusals.map { refusal in refusal.map { .failure($0) } ?? .success(()) }
         }
-        try result.get()
     }
 
     package func read(
@@ -76,7 +97,7 @@ package final class MemoryLog: Log {
     ) async throws(LogError) -> LogSlice {
         let now = self.clocks.steady()
         let stretch = try self.state.withLockedValue { state -> Result<HistoryIndex<SequencedEvent>.Stretch, LogError> in
-            guard !state.ownerEpochs.isEmpty else { return .failure(.notSealed) }
+            guard state.fence.isSealed else { return .failure(.notSealed) }
             return .success(state.history.elements(of: channel, after: position, limit: limit, now: now))
         }.get()
 
@@ -89,14 +110,22 @@ package final class MemoryLog: Log {
         return LogSlice(events: Array(stretch.elements.prefix(count)), oldest: stretch.oldest)
     }
 
-    package func forget(_ channels: [ChannelName], epochFloor: UInt64) async throws(LogError) {
+    // MARK: - Upkeep
+
+    package func remembered(from place: Int, count: Int) async -> RememberedSlice {
+        self.state.withLockedValue { $0.history.remembered(from: place, count: count) }
+    }
+
+    package func forget(_ channels: [Grant: [ChannelName]]) async throws(LogError) {
         self.state.withLockedValue { state in
-            state.epochFloor = max(state.epochFloor, epochFloor)
-            for channel in channels { state.history.forget(channel) }
+            for (grant, names) in channels where state.fence.refusal(using: grant) == nil {
+                state.epochFloor = max(state.epochFloor, state.history.floor(forgetting: names))
+                for channel in names { state.history.forget(channel) }
+            }
         }
     }
 
-    package func trim(now: Int64) async throws(LogError) {
+    package func trim(_ grants: [Grant], now: Int64) async throws(LogError) {
         // In slices, so that readers on other loops get the lock. With a pause, because an event loop does not poll its sockets between tasks
         // that only yield.
         while self.state.withLockedValue({ $0.history.removeExpired(now: now, limit: Self.trimmedAtOnce) }) {
@@ -106,11 +135,11 @@ package final class MemoryLog: Log {
 
     private static let trimmedAtOnce = 512
 
-    package var statistics: LogStatistics {
+    package var metrics: LogMetrics {
         get async {
             self.state.withLockedValue { state in
-                LogStatistics(
-                    kind: "memory", path: nil, durability: "none", events: state.history.count, bytes: state.history.cost,
+                LogMetrics(
+                    kind: "memory", path: nil, durability: "none", events: state.history.count, bytes: state.history.accountedBytes,
                     channels: state.history.channelCount, commits: state.commits, failures: 0, error: nil
                 )
             }

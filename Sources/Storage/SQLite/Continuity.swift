@@ -10,17 +10,20 @@ import Pipeline
 /// While the log is open, it stores a mark with the id of the machine's boot. A mark of another boot means that the log was open when the machine went down.
 enum Continuity {
     /// Checks the mark and stores the one of this boot. The caller has enabled synced commits.
-    static func check(_ db: Database, durability: Durability, now: Int64) throws {
+    ///
+    /// Returns true if the end of the history may be lost.
+    static func check(_ db: Database, durability: Durability, now: Int64) throws -> Bool {
         let mark = try Meta.boot.read(db, as: String.self)
         let boot = BootID.current
         let isLost = mark != nil && boot != nil && mark != boot
         let newMark = durability == .process ? boot : nil
-        guard isLost || mark != newMark else { return }
+        guard isLost || mark != newMark else { return false }
         try db.inTransaction(.immediate) {
             if isLost { try self.breakOff(db, now: now) }
             if let newMark { try Meta.boot.write(db, newMark) } else { try Meta.boot.remove(db) }
             return .commit
         }
+        return isLost
     }
 
     /// All commits are about to be synced: nothing can be lost.

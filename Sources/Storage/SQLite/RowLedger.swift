@@ -7,7 +7,7 @@ package struct RowLedger {
     private struct Segment {
         var lastRow: Int64
         var rows: Int
-        var cost: Int
+        var accountedBytes: Int
         var oldest: Int64
         var newest: Int64
     }
@@ -18,41 +18,41 @@ package struct RowLedger {
     /// The lowest row. Rows are consecutive from here on.
     package private(set) var firstRow: Int64 = 1
     package private(set) var rows = 0
-    package private(set) var cost = 0
+    package private(set) var accountedBytes = 0
     private var segments: Deque<Segment> = []
-    private let segmentCostMax: Int
+    private let segmentBytesMax: Int
 
-    /// Segments are small compared with the limit on the size, so that little more is deleted than necessary.
-    package init(costMax: Int) {
-        self.segmentCostMax = max(1, min(costMax / 256, 256 * 1024))
+    /// Segments are small against the bound on the bytes, so that little more goes than must.
+    package init(bytesMax: Int) {
+        self.segmentBytesMax = max(1, min(bytesMax / 256, 256 * 1024))
     }
 
-    package mutating func append(_ row: Int64, cost: Int, timestamp: Int64) {
+    package mutating func append(_ row: Int64, bytes: Int, timestamp: Int64) {
         if self.rows == 0 { self.firstRow = row }
         self.rows += 1
-        self.cost += cost
-        if let last = self.segments.last, last.rows < Self.segmentRowsMax, last.cost + cost <= self.segmentCostMax,
+        self.accountedBytes += bytes
+        if let last = self.segments.last, last.rows < Self.segmentRowsMax, last.accountedBytes + bytes <= self.segmentBytesMax,
             timestamp - last.oldest < Self.segmentMillisecondsMax
         {
             let index = self.segments.count - 1
             self.segments[index].lastRow = row
             self.segments[index].rows += 1
-            self.segments[index].cost += cost
+            self.segments[index].accountedBytes += bytes
             self.segments[index].oldest = min(last.oldest, timestamp)
             self.segments[index].newest = max(last.newest, timestamp)
         } else {
-            self.segments.append(Segment(lastRow: row, rows: 1, cost: cost, oldest: timestamp, newest: timestamp))
+            self.segments.append(Segment(lastRow: row, rows: 1, accountedBytes: bytes, oldest: timestamp, newest: timestamp))
         }
     }
 
-    /// The last row of the prefix that has expired or is beyond the limit on the size, at most `limit` rows from the first. Nil if all rows may stay.
-    package func lastExpendable(before horizon: Int64, costMax: Int, limit: Int64) -> Int64? {
-        var excess = self.cost - costMax
+    /// The last row of the prefix that has expired or is beyond the bound on the bytes, at most `limit` rows from the first. Nil if all may stay.
+    package func lastExpendable(before horizon: Int64, bytesMax: Int, limit: Int64) -> Int64? {
+        var excess = self.accountedBytes - bytesMax
         var last: Int64?
         for segment in self.segments {
             guard segment.newest < horizon || excess > 0 else { break }
             last = segment.lastRow
-            excess -= segment.cost
+            excess -= segment.accountedBytes
             if segment.lastRow >= self.firstRow + limit - 1 { return self.firstRow + limit - 1 }
         }
         return last
@@ -63,11 +63,11 @@ package struct RowLedger {
         while let first = self.segments.first, first.lastRow <= row {
             self.segments.removeFirst()
             self.rows -= first.rows
-            self.cost -= first.cost
+            self.accountedBytes -= first.accountedBytes
             self.firstRow = first.lastRow + 1
         }
         guard row >= self.firstRow, !self.segments.isEmpty else { return }
-        // Part of a segment was deleted. Its rows are subtracted now, its size with its last row.
+        // Part of a segment is gone. Its rows leave now, its bytes with its last row.
         let gone = Int(row - self.firstRow + 1)
         self.segments[0].rows -= gone
         self.rows -= gone

@@ -4,20 +4,64 @@ import NIOCore
 package import Pipeline
 
 extension SQLiteLog {
-    package func append(_ batch: [SequencedEvent]) async throws(LogError) {
-        guard !batch.isEmpty else { return }
-        try await self.onWriter { db, writer in try self.commit(batch, db, &writer) }
+    /// One sequencer's batch on its way to the writer.
+    struct WaitingAppend: Sendable {
+        var batch: LogBatch
+        var continuation: CheckedContinuation<[Result<Void, LogError>], Never>
     }
 
-    /// Appends the batch in one transaction. When it returns, all events are stored and in the index. When it throws ``LogError/Code/unavailable``, none is.
-    private func commit(_ batch: [SequencedEvent], _ db: Database, _ writer: inout Writer) throws {
-        if writer.isUnresolved { try self.resolve(db, &writer) }
-        let events = try self.withoutStored(batch)
-        guard !events.isEmpty else { return self.succeeded() }
+    /// What several sequencers ask while the writer is busy goes into one transaction: the disk is asked once.
+    package func append(_ batch: LogBatch) async -> [Result<Void, LogError>] {
+        guard !batch.isEmpty else { return [] }
+        return await withCheckedContinuation { continuation in
+            let isFirst = self.waitingAppends.withLockedValue { waiting in
+                waiting.append(WaitingAppend(batch: batch, continuation: continuation))
+                return waiting.count == 1
+            }
+            // The writer takes all that wait when it comes to the first of them.
+            guard isFirst else { return }
+            self.pool.asyncWriteWithoutTransaction { db in self.commitWaiting(db) }
+        }
+    }
+
+    private func commitWaiting(_ db: Database) {
+        let appends = self.waitingAppends.withLockedValue { waiting in
+            defer { waiting.removeAll(keepingCapacity: true) }
+            return waiting
+        }
+        // A fence says nothing about the disk, so refusals stand beside what the disk did.
+        var refusals: [[LogError?]] = []
+        let result = self.writer.withLockedValue { writer in
+            self.run(db, &writer) { db, writer in
+                if writer.isUnresolved { try self.resolve(db, &writer) }
+                refusals = self.shared.withLockedValue { shared in appends.map { shared.history.refusals(of: $0.batch, shared.fence) } }
+                guard refusals.joined().contains(where: { $0 == nil }) else { return }
+                try self.commit(zip(appends, refusals).map { self.newEvents(of: $0.batch, $1) }, db, &writer)
+            }
+        }
+        for (index, append) in appends.enumerated() {
+            let results = append.batch.grants.indices.map { grant -> Result<Void, LogError> in
+                if refusals.indices.contains(index), let refusal = refusals[index][grant] { return .failure(refusal) }
+                return result
+            }
+            append.continuation.resume(returning: results)
+        }
+        // After the answers: starting the checkpoint's thread may take this one's core.
+        self.writer.withLockedValue { self.checkpointIfDue(&$0) }
+    }
+
+    /// One transaction for all. When this returns, the events are stored and in the index; when it throws ``LogError/Code/unavailable``, none is.
+    private func commit(_ groups: [[SequencedEvent]], _ db: Database, _ writer: inout Writer) throws {
+        let count = groups.reduce(0) { $0 + $1.count }
+        guard count > 0 else { return self.succeeded() }
         let firstRow = writer.nextRow
         do {
             try RawStatement.run(db, "BEGIN IMMEDIATE")
-            try EventInsertion.insert(events, from: firstRow, db)
+            var row = firstRow
+            for events in groups {
+                try EventInsertion.insert(events, from: row, db)
+                row += Int64(events.count)
+            }
         } catch {
             let failure = self.failure(error, db)
             try? RawStatement.run(db, "ROLLBACK")
@@ -31,44 +75,38 @@ extension SQLiteLog {
             let failure = self.failure(error, db)
             writer.isUnresolved = true
             try self.resolve(db, &writer)
-            guard writer.nextRow == firstRow + Int64(events.count) else { throw failure }
+            guard writer.nextRow == firstRow + Int64(count) else { throw failure }
             return self.succeeded()
         }
-        self.index(events, from: firstRow, &writer)
+        self.index(groups, &writer)
     }
 
-    /// The events of the batch that are not stored yet: all of them, unless the batch is repeated.
-    private func withoutStored(_ batch: [SequencedEvent]) throws -> [SequencedEvent] {
-        var storedCount = 0
-        try self.shared.withLockedValue { shared in
-            guard shared.isSealed else { throw LogError.notSealed }
-            for event in batch {
-                guard let head = shared.history.head(of: event.event.channel) else { continue }
-                if event.position.epoch < head.epoch { throw LogError.overtaken(event, by: head) }
-                if event.position <= head { storedCount += 1 }
-            }
-        }
-        if storedCount == 0 { return batch }
-        // Only the writer changes heads, and this is its thread: they are unchanged.
-        return self.shared.withLockedValue { shared in
-            batch.filter { event in shared.history.head(of: event.event.channel).map { event.position > $0 } ?? true }
-        }
-    }
-
-    private func index(_ events: [SequencedEvent], from firstRow: Int64, _ writer: inout Writer) {
-        let now = self.clocks.steady()
-        var row = firstRow
+    /// The events of a batch that go into the file: all of them, unless it is repeated or a partition is refused.
+    ///
+    /// Only the writer moves heads, and this is its thread. Two batches that wait together are of different partitions, as each has one owner.
+    private func newEvents(of batch: LogBatch, _ refusals: [LogError?]) -> [SequencedEvent] {
         self.shared.withLockedValue { shared in
-            for event in events {
-                shared.history.append(row, to: event.event.channel, at: event.position, timestamp: now, cost: event.event.cost)
+            func isStored(_ event: SequencedEvent) -> Bool { shared.history.head(of: event.event.channel).map { event.position <= $0 } ?? false }
+            if refusals.allSatisfy({ $0 == nil }), !batch.events.contains(where: isStored) { return batch.events }
+            return zip(batch.events, batch.grantIndices).filter { refusals[Int($1)] == nil && !isStored($0) }.map(\.0)
+        }
+    }
+
+    private func index(_ groups: [[SequencedEvent]], _ writer: inout Writer) {
+        let now = self.clocks.steady()
+        var row = writer.nextRow
+        self.shared.withLockedValue { shared in
+            for event in groups.joined() {
+                let element = IndexedRow(number: row, hasMessageID: event.event.messageID != nil)
+                shared.history.append(element, to: event.event.channel, at: event.position, timestamp: now, bytes: event.event.accountedBytes)
                 row += 1
             }
             shared.commits += 1
             shared.error = nil
         }
-        row = firstRow
-        for event in events {
-            writer.ledger.append(row, cost: event.event.cost, timestamp: now)
+        row = writer.nextRow
+        for event in groups.joined() {
+            writer.ledger.append(row, bytes: event.event.accountedBytes, timestamp: now)
             row += 1
         }
         writer.nextRow = row
@@ -94,7 +132,7 @@ extension SQLiteLog {
                 for row in found { row.index(in: &shared.history, timestamp: now) }
             }
             for row in found {
-                writer.ledger.append(row.number, cost: row.cost, timestamp: now)
+                writer.ledger.append(row.number, bytes: row.accountedBytes, timestamp: now)
                 writer.nextRow = row.number + 1
             }
             writer.isUnresolved = false

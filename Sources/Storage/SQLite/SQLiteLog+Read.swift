@@ -15,41 +15,31 @@ extension SQLiteLog {
                 return LogSlice(events: events, oldest: stretch.oldest)
             }
             // The rows were deleted between the look-up and the read. They left the index before that, so the next look-up does not find them.
-            guard missing != first else {
-                let failure = LogError(.unusable, "\(self.file) has lost row \(first): stop the node and restore a backup, or move the file away")
+            guard missing != first.number else {
+                let failure = LogError(
+                    .unusable, "\(self.file) has lost row \(first.number): stop the node and restore a backup, or move the file away")
                 throw self.failure(failure, nil)
             }
-            missing = first
+            missing = first.number
         }
     }
 
-    private func find(_ channel: ChannelName, after position: Position, limit: Int) throws(LogError) -> HistoryIndex<Int64>.Stretch {
+    private func find(_ channel: ChannelName, after position: Position, limit: Int) throws(LogError) -> HistoryIndex<IndexedRow>.Stretch {
         let now = self.clocks.steady()
-        return try self.shared.withLockedValue { shared -> Result<HistoryIndex<Int64>.Stretch, LogError> in
+        return try self.shared.withLockedValue { shared -> Result<HistoryIndex<IndexedRow>.Stretch, LogError> in
             // A new reader would open another file.
             if let loss = shared.loss { return .failure(LogError(.unavailable, loss)) }
-            guard shared.isSealed else { return .failure(.notSealed) }
+            guard shared.fence.isSealed else { return .failure(.notSealed) }
             return .success(shared.history.elements(of: channel, after: position, limit: limit, now: now))
         }.get()
     }
 
     /// The rows' events, or nil if one was deleted. Runs on a reader's queue.
-    private func fetch(_ rows: [Int64], of channel: ChannelName, bytesMax: Int) async throws(LogError) -> [SequencedEvent]? {
-        let result: Result<[SequencedEvent]?, LogError> = await withCheckedContinuation { continuation in
-            self.pool.asyncRead { reader in
-                do {
-                    let db = try reader.get()
-                    let result = Result { try SQLiteLog.events(rows, of: channel, bytesMax: bytesMax, db) }.mapError { self.failure($0, db) }
-                    continuation.resume(returning: result)
-                } catch {
-                    continuation.resume(returning: .failure(self.failure(error, nil)))
-                }
-            }
-        }
-        return try result.get()
+    private func fetch(_ rows: [IndexedRow], of channel: ChannelName, bytesMax: Int) async throws(LogError) -> [SequencedEvent]? {
+        try await self.onReader { db in try SQLiteLog.events(rows, of: channel, bytesMax: bytesMax, db) }
     }
 
-    private static func events(_ rows: [Int64], of channel: ChannelName, bytesMax: Int, _ db: Database) throws -> [SequencedEvent]? {
+    private static func events(_ rows: [IndexedRow], of channel: ChannelName, bytesMax: Int, _ db: Database) throws -> [SequencedEvent]? {
         let statement = try RawStatement(db, #"SELECT epoch, "offset", at, type, message_id, payload FROM event WHERE seq = ?1"#)
         defer { statement.reset() }
         var events: [SequencedEvent] = []
@@ -57,7 +47,7 @@ extension SQLiteLog {
         var bytes = 0
         for row in rows {
             statement.reset()
-            statement.bind(row, at: 1)
+            statement.bind(row.number, at: 1)
             guard try statement.step() else { return nil }
             let payload = statement.bytes(5)
             bytes += payload.count

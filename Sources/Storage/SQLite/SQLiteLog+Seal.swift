@@ -1,73 +1,121 @@
-import DequeModule
 import GRDB
 import NIOConcurrencyHelpers
 package import Partitioning
 package import Pipeline
 
+/// Owning partitions. The fence is in the table `owner`, and in memory as long as the file is open: the lock on the folder keeps other processes out.
 extension SQLiteLog {
-    package func seal(_ grants: [Grant]) async throws(LogError) -> LogContents {
-        let now = self.clocks.steady()
-        let ages = self.clocks.ages
-        return try await self.onWriter { db, writer in
-            let newest = try self.take(grants, db)
-            return try self.load(db, &writer, now: now, ages, newestOwnerEpoch: newest)
+    package func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>] {
+        do {
+            return try await self.onWriter { db, writer in
+                if writer.isUnresolved { try self.resolve(db, &writer) }
+                return try self.take(grants, db)
+            }
+        } catch {
+            return grants.map { _ in .failure(error) }
         }
     }
 
-    /// Stores the owner epochs and answers the highest of all, or throws if one is older than what is stored.
-    private func take(_ grants: [Grant], _ db: Database) throws -> OwnerEpoch {
-        var stored: [PartitionID: OwnerEpoch] = [:]
-        for row in try Row.fetchAll(db, sql: "SELECT partition, epoch FROM owner") { stored[row[0]] = row[1] }
-        for grant in grants {
-            if let newer = stored[grant.partition], newer > grant.ownerEpoch { throw LogError.fenced(grant, by: newer) }
-        }
-        let changed = grants.filter { stored[$0.partition] != $0.ownerEpoch }
+    /// Stores the owner epochs that are new, in one transaction.
+    private func take(_ grants: [Grant], _ db: Database) throws -> [Result<SealedPartition, LogError>] {
+        let refusals = self.shared.withLockedValue { shared in grants.map { shared.fence.refusal(sealing: $0) } }
+        let taken = zip(grants, refusals).filter { $0.1 == nil }.map(\.0)
+        let changed = self.shared.withLockedValue { shared in taken.filter { shared.fence.ownerEpoch(of: $0.partition) != $0.ownerEpoch } }
         if !changed.isEmpty {
             try db.inTransaction(.immediate) {
+                let statement = try RawStatement(
+                    db, "INSERT INTO owner (partition, epoch) VALUES (?1, ?2) ON CONFLICT (partition) DO UPDATE SET epoch = excluded.epoch")
                 for grant in changed {
-                    try db.execute(
-                        sql: "INSERT INTO owner (partition, epoch) VALUES (?, ?) ON CONFLICT (partition) DO UPDATE SET epoch = excluded.epoch",
-                        arguments: [grant.partition, grant.ownerEpoch]
-                    )
+                    defer { statement.reset() }
+                    statement.bind(Int64(grant.partition), at: 1)
+                    statement.bind(grant.ownerEpoch, at: 2)
+                    _ = try statement.step()
                 }
                 return .commit
             }
         }
-        for grant in changed { stored[grant.partition] = grant.ownerEpoch }
-        return stored.values.max() ?? 0
+        return self.shared.withLockedValue { shared in
+            zip(grants, refusals).map { grant, refusal in
+                if let refusal { return .failure(refusal) }
+                let previous = shared.fence.ownerEpoch(of: grant.partition)
+                shared.fence.seal(grant)
+                return .success(
+                    SealedPartition(
+                        epochFloor: max(shared.epochFloor, UInt64(clamping: grant.ownerEpoch)), previousOwnerEpoch: previous,
+                        keptEverything: previous != nil && !self.hasLostHistory))
+            }
+        }
     }
 
-    /// Rebuilds the index in memory: first the heads, then all rows in order.
-    private func load(_ db: Database, _ writer: inout Writer, now: Int64, _ ages: StoredAges, newestOwnerEpoch: OwnerEpoch) throws -> LogContents {
-        if db.isInsideTransaction { try RawStatement.run(db, "ROLLBACK") }
-        let continuity = UInt64(bitPattern: try Meta.continuity.read(db, as: Int64.self) ?? 0)
-        let floor = UInt64(bitPattern: try Meta.epochFloor.read(db, as: Int64.self) ?? 0)
-        var history = HistoryIndex<Int64>(bounds: HistoryIndex.Bounds(self.limits))
-        var ledger = RowLedger(costMax: self.limits.historyBytesMax)
-        var nextRow: Int64 = 1
-        var messageIDs: Deque<(channel: ChannelName, messageID: String, position: Position, timestamp: Int64)> = []
-        let horizon = history.bounds.horizon(now: now)
-
-        try StoredHead.forEach(db) { history.remember($0.channel, head: $0.position, timestamp: ages.steady(of: $0.timestamp)) }
-        try StoredRow.forEach(db, in: 0...(.max), withMessageIDs: true) { row in
-            nextRow = row.number + 1
-            let timestamp = ages.steady(of: row.timestamp)
-            ledger.append(row.number, cost: row.cost, timestamp: timestamp)
-            guard row.position.epoch >= continuity else { return }
-            row.index(in: &history, timestamp: timestamp)
-            guard let messageID = row.messageID, timestamp >= horizon else { return }
-            messageIDs.append((channel: row.channel, messageID: messageID, position: row.position, timestamp: timestamp))
-            if messageIDs.count > self.limits.messageIDsMax { messageIDs.removeFirst() }
+    package func release(_ grants: [Grant]) async {
+        self.shared.withLockedValue { shared in
+            for grant in grants { shared.fence.release(grant) }
         }
+    }
 
-        writer.ledger = ledger
-        writer.nextRow = nextRow
-        writer.isUnresolved = false
-        let contents = LogContents(heads: history.heads, messageIDs: Array(messageIDs), epochFloor: max(floor, UInt64(clamping: newestOwnerEpoch)))
-        self.shared.withLockedValue { [history] shared in
-            shared.history = history
-            shared.isSealed = true
+    // MARK: - Heads
+
+    /// Heads are in memory. Message ids are in their rows, and only channels that have such are looked up there.
+    package func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads {
+        let now = self.clocks.steady()
+        var (heads, rows) = try self.shared.withLockedValue { shared -> Result<(LogHeads, [RowOfHead]), LogError> in
+            if let loss = shared.loss { return .failure(LogError(.unavailable, loss)) }
+            var heads = LogHeads(heads: [], channelCount: shared.history.channelCount)
+            heads.heads.reserveCapacity(channels.count)
+            var rows: [RowOfHead] = []
+            for asked in channels {
+                guard shared.fence.refusal(using: asked.grant) == nil else {
+                    heads.heads.append(nil)
+                    continue
+                }
+                guard let head = shared.history.head(of: asked.channel) else {
+                    heads.heads.append(ChannelHead(head: Position(epoch: max(shared.epochFloor, UInt64(clamping: asked.grant.ownerEpoch)), offset: 0)))
+                    continue
+                }
+                Self.addRows(
+                    of: shared.history.entries(of: asked.channel), to: &rows, index: heads.heads.count, head, horizon: shared.history.bounds.horizon(now: now))
+                heads.heads.append(ChannelHead(head: head))
+            }
+            return .success((heads, rows))
+        }.get()
+        guard !rows.isEmpty else { return heads }
+        for (row, messageID) in zip(rows, try await self.messageIDs(of: rows)) {
+            // A row that a trim took meanwhile has aged out of the window.
+            if let messageID { heads.heads[row.index]?.messageIDs.append((messageID, row.position, row.timestamp)) }
         }
-        return contents
+        return heads
+    }
+
+    /// A row whose message id belongs to one of the heads.
+    private struct RowOfHead: Sendable {
+        var number: Int64
+        var index: Int
+        var position: Position
+        var timestamp: Int64
+    }
+
+    private static func addRows(
+        of entries: some RandomAccessCollection<HistoryIndex<IndexedRow>.Entry>, to rows: inout [RowOfHead], index: Int, _ head: Position, horizon: Int64
+    ) {
+        var offset = head.offset - UInt64(entries.count)
+        for entry in entries {
+            offset += 1
+            guard entry.element.hasMessageID, entry.timestamp >= horizon else { continue }
+            rows.append(
+                RowOfHead(number: entry.element.number, index: index, position: Position(epoch: head.epoch, offset: offset), timestamp: entry.timestamp))
+        }
+    }
+
+    /// Runs on a reader's queue.
+    private func messageIDs(of rows: [RowOfHead]) async throws(LogError) -> [String?] {
+        try await self.onReader { db in
+            let statement = try RawStatement(db, "SELECT message_id FROM event WHERE seq = ?1")
+            defer { statement.reset() }
+            return try rows.map { row in
+                statement.reset()
+                statement.bind(row.number, at: 1)
+                return try statement.step() ? statement.text(0) : nil
+            }
+        }
     }
 }

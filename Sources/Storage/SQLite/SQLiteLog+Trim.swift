@@ -1,9 +1,10 @@
 import GRDB
 import NIOConcurrencyHelpers
+package import Partitioning
 package import Pipeline
 
 extension SQLiteLog {
-    package func trim(now: Int64) async throws(LogError) {
+    package func trim(_ grants: [Grant], now: Int64) async throws(LogError) {
         // One chunk at a time: an append that arrives meanwhile waits for one chunk at most.
         while try await self.onWriter({ db, writer in try self.trimChunk(now: now, db, &writer) }) {}
     }
@@ -11,12 +12,12 @@ extension SQLiteLog {
     /// Deletes the oldest rows that may be deleted, in a bounded number. Returns true if there are more.
     private func trimChunk(now: Int64, _ db: Database, _ writer: inout Writer) throws -> Bool {
         try self.tryAgainIfFailing(db, &writer)
-        let horizon = HistoryIndex<Int64>.Bounds(self.limits).horizon(now: now)
-        let found = writer.ledger.lastExpendable(before: horizon, costMax: self.limits.historyBytesMax, limit: writer.trim.rows)
+        let horizon = HistoryIndex<IndexedRow>.Bounds(self.limits).horizon(now: now)
+        let found = writer.ledger.lastExpendable(before: horizon, bytesMax: self.limits.historyBytesMax, limit: writer.trim.rows)
         guard let last = found else { return false }
 
         // First from the index, so that no reader is sent to deleted rows. If deleting fails, the ledger still has them for the next time.
-        self.shared.withLockedValue { shared in _ = shared.history.removeOldest(limit: .max) { $0.element <= last } }
+        self.shared.withLockedValue { shared in _ = shared.history.removeOldest(limit: .max) { $0.element.number <= last } }
         let began = ContinuousClock.now
         try self.withoutSync(db) {
             try db.inTransaction(.immediate) {
@@ -79,29 +80,38 @@ extension SQLiteLog {
         }
     }
 
-    package func forget(_ channels: [ChannelName], epochFloor: UInt64) async throws(LogError) {
-        var rest = channels[...]
-        repeat {
+    package func forget(_ channels: [Grant: [ChannelName]]) async throws(LogError) {
+        var rest = channels.flatMap { grant, names in names.map { ChannelOfPartition($0, grant) } }[...]
+        while !rest.isEmpty {
             let chunk = Array(rest.prefix(512))
             rest = rest.dropFirst(chunk.count)
-            try await self.onWriter { db, writer in try self.forgetChunk(chunk, epochFloor: epochFloor, db, &writer) }
-        } while !rest.isEmpty
+            try await self.onWriter { db, writer in try self.forgetChunk(chunk, db, &writer) }
+        }
     }
 
     /// The floor is raised with the first deleted heads, so that no channel can return under an epoch that it had.
-    private func forgetChunk(_ channels: [ChannelName], epochFloor: UInt64, _ db: Database, _ writer: inout Writer) throws {
+    private func forgetChunk(_ channels: [ChannelOfPartition], _ db: Database, _ writer: inout Writer) throws {
         if writer.isUnresolved { try self.resolve(db, &writer) }
+        let (names, floor) = self.shared.withLockedValue { shared in
+            let names = channels.filter { shared.fence.refusal(using: $0.grant) == nil }.map(\.channel)
+            return (names, max(shared.epochFloor, shared.history.floor(forgetting: names)))
+        }
+        guard !names.isEmpty else { return }
         try db.inTransaction(.immediate) {
-            let floor = UInt64(bitPattern: try Meta.epochFloor.read(db, as: Int64.self) ?? 0)
-            if epochFloor > floor { try Meta.epochFloor.write(db, Int64(bitPattern: epochFloor)) }
-            for channel in channels {
+            try Meta.epochFloor.write(db, Int64(bitPattern: floor))
+            for channel in names {
                 try db.cachedStatement(sql: "DELETE FROM head WHERE channel = ?").execute(arguments: [channel.string])
             }
             return .commit
         }
         self.shared.withLockedValue { shared in
-            for channel in channels { shared.history.forget(channel) }
+            shared.epochFloor = floor
+            for channel in names { shared.history.forget(channel) }
         }
+    }
+
+    package func remembered(from place: Int, count: Int) async -> RememberedSlice {
+        self.shared.withLockedValue { $0.history.remembered(from: place, count: count) }
     }
 
     /// A lost trim is repeated, so it does not wait for the disk. It is synced with the next commit.

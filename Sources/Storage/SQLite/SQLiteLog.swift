@@ -12,14 +12,16 @@ package import Pipeline
 /// - the readers' queues, for connections that read committed data while the writer continues;
 /// - the checkpointer's, see ``Checkpointer``.
 ///
-/// The index of recent history is in memory, rebuilt when the log is sealed. The order of updates makes reads exact without blocking:
+/// The index of recent history is in memory, rebuilt when the log is opened. The order of updates makes reads exact without blocking:
 /// the writer adds to the index after the rows are committed, and removes from it before the rows are deleted. So every row in the index
 /// exists, unless a trim ran in between. The reader detects that, and looks again.
 package final class SQLiteLog: Log {
     /// State for all threads. Protected by a lock that is never held during disk access.
     struct Shared {
-        var history: HistoryIndex<Int64>
-        var isSealed = false
+        var history: HistoryIndex<IndexedRow>
+        var fence: Fence
+        /// No channel without a head may use an epoch below this.
+        var epochFloor: UInt64
         var commits: UInt64 = 0
         var failures: UInt64 = 0
         /// The last failure, until a write succeeds.
@@ -44,12 +46,16 @@ package final class SQLiteLog: Log {
     let folder: String
     let file: String
     let durability: Durability
+    /// The machine went down while the log was open: the last commits may be lost.
+    let hasLostHistory: Bool
     let limits: Limits
     let clocks: Clocks
     let pool: DatabasePool
     let checkpointer: Checkpointer
     let shared: NIOLockedValueBox<Shared>
     let writer: NIOLockedValueBox<Writer>
+    /// Batches to append that the writer has not taken yet.
+    let waitingAppends = NIOLockedValueBox<[WaitingAppend]>([])
     private let lock: NIOLockedValueBox<FolderLock?>
     private let watch = NIOLockedValueBox<FolderWatch?>(nil)
 
@@ -61,15 +67,17 @@ package final class SQLiteLog: Log {
     ) throws(LogError) {
         let lock = try FolderLock(folder: folder)
         let file = FolderLock.path(folder) + "/log.sqlite"
+        let opened: OpenedHistory
         do {
             let configuration = SQLiteLog.configuration(file: file)
             let pool = try DatabasePool(path: file, configuration: configuration)
-            try pool.writeWithoutTransaction { db in
+            (self.hasLostHistory, opened) = try pool.writeWithoutTransaction { db in
                 // Writes during opening are synced with every durability: a continuity mark that can be lost would be useless.
                 try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = \(Checkpointer.fileBytesMax)")
                 try SQLiteSchema.createIfEmpty(db, epochFloor: UInt64(clamping: clocks.wall()))
-                try Continuity.check(db, durability: durability, now: clocks.wall())
+                let hasLostHistory = try Continuity.check(db, durability: durability, now: clocks.wall())
                 if durability == .process { try db.execute(sql: "PRAGMA synchronous = NORMAL") }
+                return (hasLostHistory, try OpenedHistory(db, limits: limits, ages: clocks.ages))
             }
             self.pool = pool
             self.checkpointer = try Checkpointer(file: file, configuration: configuration)
@@ -84,8 +92,8 @@ package final class SQLiteLog: Log {
         self.limits = limits
         self.clocks = clocks
         self.lock = NIOLockedValueBox(lock)
-        self.shared = NIOLockedValueBox(Shared(history: HistoryIndex(bounds: HistoryIndex.Bounds(limits))))
-        self.writer = NIOLockedValueBox(Writer(ledger: RowLedger(costMax: limits.historyBytesMax)))
+        self.shared = NIOLockedValueBox(Shared(history: opened.history, fence: opened.fence, epochFloor: opened.epochFloor))
+        self.writer = NIOLockedValueBox(Writer(nextRow: opened.nextRow, ledger: opened.ledger))
         self.pool.writeWithoutTransaction { self.checkpointer.watch($0) }
         // There is no vacuum, so the database never shrinks. The WAL does.
         let files = [WatchedFile(path: file, onlyGrows: true), WatchedFile(path: file + "-wal"), WatchedFile(path: lock.path)]
@@ -139,7 +147,22 @@ package final class SQLiteLog: Log {
         return try result.get()
     }
 
-    private func run<Value>(
+    /// Runs the body on a reader's queue.
+    func onReader<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws(LogError) -> Value {
+        let result: Result<Value, LogError> = await withCheckedContinuation { continuation in
+            self.pool.asyncRead { reader in
+                do {
+                    let db = try reader.get()
+                    continuation.resume(returning: Result { try body(db) }.mapError { self.failure($0, db) })
+                } catch {
+                    continuation.resume(returning: .failure(self.failure(error, nil)))
+                }
+            }
+        }
+        return try result.get()
+    }
+
+    func run<Value>(
         _ db: Database, _ writer: inout Writer, _ body: (Database, inout Writer) throws -> Value
     ) -> Result<Value, LogError> {
         guard !writer.isClosed else { return .failure(LogError(.unavailable, "the log in \(self.folder) is closed")) }
@@ -172,12 +195,12 @@ package final class SQLiteLog: Log {
 
     // MARK: - Metrics
 
-    package var statistics: LogStatistics {
+    package var metrics: LogMetrics {
         get async {
             self.shared.withLockedValue { shared in
-                LogStatistics(
+                LogMetrics(
                     kind: "sqlite", path: self.folder, durability: self.durability.rawValue, events: shared.history.count,
-                    bytes: shared.history.cost, channels: shared.history.channelCount, commits: shared.commits, failures: shared.failures,
+                    bytes: shared.history.accountedBytes, channels: shared.history.channelCount, commits: shared.commits, failures: shared.failures,
                     error: shared.loss ?? shared.error,
                     warning: shared.checkpointError.map { "the WAL cannot be copied into the database, and grows: \($0)" }
                 )

@@ -9,16 +9,16 @@ struct StoredRow {
     var position: Position
     /// On the wall clock, as stored.
     var timestamp: Int64
-    /// As ``Event/cost``.
-    var cost: Int
-    var messageID: String?
+    /// As ``Event/accountedBytes``.
+    var accountedBytes: Int
+    var hasMessageID: Bool
 
     /// The rows with these numbers, in order. Payloads are not read: they are last in a row, and their length is at its beginning.
-    static func forEach(_ db: Database, in numbers: ClosedRange<Int64>, withMessageIDs: Bool = false, _ body: (StoredRow) throws -> Void) throws {
+    static func forEach(_ db: Database, in numbers: ClosedRange<Int64>, _ body: (StoredRow) throws -> Void) throws {
         let statement = try RawStatement(
             db,
             """
-            SELECT seq, epoch, "offset", at, length(payload), channel\(withMessageIDs ? ", message_id" : "") FROM event
+            SELECT seq, epoch, "offset", at, length(payload), channel, message_id IS NOT NULL FROM event
             WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq
             """
         )
@@ -30,16 +30,18 @@ struct StoredRow {
             let row = StoredRow(
                 number: statement.int64(0), channel: try ChannelName.stored(name),
                 position: Position(epoch: UInt64(bitPattern: statement.int64(1)), offset: UInt64(bitPattern: statement.int64(2))),
-                timestamp: statement.int64(3), cost: Event.cost(payloadBytes: Int(statement.int64(4)), channelBytes: name.count),
-                messageID: withMessageIDs ? statement.text(6) : nil
+                timestamp: statement.int64(3), accountedBytes: Event.accountedBytes(payloadBytes: Int(statement.int64(4)), channelBytes: name.count),
+                hasMessageID: statement.int64(6) != 0
             )
             try body(row)
         }
     }
 
     /// - Parameter timestamp: on the steady clock.
-    func index(in history: inout HistoryIndex<Int64>, timestamp: Int64) {
-        history.append(self.number, to: self.channel, at: self.position, timestamp: timestamp, cost: self.cost)
+    func index(in history: inout HistoryIndex<IndexedRow>, timestamp: Int64) {
+        history.append(
+            IndexedRow(number: self.number, hasMessageID: self.hasMessageID), to: self.channel, at: self.position, timestamp: timestamp,
+            bytes: self.accountedBytes)
     }
 }
 
@@ -71,6 +73,6 @@ extension ChannelName {
 }
 
 extension Event {
-    /// ``cost``, of an event that is not at hand.
-    static func cost(payloadBytes: Int, channelBytes: Int) -> Int { payloadBytes + channelBytes + 64 }
+    /// ``accountedBytes`` of an event of which only the sizes are known.
+    static func accountedBytes(payloadBytes: Int, channelBytes: Int) -> Int { payloadBytes + channelBytes + 64 }
 }

@@ -39,7 +39,7 @@ private struct Connection {
         try await loop.executeInContext {
             let log = MemoryLog(limits: limits)
             let sequencer = Sequencer(loop: loop, log: log, limits: limits, clocks: Clocks(wall: { 0 }, steady: { 0 }))
-            let context = LoopContext(loop: loop, fanout: Fanout(loop: loop, index: 0, owner: sequencer, limits: limits), limits: limits)
+            let context = LoopContext(loop: loop, fanout: Fanout(loop: loop, id: .loop(0), owner: sequencer, limits: limits), limits: limits)
             let services = APIServices.forTests(FakeNode(cluster: cluster), token: token, channels: ChannelReader(sequencer: sequencer, log: log))
             let port = APIPort(loop: context, publisher: Publisher(loop: loop, owner: sequencer), services: services)
             try channel.pipeline.syncOperations.addHandler(APIHandler(port: port, isOverLimit: false))

@@ -147,13 +147,16 @@ private final class ShelfLog: Log, @unchecked Sendable {
         return LogSlice(events: found, oldest: self.events.first?.position)
     }
 
-    func seal(_ grants: [Grant]) async throws(LogError) -> LogContents { LogContents(epochFloor: 1) }
-    func append(_ batch: [SequencedEvent]) async throws(LogError) {}
-    func forget(_ channels: [ChannelName], epochFloor: UInt64) async throws(LogError) {}
-    func trim(now: Int64) async throws(LogError) {}
-    var statistics: LogStatistics {
+    func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>] { [] }
+    func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads { LogHeads(heads: [], channelCount: 0) }
+    func append(_ batch: LogBatch) async -> [Result<Void, LogError>] { [] }
+    func remembered(from place: Int, count: Int) async -> RememberedSlice { RememberedSlice(channels: [], next: nil) }
+    func forget(_ channels: [Grant: [ChannelName]]) async throws(LogError) {}
+    func trim(_ grants: [Grant], now: Int64) async throws(LogError) {}
+    func release(_ grants: [Grant]) async {}
+    var metrics: LogMetrics {
         get async {
-            LogStatistics(kind: "memory", path: nil, durability: "none", events: 0, bytes: 0, channels: 0, commits: 0, failures: 0, error: nil)
+            LogMetrics(kind: "memory", path: nil, durability: "none", events: 0, bytes: 0, channels: 0, commits: 0, failures: 0, error: nil)
         }
     }
     func close() async {}

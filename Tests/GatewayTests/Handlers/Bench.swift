@@ -1,5 +1,6 @@
 import NIOCore
 import NIOEmbedded
+import Partitioning
 
 @testable import Gateway
 @testable import Pipeline
@@ -21,9 +22,9 @@ final class Bench: @unchecked Sendable {
         change(&limits)
         self.log = FaultLog(loop: self.loop)
         self.sequencer = Sequencer(loop: self.loop, log: self.log, limits: limits, clocks: Clocks(wall: { 0 }, steady: { 0 }))
-        let fanout = Fanout(loop: self.loop, index: 0, owner: self.sequencer, limits: limits)
-        await self.sequencer.add(fanout)
-        try await self.sequencer.start(grants: [])
+        let fanout = Fanout(loop: self.loop, id: .loop(0), owner: self.sequencer, limits: limits)
+        await self.sequencer.add(fanout, as: .loop(0))
+        _ = await self.sequencer.acquire(Grant.everyPartition())
         try await self.run { [limits] in
             self.publisher = Publisher(loop: self.loop, owner: self.sequencer)
             self.context = LoopContext(loop: self.loop, fanout: fanout, limits: limits)

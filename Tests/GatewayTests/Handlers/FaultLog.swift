@@ -60,11 +60,24 @@ final class FaultLog: Log, @unchecked Sendable {
 
     // MARK: - Log
 
-    func seal(_ grants: [Grant]) async throws(LogError) -> LogContents { LogContents(epochFloor: 1) }
+    func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>] {
+        grants.map { _ in .success(SealedPartition(epochFloor: 1, previousOwnerEpoch: nil, keptEverything: true)) }
+    }
 
-    func append(_ batch: [SequencedEvent]) async throws(LogError) {
-        try await self.meet(self.appendFaults.isEmpty ? nil : self.appendFaults.removeFirst())
-        for event in batch { self.events[event.event.channel, default: []].append(event) }
+    func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads {
+        LogHeads(
+            heads: channels.map { ChannelHead(head: self.events[$0.channel]?.last?.position ?? Position(epoch: 1, offset: 0)) }, channelCount: self.events.count
+        )
+    }
+
+    func append(_ batch: LogBatch) async -> [Result<Void, LogError>] {
+        do throws(LogError) {
+            try await self.meet(self.appendFaults.isEmpty ? nil : self.appendFaults.removeFirst())
+        } catch {
+            return batch.grants.map { _ in .failure(error) }
+        }
+        for event in batch.events { self.events[event.event.channel, default: []].append(event) }
+        return batch.grants.map { _ in .success(()) }
     }
 
     func read(_ channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice {
@@ -74,13 +87,17 @@ final class FaultLog: Log, @unchecked Sendable {
         return LogSlice(events: Array(events.filter { $0.position > position }.prefix(limit)), oldest: events.first?.position)
     }
 
-    func forget(_ channels: [ChannelName], epochFloor: UInt64) async throws(LogError) {}
+    func remembered(from place: Int, count: Int) async -> RememberedSlice { RememberedSlice(channels: [], next: nil) }
 
-    func trim(now: Int64) async throws(LogError) {}
+    func forget(_ channels: [Grant: [ChannelName]]) async throws(LogError) {}
 
-    var statistics: LogStatistics {
+    func trim(_ grants: [Grant], now: Int64) async throws(LogError) {}
+
+    func release(_ grants: [Grant]) async {}
+
+    var metrics: LogMetrics {
         get async {
-            LogStatistics(kind: "memory", path: nil, durability: "none", events: 0, bytes: 0, channels: 0, commits: 0, failures: 0, error: nil)
+            LogMetrics(kind: "memory", path: nil, durability: "none", events: 0, bytes: 0, channels: 0, commits: 0, failures: 0, error: nil)
         }
     }
 

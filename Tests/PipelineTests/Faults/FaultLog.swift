@@ -25,12 +25,21 @@ final class FaultLog: Log, @unchecked Sendable {
     let loop: any EventLoop
     /// For the next calls, in order. Calls beyond them succeed at once.
     var sealFaults: [Fault] = []
+    var headFaults: [Fault] = []
     var appendFaults: [Fault] = []
     var readFaults: [Fault] = []
     var forgetFaults: [Fault] = []
     var trimFaults: [Fault] = []
-    var contents = LogContents(epochFloor: 1)
+    /// Channels that were there before.
+    var known: [ChannelName: ChannelHead] = [:]
+    var epochFloor: UInt64 = 1
+    /// Appends to these are refused: another owner has taken over.
+    var fenced: Set<PartitionID> = []
+    /// Heads of these are refused.
+    var fencedHeads: Set<PartitionID> = []
     /// What was asked, whatever came of it.
+    private(set) var heads: [[ChannelName]] = []
+    private(set) var released: [Grant] = []
     private(set) var appends: [[Position]] = []
     private(set) var reads: [Position] = []
     private(set) var forgets: [[ChannelName]] = []
@@ -98,17 +107,38 @@ final class FaultLog: Log, @unchecked Sendable {
 
     // MARK: - Log
 
-    func seal(_ grants: [Grant]) async throws(LogError) -> LogContents {
-        try await self.meet(\.sealFaults)
-        return self.contents
+    func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>] {
+        do throws(LogError) {
+            try await self.meet(\.sealFaults)
+            return grants.map { _ in .success(SealedPartition(epochFloor: self.epochFloor, previousOwnerEpoch: nil, keptEverything: true)) }
+        } catch {
+            return grants.map { _ in .failure(error) }
+        }
     }
 
-    func append(_ batch: [SequencedEvent]) async throws(LogError) {
-        self.appends.append(batch.map(\.position))
-        try await self.meet(\.appendFaults) {
-            for event in batch where !self.stored[event.event.channel, default: []].contains(where: { $0.position == event.position }) {
-                self.stored[event.event.channel, default: []].append(event)
+    func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads {
+        self.heads.append(channels.map(\.channel))
+        try await self.meet(\.headFaults)
+        let heads = channels.map { asked -> ChannelHead? in
+            if self.fencedHeads.contains(asked.grant.partition) { return nil }
+            return self.stored[asked.channel]?.last.map { ChannelHead(head: $0.position) } ?? self.known[asked.channel]
+                ?? ChannelHead(head: Position(epoch: self.epochFloor, offset: 0))
+        }
+        return LogHeads(heads: heads, channelCount: Set(self.stored.keys).union(self.known.keys).count)
+    }
+
+    func append(_ batch: LogBatch) async -> [Result<Void, LogError>] {
+        self.appends.append(batch.events.map(\.position))
+        do throws(LogError) {
+            try await self.meet(\.appendFaults) {
+                for (event, grant) in zip(batch.events, batch.grantIndices) where !self.fenced.contains(batch.grants[Int(grant)].partition) {
+                    guard !self.stored[event.event.channel, default: []].contains(where: { $0.position == event.position }) else { continue }
+                    self.stored[event.event.channel, default: []].append(event)
+                }
             }
+            return batch.grants.map { self.fenced.contains($0.partition) ? .failure(LogError(.fenced, "newer")) : .success(()) }
+        } catch {
+            return batch.grants.map { _ in .failure(error) }
         }
     }
 
@@ -119,19 +149,32 @@ final class FaultLog: Log, @unchecked Sendable {
         return LogSlice(events: Array(events.filter { $0.position > position }.prefix(limit)), oldest: events.first?.position)
     }
 
-    func forget(_ channels: [ChannelName], epochFloor: UInt64) async throws(LogError) {
-        self.forgets.append(channels)
-        try await self.meet(\.forgetFaults)
+    func remembered(from place: Int, count: Int) async -> RememberedSlice {
+        let stored = self.stored.compactMapValues(\.last?.position)
+        let heads = self.known.mapValues(\.head).merging(stored) { $1 }.sorted { $0.key.string < $1.key.string }
+        let slice = heads.dropFirst(place).prefix(count).map { (channel: $0.key, head: $0.value, timestamp: Int64(0)) }
+        return RememberedSlice(channels: slice, next: place + count < heads.count ? place + count : nil)
     }
 
-    func trim(now: Int64) async throws(LogError) {
+    func forget(_ channels: [Grant: [ChannelName]]) async throws(LogError) {
+        self.forgets.append(channels.values.flatMap { $0 })
+        try await self.meet(\.forgetFaults)
+        for channel in channels.values.joined() {
+            let head = self.stored.removeValue(forKey: channel)?.last?.position ?? self.known.removeValue(forKey: channel)?.head
+            self.epochFloor = max(self.epochFloor, (head?.epoch ?? 0) + 1)
+        }
+    }
+
+    func trim(_ grants: [Grant], now: Int64) async throws(LogError) {
         self.trims += 1
         try await self.meet(\.trimFaults)
     }
 
-    var statistics: LogStatistics {
+    func release(_ grants: [Grant]) async { self.released += grants }
+
+    var metrics: LogMetrics {
         get async {
-            LogStatistics(kind: "memory", path: nil, durability: "none", events: 0, bytes: 0, channels: 0, commits: 0, failures: 0, error: nil)
+            LogMetrics(kind: "memory", path: nil, durability: "none", events: 0, bytes: 0, channels: 0, commits: 0, failures: 0, error: nil)
         }
     }
 

@@ -21,13 +21,13 @@ import Testing
             batch.origin.published(batch.events.indices.map { done(UInt64($0), batch.id) }, batch: batch.id, from: 0)
         }
 
-        func interest(_ changes: [InterestChange], edge: Int) {}
+        func interest(_ changes: [InterestChange], edge: EdgeID) {}
 
         func history(of channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice {
             throw LogError(.unavailable, "no history")
         }
 
-        func relayed() async {}
+        func barrier(_ channel: ChannelName) async {}
     }
 
     private final class Sink: PublishSink, @unchecked Sendable {

@@ -1,4 +1,6 @@
 import NIOCore
+import NIOEmbedded
+import Partitioning
 import Testing
 
 @testable import Pipeline
@@ -12,10 +14,10 @@ import Testing
         try await stage.appends(.none.late)
         try await stage.publish()
         #expect(try await stage.run { stage.history } == [])
-        #expect(await stage.sequencer.head(of: channel("c")) == position(1, 0))
+        #expect(try await stage.sequencer.head(of: channel("c")) == position(1, 0))
         await stage.release()
         #expect(try await stage.run { stage.history } == ["0", "1-1"])
-        #expect(await stage.sequencer.head(of: channel("c")) == position(1, 1))
+        #expect(try await stage.sequencer.head(of: channel("c")) == position(1, 1))
     }
 
     @Test func whatWaitsBehindASlowCommitGoesTogether() async throws {
@@ -49,17 +51,137 @@ import Testing
         try await stage.publish()
         #expect(try await stage.answers == [full, done(1)])
         #expect(try await stage.run { stage.relayed } == [position(1, 1)])
-        #expect(await stage.statistics.failedCommits == 1)
-        #expect(await stage.statistics.published == 1)
+        #expect(await stage.metrics.failedCommits == 1)
+        #expect(await stage.metrics.published == 1)
     }
 
-    @Test(arguments: [LogError.Code.unavailable, .fenced, .unusable])
+    @Test(arguments: [LogError.Code.unavailable, .unusable])
     func everyCertainErrorRefuses(_ code: LogError.Code) async throws {
         let stage = try await Stage()
         try await stage.appends(.init(error: LogError(code, "full")))
         try await stage.publish()
         #expect(try await stage.answers == [full])
         #expect(try await stage.run { stage.log.appends.count } == 1)
+    }
+
+    // MARK: - Another owner
+
+    @Test func aFencedPartitionIsGivenUpAndTheOthersAreServed() async throws {
+        let stage = try await Stage()
+        try await stage.listen()
+        let partition = stage.partition(of: "c")
+        try await stage.publish("c", id: "m")
+        try await stage.run { stage.log.fenced = [partition] }
+        try await stage.appends(.none.late)
+        try await stage.publish("c")
+        try await stage.publish("d")
+        await stage.release()
+        #expect(try await stage.answers == [done(1), moved, done(1)])
+        // It says so without asking the log again.
+        try await stage.publish("c", id: "m")
+        #expect(try await stage.answers.last == moved)
+        #expect(try await stage.run { stage.log.appends.count } == 3)
+        #expect(await stage.metrics.fencedPartitions == 1)
+        // Under a newer owner epoch the channel is read again, and edges hear where it stands.
+        try await stage.run { stage.log.fenced = [] }
+        #expect(await stage.sequencer.acquire([Grant(partition: partition, ownerEpoch: 2)]).isEmpty)
+        try await stage.publish("c")
+        #expect(try await stage.answers.last == done(2))
+        #expect(try await stage.run { stage.opened } == [position(1, 0), position(1, 1)])
+    }
+
+    @Test func onePartOfACommitIsFencedAndTheOthersAreStored() async throws {
+        let stage = try await Stage()
+        let partition = stage.partition(of: "c")
+        try await stage.run { stage.log.fenced = [partition] }
+        try await stage.appends(.none.late)
+        try await stage.publish("e")
+        for name in ["d", "c", "d", "c"] { try await stage.publish(name) }
+        await stage.release()
+        #expect(try await stage.answers == [done(1), done(1), moved, done(2), moved])
+        #expect(try await stage.stored("d").count == 2)
+        #expect(try await stage.stored("c").isEmpty)
+    }
+
+    @Test func aPartitionWhoseHeadsAreFencedIsGivenUp() async throws {
+        let stage = try await Stage()
+        let partition = stage.partition(of: "c")
+        try await stage.run { stage.log.fencedHeads = [partition] }
+        for name in ["c", "d", "c"] { try await stage.publish(name) }
+        #expect(try await stage.answers == [moved, done(1), moved])
+        #expect(try await stage.run { stage.log.heads.joined().filter { $0 == channel("c") }.count } == 1)
+        #expect(await stage.metrics.fencedPartitions == 1)
+    }
+
+    @Test func handingOverEndsWhatIsInFlightAndTakesNothingNew() async throws {
+        let stage = try await Stage()
+        let grant = Grant(partition: stage.partition(of: "c"), ownerEpoch: 1)
+        try await stage.appends(.none.late)
+        try await stage.publish("c")
+        try await stage.publish("c")
+        async let handedOver: Void = stage.sequencer.handOver([grant])
+        while await !stage.isHandingOver(grant) { try await stage.run {} }
+        await stage.release()
+        await handedOver
+        #expect(try await stage.answers == [done(1), moved])
+        #expect(try await stage.stored() == ["x"])
+        await stage.sequencer.release([grant])
+        #expect(try await stage.run { stage.log.released } == [grant])
+    }
+
+    /// Teardown is by owner epoch: an old one's must not touch a newer one.
+    @Test func releasingAnOlderGrantLeavesTheNewerOne() async throws {
+        let stage = try await Stage()
+        let partition = stage.partition(of: "c")
+        _ = await stage.sequencer.acquire([Grant(partition: partition, ownerEpoch: 2)])
+        await stage.sequencer.release([Grant(partition: partition, ownerEpoch: 1)])
+        try await stage.publish("c")
+        #expect(try await stage.answers == [done(1)])
+    }
+
+    // MARK: - Heads
+
+    @Test func aChannelIsReadOnceWhenItIsFirstTouched() async throws {
+        let stage = try await Stage()
+        try await stage.run { stage.log.known[channel("c")] = ChannelHead(head: position(3, 7)) }
+        try await stage.listen("d")
+        for name in ["c", "c", "d", "c"] { try await stage.publish(name) }
+        #expect(try await stage.run { stage.log.heads.map { $0.map(\.string) } } == [["d"], ["c"]])
+        #expect(try await stage.answers == [done(8, 3), done(9, 3), done(1), done(10, 3)])
+    }
+
+    @Test func whatIsTouchedDuringAReadIsInTheNext() async throws {
+        let stage = try await Stage()
+        try await stage.run { stage.log.headFaults = [.none.late] }
+        for name in ["a", "b", "c", "b"] { try await stage.publish(name) }
+        try await stage.listen("d")
+        #expect(try await stage.run { stage.log.heads.map(\.count) } == [1])
+        #expect(try await stage.answers == [])
+        await stage.release()
+        #expect(try await stage.answers == [done(1), done(1), done(1), done(2)])
+        #expect(try await stage.run { Set(stage.log.heads.joined().map(\.string)) } == ["a", "b", "c", "d"])
+        #expect(try await stage.run { stage.opened } == [position(1, 0)])
+    }
+
+    @Test func aHeadThatCannotBeReadRefusesItsChannelOnly() async throws {
+        let stage = try await Stage()
+        try await stage.publish("d")
+        try await stage.run { stage.log.headFaults = [.unavailable] }
+        try await stage.publish("c")
+        try await stage.publish("d")
+        #expect(try await stage.answers == [done(1), full, done(2)])
+        try await stage.publish("c")
+        #expect(try await stage.answers.last == done(1))
+    }
+
+    @Test func edgesWaitForAHeadThatCannotBeReadYet() async throws {
+        let stage = try await Stage()
+        try await stage.run { stage.log.headFaults = [.unavailable] }
+        try await stage.listen()
+        #expect(try await stage.run { stage.opened } == [])
+        await stage.loop.advanceTime(by: .seconds(1))
+        try await stage.run {}
+        #expect(try await stage.run { stage.opened } == [position(1, 0)])
     }
 
     @Test func theSameMessageIsAcceptedAfterARefusal() async throws {
@@ -88,7 +210,7 @@ import Testing
         try await stage.publish("b")
         try await stage.publish("a")
         #expect(try await stage.answers == [full, done(1), .refused(.tooManyChannels)])
-        #expect(await stage.sequencer.channelCount == 1)
+        #expect(try await stage.run { stage.log.stored.count } == 1)
     }
 
     // MARK: - A log that does not know
@@ -114,7 +236,7 @@ import Testing
         try await stage.publish()
         try await stage.publish("d")
         await stage.release()
-        let uncertain = PublishOutcome.refused(Sequencing.uncertain)
+        let uncertain = PublishOutcome.refused(SequencerMachine.uncertain)
         #expect(try await stage.outcome(1) == uncertain)
         let late = try await stage.publish()
         #expect(try await stage.outcome(late) == uncertain)
@@ -123,7 +245,7 @@ import Testing
         await stage.log.waitFor { $0.appends.count == 2 }
         await stage.release()
         #expect(try await stage.outcome(0) == done(1))
-        #expect(await stage.statistics.refused == 2)
+        #expect(await stage.metrics.refused == 2)
     }
 
     @Test func afterAnUncertainCommitItGoesOn() async throws {
@@ -134,7 +256,7 @@ import Testing
         await stage.log.waitFor { $0.appends.count == 2 }
         let again = try await stage.publish(id: "m")
         let next = try await stage.publish()
-        #expect(try await stage.outcome(early) == .refused(Sequencing.uncertain))
+        #expect(try await stage.outcome(early) == .refused(SequencerMachine.uncertain))
         #expect(try await stage.outcome(again) == duplicate(1))
         #expect(try await stage.outcome(next) == done(2))
     }

@@ -11,11 +11,20 @@ import Testing
         return await page.value
     }
 
+    @Test func channelsWithSubscribersOnlyAreShownToo() async throws {
+        let stage = try await Stage()
+        try await stage.publish("b")
+        let changes = ["a", "b"].map { InterestChange(channel: channel($0), subscribers: 2, wanted: .open) }
+        try await stage.run { stage.sequencer.interest(changes, edge: .loop(1)) }
+        let page = Task { await stage.sequencer.channels(prefix: "", after: nil, limit: 10).map { "\($0.channel) \($0.head) \($0.subscribers)" } }
+        #expect(await page.value == ["a 1-0 2", "b 1-1 2"])
+    }
+
     @Test func pagesAreInTheOrderOfNames() async throws {
         let stage = try await Stage(isStarted: false)
         let names = (0..<5000).map { "\($0 % 3 == 0 ? "a" : "b")\($0)" }
         try await stage.run {
-            stage.log.contents = LogContents(heads: names.map { (channel($0), position(1, 1), 0) }, epochFloor: 1)
+            for name in names { stage.log.known[channel(name)] = ChannelHead(head: position(1, 1)) }
         }
         try await stage.start()
         let sorted = names.sorted()

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOEmbedded
+import Partitioning
 
 @testable import Pipeline
 
@@ -15,6 +16,8 @@ final class Stage: PublishSink, Edge, @unchecked Sendable {
     /// By the number of the publish.
     private(set) var outcomes: [UInt64: PublishOutcome] = [:]
     private(set) var relayed: [Position] = []
+    /// Heads that were sent when it began to listen.
+    private(set) var opened: [Position] = []
     /// What happened, in order: a number for an answer, a position for an event that was relayed.
     private(set) var history: [String] = []
     private var published: UInt64 = 0
@@ -29,14 +32,16 @@ final class Stage: PublishSink, Edge, @unchecked Sendable {
         self.sequencer = Sequencer(
             loop: self.loop, log: self.log, limits: limits, clocks: Clocks(wall: { clock.stage?.now ?? 0 }, steady: { clock.stage?.now ?? 0 }))
         self.publisher = Publisher(loop: self.loop, owner: self.sequencer)
-        self.fanout = Fanout(loop: self.loop, index: 0, owner: self.sequencer, limits: limits)
+        self.fanout = Fanout(loop: self.loop, id: .loop(0), owner: self.sequencer, limits: limits)
         clock.stage = self
-        await self.sequencer.add(self.fanout)
-        await self.sequencer.add(self)
+        await self.sequencer.add(self.fanout, as: .loop(0))
+        await self.sequencer.add(self, as: .loop(1))
         if isStarted { try await self.start() }
     }
 
-    func start() async throws { try await self.sequencer.start(grants: []) }
+    func start() async throws {
+        if let refused = await self.sequencer.acquire(Grant.everyPartition()).first { throw refused.error }
+    }
 
     /// Runs `body` on the loop, and then everything that it set going.
     @discardableResult
@@ -69,9 +74,13 @@ final class Stage: PublishSink, Edge, @unchecked Sendable {
     }
 
     /// Listens to a channel's commits.
-    func listen(to name: String = "c") async throws {
-        try await self.run { self.sequencer.interest([InterestChange(channel: channel(name), subscribers: 0, wanted: .open)], edge: 1) }
+    func listen(_ name: String = "c") async throws {
+        try await self.run { self.sequencer.interest([InterestChange(channel: channel(name), subscribers: 0, wanted: .open)], edge: .loop(1)) }
     }
+
+    nonisolated func partition(of name: String) -> PartitionID { Partitions().partition(ofHash: channel(name).hash64) }
+
+    func isHandingOver(_ grant: Grant) async -> Bool { await self.sequencer.machine.partitions[grant.partition]?.state == .handingOver }
 
     func outcome(_ number: UInt64) async throws -> PublishOutcome? { try await self.run { self.outcomes[number] } }
 
@@ -85,7 +94,7 @@ final class Stage: PublishSink, Edge, @unchecked Sendable {
         try await self.run { self.log.stored[channel(name), default: []].map { String(buffer: $0.event.payload) } }
     }
 
-    var statistics: SequencerStatistics { get async { await self.sequencer.statistics } }
+    var metrics: SequencerMetrics { get async { await self.sequencer.metrics } }
 
     // MARK: - What the stages call
 
@@ -96,14 +105,17 @@ final class Stage: PublishSink, Edge, @unchecked Sendable {
     }
 
     func relay(_ messages: [EdgeMessage]) {
-        for case .events(let events) in messages {
-            self.relayed += events.map(\.position)
-            self.history += events.map { "\($0.position)" }
+        for case .opened(_, let head, _) in messages { self.opened.append(head) }
+        for case .events(let relayed) in messages {
+            self.relayed += relayed.events.map(\.position)
+            self.history += relayed.events.map { "\($0.position)" }
         }
     }
 }
 
 let full = PublishOutcome.refused(.logUnavailable("full"))
+
+let moved = PublishOutcome.refused(.moved)
 
 func done(_ offset: UInt64, _ epoch: UInt64 = 1) -> PublishOutcome { .published(position(epoch, offset), subscribers: 0) }
 

@@ -1,0 +1,32 @@
+/// Numbers and faults of a log.
+package struct LogMetrics: Sendable {
+    /// `sqlite` or `memory`.
+    package var kind: String
+    package var path: String?
+    package var durability: String
+    package var events: Int
+    package var bytes: Int
+    package var channels: Int
+    package var commits: UInt64
+    package var failures: UInt64
+    /// The last failure's sentence, until an append succeeds again.
+    package var error: String?
+    /// What becomes a failure unless somebody acts.
+    package var warning: String?
+
+    package init(
+        kind: String, path: String?, durability: String, events: Int, bytes: Int, channels: Int, commits: UInt64, failures: UInt64, error: String?,
+        warning: String? = nil
+    ) {
+        self.kind = kind
+        self.path = path
+        self.durability = durability
+        self.events = events
+        self.bytes = bytes
+        self.channels = channels
+        self.commits = commits
+        self.failures = failures
+        self.error = error
+        self.warning = warning
+    }
+}

@@ -1,0 +1,14 @@
+/// What a fanout and a publisher need of the owner of channels: on this node its sequencer.
+package protocol ChannelOwner: Sendable {
+    /// Registers interest. Answered through the edge's ``Edge/relay(_:)``.
+    nonisolated func interest(_ changes: [InterestChange], edge: EdgeID)
+
+    /// History after a position, for subscribers that catch up.
+    nonisolated func history(of channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice
+
+    /// Returns when every event of the channel that was committed before the call is on its way to every edge.
+    nonisolated func barrier(_ channel: ChannelName) async
+
+    /// Takes a batch to sequence. Answered through the origin.
+    nonisolated func publish(_ batch: PublishBatch)
+}

@@ -1,0 +1,28 @@
+/// The edges of one channel, by their slots at the sequencer. Nearly all channels have none or one, which take no memory of their own.
+struct EdgeList: Sendable {
+    private var first: UInt32 = .max
+    private var others: [UInt32] = []
+
+    var isEmpty: Bool { self.first == .max }
+
+    func contains(_ slot: Int) -> Bool { self.first == UInt32(slot) || self.others.contains(UInt32(slot)) }
+
+    mutating func insert(_ slot: Int) {
+        if self.contains(slot) { return }
+        if self.isEmpty { self.first = UInt32(slot) } else { self.others.append(UInt32(slot)) }
+    }
+
+    mutating func remove(_ slot: Int) {
+        if self.first == UInt32(slot) {
+            self.first = self.others.popLast() ?? .max
+        } else {
+            self.others.removeAll { $0 == UInt32(slot) }
+        }
+    }
+
+    func forEach(_ body: (Int) -> Void) {
+        guard !self.isEmpty else { return }
+        body(Int(self.first))
+        for slot in self.others { body(Int(slot)) }
+    }
+}

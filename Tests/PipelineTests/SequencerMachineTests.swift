@@ -1,0 +1,483 @@
+import NIOCore
+import Partitioning
+import TestKit
+import Testing
+
+@testable import Pipeline
+
+private struct NoOrigin: PublishOrigin {
+    func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int) {}
+}
+
+/// Publishes, commits that fail or are uncertain, partitions that come, move and are taken away, sweeps and interest at random, held against what a log would
+/// hold.
+private struct Walk {
+    static let partitions = Partitions(count: 5)
+    var random: SplitMix
+    let seed: UInt64
+    let limits: Limits
+    var machine: SequencerMachine
+    var now: Int64 = 1_000_000
+    /// What the log has: all that was ever stored, in order, and which channels it remembers.
+    var stored: [ChannelName: [(position: Position, messageID: String?, at: Int64)]] = [:]
+    var remembered: Set<ChannelName> = []
+    var floor: UInt64 = 1
+    /// The log's fence.
+    var sealed: [PartitionID: OwnerEpoch] = [:]
+    /// Grants whose seal has not been answered.
+    var sealing: [Grant] = []
+    var firstOf: [String: (position: Position, at: Int64)] = [:]
+    /// Which events of a batch are not answered yet.
+    var open: [UInt64: Set<Int>] = [:]
+    var nextBatch: UInt64 = 0
+    var isInFlight = false
+    var isUncertain = false
+    var listening: Set<ChannelName> = []
+    var step = 0
+    var counts = (published: 0, duplicates: 0, failed: 0, forgotten: 0, refused: 0, parts: 0, moved: 0, fenced: 0, reads: 0)
+
+    init(seed: UInt64) {
+        self.seed = seed
+        self.random = SplitMix(seed: seed)
+        var limits = Limits()
+        limits.parkedPublishesMax = 40
+        limits.parkedBytesMax = 5000
+        limits.commitEventsMax = 12
+        limits.channelsMax = 9
+        limits.historySecondsMax = 20
+        limits.headSecondsMax = 30
+        limits.messageIDsMax = 100_000
+        self.limits = limits
+        self.machine = SequencerMachine(limits: limits, partitions: Self.partitions)
+        for grant in Grant.everyPartition(of: Self.partitions.count) { self.acquire(grant) }
+    }
+
+    var at: Comment { "seed \(self.seed), step \(self.step)" }
+    var window: Int64 { Int64(self.limits.historySecondsMax) * 1000 }
+
+    mutating func run(steps: Int) {
+        for _ in 0..<steps {
+            self.step += 1
+            self.now += Int64(self.random.chance(3) ? 12_000 : self.random.below(40))
+            switch self.random.below(14) {
+            case 0..<5: self.publish()
+            case 5..<7: self.form()
+            case 7..<9: self.answerLog()
+            case 9: self.changeInterest()
+            case 10: self.readHeads()
+            case 11: if self.random.chance(12) { self.changeOwner() } else { self.seal() }
+            default: self.sweep()
+            }
+        }
+        self.drain()
+    }
+
+    // MARK: - Partitions
+
+    private mutating func acquire(_ grant: Grant) {
+        self.machine.acquire([grant])
+        self.sealing.append(grant)
+    }
+
+    private mutating func changeOwner() {
+        let partition = self.random.below(Self.partitions.count)
+        guard let held = self.machine.partitions[partition] else {
+            return self.acquire(Grant(partition: partition, ownerEpoch: (self.sealed[partition] ?? 0) + 1))
+        }
+        switch self.random.below(4) {
+        case 0:
+            self.machine.handOver([held.grant])
+            if !self.isInFlight { #expect(self.machine.isRelinquished(held.grant), self.at) }
+        case 1: self.machine.release([held.grant])
+        case 2: self.acquire(Grant(partition: partition, ownerEpoch: held.grant.ownerEpoch + 1))
+        // Another node takes it: the log is sealed, and this machine has not heard of it.
+        default: self.sealed[partition] = held.grant.ownerEpoch + 1
+        }
+    }
+
+    private mutating func seal() {
+        if self.sealing.isEmpty, let partition = self.machine.partitions.firstIndex(where: { $0 == nil || $0!.state == .relinquished }) {
+            let held = self.machine.partitions[partition]?.grant.ownerEpoch ?? 0
+            self.acquire(Grant(partition: partition, ownerEpoch: max(held, self.sealed[partition] ?? 0) + 1))
+        }
+        guard !self.sealing.isEmpty else { return }
+        let grant = self.sealing.removeFirst()
+        if let newer = self.sealed[grant.partition], newer > grant.ownerEpoch { return self.machine.release([grant]) }
+        self.sealed[grant.partition] = grant.ownerEpoch
+        self.machine.sealed(grant)
+    }
+
+    // MARK: - Publishing
+
+    private mutating func publish() {
+        let events = (0..<self.random.below(self.random.chance(10) ? 30 : 6)).map { _ in
+            let name = channel("c\(self.random.below(14))")
+            return Event(
+                channel: name, payload: ByteBuffer(string: "x"), messageID: self.random.chance(50) ? "m\(self.random.below(12))" : nil)
+        }
+        let batch = PublishBatch(id: self.nextBatch, events: events, origin: NoOrigin())
+        self.nextBatch += 1
+        let bytes = self.machine.parkedBytes + events.reduce(0) { $0 + $1.accountedBytes }
+        let fits =
+            self.machine.parkedEvents == 0
+            || self.machine.parkedEvents + events.count <= self.limits.parkedPublishesMax && bytes <= self.limits.parkedBytesMax
+        switch self.machine.accept(batch) {
+        case .parked:
+            #expect(fits && !self.isUncertain, self.at)
+            self.open[batch.id] = Set(events.indices)
+        case .refused(.overloaded):
+            #expect(!fits, self.at)
+            self.counts.refused += 1
+        case .refused(let refusal):
+            #expect(self.isUncertain, "\(refusal): seed \(self.seed), step \(self.step)")
+        }
+    }
+
+    private mutating func form() {
+        switch self.machine.nextCommit(now: self.now, stamp: self.now) {
+        case .nothing: break
+        case .headsFirst: self.readHeads()
+        case .commit:
+            #expect(!self.isInFlight, "one commit is in flight at a time: seed \(self.seed), step \(self.step)")
+            #expect(self.machine.commit.askedCount <= self.limits.commitEventsMax, self.at)
+            if self.machine.commit.parts.contains(where: { $0.batch.events.startIndex > 0 }) { self.counts.parts += 1 }
+            self.isInFlight = true
+        }
+    }
+
+    // MARK: - What the log does
+
+    private mutating func readHeads() {
+        let (places, channels) = self.machine.headsToRead(limit: 1 + self.random.below(4))
+        guard !channels.isEmpty else { return }
+        self.counts.reads += 1
+        if self.random.chance(10) {
+            self.machine.readingFailed(places, "busy")
+            self.machine.retryReading(places)
+            return
+        }
+        let heads = channels.map { asked -> ChannelHead? in
+            guard self.sealed[asked.grant.partition] == asked.grant.ownerEpoch else { return nil }
+            guard self.remembered.contains(asked.channel), let stored = self.stored[asked.channel] else {
+                return ChannelHead(head: position(max(self.floor, UInt64(asked.grant.ownerEpoch)), 0))
+            }
+            let ids = stored.filter { $0.at >= self.now - self.window && $0.position.epoch == stored.last!.position.epoch }
+            return ChannelHead(head: stored.last!.position, messageIDs: ids.compactMap { entry in entry.messageID.map { ($0, entry.position, entry.at) } })
+        }
+        let read = self.machine.headsRead(LogHeads(heads: heads, channelCount: self.remembered.count), of: places)
+        #expect(
+            Set(read.fenced.map(\.partition)).count == read.fenced.count && read.fenced.allSatisfy { self.machine.partitions[$0.partition] == nil }, self.at)
+        for index in read.opened {
+            #expect(self.listening.contains(self.machine.channels.name(of: index)!), self.at)
+        }
+    }
+
+    private mutating func answerLog() {
+        guard self.isInFlight else { return }
+        if !self.machine.commit.batch.isEmpty, !self.isUncertain, self.random.chance(10) {
+            for batch in self.machine.becameUncertain() { self.answered(batch) }
+            self.isUncertain = true
+            // The log may have it all the same.
+            if self.random.chance(50) { _ = self.append(failing: 0) }
+            return
+        }
+        self.finish(failing: self.random.chance(30) ? 60 : 0)
+    }
+
+    /// The log's rules: the fence; positions continue what is there; a new epoch begins at 1 and above all that the channel had.
+    private mutating func append(failing percent: Int) -> [Result<Void, LogError>] {
+        let commit = self.machine.commit
+        let results = commit.batch.grants.map { grant -> Result<Void, LogError> in
+            guard self.sealed[grant.partition] == grant.ownerEpoch else { return .failure(LogError(.fenced, "newer")) }
+            // What was stored when the log did not know is there.
+            return self.random.chance(percent) && !self.isStored(grant.partition) ? .failure(LogError(.unavailable, "disk full")) : .success(())
+        }
+        for (event, grantIndex) in zip(commit.batch.events, commit.batch.grantIndices) {
+            guard case .success = results[Int(grantIndex)] else { continue }
+            let name = event.event.channel
+            #expect(commit.batch.grants[Int(grantIndex)].partition == Self.partitions.partition(ofHash: name.hash64), self.at)
+            if let last = self.stored[name]?.last?.position, self.remembered.contains(name), last.epoch == event.position.epoch {
+                if event.position <= last { continue }
+                #expect(event.position == last.next, self.at)
+            } else {
+                #expect(event.position.offset == 1, self.at)
+                #expect(event.position.epoch > self.stored[name]?.last?.position.epoch ?? 0, self.at)
+            }
+            self.stored[name, default: []].append((event.position, event.event.messageID, self.now))
+            self.remembered.insert(name)
+        }
+        return results
+    }
+
+    private func isStored(_ partition: PartitionID) -> Bool {
+        self.isUncertain
+            && self.machine.commit.batch.events.contains { event in
+                Self.partitions.partition(ofHash: event.event.channel.hash64) == partition
+                    && self.stored[event.event.channel]?.contains { $0.position == event.position } ?? false
+            }
+    }
+
+    private mutating func finish(failing percent: Int) {
+        let results = self.append(failing: percent)
+        let ended = self.machine.ended(results)
+        let commit = self.machine.commit
+        for (batch, outcomes) in commit.parts {
+            self.answered(batch)
+            #expect(batch.events.count == outcomes.count, self.at)
+            for (event, outcome) in zip(batch.events, outcomes) { self.check(event, outcome, commit.formedAt) }
+        }
+        for grant in ended.fenced {
+            self.counts.fenced += 1
+            #expect(self.machine.partitions[grant.partition] == nil, self.at)
+        }
+        if results.contains(where: { $0.isFailure }) { self.counts.failed += 1 }
+        self.machine.finished()
+        self.isInFlight = false
+        self.isUncertain = false
+    }
+
+    /// Each event once, in one part of its batch or another.
+    private mutating func answered(_ batch: PublishBatch) {
+        let left = self.open.removeValue(forKey: batch.id)
+        #expect(left?.isSuperset(of: batch.events.indices) == true, "answered once: seed \(self.seed), step \(self.step)")
+        if let left, left.count > batch.events.count { self.open[batch.id] = left.subtracting(batch.events.indices) }
+    }
+
+    private mutating func check(_ event: Event, _ outcome: PublishOutcome, _ formedAt: Int64) {
+        let key = event.messageID.map { "\(event.channel)/\($0)" }
+        switch outcome {
+        case .published(let position, _):
+            self.counts.published += 1
+            #expect(
+                self.stored[event.channel]?.contains { $0.position == position } == true, "published only what is stored: seed \(self.seed), step \(self.step)")
+            if let key {
+                if let first = self.firstOf[key] {
+                    #expect(first.at < formedAt - self.window, "published twice: seed \(self.seed), step \(self.step)")
+                }
+                self.firstOf[key] = (position, formedAt)
+            }
+        case .duplicate(let position, _):
+            self.counts.duplicates += 1
+            #expect(
+                self.stored[event.channel]?.contains { $0.position == position && $0.messageID == event.messageID } == true,
+                "the first one's position: seed \(self.seed), step \(self.step)")
+        case .refused(.moved): self.counts.moved += 1
+        case .refused(.tooManyChannels): self.counts.refused += 1
+        case .refused(.logUnavailable): break
+        case .refused(let refusal):
+            Issue.record("\(refusal): seed \(self.seed), step \(self.step)")
+        }
+    }
+
+    // MARK: - Interest and upkeep
+
+    private mutating func changeInterest() {
+        let name = channel("c\(self.random.below(14))")
+        if self.listening.remove(name) != nil {
+            #expect(self.machine.interest(InterestChange(channel: name, subscribers: -1, wanted: .close), edge: 0, now: self.now) == nil, self.at)
+            #expect(self.machine.channels[name]?.edges.isEmpty ?? true, self.at)
+        } else {
+            self.listening.insert(name)
+            if let index = self.machine.interest(InterestChange(channel: name, subscribers: 1, wanted: .open), edge: 0, now: self.now) {
+                let head = self.machine.channels[index].head
+                if let last = self.stored[name]?.last?.position, head.epoch == last.epoch, !self.isUncertain { #expect(head == last, self.at) }
+            }
+            #expect(self.machine.channels[name]?.subscribers == 1, self.at)
+        }
+    }
+
+    private mutating func sweep() {
+        _ = self.machine.sweep(now: self.now)
+        let oldest = self.machine.forgettingHorizon(now: self.now)
+        let old = self.remembered.filter { self.stored[$0]!.last!.at < oldest }.sorted { $0.string < $1.string }
+        let pending = Set(self.isInFlight ? self.machine.commit.batch.events.map(\.event.channel) : [])
+        for (grant, channels) in self.machine.forgettable(old) where self.sealed[grant.partition] == grant.ownerEpoch {
+            for name in channels {
+                self.counts.forgotten += 1
+                #expect(!pending.contains(name) && !self.listening.contains(name), "\(name) is in use: seed \(self.seed), step \(self.step)")
+                self.floor = max(self.floor, self.stored[name]!.last!.position.epoch + 1)
+                self.remembered.remove(name)
+                self.machine.forgot(1)
+            }
+        }
+    }
+
+    private mutating func drain() {
+        for _ in 0..<1000 where !self.machine.isDrained {
+            self.seal()
+            self.readHeads()
+            self.form()
+            if self.isInFlight { self.finish(failing: 0) }
+        }
+        #expect(self.machine.isDrained && self.open.isEmpty, self.at)
+        #expect(self.machine.parkedEvents == 0 && self.machine.parkedBytes == 0, self.at)
+    }
+}
+
+@Suite struct SequencerMachineTests {
+    @Test(arguments: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] as [UInt64])
+    func walk(seed: UInt64) {
+        var walk = Walk(seed: seed)
+        walk.run(steps: 6000)
+        // A walk that meets nothing shows nothing.
+        let counts = walk.counts
+        #expect(counts.published > 50 && counts.duplicates > 20 && counts.failed > 20 && counts.parts > 20, "seed \(seed): \(counts)")
+        #expect(counts.forgotten > 0 && counts.refused > 0 && counts.moved > 10 && counts.fenced > 0 && counts.reads > 20, "seed \(seed): \(counts)")
+    }
+
+    private func batch(_ id: UInt64, _ names: [String], messageID: String? = nil) -> PublishBatch {
+        PublishBatch(
+            id: id, events: names.map { Event(channel: channel($0), payload: ByteBuffer(string: "x"), messageID: messageID) }, origin: NoOrigin())
+    }
+
+    /// A machine that serves every partition, and what it does until a commit is formed, over a log with these heads.
+    private struct Ready {
+        var machine: SequencerMachine
+        var heads: [ChannelName: ChannelHead] = [:]
+
+        init(_ limits: Limits = Limits(), isSealed: Bool = true) {
+            self.machine = SequencerMachine(limits: limits)
+            self.machine.acquire(Grant.everyPartition())
+            if isSealed { self.seal() }
+        }
+
+        mutating func seal() { for grant in Grant.everyPartition() { self.machine.sealed(grant) } }
+
+        mutating func form(at now: Int64) -> [Position]? {
+            while true {
+                switch self.machine.nextCommit(now: now, stamp: now) {
+                case .nothing: return nil
+                case .commit: return self.machine.commit.batch.events.map(\.position)
+                case .headsFirst:
+                    let (places, channels) = self.machine.headsToRead(limit: 10)
+                    let found = channels.map { self.heads[$0.channel] ?? ChannelHead(head: position(5, 0)) }
+                    _ = self.machine.headsRead(LogHeads(heads: found, channelCount: self.heads.count), of: places)
+                }
+            }
+        }
+
+        mutating func end(_ result: Result<Void, LogError> = .success(())) -> [[PublishOutcome]] {
+            _ = self.machine.ended(self.machine.commit.batch.grants.map { _ in result })
+            defer { self.machine.finished() }
+            return self.machine.commit.parts.map(\.outcomes)
+        }
+    }
+
+    private static let full = Result<Void, LogError>.failure(LogError(.unavailable, "disk full"))
+
+    @Test func severalEventsOfANewChannelCanFailTogether() {
+        var ready = Ready()
+        #expect(ready.machine.accept(self.batch(1, ["a", "a", "b", "a"])) == .parked)
+        #expect(ready.form(at: 1)?.count == 4)
+        #expect(ready.end(Self.full) == [Array(repeating: .refused(.logUnavailable("disk full")), count: 4)])
+        #expect(ready.machine.channels.count == 0)
+        #expect(ready.machine.accept(self.batch(2, ["a"])) == .parked)
+        #expect(ready.form(at: 2) == [position(5, 1)])
+    }
+
+    @Test func waitsForTheSealAndStopsForGood() {
+        var ready = Ready(isSealed: false)
+        ready.heads[channel("a")] = ChannelHead(head: position(3, 7), messageIDs: [("m", position(3, 6), 0)])
+        #expect(ready.machine.accept(self.batch(1, ["a"])) == .parked)
+        #expect(ready.form(at: 1) == nil)
+        ready.seal()
+        #expect(ready.machine.accept(self.batch(2, ["a", "new"], messageID: "m")) == .parked)
+        #expect(ready.form(at: 1) == [position(3, 8), position(5, 1)])
+        ready.machine.stop()
+        #expect(ready.machine.accept(self.batch(3, ["a"])) == .refused(.stopping))
+        #expect(!ready.machine.isDrained)
+        let outcomes = ready.end()
+        #expect(outcomes[1][0] == .duplicate(position(3, 6), subscribers: 0))
+        #expect(ready.machine.isDrained)
+    }
+
+    /// Partitions that are being acquired hold up their own publishes only, and those stay in order.
+    @Test func aPartitionThatIsAcquiredHoldsUpNoOther() {
+        var ready = Ready()
+        let partition = ready.machine.channels.partition(of: channel("a"))
+        ready.machine.acquire([Grant(partition: partition, ownerEpoch: 2)])
+        #expect(ready.machine.accept(self.batch(1, ["a", "b", "a"])) == .parked)
+        #expect(ready.form(at: 1) == [position(5, 1)])
+        #expect(ready.machine.commit.batch.events.map(\.event.channel) == [channel("b")])
+        _ = ready.end()
+        #expect(!ready.machine.isDrained && ready.form(at: 1) == nil)
+        ready.machine.sealed(Grant(partition: partition, ownerEpoch: 2))
+        #expect(ready.form(at: 1) == [position(5, 1), position(5, 2)])
+        #expect(ready.machine.commit.batch.grants == [Grant(partition: partition, ownerEpoch: 2)])
+        _ = ready.end()
+        #expect(ready.machine.isDrained)
+    }
+
+    @Test func aDuplicateOfWhatFailedInTheSameCommitFailsToo() {
+        var ready = Ready()
+        _ = ready.machine.accept(self.batch(1, ["a"], messageID: "m"))
+        _ = ready.machine.accept(self.batch(2, ["a"], messageID: "m"))
+        #expect(ready.form(at: 1) == [position(5, 1)])
+        #expect(ready.machine.commit.parts[1].outcomes == [.duplicate(position(5, 1), subscribers: 0)])
+        #expect(ready.end(Self.full) == [[.refused(.logUnavailable("disk full"))], [.refused(.logUnavailable("disk full"))]])
+    }
+
+    @Test func aCommitGoesToEachEdgeThatListens() {
+        var edges = EdgeList()
+        #expect(edges.isEmpty && !edges.contains(0))
+        for slot in [3, 0, 200, 3] { edges.insert(slot) }
+        var slots: [Int] = []
+        edges.forEach { slots.append($0) }
+        #expect(slots == [3, 0, 200])
+        edges.remove(3)
+        edges.remove(7)
+        slots = []
+        edges.forEach { slots.append($0) }
+        #expect(slots == [200, 0])
+        edges.remove(0)
+        edges.remove(200)
+        #expect(edges.isEmpty)
+    }
+
+    @Test func messageIDWindowIsBoundedByCountAndAge() {
+        var window = MessageIDWindow(countMax: 3, secondsMax: 10)
+        for number in 1...5 { window.insert("m\(number)", in: channel("a").hash64, position: position(1, UInt64(number)), timestamp: Int64(number) * 1000) }
+        #expect(window.count == 3)
+        #expect(window.position("m2", in: channel("a").hash64) == nil)
+        #expect(window.position("m3", in: channel("a").hash64) == position(1, 3))
+        #expect(window.position("m3", in: channel("b").hash64) == nil)
+        var isMore = window.trim(now: 14_000, limit: 1)
+        #expect(!isMore)
+        #expect(window.position("m3", in: channel("a").hash64) == nil)
+        #expect(window.position("m4", in: channel("a").hash64) == position(1, 4))
+        isMore = window.trim(now: 60_000, limit: 1)
+        #expect(isMore && window.count == 1)
+        isMore = window.trim(now: 60_000, limit: 1)
+        #expect(!isMore)
+        #expect(window.count == 0)
+    }
+
+    @Test func namingAChannelLeavesNothingBehind() {
+        var ready = Ready()
+        let open = InterestChange(channel: channel("a"), subscribers: 2, wanted: .open)
+        #expect(ready.machine.interest(open, edge: 63, now: 1) == nil)
+        #expect(ready.machine.channels.count == 1 && ready.machine.hasHeadsToRead)
+        #expect(ready.machine.interest(InterestChange(channel: channel("a"), subscribers: -2, wanted: .close), edge: 63, now: 1) == nil)
+        #expect(ready.machine.channels.count == 0)
+        #expect(ready.machine.interest(InterestChange(channel: channel("z"), subscribers: 0, wanted: .close), edge: 0, now: 1) == nil)
+        #expect(ready.machine.channels.count == 0)
+    }
+
+    @Test func aChannelThatIsNotUsedLeavesTheTableInSlices() {
+        var table = ChannelTable(partitions: Partitions())
+        for number in 0..<100 { _ = table.touch(channel("c\(number)"), at: number % 2 == 0 ? 0 : 99_000) }
+        var slices = 1
+        while table.sweep(unusedSince: 50_000, count: 7) {
+            slices += 1
+            // New ones take the places of those that are gone, before and behind where it continues.
+            _ = table.touch(channel("new\(slices)"), at: 100_000)
+        }
+        #expect(slices == 15 && table.count == 50 + 14)
+        #expect((0..<100).allSatisfy { (table[channel("c\($0)")] == nil) == ($0 % 2 == 0) })
+        // What is in use stays.
+        let index = table.touch(channel("c1"), at: 0)
+        table[index].edges.insert(3)
+        while table.sweep(unusedSince: 1_000_000, count: 7) {}
+        #expect(table.count == 1 && table[channel("c1")]?.usedAt == 0)
+    }
+}
