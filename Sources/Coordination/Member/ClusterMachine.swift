@@ -211,7 +211,7 @@ package struct ClusterMachine: Sendable {
         if self.isController {
             self.control(.reported(report, by: self.settings.id), &turn)
             // It may be what its next look waits for.
-            if !report.sealed.isEmpty { self.control(.look, &turn) }
+            if !report.sealed.isEmpty { self.reconcileController(&turn) }
         } else if let controller {
             self.send(.report(report), to: controller.id, &turn)
             // The controller may know no newer one than ZooKeeper.

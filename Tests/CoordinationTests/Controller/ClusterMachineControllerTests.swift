@@ -5,6 +5,26 @@ import Testing
 @testable import Coordination
 
 @Suite struct ClusterMachineControllerTests {
+    /// The controller's own report may show that a partition is handed over, and then it decides again. Without ZooKeeper it decides nothing.
+    @Test func aSuspendedControllerDecidesNothing() {
+        var stand = ClusterMachineStand.controller(of: 2)
+        stand.isStoragePrompt = false
+        #expect(stand.ask(AdminRequest(.drain, node: "n1"))?.isSuccess == true)
+        stand.advance(.seconds(1))
+        let handedOver = stand.handOvers
+        #expect(!handedOver.isEmpty)
+        stand.suspend()
+        stand.settle()
+        stand.forget()
+        stand.handle(.handedOver(handedOver))
+        stand.handle(.ticked)
+        #expect(stand.requests.isEmpty && stand.events.isEmpty)
+        stand.reconnect()
+        stand.isStoragePrompt = true
+        stand.balance()
+        #expect(stand.state("n1") == .drained && stand.count("n1") == 0)
+    }
+
     @Test func theFirstViewIsCreatedUnderTheEpochAndGrantsEverything() throws {
         var stand = ClusterMachineStand(partitionCount: 4)
         stand.connect()
