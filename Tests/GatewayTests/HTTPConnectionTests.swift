@@ -50,6 +50,18 @@ import Testing
         #expect(self.expiry(connection) == "refuse")
     }
 
+    @Test(arguments: [false, true]) func emptyLinesBuyNoTime(isOverLimit: Bool) throws {
+        var connection = self.connection(isOverLimit: isOverLimit)
+        connection.receive(ByteBuffer(string: "\r\n"))
+        #expect(try self.next(&connection) == "more", "the time of the first request runs since the accept")
+        #expect(self.expiry(connection) == "close, late")
+        connection.receive(ByteBuffer(string: Self.request))
+        #expect(try self.next(&connection) == "/a")
+        #expect(try self.next(&connection) == "more, whenever it comes")
+        connection.receive(ByteBuffer(string: "\r\n"))
+        #expect(try self.next(&connection) == "more", "an empty line is not a request that could be followed by another")
+    }
+
     @Test func withoutRoomItIsNotReadAndNothingIsLost() throws {
         var connection = self.connection()
         connection.receive(ByteBuffer(string: Self.request + Self.request))

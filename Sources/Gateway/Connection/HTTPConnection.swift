@@ -48,8 +48,12 @@ struct HTTPConnection {
     /// Over the connection limit: the client is told so and disconnected.
     let isOverLimit: Bool
     private(set) var isInputClosed = false
-    /// The deadline is that of a request.
-    private var isInRequest = true
+    /// Which of the client's deadlines runs.
+    private enum Timer {
+        case none, request, nextRequest
+    }
+
+    private var timer = Timer.request
     private var stall = StallWatch()
     /// Nil when the connection no longer speaks HTTP: a stream should weigh little while it is idle.
     private var parser: HTTPRequestParser?
@@ -84,7 +88,7 @@ struct HTTPConnection {
         }
         switch try self.parser!.next() {
         case .request(let request):
-            self.isInRequest = false
+            self.timer = .none
             return .request(request)
         case .needMore where self.isInputClosed:
             return .inputEnded
@@ -93,13 +97,16 @@ struct HTTPConnection {
         }
     }
 
+    /// Only a taken request gives the client time for the next one. Empty lines before a request do not: the parser skips them, and a client could send
+    /// one from time to time and keep its connection.
     private mutating func wait() -> Wait? {
         if self.parser!.isBetweenRequests {
-            self.isInRequest = false
+            guard self.timer == .none else { return nil }
+            self.timer = .nextRequest
             return .nextRequest
         }
-        guard !self.isInRequest else { return nil }
-        self.isInRequest = true
+        guard self.timer != .request else { return nil }
+        self.timer = .request
         return .request
     }
 
@@ -128,7 +135,7 @@ struct HTTPConnection {
     func expired(isOwed: Bool) -> Expiry {
         if self.stall.isBlocked { return .lookAtStall }
         if isOwed || self.state == .paused { return .waitOn }
-        guard self.state == .reading, self.isInRequest else { return .close(isLate: false) }
+        guard self.state == .reading, self.timer == .request else { return .close(isLate: false) }
         // Between two requests there is nothing to respond to; in the middle of one there is.
         return self.isOverLimit || self.parser?.isBetweenRequests ?? true ? .close(isLate: true) : .refuse
     }

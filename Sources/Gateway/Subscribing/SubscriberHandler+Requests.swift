@@ -56,6 +56,8 @@ extension SubscriberHandler {
             }
             self.upgradeResponse = try WebSocketHandshake.response(to: head)
         }
+        // A client that has closed its side can take one response, and no stream.
+        if self.http.isInputClosed, transport != .longPoll { return self.finish() }
         self.subscribe(request)
     }
 
