@@ -6,12 +6,14 @@ package struct JSONScanner {
     package static let depthMax = 128
 
     package let bytes: UnsafeRawBufferPointer
+    private let depthMax: Int
     package private(set) var index = 0
     /// A raw line break stood between tokens: legal JSON, but a line-framed transport must replace it.
     package private(set) var sawLineBreak = false
 
-    package init(_ bytes: UnsafeRawBufferPointer) {
+    package init(_ bytes: UnsafeRawBufferPointer, depthMax: Int = JSONScanner.depthMax) {
         self.bytes = bytes
+        self.depthMax = depthMax
     }
 
     /// Whether the bytes are exactly one JSON value, given that they are valid UTF-8.
@@ -76,7 +78,7 @@ package struct JSONScanner {
     }
 
     package mutating func skipValue(depth: Int = 0) -> Bool {
-        guard depth < JSONScanner.depthMax, let byte = self.peek() else { return false }
+        guard depth < self.depthMax, let byte = self.peek() else { return false }
         switch byte {
         case UInt8(ascii: "{"): return self.skipObject(depth)
         case UInt8(ascii: "["): return self.skipArray(depth)

@@ -5,13 +5,13 @@ package struct JSONValue: Sendable {
     package let name: String
     private let bytes: ArraySlice<UInt8>
 
-    /// Reads bytes that are exactly one JSON value in UTF-8, no longer than `bytesMax`, nested no deeper than `JSONScanner.depthMax`.
-    package init(_ bytes: [UInt8], named name: String, bytesMax: Int) throws(JSONFailure) {
+    /// Reads bytes that are exactly one JSON value in UTF-8, no longer than `bytesMax`, nested no deeper than `depthMax`.
+    package init(_ bytes: [UInt8], named name: String, bytesMax: Int, depthMax: Int = JSONScanner.depthMax) throws(JSONFailure) {
         guard !bytes.isEmpty else { throw JSONFailure("\(name) is empty") }
         guard bytes.count <= bytesMax else { throw JSONFailure("\(name) has \(bytes.count) bytes, and \(bytesMax) are the most") }
         guard String(validating: bytes, as: UTF8.self) != nil else { throw JSONFailure("\(name) is not UTF-8") }
         let range = bytes.withUnsafeBytes { bytes -> Range<Int>? in
-            var scanner = JSONScanner(bytes)
+            var scanner = JSONScanner(bytes, depthMax: depthMax)
             guard let range = scanner.value(), scanner.isAtEnd() else { return nil }
             return range
         }
@@ -132,7 +132,8 @@ package struct JSONValue: Sendable {
 
     private func scan<Result>(_ body: (inout JSONScanner) -> Result?) -> Result? {
         self.bytes.withUnsafeBytes { bytes in
-            var scanner = JSONScanner(bytes)
+            // The depth was checked when the whole text was read.
+            var scanner = JSONScanner(bytes, depthMax: .max)
             return body(&scanner)
         }
     }

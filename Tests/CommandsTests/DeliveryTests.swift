@@ -1,5 +1,6 @@
 import AsyncHTTPClient
 import Foundation
+import JSON
 import TestKit
 import Testing
 
@@ -22,6 +23,18 @@ import Testing
         #expect(text.type == nil)
         guard case .event(let bytes) = try #require(Delivery(json: #"{"id":"c","channel":"a","data_base64":"//4="}"#.utf8)) else { throw Unexpected() }
         #expect(bytes.text == [0xFF, 0xFE])
+    }
+
+    /// A payload may be as deep as a node takes it, and its envelope is deeper; the response of a long-poll, whose events are in an array, too.
+    @Test func readsTheDeepestPayload() throws {
+        let payload = String(repeating: "[", count: 128) + String(repeating: "]", count: 128)
+        #expect(JSONValue.accepts(payload.utf8) && !JSONValue.accepts("[\(payload)]".utf8))
+        let line = #"{"id":"c1","channel":"a","data":\#(payload)}"#
+        guard case .event(let envelope) = try #require(Delivery(json: line.utf8)) else { throw Unexpected() }
+        #expect(String(decoding: envelope.text, as: UTF8.self) == payload)
+        var response = try #require(JSONObject(#"{"events":[\#(line)],"cursor":"c1"}"#.utf8))
+        let event = try #require(response.take("events")?.elements?.first)
+        #expect(Delivery(json: event.utf8) == .event(envelope))
     }
 
     @Test func readsGapsAndCursors() throws {

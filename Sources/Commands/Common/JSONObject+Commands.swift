@@ -2,13 +2,14 @@ import JSON
 
 /// What commands do with JSON that they only pass on: a payload or a response is shown exactly as it came.
 extension JSONValue {
-    /// Nil if the bytes are not exactly one JSON value.
+    /// Nil if the bytes are not exactly one JSON value. It may be nested a little deeper than a payload, because responses contain payloads.
     init?(_ bytes: some Collection<UInt8>) {
-        guard let value = try? JSONValue(Array(bytes), named: "the JSON", bytesMax: .max) else { return nil }
+        guard let value = try? JSONValue(Array(bytes), named: "the JSON", bytesMax: .max, depthMax: JSONScanner.depthMax + 8) else { return nil }
         self = value
     }
 
-    static func accepts(_ bytes: some Collection<UInt8>) -> Bool { JSONValue(bytes) != nil }
+    /// Whether a node takes the bytes as a JSON payload.
+    static func accepts(_ payload: some Collection<UInt8>) -> Bool { (try? JSONValue(Array(payload), named: "the payload", bytesMax: .max)) != nil }
 
     var fields: JSONObject? { try? self.object() }
     var elements: [JSONValue]? { try? self.array(countMax: .max) }
