@@ -94,8 +94,8 @@ final class NodeInspector: NodeFacade {
         var figures = NodeFigures()
         figures.uptimeSeconds = snapshot.uptimeSeconds
         figures.connections = snapshot.gateway.openSubscribers
-        figures.publishedPerSecond = snapshot.publishedPerSecond
-        figures.deliveredPerSecond = snapshot.deliveredPerSecond
+        figures.publishedPerSecond = NodeSnapshot.rounded(snapshot.publishedPerSecond)
+        figures.deliveredPerSecond = NodeSnapshot.rounded(snapshot.deliveredPerSecond)
         // Its session is in its report already, and is judged together with the sessions of all others.
         var process = snapshot
         process.member = nil

@@ -39,5 +39,5 @@ extension NodeSnapshot {
             cluster: self.member?.membership, health: health, reasons: reasons)
     }
 
-    private static func rounded(_ value: Double) -> Double { (value * 10).rounded() / 10 }
+    static func rounded(_ value: Double) -> Double { (value * 10).rounded() / 10 }
 }
