@@ -61,7 +61,7 @@ actor Doctor {
             self.add(.ok("ready", "the node serves"))
         } else if let reason = ready.errorMessage, reason.contains("drained") {
             // An operator requested it: the node still serves connected subscribers.
-            self.add(.warn("ready", reason, do: "Nothing, if that is wanted: load balancers send it nobody new."))
+            self.add(.warn("ready", reason, do: "Nothing, if this is intended: load balancers send it no new clients."))
         } else {
             self.add(.fail("ready", "the node is not ready: \(ready.errorMessage ?? ready.text)", do: "If it is starting, wait; else see its log."))
         }

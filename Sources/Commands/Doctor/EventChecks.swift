@@ -105,7 +105,7 @@ struct EventChecks: Sendable {
         } catch is Probe.Forgotten {
             return .fail(
                 name, "a gap came instead of the events that were just published",
-                do: "Raise history-events-max, history-seconds-max or history-bytes-max: nobody can resume with so little history.")
+                do: "Raise history-events-max, history-seconds-max or history-bytes-max: no subscriber can resume with so little history.")
         } catch let error as Disconnected {
             return .fail(name, error.reason, do: "If a proxy leads to --url, let it pass /\(transport.prefix)/; else see the node's log.")
         } catch {

@@ -40,7 +40,7 @@ struct HTTPConnection {
         case waitOn
         /// A request did not arrive in time: say so and close.
         case refuse
-        /// There is nobody to say anything to.
+        /// No client waits for a response.
         case close(isLate: Bool)
     }
 
@@ -121,8 +121,8 @@ struct HTTPConnection {
         return self.parser?.takeRest() ?? ByteBuffer()
     }
 
-    /// No further request is taken. True when the socket has to be read again, because bytes that nobody reads would make the kernel reset the connection
-    /// and take the last words with it.
+    /// No further request is taken. True when the socket has to be read again, because unread bytes would make the kernel reset the connection
+    /// and discard the last response.
     mutating func end() -> Bool {
         defer { self.state = .ended }
         self.parser = nil

@@ -7,7 +7,7 @@ import NIOCore
 import Sockets
 
 extension RealertimeNode {
-    /// Nil for a node that is alone. Binds the link; nobody hears of this node before it runs.
+    /// Nil for a node that is alone. Binds the link; no other node knows of this node before it runs.
     func makeMember(_ gateway: Gateway, _ descriptors: DescriptorShares, _ group: any EventLoopGroup, startedAt: Int64) async throws -> ClusterMember? {
         let options = self.configuration.cluster
         guard let text = options.zookeeper, let address = options.link else { return nil }

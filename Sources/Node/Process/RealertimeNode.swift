@@ -90,7 +90,7 @@ struct RealertimeNode: Service {
             group.addTask { await self.everySecondUntilShutdown(inspector, sequencer, isReady: member == nil) }
             for listener in listeners {
                 group.addTask {
-                    // The system may take a listening socket away. A node that nobody can reach is to be started again.
+                    // The system may take a listening socket away. A node that no client can reach has to be restarted.
                     try? await listener.closeFuture.get()
                     guard life.state != .stopping else { return }
                     throw NodeError("a listening socket was closed by the system; start the node again, and look at the system's log")

@@ -9,11 +9,11 @@ struct ChannelTable {
     typealias Index = UInt32
 
     enum Reading: Equatable {
-        /// The log is to be asked.
+        /// It is to be read from the log.
         case wanted
         case reading
         case done
-        /// The log could not say. Asked again for whoever still needs it.
+        /// The log could not return it. It is read again for the next publish or edge that needs it.
         case failed(String)
     }
 
@@ -40,7 +40,7 @@ struct ChannelTable {
     }
 
     private struct Place {
-        /// Nil while nobody uses it.
+        /// Nil while the place is free.
         var name: ChannelName?
         var state: ChannelState
     }
@@ -169,7 +169,7 @@ struct ChannelTable {
         return self.sweepPlace > 0
     }
 
-    /// Lets go of a channel if nobody uses it; false if it has to stay.
+    /// Removes a channel that is not in use; false if it has to stay.
     mutating func letGo(_ channel: ChannelName) -> Bool {
         guard let index = self.indices[channel] else { return true }
         guard self.places[Int(index)].state.isIdle else { return false }

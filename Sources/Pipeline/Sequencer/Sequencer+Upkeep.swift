@@ -32,7 +32,7 @@ extension Sequencer {
         }
     }
 
-    /// The one place where heads are forgotten: those of this sequencer's partitions that are old and that nobody uses. The log is their home; it says which
+    /// The one place where heads are forgotten: those of this sequencer's partitions that are old and not in use. The log is their home; it says which
     /// are old and raises the epochs for channels that come back, and this sequencer knows which are in use. A slice at a time, not before the next is due.
     private func forget() async throws(LogError) {
         let now = self.clocks.steady()

@@ -216,7 +216,7 @@ package actor Sequencer: ChannelOwner {
             case .nothing:
                 break drain
             case .headsFirst:
-                // Whoever reads them begins here again.
+                // The reader starts this loop again when it is done.
                 if self.isReadingHeads { break drain }
                 await self.readHeads()
             case .commit:

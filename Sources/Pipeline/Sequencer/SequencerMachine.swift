@@ -142,7 +142,7 @@ struct SequencerMachine {
     mutating func release(_ grants: [Grant]) {
         for grant in grants where self.partitions[grant.partition]?.grant == grant {
             self.end(grant.partition)
-            // A commit that is with the log still names it; what the log says of it is then for nobody.
+            // A commit that is with the log still names it; the log's result for it is then ignored.
             self.partitions[grant.partition] = nil
         }
     }
@@ -270,7 +270,7 @@ struct SequencerMachine {
 
     private static let sweptAtOnce = 1024
 
-    /// When heads are forgotten that nobody uses: those that were written before this time. When there is no room, those whose history is over.
+    /// Heads that are not in use and were written before this time are forgotten. When there is no room, those whose history is over.
     mutating func forgettingHorizon(now: Int64) -> Int64 {
         let seconds = self.isPressed ? self.limits.historySecondsMax : max(self.limits.headSecondsMax, self.limits.historySecondsMax)
         self.isPressed = false
@@ -523,7 +523,7 @@ struct SequencerMachine {
     }
 
     /// It is not known whether the log has the commit: it stays in flight, to be repeated. Returns the batches that waited behind it, for the
-    /// caller to refuse: they have no positions yet, and nobody knows how long this lasts.
+    /// caller to refuse: they have no positions yet, and it is not known how long this lasts.
     mutating func becameUncertain() -> [PublishBatch] {
         guard case .committing = self.state else { return [] }
         self.state = .uncertain
