@@ -17,7 +17,7 @@ struct Fence {
         for (partition, ownerEpoch) in stored { self.set(partition, Seal(ownerEpoch: ownerEpoch, isHeld: false)) }
     }
 
-    /// Nobody reads or appends before the first partition is sealed.
+    /// Nothing is read before the first partition is sealed.
     private(set) var isSealed = false
 
     func ownerEpoch(of partition: PartitionID) -> OwnerEpoch? {
@@ -57,13 +57,24 @@ struct Fence {
 }
 
 extension HistoryIndex {
-    /// Why parts of a batch may not be appended, by the index of their grant; nil for those that may. The fence first, then the epochs of the channels.
-    func refusals(of batch: LogBatch, _ fence: Fence) -> [LogError?] {
-        var refusals = batch.grants.map { fence.refusal(using: $0) }
+    /// What may be appended of a batch: the fence first, then the epochs of the channels. One look-up an event.
+    func check(_ batch: LogBatch, _ fence: Fence) -> BatchCheck {
+        var check = BatchCheck(refusals: batch.grants.map { fence.refusal(using: $0) })
         for (event, grantIndex) in zip(batch.events, batch.grantIndices) {
-            guard let head = self.head(of: event.event.channel), event.position.epoch < head.epoch else { continue }
-            if refusals[Int(grantIndex)] == nil { refusals[Int(grantIndex)] = .overtaken(event, by: head) }
+            guard let head = self.head(of: event.event.channel), event.position <= head else { continue }
+            check.hasStoredEvents = true
+            if event.position.epoch < head.epoch, check.refusals[Int(grantIndex)] == nil { check.refusals[Int(grantIndex)] = .overtaken(event, by: head) }
         }
-        return refusals
+        return check
     }
+}
+
+/// What a log finds out about a batch before it appends.
+struct BatchCheck {
+    /// Why parts of the batch may not be appended, by the index of their grant; nil for those that may.
+    var refusals: [LogError?]
+    /// A position of the batch is not beyond its channel's head: the batch is repeated, or was overtaken.
+    var hasStoredEvents = false
+
+    var isWholeAndNew: Bool { !self.hasStoredEvents && self.refusals.allSatisfy { $0 == nil } }
 }

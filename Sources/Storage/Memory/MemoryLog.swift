@@ -83,7 +83,7 @@ package final class MemoryLog: Log {
         let now = self.clocks.steady()
         return self.state.withLockedValue { state in
             // Check first, then append: a partition's part is stored completely or not at all.
-            let refusals = state.history.refusals(of: batch, state.fence)
+            let refusals = state.history.check(batch, state.fence).refusals
             for (event, grantIndex) in zip(batch.events, batch.grantIndices) where refusals[Int(grantIndex)] == nil {
                 state.history.append(event, to: event.event.channel, at: event.position, timestamp: now, bytes: event.event.accountedBytes)
             }

@@ -30,18 +30,18 @@ extension SQLiteLog {
             return waiting
         }
         // A fence says nothing about the disk, so refusals stand beside what the disk did.
-        var refusals: [[LogError?]] = []
+        var checks: [BatchCheck] = []
         let result = self.writer.withLockedValue { writer in
             self.run(db, &writer) { db, writer in
                 if writer.isUnresolved { try self.resolve(db, &writer) }
-                refusals = self.shared.withLockedValue { shared in appends.map { shared.history.refusals(of: $0.batch, shared.fence) } }
-                guard refusals.joined().contains(where: { $0 == nil }) else { return }
-                try self.commit(zip(appends, refusals).map { self.newEvents(of: $0.batch, $1) }, db, &writer)
+                checks = self.shared.withLockedValue { shared in appends.map { shared.history.check($0.batch, shared.fence) } }
+                guard checks.contains(where: { $0.refusals.contains { $0 == nil } }) else { return }
+                try self.commit(zip(appends, checks).map { self.newEvents(of: $0.batch, $1) }, db, &writer)
             }
         }
         for (index, append) in appends.enumerated() {
             let results = append.batch.grants.indices.map { grant -> Result<Void, LogError> in
-                if refusals.indices.contains(index), let refusal = refusals[index][grant] { return .failure(refusal) }
+                if checks.indices.contains(index), let refusal = checks[index].refusals[grant] { return .failure(refusal) }
                 return result
             }
             append.continuation.resume(returning: results)
@@ -84,11 +84,11 @@ extension SQLiteLog {
     /// The events of a batch that go into the file: all of them, unless it is repeated or a partition is refused.
     ///
     /// Only the writer moves heads, and this is its thread. Two batches that wait together are of different partitions, as each has one owner.
-    private func newEvents(of batch: LogBatch, _ refusals: [LogError?]) -> [SequencedEvent] {
-        self.shared.withLockedValue { shared in
+    private func newEvents(of batch: LogBatch, _ check: BatchCheck) -> [SequencedEvent] {
+        if check.isWholeAndNew { return batch.events }
+        return self.shared.withLockedValue { shared in
             func isStored(_ event: SequencedEvent) -> Bool { shared.history.head(of: event.event.channel).map { event.position <= $0 } ?? false }
-            if refusals.allSatisfy({ $0 == nil }), !batch.events.contains(where: isStored) { return batch.events }
-            return zip(batch.events, batch.grantIndices).filter { refusals[Int($1)] == nil && !isStored($0) }.map(\.0)
+            return zip(batch.events, batch.grantIndices).filter { check.refusals[Int($1)] == nil && !isStored($0) }.map(\.0)
         }
     }
 
