@@ -136,7 +136,7 @@ private final class FanoutWalk: @unchecked Sendable {
         limits.subscriberBufferedBytesMax = 2048
         limits.passSubscribersMax = 3
         limits.feedSecondsMax = 2
-        self.fanout = Fanout(loop: loop, id: .loop(0), owner: self.world, limits: limits)
+        self.fanout = Fanout(loop: loop, id: .loop(0), router: Router([self.world]), limits: limits)
         for name in Self.channels { self.world.stories[name] = World.Story() }
     }
 

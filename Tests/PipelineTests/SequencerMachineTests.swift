@@ -288,7 +288,8 @@ private struct Walk {
 
     private mutating func sweep() {
         _ = self.machine.sweep(now: self.now)
-        let oldest = self.machine.forgettingHorizon(now: self.now)
+        let seconds = self.machine.isPressed ? self.limits.historySecondsMax : max(self.limits.headSecondsMax, self.limits.historySecondsMax)
+        let oldest = self.now - Int64(seconds) * 1000
         let old = self.remembered.filter { self.stored[$0]!.last!.at < oldest }.sorted { $0.string < $1.string }
         let pending = Set(self.isInFlight ? self.machine.commit.batch.events.map(\.event.channel) : [])
         for (grant, channels) in self.machine.forgettable(old) where self.sealed[grant.partition] == grant.ownerEpoch {
@@ -297,9 +298,9 @@ private struct Walk {
                 #expect(!pending.contains(name) && !self.listening.contains(name), "\(name) is in use: seed \(self.seed), step \(self.step)")
                 self.floor = max(self.floor, self.stored[name]!.last!.position.epoch + 1)
                 self.remembered.remove(name)
-                self.machine.forgot(1)
             }
         }
+        self.machine.forgot(remembered: self.remembered.count)
     }
 
     private mutating func drain() {

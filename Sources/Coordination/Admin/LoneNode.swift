@@ -1,37 +1,26 @@
 package import AdminAPI
 package import Partitioning
 
-/// A node without ZooKeeper: a cluster of one, which nothing can be changed about. It responds as the controller of that cluster would, from a view of one
-/// member that owns every partition.
-package struct LoneNode: Sendable {
+/// A node without ZooKeeper: a cluster of one, in which no operator can change anything. Its responses are those of a controller, from a view of one member that
+/// owns every partition. A pure value.
+struct LoneNode: Sendable {
     static let clusterName = "embedded"
     static let incarnation: Int64 = 1
 
-    package var id: String
-    package var api: String
-    package var version: String
-    package var state: NodeState
-    package var figures: NodeFigures
+    var id: String
+    var version: String
     /// Milliseconds since 1970.
-    package var startedAt: Int64
-    package var wallClock: Int64
-    private let grants: [Grant]
+    var startedAt: Int64
+    var api = ""
+    var state = NodeState.joining
+    var figures = NodeFigures()
+    var wallClock: Int64 = 0
+    /// What the view grants. It never changes.
+    var grants = Grant.everyPartition()
+    /// Those of the grants that are served.
+    var serving: [Grant] = []
 
-    package init(
-        id: String, api: String, version: String, state: NodeState, figures: NodeFigures, startedAt: Int64, wallClock: Int64,
-        grants: [Grant] = Grant.everyPartition()
-    ) {
-        self.id = id
-        self.api = api
-        self.version = version
-        self.state = state
-        self.figures = figures
-        self.startedAt = startedAt
-        self.wallClock = wallClock
-        self.grants = grants
-    }
-
-    package func response(to request: AdminRequest, at now: ContinuousClock.Instant) -> AdminResponse {
+    func response(to request: AdminRequest, at now: ContinuousClock.Instant) -> AdminResponse {
         let status = ClusterStatus(self, at: now)
         switch request.kind {
         case .status: return .status(status.overview)
@@ -58,7 +47,8 @@ package struct LoneNode: Sendable {
 
     var report: NodeReport {
         var report = NodeReport(incarnation: Self.incarnation, viewVersion: 1)
-        if self.state == .active { report.serving = self.grants } else { report.preparing = self.grants.count }
+        report.serving = self.state == .active ? self.serving : []
+        report.preparing = self.grants.count - report.serving.count
         report.figures = self.figures
         return report
     }

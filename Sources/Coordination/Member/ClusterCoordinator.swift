@@ -134,8 +134,14 @@ package actor ClusterCoordinator: ClusterAdministration {
             }
         case .seal(let partitions):
             group.addTask { [storage, inbox] in
-                await storage.seal(partitions)
-                inbox.put(.sealed(partitions))
+                let refusals = await storage.seal(partitions)
+                let refused = Set(refusals.map(\.grant))
+                inbox.put(.sealed(partitions.filter { !refused.contains($0) }))
+                guard let first = refusals.first else { return }
+                await inbox.offer(.fault("the log refuses \(refusals.count) partitions, which are tried again every second: \(first.reason)"))
+                // The machine requests them again as soon as it hears of the refusal, so it hears of it later.
+                try? await Task.sleep(for: .seconds(1))
+                inbox.put(.sealRefused(refusals.map(\.grant)))
             }
         case .handOver(let partitions):
             group.addTask { [storage, inbox] in
@@ -143,7 +149,7 @@ package actor ClusterCoordinator: ClusterAdministration {
                 inbox.put(.handedOver(partitions))
             }
         case .release(let partitions):
-            self.storage.release(partitions)
+            group.addTask { [storage] in await storage.release(partitions) }
         case .respond(let number, let response):
             self.waiting.removeValue(forKey: number)?.resume(returning: response)
         case .log(let event):
@@ -168,16 +174,6 @@ package protocol ClusterTransport: Sendable {
     func setPeers(_ peers: [ClusterMachine.Peer], incarnation: Int64, viewVersion: Int64)
     /// Lost when there is no link, or when it is full: the machine sends again what it still needs.
     func send(_ payload: [UInt8], to id: String)
-}
-
-/// What owning a partition means for the log.
-package protocol PartitionStorage: Sendable {
-    /// Takes the partitions over: from its return on, nothing is appended under an older owner epoch. Tries again until it can.
-    func seal(_ partitions: [Grant]) async
-    /// Accepts nothing new for them. Returns when everything in flight is committed and nothing more will be committed under these owner epochs.
-    func handOver(_ partitions: [Grant]) async
-    /// They are not this node's any more: stop immediately.
-    func release(_ partitions: [Grant])
 }
 
 /// Why a cluster refuses this node, and what to change.

@@ -64,6 +64,8 @@ package struct ClusterMachine: Sendable {
         case received(from: String, incarnation: Int64, payload: [UInt8])
         /// The storage is ready for these grants, or has given them back.
         case sealed([Grant])
+        /// The log refused these partitions; they are tried again.
+        case sealRefused([Grant])
         case handedOver([Grant])
         case figures(NodeFigures)
         /// What became of an ``Effect/remember(number:_:)``: nil when it is durable.
@@ -145,6 +147,7 @@ package struct ClusterMachine: Sendable {
         case .peerView(let id, let version): self.register.named(version, by: id)
         case .received(let id, let incarnation, let payload): self.received(payload, from: id, incarnation, &turn)
         case .sealed(let partitions): self.owning.sealed(partitions)
+        case .sealRefused(let partitions): self.owning.refused(partitions)
         case .handedOver(let partitions): self.owning.handedOver(partitions)
         case .figures(let figures): self.reporting.measured(figures)
         case .remembered(let number, let failure): self.perform(self.register.remembered(number, failure: failure, at: now), &turn)

@@ -7,7 +7,7 @@ package struct Ownership: Hashable, Sendable {
         /// Can transition to: sealing, out of the table.
         case granted
         /// The log is being sealed under our owner epoch, so that nothing is committed under an older one.
-        /// Can transition to: serving, out of the table.
+        /// Can transition to: serving, granted (the log refused, and is to be tried again), out of the table.
         case sealing
         /// This node commits, and serves history.
         /// Can transition to: sealed (a move away was requested), out of the table.
@@ -76,6 +76,15 @@ struct OwnershipMachine: Sendable {
 
     /// The log is ready for them.
     mutating func sealed(_ partitions: [Grant]) { self.change(partitions, from: .sealing, to: .serving) }
+
+    /// The log refused them. The next ``follow(_:id:incarnation:isConnected:isCovered:)`` requests it again, if they are still granted.
+    mutating func refused(_ partitions: [Grant]) { self.change(partitions, from: .sealing, to: .granted) }
+
+    /// What is served, by partition.
+    var serving: [Grant] {
+        self.partitions.filter { $0.value.state == .serving }.map { Grant(partition: $0.key, ownerEpoch: $0.value.ownerEpoch) }
+            .sorted { $0.partition < $1.partition }
+    }
 
     mutating func handedOver(_ partitions: [Grant]) { self.change(partitions, from: .serving, to: .sealed) }
 

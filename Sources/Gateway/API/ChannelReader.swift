@@ -1,12 +1,12 @@
 package import Pipeline
 
-/// Where the API reads channels: heads and subscribers from the sequencer, history from the log.
+/// Where the API reads channels: heads and subscribers from the sequencers, history from the log.
 package struct ChannelReader: Sendable {
-    let sequencer: Sequencer
+    let sequencers: Sequencers
     let log: any Log
 
-    package init(sequencer: Sequencer, log: any Log) {
-        self.sequencer = sequencer
+    package init(sequencers: Sequencers, log: any Log) {
+        self.sequencers = sequencers
         self.log = log
     }
 }

@@ -29,7 +29,7 @@ struct HistoryQuery: Sendable {
 
     func run(_ channels: ChannelReader) async throws(HTTPFailure) -> ByteBuffer {
         do throws(LogError) {
-            return try await self.answer(try await channels.sequencer.head(of: self.channel), channels.log)
+            return try await self.answer(try await channels.sequencers.head(of: self.channel), channels.log)
         } catch {
             throw .unavailable(error.message)
         }
@@ -148,7 +148,7 @@ struct ChannelsQuery: Sendable {
     }
 
     func run(_ channels: ChannelReader) async throws(HTTPFailure) -> ByteBuffer {
-        let found = await channels.sequencer.channels(prefix: self.prefix, after: self.after, limit: self.limit + 1)
+        let found = await channels.sequencers.channels(prefix: self.prefix, after: self.after, limit: self.limit + 1)
         var body = ByteBuffer()
         body.writeStaticString("{\"result\":{\"channels\":{")
         for (number, entry) in found.prefix(self.limit).enumerated() {
@@ -173,7 +173,7 @@ struct PresenceQuery: Sendable {
     }
 
     func run(_ channels: ChannelReader) async throws(HTTPFailure) -> ByteBuffer {
-        let subscribers = await channels.sequencer.subscribers(of: self.channel)
+        let subscribers = await channels.sequencers.subscribers(of: self.channel)
         return ByteBuffer(string: "{\"result\":{\"subscribers\":\(max(0, subscribers))}}")
     }
 }

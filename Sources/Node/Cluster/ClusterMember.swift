@@ -46,7 +46,7 @@ final class ClusterMember: Sendable {
         let memory = configuration.log == .sqlite ? ClusterMemoryFile(folder: configuration.data) : nil
         let (remembered, problem) = memory?.load(cluster: options.name) ?? (nil, nil)
         self.coordinator = ClusterCoordinator(
-            settings: settings, client: ZooKeeperClient(configuration: session), transport: LinkTransport(links: links), storage: LocalPartitions(),
+            settings: settings, client: ZooKeeperClient(configuration: session), transport: LinkTransport(links: links), storage: UnsharedLog(),
             memory: memory,
             remembered: remembered
         ) { event in
@@ -126,9 +126,10 @@ private struct LinkTransport: ClusterTransport {
     func send(_ payload: [UInt8], to id: String) { self.links.send(payload, to: id) }
 }
 
-/// Owning partitions without a log that others share: there is nothing to seal yet, because each node keeps its own history.
-struct LocalPartitions: PartitionStorage {
-    func seal(_ partitions: [Grant]) async {}
+/// The partitions of a member whose log no other node shares. Ownership in the cluster changes nothing in such a log: each node keeps the history of its own
+/// publishers and subscribers, and its sequencers serve every channel.
+private struct UnsharedLog: PartitionStorage {
+    func seal(_ partitions: [Grant]) async -> [SealRefusal] { [] }
     func handOver(_ partitions: [Grant]) async {}
-    func release(_ partitions: [Grant]) {}
+    func release(_ partitions: [Grant]) async {}
 }

@@ -58,22 +58,26 @@ struct RealertimeNode: Service {
     private func serve(_ life: NodeLife, _ descriptors: DescriptorShares, _ log: any Log, _ group: MultiThreadedEventLoopGroup) async throws {
         let eventLoops = Array(group.makeIterator())
         let limits = self.configuration.limits
-        let sequencer = Sequencer(
-            loop: eventLoops[0], log: log, limits: limits,
+        let sequencers = Sequencers(
+            loops: eventLoops, log: log, limits: limits,
             commitInterval: self.configuration.log == .memory ? .zero : .microseconds(Int64(limits.commitIntervalMicroseconds)),
             clocks: .system)
         let gateway = try await Gateway(
-            self.gatewaySettings(descriptors), stages: self.makeStages(eventLoops, sequencer), channels: ChannelReader(sequencer: sequencer, log: log),
+            self.gatewaySettings(descriptors), stages: self.makeStages(eventLoops, sequencers), channels: ChannelReader(sequencers: sequencers, log: log),
             logger: self.logger)
         let inspector = NodeInspector(
             identity: NodeIdentity(id: self.configuration.id, version: self.version, commit: self.commit), life: life, limits: limits, gateway: gateway,
-            sequencer: sequencer, log: log)
+            sequencers: sequencers, log: log)
 
-        if let refused = await sequencer.acquire(Grant.everyPartition()).first { throw refused.error }
+        let lone = LoneCoordinator(
+            id: self.configuration.id, version: self.version, startedAt: life.startedAt, wallClock: WallClock.now, storage: sequencers
+        ) { await inspector.process() }
+        // A member too: its log is not shared, so its sequencers serve every channel.
+        try await lone.start()
 
         let listeners = try await gateway.bind(group: group, node: inspector)
         let member = try await self.makeMember(gateway, descriptors, group, startedAt: life.startedAt)
-        inspector.join(member?.coordinator ?? EmbeddedCluster(inspector: inspector), member: member)
+        inspector.join(member?.coordinator ?? lone, member: member)
         life.state = .ready
         // A member is ready, as /readyz has it, once the cluster has taken it.
         self.logger.info(
@@ -87,7 +91,7 @@ struct RealertimeNode: Service {
 
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let member { group.addTask { try await member.run { await inspector.figures() } } }
-            group.addTask { await self.everySecondUntilShutdown(inspector, sequencer, isReady: member == nil) }
+            group.addTask { await self.everySecondUntilShutdown(inspector, sequencers, isReady: member == nil) }
             for listener in listeners {
                 group.addTask {
                     // The system may take a listening socket away. A node that no client can reach has to be restarted.
@@ -102,7 +106,7 @@ struct RealertimeNode: Service {
             // The others take over while this node says goodbye to its subscribers.
             member?.leave()
             if case .failure = end { group.cancelAll() }
-            await self.stop(gateway, listeners, sequencer)
+            await self.stop(gateway, listeners, sequencers)
             try await group.waitForAll()
             try end?.get()
         }
@@ -119,24 +123,24 @@ struct RealertimeNode: Service {
         return settings
     }
 
-    private func makeStages(_ eventLoops: [any EventLoop], _ sequencer: Sequencer) async -> [Gateway.Stages] {
+    private func makeStages(_ eventLoops: [any EventLoop], _ sequencers: Sequencers) async -> [Gateway.Stages] {
         var stages: [Gateway.Stages] = []
         for (index, eventLoop) in eventLoops.enumerated() {
-            let fanout = Fanout(loop: eventLoop, id: .loop(index), owner: sequencer, limits: self.configuration.limits)
-            await sequencer.add(fanout, as: .loop(index))
-            stages.append(Gateway.Stages(loop: eventLoop, fanout: fanout, publisher: Publisher(loop: eventLoop, owner: sequencer)))
+            let fanout = Fanout(loop: eventLoop, id: .loop(index), router: sequencers.router, limits: self.configuration.limits)
+            await sequencers.add(fanout, as: .loop(index))
+            stages.append(Gateway.Stages(loop: eventLoop, fanout: fanout, publisher: Publisher(loop: eventLoop, router: sequencers.router)))
         }
         return stages
     }
 
     // MARK: - Serving
 
-    private func everySecondUntilShutdown(_ inspector: NodeInspector, _ sequencer: Sequencer, isReady: Bool) async {
+    private func everySecondUntilShutdown(_ inspector: NodeInspector, _ sequencers: Sequencers, isReady: Bool) async {
         await cancelWhenGracefulShutdown {
             var isReady = isReady
             while !Task.isCancelled {
                 try? await Task.sleep(for: .seconds(1))
-                await sequencer.tick()
+                await sequencers.tick()
                 await inspector.sampleRates()
                 await inspector.followDrain()
                 await inspector.reportLogError(to: self.logger)
@@ -152,13 +156,13 @@ struct RealertimeNode: Service {
 
     /// Accepts no more, answers what is in flight, says goodbye in slices, and waits for the sockets to drain, all before the deadline.
     private func stop(
-        _ gateway: Gateway, _ listeners: [any Channel], _ sequencer: Sequencer
+        _ gateway: Gateway, _ listeners: [any Channel], _ sequencers: Sequencers
     ) async {
         let seconds = self.configuration.limits.shutdownSecondsMax
         self.logger.info("stopping", metadata: ["seconds-max": "\(seconds)", "connections": "\(gateway.openSubscribers)"])
         let deadline = ContinuousClock.now + .seconds(seconds)
         for listener in listeners { try? await listener.close() }
-        await sequencer.stop(deadline: deadline)
+        await sequencers.stop(deadline: deadline)
         await gateway.stop(deadline: deadline)
     }
 }

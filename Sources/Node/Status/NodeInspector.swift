@@ -12,7 +12,7 @@ final class NodeInspector: NodeFacade {
     private let life: NodeLife
     private let limits: Limits
     private let gateway: Gateway
-    private let sequencer: Sequencer
+    private let sequencers: Sequencers
     private let log: any Log
     private let membership = NIOLockedValueBox(Membership())
     private let rates = NIOLockedValueBox(Rates())
@@ -33,12 +33,12 @@ final class NodeInspector: NodeFacade {
         var lastSample: ContinuousClock.Instant?
     }
 
-    init(identity: NodeIdentity, life: NodeLife, limits: Limits, gateway: Gateway, sequencer: Sequencer, log: any Log) {
+    init(identity: NodeIdentity, life: NodeLife, limits: Limits, gateway: Gateway, sequencers: Sequencers, log: any Log) {
         self.identity = identity
         self.life = life
         self.limits = limits
         self.gateway = gateway
-        self.sequencer = sequencer
+        self.sequencers = sequencers
         self.log = log
     }
 
@@ -54,7 +54,7 @@ final class NodeInspector: NodeFacade {
         return NodeSnapshot(
             identity: self.identity, processState: self.life.state, startedAt: self.life.startedAt, uptimeSeconds: self.life.uptime.components.seconds,
             listen: self.gateway.listenAddress, api: self.gateway.apiAddress, parkedMax: self.limits.parkedPublishesMax, gateway: await self.gateway.metrics(),
-            sequencer: await self.sequencer.metrics, parked: await self.sequencer.parkedEvents,
+            sequencer: await self.sequencers.metrics, parked: await self.sequencers.parkedEvents,
             log: await self.log.metrics, publishedPerSecond: rates.0, deliveredPerSecond: rates.1, member: await self.member?.snapshot())
     }
 
@@ -103,6 +103,17 @@ final class NodeInspector: NodeFacade {
         figures.health = health
         figures.reasons = Array(reasons.prefix(10))
         return figures
+    }
+
+    /// What the cluster of a node that is alone reports of its process.
+    func process() async -> LoneCoordinator.Process {
+        let state: NodeState =
+            switch self.life.state {
+            case .starting: .joining
+            case .ready: .active
+            case .stopping: .draining
+            }
+        return LoneCoordinator.Process(state: state, api: self.gateway.apiAddress, figures: await self.figures())
     }
 
     // MARK: - About once a second

@@ -86,7 +86,7 @@ extension Fanout {
             budget -= 1
             self.leave(feed, since: second, &closing)
         }
-        if !closing.isEmpty { self.owner.interest(closing, edge: self.id) }
+        if !closing.isEmpty { self.router.interest(closing, edge: self.id) }
     }
 
     /// Closes a feed, unless it has got subscribers since. Its chunks are dropped by age, like all others.

@@ -21,11 +21,12 @@ extension Fanout {
         feed.isReading = true
         self.statistics.replayReads += 1
         let isAhead = feed.replaying.contains { $0.needsReset }
+        let owner = self.router.owner(of: feed.channel)
         Task {
             // Another loop may have delivered events that have not reached this loop yet.
-            if isAhead { await self.owner.barrier(feed.channel) }
+            if isAhead { await owner.barrier(feed.channel) }
             do {
-                let slice = try await self.owner.history(
+                let slice = try await owner.history(
                     of: feed.channel, after: position, limit: self.limits.replayEventsMax, bytesMax: self.limits.replayBytesMax)
                 self.replayed(slice, after: position, feed: feed, wasAhead: isAhead)
                 feed.isReading = false

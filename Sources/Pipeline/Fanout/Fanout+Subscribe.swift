@@ -71,7 +71,7 @@ extension Fanout {
             return InterestChange(channel: feed.channel, subscribers: feed.subscribersToReport, wanted: feed.isAsked ? .unchanged : .open)
         }
         self.unreported.removeAll(keepingCapacity: true)
-        self.owner.interest(changes, edge: self.id)
+        self.router.interest(changes, edge: self.id)
     }
 
     /// The owner has reported the head: waiting subscriptions can start. A new owner reports it again.

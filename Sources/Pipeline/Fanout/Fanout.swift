@@ -9,10 +9,10 @@ import Partitioning
 package actor Fanout: Edge {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let loop: any EventLoop
-    /// The owner's id for this edge.
+    /// The owners' id for this edge.
     package nonisolated let id: EdgeID
 
-    let owner: any ChannelOwner
+    let router: Router
     let limits: Limits
     /// The largest single write. Two of them fill a subscriber's buffer limit; the second begins only while the socket accepts bytes.
     let writeBytesMax: Int
@@ -37,11 +37,11 @@ package actor Fanout: Edge {
     var second = 0
     var statistics = FanoutStatistics()
 
-    package init(loop: any EventLoop, id: EdgeID, owner: any ChannelOwner, limits: Limits) {
+    package init(loop: any EventLoop, id: EdgeID, router: Router, limits: Limits) {
         self.loop = loop
         self.unownedExecutor = loop.executor.asUnownedSerialExecutor()
         self.id = id
-        self.owner = owner
+        self.router = router
         self.limits = limits
         self.writeBytesMax = max(1024, limits.subscriberBufferedBytesMax / 2)
     }

@@ -1,4 +1,4 @@
-/// What a fanout and a publisher need of the owner of channels: on this node its sequencer.
+/// What a fanout and a publisher need from the owner of channels. On this node it is a sequencer.
 package protocol ChannelOwner: Sendable {
     /// Registers interest. Answered through the edge's ``Edge/relay(_:)``.
     nonisolated func interest(_ changes: [InterestChange], edge: EdgeID)

@@ -1,8 +1,8 @@
-/// Events that one loop hands to a sequencer at once: what crosses loops crosses as a batch.
+/// Events that one loop passes to a sequencer together: batches cross loops, never single events.
 package struct PublishBatch: Sendable {
-    /// The origin's own number for it.
+    /// The origin's number for this batch.
     package var id: UInt64
-    /// All of the batch or, with the indices that they have in it, the part of it that goes into one commit.
+    /// The whole batch, or the part of it that goes into one commit. A part keeps the indices of the whole.
     package private(set) var events: ArraySlice<Event>
     package var origin: any PublishOrigin
 
@@ -12,7 +12,7 @@ package struct PublishBatch: Sendable {
         self.origin = origin
     }
 
-    /// Cuts the first events off. The events themselves are not copied.
+    /// Removes the first events and returns them. The events themselves are not copied.
     mutating func removePart(_ count: Int) -> PublishBatch {
         var part = self
         part.events = self.events.prefix(count)
@@ -21,32 +21,32 @@ package struct PublishBatch: Sendable {
     }
 }
 
-/// Who gets a batch's outcomes.
+/// Receives the outcomes of a batch.
 package protocol PublishOrigin: Sendable {
-    /// Called on the sequencer's loop: for the whole batch at once, or for each of its parts, in any order, with the index of the part's first event.
+    /// Called on the sequencer's loop, once for the whole batch or once for each part, in any order. `index` is that of the part's first event.
     nonisolated func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int)
 }
 
-/// What became of one event.
+/// The outcome of one publish.
 package enum PublishOutcome: Equatable, Sendable {
-    /// Committed. `subscribers` counts this node's at that moment.
+    /// Committed. `subscribers` counts this node's subscribers at that moment.
     case published(Position, subscribers: Int)
-    /// The channel has seen this message id: it is at this position already.
+    /// An event with this message id is already at this position of the channel.
     case duplicate(Position, subscribers: Int)
     /// Not committed.
     case refused(PublishRefusal)
 }
 
-/// Why an event was not committed. All of them are safe to repeat with the same message id.
+/// Why an event was not committed. After each of these a retry with the same message id is safe.
 package enum PublishRefusal: Equatable, Sendable {
-    /// The log cannot be written now.
+    /// The log cannot be written at present.
     case logUnavailable(String)
-    /// Too many publishes wait.
+    /// Too many publishes are parked.
     case overloaded
-    /// Too many channels are remembered.
+    /// The limit of remembered channels is reached.
     case tooManyChannels
-    /// The node stops.
+    /// The node is stopping.
     case stopping
-    /// This node does not own the channel's partition, or not any more.
+    /// This node does not own the channel's partition, or no longer does.
     case moved
 }

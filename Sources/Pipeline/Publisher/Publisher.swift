@@ -1,57 +1,70 @@
 package import NIOCore
 
-/// What hears of one event's outcome. Called on its publisher's loop, to which it is confined.
+/// Receives the outcome of one event. Called on its publisher's loop, to which it is confined.
 package protocol PublishSink: AnyObject, Sendable {
     func published(_ outcome: PublishOutcome, token: UInt64)
 }
 
-/// Collects what one loop's connections publish in one turn of the loop, and routes it to the owner as one batch.
+/// Collects the events that one loop's connections publish in one turn of the loop. Each owner gets its share of them as one batch.
 ///
-/// Pinned to that loop. No promise, task or closure per event: an answer finds its connection by (sink, token).
+/// Pinned to that loop. No promise, task or closure per event: an outcome finds its connection by (sink, token). Events of one channel stay in order, because a
+/// channel has one owner.
 package actor Publisher: PublishOrigin {
     private struct Waiting {
         var sink: any PublishSink
         var token: UInt64
     }
 
-    package nonisolated let unownedExecutor: UnownedSerialExecutor
-    package nonisolated let loop: any EventLoop
-    private let owner: any ChannelOwner
-    private var events: [Event] = []
-    private var waiting: [Waiting] = []
-    /// Batches without all of their answers.
-    private var inFlight: [UInt64: (waiting: [Waiting], unanswered: Int)] = [:]
-    private var nextBatch: UInt64 = 0
-
-    package init(loop: any EventLoop, owner: any ChannelOwner) {
-        self.loop = loop
-        self.unownedExecutor = loop.executor.asUnownedSerialExecutor()
-        self.owner = owner
+    /// `waiting` has an entry for each event.
+    private struct Collected {
+        var events: [Event] = []
+        var waiting: [Waiting] = []
     }
 
-    /// Runs `body` here and now. The caller is on the loop.
+    package nonisolated let unownedExecutor: UnownedSerialExecutor
+    package nonisolated let loop: any EventLoop
+    private let router: Router
+    /// The events of this turn, for each owner.
+    private var collected: [Collected]
+    private var isFlushScheduled = false
+    /// Batches with outcomes outstanding.
+    private var inFlight: [UInt64: (waiting: [Waiting], outstanding: Int)] = [:]
+    private var nextBatch: UInt64 = 0
+
+    package init(loop: any EventLoop, router: Router) {
+        self.loop = loop
+        self.unownedExecutor = loop.executor.asUnownedSerialExecutor()
+        self.router = router
+        self.collected = router.owners.map { _ in Collected() }
+    }
+
+    /// Runs `body` synchronously. The caller must be on the loop.
     package nonisolated func onLoop<Value: Sendable>(_ body: (isolated Publisher) throws -> Value) rethrows -> Value {
         try self.assumeIsolated(body)
     }
 
-    /// Publishes an event; `sink` hears of it after the commit, never before this returns. The publisher keeps the sink until then.
+    /// Publishes an event. `sink` is called after the commit, never before this returns. The publisher retains the sink until then.
     package func publish(_ event: Event, sink: any PublishSink, token: UInt64) {
-        if self.events.isEmpty {
+        if !self.isFlushScheduled {
+            self.isFlushScheduled = true
             // After every socket that is readable in this turn has been read.
             self.loop.assumeIsolated().execute { self.assumeIsolated { $0.flush() } }
         }
-        self.events.append(event)
-        self.waiting.append(Waiting(sink: sink, token: token))
+        let owner = self.router.index(of: event.channel)
+        self.collected[owner].events.append(event)
+        self.collected[owner].waiting.append(Waiting(sink: sink, token: token))
     }
 
     private func flush() {
-        let id = self.nextBatch
-        self.nextBatch += 1
-        self.inFlight[id] = (self.waiting, self.waiting.count)
-        let batch = PublishBatch(id: id, events: self.events, origin: self)
-        self.events = []
-        self.waiting = []
-        self.owner.publish(batch)
+        self.isFlushScheduled = false
+        for owner in self.collected.indices where !self.collected[owner].events.isEmpty {
+            let collected = self.collected[owner]
+            self.collected[owner] = Collected()
+            let id = self.nextBatch
+            self.nextBatch += 1
+            self.inFlight[id] = (collected.waiting, collected.waiting.count)
+            self.router.owners[owner].publish(PublishBatch(id: id, events: collected.events, origin: self))
+        }
     }
 
     package nonisolated func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int) {
@@ -63,8 +76,8 @@ package actor Publisher: PublishOrigin {
     }
 
     private func finish(_ batch: UInt64, _ outcomes: [PublishOutcome], from index: Int) {
-        guard let (waiting, unanswered) = self.inFlight[batch] else { return }
-        self.inFlight[batch] = unanswered > outcomes.count ? (waiting, unanswered - outcomes.count) : nil
+        guard let (waiting, outstanding) = self.inFlight[batch] else { return }
+        self.inFlight[batch] = outstanding > outcomes.count ? (waiting, outstanding - outcomes.count) : nil
         for (waiting, outcome) in zip(waiting[index...], outcomes) { waiting.sink.published(outcome, token: waiting.token) }
     }
 }

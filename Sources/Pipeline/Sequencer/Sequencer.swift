@@ -1,9 +1,9 @@
 package import NIOCore
 package import Partitioning
 
-/// Owns partitions of this node: dedup, positions, append, then acknowledge and relay.
+/// Owns partitions of this node: drops duplicates, assigns positions, appends, then acknowledges and relays.
 ///
-/// Pinned to one event loop, as the stages that feed it. Everything is decided by ``SequencerMachine``; one task at a time commits.
+/// Pinned to one event loop. ``SequencerMachine`` decides everything; one task at a time commits. ``Sequencers`` has one of these for each loop.
 package actor Sequencer: ChannelOwner {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let loop: any EventLoop
@@ -15,24 +15,22 @@ package actor Sequencer: ChannelOwner {
     private var isDraining = false
     private var isReadingHeads = false
     var isSweeping = false
-    var isTrimming = false
-    /// By the steady clock.
-    var lastForgetting = Int64.min / 2
     private let commitInterval: TimeAmount
     private let commitEventsMax: Int
     private var lastCommit: (began: NIODeadline, count: Int) = (.uptimeNanoseconds(0), 0)
-    package internal(set) var metrics = SequencerMetrics()
+    private(set) var metrics = SequencerMetrics()
 
-    /// An edge, and what the commit that is being relayed has for it.
+    /// Publishes that are parked at this moment.
+    var parkedEvents: Int { self.machine.parkedEvents }
+
+    /// An edge, and the events for it from the commit that is being relayed.
     private struct EdgeSlot {
         let edge: any Edge
         var outgoing = RelayedEvents()
     }
 
-    /// - Parameter commitInterval: how long commits gather while several publishers are busy, counted from the beginning of the last one.
-    package init(
-        loop: any EventLoop, log: any Log, limits: Limits, commitInterval: TimeAmount = .zero, clocks: Clocks, partitions: Partitions = Partitions()
-    ) {
+    /// - Parameter commitInterval: the least time between the beginnings of two commits while several publishers are busy.
+    init(loop: any EventLoop, log: any Log, limits: Limits, commitInterval: TimeAmount, clocks: Clocks, partitions: Partitions) {
         self.commitInterval = commitInterval
         self.commitEventsMax = limits.commitEventsMax
         self.loop = loop
@@ -44,8 +42,8 @@ package actor Sequencer: ChannelOwner {
 
     // MARK: - Partitions
 
-    /// Seals the partitions and serves them. Returns those that the log refused: a fenced one is given up; of the others publishes wait until it is asked again.
-    package func acquire(_ grants: [Grant]) async -> [(grant: Grant, error: LogError)] {
+    /// See ``Sequencers/acquire(_:)``.
+    func acquire(_ grants: [Grant]) async -> [(grant: Grant, error: LogError)] {
         self.machine.acquire(grants)
         var refused: [(grant: Grant, error: LogError)] = []
         for (grant, result) in zip(grants, await self.log.seal(grants)) {
@@ -62,10 +60,10 @@ package actor Sequencer: ChannelOwner {
         return refused
     }
 
-    /// Returns when nothing is committed under these grants any more, nor will be.
-    package func handOver(_ grants: [Grant]) async {
+    /// See ``Sequencers/handOver(_:)``.
+    func handOver(_ grants: [Grant]) async {
         self.machine.handOver(grants)
-        // What waits of them is refused.
+        // Parked publishes to these partitions are refused.
         self.drainIfNeeded()
         while !grants.allSatisfy({ self.machine.isRelinquished($0) }) {
             await withCheckedContinuation { self.waitingForCommit.append($0) }
@@ -75,22 +73,22 @@ package actor Sequencer: ChannelOwner {
     /// Resumed when a commit has ended.
     private var waitingForCommit: [CheckedContinuation<Void, Never>] = []
 
-    /// Ends these grants. Newer ones of the same partitions stay.
-    package func release(_ grants: [Grant]) async {
+    /// See ``Sequencers/release(_:)``.
+    func release(_ grants: [Grant]) async {
         self.machine.release(grants)
         self.drainIfNeeded()
         await self.log.release(grants)
     }
 
-    /// Adds an edge, before any interest of it.
-    package func add(_ edge: any Edge, as id: EdgeID) {
+    /// Adds an edge, before the edge reports any interest.
+    func add(_ edge: any Edge, as id: EdgeID) {
         precondition(self.slots[id] == nil, "\(id) is an edge already")
         self.slots[id] = self.edges.count
         self.edges.append(EdgeSlot(edge: edge))
     }
 
-    /// Takes nothing new and returns when everything accepted has been answered, or at the deadline.
-    package func stop(deadline: ContinuousClock.Instant) async {
+    /// See ``Sequencers/stop(deadline:)``.
+    func stop(deadline: ContinuousClock.Instant) async {
         self.machine.stop()
         while !self.machine.isDrained, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(5)) }
     }
@@ -159,7 +157,7 @@ package actor Sequencer: ChannelOwner {
         Task { await self.readHeads() }
     }
 
-    /// One read at a time, of so many channels. Those that are touched meanwhile are in the next one.
+    /// One read at a time, of a bounded number of channels. Channels that are touched meanwhile are in the next read.
     private func readHeads() async {
         self.isReadingHeads = true
         while self.machine.hasHeadsToRead {
@@ -208,7 +206,7 @@ package actor Sequencer: ChannelOwner {
         Task { await self.drain() }
     }
 
-    /// While the log works on one commit, the next one gathers: the slower the disk, the larger the commits.
+    /// While the log stores one commit, publishes collect for the next: the slower the disk, the larger the commits.
     private func drain() async {
         drain: while true {
             await self.gather()
@@ -216,22 +214,22 @@ package actor Sequencer: ChannelOwner {
             case .nothing:
                 break drain
             case .headsFirst:
-                // The reader starts this loop again when it is done.
+                // `readHeads` starts this loop again when it is done.
                 if self.isReadingHeads { break drain }
                 await self.readHeads()
             case .commit:
                 self.lastCommit = (.now(), self.machine.commit.batch.events.count)
                 let askedCount = self.machine.commit.askedCount
                 await self.store()
-                // A log that answers immediately would have everything that waits committed before the loop looks at its sockets again.
+                // With a log that never suspends, everything parked would be committed before the loop polls its sockets.
                 if askedCount >= self.commitEventsMax { await self.pause(.microseconds(200)) }
             }
         }
         self.isDraining = false
     }
 
-    /// A commit costs the same for one event and for fifty: two threads wake, and the disk is written in pages. A client that publishes one after another
-    /// finds that the last commit held one event, and waits for nothing; a crowd waits a moment and costs a third.
+    /// A commit costs about the same for one event and for fifty: two threads wake, and the disk is written in pages. So commits of busy publishers are a moment
+    /// apart, at a third of the cost. A client that publishes one event after another never waits: its last commit held one event.
     private func gather() async {
         guard self.lastCommit.count > 1, 1..<Self.fullCommit ~= self.machine.parkedEvents else { return }
         let remaining = self.lastCommit.began + self.commitInterval - .now()
@@ -240,13 +238,13 @@ package actor Sequencer: ChannelOwner {
     }
 
     private func pause(_ time: TimeAmount) async {
-        // Not a future's `get()`: it is answered on another thread, which costs two switches.
+        // Not a future's `get()`: that resumes on another thread, which costs two context switches.
         await withCheckedContinuation { continuation in
             _ = self.loop.scheduleTask(in: time) { continuation.resume() }
         }
     }
 
-    /// Events that are worth a commit of their own.
+    /// With this many events a commit is not delayed.
     private static let fullCommit = 64
 
     private func store() async {
@@ -327,6 +325,7 @@ package struct SequencerMetrics: Sendable {
     /// Partitions that the log refused because another owner has taken over.
     package var fencedPartitions: UInt64 = 0
     package var failedHeads: UInt64 = 0
+    /// Of the log, whose upkeep is ``Sequencers``' work.
     package var trimFailures: UInt64 = 0
 
     package init() {}

@@ -83,7 +83,7 @@ struct SequencerMachine {
     private var rememberedCount = 0
     /// Those that the commit in flight adds.
     private var addedCount = 0
-    /// A new channel was refused since the last look for channels to forget.
+    /// A new channel was refused since old heads were last forgotten.
     private(set) var isPressed = false
     private let limits: Limits
 
@@ -270,14 +270,7 @@ struct SequencerMachine {
 
     private static let sweptAtOnce = 1024
 
-    /// Heads that are not in use and were written before this time are forgotten. When there is no room, those whose history is over.
-    mutating func forgettingHorizon(now: Int64) -> Int64 {
-        let seconds = self.isPressed ? self.limits.historySecondsMax : max(self.limits.headSecondsMax, self.limits.historySecondsMax)
-        self.isPressed = false
-        return now - Int64(seconds) * 1000
-    }
-
-    /// The channels that may be forgotten, by grant: of partitions that are served, and not in use. They leave the table.
+    /// Of these channels those that may be forgotten, by grant: their partitions are served here, and they are not in use. They are removed from the table.
     mutating func forgettable(_ channels: [ChannelName]) -> [Grant: [ChannelName]] {
         var forgettable: [Grant: [ChannelName]] = [:]
         for channel in channels {
@@ -287,8 +280,11 @@ struct SequencerMachine {
         return forgettable
     }
 
-    /// The log has forgotten so many.
-    mutating func forgot(_ count: Int) { self.rememberedCount = max(0, self.rememberedCount - count) }
+    /// Old heads have been forgotten, and the log remembers this many channels now.
+    mutating func forgot(remembered count: Int) {
+        self.rememberedCount = count
+        self.isPressed = false
+    }
 
     var messageIDCount: Int { self.messageIDs.count }
 

@@ -1,5 +1,6 @@
 import AdminAPI
 import JSON
+import Partitioning
 import Testing
 
 @testable import Coordination
@@ -7,7 +8,8 @@ import Testing
 /// A node without ZooKeeper responds as the controller of a cluster of one.
 @Suite struct LoneNodeTests {
     private func node(_ state: NodeState = .active, _ figures: NodeFigures = NodeFigures()) -> LoneNode {
-        LoneNode(id: "n1", api: "127.0.0.1:8081", version: "1", state: state, figures: figures, startedAt: 1000, wallClock: 61_000)
+        LoneNode(
+            id: "n1", version: "1", startedAt: 1000, api: "127.0.0.1:8081", state: state, figures: figures, wallClock: 61_000, serving: Grant.everyPartition())
     }
 
     private func response(_ request: AdminRequest, of node: LoneNode) -> AdminResponse { node.response(to: request, at: .now) }

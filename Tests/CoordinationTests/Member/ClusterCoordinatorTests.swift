@@ -57,6 +57,16 @@ extension ZooKeeperTests {
             }
         }
 
+        @Test func aLogThatRefusesIsTriedAgain() async throws {
+            try await self.withCluster { cluster in
+                let member = cluster.start("n1")
+                member.storage.refusing.withLock { $0 = [3, 4] }
+                try await eventually(within: .seconds(60), "not sealed") { member.storage.grants.count == 60 }
+                try await eventually(within: .seconds(10), "not served") { try await self.status(cluster, at: "n1").served == 60 }
+                #expect(member.heard.all.contains { $0.kind == .alarm && $0.text.contains("refuses 2 partitions") })
+            }
+        }
+
         @Test func threeShareAndAnyAnswers() async throws {
             try await self.withCluster { cluster in
                 for id in ["n1", "n2", "n3"] { cluster.start(id) }

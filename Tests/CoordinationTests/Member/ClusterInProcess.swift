@@ -217,15 +217,25 @@ final class MemoryTransport: ClusterTransport {
 final class RecordingStorage: PartitionStorage {
     private let served = Mutex<[Int: Int64]>([:])
 
-    func seal(_ partitions: [Grant]) async {
-        self.served.withLock { served in for owned in partitions { served[owned.partition] = owned.ownerEpoch } }
+    var grants: [Grant] { self.served.withLock { $0.sorted { $0.key < $1.key }.map { Grant(partition: $0.key, ownerEpoch: $0.value) } } }
+
+    /// The next call refuses these partitions.
+    let refusing = Mutex<Set<Int>>([])
+
+    func seal(_ partitions: [Grant]) async -> [SealRefusal] {
+        let refusing = self.refusing.withLock { refusing in
+            defer { refusing = [] }
+            return refusing
+        }
+        self.served.withLock { served in for owned in partitions where !refusing.contains(owned.partition) { served[owned.partition] = owned.ownerEpoch } }
+        return partitions.filter { refusing.contains($0.partition) }.map { SealRefusal(grant: $0, reason: "it is full") }
     }
 
     func handOver(_ partitions: [Grant]) async {
         self.served.withLock { served in for owned in partitions { served[owned.partition] = nil } }
     }
 
-    func release(_ partitions: [Grant]) {
+    func release(_ partitions: [Grant]) async {
         self.served.withLock { served in for owned in partitions where served[owned.partition] == owned.ownerEpoch { served[owned.partition] = nil } }
     }
 }

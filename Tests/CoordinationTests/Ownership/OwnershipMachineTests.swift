@@ -29,6 +29,22 @@ import Testing
         #expect(self.follow(self.view(["n1", "n2"])) == [])
     }
 
+    @Test mutating func aSealThatIsRefusedIsRequestedAgain() {
+        _ = self.follow(self.view(["n1", "n2"]))
+        #expect(self.follow(self.view(["n1", "n2"])) == [])
+        self.machine.refused([Self.grant(0)])
+        #expect(self.machine.partitions[0]?.state == .granted)
+        #expect(self.follow(self.view(["n1", "n2"])) == [.seal([Self.grant(0)])])
+    }
+
+    @Test mutating func aSealThatIsRefusedAfterTheGrantEndedIsNot() {
+        _ = self.follow(self.view(["n1", "n2"]))
+        _ = self.follow(self.view(["n2", "n2"], epochs: [2, 1]))
+        self.machine.refused([Self.grant(0)])
+        #expect(self.machine.partitions.isEmpty)
+        #expect(self.follow(self.view(["n2", "n2"], epochs: [2, 1])) == [])
+    }
+
     @Test mutating func aMoveAwayIsHandedOverOnceAndReleasedWithTheNextView() {
         _ = self.follow(self.view(["n1", "n2"]))
         self.machine.sealed([Self.grant(0)])

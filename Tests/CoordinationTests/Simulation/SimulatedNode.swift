@@ -91,7 +91,12 @@ final class SimulatedNode {
                 if !simulation.failsToKeep { simulation.disks[self.id] = bytes }
                 self.handle(.remembered(number: number, failure: simulation.failsToKeep ? "no space left on device" : nil))
             }
-        case .seal(let partitions): simulation.after(simulation.milliseconds(0...30)) { self.handle(.sealed(partitions)) }
+        case .seal(let partitions):
+            if simulation.chance(5) {
+                simulation.after(simulation.milliseconds(0...1500)) { self.handle(.sealRefused(partitions)) }
+            } else {
+                simulation.after(simulation.milliseconds(0...30)) { self.handle(.sealed(partitions)) }
+            }
         case .handOver(let partitions): simulation.after(simulation.milliseconds(0...60)) { self.handle(.handedOver(partitions)) }
         case .release: break
         case .respond(let number, let answer): self.answers[number] = answer

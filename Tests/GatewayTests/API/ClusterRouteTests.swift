@@ -38,10 +38,10 @@ private struct Connection {
         let limits = Limits()
         try await loop.executeInContext {
             let log = MemoryLog(limits: limits)
-            let sequencer = Sequencer(loop: loop, log: log, limits: limits, clocks: Clocks(wall: { 0 }, steady: { 0 }))
-            let context = LoopContext(loop: loop, fanout: Fanout(loop: loop, id: .loop(0), owner: sequencer, limits: limits), limits: limits)
-            let services = APIServices.forTests(FakeNode(cluster: cluster), token: token, channels: ChannelReader(sequencer: sequencer, log: log))
-            let port = APIPort(loop: context, publisher: Publisher(loop: loop, owner: sequencer), services: services)
+            let sequencers = Sequencers(loops: [loop], log: log, limits: limits, clocks: Clocks(wall: { 0 }, steady: { 0 }))
+            let context = LoopContext(loop: loop, fanout: Fanout(loop: loop, id: .loop(0), router: sequencers.router, limits: limits), limits: limits)
+            let services = APIServices.forTests(FakeNode(cluster: cluster), token: token, channels: ChannelReader(sequencers: sequencers, log: log))
+            let port = APIPort(loop: context, publisher: Publisher(loop: loop, router: sequencers.router), services: services)
             try channel.pipeline.syncOperations.addHandler(APIHandler(port: port, isOverLimit: false))
         }
         try await channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).get()

@@ -107,7 +107,7 @@ import Testing
 
     @Test func aNodeThatStopsAcceptsNothing() async throws {
         let bench = try await Bench()
-        await bench.sequencer.stop(deadline: .now)
+        await bench.sequencers.stop(deadline: .now)
         let client = try await bench.api(self.publish())
         #expect(try await client.statuses == [503])
         #expect(try await client.text.contains("this node stops"))

@@ -10,7 +10,7 @@ final class Bench: @unchecked Sendable {
     let loop = NIOAsyncTestingEventLoop()
     let log: FaultLog
     let addresses = BoundAddresses()
-    let sequencer: Sequencer
+    let sequencers: Sequencers
     private(set) var context: LoopContext!
     private(set) var publisher: Publisher!
     private var subscriberPort: SubscriberPort!
@@ -21,18 +21,18 @@ final class Bench: @unchecked Sendable {
         var limits = Limits()
         change(&limits)
         self.log = FaultLog(loop: self.loop)
-        self.sequencer = Sequencer(loop: self.loop, log: self.log, limits: limits, clocks: Clocks(wall: { 0 }, steady: { 0 }))
-        let fanout = Fanout(loop: self.loop, id: .loop(0), owner: self.sequencer, limits: limits)
-        await self.sequencer.add(fanout, as: .loop(0))
-        _ = await self.sequencer.acquire(Grant.everyPartition())
+        self.sequencers = Sequencers(loops: [self.loop], log: self.log, limits: limits, clocks: Clocks(wall: { 0 }, steady: { 0 }))
+        let fanout = Fanout(loop: self.loop, id: .loop(0), router: self.sequencers.router, limits: limits)
+        await self.sequencers.add(fanout, as: .loop(0))
+        _ = await self.sequencers.acquire(Grant.everyPartition())
         try await self.run { [limits] in
-            self.publisher = Publisher(loop: self.loop, owner: self.sequencer)
+            self.publisher = Publisher(loop: self.loop, router: self.sequencers.router)
             self.context = LoopContext(loop: self.loop, fanout: fanout, limits: limits)
             self.subscriberPort = SubscriberPort(
                 loop: self.context, fanout: fanout, origins: Origins(corsOrigins + Origins.own), refusedOrigins: .forTests, heartbeats: Heartbeats(),
                 addresses: self.addresses)
             let services = APIServices.forTests(
-                FakeNode(), origins: corsOrigins.filter { $0 != "*" }, channels: ChannelReader(sequencer: self.sequencer, log: self.log),
+                FakeNode(), origins: corsOrigins.filter { $0 != "*" }, channels: ChannelReader(sequencers: self.sequencers, log: self.log),
                 addresses: self.addresses)
             self.apiPort = APIPort(loop: self.context, publisher: self.publisher, services: services)
             self.context.start()
@@ -86,7 +86,7 @@ final class Bench: @unchecked Sendable {
 
     // MARK: - Figures
 
-    /// Connections of the table, subscribers of the fanout and subscribers that the sequencer knows of: all zero when nothing has been left behind.
+    /// Connections of the table, subscribers of the fanout and subscribers that the sequencers know of: all zero when nothing has been left behind.
     struct Counts: Equatable {
         var connections = 0
         var subscribers = 0
@@ -106,7 +106,7 @@ final class Bench: @unchecked Sendable {
                 subscriptions: Int(fanout.subscriptionsOpened) - Int(fanout.subscriptionsClosed),
                 transports: Int(metrics.opened.reduce(0, +)) - Int(metrics.ended.reduce(0, +)))
         }
-        counts.known = await self.sequencer.subscribers(of: ChannelName(channel)!)
+        counts.known = await self.sequencers.subscribers(of: ChannelName(channel)!)
         return counts
     }
 

@@ -66,7 +66,7 @@ import Testing
         await stage.release()
         #expect(try await reader.data() == [])
         #expect(try await stage.run { stage.log.reads.count } == 1)
-        #expect(await stage.sequencer.subscribers(of: channel("c")) == 0)
+        #expect(await stage.sequencers.subscribers(of: channel("c")) == 0)
     }
 
     @Test func aReadThatWaitsIsNotRepeated() async throws {

@@ -174,7 +174,9 @@ final class FaultLog: Log, @unchecked Sendable {
 
     var metrics: LogMetrics {
         get async {
-            LogMetrics(kind: "memory", path: nil, durability: "none", events: 0, bytes: 0, channels: 0, commits: 0, failures: 0, error: nil)
+            LogMetrics(
+                kind: "memory", path: nil, durability: "none", events: 0, bytes: 0, channels: Set(self.known.keys).union(self.stored.keys).count, commits: 0,
+                failures: 0, error: nil)
         }
     }
 

@@ -45,7 +45,7 @@ import Testing
     private let publisher: Publisher
 
     init() {
-        self.publisher = Publisher(loop: self.loop, owner: self.owner)
+        self.publisher = Publisher(loop: self.loop, router: Router([self.owner]))
     }
 
     /// Publishes in one turn of the loop.

@@ -72,7 +72,7 @@ import Testing
         #expect(try await stage.run { stage.log.appends.map(\.count) } == [4, 4, 2, 3])
         #expect(try await stage.run { origin.outcomes } == [0: (1...10).map { done($0) }, 1: (11...13).map { done($0) }])
         #expect(try await stage.run { stage.relayed } == (1...13).map { position(1, $0) })
-        #expect(await stage.sequencer.parkedEvents == 0)
+        #expect(await stage.sequencers.parkedEvents == 0)
     }
 
     @Test func partsOfABatchHaveTheirOwnFates() async throws {
@@ -136,10 +136,10 @@ import Testing
         let stage = try await Stage { $0.historySecondsMax = 10 }
         try await stage.publish(id: "m")
         try await stage.run { stage.now = 10_000 }
-        await stage.sequencer.tick()
+        await stage.sequencers.tick()
         try await stage.publish(id: "m")
         try await stage.run { stage.now = 10_001 }
-        await stage.sequencer.tick()
+        await stage.sequencers.tick()
         try await stage.publish(id: "m")
         #expect(try await stage.answers == [done(1), duplicate(1), done(2)])
     }
@@ -161,7 +161,7 @@ import Testing
         try await stage.appends(.none.late)
         try await stage.publish()
         try await stage.publish()
-        async let stopped: Void = stage.sequencer.stop(deadline: .now + .seconds(50))
+        async let stopped: Void = stage.sequencers.stop(deadline: .now + .seconds(50))
         // It has begun when it refuses.
         while try await stage.outcome(try await stage.publish()) != .refused(.stopping) {}
         await stage.release()
@@ -173,7 +173,7 @@ import Testing
         let stage = try await Stage()
         try await stage.appends(.none.late)
         try await stage.publish()
-        await stage.sequencer.stop(deadline: .now)
+        await stage.sequencers.stop(deadline: .now)
         #expect(try await stage.answers == [])
         await stage.release()
         #expect(try await stage.answers == [done(1)])
@@ -189,7 +189,7 @@ import Testing
         try await stage.run { stage.log.forgetFaults = [.unavailable] }
         try await stage.publish()
         try await stage.run { stage.now = 60_000 }
-        while try await stage.run({ stage.log.forgets.count }) < 2 { await stage.sequencer.tick() }
+        while try await stage.run({ stage.log.forgets.count }) < 2 { await stage.sequencers.tick() }
         while try await stage.run({ stage.log.epochFloor }) == 1 {}
         #expect(try await stage.run { stage.log.forgets } == [[channel("c")], [channel("c")]])
         #expect(await stage.metrics.trimFailures == 1)
@@ -201,11 +201,11 @@ import Testing
     @Test func oneTrimAtATime() async throws {
         let stage = try await Stage()
         try await stage.run { stage.log.trimFaults = [.unavailable.late] }
-        for _ in 0..<3 { await stage.sequencer.tick() }
+        for _ in 0..<3 { await stage.sequencers.tick() }
         #expect(try await stage.run { stage.log.trims } == 1)
         await stage.release()
         #expect(await stage.metrics.trimFailures == 1)
-        await stage.sequencer.tick()
+        await stage.sequencers.tick()
         #expect(try await stage.run { stage.log.trims } == 2)
     }
 }

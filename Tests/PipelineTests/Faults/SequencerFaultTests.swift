@@ -14,17 +14,17 @@ import Testing
         try await stage.appends(.none.late)
         try await stage.publish()
         #expect(try await stage.run { stage.history } == [])
-        #expect(try await stage.sequencer.head(of: channel("c")) == position(1, 0))
+        #expect(try await stage.sequencers.head(of: channel("c")) == position(1, 0))
         await stage.release()
         #expect(try await stage.run { stage.history } == ["0", "1-1"])
-        #expect(try await stage.sequencer.head(of: channel("c")) == position(1, 1))
+        #expect(try await stage.sequencers.head(of: channel("c")) == position(1, 1))
     }
 
     @Test func whatWaitsBehindASlowCommitGoesTogether() async throws {
         let stage = try await Stage()
         try await stage.appends(.none.late)
         for _ in 0..<5 { try await stage.publish() }
-        #expect(await stage.sequencer.parkedEvents == 4)
+        #expect(await stage.sequencers.parkedEvents == 4)
         #expect(try await stage.answers == [])
         await stage.release()
         #expect(try await stage.answers == (1...5).map { done($0) })
@@ -84,7 +84,7 @@ import Testing
         #expect(await stage.metrics.fencedPartitions == 1)
         // Under a newer owner epoch the channel is read again, and edges hear where it stands.
         try await stage.run { stage.log.fenced = [] }
-        #expect(await stage.sequencer.acquire([Grant(partition: partition, ownerEpoch: 2)]).isEmpty)
+        #expect(await stage.sequencers.acquire([Grant(partition: partition, ownerEpoch: 2)]).isEmpty)
         try await stage.publish("c")
         #expect(try await stage.answers.last == done(2))
         #expect(try await stage.run { stage.opened } == [position(1, 0), position(1, 1)])
@@ -119,13 +119,13 @@ import Testing
         try await stage.appends(.none.late)
         try await stage.publish("c")
         try await stage.publish("c")
-        async let handedOver: Void = stage.sequencer.handOver([grant])
+        async let handedOver: Void = stage.sequencers.handOver([grant])
         while await !stage.isHandingOver(grant) { try await stage.run {} }
         await stage.release()
         await handedOver
         #expect(try await stage.answers == [done(1), moved])
         #expect(try await stage.stored() == ["x"])
-        await stage.sequencer.release([grant])
+        await stage.sequencers.release([grant])
         #expect(try await stage.run { stage.log.released } == [grant])
     }
 
@@ -133,8 +133,8 @@ import Testing
     @Test func releasingAnOlderGrantLeavesTheNewerOne() async throws {
         let stage = try await Stage()
         let partition = stage.partition(of: "c")
-        _ = await stage.sequencer.acquire([Grant(partition: partition, ownerEpoch: 2)])
-        await stage.sequencer.release([Grant(partition: partition, ownerEpoch: 1)])
+        _ = await stage.sequencers.acquire([Grant(partition: partition, ownerEpoch: 2)])
+        await stage.sequencers.release([Grant(partition: partition, ownerEpoch: 1)])
         try await stage.publish("c")
         #expect(try await stage.answers == [done(1)])
     }
@@ -240,7 +240,7 @@ import Testing
         #expect(try await stage.outcome(1) == uncertain)
         let late = try await stage.publish()
         #expect(try await stage.outcome(late) == uncertain)
-        #expect(await stage.sequencer.parkedEvents == 0)
+        #expect(await stage.sequencers.parkedEvents == 0)
         #expect(try await stage.outcome(0) == nil)
         await stage.log.waitFor { $0.appends.count == 2 }
         await stage.release()

@@ -7,7 +7,7 @@ import Testing
 @Suite(.timeLimit(.minutes(1))) struct SequencerLookingTests {
     /// Reads a page while the loop turns.
     private func page(_ stage: Stage, prefix: String = "", after: String? = nil, limit: Int) async -> [String] {
-        let page = Task { await stage.sequencer.channels(prefix: prefix, after: after, limit: limit).map(\.channel.string) }
+        let page = Task { await stage.sequencers.channels(prefix: prefix, after: after, limit: limit).map(\.channel.string) }
         return await page.value
     }
 
@@ -16,7 +16,7 @@ import Testing
         try await stage.publish("b")
         let changes = ["a", "b"].map { InterestChange(channel: channel($0), subscribers: 2, wanted: .open) }
         try await stage.run { stage.sequencer.interest(changes, edge: .loop(1)) }
-        let page = Task { await stage.sequencer.channels(prefix: "", after: nil, limit: 10).map { "\($0.channel) \($0.head) \($0.subscribers)" } }
+        let page = Task { await stage.sequencers.channels(prefix: "", after: nil, limit: 10).map { "\($0.channel) \($0.head) \($0.subscribers)" } }
         #expect(await page.value == ["a 1-0 2", "b 1-1 2"])
     }
 

@@ -8,10 +8,10 @@ import Partitioning
 final class Stage: PublishSink, Edge, @unchecked Sendable {
     let loop = NIOAsyncTestingEventLoop()
     let log: FaultLog
-    let sequencer: Sequencer
+    let sequencers: Sequencers
     let publisher: Publisher
     let fanout: Fanout
-    /// The sequencer's clock, in milliseconds.
+    /// The sequencers' clock, in milliseconds.
     var now: Int64 = 0
     /// By the number of the publish.
     private(set) var outcomes: [UInt64: PublishOutcome] = [:]
@@ -24,23 +24,25 @@ final class Stage: PublishSink, Edge, @unchecked Sendable {
 
     private final class Clock: @unchecked Sendable { weak var stage: Stage? }
 
+    var sequencer: Sequencer { self.sequencers.all[0] }
+
     init(isStarted: Bool = true, _ change: (inout Limits) -> Void = { _ in }) async throws {
         var limits = Limits()
         change(&limits)
         let clock = Clock()
         self.log = FaultLog(loop: self.loop)
-        self.sequencer = Sequencer(
-            loop: self.loop, log: self.log, limits: limits, clocks: Clocks(wall: { clock.stage?.now ?? 0 }, steady: { clock.stage?.now ?? 0 }))
-        self.publisher = Publisher(loop: self.loop, owner: self.sequencer)
-        self.fanout = Fanout(loop: self.loop, id: .loop(0), owner: self.sequencer, limits: limits)
+        self.sequencers = Sequencers(
+            loops: [self.loop], log: self.log, limits: limits, clocks: Clocks(wall: { clock.stage?.now ?? 0 }, steady: { clock.stage?.now ?? 0 }))
+        self.publisher = Publisher(loop: self.loop, router: self.sequencers.router)
+        self.fanout = Fanout(loop: self.loop, id: .loop(0), router: self.sequencers.router, limits: limits)
         clock.stage = self
-        await self.sequencer.add(self.fanout, as: .loop(0))
-        await self.sequencer.add(self, as: .loop(1))
+        await self.sequencers.add(self.fanout, as: .loop(0))
+        await self.sequencers.add(self, as: .loop(1))
         if isStarted { try await self.start() }
     }
 
     func start() async throws {
-        if let refused = await self.sequencer.acquire(Grant.everyPartition()).first { throw refused.error }
+        if let refused = await self.sequencers.acquire(Grant.everyPartition()).first { throw refused.error }
     }
 
     /// Runs `body` on the loop, and then everything that it set going.
@@ -94,7 +96,7 @@ final class Stage: PublishSink, Edge, @unchecked Sendable {
         try await self.run { self.log.stored[channel(name), default: []].map { String(buffer: $0.event.payload) } }
     }
 
-    var metrics: SequencerMetrics { get async { await self.sequencer.metrics } }
+    var metrics: SequencerMetrics { get async { await self.sequencers.metrics } }
 
     // MARK: - What the stages call
 

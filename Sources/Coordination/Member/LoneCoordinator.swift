@@ -1,0 +1,69 @@
+package import AdminAPI
+package import Partitioning
+
+/// The coordinator of a node without ZooKeeper: a cluster of one, whose view never changes.
+///
+/// It goes the way of a member: the view drives ``OwnershipMachine``, whose effects are performed on the storage, and responses to operators come from the view
+/// and from what is served. Runs on the cooperative pool; never on the path of an event.
+package actor LoneCoordinator: ClusterAdministration {
+    /// What only the process knows about itself.
+    package struct Process: Sendable {
+        package var state: NodeState
+        /// Where operators reach its API.
+        package var api: String
+        package var figures: NodeFigures
+
+        package init(state: NodeState, api: String, figures: NodeFigures) {
+            self.state = state
+            self.api = api
+            self.figures = figures
+        }
+    }
+
+    private let node: LoneNode
+    private let wallClock: @Sendable () -> Int64
+    private let storage: any PartitionStorage
+    private let process: @Sendable () async -> Process
+    private var ownership = OwnershipMachine()
+
+    package nonisolated var partitionCount: Int { self.node.grants.count }
+
+    /// - Parameters:
+    ///   - startedAt: milliseconds since 1970.
+    ///   - process: called for each request of an operator.
+    package init(
+        id: String, version: String, startedAt: Int64, wallClock: @escaping @Sendable () -> Int64, storage: any PartitionStorage,
+        process: @escaping @Sendable () async -> Process
+    ) {
+        self.node = LoneNode(id: id, version: version, startedAt: startedAt)
+        self.wallClock = wallClock
+        self.storage = storage
+        self.process = process
+    }
+
+    /// Takes over every partition. Throws if the storage refuses one of them.
+    package func start() async throws(SealRefusal) {
+        let effects = self.ownership.follow(
+            self.node.view, id: self.node.id, incarnation: LoneNode.incarnation, isConnected: true, isCovered: { _ in true })
+        for effect in effects {
+            switch effect {
+            case .seal(let grants):
+                if let refusal = await self.storage.seal(grants).first { throw refusal }
+                self.ownership.sealed(grants)
+            case .handOver, .release:
+                preconditionFailure("A view that never changes takes nothing away")
+            }
+        }
+    }
+
+    package func respond(to request: AdminRequest) async -> AdminResponse {
+        let process = await self.process()
+        var node = self.node
+        node.api = process.api
+        node.state = process.state
+        node.figures = process.figures
+        node.wallClock = self.wallClock()
+        node.serving = self.ownership.serving
+        return node.response(to: request, at: .now)
+    }
+}

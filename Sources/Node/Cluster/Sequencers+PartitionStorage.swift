@@ -1,0 +1,10 @@
+package import Coordination
+package import Partitioning
+package import Pipeline
+
+/// Ownership drives the sequencers.
+extension Sequencers: PartitionStorage {
+    package nonisolated func seal(_ partitions: [Grant]) async -> [SealRefusal] {
+        await self.acquire(partitions).map { SealRefusal(grant: $0.grant, reason: $0.error.message) }
+    }
+}

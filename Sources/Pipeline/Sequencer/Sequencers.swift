@@ -1,0 +1,107 @@
+package import NIOCore
+package import Partitioning
+
+/// The sequencers of a node, one on each event loop. Each of them has a fixed share of the partitions, and an equal share of the node's limits.
+///
+/// Everything that concerns partitions of several sequencers goes through this actor: ownership, upkeep of the log, metrics. Publishes and interest do not: they
+/// reach a sequencer through ``router``. Pinned to the first loop, so that a node with one loop crosses no thread.
+package actor Sequencers {
+    package nonisolated let unownedExecutor: UnownedSerialExecutor
+    package nonisolated let router: Router
+    nonisolated let all: [Sequencer]
+    nonisolated let log: any Log
+    let limits: Limits
+    let clocks: Clocks
+    var isMaintaining = false
+    /// By the steady clock.
+    var forgotAt = Int64.min / 2
+    var trimFailures: UInt64 = 0
+
+    /// - Parameters:
+    ///   - loops: at least one.
+    ///   - commitInterval: the least time between the beginnings of two commits of one sequencer, while several publishers are busy.
+    package init(
+        loops: [any EventLoop], log: any Log, limits: Limits, commitInterval: TimeAmount = .zero, clocks: Clocks, partitions: Partitions = Partitions()
+    ) {
+        let share = limits.share(of: loops.count)
+        self.all = loops.map { Sequencer(loop: $0, log: log, limits: share, commitInterval: commitInterval, clocks: clocks, partitions: partitions) }
+        self.router = Router(self.all, partitions: partitions)
+        self.unownedExecutor = loops[0].executor.asUnownedSerialExecutor()
+        self.log = log
+        self.limits = limits
+        self.clocks = clocks
+    }
+
+    /// Adds an edge to each sequencer, before the edge reports any interest.
+    package func add(_ edge: any Edge, as id: EdgeID) async {
+        for sequencer in self.all { await sequencer.add(edge, as: id) }
+    }
+
+    // MARK: - Partitions
+
+    /// Seals the partitions, then serves them. Returns the partitions that the log refused. A fenced one is released; of the others publishes are parked until
+    /// this is called again for them.
+    package func acquire(_ grants: [Grant]) async -> [(grant: Grant, error: LogError)] {
+        var refused: [(grant: Grant, error: LogError)] = []
+        for (sequencer, grants) in self.sorted(grants) { refused += await sequencer.acquire(grants) }
+        return refused
+    }
+
+    /// Accepts nothing new under these grants. Returns when nothing is committed under them any more.
+    package func handOver(_ grants: [Grant]) async {
+        await withDiscardingTaskGroup { group in
+            // Together: each of them waits for its commit in flight.
+            for (sequencer, grants) in self.sorted(grants) { group.addTask { await sequencer.handOver(grants) } }
+        }
+    }
+
+    /// Ends these grants. Newer grants of the same partitions stay.
+    package func release(_ grants: [Grant]) async {
+        for (sequencer, grants) in self.sorted(grants) { await sequencer.release(grants) }
+    }
+
+    private nonisolated func sorted(_ grants: [Grant]) -> [(sequencer: Sequencer, grants: [Grant])] {
+        var sorted: [[Grant]] = Array(repeating: [], count: self.all.count)
+        for grant in grants { sorted[self.router.index(of: grant.partition)].append(grant) }
+        return zip(self.all, sorted).filter { !$1.isEmpty }.map { ($0, $1) }
+    }
+
+    /// Accepts no publishes any more. Returns when everything accepted has its outcome, or at the deadline.
+    package nonisolated func stop(deadline: ContinuousClock.Instant) async {
+        await withDiscardingTaskGroup { group in
+            for sequencer in self.all { group.addTask { await sequencer.stop(deadline: deadline) } }
+        }
+    }
+
+    // MARK: - Metrics
+
+    /// The totals of all sequencers.
+    package var metrics: SequencerMetrics {
+        get async {
+            var metrics = SequencerMetrics()
+            for sequencer in self.all { metrics += await sequencer.metrics }
+            metrics.trimFailures = self.trimFailures
+            return metrics
+        }
+    }
+
+    /// Publishes that are parked at this moment.
+    package var parkedEvents: Int {
+        get async {
+            var count = 0
+            for sequencer in self.all { count += await sequencer.parkedEvents }
+            return count
+        }
+    }
+}
+
+extension Limits {
+    /// One sequencer's share, so that all sequencers together keep the node's limits.
+    fileprivate func share(of count: Int) -> Limits {
+        var share = self
+        share.parkedPublishesMax = max(1, self.parkedPublishesMax / count)
+        share.parkedBytesMax = max(1, self.parkedBytesMax / count)
+        share.messageIDsMax = max(1, self.messageIDsMax / count)
+        return share
+    }
+}

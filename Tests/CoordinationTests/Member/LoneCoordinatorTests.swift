@@ -1,0 +1,41 @@
+import AdminAPI
+import Partitioning
+import Synchronization
+import Testing
+
+@testable import Coordination
+
+/// A node without ZooKeeper owns its partitions in the way of a member.
+@Suite struct LoneCoordinatorTests {
+    private func coordinator(_ storage: RecordingStorage, _ state: NodeState = .active) -> LoneCoordinator {
+        LoneCoordinator(id: "n1", version: "1", startedAt: 1000, wallClock: { 61_000 }, storage: storage) {
+            LoneCoordinator.Process(state: state, api: "127.0.0.1:8081", figures: NodeFigures())
+        }
+    }
+
+    private func counts(_ coordinator: LoneCoordinator) async -> ClusterOverview.Partitions? {
+        if case .status(let overview) = await coordinator.respond(to: AdminRequest(.status)) { overview.partitions } else { nil }
+    }
+
+    @Test func itTakesEveryPartitionOver() async throws {
+        let storage = RecordingStorage()
+        let coordinator = self.coordinator(storage)
+        #expect(await self.counts(coordinator)?.preparing == 256, "it has not sealed yet")
+        try await coordinator.start()
+        #expect(storage.grants == Grant.everyPartition())
+        #expect(await self.counts(coordinator)?.served == 256)
+        #expect(coordinator.partitionCount == 256)
+    }
+
+    @Test func aLogThatRefusesEndsTheStart() async throws {
+        let storage = RecordingStorage()
+        storage.refusing.withLock { $0 = [7] }
+        await #expect(throws: SealRefusal.self) { try await self.coordinator(storage).start() }
+    }
+
+    @Test func nothingIsServedWhileItStops() async throws {
+        let coordinator = self.coordinator(RecordingStorage(), .draining)
+        try await coordinator.start()
+        #expect(await self.counts(coordinator)?.served == 0)
+    }
+}

@@ -1,0 +1,151 @@
+import NIOCore
+import NIOEmbedded
+import Partitioning
+import Testing
+
+@testable import Pipeline
+
+/// Several sequencers share the partitions of a node, and look like one.
+@Suite(.timeLimit(.minutes(1))) struct SequencersTests {
+    /// Three sequencers over one log with a publisher and an edge. All are on one loop, because the log of these tests is confined to one.
+    private final class Stages: PublishSink, Edge, @unchecked Sendable {
+        let loop = NIOAsyncTestingEventLoop()
+        let log: FaultLog
+        let sequencers: Sequencers
+        let publisher: Publisher
+        /// Outcomes by number, and what was relayed. Confined to the loop.
+        private(set) var outcomes: [UInt64: PublishOutcome] = [:]
+        private(set) var relayed: [String] = []
+
+        init(_ change: (inout Limits) -> Void = { _ in }) async {
+            var limits = Limits()
+            change(&limits)
+            self.log = FaultLog(loop: self.loop)
+            self.sequencers = Sequencers(
+                loops: [self.loop, self.loop, self.loop], log: self.log, limits: limits, clocks: Clocks(wall: { 60_000 }, steady: { 60_000 }))
+            self.publisher = Publisher(loop: self.loop, router: self.sequencers.router)
+            await self.sequencers.add(self, as: .loop(0))
+        }
+
+        func run() async { await self.loop.run() }
+
+        /// Publishes in one turn of the loop; `first` is the number of the first.
+        func send(_ names: [String], from first: UInt64 = 0) async throws {
+            try await self.loop.executeInContext {
+                for (number, name) in names.enumerated() {
+                    let event = Event(channel: channel(name), payload: ByteBuffer(string: name))
+                    self.publisher.onLoop { $0.publish(event, sink: self, token: first + UInt64(number)) }
+                }
+            }
+        }
+
+        /// Returns when all have their outcomes.
+        func publish(_ names: [String], from first: UInt64 = 0) async throws {
+            try await self.send(names, from: first)
+            while !Task.isCancelled, try await self.onLoop({ self.outcomes[first + UInt64(names.count) - 1] == nil || self.outcomes.count < names.count }) {
+                await self.run()
+            }
+        }
+
+        func onLoop<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async throws -> Value { try await self.loop.executeInContext(body) }
+
+        func published(_ outcome: PublishOutcome, token: UInt64) { self.outcomes[token] = outcome }
+
+        func relay(_ messages: [EdgeMessage]) {
+            for case .events(let events) in messages { self.relayed += events.events.map { "\($0.event.channel) \($0.position.offset)" } }
+        }
+    }
+
+    /// The sequencer of a channel, by its index.
+    private func index(of name: String, in stages: Stages) -> Int { stages.sequencers.router.index(of: channel(name)) }
+
+    @Test func everyPartitionHasOneSequencer() async throws {
+        let stages = await Stages()
+        #expect(await stages.sequencers.acquire(Grant.everyPartition()).isEmpty)
+        var served: [PartitionID] = []
+        for sequencer in stages.sequencers.all { served += await sequencer.machine.grants.map(\.partition) }
+        #expect(served.sorted() == Array(0..<Partitions.countByDefault))
+        for sequencer in stages.sequencers.all { #expect(await sequencer.machine.grants.count >= Partitions.countByDefault / 3) }
+    }
+
+    @Test func eventsOfOneTurnGoToTheirSequencersAndStayInOrder() async throws {
+        let stages = await Stages()
+        _ = await stages.sequencers.acquire(Grant.everyPartition())
+        let names = (0..<60).map { "c\($0 % 10)" }
+        try await stages.loop.executeInContext {
+            stages.sequencers.router.interest(
+                Set(names).map { InterestChange(channel: channel($0), subscribers: 1, wanted: .open) }, edge: .loop(0))
+        }
+        await stages.run()
+        try await stages.publish(names)
+        for name in Set(names) {
+            let offsets = try await stages.onLoop {
+                names.indices.filter { names[$0] == name }.map { number in
+                    if case .published(let position, _) = stages.outcomes[UInt64(number)] { position.offset } else { 0 as UInt64 }
+                }
+            }
+            #expect(offsets == Array(1...6), "\(name)")
+            let relayed = try await stages.onLoop { stages.relayed.filter { $0.hasPrefix("\(name) ") } }
+            #expect(relayed == (1...6).map { "\(name) \($0)" })
+        }
+        #expect(Set(names.map { self.index(of: $0, in: stages) }).count == 3, "the channels are of all three")
+        #expect(await stages.sequencers.metrics.published == 60)
+        #expect(await stages.sequencers.subscribers(of: channel("c3")) == 1)
+        #expect(try await stages.sequencers.head(of: channel("c3")).offset == 6)
+    }
+
+    @Test func aPageHasTheChannelsOfAll() async throws {
+        let stages = await Stages()
+        _ = await stages.sequencers.acquire(Grant.everyPartition())
+        try await stages.publish((0..<10).map { "a\($0)" })
+        try await stages.loop.executeInContext {
+            stages.sequencers.router.interest(
+                (0..<10).map { InterestChange(channel: channel("b\($0)"), subscribers: 2, wanted: .open) }, edge: .loop(0))
+        }
+        await stages.run()
+        let page = await stages.sequencers.channels(prefix: "", after: nil, limit: 100)
+        #expect(page.map(\.channel.string) == (0..<10).map { "a\($0)" } + (0..<10).map { "b\($0)" })
+        #expect(page.map(\.subscribers) == Array(repeating: 0, count: 10) + Array(repeating: 2, count: 10))
+    }
+
+    @Test func grantsEndWhereTheyAreHeld() async throws {
+        let stages = await Stages()
+        _ = await stages.sequencers.acquire(Grant.everyPartition())
+        let partition = Partitions().partition(ofHash: channel("c").hash64)
+        await stages.sequencers.handOver([Grant(partition: partition, ownerEpoch: 1)])
+        try await stages.publish(["c"])
+        #expect(try await stages.onLoop { stages.outcomes[0] } == .refused(.moved))
+        #expect(await stages.sequencers.acquire([Grant(partition: partition, ownerEpoch: 2)]).isEmpty)
+        await stages.sequencers.release([Grant(partition: partition, ownerEpoch: 1)])
+        #expect(try await stages.sequencers.head(of: channel("c")).offset == 0)
+        await stages.sequencers.release([Grant(partition: partition, ownerEpoch: 2)])
+        await #expect(throws: LogError.self) { try await stages.sequencers.head(of: channel("c")) }
+    }
+
+    @Test func oldHeadsOfAllAreForgotten() async throws {
+        let stages = await Stages { limits in
+            limits.headSecondsMax = 1
+            limits.historySecondsMax = 1
+        }
+        _ = await stages.sequencers.acquire(Grant.everyPartition())
+        let names = (0..<12).map { "c\($0)" }
+        try await stages.publish(names)
+        await stages.sequencers.tick()
+        while !Task.isCancelled, try await stages.onLoop({ !stages.log.stored.isEmpty }) { await stages.run() }
+        #expect(try await stages.onLoop { Set(stages.log.forgets.joined()) } == Set(names.map { channel($0) }))
+    }
+
+    /// Together they keep the node's limits.
+    @Test func eachHasAShareOfTheLimits() async throws {
+        let stages = await Stages { $0.parkedPublishesMax = 30 }
+        // Nothing is served yet, so publishes are parked.
+        try await stages.onLoop { stages.log.sealFaults = [.unavailable, .unavailable, .unavailable] }
+        #expect(await stages.sequencers.acquire(Grant.everyPartition()).count == Partitions.countByDefault)
+        let names = (0..<100).map { "c\($0)" }.filter { self.index(of: $0, in: stages) == 1 }.prefix(10)
+        try await stages.send(Array(names))
+        await stages.run()
+        #expect(await stages.sequencers.parkedEvents == 10)
+        try await stages.publish([names[0]], from: 10)
+        #expect(try await stages.onLoop { stages.outcomes } == [10: .refused(.overloaded)])
+    }
+}
