@@ -167,7 +167,7 @@ package final class Gateway: Sendable {
             loops: self.loops.count, openSubscribers: subscribers.open, openAPI: api.open, droppedSubscribers: subscribers.dropped, droppedAPI: api.dropped,
             subscribersMax: self.settings.subscribersMax, apiConnectionsMax: self.settings.apiConnectionsMax)
         for loop in self.loops {
-            let found = try? await loop.eventLoop.submit { (loop.value.metrics, loop.value.fanout.onLoop { $0.currentStatistics }) }.get()
+            let found = try? await loop.eventLoop.submit { (loop.value.metrics, loop.value.fanout.onLoop { $0.currentMetrics }) }.get()
             guard let found else { continue }
             metrics.connections += found.0
             metrics.fanout += found.1
@@ -196,7 +196,7 @@ package final class Gateway: Sendable {
 /// The metrics of both ports, over all loops.
 package struct GatewayMetrics: Sendable {
     package internal(set) var connections = ConnectionMetrics()
-    package internal(set) var fanout = FanoutStatistics()
+    package internal(set) var fanout = FanoutMetrics()
     package let loops: Int
     /// Sockets open now.
     package let openSubscribers: Int

@@ -1,4 +1,4 @@
-/// Why JSON text was refused, as a sentence for people: it names the field and what is wrong with it.
+/// Why JSON text was refused: a sentence for people that names the field and the problem.
 package struct JSONFailure: Error, Hashable, CustomStringConvertible {
     package let description: String
 

@@ -1,4 +1,4 @@
-/// The fields of a JSON object. Taking one removes it, so that what is left at the end is what the reader does not know.
+/// The fields of a JSON object. `take` removes a field, so the fields that are left at the end are those that the reader does not support.
 package struct JSONObject: Sendable {
     package let name: String
     private let order: [String]
@@ -10,13 +10,13 @@ package struct JSONObject: Sendable {
         self.fields = fields
     }
 
-    /// The names that have not been taken, in the order they came.
+    /// The names of the fields that have not been taken, in the order of the text.
     package var names: [String] { self.order.filter { self.fields[$0] != nil } }
 
-    /// Nil only when it is absent.
+    /// Nil only if the field is absent.
     package mutating func take(_ name: String) -> JSONValue? { self.fields.removeValue(forKey: name) }
 
-    /// Nil when it is absent or null.
+    /// Nil if the field is absent or null.
     package mutating func optional(_ name: String) -> JSONValue? {
         guard let value = self.fields.removeValue(forKey: name), !value.isNull else { return nil }
         return value
@@ -35,7 +35,7 @@ package struct JSONObject: Sendable {
         try self.required(name).integer(in: limits)
     }
 
-    /// The case of an enumeration that is written by name. One that this version does not know is kept in `remainder` and read as `unknown`.
+    /// Reads a case of an enumeration by its name. A name that this version does not support is stored in `remainder`, and `unknown` is returned.
     package mutating func name<Value: RawRepresentable<String>>(
         _ name: String, unknown: Value, remainder: inout JSONRemainder
     ) throws(JSONFailure) -> Value {
@@ -45,7 +45,7 @@ package struct JSONObject: Sendable {
         return unknown
     }
 
-    /// Adds what has not been taken, as it came.
+    /// Adds the fields that have not been taken to `remainder`, with their values unchanged.
     package func rest(into remainder: inout JSONRemainder) {
         for name in self.names { remainder.append(name, text: self.fields[name]!.text) }
     }

@@ -1,6 +1,6 @@
-/// What an object held that this version cannot name: unknown fields, and known fields with a value it does not know.
+/// The parts of an object that this version does not support: unknown fields, and known fields with an unknown value.
 ///
-/// Kept as raw JSON text in the order it came and written back, so that an older node that rewrites what a newer one wrote loses nothing.
+/// Kept as raw JSON text in the original order, and written again with the object: an older node that rewrites an object of a newer node loses nothing.
 package struct JSONRemainder: Hashable, Sendable {
     package private(set) var fields: [Field] = []
 

@@ -1,14 +1,14 @@
-/// Walks JSON text (RFC 8259) without building anything: it says where values begin and end, and whether the text is valid.
+/// Scans JSON text (RFC 8259) without building objects: it finds where values begin and end, and whether the text is valid.
 ///
-/// A publish carries its payload as a JSON value that is delivered as it came; decoding it into objects and encoding it again would cost more than all the
-/// rest of the publish and could change it. Depth is bounded, so that hostile nesting cannot exhaust the stack.
+/// The payload of a publish is a JSON value that is delivered unchanged. Decoding it into objects and encoding it again would cost more than the rest of
+/// the publish, and could change it. Depth is bounded, so that hostile nesting cannot exhaust the stack.
 package struct JSONScanner {
     package static let depthMax = 128
 
     package let bytes: UnsafeRawBufferPointer
     private let depthMax: Int
     package private(set) var index = 0
-    /// A raw line break stood between tokens: legal JSON, but a line-framed transport must replace it.
+    /// There was a raw line break between two tokens. It is valid JSON, but a line-framed transport must replace it.
     package private(set) var sawLineBreak = false
 
     package init(_ bytes: UnsafeRawBufferPointer, depthMax: Int = JSONScanner.depthMax) {
@@ -16,7 +16,7 @@ package struct JSONScanner {
         self.depthMax = depthMax
     }
 
-    /// Whether the bytes are exactly one JSON value, given that they are valid UTF-8.
+    /// Whether the bytes are exactly one JSON value. The bytes must be valid UTF-8.
     package static func isValue(_ bytes: UnsafeRawBufferPointer) -> (valid: Bool, hasLineBreaks: Bool) {
         var scanner = JSONScanner(bytes)
         let valid = scanner.skipValue() && scanner.isAtEnd()
@@ -28,33 +28,34 @@ package struct JSONScanner {
         return self.index == self.bytes.count
     }
 
-    /// The next byte that is not white space; nil at the end.
+    /// The next byte that is not white space. Nil at the end.
     package mutating func peek() -> UInt8? {
         self.skipSpace()
         return self.index < self.bytes.count ? self.bytes[self.index] : nil
     }
 
-    /// Takes this byte if it is next.
+    /// Moves past this byte and returns true if it is the next one. Otherwise returns false.
     package mutating func take(_ byte: UInt8) -> Bool {
         guard self.peek() == byte else { return false }
         self.index += 1
         return true
     }
 
-    /// The range of the next value, without the white space around it; nil if it is not valid.
+    /// The range of the next value, without the white space around it. Nil if the value is not valid.
     package mutating func value() -> Range<Int>? {
         self.skipSpace()
         let start = self.index
         return self.skipValue() ? start..<self.index : nil
     }
 
-    /// The text of the next value, if it is a string with a legal content.
+    /// The text of the next value. Nil if the value is not a valid string.
     package mutating func string() -> String? {
         guard let range = self.value(), self.bytes[range.lowerBound] == UInt8(ascii: "\"") else { return nil }
         return JSONScanner.unescape(UnsafeRawBufferPointer(rebasing: self.bytes[range.lowerBound + 1..<range.upperBound - 1]))
     }
 
-    /// Gives each field of the next value to `field`, as its name and the range of its value. False if it is not a valid object.
+    /// Calls `field` for each field of the next value, with its name and the range of its value. Returns false if the value is not a valid object.
+    @inlinable
     package mutating func object<Failure: Error>(_ field: (String, Range<Int>) throws(Failure) -> Void) throws(Failure) -> Bool {
         guard self.take(UInt8(ascii: "{")) else { return false }
         if self.take(UInt8(ascii: "}")) { return true }
@@ -65,7 +66,7 @@ package struct JSONScanner {
         return self.take(UInt8(ascii: "}"))
     }
 
-    /// The ranges of the next value's elements. Nil if it is not a valid array.
+    /// The ranges of the next value's elements. Nil if the value is not a valid array.
     package mutating func array() -> [Range<Int>]? {
         guard self.take(UInt8(ascii: "[")) else { return nil }
         var ranges: [Range<Int>] = []

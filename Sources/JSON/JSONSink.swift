@@ -1,7 +1,7 @@
-/// Bytes that JSON text is written to: an array here, a `ByteBuffer` where NIO is known.
+/// The destination of JSON text: an array of bytes in this module, a `ByteBuffer` in modules that import NIO.
 ///
-/// What is written for every event (strings, decimals, base64) is defined on the sink itself and inlinable, so that it is specialised in the module that
-/// calls it: no existential, no witness call per byte, no string in between.
+/// The functions that run for every event (strings, decimals, base64) are inlinable extensions of this protocol. The compiler specialises them in the
+/// module that calls them: there is no existential, no witness call for each byte, and no intermediate string.
 package protocol JSONSink {
     mutating func append(byte: UInt8)
     mutating func append(bytes: UnsafeRawBufferPointer)
@@ -27,7 +27,7 @@ extension JSONSink {
         text.withUTF8 { self.append(bytes: UnsafeRawBufferPointer($0)) }
     }
 
-    /// Writes a JSON string with its quotes, escaping only what must be. The bytes must be valid UTF-8.
+    /// Writes a JSON string with its quotes. Escapes only the bytes that JSON requires to be escaped. The bytes must be valid UTF-8.
     @inlinable
     package mutating func writeJSONString(_ bytes: UnsafeRawBufferPointer) {
         self.append(byte: UInt8(ascii: "\""))

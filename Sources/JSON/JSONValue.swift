@@ -1,6 +1,6 @@
-/// One value of a parsed JSON text, by where it stands in it: nothing is built before it is asked for.
+/// One value of a valid JSON text, as a slice of that text. Objects, arrays and strings are built only when they are read.
 ///
-/// `name` says where it was found (`nodes[3].w`), for the sentence of a failure.
+/// `name` is the value's path in the text (`nodes[3].w`), for error messages.
 package struct JSONValue: Sendable {
     package let name: String
     private let bytes: ArraySlice<UInt8>
@@ -24,13 +24,13 @@ package struct JSONValue: Sendable {
         self.bytes = bytes
     }
 
-    /// As it came.
+    /// The value's JSON text, unchanged.
     package var text: String { String(decoding: self.bytes, as: UTF8.self) }
 
-    /// As it came.
+    /// The value's JSON text, unchanged.
     package var utf8: [UInt8] { Array(self.bytes) }
 
-    /// Writes the value again, with what `change` makes of each string and name in it. Throws if one of them is not valid text.
+    /// Writes the value, with each string and field name in it replaced by the result of `change`. Throws if a string is not valid text.
     package func write(to writer: inout JSONWriter<some JSONSink>, changing change: (String) -> String) throws(JSONFailure) {
         switch self.bytes.first {
         case UInt8(ascii: "{"):
@@ -53,7 +53,7 @@ package struct JSONValue: Sendable {
 
     package var isNull: Bool { self.bytes.elementsEqual("null".utf8) }
 
-    /// The fields in order. A name that comes twice is refused: readers would differ in which one counts.
+    /// The fields, in order. A name that occurs twice is refused, because readers differ in which of the two they use.
     package func object() throws(JSONFailure) -> JSONObject {
         let found = self.scan { scanner -> [(String, Range<Int>)]? in
             var fields: [(String, Range<Int>)] = []
@@ -72,7 +72,7 @@ package struct JSONValue: Sendable {
         return ranges.enumerated().map { self.part($0.element, named: "\(self.name)[\($0.offset)]") }
     }
 
-    /// A column of whole numbers. Builds no value for each, as columns are long.
+    /// An array of whole numbers. Builds no ``JSONValue`` for each of them, because such arrays are long.
     package func integers(in limits: ClosedRange<Int64>, countMax: Int) throws(JSONFailure) -> [Int64] {
         let ranges = try self.ranges(countMax: countMax)
         var integers: [Int64] = []

@@ -1,10 +1,10 @@
-/// Writes compact JSON text into a sink. It adds the commas; the caller keeps objects and arrays paired by their closures.
+/// Writes compact JSON text into a sink, and adds the commas. The closures of `object` and `array` guarantee that brackets are paired.
 package struct JSONWriter<Sink: JSONSink> {
     package private(set) var sink: Sink
-    /// A value has been written at this level, so the next needs a comma before it.
+    /// True if a value has been written at this level: the next value needs a comma before it.
     private var needsComma = false
 
-    /// Writes behind what the sink holds already.
+    /// Appends to the present content of the sink.
     package init(_ sink: Sink) {
         self.sink = sink
     }
@@ -31,7 +31,7 @@ package struct JSONWriter<Sink: JSONSink> {
 
     package mutating func integer(_ value: some BinaryInteger) { self.raw(String(value)) }
 
-    /// A number in its shortest form that reads back the same; null for infinity and what is not a number, which JSON does not have.
+    /// Writes the shortest text that is read as the same number. Writes null for infinity and NaN, which JSON does not have.
     package mutating func number(_ value: Double) {
         guard value.isFinite else { return self.null() }
         self.raw(value.magnitude < 1e15 && Double(Int64(value)) == value ? String(Int64(value)) : value.description)
@@ -39,7 +39,7 @@ package struct JSONWriter<Sink: JSONSink> {
 
     package mutating func null() { self.raw("null") }
 
-    /// One valid JSON value, as it is.
+    /// Writes one valid JSON value unchanged.
     package mutating func raw(_ text: String) {
         self.separate()
         self.sink.append(text: text)

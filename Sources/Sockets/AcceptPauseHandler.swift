@@ -1,9 +1,9 @@
 package import NIOCore
 
-/// Stops a listening socket from accepting for a moment when the system has no descriptor or memory for another connection.
+/// Pauses a listening socket for 200 ms when the system has no descriptor or memory for another connection.
 ///
-/// NIO's `AcceptBackoffHandler` delays the next `read()`, but a listener whose first accept fails still has its earlier `read()` pending, stays
-/// registered for readability, and spins on the connection that waits in the backlog. Switching `autoRead` off takes it out of the selector.
+/// NIO's `AcceptBackoffHandler` only delays the next `read()`. If the first accept of a listener fails, its earlier `read()` is still pending. The listener
+/// stays registered for readability, and spins on the connection that waits in the backlog. Switching `autoRead` off removes the listener from the selector.
 package final class AcceptPauseHandler: ChannelInboundHandler {
     package typealias InboundIn = any Channel
 

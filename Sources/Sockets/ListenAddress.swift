@@ -58,8 +58,8 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
         return one == two
     }
 
-    /// The address in network order, 4 or 16 bytes, as the system parses the text; nil for a name. `0`, `127.1` and `0x7f000001` are addresses too. An IPv4
-    /// address written as IPv6 (`::ffff:127.0.0.1`) is returned as IPv4.
+    /// The address in network order, 4 or 16 bytes, as the system parses the text. Nil for a host name. `0`, `127.1` and `0x7f000001` are addresses too.
+    /// An IPv4 address written as IPv6 (`::ffff:127.0.0.1`) is returned as IPv4.
     private var numeric: [UInt8]? {
         var hints = addrinfo()
         hints.ai_flags = AI_NUMERICHOST

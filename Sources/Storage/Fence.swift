@@ -1,36 +1,36 @@
 import Partitioning
 import Pipeline
 
-/// The owner epochs that partitions are sealed under, and which of them are served from this log now. A value without threads: its owner guards it.
+/// The owner epoch that each partition is sealed under, and whether the partition is in use now. Not synchronized: its owner protects it.
 struct Fence {
     private struct Seal {
         var ownerEpoch: OwnerEpoch
-        /// Sealed in this process, and not released.
+        /// True if this process has sealed the partition and has not released it.
         var isHeld: Bool
     }
 
-    /// By partition. An array, because it is looked into for each partition of each commit.
+    /// Indexed by partition. An array, because every commit reads it for each of its partitions.
     private var seals: [Seal?] = []
 
-    /// What was stored by processes before this one.
+    /// Begins with the owner epochs that former processes stored.
     init(stored: [PartitionID: OwnerEpoch] = [:]) {
         for (partition, ownerEpoch) in stored { self.set(partition, Seal(ownerEpoch: ownerEpoch, isHeld: false)) }
     }
 
-    /// Nothing is read before the first partition is sealed.
+    /// True after the first partition was sealed. Before that, reading is refused.
     private(set) var isSealed = false
 
     func ownerEpoch(of partition: PartitionID) -> OwnerEpoch? {
         self.seals.indices.contains(partition) ? self.seals[partition]?.ownerEpoch : nil
     }
 
-    /// Why this grant may not be sealed; nil if it may.
+    /// Why this grant cannot be sealed. Nil if it can.
     func refusal(sealing grant: Grant) -> LogError? {
         guard let sealed = self.ownerEpoch(of: grant.partition), sealed > grant.ownerEpoch else { return nil }
         return .fenced(grant, by: sealed)
     }
 
-    /// Why nothing may be done under this grant; nil if it is the one that was sealed.
+    /// Why this grant cannot be used. Nil if its partition is sealed under it.
     func refusal(using grant: Grant) -> LogError? {
         guard self.seals.indices.contains(grant.partition), let seal = self.seals[grant.partition], seal.ownerEpoch >= grant.ownerEpoch else {
             return .notSealed(grant)
@@ -44,7 +44,7 @@ struct Fence {
         self.set(grant.partition, Seal(ownerEpoch: grant.ownerEpoch, isHeld: true))
     }
 
-    /// The owner epoch stays, to fence older ones.
+    /// Keeps the owner epoch, to fence older ones.
     mutating func release(_ grant: Grant) {
         guard self.ownerEpoch(of: grant.partition) == grant.ownerEpoch else { return }
         self.seals[grant.partition]?.isHeld = false
@@ -57,7 +57,7 @@ struct Fence {
 }
 
 extension HistoryIndex {
-    /// What may be appended of a batch: the fence first, then the epochs of the channels. One look-up an event.
+    /// Checks which events of a batch can be appended: first the fence, then the epochs of the channels. It looks up each event's channel once.
     func check(_ batch: LogBatch, _ fence: Fence) -> BatchCheck {
         var check = BatchCheck(refusals: batch.grants.map { fence.refusal(using: $0) })
         for (event, grantIndex) in zip(batch.events, batch.grantIndices) {
@@ -69,11 +69,11 @@ extension HistoryIndex {
     }
 }
 
-/// What a log finds out about a batch before it appends.
+/// The result of the check that a log makes before it appends a batch.
 struct BatchCheck {
-    /// Why parts of the batch may not be appended, by the index of their grant; nil for those that may.
+    /// For each grant of the batch, why its events cannot be appended. Nil if they can.
     var refusals: [LogError?]
-    /// A position of the batch is not beyond its channel's head: the batch is repeated, or was overtaken.
+    /// True if a position of the batch is at or before its channel's head: the batch is repeated, or has an older epoch.
     var hasStoredEvents = false
 
     var isWholeAndNew: Bool { !self.hasStoredEvents && self.refusals.allSatisfy { $0 == nil } }

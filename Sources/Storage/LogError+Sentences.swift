@@ -9,15 +9,15 @@ extension LogError {
         )
     }
 
-    /// The event was sequenced with an outdated head of the channel.
+    /// The event's position was assigned from an outdated head of the channel.
     static func overtaken(_ event: SequencedEvent, by head: Position) -> LogError {
         LogError(
             .fenced,
-            "the head of \(event.event.channel) is \(head), so \(event.position) is of an older epoch: seal the partition again and sequence the event again"
+            "the head of \(event.event.channel) is \(head), and \(event.position) has an older epoch: seal the partition again and sequence the event again"
         )
     }
 
-    /// An owner commits, and reads history, only after it has sealed (invariant I3).
+    /// An owner commits and reads only after it has sealed the partition (invariant I3).
     static func notSealed(_ grant: Grant) -> LogError {
         LogError(.fenced, "\(grant) is not sealed in this log: call seal first")
     }

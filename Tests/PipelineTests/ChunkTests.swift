@@ -74,7 +74,7 @@ import Testing
                 if let first = model.first, first.second <= oldest { model.removeFirst() }
                 buffer.removeFirst(notAfter: oldest)
             case 6:
-                // Somebody of another framing: the chunk grows.
+                // A subscriber with another framing: the chunk grows.
                 guard let chunk = model.randomElement(using: &random)?.chunk else { break }
                 _ = chunk.frames(Framing.allCases.randomElement(using: &random)!)
                 if random.chance(30) { _ = chunk.bodies(.lines) }
@@ -105,8 +105,8 @@ import Testing
         }
     }
 
-    /// What a chunk says it costs is what it holds: nothing is kept that was not asked for.
-    @Test func aChunkCostsWhatItHolds() {
+    /// A chunk counts exactly the memory that it holds, and holds only encodings that were requested.
+    @Test func aChunkCountsTheMemoryThatItHolds() {
         let payload = [UInt8](repeating: 0x61, count: 120)
         let chunk = Chunk(events: [sequenced("c", position(1, 1), payload)], channelHash: hash32("c"), second: 0)
         let bare = chunk.memoryBytes

@@ -15,7 +15,7 @@ import Testing
             })
     }
 
-    /// A text with a right check over any body, as only one who knows the format can make it.
+    /// A cursor of any body with a correct checksum. Only a program that implements the format can make it.
     private func forged(_ body: [UInt8]) -> String {
         let check = body.withUnsafeBytes { XXH64.hash($0, seed: Cursor.checkSeed) }
         var buffer = ByteBuffer()
@@ -40,7 +40,7 @@ import Testing
         #expect(Cursor(nothing.text) == nothing)
     }
 
-    /// Sixteen bits of check: of the changes of one cursor one in 65,536 may be understood. With fixed seeds none here is.
+    /// The checksum has 16 bits, so one of 65,536 changed cursors may be accepted. With these fixed seeds none is.
     @Test(arguments: [11, 12] as [UInt64])
     func refusesEveryChangeOfOneCharacter(seed: UInt64) {
         var random = SplitMix(seed: seed)
@@ -79,7 +79,7 @@ import Testing
         for _ in 0..<5000 {
             let text = String(decoding: random.bytes(upTo: 60), as: UTF8.self)
             if let cursor = Cursor(text) { #expect(cursor.text == text, "seed \(seed)") }
-            // With a right check everything else is up to the reader.
+            // The checksum is correct, so the reader must check everything else.
             let made = self.forged([Cursor.version] + random.bytes(upTo: 60))
             if let cursor = Cursor(made) { #expect(cursor.text == made, "seed \(seed): \(made)") }
         }
@@ -110,7 +110,7 @@ import Testing
         #expect(Cursor(String(buffer: buffer)) == Cursor(entries: [.init(channel: hash32("room:1"), position: position(3, 300))]))
     }
 
-    /// `since` takes either.
+    /// `since` accepts a cursor or a position.
     @Test(arguments: [51] as [UInt64])
     func noCursorReadsAsAPosition(seed: UInt64) {
         var random = SplitMix(seed: seed)

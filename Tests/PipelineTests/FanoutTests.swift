@@ -6,11 +6,11 @@ import Testing
 
 @testable import Pipeline
 
-/// The owner and its log, as the walk scripts them. Confined to the loop.
+/// A simulated owner with its log. The random walk controls it. Confined to the loop.
 private final class World: ChannelOwner, @unchecked Sendable {
     struct Story {
         var head = Position(epoch: 1, offset: 0)
-        /// The oldest offset of the present epoch that history holds; one after the head when it holds none.
+        /// The oldest stored offset of the current epoch. If none is stored, the offset after the head.
         var oldest: UInt64 = 1
         var isWanted = false
     }
@@ -23,7 +23,7 @@ private final class World: ChannelOwner, @unchecked Sendable {
     }
 
     var stories: [ChannelName: Story] = [:]
-    /// What is on its way to the fanout, in order.
+    /// Messages on their way to the fanout, in order.
     var messages: [EdgeMessage] = []
     var readings: [Reading] = []
 
@@ -44,7 +44,7 @@ private final class World: ChannelOwner, @unchecked Sendable {
 
     func publish(_ batch: PublishBatch) {}
 
-    func answer(_ reading: Reading) {
+    func complete(_ reading: Reading) {
         let story = self.stories[reading.channel]!
         let after = reading.position.epoch == story.head.epoch ? reading.position.offset : 0
         let first = max(story.oldest, after + 1)
@@ -56,7 +56,7 @@ private final class World: ChannelOwner, @unchecked Sendable {
     }
 }
 
-/// A connection with a socket that fills up, or breaks, after some bytes.
+/// A connection whose socket is full, or breaks, after some bytes.
 private final class Client: ChannelDuplexHandler, SubscriberConnection, @unchecked Sendable {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -70,12 +70,13 @@ private final class Client: ChannelDuplexHandler, SubscriberConnection, @uncheck
     let requests: [(channel: ChannelName, start: SubscribeStart)]
     let channel = EmbeddedChannel()
     var subscriber: Subscriber!
-    var room = Int.max
+    /// Bytes that the socket still accepts.
+    var capacity = Int.max
     var breaks = false
     var wroteWhenFull = false
     var output = ByteBuffer()
     var openingCursor: String?
-    var answer: (elements: ByteBuffer, cursor: String)?
+    var pollResponse: (elements: ByteBuffer, cursor: String)?
 
     init(fanout: Fanout, framing: Framing, requests: [(channel: ChannelName, start: SubscribeStart)]) throws {
         self.fanout = fanout
@@ -93,21 +94,21 @@ private final class Client: ChannelDuplexHandler, SubscriberConnection, @uncheck
 
     func subscriberOpened(cursor: String) { self.openingCursor = cursor }
 
-    func subscriberAnswered(elements: ByteBuffer, cursor: String) { self.answer = (elements, cursor) }
+    func pollCompleted(elements: ByteBuffer, cursor: String) { self.pollResponse = (elements, cursor) }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         let bytes = Self.unwrapOutboundIn(data)
         if !self.channel.isWritable { self.wroteWhenFull = true }
         self.output.writeImmutableBuffer(bytes)
-        self.room -= min(self.room, bytes.readableBytes)
-        if self.room == 0 { self.channel.isWritable = false }
+        self.capacity -= min(self.capacity, bytes.readableBytes)
+        if self.capacity == 0 { self.channel.isWritable = false }
         if self.breaks { self.close() }
     }
 
     func flush(context: ChannelHandlerContext) {}
 
-    func drain(room: Int) {
-        self.room = room
+    func drain(capacity: Int) {
+        self.capacity = capacity
         guard !self.channel.isWritable else { return }
         self.channel.isWritable = true
         self.fanout.onLoop { $0.writable(self.subscriber) }
@@ -149,7 +150,7 @@ private final class FanoutWalk: @unchecked Sendable {
         case 13..<16: self.answerReading()
         case 16..<18:
             guard let client = self.clients.randomElement(using: &self.random) else { break }
-            client.drain(room: self.random.chance(40) ? .max : 1 + self.random.below(600))
+            client.drain(capacity: self.random.chance(40) ? .max : 1 + self.random.below(600))
         case 18: self.expire()
         default: if self.random.chance(30) { self.fanout.onLoop { $0.tick() } }
         }
@@ -172,7 +173,7 @@ private final class FanoutWalk: @unchecked Sendable {
         guard let client = try? Client(fanout: self.fanout, framing: Framing.allCases.randomElement(using: &self.random)!, requests: Array(requests)) else {
             return
         }
-        if self.random.chance(50) { client.room = 1 + self.random.below(800) }
+        if self.random.chance(50) { client.capacity = 1 + self.random.below(800) }
         if self.random.chance(3) { client.breaks = true }
         self.clients.append(client)
         client.subscribe()
@@ -201,7 +202,7 @@ private final class FanoutWalk: @unchecked Sendable {
             self.world.stories[name]!.head = next
             events += run(name.string, next.epoch, next.offset...next.offset).filter { _ in self.world.stories[name]!.isWanted }
         }
-        // A message that is lost on its way makes a hole that must be filled from the log.
+        // A lost message makes a hole, which must be filled from the log.
         if !events.isEmpty, !self.random.chance(4) { self.world.messages.append(.events(RelayedEvents(events, under: 1))) }
     }
 
@@ -216,7 +217,7 @@ private final class FanoutWalk: @unchecked Sendable {
     private func answerReading() {
         guard !self.world.readings.isEmpty else { return }
         self.counts.readings += 1
-        self.world.answer(self.world.readings.remove(at: self.random.below(self.world.readings.count)))
+        self.world.complete(self.world.readings.remove(at: self.random.below(self.world.readings.count)))
     }
 
     private func expire() {
@@ -240,8 +241,8 @@ private final class FanoutWalk: @unchecked Sendable {
             client.openingCursor = nil
             self.opened(client, cursor)
         }
-        if let answer = client.answer {
-            client.output = answer.elements
+        if let response = client.pollResponse {
+            client.output = response.elements
             self.counts.polls += 1
         }
         guard self.checkers[id] != nil else {
@@ -254,7 +255,7 @@ private final class FanoutWalk: @unchecked Sendable {
             self.problem("\(error)", client)
         }
         client.output.clear()
-        if let answer = client.answer { self.checkCursor(answer.cursor, client) }
+        if let response = client.pollResponse { self.checkCursor(response.cursor, client) }
         for (name, checker) in self.checkers[id] ?? [:] where !checker.problems.isEmpty {
             self.problem("\(name): \(checker.problems), \(self.world.stories[name]!)", client)
         }
@@ -264,7 +265,7 @@ private final class FanoutWalk: @unchecked Sendable {
         guard let cursor = Cursor(text) else { return self.problem("opens with \(text)", client) }
         for (name, start) in client.requests {
             guard let begin = cursor.position(of: name) else { return self.problem("\(name) is not in the cursor", client) }
-            if case .after(let asked) = start, asked != begin { self.problem("opens at \(begin), not at \(asked)", client) }
+            if case .after(let requested) = start, requested != begin { self.problem("opens at \(begin), not at \(requested)", client) }
             if case .live = start, begin > self.world.stories[name]!.head { self.problem("opens in the future", client) }
             self.checkers[ObjectIdentifier(client), default: [:]][name] = HistoryChecker(start: begin)
         }
@@ -292,13 +293,13 @@ private final class FanoutWalk: @unchecked Sendable {
             (name, next, cursor) = (found, .gap(from: from, to: to, reason), text)
             self.counts.gaps += 1
         }
-        guard self.checkers[id]?[name] != nil else { return self.problem("\(name) was not asked for", client) }
+        guard self.checkers[id]?[name] != nil else { return self.problem("\(name) was not requested", client) }
         let story = self.world.stories[name]!
         self.checkers[id]![name]!.take(next, head: story.head, oldest: story.oldest)
         self.checkCursor(cursor, client)
     }
 
-    /// A cursor says of every channel exactly what has been given.
+    /// A cursor has exactly the delivered position of every channel.
     private func checkCursor(_ text: String, _ client: Client) {
         guard let cursor = Cursor(text) else { return self.problem("cursor \(text)", client) }
         for (name, checker) in self.checkers[ObjectIdentifier(client)] ?? [:] where cursor.position(of: name) != checker.position {
@@ -312,13 +313,13 @@ private final class FanoutWalk: @unchecked Sendable {
 
     // MARK: - The end
 
-    /// Lets everything through. True when all stand at their heads.
+    /// Delivers everything. Returns true when all subscriptions are at their heads.
     func settle() -> Bool {
         if !self.world.messages.isEmpty { self.deliver() }
         while !self.world.readings.isEmpty { self.answerReading() }
         for client in self.clients {
             client.breaks = false
-            client.drain(room: .max)
+            client.drain(capacity: .max)
         }
         self.check()
         return self.world.messages.isEmpty
@@ -340,7 +341,7 @@ private final class FanoutWalk: @unchecked Sendable {
         self.check()
     }
 
-    /// One event more everywhere, so that whoever missed a lost message finds out.
+    /// Publishes one more event to every channel, so that a feed that missed a lost message detects it.
     func publishEverywhere() {
         for name in Self.channels {
             let next = self.world.stories[name]!.head.next
@@ -360,11 +361,11 @@ private final class FanoutWalk: @unchecked Sendable {
             }
         }
         for client in self.clients { client.close() }
-        let statistics = self.fanout.onLoop { $0.currentStatistics }
-        if statistics.subscribersOpened != statistics.subscribersClosed || statistics.subscriptionsOpened != statistics.subscriptionsClosed {
-            self.problems.append("\(statistics)")
+        let metrics = self.fanout.onLoop { $0.currentMetrics }
+        if metrics.subscribersOpened != metrics.subscribersClosed || metrics.subscriptionsOpened != metrics.subscriptionsClosed {
+            self.problems.append("\(metrics)")
         }
-        while let reading = self.world.readings.popLast() { self.world.answer(reading) }
+        while let reading = self.world.readings.popLast() { self.world.complete(reading) }
     }
 }
 
@@ -384,14 +385,14 @@ private final class FanoutWalk: @unchecked Sendable {
             }
         }
         try await loop.submit { walk.publishEverywhere() }.get()
-        // Nothing follows that would bring what was forgotten: newcomers join while passes over the last events are under way.
+        // No later event would repair a missed delivery: new subscribers join while passes over the last events are running.
         for _ in 0..<20 {
             try await loop.submit { walk.joinDuringAPass() }.get()
         }
         var isSettled = false
         for _ in 0..<3000 where !isSettled {
             isSettled = try await loop.submit { walk.settle() }.get()
-            // A pass goes on in a moment, a read in a task of its own.
+            // A pass continues after a short delay, a read continues in its own task.
             if !isSettled { try await Task.sleep(for: .microseconds(300)) }
         }
         let (problems, counts) = try await loop.submit {
@@ -416,7 +417,7 @@ private final class FanoutWalk: @unchecked Sendable {
         return checker.problems
     }
 
-    @Test func theCheckerPassesWhatIsGood() {
+    @Test func theCheckerAcceptsCorrectDeliveries() {
         #expect(self.problems(Self.good) == [])
         var reset = HistoryChecker(start: position(1, 3))
         reset.take(.gap(from: position(1, 4), to: position(2, 4), .reset), head: position(2, 6), oldest: 5)
@@ -424,7 +425,7 @@ private final class FanoutWalk: @unchecked Sendable {
         #expect(reset.problems == [])
     }
 
-    @Test func theCheckerSeesEveryBreak() {
+    @Test func theCheckerFindsEveryViolation() {
         for index in Self.good.indices {
             var lost = Self.good
             lost.remove(at: index)

@@ -3,14 +3,14 @@ import NIOCore
 
 @testable import Pipeline
 
-/// What a client understands of a frame.
+/// A frame as a client reads it.
 enum Decoded: Equatable {
     case event(cursor: String, channel: String?, type: String?, data: [UInt8])
     case gap(cursor: String, channel: String, from: String, to: String, reason: String)
     case opening(cursor: String)
 }
 
-/// Reads frames as a client would, and less leniently. It shares no code with the encoder.
+/// Reads frames as a client does, but more strictly. It shares no code with the encoder.
 enum FrameDecoder {
     struct Malformed: Error { var what: String }
 

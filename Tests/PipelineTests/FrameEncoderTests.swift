@@ -14,7 +14,7 @@ import Testing
         return frame
     }
 
-    /// The payload as each transport promises it.
+    /// The payload in the form that the protocol defines for each transport.
     private func expected(_ framing: Framing, _ payload: [UInt8]) -> [UInt8] {
         if framing == .sse || framing == .sseChunked {
             return payload.normalizedLines
@@ -105,7 +105,7 @@ import Testing
         #expect(try FrameDecoder.decode(buffer, framing) == (framing == .element ? [] : [.opening(cursor: "C")]))
     }
 
-    @Test func sseIsWhatTheProtocolSays() {
+    @Test func sseIsAsTheProtocolDefines() {
         let event = sequenced("a", position(1, 1), Array("x\ny".utf8), type: "t")
         #expect(String(buffer: self.encode(.sse, event, cursor: "C")) == "id: C\nevent: t\ndata: x\ndata: y\n\n")
         #expect(

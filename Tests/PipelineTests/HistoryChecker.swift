@@ -1,14 +1,14 @@
 @testable import Pipeline
 
-/// What one subscriber was given of one channel, in order, held against the channel's whole history: no loss, no repeat, in order, or a gap that covers
-/// exactly what is missing.
+/// Compares the events that one subscriber received from one channel with the channel's whole history: no event is missing, repeated or out of order, except in
+/// a gap that covers exactly the missing events.
 struct HistoryChecker {
     enum Item: Equatable {
         case event(Position)
         case gap(from: Position, to: Position, Gap.Reason)
     }
 
-    /// The last position that is accounted for.
+    /// The last position that was delivered or covered by a gap.
     private(set) var position: Position
     private var hasBegun = false
     private(set) var problems: [String] = []
@@ -17,7 +17,7 @@ struct HistoryChecker {
         self.position = start
     }
 
-    /// `head` is the newest position of the channel and `oldest` the oldest offset of its epoch that history still holds.
+    /// `head` is the newest position of the channel. `oldest` is the oldest offset of its epoch that is still stored.
     mutating func take(_ item: Item, head: Position, oldest: UInt64) {
         switch item {
         case .event(let event):
@@ -34,7 +34,7 @@ struct HistoryChecker {
             case .expired, .overflow:
                 if to.epoch != from.epoch || to < from { self.problems.append("a gap from \(from) to \(to)") }
             case .reset:
-                // Only a cursor from the future is reset inside its epoch, before anything else.
+                // A reset inside the epoch happens only for a cursor from the future, and before any event.
                 if to.epoch == self.position.epoch, self.hasBegun { self.problems.append("a reset inside an epoch, at \(self.position)") }
             }
             self.position = to

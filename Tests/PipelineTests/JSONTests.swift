@@ -18,7 +18,7 @@ import Testing
         }
     }
 
-    /// Foundation's word. It is asked only where both must agree: it refuses lone surrogates, numbers beyond its range, and guesses at UTF-16.
+    /// Foundation's result. It is compared only where both must agree: Foundation refuses lone surrogates and numbers beyond its range, and guesses UTF-16.
     private func foundationAccepts(_ bytes: [UInt8]) -> Bool {
         (try? JSONSerialization.jsonObject(with: Data(bytes), options: [.fragmentsAllowed])) != nil
     }
@@ -35,12 +35,12 @@ import Testing
         var valid = 0
         for _ in 0..<4000 {
             let bytes = random.mutate(Array(Self.corpus.randomElement(using: &random)!.utf8), with: Self.tokens)
-            // What the scanner is given is UTF-8 without a byte order mark; escapes of surrogates and numbers with long exponents are told apart below.
+            // The scanner reads UTF-8 without a byte order mark. Escaped surrogates and numbers with long exponents have tests of their own below.
             guard String(validating: bytes, as: UTF8.self) != nil, !bytes.starts(with: [0xEF, 0xBB, 0xBF]), !bytes.contains(0) else { continue }
             let text = String(decoding: bytes, as: UTF8.self)
             if text.lowercased().contains("\\ud") || text.wholeMatch(of: /[\s\S]*[0-9.][eE][-+]?[0-9]{3,}[\s\S]*/) != nil { continue }
             let ours = self.isValue(bytes)
-            // Foundation takes a comma before the end of an array or object; RFC 8259 has none.
+            // Foundation accepts a comma before the end of an array or object, RFC 8259 does not.
             if !ours, text.contains(/,[ \t\r\n]*[\]}]/.matchingSemantics(.unicodeScalar)) { continue }
             if ours { valid += 1 }
             #expect(ours == self.foundationAccepts(bytes), "seed \(seed): \(text.debugDescription)")

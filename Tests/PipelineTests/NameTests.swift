@@ -53,7 +53,7 @@ import Testing
         #expect(position(1, 9) < position(2, 0))
         #expect(position(2, 1) < position(2, 2))
         #expect(position(2, 1).next == position(2, 2))
-        // A forged position must not crash who counts on from it.
+        // Counting from a forged position must not crash.
         #expect(position(2, .max).next == position(2, .max))
     }
 }

@@ -3,7 +3,7 @@ import Storage
 import TestKit
 import Testing
 
-/// What must hold when the wall clock is set while history is kept.
+/// Ages must be correct when the wall clock is set.
 @Suite struct ClocksTests {
     @Test func aStoredFutureIsNow() {
         let ages = StoredAges(wall: 10_000, steady: 50_000)
@@ -90,7 +90,7 @@ import Testing
             _ = try await log.sealed(oneGrant)
             try await log.append([event("a", position(1, 1), at: clock.now)])
             await log.close()
-            // Another process, whose steady clock is another.
+            // Another process, with another steady clock.
             let later = Clocks(wall: { clock.now + 8000 }, steady: { 500 })
             log = try SQLiteLog(folder: folder, limits: limits, clocks: later)
             #expect(try await log.sealed(oneGrant).heads.map(\.timestamp) == [500 - 8000])

@@ -8,7 +8,7 @@ enum LogKind: String, CaseIterable, Sendable {
     case memory, sqlite, sqlitePower
 }
 
-/// What every log must do, whatever it is made of.
+/// The behaviour that every log must have.
 @Suite struct ConformanceTests {
     private func withLog(
         _ kind: LogKind, limits: Limits = Limits(), sealed: Bool = true, _ body: (any Log, TestClock) async throws -> Void
@@ -73,7 +73,7 @@ enum LogKind: String, CaseIterable, Sendable {
 
     @Test(arguments: LogKind.allCases) func aChannelThatNobodyKnowsIsEmpty(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, _ in
-            let slice = try await log.read(channel("nobody"), after: position(0, 0), limit: 10, bytesMax: 10)
+            let slice = try await log.read(channel("unknown"), after: position(0, 0), limit: 10, bytesMax: 10)
             #expect(slice.events.isEmpty)
             #expect(slice.oldest == nil)
             try await log.append([])
@@ -139,7 +139,7 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    /// The fence (invariant I5): what an older owner still sends is refused, and what a newer one sends is taken.
+    /// The fence (invariant I5): calls of an older owner are refused, calls of a newer owner succeed.
     @Test(arguments: LogKind.allCases) func anAppendUnderAnOlderOwnerEpochIsRefused(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, clock in
             let (old, new) = (Grant(partition: 3, ownerEpoch: 5), Grant(partition: 3, ownerEpoch: 6))
@@ -153,7 +153,7 @@ enum LogKind: String, CaseIterable, Sendable {
             #expect(heads.heads.map { $0?.head } == [nil, position(5, 2)])
             try await log.append(events("a", 5, 3...3, at: clock.now), under: new)
             #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3])
-            // One that nobody has sealed is not one to append under either.
+            // Appending under a grant that was never sealed is refused too.
             #expect(
                 try await logError { try await log.append(events("a", 5, 4...4, at: clock.now), under: Grant(partition: 3, ownerEpoch: 7)) }.code == .fenced)
             #expect(await log.metrics.error == nil)
@@ -174,7 +174,7 @@ enum LogKind: String, CaseIterable, Sendable {
             #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3])
             #expect(try await log.read(channel("b"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [])
             #expect(try await log.read(channel("c"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3])
-            // Repeated, it is there already.
+            // The same batch again: its events are already stored.
             #expect(await log.append(batch).map(code) == [nil, .fenced, nil])
             #expect(await log.metrics.events == 6)
         }
@@ -202,7 +202,7 @@ enum LogKind: String, CaseIterable, Sendable {
             await log.release([grant])
             #expect(try await logError { try await log.append(events("a", 5, 4...4, at: clock.now), under: grant) }.code == .fenced)
             #expect(await log.seal([Grant(partition: 1, ownerEpoch: 4)]).map(code) == [.fenced])
-            // It comes back with all that it had.
+            // The partition still has all its events.
             let next = Grant(partition: 1, ownerEpoch: 6)
             #expect(try await log.sealed([next]).headsByName == ["a": position(5, 3)])
             try await log.append(events("a", 5, 4...4, at: clock.now), under: next)
@@ -222,7 +222,7 @@ enum LogKind: String, CaseIterable, Sendable {
             func heads(_ names: [String]) async throws -> LogHeads {
                 try await log.heads(of: names.map { ChannelOfPartition(channel($0), oneGrant[0]) })
             }
-            var found = try await heads(["b", "nobody", "a"])
+            var found = try await heads(["b", "unknown", "a"])
             #expect(found.heads.map { $0?.head } == [position(6, 1), position(1_700_000_000_000, 0), position(5, 3)])
             #expect(found.heads.map { $0?.messageIDs.map(\.messageID) } == [["b"], [], ["old", "new"]])
             #expect(found.heads[2]?.messageIDs.map(\.position) == [position(5, 1), position(5, 3)])
@@ -259,7 +259,7 @@ enum LogKind: String, CaseIterable, Sendable {
         try await self.withLog(kind) { log, clock in
             let grants = (0..<8).map { Grant(partition: $0, ownerEpoch: 2) }
             _ = try await log.sealed(grants)
-            // The one that is fenced has no part in what becomes of the others.
+            // The fenced partition does not affect the results of the others.
             _ = await log.seal([Grant(partition: 5, ownerEpoch: 3)])
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for grant in grants {
@@ -349,10 +349,10 @@ enum LogKind: String, CaseIterable, Sendable {
             try await log.append(events("b", 5, 3...3, at: clock.now))
             clock.advance(seconds: 11)
             try await log.trim(now: clock.now)
-            let statistics = await log.metrics
-            #expect(statistics.events == 1)
-            #expect(statistics.bytes == event("b", position(5, 3), "b 5-3", at: 0).event.accountedBytes)
-            #expect(statistics.channels == 2)
+            let metrics = await log.metrics
+            #expect(metrics.events == 1)
+            #expect(metrics.bytes == event("b", position(5, 3), "b 5-3", at: 0).event.accountedBytes)
+            #expect(metrics.channels == 2)
             #expect(try await log.sealed(oneGrant).headsByName == ["a": position(5, 3000), "b": position(5, 3)])
             try await log.append(events("a", 5, 3001...3001, at: clock.now))
             #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [3001])
@@ -370,10 +370,10 @@ enum LogKind: String, CaseIterable, Sendable {
                 try await log.append([event(name, position(5, next + 1), payload, at: clock.now)])
             }
             try await log.trim(now: clock.now)
-            // 100 of `a` and 50 of `b` have gone, or a few more: a log may let go in small steps.
-            let statistics = await log.metrics
-            #expect(statistics.bytes <= 200_000)
-            #expect(statistics.bytes >= 190_000)
+            // 100 events of `a` and 50 of `b` were deleted, or a few more: a log may delete in small steps.
+            let metrics = await log.metrics
+            #expect(metrics.bytes <= 200_000)
+            #expect(metrics.bytes >= 190_000)
             let a = try #require(try await log.read(channel("a"), after: position(5, 0), limit: 1, bytesMax: 1).oldest)
             let b = try #require(try await log.read(channel("b"), after: position(5, 0), limit: 1, bytesMax: 1).oldest)
             #expect((67...72).contains(a.offset))
@@ -391,7 +391,7 @@ enum LogKind: String, CaseIterable, Sendable {
                 events("a", 1_800_000_000_000, 1...3, at: clock.now) + events("b", 5, 1...3, at: clock.now) + events("c", 5, 1...1, at: clock.now))
             clock.advance(seconds: 100)
             try await log.trim(now: clock.now)
-            try await log.forget([channel("a"), channel("nobody")])
+            try await log.forget([channel("a"), channel("unknown")])
             var contents = try await log.sealed(oneGrant)
             #expect(contents.headsByName == ["b": position(5, 3), "c": position(5, 1)])
             #expect(contents.epochFloor == 1_800_000_000_001)
@@ -434,13 +434,13 @@ enum LogKind: String, CaseIterable, Sendable {
                         var position = position(5, 0)
                         while position.offset < last {
                             let slice = try await log.read(channel("a"), after: position, limit: 20, bytesMax: 10_000)
-                            // Contiguous in itself; a hole before it is announced by `oldest`.
+                            // The slice is contiguous. `oldest` shows a hole before it.
                             if let first = slice.events.first {
                                 #expect(first.position == max(position.next, slice.oldest ?? position.next), "reader \(reader)")
                                 #expect(slice.offsets == Array(first.position.offset..<first.position.offset + UInt64(slice.events.count)))
                                 position = slice.events.last!.position
                             } else {
-                                // The log in memory never suspends, and threads are few.
+                                // The log in memory never suspends, and the pool has few threads.
                                 await Task.yield()
                             }
                         }
@@ -458,7 +458,7 @@ enum LogKind: String, CaseIterable, Sendable {
     }
 }
 
-/// The code of what was refused; nil for what was done.
+/// The code of the error. Nil for a success.
 func code<Value>(_ result: Result<Value, LogError>) -> LogError.Code? {
     if case .failure(let error) = result { error.code } else { nil }
 }

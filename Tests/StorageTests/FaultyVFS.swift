@@ -2,20 +2,20 @@ import Foundation
 import GRDBSQLite
 import NIOConcurrencyHelpers
 
-/// Makes SQLite's calls on files fail on demand: a disk that is full, broken or gone, without one.
+/// Makes SQLite's calls on files fail on demand, as on a full, broken or missing disk.
 ///
-/// It stands in front of SQLite's own layer for files and changes only connections to files in folders that have faults.
+/// It wraps SQLite's own file layer, and changes only files in folders that have faults.
 final class Faults: Sendable {
     struct Rules: Sendable {
-        /// What a write answers, if it may not succeed.
+        /// The result of a write, if it must fail.
         var write: CInt?
         var sync: CInt?
         var read: CInt?
-        /// What taking a lock on the WAL's index answers: without it, nothing can be read.
+        /// The result of locking the WAL's index. Without that lock nothing can be read.
         var lock: CInt?
-        /// What it answers from the first failed write on.
+        /// The result of locking the WAL's index after the first failed write.
         var lockAfterFailedWrite: CInt?
-        /// Bytes that can still be written; then the disk is full.
+        /// Bytes that can be written before the disk is full.
         var space = Int.max
     }
 
@@ -29,7 +29,7 @@ final class Faults: Sendable {
             self.opened.wait()
         }
 
-        /// Returns when somebody waits at the gate.
+        /// Returns when a thread waits at the gate.
         func reached() async {
             await withCheckedContinuation { continuation in
                 Thread.detachNewThread {
@@ -73,7 +73,7 @@ final class Faults: Sendable {
         gate?.pass()
     }
 
-    fileprivate func answer(_ fault: (Rules) -> CInt?) -> CInt? {
+    fileprivate func result(_ fault: (Rules) -> CInt?) -> CInt? {
         self.rules.withLockedValue { fault($0) }
     }
 
@@ -139,7 +139,7 @@ private enum FaultyVFS {
         self.state.withLockedValue { $0.files[UInt(bitPattern: file)]! }
     }
 
-    /// A table of methods that ask the faults first. Never freed: there are a handful in a test.
+    /// A table of methods that check for faults first. Never freed: a test makes only a few of them.
     private static func methods(over original: UnsafePointer<sqlite3_io_methods>) -> UnsafeMutablePointer<sqlite3_io_methods> {
         let methods = UnsafeMutablePointer<sqlite3_io_methods>.allocate(capacity: 1)
         methods.initialize(to: original.pointee)
@@ -154,17 +154,17 @@ private enum FaultyVFS {
         }
         methods.pointee.xRead = { file, bytes, count, offset in
             let open = FaultyVFS.original(file)
-            return open.faults.answer { $0.read } ?? open.methods.pointee.xRead(file, bytes, count, offset)
+            return open.faults.result { $0.read } ?? open.methods.pointee.xRead(file, bytes, count, offset)
         }
         methods.pointee.xSync = { file, flags in
             let open = FaultyVFS.original(file)
-            return open.faults.answer { $0.sync } ?? open.methods.pointee.xSync(file, flags)
+            return open.faults.result { $0.sync } ?? open.methods.pointee.xSync(file, flags)
         }
         methods.pointee.xShmLock = { file, offset, count, flags in
             let open = FaultyVFS.original(file)
             if flags & SQLITE_SHM_SHARED != 0, flags & SQLITE_SHM_LOCK != 0 { open.faults.passGate() }
-            // Letting go must always be possible.
-            let fault = flags & SQLITE_SHM_LOCK != 0 ? open.faults.answer { $0.lock } : nil
+            // Unlocking must always work.
+            let fault = flags & SQLITE_SHM_LOCK != 0 ? open.faults.result { $0.lock } : nil
             return fault ?? open.methods.pointee.xShmLock(file, offset, count, flags)
         }
         return methods

@@ -4,7 +4,7 @@ import Storage
 import TestKit
 import Testing
 
-/// A data folder that is taken away, or replaced, while its log is open.
+/// A data folder that is removed or replaced while its log is open.
 @Suite struct FolderWatchTests {
     enum Loss: String, CaseIterable { case removed, renamed, replaced, database, wal, lock }
 
@@ -31,7 +31,7 @@ import Testing
             try await log.append(events("a", 1, 1...1, at: 1))
             #expect(await log.metrics.error == nil)
             try Self.lose(loss, folder)
-            // It looks twice a second.
+            // The log checks its files twice a second.
             try await eventually("the log reports the loss") { await log.metrics.error != nil }
             for body in [
                 { try await log.append(events("a", 1, 2...2, at: 1)) }, { try await log.trim(now: 1) },
@@ -40,14 +40,14 @@ import Testing
                 let error = try await logError(body)
                 #expect(error.code == .unavailable && error.message.contains(folder) && error.message.contains("removed, replaced or overwritten"))
             }
-            // It stays so when the folder is back: what went is not known.
+            // The log stays closed when the folder is back, because it is unknown what was lost.
             if loss == .renamed { try FileManager.default.moveItem(atPath: folder + "-aside", toPath: folder) }
             #expect(try await logError { try await log.append(events("a", 1, 2...2, at: 1)) }.code == .unavailable)
             #expect(await log.metrics.error?.contains(folder) == true)
-            let there = try? Set(FileManager.default.contentsOfDirectory(atPath: folder))
+            let before = try? Set(FileManager.default.contentsOfDirectory(atPath: folder))
             await log.close()
             if loss == .replaced {
-                #expect(try Set(FileManager.default.contentsOfDirectory(atPath: folder)) == there, "what was put there is not touched")
+                #expect(try Set(FileManager.default.contentsOfDirectory(atPath: folder)) == before, "the replacement is not changed")
                 let next = try SQLiteLog(folder: folder, limits: Limits())
                 #expect(try await next.sealed(oneGrant).headsByName == ["a": position(1, 1)])
                 await next.close()
@@ -66,18 +66,18 @@ import Testing
             // Enough for a checkpoint.
             for offset in 1...UInt64(40) { try await log.append([large(offset)]) }
             try await eventually("a checkpoint") { try size(of: database) >= 1 << 20 }
-            // It has looked meanwhile.
+            // The log has checked its files meanwhile.
             try await Task.sleep(for: .milliseconds(1200))
             try overwrite(database, with: older)
             try await eventually("the log reports the loss") { await log.metrics.error != nil }
             let error = try await logError { try await log.append(events("a", 1, 41...41, at: 1)) }
             #expect(error.code == .unavailable && error.message.contains("\(database) is smaller than it was"))
             await log.close()
-            #expect(try Data(contentsOf: URL(fileURLWithPath: database)) == older, "what was put there is not touched")
+            #expect(try Data(contentsOf: URL(fileURLWithPath: database)) == older, "the replacement is not changed")
         }
     }
 
-    /// Without a look at the files: what a reader or the writer finds is enough.
+    /// Damage that a reader or the writer finds ends the log, without a check of the files.
     @Test(arguments: ["read", "write"])
     func damageThatIsMetEndsTheLog(by: String) async throws {
         try await withTemporaryFolder { folder in
@@ -90,7 +90,7 @@ import Testing
             limits.historyBytesMax = 8 << 20
             let log = try SQLiteLog(folder: folder, limits: limits)
             _ = try await log.sealed(oneGrant)
-            // As large as it was, so that no look at the files tells.
+            // The size does not change, so a check of the files finds nothing.
             try overwrite(database, with: Data(repeating: 0x5A, count: size(of: database)))
             let met = try await logError {
                 if by == "read" {
@@ -120,7 +120,7 @@ import Testing
         event("a", position(1, offset), String(repeating: "x", count: 1 << 20), at: Clocks.system.wall())
     }
 
-    /// The file stays the same one.
+    /// Overwrites the content. The file keeps its inode.
     private func overwrite(_ file: String, with data: Data) throws {
         let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: file))
         try handle.write(contentsOf: data)

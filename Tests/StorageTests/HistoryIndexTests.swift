@@ -4,7 +4,7 @@ import Pipeline
 import TestKit
 import Testing
 
-/// The same history, kept the simplest way: one array, searched from end to end.
+/// The same history in its simplest form: one array that is searched from end to end.
 private struct NaiveHistory {
     struct Entry: Equatable {
         var channel: ChannelName
@@ -115,11 +115,11 @@ private struct NaiveHistory {
         after.offset -= min(after.offset, UInt64.random(in: 0...15, using: &random))
         if Int.random(in: 0..<10, using: &random) == 0 { after.epoch += Bool.random(using: &random) ? 1 : 0 }
         let limit = Int.random(in: 0...12, using: &random)
-        let stretch = index.elements(of: channel, after: after, limit: limit, now: now)
+        let slice = index.elements(of: channel, after: after, limit: limit, now: now)
         let expected = held.filter { $0.position > after }.prefix(limit)
-        try #require(stretch.elements == expected.map(\.element))
-        try #require(stretch.first == (expected.first?.position ?? stretch.first))
-        try #require(stretch.oldest == held.first?.position)
+        try #require(slice.elements == expected.map(\.element))
+        try #require(slice.first == (expected.first?.position ?? slice.first))
+        try #require(slice.oldest == held.first?.position)
     }
 
     @Test func oneBusyChannelLeavesNoTraceInTheOthers() {
@@ -152,10 +152,10 @@ private struct NaiveHistory {
 }
 
 extension HistoryIndex {
-    /// Every element held, of all channels, in the order in which they were appended.
+    /// All elements of all channels, in the order in which they were appended.
     fileprivate var elementsInOrder: [Element] {
-        // A negative number counts the dead places still to pass, then it is the next entry's index.
-        var next = self.channels.map { -$0.buried }
+        // A negative number counts the dead places to skip. After that it is the index of the next entry.
+        var next = self.channels.map { -$0.deadPlaces }
         var elements: [Element] = []
         for place in self.order {
             let index = next[Int(place)]

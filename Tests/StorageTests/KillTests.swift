@@ -11,7 +11,7 @@ import Testing
     import Musl
 #endif
 
-/// Processes that append until they are killed, and what the log holds then.
+/// Processes append until they are killed. Then the log must have all acknowledged events.
 @Suite struct KillTests {
     @Test func killedAtAnyMomentItHasWhatItAcknowledged() async throws {
         try await withTemporaryFolder { folder in
@@ -29,7 +29,7 @@ import Testing
         let log = try SQLiteLog(folder: folder, limits: Appender.limits)
         let heads = try await log.sealed(oneGrant).headsByName
         let stored = heads["count"]?.offset ?? 0
-        // The last batch may have been committed without its acknowledgement having been written. Nothing else may be missing or too much.
+        // The last batch may be committed although its acknowledgement was not written. Apart from that the log has exactly the acknowledged events.
         #expect(stored == acknowledged || stored == acknowledged + 1)
         #expect(heads == Appender.heads(after: stored))
         for (name, head) in heads {
@@ -42,9 +42,9 @@ import Testing
     }
 }
 
-/// Appends batches that can be told from their number alone.
+/// Appends batches. The content of a batch follows from its number.
 private struct Appender {
-    /// So little history that rows are deleted all the time.
+    /// The history is so small that rows are deleted all the time.
     static var limits: Limits {
         var limits = Limits()
         limits.historyBytesMax = 300_000
@@ -62,7 +62,7 @@ private struct Appender {
         var model = Appender.heads(after: number)
         let acknowledgements = open(self.folder + "/acknowledged", O_WRONLY | O_CREAT, 0o600)
         precondition(acknowledgements >= 0)
-        // A restart begins with what is stored, which is what the next acknowledgement continues.
+        // After a restart, the acknowledgements continue from the stored events.
         pwrite(acknowledgements, &number, 8, 0)
         Thread.detachNewThread {
             usleep(delay)

@@ -5,7 +5,7 @@ import Storage
 import TestKit
 import Testing
 
-/// Folders and files that the log must not use, and what it says to the person who has to act.
+/// Folders and files that the log must not use, and its messages for the person who has to repair them.
 @Suite struct OpeningTests {
     private func refusal(_ folder: String) async throws -> LogError {
         let error = try await logError { await (try SQLiteLog(folder: folder, limits: Limits())).close() }
@@ -48,7 +48,7 @@ import Testing
         }
     }
 
-    /// A name that SQLite would read as a URI. Relative, as only such a one can be; so this is about the process's working folder.
+    /// Names that SQLite would read as a URI. Only a relative name can be one, so the folders are in the process's working folder.
     @Test(arguments: ["file:data", "file:///srv/data", "file:data?mode=memory", ":memory:", "a?b=c#d%41"])
     func aNameIsAPathAndNoURI(name: String) async throws {
         let name = name + UUID().uuidString

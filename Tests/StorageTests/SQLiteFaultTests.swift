@@ -5,7 +5,7 @@ import Storage
 import TestKit
 import Testing
 
-/// Disks that are full or broken, and what the log says then. Each fault goes away again, and the log must go on without a restart.
+/// Full and broken disks, and the log's error messages. Each fault ends, and the log must then continue without a restart.
 @Suite struct SQLiteFaultTests {
     private func withFaultyLog(
         durability: Durability = .process, limits: Limits = Limits(), _ body: (SQLiteLog, Faults, TestClock, String) async throws -> Void
@@ -31,7 +31,7 @@ import Testing
         try await log.read(channel(name), after: position(0, 0), limit: .max, bytesMax: .max).offsets
     }
 
-    /// The background may take a moment to notice that the disk is well.
+    /// The checkpoint may need a moment to detect that the disk works again.
     private func expectNoError(_ log: SQLiteLog, _ clock: TestClock) async throws {
         for _ in 0..<500 where await log.metrics.error != nil {
             try await log.trim(now: clock.now)
@@ -56,7 +56,7 @@ import Testing
             #expect(full.error == error.message)
 
             faults.heal()
-            // The positions of what was refused are free: other events take them.
+            // The positions of refused events are free: other events get them.
             let others = [event("a", position(5, 4), "another", at: clock.now)]
             try await log.append(others)
             let slice = try await log.read(channel("a"), after: position(5, 3), limit: 10, bytesMax: 1000)
@@ -67,7 +67,7 @@ import Testing
         }
     }
 
-    @Test func theErrorGoesAwayWithItsCauseEvenIfNobodyAppends() async throws {
+    @Test func theErrorEndsWithItsCauseEvenWithoutAppends() async throws {
         try await self.withFaultyLog { log, faults, clock, folder in
             faults.set { $0.space = 0 }
             _ = try await logError { try await log.append(events("a", 5, 1...1, at: clock.now)) }
@@ -96,7 +96,7 @@ import Testing
     }
 
     @Test(arguments: [ResultCode.SQLITE_IOERR_WRITE, .SQLITE_IOERR_FSYNC, .SQLITE_READONLY_DBMOVED, .SQLITE_PERM].map(\.rawValue))
-    func aWriteThatFailsIsSaidWithWhereAndWhy(_ code: CInt) async throws {
+    func theErrorOfAFailedWriteHasItsPlaceAndCause(_ code: CInt) async throws {
         try await self.withFaultyLog { log, faults, clock, folder in
             faults.set { $0.write = code }
             let error = try await logError { try await log.append(events("a", 5, 1...1, at: clock.now)) }
@@ -122,7 +122,7 @@ import Testing
         }
     }
 
-    // MARK: - Not knowing
+    // MARK: - Uncertain commits
 
     @Test func whatCannotBeReadBackIsUncertainAndARepeatIsExact() async throws {
         try await self.withFaultyLog { log, faults, clock, folder in
@@ -154,7 +154,7 @@ import Testing
             }
             #expect(try await logError { try await log.append(batch) }.code == .uncertain)
             faults.heal()
-            // As if the commit had reached the file after all.
+            // Simulates a commit that was stored although it was reported as failed.
             let other = try DatabaseQueue(path: folder + "/log.sqlite")
             try await other.write { db in
                 for (row, event) in zip(2..., batch) {
@@ -175,7 +175,7 @@ import Testing
 
     // MARK: - Everything else that touches the disk
 
-    @Test func aReadThatFailsSaysSoAndTheNextOneWorks() async throws {
+    @Test func aFailedReadThrowsAndTheNextOneWorks() async throws {
         try await self.withFaultyLog { log, faults, clock, folder in
             try await log.append(events("a", 5, 1...3, at: clock.now))
             faults.set { $0.lock = ResultCode.SQLITE_IOERR_SHMLOCK.rawValue }
@@ -187,7 +187,7 @@ import Testing
         }
     }
 
-    @Test func rowsThatATrimTakesFromUnderAReaderAreLookedUpAgain() async throws {
+    @Test func rowsThatATrimDeletesDuringAReadAreLookedUpAgain() async throws {
         var limits = Limits()
         limits.historySecondsMax = 60
         try await self.withFaultyLog(limits: limits) { log, faults, clock, folder in
@@ -196,7 +196,7 @@ import Testing
             try await log.append(events("a", 5, 4...5, at: clock.now))
             #expect(try await self.offsets(log, "a") == [1, 2, 3, 4, 5])
 
-            // The reader has looked into the index, and is stopped before it looks into the file.
+            // The reader has found the rows in the index, and is stopped before it reads the file.
             let gate = faults.holdNextReader()
             async let slice = log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000)
             await gate.reached()

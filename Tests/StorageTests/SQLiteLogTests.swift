@@ -7,7 +7,7 @@ import Storage
 import TestKit
 import Testing
 
-/// What only a log on disk can do: come back.
+/// Restarts, which only the log on disk survives.
 @Suite struct SQLiteLogTests {
     private func open(_ folder: String, durability: Durability = .process, limits: Limits = Limits(), clock: TestClock) throws -> SQLiteLog {
         try SQLiteLog(folder: folder, durability: durability, limits: limits, clocks: clock.clocks)
@@ -19,7 +19,7 @@ import Testing
         try queue.close()
     }
 
-    /// What the disk has of a log that is open, as a kill would leave it.
+    /// Copies the files of an open log, in the state in which a kill would leave them.
     private func copy(_ folder: String, to other: String) throws {
         try FileManager.default.createDirectory(atPath: other, withIntermediateDirectories: true)
         for file in ["/log.sqlite", "/log.sqlite-wal"] { try FileManager.default.copyItem(atPath: folder + file, toPath: other + file) }
@@ -75,7 +75,7 @@ import Testing
             let heads = ["old": position(5, 700), "both": position(5, 4), "new": position(6, 2)]
             #expect(contents.headsByName == heads)
             #expect(contents.heads.first { $0.channel == channel("old") }?.timestamp == clock.now - 61_000)
-            // All rows go; the next ones do not take their numbers for old ones.
+            // All rows are deleted. The next rows continue the positions of the stored heads.
             clock.advance(seconds: 61)
             try await log.trim(now: clock.now)
             #expect(try rowCount(folder) == 0)
@@ -112,8 +112,8 @@ import Testing
         }
     }
 
-    /// Its rows may outlive its head. If they bring it back, then as it really was, and never below a later life.
-    @Test func aChannelForgottenBeforeItsRowsWentNeverStepsBack() async throws {
+    /// The rows of a forgotten channel may still exist at a restart. Then its head is the real one, and never below a later epoch.
+    @Test func aChannelForgottenBeforeItsRowsWereDeletedNeverGoesBack() async throws {
         var limits = Limits()
         limits.historyEventsMax = 2
         let clock = TestClock()
@@ -180,7 +180,7 @@ import Testing
             let contents = try await after.sealed(oneGrant)
             #expect(contents.headsByName == [:])
             #expect(contents.messageIDs.isEmpty)
-            // Above all that was ever used, even if that was above the clock.
+            // Above every epoch that was ever used, even if such an epoch is above the clock.
             #expect(contents.epochFloor == 1_700_000_009_001)
             #expect(try await after.read(channel("a"), after: position(0, 0), limit: 10, bytesMax: 1000).events.isEmpty)
             try await after.append([event("a", position(contents.epochFloor, 1), "new", at: clock.now)])
@@ -195,7 +195,7 @@ import Testing
         }
     }
 
-    @Test(arguments: ["killed", "synced", "closed"]) func withoutALossEpochsGoOn(_ how: String) async throws {
+    @Test(arguments: ["killed", "synced", "closed"]) func withoutALossEpochsContinue(_ how: String) async throws {
         let clock = TestClock()
         let durability: Durability = how == "synced" ? .power : .process
         try await withTemporaryFolder { folder in
@@ -205,7 +205,7 @@ import Testing
             if how == "closed" { await log.close() } else { try self.copy(folder + "/a", to: folder + "/b") }
             await log.close()
             let last = folder + (how == "closed" ? "/a" : "/b")
-            // A kill leaves the boot as it is; the others have another one, and nothing to lose by it.
+            // A kill does not change the boot. In the other cases the boot is another one, and nothing was lost.
             if how != "killed" { try self.edit(last, "UPDATE meta SET value = 'another boot' WHERE key = 'boot'") }
             let after = try self.open(last, durability: durability, clock: clock)
             let contents = try await after.sealed(oneGrant)
@@ -217,7 +217,7 @@ import Testing
 
     // MARK: - Closing
 
-    @Test func closingLetsGoOfTheFolderAndRefusesWhatComesAfter() async throws {
+    @Test func closingReleasesTheFolderAndRefusesLaterCalls() async throws {
         let clock = TestClock()
         try await withTemporaryFolder { folder in
             let log = try self.open(folder, clock: clock)
@@ -236,7 +236,7 @@ import Testing
 
     // MARK: - The WAL
 
-    @Test func theWALStaysBoundedWhileTheWriterGoesOn() async throws {
+    @Test func theWALStaysBoundedWhileTheWriterContinues() async throws {
         let clock = TestClock()
         try await withTemporaryFolder { folder in
             let log = try self.open(folder, clock: clock)

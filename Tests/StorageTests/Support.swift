@@ -29,7 +29,7 @@ func events(_ name: String, _ epoch: UInt64, _ offsets: ClosedRange<UInt64>, at 
     offsets.map { event(name, position(epoch, $0), "\(name) \(epoch)-\($0)", at: timestamp) }
 }
 
-/// What a test compares of an event.
+/// The parts of an event that tests compare.
 struct Seen: Equatable {
     var channel: String
     var position: Position
@@ -48,19 +48,19 @@ struct Seen: Equatable {
     }
 }
 
-/// What a log holds.
+/// The heads and message ids of a log.
 struct LogContents {
     var heads: [(channel: ChannelName, head: Position, timestamp: Int64)] = []
-    /// Inside the dedup window, oldest first.
+    /// Message ids that still detect duplicates, oldest first.
     var messageIDs: [(messageID: String, position: Position, timestamp: Int64)] = []
     var epochFloor: UInt64
 
     var headsByName: [String: Position] { Dictionary(uniqueKeysWithValues: self.heads.map { ($0.channel.string, $0.head) }) }
 }
 
-/// The channels of these tests are all on partition 0, whatever their names: a log does not look.
+/// These tests use partition 0 for all channels: a log does not check the partition of a channel.
 extension Log {
-    /// Seals the partitions, or throws the first refusal, and looks at everything that the log remembers.
+    /// Seals the partitions, or throws the first refusal. Then reads everything that the log remembers.
     func sealed(_ grants: [Grant]) async throws -> LogContents {
         var contents = LogContents(epochFloor: 0)
         for result in await self.seal(grants) { contents.epochFloor = max(contents.epochFloor, try result.get().epochFloor) }
@@ -70,15 +70,15 @@ extension Log {
             contents.heads += slice.channels
             next = slice.next
         }
-        for (asked, found) in zip(contents.heads, try await self.heads(of: contents.heads.map { ChannelOfPartition($0.channel, grants[0]) }).heads) {
-            #expect(asked.head == found?.head)
+        for (requested, found) in zip(contents.heads, try await self.heads(of: contents.heads.map { ChannelOfPartition($0.channel, grants[0]) }).heads) {
+            #expect(requested.head == found?.head)
             contents.messageIDs += found?.messageIDs ?? []
         }
         contents.messageIDs.sort { $0.timestamp < $1.timestamp }
         return contents
     }
 
-    /// Appends events of one partition, or throws what became of them.
+    /// Appends events of one partition, or throws the error.
     func append(_ events: [SequencedEvent], under grant: Grant = oneGrant[0]) async throws {
         for result in await self.append(LogBatch(events, under: grant)) { try result.get() }
     }
@@ -93,7 +93,7 @@ extension LogSlice {
     var offsets: [UInt64] { self.events.map(\.position.offset) }
 }
 
-/// The code and the sentence of the error that the body must throw.
+/// The error that the body must throw.
 func logError(_ body: () async throws -> Void, sourceLocation: SourceLocation = #_sourceLocation) async throws -> LogError {
     do {
         try await body()

@@ -37,7 +37,7 @@ extension SubscriberHandler {
     /// A long-poll's time is up: the answer with what it has gathered in this turn, which its cursor is past already.
     func answerNow() {
         guard let subscriber else { return }
-        self.subscriberAnswered(elements: subscriber.gathered, cursor: subscriber.cursor)
+        self.pollCompleted(elements: subscriber.gathered, cursor: subscriber.cursor)
     }
 
     /// Ends a stream gracefully, with the transport's last message.

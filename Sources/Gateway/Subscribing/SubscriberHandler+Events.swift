@@ -34,7 +34,7 @@ extension SubscriberHandler {
         ResponseWriter.writeStreamHead(contentType: contentType, isChunked: framing.isChunked, headers: self.crossOriginHeaders, into: &buffer)
     }
 
-    func subscriberAnswered(elements: ByteBuffer, cursor: String) {
+    func pollCompleted(elements: ByteBuffer, cursor: String) {
         guard self.phase == .polling else { return }
         self.endSubscriber()
         var elements = elements

@@ -1,8 +1,8 @@
 import Partitioning
 
-/// The name of a channel. Always valid, by construction.
+/// The name of a channel. Every value is valid.
 ///
-/// Bytes `A-Z a-z 0-9 _ . : -`, 1 to 200 of them, and not ending in the backlog suffix `.bN`, which belongs to the request.
+/// A name has 1 to 200 bytes of `A-Z a-z 0-9 _ . : -`, and does not end in the backlog suffix `.bN`, which is a part of a subscribe request.
 package struct ChannelName: Hashable, Sendable, CustomStringConvertible {
     package static let bytesMax = 200
 
@@ -42,7 +42,7 @@ package struct ChannelName: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Where `.bN` begins, if the bytes end in it.
+    /// The index at which the suffix `.bN` begins. Nil if the bytes do not end in it.
     package static func backlogSuffixStart(_ bytes: some RandomAccessCollection<UInt8>) -> Int? {
         var index = bytes.endIndex
         var digits = 0

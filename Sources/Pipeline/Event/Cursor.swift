@@ -5,8 +5,8 @@ import Partitioning
 /// A subscriber's cursor: the position of its last event in each of its channels, as one opaque URL-safe string.
 ///
 /// Base64url of: version (1 byte); for each channel the low 32 bits of its xxh64 (little endian), epoch and offset as LEB128; 16 bits of xxh64 over all
-/// of it, so that a truncated or mistyped cursor is refused and not accepted as another one. The cursor contains the hashes of its channels, so a cursor
-/// of other channels never becomes a position in this one.
+/// of it, so that a truncated or mistyped cursor is refused and not accepted as another one. The cursor contains the hashes of its channels, so that a cursor
+/// of one channel is never used as a position in another.
 package struct Cursor: Equatable, Sendable {
     package struct Entry: Equatable, Sendable {
         package var channel: UInt32

@@ -1,6 +1,6 @@
-/// The position of an event in its channel: offsets 1, 2, 3… without a hole inside an epoch.
+/// The position of an event in its channel. In one epoch the offsets are 1, 2, 3… without a hole.
 ///
-/// Offset 0 is the place before the first event. The epoch changes only when continuity was lost, and then it grows.
+/// Offset 0 is the position before the first event. The epoch changes only when continuity was lost. A new epoch is always higher.
 package struct Position: Hashable, Comparable, Sendable, CustomStringConvertible {
     package var epoch: UInt64
     package var offset: UInt64

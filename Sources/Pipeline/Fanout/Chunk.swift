@@ -8,9 +8,9 @@ final class Chunk {
     let events: [SequencedEvent]
     /// The memory that it uses, in bytes. Grows with every encoding.
     private(set) var memoryBytes: Int
-    /// What the buffer that it is in has counted of ``memoryBytes``; 0 outside of one.
+    /// The part of ``memoryBytes`` that its buffer has counted. 0 if it is in no buffer.
     var countedBytes = 0
-    /// True if its buffer has not counted all of it.
+    /// True if it has grown since its buffer counted it.
     var hasGrown: Bool { self.countedBytes > 0 && self.memoryBytes != self.countedBytes }
     /// The approximate size of its events in a write. Limits how many chunks are joined.
     let frameBytes: Int

@@ -10,7 +10,7 @@ extension Fanout {
         return body(&feed.buffer)
     }
 
-    /// A chunk has got another encoding.
+    /// A chunk has one more encoding, so it uses more memory.
     func recount(_ chunk: Chunk, in feed: Feed) {
         self.update(feed) { $0.recount(chunk) }
         self.dropOldestChunks()
@@ -21,7 +21,7 @@ extension Fanout {
         while self.feedBytes > self.limits.feedBytesTotalMax, self.chunkOrder.count > 1 { self.dropOldestChunk() }
     }
 
-    /// A chunk that was joined with a younger one is dropped together with that one.
+    /// A chunk that was joined with a younger chunk is dropped when the younger one is due.
     private func dropOldestChunk() {
         guard let (feed, second) = self.chunkOrder.popFirst() else { return }
         self.update(feed) { $0.removeFirst(notAfter: second) }
@@ -68,8 +68,8 @@ extension Fanout {
         self.leaving.append((feed, self.second))
     }
 
-    /// Closes unused feeds. A feed with events is kept longer, because it saves returning subscribers a read of the log. An empty feed is kept for a second only:
-    /// a client can name any number of channels that do not exist.
+    /// Closes unused feeds. A feed with events is kept longer, because it saves returning subscribers a read of the log. An empty feed is kept for a second
+    /// only: a client can name any number of channels that do not exist.
     private func closeUnwanted(_ budget: inout Int) {
         var closing: [InterestChange] = []
         while budget > 0, let (feed, second) = self.leaving.first, second < self.second - 1 {

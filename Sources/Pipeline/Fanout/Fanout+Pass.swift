@@ -31,7 +31,7 @@ extension Fanout {
 
     /// Visits subscriptions round robin until all have been visited since the last change. Returns the number of writes.
     private func pass(over feed: Feed, budget: Int) -> Int {
-        let writesBefore = self.statistics.writes
+        let writesBefore = self.metrics.writes
         var writes = 0
         var index = feed.passIndex
         while feed.passRemaining > 0, writes < budget {
@@ -45,7 +45,7 @@ extension Fanout {
             feed.passRemaining -= 1
             guard subscription.state == .following, subscription.position != feed.buffer.head else { continue }
             self.deliver(to: subscription)
-            writes = Int(self.statistics.writes - writesBefore)
+            writes = Int(self.metrics.writes - writesBefore)
         }
         feed.passIndex = index
         return writes
@@ -58,7 +58,7 @@ extension Fanout {
         while subscription.position != feed.buffer.head {
             guard subscriber.takesMore else {
                 subscription.state = .blocked
-                self.statistics.blocked += 1
+                self.metrics.blocked += 1
                 return
             }
             guard subscription.position.epoch == feed.buffer.head.epoch,
@@ -116,8 +116,8 @@ extension Fanout {
     }
 
     private func written(_ count: Int, by subscriber: Subscriber) {
-        self.statistics.delivered += UInt64(count)
-        self.statistics.writes += 1
+        self.metrics.delivered += UInt64(count)
+        self.metrics.writes += 1
         if subscriber.isPoll { self.queueResponse(subscriber) }
     }
 
@@ -147,7 +147,7 @@ extension Fanout {
         for subscriber in subscribers where !subscriber.isClosed {
             let cursor = subscriber.cursor
             self.unsubscribe(subscriber)
-            subscriber.connection.subscriberAnswered(elements: subscriber.gathered, cursor: cursor)
+            subscriber.connection.pollCompleted(elements: subscriber.gathered, cursor: cursor)
         }
     }
 }

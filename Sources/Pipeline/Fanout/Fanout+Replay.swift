@@ -19,7 +19,7 @@ extension Fanout {
     private func read(for feed: Feed) {
         guard !feed.isReading, let position = self.replayStart(feed) else { return }
         feed.isReading = true
-        self.statistics.replayReads += 1
+        self.metrics.replayReads += 1
         let isAhead = feed.replaying.contains { $0.needsReset }
         let owner = self.router.owner(of: feed.channel)
         Task {
@@ -33,7 +33,7 @@ extension Fanout {
                 self.read(for: feed)
             } catch {
                 // No subscription skips events that could not be read: it waits, and newer events wait in the log.
-                self.statistics.replayFailures += 1
+                self.metrics.replayFailures += 1
                 try? await Task.sleep(for: .seconds(1))
                 feed.isReading = false
                 self.read(for: feed)
@@ -70,8 +70,8 @@ extension Fanout {
         self.openWaiting(feed, oldest: oldest)
         for subscription in feed.takeWaiting() where !subscription.subscriber.isClosed {
             // Decided now, not at the time of subscribing: a client can receive an event on one loop and reconnect on another, before that
-            // other loop has taken the event out of its own queue. A read that waited for the sequencer's turn comes after the event. A read that
-            // did not wait proves nothing, and the next read will wait.
+            // other loop has processed the same event. A read that waited for the barrier sees every earlier commit. A read that did not wait proves
+            // nothing: the subscription waits for the next read, which passes the barrier.
             subscription.checkReset(head: head)
             if subscription.needsReset, !wasAhead {
                 feed.wait(subscription)
@@ -82,7 +82,7 @@ extension Fanout {
         self.respondToPolls()
     }
 
-    /// Subscriptions that waited for the oldest event of the history now know where they start.
+    /// Starts the subscriptions that waited for the position of the oldest event.
     private func openWaiting(_ feed: Feed, oldest: UInt64) {
         for subscription in feed.takeWaiting() {
             guard subscription.state == .opening else {
@@ -102,15 +102,15 @@ extension Fanout {
         let feed = subscription.feed
         guard subscriber.takesMore else {
             subscription.state = .blocked
-            self.statistics.blocked += 1
+            self.metrics.blocked += 1
             return
         }
         let from = self.readPosition(subscription)
         if subscription.needsReset {
             let next = max(from.offset, oldest - 1)
-            self.tellGap(subscription, to: Position(epoch: feed.buffer.head.epoch, offset: min(next, feed.buffer.head.offset)), reason: .reset)
+            self.reportGap(subscription, to: Position(epoch: feed.buffer.head.epoch, offset: min(next, feed.buffer.head.offset)), reason: .reset)
         } else if subscription.position.offset + 1 < oldest, subscription.position.offset < feed.buffer.head.offset {
-            self.tellGap(
+            self.reportGap(
                 subscription, to: Position(epoch: feed.buffer.head.epoch, offset: oldest - 1), reason: subscription.wasCurrent ? .overflow : .expired)
         }
         // Writing the notice may have closed the subscriber.
@@ -118,7 +118,7 @@ extension Fanout {
         while let chunk, chunk.first <= subscription.position.offset + 1, subscription.position.offset < chunk.last {
             guard subscriber.takesMore else {
                 subscription.state = .blocked
-                self.statistics.blocked += 1
+                self.metrics.blocked += 1
                 return
             }
             self.write(chunk, to: subscription)
@@ -133,14 +133,14 @@ extension Fanout {
     }
 
     /// Reports what is missing and moves the subscription past it.
-    private func tellGap(_ subscription: Subscription, to position: Position, reason: Gap.Reason) {
+    private func reportGap(_ subscription: Subscription, to position: Position, reason: Gap.Reason) {
         let gap = Gap(from: subscription.position.next, to: position, reason: reason)
         subscription.position = position
         subscription.needsReset = false
         switch reason {
-        case .expired: self.statistics.gapsExpired += 1
-        case .overflow: self.statistics.gapsOverflow += 1
-        case .reset: self.statistics.gapsReset += 1
+        case .expired: self.metrics.gapsExpired += 1
+        case .overflow: self.metrics.gapsOverflow += 1
+        case .reset: self.metrics.gapsReset += 1
         }
         let subscriber = subscription.subscriber
         var cursor = ByteBuffer()

@@ -5,8 +5,8 @@ extension Fanout {
     /// Attaches a subscriber. Its connection gets ``SubscriberConnection/subscriberOpened(cursor:)`` when the heads of all its channels are known, then events.
     package func subscribe(_ subscriber: Subscriber, to requests: [(channel: ChannelName, start: SubscribeStart)]) {
         self.loop.preconditionInEventLoop()
-        self.statistics.subscribersOpened += 1
-        self.statistics.subscriptionsOpened += UInt64(requests.count)
+        self.metrics.subscribersOpened += 1
+        self.metrics.subscriptionsOpened += UInt64(requests.count)
         subscriber.subscriptions.reserveCapacity(requests.count)
         for (channel, start) in requests {
             let feed = self.feeds[channel] ?? self.open(channel)
@@ -30,8 +30,8 @@ extension Fanout {
         self.loop.preconditionInEventLoop()
         guard !subscriber.isClosed else { return }
         subscriber.isClosed = true
-        self.statistics.subscribersClosed += 1
-        self.statistics.subscriptionsClosed += UInt64(subscriber.subscriptions.count)
+        self.metrics.subscribersClosed += 1
+        self.metrics.subscriptionsClosed += UInt64(subscriber.subscriptions.count)
         for subscription in subscriber.subscriptions {
             subscription.feed.remove(subscription)
             self.countChanged(subscription.feed, by: -1)
@@ -66,9 +66,9 @@ extension Fanout {
             defer {
                 feed.isReported = true
                 feed.subscribersToReport = 0
-                feed.isAsked = true
+                feed.isOpenRequested = true
             }
-            return InterestChange(channel: feed.channel, subscribers: feed.subscribersToReport, wanted: feed.isAsked ? .unchanged : .open)
+            return InterestChange(channel: feed.channel, subscribers: feed.subscribersToReport, wanted: feed.isOpenRequested ? .unchanged : .open)
         }
         self.unreported.removeAll(keepingCapacity: true)
         self.router.interest(changes, edge: self.id)
@@ -91,7 +91,7 @@ extension Fanout {
     private func reopened(_ feed: Feed, head: Position) {
         guard head > feed.buffer.head else { return }
         self.update(feed) { $0.restart(at: head) }
-        self.statistics.restarts += 1
+        self.metrics.restarts += 1
         feed.passRemaining = feed.subscriptions.count
         self.enqueue(feed)
     }

@@ -29,13 +29,13 @@ package actor Fanout: Edge {
     var feedBytes = 0
     /// The feed of every chunk, oldest first: the oldest is dropped if all chunks together are too large.
     var chunkOrder: Deque<(feed: Feed, second: Int)> = []
-    /// Feeds without subscribers, with the second since when, oldest first. `lingering` feeds still hold events and are kept longer.
+    /// Feeds without subscribers, with the second in which the last one left, oldest first. `lingering` feeds still hold events and are kept longer.
     var leaving: Deque<(feed: Feed, second: Int)> = []
     var lingering: Deque<(feed: Feed, second: Int)> = []
     var isTidyScheduled = false
     /// Seconds since the loop started, counted by ``tick()``.
     var second = 0
-    var statistics = FanoutStatistics()
+    var metrics = FanoutMetrics()
 
     package init(loop: any EventLoop, id: EdgeID, router: Router, limits: Limits) {
         self.loop = loop
@@ -52,11 +52,11 @@ package actor Fanout: Edge {
     }
 
     /// The totals, with the current gauges.
-    package var currentStatistics: FanoutStatistics {
-        var statistics = self.statistics
-        statistics.feeds = self.feeds.count
-        statistics.feedBytes = self.feedBytes
-        return statistics
+    package var currentMetrics: FanoutMetrics {
+        var metrics = self.metrics
+        metrics.feeds = self.feeds.count
+        metrics.feedBytes = self.feedBytes
+        return metrics
     }
 
     // MARK: - From the sequencer
@@ -89,7 +89,7 @@ package actor Fanout: Edge {
         var byChannel: [ChannelName: [SequencedEvent]] = [:]
         var order: [(channel: ChannelName, ownerEpoch: OwnerEpoch)] = []
         for (index, event) in events.enumerated() {
-            // A channel is on one partition, and a commit is under one grant of it.
+            // All events of a channel are of one partition, and a commit has one grant for each partition.
             if byChannel[event.event.channel, default: []].isEmpty { order.append((event.event.channel, relayed.ownerEpoch(of: index))) }
             byChannel[event.event.channel, default: []].append(event)
         }
@@ -106,7 +106,7 @@ package actor Fanout: Edge {
             break
         case .restarted:
             // Subscribers at other positions notice it when they are visited: their next event is not in the buffer.
-            self.statistics.restarts += 1
+            self.metrics.restarts += 1
         }
         if feed.buffer.memoryBytes > self.limits.feedBytesMax { self.update(feed) { $0.trim(bytesMax: self.limits.feedBytesMax) } }
         self.chunkOrder.append((feed, self.second))

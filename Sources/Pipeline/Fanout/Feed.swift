@@ -1,6 +1,6 @@
 import Partitioning
 
-/// What one loop knows about one channel: its head, its newest events, its subscriptions. Confined to the fanout's loop.
+/// One loop's state of one channel: its head, its newest events, its subscriptions. Confined to the fanout's loop.
 final class Feed {
     let channel: ChannelName
     let channelHash: UInt32
@@ -24,7 +24,7 @@ final class Feed {
     var subscribersToReport = 0
     var isReported = true
     /// The owner was requested to open it.
-    var isAsked = false
+    var isOpenRequested = false
     /// The second, on the loop's clock, since when it has no subscribers.
     var emptySince: Int?
     /// True while it is in the list of feeds to close. It is listed once, even if subscribers come and leave repeatedly.

@@ -35,13 +35,13 @@ struct FeedBuffer {
         return continues ? .appended : .restarted
     }
 
-    /// Events up to `head` have happened that are not here.
+    /// The channel's head is `head` now, and events before it are not in the buffer.
     mutating func restart(at head: Position) {
         self.removeAll()
         self.head = head
     }
 
-    /// Counts what one of its chunks has grown by.
+    /// Counts the memory by which a chunk has grown.
     mutating func recount(_ chunk: Chunk) {
         if chunk.hasGrown { self.count(chunk) }
     }
@@ -62,8 +62,8 @@ struct FeedBuffer {
         return last
     }
 
-    /// The chunk that holds this offset, joined with those behind it as far as `frameBytesMax` allows: a subscriber that lags by many commits gets them
-    /// in one write, and so do all who lag about as far, since the joined chunk stays in place of its parts.
+    /// The chunk that holds this offset, joined with the following ones up to `frameBytesMax`. A subscriber that lags by many commits gets them in one write.
+    /// The joined chunk replaces its parts, so other subscribers with a similar lag use it too.
     mutating func chunk(holding offset: UInt64, joinedUpTo frameBytesMax: Int) -> Chunk? {
         guard let start = self.index(holding: offset) else { return nil }
         var end = start + 1

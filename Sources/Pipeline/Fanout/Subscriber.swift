@@ -6,7 +6,7 @@ package protocol SubscriberConnection: AnyObject {
     func subscriberOpened(cursor: String)
 
     /// A long-poll's response is complete: elements separated by commas (with one at the end), and the cursor after them. The subscriber has been detached.
-    func subscriberAnswered(elements: ByteBuffer, cursor: String)
+    func pollCompleted(elements: ByteBuffer, cursor: String)
 }
 
 /// One connection that receives events: the part of it that the fanout uses.
@@ -38,10 +38,10 @@ package final class Subscriber: @unchecked Sendable {
     var isPoll: Bool { self.framing == .element }
 
     /// Whether its socket accepts bytes now. For a long-poll: whether its response is not full.
-    var takesMore: Bool { self.isPoll ? self.gathered.readableBytes < Subscriber.answerBytesMax : self.channel.isWritable }
+    var takesMore: Bool { self.isPoll ? self.gathered.readableBytes < Subscriber.responseBytesMax : self.channel.isWritable }
 
     /// A long-poll's response ends after the event that exceeds this.
-    static let answerBytesMax = 256 * 1024
+    static let responseBytesMax = 256 * 1024
 
     /// The cursor over all its channels, at this subscriber's positions.
     package var cursor: String {

@@ -19,11 +19,11 @@ package struct Limits: Sendable, Equatable {
     package var connectionsMax = 0
     /// API connections. Above it: 503 with `Retry-After`.
     package var apiConnectionsMax = 1000
-    /// From accept to a complete request. Above it: 408, and the connection closes.
+    /// Time from accepting a connection to a complete request. Above it: 408, and the connection closes.
     package var handshakeSecondsMax = 10
     /// How long a keep-alive connection may have no request.
     package var idleSecondsMax = 75
-    /// Between two heartbeats; also how long a long-poll waits.
+    /// Time between two heartbeats. Also the longest wait of a long-poll.
     package var heartbeatSeconds = 25
     /// How long a subscriber's socket may accept none of the bytes written to it. Above it: it is closed.
     package var stalledSecondsMax = 60
@@ -82,7 +82,7 @@ package struct Limits: Sendable, Equatable {
     // MARK: draining and stopping
     /// Time in which a drained node asks all of its subscribers to reconnect. 0 keeps them until it stops.
     package var drainSeconds = 15
-    /// From SIGTERM to exit.
+    /// Time from SIGTERM to exit.
     package var shutdownSecondsMax = 10
     /// Connections closed together while stopping.
     package var shutdownSliceConnections = 500

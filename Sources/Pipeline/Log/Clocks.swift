@@ -1,8 +1,8 @@
 /// The two clocks of a node, both in milliseconds since 1970.
 package struct Clocks: Sendable {
-    /// The time of day: what is shown, and what is stored. A person or a time server may set it, forward and back.
+    /// The time of day, for times that are shown or stored. A person or a time server may set it forward or back.
     package let wall: @Sendable () -> Int64
-    /// What ages are measured by. Begins at the time of day, and is never set.
+    /// The clock for ages. It begins at the time of day when the process starts, and is never set.
     package let steady: @Sendable () -> Int64
 
     package init(wall: @escaping @Sendable () -> Int64, steady: @escaping @Sendable () -> Int64) {
@@ -10,7 +10,7 @@ package struct Clocks: Sendable {
         self.steady = steady
     }
 
-    /// The time of day, and the time that has passed since now.
+    /// Makes the steady clock from the wall clock's present time and the time that passes from now on.
     package init(wall: @escaping @Sendable () -> Int64) {
         let start = wall()
         let began = ContinuousClock.now
@@ -20,11 +20,11 @@ package struct Clocks: Sendable {
         }
     }
 
-    /// For what was stored under the wall clock.
+    /// Converts times that were stored by the wall clock.
     package var ages: StoredAges { StoredAges(wall: self.wall(), steady: self.steady()) }
 }
 
-/// When something happened by the steady clock, of which a stored time of day is left. A pure value.
+/// Converts stored times of day into times on the steady clock. A pure value.
 package struct StoredAges: Sendable {
     private let wall: Int64
     private let steady: Int64
@@ -34,6 +34,6 @@ package struct StoredAges: Sendable {
         self.steady = steady
     }
 
-    /// What was stored in the future happened now: the clock was ahead then, and how much is not known.
+    /// The steady time of a stored time of day. A time in the future counts as now: the wall clock was ahead when it was stored, by an unknown amount.
     package func steady(of stored: Int64) -> Int64 { self.steady - (self.wall - min(max(0, stored), self.wall)) }
 }

@@ -1,57 +1,63 @@
 package import Partitioning
 
-/// The durable history of channels. Append is the commit: what `append` reported as committed is never lost, repeated or reordered.
+/// The durable history of channels. Append is the commit: events that `append` reported as committed are never lost, repeated or reordered.
 ///
-/// Everything that changes it names the grant it is done under, and the log refuses an owner epoch that is older than the one it was sealed with (invariant I5).
-/// Sequencers append, each one batch at a time; any number may read. Implementations choose their own threads.
+/// Every call that changes a partition has the grant under which the caller owns it. The log refuses a grant whose owner epoch is older than the one that
+/// the partition was sealed with (invariant I5). Each sequencer appends one batch at a time. Any number of callers may read. Implementations choose their
+/// threads.
 package protocol Log: Sendable {
-    /// Takes over these partitions, each for itself, and returns what is known of each, in their order.
+    /// Takes over these partitions, and returns the result for each of them, in the order of `grants`.
     ///
-    /// May be called again: for more partitions, for the same ones, and under newer owner epochs. From its return on, whatever is asked of the partition under
-    /// an older owner epoch fails with ``LogError/Code/fenced``. Reads no channel, however many there are.
+    /// May be called again: for more partitions, for the same ones, and under newer owner epochs. After it has returned, every call for the partition under an
+    /// older owner epoch fails with ``LogError/Code/fenced``. It reads no channels, so its duration does not depend on their number.
     func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>]
 
-    /// The heads of these channels, in their order, with the message ids that a second try could repeat. Asked once for a channel, when it is first touched.
+    /// The heads of these channels, in the order of `channels`, with the message ids that a repeated publish could have. A sequencer calls this once for each
+    /// channel, when the channel is first used.
     ///
-    /// Nil for a channel whose partition is fenced: it is not sealed under the grant, or not any more (invariant I3).
+    /// Nil for a channel whose partition is not sealed under the grant, or no longer is (invariant I3).
     func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads
 
-    /// Commits each partition's part of the batch, whole or not at all, and returns what became of each, in the order of the batch's grants.
+    /// Commits the batch. Each partition's events are stored completely or not at all. Returns the result for each partition, in the order of the batch's
+    /// grants.
     ///
-    /// ``LogError/Code/unavailable`` means that nothing of the part is stored, ``LogError/Code/uncertain`` that it is not known: the caller then repeats the
-    /// same batch, and events that are there already are skipped. Positions continue those that are stored.
+    /// ``LogError/Code/unavailable`` means that none of the partition's events is stored. ``LogError/Code/uncertain`` means that it is unknown whether they are
+    /// stored: the caller repeats the same batch, and events that are already stored are skipped. Positions continue from the stored heads.
     func append(_ batch: LogBatch) async -> [Result<Void, LogError>]
 
-    /// Events of a channel after a position, oldest first, bounded by count and payload bytes (but at least one event, if there is one).
+    /// Events of a channel after a position, oldest first, at most `limit`, with at most `bytesMax` bytes of payloads. The first event is returned whatever
+    /// its size.
     func read(_ channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice
 
-    /// Remembered channels, a slice at a time, from a place on; the places that `next` names. A channel that stays meanwhile is met once in a walk from 0 on.
+    /// A slice of the remembered channels, beginning at `place`: 0, or `next` of the previous slice. A channel that exists during the whole iteration is in
+    /// exactly one slice.
     func remembered(from place: Int, count: Int) async -> RememberedSlice
 
-    /// Forgets the heads and the history of channels. A channel that comes back begins a new epoch, above all that it had. Partitions that are fenced stay as they are.
+    /// Forgets the heads and the history of channels. If a channel is used again, it begins an epoch above all its former ones. Channels of fenced partitions
+    /// are not changed.
     func forget(_ channels: [Grant: [ChannelName]]) async throws(LogError)
 
-    /// Drops what is older than history's bounds by the steady clock. Called about once a second; returns when done. A log that keeps all partitions in one
-    /// order drops that of others too.
+    /// Deletes events that exceed the bounds of the history, by the steady clock. Called about once a second; returns when done. A log that stores the
+    /// events of all partitions in one order also deletes events of partitions that are not in `grants`.
     func trim(_ grants: [Grant], now: Int64) async throws(LogError)
 
-    /// Ends what was sealed under these grants, as far as nothing newer was. What is stored stays.
+    /// Ends the use of partitions that are sealed under these grants. A newer seal is not changed. The stored events stay.
     func release(_ grants: [Grant]) async
 
     /// Numbers for `status` and `/metrics`.
     var metrics: LogMetrics { get async }
 
-    /// Writes what is buffered and lets go of files and locks.
+    /// Writes buffered data and releases files and locks.
     func close() async
 }
 
-/// What is known of a partition when it is sealed.
+/// The result of sealing a partition.
 package struct SealedPartition: Hashable, Sendable {
-    /// No channel without a head uses an epoch below this; at least the owner epoch.
+    /// The lowest epoch for channels without a head. At least the owner epoch.
     package var epochFloor: UInt64
-    /// The owner epoch it was sealed under before, if it ever was in this storage.
+    /// The previous owner epoch that it was sealed under in this storage. Nil if there is none.
     package var previousOwnerEpoch: OwnerEpoch?
-    /// Nothing can have been lost since then. Otherwise a channel without a head may have had events.
+    /// True if nothing can have been lost since then. If false, a channel without a head may have had events.
     package var keptEverything: Bool
 
     package init(epochFloor: UInt64, previousOwnerEpoch: OwnerEpoch?, keptEverything: Bool) {
@@ -72,11 +78,11 @@ package struct ChannelOfPartition: Sendable {
     }
 }
 
-/// Where a channel stands in the log.
+/// A channel's head in the log, with its recent message ids.
 package struct ChannelHead: Sendable {
-    /// Of its last event. Offset 0 when it has none: the epoch is then the one to begin with.
+    /// The position of its last event. If it has no event, the offset is 0 and the epoch is the one for its first event.
     package var head: Position
-    /// Of events inside the dedup window, oldest first, with the steady clock's time.
+    /// The message ids of events that are young enough to detect duplicates, oldest first, with the time on the steady clock.
     package var messageIDs: [(messageID: String, position: Position, timestamp: Int64)]
 
     package init(head: Position, messageIDs: [(messageID: String, position: Position, timestamp: Int64)] = []) {
@@ -85,9 +91,10 @@ package struct ChannelHead: Sendable {
     }
 }
 
+/// The result of ``Log/heads(of:)``.
 package struct LogHeads: Sendable {
     package var heads: [ChannelHead?]
-    /// Channels that the log remembers, of all partitions.
+    /// The number of channels that the log remembers, of all partitions.
     package var channelCount: Int
 
     package init(heads: [ChannelHead?], channelCount: Int) {
@@ -96,10 +103,11 @@ package struct LogHeads: Sendable {
     }
 }
 
-/// A part of all remembered channels.
+/// One slice of the remembered channels.
 package struct RememberedSlice: Sendable {
-    /// With the time of the last event by the steady clock.
+    /// `timestamp` is the time of the last event on the steady clock.
     package var channels: [(channel: ChannelName, head: Position, timestamp: Int64)]
+    /// The place where the next slice begins. Nil after the last slice.
     package var next: Int?
 
     package init(channels: [(channel: ChannelName, head: Position, timestamp: Int64)], next: Int?) {
@@ -108,11 +116,11 @@ package struct RememberedSlice: Sendable {
     }
 }
 
-/// A stretch of one channel's history.
+/// Consecutive events of one channel.
 package struct LogSlice: Sendable {
     /// Contiguous, oldest first.
     package var events: [SequencedEvent]
-    /// The oldest position that history still holds for the channel; nil when it holds none.
+    /// The oldest position of the channel that is still stored. Nil if none is stored.
     package var oldest: Position?
 
     package init(events: [SequencedEvent], oldest: Position?) {

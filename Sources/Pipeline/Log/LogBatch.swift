@@ -1,13 +1,13 @@
 package import Partitioning
 
-/// What a sequencer commits together: events of several partitions in the order of their sequencing, and the grant each partition is committed under.
+/// The events of one commit, in the order in which they were sequenced, and the grant of each partition that they belong to.
 ///
-/// One array of events with an index beside it, and not an array for each partition: a commit of fifty events is often one of fifty partitions.
+/// It is one array of events with an array of indices, not an array for each partition, because fifty events often belong to fifty partitions.
 package struct LogBatch: Sendable {
     package private(set) var events: [SequencedEvent] = []
-    /// The partitions of the events, each once. ``Log/append(_:)`` returns a result for each.
+    /// The grants of the events' partitions, each once. ``Log/append(_:)`` returns a result for each of them.
     package private(set) var grants: [Grant] = []
-    /// For each event the index of its partition in ``grants``.
+    /// For each event, the index of its partition's grant in ``grants``.
     package private(set) var grantIndices: [UInt16] = []
 
     package init() {}
@@ -21,7 +21,7 @@ package struct LogBatch: Sendable {
 
     package var isEmpty: Bool { self.events.isEmpty }
 
-    /// Adds a partition, once, and returns its index.
+    /// Adds a partition's grant and returns its index. The caller adds each partition once.
     package mutating func add(_ grant: Grant) -> UInt16 {
         self.grants.append(grant)
         return UInt16(self.grants.count - 1)
@@ -32,7 +32,7 @@ package struct LogBatch: Sendable {
         self.grantIndices.append(grantIndex)
     }
 
-    /// The memory stays for the next commit.
+    /// Keeps the allocated memory for the next commit.
     package mutating func removeAll() {
         self.events.removeAll(keepingCapacity: true)
         self.grants.removeAll(keepingCapacity: true)

@@ -1,4 +1,4 @@
-/// Numbers and faults of a log.
+/// A log's numbers and faults, for `status` and `/metrics`.
 package struct LogMetrics: Sendable {
     /// `sqlite` or `memory`.
     package var kind: String
@@ -9,9 +9,9 @@ package struct LogMetrics: Sendable {
     package var channels: Int
     package var commits: UInt64
     package var failures: UInt64
-    /// The last failure's sentence, until an append succeeds again.
+    /// The message of the last failure. Nil after a write has succeeded again.
     package var error: String?
-    /// What becomes a failure unless somebody acts.
+    /// A problem that will become a failure if it is not repaired.
     package var warning: String?
 
     package init(

@@ -2,45 +2,45 @@ import DequeModule
 package import Pipeline
 
 extension HistoryIndex {
-    /// A part of one channel's history, as found.
-    package struct Stretch {
+    /// Consecutive elements of one channel.
+    package struct Slice {
         /// Contiguous, oldest first.
         package var elements: [Element]
-        /// The first element's position, if there is one.
+        /// The position of the first element. Nil if there is no element.
         package var first: Position?
-        /// The oldest position that is held and has not expired.
+        /// The channel's oldest position in the index that has not expired. Nil if there is none.
         package var oldest: Position?
     }
 
     /// Elements of a channel after a position, oldest first, at most `limit`. Elements that have expired by `now` are not included.
-    package func elements(of channel: ChannelName, after position: Position, limit: Int, now: Int64) -> Stretch {
-        var stretch = Stretch(elements: [], first: nil, oldest: nil)
-        guard let place = self.places[channel] else { return stretch }
+    package func elements(of channel: ChannelName, after position: Position, limit: Int, now: Int64) -> Slice {
+        var slice = Slice(elements: [], first: nil, oldest: nil)
+        guard let place = self.places[channel] else { return slice }
         let channel = self.channels[Int(place)]
         let entries = channel.entries
         let held = HistoryIndex.firstIndex(of: entries, notBefore: self.bounds.horizon(now: now))
-        guard held < entries.count else { return stretch }
+        guard held < entries.count else { return slice }
 
         // The offset of the entry at index 0.
         let base = channel.head.offset - UInt64(entries.count - 1)
-        stretch.oldest = Position(epoch: channel.head.epoch, offset: base + UInt64(held))
-        guard position < channel.head, limit > 0 else { return stretch }
+        slice.oldest = Position(epoch: channel.head.epoch, offset: base + UInt64(held))
+        guard position < channel.head, limit > 0 else { return slice }
 
         var start = held
         if position.epoch == channel.head.epoch, position.offset >= base { start = max(held, Int(position.offset - base) + 1) }
         let end = start + min(limit, entries.count - start)
-        stretch.first = Position(epoch: channel.head.epoch, offset: base + UInt64(start))
-        stretch.elements.reserveCapacity(end - start)
-        for index in start..<end { stretch.elements.append(entries[index].element) }
-        return stretch
+        slice.first = Position(epoch: channel.head.epoch, offset: base + UInt64(start))
+        slice.elements.reserveCapacity(end - start)
+        for index in start..<end { slice.elements.append(entries[index].element) }
+        return slice
     }
 
-    /// A channel's entries, oldest first, expired ones among them.
+    /// A channel's entries, oldest first, including expired ones.
     func entries(of channel: ChannelName) -> Deque<Entry> {
         self.places[channel].map { self.channels[Int($0)].entries } ?? []
     }
 
-    /// Remembered channels in these places, with when their heads were written, and the place to continue from.
+    /// The remembered channels in `count` places from `start` on, with the times at which their heads were written.
     package func remembered(from start: Int, count: Int) -> RememberedSlice {
         let end = min(self.channels.count, start + count)
         guard start < end else { return RememberedSlice(channels: [], next: nil) }
@@ -50,7 +50,7 @@ extension HistoryIndex {
         return RememberedSlice(channels: channels, next: end < self.channels.count ? end : nil)
     }
 
-    /// The least epoch for channels without a head, once these are forgotten: they must not come back under an epoch that they had.
+    /// The lowest epoch for channels without a head after these channels are forgotten: they must not use a former epoch again.
     package func floor(forgetting channels: [ChannelName]) -> UInt64 {
         channels.reduce(0) { floor, channel in max(floor, self.head(of: channel).map { $0.epoch + 1 } ?? 0) }
     }
@@ -59,7 +59,7 @@ extension HistoryIndex {
     package func entriesInOrder(now: Int64) -> [Entry] {
         let horizon = self.bounds.horizon(now: now)
         // A negative number counts the dead places to skip. After that it is the index of the next entry.
-        var next = self.channels.map { -$0.buried }
+        var next = self.channels.map { -$0.deadPlaces }
         var entries: [Entry] = []
         entries.reserveCapacity(self.count)
         for place in self.order {

@@ -31,12 +31,12 @@ extension HistoryIndex {
 
     /// Removes a channel's entries. Its places in `order` become dead.
     mutating func removeEntries(at index: Int) {
-        let gone = self.channels[index].entries.count
-        guard gone > 0 else { return }
+        let removed = self.channels[index].entries.count
+        guard removed > 0 else { return }
         for entry in self.channels[index].entries { self.accountedBytes -= Int(entry.accountedBytes) }
-        self.count -= gone
+        self.count -= removed
         self.channels[index].entries = []
-        self.channels[index].buried += gone
+        self.channels[index].deadPlaces += removed
     }
 
     /// Removes a channel's oldest entry. The caller handles its place in `order`.
@@ -52,8 +52,8 @@ extension HistoryIndex {
     private mutating func placeOfOldest() -> Int? {
         while let place = self.order.first {
             let index = Int(place)
-            guard self.channels[index].buried > 0 else { return index }
-            self.channels[index].buried -= 1
+            guard self.channels[index].deadPlaces > 0 else { return index }
+            self.channels[index].deadPlaces -= 1
             self.order.removeFirst()
         }
         return nil
@@ -67,8 +67,8 @@ extension HistoryIndex {
         var living: Deque<UInt32> = []
         living.reserveCapacity(self.count)
         for place in self.order {
-            if self.channels[Int(place)].buried > 0 {
-                self.channels[Int(place)].buried -= 1
+            if self.channels[Int(place)].deadPlaces > 0 {
+                self.channels[Int(place)].deadPlaces -= 1
             } else {
                 living.append(place)
             }

@@ -6,7 +6,7 @@ package import Pipeline
 /// A channel's entries are contiguous, so an entry stores no position: its distance to the last entry is its distance to the
 /// head. The head stays after the entries are removed, until the channel is forgotten.
 ///
-/// `Element` is what the log stores for an event: the event itself, or the number of its row.
+/// `Element` is the log's own value for an event: the event itself, or the number of its row.
 ///
 /// Not synchronized: its owner protects it.
 package struct HistoryIndex<Element> {
@@ -14,41 +14,41 @@ package struct HistoryIndex<Element> {
         package var element: Element
         /// The time of appending, on the steady clock. Never decreases within a channel.
         package var timestamp: Int64
-        /// What the bounds count for it.
+        /// The event's size, as the bounds count it.
         var accountedBytes: UInt32
     }
 
     package struct Channel {
-        /// Nil while this place is free.
+        /// The channel's name. Nil while this place is free.
         var name: ChannelName?
         package var head: Position
         /// When the head was written, on the steady clock.
         package var timestamp: Int64
         package var entries: Deque<Entry>
-        /// How many of this channel's places in `order`, from the oldest on, belong to removed entries.
-        var buried: Int
+        /// The number of this channel's places in `order` that belong to removed entries. They are the channel's oldest places there.
+        var deadPlaces: Int
     }
 
     package let bounds: Bounds
     /// The number of entries of all channels.
     package internal(set) var count = 0
-    /// What the bounds count for them together.
+    /// The size of all entries, as the bounds count it.
     package internal(set) var accountedBytes = 0
 
     var channels: [Channel] = []
     var places: [ChannelName: UInt32] = [:]
     var freePlaces: [UInt32] = []
-    /// One place in `channels` for each appended entry, oldest first: the order in which the limit on the total removes entries.
+    /// For each appended entry, the place of its channel in `channels`. Oldest first: the limit on the total size removes entries in this order.
     ///
-    /// An entry that is removed earlier, by its channel's own limit, leaves its place here and is counted in `buried`. A channel's entries are removed
-    /// oldest first, so the first `buried` places of a channel are the dead ones, and four bytes for each entry are enough.
+    /// If an entry is removed earlier, by its channel's own limit, its place stays here and is counted in the channel's `deadPlaces`. A channel's entries are
+    /// removed oldest first, so the first `deadPlaces` places of a channel are the dead ones, and four bytes for each entry are enough.
     var order: Deque<UInt32> = []
 
     package init(bounds: Bounds) {
         self.bounds = bounds
     }
 
-    /// Channels whose head is remembered.
+    /// The number of channels whose head is remembered.
     package var channelCount: Int { self.places.count }
 
     /// The head of a channel. Nil if it is not remembered.
@@ -56,10 +56,10 @@ package struct HistoryIndex<Element> {
         self.places[channel].map { self.channels[Int($0)].head }
     }
 
-    /// Appends an entry and lets go of what is beyond the bounds on count and bytes. Age is ``removeExpired(now:limit:)``'s.
+    /// Appends an entry, then removes entries that exceed the bounds on count and bytes. ``removeExpired(now:limit:)`` handles the bound on age.
     ///
-    /// A position that is not beyond the channel's head is there already, and nothing happens. One that is further on than the next means that
-    /// continuity was lost: the entries before it go.
+    /// A position at or before the channel's head is already in the index: nothing happens. A position after the next one means that continuity was lost:
+    /// the channel's earlier entries are removed.
     package mutating func append(_ element: Element, to channel: ChannelName, at position: Position, timestamp: Int64, bytes: Int) {
         let place = self.place(of: channel, at: position)
         let index = Int(place)
@@ -76,7 +76,7 @@ package struct HistoryIndex<Element> {
 
         while self.channels[index].entries.count > self.bounds.eventsMax {
             self.dropFirst(at: index)
-            self.channels[index].buried += 1
+            self.channels[index].deadPlaces += 1
         }
         while self.accountedBytes > self.bounds.bytesMax { self.removeOldest() }
         self.compactIfWorthwhile()
@@ -97,7 +97,7 @@ package struct HistoryIndex<Element> {
         let index = Int(place)
         self.removeEntries(at: index)
         self.channels[index].name = nil
-        // `buried` stays: the next channel in this place inherits the dead places in `order`, which are older than its own.
+        // `deadPlaces` stays: the next channel in this place takes over the dead places in `order`, which are older than its own.
         self.freePlaces.append(place)
         self.compactIfWorthwhile()
     }
@@ -114,7 +114,7 @@ package struct HistoryIndex<Element> {
             self.channels[Int(free)].timestamp = 0
         } else {
             place = UInt32(self.channels.count)
-            self.channels.append(Channel(name: channel, head: before, timestamp: 0, entries: [], buried: 0))
+            self.channels.append(Channel(name: channel, head: before, timestamp: 0, entries: [], deadPlaces: 0))
         }
         self.places[channel] = place
         return place
@@ -124,10 +124,10 @@ package struct HistoryIndex<Element> {
 extension HistoryIndex {
     /// The limits on the history.
     package struct Bounds: Sendable, Equatable {
-        /// Entries of one channel.
+        /// The most entries of one channel.
         package var eventsMax: Int
         package var ageMillisecondsMax: Int64
-        /// Of all channels' entries together.
+        /// The most bytes of all channels' entries together.
         package var bytesMax: Int
 
         package init(eventsMax: Int, ageMillisecondsMax: Int64, bytesMax: Int) {

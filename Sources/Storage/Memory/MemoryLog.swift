@@ -6,8 +6,8 @@ package import Pipeline
 
 /// History in memory, without durability: it is lost when the process ends.
 ///
-/// Nothing waits here, except ``trim(_:now:)`` between its slices. The other calls are `async` because the protocol is. They run on the caller's thread, without a
-/// hop or a suspension, and hold the lock for about a microsecond for each event. The lock is needed because loops read while sequencers append.
+/// Only ``trim(_:now:)`` suspends, between its slices. The other calls are `async` because the protocol requires it. They run on the caller's thread,
+/// without a hop or a suspension, and hold the lock for about a microsecond for each event. The lock is needed because loops read while sequencers append.
 package final class MemoryLog: Log {
     private struct State {
         var history: HistoryIndex<SequencedEvent>
@@ -56,17 +56,17 @@ package final class MemoryLog: Log {
             var heads: [ChannelHead?] = []
             heads.reserveCapacity(channels.count)
             let horizon = state.history.bounds.horizon(now: now)
-            for asked in channels {
-                guard state.fence.refusal(using: asked.grant) == nil else {
+            for requested in channels {
+                guard state.fence.refusal(using: requested.grant) == nil else {
                     heads.append(nil)
                     continue
                 }
-                guard let head = state.history.head(of: asked.channel) else {
-                    heads.append(ChannelHead(head: Position(epoch: max(state.epochFloor, UInt64(clamping: asked.grant.ownerEpoch)), offset: 0)))
+                guard let head = state.history.head(of: requested.channel) else {
+                    heads.append(ChannelHead(head: Position(epoch: max(state.epochFloor, UInt64(clamping: requested.grant.ownerEpoch)), offset: 0)))
                     continue
                 }
                 var found = ChannelHead(head: head)
-                for entry in state.history.entries(of: asked.channel) where entry.timestamp >= horizon {
+                for entry in state.history.entries(of: requested.channel) where entry.timestamp >= horizon {
                     guard let messageID = entry.element.event.messageID else { continue }
                     found.messageIDs.append((messageID, entry.element.position, entry.timestamp))
                 }
@@ -96,18 +96,18 @@ package final class MemoryLog: Log {
         _ channel: ChannelName, after position: Position, limit: Int, bytesMax: Int
     ) async throws(LogError) -> LogSlice {
         let now = self.clocks.steady()
-        let stretch = try self.state.withLockedValue { state -> Result<HistoryIndex<SequencedEvent>.Stretch, LogError> in
+        let slice = try self.state.withLockedValue { state -> Result<HistoryIndex<SequencedEvent>.Slice, LogError> in
             guard state.fence.isSealed else { return .failure(.notSealed) }
             return .success(state.history.elements(of: channel, after: position, limit: limit, now: now))
         }.get()
 
         var bytes = 0
-        let end = stretch.elements.firstIndex { event in
+        let end = slice.elements.firstIndex { event in
             bytes += event.event.payload.readableBytes
             return bytes > bytesMax
         }
-        let count = min(stretch.elements.count, max(1, end ?? stretch.elements.count))
-        return LogSlice(events: Array(stretch.elements.prefix(count)), oldest: stretch.oldest)
+        let count = min(slice.elements.count, max(1, end ?? slice.elements.count))
+        return LogSlice(events: Array(slice.elements.prefix(count)), oldest: slice.oldest)
     }
 
     // MARK: - Upkeep
@@ -128,12 +128,12 @@ package final class MemoryLog: Log {
     package func trim(_ grants: [Grant], now: Int64) async throws(LogError) {
         // In slices, so that readers on other loops get the lock. With a pause, because an event loop does not poll its sockets between tasks
         // that only yield.
-        while self.state.withLockedValue({ $0.history.removeExpired(now: now, limit: Self.trimmedAtOnce) }) {
+        while self.state.withLockedValue({ $0.history.removeExpired(now: now, limit: Self.trimSliceEntries) }) {
             try? await Task.sleep(for: .milliseconds(1))
         }
     }
 
-    private static let trimmedAtOnce = 512
+    private static let trimSliceEntries = 512
 
     package var metrics: LogMetrics {
         get async {

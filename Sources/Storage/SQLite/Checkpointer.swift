@@ -6,15 +6,15 @@ import Synchronization
 
 /// Copies committed pages from the WAL into the database, on its own thread and connection, while the writer continues.
 ///
-/// SQLite would do it inside the commit that exceeds a thousand pages, and that commit would wait for all these pages and for two syncs. Here most of
-/// both happens in parallel to commits, and the writer only does the rest between two commits. Then the WAL restarts at its beginning
-/// and does not grow.
+/// SQLite itself would checkpoint inside the commit that exceeds a thousand pages, and that commit would wait for all these pages and for two syncs. Here most
+/// of the copying and syncing runs in parallel to commits. The writer does only the rest, between two commits. Then the WAL restarts at its beginning and does
+/// not grow.
 final class Checkpointer: Sendable {
     /// The pages in the WAL that make a checkpoint worth its syncs: 16 MiB.
     static let pagesMin = 4096
-    /// So few pages that the writer may copy them: a millisecond, if the disk syncs in that time.
+    /// The most pages that are left to the writer, which copies them in about a millisecond, plus two syncs.
     static let pagesLeftMax = 128
-    /// A burst may grow the WAL. This much of the file is kept when it restarts.
+    /// The most bytes of the WAL's file that are kept when the WAL restarts. A burst may have made the file larger.
     static let fileBytesMax = 64 * 1024 * 1024
 
     private let queue: DatabaseQueue
@@ -42,37 +42,39 @@ final class Checkpointer: Sendable {
         )
     }
 
-    /// Checkpoints in the background until little is left, or until the writer proves faster. Then calls back on this thread.
+    /// Copies pages in the background until few are left, or until the writer adds pages faster than they are copied. Then calls back on this thread.
     func run(then done: @escaping @Sendable () -> Void) {
         self.queue.asyncWriteWithoutTransaction { db in
-            self.moveTheBulk(db)
+            self.copyMostPages(db)
             done()
         }
     }
 
-    private func moveTheBulk(_ db: Database) {
+    private func copyMostPages(_ db: Database) {
         for _ in 0..<8 {
-            guard let moved = try? Checkpointer.moveWhatIsFree(db) else { return }
-            guard self.pages - moved > Self.pagesLeftMax else { break }
+            guard let copied = try? Checkpointer.copyPages(db) else { return }
+            guard self.pages - copied > Self.pagesLeftMax else { break }
         }
-        // SQLite syncs the database only when it has caught up with the WAL. Here it never does, so the writer's sync would have to write all these pages.
+        // SQLite syncs the database only after all pages of the WAL were copied. That is not the case here, so without this sync the writer's sync would
+        // have to write all these pages.
         Checkpointer.sync(db)
-        _ = try? Checkpointer.moveWhatIsFree(db)
+        _ = try? Checkpointer.copyPages(db)
     }
 
-    /// Starts syncing what was written to the database. The final checkpoint syncs again; only that one counts.
+    /// Syncs the pages that were copied to the database. The checkpoint on the writer's queue syncs again, and SQLite relies only on that sync.
     private static func sync(_ db: Database) {
         var file: UnsafeMutablePointer<sqlite3_file>?
         guard sqlite3_file_control(db.sqliteConnection, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK, let file else { return }
         _ = file.pointee.pMethods?.pointee.xSync(file, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY)
     }
 
-    /// Copies the pages that no reader still needs in their old form, without waiting. Returns how many pages of the WAL are now in the database.
-    static func moveWhatIsFree(_ db: Database) throws -> Int {
-        var moved: CInt = 0
-        let code = sqlite3_wal_checkpoint_v2(db.sqliteConnection, nil, SQLITE_CHECKPOINT_PASSIVE, nil, &moved)
+    /// Copies all pages of the WAL except those whose former version a reader still needs. Does not wait for readers. Returns how many pages of the WAL are
+    /// now in the database.
+    static func copyPages(_ db: Database) throws -> Int {
+        var copied: CInt = 0
+        let code = sqlite3_wal_checkpoint_v2(db.sqliteConnection, nil, SQLITE_CHECKPOINT_PASSIVE, nil, &copied)
         guard code == SQLITE_OK else { throw DatabaseError(resultCode: ResultCode(rawValue: code), message: db.lastErrorMessage) }
-        return Int(moved)
+        return Int(copied)
     }
 
     /// Waits for a running checkpoint.
@@ -97,12 +99,13 @@ struct CheckpointPace {
         return true
     }
 
-    /// A commit failed: another checkpoint may help, as soon as none is running.
-    mutating func isWantedNow() {
+    /// Makes a checkpoint due at the next commit, because a commit failed and a checkpoint may help. A running one ends first.
+    mutating func requestSoon() {
         self.pagesDue = 0
     }
 
-    /// The next commit restarts the WAL, unless a reader prevents it. In that case, or after a failure, it is not tried again at every commit.
+    /// A checkpoint has ended. The next commit restarts the WAL, unless a reader prevents it. In that case, and after a failure, the next checkpoint is due
+    /// only after more pages.
     mutating func finished(pages: Int, failed: Bool) {
         self.isRunning = false
         self.pagesDue = pages + (failed ? Checkpointer.pagesLeftMax : Checkpointer.pagesMin / 4)
@@ -125,7 +128,7 @@ extension SQLiteLog {
         guard !writer.isClosed, !self.isLost else { return }
         var error: String?
         do {
-            _ = try Checkpointer.moveWhatIsFree(db)
+            _ = try Checkpointer.copyPages(db)
         } catch let failure {
             error = self.failure(failure, db).message
         }

@@ -4,8 +4,8 @@ import Pipeline
 /// Detects that the end of the history may have been lost in a power cut.
 ///
 /// Commits of ``Durability/process`` are in the kernel's memory before they are on the disk. Killing the process loses none of them. A power cut
-/// may lose the last ones, although they were acknowledged and delivered. Continuing from the stored heads would give their positions to other events,
-/// and a subscriber that resumes would miss these silently. So every channel begins a new epoch then.
+/// may lose the last ones, although they were acknowledged and delivered. If the log continued from the stored heads, other events would get the positions of
+/// the lost ones, and a subscriber that resumes would miss these events silently. So after a power cut every channel begins a new epoch.
 ///
 /// While the log is open, it stores a mark with the id of the machine's boot. A mark of another boot means that the log was open when the machine went down.
 enum Continuity {

@@ -8,9 +8,9 @@ import Pipeline
     import Musl
 #endif
 
-/// The right to use a data folder, held by one process at a time.
+/// The exclusive use of a data folder by one process.
 ///
-/// An advisory lock on the file `lock`. The kernel releases it with the process, so a killed node leaves nothing to clean up. The file contains
+/// It is an advisory lock on the file `lock`. The kernel releases it with the process, so a killed node leaves nothing to clean up. The file contains
 /// the holder's process id, for people; only the lock itself counts.
 final class FolderLock: Sendable {
     private let descriptor: CInt

@@ -28,7 +28,7 @@ final class FolderWatch: Sendable {
         timer.schedule(deadline: .now() + Self.interval, repeating: Self.interval, leeway: .milliseconds(50))
         // Weak: a check may be running when the watch is stopped and released.
         timer.setEventHandler { [weak timer] in
-            guard let reason = files.withLockedValue({ FolderWatch.look(at: &$0) }) else { return }
+            guard let reason = files.withLockedValue({ FolderWatch.check(&$0) }) else { return }
             timer?.cancel()
             onLoss(reason)
         }
@@ -40,9 +40,9 @@ final class FolderWatch: Sendable {
 
     func stop() { self.timer.cancel() }
 
-    private static func look(at files: inout [WatchedFile]) -> String? {
+    private static func check(_ files: inout [WatchedFile]) -> String? {
         for index in files.indices {
-            if let reason = files[index].look() { return reason }
+            if let reason = files[index].check() { return reason }
         }
         return nil
     }
@@ -51,7 +51,7 @@ final class FolderWatch: Sendable {
 /// The file that a path leads to, and its largest size so far.
 struct WatchedFile {
     private let path: String
-    /// Nothing makes the file smaller while it is open.
+    /// The log never makes the file smaller while it is open.
     private let onlyGrows: Bool
     private let device: UInt64
     private let number: UInt64
@@ -69,11 +69,11 @@ struct WatchedFile {
         self.sizeMax = Int64(information.st_size)
     }
 
-    /// The problem, if there certainly is one. A check that fails for another reason proves nothing.
-    mutating func look() -> String? {
+    /// The problem of the file. Nil if there is none, or if the check itself failed, which proves nothing.
+    mutating func check() -> String? {
         var information = stat()
         guard stat(self.path, &information) == 0 else {
-            return errno == ENOENT || errno == ENOTDIR ? "\(self.path) is not there" : nil
+            return errno == ENOENT || errno == ENOTDIR ? "\(self.path) does not exist" : nil
         }
         guard UInt64(information.st_dev) == self.device, UInt64(information.st_ino) == self.number else {
             return "\(self.path) is not the file that it opened"

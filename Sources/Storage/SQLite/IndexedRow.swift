@@ -1,4 +1,4 @@
-/// What the index of recent history keeps of an event: its row, and whether its message id has to be looked up there.
+/// The index's value for an event: the number of its row, and whether the row has a message id.
 struct IndexedRow: Sendable {
     private let bits: Int64
 

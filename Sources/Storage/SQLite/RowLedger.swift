@@ -1,8 +1,9 @@
 import DequeModule
 
-/// Summarizes the table of events in segments of consecutive rows: enough to know which prefix may be deleted, at a few bytes per hundred rows.
+/// Sizes and ages of the rows in the table of events, in segments of consecutive rows. They decide which prefix of the table can be deleted, and use a few
+/// bytes for each hundred rows.
 ///
-/// The table holds more than the ``HistoryIndex``: rows beyond their channel's limit on the count stay until their prefix is deleted.
+/// The table has more rows than the ``HistoryIndex``: rows beyond their channel's limit on the count stay until their prefix is deleted.
 package struct RowLedger {
     private struct Segment {
         var lastRow: Int64
@@ -15,14 +16,14 @@ package struct RowLedger {
     package static let segmentRowsMax = 256
     package static let segmentMillisecondsMax: Int64 = 1000
 
-    /// The lowest row. Rows are consecutive from here on.
+    /// The lowest row. All rows from this one on are consecutive.
     package private(set) var firstRow: Int64 = 1
     package private(set) var rows = 0
     package private(set) var accountedBytes = 0
     private var segments: Deque<Segment> = []
     private let segmentBytesMax: Int
 
-    /// Segments are small against the bound on the bytes, so that little more goes than must.
+    /// A segment is at most 1/256 of the bound on the bytes, so that only a little more is deleted than necessary.
     package init(bytesMax: Int) {
         self.segmentBytesMax = max(1, min(bytesMax / 256, 256 * 1024))
     }
@@ -45,7 +46,7 @@ package struct RowLedger {
         }
     }
 
-    /// The last row of the prefix that has expired or is beyond the bound on the bytes, at most `limit` rows from the first. Nil if all may stay.
+    /// The last row of the prefix that has expired or exceeds the bound on the bytes, at most `limit` rows from the first. Nil if no row has to be deleted.
     package func lastExpendable(before horizon: Int64, bytesMax: Int, limit: Int64) -> Int64? {
         var excess = self.accountedBytes - bytesMax
         var last: Int64?
@@ -58,7 +59,7 @@ package struct RowLedger {
         return last
     }
 
-    /// The prefix up to this row was deleted.
+    /// Removes the prefix up to this row, which was deleted.
     package mutating func removed(through row: Int64) {
         while let first = self.segments.first, first.lastRow <= row {
             self.segments.removeFirst()
@@ -67,10 +68,10 @@ package struct RowLedger {
             self.firstRow = first.lastRow + 1
         }
         guard row >= self.firstRow, !self.segments.isEmpty else { return }
-        // Part of a segment is gone. Its rows leave now, its bytes with its last row.
-        let gone = Int(row - self.firstRow + 1)
-        self.segments[0].rows -= gone
-        self.rows -= gone
+        // Only a part of this segment was deleted. Its rows are subtracted now. Its bytes are subtracted when its last row is deleted.
+        let deleted = Int(row - self.firstRow + 1)
+        self.segments[0].rows -= deleted
+        self.rows -= deleted
         self.firstRow = row + 1
     }
 }

@@ -3,7 +3,7 @@ import Pipeline
 
 /// Turns an SQLite error into a message that says what to change.
 enum SQLiteFailure {
-    /// `systemCode` is the system's reason for the last failed call on a file, 0 if there is none.
+    /// - Parameter systemCode: the system's error number of the last failed call on a file; 0 if no call failed.
     static func logError(_ error: any Error, file: String, systemCode: CInt = 0) -> LogError {
         if let error = error as? LogError { return error }
         guard let error = error as? DatabaseError else { return LogError(.unavailable, "\(file): \(error)") }

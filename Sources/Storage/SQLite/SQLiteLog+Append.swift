@@ -10,7 +10,7 @@ extension SQLiteLog {
         var continuation: CheckedContinuation<[Result<Void, LogError>], Never>
     }
 
-    /// What several sequencers ask while the writer is busy goes into one transaction: the disk is asked once.
+    /// The batches that several sequencers append while the writer is busy are committed in one transaction, so the disk is written once.
     package func append(_ batch: LogBatch) async -> [Result<Void, LogError>] {
         guard !batch.isEmpty else { return [] }
         return await withCheckedContinuation { continuation in
@@ -18,7 +18,7 @@ extension SQLiteLog {
                 waiting.append(WaitingAppend(batch: batch, continuation: continuation))
                 return waiting.count == 1
             }
-            // The writer takes all that wait when it comes to the first of them.
+            // The writer takes all waiting batches when it starts the job of the first one.
             guard isFirst else { return }
             self.pool.asyncWriteWithoutTransaction { db in self.commitWaiting(db) }
         }
@@ -29,7 +29,7 @@ extension SQLiteLog {
             defer { waiting.removeAll(keepingCapacity: true) }
             return waiting
         }
-        // A fence says nothing about the disk, so refusals stand beside what the disk did.
+        // A refusal by the fence is not a failure of the disk, so each batch's refusals are kept apart from the transaction's result.
         var checks: [BatchCheck] = []
         let result = self.writer.withLockedValue { writer in
             self.run(db, &writer) { db, writer in
@@ -46,11 +46,11 @@ extension SQLiteLog {
             }
             append.continuation.resume(returning: results)
         }
-        // After the answers: starting the checkpoint's thread may take this one's core.
+        // After the callers are resumed: starting the checkpoint's thread may take this thread's core.
         self.writer.withLockedValue { self.checkpointIfDue(&$0) }
     }
 
-    /// One transaction for all. When this returns, the events are stored and in the index; when it throws ``LogError/Code/unavailable``, none is.
+    /// Commits all groups in one transaction. If this returns, all events are stored and in the index. If it throws ``LogError/Code/unavailable``, none is.
     private func commit(_ groups: [[SequencedEvent]], _ db: Database, _ writer: inout Writer) throws {
         let count = groups.reduce(0) { $0 + $1.count }
         guard count > 0 else { return self.succeeded() }
@@ -81,9 +81,10 @@ extension SQLiteLog {
         self.index(groups, &writer)
     }
 
-    /// The events of a batch that go into the file: all of them, unless it is repeated or a partition is refused.
+    /// The events of a batch that must be written: all of them, unless the batch is repeated or a partition is refused.
     ///
-    /// Only the writer moves heads, and this is its thread. Two batches that wait together are of different partitions, as each has one owner.
+    /// Only the writer changes heads, and this runs on its thread. Two batches that wait together have different partitions, because each partition has one
+    /// owner.
     private func newEvents(of batch: LogBatch, _ check: BatchCheck) -> [SequencedEvent] {
         if check.isWholeAndNew { return batch.events }
         return self.shared.withLockedValue { shared in

@@ -2,7 +2,7 @@ import GRDB
 import Partitioning
 import Pipeline
 
-/// What a log in a data folder holds when it is opened: everything that its memory is rebuilt from.
+/// The state of a log in a data folder when it is opened. The log's memory is rebuilt from it.
 struct OpenedHistory {
     var history: HistoryIndex<IndexedRow>
     var ledger: RowLedger

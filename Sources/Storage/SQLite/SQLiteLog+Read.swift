@@ -9,12 +9,12 @@ extension SQLiteLog {
     ) async throws(LogError) -> LogSlice {
         var missing: Int64?
         while true {
-            let stretch = try self.find(channel, after: position, limit: limit)
-            guard let first = stretch.elements.first else { return LogSlice(events: [], oldest: stretch.oldest) }
-            if let events = try await self.fetch(stretch.elements, of: channel, bytesMax: bytesMax) {
-                return LogSlice(events: events, oldest: stretch.oldest)
+            let slice = try self.find(channel, after: position, limit: limit)
+            guard let first = slice.elements.first else { return LogSlice(events: [], oldest: slice.oldest) }
+            if let events = try await self.fetch(slice.elements, of: channel, bytesMax: bytesMax) {
+                return LogSlice(events: events, oldest: slice.oldest)
             }
-            // The rows were deleted between the look-up and the read. They left the index before that, so the next look-up does not find them.
+            // A row was deleted between the look-up and the read. A trim removes rows from the index first, so the next look-up does not find it.
             guard missing != first.number else {
                 let failure = LogError(
                     .unusable, "\(self.file) has lost row \(first.number): stop the node and restore a backup, or move the file away")
@@ -24,9 +24,9 @@ extension SQLiteLog {
         }
     }
 
-    private func find(_ channel: ChannelName, after position: Position, limit: Int) throws(LogError) -> HistoryIndex<IndexedRow>.Stretch {
+    private func find(_ channel: ChannelName, after position: Position, limit: Int) throws(LogError) -> HistoryIndex<IndexedRow>.Slice {
         let now = self.clocks.steady()
-        return try self.shared.withLockedValue { shared -> Result<HistoryIndex<IndexedRow>.Stretch, LogError> in
+        return try self.shared.withLockedValue { shared -> Result<HistoryIndex<IndexedRow>.Slice, LogError> in
             // A new reader would open another file.
             if let loss = shared.loss { return .failure(LogError(.unavailable, loss)) }
             guard shared.fence.isSealed else { return .failure(.notSealed) }

@@ -3,13 +3,14 @@ import NIOConcurrencyHelpers
 package import Partitioning
 package import Pipeline
 
-/// Owning partitions. The fence is in the table `owner`, and in memory as long as the file is open: the lock on the folder keeps other processes out.
+/// Seals partitions. The fence is stored in the table `owner`. While the file is open it is also in memory, because the lock on the folder excludes other
+/// processes.
 extension SQLiteLog {
     package func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>] {
         do {
             return try await self.onWriter { db, writer in
                 if writer.isUnresolved { try self.resolve(db, &writer) }
-                return try self.take(grants, db)
+                return try self.store(grants, db)
             }
         } catch {
             return grants.map { _ in .failure(error) }
@@ -17,10 +18,10 @@ extension SQLiteLog {
     }
 
     /// Stores the owner epochs that are new, in one transaction.
-    private func take(_ grants: [Grant], _ db: Database) throws -> [Result<SealedPartition, LogError>] {
+    private func store(_ grants: [Grant], _ db: Database) throws -> [Result<SealedPartition, LogError>] {
         let refusals = self.shared.withLockedValue { shared in grants.map { shared.fence.refusal(sealing: $0) } }
-        let taken = zip(grants, refusals).filter { $0.1 == nil }.map(\.0)
-        let changed = self.shared.withLockedValue { shared in taken.filter { shared.fence.ownerEpoch(of: $0.partition) != $0.ownerEpoch } }
+        let accepted = zip(grants, refusals).filter { $0.1 == nil }.map(\.0)
+        let changed = self.shared.withLockedValue { shared in accepted.filter { shared.fence.ownerEpoch(of: $0.partition) != $0.ownerEpoch } }
         if !changed.isEmpty {
             try db.inTransaction(.immediate) {
                 let statement = try RawStatement(
@@ -55,7 +56,7 @@ extension SQLiteLog {
 
     // MARK: - Heads
 
-    /// Heads are in memory. Message ids are in their rows, and only channels that have such are looked up there.
+    /// Heads are in memory. Message ids are only in the rows, so the rows that have one are read.
     package func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads {
         let now = self.clocks.steady()
         var (heads, rows) = try self.shared.withLockedValue { shared -> Result<(LogHeads, [RowOfHead]), LogError> in
@@ -63,24 +64,25 @@ extension SQLiteLog {
             var heads = LogHeads(heads: [], channelCount: shared.history.channelCount)
             heads.heads.reserveCapacity(channels.count)
             var rows: [RowOfHead] = []
-            for asked in channels {
-                guard shared.fence.refusal(using: asked.grant) == nil else {
+            for requested in channels {
+                guard shared.fence.refusal(using: requested.grant) == nil else {
                     heads.heads.append(nil)
                     continue
                 }
-                guard let head = shared.history.head(of: asked.channel) else {
-                    heads.heads.append(ChannelHead(head: Position(epoch: max(shared.epochFloor, UInt64(clamping: asked.grant.ownerEpoch)), offset: 0)))
+                guard let head = shared.history.head(of: requested.channel) else {
+                    heads.heads.append(ChannelHead(head: Position(epoch: max(shared.epochFloor, UInt64(clamping: requested.grant.ownerEpoch)), offset: 0)))
                     continue
                 }
                 Self.addRows(
-                    of: shared.history.entries(of: asked.channel), to: &rows, index: heads.heads.count, head, horizon: shared.history.bounds.horizon(now: now))
+                    of: shared.history.entries(of: requested.channel), to: &rows, index: heads.heads.count, head,
+                    horizon: shared.history.bounds.horizon(now: now))
                 heads.heads.append(ChannelHead(head: head))
             }
             return .success((heads, rows))
         }.get()
         guard !rows.isEmpty else { return heads }
         for (row, messageID) in zip(rows, try await self.messageIDs(of: rows)) {
-            // A row that a trim took meanwhile has aged out of the window.
+            // A row that a trim has deleted meanwhile is too old to detect duplicates.
             if let messageID { heads.heads[row.index]?.messageIDs.append((messageID, row.position, row.timestamp)) }
         }
         return heads

@@ -11,12 +11,12 @@ extension SQLiteLog {
 
     /// Deletes the oldest rows that may be deleted, in a bounded number. Returns true if there are more.
     private func trimChunk(now: Int64, _ db: Database, _ writer: inout Writer) throws -> Bool {
-        try self.tryAgainIfFailing(db, &writer)
+        try self.retryIfFailing(db, &writer)
         let horizon = HistoryIndex<IndexedRow>.Bounds(self.limits).horizon(now: now)
         let found = writer.ledger.lastExpendable(before: horizon, bytesMax: self.limits.historyBytesMax, limit: writer.trim.rows)
         guard let last = found else { return false }
 
-        // First from the index, so that no reader is sent to deleted rows. If deleting fails, the ledger still has them for the next time.
+        // First from the index, so that no reader looks for deleted rows. If deleting fails, the ledger still has the rows for the next trim.
         self.shared.withLockedValue { shared in _ = shared.history.removeOldest(limit: .max) { $0.element.number <= last } }
         let began = ContinuousClock.now
         try self.withoutSync(db) {
@@ -36,11 +36,11 @@ extension SQLiteLog {
 
     /// After a failure, writes an unused number, to check whether writing works again.
     ///
-    /// A node whose log fails is not ready, so it gets no publishes, and no append would find out that the disk works again.
-    private func tryAgainIfFailing(_ db: Database, _ writer: inout Writer) throws {
+    /// A node whose log fails is not ready, so it gets no publishes. Without this write, no append would discover that the disk works again.
+    private func retryIfFailing(_ db: Database, _ writer: inout Writer) throws {
         if writer.isUnresolved { try self.resolve(db, &writer) }
         let (isFailing, isCheckpointFailing) = self.shared.withLockedValue { ($0.error != nil, $0.checkpointError != nil) }
-        if isCheckpointFailing { writer.checkpoint.isWantedNow() }
+        if isCheckpointFailing { writer.checkpoint.requestSoon() }
         guard isFailing else { return }
         try db.inTransaction(.immediate) {
             // A different number each time: SQLite does not write an unchanged value.
@@ -52,8 +52,8 @@ extension SQLiteLog {
 
     /// Stores the heads of channels whose newest row is about to be deleted.
     ///
-    /// Forgotten channels have no head, and none is stored. Their rows may outlive them: a restart before the trim remembers them again, at their
-    /// real head, because rows are deleted oldest first.
+    /// A forgotten channel has no head, so none is stored for it. Its rows may still exist: after a restart before the trim, the channel is remembered
+    /// again with its real head, because rows are deleted oldest first.
     private func rememberHeads(through last: Int64, _ db: Database) throws {
         var rows: [StoredRow] = []
         try StoredRow.forEach(db, in: 0...last) { rows.append($0) }
@@ -89,7 +89,7 @@ extension SQLiteLog {
         }
     }
 
-    /// The floor is raised with the first deleted heads, so that no channel can return under an epoch that it had.
+    /// Raises the epoch floor in the same transaction, so that no forgotten channel can use a former epoch again.
     private func forgetChunk(_ channels: [ChannelOfPartition], _ db: Database, _ writer: inout Writer) throws {
         if writer.isUnresolved { try self.resolve(db, &writer) }
         let (names, floor) = self.shared.withLockedValue { shared in
@@ -114,7 +114,7 @@ extension SQLiteLog {
         self.shared.withLockedValue { $0.history.remembered(from: place, count: count) }
     }
 
-    /// A lost trim is repeated, so it does not wait for the disk. It is synced with the next commit.
+    /// Runs a transaction that does not wait for the disk. If a power cut undoes a trim, the next start repeats it. The next commit syncs it.
     private func withoutSync(_ db: Database, _ body: () throws -> Void) throws {
         guard self.durability == .power else { return try body() }
         try db.execute(sql: "PRAGMA synchronous = NORMAL")

@@ -14,13 +14,13 @@ package import Pipeline
 ///
 /// The index of recent history is in memory, rebuilt when the log is opened. The order of updates makes reads exact without blocking:
 /// the writer adds to the index after the rows are committed, and removes from it before the rows are deleted. So every row in the index
-/// exists, unless a trim ran in between. The reader detects that, and looks again.
+/// exists, unless a trim ran in between. The reader detects that, and repeats the look-up.
 package final class SQLiteLog: Log {
     /// State for all threads. Protected by a lock that is never held during disk access.
     struct Shared {
         var history: HistoryIndex<IndexedRow>
         var fence: Fence
-        /// No channel without a head may use an epoch below this.
+        /// The lowest epoch for channels without a head.
         var epochFloor: UInt64
         var commits: UInt64 = 0
         var failures: UInt64 = 0
@@ -36,7 +36,7 @@ package final class SQLiteLog: Log {
     struct Writer {
         var nextRow: Int64 = 1
         var ledger: RowLedger
-        /// A commit failed, and it is not known yet what it left in the file. Nothing is written before ``SQLiteLog/resolve(_:writer:)`` has checked.
+        /// A commit failed, and it is not known yet whether it was stored. Nothing is written before ``SQLiteLog/resolve(_:_:)`` has checked.
         var isUnresolved = false
         var trim = TrimPace()
         var checkpoint = CheckpointPace()
@@ -171,7 +171,7 @@ package final class SQLiteLog: Log {
             return .success(try body(db, &writer))
         } catch {
             let failure = self.failure(error, db)
-            // A fenced owner says nothing about the disk.
+            // A refusal by the fence is not a failure of the disk.
             if failure.code != .fenced { self.failed(failure, &writer) }
             return .failure(failure)
         }
@@ -182,8 +182,8 @@ package final class SQLiteLog: Log {
             shared.failures += 1
             shared.error = failure.message
         }
-        // On a full disk the database may still have free pages: the WAL can be copied there and restart.
-        writer.checkpoint.isWantedNow()
+        // On a full disk the database may still have free pages. Then a checkpoint can copy the WAL into them, and the WAL restarts.
+        writer.checkpoint.requestSoon()
     }
 
     /// Translates the error. An error that means damage ends the log, whether a reader or the writer got it.

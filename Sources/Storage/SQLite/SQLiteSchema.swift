@@ -1,9 +1,9 @@
 import GRDB
 import Pipeline
 
-/// The tables, and how to recognise our file.
+/// The tables, and the check that a file is ours.
 enum SQLiteSchema {
-    /// `Real`, in the file's header: `file(1)` shows it, and we check it.
+    /// `Real`, stored in the file's header. `file(1)` shows it, and ``check(_:file:)`` compares it.
     static let applicationID = 0x5265_616C
     static let version = 1
 
@@ -32,7 +32,7 @@ enum SQLiteSchema {
             guard found <= self.version else {
                 throw LogError(
                     .unusable,
-                    "\(file) was written by a newer version (its schema is \(found), this version knows \(self.version)): run the newer version, or choose another data folder"
+                    "\(file) was written by a newer version (its schema is \(found), this version supports \(self.version)): run the newer version, or choose another data folder"
                 )
             }
             return

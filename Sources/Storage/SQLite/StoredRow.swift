@@ -9,7 +9,7 @@ struct StoredRow {
     var position: Position
     /// On the wall clock, as stored.
     var timestamp: Int64
-    /// As ``Event/accountedBytes``.
+    /// Equal to ``Event/accountedBytes`` of the event.
     var accountedBytes: Int
     var hasMessageID: Bool
 
@@ -45,7 +45,7 @@ struct StoredRow {
     }
 }
 
-/// The head of a channel without rows.
+/// The stored head of a channel whose newest row was deleted.
 struct StoredHead {
     var channel: ChannelName
     var position: Position

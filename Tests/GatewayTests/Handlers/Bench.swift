@@ -98,7 +98,7 @@ final class Bench: @unchecked Sendable {
     func counts(of channel: String = "c") async throws -> Counts {
         var counts = try await self.run {
             let metrics = self.context.metrics
-            let fanout = self.context.fanout.onLoop { $0.currentStatistics }
+            let fanout = self.context.fanout.onLoop { $0.currentMetrics }
             let accepted = Int(metrics.accepted + metrics.apiAccepted) - Int(metrics.closed + metrics.apiClosed)
             precondition(accepted == self.context.connections.count, "\(accepted) connections by metrics, \(self.context.connections.count) in the table")
             return Counts(

@@ -12,13 +12,13 @@ import Testing
         return stage
     }
 
-    private func failures(_ stage: Stage) async -> UInt64 { await stage.fanout.statistics.replayFailures }
+    private func failures(_ stage: Stage) async -> UInt64 { await stage.fanout.metrics.replayFailures }
 
     @Test func aReadThatFailsIsRepeatedWithoutAHole() async throws {
         let stage = try await self.stage("c", reads: .unavailable)
         let reader = try await Reader(stage, [(channel("c"), .after(position(1, 1)))])
         #expect(await self.failures(stage) == 1)
-        // What is committed meanwhile comes behind what could not be read.
+        // Events that are committed meanwhile are delivered after the events that could not be read.
         try await stage.publish("c", "4")
         #expect(try await reader.data() == [])
         await stage.log.waitFor { $0.reads.count == 2 }
@@ -27,7 +27,7 @@ import Testing
         #expect(await self.failures(stage) == 1)
     }
 
-    @Test func whoComesDuringAFailureIsServedWithTheOthers() async throws {
+    @Test func aSubscriberThatArrivesDuringAFailureIsServedWithTheOthers() async throws {
         let stage = try await self.stage("c", reads: .unavailable)
         let first = try await Reader(stage, [(channel("c"), .after(position(1, 2)))])
         let second = try await Reader(stage, [(channel("c"), .after(position(1, 0)))])
@@ -40,7 +40,7 @@ import Testing
         #expect(try await stage.run { stage.log.reads } == [position(1, 2), position(1, 0)])
     }
 
-    @Test func aFailureHoldsUpItsChannelOnly() async throws {
+    @Test func aFailureDelaysOnlyItsChannel() async throws {
         let stage = try await self.stage("c", "d", reads: .unavailable.late)
         let reader = try await Reader(stage, [(channel("c"), .after(position(1, 0))), (channel("d"), .after(position(1, 2)))])
         #expect(try await reader.data() == ["3"])
@@ -59,7 +59,7 @@ import Testing
         #expect(try await stage.run { reader.answer }?.hasSuffix(",\"channel\":\"c\",\"data\":3},") == true)
     }
 
-    @Test func nothingIsReadForThoseWhoLeft() async throws {
+    @Test func nothingIsReadForSubscribersThatLeft() async throws {
         let stage = try await self.stage("c", "d", reads: .none.late)
         let reader = try await Reader(stage, [(channel("c"), .after(position(1, 0)))])
         try await reader.leave()
@@ -80,7 +80,7 @@ import Testing
         for reader in readers { #expect(try await reader.data() == ["3", "4"]) }
     }
 
-    @Test func whatARefusedCommitHeldIsNeverRead() async throws {
+    @Test func eventsOfARefusedCommitAreNeverRead() async throws {
         let stage = try await self.stage("c")
         try await stage.appends(.unavailable)
         try await stage.publish("c", "lost")
@@ -89,9 +89,9 @@ import Testing
         #expect(try await reader.data() == ["3", "4"])
     }
 
-    // MARK: - A backlog that history no longer has
+    // MARK: - A backlog that has expired
 
-    /// What a reader of three events back is told, at its opening and when it comes back with that cursor.
+    /// The opening cursor of a reader with a backlog of three events, and the frames after it reconnects with that cursor.
     private func backlog(_ stage: Stage, _ names: [String] = ["c"]) async throws -> (opening: Cursor?, data: [String], again: [String]) {
         let reader = try await Reader(stage, names.map { (channel($0), .backlog(3)) })
         let opening = try await stage.run { reader.openingCursor }.flatMap { Cursor($0) }
@@ -122,17 +122,17 @@ import Testing
         let stage = try await self.stage("c", reads: .unavailable)
         let reader = try await Reader(stage, [(channel("c"), .backlog(2))])
         #expect(try await stage.run { reader.openingCursor } == nil)
-        // Commits that come meanwhile are the newest of those it asked for.
+        // Commits that arrive meanwhile count as the newest events of the requested backlog.
         try await stage.publish("c", "4")
         await stage.log.waitFor { $0.reads.count == 2 }
         #expect(try await reader.data() == ["3", "4"])
-        // The read that opens it serves it too.
+        // The read that opens the subscription also delivers its events.
         #expect(try await stage.run { stage.log.reads.count } == 2)
         let opening = try await stage.run { reader.openingCursor }
         #expect(opening.flatMap { Cursor($0) }?.position(of: channel("c")) == position(1, 2))
     }
 
-    @Test func whoLeavesBeforeHistoryIsKnownIsForgotten() async throws {
+    @Test func aSubscriberThatLeavesBeforeItsBacklogIsReadIsForgotten() async throws {
         let stage = try await self.stage("c", reads: .none.late)
         let leaver = try await Reader(stage, [(channel("c"), .backlog(2))])
         let stayer = try await Reader(stage, [(channel("c"), .backlog(1))])
@@ -142,9 +142,9 @@ import Testing
         #expect(try await stayer.data() == ["3"])
     }
 
-    // MARK: - Many who wait
+    // MARK: - Many waiting subscriptions
 
-    @Test func anyOfThoseWhoWaitMayLeave() async throws {
+    @Test func anyWaitingSubscriptionMayLeave() async throws {
         let stage = try await self.stage("c", reads: .none.late)
         var readers: [Reader] = []
         for number in 0..<20 { readers.append(try await Reader(stage, [(channel("c"), .after(position(1, UInt64(number % 3))))])) }

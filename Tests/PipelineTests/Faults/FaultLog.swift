@@ -3,17 +3,16 @@ import Partitioning
 
 @testable import Pipeline
 
-/// A log in memory that waits, fails or does not know when told to. Confined to its loop, but for ``release()`` and
-/// ``waitFor(_:)``.
+/// A log in memory. A test can make its calls wait, fail or be uncertain. Confined to its loop, except ``release()`` and ``waitFor(_:)``.
 final class FaultLog: Log, @unchecked Sendable {
-    /// What happens to one call, in place of success at once.
+    /// The behaviour of one call. Without a fault a call succeeds immediately.
     struct Fault {
         var waits = false
         var error: LogError?
-        /// The batch is stored although the answer is an error.
+        /// The batch is stored although the call throws.
         var stores = false
 
-        /// Waits for ``release()``, then goes on as `self` says.
+        /// The same fault, but the call first waits for ``release()``.
         var late: Fault { Fault(waits: true, error: self.error, stores: self.stores) }
 
         static let none = Fault()
@@ -23,21 +22,21 @@ final class FaultLog: Log, @unchecked Sendable {
     }
 
     let loop: any EventLoop
-    /// For the next calls, in order. Calls beyond them succeed at once.
+    /// Faults of the next calls, in order. Later calls succeed immediately.
     var sealFaults: [Fault] = []
     var headFaults: [Fault] = []
     var appendFaults: [Fault] = []
     var readFaults: [Fault] = []
     var forgetFaults: [Fault] = []
     var trimFaults: [Fault] = []
-    /// Channels that were there before.
+    /// Channels that existed before the test.
     var known: [ChannelName: ChannelHead] = [:]
     var epochFloor: UInt64 = 1
-    /// Appends to these are refused: another owner has taken over.
+    /// Appends to these partitions are refused: another owner has taken over.
     var fenced: Set<PartitionID> = []
-    /// Heads of these are refused.
+    /// Heads of these partitions are refused.
     var fencedHeads: Set<PartitionID> = []
-    /// What was asked, whatever came of it.
+    /// The calls so far, successful or not.
     private(set) var heads: [[ChannelName]] = []
     private(set) var released: [Grant] = []
     private(set) var appends: [[Position]] = []
@@ -52,12 +51,12 @@ final class FaultLog: Log, @unchecked Sendable {
 
     init(loop: any EventLoop) { self.loop = loop }
 
-    /// Drops a channel's oldest events, as history does when they are old.
+    /// Drops a channel's oldest events, as a trim does.
     func expire(_ channel: ChannelName, upTo offset: UInt64) {
         self.stored[channel]?.removeAll { $0.position.offset <= offset }
     }
 
-    /// Lets go all calls that wait, and returns when they have gone on: a continuation resumes on another thread first.
+    /// Resumes all waiting calls, and returns when they have continued: a continuation resumes on another thread first.
     func release() async {
         await self.waitFor { $0.resume() }
         await self.waitFor { $0.returning == 0 }
@@ -71,22 +70,22 @@ final class FaultLog: Log, @unchecked Sendable {
         return true
     }
 
-    /// Returns when a call has made the condition true, or the test's time is over.
+    /// Returns when a call has made the condition true, or when the test's time is over.
     func waitFor(_ condition: @escaping @Sendable (FaultLog) -> Bool) async {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 self.loop.execute {
                     self.watchers[self.nextWatcher] = (condition, continuation)
                     self.nextWatcher += 1
-                    self.tell()
+                    self.checkWatchers()
                 }
             }
         } onCancel: {
-            self.loop.execute { self.tell(all: true) }
+            self.loop.execute { self.checkWatchers(all: true) }
         }
     }
 
-    private func tell(all: Bool = false) {
+    private func checkWatchers(all: Bool = false) {
         for (number, watcher) in self.watchers where all || watcher.condition(self) {
             self.watchers[number] = nil
             watcher.continuation.resume()
@@ -94,12 +93,12 @@ final class FaultLog: Log, @unchecked Sendable {
     }
 
     private func meet(_ faults: ReferenceWritableKeyPath<FaultLog, [Fault]>, storing store: () -> Void = {}) async throws(LogError) {
-        self.tell()
+        self.checkWatchers()
         let fault = self[keyPath: faults].isEmpty ? .none : self[keyPath: faults].removeFirst()
         if fault.waits {
             await withCheckedContinuation { self.waiting.append($0) }
             self.returning -= 1
-            self.tell()
+            self.checkWatchers()
         }
         if fault.error == nil || fault.stores { store() }
         if let error = fault.error { throw error }
@@ -119,9 +118,9 @@ final class FaultLog: Log, @unchecked Sendable {
     func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads {
         self.heads.append(channels.map(\.channel))
         try await self.meet(\.headFaults)
-        let heads = channels.map { asked -> ChannelHead? in
-            if self.fencedHeads.contains(asked.grant.partition) { return nil }
-            return self.stored[asked.channel]?.last.map { ChannelHead(head: $0.position) } ?? self.known[asked.channel]
+        let heads = channels.map { requested -> ChannelHead? in
+            if self.fencedHeads.contains(requested.grant.partition) { return nil }
+            return self.stored[requested.channel]?.last.map { ChannelHead(head: $0.position) } ?? self.known[requested.channel]
                 ?? ChannelHead(head: Position(epoch: self.epochFloor, offset: 0))
         }
         return LogHeads(heads: heads, channelCount: Set(self.stored.keys).union(self.known.keys).count)

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Pipeline
 
-/// What a fanout keeps in memory, and that it lets go.
+/// Which events and feeds a fanout keeps in memory, and when it drops them.
 @Suite(.timeLimit(.minutes(1))) struct FeedKeepingTests {
     private func stage(_ change: (inout Limits) -> Void = { _ in }) async throws -> Stage {
         try await Stage { limits in
@@ -14,7 +14,7 @@ import Testing
         }
     }
 
-    /// Relays events one by one, as so many commits.
+    /// Relays each event as a commit of its own.
     private func relay(_ stage: Stage, _ name: String, _ offsets: ClosedRange<UInt64>) async throws {
         try await stage.run { for offset in offsets { stage.fanout.relay([.events(RelayedEvents(run(name, 1, offset...offset), under: 1))]) } }
     }
@@ -26,26 +26,26 @@ import Testing
         }
     }
 
-    private func bytes(_ stage: Stage) async -> Int { await stage.fanout.currentStatistics.feedBytes }
+    private func bytes(_ stage: Stage) async -> Int { await stage.fanout.currentMetrics.feedBytes }
 
-    private func feeds(_ stage: Stage) async -> Int { await stage.fanout.currentStatistics.feeds }
+    private func feeds(_ stage: Stage) async -> Int { await stage.fanout.currentMetrics.feeds }
 
     // MARK: - Old events
 
-    @Test func oldEventsGoInSlices() async throws {
+    @Test func oldEventsAreDroppedInSlices() async throws {
         let stage = try await self.stage()
         let reader = try await Reader(stage, [(channel("c"), .live)])
-        // A turn each, or the pass would join them.
+        // One turn of the loop for each event. In one turn, the pass would join them.
         for offset in 1...1000 as ClosedRange<UInt64> { try await self.relay(stage, "c", offset...offset) }
         try await self.tick(stage, 2)
         let all = await self.bytes(stage)
         let rest = try await stage.loop.executeInContext {
             stage.fanout.onLoop { fanout in
                 fanout.tick()
-                return fanout.currentStatistics.feedBytes
+                return fanout.currentMetrics.feedBytes
             }
         }
-        // Between the slices the loop looks at its sockets.
+        // Between the slices the loop polls its sockets.
         #expect(rest > all / 2 && rest < all)
         await stage.loop.advanceTime(by: .seconds(1))
         #expect(await self.bytes(stage) == 0)
@@ -55,7 +55,7 @@ import Testing
     @Test func nothingIsCountedTwice() async throws {
         let stage = try await self.stage { $0.feedBytesTotalMax = 20_000 }
         for round in 0..<4 {
-            // A feed with events is closed while they are young, and others push them out.
+            // A feed is closed while its events are young, and events of other feeds displace them.
             let name = "a\(round)"
             let leaver = try await Reader(stage, [(channel(name), .live)])
             try await leaver.leave()
@@ -73,7 +73,7 @@ import Testing
         }
     }
 
-    // MARK: - Feeds that nobody wants
+    // MARK: - Feeds without subscribers
 
     @Test func aFeedWithoutEventsStaysASecond() async throws {
         let stage = try await self.stage { $0.feedSecondsMax = 10 }
@@ -96,10 +96,10 @@ import Testing
         #expect(await self.feeds(stage) == 0)
     }
 
-    @Test func aFeedThatIsWantedAgainStays() async throws {
+    @Test func aFeedWithANewSubscriberStays() async throws {
         let stage = try await self.stage()
         for _ in 0..<10 {
-            // As a long-poll comes and goes.
+            // A long-poll subscribes and unsubscribes.
             try await (try await Reader(stage, [(channel("c"), .live)])).leave()
             try await self.tick(stage)
             #expect(await self.feeds(stage) == 1)
@@ -122,7 +122,7 @@ import Testing
         let left = try await stage.loop.executeInContext {
             stage.fanout.onLoop { fanout in
                 fanout.tick()
-                return fanout.currentStatistics.feeds
+                return fanout.currentMetrics.feeds
             }
         }
         #expect(left > 1000 && left < 2000)
@@ -131,7 +131,7 @@ import Testing
         #expect(await stage.sequencer.machine.channels.count == 0)
     }
 
-    @Test func whatSubscribersNameIsNotCountedAsAChannel() async throws {
+    @Test func aChannelWithoutEventsIsNotCounted() async throws {
         let stage = try await self.stage()
         _ = try await Reader(stage, (0..<20).map { (channel("c\($0)"), .live) })
         #expect(try await stage.run { stage.log.stored.count } == 0)

@@ -3,7 +3,7 @@ import NIOEmbedded
 
 @testable import Pipeline
 
-/// A connection that keeps what it is told. Confined to its loop.
+/// A connection that stores its output. Confined to its loop.
 final class Reader: ChannelInboundHandler, SubscriberConnection, @unchecked Sendable {
     typealias InboundIn = ByteBuffer
 
@@ -28,7 +28,7 @@ final class Reader: ChannelInboundHandler, SubscriberConnection, @unchecked Send
         self.openingCursor = cursor
     }
 
-    func subscriberAnswered(elements: ByteBuffer, cursor: String) { self.answer = String(buffer: elements) }
+    func pollCompleted(elements: ByteBuffer, cursor: String) { self.answer = String(buffer: elements) }
 
     func leave() async throws { try await self.stage.run { self.stage.fanout.onLoop { $0.unsubscribe(self.subscriber) } } }
 

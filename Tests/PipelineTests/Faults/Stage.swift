@@ -4,7 +4,7 @@ import Partitioning
 
 @testable import Pipeline
 
-/// A sequencer with a publisher, a fanout and a log that does as it is told, on one loop. Confined to that loop, but for what is `async`.
+/// A sequencer with a publisher, a fanout and a ``FaultLog``, on one loop. Confined to that loop, except its `async` members.
 final class Stage: PublishSink, Edge, @unchecked Sendable {
     let loop = NIOAsyncTestingEventLoop()
     let log: FaultLog
@@ -13,12 +13,12 @@ final class Stage: PublishSink, Edge, @unchecked Sendable {
     let fanout: Fanout
     /// The sequencers' clock, in milliseconds.
     var now: Int64 = 0
-    /// By the number of the publish.
+    /// The outcomes of publishes, by the number that ``publish(_:id:_:)`` returned.
     private(set) var outcomes: [UInt64: PublishOutcome] = [:]
     private(set) var relayed: [Position] = []
-    /// Heads that were sent when it began to listen.
+    /// Heads that the sequencer sent when ``listen(_:)`` opened a channel.
     private(set) var opened: [Position] = []
-    /// What happened, in order: a number for an answer, a position for an event that was relayed.
+    /// Everything that happened, in order: a number for an outcome, a position for a relayed event.
     private(set) var history: [String] = []
     private var published: UInt64 = 0
 
@@ -45,7 +45,7 @@ final class Stage: PublishSink, Edge, @unchecked Sendable {
         if let refused = await self.sequencers.acquire(Grant.everyPartition()).first { throw refused.error }
     }
 
-    /// Runs `body` on the loop, and then everything that it set going.
+    /// Runs `body` on the loop, then all tasks that it started.
     @discardableResult
     func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
         let value = try await self.loop.executeInContext(body)
@@ -53,17 +53,17 @@ final class Stage: PublishSink, Edge, @unchecked Sendable {
         return value
     }
 
-    /// Lets time pass until something has happened, or the test's time is over.
+    /// Advances time until the condition is true, or the test's time is over.
     func settle(until condition: @escaping @Sendable () -> Bool) async throws {
         while !Task.isCancelled, !(try await self.run(condition)) { await self.loop.advanceTime(by: .milliseconds(10)) }
     }
 
-    /// Tells the log what to do with its next appends.
+    /// Sets the faults of the log's next appends.
     func appends(_ faults: FaultLog.Fault...) async throws { try await self.run { self.log.appendFaults += faults } }
 
     func release() async { await self.log.release() }
 
-    /// Publishes to a channel; the answer is in ``outcomes`` under the number that this returns.
+    /// Publishes to a channel. The outcome is in ``outcomes``, under the number that this returns.
     @discardableResult
     func publish(_ name: String = "c", id: String? = nil, _ payload: String = "x") async throws -> UInt64 {
         try await self.run {
@@ -75,7 +75,7 @@ final class Stage: PublishSink, Edge, @unchecked Sendable {
         }
     }
 
-    /// Listens to a channel's commits.
+    /// Opens a channel, so that its commits are relayed.
     func listen(_ name: String = "c") async throws {
         try await self.run { self.sequencer.interest([InterestChange(channel: channel(name), subscribers: 0, wanted: .open)], edge: .loop(1)) }
     }
@@ -86,22 +86,22 @@ final class Stage: PublishSink, Edge, @unchecked Sendable {
 
     func outcome(_ number: UInt64) async throws -> PublishOutcome? { try await self.run { self.outcomes[number] } }
 
-    /// The answers so far, by number.
+    /// The outcomes so far, in the order of the publishes.
     var answers: [PublishOutcome] {
         get async throws { try await self.run { self.outcomes.sorted { $0.key < $1.key }.map(\.value) } }
     }
 
-    /// The payloads that the log has.
+    /// The payloads that the log has stored.
     func stored(_ name: String = "c") async throws -> [String] {
         try await self.run { self.log.stored[channel(name), default: []].map { String(buffer: $0.event.payload) } }
     }
 
     var metrics: SequencerMetrics { get async { await self.sequencers.metrics } }
 
-    // MARK: - What the stages call
+    // MARK: - Calls of the publisher and the sequencer
 
     func published(_ outcome: PublishOutcome, token: UInt64) {
-        precondition(self.outcomes[token] == nil, "\(token) is answered twice")
+        precondition(self.outcomes[token] == nil, "\(token) has two outcomes")
         self.outcomes[token] = outcome
         self.history.append("\(token)")
     }

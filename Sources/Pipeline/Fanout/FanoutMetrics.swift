@@ -1,5 +1,5 @@
-/// Counts increments and decrements separately, so that they can be reconciled.
-package struct FanoutStatistics: Sendable {
+/// A fanout's numbers. Opened and closed subscribers are counted separately, so that a test can compare the two.
+package struct FanoutMetrics: Sendable {
     package var subscribersOpened: UInt64 = 0
     package var subscribersClosed: UInt64 = 0
     package var subscriptionsOpened: UInt64 = 0
@@ -21,7 +21,7 @@ package struct FanoutStatistics: Sendable {
 
     package var gaps: UInt64 { self.gapsExpired + self.gapsOverflow + self.gapsReset }
 
-    package static func += (left: inout FanoutStatistics, right: FanoutStatistics) {
+    package static func += (left: inout FanoutMetrics, right: FanoutMetrics) {
         left.subscribersOpened += right.subscribersOpened
         left.subscribersClosed += right.subscribersClosed
         left.subscriptionsOpened += right.subscriptionsOpened
