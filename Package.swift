@@ -159,7 +159,7 @@ let package = Package(
         .target(
             name: "Load",
             dependencies: [
-                "Options",
+                "JSON", "Options",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],

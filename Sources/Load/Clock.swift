@@ -1,14 +1,14 @@
 import Glibc
 
-/// The clocks of the load tool. All processes of a host share one monotonic clock, so payloads can carry send times.
+/// The clocks of the load tool. All processes of a machine share one monotonic clock, so a payload can contain its send time.
 enum Clock {
     @inline(__always)
     static func now() -> UInt64 { self.read(CLOCK_MONOTONIC) }
 
-    /// User and system time that the calling thread has used.
+    /// The user and system time that the calling thread has used.
     static func threadCPU() -> UInt64 { self.read(CLOCK_THREAD_CPUTIME_ID) }
 
-    /// Time that the calling thread was ready to run but had no CPU. Zero if the kernel does not report it.
+    /// The time during which the calling thread was ready to run but had no CPU. Zero if the kernel does not report it.
     static func threadRunDelay() -> UInt64 {
         guard let text = ProcFile.read("/proc/thread-self/schedstat") else { return 0 }
         let fields = text.split(whereSeparator: { $0 == " " || $0 == "\n" })
@@ -30,11 +30,11 @@ enum Clock {
     }
 }
 
-/// Small text files, such as those in `/proc`.
+/// Reads and writes small text files in `/proc`.
 enum ProcFile {
     private static let bytesMax = 65_536
 
-    /// Bytes that are not UTF-8 are replaced: the name of a process may contain any bytes.
+    /// Replaces bytes that are not UTF-8, because the name of a process may contain any bytes.
     static func read(_ path: String) -> String? {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return nil }

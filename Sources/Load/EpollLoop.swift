@@ -1,6 +1,6 @@
 import Glibc
 
-/// A thin wrapper of one epoll descriptor. Level-triggered: one `recv` for each wake-up is enough, because unread data causes another wake-up.
+/// A wrapper of one epoll descriptor. Level-triggered: one `recv` for each wake-up is enough, because unread data causes another wake-up.
 struct EpollLoop: ~Copyable {
     static let readable: UInt32 = 0x001
     static let writable: UInt32 = 0x004
@@ -33,7 +33,7 @@ struct EpollLoop: ~Copyable {
     func add(_ descriptor: Int32, token: UInt64, interest: UInt32) { self.control(1, descriptor, token, interest) }
     func change(_ descriptor: Int32, token: UInt64, interest: UInt32) { self.control(3, descriptor, token, interest) }
 
-    /// Waits at most this long and returns the number of events that ``token(_:)`` can read. An interruption by a signal returns 0.
+    /// Waits at most this time. Returns the number of events that ``token(_:)`` can read, or 0 after a signal.
     func wait(nanoseconds: UInt64) -> Int {
         var limit = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
         return max(0, Int(LinuxCalls.epollWait(self.descriptor, self.events, Int32(self.capacity), &limit, nil)))

@@ -1,10 +1,10 @@
-/// Follows HTTP/1.1 responses on one connection: the status, and where a response ends. Stores no bytes, only its state.
+/// Scans HTTP/1.1 responses on one connection for the status and the end of each response. Stores only its state and no bytes.
 struct HTTPResponseScanner: Sendable {
     enum Progress: Equatable {
         case more
-        /// The head has ended; the body follows.
+        /// The head is complete. The body follows.
         case head
-        /// The response has ended; the next response follows.
+        /// The response is complete. The next response follows.
         case complete
     }
 
@@ -38,10 +38,10 @@ struct HTTPResponseScanner: Sendable {
     var isAtStart: Bool { self.state == .status && self.position == 0 }
     /// The head contains the length of the body.
     var hasLength: Bool { self.length != nil }
-    /// The body ends only with the connection.
+    /// The end of the connection is the end of the body.
     var endsWithConnection: Bool { self.state == .body && self.length == nil }
 
-    /// Reads up to the end of the head or of the response, whichever comes first, and returns the number of bytes that it used.
+    /// Reads up to the end of the head or of the response, whichever is first. Returns the number of bytes read.
     mutating func consume(_ bytes: UnsafePointer<UInt8>, count: Int) -> (used: Int, progress: Progress) {
         var index = 0
         if self.state == .done { self = HTTPResponseScanner() }
@@ -66,7 +66,7 @@ struct HTTPResponseScanner: Sendable {
         return (index, .more)
     }
 
-    /// Ends a response whose body is known to be empty. Call after ``Progress/head``.
+    /// Completes a response that has no body. Returns false if the response has a body. Call after ``Progress/head``.
     mutating func endsAtHead() -> Bool {
         guard self.state == .headEnd, self.isBodyless || (self.length == 0 && !self.chunked) else { return false }
         self.state = .done

@@ -1,24 +1,24 @@
 import Glibc
 import Synchronization
 
-/// Whether Ctrl-C was pressed. The signal handler only sets a flag; the coordinator checks it when it wakes.
+/// Whether Ctrl-C was pressed. The signal handler only sets a flag. The coordinator checks the flag when it wakes.
 enum Interruption {
-    private static let seen = Atomic<Bool>(false)
+    private static let flag = Atomic<Bool>(false)
 
-    static var isRequested: Bool { self.seen.load(ordering: .relaxed) }
+    static var isRequested: Bool { self.flag.load(ordering: .relaxed) }
 
-    /// The first signal requests the report, the second ends the program.
+    /// Installs the signal handler. The first signal requests the report, and the second ends the program.
     static func watch() {
         _ = self.isRequested
         for number in [SIGINT, SIGTERM] {
             signal(number) { number in
-                Interruption.seen.store(true, ordering: .relaxed)
+                Interruption.flag.store(true, ordering: .relaxed)
                 signal(number, SIG_DFL)
             }
         }
     }
 
-    /// A worker process is stopped by its coordinator. A terminal sends the signal to both, so the worker ignores it.
+    /// For a worker process: a terminal sends the signal to all processes, but only the coordinator stops the workers.
     static func ignore() {
         signal(SIGINT, SIG_IGN)
         signal(SIGTERM, SIG_IGN)

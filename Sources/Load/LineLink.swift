@@ -1,6 +1,6 @@
 import Glibc
 
-/// Lines of text between the coordinator and one worker, over a socket pair. They are readable in a debugger, and work the same way for a thread and a process.
+/// Sends lines of text between the coordinator and one worker over a socket pair. The worker may be a thread or a process.
 struct LineLink: ~Copyable {
     let descriptor: Int32
     private(set) var isClosed = false
@@ -19,14 +19,14 @@ struct LineLink: ~Copyable {
         return (ends[0], ends[1])
     }
 
-    /// Queues a line; ``flush()`` sends.
+    /// Adds a line to the queue. ``flush()`` sends the queue.
     mutating func put(_ line: String) {
         self.outgoing.append(contentsOf: line.utf8)
         self.outgoing.append(10)
         if self.outgoing.count > 60_000 { self.flush() }
     }
 
-    /// Sends what is queued. Waits at most 30 s while the other side is busy, then closes.
+    /// Sends the queue. If the other side does not read for 30 s, the link counts as closed.
     mutating func flush() {
         var start = 0
         while start < self.outgoing.count, !self.isClosed {
@@ -43,7 +43,7 @@ struct LineLink: ~Copyable {
         self.outgoing.removeAll(keepingCapacity: true)
     }
 
-    /// The lines that have arrived.
+    /// The complete lines that have arrived since the last call.
     mutating func lines() -> [String] {
         self.receive()
         var lines: [String] = []

@@ -1,8 +1,8 @@
 import Glibc
 
-/// The few Linux calls that the `Glibc` module map leaves out.
+/// Linux calls that the `Glibc` module does not export.
 ///
-/// They are looked up by name once, so that the load tool needs no C target. The calls have the C calling convention.
+/// Each call is looked up by name once, so that the load tool needs no C target.
 enum LinuxCalls {
     typealias EpollCreate = @convention(c) (Int32) -> Int32
     typealias EpollControl = @convention(c) (Int32, Int32, Int32, UnsafeMutableRawPointer?) -> Int32
@@ -11,7 +11,7 @@ enum LinuxCalls {
 
     static let epollCreate: EpollCreate = unsafeBitCast(address(of: "epoll_create1"), to: EpollCreate.self)
     static let epollControl: EpollControl = unsafeBitCast(address(of: "epoll_ctl"), to: EpollControl.self)
-    /// The variant that takes nanoseconds: a schedule of 10,000 events a second needs finer sleeps than a millisecond.
+    /// The variant with a timeout in nanoseconds. At 10,000 events per second the schedule needs sleeps shorter than a millisecond.
     static let epollWait: EpollWait = unsafeBitCast(address(of: "epoll_pwait2"), to: EpollWait.self)
     static let setAffinity: SetAffinity = unsafeBitCast(address(of: "sched_setaffinity"), to: SetAffinity.self)
 

@@ -11,7 +11,7 @@ import Glibc
 package struct LoadCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "load",
-        abstract: "Measure a server with many subscribers and a known rate of events; check and time every delivery.",
+        abstract: "Measure a server with many subscribers and a fixed rate of events, and check every delivery.",
         usage: "realertime load [<options>]",
         discussion: """
             EXAMPLES:
@@ -19,9 +19,9 @@ package struct LoadCommand: AsyncParsableCommand {
               realertime load -n 5000 --hot -r max --pid $(pidof realertime)
               realertime load -n 15000 -r 0 -o json
 
-            Each payload contains its channel, sequence number and intended send time. Lost, repeated and reordered events are \
-            counted by number, and latency starts when an event should have been sent. The result says whether the server or \
-            the load tool itself was the bottleneck.
+            Each payload contains its channel, its sequence number and its scheduled send time. So the load tool counts lost, repeated \
+            and reordered events exactly, and measures latency from the scheduled send time. The report says whether the load tool \
+            itself was the bottleneck.
 
             ANOTHER SERVER:
               realertime load -n 5000 -c 100 -r max \\
@@ -29,8 +29,8 @@ package struct LoadCommand: AsyncParsableCommand {
                 --publish-url 'http://127.0.0.1:9080/pub?id={channel}'
 
             EXIT STATUS:
-              0 all expected events arrived once and in order, 1 some did not,
-              3 the server cannot be reached, 64 wrong usage.
+              0 all expected events arrived once and in order, 1 at least one did not,
+              or a connection failed, 3 the server cannot be reached, 64 wrong usage.
             """
     )
 
@@ -52,13 +52,13 @@ package struct LoadCommand: AsyncParsableCommand {
         if !isComplete { throw ExitCode(LoadError.Code.failed.rawValue) }
     }
 
-    /// Prints the report. Returns false if it contains failures.
+    /// Prints the report. Returns false if the report contains failures.
     private func measure() throws(LoadError) -> Bool {
         let limits = LocalLimits.raised()
         var target = self.target
         if let token = Environment.workerToken { (target.secret.apiToken, target.secret.apiTokenFile) = (token, nil) }
         target = try target.filled(from: ProcessInfo.processInfo.environment)
-        // A file may be a pipe, which can be read only once: the workers get the token through the environment.
+        // The token file may be a pipe, which can be read only once. So worker processes get the token in an environment variable.
         if let token = target.secret.apiToken { setenv(Environment.workerTokenName, token, 1) }
         var settings = try LoadSettings(target: target, shape: self.shape, time: self.time, resources: self.resources, limits: limits)
         if let index = self.resources.workerIndex {
@@ -80,7 +80,7 @@ package struct LoadCommand: AsyncParsableCommand {
         static var workerToken: String? { ProcessInfo.processInfo.environment[self.workerTokenName] }
     }
 
-    /// The width of the terminal: COLUMNS, else the terminal's own. Nil if the output is not a terminal.
+    /// The width of the terminal: COLUMNS, else the present width. Nil if the output is not a terminal.
     private static func width(of descriptor: Int32) -> Int? {
         guard isatty(descriptor) == 1 else { return nil }
         if let columns = ProcessInfo.processInfo.environment["COLUMNS"].flatMap({ Int($0) }), columns > 0 { return Swift.max(columns, 40) }

@@ -1,6 +1,6 @@
 import Glibc
 
-/// Runs a measurement: checks the settings, starts workers, keeps time, samples the server's processes, and merges the workers' counts.
+/// Runs a measurement: checks the settings, starts the workers, starts and ends each phase, samples the server's processes, and merges the workers' counts.
 struct LoadCoordinator: ~Copyable {
     private var settings: LoadSettings
     private let limits: LocalLimits
@@ -49,12 +49,12 @@ struct LoadCoordinator: ~Copyable {
             try Self.probe(SocketAddress(host: publish.host, port: publish.port), publish, "--api or --publish-url")
         }
         for pid in self.settings.processIDs where ProcessSampler.usage(pid) == nil {
-            throw .usage("no process has the id \(pid): check --pid")
+            throw .usage("there is no process with the id \(pid): check --pid")
         }
         try self.settings.chooseSourceAddresses(limits: self.limits)
     }
 
-    /// Refuses to start if the node reports too little capacity: it would only refuse the connections. Other servers, and a node that does not respond, are tried.
+    /// Refuses to start if the node reports that it would refuse some of the connections. Does not check another server or a node that does not respond.
     private func checkCapacity() throws(LoadError) {
         let plan = self.settings.plan
         let requested = plan.churn > 0 ? min(self.settings.churnAtOnce, plan.churn) : plan.subscribers
@@ -63,15 +63,15 @@ struct LoadCoordinator: ~Copyable {
         else { return }
         guard requested <= capacity.free else {
             throw .usage(
-                "the node at \(status.authority) has room for \(capacity.free) more subscribers (connections-max \(capacity.max), \(capacity.used) are connected), "
-                    + "and this run needs \(requested): lower --subscribers, or raise the node's connections-max and descriptor limit")
+                "the node at \(status.authority) accepts only \(capacity.free) more subscribers (connections-max \(capacity.max), \(capacity.used) are connected), "
+                    + "but this run needs \(requested): lower --subscribers, or raise the node's connections-max and descriptor limit")
         }
     }
 
     private static func probe(_ address: SocketAddress, _ template: RequestTemplate, _ option: String) throws(LoadError) {
         let error = address.probe(milliseconds: 3000)
         guard error == 0 else {
-            throw .unreachable("cannot connect to \(template.authority): \(LoadWorker.sentence(error)). Start the server, or set \(option)")
+            throw .unreachable("cannot connect to \(template.authority): \(LoadWorker.text(error)). Start the server, or set \(option)")
         }
     }
 
@@ -103,7 +103,7 @@ struct LoadCoordinator: ~Copyable {
         self.exchangePublishedCounts()
     }
 
-    /// Sends every worker what all of them published. A worker needs it to know what it missed.
+    /// Sends the counts of published events of all workers to each worker. A worker needs them to count its lost events.
     private mutating func exchangePublishedCounts() {
         let deadline = Clock.now() + Clock.nanoseconds(self.settings.drain) + 5_000_000_000
         self.wait(for: "draining", until: deadline, endsOnInterruption: false) { $0.allSatisfy { $0.hasPublished || $0.link.isClosed } }
@@ -135,7 +135,7 @@ struct LoadCoordinator: ~Copyable {
         var tally = WorkerTally()
         for worker in self.workers {
             tally.merge(worker.tally)
-            if !worker.hasEnded { tally.note(error: "worker: ended without a report") }
+            if !worker.hasEnded { tally.count(error: "worker: ended without a report") }
         }
         tally.addUpSeconds()
         return tally
@@ -147,7 +147,7 @@ struct LoadCoordinator: ~Copyable {
         self.wait(for: what, until: Clock.now() + Clock.nanoseconds(seconds)) { $0.allSatisfy { $0.link.isClosed } }
     }
 
-    /// Reads the workers' lines until the deadline or until the condition holds. An interruption ends most waits, but not those for the report.
+    /// Reads the workers' lines until the deadline, or until the condition is true. An interruption ends the wait, unless the wait is for the report.
     private mutating func wait(for what: String, until deadline: UInt64, endsOnInterruption: Bool = true, _ condition: ([WorkerEnd]) -> Bool) {
         while !(self.isInterrupted && endsOnInterruption) {
             let now = Clock.now()

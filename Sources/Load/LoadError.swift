@@ -1,4 +1,4 @@
-/// Why a run could not start or continue. The message says what to change.
+/// The reason why a run cannot start or continue. The message says what to change.
 struct LoadError: Error, CustomStringConvertible, Equatable {
     enum Code: Int32 {
         case failed = 1

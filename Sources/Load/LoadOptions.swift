@@ -4,7 +4,7 @@ import Options
 enum Transport: String, CaseIterable, ExpressibleByArgument, Sendable {
     case sse, ws, lp, stream
 
-    /// The path of the transport on our own server.
+    /// The path of the transport on a node.
     var path: String {
         switch self {
         case .sse: "/ev/"
@@ -19,17 +19,8 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument, Sendable {
     case table, json
 }
 
-/// For an option's `transform`. The error says what is allowed. `LoadSettings` checks combinations.
+/// For an option's `transform`. The error states the allowed values. ``LoadSettings`` checks combinations of options.
 enum Numbers {
-    static func whole(_ range: ClosedRange<Int>) -> @Sendable (String) throws -> Int {
-        { text in
-            guard let number = Int(text), range.contains(number) else {
-                throw ValidationError("allowed is a whole number, from \(range.lowerBound) to \(range.upperBound).")
-            }
-            return number
-        }
-    }
-
     static func seconds(from least: Double = 0) -> @Sendable (String) throws -> Double {
         { text in
             guard let number = Double(text), (least...1_000_000).contains(number) else {
@@ -39,7 +30,7 @@ enum Numbers {
         }
     }
 
-    /// 0 means none. A smaller rate than the minimum would mean a pause of years.
+    /// 0 means no events. With a rate below the minimum, the pause between two events would be hours.
     static func rate(_ text: String) throws -> Double {
         guard let number = Double(text), number == 0 || (0.001...10_000_000).contains(number) else {
             throw ValidationError("allowed is 0, or a number from 0.001 to 10000000.")
@@ -48,7 +39,7 @@ enum Numbers {
     }
 }
 
-/// Events a second, or `max`.
+/// The value of `--rate`: events per second, or `max`.
 struct RateArgument: Sendable, CustomStringConvertible {
     var rate: LoadPlan.Rate
 
@@ -73,43 +64,49 @@ struct RateArgument: Sendable, CustomStringConvertible {
     }
 }
 
-/// Addresses and the token have the same names as in the other commands.
+/// The options for addresses and the token have the same names as in the other commands.
 struct TargetOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The subscriber port of the node. (env: REALERTIME_URL; default: http://127.0.0.1:8080)", valueName: "url"))
+    @Option(help: ArgumentHelp("The URL of the node's subscriber port. (env: REALERTIME_URL; default: http://127.0.0.1:8080)", valueName: "url"))
     var url: String?
 
-    @Option(help: ArgumentHelp("The API port of the node. (env: REALERTIME_API_URL; default: http://127.0.0.1:8081)", valueName: "url"))
+    @Option(help: ArgumentHelp("The URL of the node's API port. (env: REALERTIME_API_URL; default: http://127.0.0.1:8081)", valueName: "url"))
     var api: String?
 
     @OptionGroup var secret: TokenOptions
 
-    @Option(help: "Server-Sent Events, WebSocket, long-poll or a line of JSON an event.")
+    @Option(help: "sse is Server-Sent Events, ws is WebSocket, lp is long-poll, stream is one line of JSON for each event.")
     var transport = Transport.sse
 
-    @Option(help: ArgumentHelp("Another server's URL to subscribe, with {channel}, or {channels} for several joined by '/'.", valueName: "url"))
+    @Option(
+        help: ArgumentHelp(
+            "To measure another server: its URL for subscribers. The load tool replaces {channel} by a channel name, or by several names joined by / (see --channels-per-subscriber).",
+            valueName: "url"))
     var subscribeUrl: String?
 
-    @Option(help: ArgumentHelp("Another server's URL to publish, with {channel}, unless the body contains it.", valueName: "url"))
+    @Option(
+        help: ArgumentHelp(
+            "To measure another server: its URL for publishing. The load tool replaces {channel} by a channel name.", valueName: "url"))
     var publishUrl: String?
 
-    @Option(help: ArgumentHelp("The body to publish, with {payload} and optionally {channel}.", valueName: "body"))
+    @Option(
+        help: ArgumentHelp(
+            "The body of a publish request. The load tool replaces {payload} by the payload, and {channel} by the channel name.", valueName: "body"))
     var publishBody = "{payload}"
 
-    @Option(help: ArgumentHelp("A header line of subscribe requests, 'Name: value'. Repeatable.", valueName: "line"))
+    @Option(help: ArgumentHelp("A header for subscribe requests, written as 'Name: value'. Can be given several times.", valueName: "line"))
     var header: [String] = []
 
-    @Option(help: ArgumentHelp("A header line of publish requests. Repeatable.", valueName: "line"))
+    @Option(help: ArgumentHelp("A header for publish requests, written as 'Name: value'. Can be given several times.", valueName: "line"))
     var publishHeader: [String] = []
 
-    @Option(help: ArgumentHelp("Channels are named <prefix>0, <prefix>1, …", valueName: "prefix"))
+    @Option(help: ArgumentHelp("The beginning of each channel name. A number follows: <prefix>0, <prefix>1, …", valueName: "prefix"))
     var channelPrefix = "load-"
 
-    /// A flag takes precedence over the environment. The token in the environment is the node's: it is never sent to another server.
+    /// Adds the values of environment variables. An option takes precedence. The token in the environment is for a node, so it is never sent to another server.
     func filled(from environment: [String: String]) throws(LoadError) -> TargetOptions {
-        func given(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
         var options = self
-        options.url = self.url ?? given("REALERTIME_URL")
-        options.api = self.api ?? given("REALERTIME_API_URL")
+        options.url = self.url ?? environment.nonEmpty("REALERTIME_URL")
+        options.api = self.api ?? environment.nonEmpty("REALERTIME_API_URL")
         do {
             options.secret.apiToken = try self.secret.token(from: self.publishUrl == nil ? environment : [:])
         } catch {
@@ -122,116 +119,138 @@ struct TargetOptions: ParsableArguments {
 
 struct ShapeOptions: ParsableArguments {
     @Option(
-        name: [.customShort("n"), .long], parsing: .unconditional, help: ArgumentHelp("Connections that subscribe.", valueName: "n"),
-        transform: Numbers.whole(0...10_000_000))
+        name: [.customShort("n"), .long], parsing: .unconditional,
+        help: ArgumentHelp("The number of subscribers. Each has one connection. (default: 100)", valueName: "n"),
+        transform: wholeNumber(0...10_000_000))
     var subscribers = 100
 
     @Option(
         name: [.customShort("c"), .long], parsing: .unconditional,
-        help: ArgumentHelp("Channels. Subscriber i subscribes to channel i mod this number.", valueName: "n"),
-        transform: Numbers.whole(1...1_000_000))
+        help: ArgumentHelp("The number of channels. The subscribers are spread evenly over the channels. (default: 1)", valueName: "n"),
+        transform: wholeNumber(1...1_000_000))
     var channels = 1
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Channels that one connection subscribes to.", valueName: "n"), transform: Numbers.whole(1...1_000_000))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("The number of channels that each subscriber subscribes to. (default: 1)", valueName: "n"),
+        transform: wholeNumber(1...1_000_000))
     var channelsPerSubscriber = 1
 
-    @Flag(help: "Everything on one channel, published by all publishers.")
+    @Flag(help: "Use only one channel. All publishers publish to it, and all subscribers subscribe to it.")
     var hot = false
 
     @Option(
         name: [.customShort("r"), .long], parsing: .unconditional,
-        help: "Events a second in total. 'max': each publisher sends as soon as it gets a response. 0: connect and hold.", transform: RateArgument.init(text:))
+        help:
+            "The number of events per second, published by all publishers together. With max, each publisher sends its next event when it gets the response to the last one. With 0, nothing is published: the subscribers only connect (see --hold). (default: 100)",
+        transform: RateArgument.init(text:))
     var rate = RateArgument(rate: .perSecond(100))
 
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Keep-alive connections that publish, each with one request in flight. One publishes each channel, unless it is hot.", valueName: "n"),
-        transform: Numbers.whole(1...4096))
+            "The number of publishers. Each has one connection with one request in flight. Without --hot, each channel has only one publisher. (default: 4)",
+            valueName: "n"),
+        transform: wholeNumber(1...4096))
     var publishers = 4
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Size of a payload, at least \(PayloadTemplate.bytesMin).", valueName: "bytes"),
-        transform: Numbers.whole(PayloadTemplate.bytesMin...1_048_576))
+        parsing: .unconditional, help: ArgumentHelp("The size of each payload. The minimum is \(PayloadTemplate.bytesMin). (default: 120)", valueName: "bytes"),
+        transform: wholeNumber(PayloadTemplate.bytesMin...1_048_576))
     var payloadBytes = 120
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Instead of delivering events: connect, wait for the response head, disconnect; this many times in total.", valueName: "n"),
-        transform: Numbers.whole(0...1_000_000_000))
+        help: ArgumentHelp(
+            "Measure connects instead of deliveries: this number of subscribers connect, wait for the head of the response, and disconnect. Nothing is published. (default: 0)",
+            valueName: "n"),
+        transform: wholeNumber(0...1_000_000_000))
     var churn = 0
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("The most connections open at a time with --churn.", valueName: "n"),
-        transform: Numbers.whole(1...1_000_000))
+        parsing: .unconditional, help: ArgumentHelp("With --churn: the maximum number of open connections. (default: 256)", valueName: "n"),
+        transform: wholeNumber(1...1_000_000))
     var churnAtOnce = 256
 
-    @Flag(help: "With --churn, end connections by a reset, as lost clients do, not by a normal close.")
+    @Flag(help: "With --churn: end each connection with a TCP reset instead of a normal close.")
     var churnReset = false
 }
 
 struct TimeOptions: ParsableArguments {
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("How long to publish before the measured window.", valueName: "seconds"), transform: Numbers.seconds())
+        parsing: .unconditional, help: ArgumentHelp("The time to publish before the measurement starts. (default: 1)", valueName: "seconds"),
+        transform: Numbers.seconds())
     var warmUp = 1.0
 
     @Option(
-        name: [.customShort("d"), .long], parsing: .unconditional, help: ArgumentHelp("Length of the measured window.", valueName: "seconds"),
+        name: [.customShort("d"), .long], parsing: .unconditional, help: ArgumentHelp("The duration of the measurement. (default: 10)", valueName: "seconds"),
         transform: Numbers.seconds(from: 0.001))
     var duration = 10.0
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("How long to wait for the last deliveries, at most.", valueName: "seconds"), transform: Numbers.seconds())
+        parsing: .unconditional,
+        help: ArgumentHelp("The maximum time to wait for the last deliveries after the measurement. (default: 5)", valueName: "seconds"),
+        transform: Numbers.seconds())
     var drain = 5.0
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("How long to wait between the last connect and the first publish.", valueName: "seconds"),
+        parsing: .unconditional, help: ArgumentHelp("The time to wait between the last connect and the first publish. (default: 0.5)", valueName: "seconds"),
         transform: Numbers.seconds())
     var settle = 0.5
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("How long to hold the connections at rate 0.", valueName: "seconds"), transform: Numbers.seconds())
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("With --rate 0: the time to keep the connections open. (default: 10)", valueName: "seconds"),
+        transform: Numbers.seconds())
     var hold = 10.0
 }
 
 struct ResourceOptions: ParsableArguments {
-    @Option(parsing: .unconditional, help: ArgumentHelp("Connects a second. 0: as fast as the server responds.", valueName: "rate"), transform: Numbers.rate)
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("The number of new connections per second. 0 is no limit. (default: 0)", valueName: "rate"),
+        transform: Numbers.rate)
     var connectRate = 0.0
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("The most connects in flight.", valueName: "n"), transform: Numbers.whole(1...100_000))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("The maximum number of connections that wait for a response to their subscribe request. (default: 256)", valueName: "n"),
+        transform: wholeNumber(1...100_000))
     var connectsInFlight = 256
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("How long one connect or one response may take.", valueName: "seconds"),
+        parsing: .unconditional, help: ArgumentHelp("The time limit for one connect or one response. (default: 10)", valueName: "seconds"),
         transform: Numbers.seconds(from: 0.1)
     )
     var timeout = 10.0
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Local addresses 127.0.0.2… to connect from. Each has about 28,000 ports. Default: as many as needed.", valueName: "n"),
-        transform: Numbers.whole(0...60_000))
+        help: ArgumentHelp(
+            "The number of local addresses (127.0.0.2, 127.0.0.3, …) that connections start from. One address has ports for about 28,000 connections. (default: as many as needed)",
+            valueName: "n"),
+        transform: wholeNumber(0...60_000))
     var sourceAddresses: Int?
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Worker processes. Default: as many as the descriptor limit requires.", valueName: "n"),
-        transform: Numbers.whole(1...LoadSettings.processesMax))
+        parsing: .unconditional,
+        help: ArgumentHelp("The number of worker processes. (default: as many as the descriptor limit requires)", valueName: "n"),
+        transform: wholeNumber(1...LoadSettings.processesMax))
     var processes: Int?
 
-    @Option(help: ArgumentHelp("CPUs to run on, '1' or '0,1'. Worker i runs on the i-th of them.", valueName: "cpus"))
+    @Option(help: ArgumentHelp("The CPUs for the workers, such as 1 or 0,1. Each worker runs on one of them.", valueName: "cpus"))
     var pin: String?
 
     @Option(
-        parsing: .unconditionalSingleValue, help: ArgumentHelp("A process of the server to measure. Repeatable.", valueName: "pid"),
-        transform: Numbers.whole(1...4_194_304))
+        parsing: .unconditionalSingleValue,
+        help: ArgumentHelp("The id of a server process. The report shows its CPU time and memory. Can be given several times.", valueName: "pid"),
+        transform: wholeNumber(1...4_194_304))
     var pid: [Int] = []
 
-    @Flag(help: "Measure the children of these processes too.")
+    @Flag(help: "With --pid: also measure the child processes.")
     var pidChildren = false
 
-    @Option(name: [.short, .customLong("output")], help: "json prints all metrics as one object.")
+    @Option(name: [.short, .customLong("output")], help: "table prints a report for people; json prints all metrics as one JSON object.")
     var output = OutputFormat.table
 
-    // Internal: tells a worker process its role.
+    // Internal: only the coordinator sets these options, when it starts a worker process.
     @Option(help: .hidden) var workerIndex: Int?
     @Option(help: .hidden) var workerRun: UInt32?
 }

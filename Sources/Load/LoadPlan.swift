@@ -1,22 +1,22 @@
-/// Which subscriber uses which channels, and which publisher. Pure arithmetic, so that every worker process makes the same plan.
+/// Assigns channels to subscribers and publishers. Pure arithmetic, so that every worker process computes the same plan.
 struct LoadPlan: Sendable, Equatable {
     enum Rate: Sendable, Equatable {
-        /// Connect and hold only.
+        /// Nothing is published.
         case none
         case perSecond(Double)
-        /// Closed loop.
+        /// Closed loop: each publisher sends its next event when it gets a response.
         case maximum
     }
 
     var subscribers: Int
     var channels: Int
     var channelsPerSubscriber: Int
-    /// Publishers with at least one channel. A channel has one publisher, so that its order is defined; only a hot channel has several.
+    /// The number of publishers with at least one channel. A channel has one publisher, so that its order is defined. Only a hot channel has several.
     var publishers: Int
     var isHot: Bool
     var rate: Rate
     var processes: Int
-    /// Cycles of connect and disconnect; 0 for a run that measures deliveries.
+    /// The number of cycles of connect and disconnect. 0 for a run that measures deliveries.
     var churn: Int
 
     init(
@@ -53,29 +53,29 @@ struct LoadPlan: Sendable, Equatable {
         return (0..<self.channelsPerSubscriber).map { (first + $0) % self.channels }
     }
 
-    /// Sequences that one subscriber follows.
+    /// The number of sequences that one subscriber tracks.
     var slotsPerSubscriber: Int { self.channelsPerSubscriber * self.lanes }
 
-    // MARK: Streams: each has its own sequence
+    // MARK: Streams. Each stream has its own sequence numbers.
 
-    /// Publishers of one channel.
+    /// The number of publishers of one channel.
     var lanes: Int { self.isHot ? max(1, self.publishers) : 1 }
     var streams: Int { self.channels * self.lanes }
     func stream(channel: Int, lane: Int) -> Int { channel * self.lanes + lane }
 
     // MARK: Publishers
 
-    /// The streams that a publisher publishes in turn.
+    /// The streams of a publisher. It publishes to them in a round-robin.
     func streams(ofPublisher publisher: Int) -> StrideTo<Int> {
         self.isHot ? stride(from: publisher, to: publisher + 1, by: 1) : stride(from: publisher, to: self.channels, by: self.publishers)
     }
 
-    /// The stream of one turn.
-    func stream(ofPublisher publisher: Int, turn: Int) -> Int {
-        self.isHot ? publisher : publisher + turn % self.streamsCount(ofPublisher: publisher) * self.publishers
+    /// The stream of a publisher's n-th event.
+    func stream(ofPublisher publisher: Int, event: Int) -> Int {
+        self.isHot ? publisher : publisher + event % self.streamsCount(ofPublisher: publisher) * self.publishers
     }
 
-    /// Each channel gets the same rate, so a publisher's rate is proportional to its channels.
+    /// Each channel has the same rate, so a publisher's rate is proportional to its number of channels.
     func schedule(ofPublisher publisher: Int, start: UInt64) -> PublishSchedule {
         guard case .perSecond(let rate) = self.rate else { return PublishSchedule(start: start, pace: .closedLoop) }
         let share = Double(self.streamsCount(ofPublisher: publisher)) / Double(self.streams)

@@ -1,135 +1,139 @@
 import Histogram
+import JSON
 
 extension LoadReport {
-    /// For programs. Times are in microseconds, sizes in bytes.
+    /// The report for programs. Latencies are in microseconds, sizes in bytes.
     var json: String {
-        var root = JSONObject()
-        root.add("run", self.runObject)
-        root.add("connections", self.connectionsObject)
+        var writer = JSONWriter()
+        writer.object(self.writeFields)
+        return String(decoding: writer.bytes, as: UTF8.self)
+    }
+
+    private func writeFields(to writer: inout JSONWriter<[UInt8]>) {
+        writer.field("run", self.writeRun)
+        writer.field("connections", self.writeConnections)
         if self.settings.plan.publishers > 0 {
-            root.add("publishing", self.publishingObject)
-            root.add("deliveries", self.deliveriesObject)
+            writer.field("publishing", self.writePublishing)
+            writer.field("deliveries", self.writeDeliveries)
         }
-        var latencies = JSONObject()
-        for (name, histogram) in self.distributions where histogram.totalCount > 0 { latencies.add(name, Self.object(histogram)) }
-        if let p99 = self.p99BySecond {
-            var seconds = JSONObject()
-            seconds.add("p99_median", Double(p99.median) / 1000)
-            seconds.add("p99_worst", Double(p99.worst) / 1000)
-            seconds.add("seconds", self.seconds.map(Self.object))
-            latencies.add("delivery_by_second", seconds)
-        }
-        root.add("latency_us", latencies)
-        if self.hasProcesses { root.add("server", self.serverObject) }
-        var errors = JSONObject()
-        for (name, count) in self.tally.errors.sorted(by: { $0.key < $1.key }) { errors.add(name, count) }
-        root.add("errors", errors)
-        root.add("generator", self.generatorObject)
-        root.add("complete", self.isComplete)
-        root.add("interrupted", self.isInterrupted)
-        root.add("verdict", self.verdict)
-        return root.text
+        writer.field("latency_us", self.writeLatencies)
+        if self.hasProcesses { writer.field("server", self.writeServer) }
+        writer.field("errors") { for (name, count) in self.tally.errors.sorted(by: { $0.key < $1.key }) { $0.field(name, count) } }
+        writer.field("generator", self.writeGenerator)
+        writer.field("complete", self.isComplete)
+        writer.field("interrupted", self.isInterrupted)
+        writer.field("verdict", self.verdict)
     }
 
-    private var runObject: JSONObject {
-        var object = JSONObject()
-        object.add("transport", self.settings.transport.rawValue)
-        object.add("target", self.settings.subscribe.authority)
-        object.add("subscribers", UInt64(self.settings.plan.subscribers))
-        object.add("channels", UInt64(self.settings.plan.channels))
-        object.add("channels_per_subscriber", UInt64(self.settings.plan.channelsPerSubscriber))
-        object.add("publishers", UInt64(self.settings.plan.publishers))
+    private func writeLatencies(to writer: inout JSONWriter<[UInt8]>) {
+        for (name, histogram) in self.distributions where histogram.totalCount > 0 {
+            writer.field(name) { Self.write(histogram, to: &$0) }
+        }
+        guard let p99 = self.p99BySecond else { return }
+        writer.field("delivery_by_second") { writer in
+            writer.rounded("p99_median", Double(p99.median) / 1000)
+            writer.rounded("p99_worst", Double(p99.worst) / 1000)
+            writer.name("seconds")
+            writer.array { writer in for second in self.seconds { writer.object { Self.write(second, to: &$0) } } }
+        }
+    }
+
+    private func writeRun(to writer: inout JSONWriter<[UInt8]>) {
+        writer.field("transport", self.settings.transport.rawValue)
+        writer.field("target", self.settings.subscribe.authority)
+        writer.field("subscribers", self.settings.plan.subscribers)
+        writer.field("channels", self.settings.plan.channels)
+        writer.field("channels_per_subscriber", self.settings.plan.channelsPerSubscriber)
+        writer.field("publishers", self.settings.plan.publishers)
         switch self.settings.plan.rate {
-        case .none: object.add("rate", 0 as UInt64)
-        case .perSecond(let rate): object.add("rate", rate)
-        case .maximum: object.add("rate", "max")
+        case .none: writer.field("rate", 0)
+        case .perSecond(let rate): writer.rounded("rate", rate)
+        case .maximum: writer.field("rate", "max")
         }
-        object.add("hot", self.settings.plan.isHot)
-        object.add("payload_bytes", UInt64(self.settings.payloadBytes))
-        object.add("window_seconds", self.windowSeconds)
-        object.add("processes", UInt64(self.settings.plan.processes))
-        object.add("source_addresses", UInt64(self.settings.sourceAddresses))
-        return object
+        writer.field("hot", self.settings.plan.isHot)
+        writer.field("payload_bytes", self.settings.payloadBytes)
+        writer.rounded("window_seconds", self.windowSeconds)
+        writer.field("processes", self.settings.plan.processes)
+        writer.field("source_addresses", self.settings.sourceAddresses)
     }
 
-    private var connectionsObject: JSONObject {
-        var object = JSONObject()
-        object.add("attempted", UInt64(self.attempted))
-        object.add("connected", self.tally.connected)
-        object.add("failed", self.tally.connectFailed)
-        object.add("ended_early", self.tally.disconnected)
-        object.add("per_second", self.connectsPerSecond)
-        object.add("seconds", Double(self.tally.connectNanoseconds) / 1e9)
-        if self.isChurn { object.add("cycles", self.tally.churned) }
-        return object
+    private func writeConnections(to writer: inout JSONWriter<[UInt8]>) {
+        writer.field("attempted", self.attempted)
+        writer.field("connected", self.tally.connected)
+        writer.field("failed", self.tally.connectFailed)
+        writer.field("ended_early", self.tally.disconnected)
+        writer.rounded("per_second", self.connectsPerSecond)
+        writer.rounded("seconds", Double(self.tally.connectNanoseconds) / 1e9)
+        if self.isChurn { writer.field("cycles", self.tally.churned) }
     }
 
-    private var publishingObject: JSONObject {
-        var object = JSONObject()
-        object.add("acknowledged", self.tally.published)
-        object.add("acknowledged_in_window", self.tally.publishedInWindow)
-        object.add("per_second", self.publishedPerSecond)
-        object.add("failed", self.tally.publishFailed)
-        object.add("backlog_max", self.tally.backlogMax)
-        object.add("never_sent", self.tally.backlog)
-        return object
+    private func writePublishing(to writer: inout JSONWriter<[UInt8]>) {
+        writer.field("acknowledged", self.tally.published)
+        writer.field("acknowledged_in_window", self.tally.publishedInWindow)
+        writer.rounded("per_second", self.publishedPerSecond)
+        writer.field("failed", self.tally.publishFailed)
+        writer.field("backlog_max", self.tally.backlogMax)
+        writer.field("never_sent", self.tally.backlog)
     }
 
-    private var deliveriesObject: JSONObject {
-        var object = JSONObject()
-        object.add("expected_in_window", self.tally.expectedInWindow)
-        object.add("received_in_window", self.tally.receivedInWindow)
-        object.add("expected", self.tally.expected)
-        object.add("received", self.tally.received)
-        object.add("lost", self.tally.lost)
-        object.add("repeated", self.tally.repeated)
-        object.add("reordered", self.tally.reordered)
-        object.add("misdelivered", self.tally.misdelivered)
-        object.add("per_second", self.deliveriesPerSecond)
-        object.add("bytes_per_second", self.bytesPerSecond)
-        object.add("per_read", self.deliveriesPerRead)
-        return object
+    private func writeDeliveries(to writer: inout JSONWriter<[UInt8]>) {
+        writer.field("expected_in_window", self.tally.expectedInWindow)
+        writer.field("received_in_window", self.tally.receivedInWindow)
+        writer.field("expected", self.tally.expected)
+        writer.field("received", self.tally.received)
+        writer.field("lost", self.tally.lost)
+        writer.field("repeated", self.tally.repeated)
+        writer.field("reordered", self.tally.reordered)
+        writer.field("misdelivered", self.tally.misdelivered)
+        writer.rounded("per_second", self.deliveriesPerSecond)
+        writer.rounded("bytes_per_second", self.bytesPerSecond)
+        writer.rounded("per_read", self.deliveriesPerRead)
     }
 
-    private var serverObject: JSONObject {
-        var object = JSONObject()
-        if let cpu = self.cpuPercent { object.add("cpu_percent", cpu) }
-        if let each = self.cpuMicrosecondsPerDelivery { object.add("cpu_us_per_delivery", each) }
-        if let sample = self.samples.before { object.add("resident_before", sample.residentBytes) }
-        if let sample = self.samples.connected { object.add("resident_connected", sample.residentBytes) }
-        if let sample = self.samples.windowEnd { object.add("resident_window_end", sample.residentBytes) }
-        if let sample = self.samples.after { object.add("resident_end", sample.residentBytes) }
-        if let each = self.bytesPerSubscriber { object.add("bytes_per_subscriber", each) }
-        object.add(
-            "processes",
-            (self.samples.after?.processes ?? []).map { usage in
-                var process = JSONObject()
-                process.add("pid", UInt64(usage.pid))
-                process.add("cpu_seconds", usage.cpuSeconds)
-                process.add("resident", usage.residentBytes)
-                return process
-            })
-        return object
+    private func writeServer(to writer: inout JSONWriter<[UInt8]>) {
+        if let cpu = self.cpuPercent { writer.rounded("cpu_percent", cpu) }
+        if let each = self.cpuMicrosecondsPerDelivery { writer.rounded("cpu_us_per_delivery", each) }
+        if let sample = self.samples.before { writer.field("resident_before", sample.residentBytes) }
+        if let sample = self.samples.connected { writer.field("resident_connected", sample.residentBytes) }
+        if let sample = self.samples.windowEnd { writer.field("resident_window_end", sample.residentBytes) }
+        if let sample = self.samples.after { writer.field("resident_end", sample.residentBytes) }
+        if let each = self.bytesPerSubscriber { writer.rounded("bytes_per_subscriber", each) }
+        writer.name("processes")
+        writer.array { writer in
+            for usage in self.samples.after?.processes ?? [] {
+                writer.object { writer in
+                    writer.field("pid", usage.pid)
+                    writer.rounded("cpu_seconds", usage.cpuSeconds)
+                    writer.field("resident", usage.residentBytes)
+                }
+            }
+        }
     }
 
-    private var generatorObject: JSONObject {
-        var object = JSONObject()
-        object.add("ok", self.bottlenecks.isEmpty)
-        object.add("bottlenecks", self.bottlenecks)
-        object.add("cpu_share", self.cpuShare)
-        object.add("run_delay_share", self.runDelayShare)
-        object.add("full_wakes_share", self.fullWakesShare)
-        return object
+    private func writeGenerator(to writer: inout JSONWriter<[UInt8]>) {
+        writer.field("ok", self.bottlenecks.isEmpty)
+        writer.field("bottlenecks", self.bottlenecks)
+        writer.rounded("cpu_share", self.cpuShare)
+        writer.rounded("run_delay_share", self.runDelayShare)
+        writer.rounded("full_wakes_share", self.fullWakesShare)
     }
 
-    private static func object(_ histogram: Histogram<UInt64>) -> JSONObject {
-        var object = JSONObject()
+    private static func write(_ histogram: Histogram<UInt64>, to writer: inout JSONWriter<[UInt8]>) {
         for (name, percentile) in [("p50", 50), ("p90", 90), ("p99", 99), ("p999", 99.9)] {
-            object.add(name, Double(histogram.valueAtPercentile(percentile)) / 1000)
+            writer.rounded(name, Double(histogram.valueAtPercentile(percentile)) / 1000)
         }
-        object.add("max", Double(histogram.max) / 1000)
-        object.add("mean", histogram.mean / 1000)
-        object.add("count", histogram.totalCount)
-        return object
+        writer.rounded("max", Double(histogram.max) / 1000)
+        writer.rounded("mean", histogram.mean / 1000)
+        writer.field("count", histogram.totalCount)
     }
+}
+
+extension JSONWriter {
+    fileprivate mutating func field(_ name: String, _ fields: (inout JSONWriter) -> Void) {
+        self.name(name)
+        self.object(fields)
+    }
+
+    /// A number with at most three decimals. Further digits are below the precision of the measurement.
+    fileprivate mutating func rounded(_ name: String, _ value: Double) { self.field(name, (value * 1000).rounded() / 1000) }
 }

@@ -1,10 +1,10 @@
 import Histogram
 
 extension LoadReport {
-    /// For people.
+    /// The report for people.
     var table: String { self.table(width: nil) }
 
-    /// - Parameter width: of the terminal; nil for no limit.
+    /// - Parameter width: the width of the terminal. Nil is no limit.
     func table(width: Int?) -> String {
         var lines: [(String, String)] = [("target", "\(self.settings.transport.rawValue)  \(self.settings.subscribe.authority)")]
         lines.append(("connections", self.connectionsSentence))
@@ -18,7 +18,7 @@ extension LoadReport {
         if !self.tally.errors.isEmpty { lines.append(("errors", self.errorsSentence)) }
         lines.append(("generator", self.generatorSentence))
         let head = lines.map { $0.0.padded(12) + "  " + $0.1.wrapped(to: width.map { $0 - 14 }).joined(separator: "\n" + String(repeating: " ", count: 14)) }
-        let verdict = self.isInterrupted ? "interrupted; so far: \(self.verdict)" : self.verdict
+        let verdict = self.isInterrupted ? "interrupted; until then: \(self.verdict)" : self.verdict
         return (head + [""] + self.latencyLines + self.secondsLines + [""] + verdict.wrapped(to: width)).joined(separator: "\n")
     }
 
@@ -33,8 +33,8 @@ extension LoadReport {
         let requested =
             switch self.settings.plan.rate {
             case .perSecond(let rate): "\(rate.rate)/s requested"
-            case .maximum: "as fast as responses arrive"
-            case .none: "nothing requested"
+            case .maximum: "maximum rate"
+            case .none: "no events requested"
             }
         return "\(self.tally.published.counted("event")), \(self.publishedPerSecond.rate) acks/s (\(requested)), "
             + "\(UInt64(self.settings.plan.publishers).counted("publisher")), \(self.settings.payloadBytes) B, \(self.tally.publishFailed.grouped) failed"
@@ -42,7 +42,7 @@ extension LoadReport {
 
     private var backlogSentence: String {
         "\(self.tally.backlogMax.counted("event")) at most, \(self.tally.backlog.grouped) never sent"
-            + (self.tally.backlog > 1 && self.tally.publishFailed == 0 ? ": responses were too slow for this number of publishers (--publishers)" : "")
+            + (self.tally.backlog > 1 && self.tally.publishFailed == 0 ? ": responses were too slow for this rate; more --publishers may help" : "")
     }
 
     private var deliveriesSentence: String {
@@ -66,8 +66,8 @@ extension LoadReport {
     }
 
     private var generatorSentence: String {
-        let load = self.tally.windowNanoseconds > 0 ? "CPU \(self.cpuShare.percent), waited for a CPU \(self.runDelayShare.percent)" : "no window"
-        return self.bottlenecks.isEmpty ? "ok (\(load))" : "was the bottleneck (\(self.bottlenecks.joined(separator: "; ")))"
+        let load = self.tally.windowNanoseconds > 0 ? "CPU \(self.cpuShare.percent), waiting for a CPU \(self.runDelayShare.percent)" : "no measurement"
+        return self.bottlenecks.isEmpty ? "ok (\(load))" : "the load tool was the bottleneck (\(self.bottlenecks.joined(separator: "; ")))"
     }
 
     private var latencyLines: [String] {

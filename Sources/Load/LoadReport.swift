@@ -9,9 +9,9 @@ struct RunSamples: Sendable {
     var after: ProcessSample?
 }
 
-/// The result of a run, and whether it is valid.
+/// The result of a run, and whether the load tool itself was the bottleneck.
 struct LoadReport: Sendable {
-    /// Above these limits the report says that the load tool itself was the bottleneck.
+    /// Above these limits the load tool itself was the bottleneck.
     static let cpuShareMax = 0.85
     static let runDelayShareMax = 0.10
     static let latenessMax: UInt64 = 5_000_000
@@ -40,10 +40,10 @@ struct LoadReport: Sendable {
 
     // MARK: Seconds
 
-    /// Delivery latencies of each second of the window, in order. A second without any is left out.
+    /// The delivery latencies of each second of the window, in order. Seconds without a delivery are left out.
     var seconds: [Histogram<UInt64>] { self.tally.deliveryBySecond.prefix(WorkerTally.secondsMax).filter { $0.totalCount > 0 } }
 
-    /// The p99 of each second: the median, which a few seconds without a CPU do not change, and the worst. Nil if there are no seconds.
+    /// The median and the maximum of the p99 latencies of all seconds. A few seconds without a CPU do not change the median. Nil without deliveries.
     var p99BySecond: (median: UInt64, worst: UInt64)? {
         let sorted = self.seconds.map { $0.valueAtPercentile(99) }.sorted()
         return sorted.last.map { (sorted[(sorted.count - 1) / 2], $0) }
@@ -53,7 +53,7 @@ struct LoadReport: Sendable {
 
     var hasProcesses: Bool { !self.settings.processIDs.isEmpty }
 
-    /// During the window. For a run without a window: from the beginning to the end.
+    /// The CPU use during the window. For a run without a window: during the whole run.
     var cpuPercent: Double? {
         guard self.hasProcesses else { return nil }
         if let from = self.samples.windowStart, let to = self.samples.windowEnd { return to.cpuPercent(since: from) }
@@ -79,16 +79,16 @@ struct LoadReport: Sendable {
     var runDelayShare: Double { Double(self.tally.runDelayMillionths) / 1e6 }
     var fullWakesShare: Double { self.tally.wakes < 100 ? 0 : Double(self.tally.fullWakes) / Double(self.tally.wakes) }
 
-    /// Why the load tool itself was the bottleneck. Empty if it was not.
+    /// The reasons why the load tool itself was the bottleneck. Empty if it was not.
     var bottlenecks: [String] {
         var reasons: [String] = []
-        if self.cpuShare > Self.cpuShareMax { reasons.append("its own CPU was \(self.cpuShare.percent) of a core") }
-        if self.runDelayShare > Self.runDelayShareMax { reasons.append("it waited \(self.runDelayShare.percent) of the time for a CPU") }
+        if self.cpuShare > Self.cpuShareMax { reasons.append("a worker used \(self.cpuShare.percent) of a CPU") }
+        if self.runDelayShare > Self.runDelayShareMax { reasons.append("a worker waited for a CPU for \(self.runDelayShare.percent) of the time") }
         let lateness = self.tally.lateness.valueAtPercentile(99)
-        if self.tally.lateness.totalCount > 0, lateness > Self.latenessMax { reasons.append("it published \(lateness.asTime) late at p99") }
-        // A burst fills the loop too. Only if the CPU is busy as well, the loop never caught up.
+        if self.tally.lateness.totalCount > 0, lateness > Self.latenessMax { reasons.append("publishes were sent \(lateness.asTime) too late (p99)") }
+        // A burst also fills the loop. The loop was too slow only if the CPU was busy too.
         let isBusy = self.cpuShare + self.runDelayShare > Self.busyShareMax
-        if self.fullWakesShare > Self.fullWakesShareMax, isBusy { reasons.append("its read loop was always full") }
+        if self.fullWakesShare > Self.fullWakesShareMax, isBusy { reasons.append("the read loop of a worker was always full") }
         return reasons
     }
 
@@ -98,7 +98,7 @@ struct LoadReport: Sendable {
         self.tally.errors.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { "\($0.value.grouped) × \($0.key)" }.joined(separator: ", ")
     }
 
-    /// What went wrong. Empty if nothing did.
+    /// The failures of the run. Empty if all expected events arrived once and in order.
     var failures: [String] {
         var failures: [String] = []
         let counts: [(UInt64, String)] = [
@@ -111,7 +111,7 @@ struct LoadReport: Sendable {
         if self.tally.errors.keys.contains("publish: status 401") {
             failures.append("the server refused the API token, or needs one (REALERTIME_API_TOKEN)")
         }
-        if self.isIdle, self.tally.disconnected > 0 { failures.append("\(self.tally.disconnected.grouped) connections ended") }
+        if self.isIdle, self.tally.disconnected > 0 { failures.append("\(self.tally.disconnected.grouped) connections ended early") }
         if self.tally.errors.keys.contains(where: { $0.hasPrefix("worker:") }) { failures.append("a worker ended without a report") }
         return failures
     }
@@ -120,7 +120,7 @@ struct LoadReport: Sendable {
 
     var verdict: String {
         if !self.isComplete { return self.failures.joined(separator: ", ") }
-        if self.isChurn { return "every connect got a response" }
-        return self.isIdle ? "every connection was opened and held" : "all expected events arrived, once and in order"
+        if self.isChurn { return "each connection got a response" }
+        return self.isIdle ? "all connections were opened and stayed open" : "all expected events arrived once and in order"
     }
 }

@@ -1,5 +1,5 @@
 extension LoadSettings {
-    /// A subscribe request after its path, up to the empty line.
+    /// The part of a subscribe request between its path and the empty line at its end.
     var subscribeHeadLines: [UInt8] {
         var lines = ["Host: \(self.subscribe.authority)"]
         switch self.transport {
@@ -14,7 +14,7 @@ extension LoadSettings {
         return Array((" HTTP/1.1\r\n" + lines.joined(separator: "\r\n") + "\r\n").utf8)
     }
 
-    /// A publish request up to the payload. It does not depend on the payload.
+    /// The part of a publish request before the payload. It is the same for all payloads.
     func publishHead(channel: Int) -> [UInt8] {
         let before = self.body(self.bodyPrefix, channel)
         let after = self.body(self.bodySuffix, channel)

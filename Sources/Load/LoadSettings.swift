@@ -1,14 +1,14 @@
 import Options
 import Glibc
 
-/// The checked options. Everything that a worker needs.
+/// The checked options. They contain everything that a worker needs.
 struct LoadSettings: Sendable {
     var plan: LoadPlan
     var run: UInt32
     var transport: Transport
     var subscribe: RequestTemplate
     var publish: RequestTemplate
-    /// The node's status URL. Nil for another server.
+    /// The URL of the node's status. Nil for another server.
     var status: RequestTemplate?
     var subscribeHeaders: [String]
     var publishHeaders: [String]
@@ -29,7 +29,7 @@ struct LoadSettings: Sendable {
     var connectsInFlight: Int
     var churnAtOnce: Int
     var churnResets: Bool
-    /// 0: let the system choose the one source address.
+    /// 0: the system chooses one source address.
     var sourceAddresses: Int
     var pins: [Int]
 
@@ -37,7 +37,7 @@ struct LoadSettings: Sendable {
     var measuresChildren: Bool
     var output: OutputFormat
 
-    /// Descriptors that are neither subscribers nor publishers.
+    /// Descriptors for other uses than subscribers and publishers.
     static let descriptorsReserved = 64
     static let slotsMax = 64 << 20
     /// More workers do not help on one machine.
@@ -85,27 +85,28 @@ extension LoadSettings {
 
     private static func check(_ shape: ShapeOptions) throws(LoadError) {
         guard shape.channelsPerSubscriber <= shape.channels else {
-            throw .usage("--channels-per-subscriber must be from 1 to \(shape.channels), the number of --channels, not \(shape.channelsPerSubscriber)")
+            throw .usage("--channels-per-subscriber is \(shape.channelsPerSubscriber), but must be from 1 to \(shape.channels), the number of --channels")
         }
         let lanes = shape.hot ? shape.publishers : 1
         guard shape.subscribers * shape.channelsPerSubscriber <= self.slotsMax / lanes else {
-            throw .usage("too many sequences to follow: lower --subscribers, --channels-per-subscriber or --publishers")
+            throw .usage("the run needs more than \(self.slotsMax / lanes) subscriptions: lower --subscribers, --channels-per-subscriber or --publishers")
         }
     }
 
     private func checkTemplates() throws(LoadError) {
         guard self.plan.churn == 0 || self.transport != .lp else {
-            throw .usage("--churn waits for the response head, which a long-poll sends only with its first event: use another --transport")
+            throw .usage(
+                "--churn does not support --transport lp: a long-poll gets the head of its response only with the first event. Use another --transport")
         }
         guard self.subscribe.hasChannel || self.plan.channels == 1 else {
-            throw .usage("--subscribe-url needs {channel} (or {channels}) if there are several channels")
+            throw .usage("--subscribe-url must contain {channel}, because there are several channels")
         }
         let body = self.bodyPrefix + self.bodySuffix
         guard self.publish.hasChannel || body.contains(.channels) || self.plan.channels == 1 else {
-            throw .usage("--publish-url or --publish-body needs {channel} if there are several channels")
+            throw .usage("--publish-url or --publish-body must contain {channel}, because there are several channels")
         }
         for line in self.subscribeHeaders + self.publishHeaders {
-            guard line.contains(":"), !line.contains(where: \.isNewline) else { throw .usage("a header must be 'Name: value', not '\(line)'") }
+            guard line.contains(":"), !line.contains(where: \.isNewline) else { throw .usage("the header '\(line)' is invalid: write 'Name: value'") }
         }
     }
 
@@ -114,39 +115,42 @@ extension LoadSettings {
         let needed = max(1, (connections + each - 1) / each)
         guard needed <= self.processesMax else {
             throw .usage(
-                "\(connections) connections need \(needed) processes of at most \(limits.descriptors) descriptors, but at most \(self.processesMax) are allowed: "
-                    + "use at most \(each * self.processesMax) connections, or raise the limit (ulimit -Hn)")
+                "\(connections) connections need \(needed) processes, because one process can have only \(limits.descriptors) descriptors, but the maximum is "
+                    + "\(self.processesMax) processes: use at most \(each * self.processesMax) connections, or raise the descriptor limit (ulimit -Hn)")
         }
         guard connections + self.descriptorsReserved <= limits.systemDescriptors else {
             throw .usage(
-                "\(connections) connections are more than the \(limits.systemDescriptors) descriptors that this machine has left: use fewer, or raise fs.file-max"
+                "\(connections) connections need more than the \(limits.systemDescriptors) descriptors that are free on this machine: "
+                    + "use fewer connections, or raise fs.file-max"
             )
         }
         guard let requested else { return needed }
         guard requested >= needed else {
             throw .usage(
-                "\(connections) connections need \(needed) processes of at most \(limits.descriptors) descriptors: "
-                    + "raise --processes or the limit (ulimit -Hn)"
+                "\(connections) connections need \(needed) processes, because one process can have only \(limits.descriptors) descriptors: "
+                    + "raise --processes or the descriptor limit (ulimit -Hn)"
             )
         }
         return requested
     }
 
-    /// A source address has a limited number of ports. More connections use more loopback addresses. Coordinator and workers compute the same number.
+    /// Chooses the number of source addresses, because one address has a limited number of ports. The coordinator and the workers compute the same number.
     mutating func chooseSourceAddresses(limits: LocalLimits) throws(LoadError) {
         let address = try SocketAddress(host: self.subscribe.host, port: self.subscribe.port)
-        // A closed connection occupies its port for a minute, so a churn needs ports for all its cycles, up to a million.
+        // A closed connection occupies its port for a minute. So churn needs ports for all its cycles, up to a million.
         let churned = self.churnResets ? self.churnAtOnce : min(self.plan.churn, 1_000_000)
         let connections = self.plan.churn == 0 ? self.plan.subscribers : churned
         let needed = limits.sourceAddresses(forConnections: connections + self.plan.publishers)
         if self.sourceAddresses == 0, needed > 1 {
             guard address.isIPv4Loopback else {
-                throw .usage("\(connections) connections need more than the \(limits.ports) local ports of one address: use fewer")
+                throw .usage(
+                    "\(connections) connections need more than the \(limits.ports) local ports of one address, and only a server on 127.0.0.0/8 allows more "
+                        + "addresses: use fewer connections")
             }
             self.sourceAddresses = needed
         }
         guard self.sourceAddresses == 0 || address.isIPv4Loopback else {
-            throw .usage("--source-addresses works only for a server on 127.0.0.0/8")
+            throw .usage("--source-addresses works only with a server on 127.0.0.0/8")
         }
         guard self.sourceAddresses == 0 || self.plan.churn > 0 || self.sourceAddresses * limits.ports >= self.plan.subscribers else {
             throw .usage("\(self.plan.subscribers) connections need \(needed) source addresses: raise --source-addresses")
@@ -154,7 +158,7 @@ extension LoadSettings {
     }
 
     private static func split(body: String) throws(LoadError) -> ([RequestTemplate.Piece], [RequestTemplate.Piece]) {
-        guard let place = body.firstRange(of: "{payload}") else { throw .usage("--publish-body needs {payload}") }
+        guard let place = body.firstRange(of: "{payload}") else { throw .usage("--publish-body must contain {payload}") }
         return (RequestTemplate.pieces(String(body[..<place.lowerBound])), RequestTemplate.pieces(String(body[place.upperBound...])))
     }
 
@@ -162,12 +166,12 @@ extension LoadSettings {
         guard let text else { return [] }
         let numbers = text.split(separator: ",").map { Int($0) }
         guard !numbers.isEmpty, numbers.allSatisfy({ $0 != nil && $0! >= 0 && $0! < 1024 }) else {
-            throw .usage("--pin must be CPU numbers such as 1 or 0,1, not \(text)")
+            throw .usage("--pin \(text) is invalid: give CPU numbers from 0 to 1023, such as 1 or 0,1")
         }
         return numbers.compactMap(\.self)
     }
 
-    /// The URL of another server if it is given, else a path of the node. An error names the option that was given.
+    /// The template from the URL of another server, or from a path of the node. An error names the option that the user has set.
     private static func template(
         _ other: String, _ url: String?, _ option: String, _ base: String, _ path: String
     ) throws(LoadError) -> RequestTemplate {

@@ -2,13 +2,13 @@ import Glibc
 import Histogram
 
 extension LoadWorker {
-    /// After this many failures in a row the worker stops connecting: the server is down or full, and more attempts would only load it.
+    /// After this number of failures in a row the worker stops connecting: the server is down or full, and further attempts would only add load.
     static let consecutiveFailuresMax: UInt64 = 1000
 
-    /// When the next connect may start, if the rate and the free places allow one.
+    /// The time of the next connect. Nil if no connect is possible now.
     var connectDue: UInt64? {
         guard self.connectsStarted < self.connectsTotal, self.inFlight.count < self.connectsInFlightMax else { return nil }
-        guard self.plan.churn == 0 || !self.freePlaces.isEmpty else { return nil }
+        guard self.plan.churn == 0 || !self.freeIndexes.isEmpty else { return nil }
         guard self.settings.connectRate > 0 else { return 0 }
         let perWorker = self.settings.connectRate / Double(self.plan.processes)
         return self.connectStart + UInt64(Double(self.connectsStarted) / perWorker * 1e9)
@@ -16,9 +16,9 @@ extension LoadWorker {
 
     private var connectsInFlightMax: Int { max(1, self.settings.connectsInFlight / self.plan.processes) }
 
-    mutating func connectTurn(_ now: UInt64) {
+    mutating func startConnects(_ now: UInt64) {
         while let due = self.connectDue, due <= now {
-            let place = self.plan.churn > 0 ? self.freePlaces.removeLast() : self.connectsStarted
+            let place = self.plan.churn > 0 ? self.freeIndexes.removeLast() : self.connectsStarted
             self.connectsStarted += 1
             self.connect(place, now: Clock.now())
             if self.consecutiveFailures >= Self.consecutiveFailuresMax {
@@ -46,35 +46,35 @@ extension LoadWorker {
         let descriptor = self.address.connect(from: source)
         self.subscribers[index].started = now
         self.inFlight.append(index)
-        guard descriptor >= 0 else { return self.connectFailed(index, "connect: \(Self.sentence(-descriptor))") }
+        guard descriptor >= 0 else { return self.connectFailed(index, "connect: \(Self.text(-descriptor))") }
         self.subscribers[index].descriptor = descriptor
         self.subscribers[index].state = .connecting
         self.subscribers[index].tailCount = 0
         self.subscribers[index].firstChannel = UInt32(self.plan.firstChannel(ofSubscriber: number))
         self.heads[index] = HTTPResponseScanner()
         if self.settings.transport == .ws { self.walkers[index] = WebSocketWalker() }
-        // On one host the handshake has often finished when `connect` returns. Sending now saves a turn of the loop.
+        // On one machine the TCP handshake has often finished when `connect` returns. Sending now saves one pass of the loop.
         if self.sendSubscribe(index) {
             self.loop.add(descriptor, token: UInt64(index), interest: EpollLoop.readable)
         } else if errno == EAGAIN || errno == ENOTCONN {
             self.loop.add(descriptor, token: UInt64(index), interest: EpollLoop.writable)
         } else {
-            self.connectFailed(index, "connect: \(Self.sentence(errno))")
+            self.connectFailed(index, "connect: \(Self.text(errno))")
         }
     }
 
     mutating func connectIsWritable(_ index: Int) {
         let descriptor = self.subscribers[index].descriptor
         let error = SocketAddress.pendingError(descriptor)
-        guard error == 0 else { return self.connectFailed(index, "connect: \(Self.sentence(error))") }
+        guard error == 0 else { return self.connectFailed(index, "connect: \(Self.text(error))") }
         guard self.sendSubscribe(index) else {
-            if errno != EAGAIN { self.connectFailed(index, "connect: \(Self.sentence(errno))") }
+            if errno != EAGAIN { self.connectFailed(index, "connect: \(Self.text(errno))") }
             return
         }
         self.loop.change(descriptor, token: UInt64(index), interest: EpollLoop.readable)
     }
 
-    /// A request is small and the socket's buffer is empty, so it is sent completely or not at all.
+    /// Returns false if the request was not sent. A request is small and the socket's buffer is empty, so it is never sent partially.
     private mutating func sendSubscribe(_ index: Int) -> Bool {
         self.writeSubscribeRequest(index)
         let descriptor = self.subscribers[index].descriptor
@@ -120,7 +120,7 @@ extension LoadWorker {
 
     // MARK: Outcomes
 
-    /// The response head has arrived (long-poll: the request was sent).
+    /// Call when the head of the response has arrived, or for a long-poll when the request was sent.
     mutating func isConnected(_ index: Int, now: UInt64) {
         self.inFlight.removeAll { $0 == index }
         guard !self.subscribers[index].wasConnected else { return }
@@ -130,14 +130,14 @@ extension LoadWorker {
         if self.plan.churn > 0 {
             self.tally.churned += 1
             self.closeSubscriber(index)
-            self.freePlaces.append(index)
+            self.freeIndexes.append(index)
         } else {
             self.subscribers[index].wasConnected = true
         }
     }
 
-    mutating func connectFailed(_ index: Int, _ why: String) {
-        self.tally.note(error: why)
+    mutating func connectFailed(_ index: Int, _ reason: String) {
+        self.tally.count(error: reason)
         self.inFlight.removeAll { $0 == index }
         self.closeSubscriber(index)
         if self.subscribers[index].wasConnected {
@@ -145,7 +145,7 @@ extension LoadWorker {
         } else {
             self.tally.connectFailed += 1
             self.consecutiveFailures += 1
-            if self.plan.churn > 0 { self.freePlaces.append(index) }
+            if self.plan.churn > 0 { self.freeIndexes.append(index) }
         }
     }
 
@@ -162,7 +162,7 @@ extension LoadWorker {
         self.pieces[index] = nil
     }
 
-    /// Long-poll only: reconnects outside the handling of events, so that a refusal does not recurse.
+    /// For long-poll: reconnects outside the handling of events, so that a refused connection does not recurse.
     mutating func reconnectScheduled() {
         let again = self.reconnects
         self.reconnects.removeAll(keepingCapacity: true)
@@ -176,11 +176,11 @@ extension LoadWorker {
         }
     }
 
-    static func sentence(_ error: Int32) -> String {
+    static func text(_ error: Int32) -> String {
         let text = String(cString: strerror(error)).lowercased()
         switch error {
         case EADDRNOTAVAIL: return text + " (no free local port: raise --source-addresses)"
-        case EMFILE, ENFILE: return text + " (raise --processes or the limit)"
+        case EMFILE, ENFILE: return text + " (raise --processes or the descriptor limit)"
         default: return text
         }
     }

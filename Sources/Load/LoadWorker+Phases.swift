@@ -1,9 +1,9 @@
 import Glibc
 
-/// The phases of a run: lines from the coordinator, and lines to it.
+/// The phases of a run. The coordinator starts them with lines over the link, and gets lines in return.
 extension LoadWorker {
-    /// After the last expected delivery the loop continues to read for this time, to detect repetitions.
-    static let quietNanoseconds: UInt64 = 200_000_000
+    /// After the last expected delivery the loop continues to read for this time, to detect repeated deliveries.
+    static let repetitionWaitNanoseconds: UInt64 = 200_000_000
 
     // MARK: Lines from the coordinator
 
@@ -32,11 +32,11 @@ extension LoadWorker {
             self.publishers[index].schedule = self.plan.schedule(ofPublisher: self.publishers[index].number, start: time)
         }
         self.nextPublish = time
-        self.nextPublisherTurn = time
+        self.nextServePublishers = time
         self.phase = .running
     }
 
-    /// An interrupted run reports what it has measured so far.
+    /// Ends the run early. The report contains the measurements until now.
     private mutating func halt() {
         let now = Clock.now()
         switch self.phase {
@@ -67,7 +67,7 @@ extension LoadWorker {
         }
     }
 
-    /// Every (subscriber, channel, publisher) that should have received events.
+    /// Calls `body` for each combination of subscriber, channel and publisher that should have received events.
     private mutating func forEachSlot(_ body: (inout LoadWorker, _ slot: Int, _ stream: Int) -> Void) {
         let lanes = self.plan.lanes
         for index in 0..<self.count where self.subscribers[index].wasConnected {
@@ -99,7 +99,7 @@ extension LoadWorker {
         for index in 0..<self.publishersCount where self.publishers[index].state == .inFlight {
             self.uncertain.append((self.publishers[index].stream, self.publishers[index].sequence))
             self.tally.publishFailed += 1
-            self.tally.note(error: "publish: no response at the end")
+            self.tally.count(error: "publish: no response at the end")
         }
         self.publishedIsSent = true
         for index in 0..<self.publishersCount {
@@ -137,13 +137,13 @@ extension LoadWorker {
 
     private mutating func finishWhenComplete(_ now: UInt64) {
         guard self.finalsAreKnown else {
-            // The other workers have the same limits, so nothing can arrive after them.
+            // The other workers have the same time limits. After these, no counts can arrive any more.
             if now >= self.drainTo &+ 15_000_000_000 { self.phase = .finished }
             return
         }
         if self.tally.received >= self.tally.expected {
             if self.completeSince == 0 { self.completeSince = now }
-            if now >= self.completeSince + Self.quietNanoseconds { self.phase = .finished }
+            if now >= self.completeSince + Self.repetitionWaitNanoseconds { self.phase = .finished }
         }
         if now >= self.drainTo { self.phase = .finished }
     }

@@ -2,14 +2,14 @@ import Glibc
 import Histogram
 
 extension LoadWorker {
-    /// After a refusal or a failed connect a publisher waits this long, so that it does not overload the server.
-    static let restNanoseconds: UInt64 = 50_000_000
+    /// After a refusal or a failed connect a publisher waits for this time, so that it does not overload the server.
+    static let retryPauseNanoseconds: UInt64 = 50_000_000
     static let uncertainMax = 1_000_000
 
-    // MARK: Turns
+    // MARK: Sending
 
-    /// Reads the responses that have arrived and sends what is due.
-    mutating func publisherTurn(_ now: UInt64) {
+    /// Reads the responses that have arrived, and sends the events that are due.
+    mutating func servePublishers(_ now: UInt64) {
         let ready = self.publisherLoop.wait(nanoseconds: 0)
         for event in 0..<ready { self.publisherIsReady(Int(self.publisherLoop.token(event))) }
         if self.phase == .running { self.sendDue(ready > 0 ? Clock.now() : now) }
@@ -20,14 +20,14 @@ extension LoadWorker {
         for index in 0..<self.publishersCount {
             if self.publishers[index].state == .closed, now >= self.publishers[index].notBefore { self.connectPublisher(index, now: now) }
             if self.publishers[index].state == .idle { self.sendIfDue(index, now) }
-            next = min(next, self.nextMove(index, now))
+            next = min(next, self.nextAction(index, now))
         }
         self.nextPublish = next
-        self.nextPublisherTurn = min(next, now + Self.publisherTurnNanoseconds)
+        self.nextServePublishers = min(next, now + Self.servePublishersNanoseconds)
     }
 
-    /// When a publisher that does not wait for the server has something to do.
-    private func nextMove(_ index: Int, _ now: UInt64) -> UInt64 {
+    /// The next time when this publisher has something to do. `.max` if it waits for the server.
+    private func nextAction(_ index: Int, _ now: UInt64) -> UInt64 {
         switch self.publishers[index].state {
         case .idle: max(self.publishers[index].schedule.next ?? now, self.publishers[index].notBefore)
         case .closed: self.publishers[index].notBefore
@@ -48,7 +48,7 @@ extension LoadWorker {
         let descriptor = self.publishAddress.connect(from: nil)
         self.publishers[index].scanner = HTTPResponseScanner()
         self.publishers[index].sent = now
-        guard descriptor >= 0 else { return self.publisherFailed(index, "connect: \(Self.sentence(-descriptor))") }
+        guard descriptor >= 0 else { return self.publisherFailed(index, "connect: \(Self.text(-descriptor))") }
         self.publishers[index].descriptor = descriptor
         self.publishers[index].state = .connecting
         self.publisherLoop.add(descriptor, token: UInt64(index), interest: EpollLoop.writable)
@@ -60,7 +60,7 @@ extension LoadWorker {
             break
         case .connecting:
             let error = SocketAddress.pendingError(self.publishers[index].descriptor)
-            guard error == 0 else { return self.publisherFailed(index, "connect: \(Self.sentence(error))") }
+            guard error == 0 else { return self.publisherFailed(index, "connect: \(Self.text(error))") }
             self.publishers[index].state = .idle
             self.publishers[index].idleSince = Clock.now()
             self.publisherLoop.change(self.publishers[index].descriptor, token: UInt64(index), interest: EpollLoop.readable)
@@ -81,8 +81,8 @@ extension LoadWorker {
     /// The connection has failed. It is unknown whether a request in flight was published.
     private mutating func publisherFailed(_ index: Int, _ why: String) {
         if self.publishers[index].state == .inFlight { self.markUncertain(index) }
-        self.tally.note(error: "publish: \(why)")
-        self.closePublisher(index, notBefore: Clock.now() + Self.restNanoseconds)
+        self.tally.count(error: "publish: \(why)")
+        self.closePublisher(index, notBefore: Clock.now() + Self.retryPauseNanoseconds)
     }
 
     private mutating func markUncertain(_ index: Int) {
@@ -94,7 +94,7 @@ extension LoadWorker {
     // MARK: Requests
 
     private mutating func publish(_ index: Int, intended: UInt64, now: UInt64) {
-        let stream = self.plan.stream(ofPublisher: self.publishers[index].number, turn: self.publishers[index].turn)
+        let stream = self.plan.stream(ofPublisher: self.publishers[index].number, event: self.publishers[index].eventsSent)
         let sequence = self.sequences[stream]
         let channel = stream / self.plan.lanes
         self.payload.set(
@@ -105,11 +105,11 @@ extension LoadWorker {
         let descriptor = self.publishers[index].descriptor
         let sent = Socket.send(self.publishing, to: descriptor)
         guard sent >= 0 || errno == EAGAIN else {
-            // The server closed the connection while it was idle. Nothing was sent, so the next connection uses the same number.
+            // The server closed the idle connection. Nothing was sent, so the next connection uses the same sequence number.
             return self.closePublisher(index, notBefore: now)
         }
         self.sequences[stream] = sequence + 1
-        self.publishers[index].turn += 1
+        self.publishers[index].eventsSent += 1
         self.publishers[index].schedule.advance()
         self.publishers[index].stream = stream
         self.publishers[index].sequence = sequence
@@ -179,23 +179,23 @@ extension LoadWorker {
                 _ = self.tally.acknowledge.record(min(now - self.publishers[index].sent, WorkerTally.nanosecondsMax))
             }
         case 400..<500:
-            // Definitely refused: the number is used again, because no other publisher uses this channel.
+            // The server refused the event. So the next event uses the same sequence number: no other publisher uses this stream.
             self.sequences[stream] -= 1
             self.tally.publishFailed += 1
-            self.tally.note(error: "publish: status \(status)")
-            self.publishers[index].notBefore = now + Self.restNanoseconds
+            self.tally.count(error: "publish: status \(status)")
+            self.publishers[index].notBefore = now + Self.retryPauseNanoseconds
         default:
             self.markUncertain(index)
-            self.tally.note(error: "publish: status \(status)")
-            self.publishers[index].notBefore = now + Self.restNanoseconds
+            self.tally.count(error: "publish: status \(status)")
+            self.publishers[index].notBefore = now + Self.retryPauseNanoseconds
         }
         let closes = self.publishers[index].scanner.closes
         self.publishers[index].scanner = HTTPResponseScanner()
         if closes { self.closePublisher(index, notBefore: max(now, self.publishers[index].notBefore)) }
         guard self.phase == .running else { return }
         if self.publishers[index].state == .idle { self.sendIfDue(index, now) }
-        self.nextPublish = min(self.nextPublish, self.nextMove(index, now))
-        self.nextPublisherTurn = min(self.nextPublisherTurn, self.nextPublish)
+        self.nextPublish = min(self.nextPublish, self.nextAction(index, now))
+        self.nextServePublishers = min(self.nextServePublishers, self.nextPublish)
     }
 
     mutating func failSlowResponses(_ now: UInt64) {

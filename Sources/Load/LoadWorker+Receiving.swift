@@ -2,10 +2,10 @@ import Glibc
 import Histogram
 
 extension LoadWorker {
-    /// The largest response that may arrive in pieces.
+    /// The maximum size of a response that arrives in pieces.
     static let responseBytesMax = 16 << 20
 
-    /// Handles one event of a subscriber. Returns the time that it read from the clock, so that the caller need not read it again.
+    /// Handles one epoll event of a subscriber. Returns the present time, so that the caller does not have to read the clock again.
     @inline(__always)
     mutating func subscriberIsReady(_ index: Int) -> UInt64 {
         switch self.subscribers[index].state {
@@ -34,7 +34,7 @@ extension LoadWorker {
         return now
     }
 
-    /// Finds and counts the events in the bytes that were read. Allocates only if the server loses or repeats events.
+    /// Finds and counts the events in the bytes that were read. Allocates memory only if the server loses or reorders events.
     @inline(__always)
     private mutating func deliver(_ index: Int, _ fresh: UnsafeMutablePointer<UInt8>, _ count: Int, _ now: UInt64) {
         let tail = self.tails + index &* Self.headroom
@@ -50,8 +50,8 @@ extension LoadWorker {
         let base = index &* own &* lanes
         let from = self.measureFrom
         let width = self.measureTo &- from
-        var news: UInt64 = 0
-        var newsInWindow: UInt64 = 0
+        var received: UInt64 = 0
+        var receivedInWindow: UInt64 = 0
         while let marker = self.scanner.next(&position, end) {
             var place = Int(marker.channel) &- first
             if place < 0 { place &+= channels }
@@ -60,17 +60,17 @@ extension LoadWorker {
                 continue
             }
             guard self.tracker.note(marker.sequence, slot: base &+ place &* lanes &+ Int(marker.lane)) != .repeated else { continue }
-            news &+= 1
+            received &+= 1
             let sent = marker.sentNanoseconds &- from
             if sent < width {
-                newsInWindow &+= 1
+                receivedInWindow &+= 1
                 self.tally.recordDelivery(sent: sent, latency: now &- min(now, marker.sentNanoseconds))
             }
         }
-        self.tally.received &+= news
-        self.tally.receivedInWindow &+= newsInWindow
+        self.tally.received &+= received
+        self.tally.receivedInWindow &+= receivedInWindow
         if now &- from < width {
-            self.tally.arrivedInWindow &+= news
+            self.tally.arrivedInWindow &+= received
             self.tally.readsInWindow &+= 1
             self.tally.bytesInWindow &+= UInt64(count)
         }
@@ -82,7 +82,7 @@ extension LoadWorker {
     private mutating func readFailed(_ index: Int, _ count: Int) {
         if count < 0, errno == EAGAIN || errno == EINTR { return }
         self.tally.disconnected += 1
-        self.tally.note(error: count == 0 ? "subscriber: closed by the server" : "subscriber: \(Self.sentence(errno))")
+        self.tally.count(error: count == 0 ? "subscriber: closed by the server" : "subscriber: \(Self.text(errno))")
         self.closeSubscriber(index)
     }
 
@@ -94,8 +94,8 @@ extension LoadWorker {
         let now = Clock.now()
         guard count > 0 else {
             if count < 0, errno == EAGAIN || errno == EINTR { return }
-            let why = count == 0 ? "closed by the server before a response" : Self.sentence(errno)
-            return self.connectFailed(index, "subscribe: \(why)")
+            let reason = count == 0 ? "closed by the server before a response" : Self.text(errno)
+            return self.connectFailed(index, "subscribe: \(reason)")
         }
         let (used, progress) = self.heads[index].consume(fresh, count: count)
         guard progress == .head else { return }
@@ -103,7 +103,7 @@ extension LoadWorker {
         guard status == (self.settings.transport == .ws ? 101 : 200) || (self.plan.churn > 0 && status == 200) else {
             return self.connectFailed(index, "subscribe: status \(status)")
         }
-        // A temporary refusal of an EventSource has a length; a stream has none.
+        // A temporary refusal of an EventSource has status 200 and a length. A stream of events has no length.
         guard self.settings.transport != .sse || !self.heads[index].hasLength else {
             return self.connectFailed(index, "subscribe: refused temporarily")
         }
@@ -134,7 +134,7 @@ extension LoadWorker {
             _ = Socket.send(frame, to: descriptor)
         case WebSocketWalker.Opcode.close:
             let code = payload.count >= 2 ? Int(payload[0]) << 8 | Int(payload[1]) : 1005
-            self.tally.note(error: "websocket: close \(code)")
+            self.tally.count(error: "websocket: close \(code)")
         default:
             break
         }
@@ -168,7 +168,7 @@ extension LoadWorker {
         self.pieces[index, default: []].append(contentsOf: UnsafeBufferPointer(start: fresh, count: total))
         if last == .complete { return self.pollDidRespondInPieces(index, now) }
         guard self.pieces[index]!.count <= Self.responseBytesMax else {
-            return self.connectFailed(index, "long-poll: a response over \(Self.responseBytesMax) bytes")
+            return self.connectFailed(index, "long-poll: a response has more than \(Self.responseBytesMax) bytes")
         }
     }
 
@@ -194,17 +194,17 @@ extension LoadWorker {
 
     private mutating func deliverResponse(_ index: Int, _ response: UnsafeMutableBufferPointer<UInt8>, _ now: UInt64) {
         self.deliver(index, response.baseAddress!, response.count, now)
-        // The response is complete: its end cannot be the beginning of a marker.
+        // The response is complete, so its last bytes are not the beginning of a split marker.
         self.subscribers[index].tailCount = 0
         if let position = PollPosition(response: UnsafeBufferPointer(response)) { self.pollPositions[index] = position }
     }
 
-    /// The server closed the connection. It may do so between two responses, and to end a response without a length.
+    /// The server closed the connection: between two responses, at the end of a response without a length, or too early.
     private mutating func pollEnded(_ index: Int, _ now: UInt64) {
         if self.heads[index].endsWithConnection, var response = self.pieces.removeValue(forKey: index) {
             response.withUnsafeMutableBufferPointer { self.deliverResponse(index, $0, now) }
         } else if !self.heads[index].isAtStart {
-            self.tally.note(error: "long-poll: closed in the middle of a response")
+            self.tally.count(error: "long-poll: closed in the middle of a response")
         }
         self.scheduleReconnect(index)
     }

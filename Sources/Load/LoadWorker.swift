@@ -1,10 +1,10 @@
 import Glibc
 import Histogram
 
-/// The loop of one thread: its share of the subscribers and publishers on raw non-blocking sockets.
+/// Runs a share of the subscribers and publishers in one thread, on non-blocking sockets.
 ///
-/// All connections share one read buffer. A connection stores only the few bytes of a marker that was split between two reads.
-/// A noncopyable value: its state is plain memory without reference counts and run-time exclusivity checks.
+/// All connections share one read buffer. A connection stores only the bytes of a marker that was split between two reads.
+/// The type is noncopyable, so that its state is plain memory without reference counts and run-time exclusivity checks.
 struct LoadWorker: ~Copyable {
     enum Phase { case connecting, waiting, running, draining, finished }
 
@@ -13,13 +13,13 @@ struct LoadWorker: ~Copyable {
         static let link: UInt64 = 1 << 63
     }
 
-    /// Space before the read buffer for the bytes that the last read of the same connection left.
+    /// Space before the read buffer for the stored bytes of the connection that is read.
     static let headroom = MarkerScanner.straddleMax
     static let readBytes = 256 * 1024
     static let housekeepingNanoseconds: UInt64 = 20_000_000
     static let progressNanoseconds: UInt64 = 250_000_000
-    /// During a batch of reads, publishers get a turn this often.
-    static let publisherTurnNanoseconds: UInt64 = 200_000
+    /// During a batch of reads, publishers are served at this interval.
+    static let servePublishersNanoseconds: UInt64 = 200_000
 
     let settings: LoadSettings
     let plan: LoadPlan
@@ -31,7 +31,7 @@ struct LoadWorker: ~Copyable {
     let loop = EpollLoop(capacity: 512)
     let publisherLoop = EpollLoop(capacity: 64)
 
-    // Subscribers: dense, one entry for each connection.
+    // Subscribers: dense arrays with one entry for each connection.
     let firstSubscriber: Int
     let count: Int
     let subscribers: UnsafeMutablePointer<Subscriber>
@@ -43,7 +43,7 @@ struct LoadWorker: ~Copyable {
     let scanner: MarkerScanner
     var subscribeHead: [UInt8]
     var request: [UInt8] = []
-    /// Long responses and control frames that were split between reads. Rare, so they are stored separately.
+    /// Responses and control frames that were split between reads. They are rare, so they are stored separately.
     var pieces: [Int: [UInt8]] = [:]
     var pollPositions: [Int: PollPosition] = [:]
     var reconnects: [Int] = []
@@ -52,11 +52,11 @@ struct LoadWorker: ~Copyable {
     var inFlight: [Int] = []
     var connectStart: UInt64 = 0
     var connectsStarted = 0
-    /// Connects that failed since the last success.
+    /// Failed connects since the last successful connect.
     var consecutiveFailures: UInt64 = 0
     let connectsTotal: Int
-    /// Places that churn may use. Without churn each connection has a fixed place.
-    var freePlaces: [Int] = []
+    /// The free indexes for churn. Without churn each connection has a fixed index.
+    var freeIndexes: [Int] = []
 
     // Publishers.
     let publishers: UnsafeMutablePointer<Publisher>
@@ -69,7 +69,7 @@ struct LoadWorker: ~Copyable {
     var windowCounts: [UInt64]
     var uncertain: [(stream: Int, sequence: UInt64)] = []
     var nextPublish = UInt64.max
-    var nextPublisherTurn = UInt64.max
+    var nextServePublishers = UInt64.max
 
     // The run.
     var phase = Phase.connecting
@@ -115,7 +115,7 @@ struct LoadWorker: ~Copyable {
         if settings.plan.churn > 0 {
             self.connectsTotal = settings.plan.churn(ofWorker: index)
             self.count = min(self.connectsTotal, max(1, settings.churnAtOnce / settings.plan.processes))
-            self.freePlaces = Array(0..<self.count)
+            self.freeIndexes = Array(0..<self.count)
         } else {
             self.connectsTotal = range.count
             self.count = range.count
@@ -151,7 +151,7 @@ struct LoadWorker: ~Copyable {
 
     // MARK: The loop
 
-    /// Runs until the coordinator has the tally, or has closed the link.
+    /// Runs until the tally was sent to the coordinator, or the coordinator has closed the link.
     mutating func run() {
         if !self.settings.pins.isEmpty { _ = LinuxCalls.pin(toCPU: self.settings.pins[self.index % self.settings.pins.count]) }
         ProcFile.write("load-worker", to: "/proc/thread-self/comm")
@@ -174,7 +174,7 @@ struct LoadWorker: ~Copyable {
         self.report()
     }
 
-    /// While wake-ups are full, each read has waited for the reads before it. Measures such bursts, because they add to the latency.
+    /// Measures how long bursts take to read. In a burst each read waits for the reads before it, which adds to the measured latency.
     private mutating func noteWake(_ ready: Int) {
         let isFull = ready == self.loop.capacity
         if self.window.isOpen {
@@ -192,21 +192,21 @@ struct LoadWorker: ~Copyable {
             event &+= 1
             if token < Token.publishers {
                 let now = self.subscriberIsReady(Int(truncatingIfNeeded: token))
-                if now >= self.nextPublisherTurn { self.publisherTurn(now) }
+                if now >= self.nextServePublishers { self.servePublishers(now) }
             } else if token == Token.publishers {
-                self.publisherTurn(Clock.now())
+                self.servePublishers(Clock.now())
             } else {
                 self.handleLines()
             }
         }
     }
 
-    /// Does what is due at this time.
+    /// Executes everything that is due at this time.
     private mutating func advance(_ now: UInt64) {
-        if self.phase == .connecting { self.connectTurn(now) }
+        if self.phase == .connecting { self.startConnects(now) }
         if self.phase == .running {
             if !self.window.isOpen, !self.window.isClosed, now >= self.measureFrom { self.window.open(now) }
-            if now >= self.measureTo { self.endPublishing(now) } else if now >= self.nextPublisherTurn { self.publisherTurn(now) }
+            if now >= self.measureTo { self.endPublishing(now) } else if now >= self.nextServePublishers { self.servePublishers(now) }
         }
         if now >= self.nextHousekeeping {
             self.nextHousekeeping = now + Self.housekeepingNanoseconds
@@ -214,7 +214,7 @@ struct LoadWorker: ~Copyable {
         }
     }
 
-    /// How long the loop may sleep, in nanoseconds.
+    /// The maximum time that the loop may sleep, in nanoseconds.
     private func sleepLimit(_ now: UInt64) -> UInt64 {
         var until = self.nextHousekeeping
         switch self.phase {

@@ -1,15 +1,15 @@
 import Glibc
 
-/// What this machine allows one process.
+/// The limits of this machine.
 struct LocalLimits: Sendable {
-    /// Descriptors of one process.
+    /// The maximum number of descriptors of one process.
     var descriptors: Int
-    /// Descriptors that all processes of the machine may still open.
+    /// The number of free descriptors of the machine.
     var systemDescriptors = Int.max
-    /// Ports for outgoing connections of one address to one target.
+    /// The number of ports for connections from one address to one target.
     var ports: Int
 
-    /// Raises the soft descriptor limit to the hard one, and reads the limits.
+    /// Raises the soft descriptor limit of this process to the hard limit, and returns all limits.
     static func raised() -> LocalLimits {
         var limit = rlimit()
         let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
@@ -27,7 +27,7 @@ struct LocalLimits: Sendable {
         )
     }
 
-    /// The number of source addresses for these connections. A tenth of the ports is left to other programs.
+    /// The number of source addresses that these connections need. A tenth of the ports is left for other programs.
     func sourceAddresses(forConnections connections: Int) -> Int {
         let each = max(1, self.ports * 9 / 10)
         return (connections + each - 1) / each

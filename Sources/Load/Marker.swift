@@ -1,18 +1,18 @@
-/// What each event contains to check its order and to measure its latency.
+/// Identifies an event. Each payload contains a marker, to check the order and to measure the latency.
 struct Marker: Equatable, Sendable {
     var channel: UInt32
-    /// The publisher of the channel. Always 0 unless several share one channel.
+    /// The number of the publisher within its channel. 0 if the channel has only one publisher.
     var lane: UInt16
-    /// 1, 2, 3… in each channel and lane. 48 bits.
+    /// The sequence number within the channel and lane: 1, 2, 3, … It has 48 bits.
     var sequence: UInt64
-    /// When the event should have been sent, on the monotonic clock.
+    /// The scheduled send time on the monotonic clock.
     var sentNanoseconds: UInt64
 }
 
-/// The marker as text: `@RRRRRRRR.CCCCCCCC.LLLLSSSSSSSSSSSS.TTTTTTTTTTTTTTTT.`, all hexadecimal: run, channel, lane and sequence, send time.
+/// A marker as text: `@RRRRRRRR.CCCCCCCC.LLLLSSSSSSSSSSSS.TTTTTTTTTTTTTTTT.`. The hexadecimal fields are run, channel, lane and sequence, send time.
 ///
-/// Every field ends with a dot. A chunk header inside a field moves the dot, so it is detected.
-/// JSON escapes none of its characters, so the scanner also finds it in a payload that a server embeds in a JSON string.
+/// Every field ends with a dot. If an HTTP chunk header splits a field, the dot is not at its place, so the scanner detects the split.
+/// JSON escapes none of the characters, so the scanner also finds a marker in a JSON string.
 enum MarkerText {
     static let sign = UInt8(ascii: "@")
     static let dot = UInt8(ascii: ".")
@@ -35,7 +35,7 @@ enum MarkerText {
         self.writeHex(marker.sentNanoseconds, digits: 16, to: text + self.sentOffset)
     }
 
-    /// Reads a text that is known to be a marker.
+    /// Reads a marker. The text must be a valid marker.
     @inline(__always)
     static func read(_ text: UnsafePointer<UInt8>) -> Marker {
         let sequence = self.readHex16(text + self.sequenceOffset)
@@ -61,7 +61,7 @@ enum MarkerText {
         self.readHex8(text) << 32 | self.readHex8(text + 8)
     }
 
-    /// Reads eight digits together: a letter has bit 6 and is 9 above its low nibble; the nibbles are then folded together pairwise.
+    /// Reads eight digits together. A letter has bit 6, and its value is its low nibble plus 9. Then pairs of nibbles are combined in three steps.
     @inline(__always)
     private static func readHex8(_ text: UnsafePointer<UInt8>) -> UInt64 {
         let bytes = UInt64(bigEndian: UnsafeRawPointer(text).loadUnaligned(as: UInt64.self))
@@ -89,7 +89,7 @@ struct PayloadTemplate: Sendable {
         self.bytes = Self.prefix + [UInt8](repeating: 48, count: MarkerText.length) + middle + [UInt8](repeating: 120, count: padding) + end
     }
 
-    /// From the sign of one marker to the first place where the next can be. The bytes between are padding.
+    /// The distance from the `@` of one marker to the first possible place of the next. The bytes between are padding.
     var stride: Int { self.bytes.count - Self.prefix.count }
 
     mutating func set(_ marker: Marker) {

@@ -1,11 +1,11 @@
 import Glibc
 
-/// Finds the markers of one run in a server's output, whatever the transport.
+/// Finds the markers of one run in the output of a server. It works for every transport.
 ///
-/// It needs no parser and no copy: it looks for the sign with `memchr`, which is as fast as memory,
-/// and then skips the padding. Events of other runs do not match and are skipped.
+/// It needs no parser and no copy: it searches for the `@` with `memchr`, which is as fast as the memory, and then skips the padding.
+/// Events of other runs do not match and are skipped.
 struct MarkerScanner: Sendable {
-    /// The greatest length of a marker with chunk headers inside.
+    /// The maximum length of a marker that contains chunk headers.
     static let straddleMax = 128
 
     private let opening: UInt64
@@ -24,7 +24,7 @@ struct MarkerScanner: Sendable {
         self.stride = max(MarkerText.length, stride)
     }
 
-    /// The next marker, or nil at the end. Then the bytes from `position` on (at most ``straddleMax``) must be put before the next bytes.
+    /// The next marker, or nil at the end. After nil, the caller must put the bytes from `position` (at most ``straddleMax``) before the next bytes.
     @inline(__always)
     func next(_ position: inout UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>) -> Marker? {
         while position < end {
@@ -66,7 +66,7 @@ struct MarkerScanner: Sendable {
         case other
     }
 
-    /// Reads a marker byte by byte and skips chunk headers (`\r\n1f\r\n`) inside it.
+    /// Reads a marker byte by byte, and skips chunk headers (`\r\n1f\r\n`) inside the marker.
     @inline(never)
     private func assemble(_ sign: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>) -> Assembly {
         let incomplete: Assembly = end - sign < Self.straddleMax ? .incomplete : .other
@@ -99,7 +99,7 @@ struct MarkerScanner: Sendable {
         return Self.isHex(byte)
     }
 
-    /// `nil`: not a chunk header. `.some(nil)`: its end has not arrived yet.
+    /// Returns `nil` if the bytes are not a chunk header, and `.some(nil)` if the chunk header is incomplete.
     private static func afterChunkHeader(_ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>) -> UnsafePointer<UInt8>?? {
         var position = start + 1
         guard position < end else { return .some(nil) }

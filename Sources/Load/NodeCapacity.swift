@@ -1,10 +1,11 @@
 import Glibc
+import JSON
 
-/// How many subscribers a node accepts, from its own `/api/status`.
+/// The number of subscribers that a node accepts, from the node's `/api/status`.
 struct NodeCapacity: Equatable, Sendable {
     var used: Int
     var max: Int
-    /// Its subscriber port.
+    /// The node's subscriber port.
     var port: UInt16
 
     var free: Int { Swift.max(0, self.max - self.used) }
@@ -18,18 +19,19 @@ struct NodeCapacity: Equatable, Sendable {
         self.port = port
     }
 
-    /// Nil if the text is not a node's status.
-    init?(status text: String) {
-        guard let start = text.firstRange(of: "\"subscribers\":{") else { return nil }
-        let fields = text[start.upperBound...].prefix { $0 != "}" }
-        func number(_ name: String) -> Int? {
-            fields.firstRange(of: "\"\(name)\":").flatMap { Int(fields[$0.upperBound...].prefix { $0.isASCII && $0.isNumber }) }
+    /// Reads a response of `/api/status`: its head and its body. Nil if the server is not a node.
+    init?(response: [UInt8]) {
+        guard let start = response.firstIndex(of: UInt8(ascii: "{")), let end = response.lastIndex(of: UInt8(ascii: "}")), start < end else { return nil }
+        do {
+            var status = try JSONValue(Array(response[start...end]), named: "the status", bytesMax: Self.responseBytesMax).object()
+            var subscribers = try status.required("subscribers").object()
+            let used = try subscribers.integer("connections", in: 0...Int64(Int32.max))
+            let max = try subscribers.integer("connections_max", in: 1...Int64(Int32.max))
+            guard let port = try status.string("listen", bytesMax: 1000).split(separator: ":").last.flatMap({ UInt16($0) }) else { return nil }
+            self.init(used: Int(used), max: Int(max), port: port)
+        } catch {
+            return nil
         }
-        guard let used = number("connections"), let max = number("connections_max"), max > 0,
-            let listen = text.firstRange(of: "\"listen\":\""),
-            let port = text[listen.upperBound...].prefix(while: { $0 != "\"" }).split(separator: ":").last.flatMap({ UInt16($0) })
-        else { return nil }
-        self.init(used: used, max: max, port: port)
     }
 
     /// Whether subscribers connect to the node that reported this capacity. Another address may be another node, or a load balancer for many nodes.
@@ -37,7 +39,7 @@ struct NodeCapacity: Equatable, Sendable {
         subscribe.host.lowercased() == status.host.lowercased() && subscribe.port == self.port
     }
 
-    /// Requests the status of a node. Nil if it does not respond in time, or is not a node.
+    /// Requests the status of a node. Nil if there is no response in time, or the server is not a node.
     static func of(_ status: RequestTemplate, headers: [String]) -> NodeCapacity? {
         guard let address = try? SocketAddress(host: status.host, port: status.port) else { return nil }
         let descriptor = address.connect(from: nil)
@@ -56,7 +58,7 @@ struct NodeCapacity: Equatable, Sendable {
             guard count > 0 else { break }
             response += buffer[..<count]
         }
-        return NodeCapacity(status: String(decoding: response, as: UTF8.self))
+        return NodeCapacity(response: response)
     }
 
     private static func wait(_ descriptor: Int32, _ events: Int32) -> Bool {

@@ -1,11 +1,11 @@
 import Glibc
 
-/// Where the next poll must continue, as the last response said.
+/// The position after the last response. The next poll continues from it.
 enum PollPosition: Equatable, Sendable {
     case start
-    /// The body's `"cursor":"…"`, for `?since=`.
+    /// The field `cursor` of the response body. The next poll sends it as `?since=`.
     case cursor([UInt8])
-    /// Other servers: the validators of the response, sent back as conditions.
+    /// For other servers: the validators of the response. The next poll sends them as conditions.
     case validators(lastModified: [UInt8], etag: [UInt8])
 
     /// Reads a complete response. Nil if it contains no position.
@@ -19,7 +19,7 @@ enum PollPosition: Equatable, Sendable {
         }
     }
 
-    /// Searches from the end, because the cursor is the last member of the response.
+    /// Searches from the end, because the cursor is the last field of the response. The body may be split into chunks, so it is not read as JSON.
     private static func lastCursor(_ bytes: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
         let key = Array(#""cursor":""#.utf8)
         var start = bytes.count - key.count

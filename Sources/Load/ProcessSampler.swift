@@ -1,6 +1,6 @@
 import Glibc
 
-/// What the server's processes use, from `/proc`.
+/// The CPU time and the memory of the server's processes, from `/proc`.
 struct ProcessSample: Sendable, Equatable {
     struct Usage: Sendable, Equatable {
         var pid: Int32
@@ -14,7 +14,7 @@ struct ProcessSample: Sendable, Equatable {
     var cpuSeconds: Double { self.processes.reduce(0) { $0 + $1.cpuSeconds } }
     var residentBytes: UInt64 { self.processes.reduce(0) { $0 + $1.residentBytes } }
 
-    /// User and system time between two samples, in percent of one core. Processes that are in only one of them are not counted.
+    /// The user and system time between two samples, in percent of one CPU. A process that is only in one sample is not counted.
     func cpuPercent(since earlier: ProcessSample) -> Double {
         guard self.nanoseconds > earlier.nanoseconds else { return 0 }
         var used = 0.0
@@ -46,7 +46,7 @@ struct ProcessSampler: Sendable {
         )
     }
 
-    /// The fields after the command name, which may contain spaces and parentheses. The first is the state, the second the parent.
+    /// The fields after the command name, which may contain spaces and parentheses. The first field is the state, the second the parent's id.
     static func fields(_ stat: String) -> [Substring]? {
         guard let end = stat.lastIndex(of: ")") else { return nil }
         return stat[stat.index(after: end)...].split(whereSeparator: \.isWhitespace)

@@ -1,4 +1,4 @@
-/// A URL with `http://`, `ws://` or no scheme, and with `{channel}` or `{channels}` in its path. Writes requests for it without building strings.
+/// A URL with `http://`, `ws://` or no scheme, and with `{channel}` or `{channels}` in its path. Writes request paths without building strings.
 struct RequestTemplate: Sendable, Equatable {
     enum Piece: Sendable, Equatable {
         case text([UInt8])
@@ -12,12 +12,12 @@ struct RequestTemplate: Sendable, Equatable {
 
     init(url: String, option: String) throws(LoadError) {
         guard !url.isEmpty, url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
-            throw .usage("\(option) must be a URL like \(Self.example(option)), of printable ASCII without spaces")
+            throw .usage("\(option) must be a URL such as \(Self.example(option)), in printable ASCII without spaces")
         }
         var rest = url[...]
         if let scheme = url.firstRange(of: "://") {
             guard ["http", "ws"].contains(url[..<scheme.lowerBound]) else {
-                throw .usage("\(option) must start with http:// or ws://: load does not support TLS, because it would be measured too")
+                throw .usage("\(option) must start with http:// or ws://. The load tool does not support TLS")
             }
             rest = url[scheme.upperBound...]
         }
@@ -56,7 +56,7 @@ struct RequestTemplate: Sendable, Equatable {
         }
     }
 
-    /// `{channel}` and `{channels}` mean the same: one name, or several joined by `/`.
+    /// `{channel}` and `{channels}` have the same meaning: one name, or several names joined by `/`.
     static func pieces(_ text: String) -> [Piece] {
         var pieces: [Piece] = []
         var rest = text[...]
@@ -73,11 +73,11 @@ struct RequestTemplate: Sendable, Equatable {
 
     private static func split(authority: String, option: String) throws(LoadError) -> (String, UInt16) {
         guard let colon = authority.lastIndex(of: ":"), !authority.hasSuffix("]") else {
-            guard !authority.isEmpty else { throw .usage("\(option) has no host") }
+            guard !authority.isEmpty else { throw .usage("\(option) must contain a host") }
             return (authority, 80)
         }
         guard let port = UInt16(authority[authority.index(after: colon)...]), port > 0 else {
-            throw .usage("\(option) must have a port from 1 to 65535 in \(authority)")
+            throw .usage("\(option) must have a port from 1 to 65535, not \(authority)")
         }
         return (String(authority[..<colon]).filter { $0 != "[" && $0 != "]" }, port)
     }

@@ -1,17 +1,17 @@
-/// Counts lost, repeated and reordered events exactly, by sequence number and not from totals.
+/// Counts lost, repeated and reordered events exactly, by their sequence numbers.
 ///
-/// A slot is one (subscriber, channel, publisher). Its state is the next number it expects; holes are in a separate table,
-/// because a correct server causes none.
+/// A slot is one combination of subscriber, channel and publisher. Its state is the next expected number. Missing ranges of numbers (holes) are in a
+/// separate table, because a correct server causes none.
 struct SequenceTracker: ~Copyable {
     enum Arrival: Equatable {
-        /// Seen for the first time, in order or after a hole.
+        /// The event arrived for the first time, in order or after a hole.
         case first
-        /// Seen for the first time, after a later one.
+        /// The event arrived for the first time, after a later event.
         case late
         case repeated
     }
 
-    /// Bounds the memory of a run that loses many events. Further holes are counted as lost immediately.
+    /// Limits the memory of a run that loses many events. The events of further holes count as lost immediately.
     let holesMax: Int
     let slots: Int
     private(set) var repeated: UInt64 = 0
@@ -19,7 +19,7 @@ struct SequenceTracker: ~Copyable {
     private let next: UnsafeMutablePointer<UInt64>
     private var holes: [Int: [Range<UInt64>]] = [:]
     private var holesCount = 0
-    private var forgotten: [Int: UInt64] = [:]
+    private var untracked: [Int: UInt64] = [:]
 
     init(slots: Int, holesMax: Int = 1 << 20) {
         self.slots = slots
@@ -39,10 +39,12 @@ struct SequenceTracker: ~Copyable {
         return self.noteOutOfOrder(sequence, slot: slot)
     }
 
-    /// How many of `1...last` the slot did not receive. `unless` are numbers for which it is unknown whether they were published.
+    /// The number of events of `1...last` that the slot did not receive.
+    ///
+    /// - Parameter uncertain: events that may not have been published. They do not count as lost.
     func lost(slot: Int, last: UInt64, unless uncertain: [UInt64]) -> UInt64 {
         let expected = self.next[slot]
-        var lost = self.forgotten[slot] ?? 0
+        var lost = self.untracked[slot] ?? 0
         for hole in self.holes[slot] ?? [] where hole.lowerBound <= last {
             lost += min(hole.upperBound, last + 1) - hole.lowerBound
         }
@@ -75,14 +77,14 @@ struct SequenceTracker: ~Copyable {
 
     private mutating func open(_ hole: Range<UInt64>, slot: Int) {
         guard self.holesCount < self.holesMax else {
-            self.forgotten[slot, default: 0] += UInt64(hole.count)
+            self.untracked[slot, default: 0] += UInt64(hole.count)
             return
         }
         self.holes[slot, default: []].append(hole)
         self.holesCount += 1
     }
 
-    /// Removes a number from its hole. Returns false if no hole contains it: then it has arrived before.
+    /// Removes a number from its hole. Returns false if no hole contains the number, because the event has arrived before.
     private mutating func fill(_ sequence: UInt64, slot: Int) -> Bool {
         guard var list = self.holes[slot], let index = list.firstIndex(where: { $0.contains(sequence) }) else { return false }
         let hole = list.remove(at: index)

@@ -1,7 +1,7 @@
 import Glibc
 
 enum Socket {
-    /// Sends without SIGPIPE if the other side has closed. Returns the result of `send`.
+    /// Sends bytes. If the other side has closed the connection, there is no SIGPIPE. Returns the result of `send`.
     @inline(__always)
     static func send(_ bytes: [UInt8], to descriptor: Int32) -> Int {
         bytes.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
@@ -17,7 +17,7 @@ struct SocketAddress: Sendable {
     private var length: socklen_t
     var family: Int32 { Int32(self.storage.ss_family) }
 
-    /// IPv4 only: `127.0.0.1 + offset` as a source for outgoing connections.
+    /// The IPv4 address 127.0.0.1 plus an offset, as the source address of connections.
     init(loopbackOffset offset: Int) {
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -55,7 +55,7 @@ struct SocketAddress: Sendable {
         var on: Int32 = 1
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
         if let source {
-            // The kernel chooses the port at connect, when it knows both addresses. So one port can be used for several targets.
+            // The kernel chooses the port in `connect`, when it knows both addresses. So connections to different targets can use the same port.
             setsockopt(descriptor, Int32(IPPROTO_IP), SocketAddress.bindAddressNoPort, &on, socklen_t(MemoryLayout<Int32>.size))
             guard source.withPointer({ bind(descriptor, $0, $1) }) == 0 else { return Self.fail(descriptor) }
         }
@@ -63,7 +63,7 @@ struct SocketAddress: Sendable {
         return descriptor
     }
 
-    /// Tries to connect once, and waits for a slow accept. Returns the error number, or 0.
+    /// Tries to connect once within this time. Returns the error number, or 0.
     func probe(milliseconds: Int32) -> Int32 {
         let descriptor = self.connect(from: nil)
         guard descriptor >= 0 else { return -descriptor }

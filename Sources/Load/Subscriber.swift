@@ -1,27 +1,27 @@
-/// One subscribing connection. Small, because the loop goes over thousands of them.
+/// The connection of one subscriber. The struct is small, because the loop handles thousands of them.
 struct Subscriber {
     enum State: UInt8 {
         case closed
         /// The request is not sent yet.
         case connecting
-        /// Waits for the response head.
+        /// Waits for the head of the response.
         case head
         case streaming
-        /// Long-poll: the server has a request.
+        /// Long-poll: waits for the response.
         case polling
     }
 
     var descriptor: Int32 = -1
     var state = State.closed
-    /// Bytes of an incomplete marker.
+    /// The number of stored bytes of an incomplete marker.
     var tailCount: UInt8 = 0
-    /// Events are expected from the moment of connecting, even if the connection ends later.
+    /// After the first connect all events are expected, even if the connection ends.
     var wasConnected = false
     var firstChannel: UInt32 = 0
     var started: UInt64 = 0
 }
 
-/// One publishing connection.
+/// The connection of one publisher.
 struct Publisher {
     enum State: UInt8 { case closed, connecting, idle, inFlight }
 
@@ -30,19 +30,19 @@ struct Publisher {
     var number = 0
     var schedule = PublishSchedule(start: .max, pace: .closedLoop)
     var scanner = HTTPResponseScanner()
-    /// The next of its streams.
-    var turn = 0
+    /// The number of events that were sent. It selects the next stream.
+    var eventsSent = 0
     // The request in flight.
     var stream = 0
     var sequence: UInt64 = 0
     var isInWindow = false
     var sent: UInt64 = 0
-    /// When it could send again. Lateness before this time is caused by the server, not by the load tool.
+    /// The time of the last response. If an event is late before this time, the server caused it, not the load tool.
     var idleSince: UInt64 = 0
     var notBefore: UInt64 = 0
 }
 
-/// What the thread itself used during the window.
+/// Measures the CPU time of the calling thread during the window.
 struct WindowMeter {
     private(set) var isOpen = false
     private(set) var isClosed = false

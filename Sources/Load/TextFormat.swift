@@ -1,4 +1,4 @@
-/// Numbers for people.
+/// Formats numbers for output.
 extension UInt64 {
     /// 1234567 → 1,234,567
     var grouped: String {
@@ -37,9 +37,9 @@ extension Double {
         return sign + whole.grouped + (places > 0 ? "." + String(repeating: "0", count: places - String(rest).count) + String(rest) : "")
     }
 
-    /// One decimal for small rates, none for large ones.
+    /// A rate with one decimal, or without decimals from 100.
     var rate: String { self.fixed(self < 100 ? 1 : 0) }
-    /// A share as a percentage.
+    /// A share of 1 in percent.
     var percent: String { (self * 100).fixed(0) + " %" }
 }
 
@@ -49,7 +49,7 @@ extension String {
         return left ? fill + self : self + fill
     }
 
-    /// Lines of at most this many characters, broken between words. Nil does not break.
+    /// Lines of at most this number of characters, broken between words. Nil is no limit.
     func wrapped(to width: Int?) -> [String] {
         guard let width else { return [self] }
         var lines: [String] = []
@@ -57,36 +57,5 @@ extension String {
             if let line = lines.last, line.count + 1 + word.count <= width { lines[lines.count - 1] += " " + word } else { lines.append(String(word)) }
         }
         return lines
-    }
-}
-
-/// Writes a JSON object in the order in which members are added.
-struct JSONObject {
-    private var members: [String] = []
-
-    var text: String { "{" + self.members.joined(separator: ",") + "}" }
-
-    mutating func add(_ key: String, _ value: UInt64) { self.put(key, String(value)) }
-    mutating func add(_ key: String, _ value: Bool) { self.put(key, value ? "true" : "false") }
-    mutating func add(_ key: String, _ value: String) { self.put(key, Self.quoted(value)) }
-    mutating func add(_ key: String, _ value: [String]) { self.put(key, "[" + value.map(Self.quoted).joined(separator: ",") + "]") }
-    mutating func add(_ key: String, _ value: JSONObject) { self.put(key, value.text) }
-    mutating func add(_ key: String, _ value: [JSONObject]) { self.put(key, "[" + value.map(\.text).joined(separator: ",") + "]") }
-    mutating func add(_ key: String, _ value: Double) {
-        self.put(key, value.isFinite ? String((value * 1000).rounded() / 1000) : "null")
-    }
-
-    private mutating func put(_ key: String, _ value: String) { self.members.append(Self.quoted(key) + ":" + value) }
-
-    static func quoted(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"", "\\": result += "\\\(scalar)"
-            case _ where scalar.value < 32: result += "\\u00" + (scalar.value < 16 ? "0" : "") + String(scalar.value, radix: 16)
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
     }
 }

@@ -1,4 +1,4 @@
-/// Follows a server's frames on one WebSocket connection, to reply to pings and to detect a close. ``MarkerScanner`` finds the payloads.
+/// Scans the frames of one WebSocket connection for pings and closes. ``MarkerScanner`` finds the payloads.
 struct WebSocketWalker: Sendable {
     enum Opcode {
         static let close: UInt8 = 8
@@ -15,7 +15,7 @@ struct WebSocketWalker: Sendable {
 
     init() {}
 
-    /// Calls `control` with the pieces of control frames; `ends` marks the last piece of one.
+    /// Calls `control` with the pieces of control frames. `ends` is true for the last piece of a frame.
     @inline(__always)
     mutating func walk(
         _ bytes: UnsafePointer<UInt8>, count: Int,
@@ -60,7 +60,7 @@ struct WebSocketWalker: Sendable {
         }
     }
 
-    /// A masked frame, as a client must send it. The mask is zero, which is valid and leaves the payload unchanged.
+    /// A masked frame. A client must mask its frames; a mask of zero is valid and does not change the payload.
     static func maskedFrame(opcode: UInt8, payload: [UInt8]) -> [UInt8] {
         precondition(payload.count < 126, "Control frames are short")
         return [0x80 | opcode, 0x80 | UInt8(payload.count), 0, 0, 0, 0] + payload

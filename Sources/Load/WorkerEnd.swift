@@ -1,4 +1,4 @@
-/// The coordinator's end of the link to one worker, and what the worker has reported so far.
+/// The coordinator's end of the link to one worker, and the worker's reports.
 final class WorkerEnd {
     var link: LineLink
     /// 0 for a thread.
@@ -6,9 +6,9 @@ final class WorkerEnd {
     private(set) var isConnected = false
     private(set) var hasPublished = false
     private(set) var hasEnded = false
-    /// Connected, failed, published, received.
+    /// The numbers of connected and failed subscribers, and of published and received events.
     private(set) var progress: [UInt64] = [0, 0, 0, 0]
-    /// Lines to send to all workers.
+    /// The worker's counts of published events, as lines for all workers.
     private(set) var publishedLines: [String] = []
     private(set) var tally = WorkerTally()
 
@@ -30,7 +30,7 @@ final class WorkerEnd {
             case "uncertain": self.publishedLines.append(line)
             case "published-end": self.hasPublished = true
             case "end": self.hasEnded = true
-            default: self.tally.take(line: line)
+            default: self.tally.read(line: line)
             }
         }
     }

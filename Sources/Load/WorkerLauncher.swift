@@ -1,11 +1,11 @@
 import Glibc
 
-/// Starts workers: a single one as a thread of this process, several as separate processes, because descriptor limits are per process.
+/// Starts workers. A single worker is a thread of this process. Several workers are processes, because each process has its own descriptor limit.
 enum WorkerLauncher {
-    /// A worker process has its end of the socket pair at this descriptor.
+    /// The descriptor of the socket pair in a worker process.
     static let linkDescriptor: Int32 = 3
 
-    /// Runs the only worker on its own thread, so that the coordinator can keep time.
+    /// Starts a worker in a thread, so that the coordinator's timers do not wait for it.
     static func startThread(_ settings: LoadSettings, link: Int32) throws(LoadError) {
         let worker = try LoadWorker(settings: settings, index: 0, link: link)
         let box = Unmanaged.passRetained(WorkerBox(worker))
@@ -24,7 +24,7 @@ enum WorkerLauncher {
         pthread_detach(thread)
     }
 
-    /// Starts this program again with the same options and two more.
+    /// Starts this program again with the same options, and two options for the worker.
     static func startProcess(index: Int, run: UInt32, link: Int32) throws(LoadError) -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)

@@ -1,6 +1,6 @@
 import Histogram
 
-/// A worker's counts. They are summed over workers and sent as lines of text.
+/// The counts of one worker. They are sent to the coordinator as lines of text, and added there.
 struct WorkerTally: Sendable {
     var connected: UInt64 = 0
     var connectFailed: UInt64 = 0
@@ -11,11 +11,11 @@ struct WorkerTally: Sendable {
     var publishFailed: UInt64 = 0
     var backlog: UInt64 = 0
     var backlogMax: UInt64 = 0
-    /// Deliveries of the whole run, each counted once.
+    /// The deliveries of the whole run. A repeated delivery is not counted here.
     var received: UInt64 = 0
     var receivedInWindow: UInt64 = 0
     var expectedInWindow: UInt64 = 0
-    /// Counted by time of arrival, for the rate.
+    /// The deliveries that arrived during the window, for the rate.
     var arrivedInWindow: UInt64 = 0
     var expected: UInt64 = 0
     var lost: UInt64 = 0
@@ -27,25 +27,25 @@ struct WorkerTally: Sendable {
     var windowNanoseconds: UInt64 = 0
     var wakes: UInt64 = 0
     var fullWakes: UInt64 = 0
-    /// Of the busiest worker, in millionths of a core.
+    /// The CPU use of the busiest worker, in millionths of a CPU.
     var cpuMillionths: UInt64 = 0
     var runDelayMillionths: UInt64 = 0
     var churned: UInt64 = 0
 
-    /// Of all events of the window. Workers record by second; the coordinator adds the seconds up.
+    /// The delivery latencies of all events of the window. Workers record seconds, and the coordinator adds them.
     var delivery = WorkerTally.histogram()
-    /// Delivery latencies of the events of each second of the window. One more for all events after ``secondsMax``.
+    /// The delivery latencies of each second of the window. One more element counts all events after ``secondsMax``.
     var deliveryBySecond: [Histogram<UInt64>] = []
     var acknowledge = WorkerTally.histogram()
     var connect = WorkerTally.histogram()
-    /// How late publishes were sent because of the load tool itself.
+    /// The delay of publishes that the load tool itself caused.
     var lateness = WorkerTally.histogram()
-    /// How long bursts took to read. A delivery latency below this may be caused by the load tool itself.
+    /// The time to read a burst of deliveries. The load tool itself adds up to this time to the delivery latency.
     var reading = WorkerTally.histogram()
     var errors: [String: UInt64] = [:]
 
     static let nanosecondsMax: UInt64 = 600_000_000_000
-    /// A histogram needs 200 KB.
+    /// Limits the memory: a histogram needs 200 KB.
     static let secondsMax = 120
 
     static func histogram() -> Histogram<UInt64> {
@@ -63,12 +63,12 @@ struct WorkerTally: Sendable {
         _ = self.deliveryBySecond[second].record(min(latency, Self.nanosecondsMax))
     }
 
-    /// Call once, when everything is merged.
+    /// Call once, when the tallies of all workers are merged.
     mutating func addUpSeconds() {
         for second in self.deliveryBySecond { self.delivery.add(second) }
     }
 
-    mutating func note(error: String) { self.errors[error, default: 0] += 1 }
+    mutating func count(error: String) { self.errors[error, default: 0] += 1 }
 }
 
 // MARK: Merging, and lines of text
@@ -86,7 +86,7 @@ extension WorkerTally {
         ("full-wakes", \.fullWakes), ("churned", \.churned),
     ]
 
-    /// Workers run in parallel, so the largest value counts.
+    /// Workers run in parallel, so the maximum of these values is used.
     private static let maxima: [(name: String, path: any Count)] = [
         ("connect-time", \.connectNanoseconds), ("window-time", \.windowNanoseconds), ("cpu", \.cpuMillionths), ("run-delay", \.runDelayMillionths),
     ]
@@ -127,8 +127,8 @@ extension WorkerTally {
         return lines
     }
 
-    /// Reads one of ``lines``. Ignores anything else.
-    mutating func take(line: String) {
+    /// Reads one of the ``lines``. Ignores other lines.
+    mutating func read(line: String) {
         let words = line.split(separator: " ")
         guard words.count >= 3 else { return }
         switch words[0] {
@@ -140,18 +140,18 @@ extension WorkerTally {
             self.errors[words[2...].joined(separator: " "), default: 0] += count
         case "histogram":
             guard let path = Self.distributions.first(where: { $0.name == words[1] })?.path else { return }
-            Self.take(words[2...], into: &self[keyPath: path])
+            Self.read(words[2...], into: &self[keyPath: path])
         case "second":
             guard let second = Int(words[1]), (0...Self.secondsMax).contains(second) else { return }
             while self.deliveryBySecond.count <= second { self.deliveryBySecond.append(Self.histogram()) }
-            Self.take(words[2...], into: &self.deliveryBySecond[second])
+            Self.read(words[2...], into: &self.deliveryBySecond[second])
         default:
             break
         }
     }
 
-    /// Values and counts, in turn.
-    private static func take(_ words: ArraySlice<Substring>, into histogram: inout Histogram<UInt64>) {
+    /// Reads alternating values and counts.
+    private static func read(_ words: ArraySlice<Substring>, into histogram: inout Histogram<UInt64>) {
         for index in stride(from: words.startIndex, to: words.endIndex - 1, by: 2) {
             guard let value = UInt64(words[index]), let count = UInt64(words[index + 1]) else { continue }
             _ = histogram.record(value, count: count)

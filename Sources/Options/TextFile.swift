@@ -6,13 +6,13 @@
     import Musl
 #endif
 
-/// The text of a file that an option names. It may be a pipe (`<(…)`, `/dev/stdin`), whose size is unknown until its end, and which can be read only once.
+/// Reads a file that an option names. The file may be a pipe (`<(…)`, `/dev/stdin`): its size is unknown, and it can be read only once.
 package enum TextFile {
-    /// A larger file is not a configuration. It is refused before it fills the memory (`/dev/zero`).
+    /// A larger file, such as `/dev/zero`, is refused before it fills the memory.
     package static let bytesMax = 1 << 20
 
-    /// Why a file's text cannot be used.
-    package enum Unreadable: Error, CustomStringConvertible {
+    /// The reason why a file cannot be used, as the end of a sentence that begins with the file's name.
+    package enum ReadError: Error, CustomStringConvertible {
         case missing(folder: String)
         case noText
         case tooLarge
@@ -20,7 +20,7 @@ package enum TextFile {
 
         package var description: String {
             switch self {
-            case .missing(let folder): "is not there (relative paths begin at \(folder))"
+            case .missing(let folder): "does not exist (a relative path starts at \(folder))"
             case .noText: "is not UTF-8 text"
             case .tooLarge: "is larger than \(TextFile.bytesMax) bytes"
             case .refused(let reason): "cannot be read: \(reason)"
@@ -28,21 +28,21 @@ package enum TextFile {
         }
     }
 
-    /// The first line without its end. Nothing else is left out: a space is part of a secret.
-    package static func firstLine(of path: String) throws(Unreadable) -> String {
+    /// The first line without its line end. Spaces are kept, because they can be part of a secret.
+    package static func firstLine(of path: String) throws(ReadError) -> String {
         String(try self.read(path).prefix { $0 != "\n" && $0 != "\r\n" })
     }
 
-    package static func read(_ path: String) throws(Unreadable) -> String {
+    package static func read(_ path: String) throws(ReadError) -> String {
         let file = open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { throw self.unreadable(errno) }
+        guard file >= 0 else { throw self.readError(errno) }
         defer { close(file) }
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 16_384)
         while true {
             let count = systemRead(file, &buffer, buffer.count)
             if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw self.unreadable(errno) }
+            guard count >= 0 else { throw self.readError(errno) }
             guard count > 0 else { break }
             guard bytes.count + count <= self.bytesMax else { throw .tooLarge }
             bytes += buffer[..<count]
@@ -51,7 +51,7 @@ package enum TextFile {
         return text
     }
 
-    private static func unreadable(_ code: CInt) -> Unreadable {
+    private static func readError(_ code: CInt) -> ReadError {
         switch code {
         case ENOENT, ENOTDIR: .missing(folder: self.currentFolder)
         case EISDIR: .refused("it is a folder")
@@ -67,5 +67,5 @@ package enum TextFile {
     }
 }
 
-/// The system's `read`: inside ``TextFile`` that name means its own function.
+/// The system's `read`. Inside ``TextFile`` the method `read` hides it.
 private func systemRead(_ file: CInt, _ buffer: UnsafeMutableRawPointer, _ count: Int) -> Int { read(file, buffer, count) }

@@ -111,7 +111,7 @@ def test_relative_paths_are_the_callers(scripts, tmp_path):
         return subprocess.Popen([scripts.folder / "cluster/run", *arguments], cwd=elsewhere, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     missing = start("--config", "nothing.yaml")
     out, _ = missing.communicate(timeout=PATIENCE)
-    assert missing.returncode == 64 and f"nothing.yaml is not there (relative paths begin at {elsewhere})" in out, out
+    assert missing.returncode == 64 and f"nothing.yaml does not exist (a relative path starts at {elsewhere})" in out, out
     for log, history in ("sqlite", f"Its history is in {elsewhere}/here:"), ("memory", "Its history is in its memory"):
         node = start("--config", "node.yaml", "--log", log)
         try:

@@ -88,7 +88,7 @@ def test_a_secret_file_keeps_its_spaces(nodes, tmp_path):
     code, _, err = call("status", *file, "--api-token", "x", **env)
     assert code == USAGE and "keep one" in err
     code, _, err = call("status", "--api-token-file", str(tmp_path / "nothing"), **env)
-    assert code == USAGE and "is not there" in err
+    assert code == USAGE and "does not exist" in err
 
 
 def test_a_secret_and_a_configuration_may_come_from_a_pipe(nodes, tmp_path):
@@ -151,9 +151,9 @@ def test_load_does_not_try_what_a_node_has_no_room_for(nodes):
         eventually(lambda: node.status()["subscribers"]["connections"] == 1)
         begin = time.monotonic()
         code, out, err = call("load", "-n", "1000000", **env)
-        assert code == USAGE and out == "" and ("room for 19 more" in err or "descriptors" in err), err
+        assert code == USAGE and out == "" and ("accepts only 19 more" in err or "descriptors" in err), err
         code, out, err = call("load", "-n", "20", **env)
-        assert code == USAGE and "room for 19 more subscribers (connections-max 20, 1 are connected), and this run needs 20" in err, err
+        assert code == USAGE and "accepts only 19 more subscribers (connections-max 20, 1 are connected), but this run needs 20" in err, err
         assert time.monotonic() - begin < PATIENCE
         assert node.metric('realertime_connections_opened_total{transport="sse"}') == 1, "not one was tried"
         # Slightly fewer, because connections that have just ended may still be counted.
@@ -167,7 +167,7 @@ def test_load_asks_only_the_node_that_its_subscribers_connect_to(nodes):
     code, out, err = call(*arguments, "--url", f"{HOST}:{other.listen}")
     assert (code, err) == (HEALTHY, ""), err
     code, out, err = call(*arguments, "--url", f"{HOST}:{small.listen}")
-    assert code == USAGE and "room for 10 more subscribers" in err, err
+    assert code == USAGE and "accepts only 10 more subscribers" in err, err
 
 
 def test_load_hands_a_token_from_a_pipe_to_its_workers(nodes, tmp_path):

@@ -198,7 +198,7 @@ import Testing
         for bad in ["", "\nb", " a\n", "a \n", "a\u{1B}b"] { #expect(throws: ValidationError.self) { try token(bad) } }
         try FileManager.default.removeItem(atPath: path)
         let error = #expect(throws: ValidationError.self) { try StatusCommand.parse(["--api-token-file", path]).api.secret.token() }
-        #expect(error?.message.hasPrefix("--api-token-file \(path) is not there (relative paths begin at /") == true)
+        #expect(error?.message.hasPrefix("--api-token-file \(path) does not exist (a relative path starts at /") == true)
     }
 
     /// Reads pipes, as from `<(…)` or `/dev/stdin`.

@@ -145,7 +145,7 @@ final class FakeServer: Sendable {
                 self.send(Array("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n".utf8) + [0x89, 2, 104, 105], to: descriptor)
             case .longPoll:
                 self.connections[descriptor]!.isWaiting = true
-                self.answerPoll(descriptor)
+                self.respondToPoll(descriptor)
             }
         }
 
@@ -187,11 +187,11 @@ final class FakeServer: Sendable {
                 self.send([0x81, UInt8(payload.count)] + payload, to: descriptor)
             case .longPoll:
                 self.connections[descriptor]!.missed.append(payload)
-                self.answerPoll(descriptor)
+                self.respondToPoll(descriptor)
             }
         }
 
-        func answerPoll(_ descriptor: Int32) {
+        func respondToPoll(_ descriptor: Int32) {
             let connection = self.connections[descriptor]!
             guard connection.isWaiting, !connection.missed.isEmpty else { return }
             self.connections[descriptor]!.isWaiting = false

@@ -16,7 +16,7 @@ import Testing
             for publisher in 0..<plan.publishers {
                 let streams = Array(plan.streams(ofPublisher: publisher))
                 #expect(streams.count == plan.streamsCount(ofPublisher: publisher))
-                #expect((0..<streams.count * 2).map { plan.stream(ofPublisher: publisher, turn: $0) } == streams + streams)
+                #expect((0..<streams.count * 2).map { plan.stream(ofPublisher: publisher, event: $0) } == streams + streams)
             }
         }
     }
@@ -32,7 +32,7 @@ import Testing
     @Test func aHotChannelHasALaneForEachPublisher() {
         let plan = LoadPlan(subscribers: 10, channels: 100, publishers: 8, isHot: true, rate: .maximum)
         #expect(plan.channels == 1 && plan.lanes == 8 && plan.streams == 8 && plan.slotsPerSubscriber == 8)
-        #expect((0..<8).map { plan.stream(ofPublisher: $0, turn: 5) } == Array(0..<8))
+        #expect((0..<8).map { plan.stream(ofPublisher: $0, event: 5) } == Array(0..<8))
     }
 
     @Test func theRateIsKeptInTotal() {

@@ -3,16 +3,16 @@ import Testing
 @testable import Load
 
 @Suite struct WireTests {
-    struct Answer: Equatable {
+    struct ScannedResponse: Equatable {
         var status: Int
         var closes: Bool
     }
 
     /// Reads a stream of responses in random pieces.
-    private func read(_ text: String) -> [Answer] {
+    private func read(_ text: String) -> [ScannedResponse] {
         let bytes = Array(text.utf8)
         var scanner = HTTPResponseScanner()
-        var answers: [Answer] = []
+        var responses: [ScannedResponse] = []
         var start = 0
         bytes.withUnsafeBufferPointer { buffer in
             while start < buffer.count {
@@ -21,13 +21,13 @@ import Testing
                     let (used, progress) = scanner.consume(buffer.baseAddress! + start, count: end - start)
                     start += used
                     if progress == .complete || (progress == .head && scanner.endsAtHead()) {
-                        answers.append(Answer(status: scanner.status, closes: scanner.closes))
+                        responses.append(ScannedResponse(status: scanner.status, closes: scanner.closes))
                         scanner = HTTPResponseScanner()
                     }
                 }
             }
         }
-        return answers
+        return responses
     }
 
     @Test func followsAnswersOnOneConnection() {
@@ -37,7 +37,7 @@ import Testing
             HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1a;x=y\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\nTrailer: x\r\n\r\n\
             HTTP/1.1 503 Busy\r\nConnection: keep-alive, Close\r\nContent-Length: 12\r\n\r\n\r\n\r\nHTTP/1.1
             """
-        let expected = [(200, false), (202, false), (204, false), (200, false), (503, true)].map { Answer(status: $0.0, closes: $0.1) }
+        let expected = [(200, false), (202, false), (204, false), (200, false), (503, true)].map { ScannedResponse(status: $0.0, closes: $0.1) }
         for _ in 0..<200 { #expect(self.read(text) == expected) }
     }
 

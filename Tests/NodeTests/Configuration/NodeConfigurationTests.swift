@@ -130,7 +130,7 @@ import Testing
     }
 
     @Test func theFileMayBeNamedByAVariable() throws {
-        #expect(try self.problem(environment: ["REALERTIME_CONFIG": "/nowhere/realertime.yaml"]).contains("/nowhere/realertime.yaml is not there"))
+        #expect(try self.problem(environment: ["REALERTIME_CONFIG": "/nowhere/realertime.yaml"]).contains("/nowhere/realertime.yaml does not exist"))
     }
 
     // MARK: - Mistakes
@@ -228,7 +228,7 @@ import Testing
                 let error = #expect(throws: ConfigurationError.self) { try NodeConfiguration.load(flags: [:], environment: [:], file: path) }
                 return error?.description ?? ""
             }
-            #expect(try problem(missing).contains("\(missing) is not there (relative paths begin at /"))
+            #expect(try problem(missing).contains("\(missing) does not exist (a relative path starts at /"))
             #expect(try problem(bytes).contains("\(bytes) is not UTF-8 text"))
             #expect(try problem(folder.path).contains("\(folder.path) cannot be read: it is a folder"))
         }
