@@ -12,17 +12,17 @@ import Node
     import Darwin
 #endif
 
-/// The program. Connects the modules, and nothing else.
+/// The program. It only connects the modules.
 @main
 struct Realertime: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "realertime",
-        abstract: "Takes events from back ends and delivers them to very many browsers.",
+        abstract: "Receives events from back ends and delivers them to many browsers.",
         discussion: """
-            Try it:
-              realertime node                        a node on this machine
-              realertime subscribe demo              watch a channel
-              realertime publish demo '{"hi":1}'     publish to it
+            TRY IT, each in its own terminal:
+              realertime node                        start a node
+              realertime subscribe demo              print the events of a channel
+              realertime publish demo '{"hi":1}'     publish an event to the channel
             """,
         version: "\(Build.version) (\(String(cString: realertime_build_commit())))",
         subcommands: [NodeCommand.self, PublishCommand.self, SubscribeCommand.self, StatusCommand.self, DoctorCommand.self, LoadCommand.self],
@@ -41,21 +41,21 @@ struct Realertime: AsyncParsableCommand {
         let bytes = UnsafeBufferPointer(start: CommandLine.unsafeArgv, count: Int(CommandLine.argc)).dropFirst().map { argument in
             argument.map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) } ?? []
         }
-        if let complaint = Arguments.complaint(bytes) ?? self.unknownCommand(in: Array(CommandLine.arguments.dropFirst())) {
-            self.exit(withError: ValidationError(complaint))
+        if let problem = Arguments.problem(bytes) ?? self.unknownCommand(in: Array(CommandLine.arguments.dropFirst())) {
+            self.exit(withError: ValidationError(problem))
         }
         do {
             var command = try await self.asyncParseAsRoot()
             if var command = command as? any AsyncParsableCommand { try await command.run() } else { try command.run() }
         } catch {
-            if let complaint = Arguments.complaint(about: self.message(for: error), in: Array(CommandLine.arguments.dropFirst())) {
-                self.exit(withError: ValidationError(complaint))
+            if let problem = Arguments.problem(about: self.message(for: error), in: Array(CommandLine.arguments.dropFirst())) {
+                self.exit(withError: ValidationError(problem))
             }
             self.exit(withError: error)
         }
     }
 
-    /// ArgumentParser treats an unknown command as a superfluous argument.
+    /// The message for an unknown command, or nil. ArgumentParser would report it as a superfluous argument.
     private static func unknownCommand(in arguments: [String]) -> String? {
         guard let name = arguments.first == "help" ? arguments.dropFirst().first : arguments.first, !name.hasPrefix("-") else { return nil }
         let names = self.configuration.subcommands.compactMap { $0.configuration.commandName } + ["help"]

@@ -73,7 +73,7 @@ def test_status_of_a_node_alone_is_as_ever(shared):
 def test_members(shared):
     _, out, _ = run(shared, "members")
     header, row = out.splitlines()[:2]
-    for column in ("ST", "NODE", "ZONE", "INCARNATION", "VERSION", "WEIGHT", "OWNS", "SHARE", "CONNECTIONS", "SESSION", "SEES"):
+    for column in ("ST", "NODE", "ZONE", "INCARNATION", "VERSION", "WEIGHT", "OWNS", "SHARE", "CONNECTIONS", "SESSION", "REACHES"):
         assert column in header.split()
     assert row.startswith("UA ") and "256" in row and "100.0%" in row
     assert "controller " in out.splitlines()[-1], "names whom it spoke through"
@@ -239,7 +239,7 @@ def test_a_publish_without_a_node_says_what_it_waits_for():
         code, out, err = run(None, "publish", "a", "b", "--timeout", "0.5", port=port.number)
     finally:
         port.release()
-    assert (code, out) == (UNREACHABLE, "") and err.count(f"http://{HOST}:{port.number}: connection refused; trying again") == 1, err
+    assert (code, out) == (UNREACHABLE, "") and err.count(f"http://{HOST}:{port.number}: connection refused. Retrying") == 1, err
 
 
 @pytest.mark.parametrize("arguments", LOOKS + CHANGES, ids=name)
@@ -253,7 +253,7 @@ def test_a_stopped_node_times_out(nodes, arguments):
             env=environment())
         try:
             code, out, err = run(node, *arguments, "--timeout", "0.5")
-            assert (code, out) == (UNREACHABLE, "") and "no answer in time" in err, (code, out, err)
+            assert (code, out) == (UNREACHABLE, "") and "no response in time" in err, (code, out, err)
             assert patient.poll() is None
         finally:
             patient.kill()

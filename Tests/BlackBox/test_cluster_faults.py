@@ -183,7 +183,7 @@ def test_the_suspect_is_the_one_that_is_not_seen(cluster):
         # Five seconds after its last report.
         eventually(lambda: codes(member)[lost.name][1].startswith("no report"))
     code, output = run(other, "members")
-    assert code == 1 and f"{lost.name} is suspect: not seen by {', '.join(sorted([controller.name, other.name]))}" in output, output
+    assert code == 1 and f"{lost.name} is suspect: unreachable from {', '.join(sorted([controller.name, other.name]))}" in output, output
     lost.process.send_signal(signal.SIGCONT)
     cluster.settled(names)
     # Without ZooKeeper nothing is decided, but a dead node is still shown as down.

@@ -123,7 +123,7 @@ def test_a_node_that_does_not_accept_is_passed_over(shared):
         assert code == HEALTHY and out and f"http://{hangs} cannot be reached (no connection in time)" in err, err
         # A node in no cluster refuses it: so it received the request.
         code, out, err = call("drain", "n1", "--no-wait", *both)
-        assert code == CRITICAL and f"http://{HOST}:{shared.api} answered" in err, err
+        assert code == CRITICAL and f"http://{HOST}:{shared.api} returned" in err, err
 
 
 def test_any_node_of_a_list_is_asked(shared):
@@ -132,9 +132,9 @@ def test_any_node_of_a_list_is_asked(shared):
         there, absent = f"{HOST}:{shared.api}", f"{HOST}:{port.number}"
         for arguments in ["status"], ["members"], ["plan"]:
             code, out, err = call(*arguments, "--api", f"{absent},{there}")
-            assert code == HEALTHY and out and err == f"http://{absent} cannot be reached (connection refused): asking http://{there}.\n", err
+            assert code == HEALTHY and out and err == f"http://{absent} cannot be reached (connection refused). Trying http://{there}.\n", err
         code, _, err = call("status", "--api", absent)
-        assert code == UNREACHABLE and "--api takes several" in err
+        assert code == UNREACHABLE and "--api accepts several" in err
         code, _, err = call("publish", "a", "b", "--api", f"{absent},{there}")
         assert code == USAGE and "one URL" in err
     finally:

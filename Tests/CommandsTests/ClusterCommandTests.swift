@@ -30,21 +30,21 @@ import Testing
         #expect(ended == status, "\(type) \(arguments)", sourceLocation: location)
     }
 
-    private static func answer(_ request: FakeNode.Request) -> FakeNode.Reply {
+    private static func response(_ request: FakeNode.Request) -> FakeNode.Reply {
         switch (request.method, request.path) {
-        case ("GET", "/api/cluster"): .answer(200, ClusterSamples.overview())
+        case ("GET", "/api/cluster"): .response(200, ClusterSamples.overview())
         case ("GET", "/api/members"):
-            .answer(200, ClusterSamples.members(ClusterSamples.member("n1", state: "drained", desired: "draining", owned: 0), ClusterSamples.member("n2")))
-        case ("GET", "/api/partitions"): .answer(200, ClusterSamples.partitions(Self.served))
-        case ("GET", "/api/locate"): .answer(200, ClusterSamples.partitions(Self.served, channel: "a"))
-        case ("GET", "/api/plan"): .answer(200, ClusterSamples.plan())
-        case ("GET", "/api/events"): .answer(200, ClusterSamples.events("n3", [(1, at: 1)]))
-        case ("POST", _): .answer(200, "{\"result\":\"done\",\"through\":\"n3\"}")
-        default: .answer(404, "{\"error\":{\"code\":\"not_found\",\"message\":\"nothing is at \(request.path)\"}}")
+            .response(200, ClusterSamples.members(ClusterSamples.member("n1", state: "drained", desired: "draining", owned: 0), ClusterSamples.member("n2")))
+        case ("GET", "/api/partitions"): .response(200, ClusterSamples.partitions(Self.served))
+        case ("GET", "/api/locate"): .response(200, ClusterSamples.partitions(Self.served, channel: "a"))
+        case ("GET", "/api/plan"): .response(200, ClusterSamples.plan())
+        case ("GET", "/api/events"): .response(200, ClusterSamples.events("n3", [(1, at: 1)]))
+        case ("POST", _): .response(200, "{\"result\":\"done\",\"through\":\"n3\"}")
+        default: .response(404, "{\"error\":{\"code\":\"not_found\",\"message\":\"nothing is at \(request.path)\"}}")
         }
     }
 
-    private static let looks: [([String], any AsyncParsableCommand.Type)] = [
+    private static let reports: [([String], any AsyncParsableCommand.Type)] = [
         ([], MembersCommand.self), ([], PartitionsCommand.self), (["a"], LocateCommand.self), ([], PlanCommand.self), ([], EventsCommand.self),
         (["--dry-run"], RebalanceCommand.self),
     ]
@@ -62,9 +62,9 @@ import Testing
         (["resume"], RebalanceCommand.self, "/api/rebalance/resume", "{\"by\":\"ann\"}"),
     ]
 
-    @Test func everyLookSucceedsOnAHealthyCluster() async throws {
-        try await FakeNode.run(Self.answer) { node in
-            for (arguments, type) in Self.looks {
+    @Test func everyReportSucceedsOnAHealthyCluster() async throws {
+        try await FakeNode.run(Self.response) { node in
+            for (arguments, type) in Self.reports {
                 for output in ["table", "json"] {
                     try await self.expect(0, type, arguments + ["-o", output], at: node)
                 }
@@ -73,9 +73,9 @@ import Testing
         }
     }
 
-    @Test func everyChangeAsksOnceWaitsAndSucceeds() async throws {
+    @Test func everyChangeSendsOneRequestWaitsAndSucceeds() async throws {
         for (arguments, type, path, body) in Self.changes {
-            try await FakeNode.run(Self.answer) { node in
+            try await FakeNode.run(Self.response) { node in
                 try await self.expect(0, type, arguments + ["--by", "ann"], at: node)
                 let posts = node.requests.filter { $0.method == "POST" }
                 #expect(posts.map(\.path) == [path] && posts.map(\.body) == [body], "\(posts)")
@@ -83,8 +83,8 @@ import Testing
         }
     }
 
-    @Test func withoutWaitingNothingIsLookedAt() async throws {
-        try await FakeNode.run(Self.answer) { node in
+    @Test func withoutWaitingNothingIsFetched() async throws {
+        try await FakeNode.run(Self.response) { node in
             try await self.expect(0, DrainCommand.self, ["n1", "--no-wait"], at: node)
             try await self.expect(0, MoveCommand.self, ["108", "--to", "n2", "--no-wait"], at: node)
             #expect(node.requests.allSatisfy { $0.method == "POST" })
@@ -94,8 +94,8 @@ import Testing
     @Test func aDrainThatTakesTooLongIsDegraded() async throws {
         try await FakeNode.run { request in
             request.path == "/api/members"
-                ? .answer(200, ClusterSamples.members(ClusterSamples.member("n1", state: "draining", desired: "draining"), ClusterSamples.member("n2")))
-                : Self.answer(request)
+                ? .response(200, ClusterSamples.members(ClusterSamples.member("n1", state: "draining", desired: "draining"), ClusterSamples.member("n2")))
+                : Self.response(request)
         } _: { node in
             try await self.expect(1, DrainCommand.self, ["n1", "--within", "0.3"], at: node)
         }
@@ -104,27 +104,27 @@ import Testing
     @Test func refusalsAreCritical() async throws {
         let refusal = "{\"error\":{\"code\":\"conflict\",\"message\":\"this node is alone\"}}"
         try await FakeNode.run {
-            $0.method == "POST" ? .answer(409, refusal) : Self.answer($0)
+            $0.method == "POST" ? .response(409, refusal) : Self.response($0)
         } _: { node in
             for (arguments, type, _, _) in Self.changes { try await self.expect(2, type, arguments, at: node) }
         }
         try await FakeNode.run { _ in
-            .answer(503, "{\"error\":{\"code\":\"no_controller\",\"message\":\"no controller\"}}")
+            .response(503, "{\"error\":{\"code\":\"no_controller\",\"message\":\"no controller\"}}")
         } _: { node in
-            for (arguments, type) in Self.looks { try await self.expect(2, type, arguments, at: node) }
+            for (arguments, type) in Self.reports { try await self.expect(2, type, arguments, at: node) }
         }
     }
 
-    @Test func exitsFollowWhatIsSeen() async throws {
+    @Test func theExitStatusFollowsTheReport() async throws {
         let degraded = ClusterSamples.members(ClusterSamples.member("n1", state: "down"))
         try await FakeNode.run { _ in
-            .answer(200, degraded)
+            .response(200, degraded)
         } _: { node in
             try await self.expect(1, MembersCommand.self, [], at: node)
         }
         let orphan = ClusterSamples.partitions("{\"partition\":5,\"owner_epoch\":2,\"state\":\"orphan\"}")
         try await FakeNode.run { _ in
-            .answer(200, orphan)
+            .response(200, orphan)
         } _: { node in
             try await self.expect(2, PartitionsCommand.self, ["-o", "json"], at: node)
             try await self.expect(2, LocateCommand.self, ["a"], at: node)
@@ -136,24 +136,24 @@ import Testing
         let healthy = StatusTests.json.replacing("degraded", with: "healthy")
         func status(_ cluster: FakeNode.Reply) async throws -> Int32 {
             try await FakeNode.run {
-                $0.path == "/api/status" ? .answer(200, healthy) : cluster
+                $0.path == "/api/status" ? .response(200, healthy) : cluster
             } _: {
                 try await self.run(StatusCommand.self, [], at: $0)
             }
         }
-        #expect(try await status(.answer(200, ClusterSamples.overview())) == 0)
-        #expect(try await status(.answer(200, ClusterSamples.overview(zookeeper: "null", health: "critical"))) == 0)
-        #expect(try await status(.answer(200, ClusterSamples.overview(health: "degraded"))) == 1)
-        #expect(try await status(.answer(200, ClusterSamples.overview(health: "critical"))) == 2)
-        #expect(try await status(.answer(404, "")) == 0)
-        #expect(try await status(.answer(504, "{\"error\":{\"code\":\"timeout\",\"message\":\"the controller does not answer\"}}")) == 2)
+        #expect(try await status(.response(200, ClusterSamples.overview())) == 0)
+        #expect(try await status(.response(200, ClusterSamples.overview(zookeeper: "null", health: "critical"))) == 0)
+        #expect(try await status(.response(200, ClusterSamples.overview(health: "degraded"))) == 1)
+        #expect(try await status(.response(200, ClusterSamples.overview(health: "critical"))) == 2)
+        #expect(try await status(.response(404, "")) == 0)
+        #expect(try await status(.response(504, "{\"error\":{\"code\":\"timeout\",\"message\":\"the controller does not response\"}}")) == 2)
     }
 
-    @Test func nobodyThereIsUnreachable() async throws {
+    @Test func anUnreachableNodeHasItsExitStatus() async throws {
         try await FakeNode.run { _ in
             .hangUp
         } _: { node in
-            for (arguments, type) in Self.looks { try await self.expect(3, type, arguments, at: node) }
+            for (arguments, type) in Self.reports { try await self.expect(3, type, arguments, at: node) }
             for (arguments, type, _, _) in Self.changes { try await self.expect(3, type, arguments, at: node) }
         }
     }
@@ -163,17 +163,17 @@ import Testing
         try await FakeNode.run { _ in
             .silence
         } _: { node in
-            for (arguments, type) in Self.looks + [([], StatusCommand.self)] {
+            for (arguments, type) in Self.reports + [([], StatusCommand.self)] {
                 try await self.expect(3, type, arguments, at: node, timeout: "0.2")
             }
         }
     }
 
     /// Reads and changes go to the first node that can be reached.
-    @Test func anyNodeOfTheListIsAsked() async throws {
-        try await FakeNode.run(Self.answer) { node in
+    @Test func theFirstReachableNodeIsUsed() async throws {
+        try await FakeNode.run(Self.response) { node in
             let list = "127.0.0.1:1,\(node.url)"
-            for (arguments, type) in Self.looks + [([], StatusCommand.self)] {
+            for (arguments, type) in Self.reports + [([], StatusCommand.self)] {
                 var command = try type.parseAsRoot(arguments + ["--api", list])
                 // The fake has no /api/status. The request itself is enough.
                 do {
@@ -189,61 +189,61 @@ import Testing
     }
 
     /// A change that one node may have received is not sent to another.
-    @Test func aChangeIsNotAskedTwice() async throws {
+    @Test func aChangeIsNotSentTwice() async throws {
         try await FakeNode.run { _ in
             .hangUp
         } _: { first in
-            try await FakeNode.run(Self.answer) { second in
+            try await FakeNode.run(Self.response) { second in
                 let command = try DrainCommand.parse(["n1", "--no-wait", "--api", "\(first.url),\(second.url)"])
                 let code = await #expect(throws: ExitCode.self) { try await command.run() }
                 #expect(code?.rawValue == 3 && second.requests.isEmpty)
-                let look = try MembersCommand.parse(["--api", "\(first.url),\(second.url)"])
-                try await look.run()
+                let members = try MembersCommand.parse(["--api", "\(first.url),\(second.url)"])
+                try await members.run()
                 #expect(second.requests.map(\.path) == ["/api/members"])
             }
         }
     }
 
     /// Like a machine that is switched off: connects are not refused, and nothing can have arrived.
-    @Test func aNodeThatDoesNotAcceptIsPassedOver() async throws {
-        try await FakeNode.run(Self.answer) { node in
+    @Test func aNodeThatDoesNotAcceptIsSkipped() async throws {
+        try await FakeNode.run(Self.response) { node in
             try await SilentListener.run { url in
                 let command = try DrainCommand.parse(["n1", "--no-wait", "--api", "\(url),\(node.url)", "--timeout", "4"])
                 try await command.run()
-                let look = try MembersCommand.parse(["--api", "\(url),\(node.url)", "--timeout", "4"])
-                try await look.run()
+                let members = try MembersCommand.parse(["--api", "\(url),\(node.url)", "--timeout", "4"])
+                try await members.run()
                 #expect(node.requests.map(\.path) == ["/api/drain", "/api/members"])
             }
         }
-        #expect(NodeClient.connectTimeout(within: .seconds(4), nodes: 2) == .milliseconds(1600))
-        #expect(NodeClient.connectTimeout(within: .seconds(60)) == .seconds(8) && NodeClient.connectTimeout(within: .seconds(2)) == .milliseconds(1600))
+        #expect(Connecting.timeout(within: .seconds(4), nodes: 2) == .milliseconds(1600))
+        #expect(Connecting.timeout(within: .seconds(60)) == .seconds(8) && Connecting.timeout(within: .seconds(2)) == .milliseconds(1600))
     }
 
     @Test func nodesThatCannotBeReachedAreAllNamed() async throws {
         try await withHTTPClient { http in
-            func failure(_ urls: String) async throws -> Failure? {
+            func failure(_ urls: String) async throws -> CommandError? {
                 let bases = try AnyNodeOptions.parse(["--api", urls]).bases()
                 var node = NodeClient(any: bases, token: nil, http: http, timeout: .seconds(5))
                 node.notices = Terminal(descriptor: open("/dev/null", O_WRONLY), isInteractive: false, noColour: nil, kind: nil)
                 defer { close(node.notices.descriptor) }
-                return await #expect(throws: Failure.self) { _ = try await node.get("/") }
+                return await #expect(throws: CommandError.self) { _ = try await node.get("/") }
             }
             let one = try await failure("127.0.0.1:1")
-            #expect(one?.message.contains("Any other node of a cluster can be asked: --api takes several") == true)
+            #expect(one?.message.contains("Any other node of the cluster can be used: --api accepts several") == true)
             let two = try await failure("127.0.0.1:1, http://localhost:1")
             #expect(two?.status == .unreachable && two?.message.hasPrefix("Cannot reach any of http://127.0.0.1:1, http://localhost:1: ") == true)
         }
     }
 
-    @Test func eventsOfAnUnknownNodeSayWhichThereAre() async throws {
-        try await FakeNode.run(Self.answer) { node in
+    @Test func eventsOfAnUnknownNodeListTheNodes() async throws {
+        try await FakeNode.run(Self.response) { node in
             try await self.expect(2, EventsCommand.self, ["--node", "n7"], at: node)
             try await self.expect(0, EventsCommand.self, ["--node", "n2"], at: node)
         }
         // A forgotten node still has its events.
         try await FakeNode.run {
             $0.path == "/api/events"
-                ? .answer(200, ClusterSamples.events("n3", [(1, at: 1)]).replacing("12 partitions", with: "n7 was forgotten")) : Self.answer($0)
+                ? .response(200, ClusterSamples.events("n3", [(1, at: 1)]).replacing("12 partitions", with: "n7 was forgotten")) : Self.response($0)
         } _: { node in
             try await self.expect(0, EventsCommand.self, ["--node", "n7"], at: node)
         }

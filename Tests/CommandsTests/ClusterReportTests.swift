@@ -11,7 +11,7 @@ import Testing
             ClusterSamples.overview(moving: 3, health: "degraded", reasons: "\"n7 cannot reach n2.\""))
         let table = overview.table(on: self.plain)
         for text in [
-            "prod, mode normal", "controller     n3, epoch 17, view 8,123, 4s old", "connected, session 0x1f, timeout 6.0 s (of n3, the controller)",
+            "prod, mode normal", "controller     n3, epoch 17, view 8,123, 4s old", "connected, session 0x1f, timeout 6.0 s (session of n3, the controller)",
             "3 active, 1 draining",
             "1,024: 1,021 served, 3 moving", "1.010 of an even share", "12,345 connections, 101/s published, 20,000/s delivered", "! n7 cannot reach n2.",
             "\n- n2 is draining: draining, requested by ann (kernel).",
@@ -22,7 +22,7 @@ import Testing
         #expect(try ClusterOverview(ClusterSamples.overview(zookeeper: "null")).isAlone)
         #expect(try ClusterOverview(ClusterSamples.overview(ClusterSamples.head(controller: false))).exitStatus == .critical)
         #expect(try ClusterOverview(ClusterSamples.overview(ClusterSamples.head(authoritative: false))).exitStatus == .degraded)
-        #expect(throws: Failure.self) { try ClusterOverview("{}") }
+        #expect(throws: CommandError.self) { try ClusterOverview("{}") }
     }
 
     /// The health of the whole comes from the node, and is not computed again here.
@@ -55,13 +55,13 @@ import Testing
         let lines = table.split(separator: "\n")
         #expect(lines[0].hasPrefix("ST  NODE  OWNS  MOVING  CONNECTIONS") && lines[1].hasPrefix("UA  n1    341   -       48,211"))
         for text in [
-            "341", "33.3%", "-8", "48,211", "12.1/s", "live 0.4s", "2/2", "1d 1h", "none", "! n3 is not seen by n7", "no report 7.0s",
+            "341", "33.3%", "-8", "48,211", "12.1/s", "live 0.4s", "2/2", "1d 1h", "none", "! n3 is unreachable from n7", "no report 7.0s",
             "! n4 is suspect: no report for 7 s",
-            "! n13 is down: its link port is closed", "no report", "! n15 is suspect: not seen by n1, n2", "suspended",
+            "! n13 is down: its link port is closed", "no report", "! n15 is suspect: unreachable from n1, n2", "suspended",
             "! n16 has no connection to ZooKeeper: its session is suspended", "! n11 is down: start it, or remove it with realertime forget n11",
             "! n12 is fenced",
             "! alarm at n3: the view went back", "! n2 is being drained by ann: kernel",
-            "! n12 is to be cordoned by ann: kernel", "U up, D down", "controller n3, epoch 17",
+            "! n12 will be cordoned by ann: kernel", "U up, D down", "controller n3, epoch 17",
         ] {
             #expect(table.contains(text), "\(text)")
         }
@@ -99,49 +99,50 @@ import Testing
         #expect(table.contains("n1    n12  10          balance") && table.contains("52 moves (lower bound 52) in 3 rounds"))
         #expect(plan.exitStatus == .ok && !plan.isEmpty)
         let paused = try ClusterPlan(ClusterSamples.plan(ClusterSamples.head(mode: "maintenance"), moves: 52, waiting: 52))
-        #expect(paused.table(on: self.plain).contains("! 52 of these wait: rebalancing is paused (realertime rebalance resume)"))
+        #expect(paused.table(on: self.plain).contains("! 52 of these moves wait: rebalancing is paused (realertime rebalance resume continues it)"))
         let unsettled = try ClusterPlan(ClusterSamples.plan(moves: 52, waiting: 52, settled: false))
-        #expect(unsettled.table(on: self.plain).contains("a node joins"))
+        #expect(unsettled.table(on: self.plain).contains("a node is joining"))
         let refused = try ClusterPlan(ClusterSamples.plan(refusals: "\"partition 3 is pinned to n9, but there is no such node\""))
         #expect(refused.exitStatus == .degraded && refused.table(on: self.plain).contains("nothing to move"))
     }
 
-    @Test func eventsAreToldOnceAndByWhom() throws {
+    @Test func eachEventIsPrintedOnceAcrossControllers() throws {
         var tail = EventTail(after: 0)
-        #expect(tail.take(try ClusterEvents(ClusterSamples.events("n3", [(1, at: 10), (2, at: 20)]))).events.map(\.number) == [1, 2])
+        #expect(tail.accept(try ClusterEvents(ClusterSamples.events("n3", [(1, at: 10), (2, at: 20)]))).events.map(\.number) == [1, 2])
         #expect(tail.after == 2)
-        #expect(tail.take(try ClusterEvents(ClusterSamples.events("n3", []))).events.isEmpty && tail.after == 2)
+        #expect(tail.accept(try ClusterEvents(ClusterSamples.events("n3", []))).events.isEmpty && tail.after == 2)
         // Another controller counts its own events.
-        let change = tail.take(try ClusterEvents(ClusterSamples.events("n1", [(40, at: 30)])))
-        #expect(change.isAgain && change.events.isEmpty && change.notice?.contains("from here on n1 reports") == true && tail.after == 0)
-        let rest = tail.take(try ClusterEvents(ClusterSamples.events("n1", [(38, at: 10), (39, at: 20), (40, at: 30)])))
-        #expect(rest.events.map(\.number) == [39, 40] && !rest.isAgain && tail.after == 40)
+        let change = tail.accept(try ClusterEvents(ClusterSamples.events("n1", [(40, at: 30)])))
+        #expect(change.mustRestart && change.events.isEmpty && change.notice?.contains("are reported by n1 instead of n3") == true && tail.after == 0)
+        let rest = tail.accept(try ClusterEvents(ClusterSamples.events("n1", [(38, at: 10), (39, at: 20), (40, at: 30)])))
+        #expect(rest.events.map(\.number) == [39, 40] && !rest.mustRestart && tail.after == 40)
     }
 
-    @Test func theSessionOfTheNodeAndOfTheControllerAreToldApart() throws {
+    @Test func theSessionsOfTheNodeAndTheControllerAreDistinguished() throws {
         let json = StatusTests.json.replacing(
             "\"health\"", with: "\"cluster\":{\"name\":\"prod\",\"session\":\"suspended\",\"view_version\":7,\"partitions\":{},\"links\":[]},\"health\"")
         let node = try NodeStatus(json: Array(json.utf8))
-        let view = StatusView.cluster(.init(report: try ClusterOverview(ClusterSamples.overview()), json: "{}"))
-        let table = view.table(with: node, on: self.plain)
-        #expect(table.contains("zookeeper      connected, session 0x1f, timeout 6.0 s (of n3, the controller)\n"))
-        #expect(table.contains("zookeeper      suspended (of n1)\n"))
+        let section = ClusterSection.cluster(.init(report: try ClusterOverview(ClusterSamples.overview()), json: "{}"))
+        let table = section.table(with: node, on: self.plain)
+        #expect(table.contains("zookeeper      connected, session 0x1f, timeout 6.0 s (session of n3, the controller)\n"))
+        #expect(table.contains("zookeeper      suspended (session of n1)\n"))
     }
 
     @Test func statusShowsBoth() throws {
         let node = try NodeStatus(json: Array(StatusTests.json.utf8))
-        #expect(StatusView.alone.json(with: "{\"a\":1}") == "{\"a\":1}" && StatusView.alone.table(with: node, on: self.plain) == node.table(on: self.plain))
+        #expect(
+            ClusterSection.alone.json(with: "{\"a\":1}") == "{\"a\":1}" && ClusterSection.alone.table(with: node, on: self.plain) == node.table(on: self.plain))
         let overview = try ClusterOverview(ClusterSamples.overview(health: "degraded", reasons: "\"n1: The disk is nearly full.\""))
-        let view = StatusView.cluster(.init(report: overview, json: "{\"b\":2}"))
-        #expect(view.json(with: "{\"a\":1}") == "{\"a\":1,\"cluster\":{\"b\":2}}")
-        let table = view.table(with: node, on: self.plain)
+        let section = ClusterSection.cluster(.init(report: overview, json: "{\"b\":2}"))
+        #expect(section.json(with: "{\"a\":1}") == "{\"a\":1,\"cluster\":{\"b\":2}}")
+        let table = section.table(with: node, on: self.plain)
         #expect(table.contains("prod, mode normal") && table.contains("\n\nnode ") && table.ranges(of: "nearly full").count == 1)
-        #expect(view.json(with: "{\"cluster\":null,\"a\":1}") == "{\"a\":1,\"cluster\":{\"b\":2}}", "there once")
-        let unknown = StatusView.unknown("503: no controller", json: "null", isTemporary: true)
-        #expect(unknown.exitStatus == .degraded, "the node may work well: its own status says")
-        #expect(unknown.table(with: node, on: self.plain).hasPrefix("cluster        cannot be asked: 503: no controller\n\nnode           n1\n"))
+        #expect(section.json(with: "{\"cluster\":null,\"a\":1}") == "{\"a\":1,\"cluster\":{\"b\":2}}", "there once")
+        let unknown = ClusterSection.unknown("503: no controller", json: "null", isTemporary: true)
+        #expect(unknown.exitStatus == .degraded, "the node itself may be healthy")
+        #expect(unknown.table(with: node, on: self.plain).hasPrefix("cluster        status unavailable: 503: no controller\n\nnode           n1\n"))
         // The response of the node and its own status give the same reason: once is enough.
-        let outage = StatusView.unknown("504: The disk is nearly full", json: "null", isTemporary: false)
+        let outage = ClusterSection.unknown("504: The disk is nearly full", json: "null", isTemporary: false)
         #expect(outage.exitStatus == .critical)
         #expect(outage.table(with: node, on: self.plain).ranges(of: "nearly full").count == 1)
     }

@@ -7,7 +7,7 @@ import Testing
 @testable import Commands
 
 @Suite struct CommonTests {
-    @Test func backoffDoublesWithinItsBoundsAndListensToTheServer() {
+    @Test func backoffDoublesWithinItsBoundsAndFollowsTheHint() {
         var backoff = Backoff(base: .milliseconds(100), max: .seconds(2))
         for attempt in 0..<40 {
             let full = min(Duration.milliseconds(100) * (1 << min(attempt, 16)), .seconds(2))
@@ -56,21 +56,23 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", "has a host name"), ("ftp://h", "begins with http"), ("http://", "has a host name"), ("http://h?x=1", "no ?"), ("h/#a", "no #"),
-        ("http://h:65536", "a port from 1 to 65535"), ("h:0", "a port from 1 to 65535"), ("h:-1", "a port from 1 to 65535"), ("h:", "a port from 1 to 65535"),
-        ("h:99999999999999999999", "a port from 1 to 65535"), ("h:8081x", "a port from 1 to 65535"), ("h:+81", "a port from 1 to 65535"),
-        ("::1:8081", "IPv6 address in brackets"), ("[::1", "closes the bracket"), ("[h]:1", "an IPv6 address in its brackets"),
-        ("[::1]81", "behind the bracket"),
+        ("", "must contain a host name"), ("ftp://h", "must begin with http"), ("http://", "must contain a host name"), ("http://h?x=1", "no ?"),
+        ("h/#a", "no #"),
+        ("http://h:65536", "a number from 1 to 65535"), ("h:0", "a number from 1 to 65535"), ("h:-1", "a number from 1 to 65535"),
+        ("h:", "a number from 1 to 65535"),
+        ("h:99999999999999999999", "a number from 1 to 65535"), ("h:8081x", "a number from 1 to 65535"), ("h:+81", "a number from 1 to 65535"),
+        ("::1:8081", "IPv6 address must be in brackets"), ("[::1", "is not closed"), ("[h]:1", "brackets must contain an IPv6 address"),
+        ("[::1]81", "only a port may follow the bracket"),
         ("http://u:p@h:1", "no user name"), ("h:1/a b", "without spaces"), ("hé:1", "printable ASCII"), ("h\u{1B}[31m", "printable ASCII"),
     ])
-    func basesThatCannotBeAreRefusedWithWhatIsAllowed(_ text: String, _ rule: String) {
+    func invalidURLsAreRefusedWithTheRule(_ text: String, _ rule: String) {
         let error = #expect(throws: ValidationError.self) { try BaseURL(named: "--api", text) }
         #expect(error?.message.contains(rule) == true && error?.message.contains("http://127.0.0.1:8081") == true, "\(error?.message ?? "")")
         #expect(error?.message.contains("\u{1B}") == false && error?.message.contains("u:p") == false)
     }
 
     @Test func timeoutsCancel() async throws {
-        await #expect(throws: TimedOut.self) { try await withTimeout(.milliseconds(20)) { try await Task.sleep(for: .seconds(60)) } }
+        await #expect(throws: TimeoutError.self) { try await withTimeout(.milliseconds(20)) { try await Task.sleep(for: .seconds(60)) } }
         #expect(try await withTimeout(.seconds(60)) { 7 } == 7)
     }
 
@@ -163,8 +165,8 @@ import Testing
                 _ = try command.parse(arguments)
                 Issue.record("\(arguments) is taken")
             } catch {
-                let complaint = Arguments.complaint(about: command.message(for: error), in: arguments)
-                #expect(complaint?.contains(" looks like an option. No number here is below 0") == true)
+                let problem = Arguments.problem(about: command.message(for: error), in: arguments)
+                #expect(problem?.contains(" looks like an option. Numbers must not be negative") == true)
             }
         }
         // The error has another cause, or the number is allowed in this place.
@@ -174,18 +176,18 @@ import Testing
                 Issue.record("\(arguments) is taken")
             } catch {
                 let text = PublishCommand.message(for: error)
-                #expect(Arguments.complaint(about: text, in: arguments) == nil, "\(arguments): \(text)")
+                #expect(Arguments.problem(about: text, in: arguments) == nil, "\(arguments): \(text)")
             }
         }
-        #expect(Arguments.complaint(about: "Missing expected argument '<data>'", in: ["publish", "--", "-5"]) == nil)
-        #expect(Arguments.complaint(about: "Unknown option '-x'", in: ["move", "-x"]) == nil && Arguments.complaint(about: "other", in: ["-1"]) == nil)
+        #expect(Arguments.problem(about: "Missing expected argument '<data>'", in: ["publish", "--", "-5"]) == nil)
+        #expect(Arguments.problem(about: "Unknown option '-x'", in: ["move", "-x"]) == nil && Arguments.problem(about: "other", in: ["-1"]) == nil)
     }
 
     @Test func argumentsThatAreNotTextAreRefused() {
-        #expect(Arguments.complaint(["publish", "a", "grüße \u{FFFD}"].map { Array($0.utf8) }) == nil)
-        let complaint = Arguments.complaint([Array("publish".utf8), Array("a".utf8), [0x1B, 0x68, 0xFF]])
-        #expect(complaint?.hasPrefix("Argument 3, \"\\u001bh\u{FFFD}\", is not UTF-8 text. Any bytes can be published from standard input") == true)
-        #expect(Arguments.complaint([Array("drain".utf8), [0xC3]])?.hasSuffix("is not UTF-8 text.") == true)
+        #expect(Arguments.problem(["publish", "a", "grüße \u{FFFD}"].map { Array($0.utf8) }) == nil)
+        let problem = Arguments.problem([Array("publish".utf8), Array("a".utf8), [0x1B, 0x68, 0xFF]])
+        #expect(problem?.hasPrefix("Argument 3, \"\\u001bh\u{FFFD}\", is not UTF-8 text. To publish other bytes, use standard input") == true)
+        #expect(Arguments.problem([Array("drain".utf8), [0xC3]])?.hasSuffix("is not UTF-8 text.") == true)
     }
 
     @Test func tokensComeFromAFileWithTheirSpaces() throws {
@@ -227,7 +229,7 @@ import Testing
         #expect(!output.isClosed)
         close(ends[0])
         // Nothing is ever written.
-        await #expect(throws: OutputClosed.self) {
+        await #expect(throws: OutputClosedError.self) {
             _ = try await untilInterrupted(orClosed: output) { try await Task.sleep(for: .seconds(600)) }
         }
     }

@@ -46,11 +46,11 @@ import Testing
     }
 
     @Test(arguments: [#"{"later":1}"#, "{}", "[]", "x", "", #"{"channel":"a","data":1}"#, #"{"id":"c","channel":"a"}"#, #"{"gap":{}}"#])
-    func ignoresWhatItDoesNotKnow(line: String) {
+    func ignoresUnknownObjects(line: String) {
         #expect(Delivery(json: line.utf8) == nil)
     }
 
-    @Test func eventStreamsSayTheSame() throws {
+    @Test func eventStreamsDeliverTheSameItems() throws {
         var parser = EventStreamParser()
         let text = """
             retry: 2000
@@ -85,7 +85,7 @@ import Testing
     }
 
     /// On a terminal a payload is escaped; a pipe gets it as published.
-    @Test func terminalsAreNotDrawnOn() throws {
+    @Test func terminalsGetEscapedPayloads() throws {
         let json = #"{"id":"c","channel":"a","data":"x\u001b[2J\u202ey"}"#
         guard case .event(let envelope)? = Delivery(json: Array(json.utf8)) else {
             Issue.record("no event")
@@ -111,14 +111,14 @@ import Testing
         // Starting live would skip events silently.
         for nothing in ["", "\n", " \r\n"] {
             try Data(nothing.utf8).write(to: URL(fileURLWithPath: path))
-            let failure = #expect(throws: Failure.self) { try file.load() }
-            #expect(failure?.message.contains("is empty, so where to go on is not known") == true)
+            let failure = #expect(throws: CommandError.self) { try file.load() }
+            #expect(failure?.message.contains("is empty, so the last position is unknown") == true)
         }
         try Data("abc def\n".utf8).write(to: URL(fileURLWithPath: path))
-        #expect(throws: Failure.self) { try file.load() }
+        #expect(throws: CommandError.self) { try file.load() }
         try Data("ü".utf8).write(to: URL(fileURLWithPath: path))
-        #expect(throws: Failure.self) { try file.load() }
-        #expect(throws: Failure.self) { try CursorFile(path: "/nowhere/at/all").save("x") }
+        #expect(throws: CommandError.self) { try file.load() }
+        #expect(throws: CommandError.self) { try CursorFile(path: "/nowhere/at/all").save("x") }
     }
 }
 

@@ -31,7 +31,7 @@ import Testing
         #expect(metrics.value("other") == nil)
     }
 
-    @Test func booksMustAddUp() {
+    @Test func countersMustBeConsistent() {
         #expect(CounterChecks.conservation(.sse, metrics).outcome == .ok)
         #expect(CounterChecks.conservation(.lp, metrics).outcome == .fail)
         #expect(CounterChecks.conservation(.ws, metrics).outcome == .fail)
@@ -49,8 +49,8 @@ import Testing
         let there = try Date("2026-01-01T01:02:00Z", strategy: .iso8601)
         #expect(StatusChecks.clock(status, now: there).outcome == .ok)
         #expect(StatusChecks.clock(status, now: there + 4).outcome == .ok)
-        #expect(StatusChecks.clock(status, now: there + 60).detail == "the node's clock is 1m 0s behind this one")
-        #expect(StatusChecks.clock(status, now: there - 60).detail == "the node's clock is 1m 0s ahead of this one")
+        #expect(StatusChecks.clock(status, now: there + 60).detail == "the node's clock is 1m 0s behind the clock of this machine")
+        #expect(StatusChecks.clock(status, now: there - 60).detail == "the node's clock is 1m 0s ahead of the clock of this machine")
     }
 
     @Test func connectionsAreWatched() throws {
@@ -100,7 +100,7 @@ import Testing
             DoctorCommand.row(check, on: LayoutTests.terminal(80))
                 == "warn  subscriber port    one two three four\n                         → Make room.")
         let diagnosis = Diagnosis([check], wasReached: true)
-        #expect(DoctorCommand.summary(diagnosis, on: LayoutTests.terminal(80)) == "\ndegraded: 0 ok, 1 to look at, 0 failed, 0 skipped")
-        #expect(DoctorCommand.summary(diagnosis, on: LayoutTests.terminal(20)) == "\ndegraded: 0 ok, 1 to\nlook at, 0 failed, 0\nskipped")
+        #expect(DoctorCommand.summary(diagnosis, on: LayoutTests.terminal(80)) == "\ndegraded: 0 ok, 1 warning, 0 failed, 0 skipped")
+        #expect(DoctorCommand.summary(diagnosis, on: LayoutTests.terminal(20)) == "\ndegraded: 0 ok, 1\nwarning, 0 failed, 0\nskipped")
     }
 }

@@ -17,11 +17,11 @@ import Testing
 
     private static let json = "{\"through\":\"n2\",\"events\":[\(texts.joined(separator: ","))]}"
 
-    private func numbers(_ filter: EventFilter) throws -> [Int64] { try ClusterEvents(Self.json).events.filter(filter.takes).map(\.number) }
+    private func numbers(_ filter: EventFilter) throws -> [Int64] { try ClusterEvents(Self.json).events.filter(filter.matches).map(\.number) }
 
-    @Test func eachPartHasToFit() throws {
+    @Test func eachConditionMustMatch() throws {
         #expect(try self.numbers(EventFilter()) == [1, 2, 3, 4, 5])
-        #expect(try self.numbers(EventFilter(node: "n1")) == [3, 4, 5], "told of it, or named in the text, but not as a part of another name")
+        #expect(try self.numbers(EventFilter(node: "n1")) == [3, 4, 5], "about the node, or with its id in the text, but not as a part of another id")
         #expect(try self.numbers(EventFilter(node: "n12")) == [2])
         #expect(try self.numbers(EventFilter(kinds: [.operation, .alarm])) == [3, 5])
         #expect(try self.numbers(EventFilter(viewMin: 8)) == [4, 5])
@@ -29,13 +29,13 @@ import Testing
     }
 
     @Test func jsonIsAsItCame() throws {
-        let look = ClusterClient.Look(report: try ClusterEvents(Self.json), json: Self.json)
-        #expect(EventFilter().json(look) == Self.json)
-        #expect(EventFilter(kinds: [.node]).json(look) == "{\"through\":\"n2\",\"events\":[\(Self.texts[3])]}")
-        #expect(EventFilter(kinds: [.elected]).json(look) == "{\"through\":\"n2\",\"events\":[]}")
+        let fetched = ClusterClient.Fetched(report: try ClusterEvents(Self.json), json: Self.json)
+        #expect(EventFilter().json(fetched) == Self.json)
+        #expect(EventFilter(kinds: [.node]).json(fetched) == "{\"through\":\"n2\",\"events\":[\(Self.texts[3])]}")
+        #expect(EventFilter(kinds: [.elected]).json(fetched) == "{\"through\":\"n2\",\"events\":[]}")
     }
 
-    @Test func rowsStandUnderOneHeader() throws {
+    @Test func batchesHaveOneHeader() throws {
         let events = try ClusterEvents(Self.json).events
         var table = EventTable()
         var lines = table.lines(Array(events[..<2]), on: ClusterSamples.plain)
@@ -58,18 +58,18 @@ import Testing
         #expect(EventTable().withHeader == ["NUMBER  TIME                  KIND          NODE      VIEW    WHAT"], "also before anything has happened")
     }
 
-    @Test func someOfManySaysOfHowMany() throws {
+    @Test func aSelectionShowsTheNumberOfAllEvents() throws {
         let report = try ClusterEvents(Self.json)
         #expect(report.table(on: ClusterSamples.plain).hasSuffix("\nreported by n2"))
         #expect(report.table(of: Array(report.events[..<2]), on: ClusterSamples.plain).hasSuffix("\nreported by n2: 2 of 5 events"))
     }
 
-    @Test func anUnknownKindNamesThoseThereAre() throws {
+    @Test func anUnknownKindListsTheKinds() throws {
         #expect(throws: Never.self) { try EventsCommand.parse(["--kind", "alarm", "--kind", "session_lost", "--node", "n1", "--since", "7", "-f"]) }
         #expect(throws: (any Error).self) { try EventsCommand.parse(["--since", "-1"]) }
         do {
             _ = try EventsCommand.parse(["--kind", "well"])
-            Issue.record("It took a kind that there is not")
+            Issue.record("It accepted an unknown kind")
         } catch {
             let message = EventsCommand.message(for: error)
             for kind in ClusterEvent.Kind.allCases { #expect(message.contains(kind.rawValue), "\(message)") }

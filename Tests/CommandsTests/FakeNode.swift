@@ -19,7 +19,7 @@ final class FakeNode: Sendable {
     }
 
     enum Reply: Sendable {
-        case answer(Int, String, [(String, String)] = [])
+        case response(Int, String, [(String, String)] = [])
         /// A body in pieces, and then the end of the connection.
         case stream([String])
         /// A WebSocket that sends these texts, and then this close code.
@@ -139,13 +139,13 @@ private final class FakeHandler: ChannelInboundHandler, RemovableChannelHandler 
             guard let head else { return }
             let request = FakeNode.Request(method: head.method.rawValue, uri: head.uri, headers: head.headers, body: self.body, before: self.count)
             self.count += 1
-            self.answer(self.reply(request), context)
+            self.response(self.reply(request), context)
         }
     }
 
-    private func answer(_ reply: FakeNode.Reply, _ context: ChannelHandlerContext) {
+    private func response(_ reply: FakeNode.Reply, _ context: ChannelHandlerContext) {
         switch reply {
-        case .answer(let status, let body, let headers):
+        case .response(let status, let body, let headers):
             var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: status))
             for (name, value) in headers { head.headers.add(name: name, value: value) }
             head.headers.add(name: "Content-Length", value: String(body.utf8.count))

@@ -22,14 +22,14 @@ import Testing
         #expect(table.text(on: Self.terminal(nil)) { row, column, cell in row == 1 && column == 1 ? "<\(cell)>" : cell }.contains("D   <n22>     4,000"))
     }
 
-    @Test func theLastColumnsGiveWayAndAreNamed() {
+    @Test func theLastColumnsAreLeftOutAndListed() {
         let table = self.table(["UA", "n1", "3", "link-of-n1:7400"])
-        #expect(table.text(on: Self.terminal(32)) == "ST  NODE    OWNS\nUA  n1      3\n left out here, shown with -w:\n link")
+        #expect(table.text(on: Self.terminal(32)) == "ST  NODE    OWNS\nUA  n1      3\n not shown (use -w): link")
         #expect(table.text(on: Self.terminal(32, isWide: true)) == table.text(on: Self.terminal(nil)))
         #expect(table.text(on: Self.terminal(33)) == table.text(on: Self.terminal(nil)))
     }
 
-    @Test func aLongNameIsCutInItsMiddleBeforeAColumnGoes() {
+    @Test func aLongNameIsShortenedBeforeAColumnIsLeftOut() {
         let name = "ip-10-0-0-12.eu-west-1.compute.internal"
         let table = self.table(["UA", name, "3", "l"], names: 1)
         #expect(table.text(on: Self.terminal(40)).contains("UA  ip-10-0-0-12…te.internal  3     l"))
@@ -53,7 +53,7 @@ import Testing
         #expect(cutMiddle("abcdefgh", to: 5) == "ab…gh" && cutMiddle("abc", to: 3) == "abc")
     }
 
-    @Test func factsGoOnUnderTheirBeginning() {
+    @Test func longFactsAreWrappedInTheirColumn() {
         var facts = Facts()
         facts.add("a", "one two three four five")
         facts.add("bbb", "six")
@@ -63,7 +63,7 @@ import Testing
         #expect(Self.terminal(20).sentence("one two three four five", lead: "! ") == "! one two three four\n  five")
     }
 
-    @Test func columnsOfTheEnvironmentWinAndNoTerminalHasNoWidth() {
+    @Test func columnsOfTheEnvironmentComeFirstAndAPipeHasNoWidth() {
         #expect(Self.terminal(100).width == 100 && Self.terminal(100, isWide: true).tableWidth == nil && Self.terminal(100, isWide: true).width == 100)
         #expect(Self.terminal(nil).width == nil)
         #expect(Terminal(descriptor: 1, isInteractive: false, noColour: nil, kind: nil, columns: 80).width == nil)
@@ -97,7 +97,7 @@ import Testing
             try ClusterPartitions(ClusterSamples.partitions(partition, channel: "thread:42")).location(on: terminal), plan.table(on: terminal),
             events.lines([event], on: terminal).joined(separator: "\n"), status.table(on: terminal), overview.table(on: terminal),
             DoctorCommand.row(check, on: terminal),
-            StatusView.unknown(String(repeating: "no ", count: 60), json: "", isTemporary: false).table(with: status, on: terminal),
+            ClusterSection.unknown(String(repeating: "no ", count: 60), json: "", isTemporary: false).table(with: status, on: terminal),
         ]
         for line in texts.flatMap({ $0.split(separator: "\n") }) { #expect(displayWidth(line) <= width, "\(line)") }
         // Changing values are shown at any width.
@@ -124,7 +124,7 @@ import Testing
         for line in lines { #expect(displayWidth(line) <= width && !line.hasSuffix(" "), "\(line)|") }
     }
 
-    @Test func eventsGiveUpTheNameAndThenTheDate() {
+    @Test func narrowEventsShortenTheNameAndThenOmitTheDate() {
         let event = ClusterEvent.lost("ip-10-0-0-12.eu-west-1.compute.internal.example.org", at: 1000, view: 8, "is away")
         func lines(_ width: Int) -> [String] {
             var table = EventTable()

@@ -33,7 +33,7 @@ import Testing
         #expect(lines("a\n\nb").map(\.number) == [1, 2, 3])
     }
 
-    @Test func longLinesAreToldAndDoNotHarmTheNext() {
+    @Test func longLinesAreMarkedAndDoNotAffectTheNext() {
         for chunk in [1, 2, 4, Int.max] {
             #expect(texts("abc\nabcd\nabcde\nx\n", max: 4, chunk: chunk) == ["abc", "abcd", "!", "x"])
             #expect(texts("abcd\r\nabcd", max: 4, chunk: chunk) == ["abcd", "abcd"])

@@ -5,13 +5,13 @@ import Testing
 
 @Suite struct PublishMachineTests {
     private let start = ContinuousClock.now
-    private let accepted = PublishOutcome.published(answer: [], isDuplicate: false)
-    private let seen = PublishOutcome.published(answer: [], isDuplicate: true)
+    private let accepted = PublishOutcome.published(response: [], isDuplicate: false)
+    private let seen = PublishOutcome.published(response: [], isDuplicate: true)
     private let later = PublishOutcome.retry(after: nil, reason: "later", wasReached: true)
     private let lost = PublishOutcome.retry(after: nil, reason: "lost", wasReached: false)
 
     private func machine(_ count: Int, concurrency: Int = 4) -> PublishMachine {
-        var machine = PublishMachine(concurrency: concurrency, patience: .seconds(10))
+        var machine = PublishMachine(concurrency: concurrency, retryTimeout: .seconds(10))
         machine.accept((1...count).map { PublishEvent(line: $0, messageID: "m\($0)", payload: []) })
         return machine
     }
@@ -54,10 +54,10 @@ import Testing
         #expect(machine.tally.firstOvertakenLine == 1)
     }
 
-    @Test func patienceEnds() {
+    @Test func theRetryTimeoutEnds() {
         var machine = self.machine(2)
         #expect(finish(&machine, [lost, lost], at: 0) == .wait(atLeast: nil, reason: "lost"))
-        #expect(machine.patience(at: self.start + .seconds(4)) == .seconds(6))
+        #expect(machine.retryTimeout(at: self.start + .seconds(4)) == .seconds(6))
         #expect(finish(&machine, [lost], at: 9) == .wait(atLeast: nil, reason: "lost"))
         guard case .stop(let failure) = finish(&machine, [lost], at: 10) else {
             Issue.record("It must give up")
@@ -67,7 +67,7 @@ import Testing
         #expect(failure.message.contains("Line 1 is the first"))
     }
 
-    @Test func eachEventHasItsOwnPatience() {
+    @Test func eachEventHasItsOwnRetryTimeout() {
         var machine = self.machine(2)
         _ = finish(&machine, [lost, lost], at: 0)
         #expect(finish(&machine, [accepted], at: 9) == .proceed)
@@ -79,19 +79,19 @@ import Testing
         #expect(finish(&machine, [.retry(after: .seconds(3), reason: "busy", wasReached: true)]) == .wait(atLeast: .seconds(3), reason: "busy"))
     }
 
-    @Test func theHopelessStops() {
+    @Test func aMisconfigurationStops() {
         var machine = self.machine(2)
-        guard case .stop(let failure) = finish(&machine, [.hopeless("no token."), .hopeless("no token.")]) else {
+        guard case .stop(let failure) = finish(&machine, [.misconfigured("no token."), .misconfigured("no token.")]) else {
             Issue.record("It must stop")
             return
         }
-        #expect(failure == Failure(.critical, "no token. Line 1 is the first that was not published."))
+        #expect(failure == CommandError(.critical, "no token. Line 1 is the first line that was not published."))
     }
 
     /// For any behaviour of the node, nothing is lost, and accepted events are in order except for the counted ones.
     @Test func randomWalk() {
         for _ in 0..<500 {
-            var machine = PublishMachine(concurrency: Int.random(in: 1...8), patience: .seconds(1000))
+            var machine = PublishMachine(concurrency: Int.random(in: 1...8), retryTimeout: .seconds(1000))
             var next = 1
             var arrived: [Int] = []
             var refused = 0
@@ -128,23 +128,23 @@ import Testing
         }
     }
 
-    @Test func answersMeanWhatTheProtocolSays() {
+    @Test func responsesAreInterpretedAsTheProtocolDefines() {
         func outcome(_ status: Int, _ body: String = "{}", headers: HTTPHeaders = [:]) -> PublishOutcome {
-            PublishOutcome(Answer(status: status, headers: headers, body: Array(body.utf8)))
+            PublishOutcome(Response(status: status, headers: headers, body: Array(body.utf8)))
         }
-        #expect(outcome(200, #"{"id":"1-1"}"#) == .published(answer: Array(#"{"id":"1-1"}"#.utf8), isDuplicate: false))
+        #expect(outcome(200, #"{"id":"1-1"}"#) == .published(response: Array(#"{"id":"1-1"}"#.utf8), isDuplicate: false))
         func kind(_ outcome: PublishOutcome) -> String {
             switch outcome {
             case .published(_, let isDuplicate): isDuplicate ? "duplicate" : "published"
             case .refused: "refused"
-            case .hopeless: "hopeless"
+            case .misconfigured: "misconfigured"
             case .retry(_, _, let wasReached): wasReached ? "retry" : "lost"
             }
         }
         #expect(kind(outcome(200, #"[{"duplicate":true},{"duplicate":true}]"#)) == "duplicate")
         #expect(kind(outcome(200, #"[{"duplicate":true},{}]"#)) == "published")
         for status in [400, 413, 414, 431] { #expect(kind(outcome(status)) == "refused", "\(status)") }
-        for status in [401, 403, 404, 405] { #expect(kind(outcome(status)) == "hopeless", "\(status)") }
+        for status in [401, 403, 404, 405] { #expect(kind(outcome(status)) == "misconfigured", "\(status)") }
         for status in [408, 429, 500, 502, 504] { #expect(kind(outcome(status)) == "retry", "\(status)") }
         #expect(
             outcome(503, #"{"error":{"code":"unavailable","message":"wait"}}"#, headers: ["Retry-After": "2"])

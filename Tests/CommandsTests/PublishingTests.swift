@@ -11,7 +11,7 @@ import Testing
     private func lines(_ count: Int) -> String { (1...count).map { "line \($0)\n" }.joined() }
 
     /// Publishes text as `publish ch -` does, and returns the result.
-    private func publish(_ text: String, to url: String, concurrency: Int = 4, patience: Duration = .seconds(10), json: Bool = false, token: String? = nil)
+    private func publish(_ text: String, to url: String, concurrency: Int = 4, retryTimeout: Duration = .seconds(10), json: Bool = false, token: String? = nil)
         async throws -> CommandStatus
     {
         let path = TemporaryFolder.path()
@@ -19,10 +19,10 @@ import Testing
         let file = try #require(FileHandle(forReadingAtPath: path))
         defer { try? file.close() }
         return try await withHTTPClient { http in
-            let node = NodeClient(base: try BaseURL(named: "--api", url), token: token, http: http, timeout: patience)
+            let node = NodeClient(base: try BaseURL(named: "--api", url), token: token, http: http, timeout: retryTimeout)
             let sender = PublishSender(node: node, channels: ["a", "b"], type: "t")
             let quiet = Terminal(descriptor: open("/dev/null", O_WRONLY), isInteractive: false, noColour: nil, kind: nil)
-            let publisher = LinePublisher(sender: sender, concurrency: concurrency, patience: patience, wantsJSON: json, answers: nil, notices: quiet)
+            let publisher = LinePublisher(sender: sender, concurrency: concurrency, retryTimeout: retryTimeout, wantsJSON: json, responses: nil, notices: quiet)
             defer { close(quiet.descriptor) }
             let status = try await publisher.run(StandardInput(descriptor: file.fileDescriptor))
             await sender.close()
@@ -31,7 +31,7 @@ import Testing
     }
 
     @Test func linesArriveInOrderOnOneConnection() async throws {
-        try await FakeNode.run({ _ in .answer(200, #"{"id":"1-1"}"#) }) { node in
+        try await FakeNode.run({ _ in .response(200, #"{"id":"1-1"}"#) }) { node in
             let status = try await publish(lines(50) + "\nlast", to: node.url, token: "secret")
             #expect(status == .ok)
             let requests = node.requests
@@ -42,7 +42,7 @@ import Testing
         }
     }
 
-    @Test func lostAnswersAreAskedForAgainWithTheSameID() async throws {
+    @Test func eventsWithoutAResponseAreSentAgainWithTheSameID() async throws {
         // Every seventh request ends the connection; every fifth is refused temporarily.
         let count = Mutex(0)
         let accepted = Mutex<[String]>([])
@@ -51,9 +51,9 @@ import Testing
                 $0 += 1; return $0
             }
             if number.isMultiple(of: 7) { return .hangUp }
-            if number.isMultiple(of: 5) { return .answer(503, #"{"error":{"code":"unavailable","message":"m"}}"#) }
+            if number.isMultiple(of: 5) { return .response(503, #"{"error":{"code":"unavailable","message":"m"}}"#) }
             accepted.withLock { $0.append(request.body) }
-            return .answer(200, #"{"id":"1-1"}"#)
+            return .response(200, #"{"id":"1-1"}"#)
         }) { node in
             let status = try await publish(lines(40), to: node.url, concurrency: 1)
             #expect(status == .ok)
@@ -63,7 +63,7 @@ import Testing
         }
     }
 
-    @Test func nothingIsLostWithManyOnTheirWay() async throws {
+    @Test func nothingIsLostWithManyInFlight() async throws {
         let count = Mutex(0)
         let accepted = Mutex<Set<String>>([])
         try await FakeNode.run({ request in
@@ -72,7 +72,7 @@ import Testing
             }
             if number.isMultiple(of: 13) { return .hangUp }
             accepted.withLock { _ = $0.insert(request.body) }
-            return .answer(200, #"{"id":"1-1"}"#)
+            return .response(200, #"{"id":"1-1"}"#)
         }) { node in
             let status = try await publish(lines(100), to: node.url, concurrency: 8)
             #expect(status == .ok)
@@ -80,39 +80,39 @@ import Testing
         }
     }
 
-    @Test func whatCannotBePublishedIsToldAndTheRestGoesOn() async throws {
-        try await FakeNode.run({ $0.body == "[2]" ? .answer(413, "{}") : .answer(200, "{}") }) { node in
+    @Test func refusedLinesAreCountedAndTheNextArePublished() async throws {
+        try await FakeNode.run({ $0.body == "[2]" ? .response(413, "{}") : .response(200, "{}") }) { node in
             let status = try await publish("[1]\n[2]\nnonsense\n[4]\n", to: node.url, json: true)
             #expect(status == .degraded)
             #expect(node.requests.map(\.body) == ["[1]", "[2]", "[4]"])
         }
     }
 
-    @Test func aWrongTokenStopsAtOnce() async throws {
-        try await FakeNode.run({ _ in .answer(401, "{}") }) { node in
-            let failure = await #expect(throws: Failure.self) { try await publish(lines(100), to: node.url, concurrency: 2) }
+    @Test func aWrongTokenStopsImmediately() async throws {
+        try await FakeNode.run({ _ in .response(401, "{}") }) { node in
+            let failure = await #expect(throws: CommandError.self) { try await publish(lines(100), to: node.url, concurrency: 2) }
             #expect(failure?.status == .critical)
-            #expect(failure?.message.hasSuffix("Line 1 is the first that was not published.") == true)
+            #expect(failure?.message.hasSuffix("Line 1 is the first line that was not published.") == true)
         }
     }
 
-    @Test func anInterruptionSaysWhereToGoOn() async throws {
-        try await FakeNode.run({ _ in .answer(200, "{}") }) { node in
+    @Test func anInterruptionReportsTheFirstUnpublishedLine() async throws {
+        try await FakeNode.run({ _ in .response(200, "{}") }) { node in
             let publishing = Task { try await publish(lines(200_000), to: node.url) }
             try await eventually("20 lines are published") { node.requests.count >= 20 }
             publishing.cancel()
-            let failure = await #expect(throws: Failure.self) { try await publishing.value }
+            let failure = await #expect(throws: CommandError.self) { try await publishing.value }
             #expect(failure?.status == .degraded)
-            #expect(failure?.message == "Interrupted: line \(node.requests.count + 1) is the first that was not published.")
+            #expect(failure?.message == "Interrupted. Line \(node.requests.count + 1) is the first line that was not published.")
         }
     }
 
     @Test(arguments: ["http", "https"])
     func whereNobodyListensPatienceEnds(scheme: String) async throws {
-        let failure = await #expect(throws: Failure.self) {
-            try await publish("a\nb\nc\n", to: "\(scheme)://127.0.0.1:1", patience: .seconds(5))
+        let failure = await #expect(throws: CommandError.self) {
+            try await publish("a\nb\nc\n", to: "\(scheme)://127.0.0.1:1", retryTimeout: .seconds(5))
         }
         #expect(failure?.status == .unreachable)
-        #expect(failure?.message == "Cannot reach the node: connection refused. Line 1 is the first that was not published.")
+        #expect(failure?.message == "Cannot reach the node: connection refused. Line 1 is the first line that was not published.")
     }
 }

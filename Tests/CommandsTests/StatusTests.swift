@@ -20,7 +20,7 @@ import Testing
             status.node.id == "n1" && status.subscribers.connectionsMax == 19_000
                 && status.subscribers.byTransport[1] == .init(transport: "websocket", count: 1))
         #expect(status.exitStatus == .degraded)
-        #expect(throws: Failure.self) { try NodeStatus(json: Array("{}".utf8)) }
+        #expect(throws: CommandError.self) { try NodeStatus(json: Array("{}".utf8)) }
     }
 
     @Test func showsEverything() throws {
@@ -28,7 +28,7 @@ import Testing
         let table = try NodeStatus(json: Array(StatusTests.json.utf8)).table(on: plain)
         for text in [
             "n1", "degraded", "ready, up 1h 2m", "0.1.0 (abc)", "127.0.0.1:8080", "127.0.0.1:8081", "sqlite in /var/lib/realertime, durability process, ready",
-            "10 events, 2.0 KiB, 3 channels", "2 of 19,000 (0.0 %)", "sse 1, websocket 1, longpoll 0, stream 0", "1.0/s, 10 in all", "2.0/s, 20 in all",
+            "10 events, 2.0 KiB, 3 channels", "2 of 19,000 (0.0 %)", "sse 1, websocket 1, longpoll 0, stream 0", "1.0/s, 10 in total", "2.0/s, 20 in total",
             "! The disk is nearly full.",
         ] {
             #expect(table.contains(text), "\(text)")

@@ -18,17 +18,17 @@ import Testing
         let hello = #"{"cursor":"c\#(first - 1)"}"#
         switch request.path.split(separator: "/").first {
         case "healthz":
-            return .answer(200, "ok")
+            return .response(200, "ok")
         case "ev":
             return .stream(["retry: 1\nid: c\(first - 1)\n\n"] + events.flatMap { ["id: x\nda", "ta: \($0)\r\n", "\n: beat\n"] })
         case "sub":
             return .stream([hello + "\n\n"] + events.flatMap { [String($0.prefix(9)), String($0.dropFirst(9)) + "\n"] } + ["{\"broken\":"])
         case "lp":
-            return .answer(200, #"{"events":[\#(events.joined(separator: ","))],"cursor":"c\#(first + 1)"}"#)
+            return .response(200, #"{"events":[\#(events.joined(separator: ","))],"cursor":"c\#(first + 1)"}"#)
         case "ws":
             return .webSocket([hello, #"{"unknown":1}"#] + events, close: 1001)
         default:
-            return .answer(404, #"{"error":{"code":"not_found","message":"no"}}"#)
+            return .response(404, #"{"error":{"code":"not_found","message":"no"}}"#)
         }
     }
 
@@ -50,7 +50,7 @@ import Testing
     }
 
     @Test(arguments: Transport.allCases)
-    func connectionsAreMadeAgainFromTheLastCursor(transport: Transport) async throws {
+    func reconnectsFromTheLastCursor(transport: Transport) async throws {
         try await FakeNode.run(SubscribingTests.reply) { node in
             let shown1 = try await follow(transport, at: node.url, max: 5)
             #expect(shown1 == "1\n2\n3\n4\n5\n")
@@ -59,7 +59,7 @@ import Testing
         }
     }
 
-    @Test func theNextRunGoesOnWhereTheLastEnded() async throws {
+    @Test func theNextRunResumesAfterTheLastOne() async throws {
         let path = TemporaryFolder.path()
         let file = CursorFile(path: path)
         try await FakeNode.run(SubscribingTests.reply) { node in
@@ -75,33 +75,33 @@ import Testing
     @Test(arguments: Transport.allCases)
     func refusalsEndIt(transport: Transport) async throws {
         let refusal = #"{"error":{"code":"bad_cursor","message":"no node gave out this cursor"}}"#
-        try await FakeNode.run({ $0.path == "/healthz" ? .answer(200, "ok") : .answer(400, refusal) }) { node in
-            let failure = await #expect(throws: Failure.self) { _ = try await follow(transport, at: node.url, max: 1, since: "x") }
+        try await FakeNode.run({ $0.path == "/healthz" ? .response(200, "ok") : .response(400, refusal) }) { node in
+            let failure = await #expect(throws: CommandError.self) { _ = try await follow(transport, at: node.url, max: 1, since: "x") }
             #expect(failure?.status == .critical)
             #expect(failure?.message.contains("no node gave out this cursor") == true, "\(failure?.message ?? "")")
         }
     }
 
     @Test(arguments: Transport.allCases)
-    func aBusyNodeIsAskedAgain(transport: Transport) async throws {
+    func aBusyNodeIsRetried(transport: Transport) async throws {
         try await FakeNode.run({ request in
-            if request.path == "/healthz" { return .answer(200, "ok") }
+            if request.path == "/healthz" { return .response(200, "ok") }
             return SubscribingTests.reply(request)
         }) { node in
             let shown4 = try await follow(transport, at: node.url, max: 1)
             #expect(shown4 == "1\n")
         }
-        await #expect(throws: TimedOut.self) {
-            try await FakeNode.run({ _ in .answer(503, "{}", [("Retry-After", "1")]) }) { node in
+        await #expect(throws: TimeoutError.self) {
+            try await FakeNode.run({ _ in .response(503, "{}", [("Retry-After", "1")]) }) { node in
                 try await withTimeout(.milliseconds(600)) { _ = try await follow(transport, at: node.url, max: 1) }
             }
         }
     }
 
-    @Test func closeCodesMeanWhatTheProtocolSays() {
+    @Test func closeCodesAreInterpretedAsTheProtocolDefines() {
         func closed(_ code: UInt16) -> any Error { Subscription.closed(.init(integer: code)) }
-        for code in [1000, 1001, 1006, 1011, 1012] as [UInt16] { #expect(closed(code) is Disconnected, "\(code)") }
-        for code in [1002, 1007, 1009] as [UInt16] { #expect(closed(code) is Failure, "\(code)") }
-        #expect((closed(1012) as? Disconnected)?.retryAfter != nil)
+        for code in [1000, 1001, 1006, 1011, 1012] as [UInt16] { #expect(closed(code) is DisconnectedError, "\(code)") }
+        for code in [1002, 1007, 1009] as [UInt16] { #expect(closed(code) is CommandError, "\(code)") }
+        #expect((closed(1012) as? DisconnectedError)?.retryAfter != nil)
     }
 }

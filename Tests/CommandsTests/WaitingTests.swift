@@ -17,7 +17,8 @@ import Testing
 
     private func waiter(_ terminal: Terminal, limit: Duration? = .seconds(30)) -> Waiter {
         Waiter(
-            what: "the drain of n1", later: "realertime members", limit: limit, terminal: terminal, patience: .milliseconds(50), interval: .milliseconds(1))
+            what: "the drain of n1", later: "realertime members", limit: limit, terminal: terminal, responseGrace: .milliseconds(50), interval: .milliseconds(1)
+        )
     }
 
     @Test func progressSaysHowFastAndWhenItIsStuck() {
@@ -26,7 +27,7 @@ import Testing
         progress.note(left: 100, moving: 8, at: start)
         #expect(progress.text == "100 left, 8 in flight" && !progress.isStuck(at: start))
         progress.note(left: 80, moving: 8, at: start + .seconds(5))
-        #expect(progress.text == "80 left, 8 in flight, 4.0/s, about 20s to go")
+        #expect(progress.text == "80 left, 8 in flight, 4.0/s, about 20s remaining")
         progress.note(left: 80, moving: 8, at: start + .seconds(14))
         #expect(!progress.isStuck(at: start + .seconds(14)))
         progress.note(left: 80, moving: 8, at: start + .seconds(16))
@@ -42,11 +43,11 @@ import Testing
             try ClusterOverview(ClusterSamples.overview(ClusterSamples.head(mode: "guarded"), active: 0, reasons: "\"n5 cannot reach n2.\"")),
             try ClusterPlan(ClusterSamples.plan(refusals: "\"no active node with a weight may own anything\"")),
             try ClusterPartitions(ClusterSamples.partitions(moving, other)), of: "n2")
-        #expect(found.count == 5 && found.contains("on the way from n2 to n5: 4; see the logs of both") && found.last == "n5 cannot reach n2.")
+        #expect(found.count == 5 && found.contains("moving from n2 to n5: partition 4; see the logs of both nodes") && found.last == "n5 cannot reach n2.")
     }
 
     @Test func waitsUntilItIsDone() async throws {
-        let steps = Mutex([Waiter.Step.going(left: 2, moving: 1), .going(left: 1, moving: 1), .done("n1 owns nothing", .ok)])
+        let steps = Mutex([Waiter.Step.inProgress(left: 2, moving: 1), .inProgress(left: 1, moving: 1), .done("n1 owns nothing", .ok)])
         let text = try await self.written { terminal in
             let status = try await self.waiter(terminal).wait {
                 steps.withLock { $0.removeFirst() }
@@ -59,7 +60,7 @@ import Testing
     }
 
     @Test func showsItInPlaceOnATerminal() async throws {
-        let steps = Mutex([Waiter.Step.going(left: 2, moving: 1), .done("n1 owns nothing", .ok)])
+        let steps = Mutex([Waiter.Step.inProgress(left: 2, moving: 1), .done("n1 owns nothing", .ok)])
         let text = try await self.written(isInteractive: true) { terminal in
             _ = try await self.waiter(terminal).wait {
                 steps.withLock { $0.removeFirst() }
@@ -72,14 +73,14 @@ import Testing
 
     @Test func aLimitEndsTheWaitingAndNothingElse() async throws {
         let text = await self.written { terminal in
-            let failure = await #expect(throws: Failure.self) {
+            let failure = await #expect(throws: CommandError.self) {
                 try await self.waiter(terminal, limit: .milliseconds(50)).wait {
-                    .going(left: 1, moving: 0)
+                    .inProgress(left: 1, moving: 0)
                 } obstacles: {
                     ["no node is active"]
                 }
             }
-            #expect(failure?.status == .degraded && failure?.message.contains("The cluster continues; realertime members shows it.") == true)
+            #expect(failure?.status == .degraded && failure?.message.contains("The cluster continues. realertime members shows the progress.") == true)
         }
         #expect(text.hasSuffix("  no node is active\n"), "\(text)")
     }
@@ -87,14 +88,14 @@ import Testing
     @Test func aNodeThatStaysAwayEndsIt() async throws {
         let calls = Mutex(0)
         let text = await self.written { terminal in
-            let failure = await #expect(throws: Failure.self) {
+            let failure = await #expect(throws: CommandError.self) {
                 try await self.waiter(terminal).wait {
                     if calls.withLock({ count in
                         count += 1; return count
                     }) == 1 {
-                        return .going(left: 1, moving: 0)
+                        return .inProgress(left: 1, moving: 0)
                     }
-                    throw Failure(.unreachable, "Cannot reach it.")
+                    throw CommandError(.unreachable, "Cannot reach it.")
                 } obstacles: {
                     []
                 }
@@ -105,28 +106,28 @@ import Testing
     }
 
     @Test func drainsAreJudged() async throws {
-        func step(_ watch: DrainWatch, _ member: String) async throws -> Waiter.Step {
-            await watch.step(try ClusterMembers(ClusterSamples.members(member, ClusterSamples.member("n2"))))
+        func step(_ drain: DrainProgress, _ member: String) async throws -> Waiter.Step {
+            await drain.step(try ClusterMembers(ClusterSamples.members(member, ClusterSamples.member("n2"))))
         }
-        let watch = DrainWatch(node: "n1")
+        let drain = DrainProgress(node: "n1")
         // The request may be read a moment after it was written.
-        guard case .going(341, 0) = try await step(watch, ClusterSamples.member("n1", desired: "active")) else { Issue.record("going"); return }
+        guard case .inProgress(341, 0) = try await step(drain, ClusterSamples.member("n1", desired: "active")) else { Issue.record("going"); return }
         let draining = ClusterSamples.member("n1", state: "draining", desired: "draining", owned: 12, movingOut: 8)
-        guard case .going(12, 8) = try await step(watch, draining) else { Issue.record("going"); return }
-        guard case .done(_, .ok) = try await step(watch, ClusterSamples.member("n1", state: "drained", desired: "draining", owned: 0)) else {
+        guard case .inProgress(12, 8) = try await step(drain, draining) else { Issue.record("going"); return }
+        guard case .done(_, .ok) = try await step(drain, ClusterSamples.member("n1", state: "drained", desired: "draining", owned: 0)) else {
             Issue.record("done")
             return
         }
-        guard case .failed = try await step(watch, ClusterSamples.member("n1", desired: "active")) else { Issue.record("taken back"); return }
-        guard case .failed = try await step(watch, ClusterSamples.member("n9")) else { Issue.record("gone"); return }
+        guard case .failed = try await step(drain, ClusterSamples.member("n1", desired: "active")) else { Issue.record("taken back"); return }
+        guard case .failed = try await step(drain, ClusterSamples.member("n9")) else { Issue.record("gone"); return }
     }
 
     @Test func rebalancesAndMovesAreJudged() throws {
         func step(_ plan: String, _ overview: String) throws -> Waiter.Step {
             RebalanceCommand.RunCommand.step(try ClusterPlan(plan), try ClusterOverview(overview))
         }
-        guard case .going(5, 2) = try step(ClusterSamples.plan(moves: 3), ClusterSamples.overview(moving: 2)) else { Issue.record("going"); return }
-        guard case .going(1, 1) = try step(ClusterSamples.plan(), ClusterSamples.overview(preparing: 1)) else { Issue.record("preparing"); return }
+        guard case .inProgress(5, 2) = try step(ClusterSamples.plan(moves: 3), ClusterSamples.overview(moving: 2)) else { Issue.record("going"); return }
+        guard case .inProgress(1, 1) = try step(ClusterSamples.plan(), ClusterSamples.overview(preparing: 1)) else { Issue.record("preparing"); return }
         guard case .done(_, .ok) = try step(ClusterSamples.plan(), ClusterSamples.overview()) else { Issue.record("done"); return }
         guard case .done(let words, .degraded) = try step(ClusterSamples.plan(refusals: "\"a pin\""), ClusterSamples.overview()) else {
             Issue.record("refused")
@@ -135,7 +136,9 @@ import Testing
         #expect(words.hasSuffix("a pin"))
         let moving = "{\"partition\":4,\"owner\":\"n2\",\"owner_epoch\":9,\"state\":\"moving\",\"moving_to\":\"n5\",\"reason\":\"operator\"}"
         let moved = "{\"partition\":4,\"owner\":\"n5\",\"owner_epoch\":10,\"state\":\"served\"}"
-        guard case .going(1, 1) = MoveCommand.step(try ClusterPartitions(ClusterSamples.partitions(moving)), 4, "n5") else { Issue.record("moving"); return }
+        guard case .inProgress(1, 1) = MoveCommand.step(try ClusterPartitions(ClusterSamples.partitions(moving)), 4, "n5") else {
+            Issue.record("moving"); return
+        }
         guard case .done = MoveCommand.step(try ClusterPartitions(ClusterSamples.partitions(moved)), 4, "n5") else { Issue.record("moved"); return }
         guard case .failed = MoveCommand.step(try ClusterPartitions(ClusterSamples.partitions(moved)), 5, "n5") else { Issue.record("none"); return }
     }

@@ -10,17 +10,17 @@ import Testing
 
     @Test func aServerThatServesOnForLongerThanASessionIsAWarning() {
         let check = Self.check(.init(address: "a:1", syncLimitMilliseconds: 4000), .init(address: "b:1", syncLimitMilliseconds: 10_000))
-        #expect(check.outcome == .warn && check.detail.contains("b:1 serves on for 10.0 s") && !check.detail.contains("a:1"))
+        #expect(check.outcome == .warn && check.detail.contains("b:1 continues to serve for 10.0 s") && !check.detail.contains("a:1"))
         #expect(check.advice?.contains("Lower syncLimit in zoo.cfg") == true)
     }
 
     @Test func lessThanASessionIsWell() {
         #expect(Self.check(.init(address: "a:1", syncLimitMilliseconds: 4000)).outcome == .ok)
-        #expect(Self.check(.init(address: "a:1", syncLimitMilliseconds: 0)).detail.contains("one server"))
+        #expect(Self.check(.init(address: "a:1", syncLimitMilliseconds: 0)).detail.contains("only one ZooKeeper server"))
     }
 
-    @Test func whatTheServersDoNotSayIsNotKnown() {
+    @Test func unreportedLimitsAreUnknown() {
         let check = Self.check(.init(address: "a:1", syncLimitMilliseconds: 4000), .init(address: "b:1", unknown: "it does not allow the word conf"))
-        #expect(check.outcome == .skip && check.detail == "not known of b:1: it does not allow the word conf")
+        #expect(check.outcome == .skip && check.detail == "unknown for b:1: it does not allow the word conf")
     }
 }

@@ -14,12 +14,12 @@ extension ClusterEvents: ClusterReport {
 
     func table(on terminal: Terminal) -> String { self.table(of: self.events, on: terminal) }
 
-    /// The selected events, and the number of all events.
+    /// A table of these events. Its last line says how many of all events they are.
     func table(of events: [ClusterEvent], on terminal: Terminal) -> String {
         var table = EventTable()
         let lines = table.lines(events, on: terminal)
         let count = events.count == self.events.count ? "" : ": \(Readable.count(events.count)) of \(Readable.count(self.events.count)) events"
-        let more = table.isNarrow ? "; -w shows numbers and views too" : ""
+        let more = table.isNarrow ? "; -w also shows numbers and views" : ""
         return (lines + [terminal.footer("reported by \(self.through)\(count)\(more)")]).joined(separator: "\n")
     }
 }

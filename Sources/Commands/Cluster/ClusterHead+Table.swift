@@ -1,22 +1,22 @@
 import AdminAPI
 import JSON
 
-/// What every response about the cluster begins with.
+/// The fields that begin every response about the cluster.
 extension ClusterHead {
     /// The last line of a table.
-    var words: String { "controller \(self.controllerWords)" }
+    var footer: String { "controller \(self.controllerText)" }
 
-    var controllerWords: String {
+    var controllerText: String {
         let view = "view \(Readable.count(self.viewVersion)), \(Readable.duration(seconds: self.viewAgeSeconds)) old"
         guard let controller else { return "none (reported by \(self.through)), \(view)" }
         let reporter = self.authoritative ? "" : " (reported by \(self.through))"
         return "\(controller.id), epoch \(controller.epoch)\(reporter), \(view)"
     }
 
-    /// Of the whole cluster. The same in every answer.
+    /// The exit status for the whole cluster. It is the same for every response.
     var exitStatus: CommandStatus { self.coordination.health.exitStatus }
 
-    /// The reason that belongs below any table; none while decisions are made.
+    /// Below every table: why the cluster makes no decisions. Empty while it makes them.
     func notes(on terminal: Terminal) -> [String] {
         self.coordination.reason.map { [terminal.sentence($0, lead: "! ", self.coordination.health.colour)] } ?? []
     }
@@ -31,15 +31,9 @@ protocol ClusterReport: Sendable {
 }
 
 extension ClusterReport {
-    /// From a response, in which nothing is left that a terminal would obey.
+    /// Reads a response. Characters that control a terminal are escaped.
     init(json: [UInt8]) throws {
-        guard let value = harmlessJSON(json), let report = try? Self(value) else {
-            throw Failure(.critical, "The response of \(Self.kind.path) is not that of a node of this version. Is --api the API port of a node?")
-        }
+        guard let value = sanitizedJSON(json), let report = try? Self(value) else { throw CommandError.unknownResponse(of: Self.kind.path) }
         self = report
     }
-}
-
-extension CommandStatus {
-    func worse(_ other: CommandStatus) -> CommandStatus { self.rawValue >= other.rawValue ? self : other }
 }

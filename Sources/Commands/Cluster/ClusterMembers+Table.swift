@@ -6,19 +6,19 @@ extension ClusterMembers: ClusterReport {
 
     var exitStatus: CommandStatus { self.members.reduce(self.head.exitStatus) { $0.worse($1.exitStatus) } }
 
-    static let legend = "U up, D down, F fenced, S suspect, ? not known; A active, J joining, C cordoned, D draining, E drained, R to be removed"
+    static let legend = "U up, D down, F fenced, S suspect, ? unknown; A active, J joining, C cordoned, D draining, E drained, R being removed"
 
     func table(on terminal: Terminal) -> String {
         var table = Table(Self.columns, names: 1)
         for member in self.members { table.add(member.cells) }
         let text = table.text(on: terminal) { row, column, cell in column == 0 ? terminal.paint(cell, self.members[row].colour) : cell }
         let notes = self.head.notes(on: terminal) + self.members.flatMap(\.notes).map { terminal.sentence($0, lead: "! ", .yellow) }
-        return ([text] + notes + [Self.legend, self.head.words].map { terminal.footer($0) }).joined(separator: "\n")
+        return ([text] + notes + [Self.legend, self.head.footer].map { terminal.footer($0) }).joined(separator: "\n")
     }
 
-    /// What changes and matters comes first; what never changes is the first to be left out.
+    /// Columns that change come first. Columns that rarely change come last, because a narrow terminal leaves out the last columns.
     private static let columns = [
-        Table.Column("ST"), .init("NODE"), .init("OWNS"), .init("MOVING"), .init("CONNECTIONS"), .init("PUBLISHED"), .init("DELIVERED"), .init("SEES"),
+        Table.Column("ST"), .init("NODE"), .init("OWNS"), .init("MOVING"), .init("CONNECTIONS"), .init("PUBLISHED"), .init("DELIVERED"), .init("REACHES"),
         .init("SESSION", widthMin: 10), .init("SHARE", widthMin: 6), .init("UPTIME", widthMin: 7), .init("ZONE"), .init("WEIGHT"), .init("VERSION"),
         .init("INCARNATION"), .init("API"), .init("LINK"),
     ]
@@ -27,10 +27,10 @@ extension ClusterMembers: ClusterReport {
 extension ClusterMembers.Member {
     private static let reportAgeMillisecondsMax = 5000
 
-    /// A member of which the node that answers has no report, or only one that says nothing about now.
-    var isSilent: Bool { self.incarnation != nil && (self.report?.ageMilliseconds ?? .max) > Self.reportAgeMillisecondsMax }
+    /// The responding node has no report of this member, or only an old one.
+    var hasNoCurrentReport: Bool { self.incarnation != nil && (self.report?.ageMilliseconds ?? .max) > Self.reportAgeMillisecondsMax }
 
-    /// Two letters: how it is, and what it is for.
+    /// Two letters: the first is the member's condition, the second its desired state.
     var code: String {
         let first =
             switch (self.state, self.presence) {
@@ -41,8 +41,8 @@ extension ClusterMembers.Member {
             case (_, .up): "U"
             case (_, .unknown): "?"
             }
-        let purpose = ["down", "fenced"].contains(self.state) ? self.desired?.state ?? "active" : self.state
-        let second = ["active": "A", "joining": "J", "cordoned": "C", "draining": "D", "drained": "E", "removed": "R"][purpose] ?? "?"
+        let state = ["down", "fenced"].contains(self.state) ? self.desired?.state ?? "active" : self.state
+        let second = ["active": "A", "joining": "J", "cordoned": "C", "draining": "D", "drained": "E", "removed": "R"][state] ?? "?"
         return first + second
     }
 
@@ -51,17 +51,17 @@ extension ClusterMembers.Member {
         case "down": return self.desired?.state == "draining" ? .ok : .degraded
         case "fenced", "joining": return .degraded
         default:
-            let isWell = self.presence == .up && self.seenBy == self.witnesses && self.report?.session.map { $0 == "connected" } ?? true
-            return (isWell ? CommandStatus.ok : .degraded).worse(self.report?.health.exitStatus ?? .ok)
+            let isHealthy = self.presence == .up && self.seenBy == self.witnesses && self.report?.session.map { $0 == "connected" } ?? true
+            return (isHealthy ? CommandStatus.ok : .degraded).worse(self.report?.health.exitStatus ?? .ok)
         }
     }
 
     fileprivate var cells: [String] {
         [
-            self.code, self.id, Readable.count(self.owned), self.movingWords, Self.text(self.report.map { Readable.count($0.connections) }),
+            self.code, self.id, Readable.count(self.owned), self.movingText, Self.text(self.report.map { Readable.count($0.connections) }),
             Self.text(self.report.map { Readable.rate($0.publishedPerSecond) }), Self.text(self.report.map { Readable.rate($0.deliveredPerSecond) }),
-            self.seesWords,
-            self.sessionWords, "\(Readable.fixed(self.share * 100, 1))%", Self.text(self.report?.uptimeSeconds.map { Readable.duration(seconds: $0) }),
+            self.reachesText,
+            self.sessionText, "\(Readable.fixed(self.share * 100, 1))%", Self.text(self.report?.uptimeSeconds.map { Readable.duration(seconds: $0) }),
             Self.text(self.zone), Readable.fixed(self.weight, 1), Self.text(self.version), Self.text(self.incarnation.map(String.init)),
             Self.text(self.api), Self.text(self.link),
         ]
@@ -77,46 +77,46 @@ extension ClusterMembers.Member {
 
     private static func text(_ text: String?) -> String { text.flatMap { $0.isEmpty ? nil : $0 } ?? "-" }
 
-    /// How far the state has come to the one that was requested.
+    /// The progress from the state to the desired state, as a predicate.
     private static func progress(of desired: String, in state: String) -> String {
         let done = desired == "draining" ? "drained" : desired
-        return state == done ? "is \(done)" : state == desired ? "is being \(done)" : "is to be \(done)"
+        return state == done ? "is \(done)" : state == desired ? "is being \(done)" : "will be \(done)"
     }
 
-    private var movingWords: String {
-        let words = (self.movingIn > 0 ? ["+\(self.movingIn)"] : []) + (self.movingOut > 0 ? ["-\(self.movingOut)"] : [])
-        return words.isEmpty ? "-" : words.joined(separator: " ")
+    private var movingText: String {
+        let counts = (self.movingIn > 0 ? ["+\(self.movingIn)"] : []) + (self.movingOut > 0 ? ["-\(self.movingOut)"] : [])
+        return counts.isEmpty ? "-" : counts.joined(separator: " ")
     }
 
-    /// What its session does by its newest report, and how old that is. Without a report nothing is known of it.
-    private var sessionWords: String {
+    /// The state of the ZooKeeper session in the member's newest report, and the age of that report.
+    private var sessionText: String {
         guard self.incarnation != nil else { return "none" }
         guard let session = self.report.map({ $0.session ?? "connected" }) else { return "no report" }
         let age = self.report.map { "\(Readable.fixed(Double($0.ageMilliseconds) / 1000, 1))s" } ?? ""
-        if self.isSilent { return "no report \(age)" }
-        // The age is the report's: beside another word it would read as how long the session has been so.
+        if self.hasNoCurrentReport { return "no report \(age)" }
+        // No age after another state: it would read as the time since the session changed.
         return session == "connected" ? "live \(age)" : session
     }
 
-    private var seesWords: String {
+    private var reachesText: String {
         guard let report else { return "-" }
         return "\(report.sees)/\(report.peers)"
     }
 
-    /// What needs attention: at least one line for each member that is why the exit status is not 0.
+    /// The problems of this member. Each member that makes the exit status other than 0 has at least one line.
     fileprivate var notes: [String] {
         var notes: [String] = []
         switch self.state {
         case "down" where self.desired?.state != "draining": notes.append("\(self.id) is down: start it, or remove it with realertime forget \(self.id)")
-        case "fenced": notes.append("\(self.id) is fenced: most nodes cannot reach it at \(self.link)")
-        case "joining": notes.append("\(self.id) is joining: it owns nothing before the controller and half of the others reach it")
+        case "fenced": notes.append("\(self.id) is fenced: most nodes cannot reach its link address \(self.link)")
+        case "joining": notes.append("\(self.id) is joining: it owns no partitions until the controller and half of the other nodes can reach it")
         default: break
         }
-        if let words = self.presenceWords { notes.append("\(self.id) \(words)") }
+        if let presence = self.presenceText { notes.append("\(self.id) \(presence)") }
         if let report, self.state != "down" {
             if let session = report.session, session != "connected" { notes.append("\(self.id) has no connection to ZooKeeper: its session is \(session)") }
             if report.health != .healthy {
-                notes.append("\(self.id) reports that it is \(report.health.rawValue): realertime status --api \(self.api) says why")
+                notes.append("\(self.id) reports that it is \(report.health.rawValue): realertime status --api \(self.api) shows the reason")
             }
         }
         if let alarm = self.report?.alarm { notes.append("alarm at \(self.id): \(alarm)") }
@@ -128,20 +128,22 @@ extension ClusterMembers.Member {
         return notes
     }
 
-    /// Why it may not be up, as the members say; nil when nothing is wrong with that.
-    var presenceWords: String? {
+    /// Why the member may not be up, according to the other members. Nil if all of them reach it.
+    var presenceText: String? {
         guard !["down", "fenced"].contains(self.state) else { return nil }
         var reasons: [String] = []
         if !self.notSeenBy.isEmpty {
             let unseen = self.witnesses - self.seenBy
             let more = unseen > self.notSeenBy.count ? " and \(Readable.count(unseen - self.notSeenBy.count)) more" : ""
-            reasons.append("not seen by \(self.notSeenBy.joined(separator: ", "))\(more)")
+            reasons.append("unreachable from \(self.notSeenBy.joined(separator: ", "))\(more)")
         }
-        if self.isSilent, self.presence != .unknown { reasons.append(self.report.map { "no report for \($0.ageMilliseconds / 1000) s" } ?? "no report") }
+        if self.hasNoCurrentReport, self.presence != .unknown {
+            reasons.append(self.report.map { "no report for \($0.ageMilliseconds / 1000) s" } ?? "no report")
+        }
         switch self.presence {
         case .up: return self.notSeenBy.isEmpty ? nil : "is \(reasons[0])"
         case .down: return "is down: its link port is closed"
-        case .suspect where reasons.isEmpty: return "is suspect: it reaches \(self.report?.sees ?? 0) of \(self.report?.peers ?? 0) others"
+        case .suspect where reasons.isEmpty: return "is suspect: it reaches only \(self.report?.sees ?? 0) of \(self.report?.peers ?? 0) other nodes"
         case .suspect: return "is suspect: \(reasons.joined(separator: "; "))"
         case .unknown: return nil
         }

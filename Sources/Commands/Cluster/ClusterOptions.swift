@@ -1,5 +1,6 @@
 import AdminAPI
 import ArgumentParser
+import Options
 
 #if canImport(FoundationEssentials)
     import FoundationEssentials
@@ -9,11 +10,11 @@ import ArgumentParser
 
 /// Options of every command about the cluster.
 struct ClusterOptions: ParsableArguments {
-    @Option(name: [.short, .customLong("output")], help: "json is the node's response as it came, one a line.")
+    @Option(name: [.short, .customLong("output")], help: "json prints the node's response unchanged, on one line.")
     var output = OutputFormat.table
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("How long one response may take. (default: 10)", valueName: "seconds"), transform: Seconds.init(text:))
+        parsing: .unconditional, help: ArgumentHelp("The time limit for one response. (default: 10)", valueName: "seconds"), transform: Seconds.init(text:))
     var timeout = Seconds(10)
 
     @OptionGroup var api: AnyNodeOptions
@@ -25,10 +26,7 @@ struct ClusterOptions: ParsableArguments {
     /// Runs a command's body with a client for the node.
     func run(_ body: (ClusterClient) async throws -> CommandStatus) async throws {
         try await reporting {
-            let (bases, token) = (try self.api.bases(), try self.api.secret.token())
-            return try await withHTTPClient(connect: NodeClient.connectTimeout(within: self.timeout.duration, nodes: bases.count)) { http in
-                try await body(ClusterClient(node: NodeClient(any: bases, token: token, http: http, timeout: self.timeout.duration)))
-            }
+            try await self.api.withClient(timeout: self.timeout.duration) { try await body(ClusterClient(node: $0)) }
         }
     }
 
@@ -38,17 +36,18 @@ struct ClusterOptions: ParsableArguments {
         as table: (Report, Terminal) -> String = { $0.table(on: $1) }
     ) async throws {
         try await self.run { cluster in
-            let look = try await cluster.look(type, at: path)
-            let text = self.output == .json ? look.json : table(look.report, terminal)
+            let fetched = try await cluster.fetch(type, at: path)
+            let text = self.output == .json ? fetched.json : table(fetched.report, terminal)
             try Terminal.standardOutput.write("\(text)\n".utf8)
-            return look.report.exitStatus
+            return fetched.report.exitStatus
         }
     }
 }
 
 /// Options of every command that prints a table.
 struct TableOptions: ParsableArguments {
-    @Flag(name: [.customShort("w"), .long], help: "All columns of the table, however narrow the terminal is. Elsewhere than on a terminal it always has all.")
+    @Flag(
+        name: [.customShort("w"), .long], help: "Show all columns of the table, even if the terminal is too narrow. A file or a pipe always gets all columns.")
     var wide = false
 
     var terminal: Terminal { .standardOutput.wide(self.wide) }
@@ -56,26 +55,27 @@ struct TableOptions: ParsableArguments {
 
 /// Options of every command that makes a change.
 struct ChangeOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Who requests it, for the cluster's events. (default: $USER)", valueName: "name"))
+    @Option(help: ArgumentHelp("Your name. The cluster's events show it with the change. (default: $USER)", valueName: "name"))
     var by: String?
 
-    @Option(help: ArgumentHelp("Why, for the cluster's events and its status.", valueName: "text"))
+    @Option(help: ArgumentHelp("The reason for the change. The cluster's events and status show it.", valueName: "text"))
     var note: String?
 
     func request(_ kind: AdminRequest.Kind, node: String? = nil, partition: Int? = nil) -> AdminRequest {
-        let user = ProcessInfo.processInfo.environment["USER"].flatMap { $0.isEmpty ? nil : String($0.prefix(16)) }
+        let user = ProcessInfo.processInfo.environment.nonEmpty("USER").map { String($0.prefix(16)) }
         return AdminRequest(kind, node: node, partition: partition, by: self.by ?? user, note: self.note)
     }
 }
 
-/// Options of every command that waits for the cluster.
+/// Options of every command that waits until the cluster has executed its request.
 struct WaitOptions: ParsableArguments {
-    @Flag(help: "Only request it, and do not wait until it is done.")
+    @Flag(help: "Exit when the cluster has accepted the request, before it is executed.")
     var noWait = false
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Stop waiting after this time, with status 1; the cluster continues. (default: no limit)", valueName: "seconds"),
+        help: ArgumentHelp(
+            "Stop waiting after this time and exit with status 1. The cluster continues to execute the request. (default: no limit)", valueName: "seconds"),
         transform: Seconds.init(text:))
     var within: Seconds?
 }

@@ -4,21 +4,21 @@ import JSON
 extension ClusterOverview: ClusterReport {
     static let kind = AdminRequest.Kind.status
 
-    /// A node without ZooKeeper.
+    /// The node runs without ZooKeeper, so it is in no cluster.
     var isAlone: Bool { self.zookeeper == nil }
 
     var exitStatus: CommandStatus { self.health.exitStatus.worse(self.head.exitStatus) }
 
-    /// A line a fact, the label first; the reasons of bad health below.
+    /// One line for each fact, with the label first. The reasons for bad health follow.
     func table(on terminal: Terminal) -> String {
         var facts = Facts()
         facts.add("cluster", "\(self.head.cluster), mode \(self.head.mode)")
         facts.add("health", self.health.rawValue, self.health.colour)
-        facts.add("controller", self.head.controllerWords)
-        facts.add("zookeeper", self.sessionWords)
+        facts.add("controller", self.head.controllerText)
+        facts.add("zookeeper", self.sessionText)
         facts.add("nodes", Self.list(self.nodes.map { ($0.state, $0.count) }))
-        facts.add("partitions", "\(Readable.count(self.partitions.total)): \(self.partitionWords)")
-        facts.add("balance", "the fullest node has \(Readable.fixed(self.spread, 3)) of an even share")
+        facts.add("partitions", "\(Readable.count(self.partitions.total)): \(self.partitionText)")
+        facts.add("balance", self.balanceText)
         facts.add(
             "load",
             "\(Readable.count(self.connections, "connection")), \(Readable.rate(self.publishedPerSecond)) published, "
@@ -28,14 +28,16 @@ extension ClusterOverview: ClusterReport {
         return ([facts.text(on: terminal, labelWidth: Facts.statusLabelWidth)] + reasons + notices).joined(separator: "\n")
     }
 
-    var sessionWords: String {
-        guard let zookeeper else { return "none: this node is alone" }
+    var balanceText: String { "the fullest node has \(Readable.fixed(self.spread, 3)) of an even share" }
+
+    var sessionText: String {
+        guard let zookeeper else { return "none: this node is in no cluster" }
         let session = zookeeper.session.map { ", session \($0)" } ?? ""
         let timeout = zookeeper.timeoutMilliseconds.map { ", timeout \(Readable.fixed(Double($0) / 1000, 1)) s" } ?? ""
-        return "\(zookeeper.state)\(session)\(timeout) (of \(zookeeper.node)\(self.head.authoritative ? ", the controller" : ""))"
+        return "\(zookeeper.state)\(session)\(timeout) (session of \(zookeeper.node)\(self.head.authoritative ? ", the controller" : ""))"
     }
 
-    var partitionWords: String {
+    var partitionText: String {
         Self.list(self.partitions.counts.map { ($0.state.rawValue, $0.count) } + [("contested", self.partitions.contested)])
     }
 

@@ -16,9 +16,9 @@ extension ClusterPlan: ClusterReport {
             lines.append(table.text(on: terminal))
         }
         lines.append(terminal.sentence(self.summary))
-        lines += ((self.waitWords.map { [$0] } ?? []) + self.refusals).map { terminal.sentence($0, lead: "! ", .yellow) }
+        lines += ((self.waitText.map { [$0] } ?? []) + self.refusals).map { terminal.sentence($0, lead: "! ", .yellow) }
         lines += self.head.notes(on: terminal)
-        lines.append(terminal.footer(self.head.words))
+        lines.append(terminal.footer(self.head.footer))
         return lines.joined(separator: "\n")
     }
 
@@ -26,18 +26,20 @@ extension ClusterPlan: ClusterReport {
         guard !self.isEmpty else { return "nothing to move: the fullest node has \(Readable.fixed(self.spreadBefore, 3)) of an even share" }
         let grants = self.grants > 0 ? "\(Readable.count(self.grants, "grant")) and " : ""
         return "\(grants)\(Readable.count(self.moves, "move")) (lower bound \(Readable.count(self.lowerBound))) in \(Readable.count(self.rounds, "round")); "
-            + "the fullest node has \(Readable.fixed(self.spreadBefore, 3)) of an even share, then \(Readable.fixed(self.spreadAfter, 3))"
+            + "the fullest node has \(Readable.fixed(self.spreadBefore, 3)) of an even share now, and \(Readable.fixed(self.spreadAfter, 3)) after the plan"
     }
 
-    /// Why some of it does not start by itself now.
-    var waitWords: String? {
+    /// Why some moves of the plan do not start now. Nil if none waits.
+    var waitText: String? {
         guard self.waiting > 0 else { return nil }
-        let count = "\(Readable.count(self.waiting)) of these \(self.waiting == 1 ? "waits" : "wait")"
+        let count = "\(Readable.count(self.waiting)) of these moves \(self.waiting == 1 ? "waits" : "wait")"
         switch self.head.mode {
-        case "maintenance": return "\(count): rebalancing is paused (realertime rebalance resume)"
-        case "guarded": return "\(count): many nodes vanished at once, and their partitions are held for them for a while"
+        case "maintenance": return "\(count): rebalancing is paused (realertime rebalance resume continues it)"
+        case "guarded": return "\(count): many nodes failed together, and their partitions are reserved for them for a while"
         default:
-            return self.settled ? "\(count) for those before them" : "\(count): a node joins, is fenced or has another version, or nodes have just come or gone"
+            return self.settled
+                ? "\(count) for earlier moves"
+                : "\(count): a node is joining, is fenced or runs another version, or a node joined or left a moment ago"
         }
     }
 }

@@ -4,7 +4,7 @@ package import ArgumentParser
 package struct DrainCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "drain",
-        abstract: "Take everything off a node, so that it can be stopped.",
+        abstract: "Move all partitions and subscribers of a node to other nodes, so that the node can be stopped.",
         usage: "realertime drain <node> [<options>]",
         discussion: """
             EXAMPLES:
@@ -12,12 +12,13 @@ package struct DrainCommand: AsyncParsableCommand {
               realertime drain n3 --no-wait
               realertime drain n3 --within 60 && ssh n3 systemctl stop realertime
 
-            Its partitions are handed to the others one by one, and its subscribers are told to connect again within the node's \
-            drain-seconds (15), evenly spread. It waits until the node owns nothing, and shows what is left, how fast it goes, and what \
-            is stuck and why. Ctrl-C ends only the waiting; undrain ends the drain.
+            The cluster hands the node's partitions to other nodes, a few at a time. The node asks its subscribers to reconnect, spread \
+            evenly over its drain-seconds (default 15). The command waits until the node owns no partitions. \
+            Meanwhile it shows the number of remaining partitions, the rate, and the reason if no partition moves. Ctrl-C stops only the \
+            command, not the drain. To cancel the drain, use undrain.
 
             \(Help.exitStatus)
-              1 when this stopped waiting before the end.
+              \(Help.stoppedWaiting)
             """)
 
     @Argument(help: "The id of the node.")
@@ -35,9 +36,9 @@ package struct DrainCommand: AsyncParsableCommand {
             try self.options.write(text, json)
             if self.waiting.noWait { return .ok }
             let node = self.node
-            let watch = DrainWatch(node: node)
+            let drain = DrainProgress(node: node)
             return try await Waiter(what: "the drain of \(node)", later: "realertime members", limit: self.waiting.within?.duration).wait {
-                await watch.step(try await cluster.look(ClusterMembers.self).report)
+                await drain.step(try await cluster.fetch(ClusterMembers.self).report)
             } obstacles: {
                 try await cluster.obstacles(of: node)
             }
@@ -46,7 +47,7 @@ package struct DrainCommand: AsyncParsableCommand {
 }
 
 /// Determines the progress of a drain, and detects when another request replaces it.
-actor DrainWatch {
+actor DrainProgress {
     private let node: String
     private var wasDraining = false
 
@@ -55,18 +56,18 @@ actor DrainWatch {
     }
 
     func step(_ members: ClusterMembers) -> Waiter.Step {
-        guard let member = members.members.first(where: { $0.id == self.node }) else { return .failed("\(self.node) is not in the cluster any more.") }
+        guard let member = members.members.first(where: { $0.id == self.node }) else { return .failed("\(self.node) is no longer in the cluster.") }
         if member.desired?.state == "draining" { self.wasDraining = true }
         if member.state == "drained" {
             let connected =
                 member.report.flatMap { $0.connections > 0 ? " \(Readable.count($0.connections)) subscribers are still connected to it." : nil } ?? ""
-            return .done("\(self.node) owns nothing: it can be stopped.\(connected)", .ok)
+            return .done("\(self.node) owns no partitions and can be stopped.\(connected)", .ok)
         }
-        if member.state == "down", member.owned == 0 { return .done("\(self.node) is down, and owns nothing.", .ok) }
+        if member.state == "down", member.owned == 0 { return .done("\(self.node) is down and owns no partitions.", .ok) }
         if self.wasDraining, let desired = member.desired, desired.state != "draining" {
             let by = desired.by.isEmpty ? "an operator" : desired.by
-            return .failed("The drain was replaced: \(self.node) is to be \(desired.state) now, requested by \(by).")
+            return .failed("The drain was cancelled: \(by) requested that \(self.node) is \(desired.state).")
         }
-        return .going(left: member.owned + member.movingIn, moving: member.movingOut)
+        return .inProgress(left: member.owned + member.movingIn, moving: member.movingOut)
     }
 }

@@ -4,22 +4,22 @@ import JSON
 
 extension ClusterEvent.Kind: ExpressibleByArgument {}
 
-/// Selects events. Every given condition must match. Pure.
+/// Selects the events that match all conditions. Pure.
 struct EventFilter: Sendable {
     var node: String?
-    /// Empty for all of them.
+    /// Empty: all kinds.
     var kinds: Set<ClusterEvent.Kind> = []
     var viewMin = 0
 
     var isEmpty: Bool { self.node == nil && self.kinds.isEmpty && self.viewMin == 0 }
 
-    func takes(_ event: ClusterEvent) -> Bool {
+    func matches(_ event: ClusterEvent) -> Bool {
         guard event.viewVersion >= self.viewMin else { return false }
         guard self.kinds.isEmpty || self.kinds.contains(event.kind) else { return false }
         return self.node.map { event.node == $0 || Self.names($0, in: event.text) } ?? true
     }
 
-    /// Transfers name the other nodes only in their text.
+    /// Whether the text contains the node's id as a word. An event about a transfer names the second node only in its text.
     private static func names(_ node: String, in text: String) -> Bool {
         text.split { !$0.isASCII || !($0.isLetter || $0.isNumber || "_.-".contains($0)) }.contains { word in
             word == node || word.hasSuffix(".") && word.dropLast() == node
@@ -27,20 +27,20 @@ struct EventFilter: Sendable {
     }
 
     /// The response as received, without the events that do not match.
-    func json(_ look: ClusterClient.Look<ClusterEvents>) -> String {
-        guard !self.isEmpty else { return look.json }
+    func json(_ fetched: ClusterClient.Fetched<ClusterEvents>) -> String {
+        guard !self.isEmpty else { return fetched.json }
         return writtenJSON { writer in
             writer.object { writer in
-                writer.field("through", look.report.through)
+                writer.field("through", fetched.report.through)
                 writer.name("events")
-                writer.array { writer in for event in self.events(of: look.json, among: look.report.events) { writer.raw(event) } }
+                writer.array { writer in for event in self.events(of: fetched.json, among: fetched.report.events) { writer.raw(event) } }
             }
         }
     }
 
     /// The JSON of the matching events, each as received.
     func events(of json: String, among events: [ClusterEvent]) -> [String] {
-        let numbers = Set(events.filter(self.takes).map { Int($0.number) })
+        let numbers = Set(events.filter(self.matches).map { Int($0.number) })
         var fields = JSONObject(Array(json.utf8))
         return (fields?.take("events")?.elements ?? []).filter { element in
             var fields = element.fields

@@ -1,24 +1,24 @@
 import AdminAPI
 
-/// Events in rows under a header, in batches. A column grows if a later batch needs it, and never shrinks. Pure.
+/// Formats events as rows under one header, batch by batch. A column becomes wider if a later batch needs it, and never narrower. Pure.
 struct EventTable: Sendable {
     private static let header = ["NUMBER", "TIME", "KIND", "NODE", "VIEW", "WHAT"]
     private static let (time, node, what) = (1, 3, 5)
-    /// Columns that a narrow terminal leaves out. -w and -o json show them.
+    /// The columns that a narrow terminal leaves out. -w and -o json show them.
     private static let optional: Set<Int> = [0, 4]
-    /// Below this width optional columns are left out.
+    /// If the text of an event would have less space than this, optional columns are left out.
     private static let whatWidth = 40
-    /// Below this width the text is on separate lines.
+    /// If the text of an event would have less space than this, it is on separate lines.
     private static let whatWidthMin = 20
-    /// Below this width times have no date.
+    /// If the terminal is narrower than this, times have no date.
     private static let dateWidthMin = 46
     private static let dateCount = "2026-01-01T".count
-    /// A longer name is shortened in its middle if a row has no space for it.
+    /// A longer node name is shortened in its middle if a row has no space for it.
     private static let (nameWidthMin, nameWidth) = (8, 24)
 
-    /// Widths that fit most later rows, so that columns rarely move.
+    /// The initial widths fit most events, so that columns rarely move.
     private var widths = [6, 20, ClusterEvent.Kind.allCases.map(\.rawValue.count).max() ?? 0, 8, 6]
-    /// Decided with the header, because it is above all rows.
+    /// The visible columns. Chosen when the header is written, because all rows are below it.
     private var shown: [Int]?
 
     /// Whether columns were left out.
@@ -30,15 +30,15 @@ struct EventTable: Sendable {
         var lines: [String] = []
         let all = Array(Self.header.indices)
         if self.shown == nil {
-            let room = terminal.tableWidth.map { $0 - Self.indent(self.widths, all) } ?? .max
-            self.shown = room < Self.whatWidth ? all.filter { !Self.optional.contains($0) } : all
+            let space = terminal.tableWidth.map { $0 - Self.indent(self.widths, all) } ?? .max
+            self.shown = space < Self.whatWidth ? all.filter { !Self.optional.contains($0) } : all
             lines += self.lines(Self.header, on: terminal) { _, cell in terminal.paint(cell, .dim) }
         }
         for (event, row) in zip(events, rows) {
             lines += self.lines(row, on: terminal) { column, cell in
                 switch column {
                 case 0, 1: terminal.paint(cell, .dim)
-                case 2: terminal.paint(cell, event.isWorrying ? .yellow : .bold)
+                case 2: terminal.paint(cell, event.needsAttention ? .yellow : .bold)
                 default: cell
                 }
             }
@@ -55,17 +55,17 @@ struct EventTable: Sendable {
         columns.filter { $0 != Self.what }.reduce(0) { $0 + widths[$1] + 2 }
     }
 
-    /// The space for the columns in a terminal of this width.
+    /// The widths of the columns in a terminal of this width.
     private func widths(_ columns: [Int], in limit: Int) -> [Int] {
         var widths = self.widths
         if limit < Self.dateWidthMin { widths[Self.time] -= Self.dateCount }
         let others = Self.indent(widths, columns) - widths[Self.node]
-        let room = self.isNarrow ? min(Self.nameWidth, limit - others) : limit - others - Self.whatWidthMin
-        widths[Self.node] = min(widths[Self.node], max(Self.nameWidthMin, room))
+        let space = self.isNarrow ? min(Self.nameWidth, limit - others) : limit - others - Self.whatWidthMin
+        widths[Self.node] = min(widths[Self.node], max(Self.nameWidthMin, space))
         return widths
     }
 
-    /// A row. Its text continues below its beginning, or below the other columns if they leave no space.
+    /// The lines of one row. The event's text is wrapped within its own column, or below the other columns if they leave too little space.
     private func lines(_ cells: [String], on terminal: Terminal, _ paint: (Int, String) -> String) -> [String] {
         let columns = self.shown ?? Array(cells.indices)
         let limit = terminal.tableWidth
@@ -86,7 +86,7 @@ struct EventTable: Sendable {
         let gap = String(repeating: " ", count: isBeside ? indent : 4)
         var text = wrapped(cells[Self.what], to: limit.map { $0 - gap.count })
         if isBeside { lines[lines.count - 1] += text.removeFirst() }
-        return (lines + text.map { gap + $0 }).map(Self.withoutSpacesAtItsEnd)
+        return (lines + text.map { gap + $0 }).map(Self.withoutTrailingSpaces)
     }
 
     private static func fitted(_ cell: String, _ column: Int, to width: Int) -> String {
@@ -97,7 +97,7 @@ struct EventTable: Sendable {
         }
     }
 
-    private static func withoutSpacesAtItsEnd(_ line: String) -> String {
+    private static func withoutTrailingSpaces(_ line: String) -> String {
         var line = line
         while line.hasSuffix(" ") { line.removeLast() }
         return line
@@ -105,5 +105,5 @@ struct EventTable: Sendable {
 }
 
 extension ClusterEvent {
-    fileprivate var isWorrying: Bool { [.alarm, .evicted, .sessionLost, .blocked, .waiting].contains(self.kind) }
+    fileprivate var needsAttention: Bool { [.alarm, .evicted, .sessionLost, .blocked, .waiting].contains(self.kind) }
 }

@@ -1,10 +1,11 @@
 import AdminAPI
+import Options
 package import ArgumentParser
 
 package struct EventsCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "events",
-        abstract: "Show what happened in the cluster: joins, losses, moves, operators' requests.",
+        abstract: "Show the cluster's events: joins, failures, moves of partitions, operators' requests.",
         usage: "realertime events [<options>]",
         discussion: """
             EXAMPLES:
@@ -13,28 +14,30 @@ package struct EventsCommand: AsyncParsableCommand {
               realertime events --node n2 --since 8100
               realertime events --after 120 -o json
 
-            The controller keeps the newest 1,000 operations, 1,000 transfers of partitions and 1,000 others that it has seen; a new \
-            controller has a history of its own, with numbers of its own. Views are the whole cluster's. A drain is one event, which comes \
-            when it has ended. With -f, -o json prints an event a line.
+            The controller keeps its newest 1,000 operations, 1,000 transfers of partitions and 1,000 other events. A new controller \
+            has its own history with its own numbers. The versions of the view are the same for all controllers. All moves of a drain are one event, at the end of the drain. With -f and -o json each event is one line.
 
             \(Help.exitStatus)
             """)
 
-    @Flag(name: [.customShort("f"), .long], help: "Continue with new events, until Ctrl-C.")
+    @Flag(name: [.customShort("f"), .long], help: "Wait for new events and print them, until Ctrl-C.")
     var follow = false
 
-    @Option(help: ArgumentHelp("Only those that are about this node, or that name it.", valueName: "node"))
+    @Option(help: ArgumentHelp("Show only events that are about this node or mention it.", valueName: "node"))
     var node: String?
 
-    @Option(help: "Only those of this kind. Repeatable.")
+    @Option(help: "Show only events of this kind. Can be given several times.")
     var kind: [ClusterEvent.Kind] = []
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Only those under this version of the view or a later one.", valueName: "view"),
-        transform: whole(0 ... .max))
+        parsing: .unconditional, help: ArgumentHelp("Show only events since this version of the cluster's view. (default: 0)", valueName: "view"),
+        transform: wholeNumber(0 ... .max))
     var since = 0
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Only those after this number.", valueName: "number"), transform: whole(0 ... .max))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Show only events with a higher number than this. (default: 0)", valueName: "number"),
+        transform: wholeNumber(0 ... .max)
+    )
     var after = 0
 
     @OptionGroup var table: TableOptions
@@ -49,26 +52,25 @@ package struct EventsCommand: AsyncParsableCommand {
         let filter = EventFilter(node: self.node, kinds: Set(self.kind), viewMin: self.since)
         try await self.options.run { cluster in
             guard self.follow else {
-                let look = try await cluster.look(ClusterEvents.self, at: Self.path(after: after))
-                let events = look.report.events.filter(filter.takes)
-                // An empty table would look like a node without events. A forgotten node may still have events.
-                if events.isEmpty, let complaint = try await self.unknownNode(cluster) { throw Failure(.critical, complaint) }
-                let table = look.report.table(of: events, on: terminal)
-                try terminal.write("\(output == .json ? filter.json(look) : table)\n".utf8)
+                let fetched = try await cluster.fetch(ClusterEvents.self, at: Self.path(after: after))
+                let events = fetched.report.events.filter(filter.matches)
+                // For a mistyped node id, an empty table would mislead. A node that was removed from the cluster may still have events.
+                if events.isEmpty, let message = try await self.unknownNodeMessage(cluster) { throw CommandError(.critical, message) }
+                let table = fetched.report.table(of: events, on: terminal)
+                try terminal.write("\(output == .json ? filter.json(fetched) : table)\n".utf8)
                 return .ok
             }
-            // It may be about to join.
-            if let notice = try await self.unknownNode(cluster) { Terminal.standardError.say(notice) }
+            // Not an error: the node may join later.
+            if let message = try await self.unknownNodeMessage(cluster) { Terminal.standardError.printSentence(message) }
             let ended: Void? = try await untilInterrupted(orClosed: terminal) { try await Self.follow(cluster, after: after, filter, output, terminal) }
             _ = ended
             return .ok
         }
     }
 
-    private func unknownNode(_ cluster: ClusterClient) async throws -> String? {
+    private func unknownNodeMessage(_ cluster: ClusterClient) async throws -> String? {
         guard let node else { return nil }
-        let known = try await cluster.look(ClusterMembers.self).report.members.map(\.id)
-        return known.contains(node) ? nil : "There is no node \(node) in this cluster. There are: \(known.joined(separator: ", "))."
+        return try await cluster.unknownNodeMessage(node)
     }
 
     private static func path(after number: Int) -> String { "\(ClusterEvents.kind.path)?after=\(number)" }
@@ -78,24 +80,24 @@ package struct EventsCommand: AsyncParsableCommand {
     ) async throws {
         var tail = EventTail(after: after)
         var table = EventTable()
-        var complaint: String?
+        var lastMessage: String?
         while !Task.isCancelled {
             do {
-                let look = try await cluster.look(ClusterEvents.self, at: Self.path(after: tail.after))
-                let step = tail.take(look.report)
-                if let notice = step.notice { Terminal.standardError.say(notice) }
-                // As separate objects, because the output has no end.
+                let fetched = try await cluster.fetch(ClusterEvents.self, at: Self.path(after: tail.after))
+                let step = tail.accept(fetched.report)
+                if let notice = step.notice { Terminal.standardError.printSentence(notice) }
+                // JSON: one object for each event, because an array would never end.
                 let lines =
                     output == .json
-                    ? filter.events(of: look.json, among: step.events).map { Array("\($0)\n".utf8) }
-                    : table.lines(step.events.filter(filter.takes), on: terminal).map { Array("\($0)\n".utf8) }
+                    ? filter.events(of: fetched.json, among: step.events).map { Array("\($0)\n".utf8) }
+                    : table.lines(step.events.filter(filter.matches), on: terminal).map { Array("\($0)\n".utf8) }
                 for line in lines { try terminal.write(line) }
-                complaint = nil
-                if step.isAgain { continue }
-            } catch let failure as Failure {
+                lastMessage = nil
+                if step.mustRestart { continue }
+            } catch let failure as CommandError {
                 if tail.through == nil { throw failure }
-                if complaint != failure.message { Terminal.standardError.say(failure.message) }
-                complaint = failure.message
+                if lastMessage != failure.message { Terminal.standardError.printSentence(failure.message) }
+                lastMessage = failure.message
             } catch is CancellationError {
                 return
             }
@@ -104,32 +106,33 @@ package struct EventsCommand: AsyncParsableCommand {
     }
 }
 
-/// Determines which events are new, across controllers that each count their own. Pure.
+/// Determines which events are new. Each controller numbers its own events, so a change of the controller is detected. Pure.
 struct EventTail: Sendable {
     struct Step: Sendable {
         var events: [ClusterEvent]
         var notice: String?
-        /// Another controller responded: request its history from the start.
-        var isAgain = false
+        /// Another controller responded. Request its history from the start.
+        var mustRestart = false
     }
 
     private(set) var after: Int
     private(set) var through: String?
     private var lastAt: Int64 = 0
-    /// Events of another controller, some of which may have been printed.
+    /// The next report is the whole history of another controller. Some of its events may have been printed before.
     private var isCatchingUp = false
 
     init(after: Int) {
         self.after = after
     }
 
-    mutating func take(_ report: ClusterEvents) -> Step {
+    mutating func accept(_ report: ClusterEvents) -> Step {
         let before = self.through
         self.through = report.through
         if let before, before != report.through {
             self.after = 0
             self.isCatchingUp = true
-            return Step(events: [], notice: "from here on \(report.through) reports, instead of \(before); some events may be repeated", isAgain: true)
+            return Step(
+                events: [], notice: "The following events are reported by \(report.through) instead of \(before). Some may be repeated.", mustRestart: true)
         }
         let events = self.isCatchingUp ? report.events.filter { $0.at >= self.lastAt } : report.events
         self.isCatchingUp = false

@@ -4,7 +4,7 @@ package import ArgumentParser
 package struct MembersCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "members",
-        abstract: "Show the cluster's nodes: state, share, load, session, and who sees whom.",
+        abstract: "Show the cluster's nodes: state, partitions, load, ZooKeeper session, and which nodes they reach.",
         usage: "realertime members [<options>]",
         discussion: """
             EXAMPLES:
@@ -12,17 +12,21 @@ package struct MembersCommand: AsyncParsableCommand {
               realertime members --watch
               realertime members -w --api 10.0.0.5:8081,10.0.0.6:8081
 
-            Any node answers for the whole cluster, through the controller, which the last line names.
+            Any node can be used: it gets the report from the controller. The last line names the controller.
 
-            ST:
-              U up, D down, F fenced, S suspect, ? not known;
-              A active, J joining, C cordoned, D draining, E drained, R to be removed.
+            COLUMN ST (two letters):
+              1st: U up, D down, F fenced, S suspect, ? unknown
+              2nd: A active, J joining, C cordoned, D draining, E drained,
+                   R being removed
+
+            COLUMN REACHES:
+              2/3 means that the node reaches 2 of the 3 other nodes.
 
             \(Help.exitStatus)
-              1 when a node is down, fenced, joining, suspect or not known.
+              1: a node is down, fenced, joining, suspect or unknown.
             """)
 
-    @Flag(help: "Show them again every second, in place on a terminal, until Ctrl-C.")
+    @Flag(help: ArgumentHelp(Help.watch))
     var watch = false
 
     @OptionGroup var table: TableOptions
@@ -36,8 +40,8 @@ package struct MembersCommand: AsyncParsableCommand {
         let output = self.options.output
         try await self.options.run { cluster in
             try await Watch(output: output).run {
-                let look = try await cluster.look(ClusterMembers.self)
-                return (look.report.exitStatus, output == .json ? look.json : look.report.table(on: terminal))
+                let fetched = try await cluster.fetch(ClusterMembers.self)
+                return (fetched.report.exitStatus, output == .json ? fetched.json : fetched.report.table(on: terminal))
             }
         }
     }

@@ -1,30 +1,32 @@
 import AdminAPI
+import Options
 package import ArgumentParser
 
 package struct MoveCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "move",
-        abstract: "Hand a partition to a node, and pin it there.",
+        abstract: "Move a partition to a node and pin it there.",
         usage: "realertime move <partition> (--to <node> | --unpin) [<options>]",
         discussion: """
             EXAMPLES:
               realertime move 17 --to n2
               realertime move 17 --unpin
 
-            The pin lasts until --unpin. While the node is gone, the plan puts the partition elsewhere, and back when it returns. It \
-            waits until the node serves it; Ctrl-C ends only the waiting. realertime locate names the partition of a channel.
+            The pin lasts until --unpin. While the node is down, another node gets the partition; when the node returns, it gets the \
+            partition back. The command waits until the node serves the partition. Ctrl-C stops only the command, not the move. To find \
+            the partition of a channel, use realertime locate.
 
             \(Help.exitStatus)
-              1 when this stopped waiting before the end.
+              \(Help.stoppedWaiting)
             """)
 
-    @Argument(help: "The number of the partition, from 0.", transform: whole(0...65_535))
+    @Argument(help: "The number of the partition. The first is 0.", transform: wholeNumber(0...65_535))
     var partition: Int
 
-    @Option(help: ArgumentHelp("The id of the node.", valueName: "node"))
+    @Option(help: ArgumentHelp("The id of the node that gets the partition.", valueName: "node"))
     var to: String?
 
-    @Flag(help: "Pin it nowhere.")
+    @Flag(help: "Remove the pin. The cluster may then move the partition to any node.")
     var unpin = false
 
     @OptionGroup var change: ChangeOptions
@@ -34,7 +36,7 @@ package struct MoveCommand: AsyncParsableCommand {
     package init() {}
 
     package func validate() throws {
-        if (self.to == nil) != self.unpin { throw ValidationError("Give --to NODE, or --unpin.") }
+        if (self.to == nil) != self.unpin { throw ValidationError("Give either --to <node> or --unpin.") }
     }
 
     package func run() async throws {
@@ -46,7 +48,7 @@ package struct MoveCommand: AsyncParsableCommand {
             let number = self.partition
             let later = "realertime partitions --node \(target)"
             return try await Waiter(what: "the move of partition \(number)", later: later, limit: self.waiting.within?.duration).wait {
-                Self.step(try await cluster.look(ClusterPartitions.self).report, number, target)
+                Self.step(try await cluster.fetch(ClusterPartitions.self).report, number, target)
             } obstacles: {
                 try await cluster.obstacles(of: target)
             }
@@ -55,7 +57,7 @@ package struct MoveCommand: AsyncParsableCommand {
 
     static func step(_ report: ClusterPartitions, _ number: Int, _ target: String) -> Waiter.Step {
         guard let partition = report.partitions.first(where: { $0.partition == number }) else { return .failed("There is no partition \(number).") }
-        guard partition.owner == target, partition.state == .served else { return .going(left: 1, moving: partition.movingTo == nil ? 0 : 1) }
-        return .done("\(target) serves partition \(number), owner epoch \(partition.ownerEpoch).", .ok)
+        guard partition.owner == target, partition.state == .served else { return .inProgress(left: 1, moving: partition.movingTo == nil ? 0 : 1) }
+        return .done("\(target) serves partition \(number) (owner epoch \(partition.ownerEpoch)).", .ok)
     }
 }

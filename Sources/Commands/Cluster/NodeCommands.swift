@@ -1,77 +1,80 @@
 import AdminAPI
 package import ArgumentParser
 
+/// The arguments of a command that changes one node and does not wait.
+struct NodeChangeOptions: ParsableArguments {
+    @Argument(help: "The id of the node.")
+    var node: String
+
+    @OptionGroup var change: ChangeOptions
+    @OptionGroup var options: ClusterOptions
+
+    func send(_ kind: AdminRequest.Kind) async throws {
+        try await self.options.change(self.change.request(kind, node: self.node))
+    }
+}
+
 package struct UndrainCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "undrain",
-        abstract: "End a drain: the node may own partitions again.",
+        abstract: "Cancel a drain. The node can own partitions again.",
         usage: "realertime undrain <node> [<options>]",
         discussion: """
             EXAMPLES:
               realertime undrain n3
 
-            It gets its share back with the next rebalance, which starts by itself.
+            The node gets its share of the partitions with the next automatic rebalance.
 
             \(Help.exitStatus)
             """)
 
-    @Argument(help: "The id of the node.")
-    var node: String
-
-    @OptionGroup var change: ChangeOptions
-    @OptionGroup var options: ClusterOptions
+    @OptionGroup var target: NodeChangeOptions
 
     package init() {}
 
-    package func run() async throws { try await self.options.change(self.change.request(.undrain, node: self.node)) }
+    package func run() async throws { try await self.target.send(.undrain) }
 }
 
 package struct CordonCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "cordon",
-        abstract: "Keep a node from gaining partitions. It keeps those it owns.",
+        abstract: "Give a node no new partitions. It keeps the partitions that it owns.",
         usage: "realertime cordon <node> [<options>]",
         discussion: """
             EXAMPLES:
               realertime cordon n3 --note "looks slow"
 
+            To move the node's partitions to other nodes, use drain.
+
             \(Help.exitStatus)
             """)
 
-    @Argument(help: "The id of the node.")
-    var node: String
-
-    @OptionGroup var change: ChangeOptions
-    @OptionGroup var options: ClusterOptions
+    @OptionGroup var target: NodeChangeOptions
 
     package init() {}
 
-    package func run() async throws { try await self.options.change(self.change.request(.cordon, node: self.node)) }
+    package func run() async throws { try await self.target.send(.cordon) }
 }
 
 package struct UncordonCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "uncordon",
-        abstract: "End a cordon: the node may gain partitions again.",
+        abstract: "End a cordon. The node can get new partitions again.",
         usage: "realertime uncordon <node> [<options>]",
         discussion: """
             EXAMPLES:
               realertime uncordon n3
 
-            Also ends the automatic cordon of a node that kept restarting or losing its session.
+            This does not end a drain. To end a drain, use undrain.
 
             \(Help.exitStatus)
             """)
 
-    @Argument(help: "The id of the node.")
-    var node: String
-
-    @OptionGroup var change: ChangeOptions
-    @OptionGroup var options: ClusterOptions
+    @OptionGroup var target: NodeChangeOptions
 
     package init() {}
 
-    package func run() async throws { try await self.options.change(self.change.request(.uncordon, node: self.node)) }
+    package func run() async throws { try await self.target.send(.uncordon) }
 }
 
 package struct ForgetCommand: AsyncParsableCommand {
@@ -83,18 +86,14 @@ package struct ForgetCommand: AsyncParsableCommand {
             EXAMPLES:
               realertime forget n3
 
-            Refused while it is a member: drain it and stop it first.
+            The cluster refuses this while the node is a member. Drain and stop the node first.
 
             \(Help.exitStatus)
             """)
 
-    @Argument(help: "The id of the node.")
-    var node: String
-
-    @OptionGroup var change: ChangeOptions
-    @OptionGroup var options: ClusterOptions
+    @OptionGroup var target: NodeChangeOptions
 
     package init() {}
 
-    package func run() async throws { try await self.options.change(self.change.request(.forget, node: self.node)) }
+    package func run() async throws { try await self.target.send(.forget) }
 }

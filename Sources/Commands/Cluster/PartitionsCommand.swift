@@ -5,7 +5,7 @@ import Foundation
 package struct PartitionsCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "partitions",
-        abstract: "Show which node owns each partition, and its state.",
+        abstract: "Show the owner and the state of each partition.",
         usage: "realertime partitions [<options>]",
         discussion: """
             EXAMPLES:
@@ -15,20 +15,22 @@ package struct PartitionsCommand: AsyncParsableCommand {
               realertime partitions -o json
 
             STATES:
-              served     its owner reports that it serves it, under the view's owner epoch
-              preparing  granted, not served yet
-              moving     being handed over
-              orphan     has no owner
-              unknown    its owner has not reported for a while
+              served     the owner serves the partition
+              preparing  the owner does not serve the partition yet
+              moving     the partition is being handed to another node
+              orphan     the partition has no owner
+              unknown    the owner has not sent a report for a while
+              contested  (in addition) two nodes serve the partition
 
             \(Help.exitStatus)
-              1 when one is preparing or unknown, 2 when one is an orphan or contested.
+              1: a partition is preparing or unknown,
+              2: a partition is an orphan or contested.
             """)
 
-    @Option(help: ArgumentHelp("Only those that this node owns or gets. Not with -o json.", valueName: "node"))
+    @Option(help: ArgumentHelp("Show only partitions that this node owns or will own. Not with -o json.", valueName: "node"))
     var node: String?
 
-    @Option(help: ArgumentHelp("Only those in this state. Not with -o json.", valueName: "state"))
+    @Option(help: ArgumentHelp("Show only partitions in this state. Not with -o json.", valueName: "state"))
     var state: PartitionState?
 
     @OptionGroup var table: TableOptions
@@ -38,17 +40,14 @@ package struct PartitionsCommand: AsyncParsableCommand {
 
     package func validate() throws {
         if self.options.output == .json, self.node != nil || self.state != nil {
-            throw ValidationError("--node and --state choose rows of the table: json is the node's whole answer.")
+            throw ValidationError("--node and --state select rows of the table. -o json prints the node's whole response: leave them out.")
         }
     }
 
     package func run() async throws {
         if let node {
             try await self.options.run { cluster in
-                let known = try await cluster.look(ClusterMembers.self).report.members.map(\.id)
-                guard known.contains(node) else {
-                    throw Failure(.critical, "There is no node \(node) in this cluster. There are: \(known.joined(separator: ", ")).")
-                }
+                if let message = try await cluster.unknownNodeMessage(node) { throw CommandError(.critical, message) }
                 return .ok
             }
         }
@@ -66,20 +65,21 @@ package struct PartitionsCommand: AsyncParsableCommand {
 package struct LocateCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "locate",
-        abstract: "Show where a channel is: its partition, the partition's owner and state.",
+        abstract: "Show the partition of a channel, and the partition's owner and state.",
         usage: "realertime locate <channel> [<options>]",
         discussion: """
             EXAMPLES:
               realertime locate thread:42
               realertime locate thread:42 -o json
 
-            In this version events stay at the node that they are published at, whichever node is the owner.
+            In this version a node stores the events that are published to it, even if another node owns the partition.
 
             \(Help.exitStatus)
-              1 when its partition is preparing or unknown, 2 when it has no owner.
+              1: the partition is preparing or unknown,
+              2: the partition is an orphan or contested.
             """)
 
-    @Argument(help: "The channel.")
+    @Argument(help: "The name of the channel.")
     var channel: String
 
     @OptionGroup var options: ClusterOptions

@@ -4,16 +4,17 @@ package import ArgumentParser
 package struct PlanCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "plan",
-        abstract: "Show what a rebalance would move, and the least that any could. Changes nothing.",
+        abstract: "Show the moves that a rebalance would make. Changes nothing.",
         usage: "realertime plan [<options>]",
         discussion: """
             EXAMPLES:
               realertime plan
               realertime plan -o json
 
+            The summary also shows the lower bound: the smallest number of moves that could balance the cluster.
+
             \(Help.exitStatus)
-              1 when something was asked for that cannot be done,
-              such as a pin to a node that is away.
+              1: a request cannot be executed, such as a pin to a node that is down.
             """)
 
     @OptionGroup var table: TableOptions

@@ -5,7 +5,7 @@ package import ArgumentParser
 package struct RebalanceCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "rebalance",
-        abstract: "Give every node its share, with the fewest moves.",
+        abstract: "Give every node its share of the partitions, with as few moves as possible.",
         usage: """
             realertime rebalance [<options>]
             realertime rebalance <subcommand>
@@ -17,21 +17,22 @@ package struct RebalanceCommand: AsyncParsableCommand {
               realertime rebalance pause --note "upgrade of rack 3"
               realertime rebalance resume
 
-            It shows the plan, lets the cluster do it, and waits until every partition is where it belongs. A cluster rebalances by \
-            itself when nodes come and go, unless that is paused: then this resumes it. Ctrl-C ends only the waiting. With -o json the \
-            plan is the field plan of the answer.
+            The command shows the plan, starts the moves, and waits until they are complete. The cluster also rebalances automatically \
+            when a node joins or fails, unless this is paused; the command resumes it. Ctrl-C stops only the command, not the moves. \
+            With -o json the plan is in the field plan of the response.
 
             \(Help.exitStatus)
-              1 when this stopped waiting before the end.
+              \(Help.stoppedWaiting)
             """,
         subcommands: [RunCommand.self, PauseCommand.self, ResumeCommand.self], defaultSubcommand: RunCommand.self)
 
     package init() {}
 
     struct RunCommand: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(commandName: "run", abstract: "Do it.", usage: "realertime rebalance [<options>]")
+        static let configuration = CommandConfiguration(
+            commandName: "run", abstract: "Rebalance now.", usage: "realertime rebalance [<options>]")
 
-        @Flag(help: "Only show the plan, as the command plan does.")
+        @Flag(help: "Only show the plan, like realertime plan.")
         var dryRun = false
 
         @OptionGroup var change: ChangeOptions
@@ -43,16 +44,16 @@ package struct RebalanceCommand: AsyncParsableCommand {
             let terminal = self.table.terminal
             if self.dryRun { return try await self.options.show(ClusterPlan.self, on: terminal) }
             try await self.options.run { cluster in
-                let plan = try await cluster.look(ClusterPlan.self)
+                let plan = try await cluster.fetch(ClusterPlan.self)
                 let isJSON = self.options.output == .json
-                // People see the plan before it is executed. Programs get one object that includes the plan.
+                // The table is printed before the moves start. JSON output is one object that includes the plan.
                 if !isJSON { try terminal.write("\(plan.report.table(on: terminal))\n".utf8) }
                 let (text, json) = try await cluster.change(self.change.request(.rebalance))
                 try terminal.write("\(isJSON ? Self.object(json, plan: plan.json) : terminal.sentence(text))\n".utf8)
-                if plan.report.head.mode == "maintenance" { Terminal.standardError.say("Rebalancing was paused; this resumed it.") }
+                if plan.report.head.mode == "maintenance" { Terminal.standardError.printSentence("Rebalancing was paused. This command resumed it.") }
                 if self.waiting.noWait { return .ok }
                 return try await Waiter(what: "the rebalance", later: "realertime plan", limit: self.waiting.within?.duration).wait {
-                    try await Self.look(at: cluster)
+                    try await Self.fetchStep(cluster)
                 } obstacles: {
                     try await cluster.obstacles()
                 }
@@ -64,28 +65,27 @@ package struct RebalanceCommand: AsyncParsableCommand {
             JSONValue(Array(response.utf8))?.json(setting: "plan", to: plan) ?? response
         }
 
-        private static func look(at cluster: ClusterClient) async throws -> Waiter.Step {
-            async let planned = cluster.look(ClusterPlan.self)
-            let overview = try await cluster.look(ClusterOverview.self).report
-            return Self.step(try await planned.report, overview)
+        private static func fetchStep(_ cluster: ClusterClient) async throws -> Waiter.Step {
+            async let plan = cluster.fetch(ClusterPlan.self)
+            let overview = try await cluster.fetch(ClusterOverview.self).report
+            return Self.step(try await plan.report, overview)
         }
 
         static func step(_ plan: ClusterPlan, _ overview: ClusterOverview) -> Waiter.Step {
             let partitions = overview.partitions
             let inFlight = partitions.moving + partitions.preparing
             guard plan.isEmpty, inFlight == 0, partitions.orphan == 0 else {
-                return .going(left: max(plan.moves + plan.grants, plan.waiting, partitions.orphan) + inFlight, moving: inFlight)
+                return .inProgress(left: max(plan.moves + plan.grants, plan.waiting, partitions.orphan) + inFlight, moving: inFlight)
             }
-            let spread = Readable.fixed(overview.spread, 3)
-            let even = "converged: the fullest node has \(spread) of an even share (view \(Readable.count(overview.head.viewVersion)))"
-            guard plan.refusals.isEmpty else { return .done(([even + ", but"] + plan.refusals).joined(separator: "\n  "), .degraded) }
-            return .done(even, .ok)
+            let text = "complete: \(overview.balanceText) (view \(Readable.count(overview.head.viewVersion)))"
+            guard plan.refusals.isEmpty else { return .done(([text + ", but"] + plan.refusals).joined(separator: "\n  "), .degraded) }
+            return .done(text, .ok)
         }
     }
 
     struct PauseCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "pause", abstract: "Start no moves for balance. Failover, drains and pins continue.",
+            commandName: "pause", abstract: "Stop automatic rebalancing. Failover, drains and pins continue.",
             usage: "realertime rebalance pause [<options>]")
 
         @OptionGroup var change: ChangeOptions
@@ -96,7 +96,7 @@ package struct RebalanceCommand: AsyncParsableCommand {
 
     struct ResumeCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "resume", abstract: "Balance by itself again.", usage: "realertime rebalance resume [<options>]")
+            commandName: "resume", abstract: "Resume automatic rebalancing.", usage: "realertime rebalance resume [<options>]")
 
         @OptionGroup var change: ChangeOptions
         @OptionGroup var options: ClusterOptions
@@ -106,7 +106,7 @@ package struct RebalanceCommand: AsyncParsableCommand {
 }
 
 extension ClusterOptions {
-    /// One change that is complete when the response arrives.
+    /// Sends a change and prints the response. Does not wait until the cluster has executed the change.
     func change(_ request: AdminRequest) async throws {
         try await self.run { cluster in
             let (text, json) = try await cluster.change(request)
@@ -115,7 +115,7 @@ extension ClusterOptions {
         }
     }
 
-    /// A node's response to a change.
+    /// Prints a node's response to a change.
     func write(_ text: String, _ json: String) throws {
         try Terminal.standardOutput.write("\(self.output == .json ? json : Terminal.standardOutput.sentence(text))\n".utf8)
     }
@@ -123,9 +123,9 @@ extension ClusterOptions {
 
 extension ClusterClient {
     func obstacles(of node: String? = nil) async throws -> [String] {
-        async let partitions = try? self.look(ClusterPartitions.self).report
-        async let plan = try? self.look(ClusterPlan.self).report
-        let overview = try await self.look(ClusterOverview.self).report
+        async let partitions = try? self.fetch(ClusterPartitions.self).report
+        async let plan = try? self.fetch(ClusterPlan.self).report
+        let overview = try await self.fetch(ClusterOverview.self).report
         return Obstacles.find(overview, await plan, await partitions, of: node)
     }
 }

@@ -1,8 +1,8 @@
 import AdminAPI
 
-/// The progress of a long operation: what is left, the rate, and whether it is stuck. Pure.
+/// The progress of a long operation: how many partitions are left, the rate, and whether the operation is stuck. Pure.
 struct WaitProgress: Sendable {
-    /// It counts as stuck after this time without a change.
+    /// After this time without a change the operation counts as stuck.
     private static let stuckAfter = Duration.seconds(10)
     /// The time over which the rate is measured.
     private static let window = Duration.seconds(10)
@@ -33,29 +33,29 @@ struct WaitProgress: Sendable {
     }
 
     var text: String {
-        var words = ["\(Readable.count(self.left)) left", "\(Readable.count(self.moving)) in flight"]
+        var parts = ["\(Readable.count(self.left)) left", "\(Readable.count(self.moving)) in flight"]
         let rate = self.perSecond
         if rate > 0 {
-            words.append(Readable.rate(rate))
-            words.append("about \(Readable.duration(seconds: Int((Double(self.left) / rate).rounded(.up)))) to go")
+            parts.append(Readable.rate(rate))
+            parts.append("about \(Readable.duration(seconds: Int((Double(self.left) / rate).rounded(.up)))) remaining")
         }
-        return words.joined(separator: ", ")
+        return parts.joined(separator: ", ")
     }
 }
 
-/// Why no partition moves. Pure.
+/// Finds the reasons why partitions do not move. Pure.
 enum Obstacles {
     static func find(_ overview: ClusterOverview, _ plan: ClusterPlan?, _ partitions: ClusterPartitions?, of node: String? = nil) -> [String] {
         var found: [String] = []
         if overview.head.mode == "guarded" {
-            found.append("many nodes vanished at once: nothing is balanced before they are back, or have been gone for a while")
+            found.append("many nodes failed together: the cluster does not rebalance until they return, or have been gone for a while")
         }
         if !overview.nodes.contains(where: { $0.state == "active" && $0.count > 0 }) {
-            found.append("no node is active, so no node may take a partition: start one, or undrain or uncordon one")
+            found.append("no node is active, so no node can get partitions: start, undrain or uncordon a node")
         }
         if let plan {
             found += plan.refusals
-            if let wait = plan.waitWords { found.append(wait) }
+            if let wait = plan.waitText { found.append(wait) }
         }
         for move in Self.moves(partitions, of: node) { found.append(move) }
         return found + overview.reasons.filter { !found.contains($0) }
@@ -69,7 +69,7 @@ enum Obstacles {
         }
         return groups.sorted { $0.key < $1.key }.map { pair, numbers in
             let some = numbers.prefix(8).map(String.init).joined(separator: ", ") + (numbers.count > 8 ? " and \(numbers.count - 8) more" : "")
-            return "on the way \(pair): \(some); see the logs of both"
+            return "moving \(pair): \(numbers.count == 1 ? "partition" : "partitions") \(some); see the logs of both nodes"
         }
     }
 }

@@ -1,91 +1,97 @@
 /// Waits until the cluster has executed a request, and prints progress on standard error.
 struct Waiter: Sendable {
     enum Step: Sendable {
-        case going(left: Int, moving: Int)
+        case inProgress(left: Int, moving: Int)
         case done(String, CommandStatus)
-        /// It will not happen.
+        /// The cluster will never execute the request.
         case failed(String)
     }
 
-    /// As in "the drain of n1".
+    /// The operation, such as "the drain of n1".
     var what: String
-    /// The command that shows progress later.
+    /// The command that shows the progress after this one has ended.
     var later: String
     var limit: Duration?
     var terminal = Terminal.standardError
-    /// How long missing responses are tolerated.
-    var patience = Duration.seconds(15)
+    /// The wait ends if no response arrives for this time.
+    var responseGrace = Duration.seconds(15)
     var interval = Duration.milliseconds(500)
 
     private static let lineInterval = Duration.seconds(5)
 
+    /// - Parameters:
+    ///   - fetchStep: fetches the present state.
+    ///   - obstacles: fetches the reasons why the operation does not progress.
     func wait(
-        _ look: @escaping @Sendable () async throws -> Step, obstacles: @escaping @Sendable () async throws -> [String]
+        _ fetchStep: @escaping @Sendable () async throws -> Step, obstacles: @escaping @Sendable () async throws -> [String]
     ) async throws -> CommandStatus {
         let limit = self.limit
         do {
             let status = try await untilInterrupted {
-                guard let limit else { return try await self.follow(look, obstacles) }
-                return try await withTimeout(limit) { try await self.follow(look, obstacles) }
+                guard let limit else { return try await self.follow(fetchStep, obstacles) }
+                return try await withTimeout(limit) { try await self.follow(fetchStep, obstacles) }
             }
             if let status { return status }
-        } catch is TimedOut {
+        } catch is TimeoutError {
             self.clear()
-            // After the timeout, say what is missing.
-            let reasons = try? await withTimeout(self.patience) { try await obstacles() }
-            for reason in reasons ?? [] { self.terminal.say(reason, lead: "  ") }
+            let reasons = try? await withTimeout(self.responseGrace) { try await obstacles() }
+            for reason in reasons ?? [] { self.terminal.printSentence(reason, lead: "  ") }
             let seconds = Readable.fixed(limit?.seconds ?? 0, 1)
-            throw Failure(.degraded, "\(self.what) is not done within \(seconds) s. The cluster continues; \(self.later) shows it.")
+            throw CommandError(.degraded, "\(self.what) is not complete after \(seconds) s. The cluster continues. \(self.later) shows the progress.")
         } catch is CancellationError {}
         self.clear()
-        self.terminal.say("\(self.what) continues without this command; \(self.later) shows it.")
+        self.terminal.printSentence("\(self.what) \(self.continuation)")
         return .degraded
     }
 
-    private func follow(_ look: () async throws -> Step, _ obstacles: () async throws -> [String]) async throws -> CommandStatus {
+    private var continuation: String { "continues without this command. \(self.later) shows the progress." }
+
+    private func follow(_ fetchStep: () async throws -> Step, _ obstacles: () async throws -> [String]) async throws -> CommandStatus {
         var progress = WaitProgress()
-        var answeredAt = ContinuousClock.now
+        var respondedAt = ContinuousClock.now
         var failures = 0
         var shown = Shown()
         while true {
             do {
-                switch try await look() {
-                case .going(let left, let moving):
+                switch try await fetchStep() {
+                case .inProgress(let left, let moving):
                     progress.note(left: left, moving: moving, at: .now)
                     var stuck: [String] = []
                     if progress.isStuck(at: .now) { stuck = (try? await obstacles()) ?? [] }
                     self.show(progress, stuck, isStuck: progress.isStuck(at: .now), &shown)
-                case .done(let words, let status):
+                case .done(let text, let status):
                     self.clear()
-                    self.terminal.say(words)
+                    self.terminal.printSentence(text)
                     return status
-                case .failed(let words):
-                    throw Ended(message: words)
+                case .failed(let text):
+                    throw WaitFailedError(message: text)
                 }
-                answeredAt = .now
+                respondedAt = .now
                 failures = 0
-            } catch let failure as Failure {
+            } catch let failure as CommandError {
                 failures += 1
-                // At least a second attempt: this process may have been paused for a long time too.
-                guard failures < 2 || .now < answeredAt.advanced(by: self.patience) else {
+                // Always make a second attempt: if this process was suspended, the grace is over before the first one.
+                guard failures < 2 || .now < respondedAt.advanced(by: self.responseGrace) else {
                     self.clear()
-                    throw Failure(failure.status, "\(failure.message) \(self.what) continues without this command; \(self.later) shows it.")
+                    throw CommandError(failure.status, "\(failure.message) \(self.what) \(self.continuation)")
                 }
                 self.note(failure.message, &shown)
-            } catch let ended as Ended {
+            } catch let failure as WaitFailedError {
                 self.clear()
-                throw Failure(.critical, ended.message)
+                throw CommandError(.critical, failure.message)
             }
             try await Task.sleep(for: self.interval)
         }
     }
 
-    private struct Ended: OwnError {
+    /// Not a ``CommandError``, because those are retried.
+    private struct WaitFailedError: OwnError {
         var message: String
     }
 
     // MARK: showing
 
+    /// The last output, to print changes only.
     private struct Shown {
         var at: ContinuousClock.Instant?
         var line = ""
@@ -95,8 +101,8 @@ struct Waiter: Sendable {
     private func show(_ progress: WaitProgress, _ stuck: [String], isStuck: Bool, _ shown: inout Shown) {
         if isStuck, stuck != shown.notes {
             self.clear()
-            self.terminal.say(stuck.isEmpty ? "; the cluster reports no reason" : ":", lead: "nothing has changed for 10 s", .yellow)
-            for reason in stuck { self.terminal.say(reason, lead: "  ") }
+            self.terminal.printSentence(stuck.isEmpty ? "; the cluster reports no reason" : ":", lead: "nothing has changed for 10 s", .yellow)
+            for reason in stuck { self.terminal.printSentence(reason, lead: "  ") }
             shown.notes = stuck
         }
         if !isStuck { shown.notes = [] }
@@ -110,12 +116,12 @@ struct Waiter: Sendable {
         }
     }
 
-    /// Prints a message once, not at every attempt.
+    /// Prints a message unless it is the last printed one.
     private func note(_ text: String, _ shown: inout Shown) {
         guard shown.notes != [text] else { return }
         shown.notes = [text]
         self.clear()
-        self.terminal.say(text)
+        self.terminal.printSentence(text)
     }
 
     private func clear() {

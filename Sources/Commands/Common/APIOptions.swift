@@ -9,15 +9,15 @@ import Options
 
 /// How to reach the API port of one node.
 struct APIOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The API port of the node. (env: REALERTIME_API_URL; default: http://127.0.0.1:8081)", valueName: "url"))
+    @Option(help: ArgumentHelp("The URL of the node's API port. (env: REALERTIME_API_URL; default: http://127.0.0.1:8081)", valueName: "url"))
     var api: String?
 
     @OptionGroup var secret: TokenOptions
 
     func base() throws -> BaseURL {
-        let text = try given("--api", self.api, "REALERTIME_API_URL") ?? "http://127.0.0.1:8081"
+        let text = try apiText(self.api)
         guard !text.contains(",") else {
-            throw ValidationError("--api is one URL here: this command is about one node, and \"\(harmless(text))\" are several.")
+            throw ValidationError("--api must be one URL, because this command works with one node. \"\(sanitized(text))\" has several URLs.")
         }
         return try BaseURL(named: "--api", text)
     }
@@ -27,43 +27,38 @@ struct APIOptions: ParsableArguments {
 struct AnyNodeOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "The API port of a node; or of several, with commas between them: the first that can be reached is asked. (env: REALERTIME_API_URL; default: http://127.0.0.1:8081)",
+            "The URL of a node's API port. Several URLs, separated by commas, name several nodes: the command uses the first node that it can reach. (env: REALERTIME_API_URL; default: http://127.0.0.1:8081)",
             valueName: "url"))
     var api: String?
 
     @OptionGroup var secret: TokenOptions
 
     func bases() throws -> [BaseURL] {
-        let text = try given("--api", self.api, "REALERTIME_API_URL") ?? "http://127.0.0.1:8081"
+        let text = try apiText(self.api)
         return try text.split(separator: ",", omittingEmptySubsequences: false).map { try BaseURL(named: "--api", $0.trimming { $0 == " " }) }
     }
 }
 
+private func apiText(_ option: String?) throws -> String { try optionOrVariable("--api", option, "REALERTIME_API_URL") ?? "http://127.0.0.1:8081" }
+
 extension TokenOptions {
-    /// The token that is given, or nil.
+    /// The token, or nil if none is set.
     func token() throws -> String? {
         do {
             return try self.token(from: ProcessInfo.processInfo.environment)
         } catch {
-            throw ValidationError("\(harmless(error.description)).")
+            throw ValidationError("\(sanitized(error.description)).")
         }
     }
 }
 
-/// The value of an option, else of its variable. An empty flag is an error, such as an unset shell variable. An empty variable counts as not set.
-func given(_ option: String, _ value: String?, _ variable: String) throws -> String? {
+/// The value of an option, else of its environment variable. An empty option is an error: often the shell variable in it is not set.
+func optionOrVariable(_ option: String, _ value: String?, _ variable: String) throws -> String? {
     if let value {
         guard !value.isEmpty else { throw ValidationError("\(option) is empty.") }
         return value
     }
-    return Environment.value(variable)
-}
-
-enum Environment {
-    /// A variable that is empty counts as not set, as for a node.
-    static func value(_ name: String) -> String? {
-        ProcessInfo.processInfo.environment[name].flatMap { $0.isEmpty ? nil : $0 }
-    }
+    return ProcessInfo.processInfo.environment.nonEmpty(variable)
 }
 
 extension StringProtocol {
@@ -78,11 +73,13 @@ enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
     case json
 }
 
-/// Shared parts of help texts. A paragraph is one line, which is wrapped to the terminal's width. Indented text is not wrapped, and fits 80 columns.
+/// Parts that several help texts share. A paragraph is one line, which is wrapped to the terminal's width. Indented text is not wrapped, so it fits 80 columns.
 enum Help {
     static let exitStatus = """
         EXIT STATUS:
-          0 all is well, 1 degraded, 2 critical or refused (also when the
-          cluster has no controller), 3 the node cannot be reached, 64 wrong usage.
+          0 all is well, 1 degraded, 2 critical, refused or no controller,
+          3 the node cannot be reached, 64 wrong usage.
         """
+    static let stoppedWaiting = "1: the command stopped waiting before the operation was complete."
+    static let watch = "Print the output again every second, until Ctrl-C. On a terminal it replaces the previous output."
 }

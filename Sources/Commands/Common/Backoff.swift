@@ -1,4 +1,4 @@
-/// The wait before the next attempt: doubling, bounded, and random, so that clients do not reconnect together.
+/// The wait before the next attempt. It doubles up to a maximum, and is random, so that clients do not reconnect together.
 struct Backoff: Sendable {
     var base: Duration
     var max: Duration

@@ -1,12 +1,12 @@
 import ArgumentParser
 
-/// Channels in the commands' form: several arguments, or one argument with / between them, as in a URL.
+/// Channel names in arguments: one name for each argument, or several names in one argument, separated by / as in a URL.
 enum Channels {
     static func split(_ argument: String) -> [String] { argument.split(separator: "/", omittingEmptySubsequences: false).map(String.init) }
 
-    /// Refuses names that no channel can have, before anything is sent. The node checks the other rules.
+    /// Refuses empty names before a request is sent. The node checks the other rules for names.
     static func check(_ names: [String]) throws {
         if names.isEmpty { throw ValidationError("Give at least one channel.") }
-        if names.contains("") { throw ValidationError("A channel's name cannot be empty: give names, or several with one / between them.") }
+        if names.contains("") { throw ValidationError("A channel name is empty. Write one / between two names, and none at the beginning or end.") }
     }
 }

@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// The exit status of a command. Wrong usage is 64, as in ArgumentParser.
+/// The exit status of a command. ArgumentParser exits with 64 after wrong usage.
 enum CommandStatus: Int32 {
     case ok = 0
     case degraded = 1
@@ -10,16 +10,16 @@ enum CommandStatus: Int32 {
     var code: ExitCode { ExitCode(self.rawValue) }
 }
 
-/// Errors that the commands raise themselves, in contrast to network errors.
+/// An error of this module, and not of the network: a caller passes it on unchanged.
 protocol OwnError: Error {}
 
-/// Why a command fails: a message that says what to change, and the exit status.
-struct Failure: OwnError, Equatable, CustomStringConvertible {
+/// Ends a command with an exit status and a message that says what to change.
+struct CommandError: OwnError, Equatable, CustomStringConvertible {
     var status: CommandStatus
     var message: String
-    /// The bare cause, for use inside another message.
+    /// The cause alone, for use inside another message.
     var cause: String?
-    /// The node certainly received nothing.
+    /// The request was not sent, so the node cannot have received it.
     var isBeforeSending = false
 
     init(_ status: CommandStatus, _ message: String, cause: String? = nil) {
@@ -31,15 +31,19 @@ struct Failure: OwnError, Equatable, CustomStringConvertible {
     var description: String { self.message }
 }
 
-/// Runs a command's body, and turns a failure into a message on standard error and an exit status.
+extension CommandStatus {
+    func worse(_ other: CommandStatus) -> CommandStatus { self.rawValue >= other.rawValue ? self : other }
+}
+
+/// Runs a command's body. Prints an error on standard error and exits with its status.
 func reporting(_ body: () async throws -> CommandStatus) async throws {
     do {
         let status = try await body()
         if status != .ok { throw status.code }
-    } catch let failure as Failure {
-        Terminal.standardError.say(failure.message, lead: "Error: ")
+    } catch let failure as CommandError {
+        Terminal.standardError.printSentence(failure.message, lead: "Error: ")
         throw failure.status.code
-    } catch is OutputClosed {
-        // The reader has closed the pipe, as `head` does.
+    } catch is OutputClosedError {
+        // The reader has closed the pipe, as `head` does. This is no error.
     }
 }

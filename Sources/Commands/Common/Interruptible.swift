@@ -9,7 +9,7 @@ import Dispatch
 #endif
 
 /// The time limit was exceeded.
-struct TimedOut: Error {}
+struct TimeoutError: Error {}
 
 /// Runs `body`, and cancels it after `duration`.
 func withTimeout<Result: Sendable>(_ duration: Duration, _ body: @escaping @Sendable () async throws -> Result) async throws -> Result {
@@ -17,21 +17,21 @@ func withTimeout<Result: Sendable>(_ duration: Duration, _ body: @escaping @Send
         group.addTask { try await body() }
         group.addTask {
             try await Task.sleep(for: duration)
-            throw TimedOut()
+            throw TimeoutError()
         }
         defer { group.cancelAll() }
-        guard let result = try await group.next() else { throw TimedOut() }
+        guard let result = try await group.next() else { throw TimeoutError() }
         return result
     }
 }
 
-/// How often to check whether the output is still read. There is no event for that: only a write would fail, and there may be nothing to write for hours.
+/// How often to check whether the reader has closed the output. The system sends no event for this, and the next write may be hours away.
 private let closedInterval = Duration.milliseconds(200)
 
 /// Runs `body`, and cancels it on Ctrl-C or SIGTERM. Returns nil if it was cancelled. A second signal ends the process immediately.
 ///
-/// - Parameter output: where `body` writes. `body` is cancelled too if that is no longer read.
-/// - Throws: `OutputClosed` in that case.
+/// - Parameter output: where `body` writes. `body` is also cancelled when the reader closes this output.
+/// - Throws: `OutputClosedError` when the reader closes the output.
 func untilInterrupted<Result: Sendable>(
     orClosed output: Terminal? = nil, _ body: @escaping @Sendable () async throws -> Result
 ) async throws -> Result? {
@@ -53,13 +53,13 @@ func untilInterrupted<Result: Sendable>(
         group.addTask { try await body() }
         group.addTask {
             for await _ in signals { return nil }
-            // Cancelled because the body has ended: its result came first and counts.
+            // This task was cancelled because the body has ended. The body's result is used.
             return nil
         }
         if let output {
             group.addTask {
                 while !output.isClosed { try await Task.sleep(for: closedInterval) }
-                throw OutputClosed()
+                throw OutputClosedError()
             }
         }
         defer { group.cancelAll() }

@@ -1,14 +1,14 @@
 import JSON
 
-/// What commands do with JSON that they only pass on: a payload or a response is shown exactly as it came.
+/// Reading JSON whose values are printed unchanged, such as payloads and responses.
 extension JSONValue {
-    /// Nil if the bytes are not exactly one JSON value. It may be nested a little deeper than a payload, because responses contain payloads.
+    /// Nil if the bytes are not exactly one JSON value. The value may be nested a little deeper than a payload, because responses contain payloads.
     init?(_ bytes: some Collection<UInt8>) {
         guard let value = try? JSONValue(Array(bytes), named: "the JSON", bytesMax: .max, depthMax: JSONScanner.depthMax + 8) else { return nil }
         self = value
     }
 
-    /// Whether a node takes the bytes as a JSON payload.
+    /// Whether a node accepts the bytes as a JSON payload.
     static func accepts(_ payload: some Collection<UInt8>) -> Bool { (try? JSONValue(Array(payload), named: "the payload", bytesMax: .max)) != nil }
 
     var fields: JSONObject? { try? self.object() }
@@ -17,7 +17,7 @@ extension JSONValue {
     var integer: Int? { (try? self.integer(in: Int64.min...Int64.max)).map { Int($0) } }
     var isTrue: Bool { (try? self.boolean()) ?? false }
 
-    /// The object with one field more, or another value for it; the value itself if it is no object.
+    /// The object with this field added or replaced. A value that is no object is returned unchanged.
     func json(setting name: String, to json: String) -> String {
         guard var fields = self.fields else { return self.text }
         return writtenJSON { writer in
@@ -34,7 +34,7 @@ extension JSONValue {
 }
 
 extension JSONObject {
-    /// Nil if the bytes are no object.
+    /// Nil if the bytes are not a JSON object.
     init?(_ bytes: some Collection<UInt8>) {
         guard let fields = JSONValue(bytes)?.fields else { return nil }
         self = fields
@@ -43,7 +43,7 @@ extension JSONObject {
     mutating func text(_ name: String) -> String? { self.take(name)?.string }
 }
 
-/// What `body` writes, as text.
+/// The text that `body` writes.
 func writtenJSON(_ body: (inout JSONWriter<[UInt8]>) -> Void) -> String {
     var writer = JSONWriter()
     body(&writer)

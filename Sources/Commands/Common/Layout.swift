@@ -1,4 +1,4 @@
-/// The number of terminal columns of a text: two for wide East Asian characters and for emoji, one for any other.
+/// The number of terminal columns that a text needs: two for a wide East Asian character or an emoji, one for any other character.
 func displayWidth(_ text: some StringProtocol) -> Int {
     text.reduce(0) { $0 + displayWidth($1) }
 }
@@ -14,7 +14,7 @@ private func displayWidth(_ character: Character) -> Int {
     }
 }
 
-/// Wraps text into lines of at most `width` columns, between words; inside a word only if it is wider than a line. Nil does not wrap.
+/// Wraps text between words into lines of at most `width` columns. A word that is wider than a line is broken. A width of nil does not wrap.
 func wrapped(_ text: String, to width: Int?) -> [String] {
     guard let limit = width, displayWidth(text) > limit else { return [text] }
     let width = max(limit, 2)
@@ -37,13 +37,13 @@ func wrapped(_ text: String, to width: Int?) -> [String] {
     return lines + (line.map { [$0] } ?? [])
 }
 
-/// Shortens text to `width` columns: `…` replaces its end.
+/// Shortens text to `width` columns. `…` replaces the end.
 func cut(_ text: String, to width: Int?) -> String {
     guard let width, displayWidth(text) > width else { return text }
     return width < 1 ? "" : prefix(text, width - 1) + "…"
 }
 
-/// The same, but `…` replaces its middle: names of machines differ at either end.
+/// Shortens text to `width` columns. `…` replaces the middle, because host names differ at both ends.
 func cutMiddle(_ text: String, to width: Int) -> String {
     guard displayWidth(text) > width else { return text }
     guard width > 2 else { return cut(text, to: width) }

@@ -1,7 +1,7 @@
-/// Splits bytes into lines, for any split of the input. A line ends in LF or CRLF; the last line needs no end.
+/// Splits a stream of bytes into lines. A line ends with LF or CRLF. The last line may have no line end.
 struct LineSplitter: Sendable {
     struct Line: Equatable, Sendable {
-        /// 1 is the first.
+        /// The first line has the number 1.
         var number: Int
         var bytes: [UInt8]
         /// The line was too long, and `bytes` is empty.
@@ -36,7 +36,7 @@ struct LineSplitter: Sendable {
 
     private mutating func keep(_ bytes: some Collection<UInt8>) {
         guard !self.isTooLong else { return }
-        // One byte more, because it may include a CR that is not part of the line.
+        // One byte more than the limit, because the last byte may be the CR of the line end.
         guard self.rest.count + bytes.count <= self.lineBytesMax + 1 else {
             self.isTooLong = true
             self.rest = []

@@ -1,6 +1,6 @@
-/// Facts, one below the other, each with a label and a text. A long text is wrapped, and continues below its beginning.
+/// A list of facts: a column of labels and a column of texts. A long text is wrapped within its column.
 struct Facts {
-    /// Of the cluster's facts and the node's, which are shown above each other.
+    /// The width of the labels of `status`, so that the cluster's and the node's facts have the same columns.
     static let statusLabelWidth = "subscriptions".count
 
     private var rows: [(label: String, text: String, colour: Terminal.Colour?)] = []
@@ -9,7 +9,7 @@ struct Facts {
         self.rows.append((label, text, colour))
     }
 
-    /// - Parameter labelWidth: the least width of the first column, to align it with other facts.
+    /// - Parameter labelWidth: the minimum width of the labels, to align several lists.
     func text(on terminal: Terminal, labelWidth: Int = 0) -> String {
         let indent = max(self.rows.map { displayWidth($0.label) }.max() ?? 0, labelWidth) + 2
         return self.rows.map { row in
@@ -20,11 +20,11 @@ struct Facts {
     }
 }
 
-/// A table with a header. Its columns are in the order of importance. On a narrow terminal the last ones are left out, and named below.
+/// A table with a header. Its columns are in order of importance. A narrow terminal gets only the first columns; a line below names the others.
 struct Table {
     struct Column: Sendable {
         var header: String
-        /// The width that most cells need, so that the next columns do not move when a cell changes.
+        /// A width that is enough for most cells, so that the next columns do not move when a cell changes.
         var widthMin = 0
 
         init(_ header: String, widthMin: Int = 0) {
@@ -33,11 +33,11 @@ struct Table {
         }
     }
 
-    /// A longer name is shortened in its middle before a column is left out for it.
+    /// On a narrow terminal longer names are shortened to this width first. Then columns are left out.
     private static let nameWidth = 24
 
     var columns: [Column]
-    /// The column that holds names of any length.
+    /// The index of the column with names of any length.
     var names: Int?
     private var rows: [[String]] = []
 
@@ -50,7 +50,9 @@ struct Table {
         self.rows.append(row)
     }
 
-    /// The rows. `paint` colours a cell after it was aligned, so that colours do not affect the width. Row 0 is the first below the header.
+    /// The table as text.
+    ///
+    /// - Parameter paint: colours a cell. It is called after the alignment, because colour codes must not count as width. Row 0 is the first below the header.
     func text(on terminal: Terminal, paint: (_ row: Int, _ column: Int, _ cell: String) -> String = { $2 }) -> String {
         var rows = self.rows
         var widths = self.columns.indices.map { column in
@@ -66,7 +68,7 @@ struct Table {
         let lines = [header] + rows.enumerated().map { index, row in self.line(row, widths, count) { paint(index, $0, $1) } }
         guard count < self.columns.count else { return lines.joined(separator: "\n") }
         let left = self.columns[count...].map { $0.header.lowercased() }.joined(separator: ", ")
-        return (lines + [terminal.sentence("left out here, shown with -w: \(left)", lead: " ", .dim)]).joined(separator: "\n")
+        return (lines + [terminal.sentence("not shown (use -w): \(left)", lead: " ", .dim)]).joined(separator: "\n")
     }
 
     private func width(_ widths: some Collection<Int>) -> Int { widths.reduce(0, +) + 2 * (widths.count - 1) }
@@ -79,7 +81,7 @@ struct Table {
     }
 }
 
-/// Numbers for people.
+/// Formats numbers for output.
 enum Readable {
     static func count(_ number: Int) -> String {
         let digits = String(number.magnitude)

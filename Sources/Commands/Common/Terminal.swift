@@ -12,8 +12,8 @@
     import Darwin
 #endif
 
-/// The reader of standard output has closed it.
-struct OutputClosed: OwnError {}
+/// The reader of the output has closed it.
+struct OutputClosedError: OwnError {}
 
 /// Standard output or standard error: whether it is a terminal, and unbuffered writes.
 struct Terminal: Sendable {
@@ -32,7 +32,7 @@ struct Terminal: Sendable {
     /// Whether it is a terminal.
     let isInteractive: Bool
     let hasColours: Bool
-    /// COLUMNS of the environment.
+    /// The environment variable COLUMNS.
     private let columns: Int?
     /// Tables show all columns, for any width of the terminal.
     var isWide = false
@@ -51,7 +51,7 @@ struct Terminal: Sendable {
         self.columns = columns
     }
 
-    /// The width of a line: COLUMNS, else the terminal's width, which may change. Nil without a terminal: then nothing has to fit.
+    /// The width of a line: COLUMNS, else the present width of the terminal. Nil (no limit) for a file or a pipe.
     var width: Int? {
         guard self.isInteractive else { return nil }
         if let columns, columns > 0 { return max(columns, Self.widthMin) }
@@ -61,10 +61,10 @@ struct Terminal: Sendable {
     /// The width of a table row.
     var tableWidth: Int? { self.isWide ? nil : self.width }
 
-    /// The least width for any layout.
+    /// The minimum width for any layout.
     private static let widthMin = 20
 
-    /// Lines on the screen.
+    /// The number of lines on the screen.
     var rows: Int { self.size.map { Int($0.ws_row) }.flatMap { $0 > 3 ? $0 : nil } ?? .max }
 
     private var size: winsize? {
@@ -72,7 +72,7 @@ struct Terminal: Sendable {
         return ioctl(self.descriptor, UInt(TIOCGWINSZ), &size) == 0 ? size : nil
     }
 
-    /// For tables that show all columns.
+    /// The same terminal for tables that show all columns.
     func wide(_ isWide: Bool) -> Terminal {
         var terminal = self
         terminal.isWide = isWide
@@ -83,14 +83,14 @@ struct Terminal: Sendable {
         self.hasColours && !text.isEmpty ? "\u{1B}[\(colour.rawValue)m\(text)\u{1B}[0m" : text
     }
 
-    /// Whether it is no longer read: the other end of the pipe is closed, or the terminal has gone.
+    /// Whether nothing reads the output any more: the reader has closed the pipe, or the terminal is gone.
     var isClosed: Bool {
         var state = pollfd(fd: self.descriptor, events: 0, revents: 0)
         return poll(&state, 1, 0) > 0 && state.revents & Int16(POLLERR | POLLHUP | POLLNVAL) != 0
     }
 
-    /// Writes everything before it returns, so that the caller knows that it was shown.
-    func write(_ bytes: some Collection<UInt8>) throws(OutputClosed) {
+    /// Writes all bytes before it returns, without a buffer. After a crash, everything that was written before has been printed.
+    func write(_ bytes: some Collection<UInt8>) throws(OutputClosedError) {
         var rest = ContiguousArray(bytes)[...]
         while !rest.isEmpty {
             let written = rest.withUnsafeBytes { write_(self.descriptor, $0.baseAddress, $0.count) }
@@ -100,40 +100,40 @@ struct Terminal: Sendable {
                 var ready = pollfd(fd: self.descriptor, events: Int16(POLLOUT), revents: 0)
                 poll(&ready, 1, -1)
             } else if errno != EINTR {
-                throw OutputClosed()
+                throw OutputClosedError()
             }
         }
     }
 
-    /// For notices: a closed output is not an error.
+    /// Writes a line. A closed output is not an error.
     func writeLine(_ text: String) {
         try? self.write("\(text)\n".utf8)
     }
 
     /// Prints a sentence for a person, with `lead` in colour before it, wrapped to the terminal and escaped.
-    func say(_ sentence: String, lead: String = "", _ colour: Colour = .red) {
+    func printSentence(_ sentence: String, lead: String = "", _ colour: Colour = .red) {
         self.writeLine(self.sentence(sentence, lead: lead, colour))
     }
 
-    /// The same as text.
+    /// The text that ``printSentence(_:lead:_:)`` prints.
     func sentence(_ sentence: String, lead: String = "", _ colour: Colour = .red) -> String {
-        let lines = harmless(sentence, keeping: ["\n"]).split(separator: "\n", omittingEmptySubsequences: false).flatMap {
+        let lines = sanitized(sentence, keeping: ["\n"]).split(separator: "\n", omittingEmptySubsequences: false).flatMap {
             wrapped(String($0), to: self.width.map { $0 - lead.count })
         }
         return self.paint(lead, colour) + lines.joined(separator: "\n" + String(repeating: " ", count: lead.count))
     }
 
-    /// What stands below a table.
+    /// A dimmed line below a table.
     func footer(_ sentence: String) -> String { self.sentence(sentence).split(separator: "\n").map { self.paint(String($0), .dim) }.joined(separator: "\n") }
 
-    /// Replaces the line that the cursor is on, on a terminal only; cut where it would wrap.
+    /// Replaces the cursor's line. A long text is cut, because a wrapped line could not be replaced. Prints nothing to a file or a pipe.
     func replaceLine(_ text: String) {
         guard self.isInteractive else { return }
         try? self.write("\r\u{1B}[K\(cut(text, to: self.width.map { $0 - 1 }))".utf8)
     }
 }
 
-/// The system's `write`, which a method named `write` hides.
+/// The system's `write`. Inside ``Terminal`` the method `write` hides it.
 private func write_(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int) -> Int {
     #if canImport(Glibc)
         Glibc.write(descriptor, bytes, count)

@@ -1,29 +1,29 @@
-/// Shows something again every second until Ctrl-C: in place on a terminal, else one after the other.
+/// Prints a report every second until Ctrl-C. On a terminal each report replaces the one before it.
 struct Watch: Sendable {
     var output: OutputFormat
     var terminal = Terminal.standardOutput
 
     private var isInPlace: Bool { self.terminal.isInteractive && self.output == .table }
 
-    /// The status that was seen last.
-    func run(_ look: @escaping @Sendable () async throws -> (CommandStatus, String)) async throws -> CommandStatus {
+    /// Returns the exit status of the last report.
+    func run(_ fetch: @escaping @Sendable () async throws -> (CommandStatus, String)) async throws -> CommandStatus {
         let last = LastStatus()
-        // Clear, and cut long lines off rather than wrap them, which would move what is below.
+        // Clear the screen, and turn off wrapping: a wrapped line would move the lines below it.
         if self.isInPlace { try self.terminal.write("\u{1B}[2J\u{1B}[?7l".utf8) }
         defer { if self.isInPlace { try? self.terminal.write("\u{1B}[?7h".utf8) } }
-        _ = try await untilInterrupted(orClosed: self.terminal) { try await self.repeatedly(look, last) }
+        _ = try await untilInterrupted(orClosed: self.terminal) { try await self.fetchRepeatedly(fetch, last) }
         return await last.status
     }
 
-    private func repeatedly(_ look: @Sendable () async throws -> (CommandStatus, String), _ last: LastStatus) async throws {
+    private func fetchRepeatedly(_ fetch: @Sendable () async throws -> (CommandStatus, String), _ last: LastStatus) async throws {
         while !Task.isCancelled {
             do {
-                let (status, text) = try await look()
+                let (status, text) = try await fetch()
                 await last.set(status)
                 try self.show(text)
-            } catch let failure as Failure where failure.status == .unreachable {
+            } catch let failure as CommandError where failure.status == .unreachable {
                 await last.set(.unreachable)
-                Terminal.standardError.say(failure.message)
+                Terminal.standardError.printSentence(failure.message)
             } catch is CancellationError {
                 return
             }
@@ -33,7 +33,7 @@ struct Watch: Sendable {
 
     private func show(_ text: String) throws {
         guard self.isInPlace else { return try self.terminal.write((self.output == .table ? "\(text)\n\n" : "\(text)\n").utf8) }
-        // Home, each line to its end, and what is left below: no flicker, as nothing is ever blank. What is below the screen would scroll it.
+        // Overwrite line by line instead of clearing the screen, which would flicker. More lines than the screen has would scroll it.
         var lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         let rows = self.terminal.rows
         if lines.count >= rows {
@@ -44,7 +44,7 @@ struct Watch: Sendable {
     }
 }
 
-/// What was seen last.
+/// The exit status of the last report.
 private actor LastStatus {
     private(set) var status = CommandStatus.unreachable
 

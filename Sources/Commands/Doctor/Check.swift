@@ -4,7 +4,7 @@ import JSON
 struct Check: Equatable, Sendable {
     enum Outcome: String, Sendable, Comparable {
         case ok
-        /// Cannot be checked from here.
+        /// The check is not possible from this machine.
         case skip
         case warn
         case fail
@@ -24,7 +24,7 @@ struct Check: Equatable, Sendable {
     var name: String
     var outcome: Outcome
     var detail: String
-    /// What to do. Nil if everything is fine.
+    /// What the operator should do. Nil if there is no problem.
     var advice: String?
 
     func write(to writer: inout JSONWriter<some JSONSink>) {
@@ -40,6 +40,17 @@ struct Check: Equatable, Sendable {
     static func skip(_ name: String, _ detail: String) -> Check { Check(name: name, outcome: .skip, detail: detail) }
     static func warn(_ name: String, _ detail: String, do advice: String) -> Check { Check(name: name, outcome: .warn, detail: detail, advice: advice) }
     static func fail(_ name: String, _ detail: String, do advice: String) -> Check { Check(name: name, outcome: .fail, detail: detail, advice: advice) }
+}
+
+extension Check {
+    /// Runs a check. Any error is a failure of the check.
+    static func catching(_ name: String, _ body: () async throws -> Check) async -> Check {
+        do {
+            return try await body()
+        } catch {
+            return .fail(name, "\(error)", do: "See the node's log.")
+        }
+    }
 }
 
 /// All results of the doctor.

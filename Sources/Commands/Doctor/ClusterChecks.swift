@@ -1,36 +1,36 @@
 import AdminAPI
 
-/// Checks the controller's reports for consistency.
+/// Checks whether the controller's reports are consistent.
 struct ClusterChecks: Sendable {
     var overview: ClusterOverview
     var members: ClusterMembers
     var partitions: ClusterPartitions
     var events: ClusterEvents?
 
-    /// The greatest age of an event that is still relevant.
+    /// Older events are not relevant any more.
     private static let eventAgeMsMax = 10 * 60 * 1000
     private static let spreadMax = 1.25
 
-    /// Checks twice if something is in progress, because a transient state is not a finding. Empty for a node in no cluster.
-    static func look(at node: NodeClient) async -> [Check] {
+    /// Runs the checks. If there are findings, runs them again after a moment, so that a transient state is not reported. Empty for a node in no cluster.
+    static func run(at node: NodeClient) async -> [Check] {
         let cluster = ClusterClient(node: node)
         do {
             let first = try await Self.gather(cluster)
             guard !first.overview.isAlone else { return [] }
-            let terms = await ZooKeeperCheck.look(at: node)
-            let checks = first.all() + [terms]
+            let limits = await ZooKeeperCheck.run(at: node)
+            let checks = first.all() + [limits]
             guard checks.contains(where: { $0.outcome > .skip }) else { return checks }
             try await Task.sleep(for: .seconds(2))
-            return try await Self.gather(cluster).all() + [terms]
+            return try await Self.gather(cluster).all() + [limits]
         } catch {
-            return [.fail("cluster", "\(error)", do: "Ask another node, and see this one's log.")]
+            return [.fail("cluster", "\(error)", do: "Run doctor with the --api of another node, and see the log of this node.")]
         }
     }
 
     private static func gather(_ cluster: ClusterClient) async throws -> ClusterChecks {
         ClusterChecks(
-            overview: try await cluster.look(ClusterOverview.self).report, members: try await cluster.look(ClusterMembers.self).report,
-            partitions: try await cluster.look(ClusterPartitions.self).report, events: try? await cluster.look(ClusterEvents.self).report)
+            overview: try await cluster.fetch(ClusterOverview.self).report, members: try await cluster.fetch(ClusterMembers.self).report,
+            partitions: try await cluster.fetch(ClusterPartitions.self).report, events: try? await cluster.fetch(ClusterEvents.self).report)
     }
 
     func all() -> [Check] {
@@ -42,45 +42,47 @@ struct ClusterChecks: Sendable {
 
     private var living: [ClusterMembers.Member] { self.members.members.filter { $0.incarnation != nil } }
 
-    /// Without ZooKeeper there is one finding. Its consequences are not reported separately.
+    /// The responding node has no ZooKeeper session. This is one finding: its consequences are not reported separately.
     private var isCutOff: Bool { self.overview.zookeeper?.state != "connected" }
 
     func controller() -> Check {
         let head = self.overview.head
-        if self.isCutOff { return .skip("controller", "\(head.controllerWords): not known for certain without ZooKeeper") }
+        if self.isCutOff { return .skip("controller", "\(head.controllerText): uncertain without ZooKeeper") }
         guard let controller = head.controller else {
-            return .fail("controller", head.coordination.reason ?? "there is none", do: "If ZooKeeper is well, see the nodes' logs for why none is elected.")
+            return .fail(
+                "controller", head.coordination.reason ?? "the cluster has no controller",
+                do: "If ZooKeeper is healthy, see the nodes' logs for the reason why they elect no controller.")
         }
         guard head.authoritative else {
             return .warn(
-                "controller", head.coordination.reason ?? "\(controller.id) cannot be asked",
-                do: "Check the link port of \(controller.id) from \(head.through), or ask another node.")
+                "controller", head.coordination.reason ?? "\(head.through) cannot reach the controller \(controller.id)",
+                do: "Check whether \(head.through) can reach the link port of \(controller.id), or run doctor with the --api of another node.")
         }
         return .ok("controller", "\(controller.id), epoch \(controller.epoch)")
     }
 
     func zookeeper() -> Check {
-        guard self.isCutOff else { return .ok("zookeeper", self.overview.sessionWords) }
+        guard self.isCutOff else { return .ok("zookeeper", self.overview.sessionText) }
         return .warn(
-            "zookeeper", self.overview.head.coordination.reason ?? self.overview.sessionWords,
-            do: "Repair ZooKeeper or the network to it. The nodes come back by themselves: do not restart them.")
+            "zookeeper", self.overview.head.coordination.reason ?? self.overview.sessionText,
+            do: "Repair ZooKeeper or the network to it. The nodes reconnect automatically: do not restart them.")
     }
 
     func nodes() -> Check {
         let missing = self.members.members.filter { ["down", "fenced", "joining"].contains($0.state) && $0.desired?.state != "draining" }
-        // Only the controller knows which of the others report.
+        // Without the controller's report, the presence of the other nodes is unknown.
         let suspects = self.living.filter { [.suspect, .down].contains($0.presence) && !missing.contains($0) }
         guard missing.isEmpty, suspects.isEmpty else {
-            let words = missing.map { "\($0.id) is \($0.state)" } + suspects.map { "\($0.id) \($0.presenceWords ?? "is \($0.presence.rawValue)")" }
-            return .warn("nodes", words.joined(separator: ", "), do: "Start what is down, or forget it; see the log of what is suspect.")
+            let states = missing.map { "\($0.id) is \($0.state)" } + suspects.map { "\($0.id) \($0.presenceText ?? "is \($0.presence.rawValue)")" }
+            return .warn(
+                "nodes", states.joined(separator: ", "), do: "Start nodes that are down, or remove them with realertime forget. See the logs of suspect nodes.")
         }
-        guard self.members.head.authoritative else {
-            return .skip("nodes", "\(self.living.count) are members; which of them report, only the controller knows")
-        }
-        return .ok("nodes", "\(self.living.count) are members, and report")
+        let count = Readable.count(self.living.count, "node")
+        guard self.members.head.authoritative else { return .skip("nodes", "the cluster has \(count); only the controller has their reports") }
+        return .ok("nodes", "the cluster has \(count); all send reports")
     }
 
-    /// Each partition is served by exactly one node, according to the nodes' own reports, under the view's owner epoch.
+    /// According to the nodes' reports, exactly one node serves each partition, under the owner epoch of the view.
     func servers() -> Check {
         func list(_ partitions: [ClusterPartitions.Partition]) -> String {
             partitions.prefix(5).map { String($0.partition) }.joined(separator: ", ") + (partitions.count > 5 ? " and \(partitions.count - 5) more" : "")
@@ -88,43 +90,50 @@ struct ClusterChecks: Sendable {
         let all = self.partitions.partitions
         let contested = all.filter { $0.isContested }
         guard contested.isEmpty else {
-            return .fail("partitions", "two nodes serve \(list(contested)) under one owner epoch", do: "Stop one of the two at once, and report this.")
+            return .fail(
+                "partitions", "two nodes serve \(list(contested)) with the same owner epoch",
+                do: "Stop one of the two nodes immediately, and report this as a bug.")
         }
-        guard self.overview.head.authoritative else { return .skip("partitions", "which node serves which, only the controller knows") }
+        guard self.overview.head.authoritative else { return .skip("partitions", "only the controller knows which node serves which partition") }
         let orphans = all.filter { $0.state == .orphan }
-        guard orphans.isEmpty else { return .fail("partitions", "\(list(orphans)) have no owner", do: "Start a node, or see in members why none may own.") }
-        let silent = all.filter { ![.served, .moving].contains($0.state) }
-        guard silent.isEmpty else {
-            return .warn(
-                "partitions", "the owners of \(list(silent)) do not say that they serve them", do: "See the logs of their owners (realertime partitions).")
+        guard orphans.isEmpty else {
+            return .fail("partitions", "no owner: \(list(orphans))", do: "Start a node. If nodes are up, realertime members shows why they get no partitions.")
         }
-        return .ok("partitions", "each of \(Readable.count(all.count)) has exactly one server under its owner epoch: \(self.overview.partitionWords)")
+        let unserved = all.filter { ![.served, .moving].contains($0.state) }
+        guard unserved.isEmpty else {
+            return .warn(
+                "partitions", "not reported as served by their owners: \(list(unserved))",
+                do: "See the logs of the owners. realertime partitions shows the owners.")
+        }
+        return .ok("partitions", "each of \(Readable.count(all.count)) partitions is served by exactly one node: \(self.overview.partitionText)")
     }
 
     func views() -> Check {
         let version = self.members.head.viewVersion
         let behind = self.living.filter { ($0.report?.viewVersion ?? version) < version }
         guard behind.isEmpty else {
-            let words = behind.map { "\($0.id) has \($0.report?.viewVersion ?? 0)" }.joined(separator: ", ")
-            return .warn("views", "the view is at \(Readable.count(version)), but \(words)", do: "Check their links and their ZooKeeper sessions.")
+            let versions = behind.map { "\($0.id) has \($0.report?.viewVersion ?? 0)" }.joined(separator: ", ")
+            return .warn(
+                "views", "the version of the view is \(Readable.count(version)), but \(versions)",
+                do: "Check the links and the ZooKeeper sessions of these nodes.")
         }
-        return .ok("views", "all have view \(Readable.count(version))")
+        return .ok("views", "all nodes have version \(Readable.count(version)) of the view")
     }
 
     func links() -> Check {
-        let unseen = self.living.filter { !$0.notSeenBy.isEmpty }
-        guard unseen.isEmpty else {
-            let words = unseen.map { "\($0.id) is not seen by \($0.notSeenBy.joined(separator: ", "))" }.joined(separator: "; ")
-            return .warn("links", words, do: "Look at the nodes that are not seen, and at the network to their link addresses.")
+        let unreachable = self.living.filter { !$0.notSeenBy.isEmpty }
+        guard unreachable.isEmpty else {
+            let list = unreachable.map { "\($0.id) is unreachable from \($0.notSeenBy.joined(separator: ", "))" }.joined(separator: "; ")
+            return .warn("links", list, do: "Check the unreachable nodes, and the network to their link addresses.")
         }
-        guard self.members.head.authoritative else { return .skip("links", "only the controller knows who sees whom") }
-        return .ok("links", self.living.count > 1 ? "everyone sees everyone" : "there is one member only")
+        guard self.members.head.authoritative else { return .skip("links", "only the controller knows which nodes reach each other") }
+        return .ok("links", self.living.count > 1 ? "all nodes reach each other" : "the cluster has only one node")
     }
 
     func alarms() -> Check {
-        var words = self.living.compactMap { member in member.report?.alarm.map { "\(member.id): \($0)" } }
-        words += self.overview.reasons.filter { $0.hasPrefix("Alarm at ") && !words.contains(String($0.dropFirst(9))) }
-        guard words.isEmpty else { return .fail("alarms", words.joined(separator: "; "), do: "See the logs of these nodes, and docs/operations.md.") }
+        var alarms = self.living.compactMap { member in member.report?.alarm.map { "\(member.id): \($0)" } }
+        alarms += self.overview.reasons.filter { $0.hasPrefix("Alarm at ") && !alarms.contains(String($0.dropFirst(9))) }
+        guard alarms.isEmpty else { return .fail("alarms", alarms.joined(separator: "; "), do: "See the logs of these nodes, and docs/operations.md.") }
         return .ok("alarms", "none")
     }
 
@@ -134,32 +143,32 @@ struct ClusterChecks: Sendable {
         let blocked = events.events.filter { $0.kind == .blocked && now - $0.at < Self.eventAgeMsMax }
         let links = Dictionary(grouping: self.living.filter { !$0.link.isEmpty }, by: \.link).filter { $0.value.count > 1 }
         guard blocked.isEmpty, links.isEmpty else {
-            let words =
-                Set(blocked.map { "a second process wanted to be \($0.node)" }).sorted()
-                + links.map { "\($0.value.map(\.id).joined(separator: " and ")) give the same address, \($0.key)" }.sorted()
-            return .warn("ids", words.joined(separator: "; "), do: "Give each node an --id and addresses of its own.")
+            let problems =
+                Set(blocked.map { "a second process tried to join as \($0.node)" }).sorted()
+                + links.map { "\($0.value.map(\.id).joined(separator: " and ")) advertise the same link address \($0.key)" }.sorted()
+            return .warn("ids", problems.joined(separator: "; "), do: "Give each node its own --id and its own addresses.")
         }
-        return .ok("ids", "each is used once")
+        return .ok("ids", "each id and each link address is used once")
     }
 
     func versions() -> Check {
         let versions = Dictionary(grouping: self.living, by: \.version)
-        guard versions.count > 1 else { return .ok("versions", "all run \(versions.keys.first ?? "nothing")") }
-        let words = versions.sorted { $0.key < $1.key }.map { "\($0.value.map(\.id).joined(separator: ", ")) \($0.value.count > 1 ? "run" : "runs") \($0.key)" }
-        return .warn("versions", words.joined(separator: "; "), do: "Finish the upgrade: until then nothing is balanced.")
+        guard versions.count > 1 else { return .ok("versions", "all nodes run version \(versions.keys.first ?? "unknown")") }
+        let list = versions.sorted { $0.key < $1.key }.map { "\($0.value.map(\.id).joined(separator: ", ")) \($0.value.count > 1 ? "run" : "runs") \($0.key)" }
+        return .warn("versions", list.joined(separator: "; "), do: "Finish the upgrade. The cluster does not rebalance until all nodes run one version.")
     }
 
     func balance() -> Check {
-        let words = "the fullest node has \(Readable.fixed(self.overview.spread, 3)) of an even share"
+        let text = self.overview.balanceText
         if self.overview.head.mode == "maintenance" {
-            return .warn("balance", "rebalancing is paused; \(words)", do: "When what it was paused for is done: realertime rebalance resume.")
+            return .warn("balance", "rebalancing is paused; \(text)", do: "After the maintenance, run realertime rebalance resume.")
         }
         if self.overview.head.mode == "guarded" {
-            return .warn("balance", "many nodes vanished at once, and their partitions are held for them; \(words)", do: "Bring them back.")
+            return .warn("balance", "many nodes failed together, and their partitions are reserved for them; \(text)", do: "Start these nodes again.")
         }
         guard self.overview.spread <= Self.spreadMax else {
-            return .warn("balance", words, do: "See realertime plan for what would move, and what holds it back.")
+            return .warn("balance", text, do: "realertime plan shows the moves that would balance the cluster, and why they wait.")
         }
-        return .ok("balance", words)
+        return .ok("balance", text)
     }
 }

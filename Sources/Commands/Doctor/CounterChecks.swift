@@ -1,7 +1,7 @@
 import AdminAPI
 import JSON
 
-/// Whether the node's counters agree: everything that came in went out or is still there.
+/// Checks whether the node's counters are consistent with each other and with the doctor's actions.
 struct CounterChecks: Sendable {
     private let probe: Probe
     private let before: PrometheusText
@@ -19,65 +19,64 @@ struct CounterChecks: Sendable {
         ]
     }
 
-    /// The doctor's own subscribers are no longer counted: none remains after its connection has ended.
+    /// After the doctor has closed its connections, the node counts no subscriber of the doctor's channel.
     private func idle() async -> Check {
-        let name = "left behind"
-        do {
+        let name = "cleanup"
+        return await Check.catching(name) {
             let query = writtenJSON { $0.object { $0.field("channel", self.probe.channel) } }
             var subscribers = -1
             for _ in 0..<20 {
-                let answer = try await self.probe.node.post("/api/presence_stats", Array(query.utf8))
-                var fields = JSONObject(try self.probe.node.expectOK(answer, for: "/api/presence_stats").body)
+                let response = try await self.probe.node.post("/api/presence_stats", Array(query.utf8))
+                var fields = JSONObject(try self.probe.node.expectOK(response, for: "/api/presence_stats").body)
                 var result = fields?.take("result")?.fields
                 subscribers = result?.take("subscribers")?.integer ?? -1
-                if subscribers == 0 { return .ok(name, "the doctor's connections have ended on the node too") }
+                if subscribers == 0 { return .ok(name, "the node has removed the doctor's subscribers") }
                 try await Task.sleep(for: .milliseconds(100))
             }
             return .fail(
-                name, "\(subscribers) subscribers are left of connections that have ended",
-                do: "If a proxy leads to --url, let it close with its clients; else report this.")
-        } catch {
-            return .fail(name, "\(error)", do: "See the node's log.")
+                name, "the node still counts \(Readable.count(subscribers, "subscriber")) after the doctor closed its connections",
+                do: "If --url leads to a proxy, configure it to close its connection when its client does. Else report this as a bug.")
         }
     }
 
     static func conservation(_ transport: Transport, _ metrics: PrometheusText) -> Check {
-        let name = "books \(transport.rawValue)"
+        let name = "counts \(transport.rawValue)"
         let labels = ["transport": transport.metric]
         guard let opened = metrics.value("realertime_connections_opened_total", labels),
             let closed = metrics.value("realertime_connections_closed_total", labels),
             let now = metrics.value("realertime_connections", labels)
         else {
-            return .fail(name, "/metrics does not say how many connections there are", do: "Check that --api is a node of this version.")
+            return .fail(name, "/metrics has no counters of connections", do: "Check that --api is the API port of a node of this version.")
         }
-        let words = "\(Readable.count(opened)) opened, \(Readable.count(closed)) closed, \(Readable.count(now)) there"
-        return opened - closed == now ? .ok(name, words) : .fail(name, "\(words): they do not add up", do: "Report this with the node's /metrics.")
+        let text = "\(Readable.count(opened)) opened, \(Readable.count(closed)) closed, \(Readable.count(now)) open"
+        return opened - closed == now
+            ? .ok(name, text) : .fail(name, "\(text): the numbers do not add up", do: "Report this as a bug, with the node's /metrics.")
     }
 
-    /// The doctor's own actions must appear in the counters.
+    /// The counters must have grown by at least the doctor's own events.
     static func growth(from before: PrometheusText, to after: PrometheusText) -> Check {
         let name = "counters"
-        let least = [("realertime_published_total", 21), ("realertime_delivered_total", 28), ("realertime_duplicates_total", 1)]
-        for (metric, count) in least {
+        let minima = [("realertime_published_total", 21), ("realertime_delivered_total", 28), ("realertime_duplicates_total", 1)]
+        for (metric, count) in minima {
             guard let old = before.value(metric), let new = after.value(metric) else {
-                return .fail(name, "/metrics has no \(metric)", do: "Check that --api is a node of this version.")
+                return .fail(name, "/metrics has no \(metric)", do: "Check that --api is the API port of a node of this version.")
             }
             if new - old < count {
                 return .fail(
-                    name, "\(metric) grew by \(new - old), but the doctor alone did \(count)",
-                    do: "If --api and --url lead to several nodes, name one node's own ports; else report this.")
+                    name, "\(metric) grew by \(new - old), but the doctor alone caused \(count)",
+                    do: "If --api or --url leads to several nodes, use the ports of one node. Else report this as a bug.")
             }
         }
-        return .ok(name, "what the doctor did is counted")
+        return .ok(name, "the counters include the doctor's events")
     }
 
     static func log(_ metrics: PrometheusText) -> Check {
         let failures = metrics.value("realertime_log_failures_total") ?? 0
         guard failures > 0 else { return .ok("log", "no commit has failed") }
-        return .warn("log", "\(Readable.count(failures)) commits have failed since the node started", do: "See the node's log, and the disk it writes to.")
+        return .warn("log", "\(Readable.count(failures)) commits have failed since the node started", do: "See the node's log, and check its disk.")
     }
 
     private static func metrics(_ probe: Probe) async throws -> PrometheusText {
-        PrometheusText(try probe.node.expectOK(await probe.node.get("/metrics"), for: "/metrics").text)
+        PrometheusText(try await probe.node.expect("/metrics").text)
     }
 }

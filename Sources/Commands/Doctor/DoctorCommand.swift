@@ -4,7 +4,7 @@ package import ArgumentParser
 package struct DoctorCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "doctor",
-        abstract: "Check a node and its cluster from outside, and say what is wrong and what to do.",
+        abstract: "Check a node and its cluster, and print each problem with advice.",
         usage: "realertime doctor [<options>]",
         discussion: """
             EXAMPLES:
@@ -12,25 +12,28 @@ package struct DoctorCommand: AsyncParsableCommand {
               realertime doctor --api http://10.0.0.5:8081 --url https://events.example.org
               realertime doctor --heartbeats -o json
 
-            It publishes to a channel of its own, realertime:doctor:<random>, receives by every transport, resumes, repeats a message \
-            id, and compares the node's counters with what it did. Of a cluster it checks that there is a controller with a session, \
-            that every partition has exactly one server under its owner epoch, that all have the same view and version and see each \
-            other, and that no id is used twice and no alarm is raised.
+            The doctor publishes events to a temporary channel, realertime:doctor:<random>, and receives them with every transport. It \
+            checks that a subscriber can resume, that a repeated message id publishes nothing, and that the node's counters include \
+            these events. In a cluster it checks that there is a controller, that exactly one node serves each partition, that all nodes \
+            have the same view and version and reach each other, that each node id is used once, and that there is no alarm.
 
             \(Help.exitStatus)
-              1 when something is to be looked at, 2 when something fails.
+              1: at least one check has a warning, 2: at least one check failed.
             """)
 
-    @Option(help: ArgumentHelp("The subscriber port. (env: REALERTIME_URL; default: where the node says it listens)", valueName: "url"))
+    @Option(
+        help: ArgumentHelp(
+            "The URL of the node's subscriber port. (env: REALERTIME_URL; default: the listen address in the node's status)", valueName: "url"))
     var url: String?
 
-    @Flag(help: "Also wait for a heartbeat on every transport: up to 30 seconds.")
+    @Flag(help: "Also wait for a heartbeat on every transport. This takes up to 30 seconds.")
     var heartbeats = false
 
-    @Option(name: [.short, .customLong("output")], help: "json prints all checks at the end.")
+    @Option(name: [.short, .customLong("output")], help: "table prints each check when it ends; json prints all checks at the end.")
     var output = OutputFormat.table
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("How long one check may take. (default: 10)", valueName: "seconds"), transform: Seconds.init(text:))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("The time limit for one check. (default: 10)", valueName: "seconds"), transform: Seconds.init(text:))
     var timeout = Seconds(10)
 
     @OptionGroup var api: APIOptions
@@ -43,18 +46,15 @@ package struct DoctorCommand: AsyncParsableCommand {
     }
 
     private func subscriber() throws -> BaseURL? {
-        try given("--url", self.url, "REALERTIME_URL").map { try BaseURL(named: "--url", $0) }
+        try optionOrVariable("--url", self.url, "REALERTIME_URL").map { try BaseURL(named: "--url", $0) }
     }
 
     package func run() async throws {
         try await reporting {
-            let base = try self.api.base()
             let subscriber = try self.subscriber()
-            let token = try self.api.secret.token()
-            return try await withHTTPClient(connect: NodeClient.connectTimeout(within: self.timeout.duration)) { http in
-                let node = NodeClient(base: base, token: token, http: http, timeout: self.timeout.duration)
+            return try await self.api.withClient(timeout: self.timeout.duration) { node in
                 let isTable = self.output == .table
-                let doctor = Doctor(node: node, url: subscriber, http: http, waitsForHeartbeats: self.heartbeats) { check in
+                let doctor = Doctor(node: node, url: subscriber, http: node.http, waitsForHeartbeats: self.heartbeats) { check in
                     if isTable { Terminal.standardOutput.writeLine(DoctorCommand.row(check, on: .standardOutput)) }
                 }
                 let diagnosis = try await doctor.examine()
@@ -67,10 +67,10 @@ package struct DoctorCommand: AsyncParsableCommand {
 
     // MARK: showing
 
-    /// Below this width details are on separate lines.
+    /// If the details would have less space than this, they are on separate lines.
     private static let detailWidthMin = 20
 
-    /// Results are shown immediately, so the columns are as wide as the longest possible name.
+    /// One result as text. Results are printed one by one, so the columns have fixed widths.
     static func row(_ check: Check, on terminal: Terminal) -> String {
         let colour: Terminal.Colour =
             switch check.outcome {
@@ -85,7 +85,7 @@ package struct DoctorCommand: AsyncParsableCommand {
         let isBeside = terminal.width.map { $0 - 6 - name.count >= Self.detailWidthMin } ?? true
         let indent = String(repeating: " ", count: isBeside ? 6 + name.count : 6)
         let width = terminal.width.map { $0 - indent.count }
-        let detail = wrapped(harmless(check.detail), to: width)
+        let detail = wrapped(sanitized(check.detail), to: width)
         let advice = check.advice.map { wrapped($0, to: width.map { $0 - 2 }) } ?? []
         let lines = detail + advice.enumerated().map { ($0 == 0 ? "→ " : "  ") + $1 }
         let start = isBeside ? [name + (lines.first ?? "")] : wrapped(check.name, to: width) + lines.prefix(1)
@@ -95,7 +95,7 @@ package struct DoctorCommand: AsyncParsableCommand {
     static func summary(_ diagnosis: Diagnosis, on terminal: Terminal) -> String {
         func count(_ outcome: Check.Outcome) -> Int { diagnosis.checks.filter { $0.outcome == outcome }.count }
         return terminal.sentence(
-            "\n\(diagnosis.health): \(count(.ok)) ok, \(count(.warn)) to look at, \(count(.fail)) failed, \(count(.skip)) skipped")
+            "\n\(diagnosis.health): \(count(.ok)) ok, \(Readable.count(count(.warn), "warning")), \(count(.fail)) failed, \(count(.skip)) skipped")
     }
 
     private static func json(_ diagnosis: Diagnosis) -> String {

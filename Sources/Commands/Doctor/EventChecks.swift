@@ -4,11 +4,11 @@
     import Foundation
 #endif
 
-/// Checks of delivery.
+/// Checks that events are published and delivered correctly.
 struct EventChecks: Sendable {
     var probe: Probe
 
-    /// A published event arrives.
+    /// A published event arrives at a subscriber.
     func roundTrip(_ transport: Transport) async -> Check {
         let name = "round trip \(transport.rawValue)"
         return await self.checking(name, transport) {
@@ -20,18 +20,18 @@ struct EventChecks: Sendable {
                 try await self.probe.publish(text)
             }
             guard received[0].text == text else {
-                return .fail(name, "another event came than was published", do: "Report this: events must arrive as they were published.")
+                return .fail(name, "the received event differs from the published event", do: "Report this as a bug.")
             }
             let latency = await received[0].at - published.instant
             guard latency < .milliseconds(200) else {
                 return .warn(
-                    name, "\(Readable.milliseconds(latency)) from publish to receipt", do: "See whether the node's machine or the network is overloaded.")
+                    name, "\(Readable.milliseconds(latency)) from publish to receipt", do: "Check whether the node's machine or the network is overloaded.")
             }
             return .ok(name, "\(Readable.milliseconds(latency)) from publish to receipt")
         }
     }
 
-    /// A subscription after the first of three events gets exactly the other two, and then new events.
+    /// A subscription from the cursor of the first of three events gets exactly the other two, and then new events.
     func resume(_ transport: Transport) async -> Check {
         let name = "resume \(transport.rawValue)"
         return await self.checking(name, transport) {
@@ -42,11 +42,9 @@ struct EventChecks: Sendable {
             }
             let second = try await self.probe.collect(3, by: transport, since: first[0].cursor) { try await self.probe.publish(texts[3]) }
             guard first.map(\.text) == Array(texts[..<3]), second.map(\.text) == Array(texts[1...]) else {
-                return .fail(
-                    name, "3 events were published and the connection resumed after the first, but not exactly the other two came",
-                    do: "Report this: a resume must be exact.")
+                return .fail(name, "a connection resumed after the first of 3 events, and did not get exactly the other 2 events", do: "Report this as a bug.")
             }
-            return .ok(name, "after the first of 3 events exactly the other 2 came, then the next")
+            return .ok(name, "a connection resumed after the first of 3 events, and got exactly the other 2 and a new event")
         }
     }
 
@@ -55,12 +53,12 @@ struct EventChecks: Sendable {
         return await self.checking(name, .stream) {
             do {
                 let subscription = Subscription(base: self.probe.subscriber, channels: [self.probe.channel], transport: .stream, http: self.probe.http)
-                try await withTimeout(self.probe.timeout) { try await subscription.connect(since: "doctor") { _ in throw Probe.Collected() } }
+                try await withTimeout(self.probe.timeout) { try await subscription.connect(since: "doctor") { _ in throw EnoughEventsError() } }
                 return .fail(name, "the connection ended", do: "See the node's log.")
-            } catch is Failure {
-                return .ok(name, "a cursor that no node gave out is refused")
-            } catch is Probe.Collected {
-                return .fail(name, "a cursor that no node gave out is accepted", do: "Report this: such a subscriber would miss events unknowingly.")
+            } catch is CommandError {
+                return .ok(name, "the node refuses an invalid cursor")
+            } catch is EnoughEventsError {
+                return .fail(name, "the node accepts an invalid cursor", do: "Report this as a bug: a subscriber with this cursor could miss events.")
             }
         }
     }
@@ -72,13 +70,15 @@ struct EventChecks: Sendable {
             let first = try await self.probe.publish("once", messageID: id)
             let second = try await self.probe.publish("once", messageID: id)
             guard second.position == first.position, second.isDuplicate else {
-                return .fail(name, "one message id was published twice", do: "Check message-ids-max: 0 remembers none.")
+                return .fail(
+                    name, "the node published two events with the same message id",
+                    do: "Check the node's message-ids-max: with 0 it does not detect repeated message ids.")
             }
-            return .ok(name, "a message id that was seen is not published again")
+            return .ok(name, "the node publishes nothing for a repeated message id")
         }
     }
 
-    /// All transports in parallel, because each may take 25 s.
+    /// Waits on all transports in parallel, because a heartbeat may take 25 s.
     func heartbeats() async -> [Check] {
         await withTaskGroup(of: Check.self) { group in
             for transport in Transport.allCases {
@@ -87,7 +87,7 @@ struct EventChecks: Sendable {
                     let start = ContinuousClock.now
                     return await self.checking(name, transport) {
                         try await self.probe.heartbeat(by: transport, within: .seconds(30))
-                        return .ok(name, "came after \(Readable.duration(seconds: Int((ContinuousClock.now - start).seconds.rounded())))")
+                        return .ok(name, "arrived after \(Readable.duration(seconds: Int((ContinuousClock.now - start).seconds.rounded())))")
                     }
                 }
             }
@@ -98,23 +98,25 @@ struct EventChecks: Sendable {
     }
 
     private func checking(_ name: String, _ transport: Transport, _ body: () async throws -> Check) async -> Check {
-        do {
-            return try await body()
-        } catch is TimedOut {
-            return .fail(name, "nothing came in time", do: "If a proxy leads to --url, let it not buffer /\(transport.prefix)/; else see the node's log.")
-        } catch is Probe.Forgotten {
-            return .fail(
-                name, "a gap came instead of the events that were just published",
-                do: "Raise history-events-max, history-seconds-max or history-bytes-max: no subscriber can resume with so little history.")
-        } catch let error as Disconnected {
-            return .fail(name, error.reason, do: "If a proxy leads to --url, let it pass /\(transport.prefix)/; else see the node's log.")
-        } catch {
-            return .fail(name, "\(error)", do: "See the node's log.")
+        await Check.catching(name) {
+            do {
+                return try await body()
+            } catch is TimeoutError {
+                return .fail(
+                    name, "no event arrived in time",
+                    do: "If --url leads to a proxy, turn off its buffering for /\(transport.prefix)/. Else see the node's log.")
+            } catch is Probe.HistoryLostError {
+                return .fail(
+                    name, "a gap was delivered instead of the events that were published a moment ago",
+                    do: "Raise history-events-max, history-seconds-max or history-bytes-max: the history is too short to resume from.")
+            } catch let error as DisconnectedError {
+                return .fail(name, error.reason, do: "If --url leads to a proxy, make it forward /\(transport.prefix)/. Else see the node's log.")
+            }
         }
     }
 }
 
-/// When the event was sent.
+/// The time when the event was published.
 private actor PublishInstant {
     private(set) var instant = ContinuousClock.now
 

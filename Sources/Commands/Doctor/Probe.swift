@@ -3,11 +3,8 @@ import AsyncHTTPClient
 
 /// Publishes to a temporary channel and subscribes to it, as clients do.
 struct Probe: Sendable {
-    /// The expected events have arrived.
-    struct Collected: OwnError {}
-
-    /// The history no longer contained events that were just published.
-    struct Forgotten: OwnError {}
+    /// The history no longer contained the events that the probe had published.
+    struct HistoryLostError: OwnError {}
 
     var node: NodeClient
     var subscriber: BaseURL
@@ -23,7 +20,7 @@ struct Probe: Sendable {
 
     // MARK: publishing
 
-    /// Where an event is, and whether it had been published before.
+    /// The position of an event, and whether its message id had been published before.
     struct Published: Sendable {
         var position: String
         var isDuplicate: Bool
@@ -32,16 +29,16 @@ struct Probe: Sendable {
     @discardableResult
     func publish(_ text: String, messageID: String? = nil) async throws -> Published {
         let headers = messageID.map { [("Message-Id", $0)] } ?? []
-        let answer = try self.node.expectOK(await self.node.post("/pub?id=\(self.channel)", Array(text.utf8), headers: headers), for: "a publish")
-        guard var fields = JSONObject(answer.body), let position = fields.text("id") else {
-            throw Failure(.critical, "A publish was answered with \"\(answer.text)\"")
+        let response = try self.node.expectOK(await self.node.post("/pub?id=\(self.channel)", Array(text.utf8), headers: headers), for: "a publish")
+        guard var fields = JSONObject(response.body), let position = fields.text("id") else {
+            throw CommandError(.critical, "A publish returned \"\(response.text)\"")
         }
         return Published(position: position, isDuplicate: fields.take("duplicate")?.isTrue ?? false)
     }
 
     // MARK: subscribing
 
-    /// Subscribes until `count` events have arrived. `publish` runs when the node has registered the subscription.
+    /// Subscribes until `count` events have arrived. Calls `publish` when the node has registered the subscription.
     func collect(
         _ count: Int, by transport: Transport, since cursor: String? = nil, publish: @escaping @Sendable () async throws -> Void = {}
     ) async throws -> [Received] {
@@ -55,7 +52,7 @@ struct Probe: Sendable {
                     switch delivery {
                     case .connected where transport == .lp:
                         publishing = Task {
-                            // A poll gets no confirmation. After this time it is registered.
+                            // A node does not confirm a long-poll. After this time the node has registered it.
                             try await Task.sleep(for: .milliseconds(50))
                             try await publish()
                         }
@@ -64,21 +61,21 @@ struct Probe: Sendable {
                     case .event(let envelope):
                         received.append(Received(text: String(decoding: envelope.text, as: UTF8.self), cursor: envelope.cursor, at: .now))
                     case .gap:
-                        throw Forgotten()
+                        throw HistoryLostError()
                     default:
                         break
                     }
-                    if received.count >= count { throw Collected() }
+                    if received.count >= count { throw EnoughEventsError() }
                 }
-                throw Failure(.critical, "the node ended the connection after \(received.count) of \(count) events")
-            } catch is Collected {
+                throw CommandError(.critical, "the node ended the connection after \(received.count) of \(count) events")
+            } catch is EnoughEventsError {
                 try await publishing?.value
                 return received
             }
         }
     }
 
-    /// The channel's current head.
+    /// The cursor after the channel's last event.
     func cursor() async throws -> String {
         let subscription = self.subscription(.stream)
         return try await withTimeout(self.timeout) {
@@ -87,10 +84,10 @@ struct Probe: Sendable {
                 try await subscription.connect(since: nil) { delivery in
                     guard case .cursor(let first) = delivery else { return }
                     cursor = first
-                    throw Collected()
+                    throw EnoughEventsError()
                 }
-                throw Failure(.critical, "the node ended the connection without a cursor")
-            } catch is Collected {
+                throw CommandError(.critical, "the node ended the connection without a cursor")
+            } catch is EnoughEventsError {
                 return cursor
             }
         }
@@ -100,9 +97,9 @@ struct Probe: Sendable {
         let subscription = self.subscription(transport)
         try await withTimeout(limit) {
             do {
-                try await subscription.connect(since: nil) { if $0 == .heartbeat { throw Collected() } }
-                throw Failure(.critical, "the node ended the connection before a heartbeat")
-            } catch is Collected {}
+                try await subscription.connect(since: nil) { if $0 == .heartbeat { throw EnoughEventsError() } }
+                throw CommandError(.critical, "the node ended the connection before a heartbeat")
+            } catch is EnoughEventsError {}
         }
     }
 

@@ -1,4 +1,4 @@
-/// The samples of a `/metrics` page.
+/// Reads the samples of a response of `/metrics`.
 struct PrometheusText: Sendable {
     struct Sample: Equatable, Sendable {
         var name: String
@@ -14,7 +14,7 @@ struct PrometheusText: Sendable {
         }
     }
 
-    /// The sum over all labels that are not given. Nil if there is no such sample.
+    /// The sum of all samples with this name and these labels. Nil if there is none.
     func value(_ name: String, _ labels: [String: String] = [:]) -> Int? {
         let found = self.samples.filter { sample in sample.name == name && labels.allSatisfy { sample.labels[$0.key] == $0.value } }
         let sum = found.reduce(0) { $0 + $1.value }

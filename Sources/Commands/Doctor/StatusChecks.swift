@@ -17,27 +17,27 @@ enum StatusChecks {
         }
     }
 
-    /// The node's wall clock, from its status. For an older node: start time plus uptime. Exact to the second.
+    /// Compares the wall clocks of the node and of this machine. The status of an older node has no time: then start time plus uptime is used.
     static func clock(_ status: NodeStatus, now: Date = Date()) -> Check {
         let text = status.node.time ?? status.node.startedAt
         guard let time = try? Date(text, strategy: .iso8601) else {
-            return .warn("clock", "the node's clock says \"\(text)\", which is no time", do: "Use the command of the node's version.")
+            return .warn("clock", "the node's status has the time \"\(text)\", which is not a date", do: "Use the command in the node's version.")
         }
         let ahead = time.addingTimeInterval(status.node.time == nil ? Double(status.node.uptimeSeconds) : 0).timeIntervalSince(now)
-        guard abs(ahead) > 5 else { return .ok("clock", "the node's clock and this one agree") }
+        guard abs(ahead) > 5 else { return .ok("clock", "the node's clock agrees with the clock of this machine") }
         return .warn(
-            "clock", "the node's clock is \(Readable.duration(seconds: Int(abs(ahead)))) \(ahead > 0 ? "ahead of" : "behind") this one",
-            do: "Let both machines keep time, as by NTP: events carry the node's time.")
+            "clock", "the node's clock is \(Readable.duration(seconds: Int(abs(ahead)))) \(ahead > 0 ? "ahead of" : "behind") the clock of this machine",
+            do: "Synchronize the clocks, for example with NTP: each event has the time of the node's clock.")
     }
 
     static func connections(_ status: NodeStatus) -> Check {
         let used = status.subscribers.connections
         let max = status.subscribers.connectionsMax
-        let words = "\(Readable.count(used)) of \(Readable.count(max)) are used"
-        let advice = "Raise connections-max and the descriptor limit, or add a node."
-        guard max > 0 else { return .ok("connections", "\(Readable.count(used)) are used") }
-        if used >= max { return .fail("connections", "\(words): more are refused", do: advice) }
-        if used > max / 5 * 4 { return .warn("connections", words, do: advice) }
-        return .ok("connections", words)
+        let text = "\(Readable.count(used)) of at most \(Readable.count(max)) are open"
+        let advice = "Raise the node's connections-max and its descriptor limit, or add a node."
+        guard max > 0 else { return .ok("connections", "\(Readable.count(used)) are open") }
+        if used >= max { return .fail("connections", "\(text): the node refuses more", do: advice) }
+        if used > max / 5 * 4 { return .warn("connections", text, do: advice) }
+        return .ok("connections", text)
     }
 }

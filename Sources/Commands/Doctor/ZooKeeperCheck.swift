@@ -1,18 +1,18 @@
 import AdminAPI
 import JSON
 
-/// Whether a ZooKeeper server that is cut off from the others continues to serve for longer than a session lasts.
+/// Checks how long a ZooKeeper server that is cut off from the other servers continues to serve: it must stop before a session expires.
 struct ZooKeeperCheck: Sendable {
     var limits: ZooKeeperLimits
 
     private static let name = "zookeeper limits"
 
-    static func look(at node: NodeClient) async -> Check {
+    static func run(at node: NodeClient) async -> Check {
         do {
-            let answer = try await node.expectOK(node.get("/api/zookeeper"), for: "/api/zookeeper")
-            return ZooKeeperCheck(limits: try ZooKeeperLimits(try JSONValue(answer.body, named: "the response", bytesMax: .max))).check
+            let response = try await node.expect("/api/zookeeper")
+            return ZooKeeperCheck(limits: try ZooKeeperLimits(try JSONValue(response.body, named: "the response", bytesMax: .max))).check
         } catch {
-            return .skip(Self.name, "not known: the node does not say how its ZooKeeper is set")
+            return .skip(Self.name, "unknown: the node does not report the configuration of its ZooKeeper servers")
         }
     }
 
@@ -24,12 +24,16 @@ struct ZooKeeperCheck: Sendable {
         guard long.isEmpty else {
             return .warn(
                 Self.name,
-                "cut off from the others, \(long.map { "\($0.0) serves on for \(seconds($0.1))" }.joined(separator: ", ")) (syncLimit × tickTime), and a session lasts \(seconds(self.limits.sessionMilliseconds))",
-                do: "Lower syncLimit in zoo.cfg, or raise zookeeper-session-seconds. Until then a node behind such a server notices after half a session.")
+                "cut off from the other servers, \(long.map { "\($0.0) continues to serve for \(seconds($0.1))" }.joined(separator: ", ")) (syncLimit × tickTime), but a session lasts only \(seconds(self.limits.sessionMilliseconds))",
+                do:
+                    "Lower syncLimit in zoo.cfg, or raise zookeeper-session-seconds. Until then a node that is connected to such a server detects this only after half a session."
+            )
         }
-        guard unknown.isEmpty else { return .skip(Self.name, "not known of \(unknown.joined(separator: "; "))") }
+        guard unknown.isEmpty else { return .skip(Self.name, "unknown for \(unknown.joined(separator: "; "))") }
         let longest = known.map(\.1).max() ?? 0
-        guard longest > 0 else { return .ok(Self.name, "there is one server, and no other to be cut off from") }
-        return .ok(Self.name, "a server that is cut off serves on for \(seconds(longest)), less than a session of \(seconds(self.limits.sessionMilliseconds))")
+        guard longest > 0 else { return .ok(Self.name, "there is only one ZooKeeper server") }
+        return .ok(
+            Self.name,
+            "a server that is cut off continues to serve for \(seconds(longest)), less than a session of \(seconds(self.limits.sessionMilliseconds))")
     }
 }

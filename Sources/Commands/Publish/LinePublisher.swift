@@ -13,18 +13,18 @@ struct LinePublisher: Sendable {
 
     var sender: PublishSender
     var concurrency: Int
-    var patience: Duration
+    var retryTimeout: Duration
     /// Each line must be JSON.
     var wantsJSON: Bool
-    /// Where to print each response. Nil to print none.
-    var answers: Terminal?
-    /// Where to show progress.
+    /// Where each response is printed. Nil: responses are not printed.
+    var responses: Terminal?
+    /// Where the progress is shown.
     var notices: Terminal
 
-    /// Ends with the input, with Ctrl-C (after the events in flight), or when no line can be published.
+    /// Returns at the end of the input. Throws when no line can be published, or after a cancellation, when the events in flight have ended.
     func run(_ input: StandardInput) async throws -> CommandStatus {
         let queue = LineQueue(bytesMax: LinePublisher.queueBytesMax)
-        var machine = PublishMachine(concurrency: self.concurrency, patience: self.patience)
+        var machine = PublishMachine(concurrency: self.concurrency, retryTimeout: self.retryTimeout)
         var progress = PublishProgress(terminal: self.notices)
         async let reading: Void = self.read(input, into: queue)
         let result: Result<Void, any Error>
@@ -63,7 +63,7 @@ struct LinePublisher: Sendable {
             if Task.isCancelled {
                 let waiting = await queue.firstLine
                 guard let line = machine.firstPendingLine ?? waiting else { return }
-                throw Failure(.degraded, "Interrupted: line \(line) is the first that was not published.")
+                throw CommandError(.degraded, "Interrupted. Line \(line) is the first line that was not published.")
             }
             if machine.window.isEmpty {
                 let lines = await queue.take(machine.capacity)
@@ -73,7 +73,7 @@ struct LinePublisher: Sendable {
             }
             let window = machine.window
             let sentAt = ContinuousClock.now
-            let outcomes = await self.sender.send(window, within: machine.patience(at: sentAt))
+            let outcomes = await self.sender.send(window, within: machine.retryTimeout(at: sentAt))
             try self.show(outcomes)
             let step = machine.didFinish(outcomes, sentAt: sentAt, now: .now)
             progress.show(machine.tally)
@@ -81,7 +81,7 @@ struct LinePublisher: Sendable {
             case .proceed:
                 backoff.succeeded()
             case .wait(let hint, let reason):
-                progress.note("\(reason): trying again")
+                progress.note("\(reason). Retrying.")
                 try? await Task.sleep(for: backoff.next(atLeast: hint))
             case .stop(let failure):
                 throw failure
@@ -91,7 +91,7 @@ struct LinePublisher: Sendable {
 
     private func accept(_ line: LineSplitter.Line, into machine: inout PublishMachine) {
         if line.isTooLong {
-            machine.refuse(line: line.number, reason: "the line is over \(LinePublisher.lineBytesMax) bytes")
+            machine.refuse(line: line.number, reason: "the line has more than \(LinePublisher.lineBytesMax) bytes")
         } else if self.wantsJSON, !line.bytes.isEmpty, !JSONValue.accepts(line.bytes) {
             machine.refuse(line: line.number, reason: "the line is not JSON")
         } else if !line.bytes.isEmpty {
@@ -100,7 +100,7 @@ struct LinePublisher: Sendable {
     }
 
     private func show(_ outcomes: [PublishOutcome]) throws {
-        guard let answers else { return }
-        for case .published(let answer, _) in outcomes { try answers.write(answer + [UInt8(ascii: "\n")]) }
+        guard let responses else { return }
+        for case .published(let response, _) in outcomes { try responses.write(response + [UInt8(ascii: "\n")]) }
     }
 }

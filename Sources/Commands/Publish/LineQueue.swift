@@ -1,4 +1,4 @@
-/// A bounded queue of lines between the reader and the sender. `put` waits while it is full, so that fast input does not fill the memory.
+/// A bounded queue of lines between the reader and the sender. `put` waits while the queue is full, so that fast input does not fill the memory.
 actor LineQueue {
     private let bytesMax: Int
     private var lines: [LineSplitter.Line] = []
@@ -18,13 +18,13 @@ actor LineQueue {
         }
         guard !self.isFinished else { return }
         self.lines += lines
-        // An empty line uses space too.
+        // Each line counts one byte more, so that empty lines are bounded too.
         self.bytes += lines.reduce(0) { $0 + $1.bytes.count + 1 }
         self.reader?.resume()
         self.reader = nil
     }
 
-    /// Ends the queue, and wakes all that wait.
+    /// Closes the queue, and resumes the reader and the writer.
     func finish() {
         self.isFinished = true
         self.reader?.resume()
@@ -33,10 +33,10 @@ actor LineQueue {
         self.writer = nil
     }
 
-    /// The number of the first line that was not taken.
+    /// The number of the first line in the queue.
     var firstLine: Int? { self.lines.first?.number }
 
-    /// Takes up to `count` lines. Waits while the queue is empty. An empty result means the end.
+    /// Removes up to `count` lines. Waits while the queue is empty. An empty result means that the queue is closed.
     func take(_ count: Int) async -> [LineSplitter.Line] {
         while self.lines.isEmpty, !self.isFinished {
             await withCheckedContinuation { self.reader = $0 }

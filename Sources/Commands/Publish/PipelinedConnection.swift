@@ -3,13 +3,10 @@ import NIOHTTP1
 import NIOPosix
 
 /// One connection with several requests in flight. The node handles them in order and sends the responses in order.
+///
+/// The HTTP client of ``NodeClient`` waits for each response before it sends the next request on a connection, which would limit `publish -` to one event
+/// for each round trip.
 final class PipelinedConnection: Sendable {
-    struct Request: Sendable {
-        var path: String
-        var headers: [(String, String)]
-        var body: [UInt8]
-    }
-
     private let channel: any Channel
     private let handler: NIOLoopBound<PipelineHandler>
 
@@ -21,30 +18,27 @@ final class PipelinedConnection: Sendable {
     var isOpen: Bool { self.channel.isActive }
 
     static func open(_ base: BaseURL, within limit: Duration) async throws -> PipelinedConnection {
-        try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .connectTimeout(.nanoseconds(Int64(limit.seconds * 1e9)))
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .connect(host: base.host, port: base.port) { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let handler = PipelineHandler(host: base.authority)
-                    try channel.pipeline.syncOperations.addHTTPClientHandlers()
-                    try channel.pipeline.syncOperations.addHandler(handler)
-                    return PipelinedConnection(channel: channel, handler: NIOLoopBound(handler, eventLoop: channel.eventLoop))
-                }
+        try await Connecting.bootstrap(timeout: min(limit, Connecting.timeoutMax)).connect(host: base.host, port: base.port) { channel in
+            channel.eventLoop.makeCompletedFuture {
+                let handler = PipelineHandler(base: base)
+                try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                try channel.pipeline.syncOperations.addHandler(handler)
+                return PipelinedConnection(channel: channel, handler: NIOLoopBound(handler, eventLoop: channel.eventLoop))
             }
+        }
     }
 
-    /// Sends all requests and waits for all responses. Requests without a response at the end of the connection or of the time limit have failed: it is unknown
-    /// whether the node has handled them.
-    func send(_ requests: [Request], within limit: Duration) async -> [Result<Answer, any Error>] {
+    /// Sends all requests and waits for all responses. If the connection ends or the time limit is over, requests without a response have failed: whether the
+    /// node has handled them is unknown. An empty result means that the connection was closed before.
+    func send(_ requests: [Request], within limit: Duration) async -> [Result<Response, any Error>] {
         let handler = self.handler
-        let deadline = self.channel.eventLoop.scheduleTask(in: .nanoseconds(Int64(limit.seconds * 1e9))) { handler.value.fail(TimedOut()) }
+        let deadline = self.channel.eventLoop.scheduleTask(in: TimeAmount(limit)) { handler.value.fail(TimeoutError()) }
         defer { deadline.cancel() }
         do {
-            let answers = try await self.channel.eventLoop.submit { handler.value.send(requests) }.get()
-            var results: [Result<Answer, any Error>] = []
-            for answer in answers {
-                do { results.append(.success(try await answer.get())) } catch { results.append(.failure(error)) }
+            let responses = try await self.channel.eventLoop.submit { handler.value.send(requests) }.get()
+            var results: [Result<Response, any Error>] = []
+            for response in responses {
+                do { results.append(.success(try await response.get())) } catch { results.append(.failure(error)) }
             }
             return results
         } catch {
@@ -57,21 +51,18 @@ final class PipelinedConnection: Sendable {
     }
 }
 
-/// Pairs responses with requests. Runs on its channel's loop.
+/// Assigns responses to requests by their order. Runs on the event loop of its channel.
 final class PipelineHandler: ChannelInboundHandler {
     typealias InboundIn = HTTPClientResponsePart
     typealias OutboundOut = HTTPClientRequestPart
 
-    private static let answerBytesMax = 1024 * 1024
-
-    private let host: String
+    private let base: BaseURL
     private var context: ChannelHandlerContext?
-    private var waiting: [EventLoopPromise<Answer>] = []
-    private var head: HTTPResponseHead?
-    private var body: [UInt8] = []
+    private var waiting: [EventLoopPromise<Response>] = []
+    private var assembler = ResponseAssembler()
 
-    init(host: String) {
-        self.host = host
+    init(base: BaseURL) {
+        self.base = base
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -82,17 +73,13 @@ final class PipelineHandler: ChannelInboundHandler {
         self.context = nil
     }
 
-    func send(_ requests: [PipelinedConnection.Request]) -> [EventLoopFuture<Answer>] {
+    func send(_ requests: [Request]) -> [EventLoopFuture<Response>] {
         guard let context, context.channel.isActive else { return [] }
         let futures = requests.map { request in
-            let promise = context.eventLoop.makePromise(of: Answer.self)
+            let promise = context.eventLoop.makePromise(of: Response.self)
             self.waiting.append(promise)
-            var head = HTTPRequestHead(version: .http1_1, method: .POST, uri: request.path)
-            head.headers.add(name: "Host", value: self.host)
-            for (name, value) in request.headers { head.headers.add(name: name, value: value) }
-            head.headers.add(name: "Content-Length", value: String(request.body.count))
-            context.write(self.wrapOutboundOut(.head(head)), promise: nil)
-            context.write(self.wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: request.body)))), promise: nil)
+            context.write(self.wrapOutboundOut(.head(request.head(to: self.base))), promise: nil)
+            context.write(self.wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: request.body ?? [])))), promise: nil)
             context.write(self.wrapOutboundOut(.end(nil)), promise: nil)
             return promise.futureResult
         }
@@ -101,20 +88,14 @@ final class PipelineHandler: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        switch self.unwrapInboundIn(data) {
-        case .head(let head):
-            self.head = head
-        case .body(let bytes):
-            guard self.body.count + bytes.readableBytes <= PipelineHandler.answerBytesMax else { return self.fail(ChannelError.eof) }
-            self.body += bytes.readableBytesView
-        case .end:
-            guard let head = self.head, head.status.code >= 200 else { return }
-            let answer = Answer(status: Int(head.status.code), headers: head.headers, body: self.body)
-            self.head = nil
-            self.body = []
+        do {
+            guard let response = try self.assembler.append(self.unwrapInboundIn(data)) else { return }
+            // A response without a request: the server does not follow the protocol.
             guard !self.waiting.isEmpty else { return self.fail(ChannelError.eof) }
-            self.waiting.removeFirst().succeed(answer)
-            if !head.isKeepAlive { self.fail(ChannelError.eof) }
+            self.waiting.removeFirst().succeed(response)
+            if self.assembler.closesConnection { self.fail(ChannelError.eof) }
+        } catch {
+            self.fail(error)
         }
     }
 
@@ -127,7 +108,7 @@ final class PipelineHandler: ChannelInboundHandler {
         self.fail(error)
     }
 
-    /// Ends the connection. Requests without a response never get one.
+    /// Closes the connection. Fails all requests that have no response yet.
     func fail(_ error: any Error) {
         let waiting = self.waiting
         self.waiting = []

@@ -1,4 +1,5 @@
 import JSON
+import Options
 package import ArgumentParser
 
 #if canImport(FoundationEssentials)
@@ -10,8 +11,8 @@ package import ArgumentParser
 package struct PublishCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "publish",
-        abstract: "Publish events, and print their positions.",
-        usage: "realertime publish <channels> ... [<data>] [<options>]",
+        abstract: "Publish events and print their positions.",
+        usage: "realertime publish <channels> ... [<payload>] [<options>]",
         discussion: """
             EXAMPLES:
               realertime publish thread:42 '{"text":"hello"}' --type comment
@@ -20,59 +21,69 @@ package struct PublishCommand: AsyncParsableCommand {
               realertime publish thread:42 < event.json
               tail -f app.log | realertime publish logs -
 
-            With - every line of standard input is an event, published in order as it comes; empty lines are none. Each has a message id \
-            of its own, so that it can be tried again without being published twice: a 503 or a lost answer is, until --timeout. A line \
-            that can never be published is counted, and the others go on; the summary names the first. Ctrl-C lets what is on its way \
-            arrive, and says which line is the first that was not published.
+            With several channels, the same event is published to each channel.
+
+            With - as the payload, each line of standard input is published as an event, in order. Empty lines are skipped. Each event \
+            gets its own message id: if a response is lost or the node is busy (503), the command sends the event again until --timeout, \
+            and the node does not publish it twice. A line that the node refuses is counted, and the next lines are published; the summary \
+            shows the first refused line. After Ctrl-C, the command waits for the events in flight and prints the first line that was not \
+            published.
 
             \(Help.exitStatus)
-              With -: 1 when some lines could not be published, 2 or 3 when it had to stop.
+              With -: 1 if some lines were refused, 2 or 3 if the command stopped
+              before the end of the input.
             """)
 
     @Argument(
         help:
-            "The channel, or several as words or with / between them; then the payload, as it is. With - as the payload every line of standard input is an event; with one word standard input is the payload."
+            "One or more channels (separated by spaces or by /), then the payload, which is sent unchanged. If the payload is -, each line of standard input is an event. With only one argument, standard input is the payload."
     )
-    var words: [String]
+    var channelsAndPayload: [String]
 
-    @Option(help: "The type of the events.")
+    @Option(help: "The type of the events. Subscribers get it with each event.")
     var type: String?
 
-    @Option(help: "The message id: publishing it again changes nothing. (default: a random one)")
+    @Option(help: "The message id of the event. The node does not publish the same id twice. (default: a random id)")
     var id: String?
 
-    @Flag(help: "Refuse what is not JSON before it is sent.")
+    @Flag(help: "Refuse a payload that is not JSON before it is sent.")
     var json = false
 
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "With -: how many events are on their way together, in one connection and in order; over https one at a time. (default: 16)", valueName: "n"),
-        transform: whole(1...1024))
+            "With -: the maximum number of events in flight. They use one connection and stay in order. With an https URL always 1. (default: 16)",
+            valueName: "n"),
+        transform: wholeNumber(1...1024))
     var concurrency: Int?
 
-    @Option(name: [.short, .customLong("output")], help: "table prints positions; json prints the node's answers, with - one a line.")
+    @Option(
+        name: [.short, .customLong("output")],
+        help: "table prints the position of the event, or only a summary with -; json prints each response of the node on one line.")
     var output = OutputFormat.table
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("How long one event is tried. (default: 30)", valueName: "seconds"), transform: Seconds.init(text:))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("The time limit for one event, including all attempts to send it. (default: 30)", valueName: "seconds"),
+        transform: Seconds.init(text:))
     var timeout = Seconds(30)
 
     @OptionGroup var api: APIOptions
 
     package init() {}
 
-    /// The last of several words.
-    private var data: String? { self.words.count > 1 ? self.words.last : nil }
-    private var channels: [String] { (self.words.count > 1 ? self.words.dropLast() : self.words[...]).flatMap(Channels.split) }
-    private var readsLines: Bool { self.data == "-" }
+    /// The last of several arguments.
+    private var payloadArgument: String? { self.channelsAndPayload.count > 1 ? self.channelsAndPayload.last : nil }
+    private var channels: [String] { self.channelsAndPayload.prefix(max(1, self.channelsAndPayload.count - 1)).flatMap(Channels.split) }
+    private var readsLines: Bool { self.payloadArgument == "-" }
 
     package func validate() throws {
-        if self.readsLines, self.id != nil { throw ValidationError("--id is for one event: with - every line has an id of its own.") }
-        if !self.readsLines, self.concurrency != nil { throw ValidationError("--concurrency is for many events: use it with -.") }
+        if self.readsLines, self.id != nil { throw ValidationError("--id is for one event. With - each line gets its own message id: leave out --id.") }
+        if !self.readsLines, self.concurrency != nil { throw ValidationError("--concurrency needs many events: use it only with - as the payload.") }
         for (name, value) in [("--type", self.type), ("--id", self.id)] {
             guard let value else { continue }
             guard !value.isEmpty, value.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) else {
-                throw ValidationError("\(name) must be printable ASCII, as it travels in a header.")
+                throw ValidationError("\(name) must be printable ASCII, because it is sent in an HTTP header.")
             }
         }
         try Channels.check(self.channels)
@@ -81,9 +92,7 @@ package struct PublishCommand: AsyncParsableCommand {
 
     package func run() async throws {
         try await reporting {
-            let (base, token) = (try self.api.base(), try self.api.secret.token())
-            return try await withHTTPClient(connect: NodeClient.connectTimeout(within: self.timeout.duration)) { http in
-                let node = NodeClient(base: base, token: token, http: http, timeout: self.timeout.duration)
+            try await self.api.withClient(timeout: self.timeout.duration) { node in
                 let sender = PublishSender(node: node, channels: self.channels, type: self.type)
                 let status = self.readsLines ? try await self.publishLines(sender) : try await self.publishOne(sender)
                 await sender.close()
@@ -96,8 +105,8 @@ package struct PublishCommand: AsyncParsableCommand {
 
     private func publishLines(_ sender: PublishSender) async throws -> CommandStatus {
         let publisher = LinePublisher(
-            sender: sender, concurrency: self.concurrency ?? 16, patience: self.timeout.duration, wantsJSON: self.json,
-            answers: self.output == .json ? .standardOutput : nil, notices: .standardError)
+            sender: sender, concurrency: self.concurrency ?? 16, retryTimeout: self.timeout.duration, wantsJSON: self.json,
+            responses: self.output == .json ? .standardOutput : nil, notices: .standardError)
         return try await untilInterrupted { try await publisher.run(StandardInput()) } ?? .ok
     }
 
@@ -106,22 +115,22 @@ package struct PublishCommand: AsyncParsableCommand {
     private func publishOne(_ sender: PublishSender) async throws -> CommandStatus {
         let payload = try await self.payload()
         let base = try self.api.base()
-        if self.json, !JSONValue.accepts(payload) { throw Failure(.critical, "The payload is not JSON: correct it, or leave out --json.") }
-        var machine = PublishMachine(concurrency: 1, patience: self.timeout.duration)
+        if self.json, !JSONValue.accepts(payload) { throw CommandError(.critical, "The payload is not JSON: correct it, or leave out --json.") }
+        var machine = PublishMachine(concurrency: 1, retryTimeout: self.timeout.duration)
         machine.accept([PublishEvent(line: 0, messageID: self.id ?? UUID().uuidString.lowercased(), payload: payload)])
         var backoff = Backoff()
         var progress = PublishProgress(terminal: .standardError)
         while true {
             let sentAt = ContinuousClock.now
-            let outcomes = await sender.send(machine.window, within: machine.patience(at: sentAt))
+            let outcomes = await sender.send(machine.window, within: machine.retryTimeout(at: sentAt))
             switch machine.didFinish(outcomes, sentAt: sentAt, now: .now) {
             case .proceed:
-                if let refusal = machine.tally.firstRefusal { throw Failure(.critical, "Not published: \(refusal.reason).") }
-                for case .published(let answer, let isDuplicate) in outcomes { try self.show(answer, isDuplicate: isDuplicate) }
+                if let refusal = machine.tally.firstRefusal { throw CommandError(.critical, "Not published: \(refusal.reason).") }
+                for case .published(let response, let isDuplicate) in outcomes { try self.show(response, isDuplicate: isDuplicate) }
                 return .ok
             case .wait(let hint, let reason):
-                progress.note("\(base): \(reason); trying again until --timeout")
-                try await Task.sleep(for: min(backoff.next(atLeast: hint), machine.patience(at: .now)))
+                progress.note("\(base): \(reason). Retrying until --timeout.")
+                try await Task.sleep(for: min(backoff.next(atLeast: hint), machine.retryTimeout(at: .now)))
             case .stop(let failure):
                 throw failure
             }
@@ -129,25 +138,27 @@ package struct PublishCommand: AsyncParsableCommand {
     }
 
     private func payload() async throws -> [UInt8] {
-        if let data { return Array(data.utf8) }
+        if let payloadArgument { return Array(payloadArgument.utf8) }
         let input = StandardInput()
-        guard !input.isInteractive else { throw Failure(.critical, "There is nothing to publish: give the payload after the channel, or - to type events.") }
+        guard !input.isInteractive else {
+            throw CommandError(.critical, "The payload is missing. Give it after the channel, or give - and type one event on each line.")
+        }
         var payload: [UInt8] = []
         try await input.read { payload += $0 }
         return payload
     }
 
-    private func show(_ answer: [UInt8], isDuplicate: Bool) throws {
+    private func show(_ response: [UInt8], isDuplicate: Bool) throws {
         let output = Terminal.standardOutput
-        if self.output == .json { return try output.write(answer.filter { $0 != UInt8(ascii: "\n") } + [UInt8(ascii: "\n")]) }
-        let json = harmlessJSON(answer)
-        let replies = (json?.elements ?? json.map { [$0] } ?? []).compactMap(\.fields)
-        for reply in replies {
-            var reply = reply
-            let position = reply.text("id") ?? "?"
-            let channel = reply.text("channel") ?? "?"
-            try output.write((replies.count == 1 ? "\(position)\n" : "\(channel) \(position)\n").utf8)
+        if self.output == .json { return try output.write(response.filter { $0 != UInt8(ascii: "\n") } + [UInt8(ascii: "\n")]) }
+        let json = sanitizedJSON(response)
+        let objects = (json?.elements ?? json.map { [$0] } ?? []).compactMap(\.fields)
+        for object in objects {
+            var object = object
+            let position = object.text("id") ?? "?"
+            let channel = object.text("channel") ?? "?"
+            try output.write((objects.count == 1 ? "\(position)\n" : "\(channel) \(position)\n").utf8)
         }
-        if isDuplicate { Terminal.standardError.say("Published before with this message id: this is the position it has.") }
+        if isDuplicate { Terminal.standardError.printSentence("An event with this message id was published before. This is its position.") }
     }
 }

@@ -1,8 +1,8 @@
 import JSON
 
-/// One event to publish. The message id makes a repeated attempt harmless.
+/// One event to publish. The message id makes a repeated attempt sanitized.
 struct PublishEvent: Equatable, Sendable {
-    /// The line of standard input that it came from. 0 if it came from elsewhere.
+    /// The number of its line in standard input. 0 for an event that is not from a line.
     var line: Int
     var messageID: String
     var payload: [UInt8]
@@ -10,33 +10,32 @@ struct PublishEvent: Equatable, Sendable {
 
 /// The outcome of one attempt to publish an event.
 enum PublishOutcome: Equatable, Sendable {
-    case published(answer: [UInt8], isDuplicate: Bool)
-    /// This event can never be published.
+    case published(response: [UInt8], isDuplicate: Bool)
+    /// The node refuses this event, and would always refuse it.
     case refused(String)
-    /// No event can be published this way.
-    case hopeless(String)
-    /// It may be published later. `wasReached` is true if the node responded, false if it did not.
+    /// No event can be published with these options.
+    case misconfigured(String)
+    /// The next attempt may succeed. `wasReached` is true if the node responded.
     case retry(after: Duration?, reason: String, wasReached: Bool)
 
-    init(_ answer: Answer) {
-        switch answer.status {
+    init(_ response: Response) {
+        switch response.status {
         case 200:
-            let json = JSONValue(answer.body)
-            let replies = json?.elements ?? json.map { [$0] } ?? []
-            let duplicates = replies.filter { reply in
-                var fields = reply.fields
+            let json = JSONValue(response.body)
+            let objects = json?.elements ?? json.map { [$0] } ?? []
+            let duplicates = objects.filter { object in
+                var fields = object.fields
                 return fields?.take("duplicate")?.isTrue ?? false
             }
-            self = .published(answer: answer.body, isDuplicate: !replies.isEmpty && duplicates.count == replies.count)
+            self = .published(response: response.body, isDuplicate: !objects.isEmpty && duplicates.count == objects.count)
         case 401:
-            self = .hopeless(
-                "The node does not take the API token it was given, or was given none: set REALERTIME_API_TOKEN or --api-token-file to the node's api-token.")
+            self = .misconfigured(CommandError.tokenRefused(by: "The node").message)
         case 403, 404, 405, 501, 505:
-            self = .hopeless("The node answered \(answer.complaint). Is --api the API port of a node?")
-        case 408, 429, 500, 502, 503, 504:
-            self = .retry(after: answer.retryAfter, reason: answer.complaint, wasReached: true)
+            self = .misconfigured("The node returned \(response.statusText). Is --api the API port of a node?")
+        case _ where response.isTemporaryRefusal:
+            self = .retry(after: response.retryAfter, reason: response.statusText, wasReached: true)
         default:
-            self = .refused("the node answered \(answer.complaint)")
+            self = .refused("the node returned \(response.statusText)")
         }
     }
 }

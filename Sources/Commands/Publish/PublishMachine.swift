@@ -1,24 +1,24 @@
-/// Decides which events are sent next, and what to do after failures. Pure: uses no network and no clock.
+/// Decides which events are sent next, and what happens after failures. Pure: uses no network and no clock.
 ///
-/// Up to `concurrency` events are in flight, in order, on one connection. After a failure they are sent one at a time until one
-/// is acknowledged, so that no more events overtake the one that is repeated.
+/// Up to `concurrency` events are in flight, in order, on one connection. After a failure, events are sent one at a time until the node acknowledges
+/// one: otherwise more events could overtake the repeated event.
 struct PublishMachine: Sendable {
     typealias Instant = ContinuousClock.Instant
 
     enum Step: Equatable, Sendable {
         case proceed
         case wait(atLeast: Duration?, reason: String)
-        case stop(Failure)
+        case stop(CommandError)
     }
 
     struct Tally: Equatable, Sendable {
         var published = 0
         var duplicates = 0
         var retries = 0
-        /// Events that can never be published.
+        /// Events that the node would always refuse.
         var refused = 0
         var firstRefusal: Refusal?
-        /// Events that were published before an earlier one, because the node had refused that one temporarily.
+        /// Events that were published before an earlier event, because the node refused the earlier event temporarily.
         var overtaking = 0
         var firstOvertakenLine: Int?
     }
@@ -29,22 +29,22 @@ struct PublishMachine: Sendable {
     }
 
     private let concurrency: Int
-    private let patience: Duration
+    private let retryTimeout: Duration
     private var pending: [PublishEvent] = []
-    private var isCareful = false
-    /// The first pending event after a failed attempt, and the time of its first attempt.
+    private var sendsOneAtATime = false
+    /// After a failed attempt: the first pending event, and the time of its first attempt.
     private var failing: (messageID: String, since: Instant)?
     private(set) var tally = Tally()
 
-    /// - Parameter patience: how long one event is repeated.
-    init(concurrency: Int, patience: Duration) {
+    /// - Parameter retryTimeout: the time limit for all attempts of one event.
+    init(concurrency: Int, retryTimeout: Duration) {
         self.concurrency = concurrency
-        self.patience = patience
+        self.retryTimeout = retryTimeout
     }
 
     // MARK: events
 
-    /// How many more events it accepts.
+    /// The number of further events that the machine accepts.
     var capacity: Int { self.concurrency - self.pending.count }
 
     mutating func accept(_ events: [PublishEvent]) {
@@ -56,22 +56,22 @@ struct PublishMachine: Sendable {
         if self.tally.firstRefusal == nil { self.tally.firstRefusal = Refusal(line: line, reason: reason) }
     }
 
-    /// What to send now, in this order.
-    var window: [PublishEvent] { Array(self.pending.prefix(self.isCareful ? 1 : self.concurrency)) }
+    /// The events to send now, in this order.
+    var window: [PublishEvent] { Array(self.pending.prefix(self.sendsOneAtATime ? 1 : self.concurrency)) }
 
     /// The line of the first event that is not published yet.
     var firstPendingLine: Int? { self.pending.first?.line }
 
-    /// How long the responses of the window may take.
-    func patience(at now: Instant) -> Duration {
-        guard let failing else { return self.patience }
-        return max(self.patience - (now - failing.since), .milliseconds(100))
+    /// The time limit for the responses of the window.
+    func retryTimeout(at now: Instant) -> Duration {
+        guard let failing else { return self.retryTimeout }
+        return max(self.retryTimeout - (now - failing.since), .milliseconds(100))
     }
 
     /// The window was sent, and these are the outcomes of its events.
     mutating func didFinish(_ outcomes: [PublishOutcome], sentAt: Instant, now: Instant) -> Step {
         let window = self.window
-        precondition(outcomes.count == window.count, "Every event of a window has its outcome")
+        precondition(outcomes.count == window.count, "Each event of a window has an outcome")
         var kept: [(event: PublishEvent, outcome: PublishOutcome)] = []
         for (event, outcome) in zip(window, outcomes) {
             switch outcome {
@@ -79,12 +79,12 @@ struct PublishMachine: Sendable {
                 self.published(isDuplicate: isDuplicate, after: kept.first?.event)
             case .refused(let reason):
                 self.refuse(line: event.line, reason: reason)
-            case .hopeless, .retry:
+            case .misconfigured, .retry:
                 kept.append((event, outcome))
             }
         }
         self.pending.replaceSubrange(0..<window.count, with: kept.map(\.event))
-        self.isCareful = !kept.isEmpty
+        self.sendsOneAtATime = !kept.isEmpty
         self.tally.retries += kept.count
         guard let first = kept.first else {
             self.failing = nil
@@ -104,17 +104,17 @@ struct PublishMachine: Sendable {
         if self.tally.firstOvertakenLine == nil { self.tally.firstOvertakenLine = kept.line }
     }
 
-    private func failed(_ event: PublishEvent, _ outcome: PublishOutcome, for spent: Duration) -> Step {
-        let place = event.line == 0 ? "" : " Line \(event.line) is the first that was not published."
+    private func failed(_ event: PublishEvent, _ outcome: PublishOutcome, for elapsed: Duration) -> Step {
+        let place = event.line == 0 ? "" : " Line \(event.line) is the first line that was not published."
         switch outcome {
         case .published, .refused:
-            preconditionFailure("An event that was settled is not tried again")
-        case .hopeless(let reason):
-            return .stop(Failure(.critical, reason + place))
+            preconditionFailure("A published or refused event is not sent again")
+        case .misconfigured(let reason):
+            return .stop(CommandError(.critical, reason + place))
         case .retry(let after, let reason, let wasReached):
-            guard spent >= self.patience else { return .wait(atLeast: after, reason: reason) }
-            let words = wasReached ? "The node did not take the event in time: \(reason)." : "Cannot reach the node: \(reason)."
-            return .stop(Failure(wasReached ? .critical : .unreachable, words + place))
+            guard elapsed >= self.retryTimeout else { return .wait(atLeast: after, reason: reason) }
+            let message = wasReached ? "The node did not accept the event in time: \(reason)." : "Cannot reach the node: \(reason)."
+            return .stop(CommandError(wasReached ? .critical : .unreachable, message + place))
         }
     }
 }

@@ -1,4 +1,4 @@
-/// One line of progress on a terminal, and a summary at the end.
+/// Shows one line of progress on a terminal, and a summary at the end.
 struct PublishProgress {
     private static let interval = Duration.milliseconds(200)
 
@@ -16,27 +16,27 @@ struct PublishProgress {
         let now = ContinuousClock.now
         if let shownAt, now - shownAt < PublishProgress.interval { return }
         self.shownAt = now
-        self.terminal.replaceLine(self.words(tally))
+        self.terminal.replaceLine(self.text(tally))
     }
 
-    /// Prints a message once, not at every attempt.
+    /// Prints a message unless it is the last printed one.
     mutating func note(_ text: String) {
         guard self.lastNote != text else { return }
         self.lastNote = text
         self.clear()
-        self.terminal.say(text)
+        self.terminal.printSentence(text)
     }
 
     func finish(_ tally: PublishMachine.Tally) {
         self.clear()
-        self.terminal.say(self.words(tally))
+        self.terminal.printSentence(self.text(tally))
         if let refusal = tally.firstRefusal {
-            self.terminal.say("The first line that could not be published is line \(refusal.line): \(refusal.reason).")
+            self.terminal.printSentence("Line \(refusal.line) is the first refused line: \(refusal.reason).")
         }
         if let line = tally.firstOvertakenLine {
-            self.terminal.say(
-                "\(Readable.count(tally.overtaking)) events came before an earlier one, first line \(line), as the node refused it for a moment. "
-                    + "With --concurrency 1 none can.")
+            self.terminal.printSentence(
+                "\(Readable.count(tally.overtaking, "event")) overtook an earlier event, because the node refused the earlier event temporarily. "
+                    + "The first overtaken event is line \(line). To prevent this, use --concurrency 1.")
         }
     }
 
@@ -44,12 +44,12 @@ struct PublishProgress {
         self.terminal.replaceLine("")
     }
 
-    private func words(_ tally: PublishMachine.Tally) -> String {
+    private func text(_ tally: PublishMachine.Tally) -> String {
         let seconds = max((ContinuousClock.now - self.start).seconds, 0.001)
-        var words = ["\(Readable.count(tally.published)) published", Readable.rate(Double(tally.published) / seconds)]
-        if tally.duplicates > 0 { words.append("\(Readable.count(tally.duplicates)) were there already") }
-        if tally.retries > 0 { words.append("\(Readable.count(tally.retries)) retries") }
-        words.append("\(Readable.count(tally.refused)) failed")
-        return words.joined(separator: ", ")
+        var parts = ["\(Readable.count(tally.published)) published", Readable.rate(Double(tally.published) / seconds)]
+        if tally.duplicates > 0 { parts.append(Readable.count(tally.duplicates, "duplicate")) }
+        if tally.retries > 0 { parts.append("\(Readable.count(tally.retries)) \(tally.retries == 1 ? "retry" : "retries")") }
+        parts.append("\(Readable.count(tally.refused)) refused")
+        return parts.joined(separator: ", ")
     }
 }

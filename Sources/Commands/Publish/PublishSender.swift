@@ -1,17 +1,18 @@
 import AsyncHTTPClient
 import NIOCore
+import NIOHTTP1
 
-/// Sends windows of events to a node's `POST /pub`, and keeps its connection.
+/// Sends windows of events to a node's `POST /pub` over one connection.
 actor PublishSender {
     private let node: NodeClient
     private let path: String
-    private let headers: [(String, String)]
+    private let type: String?
     private var connection: PipelinedConnection?
 
     init(node: NodeClient, channels: [String], type: String?) {
         self.node = node
         self.path = "/pub?id=" + channels.map(escapedSegment).joined(separator: "/")
-        self.headers = type.map { [("Event-Type", $0)] } ?? []
+        self.type = type
     }
 
     /// Returns one outcome for each event, in order.
@@ -23,11 +24,11 @@ actor PublishSender {
         } catch {
             return events.map { _ in PublishSender.lost(error) }
         }
-        let answers = await connection.send(events.map(self.request), within: limit)
-        if answers.isEmpty { return events.map { _ in PublishSender.lost(ChannelError.eof) } }
-        return answers.map { answer in
-            switch answer {
-            case .success(let answer): PublishOutcome(answer)
+        let responses = await connection.send(events.map(self.request), within: limit)
+        if responses.isEmpty { return events.map { _ in PublishSender.lost(ChannelError.eof) } }
+        return responses.map { response in
+            switch response {
+            case .success(let response): PublishOutcome(response)
             case .failure(let error): PublishSender.lost(error)
             }
         }
@@ -41,34 +42,33 @@ actor PublishSender {
 
     private func open(within limit: Duration) async throws -> PipelinedConnection {
         if let connection, connection.isOpen { return connection }
-        let connection = try await PipelinedConnection.open(self.node.base, within: min(limit, .seconds(10)))
+        let connection = try await PipelinedConnection.open(self.node.base, within: limit)
         self.connection = connection
         return connection
     }
 
-    private func request(_ event: PublishEvent) -> PipelinedConnection.Request {
-        var headers = self.headers + [("Message-Id", event.messageID)]
-        if let token = self.node.token { headers.append(("Authorization", "Bearer \(token)")) }
-        return .init(path: self.node.base.path + self.path, headers: headers, body: event.payload)
+    private func request(_ event: PublishEvent) -> Request {
+        var request = Request(method: .POST, path: self.path, headers: [("Message-Id", event.messageID)], body: event.payload, token: self.node.token)
+        if let type { request.headers.append(("Event-Type", type)) }
+        return request
     }
 
-    /// Over TLS, where each request waits for the one before it.
+    /// Over TLS: only the HTTP client supports it, so each request waits for the response to the previous request.
     private func sendOneByOne(_ events: [PublishEvent], within limit: Duration) async -> [PublishOutcome] {
         var node = self.node
         node.timeout = limit
         var outcomes: [PublishOutcome] = []
         for event in events {
             do {
-                let headers = self.headers + [("Message-Id", event.messageID)]
-                outcomes.append(PublishOutcome(try await node.post(self.path, event.payload, headers: headers)))
+                outcomes.append(PublishOutcome(try await node.send(self.request(event))))
             } catch {
                 outcomes.append(PublishSender.lost(error))
             }
             switch outcomes[outcomes.count - 1] {
             case .published, .refused:
                 break
-            case .hopeless, .retry:
-                // The next events must not overtake it.
+            case .misconfigured, .retry:
+                // The next events must not overtake this event.
                 return outcomes + Array(repeating: outcomes[outcomes.count - 1], count: events.count - outcomes.count)
             }
         }
@@ -76,6 +76,6 @@ actor PublishSender {
     }
 
     private static func lost(_ error: any Error) -> PublishOutcome {
-        .retry(after: nil, reason: (error as? Failure)?.cause ?? reason(error), wasReached: false)
+        .retry(after: nil, reason: (error as? CommandError)?.cause ?? networkErrorText(error), wasReached: false)
     }
 }

@@ -8,7 +8,7 @@ import NIOPosix
     import Darwin
 #endif
 
-/// Reads a descriptor on its own thread, chunk by chunk, until its end or until the task is cancelled.
+/// Reads a descriptor in chunks on its own thread, until the end of the input or a cancellation of the task.
 struct StandardInput: Sendable {
     var descriptor: Int32 = STDIN_FILENO
 
@@ -30,7 +30,7 @@ struct StandardInput: Sendable {
         try result.get()
     }
 
-    /// Nil means the end. Empty means that nothing arrived for a while: then check whether the task is cancelled.
+    /// Nil at the end of the input. Empty if no data arrived for a while, so that the caller can check for a cancellation.
     private func chunk() throws -> [UInt8]? {
         var ready = pollfd(fd: self.descriptor, events: Int16(POLLIN), revents: 0)
         guard poll(&ready, 1, 100) > 0 else { return [] }
@@ -38,7 +38,7 @@ struct StandardInput: Sendable {
         let count = Self.read(self.descriptor, &buffer)
         if count < 0 {
             if errno == EINTR || errno == EAGAIN { return [] }
-            throw Failure(.critical, "Standard input cannot be read: \(String(cString: strerror(errno))).")
+            throw CommandError(.critical, "Standard input cannot be read: \(String(cString: strerror(errno))).")
         }
         return count == 0 ? nil : Array(buffer[..<count])
     }

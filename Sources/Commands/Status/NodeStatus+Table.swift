@@ -2,11 +2,11 @@ import AdminAPI
 import JSON
 
 extension NodeStatus {
-    /// From a response, in which nothing is left that a terminal would obey.
+    static let path = "/api/status"
+
+    /// Reads a response. Characters that control a terminal are escaped.
     init(json: [UInt8]) throws {
-        guard let value = harmlessJSON(json), let status = try? NodeStatus(value) else {
-            throw Failure(.critical, "The response is not the status of a node of this version. Is --api the API port of a node?")
-        }
+        guard let value = sanitizedJSON(json), let status = try? NodeStatus(value) else { throw CommandError.unknownResponse(of: Self.path) }
         self = status
     }
 
@@ -20,39 +20,39 @@ extension NodeStatus {
         facts.add("state", "\(self.node.state), up \(Readable.duration(seconds: self.node.uptimeSeconds)) since \(self.node.startedAt)")
         facts.add(
             "version", "\(self.node.version) (\(self.node.commit)), pid \(self.node.pid), \(Readable.count(self.node.loops, "loop"))")
-        if let cluster { facts.add("zookeeper", "\(cluster.session) (of \(self.node.id))") }
+        if let cluster { facts.add("zookeeper", "\(cluster.session) (session of \(self.node.id))") }
         facts.add("listen", self.listen)
         facts.add("api", self.api)
-        facts.add("log", self.logWords)
+        facts.add("log", self.logText)
         facts.add(
             "history", "\(Readable.count(self.log.events, "event")), \(Readable.bytes(self.log.bytes)), \(Readable.count(self.log.channels, "channel"))")
-        facts.add("connections", self.connectionWords)
-        facts.add("by transport", self.transportWords)
+        facts.add("connections", self.connectionText)
+        facts.add("by transport", self.transportText)
         facts.add("subscriptions", Readable.count(self.subscribers.subscriptions))
-        facts.add("published", "\(Readable.rate(self.rates.publishedPerSecond)), \(Readable.count(self.totals.published)) in all")
-        facts.add("delivered", "\(Readable.rate(self.rates.deliveredPerSecond)), \(Readable.count(self.totals.delivered)) in all")
+        facts.add("published", "\(Readable.rate(self.rates.publishedPerSecond)), \(Readable.count(self.totals.published)) in total")
+        facts.add("delivered", "\(Readable.rate(self.rates.deliveredPerSecond)), \(Readable.count(self.totals.delivered)) in total")
         facts.add(
-            "also",
+            "other",
             "\(Readable.count(self.totals.duplicates, "duplicate")), \(Readable.count(self.totals.gaps, "gap")), \(Readable.count(self.totals.refused)) refused"
         )
         let reasons = self.reasons.map { terminal.sentence($0, lead: "! ", self.health.colour) }
         return ([facts.text(on: terminal, labelWidth: Facts.statusLabelWidth)] + reasons).joined(separator: "\n")
     }
 
-    private var logWords: String {
+    private var logText: String {
         let place = self.log.path.map { " in \($0)" } ?? ""
         let error = self.log.error.map { ": \($0)" } ?? ""
         return "\(self.log.kind)\(place), durability \(self.log.durability), \(self.log.state)\(error)"
     }
 
-    private var connectionWords: String {
+    private var connectionText: String {
         let used = self.subscribers.connections
         let max = self.subscribers.connectionsMax
         let share = max > 0 ? " (\(Readable.fixed(Double(used) * 100 / Double(max), 1)) %)" : ""
         return "\(Readable.count(used)) of \(Readable.count(max))\(share)"
     }
 
-    private var transportWords: String {
+    private var transportText: String {
         self.subscribers.byTransport.map { "\($0.transport) \(Readable.count($0.count))" }.joined(separator: ", ")
     }
 }

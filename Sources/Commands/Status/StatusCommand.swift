@@ -13,20 +13,20 @@ package struct StatusCommand: AsyncParsableCommand {
               realertime status -o json --api http://10.0.0.5:8081
 
             \(Help.exitStatus)
-              It follows the health of the node or of its cluster, the worse one;
-              with --watch, the last that was seen.
+              The worse of the node's health and the cluster's health counts;
+              with --watch, that of the last output.
             """)
 
-    @Flag(help: "Show it again every second, in place on a terminal, until Ctrl-C.")
+    @Flag(help: ArgumentHelp(Help.watch))
     var watch = false
 
     @Option(
         name: [.short, .customLong("output")],
-        help: "json is the node's response as it came, with the cluster's in the field cluster; with --watch one a line.")
+        help: "json prints the node's response on one line, and adds the cluster's response as the field cluster.")
     var output = OutputFormat.table
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("How long one response may take. (default: 5)", valueName: "seconds"), transform: Seconds.init(text:))
+        parsing: .unconditional, help: ArgumentHelp("The time limit for one response. (default: 5)", valueName: "seconds"), transform: Seconds.init(text:))
     var timeout = Seconds(5)
 
     @OptionGroup var api: AnyNodeOptions
@@ -39,25 +39,23 @@ package struct StatusCommand: AsyncParsableCommand {
 
     package func run() async throws {
         try await reporting {
-            let (bases, token) = (try self.api.bases(), try self.api.secret.token())
-            return try await withHTTPClient(connect: NodeClient.connectTimeout(within: self.timeout.duration, nodes: bases.count)) { http in
-                let node = NodeClient(any: bases, token: token, http: http, timeout: self.timeout.duration)
+            try await self.api.withClient(timeout: self.timeout.duration) { node in
                 let output = self.output
-                if self.watch { return try await Watch(output: output).run { try await Self.look(at: node, output) } }
-                let (status, text) = try await Self.look(at: node, output)
+                if self.watch { return try await Watch(output: output).run { try await Self.fetch(from: node, output) } }
+                let (status, text) = try await Self.fetch(from: node, output)
                 try Terminal.standardOutput.write("\(text)\n".utf8)
                 return status
             }
         }
     }
 
-    /// The cluster first, if there is one, then the node.
-    private static func look(at node: NodeClient, _ output: OutputFormat) async throws -> (CommandStatus, String) {
-        async let cluster = StatusView.look(at: node)
-        let answer = try node.expectOK(await node.get("/api/status"), for: "/api/status")
-        let status = try NodeStatus(json: answer.body)
-        let view = try await cluster
-        let text = output == .json ? view.json(with: answer.line) : view.table(with: status, on: .standardOutput)
-        return (status.exitStatus.worse(view.exitStatus), text)
+    /// The exit status and the output: the cluster's section, if the node is in a cluster, and the node's section.
+    private static func fetch(from node: NodeClient, _ output: OutputFormat) async throws -> (CommandStatus, String) {
+        async let section = ClusterSection.fetch(from: node)
+        let response = try await node.expect(NodeStatus.path)
+        let status = try NodeStatus(json: response.body)
+        let cluster = try await section
+        let text = output == .json ? cluster.json(with: response.line) : cluster.table(with: status, on: .standardOutput)
+        return (status.exitStatus.worse(cluster.exitStatus), text)
     }
 }

@@ -4,9 +4,9 @@
     import Foundation
 #endif
 
-/// Keeps the cursor for the next run.
+/// Stores the cursor in a file, so that the next run of the command resumes from it.
 struct CursorFile: Sendable {
-    /// How far the file may lag behind the printed events, if the process is killed.
+    /// The minimum time between two writes. If the process is killed, the file misses at most the events of this time.
     static let interval = Duration.milliseconds(200)
 
     var path: String
@@ -15,25 +15,25 @@ struct CursorFile: Sendable {
     func load() throws -> String? {
         guard FileManager.default.fileExists(atPath: self.path) else { return nil }
         guard let text = try? String(contentsOfFile: self.path, encoding: .utf8) else {
-            throw Failure(.critical, "The cursor file \(self.path) cannot be read: check who may read it.")
+            throw CommandError(.critical, "The cursor file \(self.path) cannot be read. Check its permissions.")
         }
         let cursor = text.trimming(\.isWhitespace)
-        // Starting live would skip events silently: an existing file is supposed to hold a cursor.
+        // A start without a cursor would skip events without a message.
         guard !cursor.isEmpty else {
-            throw Failure(.critical, "The cursor file \(self.path) is empty, so where to go on is not known: remove it to start with what comes from now on.")
+            throw CommandError(.critical, "The cursor file \(self.path) is empty, so the last position is unknown. To start with new events only, remove it.")
         }
         guard cursor.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }), cursor.utf8.count <= 64 * 1024 else {
-            throw Failure(.critical, "\(self.path) holds no cursor: choose another --cursor-file.")
+            throw CommandError(.critical, "The file \(self.path) does not contain a cursor. Choose another --cursor-file.")
         }
         return cursor
     }
 
-    /// Replaces the file atomically, so that a crash leaves either the old or the new one.
+    /// Replaces the file atomically: after a crash it contains the old cursor or the new one.
     func save(_ cursor: String) throws {
         do {
             try Data("\(cursor)\n".utf8).write(to: URL(fileURLWithPath: self.path), options: .atomic)
         } catch {
-            throw Failure(.critical, "The cursor file \(self.path) cannot be written: check that its folder is there and who may write it.")
+            throw CommandError(.critical, "The cursor file \(self.path) cannot be written. Check that its folder exists, and the permissions.")
         }
     }
 }

@@ -6,19 +6,19 @@ import JSON
     import Foundation
 #endif
 
-/// What a subscription delivers, the same for every transport.
+/// An item that a subscription delivers. All transports deliver the same items.
 enum Delivery: Equatable, Sendable {
     /// The node has accepted the subscription.
     case connected
-    /// The cursor to resume from, before any event.
+    /// A cursor to resume from, without an event.
     case cursor(String)
     case event(Envelope)
     case gap(Gap)
-    /// How long to wait before the next connection.
+    /// The minimum wait before the next connection.
     case retry(Duration)
     case heartbeat
 
-    /// Nil for an unknown object: a newer node may send other objects.
+    /// Nil for an unknown object, because a newer node may send other objects.
     init?(json line: some Collection<UInt8>) {
         guard var fields = JSONObject(line) else { return nil }
         let id = fields.text("id")
@@ -62,7 +62,7 @@ struct Envelope: Equatable, Sendable {
     /// The envelope, as received.
     var line: [UInt8]
 
-    /// The payload for a person: a JSON string without its quotes, anything else as received.
+    /// The payload as printed: a JSON string without quotes and escapes, any other payload as received.
     var text: [UInt8] {
         switch self.data {
         case .bytes(let bytes): bytes
@@ -78,7 +78,7 @@ struct Gap: Equatable, Sendable {
     var from: String
     var to: String
     var reason: String
-    /// The inner object, as received.
+    /// The value of the field `gap`, as received.
     var inner: String
 
     init?(json inner: JSONValue, cursor: String?) {
@@ -91,7 +91,7 @@ struct Gap: Equatable, Sendable {
         self.inner = inner.text
     }
 
-    /// In the form of the JSON transports, whichever transport delivered it.
+    /// The gap as JSON. The form is the same for all transports.
     var line: [UInt8] {
         var writer = JSONWriter()
         writer.object { writer in

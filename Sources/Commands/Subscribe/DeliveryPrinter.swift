@@ -1,9 +1,9 @@
-/// Prints what a subscription delivers.
+/// Prints the events and gaps of a subscription.
 struct DeliveryPrinter: Sendable {
     enum Format: Sendable {
-        /// One payload for each line; with details, the channel, type and cursor before it.
+        /// One payload on each line; with details, the channel, the type and the cursor before it.
         case lines(details: Bool)
-        /// One envelope for each line, as received.
+        /// One envelope on each line, as received.
         case json
     }
 
@@ -20,28 +20,29 @@ struct DeliveryPrinter: Sendable {
         case (.gap(let gap), .json):
             try self.output.write(gap.line + [UInt8(ascii: "\n")])
         case (.gap(let gap), .lines):
-            self.notices.say("in \(gap.channel): \(gap.from) to \(gap.to) are missing (\(DeliveryPrinter.why(gap.reason))).", lead: "GAP ", .yellow)
+            self.notices.printSentence(
+                "in \(gap.channel): the events from \(gap.from) to \(gap.to) are missing (\(DeliveryPrinter.explanation(gap.reason))).", lead: "GAP ", .yellow)
         case (.heartbeat, _):
-            // On a quiet channel this detects that the output is closed.
-            if self.output.isClosed { throw OutputClosed() }
+            // Without events nothing is written, so a closed output is detected here.
+            if self.output.isClosed { throw OutputClosedError() }
         case (.connected, _), (.cursor, _), (.retry, _):
             break
         }
     }
 
     private func line(_ envelope: Envelope, details: Bool) -> [UInt8] {
-        // A pipe gets the payload as published.
-        let text = self.output.isInteractive ? harmless(envelope.text) : envelope.text
+        // Escaped only on a terminal. A pipe gets the payload as published.
+        let text = self.output.isInteractive ? sanitized(envelope.text) : envelope.text
         guard details else { return text + [UInt8(ascii: "\n")] }
-        let prefix = self.output.paint(harmless("\(envelope.channel)\t\(envelope.type ?? "-")\t\(envelope.cursor)", keeping: ["\t"]), .dim)
+        let prefix = self.output.paint(sanitized("\(envelope.channel)\t\(envelope.type ?? "-")\t\(envelope.cursor)", keeping: ["\t"]), .dim)
         return Array("\(prefix)\t".utf8) + text + [UInt8(ascii: "\n")]
     }
 
-    private static func why(_ reason: String) -> String {
+    private static func explanation(_ reason: String) -> String {
         switch reason {
-        case "expired": "expired: history no longer holds them"
-        case "overflow": "overflow: this reader was too slow for too long"
-        case "reset": "reset: the channel's history was lost, or the cursor is not of it"
+        case "expired": "expired: the history no longer contains them"
+        case "overflow": "overflow: this subscriber was too slow"
+        case "reset": "reset: the channel's history was lost, or the cursor belongs to another history"
         default: reason
         }
     }

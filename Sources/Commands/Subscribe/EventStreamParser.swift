@@ -1,16 +1,16 @@
-/// Parses `text/event-stream` as browsers do, for any split of the bytes.
+/// Parses `text/event-stream` as browsers do. The bytes may be split at any place.
 struct EventStreamParser: Sendable {
     enum Item: Equatable, Sendable {
         case event(type: String, data: String, id: String)
-        /// An id without data: it moves the cursor and is not an event.
+        /// An id without data. It sets the cursor and is not an event.
         case id(String)
         case retry(milliseconds: Int)
         case comment
     }
 
-    /// Bytes of the incomplete line.
+    /// The bytes of the incomplete line.
     private var line: [UInt8] = []
-    /// The last byte was a CR, which ended a line. A following LF belongs to that line end.
+    /// The last byte was a CR, which ended a line. If the next byte is an LF, it belongs to the same line end.
     private var endedInCR = false
     private var isAtStart = true
 

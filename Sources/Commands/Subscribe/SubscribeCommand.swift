@@ -1,9 +1,10 @@
+import Options
 package import ArgumentParser
 
 package struct SubscribeCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "subscribe",
-        abstract: "Print the events of channels as they come.",
+        abstract: "Print the events of one or more channels when they arrive.",
         usage: "realertime subscribe <channels> ... [<options>]",
         discussion: """
             EXAMPLES:
@@ -12,13 +13,14 @@ package struct SubscribeCommand: AsyncParsableCommand {
               realertime subscribe thread:42/forum:7
               realertime subscribe jobs --cursor-file jobs.cursor | ./worker
 
-            A connection that ends is made again, from the last cursor: nothing is lost or repeated, or the gap is told, on standard \
-            error, or as an object among the others with -o json. Ctrl-C ends it with exit status 0. The cursor file is at most 0.2 s \
-            behind what was printed: after kill -9 the next run may repeat that much.
+            If the connection ends, the command reconnects and resumes after the last event, so no event is lost or repeated. If the node \
+            no longer has the next events, the command reports the gap on standard error, or with -o json as an object on standard output. \
+            Ctrl-C ends the command with exit status 0. The cursor file is at most 0.2 s older than the last printed event: after kill -9, \
+            the next run may print the events of this time again.
 
             \(Help.exitStatus)
-              With --timeout: 1 when fewer than --max events came,
-              3 when there never was a connection.
+              With --timeout: 1 if fewer than --max events arrived,
+              3 if there was no connection.
             """)
 
     enum Format: String, ExpressibleByArgument, CaseIterable, Sendable {
@@ -26,41 +28,45 @@ package struct SubscribeCommand: AsyncParsableCommand {
         case json
     }
 
-    @Argument(help: "The channels, as arguments of their own or with / between them.")
+    @Argument(help: "The names of the channels, separated by spaces or by /.")
     var channels: [String]
 
-    @Option(help: ArgumentHelp("Start after this cursor or, with one channel, this position.", valueName: "cursor"))
+    @Option(help: ArgumentHelp("Start after this cursor. With one channel, a position can be given instead.", valueName: "cursor"))
     var since: String?
 
-    @Option(help: "Server-Sent Events, WebSocket, long-poll or a line of JSON an event.")
+    @Option(help: "sse is Server-Sent Events, ws is WebSocket, lp is long-poll, stream is one line of JSON for each event.")
     var transport = Transport.sse
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Events of history that come first, where there is no cursor.", valueName: "n"),
-        transform: whole(1 ... .max))
+        parsing: .unconditional,
+        help: ArgumentHelp("If there is no cursor, start with this number of past events of each channel. (default: none)", valueName: "n"),
+        transform: wholeNumber(1 ... .max))
     var backlog: Int?
 
-    @Option(help: ArgumentHelp("The subscriber port of the node. (env: REALERTIME_URL; default: http://127.0.0.1:8080)", valueName: "url"))
+    @Option(help: ArgumentHelp("The URL of the node's subscriber port. (env: REALERTIME_URL; default: http://127.0.0.1:8080)", valueName: "url"))
     var url: String?
 
     @Option(
         name: [.short, .customLong("output")],
-        help: "lines prints payloads (a JSON string without its quotes); json prints envelopes as they came.")
+        help: "lines prints each payload on one line (a JSON string without its quotes); json prints the whole event unchanged, with its metadata.")
     var output = Format.lines
 
-    @Flag(name: [.short, .long], help: "With lines: channel, type and cursor before each payload, with tabs between them.")
+    @Flag(name: [.short, .long], help: "With -o lines: print the channel, the type and the cursor before each payload, separated by tabs.")
     var verbose = false
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("End after this many events.", valueName: "n"), transform: whole(1 ... .max))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Exit after this number of events. (default: no limit)", valueName: "n"), transform: wholeNumber(1 ... .max)
+    )
     var max: Int?
 
     @Option(
         help: ArgumentHelp(
-            "Start after the cursor in this file, if it is there, and keep it up to date. A file that is there and empty is refused.", valueName: "file"))
+            "Start after the cursor in this file, and keep the file up to date. If the file does not exist, start with new events and create it. An empty file is an error.",
+            valueName: "file"))
     var cursorFile: String?
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("End after this long, whatever has come. (default: never)", valueName: "seconds"),
+        parsing: .unconditional, help: ArgumentHelp("Exit after this time. (default: no limit)", valueName: "seconds"),
         transform: Seconds.init(text:))
     var timeout: Seconds?
 
@@ -69,15 +75,15 @@ package struct SubscribeCommand: AsyncParsableCommand {
     package func validate() throws {
         try Channels.check(self.names)
         if self.cursorFile?.isEmpty ?? false { throw ValidationError("--cursor-file is empty: give a path.") }
-        if self.since != nil, self.cursorFile != nil { throw ValidationError("--since and --cursor-file both say where to start: give one.") }
-        if self.verbose, self.output == .json { throw ValidationError("--verbose is for -o lines: json shows everything.") }
+        if self.since != nil, self.cursorFile != nil { throw ValidationError("--since and --cursor-file both set the start: give only one.") }
+        if self.verbose, self.output == .json { throw ValidationError("--verbose is only for -o lines. -o json always prints all fields.") }
         _ = try self.base()
     }
 
     private var names: [String] { self.channels.flatMap(Channels.split) }
 
     private func base() throws -> BaseURL {
-        try BaseURL(named: "--url", given("--url", self.url, "REALERTIME_URL") ?? "http://127.0.0.1:8080")
+        try BaseURL(named: "--url", optionOrVariable("--url", self.url, "REALERTIME_URL") ?? "http://127.0.0.1:8080")
     }
 
     package func run() async throws {
@@ -109,13 +115,13 @@ package struct SubscribeCommand: AsyncParsableCommand {
             return .ok
         } catch is CancellationError {
             return .ok
-        } catch is TimedOut {
+        } catch is TimeoutError {
             guard await subscriber.wasConnected else {
-                throw Failure(.unreachable, "There never was a connection. Is the node running, and is --url its subscriber port?")
+                throw CommandError(.unreachable, "The node did not accept a connection in time. Is the node running, and is --url its subscriber port?")
             }
             let events = await subscriber.events
             guard let max, events < max else { return .ok }
-            throw Failure(.degraded, "Only \(events) of \(max) events came in time.")
+            throw CommandError(.degraded, "Only \(events) of \(Readable.count(max, "event")) arrived in time.")
         }
     }
 }

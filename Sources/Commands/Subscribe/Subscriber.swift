@@ -1,8 +1,5 @@
-/// Follows a subscription over all its connections: prints deliveries, remembers the cursor, and reconnects.
+/// Runs a subscription over many connections: prints the deliveries, stores the cursor, and reconnects.
 actor Subscriber {
-    /// The requested number of events has arrived.
-    struct Enough: OwnError {}
-
     private let subscription: Subscription
     private let printer: DeliveryPrinter
     private let cursorFile: CursorFile?
@@ -26,13 +23,13 @@ actor Subscriber {
         self.eventsMax = eventsMax
     }
 
-    /// Runs until enough events have arrived, no reconnect can help, or the task is cancelled.
+    /// Runs until enough events have arrived, a new connection cannot succeed, or the task is cancelled.
     func run() async throws {
         do {
             while true {
                 try await self.connectOnce()
             }
-        } catch is Enough {
+        } catch is EnoughEventsError {
             try self.save()
         } catch {
             try self.save()
@@ -41,24 +38,24 @@ actor Subscriber {
     }
 
     private func connectOnce() async throws {
-        var ended = Disconnected(reason: "the node ended the connection", retryAfter: nil)
+        var ended = DisconnectedError(reason: "the node ended the connection", retryAfter: nil)
         self.isConnected = false
         do {
-            try await self.subscription.connect(since: self.cursor) { try self.take($0) }
-        } catch let error as Disconnected {
+            try await self.subscription.connect(since: self.cursor) { try self.accept($0) }
+        } catch let error as DisconnectedError {
             ended = error
         }
         try Task.checkCancellation()
         let hint = [ended.retryAfter, self.retryHint].compactMap { $0 }.max()
         self.retryHint = nil
         let wait = self.backoff.next(atLeast: hint)
-        let place = self.cursor == nil ? "" : " from the last cursor"
         let what = self.isConnected ? "Disconnected" : "Not connected"
-        self.printer.notices.say("\(what) (\(ended.reason)): again\(place) in \(Readable.fixed(wait.seconds, 1)) s.")
+        let next = self.cursor == nil ? "Reconnecting" : "Resuming from the last cursor"
+        self.printer.notices.printSentence("\(what) (\(ended.reason)). \(next) in \(Readable.fixed(wait.seconds, 1)) s.")
         try await Task.sleep(for: wait)
     }
 
-    private func take(_ delivery: Delivery) throws {
+    private func accept(_ delivery: Delivery) throws {
         try Task.checkCancellation()
         try self.printer.show(delivery)
         switch delivery {
@@ -79,7 +76,7 @@ actor Subscriber {
             break
         }
         if self.savedAt.map({ ContinuousClock.now - $0 >= CursorFile.interval }) ?? true { try self.save() }
-        if let eventsMax, self.events >= eventsMax { throw Enough() }
+        if let eventsMax, self.events >= eventsMax { throw EnoughEventsError() }
     }
 
     private func save() throws {

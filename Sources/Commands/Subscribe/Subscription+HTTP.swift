@@ -44,12 +44,11 @@ extension Subscription {
     private func stream(
         _ path: String, _ each: (Delivery) async throws -> Void, bytes: (ByteBuffer) async throws -> Void
     ) async throws {
-        var request = HTTPClientRequest(url: self.base.description + path)
-        // Not text/event-stream: for an EventSource the node sends a refusal as an event stream, but this client reads statuses.
-        request.headers.add(name: "Accept", value: "*/*")
+        // Not text/event-stream: the node would send a refusal as an event stream with status 200, as an EventSource requires.
+        let request = Request(path: path, headers: [("Accept", "*/*")]).clientRequest(to: self.base)
         let response = try await self.disconnecting { try await self.http.execute(request, deadline: .distantFuture) }
         guard response.status == .ok else {
-            throw Subscription.refusal(try await self.disconnecting { try await Answer(response) }, by: self.base)
+            throw Subscription.refusal(try await self.disconnecting { try await Response(response) }, by: self.base)
         }
         try await each(.connected)
         try await self.disconnecting {
@@ -61,18 +60,13 @@ extension Subscription {
 
     func poll(since cursor: String?, _ each: (Delivery) async throws -> Void) async throws {
         var cursor = cursor
-        // A poll may wait for its first response. So check first whether there is a node at all.
-        let health = try await self.disconnecting {
-            try await Answer(self.http.execute(HTTPClientRequest(url: "\(self.base)/healthz"), deadline: .distantFuture))
-        }
-        guard health.status == 200 else { throw Subscription.refusal(health, by: self.base) }
+        // The response to a poll may take long. So check first whether there is a node.
+        _ = try await self.response(to: "/healthz")
         try await each(.connected)
         while true {
-            let request = HTTPClientRequest(url: self.base.description + self.path(since: cursor))
-            let answer = try await self.disconnecting { try await Answer(self.http.execute(request, deadline: .distantFuture)) }
-            guard answer.status == 200 else { throw Subscription.refusal(answer, by: self.base) }
-            guard var fields = JSONObject(answer.body), let events = fields.take("events")?.elements else {
-                throw Failure(.critical, "\(self.base) answered with something else than events. Is --url the subscriber port of a node?")
+            let response = try await self.response(to: self.path(since: cursor))
+            guard var fields = JSONObject(response.body), let events = fields.take("events")?.elements else {
+                throw CommandError(.critical, "The response of \(self.base) does not contain events. Is --url the subscriber port of a node?")
             }
             for event in events {
                 if let delivery = Delivery(json: event.utf8) { try await each(delivery) }
@@ -85,19 +79,19 @@ extension Subscription {
         }
     }
 
-    /// Turns network errors into the end of this connection. Other errors stay unchanged.
+    /// A response with status 200. Without a time limit, because a node may wait for the next event.
+    private func response(to path: String) async throws -> Response {
+        let request = Request(path: path).clientRequest(to: self.base)
+        let response = try await self.disconnecting { try await Response(self.http.execute(request, deadline: .distantFuture)) }
+        guard response.status == 200 else { throw Subscription.refusal(response, by: self.base) }
+        return response
+    }
+
     private func disconnecting<Result>(_ body: () async throws -> Result) async throws -> Result {
         do {
             return try await body()
         } catch {
-            throw Subscription.ending(error)
+            throw Subscription.disconnected(error)
         }
-    }
-}
-
-extension Answer {
-    init(_ response: HTTPClientResponse) async throws {
-        let body = try await response.body.collect(upTo: 256 * 1024 * 1024)
-        self.init(status: Int(response.status.code), headers: response.headers, body: Array(body.readableBytesView))
     }
 }

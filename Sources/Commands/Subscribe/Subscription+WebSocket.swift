@@ -14,11 +14,11 @@ extension Subscription {
 
     func connectWebSocket(since cursor: String?, _ each: (Delivery) async throws -> Void) async throws {
         guard !self.base.isSecure else {
-            throw Failure(.critical, "WebSocket over https is not spoken here: use --transport sse, or the node's own port.")
+            throw CommandError(.critical, "This command does not support WebSocket over https. Use --transport sse, or an http URL of the node.")
         }
-        switch try await self.upgrade(self.base.path + self.path(since: cursor)) {
+        switch try await self.upgrade(Request(path: self.path(since: cursor)).head(to: self.base)) {
         case .refused(let channel):
-            throw Subscription.refusal(try await Subscription.answer(on: channel), by: self.base)
+            throw Subscription.refusal(try await Subscription.refusedResponse(on: channel), by: self.base)
         case .upgraded(let channel):
             try await Subscription.receive(on: channel, each)
         }
@@ -26,24 +26,19 @@ extension Subscription {
 
     // MARK: opening
 
-    private func upgrade(_ uri: String) async throws -> Upgrade {
-        var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: uri)
-        head.headers.add(name: "Host", value: self.base.authority)
-        let request = head
+    private func upgrade(_ request: HTTPRequestHead) async throws -> Upgrade {
         let attempts = ConnectionAttempts()
         do {
             return try await withTaskCancellationHandler {
-                try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-                    .connectTimeout(.seconds(10))
-                    .connect(host: self.base.host, port: self.base.port) { channel in
-                        attempts.add(channel)
-                        return channel.eventLoop.makeCompletedFuture { try Subscription.configure(channel, request) }
-                    }.get()
+                try await Connecting.bootstrap().connect(host: self.base.host, port: self.base.port) { channel in
+                    attempts.add(channel)
+                    return channel.eventLoop.makeCompletedFuture { try Subscription.configure(channel, request) }
+                }.get()
             } onCancel: {
                 attempts.cancel()
             }
         } catch {
-            throw Subscription.ending(error)
+            throw Subscription.disconnected(error)
         }
     }
 
@@ -53,7 +48,7 @@ extension Subscription {
                 try channel.pipeline.syncOperations.addHandlers([
                     NIOWebSocketFrameAggregator(
                         minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 1 << 20, maxAccumulatedFrameSize: self.messageBytesMax),
-                    IdleStateHandler(readTimeout: .nanoseconds(Int64(self.silenceMax.seconds * 1e9))), SilenceHandler(),
+                    IdleStateHandler(readTimeout: TimeAmount(self.silenceMax)), SilenceHandler(),
                 ])
                 return .upgraded(try NIOAsyncChannel(wrappingChannelSynchronously: channel))
             }
@@ -67,25 +62,18 @@ extension Subscription {
         return try channel.pipeline.syncOperations.configureUpgradableHTTPClientPipeline(configuration: configuration)
     }
 
-    private static func answer(on channel: NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>) async throws -> Answer {
+    /// The response of a node that refused the upgrade.
+    private static func refusedResponse(on channel: NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>) async throws -> Response {
         do {
             return try await channel.executeThenClose { inbound, _ in
-                var answer = Answer(status: 0, headers: [:], body: [])
-                parts: for try await part in inbound {
-                    switch part {
-                    case .head(let head):
-                        answer.status = Int(head.status.code)
-                        answer.headers = head.headers
-                    case .body(let bytes):
-                        answer.body += bytes.readableBytesView
-                    case .end:
-                        break parts
-                    }
+                var assembler = ResponseAssembler()
+                for try await part in inbound {
+                    if let response = try assembler.append(part) { return response }
                 }
-                return answer
+                throw ChannelError.eof
             }
         } catch {
-            throw Subscription.ending(error)
+            throw Subscription.disconnected(error)
         }
     }
 
@@ -103,7 +91,7 @@ extension Subscription {
                         try await outbound.write(WebSocketFrame(fin: true, opcode: .pong, maskKey: .random(), data: frame.unmaskedData))
                         try await each(.heartbeat)
                     case .connectionClose:
-                        // Sending the same code back completes the close.
+                        // The same code in return completes the close.
                         try? await outbound.write(WebSocketFrame(fin: true, opcode: .connectionClose, maskKey: .random(), data: frame.data))
                         throw Subscription.closed(frame.data)
                     default:
@@ -111,32 +99,32 @@ extension Subscription {
                     }
                 }
             } catch {
-                let ending = Subscription.ending(error)
-                // This client ends the connection, and sends a close.
-                if !(ending is Disconnected) {
-                    let bye = WebSocketFrame(fin: true, opcode: .connectionClose, maskKey: .random(), data: ByteBuffer(integer: UInt16(1000)))
-                    try? await outbound.write(bye)
+                let failure = Subscription.disconnected(error)
+                // Unless the node has ended the connection, this client sends a close.
+                if !(failure is DisconnectedError) {
+                    let close = WebSocketFrame(fin: true, opcode: .connectionClose, maskKey: .random(), data: ByteBuffer(integer: UInt16(1000)))
+                    try? await outbound.write(close)
                 }
-                throw ending
+                throw failure
             }
         }
     }
 
-    /// The reaction to a close code.
+    /// The error for a close frame.
     static func closed(_ data: ByteBuffer) -> any Error {
         var data = data
         let code = data.readInteger(as: UInt16.self)
-        let words = data.readString(length: data.readableBytes) ?? ""
-        let reason = "the node closed with \(code.map { String($0) } ?? "no code")" + (words.isEmpty ? "" : ": \(words)")
+        let text = data.readString(length: data.readableBytes) ?? ""
+        let reason = "the node closed the WebSocket with \(code.map { "code \($0)" } ?? "no code")" + (text.isEmpty ? "" : ": \(text)")
         switch code {
-        case 1002, 1003, 1007, 1008, 1009: return Failure(.critical, reason + ". Another connection would end the same way.")
-        case 1012: return Disconnected(reason: reason, retryAfter: .seconds(Int.random(in: 1...4)))
-        default: return Disconnected(reason: reason)
+        case 1002, 1003, 1007, 1008, 1009: return CommandError(.critical, "\(reason). A new connection would end in the same way.")
+        case 1012: return DisconnectedError(reason: reason, retryAfter: .seconds(Int.random(in: 1...4)))
+        default: return DisconnectedError(reason: reason)
         }
     }
 }
 
-/// Closes a connection on which nothing arrives any more, not even heartbeats.
+/// Closes a connection on which no data arrives, not even heartbeats.
 private final class SilenceHandler: ChannelInboundHandler {
     typealias InboundIn = WebSocketFrame
 
@@ -149,7 +137,7 @@ private final class SilenceHandler: ChannelInboundHandler {
     }
 }
 
-/// The connections that are being opened. Opening ignores cancellation, so a cancelled task closes them instead of waiting.
+/// The connections that are being opened. NIO ignores a cancellation while it connects, so this type closes the connections of a cancelled task.
 private final class ConnectionAttempts: Sendable {
     private struct State {
         var channels: [any Channel] = []

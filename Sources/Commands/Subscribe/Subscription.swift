@@ -8,7 +8,7 @@ enum Transport: String, ExpressibleByArgument, CaseIterable, Sendable {
     case lp
     case stream
 
-    /// Its name in the node's paths.
+    /// The first segment of the node's paths for this transport.
     var prefix: String {
         switch self {
         case .sse: "ev"
@@ -18,7 +18,7 @@ enum Transport: String, ExpressibleByArgument, CaseIterable, Sendable {
         }
     }
 
-    /// Its name in the node's metrics.
+    /// The value of the label `transport` in the node's metrics.
     var metric: String {
         switch self {
         case .sse: "sse"
@@ -29,27 +29,30 @@ enum Transport: String, ExpressibleByArgument, CaseIterable, Sendable {
     }
 }
 
-/// The connection has ended, and a new one may be opened.
-struct Disconnected: OwnError, Equatable {
+/// The connection has ended. A new connection may succeed.
+struct DisconnectedError: OwnError, Equatable {
     var reason: String
     var retryAfter: Duration?
 }
 
-/// Channels of a node, over one transport.
+/// The receiver of a subscription throws this error when it needs no more events.
+struct EnoughEventsError: OwnError {}
+
+/// A subscription to channels of a node, over one transport.
 struct Subscription: Sendable {
-    /// A heartbeat arrives at least every 25 s. After this time without one the connection is dead.
+    /// A node sends a heartbeat at least every 25 s. After this time without any data the connection counts as dead.
     static let silenceMax = Duration.seconds(60)
 
     var base: BaseURL
     var channels: [String]
     var transport: Transport
     var http: HTTPClient
-    /// The number of history events that come first, if there is no cursor.
+    /// The number of past events of each channel that are delivered first, if there is no cursor.
     var backlog: Int?
 
-    /// Runs one connection. Passes on everything that arrives. Returns when the node ends it.
+    /// Runs one connection, and calls `each` for every delivery. Returns when the node closes the connection.
     ///
-    /// - Throws: `Disconnected` if a new connection may work, `Failure` if none will; and errors of `each`.
+    /// - Throws: `DisconnectedError` if a new connection may succeed, `CommandError` if it cannot, and the errors of `each`.
     func connect(since cursor: String?, _ each: (Delivery) async throws -> Void) async throws {
         switch self.transport {
         case .sse: try await self.connectEventStream(since: cursor, each)
@@ -59,10 +62,10 @@ struct Subscription: Sendable {
         }
     }
 
-    /// Turns a network error into the end of this connection. Our own errors stay unchanged.
-    static func ending(_ error: any Error) -> any Error {
+    /// Turns a network error into a ``DisconnectedError``. Errors of this module stay unchanged.
+    static func disconnected(_ error: any Error) -> any Error {
         if error is any OwnError { return error }
-        return Task.isCancelled ? CancellationError() : Disconnected(reason: reason(error))
+        return Task.isCancelled ? CancellationError() : DisconnectedError(reason: networkErrorText(error))
     }
 
     func path(since cursor: String?, query: [String] = []) -> String {
@@ -72,28 +75,15 @@ struct Subscription: Sendable {
         return "/\(self.transport.prefix)/\(channels)" + (query.isEmpty ? "" : "?" + query.joined(separator: "&"))
     }
 
-    /// The meaning of a response that refuses the subscription.
-    static func refusal(_ answer: Answer, by base: BaseURL) -> any Error {
-        switch answer.status {
-        case 408, 429, 500, 502, 503, 504:
-            return Disconnected(reason: "the node answered \(answer.complaint)", retryAfter: answer.retryAfter)
+    /// The error for a response that refuses the subscription.
+    static func refusal(_ response: Response, by base: BaseURL) -> any Error {
+        switch response.status {
+        case _ where response.isTemporaryRefusal:
+            return DisconnectedError(reason: "the node returned \(response.statusText)", retryAfter: response.retryAfter)
         case 400, 403, 414, 431:
-            return Failure(.critical, "The node refused the subscription with \(answer.complaint).")
+            return CommandError(.critical, "The node refused the subscription with \(response.statusText).")
         default:
-            return Failure(.critical, "\(base) answered with \(answer.complaint). Is --url the subscriber port of a node?")
+            return CommandError(.critical, "\(base) returned \(response.statusText). Is --url the subscriber port of a node?")
         }
     }
-}
-
-/// Text as one segment of a path.
-func escapedSegment(_ text: String) -> String {
-    text.utf8.map { byte in
-        switch byte {
-        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
-            UInt8(ascii: "_"), UInt8(ascii: "."), UInt8(ascii: ":"), UInt8(ascii: "-"):
-            String(UnicodeScalar(byte))
-        default:
-            "%" + String(byte >> 4, radix: 16, uppercase: true) + String(byte & 15, radix: 16, uppercase: true)
-        }
-    }.joined()
 }

@@ -6,24 +6,24 @@ import Testing
 @testable import Commands
 
 /// Text from other sources never controls the terminal.
-@Suite struct HarmlessTests {
-    private static let harmful: [Unicode.Scalar] = [
+@Suite struct SanitizeTests {
+    private static let controls: [Unicode.Scalar] = [
         "\u{1B}", "\u{0}", "\u{7}", "\r", "\n", "\t", "\u{7F}", "\u{80}", "\u{9B}", "\u{9F}", "\u{61C}", "\u{200E}", "\u{200F}", "\u{2028}", "\u{2029}",
         "\u{202A}", "\u{202E}", "\u{2066}", "\u{2069}",
     ]
-    private static let harmless: [Unicode.Scalar] = [" ", "~", "\u{A0}", "é", "\u{60F}", "\u{200D}", "\u{2013}", "日", "\u{1F600}", "\\", "\"", "/"]
+    private static let sanitized: [Unicode.Scalar] = [" ", "~", "\u{A0}", "é", "\u{60F}", "\u{200D}", "\u{2013}", "日", "\u{1F600}", "\\", "\"", "/"]
 
     @Test func controlsAreSpelledOut() {
-        #expect(Commands.harmless("a\u{1B}[31m\u{202E}b\u{9B}c") == "a\\u001b[31m\\u202eb\\u009bc")
-        for scalar in Self.harmful { #expect(!Commands.harmless("a\(scalar)b").unicodeScalars.contains(scalar), "\(scalar.value)") }
-        let text = String(String.UnicodeScalarView(Self.harmless))
-        #expect(Commands.harmless(text) == text)
-        #expect(Commands.harmless(Array("a\tb\nc\u{1B}é".utf8)) == Array("a\tb\nc\\u001bé".utf8))
-        #expect(Commands.harmless([0x61, 0xFF]) == Array("a\u{FFFD}".utf8))
+        #expect(Commands.sanitized("a\u{1B}[31m\u{202E}b\u{9B}c") == "a\\u001b[31m\\u202eb\\u009bc")
+        for scalar in Self.controls { #expect(!Commands.sanitized("a\(scalar)b").unicodeScalars.contains(scalar), "\(scalar.value)") }
+        let text = String(String.UnicodeScalarView(Self.sanitized))
+        #expect(Commands.sanitized(text) == text)
+        #expect(Commands.sanitized(Array("a\tb\nc\u{1B}é".utf8)) == Array("a\tb\nc\\u001bé".utf8))
+        #expect(Commands.sanitized([0x61, 0xFF]) == Array("a\u{FFFD}".utf8))
     }
 
     @Test func aReportIsHarmlessHoweverItsJSONSpellsIt() throws {
-        for scalar in Self.harmful + Self.harmless {
+        for scalar in Self.controls + Self.sanitized {
             let hex = String(scalar.value, radix: 16)
             let spellings = [
                 "\\u" + String(repeating: "0", count: max(0, 4 - hex.count)) + hex,
@@ -31,17 +31,17 @@ import Testing
             ]
             for spelling in spellings.compactMap({ $0 }) where scalar.value < 0x10000 || spelling.count == 1 {
                 let json = Array("{\"a\":\"x\(spelling)y\"}".utf8)
-                var fields = try #require(harmlessJSON(json)?.fields)
+                var fields = try #require(sanitizedJSON(json)?.fields)
                 let text = fields.text("a")
                 let value = try #require(text)
-                #expect(value == Commands.harmless("x\(scalar)y"), "\(spelling)")
+                #expect(value == Commands.sanitized("x\(scalar)y"), "\(spelling)")
             }
         }
         let plain = Array("{\"a\": \"\\\\u001b \\\"q\\\" \\/ é 日 \\ud83d\\ude00\", \"b\":[1, true]}".utf8)
-        #expect(harmlessJSON(plain)?.text == "{\"a\":\"\\\\u001b \\\"q\\\" / é 日 😀\",\"b\":[1,true]}")
+        #expect(sanitizedJSON(plain)?.text == "{\"a\":\"\\\\u001b \\\"q\\\" / é 日 😀\",\"b\":[1,true]}")
         let nested = Array("[{\"\\u001b\":[\"\\u0007\", 1.50, null, {}]}, []]".utf8)
-        #expect(harmlessJSON(nested)?.text == "[{\"\\\\u001b\":[\"\\\\u0007\",1.50,null,{}]},[]]")
-        for broken in ["\"\\", "{", "\"\\ud800\""] { #expect(harmlessJSON(Array(broken.utf8))?.text == nil) }
+        #expect(sanitizedJSON(nested)?.text == "[{\"\\\\u001b\":[\"\\\\u0007\",1.50,null,{}]},[]]")
+        for broken in ["\"\\", "{", "\"\\ud800\""] { #expect(sanitizedJSON(Array(broken.utf8))?.text == nil) }
     }
 
     @Test func notesReasonsAndSentencesOfAServer() throws {
@@ -53,7 +53,7 @@ import Testing
         for text in [members.table(on: ClusterSamples.plain), overview.table(on: ClusterSamples.plain), events.table(on: ClusterSamples.plain)] {
             #expect(text.contains("\\u001b]0;x\\u0007\\u202e") && !text.unicodeScalars.contains("\u{1B}") && !text.unicodeScalars.contains("\u{202E}"))
         }
-        let answer = Answer(status: 409, headers: [:], body: Array("{\"error\":{\"code\":\"conflict\",\"message\":\"no \(escape)\"}}".utf8))
-        #expect(answer.complaint == "409: no \\u001b]0;x\\u0007\\u202e")
+        let response = Response(status: 409, headers: [:], body: Array("{\"error\":{\"code\":\"conflict\",\"message\":\"no \(escape)\"}}".utf8))
+        #expect(response.statusText == "409: no \\u001b]0;x\\u0007\\u202e")
     }
 }

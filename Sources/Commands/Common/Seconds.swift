@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// A time limit.
+/// The value of an option for a time limit.
 struct Seconds: Sendable, Equatable, CustomStringConvertible {
     private static let max = 31_536_000.0
 
@@ -10,7 +10,7 @@ struct Seconds: Sendable, Equatable, CustomStringConvertible {
         self.duration = .seconds(seconds)
     }
 
-    /// For an option's `transform`: the error says what is allowed.
+    /// For an option's `transform`. The error states the allowed values.
     init(text: String) throws {
         guard let seconds = Double(text), seconds >= 0.001, seconds <= Self.max else {
             throw ValidationError("allowed is a number of seconds from 0.001 to 31536000 (a year).")
@@ -19,15 +19,4 @@ struct Seconds: Sendable, Equatable, CustomStringConvertible {
     }
 
     var description: String { Readable.fixed(self.duration.seconds, 3).replacing(/\.?0+$/, with: "") }
-}
-
-/// For an option's `transform`: a whole number, or an error that says what is allowed.
-func whole(_ range: ClosedRange<Int>) -> @Sendable (String) throws -> Int {
-    { text in
-        guard let number = Int(text), range.contains(number) else {
-            let bounds = range.upperBound == .max ? "\(range.lowerBound) or more" : "from \(range.lowerBound) to \(range.upperBound)"
-            throw ValidationError("allowed is a whole number, \(bounds).")
-        }
-        return number
-    }
 }

@@ -1,27 +1,29 @@
 import AdminAPI
 import JSON
 
-/// What a node reports about its cluster, besides its own metrics.
-enum StatusView: Sendable {
-    /// It is in no cluster, or its version has no clusters.
+/// The part of the output of `status` that is about the cluster.
+enum ClusterSection: Sendable {
+    /// The node is in no cluster, or its version does not support clusters.
     case alone
-    case cluster(ClusterClient.Look<ClusterOverview>)
-    /// - Parameter isTemporary: the node has not joined its cluster yet, or cannot tell at the moment. It may work well: its own status says if not.
+    case cluster(ClusterClient.Fetched<ClusterOverview>)
+    /// The cluster's status is unavailable, for this reason.
+    ///
+    /// - Parameter isTemporary: the node has not joined its cluster yet, or has no report now. The node itself may be healthy.
     case unknown(String, json: String, isTemporary: Bool)
 
-    static func look(at node: NodeClient) async throws -> StatusView {
-        let answer: Answer
+    static func fetch(from node: NodeClient) async throws -> ClusterSection {
+        let response: Response
         do {
-            answer = try await node.get(ClusterOverview.kind.path)
-        } catch let failure as Failure {
+            response = try await node.get(ClusterOverview.kind.path)
+        } catch let failure as CommandError {
             return .unknown(failure.cause ?? failure.message, json: "null", isTemporary: false)
         }
-        switch answer.status {
+        switch response.status {
         case 404: return .alone
         case 200:
-            let report = try ClusterOverview(json: answer.body)
-            return report.isAlone ? .alone : .cluster(.init(report: report, json: answer.line))
-        default: return .unknown(answer.complaint, json: JSONValue.accepts(answer.body) ? answer.text : "null", isTemporary: answer.status == 503)
+            let report = try ClusterOverview(json: response.body)
+            return report.isAlone ? .alone : .cluster(.init(report: report, json: response.line))
+        default: return .unknown(response.statusText, json: JSONValue.accepts(response.body) ? response.text : "null", isTemporary: response.status == 503)
         }
     }
 
@@ -33,7 +35,7 @@ enum StatusView: Sendable {
         }
     }
 
-    /// The node's object, with the cluster's in it.
+    /// The node's JSON object with the cluster's object as the field `cluster`.
     func json(with node: String) -> String {
         let cluster: String
         switch self {
@@ -48,16 +50,16 @@ enum StatusView: Sendable {
         switch self {
         case .alone: return status.table(on: terminal)
         case .cluster(let look):
-            // The cluster's reasons include those of its nodes.
+            // The cluster's reasons include those of its nodes: print each reason once.
             var status = status
             status.reasons.removeAll { own in look.report.reasons.contains { $0 == "\(status.node.id): \(own)" || $0.hasPrefix(own) } }
             return look.report.table(on: terminal) + "\n\n" + status.table(on: terminal)
-        case .unknown(let why, _, _):
-            // Often the reason is the node's own.
+        case .unknown(let reason, _, _):
+            // The reason is often one of the node's reasons: print it once.
             var status = status
-            status.reasons.removeAll { own in why.contains(own.trimming { $0 == "." }) }
+            status.reasons.removeAll { own in reason.contains(own.trimming { $0 == "." }) }
             var facts = Facts()
-            facts.add("cluster", "cannot be asked: \(harmless(why))", .red)
+            facts.add("cluster", "status unavailable: \(sanitized(reason))", .red)
             return "\(facts.text(on: terminal, labelWidth: Facts.statusLabelWidth))\n\n\(status.table(on: terminal))"
         }
     }
