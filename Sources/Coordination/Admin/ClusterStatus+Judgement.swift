@@ -20,7 +20,7 @@ extension ClusterStatus {
     /// How it is, and why in sentences that say what to do: the worst first.
     var judgement: (Health, [String]) {
         // A node that is alone is as well as its process.
-        guard self.session != nil else { return (self.ownReport.figures.health, self.ownReport.figures.reasons) }
+        guard self.session != nil else { return (self.ownReport.metrics.health, self.ownReport.metrics.reasons) }
         var reasons: [(level: Health, text: String)] = []
         func note(_ level: Health, _ text: String) { reasons.append((level, text)) }
         let coordination = self.coordination
@@ -149,8 +149,8 @@ extension ClusterStatus {
         }
         guard let received = self.reports[node.id] else { return }
         if let alarm = received.report.alarm, node.id != self.ownID { note(.degraded, "Alarm at \(node.id): \(alarm)") }
-        for reason in received.report.figures.reasons {
-            note(received.report.figures.health == .critical ? .critical : .degraded, "\(node.id): \(reason)")
+        for reason in received.report.metrics.reasons {
+            note(received.report.metrics.health == .critical ? .critical : .degraded, "\(node.id): \(reason)")
         }
     }
 }

@@ -13,7 +13,7 @@ extension ClusterStatus {
 
     var overview: ClusterOverview {
         let (health, reasons) = self.judgement
-        let fresh = self.reports.values.filter { self.isFresh($0) }.map(\.report.figures)
+        let fresh = self.reports.values.filter { self.isFresh($0) }.map(\.report.metrics)
         return ClusterOverview(
             head: self.head, zookeeper: self.zookeeper,
             nodes: NodeState.allCases.map { state in .init(state: state.rawValue, count: self.view.nodes.count { $0.state == state }) },
@@ -79,10 +79,10 @@ extension ClusterStatus {
         let peers = self.view.nodes.filter { $0.id != node.id && $0.incarnation != nil }
         let seen = Set(report.reached.map(\.id))
         return ClusterMembers.Report(
-            uptimeSeconds: report.figures.uptimeSeconds.map { Int($0) }, session: self.session == nil ? nil : report.session, serving: report.serving.count,
-            connections: report.figures.connections, publishedPerSecond: report.figures.publishedPerSecond,
-            deliveredPerSecond: report.figures.deliveredPerSecond, viewVersion: Int(report.viewVersion),
-            ageMilliseconds: Int((self.now - received.at).wholeMilliseconds), health: report.figures.health, alarm: report.alarm, peers: peers.count,
+            uptimeSeconds: report.metrics.uptimeSeconds.map { Int($0) }, session: self.session == nil ? nil : report.session, serving: report.serving.count,
+            connections: report.metrics.connections, publishedPerSecond: report.metrics.publishedPerSecond,
+            deliveredPerSecond: report.metrics.deliveredPerSecond, viewVersion: Int(report.viewVersion),
+            ageMilliseconds: Int((self.now - received.at).wholeMilliseconds), health: report.metrics.health, alarm: report.alarm, peers: peers.count,
             sees: peers.count { seen.contains($0.id) }, doesNotSee: peers.map(\.id).filter { !seen.contains($0) })
     }
 

@@ -13,7 +13,7 @@ struct LoneNode: Sendable {
     var startedAt: Int64
     var api = ""
     var state = NodeState.joining
-    var figures = NodeFigures()
+    var metrics = NodeMetrics()
     var wallClock: Int64 = 0
     /// What the view grants. It never changes.
     var grants = Grant.everyPartition()
@@ -49,7 +49,7 @@ struct LoneNode: Sendable {
         var report = NodeReport(incarnation: Self.incarnation, viewVersion: 1)
         report.serving = self.state == .active ? self.serving : []
         report.preparing = self.grants.count - report.serving.count
-        report.figures = self.figures
+        report.metrics = self.metrics
         return report
     }
 

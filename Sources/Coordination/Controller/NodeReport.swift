@@ -3,7 +3,7 @@ import JSON
 package import Partitioning
 
 /// How busy a node is: its process reports it to the machine, and the machine to the controller.
-package struct NodeFigures: Hashable, Sendable {
+package struct NodeMetrics: Hashable, Sendable {
     /// Time since the process started, on its own steady clock. Nil from an older version.
     package var uptimeSeconds: Int64?
     package var connections = 0
@@ -35,7 +35,7 @@ package struct NodeReport: Hashable, Sendable {
     package var unreachable: [ProcessID] = []
     /// What its session with ZooKeeper does, by ``ZooKeeperState/Phase/name``.
     package var session = ZooKeeperState.Phase.connected(session: 0, timeout: .zero).name
-    package var figures = NodeFigures()
+    package var metrics = NodeMetrics()
     package var alarm: String?
 
     package init(incarnation: Int64, viewVersion: Int64) {
@@ -54,13 +54,13 @@ package struct NodeReport: Hashable, Sendable {
             Self.write("refused", self.refused, to: &writer)
             Self.write("unreachable", self.unreachable, to: &writer)
             writer.field("session", self.session)
-            if let uptime = self.figures.uptimeSeconds { writer.field("uptime", uptime) }
-            writer.field("connections", self.figures.connections)
-            writer.field("published", self.figures.publishedPerSecond)
-            writer.field("delivered", self.figures.deliveredPerSecond)
-            writer.field("health", self.figures.health.rawValue)
+            if let uptime = self.metrics.uptimeSeconds { writer.field("uptime", uptime) }
+            writer.field("connections", self.metrics.connections)
+            writer.field("published", self.metrics.publishedPerSecond)
+            writer.field("delivered", self.metrics.deliveredPerSecond)
+            writer.field("health", self.metrics.health.rawValue)
             writer.name("reasons")
-            writer.array { writer in for reason in self.figures.reasons { writer.string(reason) } }
+            writer.array { writer in for reason in self.metrics.reasons { writer.string(reason) } }
             if let alarm = self.alarm { writer.field("alarm", alarm) }
         }
     }
@@ -98,12 +98,12 @@ package struct NodeReport: Hashable, Sendable {
         self.refused = try Self.peers(try object.required("refused"))
         self.unreachable = try Self.peers(try object.required("unreachable"))
         self.session = try object.string("session", bytesMax: 20)
-        if let uptime = object.optional("uptime") { self.figures.uptimeSeconds = try uptime.integer(in: 0...Int64.max) }
-        self.figures.connections = Int(try object.integer("connections", in: 0...Int64(Int32.max)))
-        self.figures.publishedPerSecond = try object.required("published").number(in: 0...1e12)
-        self.figures.deliveredPerSecond = try object.required("delivered").number(in: 0...1e12)
-        self.figures.health = try Health(try object.required("health"))
-        for reason in try object.required("reasons").array(countMax: 20) { self.figures.reasons.append(try reason.string(bytesMax: 2000)) }
+        if let uptime = object.optional("uptime") { self.metrics.uptimeSeconds = try uptime.integer(in: 0...Int64.max) }
+        self.metrics.connections = Int(try object.integer("connections", in: 0...Int64(Int32.max)))
+        self.metrics.publishedPerSecond = try object.required("published").number(in: 0...1e12)
+        self.metrics.deliveredPerSecond = try object.required("delivered").number(in: 0...1e12)
+        self.metrics.health = try Health(try object.required("health"))
+        for reason in try object.required("reasons").array(countMax: 20) { self.metrics.reasons.append(try reason.string(bytesMax: 2000)) }
         self.alarm = try object.optional("alarm")?.string(bytesMax: 2000)
     }
 

@@ -67,7 +67,7 @@ package struct ClusterMachine: Sendable {
         /// The log refused these partitions; they are tried again.
         case sealRefused([Grant])
         case handedOver([Grant])
-        case figures(NodeFigures)
+        case metrics(NodeMetrics)
         /// What became of an ``Effect/remember(number:_:)``: nil when it is durable.
         case remembered(number: UInt64, failure: String?)
         /// Something that operators have to know, from around the machine.
@@ -149,7 +149,7 @@ package struct ClusterMachine: Sendable {
         case .sealed(let partitions): self.owning.sealed(partitions)
         case .sealRefused(let partitions): self.owning.refused(partitions)
         case .handedOver(let partitions): self.owning.handedOver(partitions)
-        case .figures(let figures): self.reporting.measured(figures)
+        case .metrics(let metrics): self.reporting.measured(metrics)
         case .remembered(let number, let failure): self.perform(self.register.remembered(number, failure: failure, at: now), &turn)
         case .fault(let sentence): self.raise(sentence, &turn)
         case .request(let number, let request): self.perform(self.admin.handle(request, .local(number), self.adminFacts(turn)), &turn)

@@ -11,12 +11,12 @@ package actor LoneCoordinator: ClusterAdministration {
         package var state: NodeState
         /// Where operators reach its API.
         package var api: String
-        package var figures: NodeFigures
+        package var metrics: NodeMetrics
 
-        package init(state: NodeState, api: String, figures: NodeFigures) {
+        package init(state: NodeState, api: String, metrics: NodeMetrics) {
             self.state = state
             self.api = api
-            self.figures = figures
+            self.metrics = metrics
         }
     }
 
@@ -61,7 +61,7 @@ package actor LoneCoordinator: ClusterAdministration {
         var node = self.node
         node.api = process.api
         node.state = process.state
-        node.figures = process.figures
+        node.metrics = process.metrics
         node.wallClock = self.wallClock()
         node.serving = self.ownership.serving
         return node.response(to: request, at: .now)

@@ -36,7 +36,7 @@ struct ReportMachine: Sendable {
 
     private let interval: Duration
     private let unreachableMin: Duration
-    private(set) var figures = NodeFigures()
+    private(set) var metrics = NodeMetrics()
     private var last: (at: ContinuousClock.Instant, urgent: Urgent)?
 
     init(settings: ClusterSettings) {
@@ -44,7 +44,7 @@ struct ReportMachine: Sendable {
         self.unreachableMin = settings.unreachableMin
     }
 
-    mutating func measured(_ figures: NodeFigures) { self.figures = figures }
+    mutating func measured(_ metrics: NodeMetrics) { self.metrics = metrics }
 
     /// The report that is due, or when to look again.
     mutating func next(_ facts: Facts) -> (report: NodeReport?, wake: ContinuousClock.Instant) {
@@ -71,7 +71,7 @@ struct ReportMachine: Sendable {
             if !reach.isUp, facts.now >= reach.since.advanced(by: self.unreachableMin) { report.unreachable.append(peer) }
         }
         report.session = facts.session.phase.name
-        report.figures = self.figures
+        report.metrics = self.metrics
         report.alarm = facts.alarm
         return report
     }

@@ -58,7 +58,7 @@ final class ClusterMember: Sendable {
     }
 
     /// Is a member until ``leave()``. Throws when the cluster does not take this node.
-    func run(figures: @escaping @Sendable () async -> NodeFigures) async throws {
+    func run(metrics: @escaping @Sendable () async -> NodeMetrics) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { [links, coordinator, problem] in
                 if let problem { await coordinator.deliver(.fault(problem)) }
@@ -67,7 +67,7 @@ final class ClusterMember: Sendable {
             }
             group.addTask { [coordinator] in
                 while !Task.isCancelled {
-                    await coordinator.deliver(.figures(await figures()))
+                    await coordinator.deliver(.metrics(await metrics()))
                     try? await Task.sleep(for: .seconds(1))
                 }
             }
@@ -97,7 +97,7 @@ final class ClusterMember: Sendable {
         return await ZooKeeperTerms.ask(self.servers, sessionMilliseconds: milliseconds, self.links.group)
     }
 
-    /// Gives everything back. ``run(figures:)`` returns when that is done.
+    /// Gives everything back. ``run(metrics:)`` returns when that is done.
     func leave() { self.coordinator.leave() }
 
     private static func machineEvent(_ event: LinkEvent) -> ClusterMachine.Event? {

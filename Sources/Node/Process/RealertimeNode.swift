@@ -90,7 +90,7 @@ struct RealertimeNode: Service {
         OperatingSystem.releaseProgramPages()
 
         try await withThrowingTaskGroup(of: Void.self) { group in
-            if let member { group.addTask { try await member.run { await inspector.figures() } } }
+            if let member { group.addTask { try await member.run { await inspector.nodeMetrics() } } }
             group.addTask { await self.everySecondUntilShutdown(inspector, sequencers, isReady: member == nil) }
             for listener in listeners {
                 group.addTask {

@@ -89,20 +89,20 @@ final class NodeInspector: NodeFacade {
     // MARK: - For the cluster
 
     /// What the cluster hears of this node.
-    func figures() async -> NodeFigures {
+    func nodeMetrics() async -> NodeMetrics {
         let snapshot = await self.snapshot()
-        var figures = NodeFigures()
-        figures.uptimeSeconds = snapshot.uptimeSeconds
-        figures.connections = snapshot.gateway.openSubscribers
-        figures.publishedPerSecond = NodeSnapshot.rounded(snapshot.publishedPerSecond)
-        figures.deliveredPerSecond = NodeSnapshot.rounded(snapshot.deliveredPerSecond)
+        var metrics = NodeMetrics()
+        metrics.uptimeSeconds = snapshot.uptimeSeconds
+        metrics.connections = snapshot.gateway.openSubscribers
+        metrics.publishedPerSecond = NodeSnapshot.rounded(snapshot.publishedPerSecond)
+        metrics.deliveredPerSecond = NodeSnapshot.rounded(snapshot.deliveredPerSecond)
         // Its session is in its report already, and is judged together with the sessions of all others.
         var process = snapshot
         process.member = nil
         let (health, reasons) = process.health
-        figures.health = health
-        figures.reasons = Array(reasons.prefix(10))
-        return figures
+        metrics.health = health
+        metrics.reasons = Array(reasons.prefix(10))
+        return metrics
     }
 
     /// What the cluster of a node that is alone reports of its process.
@@ -113,7 +113,7 @@ final class NodeInspector: NodeFacade {
             case .ready: .active
             case .stopping: .draining
             }
-        return LoneCoordinator.Process(state: state, api: self.gateway.apiAddress, figures: await self.figures())
+        return LoneCoordinator.Process(state: state, api: self.gateway.apiAddress, metrics: await self.nodeMetrics())
     }
 
     // MARK: - About once a second

@@ -7,19 +7,19 @@ import Testing
 
 /// A node without ZooKeeper responds as the controller of a cluster of one.
 @Suite struct LoneNodeTests {
-    private func node(_ state: NodeState = .active, _ figures: NodeFigures = NodeFigures()) -> LoneNode {
+    private func node(_ state: NodeState = .active, _ metrics: NodeMetrics = NodeMetrics()) -> LoneNode {
         LoneNode(
-            id: "n1", version: "1", startedAt: 1000, api: "127.0.0.1:8081", state: state, figures: figures, wallClock: 61_000, serving: Grant.everyPartition())
+            id: "n1", version: "1", startedAt: 1000, api: "127.0.0.1:8081", state: state, metrics: metrics, wallClock: 61_000, serving: Grant.everyPartition())
     }
 
     private func response(_ request: AdminRequest, of node: LoneNode) -> AdminResponse { node.response(to: request, at: .now) }
 
     @Test func itOwnsAndServesEverything() throws {
-        var figures = NodeFigures()
-        figures.connections = 7
-        figures.uptimeSeconds = 60
-        guard case .status(let overview) = self.response(AdminRequest(.status), of: self.node(.active, figures)),
-            case .members(let members) = self.response(AdminRequest(.members), of: self.node(.active, figures)),
+        var metrics = NodeMetrics()
+        metrics.connections = 7
+        metrics.uptimeSeconds = 60
+        guard case .status(let overview) = self.response(AdminRequest(.status), of: self.node(.active, metrics)),
+            case .members(let members) = self.response(AdminRequest(.members), of: self.node(.active, metrics)),
             case .partitions(let partitions) = self.response(AdminRequest(.partitions), of: self.node()),
             case .plan(let plan) = self.response(AdminRequest(.plan), of: self.node())
         else { return recordMissing("a response") }
@@ -34,10 +34,10 @@ import Testing
     }
 
     @Test func itsHealthIsThatOfItsProcess() {
-        var figures = NodeFigures()
-        figures.health = .critical
-        figures.reasons = ["The log cannot be written."]
-        guard case .status(let overview) = self.response(AdminRequest(.status), of: self.node(.draining, figures)) else { return recordMissing("a response") }
+        var metrics = NodeMetrics()
+        metrics.health = .critical
+        metrics.reasons = ["The log cannot be written."]
+        guard case .status(let overview) = self.response(AdminRequest(.status), of: self.node(.draining, metrics)) else { return recordMissing("a response") }
         #expect(overview.health == .critical && overview.reasons == ["The log cannot be written."])
         #expect(overview.partitions.preparing == 256, "it stops: nothing is served any more")
     }

@@ -9,7 +9,7 @@ import Testing
 @Suite struct LoneCoordinatorTests {
     private func coordinator(_ storage: RecordingStorage, _ state: NodeState = .active) -> LoneCoordinator {
         LoneCoordinator(id: "n1", version: "1", startedAt: 1000, wallClock: { 61_000 }, storage: storage) {
-            LoneCoordinator.Process(state: state, api: "127.0.0.1:8081", figures: NodeFigures())
+            LoneCoordinator.Process(state: state, api: "127.0.0.1:8081", metrics: NodeMetrics())
         }
     }
 

@@ -55,12 +55,12 @@ import Testing
     }
 
     @Test mutating func theRestIsAsItIs() {
-        var figures = NodeFigures()
-        figures.connections = 9
-        self.machine.measured(figures)
+        var metrics = NodeMetrics()
+        metrics.connections = 9
+        self.machine.measured(metrics)
         self.links["n2"] = LinkReach(incarnation: 8, isUp: false, since: Self.now)
         let early = self.report(after: .milliseconds(3999))
-        #expect(early?.figures.connections == 9 && early?.alarm == "disk full" && early?.session == "suspended" && early?.unreachable == [])
+        #expect(early?.metrics.connections == 9 && early?.alarm == "disk full" && early?.session == "suspended" && early?.unreachable == [])
         #expect(self.report(after: .seconds(5))?.unreachable.map(\.id) == ["n2"])
     }
 }
