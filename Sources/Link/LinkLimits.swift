@@ -1,4 +1,4 @@
-/// The limits of all links.
+/// The limits of all links. `Node` sets them from the limits that operators set; this module does not know those.
 package struct LinkLimits: Sendable, Equatable {
     /// One message. A longer one is not sent; a peer that sends one is disconnected.
     package var frameBytesMax = 16 * 1024 * 1024

@@ -28,13 +28,13 @@ import Testing
             try Data(text.utf8).write(to: URL(filePath: folder + "/cluster.json"))
             let file = ClusterMemoryFile(folder: folder)
             let (remembered, problem) = file.load(cluster: "c")
-            #expect(remembered == nil && problem?.contains("it is ignored") == true)
+            #expect(remembered == nil && problem?.contains("is ignored") == true)
             // It is replaced, and not added to.
             #expect(await file.save(Array(Self.text.utf8)) == nil)
             #expect(file.load(cluster: "c").0 != nil)
             // What it was is kept: another version may understand it.
             #expect(try String(contentsOfFile: folder + "/cluster.json.damaged", encoding: .utf8) == text)
-            #expect(problem?.contains("kept as \(folder)/cluster.json.damaged") == true)
+            #expect(problem?.contains("renamed to \(folder)/cluster.json.damaged") == true)
         }
     }
 
@@ -65,7 +65,7 @@ import Testing
             let file = ClusterMemoryFile(folder: folder)
             #expect(await file.save(Array(Self.text.utf8)) == nil)
             let (remembered, problem) = file.load(cluster: "d")
-            #expect(remembered == nil && problem?.contains("of the cluster c") == true)
+            #expect(remembered == nil && problem?.contains("belongs to the cluster c") == true)
         }
     }
 

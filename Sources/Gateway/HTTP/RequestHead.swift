@@ -1,13 +1,13 @@
 import NIOCore
 
-/// A request line and its header fields, as ranges in the received bytes. Nothing is copied or decoded until it is needed.
+/// A request line and its header fields. Fields are ranges of the received bytes: names and values are decoded only when they are used.
 struct RequestHead {
     enum Method: Equatable {
         case get, head, post, put, options
         case other(String)
     }
 
-    /// Offsets from `bytes.readerIndex`. A head is at most 64 KiB - 1, so 16 bits do.
+    /// Offsets from `bytes.readerIndex`. A head is smaller than 64 KiB, so 16 bits suffice.
     struct Field {
         var nameStart: UInt16
         var nameEnd: UInt16
@@ -21,17 +21,17 @@ struct RequestHead {
     var path: String
     /// The part of the target after `?`, as sent.
     var query: String?
-    /// HTTP/1.1, not 1.0.
+    /// True for HTTP/1.1, false for HTTP/1.0.
     var isVersion11: Bool
     var fields: [Field]
 
-    /// The first field of this name (given in lower case), decoded leniently. Nil if there is none.
+    /// The value of the first field of this name (given in lower case). Invalid UTF-8 is repaired. Nil if no field has the name.
     func field(_ name: StaticString) -> String? {
         for field in self.fields where self.matches(field, name) { return self.value(field) }
         return nil
     }
 
-    /// The first field of this name, if it is UTF-8. Nil if there is none or it is not UTF-8; ``count(_:)`` distinguishes the two.
+    /// The value of the first field of this name. Nil if no field has the name, or if the value is not UTF-8; ``count(_:)`` distinguishes the two.
     func utf8Field(_ name: StaticString) -> String? {
         guard let field = self.fields.first(where: { self.matches($0, name) }) else { return nil }
         let start = self.bytes.readerIndex + Int(field.valueStart)
@@ -43,7 +43,7 @@ struct RequestHead {
         self.fields.reduce(0) { $0 + (self.matches($1, name) ? 1 : 0) }
     }
 
-    /// The first of these names that more than one field has.
+    /// The first of these names that occurs more than once.
     func firstRepeated(of names: [StaticString]) -> StaticString? {
         var seen: UInt64 = 0
         for field in self.fields {
@@ -54,19 +54,19 @@ struct RequestHead {
         return nil
     }
 
-    /// All fields of this name, joined as one list.
+    /// The values of all fields of this name, joined by commas.
     func list(_ name: StaticString) -> String? {
         let values = self.fields.filter { self.matches($0, name) }.map(self.value)
         return values.isEmpty ? nil : values.joined(separator: ",")
     }
 
-    /// Whether a comma-separated field holds this token, in any case.
+    /// Whether a comma-separated field contains this token. Case is ignored.
     func has(_ name: StaticString, token: String) -> Bool {
         guard let list = self.list(name) else { return false }
         return list.split(separator: ",").contains { $0.trimmingSpaces().asciiLowercased() == token }
     }
 
-    /// Whether `Accept` names this media type itself: `*/*` does not count.
+    /// Whether `Accept` contains exactly this media type, not only `*/*`.
     func accepts(_ type: String) -> Bool {
         guard let list = self.list("accept") else { return false }
         return list.split(separator: ",").contains { $0.prefix { $0 != ";" }.trimmingSpaces().asciiLowercased() == type }
@@ -109,8 +109,8 @@ extension StringProtocol {
         return result
     }
 
-    /// With the letters A to Z in lower case and everything else unchanged. `lowercased()` would also turn the Kelvin sign into a k, which a proxy in front
-    /// does not.
+    /// The letters A to Z in lower case, all other characters unchanged. `lowercased()` would also turn the Kelvin sign into a k, unlike a proxy in front of
+    /// this node.
     func asciiLowercased() -> String {
         String(decoding: self.utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
     }
@@ -118,7 +118,7 @@ extension StringProtocol {
 
 /// Percent-decoding (RFC 3986 §2.1).
 enum PercentEncoding {
-    /// Nil for a broken escape or bytes that are not UTF-8.
+    /// Nil if an escape is incomplete or not hexadecimal, or if the bytes are not UTF-8.
     static func decode(_ text: some StringProtocol) -> String? {
         guard text.utf8.contains(UInt8(ascii: "%")) else { return String(text) }
         var bytes: [UInt8] = []
@@ -143,18 +143,18 @@ enum PercentEncoding {
         }
     }
 
-    /// The decoded value of a name in a query string. Nil if the name is absent. Throws if it occurs twice or has a broken escape.
+    /// The decoded value of a name in a query string. Nil if the name is absent. Throws if the name occurs twice, or if its value has an invalid escape.
     static func value(_ name: String, in query: String?) throws(HTTPFailure) -> String? {
         guard let query else { return nil }
         var found: Substring?
         for pair in query.split(separator: "&") {
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             guard decode(parts[0]) == name else { continue }
-            guard found == nil else { throw .badRequest("\(name) is in the query more than once; send it once") }
+            guard found == nil else { throw .badRequest("\(name) occurs more than once in the query; send it once") }
             found = parts.count == 2 ? parts[1] : ""
         }
         guard let found else { return nil }
-        guard let value = decode(found) else { throw .badRequest("the value of \(name) in the query has a broken %-escape") }
+        guard let value = decode(found) else { throw .badRequest("the value of \(name) in the query has an invalid percent-encoding") }
         return value
     }
 }

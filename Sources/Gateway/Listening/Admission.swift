@@ -4,16 +4,16 @@ import NIOConcurrencyHelpers
 final class Admission: Sendable {
     enum Verdict {
         case admitted
-        /// Over the limit. The client gets a refusal and is disconnected.
+        /// The port is over its limit. The client gets a refusal and is disconnected.
         case refused
-        /// So far over the limit that no descriptor is left for a refusal.
+        /// No descriptor is left for a refusal. The socket is closed immediately.
         case dropped
     }
 
     struct Counts: Sendable {
-        /// Sockets open now.
+        /// Open sockets.
         var open = 0
-        /// Closed without a response since the start.
+        /// Sockets closed without a response since the start.
         var dropped: UInt64 = 0
     }
 
@@ -26,7 +26,7 @@ final class Admission: Sendable {
         self.refusalsMax = refusalsMax
     }
 
-    /// Each verdict but ``Verdict/dropped`` is followed by one ``leave()``.
+    /// Counts an accepted socket. Except for ``Verdict/dropped``, call ``leave()`` once when the socket is closed.
     func enter() -> Verdict {
         self.state.withLockedValue { counts in
             guard counts.open < self.connectionsMax + self.refusalsMax else {

@@ -1,6 +1,6 @@
 import NIOConcurrencyHelpers
 
-/// The actual addresses of the two ports, with a chosen port in place of 0. Empty until they are bound.
+/// The addresses that the two ports are bound to. A configured port of 0 is replaced by the actual port. Empty until the ports are bound.
 final class BoundAddresses: Sendable {
     private let addresses = NIOLockedValueBox((listen: "", api: ""))
 
@@ -14,7 +14,7 @@ final class BoundAddresses: Sendable {
         set { self.addresses.withLockedValue { $0.api = newValue } }
     }
 
-    /// Only the port: a client of one port learns no address that it cannot see.
+    /// Messages to clients contain only the port: the address may be one that the client must not learn.
     var listenPort: Substring { Self.port(of: self.listen) }
     var apiPort: Substring { Self.port(of: self.api) }
 

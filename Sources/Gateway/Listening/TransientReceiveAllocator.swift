@@ -1,9 +1,9 @@
 import NIOCore
 
-/// Allocates a buffer for each read, and keeps none between reads.
+/// Allocates a buffer for each read, and keeps no buffer between reads.
 ///
-/// NIO's own allocators keep a buffer for every connection, which is half of an idle subscriber's memory. `nextBufferSize` stays nil, so that
-/// NIO's pool is not used.
+/// NIO's allocators keep a buffer for every connection, which would double the memory of an idle subscriber. `nextBufferSize` stays nil, so that NIO does not
+/// use its pool.
 struct TransientReceiveAllocator: RecvByteBufferAllocator {
     private var capacity: Int
     private let capacityMax: Int

@@ -1,4 +1,4 @@
-/// The open connections of one loop. Pure except for the connections that it holds.
+/// The open connections of one loop, by slot. A value, but the connections are objects.
 struct ConnectionTable {
     private struct Slot {
         var connection: (any LoopConnection)?
@@ -35,7 +35,7 @@ struct ConnectionTable {
         return slot.generation == id.generation ? slot.connection : nil
     }
 
-    /// Up to `limit` connections from a slot on, and the slot to continue from.
+    /// Up to `limit` connections in the slots from `start`, and the slot of the next call. Nil if these were the last.
     func slice(from start: Int, limit: Int) -> (connections: [any LoopConnection], next: Int?) {
         var connections: [any LoopConnection] = []
         var index = start
@@ -46,7 +46,7 @@ struct ConnectionTable {
         return (connections, index < self.slots.count ? index : nil)
     }
 
-    /// The largest number of connections open together.
+    /// The largest number of connections that have been open at the same time.
     var slotCount: Int { self.slots.count }
 
     func connections(in slots: Range<Int>) -> [any LoopConnection] {

@@ -1,6 +1,6 @@
-/// Goes over the slots of a growing table repeatedly, each round in a fixed number of steps. A pure value.
+/// Visits the slots of a growing table in rounds. Each round has a fixed number of steps. A pure value.
 ///
-/// An entry that exists at the start of a round, and keeps its slot, is visited exactly once in that round.
+/// An entry that keeps its slot during a round is visited exactly once in that round.
 struct DrainSweep {
     private let steps: Int
     private var step = 0

@@ -3,14 +3,14 @@ protocol LoopConnection: AnyObject {
     var id: ConnectionID { get set }
     /// The second at which ``deadlineReached()`` is due.
     var deadline: Int { get set }
-    /// The second of the valid entry in the wheel.
+    /// The second of the connection's valid entry in the timer wheel.
     var wheelSecond: Int { get set }
 
-    /// Called at the deadline. Sets a new one, or closes.
+    /// Called at the deadline. Sets a new deadline, or closes the connection.
     func deadlineReached()
     /// The node is stopping: end the connection in the transport's own way.
     func stop()
-    /// The node is drained: ask a client that can continue elsewhere to reconnect.
+    /// The node is drained: ask a client that can use another node to reconnect.
     func drain()
 }
 

@@ -1,20 +1,20 @@
 import NIOCore
 
-/// Distinguishes a slow socket from one that accepts nothing. Pure. Small, because every connection has one.
+/// Distinguishes a slow socket from a socket that accepts no bytes. Pure. Small, because every connection has one.
 struct StallWatch {
-    /// The loop's second and the waiting bytes when the socket last accepted bytes. Nil while it accepts everything.
+    /// The second in which the socket last accepted bytes, and the waiting bytes at the last check. Nil while no bytes wait.
     private var last: (second: Int32, bytes: UInt32)?
 
     var isBlocked: Bool { self.last != nil }
 
-    /// The socket accepts no more bytes, and this many wait.
+    /// The socket accepts no more bytes, and `bytes` wait.
     mutating func block(at second: Int, waiting bytes: Int) {
         self.last = (Int32(truncatingIfNeeded: second), UInt32(clamping: bytes))
     }
 
     mutating func unblock() { self.last = nil }
 
-    /// For how many seconds it has accepted nothing. Fewer waiting bytes than at the last check mean that it accepted some.
+    /// For how many seconds the socket has accepted no bytes. If fewer bytes wait than at the last check, it has accepted some.
     mutating func seconds(at second: Int, waiting bytes: Int) -> Int {
         guard let last else { return 0 }
         let now = Int32(truncatingIfNeeded: second)

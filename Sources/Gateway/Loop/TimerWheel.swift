@@ -1,9 +1,9 @@
 import DequeModule
 
-/// Deadlines of one loop's connections, in whole seconds. Pure; driven once a second.
+/// Deadlines of one loop's connections, in whole seconds. Pure; the loop calls `turn` every second.
 ///
-/// Each of NIO's own timers needs allocations, and cancelling one searches all of them. But a connection always has a deadline and moves it often. Here
-/// moving a deadline later is a single store. The move is noticed when the old entry is due.
+/// NIO's timers are too expensive here: each one needs allocations, and cancelling one searches all of them, but every connection has a deadline and moves it
+/// often. With this wheel moving a deadline later is a single store into the connection. The new deadline is read when the old entry is due.
 struct TimerWheel {
     static let slots = 128
 
@@ -21,7 +21,7 @@ struct TimerWheel {
         self.buckets[second % Self.slots].append(Entry(id: id, second: second))
     }
 
-    /// Advances by a second. The rest of the previous second comes first.
+    /// Advances by a second. Entries of previous seconds that have not been handled remain due, and come first.
     mutating func turn(to second: Int) {
         let index = second % Self.slots
         self.due.append(contentsOf: self.buckets[index])
@@ -32,13 +32,13 @@ struct TimerWheel {
 
     mutating func popDue() -> Entry? {
         let entry = self.due.popFirst()
-        // Releases the memory of a second with many entries.
+        // This releases the memory after a second with many entries.
         if self.due.isEmpty { self.due = [] }
         return entry
     }
 }
 
-/// A slot in a loop's connection table, with a generation that identifies its occupant.
+/// A slot in a loop's connection table. The generation distinguishes the connections that use the slot one after another.
 struct ConnectionID: Hashable, Sendable {
     var slot: UInt32
     var generation: UInt32

@@ -1,8 +1,7 @@
-/// The page at `GET /` of the API port: publish, and watch the events arrive.
+/// The page at `GET /` of the API port. It publishes events, and shows the events of a channel.
 ///
-/// It is one document with one inline style and one inline script, so that a content security policy can name each by the
-/// SHA-256 of `style` and `script`. It needs `connect-src` for the API's own origin and the subscriber port, and `img-src data:`
-/// for its empty icon. Everything that comes from the network is shown with `textContent`.
+/// It is one document with one inline style and one inline script, so that the content security policy can allow both by their SHA-256. It needs
+/// `connect-src` for the API port and the subscriber port, and `img-src data:` for its empty icon. Text from the network is shown with `textContent`.
 enum Page {
     static let html = #"""
         <!doctype html>
@@ -28,7 +27,7 @@ enum Page {
         <section id="token-section" aria-labelledby="token-heading" hidden>
         <h2 id="token-heading">API token</h2>
         <form id="token-form">
-          <p id="token-help">This node asks for its API token. It is kept in this tab only.</p>
+          <p id="token-help">This node needs its API token. The page keeps the token in this tab only.</p>
           <div class="row">
             <label class="grow">Token <input id="token" type="password" autocomplete="off" required aria-describedby="token-help"></label>
             <button>Use token</button>
@@ -157,7 +156,7 @@ enum Page {
         const $ = id => document.getElementById(id);
         const SECONDS = 60, KEPT = 200, SHOWN = 2000, SAMPLES = 5000;
         const sleep = ms => new Promise(done => setTimeout(done, ms));
-        // randomUUID is there only on https and localhost.
+        // randomUUID exists only on https and localhost.
         const unique = () => crypto.randomUUID ? crypto.randomUUID()
           : Array.from(crypto.getRandomValues(new Uint8Array(16)), b => b.toString(16).padStart(2, '0')).join('');
         const show = (id, text) => { const e = $(id); if (e.textContent !== String(text)) e.textContent = text; };
@@ -174,7 +173,7 @@ enum Page {
           pending = new Set(); bins = new Map(); samples = [];
         }
 
-        // What a screen reader hears: a few words at most every four seconds.
+        // A screen reader reads this text, at most every four seconds.
         let note = '', fresh = 0;
         setInterval(() => {
           const words = [note, fresh ? fresh + (fresh === 1 ? ' event' : ' events') + ' arrived.' : ''].filter(Boolean).join(' ');
@@ -210,8 +209,8 @@ enum Page {
         }
 
         function connect() {
-          if (opened && !cursor) notice('Reconnected without a cursor', 'what was published meanwhile is not shown');
-          // With the envelope every event and every gap is a message: EventSource hands over named events only to listeners of that name.
+          if (opened && !cursor) notice('Reconnected without a cursor', 'events published in between are not shown');
+          // With the envelope every event and every gap is a message. Without it EventSource would call only listeners of the event's type.
           const s = source = new EventSource(base + '/ev/' + channel + '?envelope=1' + (cursor ? '&since=' + cursor : ''));
           s.onopen = () => {
             if (s !== source) return;
@@ -224,13 +223,13 @@ enum Page {
             if (s !== source) return;
             become(opened ? 'reconnecting' : 'connecting');
             if (s.readyState !== EventSource.CLOSED) return;  // the browser reconnects, with its cursor
-            // Something in between answered with an error: the browser gives up, so go on from the last cursor seen here.
+            // The response was an error, for example of a proxy. The browser does not reconnect, so the page does, with the last cursor.
             timer = setTimeout(connect, Math.min(15000, 500 * 2 ** tries++) * (.5 + Math.random() / 2));
           };
-          s.onmessage = heard;
+          s.onmessage = receive;
         }
 
-        function heard(e) {
+        function receive(e) {
           if (e.target !== source) return;
           const now = performance.now(), second = Math.floor(now / 1000);
           cursor = e.lastEventId || cursor;
@@ -286,27 +285,27 @@ enum Page {
         }
 
         const auth = () => { const t = sessionStorage.getItem('token'); return t ? { Authorization: 'Bearer ' + t } : {}; };
-        function askToken() { $('token-section').hidden = false; }
+        function showTokenForm() { $('token-section').hidden = false; }
 
-        // The same message id on every try: an event whose reply was lost is not published twice.
+        // Every try has the same message id, so that an event is not published twice if a response was lost.
         async function publish(text, type) {
           const headers = { 'Message-Id': unique(), ...auth() }, n = sent++, to = channel, mine = pending;
-          const began = performance.now(), body = JSON.stringify({ text, page, n, sent: began });
+          const began = performance.now(), event = JSON.stringify({ text, page, n, sent: began });
           if (type) headers['Event-Type'] = type;
           mine.add(n);
           for (let go = 1; ; go++) {
             let wait = Math.min(5000, 250 * 2 ** go), final = null;
             try {
-              const reply = await fetch('/pub?id=' + to, { method: 'POST', headers, body, signal: AbortSignal.timeout(10000) });
-              const said = await reply.json();
-              if (reply.ok) return { ...said, tries: go, ms: performance.now() - began };
-              if (reply.status === 401) askToken();
-              if (![502, 503, 504].includes(reply.status)) final = said.error ? said.error.message : 'HTTP ' + reply.status;
-              wait = Math.max(wait, 1000 * Math.min(10, Number(reply.headers.get('Retry-After')) || 0));
+              const response = await fetch('/pub?id=' + to, { method: 'POST', headers, body: event, signal: AbortSignal.timeout(10000) });
+              const body = await response.json();
+              if (response.ok) return { ...body, tries: go, ms: performance.now() - began };
+              if (response.status === 401) showTokenForm();
+              if (![502, 503, 504].includes(response.status)) final = body.error ? body.error.message : 'HTTP ' + response.status;
+              wait = Math.max(wait, 1000 * Math.min(10, Number(response.headers.get('Retry-After')) || 0));
             } catch {}
-            if (!final && performance.now() - began > 60000) final = 'no answer for a minute';
+            if (!final && performance.now() - began > 60000) final = 'no response for a minute';
             if (final) { mine.delete(n); throw Error(final); }
-            show('result', 'No answer. Trying again with the same message id…');
+            show('result', 'No response. Trying again with the same message id…');
             await sleep(wait * (.5 + Math.random() / 2));
           }
         }
@@ -391,20 +390,20 @@ enum Page {
         }
         setInterval(() => { if (!document.hidden) numbers(); }, matchMedia('(prefers-reduced-motion: reduce)').matches ? 1000 : 250);
 
-        async function ask() {
+        async function refresh() {
           let s = null;
           try {
-            const reply = await fetch('/api/status', { headers: auth(), signal: AbortSignal.timeout(5000) });
-            if (reply.status === 401) {
-              show('node', sessionStorage.getItem('token') ? 'The node refused this API token.' : 'The node asks for its API token.');
-              return askToken();
+            const response = await fetch('/api/status', { headers: auth(), signal: AbortSignal.timeout(5000) });
+            if (response.status === 401) {
+              show('node', sessionStorage.getItem('token') ? 'The node refused this API token.' : 'The node needs its API token.');
+              return showTokenForm();
             }
-            if (reply.ok) s = await reply.json();
+            if (response.ok) s = await response.json();
           } catch {}
-          if (!s) return show('node', 'The node does not answer. Trying again…');
+          if (!s) return show('node', 'The node does not respond. Trying again…');
           $('token-section').hidden = true;
           show('node', 'Node ' + [s.node.id, s.node.version, s.health, s.subscribers.connections + ' connected'].concat(s.reasons).join(' · '));
-          // A node that listens on all addresses, or on the loopback, is reached by the name that reached this page.
+          // If the node listens on all addresses or on loopback, the subscriber port has the host name of this page.
           const [, host, port] = s.listen.match(/^(.*):(\d+)$/);
           const any = /^(\*|0\.0\.0\.0|\[?::\]?|127\..*|\[?::1\]?|localhost|)$/.test(host);
           const found = location.protocol + '//' + (any ? location.hostname : host) + ':' + port;
@@ -412,13 +411,13 @@ enum Page {
           base = found;
           if ($('state').dataset.state === 'connecting') connect();
         }
-        (async () => { for (;;) { if (!document.hidden || !base) await ask(); await sleep(base ? 5000 : 1500); } })();
+        (async () => { for (;;) { if (!document.hidden || !base) await refresh(); await sleep(base ? 5000 : 1500); } })();
 
         $('token-form').onsubmit = e => {
           e.preventDefault();
           sessionStorage.setItem('token', $('token').value);
           $('token').value = '';
-          ask();
+          refresh();
         };
         $('watch-form').onsubmit = e => { e.preventDefault(); watch($('channel').value.trim()); };
         $('channel').oninput = e => e.target.setCustomValidity(/\.b\d+$/.test(e.target.value) ? 'A channel must not end in .b and digits.' : '');

@@ -3,13 +3,13 @@ import Crypto
 import NIOCore
 import Pipeline
 
-/// The page with the headers that let it do what it does and nothing else.
+/// The page, with headers that allow it only what it needs.
 struct PageResponse: Sendable {
     let body = ByteBuffer(string: Page.html)
     let headers: String
 
     init() {
-        // Scripts and styles by hash: nothing that an event could smuggle into the page would run.
+        // Scripts and styles are allowed by hash. A script that an event injects would not run.
         self.headers =
             "Content-Security-Policy: default-src 'none'; script-src 'sha256-\(Self.hash(Page.script))'; style-src 'sha256-\(Self.hash(Page.style))'; "
             + "connect-src *; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"

@@ -1,7 +1,7 @@
 import NIOCore
 import Pipeline
 
-/// The heartbeats of idle streams, encoded once.
+/// The heartbeat of each framing, encoded once.
 struct Heartbeats: Sendable {
     private let buffers: [ByteBuffer]
 

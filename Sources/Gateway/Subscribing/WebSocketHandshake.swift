@@ -1,19 +1,19 @@
-import JSON
 import Crypto
+import JSON
 import Pipeline
 
 /// The opening handshake (RFC 6455 §4.2). Pure.
 enum WebSocketHandshake {
-    /// The subprotocol: an envelope or a gap in each text frame. For clients that have to offer one.
+    /// The subprotocol, for clients that must offer one. Each text frame is an envelope or a gap.
     private static let subprotocol = "realertime.v1"
     private static let guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
     /// The response head, or the reason for the refusal.
     static func response(to head: RequestHead) throws(HTTPFailure) -> String {
         guard head.isVersion11, head.has("connection", token: "upgrade"), head.has("upgrade", token: "websocket") else {
-            throw Self.upgradeRequired("/ws/ speaks WebSocket: send Connection: Upgrade, Upgrade: websocket")
+            throw Self.upgradeRequired("/ws/ is for WebSocket; send Connection: Upgrade and Upgrade: websocket")
         }
-        guard head.field("sec-websocket-version") == "13" else { throw Self.upgradeRequired("speak WebSocket version 13") }
+        guard head.field("sec-websocket-version") == "13" else { throw Self.upgradeRequired("this WebSocket version is not supported; send version 13") }
         guard let key = head.field("sec-websocket-key"), key.utf8.count == 24, key.hasSuffix("=="),
             key.utf8.dropLast(2).allSatisfy(Self.isBase64)
         else {

@@ -1,21 +1,22 @@
 import NIOCore
 import Pipeline
 
-/// Parses a client's WebSocket frames (RFC 6455 §5). A pure value: bytes in, actions out.
+/// Parses a client's WebSocket frames (RFC 6455 §5). A pure value: bytes in, steps out.
 ///
-/// Client messages are ignored, but a client that breaks the protocol gets a close code with the reason.
+/// Client messages are ignored. A client that violates the protocol gets a close code.
 struct WebSocketParser {
     enum Step: Equatable {
         case needMore
         /// Respond with a pong of the same content.
         case ping(ByteBuffer)
         case pong
-        /// A complete, valid message. It is ignored.
+        /// A complete, valid message.
         case message
         /// Close with this code.
         case close(code: UInt16)
     }
 
+    /// The largest payload of a control frame (RFC 6455 §5.5).
     static let controlBytesMax = 125
 
     private let messageBytesMax: Int
@@ -31,10 +32,10 @@ struct WebSocketParser {
         self.input.feed(bytes)
     }
 
-    /// The memory of an incomplete frame's bytes.
+    /// The capacity of the buffer that holds an incomplete frame.
     var inputCapacity: Int { self.input.storageCapacity }
 
-    /// The buffer for the fragments of a message. It is reallocated only when they need more space.
+    /// The address of the fragments of a message. It changes only if the buffer grows.
     var fragmentsAddress: UnsafeRawPointer? { self.message?.bytes.withVeryUnsafeBytes { $0.baseAddress } }
 
     mutating func next() -> Step {
@@ -43,7 +44,7 @@ struct WebSocketParser {
         }
     }
 
-    /// Nil for a fragment that is not the last of its message: call again.
+    /// Nil after a fragment that is not the last of its message: call again.
     private mutating func nextFrame() -> Step? {
         let start = self.input.readerIndex
         guard let first = self.input.getInteger(at: start, as: UInt8.self), let second = self.input.getInteger(at: start + 1, as: UInt8.self) else {
@@ -104,7 +105,7 @@ struct WebSocketParser {
         return .message
     }
 
-    /// The close code to send back: the client's own code if it may be sent (RFC 6455 §7.4).
+    /// The close code of the response: the client's code if it is valid (RFC 6455 §7.4).
     private static func closeCode(_ payload: ByteBuffer) -> UInt16 {
         var payload = payload
         guard payload.readableBytes > 0 else { return 1000 }

@@ -10,14 +10,14 @@ import JSON
     import Musl
 #endif
 
-/// The file `cluster.json` in a node's data folder, replaced as a whole: after a crash it is the old one or the new one.
+/// The file `cluster.json` in a node's data folder. It is replaced atomically: after a crash it has the old or the new content.
 ///
-/// Writes run on a queue of their own, because the disk may take its time.
+/// Writes run on a separate queue, because the disk may be slow.
 final class ClusterMemoryFile: ClusterMemoryStore {
     private static let name = "cluster.json"
 
     private let folder: String
-    /// The folder that was there at the start. Another one that is put in its place is not written to.
+    /// The descriptor of the folder that existed at the start. If the folder is replaced, the new folder is not written to.
     private let directory: CInt
     private let queue = DispatchQueue(label: "realertime.cluster-memory")
 
@@ -32,30 +32,31 @@ final class ClusterMemoryFile: ClusterMemoryStore {
         if self.directory >= 0 { close(self.directory) }
     }
 
-    /// What was kept; nil where nothing was, or where it is of no use, and then with a sentence for the log. Blocks: call it before the loops serve.
+    /// The content of the file. Nil if there is no file. Nil with a `problem`, a message for the log, if the file cannot be used. Blocks: call this method
+    /// before the loops serve.
     func load(cluster: String) -> (RememberedCluster?, problem: String?) {
         let bytes: [UInt8]
         do {
             guard let found = try self.read() else { return (nil, nil) }
             bytes = found
         } catch {
-            return (nil, "\(self.path) cannot be read (\(error)): it is ignored, \(self.setAside())")
+            return (nil, "\(self.path) cannot be read (\(error)) and is ignored; \(self.setAside())")
         }
         do throws(JSONFailure) {
             let remembered = try RememberedCluster(json: bytes)
             guard remembered.cluster == cluster else {
-                return (nil, "\(self.path) is of the cluster \(remembered.cluster), and this node joins \(cluster): it is ignored, \(self.setAside())")
+                return (nil, "\(self.path) belongs to the cluster \(remembered.cluster), but this node joins \(cluster): the file is ignored; \(self.setAside())")
             }
             return (remembered, nil)
         } catch {
-            return (nil, "\(self.path) cannot be understood (\(error)): it is ignored, \(self.setAside())")
+            return (nil, "\(self.path) is not valid (\(error)) and is ignored; \(self.setAside())")
         }
     }
 
-    /// What another version wrote, or the owner epochs in it, may still be needed.
+    /// Renames the file, because an operator may need its owner epochs. Returns the rest of the message.
     private func setAside() -> String {
         renameat(self.directory, Self.name, self.directory, Self.name + ".damaged") == 0
-            ? "and kept as \(self.path).damaged; the node writes a new one when it has joined" : "and replaced when the node has joined"
+            ? "it was renamed to \(self.path).damaged, and the node writes a new file when it has joined" : "the node replaces it when it has joined"
     }
 
     func save(_ bytes: [UInt8]) async -> String? {
@@ -64,22 +65,22 @@ final class ClusterMemoryFile: ClusterMemoryStore {
         }
     }
 
-    // MARK: -
+    // MARK: - The file
 
-    private struct SystemFailure: Error, CustomStringConvertible {
+    private struct SystemError: Error, CustomStringConvertible {
         var description: String
-        init(_ what: String) { self.description = "\(what): \(String(cString: strerror(errno)))" }
+        init(_ operation: String) { self.description = "\(operation): \(String(cString: strerror(errno)))" }
     }
 
-    /// Nil when there is no file.
-    private func read() throws(SystemFailure) -> [UInt8]? {
+    /// Nil if there is no file.
+    private func read() throws(SystemError) -> [UInt8]? {
         let descriptor = openat(self.directory, Self.name, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
             if errno == ENOENT { return nil }
-            throw SystemFailure("open")
+            throw SystemError("open")
         }
         defer { close(descriptor) }
-        // One byte more than there may be: too long is not understood.
+        // One byte more than the limit, so that a file over the limit is detected.
         var bytes = [UInt8](repeating: 0, count: RememberedCluster.bytesMax + 1)
         var count = 0
         while count < bytes.count {
@@ -87,7 +88,7 @@ final class ClusterMemoryFile: ClusterMemoryStore {
             if read == 0 { break }
             if read < 0 {
                 if errno == EINTR { continue }
-                throw SystemFailure("read")
+                throw SystemError("read")
             }
             count += read
         }
@@ -97,28 +98,28 @@ final class ClusterMemoryFile: ClusterMemoryStore {
     private func replace(with bytes: [UInt8]) -> String? {
         do {
             try self.write(bytes, to: Self.name + ".new")
-            guard renameat(self.directory, Self.name + ".new", self.directory, Self.name) == 0 else { throw SystemFailure("rename") }
-            // The name is durable when the folder is.
-            guard fsync(self.directory) == 0 else { throw SystemFailure("fsync \(self.folder)") }
+            guard renameat(self.directory, Self.name + ".new", self.directory, Self.name) == 0 else { throw SystemError("rename") }
+            // The rename is durable only after the folder has been written.
+            guard fsync(self.directory) == 0 else { throw SystemError("fsync \(self.folder)") }
             return nil
         } catch {
             return "\(self.path) cannot be written (\(error))"
         }
     }
 
-    private func write(_ bytes: [UInt8], to name: String) throws(SystemFailure) {
+    private func write(_ bytes: [UInt8], to name: String) throws(SystemError) {
         let descriptor = openat(self.directory, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw SystemFailure("open") }
+        guard descriptor >= 0 else { throw SystemError("open") }
         defer { close(descriptor) }
         var count = 0
         while count < bytes.count {
             let wrote = bytes.withUnsafeBytes { pwrite(descriptor, $0.baseAddress! + count, $0.count - count, off_t(count)) }
             if wrote < 0 {
                 if errno == EINTR { continue }
-                throw SystemFailure("write")
+                throw SystemError("write")
             }
             count += wrote
         }
-        guard fsync(descriptor) == 0 else { throw SystemFailure("fsync") }
+        guard fsync(descriptor) == 0 else { throw SystemError("fsync") }
     }
 }

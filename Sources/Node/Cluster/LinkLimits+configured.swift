@@ -2,9 +2,9 @@ import Link
 import Pipeline
 
 extension LinkLimits {
-    /// As an operator has set them. What a peer may hold back, or a reader leave unread, follows from that.
+    /// Sets the limits of links from the limits that operators set. Limits without a key follow from these, or keep their default.
     ///
-    /// - Parameter descriptors: what all links together may take. Half of it is for those that are accepted.
+    /// - Parameter descriptors: the descriptors for all links together. Half of them are for accepted links.
     init(_ limits: Limits, descriptors: Int = .max) {
         self.init()
         self.incomingMax = max(1, min(self.incomingMax, descriptors / 2))

@@ -1,6 +1,6 @@
 package import Sockets
 
-/// The configuration of a cluster's member. Without `zookeeper` the node is in no cluster, and the rest is not used.
+/// The configuration of a member of a cluster. Without `zookeeper` the node is in no cluster, and the other keys are not used.
 package struct ClusterOptions: Sendable, Equatable {
     /// `host:port`, separated by commas. Nil for a node outside a cluster.
     package var zookeeper: String?
@@ -14,7 +14,7 @@ package struct ClusterOptions: Sendable, Equatable {
     package var user: String?
     /// Secret: never printed.
     package var password: String?
-    /// Where the other nodes connect.
+    /// The address on which other nodes connect.
     package var link: ListenAddress?
     /// The address that other nodes dial, if it differs from the bound one.
     package var linkAdvertise: ListenAddress?
@@ -26,24 +26,24 @@ package struct ClusterOptions: Sendable, Equatable {
 }
 
 extension ConfigurationKey {
-    /// The keys of a cluster's member.
+    /// The keys of a member of a cluster.
     static let cluster = [
         ConfigurationKey(
             name: "zookeeper", kind: .text,
             help:
-                "ZooKeeper's servers, host:port or [v6]:port separated by commas, optionally followed by a path (/chroot). The node joins a cluster; without it the node is in no cluster.",
+                "ZooKeeper's servers: host:port or [v6]:port, separated by commas, optionally followed by a path (/chroot). With this key the node joins a cluster.",
             text: { $0.cluster.zookeeper }),
         ConfigurationKey(
             name: "cluster", kind: .nodeID, help: "The cluster's name in ZooKeeper, under /rt.", text: { $0.cluster.name }),
         ConfigurationKey(
-            name: "zone", kind: .nodeID, help: "The zone that this node is in. Each zone owns its share of the partitions.",
+            name: "zone", kind: .nodeID, help: "The zone of this node. Each zone owns its share of the partitions.",
             text: { $0.cluster.zone.isEmpty ? nil : $0.cluster.zone }),
         ConfigurationKey(
-            name: "weight", kind: .number(0...1000), help: "The node's share of the partitions, relative to the other nodes. 0 owns none.",
+            name: "weight", kind: .number(0...1000), help: "The node's share of the partitions, relative to the other nodes. A node with weight 0 owns no partitions.",
             text: { String($0.cluster.weight) }),
         ConfigurationKey(
             name: "partitions", kind: .integer(1...16_384, unit: "partitions"),
-            help: "Partitions of a new cluster, fixed when its first node starts. Later nodes use the cluster's number.",
+            help: "Partitions of a new cluster. The first node sets the number; later nodes use the cluster's number.",
             text: { String($0.cluster.partitions) }),
         ConfigurationKey(
             name: "zookeeper-session-seconds", kind: .integer(2...60, unit: "seconds"),
@@ -54,13 +54,13 @@ extension ConfigurationKey {
             text: { $0.cluster.user }),
         ConfigurationKey(
             name: "zookeeper-password", kind: .text,
-            help: "That user's password. Other users of the machine can see it if it is given as a flag: prefer zookeeper-password-file.", isSecret: true,
+            help: "The password of zookeeper-user. Other users of the machine can see it if it is given as a flag: prefer zookeeper-password-file.", isSecret: true,
             text: { $0.cluster.password }),
         ConfigurationKey(
-            name: "zookeeper-password-file", kind: .text, help: "A file whose first line is that password.",
+            name: "zookeeper-password-file", kind: .text, help: "A file whose first line is the password of zookeeper-user.",
             text: { $0.secretFiles["zookeeper-password-file"] }),
         ConfigurationKey(
-            name: "link", kind: .address, help: "The port that the cluster's other nodes connect to. Beyond loopback it needs link-secret-file or link-cert.",
+            name: "link", kind: .address, help: "The address on which the other nodes connect. If other machines can reach it, it needs link-secret-file or link-cert.",
             text: { $0.cluster.link?.description }),
         ConfigurationKey(
             name: "link-advertise", kind: .address, help: "The address that the other nodes dial, if it differs from link.",
@@ -75,7 +75,7 @@ extension ConfigurationKey {
             text: { $0.secretFiles["link-secret-file"] }),
         ConfigurationKey(
             name: "link-cert", kind: .text, help: "This node's certificate for mutual TLS between nodes, a PEM file.", text: { $0.cluster.linkCertificate }),
-        ConfigurationKey(name: "link-key", kind: .text, help: "The private key of that certificate, a PEM file.", text: { $0.cluster.linkKey }),
+        ConfigurationKey(name: "link-key", kind: .text, help: "The private key of link-cert, a PEM file.", text: { $0.cluster.linkKey }),
         ConfigurationKey(
             name: "link-ca", kind: .text, help: "The authority that signed all nodes' certificates, a PEM file.", text: { $0.cluster.linkAuthority }),
     ]

@@ -1,4 +1,4 @@
-/// Where a value came from.
+/// The source of a value.
 package enum ConfigurationOrigin: Hashable, Sendable, CustomStringConvertible {
     case flag(String)
     case variable(String)
@@ -13,7 +13,7 @@ package enum ConfigurationOrigin: Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// All problems of a configuration, so that one run shows all of them.
+/// All problems of a configuration, so that one run reports all of them.
 package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
     package struct Problem: Hashable, Sendable, CustomStringConvertible {
         /// Nil if the problem concerns the configuration as a whole.

@@ -23,7 +23,7 @@ extension ConfigurationKey {
             help: "The API port: back ends publish here, and operators' commands connect here. Needs a token if other machines can reach it.",
             text: { $0.api.description }),
         ConfigurationKey(
-            name: "data", kind: .text, help: "The folder of the log. Created if it does not exist. Only one node at a time can use it.",
+            name: "data", kind: .text, help: "The folder of the log. It is created if it does not exist. Only one node at a time can use it.",
             text: { $0.data }),
         ConfigurationKey(
             name: "log", kind: .choice(NodeConfiguration.LogKind.allCases.map(\.rawValue)),

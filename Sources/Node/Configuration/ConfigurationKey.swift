@@ -17,14 +17,14 @@ struct ConfigurationKey: Sendable {
 
     var name: String
     var kind: Kind
-    /// The meaning of the key, and what happens at the limit.
+    /// The meaning of the key. For a limit, also what happens at it.
     var help: String
     var isSecret = false
     /// Describes a default that depends on the machine.
     var defaultNote: String?
     /// The source of such a default on this machine.
     var defaultOrigin: (@Sendable () -> String)?
-    /// The value in a configuration, as it would be written. Nil if it has none.
+    /// The text of the value in a configuration. Nil if the configuration has no value.
     var text: @Sendable (NodeConfiguration) -> String?
 
     /// The allowed values, in words.
@@ -43,7 +43,7 @@ struct ConfigurationKey: Sendable {
     /// The default, in words.
     var preset: String? { self.defaultNote ?? self.text(ConfigurationKey.defaults) }
 
-    /// Created once, because it queries the kernel for this process's processors.
+    /// Created once, because it reads the processors of this process from the kernel.
     private static let defaults = NodeConfiguration()
 
     var variable: String { ConfigurationKey.variable(self.name) }
@@ -56,7 +56,7 @@ struct ConfigurationKey: Sendable {
 // MARK: - Reading a value
 
 extension ConfigurationKey {
-    /// The value in the type that the reader expects, or nil if the text is not allowed.
+    /// The value in the type that `ConfigReader` expects. Nil if the text is not allowed.
     func content(_ texts: [String]) -> ConfigContent? {
         if case .origins = self.kind {
             let origins = texts.flatMap { $0.split(separator: ",") }.map { trimmed($0) }.filter { !$0.isEmpty }
@@ -84,7 +84,7 @@ extension ConfigurationKey {
 
     /// Why the value is refused, and what is allowed. Never shows a secret.
     func refusal(_ texts: [String]) -> String {
-        if self.isSecret { return "\(self.name) must be one text that is not empty" }
+        if self.isSecret { return "\(self.name) must be a single text that is not empty" }
         let given = texts.joined(separator: ",")
         return "\(self.name) cannot be \"\(given)\": allowed is \(self.allowed)"
     }

@@ -1,7 +1,7 @@
 import Configuration
 import Yams
 
-/// The values of one source (flags, environment or file), by key, each with its origin.
+/// The values of one source (flags, environment or file), by key. Each has an origin.
 struct ConfigurationSource: Sendable {
     struct Entry: Sendable, Equatable {
         var texts: [String]
@@ -10,15 +10,15 @@ struct ConfigurationSource: Sendable {
 
     var name: String
     private(set) var entries: [String: Entry] = [:]
-    /// Entries that do not belong to any key.
+    /// Problems with entries that belong to no key.
     private(set) var problems: [ConfigurationError.Problem] = []
 
     /// Variables that other commands read. A node ignores them; they are not an error.
     static let otherVariables: Set<String> = ["REALERTIME_API_URL", "REALERTIME_URL"]
-    /// Names the configuration file, so it cannot be set in that file.
+    /// The variable with the path of the configuration file.
     static let fileVariable = "REALERTIME_CONFIG"
 
-    /// The typed values, for a `ConfigReader`. A value that is not allowed becomes a problem; it is not dropped silently.
+    /// The typed values, for a `ConfigReader`. A value that is not allowed is added to `problems`.
     func provider(problems: inout [ConfigurationError.Problem]) -> InMemoryProvider {
         problems += self.problems
         var values: [AbsoluteConfigKey: ConfigValue] = [:]
@@ -49,11 +49,11 @@ extension ConfigurationSource {
         let known = Set(keys.keys).union(ConfigurationSource.otherVariables).union([ConfigurationSource.fileVariable])
         for (variable, text) in environment.sorted(by: { $0.key < $1.key }) where variable.uppercased().hasPrefix("REALERTIME_") {
             if let key = keys[variable] {
-                // A compose file writes an empty variable for "not set".
+                // A compose file sets a variable without a value to the empty text.
                 if !text.isEmpty { self.entries[key] = Entry(texts: [text], origin: .variable(variable)) }
             } else if !known.contains(variable) {
                 let nearest = NearestName.of(variable.uppercased(), among: known.sorted())
-                self.problems.append(.init("no such variable" + did(nearest), at: .variable(variable)))
+                self.problems.append(.init("no such variable" + suggestion(nearest), at: .variable(variable)))
             }
         }
     }
@@ -62,20 +62,20 @@ extension ConfigurationSource {
 // MARK: - File
 
 extension ConfigurationSource {
-    /// A YAML or JSON document (JSON is read as the YAML it also is) that maps keys to values.
+    /// A YAML or JSON document that maps keys to values. Every JSON document is also a YAML document.
     init(file path: String, text: String) {
         self.name = "file"
         do {
             guard let root = try Yams.compose(yaml: text) else { return }
             guard let mapping = root.mapping else {
-                self.problems = [.init("must be a mapping of keys to values", at: .file(path: path, line: root.mark?.line ?? 1))]
+                self.problems = [.init("the file must be a mapping of keys to values", at: .file(path: path, line: root.mark?.line ?? 1))]
                 return
             }
             for (key, value) in mapping { self.read(key, value, path: path) }
         } catch let error as YamlError {
-            self.problems = [.init("is neither YAML nor JSON: \(error.problem)", at: .file(path: path, line: error.line))]
+            self.problems = [.init("the file is neither YAML nor JSON: \(error.problem)", at: .file(path: path, line: error.line))]
         } catch {
-            self.problems = [.init("is neither YAML nor JSON", at: .file(path: path, line: 1))]
+            self.problems = [.init("the file is neither YAML nor JSON", at: .file(path: path, line: 1))]
         }
     }
 
@@ -87,7 +87,7 @@ extension ConfigurationSource {
         }
         guard ConfigurationKey.named(name) != nil else {
             let nearest = NearestName.of(name, among: ConfigurationKey.all.map(\.name))
-            self.problems.append(.init("no such key \"\(name)\"" + did(nearest), at: origin))
+            self.problems.append(.init("no such key \"\(name)\"" + suggestion(nearest), at: origin))
             return
         }
         if let scalar = value.scalar {
@@ -97,12 +97,12 @@ extension ConfigurationSource {
         } else if let sequence = value.sequence, sequence.allSatisfy({ $0.scalar != nil }) {
             self.entries[name] = Entry(texts: sequence.compactMap { $0.scalar?.string }, origin: origin)
         } else {
-            self.problems.append(.init("\(name) must be one value or a list of them", at: origin))
+            self.problems.append(.init("\(name) must be one value or a list of values", at: origin))
         }
     }
 }
 
-private func did(_ nearest: String?) -> String {
+private func suggestion(_ nearest: String?) -> String {
     nearest.map { "; did you mean \($0)?" } ?? ""
 }
 
@@ -115,7 +115,7 @@ extension YamlError {
         }
     }
 
-    /// Without the surrounding text: Yams would quote it, and it may contain a token.
+    /// The message without a quotation of the file, which Yams would add and which may contain a token.
     fileprivate var problem: String {
         switch self {
         case .scanner(_, let problem, _, _), .parser(_, let problem, _, _), .composer(_, let problem, _, _): problem

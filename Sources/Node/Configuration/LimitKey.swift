@@ -1,6 +1,6 @@
 import Pipeline
 
-/// One limit: the only place that defines its name, its range and what happens at it.
+/// The key of one limit: its name, its range, and what happens at the limit. `Limits` defines the default.
 struct LimitKey: Sendable {
     var name: String
     var path: any WritableKeyPath<Limits, Int> & Sendable
@@ -34,8 +34,8 @@ extension LimitKey {
 
     private static let requests = [
         LimitKey("event-bytes-max", \.eventBytesMax, 1...16 * mib, "bytes", "One payload. Above it: 413."),
-        LimitKey("request-bytes-max", \.requestBytesMax, kib...256 * mib, "bytes", "One request's body on the API port (batches). Above it: 413."),
-        LimitKey("header-bytes-max", \.headerBytesMax, kib...256 * kib, "bytes", "One request's header lines together. Above it: 431."),
+        LimitKey("request-bytes-max", \.requestBytesMax, kib...256 * mib, "bytes", "One request body on the API port, which may contain several events. Above it: 413."),
+        LimitKey("header-bytes-max", \.headerBytesMax, kib...256 * kib, "bytes", "The header lines of one request together. Above it: 431."),
         LimitKey(
             "channels-per-connection-max", \.channelsPerConnectionMax, 1...250, "channels",
             "Channels of one subscriber or one publish. Above it: 400."),
@@ -45,20 +45,20 @@ extension LimitKey {
                 + "(an EventSource gets 200 with retry:)."),
         LimitKey(
             "pipelined-requests-max", \.pipelinedRequestsMax, 1...65_536, "requests",
-            "Responses outstanding on one API connection. At it the connection is not read until a response has been sent."),
+            "Requests on one API connection without a response. At the limit the connection is not read until a response has been sent."),
     ]
 
     private static let connections = [
         LimitKey(
             "connections-max", \.connectionsMax, 0...10_000_000, "connections",
-            "Subscriber connections. Above it: 503 with Retry-After (an EventSource gets 200 with retry:). 0 means as many as the descriptor limit allows."),
+            "Subscriber connections. Above it: 503 with Retry-After (an EventSource gets 200 with retry:). 0: the number that the descriptor limit allows."),
         LimitKey(
             "api-connections-max", \.apiConnectionsMax, 1...1_000_000, "connections", "API connections. Above it: 503 with Retry-After."),
         LimitKey(
             "handshake-seconds-max", \.handshakeSecondsMax, 1...300, "seconds",
             "Time from accepting a connection to a complete request. Above it: 408, and the connection closes."),
         LimitKey(
-            "idle-seconds-max", \.idleSecondsMax, 1...86_400, "seconds", "How long a keep-alive connection may have no request. Above it: it closes."),
+            "idle-seconds-max", \.idleSecondsMax, 1...86_400, "seconds", "How long a keep-alive connection may be without a request. Above it: the connection closes."),
         LimitKey(
             "heartbeat-seconds", \.heartbeatSeconds, 1...25, "seconds",
             "The longest time between two heartbeats, and the longest wait of a long-poll. A WebSocket without a pong for two intervals is closed with 1001."),
@@ -67,7 +67,7 @@ extension LimitKey {
             "How long a subscriber's socket may accept none of the bytes written to it. Above it: it is closed; the subscriber may resume."),
         LimitKey(
             "subscriber-buffered-bytes-max", \.subscriberBufferedBytesMax, kib...64 * mib, "bytes",
-            "Bytes that wait in this process for one subscriber's socket. At it the subscriber lags and catches up from history."),
+            "Bytes that wait in this process for one subscriber's socket. Above it: the subscriber lags and catches up from history."),
         LimitKey(
             "client-message-bytes-max", \.clientMessageBytesMax, 125...16 * mib, "bytes", "One message from a WebSocket client. Above it: close 1009."),
     ]
@@ -84,13 +84,13 @@ extension LimitKey {
             "Payload bytes of all channels' history together. Above it: the oldest are deleted first."),
         LimitKey(
             "channels-max", \.channelsMax, 1...100_000_000, "channels",
-            "Channels whose head is remembered. Above it: idle ones are forgotten; if none is idle, publishing to a new channel is 429."),
+            "Channels whose head the log keeps. Above it: heads of idle channels are deleted. If no channel is idle, publishing to a new channel is 429."),
         LimitKey(
             "head-seconds-max", \.headSecondsMax, 1...31_536_000, "seconds",
-            "How long the head of an idle channel is remembered. After that, its next event has a new epoch."),
+            "How long the log keeps the head of an idle channel. After that, its next event has a new epoch."),
         LimitKey(
             "message-ids-max", \.messageIDsMax, 0...100_000_000, "ids",
-            "Message ids remembered for all channels together. Above it: the oldest are forgotten first; a repeat of such a publish is then published again."),
+            "Message ids kept for all channels together. Above it: the oldest are deleted first, and publishing with a deleted id stores the event again."),
     ]
 
     private static let queues = [
@@ -102,7 +102,7 @@ extension LimitKey {
             "Bytes of publishes that wait for the log. Above it: 503 with Retry-After."),
         LimitKey(
             "commit-events-max", \.commitEventsMax, 1...65_536, "events",
-            "Events of one commit. Above it: the rest waits for the next commit, even if one request has them all."),
+            "Events of one commit. Above it: further events, also of the same request, wait for the next commit."),
         LimitKey(
             "feed-bytes-max", \.feedBytesMax, kib...64 * mib, "bytes",
             "Memory for one loop's encoded events of one channel. A subscriber that lags further catches up from history."),
@@ -111,7 +111,7 @@ extension LimitKey {
             "Memory for one loop's encoded events of all channels. Above it: the oldest are dropped first."),
         LimitKey(
             "feed-seconds-max", \.feedSecondsMax, 1...3600, "seconds",
-            "How long one loop keeps encoded events, and how long it keeps them for a channel without subscribers."),
+            "How long one loop keeps encoded events. Subscribers that lag further, or come back later, read from history."),
         LimitKey(
             "replay-events-max", \.replayEventsMax, 1...65_536, "events",
             "Events in one read of the log for subscribers that catch up. Above it: several reads."),
@@ -120,7 +120,7 @@ extension LimitKey {
             "Bytes in one read of the log for subscribers that catch up. Above it: several reads."),
         LimitKey(
             "pass-subscribers-max", \.passSubscribersMax, 1...1_000_000, "subscribers",
-            "Subscribers served before a loop polls its sockets again. The pass continues after that."),
+            "Subscribers that get events before a loop polls its sockets again. Above it: the others follow after the poll."),
         LimitKey(
             "commit-interval-microseconds", \.commitIntervalMicroseconds, 0...1_000_000, "microseconds",
             "Least time between two commits to disk while many publishes arrive. A single publish never waits for it. 0 commits immediately."),
@@ -136,18 +136,18 @@ extension LimitKey {
         LimitKey("link-heartbeat-seconds", \.linkHeartbeatSeconds, 1...60, "seconds", "Time between two heartbeats on a link, in both directions."),
         LimitKey(
             "link-silence-seconds-max", \.linkSilenceSecondsMax, 2...300, "seconds",
-            "How long a link may be silent. Above it: the link is down, and the node is dialled again."),
+            "How long a link may receive nothing. Above it: the link is down, and the node is dialled again."),
     ]
 
     private static let stopping = [
         LimitKey(
             "drain-seconds", \.drainSeconds, 0...3600, "seconds",
-            "Time in which a drained node asks all of its subscribers to reconnect, evenly spread. 0: they stay until it stops."),
+            "Time in which a drained node asks all of its subscribers to reconnect, evenly spread. 0: subscribers stay until the node stops."),
         LimitKey(
             "shutdown-seconds-max", \.shutdownSecondsMax, 1...3600, "seconds",
-            "Time from SIGTERM to exit. Above it: open connections are closed without a goodbye."),
+            "Time from SIGTERM to exit. Above it: open connections are closed without a last message."),
         LimitKey(
             "shutdown-slice-connections", \.shutdownSliceConnections, 1...1_000_000, "connections",
-            "Connections closed together while stopping. The others follow in slices, so that not all clients reconnect together."),
+            "Connections that a stopping node closes together. Others follow in further slices, so that not all clients reconnect together."),
     ]
 }

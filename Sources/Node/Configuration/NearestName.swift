@@ -1,6 +1,6 @@
-/// Finds the name that a person probably meant.
+/// Finds the name that a misspelt name probably stands for.
 package enum NearestName {
-    /// The nearest of `names`, or nil if none is near: a distant suggestion would mislead.
+    /// The most similar of `names`. Nil if none is similar, because a wrong suggestion would mislead.
     package static func of(_ name: String, among names: some Sequence<String>) -> String? {
         let bytes = Array(name.utf8)
         let nearest = names.map { (name: $0, distance: distance(bytes, Array($0.utf8))) }.min { $0.distance < $1.distance }
@@ -8,7 +8,7 @@ package enum NearestName {
         return nearest.name
     }
 
-    /// The number of edits from one to the other: insertions, deletions and replacements of a byte.
+    /// The smallest number of insertions, deletions and replacements of bytes that turn one name into the other.
     static func distance(_ from: [UInt8], _ to: [UInt8]) -> Int {
         var previous = Array(0...to.count)
         for (row, byte) in from.enumerated() {

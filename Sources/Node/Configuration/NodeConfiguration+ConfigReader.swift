@@ -5,8 +5,7 @@ import Sockets
 import Storage
 
 extension NodeConfiguration {
-    /// Reads every key that the reader has; the other keys keep their defaults. `ConfigurationSource` has already checked types and
-    /// ranges.
+    /// Reads every key that the reader has. The other keys keep their defaults. `ConfigurationSource` has checked types and ranges.
     ///
     /// ## Configuration keys:
     /// - `id`, `listen`, `api`, `data`, `log`, `durability`, `log-level` (string, optional)
@@ -14,9 +13,9 @@ extension NodeConfiguration {
     /// - `cors-origins` (string array, optional)
     /// - `api-token` (string, optional, secret)
     /// - `zookeeper`, `cluster`, `zone`, `zookeeper-user`, `zookeeper-password`, `link`, `link-advertise`, `link-secret`, `link-cert`, `link-key`,
-    ///   `link-ca` (string, optional, password and secret secret)
+    ///   `link-ca` (string, optional; `zookeeper-password` and `link-secret` are secret)
     /// - `weight` (double, optional), `partitions`, `zookeeper-session-seconds` (int, optional)
-    /// - one for each of `LimitKey.all` (int, optional)
+    /// - one key for each of `LimitKey.all` (int, optional)
     init(config: ConfigReader) {
         self.init()
         self.id = config.string(forKey: "id", default: self.id)

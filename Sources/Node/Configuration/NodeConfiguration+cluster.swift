@@ -11,7 +11,7 @@ extension NodeConfiguration {
         guard let servers = options.zookeeper else {
             for name in ["link", "link-advertise", "zone", "zookeeper-user"] {
                 if let origin = self.origins[name] {
-                    problems.append(.init("\(name) is for a member of a cluster: set zookeeper too, or leave it out", at: origin))
+                    problems.append(.init("\(name) is only for a member of a cluster: set zookeeper too, or remove \(name)", at: origin))
                 }
             }
             return problems
@@ -25,7 +25,7 @@ extension NodeConfiguration {
         }
         let files = [options.linkCertificate, options.linkKey, options.linkAuthority]
         if files.contains(where: { $0 == nil }), files.contains(where: { $0 != nil }) {
-            problems.append(.init("link-cert, link-key and link-ca go together: set all three, or none", at: self.origins["link-cert"]))
+            problems.append(.init("link-cert, link-key and link-ca belong together: set all three, or none", at: self.origins["link-cert"]))
         }
         if !link.isLoopback, options.linkSecret == nil, options.linkCertificate == nil {
             problems.append(
@@ -36,7 +36,7 @@ extension NodeConfiguration {
         if let secret = options.linkSecret, secret.utf8.count < LinkSecret.bytesMin {
             problems.append(
                 .init(
-                    "link-secret has fewer than \(LinkSecret.bytesMin) bytes. Anyone who records one handshake could guess a short secret offline: create one with openssl rand -base64 32",
+                    "link-secret has fewer than \(LinkSecret.bytesMin) bytes. An attacker who records one handshake could guess a short secret offline: create a secret with openssl rand -base64 32",
                     at: self.origins["link-secret"] ?? self.origins["link-secret-file"]))
         }
         let advertised = options.linkAdvertise ?? link
@@ -57,7 +57,7 @@ extension NodeConfiguration {
             problems.append(
                 .init(
                     "link-silence-seconds-max \(self.limits.linkSilenceSecondsMax) is less than two heartbeats, so one late heartbeat would end a link: raise it "
-                        + "to \(2 * self.limits.linkHeartbeatSeconds) at least, or lower link-heartbeat-seconds",
+                        + "to at least \(2 * self.limits.linkHeartbeatSeconds), or lower link-heartbeat-seconds",
                     at: self.origins["link-silence-seconds-max"] ?? self.origins["link-heartbeat-seconds"]))
         }
         return problems

@@ -1,5 +1,5 @@
 extension NodeConfiguration: CustomStringConvertible {
-    /// The effective configuration: a line a key with its value and where it was set. Secrets are not shown.
+    /// The effective configuration: one line for each key, with its value and the source of the value. Secrets are not shown.
     package func describe() -> String {
         let rows = ConfigurationKey.all.map {
             [$0.name, self.shown($0), self.origins[$0.name]?.description ?? $0.defaultOrigin.map { "default, by \($0())" } ?? "default"]
@@ -10,7 +10,7 @@ extension NodeConfiguration: CustomStringConvertible {
         }.joined(separator: "\n")
     }
 
-    /// Same as `describe()`, so that a configuration that is logged or interpolated shows no secret.
+    /// The text of `describe()`, so that a configuration that is logged or interpolated shows no secret.
     package var description: String { self.describe() }
 
     private func shown(_ key: ConfigurationKey) -> String {

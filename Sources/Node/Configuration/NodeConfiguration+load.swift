@@ -10,7 +10,7 @@ import Sockets
 #endif
 
 extension NodeConfiguration {
-    /// Reads flags, then the environment, then the file. An earlier source takes precedence.
+    /// Reads flags, the environment and the file. Flags take precedence over the environment, and the environment over the file.
     ///
     /// - Throws: `ConfigurationError` with all problems.
     package static func load(options: NodeOptions, environment: [String: String]) throws -> NodeConfiguration {
@@ -42,7 +42,7 @@ extension NodeConfiguration {
         return configuration
     }
 
-    /// A secret takes precedence over a file with that secret only if it comes from an earlier source. Both in one source is an error.
+    /// Reads a secret from its file. The secret itself takes precedence if its source does; both keys in one source are an error.
     private mutating func readSecretFile(
         _ name: String, _ secret: WritableKeyPath<NodeConfiguration, String?>, _ reader: ConfigReader, _ sources: [ConfigurationSource],
         _ problems: inout [ConfigurationError.Problem]
@@ -67,7 +67,7 @@ extension NodeConfiguration {
             return
         }
         guard !line.isEmpty else {
-            problems.append(.init("\(fileName) \(path) must contain the secret in its first line, but that line is empty", at: origin))
+            problems.append(.init("the first line of \(fileName) \(path) must be the secret, but it is empty", at: origin))
             return
         }
         self[keyPath: secret] = line
@@ -79,7 +79,7 @@ extension NodeConfiguration {
 // MARK: - Contradictions
 
 extension NodeConfiguration {
-    /// Values that are allowed separately, but not together.
+    /// Problems with values that are allowed separately, but not together.
     var contradictions: [ConfigurationError.Problem] {
         var problems: [ConfigurationError.Problem] = []
         if self.listen.overlaps(self.api) {
@@ -89,7 +89,7 @@ extension NodeConfiguration {
         if (self.cluster.user == nil) != (self.cluster.password == nil) {
             problems.append(
                 .init(
-                    "zookeeper-user and zookeeper-password go together: set both, or neither",
+                    "zookeeper-user and zookeeper-password belong together: set both, or neither",
                     at: self.origins["zookeeper-user"] ?? self.origins["zookeeper-password"]))
         }
         if !self.api.isLoopback, self.apiToken == nil {
@@ -105,11 +105,11 @@ extension NodeConfiguration {
         {
             problems.append(
                 .init(
-                    "api-token has a space at its beginning or end, or a control character, which no HTTP header can carry: choose another",
+                    "api-token has a space at its beginning or end, or a control character, which no HTTP header can carry: choose another token",
                     at: self.origins["api-token"]))
         }
         if self.corsOrigins.contains("*"), self.corsOrigins.count > 1 {
-            problems.append(.init("cors-origins has * and others: keep * alone, or remove it", at: self.origins["cors-origins"]))
+            problems.append(.init("cors-origins contains * and other origins: keep * alone, or remove it", at: self.origins["cors-origins"]))
         }
         for (name, bound) in [("request-bytes-max", self.limits.requestBytesMax), ("parked-bytes-max", self.limits.parkedBytesMax)]
         where self.limits.eventBytesMax > bound {

@@ -12,21 +12,21 @@ package import Storage
     import Darwin
 #endif
 
-/// One node's configuration. A plain value that does not depend on flags, files or the environment.
+/// The configuration of a node. A value that does not depend on flags, files or the environment.
 package struct NodeConfiguration: Sendable, Equatable {
-    /// Where channels' history is stored.
+    /// Where history is stored.
     package enum LogKind: String, Sendable, CaseIterable {
-        /// In a database in `data`. Survives a restart.
+        /// In a database in the folder `data`. History survives a restart.
         case sqlite
-        /// In this process. Lost when it ends.
+        /// In this process. History is lost when the process ends.
         case memory
     }
 
     /// The node's name in status and metrics.
     package var id = NodeConfiguration.hostName
-    /// Where subscribers connect.
+    /// The address of the subscriber port.
     package var listen = ListenAddress(host: "127.0.0.1", port: 8080)
-    /// Where back ends publish and operators' commands connect.
+    /// The address of the API port.
     package var api = ListenAddress(host: "127.0.0.1", port: 8081)
     /// The folder of the log.
     package var data = "./realertime-data"
@@ -43,7 +43,7 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var logLevel = Logger.Level.info
     package var cluster = ClusterOptions()
     package var limits = Limits()
-    /// Where each key that is not at its default was set.
+    /// The source of each value that is not a default.
     package internal(set) var origins: [String: ConfigurationOrigin] = [:]
 
     package init() {}

@@ -4,7 +4,7 @@ package import ArgumentParser
 package struct NodeOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "A YAML or JSON file with these keys. Each is also a variable, REALERTIME_KEY, which takes precedence over the file; a flag takes precedence over both. (env: REALERTIME_CONFIG)",
+            "A YAML or JSON file with these keys. Each key is also a variable, REALERTIME_KEY. Variables take precedence over the file, and flags over both. (env: REALERTIME_CONFIG)",
             valueName: "file")
     )
     package var config: String?
@@ -26,7 +26,7 @@ package struct NodeOptions: ParsableArguments {
     }
 }
 
-/// Keys and their flags, created once: ArgumentParser reads them many times in one run.
+/// Keys and their flags. Created once, because ArgumentParser reads them many times in one run.
 protocol KeyTable: Sendable {
     static var flags: [(key: String, option: Option<String?>)] { get }
 }
@@ -46,8 +46,8 @@ enum LimitKeys: KeyTable {
 /// A flag for each key of a table.
 ///
 /// ArgumentParser finds a type's flags in its mirror, which has one child for each property wrapper, and reads their values with `init(from:)`.
-/// Here the table provides both, so that a key's name, help and range are written once. Values stay text, because `ConfigurationSource`
-/// checks flags, variables and file in the same way.
+/// Here the table provides both, so that the name, help and range of a key are defined once. Values stay text, because `ConfigurationSource` checks flags,
+/// variables and the file in the same way.
 struct KeyOptions<Table: KeyTable>: ParsableArguments, CustomReflectable {
     private(set) var values: [String: String] = [:]
 
@@ -84,7 +84,7 @@ extension ConfigurationKey {
 
     private var valueName: String {
         switch self.kind {
-        // The last word of a secret's key names its kind: api-token, link-secret.
+        // The last word of the key of a secret is its kind: api-token, link-secret.
         case .text: self.isSecret ? String(self.name.split(separator: "-").last ?? "secret") : self.name == "zookeeper" ? "servers" : "path"
         case .nodeID: "name"
         case .address: "host:port"

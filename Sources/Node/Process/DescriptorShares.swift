@@ -1,45 +1,45 @@
 import Pipeline
 
-/// How many descriptors each kind of connection may take, so that none takes those of another. A pure value.
+/// The descriptors reserved for each kind of connection, so that one kind cannot use up the descriptors of another. A pure value.
 struct DescriptorShares: Equatable, Sendable {
     /// Subscribers' connections.
     let subscribers: Int
     /// Connections of the API port.
     let api: Int
-    /// Connections of either port over its limit, which are open for a moment to be refused with a sentence.
+    /// How many connections over its limit each port keeps open until they have got a refusal.
     let refusals: Int
-    /// Links with other nodes, those that this node dials and those that are dialled to it. 0 for a node that is alone.
+    /// Links to other nodes, in both directions. 0 for a node outside a cluster.
     let links: Int
 
-    /// The log's files, the listeners, standard streams, and connections that are accepted and not counted yet.
+    /// For the log's files, the listeners, standard streams, and accepted connections that are not counted yet.
     private static let processDescriptors = 40
     private static let loopDescriptors = 3
-    /// Two sessions at once, while one takes over from another, with what resolves their names.
+    /// For two ZooKeeper sessions, because a new session begins before the old one has ended, and for resolving names.
     private static let zooKeeperDescriptors = 16
     private static let linksMin = 32
-    /// To each of 1,000 nodes and from it, and those that have not proved who they are.
+    /// For two links with each of 1,000 nodes, and for unauthenticated peers.
     private static let linksMax = 2064
 
     /// - Parameters:
-    ///   - descriptors: what the system allows this process.
-    ///   - isAPIMaxGiven: an operator has set `api-connections-max`: it is kept, or this fails. The default gives way.
+    ///   - descriptors: the number that the system allows this process.
+    ///   - isAPIMaxGiven: an operator has set `api-connections-max`. A set value is kept or refused; the default is reduced if descriptors are scarce.
     init(descriptors: Int, limits: Limits, loops: Int, isMember: Bool, isAPIMaxGiven: Bool) throws(NodeError) {
         self.refusals = min(200, descriptors / 16)
         self.links = isMember ? min(Self.linksMax, max(Self.linksMin, descriptors / 16)) : 0
         self.api = isAPIMaxGiven ? limits.apiConnectionsMax : min(limits.apiConnectionsMax, max(1, descriptors / 8))
         let own = Self.processDescriptors + loops * Self.loopDescriptors + (isMember ? Self.zooKeeperDescriptors : 0)
-        let room = descriptors - own - self.links - 2 * self.refusals - self.api
-        guard room > 0 else {
+        let available = descriptors - own - self.links - 2 * self.refusals - self.api
+        guard available > 0 else {
             throw NodeError(
-                "\(descriptors) descriptors are not enough: \(own) for the node itself, \(self.links) for links, \(self.api) for API connections and "
-                    + "\(2 * self.refusals) for refusals leave none for subscribers: raise the limit (ulimit -n, LimitNOFILE=)"
+                "the limit of \(descriptors) descriptors is too low: the node itself needs \(own), links \(self.links), API connections \(self.api) and "
+                    + "refusals \(2 * self.refusals), so none are left for subscribers: raise the limit (ulimit -n, LimitNOFILE=)"
                     + (isAPIMaxGiven ? ", or lower api-connections-max" : ""))
         }
-        guard limits.connectionsMax <= room else {
+        guard limits.connectionsMax <= available else {
             throw NodeError(
-                "connections-max is \(limits.connectionsMax), but \(descriptors) descriptors leave room for \(room): raise the limit (ulimit -n, LimitNOFILE=) or lower connections-max"
+                "connections-max is \(limits.connectionsMax), but the limit of \(descriptors) descriptors allows only \(available): raise the limit (ulimit -n, LimitNOFILE=) or lower connections-max"
             )
         }
-        self.subscribers = limits.connectionsMax == 0 ? room : limits.connectionsMax
+        self.subscribers = limits.connectionsMax == 0 ? available : limits.connectionsMax
     }
 }

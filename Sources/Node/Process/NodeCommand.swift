@@ -10,9 +10,10 @@ import Foundation
 package struct NodeCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "node",
-        abstract: "Run a node: serve subscribers, take publishes, keep the log.",
+        abstract: "Run a node: accept publishes, store events, deliver them to subscribers.",
         discussion: """
-            Without options it runs alone, on loopback, with its log in ./realertime-data.
+            Without options the node runs outside a cluster, listens on loopback only, and
+            stores events in ./realertime-data.
 
             EXAMPLES:
               realertime node
@@ -20,26 +21,26 @@ package struct NodeCommand: AsyncParsableCommand {
               realertime node --config /etc/realertime/node.yaml --check-config
 
             EXIT STATUS:
-              0 after a graceful end, 1 when it cannot run, 64 wrong usage or settings,
-              78 when its cluster does not take it: starting it again changes nothing.
+              0 after a graceful stop, 1 if the node cannot run, 64 for wrong usage or
+              settings, 78 if its cluster refuses it: a restart would not help.
             """
     )
 
     @OptionGroup package var options: NodeOptions
 
-    @Flag(help: "Check the configuration, print it with where each value comes from, and exit.")
+    @Flag(help: "Check the configuration, print each value with its source, and exit.")
     package var checkConfig = false
 
     package init() {}
 
     package func run() async throws {
-        // What was said last is to be read, if anything reads it.
+        // The last messages must be written before the process exits.
         defer { DiagnosticStream.standardError.flush(within: .seconds(1)) }
         let configuration: NodeConfiguration
         do {
             configuration = try NodeConfiguration.load(options: self.options, environment: ProcessInfo.processInfo.environment)
         } catch {
-            Self.complain("\(error)")
+            Self.report("\(error)")
             throw ExitCode(64)
         }
         if self.checkConfig {
@@ -50,8 +51,8 @@ package struct NodeCommand: AsyncParsableCommand {
         var logger = Logger(label: "realertime")
         logger.logLevel = configuration.logLevel
         let node = RealertimeNode(configuration: configuration, version: Build.version, commit: Build.commit, logger: logger)
-        let impatience = Self.exitAtSecondSignal(logger)
-        defer { impatience.cancel() }
+        let signals = Self.exitAtSecondSignal(logger)
+        defer { signals.cancel() }
         do {
             try await ServiceGroup(
                 configuration: .init(
@@ -59,42 +60,43 @@ package struct NodeCommand: AsyncParsableCommand {
                     gracefulShutdownSignals: Self.stopSignals, logger: Self.quiet)
             ).run()
         } catch let refusal as ClusterRefusal {
-            Self.complain("realertime node: \(refusal)")
-            // EX_CONFIG of sysexits.h: starting it again changes nothing.
+            Self.report("realertime node: \(refusal)")
+            // EX_CONFIG of sysexits.h: a restart would not help.
             throw ExitCode(78)
         } catch {
-            Self.complain("realertime node: \(error)")
+            Self.report("realertime node: \(error)")
             throw ExitCode(1)
         }
     }
 
-    /// SIGHUP as SIGTERM: a terminal that is closed ends what runs in it. Unless it is ignored already, as `nohup` has it: then it stays so.
+    /// SIGHUP, which a closed terminal sends, stops the node like SIGTERM. Not if SIGHUP is ignored at the start, as with `nohup`.
     private static var stopSignals: [UnixSignal] { OperatingSystem.isIgnored(SIGHUP) ? [.sigterm, .sigint] : [.sigterm, .sigint, .sighup] }
 
-    /// The first signal asks, the second does not. Not SIGHUP: a closed terminal sends it from the shell and from the kernel, and systemd may add it to SIGTERM.
+    /// The first signal begins a graceful stop, the second one exits. SIGHUP does not count: a closed terminal can cause two of them, and systemd may send it
+    /// together with SIGTERM.
     private static func exitAtSecondSignal(_ logger: Logger) -> Task<Void, Never> {
         Task {
             var count = 0
             for await _ in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
                 count += 1
                 guard count == 2 else { continue }
-                logger.warning("a second signal: exiting immediately")
+                logger.warning("received a second signal: exiting immediately")
                 DiagnosticStream.standardError.flush(within: .milliseconds(200))
-                // Not `exit`, which runs what other threads may be in the middle of.
+                // Not `exit`: its handlers could run while other threads are using the same state.
                 _exit(1)
             }
         }
     }
 
-    /// The lifecycle library's own words are of no use to an operator.
+    /// The log lines of the lifecycle library do not help an operator.
     private static let quiet = Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() }
 
-    private static func complain(_ message: String) {
+    private static func report(_ message: String) {
         DiagnosticStream.standardError.write(message + "\n")
     }
 }
 
-/// What this binary was built from. Set once, by the executable, before anything runs.
+/// The version and the commit of this program. The executable sets the commit before anything else runs.
 package enum Build {
     package static let version = "0.1.0"
     nonisolated(unsafe) package static var commit = "unknown"

@@ -1,4 +1,4 @@
-/// What a node is called and what it was built from.
+/// The id of a node, and the version and commit of its program.
 struct NodeIdentity: Sendable {
     var id: String
     var version: String

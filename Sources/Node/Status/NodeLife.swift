@@ -1,6 +1,6 @@
 import NIOConcurrencyHelpers
 
-/// Where the process is in its life, and since when. Shared; the state is behind a lock that no event takes.
+/// The state of the process, and the time of its start. Shared. No event takes its lock.
 final class NodeLife: Sendable {
     enum State: String {
         /// Can transition to: ready, stopping.
@@ -10,7 +10,7 @@ final class NodeLife: Sendable {
         case stopping
     }
 
-    /// By the wall clock, in milliseconds since 1970.
+    /// The wall clock at the start, in milliseconds since 1970.
     let startedAt: Int64
     private let began = ContinuousClock.now
     private let box = NIOLockedValueBox(State.starting)
@@ -22,6 +22,6 @@ final class NodeLife: Sendable {
         set { self.box.withLockedValue { $0 = newValue } }
     }
 
-    /// Since the start, whatever happens to the wall clock.
+    /// Time since the start, by a steady clock.
     var uptime: Duration { ContinuousClock.now - self.began }
 }

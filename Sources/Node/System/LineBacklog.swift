@@ -1,14 +1,14 @@
-/// Lines of text that wait to be written, bounded. A pure value.
+/// A bounded queue of text lines. A pure value.
 ///
-/// A line that finds no room is dropped and counted, and so is every later one until the backlog is taken: what is missing is then one stretch, whose place is
-/// known.
+/// If the queue is full, a line is dropped and counted, and so are all later lines until the queue is taken. So the dropped lines are consecutive, and the
+/// notice about them has the right place.
 struct LineBacklog {
     private let bytesMax: Int
     private var bytes: [UInt8] = []
-    /// Lines that are missing before `bytes`, and after it.
+    /// Dropped lines before `bytes`, and after `bytes`.
     private var missingBefore = 0
     private var missingAfter = 0
-    /// All lines that are missing since the start.
+    /// Dropped lines since the start.
     private(set) var dropped: UInt64 = 0
 
     init(bytesMax: Int) {
@@ -25,7 +25,7 @@ struct LineBacklog {
         self.bytes.append(contentsOf: text.utf8)
     }
 
-    /// Everything that waits, and how many lines are missing before it. Nil when there is neither.
+    /// Takes all lines, and the number of dropped lines before them. Nil if there is neither.
     mutating func take() -> (missing: Int, bytes: [UInt8])? {
         if self.bytes.isEmpty {
             self.missingBefore += self.missingAfter
@@ -39,7 +39,7 @@ struct LineBacklog {
         return taken
     }
 
-    /// What was taken could not be written: lines that were reported as missing, and lines that are now.
+    /// The lines that were taken could not be written. `unreported` is the number in the notice that was not written, `lost` the number of lost lines.
     mutating func failed(unreported: Int, lost: Int) {
         self.missingBefore += unreported + lost
         self.dropped += UInt64(lost)

@@ -8,7 +8,7 @@ import CPages
     import Darwin
 #endif
 
-/// The few things the process asks the operating system.
+/// Calls of the operating system.
 enum OperatingSystem {
     static func iso8601(_ milliseconds: Int64) -> String {
         var seconds = time_t(milliseconds / 1000)
@@ -21,7 +21,7 @@ enum OperatingSystem {
 
     static var processID: Int32 { getpid() }
 
-    /// 0 where it cannot be told.
+    /// 0 if the system does not report it.
     static func residentBytes() -> Int {
         guard let file = fopen("/proc/self/statm", "r") else { return 0 }
         defer { fclose(file) }
@@ -31,11 +31,11 @@ enum OperatingSystem {
         return fields.count > 1 ? (Int(fields[1]) ?? 0) * Int(getpagesize()) : 0
     }
 
-    /// Takes out of this process what it has read of its own file; what is still of use comes back as it is used, from the page cache. The dynamic linker
-    /// and the Swift runtime look once at tens of megabytes of it. Answers how many bytes are mapped so, 0 where this is not possible.
+    /// Removes the pages of the program's file from this process. Pages that are used again come back from the page cache. At the start the dynamic linker and
+    /// the Swift runtime read tens of megabytes once. Returns the size of the mapped file, or 0 if this is not possible.
     @discardableResult
     static func releaseProgramPages() -> Int {
-        // A debugger's breakpoints are in those pages, and would not come back.
+        // A debugger's breakpoints in these pages would be lost.
         Self.isTraced ? 0 : Int(realertime_release_pages())
     }
 
@@ -50,7 +50,7 @@ enum OperatingSystem {
         return false
     }
 
-    /// Whether the process that started this one had it ignore a signal.
+    /// Whether this process ignores a signal, because the process that started it ignored it.
     static func isIgnored(_ number: CInt) -> Bool {
         var action = sigaction()
         guard sigaction(number, nil, &action) == 0 else { return false }
@@ -62,7 +62,7 @@ enum OperatingSystem {
         return unsafeBitCast(handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
     }
 
-    /// Raises the descriptor limit as far as it goes, and answers it.
+    /// Raises the descriptor limit to the largest allowed value, and returns it.
     static func raiseDescriptorLimit() -> Int {
         var limit = rlimit()
         let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)

@@ -6,16 +6,16 @@
     import Darwin
 #endif
 
-/// How many processors this process may use, and what says so. That may be fewer than the machine has.
+/// How many processors this process may use, and which setting determines the number. A machine may have more.
 struct Processors: Equatable, Sendable {
     let count: Int
     let source: String
 
     /// - Parameters:
-    ///   - affinity: the processors that its threads may run on.
-    ///   - quota: the processors' time that its control group may use, in processors. Nil when it has no bound.
+    ///   - affinity: the number of processors that the threads may run on.
+    ///   - quota: the CPU time that the control group may use, in processors. Nil without a quota.
     init(affinity: Int, quota: Double?) {
-        // Rounded down: loops that alone can use up the quota are stopped until its next period.
+        // Rounded down: if the loops use up the quota, the kernel stops them until its next period.
         let allowed = quota.map { max(1, Int($0.rounded(.down))) } ?? .max
         self.count = max(1, min(affinity, allowed))
         if let quota, allowed < affinity {
@@ -33,7 +33,7 @@ struct Processors: Equatable, Sendable {
 
     // MARK: - The quota
 
-    /// The smallest quota of a control group and all that it is in, of either version.
+    /// The smallest quota of the control groups and their parents, in versions 1 and 2.
     ///
     /// - Parameters:
     ///   - cgroups: the text of `/proc/self/cgroup`, lines `0::/path` (version 2) and `4:cpu,cpuacct:/path` (version 1).
@@ -55,7 +55,7 @@ struct Processors: Equatable, Sendable {
         return quotas.min()
     }
 
-    /// `/a/b`, `/a` and the root. In a container, only the root may be there, and be its own.
+    /// `/a/b`, `/a` and the root. In a container only the root may exist; it is then the container's own group.
     private static func withParents(_ path: Substring) -> [String] {
         var parents = [""]
         for part in path.split(separator: "/") { parents.append(parents.last! + "/" + part) }
@@ -76,9 +76,9 @@ struct Processors: Equatable, Sendable {
 
     // MARK: - The system
 
-    /// How many of the processors that are online the line `Cpus_allowed_list: 0-3,8` in the text of `/proc/self/status` allows.
+    /// The number of online processors that the line `Cpus_allowed_list: 0-3,8` of `/proc/self/status` allows. Without the line: all online processors.
     ///
-    /// The list may also name processors that a virtual machine could be given later. Without the line, all that are online.
+    /// The list may also contain processors that can be added to a virtual machine later.
     static func affinity(status: String, online: Int) -> Int {
         guard let line = status.split(separator: "\n").first(where: { $0.hasPrefix("Cpus_allowed_list:") }) else { return online }
         var count = 0

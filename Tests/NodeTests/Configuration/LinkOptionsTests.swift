@@ -102,7 +102,7 @@ import Testing
         #expect(limits.heartbeatMilliseconds == 2000 && limits.silenceMilliseconds == 9000 && limits.stallMilliseconds == 18_000)
         #expect(LinkLimits(NodeConfiguration().limits) == LinkLimits())
         #expect(try self.problem(["link-buffered-bytes-max": "2097152"]).contains("raise link-buffered-bytes-max or lower link-frame-bytes-max"))
-        #expect(try self.problem(["link-heartbeat-seconds": "3"]).contains("raise it to 6 at least, or lower link-heartbeat-seconds"))
+        #expect(try self.problem(["link-heartbeat-seconds": "3"]).contains("raise it to at least 6, or lower link-heartbeat-seconds"))
         #expect(try self.problem(["link-silence-seconds-max": "1"]).contains("2 to 300 seconds"))
     }
 }
