@@ -48,6 +48,8 @@ let package = Package(
         .target(name: "Partitioning", swiftSettings: settings),
         // What operators' calls take and return, with their JSON. A leaf: the cluster fills it, the gateway serves it, the commands read it.
         .target(name: "AdminAPI", dependencies: ["JSON"], swiftSettings: settings),
+        // The names that a subscriber's URLs and notices consist of: transports, reasons for gaps. Knows no other module.
+        .target(name: "SubscriberAPI", swiftSettings: settings),
         // What options of several commands need: the text of a file, the API token.
         .target(name: "Options", dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser")], swiftSettings: settings),
         // The stages and what they need. Knows NIOCore; knows no HTTP, no SQLite, no ZooKeeper.
@@ -56,6 +58,7 @@ let package = Package(
             dependencies: [
                 "JSON",
                 "Partitioning",
+                "SubscriberAPI",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
@@ -104,6 +107,7 @@ let package = Package(
                 "Partitioning",
                 "Pipeline",
                 "Sockets",
+                "SubscriberAPI",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
@@ -128,6 +132,7 @@ let package = Package(
                 "Pipeline",
                 "Sockets",
                 "Storage",
+                "SubscriberAPI",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "DequeModule", package: "swift-collections"),
@@ -145,7 +150,7 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "AdminAPI", "JSON", "Options",
+                "AdminAPI", "JSON", "Options", "SubscriberAPI",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -187,6 +192,7 @@ let package = Package(
                 "JSON",
                 "Partitioning",
                 "Pipeline",
+                "SubscriberAPI",
                 "TestKit",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -205,10 +211,12 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "GatewayTests",
-            dependencies: ["AdminAPI", "Gateway", "JSON", "Partitioning", "Storage", "TestKit", .product(name: "NIOEmbedded", package: "swift-nio")],
+            dependencies: [
+                "AdminAPI", "Gateway", "JSON", "Partitioning", "Storage", "SubscriberAPI", "TestKit", .product(name: "NIOEmbedded", package: "swift-nio"),
+            ],
             swiftSettings: settings),
         .testTarget(name: "NodeTests", dependencies: ["AdminAPI", "JSON", "Node", "Partitioning", "TestKit"], swiftSettings: settings),
-        .testTarget(name: "CommandsTests", dependencies: ["AdminAPI", "Commands", "JSON", "Options", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "CommandsTests", dependencies: ["AdminAPI", "Commands", "JSON", "Options", "SubscriberAPI", "TestKit"], swiftSettings: settings),
         // Which module and folder knows which, read from the sources' text.
         .testTarget(name: "ArchitectureTests", swiftSettings: settings),
         .testTarget(name: "LoadTests", dependencies: ["Load"], swiftSettings: settings),

@@ -14,7 +14,7 @@ package final class Gateway: Sendable {
         package var limits: Limits
         package var subscribersMax: Int
         package var apiConnectionsMax: Int
-        /// Connections over the limit of either port, which are open for a moment to get a refusal.
+        /// How many connections over its limit each port keeps open until they have got a refusal.
         package var refusalsMax: Int
 
         package init(listen: ListenAddress, api: ListenAddress, limits: Limits, subscribersMax: Int, apiConnectionsMax: Int, refusalsMax: Int) {
@@ -49,7 +49,7 @@ package final class Gateway: Sendable {
     private let subscriberAdmission: Admission
     private let apiAdmission: Admission
 
-    /// Starts the loops' clocks. Accepts no connection before ``bind(group:node:)``.
+    /// Starts the clock of each loop. ``bind(group:node:)`` starts to accept connections.
     package init(_ settings: Settings, stages: [Stages], channels: ChannelReader, logger: Logger) async throws {
         self.settings = settings
         self.stages = stages
@@ -76,9 +76,9 @@ package final class Gateway: Sendable {
 
     // MARK: - Listening
 
-    /// Binds both ports. Returns their listening sockets. Throws a message for a person.
+    /// Binds both ports. Returns their listening sockets. Throws an error with a message for people.
     package func bind(group: any EventLoopGroup, node: any NodeFacade) async throws -> [any Channel] {
-        // The API port's own page reads from the subscriber port, which is another origin for a browser.
+        // The page on the API port subscribes on the subscriber port. For a browser that is another origin.
         let own = Self.ownOrigins(self.settings.api)
         let api = try await self.bindAPI(group, node, own)
         self.addresses.api = Self.address(api)
@@ -90,11 +90,12 @@ package final class Gateway: Sendable {
     private func bindSubscribers(_ group: any EventLoopGroup, _ ownOrigins: [String]) async throws -> any Channel {
         let origins = Origins(self.settings.corsOrigins + ownOrigins)
         let heartbeats = Heartbeats()
-        let ports = try await self.onEachLoop { [refusedOrigins, addresses] loop, stages in
+        let ports = try await self.onEachLoop { [refusedOrigins, addresses, settings] loop, stages in
             SubscriberPort(
-                loop: loop, fanout: stages.fanout, origins: origins, refusedOrigins: refusedOrigins, heartbeats: heartbeats, addresses: addresses)
+                loop: loop, fanout: stages.fanout, origins: origins, refusedOrigins: refusedOrigins, heartbeats: heartbeats, addresses: addresses,
+                subscribersMax: settings.subscribersMax)
         }
-        // Half of the limit is for the channel's own queue, and at most half of it for one more write.
+        // A write that begins below the watermark adds at most the other half of the limit.
         let high = max(1024, self.settings.limits.subscriberBufferedBytesMax / 2)
         return try await self.listener(group, self.subscriberAdmission).bind(self.settings.listen) { channel, isOverLimit in
             let port = ports[ObjectIdentifier(channel.eventLoop)]!.value
@@ -109,7 +110,7 @@ package final class Gateway: Sendable {
 
     private func bindAPI(_ group: any EventLoopGroup, _ node: any NodeFacade, _ ownOrigins: [String]) async throws -> any Channel {
         let services = APIServices(
-            // `*` allows reading only: not every page may publish through a user's browser.
+            // `*` only allows subscribing. Otherwise any page could publish through the browser of a person who visits it.
             origins: Origins(self.settings.corsOrigins.filter { $0 != "*" } + ownOrigins), refusedOrigins: self.refusedOrigins, token: self.settings.apiToken,
             connectionsMax: self.settings.apiConnectionsMax, page: PageResponse(), channels: self.channels, node: node, addresses: self.addresses)
         let ports = try await self.onEachLoop { loop, stages in APIPort(loop: loop, publisher: stages.publisher, services: services) }
@@ -128,7 +129,7 @@ package final class Gateway: Sendable {
             group: group, admission: admission, uncountedMax: self.settings.refusalsMax, stalledSecondsMax: self.settings.limits.stalledSecondsMax)
     }
 
-    /// Creates a value on each loop, keyed by the identity of the loop. An accepted connection finds it by this key.
+    /// Creates a value on each loop. An accepted connection finds the value of its loop by the identity of the loop.
     private func onEachLoop<Value>(
         _ make: @escaping @Sendable (LoopContext, Stages) -> Value
     ) async throws -> [ObjectIdentifier: NIOLoopBound<Value>] {
@@ -141,7 +142,7 @@ package final class Gateway: Sendable {
         return values
     }
 
-    /// The origins under which a browser on this machine may have opened the API port's page.
+    /// The origins of the page on the API port, for a browser on this machine.
     private static func ownOrigins(_ api: ListenAddress) -> [String] {
         var hosts = ["127.0.0.1", "localhost", "[::1]"]
         if !api.isWildcard, !api.isLoopback { hosts.append(api.host.contains(":") ? "[\(api.host)]" : api.host) }
@@ -155,7 +156,7 @@ package final class Gateway: Sendable {
 
     // MARK: - Serving
 
-    /// Asks the subscribers of a draining node to reconnect elsewhere. Stops when the node no longer drains.
+    /// Begins or stops to ask subscribers to reconnect to another node.
     package func setDraining(_ isDraining: Bool) {
         for loop in self.loops { loop.eventLoop.execute { loop.value.setDraining(isDraining) } }
     }
@@ -180,7 +181,7 @@ package final class Gateway: Sendable {
     /// Open connections of the subscriber port.
     package var openSubscribers: Int { self.subscriberAdmission.counts.open }
 
-    /// Ends every connection gracefully, in slices, and waits for the sockets to close or for the deadline.
+    /// Ends every connection gracefully, in slices. Then waits until all sockets are closed, or until the deadline.
     package func stop(deadline: ContinuousClock.Instant) async {
         for loop in self.loops {
             let completed = loop.eventLoop.makePromise(of: Void.self)
@@ -198,10 +199,11 @@ package struct GatewayMetrics: Sendable {
     package internal(set) var connections = ConnectionMetrics()
     package internal(set) var fanout = FanoutMetrics()
     package let loops: Int
-    /// Sockets open now.
+    /// Open sockets of the subscriber port.
     package let openSubscribers: Int
+    /// Open sockets of the API port.
     package let openAPI: Int
-    /// Closed without a response, because they were too far over the limit.
+    /// Connections closed without a response, because no descriptor was left for a refusal.
     package let droppedSubscribers: UInt64
     package let droppedAPI: UInt64
     package let subscribersMax: Int

@@ -1,34 +1,41 @@
 /// Writes compact JSON text into a sink, and adds the commas. The closures of `object` and `array` guarantee that brackets are paired.
 package struct JSONWriter<Sink: JSONSink> {
-    package private(set) var sink: Sink
+    @usableFromInline package var sink: Sink
     /// True if a value has been written at this level: the next value needs a comma before it.
-    private var needsComma = false
+    @usableFromInline var needsComma = false
 
     /// Appends to the present content of the sink.
+    @inlinable
     package init(_ sink: Sink) {
         self.sink = sink
     }
 
     /// `body` writes the fields.
+    @inlinable
     package mutating func object<Failure: Error>(_ body: (inout JSONWriter) throws(Failure) -> Void) throws(Failure) { try self.nest("{", "}", body) }
 
     /// `body` writes the elements.
+    @inlinable
     package mutating func array<Failure: Error>(_ body: (inout JSONWriter) throws(Failure) -> Void) throws(Failure) { try self.nest("[", "]", body) }
 
     /// The name of the field whose value is written next.
+    @inlinable
     package mutating func name(_ name: String) {
         self.string(name)
         self.sink.append(byte: UInt8(ascii: ":"))
         self.needsComma = false
     }
 
+    @inlinable
     package mutating func string(_ text: String) {
         self.separate()
         self.sink.writeJSONString(text)
     }
 
+    @inlinable
     package mutating func boolean(_ value: Bool) { self.raw(value ? "true" : "false") }
 
+    @inlinable
     package mutating func integer(_ value: some BinaryInteger) { self.raw(String(value)) }
 
     /// Writes the shortest text that is read as the same number. Writes null for infinity and NaN, which JSON does not have.
@@ -37,19 +44,46 @@ package struct JSONWriter<Sink: JSONSink> {
         self.raw(value.magnitude < 1e15 && Double(Int64(value)) == value ? String(Int64(value)) : value.description)
     }
 
+    @inlinable
     package mutating func null() { self.raw("null") }
 
     /// Writes one valid JSON value unchanged.
+    @inlinable
     package mutating func raw(_ text: String) {
         self.separate()
         self.sink.append(text: text)
     }
 
+    /// Writes one value: `body` appends its text, which must be valid JSON.
+    @inlinable
+    package mutating func value(_ body: (inout Sink) -> Void) {
+        self.separate()
+        body(&self.sink)
+    }
+
+    /// Writes a string: `body` appends the text between the quotes, which must need no escaping.
+    @inlinable
+    package mutating func plainString(_ body: (inout Sink) -> Void) {
+        self.separate()
+        self.sink.append(byte: UInt8(ascii: "\""))
+        body(&self.sink)
+        self.sink.append(byte: UInt8(ascii: "\""))
+    }
+
+    /// Writes a number without making a string.
+    @inlinable
+    package mutating func field(_ name: String, _ value: UInt64) {
+        self.name(name)
+        self.value { $0.writeDecimal(value) }
+    }
+
+    @inlinable
     package mutating func field(_ name: String, _ value: String) {
         self.name(name)
         self.string(value)
     }
 
+    @inlinable
     package mutating func field(_ name: String, _ value: some BinaryInteger) {
         self.name(name)
         self.integer(value)
@@ -60,6 +94,7 @@ package struct JSONWriter<Sink: JSONSink> {
         self.number(value)
     }
 
+    @inlinable
     package mutating func field(_ name: String, _ value: Bool) {
         self.name(name)
         self.boolean(value)
@@ -77,7 +112,8 @@ package struct JSONWriter<Sink: JSONSink> {
         }
     }
 
-    private mutating func nest<Failure: Error>(
+    @inlinable
+    mutating func nest<Failure: Error>(
         _ open: Unicode.Scalar, _ close: Unicode.Scalar, _ body: (inout JSONWriter) throws(Failure) -> Void
     ) throws(Failure) {
         self.separate()
@@ -88,7 +124,8 @@ package struct JSONWriter<Sink: JSONSink> {
         self.needsComma = true
     }
 
-    private mutating func separate() {
+    @inlinable
+    mutating func separate() {
         if self.needsComma { self.sink.append(byte: UInt8(ascii: ",")) }
         self.needsComma = true
     }

@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import Foundation
 import JSON
+import SubscriberAPI
 import TestKit
 import Testing
 

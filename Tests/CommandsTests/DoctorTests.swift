@@ -1,5 +1,6 @@
 import AdminAPI
 import Foundation
+import SubscriberAPI
 import Testing
 
 @testable import Commands
@@ -33,8 +34,8 @@ import Testing
 
     @Test func countersMustBeConsistent() {
         #expect(CounterChecks.conservation(.sse, metrics).outcome == .ok)
-        #expect(CounterChecks.conservation(.lp, metrics).outcome == .fail)
-        #expect(CounterChecks.conservation(.ws, metrics).outcome == .fail)
+        #expect(CounterChecks.conservation(.longPoll, metrics).outcome == .fail)
+        #expect(CounterChecks.conservation(.webSocket, metrics).outcome == .fail)
         #expect(CounterChecks.log(metrics).outcome == .ok)
         #expect(CounterChecks.growth(from: metrics, to: metrics).outcome == .fail)
         func counts(_ published: Int) -> PrometheusText {

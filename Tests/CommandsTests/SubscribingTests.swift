@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import Foundation
 import NIOCore
+import SubscriberAPI
 import TestKit
 import Testing
 
@@ -66,7 +67,7 @@ import Testing
             let shown2 = try await follow(.stream, at: node.url, max: 3, cursorFile: file)
             #expect(shown2 == "1\n2\n3\n")
             #expect(try file.load() == "c3")
-            let shown3 = try await follow(.ws, at: node.url, max: 2, cursorFile: file, since: file.load())
+            let shown3 = try await follow(.webSocket, at: node.url, max: 2, cursorFile: file, since: file.load())
             #expect(shown3 == "4\n5\n")
             #expect(try file.load() == "c5")
         }

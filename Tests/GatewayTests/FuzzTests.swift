@@ -64,7 +64,7 @@ import Testing
             _ = try? PublishRequest.broadcast(buffer, limits: Limits())
             _ = try? HistoryQuery(buffer)
             if let batch = try? BatchRequest(buffer, limits: Limits()) {
-                let answer = batch.answer(batch.events.map { _ in .published(Position(epoch: 1, offset: 1), subscribers: 0) })
+                let answer = batch.response(batch.events.map { _ in .published(Position(epoch: 1, offset: 1), subscribers: 0) })
                 #expect((try? JSONSerialization.jsonObject(with: Data(answer.readableBytesView))) != nil, at)
             }
         }

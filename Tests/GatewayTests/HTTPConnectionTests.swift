@@ -12,8 +12,8 @@ import Testing
     }
 
     /// What one step decides, in a word.
-    private func next(_ connection: inout HTTPConnection, hasRoom: Bool = true) throws -> String {
-        switch try connection.next(hasRoom: hasRoom) {
+    private func next(_ connection: inout HTTPConnection, canTakeRequest: Bool = true) throws -> String {
+        switch try connection.next(canTakeRequest: canTakeRequest) {
         case .request(let request): request.head.path
         case .pause: "pause"
         case .needMore(_, .request): "more within a request's time"
@@ -24,10 +24,10 @@ import Testing
         }
     }
 
-    private func expiry(_ connection: HTTPConnection, isOwed: Bool = false) -> String {
-        switch connection.expired(isOwed: isOwed) {
-        case .lookAtStall: "look"
-        case .waitOn: "wait"
+    private func expiry(_ connection: HTTPConnection, hasPendingResponse: Bool = false) -> String {
+        switch connection.expired(hasPendingResponse: hasPendingResponse) {
+        case .checkStall: "check"
+        case .extend: "extend"
         case .refuse: "refuse"
         case .close(let isLate): isLate ? "close, late" : "close"
         }
@@ -66,8 +66,8 @@ import Testing
         var connection = self.connection()
         connection.receive(ByteBuffer(string: Self.request + Self.request))
         #expect(try self.next(&connection) == "/a")
-        #expect(try self.next(&connection, hasRoom: false) == "pause" && connection.state == .paused)
-        #expect(self.expiry(connection) == "wait", "this node does not read what the client has sent")
+        #expect(try self.next(&connection, canTakeRequest: false) == "pause" && connection.state == .paused)
+        #expect(self.expiry(connection) == "extend", "this node does not read what the client has sent")
         connection.resume()
         #expect(try self.next(&connection) == "/a" && connection.state == .reading)
     }
@@ -86,9 +86,9 @@ import Testing
         let wasPaused = connection.end()
         #expect(!wasPaused)
         #expect(try self.next(&connection) == "nothing" && connection.isEnded)
-        #expect(self.expiry(connection) == "close" && self.expiry(connection, isOwed: true) == "wait")
+        #expect(self.expiry(connection) == "close" && self.expiry(connection, hasPendingResponse: true) == "extend")
         var paused = self.connection()
-        #expect(try self.next(&paused, hasRoom: false) == "pause")
+        #expect(try self.next(&paused, canTakeRequest: false) == "pause")
         let hasToRead = paused.end()
         #expect(hasToRead, "its bytes have to be read, or the kernel resets the connection")
         paused.resume()
@@ -108,11 +108,11 @@ import Testing
     @Test func aBlockedSocketIsLookedAtFirst() {
         var connection = self.connection()
         connection.block(at: 10, waiting: 100)
-        #expect(self.expiry(connection, isOwed: true) == "look")
+        #expect(self.expiry(connection, hasPendingResponse: true) == "check")
         let (blocked, moving) = (connection.secondsStalled(at: 14, waiting: 100), connection.secondsStalled(at: 15, waiting: 50))
         #expect(blocked == 4 && moving == 0, "between the two looks it took some")
         connection.unblock()
-        #expect(!connection.isBlocked && self.expiry(connection, isOwed: true) == "wait")
+        #expect(!connection.isBlocked && self.expiry(connection, hasPendingResponse: true) == "extend")
     }
 
     @Test func overTheLimitThereIsOneResponseAndNoTime() throws {
@@ -120,7 +120,7 @@ import Testing
         connection.receive(ByteBuffer(string: "GET"))
         #expect(self.expiry(connection) == "close, late")
         connection.receive(ByteBuffer(string: " /a HTTP/1.1\r\nHost: h\r\n\r\n"))
-        guard case .request(let request) = try connection.next(hasRoom: true) else {
+        guard case .request(let request) = try connection.next(canTakeRequest: true) else {
             Issue.record("no request")
             return
         }
@@ -140,11 +140,11 @@ import Testing
             case 0: if let piece = pieces.popFirst() { connection.receive(ByteBuffer(bytes: piece)) }
             case 1: connection.resume()
             default:
-                let hasRoom = generator.below(4) > 0
-                switch try connection.next(hasRoom: hasRoom) {
+                let canTakeRequest = generator.below(4) > 0
+                switch try connection.next(canTakeRequest: canTakeRequest) {
                 case .request(let request): taken.append(request.head.path)
-                case .pause: #expect(!hasRoom && connection.state == .paused)
-                case .needMore: #expect(hasRoom)
+                case .pause: #expect(!canTakeRequest && connection.state == .paused)
+                case .needMore: #expect(canTakeRequest)
                 case .inputEnded, nil: Issue.record("seed \(seed): it has not ended")
                 }
             }

@@ -132,7 +132,7 @@ import Testing
             #"{"commands":[{"publish":{"channel":"a","data":1}},{"nothing":1},{"broadcast":{"channels":["b","c"],"data":2}},{"publish":{"channel":"a b","data":1}},{"publish":{"channel":"d","data":1}}]}"#
         let request = try BatchRequest(ByteBuffer(string: body), limits: Limits())
         #expect(request.events.map(\.channel.string) == ["a", "b", "c", "d"])
-        let answer = request.answer([
+        let answer = request.response([
             .published(Position(epoch: 1, offset: 7), subscribers: 3), .duplicate(Position(epoch: 1, offset: 2), subscribers: 0), .refused(.overloaded),
             .refused(.stopping),
         ])
@@ -225,8 +225,8 @@ import Testing
         let odd = refused.sentence(for: "https://b\u{1B}[2J\u{202E}" + String(repeating: "x", count: 9000)) ?? "\u{0}"
         #expect(odd.utf8.count < 300 && odd.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F })
         let sentences = (0..<500).compactMap { refused.sentence(for: "https://\($0).example") }
-        #expect(sentences.count == RefusedOrigins.originsMax - 2)
-        #expect(sentences.last?.contains("not logged") == true && sentences.dropLast().allSatisfy { !$0.contains("not logged") })
+        #expect(sentences.count == FixedLimits.loggedOriginsMax - 2)
+        #expect(sentences.last?.contains("only counted") == true && sentences.dropLast().allSatisfy { !$0.contains("only counted") })
     }
 
     @Test(arguments: [

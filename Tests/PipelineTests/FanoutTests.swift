@@ -1,6 +1,7 @@
 import NIOCore
 import NIOEmbedded
 import NIOPosix
+import SubscriberAPI
 import TestKit
 import Testing
 
@@ -287,7 +288,7 @@ private final class FanoutWalk: @unchecked Sendable {
             (name, next, cursor) = (found, .event(at), text)
             self.counts.events += 1
         case .gap(let text, let named, let from, let to, let reason):
-            guard let found = ChannelName(named), let from = Position(from), let to = Position(to), let reason = Gap.Reason(rawValue: reason) else {
+            guard let found = ChannelName(named), let from = Position(from), let to = Position(to), let reason = GapReason(rawValue: reason) else {
                 return self.problem("\(item)", client)
             }
             (name, next, cursor) = (found, .gap(from: from, to: to, reason), text)

@@ -1,5 +1,6 @@
 import Foundation
 import NIOCore
+import SubscriberAPI
 import TestKit
 import Testing
 
@@ -93,7 +94,7 @@ import Testing
 
     @Test(arguments: Framing.allCases)
     func gapsAndOpenings(_ framing: Framing) throws {
-        for reason in Gap.Reason.allCases {
+        for reason in GapReason.allCases {
             var buffer = ByteBuffer()
             FrameEncoder.writeGap(
                 Gap(from: position(1, 18), to: position(2, 40), reason: reason), channel: channel("room:1"), cursor: ByteBuffer(string: "C").readableBytesView,

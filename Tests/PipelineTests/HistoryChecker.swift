@@ -1,3 +1,4 @@
+import SubscriberAPI
 @testable import Pipeline
 
 /// Compares the events that one subscriber received from one channel with the channel's whole history: no event is missing, repeated or out of order, except in
@@ -5,7 +6,7 @@
 struct HistoryChecker {
     enum Item: Equatable {
         case event(Position)
-        case gap(from: Position, to: Position, Gap.Reason)
+        case gap(from: Position, to: Position, GapReason)
     }
 
     /// The last position that was delivered or covered by a gap.

@@ -1,5 +1,6 @@
 import AdminAPI
 import JSON
+import SubscriberAPI
 
 /// Checks whether the node's counters are consistent with each other and with the doctor's actions.
 struct CounterChecks: Sendable {
@@ -41,7 +42,7 @@ struct CounterChecks: Sendable {
 
     static func conservation(_ transport: Transport, _ metrics: PrometheusText) -> Check {
         let name = "counts \(transport.rawValue)"
-        let labels = ["transport": transport.metric]
+        let labels = ["transport": transport.name]
         guard let opened = metrics.value("realertime_connections_opened_total", labels),
             let closed = metrics.value("realertime_connections_closed_total", labels),
             let now = metrics.value("realertime_connections", labels)

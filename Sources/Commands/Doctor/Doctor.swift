@@ -1,5 +1,6 @@
 import AdminAPI
 import AsyncHTTPClient
+import SubscriberAPI
 
 /// Checks a node through its ports, one check after the other, and reports each result immediately.
 actor Doctor {

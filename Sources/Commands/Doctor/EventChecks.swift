@@ -1,3 +1,5 @@
+import SubscriberAPI
+
 #if canImport(FoundationEssentials)
     import FoundationEssentials
 #else
@@ -12,7 +14,7 @@ struct EventChecks: Sendable {
     func roundTrip(_ transport: Transport) async -> Check {
         let name = "round trip \(transport.rawValue)"
         return await self.checking(name, transport) {
-            let cursor = transport == .lp ? try await self.probe.cursor() : nil
+            let cursor = transport == .longPoll ? try await self.probe.cursor() : nil
             let text = UUID().uuidString
             let published = PublishInstant()
             let received = try await self.probe.collect(1, by: transport, since: cursor) {
@@ -36,7 +38,7 @@ struct EventChecks: Sendable {
         let name = "resume \(transport.rawValue)"
         return await self.checking(name, transport) {
             let texts = (0..<4).map { "\($0)-\(UUID().uuidString)" }
-            let cursor = transport == .lp ? try await self.probe.cursor() : nil
+            let cursor = transport == .longPoll ? try await self.probe.cursor() : nil
             let first = try await self.probe.collect(3, by: transport, since: cursor) {
                 for text in texts.prefix(3) { try await self.probe.publish(text) }
             }
@@ -104,13 +106,13 @@ struct EventChecks: Sendable {
             } catch is TimeoutError {
                 return .fail(
                     name, "no event arrived in time",
-                    do: "If --url leads to a proxy, turn off its buffering for /\(transport.prefix)/. Else see the node's log.")
+                    do: "If --url leads to a proxy, turn off its buffering for /\(transport.path)/. Else see the node's log.")
             } catch is Probe.HistoryLostError {
                 return .fail(
                     name, "a gap was delivered instead of the events that were published a moment ago",
                     do: "Raise history-events-max, history-seconds-max or history-bytes-max: the history is too short to resume from.")
             } catch let error as DisconnectedError {
-                return .fail(name, error.reason, do: "If --url leads to a proxy, make it forward /\(transport.prefix)/. Else see the node's log.")
+                return .fail(name, error.reason, do: "If --url leads to a proxy, make it forward /\(transport.path)/. Else see the node's log.")
             }
         }
     }

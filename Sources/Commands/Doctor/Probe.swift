@@ -1,5 +1,6 @@
 import JSON
 import AsyncHTTPClient
+import SubscriberAPI
 
 /// Publishes to a temporary channel and subscribes to it, as clients do.
 struct Probe: Sendable {
@@ -50,13 +51,13 @@ struct Probe: Sendable {
             do {
                 try await subscription.connect(since: cursor) { delivery in
                     switch delivery {
-                    case .connected where transport == .lp:
+                    case .connected where transport == .longPoll:
                         publishing = Task {
                             // A node does not confirm a long-poll. After this time the node has registered it.
                             try await Task.sleep(for: .milliseconds(50))
                             try await publish()
                         }
-                    case .cursor where publishing == nil && transport != .lp:
+                    case .cursor where publishing == nil && transport != .longPoll:
                         publishing = Task { try await publish() }
                     case .event(let envelope):
                         received.append(Received(text: String(decoding: envelope.text, as: UTF8.self), cursor: envelope.cursor, at: .now))

@@ -1,3 +1,5 @@
+import SubscriberAPI
+
 /// Prints the events and gaps of a subscription.
 struct DeliveryPrinter: Sendable {
     enum Format: Sendable {
@@ -39,11 +41,11 @@ struct DeliveryPrinter: Sendable {
     }
 
     private static func explanation(_ reason: String) -> String {
-        switch reason {
-        case "expired": "expired: the history no longer contains them"
-        case "overflow": "overflow: this subscriber was too slow"
-        case "reset": "reset: the channel's history was lost, or the cursor belongs to another history"
-        default: reason
+        switch GapReason(rawValue: reason) {
+        case .expired: "expired: the history no longer contains them"
+        case .overflow: "overflow: this subscriber was too slow"
+        case .reset: "reset: the channel's history was lost, or the cursor belongs to another history"
+        case nil: reason
         }
     }
 }

@@ -1,5 +1,6 @@
 import Options
 package import ArgumentParser
+import SubscriberAPI
 
 package struct SubscribeCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(

@@ -1,33 +1,9 @@
 import ArgumentParser
 import AsyncHTTPClient
 import NIOHTTP1
+import SubscriberAPI
 
-enum Transport: String, ExpressibleByArgument, CaseIterable, Sendable {
-    case sse
-    case ws
-    case lp
-    case stream
-
-    /// The first segment of the node's paths for this transport.
-    var prefix: String {
-        switch self {
-        case .sse: "ev"
-        case .ws: "ws"
-        case .lp: "lp"
-        case .stream: "sub"
-        }
-    }
-
-    /// The value of the label `transport` in the node's metrics.
-    var metric: String {
-        switch self {
-        case .sse: "sse"
-        case .ws: "websocket"
-        case .lp: "longpoll"
-        case .stream: "stream"
-        }
-    }
-}
+extension Transport: ExpressibleByArgument {}
 
 /// The connection has ended. A new connection may succeed.
 struct DisconnectedError: OwnError, Equatable {
@@ -57,8 +33,8 @@ struct Subscription: Sendable {
         switch self.transport {
         case .sse: try await self.connectEventStream(since: cursor, each)
         case .stream: try await self.connectLines(since: cursor, each)
-        case .lp: try await self.poll(since: cursor, each)
-        case .ws: try await self.connectWebSocket(since: cursor, each)
+        case .longPoll: try await self.poll(since: cursor, each)
+        case .webSocket: try await self.connectWebSocket(since: cursor, each)
         }
     }
 
@@ -72,7 +48,7 @@ struct Subscription: Sendable {
         let suffix = self.backlog.map { ".b\($0)" } ?? ""
         let channels = self.channels.map { escapedSegment($0) + suffix }.joined(separator: "/")
         let query = query + (cursor.map { ["since=\(escapedSegment($0))"] } ?? [])
-        return "/\(self.transport.prefix)/\(channels)" + (query.isEmpty ? "" : "?" + query.joined(separator: "&"))
+        return "/\(self.transport.path)/\(channels)" + (query.isEmpty ? "" : "?" + query.joined(separator: "&"))
     }
 
     /// The error for a response that refuses the subscription.

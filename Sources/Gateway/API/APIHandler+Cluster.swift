@@ -5,12 +5,12 @@ import Partitioning
 import Pipeline
 
 extension APIHandler {
-    /// Has the cluster carry out a request, and sends its response. The request's place in the order of responses is kept.
+    /// Executes an operator's request in the cluster, and sends the response.
     func administer(_ request: AdminRequest, _ index: UInt64, _ keepAlive: Bool, omitBody: Bool) {
         guard let cluster = self.services.node.cluster else {
             return self.respond(index, .unavailable("node is starting; retry in a moment"), keepAlive: keepAlive, omitBody: omitBody)
         }
-        self.ask {
+        self.executeOffLoop {
             let response = await Self.response(to: request, from: cluster)
             let status = HTTPStatus(of: response)
             var writer = JSONWriter(ByteBuffer())
@@ -27,7 +27,7 @@ extension APIHandler {
     private static func response(to request: AdminRequest, from cluster: any ClusterAdministration) async -> AdminResponse {
         var request = request
         if let name = request.channel, let channel = ChannelName(name) {
-            // The cluster knows partitions only.
+            // The cluster has no channels, only partitions.
             let count = await cluster.partitionCount
             guard count > 0 else { return .failed(.starting, "this node has not read the cluster's configuration yet; retry in a moment") }
             request.partition = Partitions(count: count).partition(ofHash: channel.hash64)

@@ -3,7 +3,7 @@ import Pipeline
 
 /// One connection of the API port: HTTP/1.1 with keep-alive and pipelining. The only handler in its pipeline.
 ///
-/// `@unchecked Sendable`: confined to its event loop, which is its publisher's.
+/// `@unchecked Sendable`: confined to its event loop, which is also the loop of its publisher.
 final class APIHandler: ChannelInboundHandler, HTTPHandler, FlushingConnection, PublishSink, @unchecked Sendable {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -19,12 +19,10 @@ final class APIHandler: ChannelInboundHandler, HTTPHandler, FlushingConnection, 
     var output = ByteBuffer()
     var isFlushQueued = false
     var closesAfterFlush = false
-    /// A question that leaves the loop is under way. One at a time: their answers are large, and few bytes ask for many of them.
-    var isAsking = false
-    /// Single publishes to `/pub` and `/api/publish` that wait for their outcome, by request.
-    var publishes: [UInt64: (channel: ChannelName, form: PublishForm, keepAlive: Bool)] = [:]
-
-    enum PublishForm { case raw, json }
+    /// A request is being executed off the loop. One at a time: such responses are large, and a client can request many of them with few bytes.
+    var isExecutingOffLoop = false
+    /// Single publishes to `/pub` and `/api/publish` that wait for their outcome, by the index of their response.
+    var publishes: [UInt64: (channel: ChannelName, form: PublishResponse.Form, keepAlive: Bool)] = [:]
 
     init(port: APIPort, isOverLimit: Bool) {
         self.port = port
@@ -58,7 +56,7 @@ final class APIHandler: ChannelInboundHandler, HTTPHandler, FlushingConnection, 
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard let event = event as? ChannelEvent, event == .inputClosed else { return }
-        // `printf … | nc`: every request that the client sent still gets its response, also one that has not been looked at yet.
+        // A client such as `printf … | nc` closes its side early. Every request that it sent still gets a response, also a request not parsed yet.
         self.http.inputClosed()
         if self.http.state != .paused { self.readRequests() }
     }
@@ -71,9 +69,9 @@ final class APIHandler: ChannelInboundHandler, HTTPHandler, FlushingConnection, 
 
     var takesRequests: Bool { true }
 
-    var hasRoom: Bool { !self.isAsking && self.responses.count < self.loop.limits.pipelinedRequestsMax }
+    var canTakeRequest: Bool { !self.isExecutingOffLoop && self.responses.count < self.loop.limits.pipelinedRequestsMax }
 
-    var hasRoomAgain: Bool { !self.isAsking && self.responses.count < self.loop.limits.pipelinedRequestsMax / 2 + 1 }
+    var canResume: Bool { !self.isExecutingOffLoop && self.responses.count < self.loop.limits.pipelinedRequestsMax / 2 + 1 }
 
     func handle(_ request: Request) {
         self.loop.metrics.apiRequests += 1
@@ -81,7 +79,7 @@ final class APIHandler: ChannelInboundHandler, HTTPHandler, FlushingConnection, 
         let keepAlive = self.http.keepsAlive(after: request.head)
         if !keepAlive { self.endRequests() }
         do throws(HTTPFailure) {
-            // A probe asks whether the node lives, and it does. A page whose preflight is refused cannot see why.
+            // A health probe is not refused at the limit, because the node works. A preflight is not refused either: a page could not read the reason.
             if self.http.isOverLimit, request.head.path != "/healthz", request.head.method != .options {
                 throw .unavailable(
                     "API connection limit reached (\(self.services.connectionsMax)); keep fewer open, or raise api-connections-max and the descriptor limit")
@@ -111,31 +109,14 @@ final class APIHandler: ChannelInboundHandler, HTTPHandler, FlushingConnection, 
 
     // MARK: - From the loop
 
-    func deadlineReached() { self.requestDeadlineReached(isOwed: self.responses.count > 0) }
+    func deadlineReached() { self.requestDeadlineReached(hasPendingResponse: self.responses.count > 0) }
 
-    /// A publisher stays on a node that is drained.
+    /// Publishers stay on a drained node.
     func drain() {}
 
     func stop() {
         self.endRequests()
         self.closesAfterFlush = true
         if self.responses.count == 0, self.output.readableBytes == 0 { self.loop.closeWhenWritten(self, self.context) }
-    }
-
-    // MARK: - Questions
-
-    /// Answers with what `work` finds, later and off the loop. Its place in the order of answers is kept.
-    func ask(_ work: @escaping @Sendable () async -> @Sendable (APIHandler) -> Void) {
-        self.isAsking = true
-        let eventLoop = self.loop.loop
-        let bound = NIOLoopBound(self, eventLoop: eventLoop)
-        Task {
-            let answer = await work()
-            eventLoop.execute {
-                bound.value.isAsking = false
-                answer(bound.value)
-                bound.value.resumeReading()
-            }
-        }
     }
 }

@@ -1,6 +1,6 @@
 import Pipeline
 
-/// What all connections of the API port on one loop share. Confined to that loop.
+/// State that all API connections of one loop share. Confined to that loop.
 final class APIPort {
     let loop: LoopContext
     let publisher: Publisher
@@ -13,14 +13,14 @@ final class APIPort {
     }
 }
 
-/// What the API port is given: the same on every loop. A class, so that a request that looks at it copies nothing.
+/// The parts of the node that the API port uses, the same on every loop. A class, so that a request does not copy the references.
 final class APIServices: Sendable {
-    /// Pages that may publish.
+    /// Origins whose pages may publish.
     let origins: Origins
     let refusedOrigins: RefusedOriginLog
-    /// What a request must carry; nil when anything that reaches the port may use it. Secret: never printed.
+    /// The token that a request must have. Nil if requests need no token. Secret: never printed.
     let token: String?
-    /// For the sentence of a refusal.
+    /// For the message of a refusal.
     let connectionsMax: Int
     let page: PageResponse
     let channels: ChannelReader

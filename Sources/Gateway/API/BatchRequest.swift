@@ -1,3 +1,4 @@
+import JSON
 import NIOCore
 import Pipeline
 
@@ -12,12 +13,12 @@ struct BatchRequest {
     private var commands: [Command] = []
     private(set) var events: [Event] = []
 
-    static let commandsMax = 10_000
-
     init(_ body: ByteBuffer, limits: Limits) throws(HTTPFailure) {
         let fields = try JSONFields(body, names: ["commands"])
         let commands = try fields.required("commands", try fields.array("commands"))
-        guard commands.count <= Self.commandsMax else { throw .badBody("more than \(Self.commandsMax) commands; send several batches") }
+        guard commands.count <= FixedLimits.batchCommandsMax else {
+            throw .badBody("more than \(FixedLimits.batchCommandsMax) commands; send several batches")
+        }
         for command in commands {
             do throws(HTTPFailure) {
                 try self.read(command, limits)
@@ -42,31 +43,32 @@ struct BatchRequest {
         }
     }
 
-    /// The answer, given the events' outcomes in their order.
-    func answer(_ outcomes: [PublishOutcome]) -> ByteBuffer {
-        var body = ByteBuffer()
-        body.writeStaticString("{\"replies\":[")
-        for (number, command) in self.commands.enumerated() {
-            body.writeStaticString(number > 0 ? ",{" : "{")
-            switch command {
-            case .publish(let event):
-                if case .refused = outcomes[event] {
-                    PublishAnswer.writePosition(outcomes[event], channel: self.events[event].channel, into: &body)
-                } else {
-                    body.writeStaticString("\"publish\":{")
-                    PublishAnswer.writePosition(outcomes[event], channel: self.events[event].channel, into: &body)
-                    body.writeStaticString("}")
-                }
-            case .broadcast(let events):
-                body.writeStaticString("\"broadcast\":{\"responses\":")
-                APIHandler.writeResponses(outcomes[events], of: self.events[events], into: &body)
-                body.writeStaticString("}")
-            case .failed(let failure):
-                PublishAnswer.writeError(failure, into: &body)
+    /// The response. `outcomes` are in the order of ``events``.
+    func response(_ outcomes: [PublishOutcome]) -> ByteBuffer {
+        var writer = JSONWriter(ByteBuffer())
+        writer.object { writer in
+            writer.name("replies")
+            writer.array { writer in
+                for command in self.commands { self.write(command, outcomes, to: &writer) }
             }
-            body.writeStaticString("}")
         }
-        body.writeStaticString("]}")
-        return body
+        return writer.sink
+    }
+
+    private func write(_ command: Command, _ outcomes: [PublishOutcome], to writer: inout JSONWriter<ByteBuffer>) {
+        switch command {
+        case .publish(let event):
+            PublishResponse.write(outcomes[event], channel: self.events[event].channel, as: "publish", to: &writer)
+        case .broadcast(let events):
+            writer.object { writer in
+                writer.name("broadcast")
+                writer.object { writer in
+                    writer.name("responses")
+                    PublishResponse.write(outcomes[events], of: self.events[events], to: &writer)
+                }
+            }
+        case .failed(let failure):
+            writer.object { failure.writeError(to: &$0) }
+        }
     }
 }

@@ -1,6 +1,6 @@
 package import Pipeline
 
-/// Where the API reads channels: heads and subscribers from the sequencers, history from the log.
+/// The sources of the API's responses about channels: the sequencers have heads and subscribers, the log has history.
 package struct ChannelReader: Sendable {
     let sequencers: Sequencers
     let log: any Log

@@ -3,13 +3,13 @@ import NIOCore
 import Partitioning
 import Pipeline
 
-/// A request about the cluster, read off its path, its query and its body. Pure.
+/// An operator's request to the cluster, read from its path, query and body. Pure.
 struct ClusterCall: Hashable, Sendable {
     let kind: AdminRequest.Kind
 
     static let paths = AdminRequest.Kind.allCases.map(\.path).joined(separator: ", ")
 
-    /// Nil if the path is none of these.
+    /// Nil if the path is not one of ``paths``.
     init?(path: String) {
         guard let kind = AdminRequest.Kind(path: path) else { return nil }
         self.kind = kind
@@ -18,7 +18,7 @@ struct ClusterCall: Hashable, Sendable {
     var methods: [RequestHead.Method] { self.kind.changes ? [.post] : [.get, .head] }
     var allow: String { self.kind.changes ? "POST" : "GET, HEAD" }
 
-    /// Throws a sentence that says which field is wrong.
+    /// Throws a message that names the wrong field.
     func request(_ request: Request) throws(HTTPFailure) -> AdminRequest {
         self.kind.changes ? try self.change(request) : try self.read(request.head)
     }
@@ -28,12 +28,12 @@ struct ClusterCall: Hashable, Sendable {
         switch self.kind {
         case .locate:
             guard let name = try PercentEncoding.value("channel", in: head.query) else {
-                throw .badChannel("name the channel in the query: \(self.kind.path)?channel=NAME")
+                throw .badChannel("add the channel to the query: \(self.kind.path)?channel=NAME")
             }
             request.channel = try PublishRequest.channel(name).string
         case .events:
             guard let text = try PercentEncoding.value("after", in: head.query) else { break }
-            guard let number = Int64(text), number >= 0 else { throw .badRequest("after is the number of an event, 0 for all of them") }
+            guard let number = Int64(text), number >= 0 else { throw .badRequest("after must be the number of an event, or 0 for all events") }
             request.after = number
         default: break
         }
@@ -50,7 +50,7 @@ struct ClusterCall: Hashable, Sendable {
         }
         if self.kind.takesNode {
             let id = try fields.required("node", try fields.string("node"))
-            guard NodeID.isValid(id) else { throw .badBody("node is the id of a node, as /api/members lists them") }
+            guard NodeID.isValid(id) else { throw .badBody("node must be the id of a node from /api/members") }
             change.node = id
         }
         change.by = try Self.text("by", fields, bytesMax: AdminRequest.byBytesMax)
@@ -58,11 +58,11 @@ struct ClusterCall: Hashable, Sendable {
         return change
     }
 
-    /// Text for people: what would break their terminals is refused.
+    /// Text for people. Control characters are refused, because they could change a terminal.
     private static func text(_ name: String, _ fields: JSONFields, bytesMax: Int) throws(HTTPFailure) -> String? {
         guard let text = try fields.string(name) else { return nil }
         guard text.utf8.count <= bytesMax, text.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control }) else {
-            throw .badBody("\(name) has at most \(bytesMax) bytes and no control characters")
+            throw .badBody("\(name) must have at most \(bytesMax) bytes and no control characters")
         }
         return text
     }

@@ -2,13 +2,15 @@ import JSON
 import NIOCore
 import Pipeline
 
-/// The fields of a request's JSON object, as ranges into the body: values are copied out, never decoded and encoded again. Pure.
+/// The fields of a request's JSON object, as ranges of the body: a payload is never decoded and encoded again. Pure.
+///
+/// `JSONValue` would copy the body, and its messages name no field of the API.
 struct JSONFields {
     private let body: ByteBuffer
     private var ranges: [(name: String, range: Range<Int>)] = []
     private let names: [String]
 
-    /// Throws when the body is not one JSON object, or has a field that is not among `names`.
+    /// Throws if the body is not exactly one JSON object, or has a field that is not in `names`.
     init(_ body: ByteBuffer, names: [String]) throws(HTTPFailure) {
         self.body = body
         self.names = names
@@ -24,28 +26,28 @@ struct JSONFields {
         self.ranges = ranges
     }
 
-    /// Nil when it is not an object.
+    /// Nil if the text is not an object.
     private static func fields(_ bytes: UnsafeRawBufferPointer, _ names: [String]) throws(HTTPFailure) -> [(name: String, range: Range<Int>)]? {
         var scanner = JSONScanner(bytes)
         var fields: [(name: String, range: Range<Int>)] = []
         let isObject = try scanner.object { (name, range) throws(HTTPFailure) in
-            // Here, and not at the end: looking for a repeated name among many that are unknown would take the square of their number.
+            // Checked before the search for a repeated name, which would take quadratic time with many unknown names.
             guard names.contains(name) else {
-                throw .badBody("there is no field \(name.prefix(40).debugDescription) here; the fields are \(Self.list(names))")
+                throw .badBody("no field \(name.prefix(40).debugDescription) exists here; the fields are \(Self.list(names))")
             }
-            guard !fields.contains(where: { $0.name == name }) else { throw .badBody("the field \(name) is there more than once; send it once") }
+            guard !fields.contains(where: { $0.name == name }) else { throw .badBody("the field \(name) occurs more than once; send it once") }
             fields.append((name, range))
         }
         return isObject && scanner.isAtEnd() ? fields : nil
     }
 
-    /// The raw JSON of a field. Nil when it is absent.
+    /// The raw JSON of a field. Nil if the field is absent.
     func raw(_ name: String) -> ByteBuffer? {
         guard let range = self.ranges.first(where: { $0.name == name })?.range else { return nil }
         return self.body.getSlice(at: self.body.readerIndex + range.lowerBound, length: range.count)
     }
 
-    /// Nil when it is absent or null.
+    /// Nil if the field is absent or null.
     func string(_ name: String) throws(HTTPFailure) -> String? {
         guard let raw = self.present(name) else { return nil }
         let value = raw.withUnsafeReadableBytes { bytes -> String? in
@@ -73,7 +75,7 @@ struct JSONFields {
         }
     }
 
-    /// The elements of an array, raw.
+    /// The raw JSON of each element of an array. Nil if the field is absent or null.
     func array(_ name: String) throws(HTTPFailure) -> [ByteBuffer]? {
         guard let raw = self.present(name) else { return nil }
         let ranges = raw.withUnsafeReadableBytes { bytes -> [Range<Int>]? in

@@ -1,9 +1,9 @@
 package import AdminAPI
 package import NIOCore
 
-/// What the API port asks of the node that it belongs to. Called off the loops; what it returns are response bodies.
+/// The node that the API port belongs to. Called off the loops. Returns response bodies.
 package protocol NodeFacade: Sendable {
-    /// Responds to operators' requests. Nil while the node is starting.
+    /// Executes operators' requests. Nil while the node is starting.
     var cluster: (any ClusterAdministration)? { get }
 
     /// `GET /api/status`.
@@ -12,6 +12,6 @@ package protocol NodeFacade: Sendable {
     func metrics() async -> ByteBuffer
     /// `GET /api/zookeeper`. Nil for a node without ZooKeeper.
     var zooKeeper: (@Sendable () async -> ByteBuffer)? { get }
-    /// Why a load balancer should send no traffic here; nil when it should.
+    /// Why a load balancer should send no traffic to this node. Nil if it should.
     func reasonNotReady() async -> String?
 }

@@ -2,19 +2,17 @@ import JSON
 import NIOCore
 import Pipeline
 
-/// What a back end publishes, read off its request. Pure.
+/// Reads the events that a back end publishes from its request. Pure.
 enum PublishRequest {
-    static let typeBytesMax = 100
-    static let messageIDBytesMax = 200
-    /// The type of gap notices on SSE: an event of this type could not be told from one.
+    /// The type of gap notices on SSE. A subscriber could not distinguish an event of this type from a gap notice.
     static let gapType = "gap"
 
-    /// `POST /pub?id=ch[/ch…]`: the body is the payload.
+    /// `POST /pub?id=CHANNEL[/CHANNEL…]`: the body is the payload.
     static func raw(_ request: Request, limits: Limits) throws(HTTPFailure) -> [Event] {
         guard let list = try PercentEncoding.value("id", in: request.head.query), !list.isEmpty else {
-            throw .badChannel("name the channel: /pub?id=CHANNEL, or several as CHANNEL/CHANNEL")
+            throw .badChannel("add the channel to the query: /pub?id=CHANNEL, or /pub?id=CHANNEL/CHANNEL for several")
         }
-        guard request.body.readableBytes > 0 else { throw .badBody("the body is the payload, and it is empty") }
+        guard request.body.readableBytes > 0 else { throw .badBody("the body is empty; send the payload as the body") }
         let type = try Self.type(try Self.header("event-type", request.head))
         let messageID = try Self.messageID(try Self.header("message-id", request.head))
         try Self.checkSize(request.body, limits)
@@ -25,7 +23,7 @@ enum PublishRequest {
         var events: [Event] = []
         for name in list.split(separator: "/", omittingEmptySubsequences: false) {
             let channel = try Self.channel(String(name))
-            guard !events.contains(where: { $0.channel == channel }) else { throw .badChannel("\(channel) is listed twice") }
+            guard !events.contains(where: { $0.channel == channel }) else { throw .badChannel("channel \(channel) occurs more than once; send it once") }
             events.append(Event(channel: channel, payload: payload, type: type, messageID: messageID))
         }
         try Self.checkCount(events.count, limits)
@@ -44,7 +42,7 @@ enum PublishRequest {
     static func broadcast(_ body: ByteBuffer, limits: Limits) throws(HTTPFailure) -> [Event] {
         let fields = try JSONFields(body, names: ["channels", "data", "type", "idempotency_key"])
         let names = try fields.required("channels", try fields.array("channels"))
-        guard !names.isEmpty else { throw .badChannel("channels is empty; name at least one") }
+        guard !names.isEmpty else { throw .badChannel("channels is empty; add at least one channel") }
         try Self.checkCount(names.count, limits)
         let (payload, type, messageID) = try Self.content(fields, limits)
         var events: [Event] = []
@@ -55,7 +53,7 @@ enum PublishRequest {
             }
             guard let name else { throw .badBody("channels must be an array of strings") }
             let channel = try Self.channel(name)
-            guard !events.contains(where: { $0.channel == channel }) else { throw .badChannel("\(channel) is listed twice") }
+            guard !events.contains(where: { $0.channel == channel }) else { throw .badChannel("channel \(channel) occurs more than once; send it once") }
             events.append(Event(channel: channel, payload: payload, type: type, messageID: messageID))
         }
         return events
@@ -72,7 +70,8 @@ enum PublishRequest {
     static func channel(_ name: String) throws(HTTPFailure) -> ChannelName {
         guard let channel = ChannelName(name) else {
             throw .badChannel(
-                "\(name.prefix(40).debugDescription) is not a channel: 1 to \(ChannelName.bytesMax) of A-Z a-z 0-9 _ . : - and not ending in .b and digits")
+                "\(name.prefix(40).debugDescription) is not a channel name; use 1 to \(ChannelName.bytesMax) of A-Z a-z 0-9 _ . : - and do not end in .b and digits"
+            )
         }
         return channel
     }
@@ -85,16 +84,16 @@ enum PublishRequest {
 
     private static func type(_ type: String?) throws(HTTPFailure) -> String? {
         guard let type, !type.isEmpty else { return nil }
-        guard type.utf8.count <= Self.typeBytesMax, type.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }), type != Self.gapType else {
-            throw .badBody("an event type is at most \(Self.typeBytesMax) bytes of UTF-8 without control characters, and not \(Self.gapType)")
+        guard type.utf8.count <= FixedLimits.eventTypeBytesMax, type.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }), type != Self.gapType else {
+            throw .badBody("an event type must have at most \(FixedLimits.eventTypeBytesMax) bytes of UTF-8, no control characters, and not be \(Self.gapType)")
         }
         return type
     }
 
     private static func messageID(_ id: String?) throws(HTTPFailure) -> String? {
         guard let id, !id.isEmpty else { return nil }
-        guard id.utf8.count <= Self.messageIDBytesMax, id.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
-            throw .badBody("a message id is at most \(Self.messageIDBytesMax) bytes of UTF-8 without control characters")
+        guard id.utf8.count <= FixedLimits.messageIDBytesMax, id.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
+            throw .badBody("a message id must have at most \(FixedLimits.messageIDBytesMax) bytes of UTF-8 and no control characters")
         }
         return id
     }
@@ -107,11 +106,11 @@ enum PublishRequest {
 
     private static func checkCount(_ count: Int, _ limits: Limits) throws(HTTPFailure) {
         guard count <= limits.channelsPerConnectionMax else {
-            throw .badChannel("more than channels-per-connection-max, \(limits.channelsPerConnectionMax), channels; send them in several requests")
+            throw .badChannel("more than \(limits.channelsPerConnectionMax) channels (channels-per-connection-max); send several requests")
         }
     }
 
-    /// The payload's own bytes: a slice would keep the socket's whole read buffer alive as long as the event.
+    /// Copies the payload. A slice would keep the whole read buffer of the socket in memory as long as the event.
     private static func copy(_ bytes: ByteBuffer) -> ByteBuffer {
         var copy = ByteBufferAllocator().buffer(capacity: bytes.readableBytes)
         copy.writeImmutableBuffer(bytes)

@@ -1,12 +1,10 @@
 import JSON
 import NIOCore
 import Pipeline
+import SubscriberAPI
 
 /// `POST /api/history`.
 struct HistoryQuery: Sendable {
-    /// Payload bytes of one answer, if that is more than one event.
-    private static let bytesMax = 4 * 1024 * 1024
-
     private let channel: ChannelName
     private let limit: Int
     private let since: Position?
@@ -15,11 +13,11 @@ struct HistoryQuery: Sendable {
     init(_ body: ByteBuffer) throws(HTTPFailure) {
         let fields = try JSONFields(body, names: ["channel", "limit", "since", "reverse"])
         self.channel = try PublishRequest.channel(try fields.required("channel", try fields.string("channel")))
-        self.limit = try fields.integer("limit", in: 0...1_000_000) ?? 10
+        self.limit = try fields.integer("limit", in: 0...FixedLimits.historyRequestEventsMax) ?? 10
         self.isReversed = try fields.boolean("reverse") ?? false
         if let since = try fields.string("since") {
             guard let position = Position(since) ?? Cursor(since)?.position(of: self.channel) else {
-                throw .badCursor("since is a position, EPOCH-OFFSET, or a cursor of this channel")
+                throw .badCursor("since must be a position (EPOCH-OFFSET) or a cursor of this channel")
             }
             self.since = position
         } else {
@@ -29,13 +27,13 @@ struct HistoryQuery: Sendable {
 
     func run(_ channels: ChannelReader) async throws(HTTPFailure) -> ByteBuffer {
         do throws(LogError) {
-            return try await self.answer(try await channels.sequencers.head(of: self.channel), channels.log)
+            return try await self.response(try await channels.sequencers.head(of: self.channel), channels.log)
         } catch {
             throw .unavailable(error.message)
         }
     }
 
-    func answer(_ head: Position, _ log: any Log) async throws(LogError) -> ByteBuffer {
+    func response(_ head: Position, _ log: any Log) async throws(LogError) -> ByteBuffer {
         guard self.limit > 0 else { return self.body(head, Stretch(), gap: nil) }
         guard let since else { return self.body(head, try await self.newest(head, log), gap: nil) }
         let isLost = since.epoch != head.epoch || since.offset > head.offset
@@ -46,24 +44,25 @@ struct HistoryQuery: Sendable {
 
     // MARK: - Reading
 
-    /// Events that follow each other, oldest first.
+    /// Consecutive events, oldest first.
     private struct Stretch {
         var events: [SequencedEvent] = []
-        /// ``bytesMax`` ended it.
+        /// More events are available, but ``FixedLimits/historyResponseBytesMax`` excluded them.
         var isTruncated = false
     }
 
     private func next(after position: Position, _ head: Position, _ log: any Log) async throws(LogError) -> Stretch {
         guard position != head else { return Stretch() }
-        let events = try await log.read(self.channel, after: position, limit: self.limit, bytesMax: Self.bytesMax).events
+        let events = try await log.read(self.channel, after: position, limit: self.limit, bytesMax: FixedLimits.historyResponseBytesMax).events
         return Stretch(events: events, isTruncated: events.count < self.limit && (events.last.map { $0.position < head } ?? false))
     }
 
-    /// A log reads forwards and what it leaves out is the newest, so this goes backwards from the head in slices, each of which fits whole.
+    /// A log reads forwards and stops at the byte limit, which would exclude the newest events. So this reads slices from the head backwards, and keeps a slice
+    /// only if all of it fits.
     private func newest(_ head: Position, _ log: any Log) async throws(LogError) -> Stretch {
         let end = head.offset - min(head.offset, UInt64(self.limit))
         var slices: [[SequencedEvent]] = []
-        var bytesLeft = Self.bytesMax
+        var bytesLeft = FixedLimits.historyResponseBytesMax
         var upper = head.offset
         var count: UInt64 = 1024
         var isShrinking = false
@@ -71,13 +70,13 @@ struct HistoryQuery: Sendable {
             let lower = upper - min(upper - end, count)
             let found = try await log.read(
                 self.channel, after: Position(epoch: head.epoch, offset: lower), limit: Int(upper - lower), bytesMax: bytesLeft)
-            // While this reads, history's end expires and its head grows.
+            // Meanwhile old events may expire, and new events may be published.
             let events = found.events.prefix { $0.position.epoch == head.epoch && $0.position.offset <= upper }
             guard let first = events.first?.position.offset, let last = events.last?.position.offset else { break }
             let bytes = events.reduce(0) { $0 + $1.event.payload.readableBytes }
             guard last == upper, bytes <= bytesLeft || (slices.isEmpty && events.count == 1) else {
                 if upper - lower == 1 { return Stretch(events: Array(slices.reversed().joined()), isTruncated: true) }
-                // Halves, so that the last event that fits is found in a few reads whatever the sizes are.
+                // Halving the slice finds the last event that fits in a few reads, for any sizes of events.
                 count = (upper - lower) / 2
                 isShrinking = true
                 continue
@@ -91,40 +90,51 @@ struct HistoryQuery: Sendable {
         return Stretch(events: Array(slices.reversed().joined()))
     }
 
-    // MARK: - Answer
+    // MARK: - Response
 
     private func body(_ head: Position, _ found: Stretch, gap: Gap?) -> ByteBuffer {
-        var body = ByteBuffer()
-        body.writeStaticString("{\"result\":{\"epoch\":")
-        body.writeDecimal(head.epoch)
-        body.writeStaticString(",\"offset\":")
-        body.writeDecimal(head.offset)
-        body.writeStaticString(",\"cursor\":\"")
-        // After the newest event listed, not after the head: a subscription from it must also get what the limit left out.
-        Cursor.write(self.channel, found.events.last?.position ?? head, into: &body)
-        body.writeStaticString("\"")
-        if let gap {
-            body.writeString(",\"gap\":{\"from\":\"\(gap.from)\",\"to\":\"\(gap.to)\",\"reason\":\"\(gap.reason.rawValue)\"}")
-        }
-        if found.isTruncated { body.writeStaticString(",\"truncated\":true") }
-        body.writeStaticString(",\"publications\":[")
-        for (number, event) in (self.isReversed ? found.events.reversed() : found.events).enumerated() {
-            body.writeStaticString(number > 0 ? ",{\"id\":\"" : "{\"id\":\"")
-            body.writePosition(event.position)
-            body.writeStaticString("\",\"offset\":")
-            body.writeDecimal(event.position.offset)
-            if let type = event.event.type {
-                body.writeStaticString(",\"type\":")
-                body.writeJSONString(type)
+        var writer = JSONWriter(ByteBuffer())
+        writer.object { writer in
+            writer.name("result")
+            writer.object { writer in
+                writer.field("epoch", head.epoch)
+                writer.field("offset", head.offset)
+                writer.name("cursor")
+                // The position of the newest listed event, not the head: a subscription from it must also get the events that the limit excluded.
+                writer.plainString { Cursor.write(self.channel, found.events.last?.position ?? head, into: &$0) }
+                if let gap { Self.write(gap, to: &writer) }
+                if found.isTruncated { writer.field("truncated", true) }
+                writer.name("publications")
+                writer.array { writer in
+                    for event in self.isReversed ? found.events.reversed() : found.events { Self.write(event, to: &writer) }
+                }
             }
-            FrameEncoder.writePayload(event.event.payload, into: &body)
-            body.writeStaticString("}")
         }
-        body.writeStaticString("]}}")
-        return body
+        return writer.sink
     }
 
-    /// Only one who asked from a position can miss something.
+    private static func write(_ gap: Gap, to writer: inout JSONWriter<ByteBuffer>) {
+        writer.name("gap")
+        writer.object { writer in
+            writer.field("from", "\(gap.from)")
+            writer.field("to", "\(gap.to)")
+            writer.field("reason", gap.reason.rawValue)
+        }
+    }
+
+    private static func write(_ event: SequencedEvent, to writer: inout JSONWriter<ByteBuffer>) {
+        writer.object { writer in
+            writer.name("id")
+            writer.plainString { $0.writePosition(event.position) }
+            writer.field("offset", event.position.offset)
+            if let type = event.event.type { writer.field("type", type) }
+            let form = PayloadForm(event.event.payload)
+            writer.name(form.fieldName)
+            writer.value { FrameEncoder.writePayload(event.event.payload, form, into: &$0) }
+        }
+    }
+
+    /// Only a request with `since` can have a gap.
     private static func gap(_ head: Position, _ events: [SequencedEvent], _ start: Position, isLost: Bool) -> Gap? {
         guard start != head else { return nil }
         let first = events.first?.position.offset ?? head.offset + 1
@@ -144,22 +154,30 @@ struct ChannelsQuery: Sendable {
         let fields = try JSONFields(body.readableBytes == 0 ? ByteBuffer(string: "{}") : body, names: ["prefix", "after", "limit"])
         self.prefix = try fields.string("prefix") ?? ""
         self.after = try fields.string("after")
-        self.limit = try fields.integer("limit", in: 1...10_000) ?? 1000
+        self.limit = try fields.integer("limit", in: 1...FixedLimits.listedChannelsMax) ?? 1000
     }
 
     func run(_ channels: ChannelReader) async throws(HTTPFailure) -> ByteBuffer {
         let found = await channels.sequencers.channels(prefix: self.prefix, after: self.after, limit: self.limit + 1)
-        var body = ByteBuffer()
-        body.writeStaticString("{\"result\":{\"channels\":{")
-        for (number, entry) in found.prefix(self.limit).enumerated() {
-            body.writeString(
-                "\(number > 0 ? "," : "")\"\(entry.channel)\":{\"subscribers\":\(max(0, entry.subscribers)),\"epoch\":\(entry.head.epoch),\"offset\":\(entry.head.offset)}"
-            )
+        var writer = JSONWriter(ByteBuffer())
+        writer.object { writer in
+            writer.name("result")
+            writer.object { writer in
+                writer.name("channels")
+                writer.object { writer in
+                    for (channel, head, subscribers) in found.prefix(self.limit) {
+                        writer.name(channel.string)
+                        writer.object { writer in
+                            writer.field("subscribers", max(0, subscribers))
+                            writer.field("epoch", head.epoch)
+                            writer.field("offset", head.offset)
+                        }
+                    }
+                }
+                if found.count > self.limit { writer.field("next", found[self.limit - 1].channel.string) }
+            }
         }
-        body.writeStaticString("}")
-        if found.count > self.limit { body.writeString(",\"next\":\"\(found[self.limit - 1].channel)\"") }
-        body.writeStaticString("}}")
-        return body
+        return writer.sink
     }
 }
 
@@ -174,6 +192,11 @@ struct PresenceQuery: Sendable {
 
     func run(_ channels: ChannelReader) async throws(HTTPFailure) -> ByteBuffer {
         let subscribers = await channels.sequencers.subscribers(of: self.channel)
-        return ByteBuffer(string: "{\"result\":{\"subscribers\":\(max(0, subscribers))}}")
+        var writer = JSONWriter(ByteBuffer())
+        writer.object { writer in
+            writer.name("result")
+            writer.object { $0.field("subscribers", max(0, subscribers)) }
+        }
+        return writer.sink
     }
 }

@@ -1,10 +1,10 @@
 import DequeModule
 import NIOCore
 
-/// The answers of one connection in the order of its requests, however they become ready. A pure value.
+/// The responses of one connection. They are sent in the order of the requests, and may be completed in any order. A pure value.
 struct ResponseQueue {
     private enum Slot {
-        /// With what lets the page that asked read the answer.
+        /// The response is not complete. `headers` are its CORS headers.
         case waiting(headers: String)
         case ready(ByteBuffer, closes: Bool)
     }
@@ -12,16 +12,16 @@ struct ResponseQueue {
     private var slots: Deque<Slot> = []
     private var first: UInt64 = 0
 
-    /// Requests without an answer on the wire.
+    /// Requests whose response has not been sent.
     var count: Int { self.slots.count }
 
-    /// A place for the next request's answer.
+    /// Reserves the place of the next request's response. Returns its index.
     mutating func reserve(headers: String = "") -> UInt64 {
         self.slots.append(.waiting(headers: headers))
         return self.first + UInt64(self.slots.count) - 1
     }
 
-    /// The headers that a place was reserved with.
+    /// The headers that the place was reserved with.
     func headers(of index: UInt64) -> String {
         guard index >= self.first, index - self.first < UInt64(self.slots.count), case .waiting(let headers) = self.slots[Int(index - self.first)] else {
             return ""
@@ -29,7 +29,7 @@ struct ResponseQueue {
         return headers
     }
 
-    /// Fills a place, and appends to `output` all that can go now. True when the last of it ends the connection.
+    /// Completes a response. Appends to `output` all responses that can be sent now. Returns true if the last of them closes the connection.
     mutating func complete(_ index: UInt64, with response: ByteBuffer, closes: Bool, into output: inout ByteBuffer) -> Bool {
         guard index >= self.first, index - self.first < UInt64(self.slots.count) else { return false }
         self.slots[Int(index - self.first)] = .ready(response, closes: closes)
@@ -38,7 +38,7 @@ struct ResponseQueue {
             self.first += 1
             output.writeImmutableBuffer(response)
             if closes {
-                // What was asked behind it is not answered: the client was told so by `Connection: close`.
+                // `Connection: close` tells the client that its later requests get no response.
                 self.slots.removeAll()
                 return true
             }

@@ -1,16 +1,16 @@
 import NIOCore
 
-/// One HTTP/1.1 connection of either port: whether its socket is read, what its client has time for, whether it takes what is written. A pure value:
-/// ``HTTPHandler`` executes what it decides.
+/// The state of one HTTP/1.1 connection of either port: whether its socket is read, which deadline applies, and whether the socket accepts bytes. A pure
+/// value; ``HTTPHandler`` executes its decisions.
 struct HTTPConnection {
     enum State {
-        /// Bytes are read, and requests are taken as they come.
+        /// The socket is read, and requests are handled in order.
         /// Can transition to: paused, ended.
         case reading
-        /// The socket is not read: the client takes no responses, or has as many outstanding as it may.
+        /// The socket is not read: the client does not read its responses, or the limit of outstanding responses is reached.
         /// Can transition to: reading, ended.
         case paused
-        /// No further request is taken. What still arrives is thrown away.
+        /// No further request is handled. Bytes that still arrive are discarded.
         case ended
     }
 
@@ -18,44 +18,44 @@ struct HTTPConnection {
         case request(Request)
         /// Stop reading the socket until ``resume()``.
         case pause
-        /// More bytes have to come. The client has as long as `wait` says; nil when its time runs already.
+        /// The next request is not complete. The second value starts a deadline; nil if the present deadline continues.
         case needMore(wantsContinue: Bool, Wait?)
-        /// The client has closed its side, and all that it sent has been taken.
+        /// The client has closed its side, and all its requests have been returned.
         case inputEnded
     }
 
-    /// What the client is given time for.
+    /// What a deadline waits for.
     enum Wait {
-        /// The rest of a request, from its first byte: a client that sends byte by byte does not buy time with each of them.
+        /// The rest of a request. The deadline is set at its first byte; later bytes do not extend it.
         case request
         /// The first byte of the next request.
         case nextRequest
     }
 
-    /// What is to be done at the connection's deadline.
+    /// What happens at the deadline.
     enum Expiry {
-        /// The socket takes nothing: look whether that has lasted too long.
-        case lookAtStall
-        /// The client waits for this node.
-        case waitOn
-        /// A request did not arrive in time: say so and close.
+        /// The socket accepts no bytes: check for how long.
+        case checkStall
+        /// The client waits for a response: set another deadline.
+        case extend
+        /// A request did not arrive in time: respond with 408 and close.
         case refuse
-        /// No client waits for a response.
+        /// Close without a response.
         case close(isLate: Bool)
     }
 
     private(set) var state = State.reading
-    /// Over the connection limit: the client is told so and disconnected.
+    /// The port is over its connection limit: the client gets a refusal and is disconnected.
     let isOverLimit: Bool
     private(set) var isInputClosed = false
-    /// Which of the client's deadlines runs.
+    /// Which deadline is set.
     private enum Timer {
         case none, request, nextRequest
     }
 
     private var timer = Timer.request
     private var stall = StallWatch()
-    /// Nil when the connection no longer speaks HTTP: a stream should weigh little while it is idle.
+    /// Nil after the connection has become a stream or has ended, to save memory.
     private var parser: HTTPRequestParser?
 
     init(headerBytesMax: Int, bodyBytesMax: Int, isOverLimit: Bool) {
@@ -65,24 +65,24 @@ struct HTTPConnection {
 
     var isEnded: Bool { self.state == .ended }
 
-    /// A client over the limit gets one response, and makes room.
+    /// Whether the connection stays open after the response. A connection over the limit closes after one response.
     func keepsAlive(after head: RequestHead) -> Bool { head.keepsAlive && !self.isOverLimit }
 
     // MARK: - Reading
 
     mutating func receive(_ bytes: ByteBuffer) { self.parser?.feed(bytes) }
 
-    /// Bytes received and not taken.
+    /// Received bytes that are not part of a returned request.
     var bufferedBytes: Int { self.parser?.bufferedBytes ?? 0 }
 
     mutating func inputClosed() { self.isInputClosed = true }
 
-    /// The next request. Nil when none is taken any more. After a failure the connection can only be closed.
+    /// The next step. Nil if no further request is handled. After a failure the connection must be closed.
     ///
-    /// - Parameter hasRoom: the client takes its responses, and may have another one outstanding.
-    mutating func next(hasRoom: Bool) throws(HTTPFailure) -> Step? {
+    /// - Parameter canTakeRequest: the client reads its responses, and one more response may be outstanding.
+    mutating func next(canTakeRequest: Bool) throws(HTTPFailure) -> Step? {
         guard self.state != .ended, self.parser != nil else { return nil }
-        guard hasRoom else {
+        guard canTakeRequest else {
             self.state = .paused
             return .pause
         }
@@ -97,8 +97,8 @@ struct HTTPConnection {
         }
     }
 
-    /// Only a taken request gives the client time for the next one. Empty lines before a request do not: the parser skips them, and a client could send
-    /// one from time to time and keep its connection.
+    /// Starts a deadline once for each request. Empty lines before a request do not start one: the parser skips them, and a client could send an empty line
+    /// from time to time to keep its connection.
     private mutating func wait() -> Wait? {
         if self.parser!.isBetweenRequests {
             guard self.timer == .none else { return nil }
@@ -110,19 +110,19 @@ struct HTTPConnection {
         return .request
     }
 
-    /// There is room again.
+    /// Leaves the state `paused`.
     mutating func resume() {
         if self.state == .paused { self.state = .reading }
     }
 
-    /// From here on the connection is a stream. Returns what the client sent behind its request.
+    /// The connection becomes a stream. Returns the bytes that the client sent after its request.
     mutating func leaveHTTP() -> ByteBuffer {
         defer { self.parser = nil }
         return self.parser?.takeRest() ?? ByteBuffer()
     }
 
-    /// No further request is taken. True when the socket has to be read again, because unread bytes would make the kernel reset the connection
-    /// and discard the last response.
+    /// No further request is handled. Returns true if reading was paused. The socket must then be read again: if it were closed with unread bytes, the kernel
+    /// would reset the connection and discard the last response.
     mutating func end() -> Bool {
         defer { self.state = .ended }
         self.parser = nil
@@ -131,12 +131,12 @@ struct HTTPConnection {
 
     // MARK: - Time
 
-    /// - Parameter isOwed: the client waits for responses.
-    func expired(isOwed: Bool) -> Expiry {
-        if self.stall.isBlocked { return .lookAtStall }
-        if isOwed || self.state == .paused { return .waitOn }
+    /// - Parameter hasPendingResponse: the client waits for a response.
+    func expired(hasPendingResponse: Bool) -> Expiry {
+        if self.stall.isBlocked { return .checkStall }
+        if hasPendingResponse || self.state == .paused { return .extend }
         guard self.state == .reading, self.timer == .request else { return .close(isLate: false) }
-        // Between two requests there is nothing to respond to; in the middle of one there is.
+        // Only an incomplete request gets a response.
         return self.isOverLimit || self.parser?.isBetweenRequests ?? true ? .close(isLate: true) : .refuse
     }
 
@@ -144,11 +144,11 @@ struct HTTPConnection {
 
     var isBlocked: Bool { self.stall.isBlocked }
 
-    /// The socket takes no more, and that many bytes wait for it.
+    /// The socket accepts no more bytes, and this many wait.
     mutating func block(at second: Int, waiting bytes: Int) { self.stall.block(at: second, waiting: bytes) }
 
     mutating func unblock() { self.stall.unblock() }
 
-    /// For how many seconds the socket has taken nothing.
+    /// For how many seconds the socket has accepted no bytes.
     mutating func secondsStalled(at second: Int, waiting bytes: Int) -> Int { self.stall.seconds(at: second, waiting: bytes) }
 }

@@ -1,24 +1,24 @@
 import NIOCore
 import Pipeline
 
-/// What the handlers of both ports do alike: they execute an ``HTTPConnection``. Confined to its event loop.
+/// Executes the decisions of an ``HTTPConnection``, for the handlers of both ports. Confined to its event loop.
 protocol HTTPHandler: LoopConnection {
     var http: HTTPConnection { get set }
     var context: ChannelHandlerContext! { get }
     var loop: LoopContext { get }
-    /// The connection is between requests, or in the middle of one: not a stream.
+    /// The connection is not a stream, and no request blocks the next one.
     var takesRequests: Bool { get }
-    /// Another response may be outstanding.
-    var hasRoom: Bool { get }
-    /// As ``hasRoom``, for a connection that is not read: some responses less, so that it is not paused again immediately.
-    var hasRoomAgain: Bool { get }
+    /// Whether one more response may be outstanding.
+    var canTakeRequest: Bool { get }
+    /// Whether a paused connection may continue. Stricter than ``canTakeRequest``, so that the connection is not paused again immediately.
+    var canResume: Bool { get }
 
     func handle(_ request: Request)
     /// The client waits for `100 Continue` before it sends a body.
     func sendContinue()
-    /// Responds that what came is not a request, or came too late, and closes.
+    /// Responds to bytes that are not a valid request, or to a late request, and closes.
     func refuse(_ failure: HTTPFailure)
-    /// The client has closed its side: closes once it has all that it waits for.
+    /// Called after the client has closed its side. Closes the connection after the last outstanding response.
     func finish()
 }
 
@@ -27,8 +27,8 @@ extension HTTPHandler {
 
     func readRequests() {
         do throws(HTTPFailure) {
-            // A client that asks and does not read must not fill this node's memory.
-            while self.takesRequests, let step = try self.http.next(hasRoom: self.hasRoom && self.context?.channel.isWritable ?? false) {
+            // Responses to a client that does not read must not fill the memory.
+            while self.takesRequests, let step = try self.http.next(canTakeRequest: self.canTakeRequest && self.context?.channel.isWritable ?? false) {
                 switch step {
                 case .request(let request):
                     self.handle(request)
@@ -55,7 +55,7 @@ extension HTTPHandler {
     }
 
     func resumeReading() {
-        guard self.http.state == .paused, self.hasRoomAgain, self.context?.channel.isWritable ?? false else { return }
+        guard self.http.state == .paused, self.canResume, self.context?.channel.isWritable ?? false else { return }
         self.http.resume()
         self.readRequests()
         if self.http.state != .paused { self.setAutoRead(true) }
@@ -65,15 +65,15 @@ extension HTTPHandler {
 
     // MARK: - Time
 
-    /// The first deadline, from accept to a complete request.
+    /// Time from accepting the connection to a complete request.
     var firstDeadlineSeconds: Int { self.http.isOverLimit ? 2 : self.loop.limits.handshakeSecondsMax }
 
-    /// The deadline of a connection that is not a stream.
-    func requestDeadlineReached(isOwed: Bool) {
-        switch self.http.expired(isOwed: isOwed) {
-        case .lookAtStall:
+    /// Handles the deadline of a connection that is not a stream.
+    func requestDeadlineReached(hasPendingResponse: Bool) {
+        switch self.http.expired(hasPendingResponse: hasPendingResponse) {
+        case .checkStall:
             self.closeIfStalled()
-        case .waitOn:
+        case .extend:
             self.loop.setDeadline(of: self, in: self.loop.limits.handshakeSecondsMax)
         case .refuse:
             self.loop.metrics.timedOut += 1
@@ -84,7 +84,7 @@ extension HTTPHandler {
         }
     }
 
-    /// A socket that has taken nothing for too long is closed; one that takes a little is looked at again.
+    /// Closes a socket that has accepted no bytes for too long. Otherwise sets the deadline of the next check.
     func closeIfStalled() {
         let left = self.loop.limits.stalledSecondsMax - self.http.secondsStalled(at: self.loop.second, waiting: self.context.waitingBytes)
         guard left > 0 else {
@@ -107,7 +107,7 @@ extension HTTPHandler {
 
     // MARK: - Closing
 
-    /// No further request is taken. What is owed can still be written.
+    /// No further request is handled. Outstanding responses can still be written.
     func endRequests() {
         if self.http.end() { self.setAutoRead(true) }
     }

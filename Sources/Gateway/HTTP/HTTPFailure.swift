@@ -1,11 +1,15 @@
-/// A response other than 200: an HTTP status, a code for programs, and a message that says what to change.
+import JSON
+import NIOCore
+import Pipeline
+
+/// The refusal of a request: an HTTP status, a code for programs, and a message that says what to change.
 struct HTTPFailure: Error, Equatable {
     var status: HTTPStatus
     var code: String
     var message: String
-    /// An extra header, `Allow` or `Retry-After`.
+    /// An additional header line, for example `Allow` or `Retry-After`.
     var header: String?
-    /// Of a temporary refusal: when to retry.
+    /// When to retry. Nil if the refusal is not temporary.
     var retryAfterSeconds: Int?
 
     init(_ status: HTTPStatus, _ code: String, _ message: String, header: String? = nil) {
@@ -20,9 +24,9 @@ struct HTTPFailure: Error, Equatable {
     static func badBody(_ message: String) -> HTTPFailure { HTTPFailure(.badRequest, "bad_body", message) }
     static func badCursor(_ message: String) -> HTTPFailure { HTTPFailure(.badRequest, "bad_cursor", message) }
 
-    /// - Parameter hint: says where the path is, if it belongs to the node's other port.
+    /// - Parameter hint: names the node's other port, if the path belongs to that port.
     static func notFound(_ path: String, _ paths: String, hint: String? = nil) -> HTTPFailure {
-        HTTPFailure(.notFound, "not_found", "nothing is at \(path.prefix(100))\(hint.map { ": \($0)" } ?? ""); there is \(paths)")
+        HTTPFailure(.notFound, "not_found", "nothing is at \(path.prefix(100))\(hint.map { ": \($0)" } ?? ""); the paths are \(paths)")
     }
 
     static func methodNotAllowed(_ allow: String) -> HTTPFailure {
@@ -37,15 +41,24 @@ struct HTTPFailure: Error, Equatable {
         return failure
     }
 
-    static let timeout = HTTPFailure(.requestTimeout, "timeout", "the request did not arrive in time; send it whole within handshake-seconds-max")
+    /// Writes the field `error` of a JSON object.
+    func writeError(to writer: inout JSONWriter<ByteBuffer>) {
+        writer.name("error")
+        writer.object { writer in
+            writer.field("code", self.code)
+            writer.field("message", self.message)
+        }
+    }
+
+    static let timeout = HTTPFailure(.requestTimeout, "timeout", "the request did not arrive in time; send it completely within handshake-seconds-max")
 }
 
-/// The statuses that this program sends.
+/// The HTTP statuses of a node's responses.
 struct HTTPStatus: Equatable {
     var code: Int
     var reason: StaticString
 
-    /// The request is wrong.
+    /// The client must change its request.
     var isClientError: Bool { (400..<500).contains(self.code) }
 
     static func == (left: HTTPStatus, right: HTTPStatus) -> Bool { left.code == right.code }

@@ -3,9 +3,9 @@ import Pipeline
 
 /// Parses HTTP/1.x requests from a stream of bytes (RFC 9112). A pure value: bytes in, complete requests or a failure out.
 ///
-/// Used instead of NIO's HTTP pipeline: a subscriber's connection needs the parser for one request, and without NIO's handlers, buffers and decoders it saves
-/// thousands of bytes for the rest of its life. It is strict where two parsers could read one request differently (request smuggling): it refuses both
-/// length headers, two lengths, bare line feeds, folded lines, spaces around names and unknown transfer codings.
+/// Used instead of NIO's HTTP pipeline: a subscriber's connection needs a parser for only one request, and NIO's handlers, buffers and decoders would use
+/// thousands of bytes until it closes. The parser is strict where two parsers could read one request differently (request smuggling): it refuses both length
+/// headers together, two lengths, bare line feeds, folded lines, spaces around names and unknown transfer codings.
 struct HTTPRequestParser {
     enum Step {
         /// More bytes are needed. `wantsContinue` is true once, when the client waits for `100 Continue`.
@@ -20,40 +20,36 @@ struct HTTPRequestParser {
         case body(RequestHead, length: Int)
         /// Can transition to: chunkData, trailers.
         case chunkSize(RequestHead)
-        /// Data and its line end. Can transition to: chunkSize.
+        /// The data of a chunk and its line end. Can transition to: chunkSize.
         case chunkData(RequestHead, length: Int)
         /// Can transition to: head.
         case trailers(RequestHead, length: Int)
     }
 
-    static let requestLineBytesMax = 8 * 1024
-    static let fieldsMax = 100
-    static let chunkLineBytesMax = 256
-
     private let headerBytesMax: Int
     private let bodyBytesMax: Int
     private var state = State.head
     private var input = ByteBuffer()
-    /// The chunks so far. Not part of the state enum, because appending there would copy everything for each chunk.
+    /// The data of the chunks so far. Not in `State`, because appending to a payload of an enum would copy all data for each chunk.
     private var chunks = ByteBuffer()
-    /// How far the head has been searched for its end. Each byte is searched once, even if bytes arrive slowly.
+    /// The number of bytes that have been searched for the end of the head. Each byte is searched once, even if bytes arrive slowly.
     private var searched = 0
     /// The length of the request line with its line end, once it has arrived.
     private var requestLineLength: Int?
     private var owesContinue = false
 
     init(headerBytesMax: Int, bodyBytesMax: Int) {
-        self.headerBytesMax = min(headerBytesMax, Int(UInt16.max) - Self.requestLineBytesMax - 8)
+        self.headerBytesMax = min(headerBytesMax, Int(UInt16.max) - FixedLimits.requestLineBytesMax - 8)
         self.bodyBytesMax = bodyBytesMax
     }
 
     /// Bytes of an incomplete request.
     var bufferedBytes: Int { self.input.readableBytes }
 
-    /// The memory that ``bufferedBytes`` use.
+    /// The capacity of the buffer that holds ``bufferedBytes``.
     var inputCapacity: Int { self.input.storageCapacity }
 
-    /// The buffer for the chunks of a body. It is reallocated only when they need more space.
+    /// The address of the data of the chunks. It changes only if the buffer grows.
     var chunksAddress: UnsafeRawPointer? { self.chunks.withVeryUnsafeBytes { $0.baseAddress } }
 
     /// The bytes after the last request, for the next protocol on the connection.
@@ -62,7 +58,7 @@ struct HTTPRequestParser {
         return self.input
     }
 
-    /// Nothing of a request has arrived.
+    /// Whether no byte of the next request has arrived.
     var isBetweenRequests: Bool {
         if case .head = self.state { return self.input.readableBytes == 0 }
         return false
@@ -82,14 +78,14 @@ struct HTTPRequestParser {
                 guard let body = self.input.readSlice(length: length) else { return self.needMore() }
                 return self.finish(head, body)
             case .chunkSize(let head):
-                guard let line = try self.readLine(bytesMax: Self.chunkLineBytesMax) else { return self.needMore() }
+                guard let line = try self.readLine(bytesMax: FixedLimits.chunkLineBytesMax) else { return self.needMore() }
                 let size = try Self.chunkSize(line)
                 guard self.chunks.readableBytes + size <= self.bodyBytesMax else { throw Self.bodyTooLarge(self.bodyBytesMax) }
                 self.state = size == 0 ? .trailers(head, length: 0) : .chunkData(head, length: size)
             case .chunkData(let head, let length):
                 guard self.input.readableBytes >= length + 2 else { return self.needMore() }
                 var data = self.input.readSlice(length: length)!
-                guard self.input.readInteger(as: UInt16.self) == 0x0D0A else { throw .badRequest("a chunk does not end where its size says") }
+                guard self.input.readInteger(as: UInt16.self) == 0x0D0A else { throw .badRequest("the data of a chunk is longer than its size") }
                 self.chunks.writeBuffer(&data)
                 self.state = .chunkSize(head)
             case .trailers(let head, let length):
@@ -133,7 +129,7 @@ struct HTTPRequestParser {
         return true
     }
 
-    /// The length of the head with its empty line. Nil if that has not arrived yet.
+    /// The length of the head with its empty line. Nil if the empty line has not arrived.
     private mutating func headLength() throws(HTTPFailure) -> Int? {
         let searched = self.searched
         let (end, lineEnd) = self.input.withUnsafeReadableBytes { bytes -> (Int?, Int?) in
@@ -144,7 +140,7 @@ struct HTTPRequestParser {
                     index += 1
                     continue
                 }
-                // An empty line: LF, (CR) LF. Whether each line feed has its carriage return is checked when the head is read.
+                // An empty line: LF, then LF or CR LF. `HeadParser` checks that each LF has its CR.
                 if lineEnd == nil { lineEnd = index }
                 if index + 1 < bytes.count, bytes[index + 1] == 0x0A { return (index + 2, lineEnd) }
                 if index + 2 < bytes.count, bytes[index + 1] == 0x0D, bytes[index + 2] == 0x0A { return (index + 3, lineEnd) }
@@ -155,7 +151,7 @@ struct HTTPRequestParser {
         let count = self.input.readableBytes
         let line = self.requestLineLength ?? lineEnd.map { $0 + 1 }
         self.requestLineLength = line
-        guard line ?? count <= Self.requestLineBytesMax + 2 else { throw Self.uriTooLong }
+        guard line ?? count <= FixedLimits.requestLineBytesMax + 2 else { throw Self.uriTooLong }
         guard (end ?? count) - (line ?? 0) <= self.headerBytesMax + 2 else { throw Self.headersTooLarge(self.headerBytesMax) }
         if let end {
             self.requestLineLength = nil
@@ -169,7 +165,7 @@ struct HTTPRequestParser {
     private mutating func frameBody(of head: RequestHead) throws(HTTPFailure) {
         let lengths = head.count("content-length")
         if let coding = head.list("transfer-encoding") {
-            guard lengths == 0 else { throw .badRequest("Content-Length and Transfer-Encoding exclude each other; send one") }
+            guard lengths == 0 else { throw .badRequest("a request cannot have both Content-Length and Transfer-Encoding; send one of them") }
             guard head.isVersion11 else { throw .badRequest("HTTP/1.0 has no Transfer-Encoding; send Content-Length") }
             try Self.checkCoding(coding.asciiLowercased())
             self.state = .chunkSize(head)
@@ -189,15 +185,19 @@ struct HTTPRequestParser {
 
     // MARK: - Chunks
 
-    /// A line without its CRLF. Nil if it is not complete.
+    /// A line without its CRLF. Nil if the line is not complete.
     private mutating func readLine(bytesMax: Int) throws(HTTPFailure) -> ByteBuffer? {
         guard let end = self.input.readableBytesView.firstIndex(of: 0x0A) else {
-            guard self.input.readableBytes <= bytesMax else { throw .badRequest("a chunk's line is longer than \(bytesMax) bytes") }
+            guard self.input.readableBytes <= bytesMax else {
+                throw .badRequest("the size line or a trailer of a chunked body is longer than \(bytesMax) bytes")
+            }
             return nil
         }
         let length = end - self.input.readerIndex
-        guard length <= bytesMax + 1 else { throw .badRequest("a chunk's line is longer than \(bytesMax) bytes") }
-        guard length >= 1, self.input.getInteger(at: end - 1, as: UInt8.self) == 0x0D else { throw .badRequest("a line ends in a bare line feed") }
+        guard length <= bytesMax + 1 else { throw .badRequest("the size line or a trailer of a chunked body is longer than \(bytesMax) bytes") }
+        guard length >= 1, self.input.getInteger(at: end - 1, as: UInt8.self) == 0x0D else {
+            throw .badRequest("a line of a chunked body ends in a bare line feed; end it with CR LF")
+        }
         let line = self.input.readSlice(length: length - 1)!
         self.input.moveReaderIndex(forwardBy: 2)
         return line

@@ -1,6 +1,7 @@
 import NIOCore
+import Pipeline
 
-/// Reads one complete head: request line, fields, empty line. Pure.
+/// Parses one complete head: request line, fields, empty line. Pure.
 enum HeadParser {
     private static let schemes = ["http://", "https://"]
 
@@ -16,7 +17,7 @@ enum HeadParser {
 
     private static func parse(_ bytes: UnsafeRawBufferPointer) throws(HTTPFailure) -> RequestHead {
         let lineEnd = try Self.lineEnd(bytes, from: 0)
-        guard lineEnd <= HTTPRequestParser.requestLineBytesMax else {
+        guard lineEnd <= FixedLimits.requestLineBytesMax else {
             throw HTTPRequestParser.uriTooLong
         }
         var head = try Self.requestLine(UnsafeRawBufferPointer(rebasing: bytes[..<lineEnd]))
@@ -25,19 +26,21 @@ enum HeadParser {
         while true {
             let end = try Self.lineEnd(bytes, from: start)
             if end == start { return head }
-            guard head.fields.count < HTTPRequestParser.fieldsMax else {
-                throw HTTPFailure(.headersTooLarge, "headers_too_large", "more than \(HTTPRequestParser.fieldsMax) header fields")
+            guard head.fields.count < FixedLimits.headerFieldsMax else {
+                throw HTTPFailure(.headersTooLarge, "headers_too_large", "more than \(FixedLimits.headerFieldsMax) header fields")
             }
             head.fields.append(try Self.field(bytes, start, end))
             start = end + 2
         }
     }
 
-    /// Where the line's CRLF begins.
+    /// The index at which the CRLF of a line begins.
     private static func lineEnd(_ bytes: UnsafeRawBufferPointer, from start: Int) throws(HTTPFailure) -> Int {
         var index = start
         while index < bytes.count, bytes[index] != 0x0A {
-            if bytes[index] == 0x0D, index + 1 >= bytes.count || bytes[index + 1] != 0x0A { throw .badRequest("a carriage return without a line feed") }
+            if bytes[index] == 0x0D, index + 1 >= bytes.count || bytes[index + 1] != 0x0A {
+                throw .badRequest("a line has a carriage return without a line feed")
+            }
             index += 1
         }
         guard index < bytes.count, index > start, bytes[index - 1] == 0x0D else { throw .badRequest("a line ends in a bare line feed; end it with CR LF") }
@@ -50,7 +53,7 @@ enum HeadParser {
         }
         guard let targetEnd = line.lastIndex(of: 0x20), targetEnd > methodEnd + 1 else { throw .badRequest("the request line is not METHOD TARGET VERSION") }
         let target = UnsafeRawBufferPointer(rebasing: line[(methodEnd + 1)..<targetEnd])
-        guard target.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { throw .badRequest("the request target has a byte that must be %-escaped") }
+        guard target.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { throw .badRequest("the request target has a byte that must be percent-encoded") }
         let isVersion11 = try Self.version(UnsafeRawBufferPointer(rebasing: line[(targetEnd + 1)...]))
         let (path, query) = try Self.target(String(decoding: target, as: UTF8.self))
         return RequestHead(
@@ -61,9 +64,9 @@ enum HeadParser {
     private static func version(_ bytes: UnsafeRawBufferPointer) throws(HTTPFailure) -> Bool {
         guard bytes.count == 8, bytes.starts(with: "HTTP/".utf8), bytes[6] == UInt8(ascii: "."), (0x30...0x39).contains(bytes[5]),
             (0x30...0x39).contains(bytes[7])
-        else { throw .badRequest("the request line does not end in HTTP/1.1") }
-        guard bytes[5] == 0x31 else { throw HTTPFailure(.versionNotSupported, "bad_version", "speak HTTP/1.1") }
-        guard bytes[7] <= 0x31 else { throw HTTPFailure(.versionNotSupported, "bad_version", "speak HTTP/1.1") }
+        else { throw .badRequest("the request line does not end with HTTP/1.1") }
+        guard bytes[5] == 0x31 else { throw HTTPFailure(.versionNotSupported, "bad_version", "this HTTP version is not supported; send HTTP/1.1") }
+        guard bytes[7] <= 0x31 else { throw HTTPFailure(.versionNotSupported, "bad_version", "this HTTP version is not supported; send HTTP/1.1") }
         return bytes[7] == 0x31
     }
 
@@ -78,7 +81,7 @@ enum HeadParser {
         }
     }
 
-    /// Path and query. A server must take the absolute form too (RFC 9112 §3.2.2); its authority means nothing here.
+    /// Path and query. A server must also accept the absolute form (RFC 9112 §3.2.2); its authority is ignored.
     private static func target(_ target: String) throws(HTTPFailure) -> (String, String?) {
         var target = Substring(target)
         if target.first != "/", target != "*" {
@@ -91,13 +94,13 @@ enum HeadParser {
         return (Self.path(target[..<mark]), String(target[target.index(after: mark)...]))
     }
 
-    /// `http://h` and `http://h/` are the same (RFC 9110 §4.2.3).
+    /// `http://h` and `http://h/` have the same path (RFC 9110 §4.2.3).
     private static func path(_ path: Substring) -> String { path.isEmpty ? "/" : String(path) }
 
     private static func field(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int) throws(HTTPFailure) -> RequestHead.Field {
         guard bytes[start] != 0x20, bytes[start] != 0x09 else { throw .badRequest("a header line is folded; send each field on one line") }
         guard let colon = bytes[start..<end].firstIndex(of: UInt8(ascii: ":")), colon > start else { throw .badRequest("a header line has no name") }
-        guard bytes[start..<colon].allSatisfy(Self.isToken) else { throw .badRequest("a header name has a byte that is not allowed in it") }
+        guard bytes[start..<colon].allSatisfy(Self.isToken) else { throw .badRequest("a header name has a byte that names must not contain") }
         var valueStart = colon + 1
         var valueEnd = end
         while valueStart < valueEnd, bytes[valueStart] == 0x20 || bytes[valueStart] == 0x09 { valueStart += 1 }
@@ -109,7 +112,7 @@ enum HeadParser {
             nameStart: UInt16(start), nameEnd: UInt16(colon), valueStart: UInt16(valueStart), valueEnd: UInt16(valueEnd))
     }
 
-    /// A trailer field: checked by the same rules, and dropped.
+    /// Checks a trailer field by the rules of header fields. Trailers are ignored.
     static func checkField(_ line: ByteBuffer) throws(HTTPFailure) {
         let checked = line.withUnsafeReadableBytes { bytes -> HTTPFailure? in
             do throws(HTTPFailure) { _ = try Self.field(bytes, 0, bytes.count) } catch { return error }
@@ -118,18 +121,18 @@ enum HeadParser {
         if let checked { throw checked }
     }
 
-    /// Fields with a single value. If one occurred twice, a proxy in front of this server might use the other one.
+    /// Fields that must occur at most once. If a field occurred twice, a proxy in front of this node might use the other value.
     private static let singleFields: [StaticString] = [
         "host", "content-length", "origin", "authorization", "x-api-key", "message-id", "event-type", "last-event-id", "sec-websocket-key",
         "sec-websocket-version",
     ]
 
     private static func checkCounts(_ head: RequestHead) throws(HTTPFailure) {
-        if let name = head.firstRepeated(of: Self.singleFields) { throw .badRequest("the header \(name) is there more than once; send it once") }
-        guard head.count("host") == 1 || !head.isVersion11 else { throw .badRequest("a request has exactly one Host header") }
+        if let name = head.firstRepeated(of: Self.singleFields) { throw .badRequest("the header \(name) occurs more than once; send it once") }
+        guard head.count("host") == 1 || !head.isVersion11 else { throw .badRequest("a request must have exactly one Host header") }
     }
 
-    /// RFC 9110 §5.6.2.
+    /// Whether the byte may occur in a token (RFC 9110 §5.6.2).
     private static func isToken(_ byte: UInt8) -> Bool {
         switch byte {
         case 0x41...0x5A, 0x61...0x7A, 0x30...0x39: true
@@ -143,7 +146,7 @@ enum HeadParser {
 }
 
 extension Substring {
-    /// The rest after a prefix, compared without case. Nil if it does not begin with the prefix.
+    /// The text after a prefix. Case is ignored. Nil if the text does not begin with the prefix.
     fileprivate func without(_ prefix: String) -> Substring? {
         guard self.prefix(prefix.count).asciiLowercased() == prefix else { return nil }
         return self.dropFirst(prefix.count)

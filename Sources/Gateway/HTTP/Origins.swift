@@ -1,7 +1,8 @@
 import Logging
 import NIOConcurrencyHelpers
+import Pipeline
 
-/// Which pages may read from this node through a browser. Pure.
+/// The origins whose pages may use this node through a browser. Pure.
 package struct Origins: Sendable {
     private let allowsAll: Bool
     private let allowed: Set<String>
@@ -11,7 +12,7 @@ package struct Origins: Sendable {
         self.allowed = Set(origins.map(Self.normalized))
     }
 
-    /// The form that browsers send: scheme, host and port only.
+    /// Whether the text is `*`, or an origin as browsers send it: scheme, host and port.
     package static func isOrigin(_ text: String) -> Bool {
         if text == "*" { return true }
         guard let range = text.firstRange(of: "://"), range.lowerBound != text.startIndex else { return false }
@@ -23,7 +24,7 @@ package struct Origins: Sendable {
 
     private func isListed(_ origin: String) -> Bool { self.allowed.contains(Self.normalized(origin)) }
 
-    /// In the form that browsers send (RFC 6454 §6.2): lower case, without the scheme's default port.
+    /// The form that browsers send (RFC 6454 §6.2): lower case, without the default port of the scheme.
     static func normalized(_ origin: String) -> String {
         let origin = origin.lowercased()
         for (scheme, port) in [("https://", ":443"), ("http://", ":80")] where origin.hasPrefix(scheme) && origin.hasSuffix(port) {
@@ -32,27 +33,27 @@ package struct Origins: Sendable {
         return origin
     }
 
-    /// Whether the page comes from the requested host and port: the browser's own rule. Works behind a proxy too.
+    /// Whether the page is from the host and port that it requests, which is a browser's rule for the same origin. Works behind a proxy too.
     static func isSame(_ origin: String, as head: RequestHead) -> Bool {
         guard let host = head.field("host"), let colon = origin.firstIndex(of: ":") else { return false }
         return Self.normalized(origin) == Self.normalized("\(origin[..<colon])://\(host)")
     }
 
-    /// The headers that let a browser's page read the response. Empty without an allowed origin.
+    /// The headers with which a browser lets a page read the response. Empty if the origin is not allowed.
     func headers(for head: RequestHead) -> String {
         guard let origin = head.field("origin"), self.allows(origin) else { return "" }
         guard self.isListed(origin) else { return "Access-Control-Allow-Origin: *\r\n" }
-        // The node uses no cookies, but a proxy in front may. A page that sends cookies can read nothing without the second header.
+        // A node uses no cookies, but a proxy in front of it may. Without the second header a page that sends cookies cannot read the response.
         return "Access-Control-Allow-Origin: \(origin)\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n"
     }
 
-    /// Why a page may not connect, and what to change. `null` (a sandboxed frame, a local file) and other texts that are not origins cannot be listed.
+    /// Why a page is refused, and what to change. `null` (a sandboxed frame, a local file) and other texts that are not origins cannot be in `cors-origins`.
     static func refusal(of origin: String) -> String {
         guard origin != "*", Self.isOrigin(origin) else {
-            return "an Origin of \(String(origin.prefix(100)).debugDescription) cannot be listed in cors-origins (only * covers it, and only to subscribe); "
+            return "the Origin \(String(origin.prefix(100)).debugDescription) cannot be in cors-origins (only * allows it, and only to subscribe); "
                 + "serve the page over http or https"
         }
-        return "pages of \(origin.prefix(100)) are refused; add it to cors-origins if they may use this node"
+        return "pages of the origin \(origin.prefix(100)) are refused; add the origin to cors-origins if its pages may use this node"
     }
 
     func preflightHeaders(for head: RequestHead, methods: String) -> String {
@@ -65,24 +66,23 @@ package struct Origins: Sendable {
     }
 }
 
-/// The log lines for refused origins, each once. Bounded, because a client can invent any number of origins. A pure value.
+/// Decides which refused origins are logged: each once, and a bounded number, because a client can invent any number of origins. A pure value.
 struct RefusedOrigins {
-    static let originsMax = 100
-
     private var logged: Set<String> = []
 
-    /// Nil for an origin that was logged before, above the limit, and for one under `.invalid`: no page has that, and `doctor` asks whether it is refused.
+    /// The log line for an origin. Nil if the origin was logged before, if the limit is reached, or if the origin ends in `.invalid`: no page has such an
+    /// origin, but `doctor` sends one.
     mutating func sentence(for origin: String) -> String? {
-        guard !origin.hasSuffix(".invalid"), self.logged.count < Self.originsMax else { return nil }
+        guard !origin.hasSuffix(".invalid"), self.logged.count < FixedLimits.loggedOriginsMax else { return nil }
         let origin = String(String.UnicodeScalarView(origin.unicodeScalars.prefix(100).filter { (0x21...0x7E).contains($0.value) }))
         guard self.logged.insert(origin).inserted else { return nil }
-        let isLast = self.logged.count == Self.originsMax
+        let isLast = self.logged.count == FixedLimits.loggedOriginsMax
         return Origins.refusal(of: origin)
-            + (isLast ? " (\(Self.originsMax) origins were refused; more are counted in realertime_refused_origins_total and not logged)" : "")
+            + (isLast ? " (\(FixedLimits.loggedOriginsMax) origins were logged; further ones are only counted in realertime_refused_origins_total)" : "")
     }
 }
 
-/// Logs refused origins, for all loops. Behind a lock, which only a refusal takes.
+/// Logs refused origins of all loops. Only a refusal takes the lock.
 final class RefusedOriginLog: Sendable {
     private let refused = NIOLockedValueBox(RefusedOrigins())
     private let logger: Logger

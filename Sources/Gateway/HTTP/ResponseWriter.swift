@@ -2,7 +2,7 @@ import JSON
 import NIOCore
 import Pipeline
 
-/// Writes responses (RFC 9112 §4) directly as bytes. Pure.
+/// Writes HTTP responses (RFC 9112 §4) as bytes. Pure.
 enum ResponseWriter {
     enum Content: String {
         case json = "application/json"
@@ -12,7 +12,7 @@ enum ResponseWriter {
         case metrics = "text/plain; version=0.0.4; charset=utf-8"
     }
 
-    /// A complete response. `headers` are complete lines.
+    /// Writes a complete response. `headers` are lines with their line ends.
     static func write(
         _ status: HTTPStatus, content: Content, body: ByteBuffer, headers: String = "", keepAlive: Bool, omitBody: Bool = false, into buffer: inout ByteBuffer
     ) {
@@ -37,7 +37,7 @@ enum ResponseWriter {
             omitBody: omitBody, into: &buffer)
     }
 
-    /// The head of a stream that ends with the connection.
+    /// Writes the head of a stream that ends with the connection.
     static func writeStreamHead(contentType: StaticString, isChunked: Bool, headers: String, into buffer: inout ByteBuffer) {
         self.writeStatus(.ok, into: &buffer)
         buffer.writeStaticString("Content-Type: ")
@@ -48,20 +48,16 @@ enum ResponseWriter {
         buffer.writeStaticString("\r\n")
     }
 
-    /// HTTP/1.1 keeps a connection alive by default; an HTTP/1.0 client needs a header for it. An Upgrade must be named here too (RFC 9110 §7.8).
+    /// An HTTP/1.0 client needs a header to keep its connection. A response with an `Upgrade` header must name it here too (RFC 9110 §7.8).
     private static func connection(_ status: HTTPStatus, keepAlive: Bool) -> StaticString {
         if status == .upgradeRequired { return keepAlive ? "Connection: Upgrade, keep-alive\r\n" : "Connection: Upgrade, close\r\n" }
         return keepAlive ? "Connection: keep-alive\r\n" : "Connection: close\r\n"
     }
 
-    static func errorBody(_ failure: HTTPFailure) -> ByteBuffer {
-        var body = ByteBuffer()
-        body.writeStaticString("{\"error\":{\"code\":\"")
-        body.writeString(failure.code)
-        body.writeStaticString("\",\"message\":")
-        body.writeJSONString(failure.message)
-        body.writeStaticString("}}")
-        return body
+    private static func errorBody(_ failure: HTTPFailure) -> ByteBuffer {
+        var writer = JSONWriter(ByteBuffer())
+        writer.object { failure.writeError(to: &$0) }
+        return writer.sink
     }
 
     private static func writeStatus(_ status: HTTPStatus, into buffer: inout ByteBuffer) {

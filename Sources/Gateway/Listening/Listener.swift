@@ -1,5 +1,6 @@
 import NIOCore
 import NIOPosix
+import Pipeline
 import Sockets
 
 #if canImport(Glibc)
@@ -8,29 +9,23 @@ import Sockets
     import Musl
 #endif
 
-/// Binds one port, and counts, refuses or sets up each accepted connection.
+/// Binds one port. Counts each accepted connection, and sets it up for requests or for a refusal.
 struct Listener {
-    /// Sockets accepted in one turn, if enough uncounted descriptors are free. NIO's default of 4 polls again after each four, which halves
-    /// the rate in a reconnect storm.
-    static let acceptBurst = 256
-    /// The kernel's queue while this process is busy. The kernel limits it to `net.core.somaxconn`.
-    static let backlog = 4096
-
     let group: any EventLoopGroup
     let admission: Admission
-    /// The most connections that one turn accepts. They may be open for a moment without being counted.
+    /// The most sockets that one turn of the loop accepts. They are open for a moment before they are counted.
     let uncountedMax: Int
     let stalledSecondsMax: Int
 
-    /// - Parameter setUp: runs on the connection's loop, for connections within the limit and for those to refuse.
+    /// - Parameter setUp: runs on the connection's loop, for connections within the limit and for connections to refuse.
     func bind(
         _ address: ListenAddress, _ setUp: @escaping @Sendable (_ channel: any Channel, _ isOverLimit: Bool) throws -> Void
     ) async throws -> any Channel {
         let admission = self.admission
         do {
             return try await ServerBootstrap(group: self.group)
-                .serverChannelOption(.backlog, value: Int32(Self.backlog))
-                .serverChannelOption(.maxMessagesPerRead, value: UInt(min(Self.acceptBurst, max(4, self.uncountedMax))))
+                .serverChannelOption(.backlog, value: Int32(FixedLimits.acceptBacklog))
+                .serverChannelOption(.maxMessagesPerRead, value: UInt(min(Slices.acceptsMax, max(4, self.uncountedMax))))
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 // On Linux an accepted socket inherits its listener's options, which saves a system call for each option.
                 .serverChannelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -56,18 +51,18 @@ struct Listener {
     }
 
     private static func sentence(_ error: any Error, _ address: ListenAddress) -> String {
-        guard let error = error as? IOError else { return "cannot listen there: \(error)" }
+        guard let error = error as? IOError else { return "cannot listen on this address: \(error)" }
         switch error.errnoCode {
-        case EADDRINUSE: return "another process listens there; stop it or choose another port"
-        case EACCES: return "not allowed to listen there; choose a port above 1023"
-        case EADDRNOTAVAIL: return "this machine does not have that address"
-        default: return "cannot listen there: \(error)"
+        case EADDRINUSE: return "another process listens on this address; stop it, or choose another port"
+        case EACCES: return "no permission to listen on this port; choose a port above 1023"
+        case EADDRNOTAVAIL: return "this machine does not have this address; choose another one"
+        default: return "cannot listen on this address: \(error)"
         }
     }
 }
 
 enum ListenerError: Error, CustomStringConvertible {
-    /// No descriptor is free, not even for a refusal.
+    /// No descriptor is left for a refusal.
     case full
     case bind(String)
 

@@ -1,31 +1,34 @@
-/// The transport of a subscriber.
-package enum Transport: Int, CaseIterable, Sendable {
-    case sse, webSocket, longPoll, stream
+package import SubscriberAPI
 
-    /// The name in metrics and JSON.
-    package var name: String {
-        switch self {
-        case .sse: "sse"
-        case .webSocket: "websocket"
-        case .longPoll: "longpoll"
-        case .stream: "stream"
-        }
+/// A counter for each transport.
+package struct TransportCounters: Sendable {
+    private var counts = [UInt64](repeating: 0, count: Transport.allCases.count)
+
+    package internal(set) subscript(transport: Transport) -> UInt64 {
+        get { self.counts[transport.index] }
+        set { self.counts[transport.index] = newValue }
+    }
+
+    var total: UInt64 { self.counts.reduce(0, +) }
+
+    static func += (left: inout TransportCounters, right: TransportCounters) {
+        for index in left.counts.indices { left.counts[index] += right.counts[index] }
     }
 }
 
-/// Totals of one loop's connections. Opens and closes are counted separately, so that they can be reconciled.
+/// Counters of one loop's connections. Opens and closes are counted separately, so that the counters can be checked against each other.
 package struct ConnectionMetrics: Sendable {
     /// Connections of the subscriber port, from accept to close.
     package internal(set) var accepted: UInt64 = 0
     package internal(set) var closed: UInt64 = 0
     package internal(set) var apiAccepted: UInt64 = 0
     package internal(set) var apiClosed: UInt64 = 0
-    /// Subscriptions begun and ended, by ``Transport``.
-    package internal(set) var opened: [UInt64] = Array(repeating: 0, count: Transport.allCases.count)
-    package internal(set) var ended: [UInt64] = Array(repeating: 0, count: Transport.allCases.count)
+    /// Subscriptions begun and ended.
+    package internal(set) var opened = TransportCounters()
+    package internal(set) var ended = TransportCounters()
     package internal(set) var refusedAtLimit: UInt64 = 0
     package internal(set) var apiRefusedAtLimit: UInt64 = 0
-    /// Temporarily refused subscribers: 503, or 200 with a retry.
+    /// Subscribers refused temporarily: with 503, or with 200 and `retry:`.
     package internal(set) var refusedSubscribers: UInt64 = 0
     /// Requests from pages whose origin is not allowed.
     package internal(set) var refusedOrigins: UInt64 = 0
@@ -38,15 +41,16 @@ package struct ConnectionMetrics: Sendable {
 
     package init() {}
 
+    /// Open subscriptions.
+    package func current(_ transport: Transport) -> Int { Int(self.opened[transport] - self.ended[transport]) }
+
     static func += (left: inout ConnectionMetrics, right: ConnectionMetrics) {
         left.accepted += right.accepted
         left.closed += right.closed
         left.apiAccepted += right.apiAccepted
         left.apiClosed += right.apiClosed
-        for index in left.opened.indices {
-            left.opened[index] += right.opened[index]
-            left.ended[index] += right.ended[index]
-        }
+        left.opened += right.opened
+        left.ended += right.ended
         left.refusedAtLimit += right.refusedAtLimit
         left.apiRefusedAtLimit += right.apiRefusedAtLimit
         left.refusedSubscribers += right.refusedSubscribers

@@ -1,29 +1,25 @@
 import NIOCore
 import Pipeline
 
-/// Time in whole seconds: every connection has a deadline, and the loop calls it at the deadline.
+/// Deadlines in whole seconds. Every connection has one, and the loop calls the connection at its deadline.
 extension LoopContext {
-    /// Wheel entries handled before the loop polls its sockets again. A heartbeat is a write: ten thousand together would block the loop
-    /// for a tenth of a second.
-    static let deadlineSliceMax = 256
-
     func setDeadline(of connection: any LoopConnection, in seconds: Int) {
         connection.deadline = self.second + max(1, seconds)
-        // A later deadline is noticed when the existing entry is due. Only an earlier deadline needs a new entry.
+        // A later deadline is read when the present entry is due. Only an earlier deadline needs a new entry.
         guard connection.wheelSecond <= self.second || connection.deadline < connection.wheelSecond else { return }
         self.enter(connection)
     }
 
-    /// The next heartbeat: the first one within the interval, each later one an interval after the previous one. Connections of the same second are spread
-    /// over the whole interval by their slot in the table, and stay spread.
+    /// Sets the deadline of the next heartbeat. The first heartbeat is due within an interval, and each later one an interval after the previous one. The slot
+    /// of a connection determines the second within the interval, so that connections accepted together have heartbeats in different seconds.
     func setHeartbeat(of connection: any LoopConnection) {
         let interval = self.limits.heartbeatSeconds
         let sinceLast = (self.second - Int(connection.id.slot) % interval + interval) % interval
         self.setDeadline(of: connection, in: interval - sinceLast)
     }
 
-    /// The end of a long-poll without events. Up to a fifth of the interval early, because polls that one event has ended come back together;
-    /// not earlier, because each end causes a new request.
+    /// Sets the deadline at which a long-poll without events ends: up to a fifth of the interval early, depending on the slot. One event ends many polls
+    /// together, and their next polls begin together. Not earlier, because each end causes a new request.
     func setPollEnd(of connection: any LoopConnection) {
         let interval = self.limits.heartbeatSeconds
         self.setDeadline(of: connection, in: interval - Int(connection.id.slot) % (interval / 5 + 1))
@@ -37,34 +33,33 @@ extension LoopContext {
 
     // MARK: - The clock
 
-    /// Never stopped: while the node is stopping, it closes connections whose clients do not close.
+    /// Starts the clock. It also runs while the node is stopping, to close connections whose clients do not close.
     func start() {
         self.nextSecond = self.loop.now + .seconds(1)
         self.scheduleSecond()
     }
 
     private func scheduleSecond() {
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        self.loop.scheduleTask(deadline: self.nextSecond) { bound.value.everySecond() }
+        self.loop.assumeIsolated().scheduleTask(deadline: self.nextSecond) { self.everySecond() }
     }
 
     private func everySecond() {
-        // At fixed intervals, or 25 seconds on a busy loop would become longer. But a pause of the whole process is not caught up:
-        // deadlines would fire before the bytes that have arrived meanwhile are read.
+        // Seconds are due at fixed times, so that a busy loop does not lengthen them. After a pause of the whole process the missed seconds are skipped:
+        // otherwise deadlines would expire before the bytes that arrived in the pause are read.
         let now = self.loop.now
         self.nextSecond = self.nextSecond + .seconds(1)
         if self.nextSecond <= now { self.nextSecond = now + .seconds(1) }
         self.scheduleSecond()
         self.second += 1
         self.wheel.turn(to: self.second)
-        if !self.isDeadlineSliceScheduled { self.meetDeadlines() }
+        if !self.isDeadlineSliceScheduled { self.handleDueDeadlines() }
         self.fanout.onLoop { $0.tick() }
     }
 
-    /// Handles a slice of the due entries. Between two slices connections may close or get other deadlines: this is checked here.
-    private func meetDeadlines() {
+    /// Handles a slice of the due entries. Since an entry became due, its connection may have closed or got another deadline: both are checked here.
+    private func handleDueDeadlines() {
         self.isDeadlineSliceScheduled = false
-        var budget = Self.deadlineSliceMax
+        var budget = Slices.deadlinesMax
         while budget > 0, let entry = self.wheel.popDue() {
             budget -= 1
             guard let connection = self.connections[entry.id], connection.wheelSecond == entry.second else { continue }
@@ -73,8 +68,6 @@ extension LoopContext {
         }
         guard self.wheel.hasDue else { return }
         self.isDeadlineSliceScheduled = true
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        // Not `execute`: NIO runs all runnable tasks before it polls again. The delay is long enough that other runnable tasks finish first.
-        self.loop.scheduleTask(in: .milliseconds(1)) { bound.value.meetDeadlines() }
+        self.loop.afterSockets { self.handleDueDeadlines() }
     }
 }

@@ -4,21 +4,21 @@ import Pipeline
 /// State that one event loop's connections share: table, clock and metrics. Confined to that loop.
 final class LoopContext {
     let loop: any EventLoop
-    /// Its clock is the loop's.
+    /// Its `tick` is called every second.
     let fanout: Fanout
     let limits: Limits
 
     private(set) var connections = ConnectionTable()
     var wheel = TimerWheel()
     var isDeadlineSliceScheduled = false
-    /// Seconds since the loop's start, and when the next one is due.
+    /// Seconds since the clock of the loop was started, and the time of the next one.
     var second = 0
     var nextSecond = NIODeadline.uptimeNanoseconds(0)
     private(set) var isStopping = false
     var metrics = ConnectionMetrics()
     private var draining: RepeatedTask?
     private var sweep = DrainSweep(steps: 1)
-    /// Connections with responses that are written and not flushed, each once.
+    /// Connections with responses to flush, each once.
     private var unflushed: [any FlushingConnection] = []
 
     init(loop: any EventLoop, fanout: Fanout, limits: Limits) {
@@ -42,10 +42,7 @@ final class LoopContext {
 
     /// Sends the responses of one turn of the loop, in one write for each connection.
     func flushSoon(_ connection: any FlushingConnection) {
-        if self.unflushed.isEmpty {
-            let bound = NIOLoopBound(self, eventLoop: self.loop)
-            self.loop.execute { bound.value.flushNow() }
-        }
+        if self.unflushed.isEmpty { self.loop.assumeIsolated().execute { self.flushNow() } }
         self.unflushed.append(connection)
     }
 
@@ -57,8 +54,8 @@ final class LoopContext {
 
     // MARK: - Closing
 
-    /// Waits until the client has accepted all written bytes. Then closes this side and reads for a moment, because closing with unread bytes would make
-    /// the kernel reset the connection and discard the last bytes.
+    /// Waits until the socket has accepted all written bytes. Then closes this side, and reads for up to two seconds: if the socket were closed with unread
+    /// bytes, the kernel would reset the connection and discard the last bytes that were sent.
     func closeGently(_ connection: any LoopConnection, _ context: ChannelHandlerContext) {
         self.whenWritten(connection, context) {
             self.setDeadline(of: connection, in: 2)
@@ -66,12 +63,12 @@ final class LoopContext {
         }
     }
 
-    /// The same for a connection without requests: does not wait for the client to close.
+    /// Waits until the socket has accepted all written bytes, and closes the connection. For clients that send no more requests.
     func closeWhenWritten(_ connection: any LoopConnection, _ context: ChannelHandlerContext) {
         self.whenWritten(connection, context) { context.close(promise: nil) }
     }
 
-    /// A client that reads nothing reaches the connection's deadline first.
+    /// If the client reads nothing, the connection's deadline comes first.
     private func whenWritten(_ connection: any LoopConnection, _ context: ChannelHandlerContext, _ body: @escaping () -> Void) {
         self.setDeadline(of: connection, in: self.limits.stalledSecondsMax)
         let promise = self.loop.makePromise(of: Void.self)
@@ -81,17 +78,17 @@ final class LoopContext {
 
     // MARK: - Draining
 
-    /// Asks the subscribers of a drained node to reconnect, one after the other, also those that still arrive before a load balancer has noticed. They are not
-    /// refused, because until then they would only come back to this node.
+    /// Asks the subscribers of a drained node to reconnect, evenly spread over `drain-seconds`. New subscribers are not refused: until the load balancer has
+    /// noticed the drain, it would send them to this node again. They are asked to reconnect in the next round.
     func setDraining(_ isDraining: Bool) {
         let seconds = self.limits.drainSeconds
         guard isDraining != (self.draining != nil), seconds > 0, !(isDraining && self.isStopping) else { return }
         self.draining?.cancel()
         self.draining = nil
         guard isDraining else { return }
-        self.sweep = DrainSweep(steps: seconds * 10)
+        self.sweep = DrainSweep(steps: seconds * Int(TimeAmount.seconds(1).nanoseconds / Slices.drainPause.nanoseconds))
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        self.draining = self.loop.scheduleRepeatedTask(initialDelay: .milliseconds(100), delay: .milliseconds(100)) { _ in bound.value.drainStep() }
+        self.draining = self.loop.scheduleRepeatedTask(initialDelay: Slices.drainPause, delay: Slices.drainPause) { _ in bound.value.drainStep() }
     }
 
     private func drainStep() {
@@ -100,7 +97,7 @@ final class LoopContext {
 
     // MARK: - Stopping
 
-    /// Ends all connections gracefully, a slice at a time, so that the loop continues to serve the others and the last bytes of a slice can be sent.
+    /// Ends all connections gracefully, in slices. Between slices the loop serves the other connections and sends the last bytes of the slice.
     func stop(completed: EventLoopPromise<Void>) {
         self.isStopping = true
         self.setDraining(false)
@@ -111,7 +108,6 @@ final class LoopContext {
         let (connections, next) = self.connections.slice(from: start, limit: self.limits.shutdownSliceConnections)
         for connection in connections { connection.stop() }
         guard let next else { return completed.succeed() }
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        self.loop.scheduleTask(in: .milliseconds(10)) { bound.value.stopSlice(from: next, completed: completed) }
+        self.loop.afterSockets(pause: Slices.closingPause) { self.stopSlice(from: next, completed: completed) }
     }
 }

@@ -1,4 +1,5 @@
 import Pipeline
+import SubscriberAPI
 
 /// A subscriber's request, parsed. Pure.
 struct SubscribeRequest {
@@ -7,15 +8,14 @@ struct SubscribeRequest {
     var channels: [(channel: ChannelName, start: SubscribeStart)]
     var resumes: Bool
 
-    /// The paths and their transports.
-    static let paths = "/ev/CHANNEL, /ws/CHANNEL, /lp/CHANNEL, /sub/CHANNEL and /healthz"
+    static let paths = Transport.allCases.map { "/\($0.path)/CHANNEL" }.joined(separator: ", ") + " and /healthz"
 
-    /// Nil if the path is not a subscriber's.
+    /// The transport and the channels of a path. Nil if the path is not one of a subscriber.
     static func transport(of path: String) -> (Transport, channels: Substring)? {
-        for (prefix, transport) in [("/ev/", Transport.sse), ("/ws/", .webSocket), ("/lp/", .longPoll), ("/sub/", .stream)] where path.hasPrefix(prefix) {
-            return (transport, path.dropFirst(prefix.count))
-        }
-        return nil
+        guard path.utf8.first == UInt8(ascii: "/"), let slash = path.utf8.dropFirst().firstIndex(of: UInt8(ascii: "/")) else { return nil }
+        let segment = path[..<slash].dropFirst()
+        guard let transport = Transport.allCases.first(where: { segment == $0.path }) else { return nil }
+        return (transport, path[path.utf8.index(after: slash)...])
     }
 
     init(_ transport: Transport, channels list: Substring, head: RequestHead, limits: Limits) throws(HTTPFailure) {
@@ -27,13 +27,13 @@ struct SubscribeRequest {
         self.resumes = false
         for segment in list.split(separator: "/", omittingEmptySubsequences: false) {
             guard self.channels.count < limits.channelsPerConnectionMax else {
-                throw .badChannel("more than channels-per-connection-max, \(limits.channelsPerConnectionMax), channels; open another connection for the others")
+                throw .badChannel("more than \(limits.channelsPerConnectionMax) channels (channels-per-connection-max); use several connections")
             }
             let (channel, backlog) = try Self.channel(segment)
-            guard !self.channels.contains(where: { $0.channel == channel }) else { throw .badChannel("\(channel) is listed twice") }
-            // A cursor identifies its channels by this part of their hash.
+            guard !self.channels.contains(where: { $0.channel == channel }) else { throw .badChannel("channel \(channel) occurs more than once; send it once") }
+            // A cursor identifies each channel by these 32 bits of its hash.
             if let other = self.channels.first(where: { UInt32(truncatingIfNeeded: $0.channel.hash64) == UInt32(truncatingIfNeeded: channel.hash64) }) {
-                throw .badChannel("\(other.channel) and \(channel) cannot share a connection, because a cursor could not tell them apart; open another for one")
+                throw .badChannel("a cursor cannot distinguish \(other.channel) from \(channel); use one connection for each")
             }
             if let position = since?.position(of: channel) {
                 self.channels.append((channel, .after(position)))
@@ -43,15 +43,15 @@ struct SubscribeRequest {
             }
         }
         if case .position = since, self.channels.count > 1 {
-            throw .badCursor("a position is of one channel: ask for that channel alone, or start from a cursor")
+            throw .badCursor("a position belongs to one channel; subscribe to that channel alone, or send a cursor")
         }
-        if since != nil, !self.resumes { throw .badCursor("the cursor holds none of these channels; start without it") }
+        if since != nil, !self.resumes { throw .badCursor("the cursor contains none of these channels; subscribe without it") }
     }
 
     /// The position from which a client resumes.
     private enum Since {
         case cursor(Cursor)
-        /// Of the only requested channel.
+        /// The position in the only requested channel.
         case position(Position)
 
         func position(of channel: ChannelName) -> Position? {
@@ -62,25 +62,25 @@ struct SubscribeRequest {
         }
     }
 
-    /// `name` or `name.bN`.
+    /// Parses `NAME` or `NAME.bN`.
     private static func channel(_ segment: Substring) throws(HTTPFailure) -> (ChannelName, Int?) {
-        guard let decoded = PercentEncoding.decode(segment) else { throw .badChannel("a channel name has a broken %-escape") }
+        guard let decoded = PercentEncoding.decode(segment) else { throw .badChannel("a channel name has an invalid percent-encoding") }
         var name = decoded
         var backlog: Int?
         if let start = ChannelName.backlogSuffixStart(Array(decoded.utf8)) {
             name = String(decoded.utf8.prefix(start)) ?? ""
             guard let count = Int(decoded.utf8.dropFirst(start + 2).map { String(UnicodeScalar($0)) }.joined()) else {
-                throw .badChannel("the backlog after .b is too large a number")
+                throw .badChannel("the number after .b is too large")
             }
             backlog = count
         }
         guard let channel = ChannelName(name) else {
-            throw .badChannel("a channel name is 1 to \(ChannelName.bytesMax) of A-Z a-z 0-9 _ . : -")
+            throw .badChannel("a channel name must be 1 to \(ChannelName.bytesMax) of A-Z a-z 0-9 _ . : -")
         }
         return (channel, backlog)
     }
 
-    /// The cursor that a browser or a polyfill adds at a reconnect is newer than the one that the page wrote into the URL.
+    /// A cursor that a browser or a polyfill adds at a reconnect takes precedence: it is newer than the cursor that the page wrote into the URL.
     private static func since(_ head: RequestHead) throws(HTTPFailure) -> Since? {
         var added = [head.field("last-event-id")]
         for name in Self.polyfillNames { added.append(try PercentEncoding.value(name, in: head.query)) }
@@ -88,7 +88,7 @@ struct SubscribeRequest {
         guard let text = added.compactMap({ $0 }).first(where: { !$0.isEmpty }) ?? written else { return nil }
         if let cursor = Cursor(text) { return .cursor(cursor) }
         if let position = Position(text) { return .position(position) }
-        throw .badCursor("that is neither a cursor nor a position that this program gave out; start without Last-Event-ID and since")
+        throw .badCursor("Last-Event-ID or since is neither a cursor nor a position; subscribe without it")
     }
 
     /// Query parameters of EventSource polyfills that cannot send the header.
@@ -100,7 +100,7 @@ struct SubscribeRequest {
             switch try PercentEncoding.value("envelope", in: query) {
             case nil, "0": return .sse
             case "1": return .sseEnvelope
-            default: throw .badRequest("envelope is 0 or 1")
+            default: throw .badRequest("envelope must be 0 or 1")
             }
         case .webSocket: return .webSocket
         case .longPoll: return .element

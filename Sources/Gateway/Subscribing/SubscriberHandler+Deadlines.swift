@@ -1,19 +1,20 @@
 import NIOCore
 import Pipeline
+import SubscriberAPI
 
-/// Calls of the loop.
+/// Calls from the loop.
 extension SubscriberHandler {
     func deadlineReached() {
-        if self.http.isEnded { return self.requestDeadlineReached(isOwed: false) }
+        if self.http.isEnded { return self.requestDeadlineReached(hasPendingResponse: false) }
         switch self.phase {
         case .requests:
-            self.requestDeadlineReached(isOwed: false)
+            self.requestDeadlineReached(hasPendingResponse: false)
         case .opening:
             self.loop.setDeadline(of: self, in: self.loop.limits.handshakeSecondsMax)
         case .streaming:
             self.heartbeat()
         case .polling:
-            self.answerNow()
+            self.respondToPoll()
         }
     }
 
@@ -26,7 +27,7 @@ extension SubscriberHandler {
             self.context.writeAndFlush(self.wrapOutboundOut(self.port.heartbeats[framing]), promise: nil)
         case .webSocket:
             self.missedPongs += 1
-            // Counted when the next ping is due: the second ping without a pong ends the connection.
+            // This ping is counted as missed until its pong arrives. Two missed pongs end the connection when the third ping is due.
             if self.missedPongs > 2 { return self.closeWebSocket(1001) }
             self.writeFrame(.ping, ByteBuffer())
         case .longPoll:
@@ -34,17 +35,17 @@ extension SubscriberHandler {
         }
     }
 
-    /// A long-poll's time is up: the answer with what it has gathered in this turn, which its cursor is past already.
-    func answerNow() {
+    /// Ends a long-poll. The response contains the events collected in this turn of the loop, because the cursor is already after them.
+    func respondToPoll() {
         guard let subscriber else { return }
         self.pollCompleted(elements: subscriber.gathered, cursor: subscriber.cursor)
     }
 
-    /// Ends a stream gracefully, with the transport's last message.
-    func endStream(_ lastWords: ByteBuffer) {
+    /// Ends a stream gracefully. `notice` is written before its end.
+    func endStream(_ notice: ByteBuffer) {
         guard let framing = self.subscriber?.framing else { return }
         var buffer = ByteBuffer()
-        if lastWords.readableBytes > 0 { FrameEncoder.writeStream(lastWords, framing: framing, into: &buffer) }
+        if notice.readableBytes > 0 { FrameEncoder.writeStream(notice, framing: framing, into: &buffer) }
         if framing.isChunked { buffer.writeStaticString(ChunkedCoding.end) }
         self.context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
         self.closeSubscriber()
@@ -57,7 +58,7 @@ extension SubscriberHandler {
             self.loop.metrics.drained += 1
             self.stop()
         case .requests, .opening:
-            // Nothing to lose elsewhere, and nothing to say yet: the next round meets it.
+            // There is no subscription yet. The next round of the drain visits the connection again.
             break
         }
     }
@@ -72,7 +73,7 @@ extension SubscriberHandler {
             self.context.close(promise: nil)
         case .polling:
             self.keepsAlive = false
-            self.answerNow()
+            self.respondToPoll()
         case .streaming:
             switch self.transport {
             case .sse:

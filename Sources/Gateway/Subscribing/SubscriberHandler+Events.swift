@@ -1,7 +1,8 @@
 import NIOCore
 import Pipeline
+import SubscriberAPI
 
-/// Calls of the fanout.
+/// Calls from the fanout.
 extension SubscriberHandler {
     func subscriberOpened(cursor: String) {
         guard let framing = self.subscriber?.framing else { return }
@@ -26,7 +27,7 @@ extension SubscriberHandler {
         FrameEncoder.writeOpening(
             cursor: cursor, framing: framing, retryMilliseconds: Reconnect.retryMilliseconds(stopping: false), into: &buffer)
         self.context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
-        // A client may send its first frames with its handshake.
+        // A client may send its first frames together with its handshake.
         if self.webSocket != nil, rest.readableBytes > 0 { self.readFrames(rest) }
     }
 
@@ -37,14 +38,10 @@ extension SubscriberHandler {
     func pollCompleted(elements: ByteBuffer, cursor: String) {
         guard self.phase == .polling else { return }
         self.endSubscriber()
-        var elements = elements
-        if elements.readableBytes > 0 { elements.moveWriterIndex(to: elements.writerIndex - 1) }
         var body = ByteBufferAllocator().buffer(capacity: elements.readableBytes + cursor.utf8.count + 32)
-        body.writeStaticString("{\"events\":[")
-        body.writeBuffer(&elements)
-        body.writeString("],\"cursor\":\"\(cursor)\"}")
+        FrameEncoder.writePollResponse(elements: elements, cursor: cursor, into: &body)
         self.phase = .requests
-        self.answer(.ok, content: .json, body: body)
+        self.respond(.ok, content: .json, body: body)
         self.readRequests()
     }
 }

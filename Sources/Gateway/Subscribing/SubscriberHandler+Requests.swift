@@ -1,14 +1,15 @@
 import NIOCore
 import Pipeline
+import SubscriberAPI
 
 extension SubscriberHandler {
     var takesRequests: Bool { self.phase == .requests }
 
-    /// Responses are written in the order of requests, one after the other.
-    var hasRoom: Bool { true }
-    var hasRoomAgain: Bool { true }
+    /// A request is handled only after the response to the previous one.
+    var canTakeRequest: Bool { true }
+    var canResume: Bool { true }
 
-    /// The body of a GET means nothing, so no client waits with it for long.
+    /// A client does not wait long for `100 Continue`. The body of a GET has no meaning.
     func sendContinue() {}
 
     func finish() { self.closeSubscriber() }
@@ -18,7 +19,7 @@ extension SubscriberHandler {
         do throws(HTTPFailure) {
             try self.route(head)
         } catch {
-            // Needed only for a refusal, so not looked up for every subscriber.
+            // Only a refusal uses this, so it is not computed for every subscriber.
             self.isEventSource = head.method == .get && head.path.hasPrefix("/ev/") && head.accepts("text/event-stream")
             self.refuse(error)
         }
@@ -33,22 +34,26 @@ extension SubscriberHandler {
             self.loop.metrics.refusedOrigins += 1
             self.port.refusedOrigins.report(refusedOrigin)
         }
-        // Before any refusal: after a refused preflight the browser does not send the request, and its page cannot see the reason.
-        if head.method == .options, SubscribeRequest.transport(of: head.path) != nil || head.path == "/healthz" { return self.answerPreflight(head) }
-        if self.loop.isStopping { throw .unavailable("this node stops; connect again") }
-        if head.path == "/healthz" { return try self.answerHealth(head) }
+        // A preflight is not refused for other reasons: after a refusal the browser would not send the request, and the page could not read the reason.
+        if head.method == .options, SubscribeRequest.transport(of: head.path) != nil || head.path == "/healthz" { return self.respondToPreflight(head) }
+        if self.loop.isStopping { throw .unavailable("node is stopping; connect again") }
+        if head.path == "/healthz" { return try self.respondToHealth(head) }
         if self.http.isOverLimit {
-            throw .unavailable("this node has as many subscribers as it may; try another or later", retryAfterSeconds: 5)
+            throw .unavailable(
+                "subscriber limit reached (\(self.port.subscribersMax)); connect to another node or later, or raise connections-max and the descriptor limit",
+                retryAfterSeconds: 5)
         }
         guard let (transport, channels) = SubscribeRequest.transport(of: head.path) else {
             let isOfAPI = head.path == "/pub" || head.path.hasPrefix("/api/")
             let port = self.port.addresses.apiPort
-            throw .notFound(head.path, SubscribeRequest.paths, hint: isOfAPI ? "this is the subscriber port, and that is on the API port, \(port)" : nil)
+            throw .notFound(head.path, SubscribeRequest.paths, hint: isOfAPI ? "this is the subscriber port; back ends use the API port, \(port)" : nil)
         }
         guard head.method == .get else { throw .methodNotAllowed("GET, OPTIONS") }
         let request = try SubscribeRequest(transport, channels: channels, head: head, limits: self.loop.limits)
         guard self.port.fanout.onLoop({ $0.hasRoom(for: request.channels) }) else {
-            throw .unavailable("subscribers of this node name as many channels as they may (subscribed-channels-max); try another node or later")
+            throw .unavailable(
+                "subscribed channel limit reached (\(self.loop.limits.subscribedChannelsMax) for each loop); connect to another node or later, or raise subscribed-channels-max"
+            )
         }
         if transport == .webSocket {
             if let refusedOrigin {
@@ -56,7 +61,7 @@ extension SubscriberHandler {
             }
             self.upgradeResponse = try WebSocketHandshake.response(to: head)
         }
-        // A client that has closed its side can take one response, and no stream.
+        // A client that has closed its side gets a response, but no stream.
         if self.http.isInputClosed, transport != .longPoll { return self.finish() }
         self.subscribe(request)
     }
@@ -69,7 +74,7 @@ extension SubscriberHandler {
     func subscribe(_ request: SubscribeRequest) {
         self.phase = .opening
         self.transport = request.transport
-        self.loop.metrics.opened[request.transport.rawValue] += 1
+        self.loop.metrics.opened[request.transport] += 1
         if request.resumes { self.loop.metrics.resumed += 1 }
         let subscriber = Subscriber(framing: request.framing, context: self.context, connection: self)
         self.subscriber = subscriber
@@ -79,21 +84,21 @@ extension SubscriberHandler {
     func endSubscriber() {
         guard let subscriber else { return }
         self.subscriber = nil
-        self.loop.metrics.ended[self.transport.rawValue] += 1
+        self.loop.metrics.ended[self.transport] += 1
         self.port.fanout.onLoop { $0.unsubscribe(subscriber) }
     }
 
-    func answerHealth(_ head: RequestHead) throws(HTTPFailure) {
+    func respondToHealth(_ head: RequestHead) throws(HTTPFailure) {
         guard head.method == .get || head.method == .head else { throw .methodNotAllowed("GET, HEAD, OPTIONS") }
-        self.answer(.ok, content: .text, body: ByteBuffer(string: "ok\n"), omitBody: head.method == .head)
+        self.respond(.ok, content: .text, body: ByteBuffer(string: "ok\n"), omitBody: head.method == .head)
     }
 
-    func answerPreflight(_ head: RequestHead) {
+    func respondToPreflight(_ head: RequestHead) {
         self.crossOriginHeaders = self.port.origins.preflightHeaders(for: head, methods: "GET, OPTIONS")
-        self.answer(.noContent, content: .text, body: ByteBuffer())
+        self.respond(.noContent, content: .text, body: ByteBuffer())
     }
 
-    func answer(_ status: HTTPStatus, content: ResponseWriter.Content, body: ByteBuffer, omitBody: Bool = false) {
+    func respond(_ status: HTTPStatus, content: ResponseWriter.Content, body: ByteBuffer, omitBody: Bool = false) {
         var buffer = ByteBuffer()
         ResponseWriter.write(
             status, content: content, body: body, headers: "X-Accel-Buffering: no\r\n" + self.crossOriginHeaders, keepAlive: self.keepsAlive,
@@ -118,7 +123,7 @@ extension SubscriberHandler {
         self.closeSubscriber()
     }
 
-    /// Ends the subscription, and the connection once the last words are written.
+    /// Ends the subscription, and closes the connection after the last bytes have been written.
     func closeSubscriber() {
         self.endSubscriber()
         self.webSocket = nil

@@ -1,22 +1,23 @@
 import NIOCore
 import Pipeline
+import SubscriberAPI
 
-/// One connection of the subscriber port, from its first byte to its last. The only handler in its pipeline.
+/// One connection of the subscriber port. The only handler in its pipeline.
 ///
-/// Confined to its event loop. What to do is decided by ``HTTPRequestParser``, ``WebSocketParser`` and the fanout; this class executes it.
+/// Confined to its event loop. ``HTTPConnection``, ``WebSocketParser`` and the fanout decide; this class executes their decisions.
 final class SubscriberHandler: ChannelInboundHandler, HTTPHandler, SubscriberConnection {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// What the connection is used for, until ``http`` has ended.
+    /// The phase of the connection. It has no meaning after ``http`` has ended.
     enum Phase {
-        /// Waiting for a request, or in the middle of one.
+        /// A request is awaited, or has arrived in part.
         /// Can transition to: opening.
         case requests
-        /// The request was understood; its channels are being opened.
+        /// The request is valid, and its channels are being opened.
         /// Can transition to: streaming, polling.
         case opening
-        /// Events flow until the connection ends.
+        /// Events are delivered until the connection ends.
         case streaming
         /// A long-poll waits for its response.
         /// Can transition to: requests.
@@ -37,16 +38,16 @@ final class SubscriberHandler: ChannelInboundHandler, HTTPHandler, SubscriberCon
     var keepsAlive = false
     var crossOriginHeaders = ""
     var upgradeResponse = ""
-    /// The request was a HEAD, whose response has no body.
+    /// The request is a HEAD, whose response has no body.
     var omitsBody = false
-    /// The refused request came from an `EventSource`, which ends for good at any status except 200.
+    /// The refused request is from an `EventSource`, which does not reconnect after any status except 200.
     var isEventSource = false
     var missedPongs = 0
 
     init(port: SubscriberPort, isOverLimit: Bool) {
         self.port = port
-        // A GET may have a body that means nothing; a small one is read past.
-        self.http = HTTPConnection(headerBytesMax: port.loop.limits.headerBytesMax, bodyBytesMax: 1024, isOverLimit: isOverLimit)
+        // A GET may have a small body, which is ignored.
+        self.http = HTTPConnection(headerBytesMax: port.loop.limits.headerBytesMax, bodyBytesMax: FixedLimits.subscriberBodyBytesMax, isOverLimit: isOverLimit)
     }
 
     var loop: LoopContext { self.port.loop }
@@ -60,7 +61,7 @@ final class SubscriberHandler: ChannelInboundHandler, HTTPHandler, SubscriberCon
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        // Every connection ends here, once, for any reason.
+        // Called exactly once for every connection, whatever ended it.
         self.loop.metrics.closed += 1
         self.loop.remove(self)
         self.endSubscriber()
@@ -75,11 +76,11 @@ final class SubscriberHandler: ChannelInboundHandler, HTTPHandler, SubscriberCon
             self.http.receive(bytes)
             self.readRequests()
         case .opening, .polling:
-            // The client's next requests; they are kept, up to a bound.
+            // These are later requests. They are buffered, up to a bound.
             self.http.receive(bytes)
             if self.http.bufferedBytes > self.loop.limits.headerBytesMax { context.close(promise: nil) }
         case .streaming:
-            // SSE and line streams are one-way: bytes from their clients are ignored.
+            // Bytes from clients of SSE and line streams are ignored.
             if self.webSocket != nil { self.readFrames(bytes) }
         }
     }
@@ -94,7 +95,7 @@ final class SubscriberHandler: ChannelInboundHandler, HTTPHandler, SubscriberCon
         self.http.inputClosed()
         switch self.phase {
         case .requests: if self.http.state != .paused { self.readRequests() }
-        // A client that closes its side of a stream leaves.
+        // A client of a stream that closes its side does not want more events.
         case .opening, .streaming, .polling: context.close(promise: nil)
         }
     }
@@ -106,11 +107,11 @@ final class SubscriberHandler: ChannelInboundHandler, HTTPHandler, SubscriberCon
 
 /// Reconnect times for browsers.
 enum Reconnect {
-    /// One or two seconds normally. After a planned stop spread over several seconds, so that not all clients reconnect together.
+    /// Normally one to two seconds. When the node stops, a wider range, so that not all clients reconnect together.
     static func retryMilliseconds(stopping: Bool) -> Int {
         stopping ? Int.random(in: 500...5000) : Int.random(in: 1000...2000)
     }
 
-    /// After a refusal, which thousands of clients may have got at the same time.
+    /// After a refusal. A wide range, because thousands of clients may be refused together.
     static func retryMilliseconds(afterSeconds seconds: Int) -> Int { Int.random(in: seconds * 1000...seconds * 3000) }
 }

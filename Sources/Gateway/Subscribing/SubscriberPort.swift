@@ -4,14 +4,17 @@ import Pipeline
 final class SubscriberPort {
     let loop: LoopContext
     let fanout: Fanout
-    /// Pages that may read.
+    /// Origins whose pages may subscribe.
     let origins: Origins
     let refusedOrigins: RefusedOriginLog
     let heartbeats: Heartbeats
     let addresses: BoundAddresses
+    /// For the message of a refusal.
+    let subscribersMax: Int
 
     init(
-        loop: LoopContext, fanout: Fanout, origins: Origins, refusedOrigins: RefusedOriginLog, heartbeats: Heartbeats, addresses: BoundAddresses
+        loop: LoopContext, fanout: Fanout, origins: Origins, refusedOrigins: RefusedOriginLog, heartbeats: Heartbeats, addresses: BoundAddresses,
+        subscribersMax: Int
     ) {
         self.loop = loop
         self.fanout = fanout
@@ -19,5 +22,6 @@ final class SubscriberPort {
         self.refusedOrigins = refusedOrigins
         self.heartbeats = heartbeats
         self.addresses = addresses
+        self.subscribersMax = subscribersMax
     }
 }

@@ -8,17 +8,17 @@ import Storage
 
 /// This node as a member of a cluster: its session, its links and its coordinator, from joining to leaving.
 ///
-/// Nothing here is on an event's way from a publisher to a subscriber.
+/// No event passes through this class on its way from a publisher to a subscriber.
 final class ClusterMember: Sendable {
     let coordinator: ClusterCoordinator
     private let links: Links
     private let servers: ZooKeeperServers
     private let sessionSeconds: Int
-    /// What is wrong with what the process before this one kept.
+    /// Why the file of the previous process could not be used.
     private let problem: String?
     private let logger: Logger
 
-    /// The link must be bound by now: others are told its address.
+    /// The link must be bound before: its address is published to the other nodes.
     init(
         _ configuration: NodeConfiguration, servers: ZooKeeperServers, link: String, api: String, version: String, startedAt: Int64, links: Links,
         logger: Logger
@@ -42,7 +42,7 @@ final class ClusterMember: Sendable {
         self.servers = servers
         self.sessionSeconds = options.sessionSeconds
         self.logger = logger
-        // A node without a data folder keeps nothing.
+        // A node without a data folder has no such file.
         let memory = configuration.log == .sqlite ? ClusterMemoryFile(folder: configuration.data) : nil
         let (remembered, problem) = memory?.load(cluster: options.name) ?? (nil, nil)
         self.coordinator = ClusterCoordinator(
@@ -57,12 +57,12 @@ final class ClusterMember: Sendable {
         self.problem = problem
     }
 
-    /// Is a member until ``leave()``. Throws when the cluster does not take this node.
+    /// Runs the member until ``leave()``. Throws if the cluster refuses this node.
     func run(metrics: @escaping @Sendable () async -> NodeMetrics) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { [links, coordinator, problem] in
                 if let problem { await coordinator.deliver(.fault(problem)) }
-                // What is not read stays with the links, which stop reading from their sockets.
+                // Events that are not read stay in the inbox of the links. If it is full, the links stop reading from their sockets.
                 for await event in links.events { if let event = Self.machineEvent(event) { await coordinator.deliver(event) } }
             }
             group.addTask { [coordinator] in
@@ -78,26 +78,25 @@ final class ClusterMember: Sendable {
             } catch {
                 refusal = error
             }
-            // Ends the tasks above with them.
+            // Ends the stream of events, and with it the first task.
             await self.links.close()
             group.cancelAll()
             if let refusal { throw refusal }
         }
     }
 
-    /// One look at what it is in the cluster, and at its links.
-    func snapshot() async -> MemberSnapshot {
-        MemberSnapshot(summary: await self.coordinator.summary, links: self.links.states, dropped: self.links.dropped)
+    func status() async -> MemberStatus {
+        MemberStatus(summary: await self.coordinator.summary, links: self.links.states, dropped: self.links.dropped)
     }
 
-    /// How long ZooKeeper's servers serve on without each other, against how long this node's session lasts.
-    func zooKeeperTerms() async -> ZooKeeperTerms {
+    /// How long each ZooKeeper server serves clients without the other servers, and the timeout of this node's session.
+    func zooKeeperLimits() async -> ZooKeeperLimits {
         let granted = await self.coordinator.sessionTimeout ?? .seconds(self.sessionSeconds)
         let milliseconds = Int(granted.components.seconds) * 1000 + Int(granted.components.attoseconds / 1_000_000_000_000_000)
-        return await ZooKeeperTerms.ask(self.servers, sessionMilliseconds: milliseconds, self.links.group)
+        return await ZooKeeperLimits.read(from: self.servers, sessionMilliseconds: milliseconds, self.links.group)
     }
 
-    /// Gives everything back. ``run(metrics:)`` returns when that is done.
+    /// Releases all partitions and the membership. ``run(metrics:)`` returns when that is complete.
     func leave() { self.coordinator.leave() }
 
     private static func machineEvent(_ event: LinkEvent) -> ClusterMachine.Event? {
@@ -105,7 +104,7 @@ final class ClusterMember: Sendable {
         case .up(let id, let incarnation, .outgoing): .linkUp(id: id, incarnation: incarnation)
         case .down(let id, let incarnation, .outgoing, let loss):
             .linkDown(id: id, incarnation: incarnation, isRefused: loss == .refused, reason: loss.description)
-        // What others can do with their links to us is theirs to report.
+        // Each node reports the links that it dials.
         case .up(_, _, .incoming), .down(_, _, .incoming, _): nil
         case .received(let id, let incarnation, _, let payload): .received(from: id, incarnation: incarnation, payload: payload)
         case .viewVersion(let id, _, let version): .peerView(id: id, version: version)
@@ -113,7 +112,7 @@ final class ClusterMember: Sendable {
     }
 }
 
-/// Hands the coordinator's effects to the links. They take a lock and wait for no socket, so the coordinator calls them itself, and in order.
+/// Passes the coordinator's effects to the links. These calls take a lock and never wait for a socket, so the coordinator calls them directly and in order.
 private struct LinkTransport: ClusterTransport {
     let links: Links
 

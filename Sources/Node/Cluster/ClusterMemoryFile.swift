@@ -45,7 +45,9 @@ final class ClusterMemoryFile: ClusterMemoryStore {
         do throws(JSONFailure) {
             let remembered = try RememberedCluster(json: bytes)
             guard remembered.cluster == cluster else {
-                return (nil, "\(self.path) belongs to the cluster \(remembered.cluster), but this node joins \(cluster): the file is ignored; \(self.setAside())")
+                return (
+                    nil, "\(self.path) belongs to the cluster \(remembered.cluster), but this node joins \(cluster): the file is ignored; \(self.setAside())"
+                )
             }
             return (remembered, nil)
         } catch {

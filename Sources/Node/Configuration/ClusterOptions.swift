@@ -39,7 +39,8 @@ extension ConfigurationKey {
             name: "zone", kind: .nodeID, help: "The zone of this node. Each zone owns its share of the partitions.",
             text: { $0.cluster.zone.isEmpty ? nil : $0.cluster.zone }),
         ConfigurationKey(
-            name: "weight", kind: .number(0...1000), help: "The node's share of the partitions, relative to the other nodes. A node with weight 0 owns no partitions.",
+            name: "weight", kind: .number(0...1000),
+            help: "The node's share of the partitions, relative to the other nodes. A node with weight 0 owns no partitions.",
             text: { String($0.cluster.weight) }),
         ConfigurationKey(
             name: "partitions", kind: .integer(1...16_384, unit: "partitions"),
@@ -54,13 +55,15 @@ extension ConfigurationKey {
             text: { $0.cluster.user }),
         ConfigurationKey(
             name: "zookeeper-password", kind: .text,
-            help: "The password of zookeeper-user. Other users of the machine can see it if it is given as a flag: prefer zookeeper-password-file.", isSecret: true,
+            help: "The password of zookeeper-user. Other users of the machine can see it if it is given as a flag: prefer zookeeper-password-file.",
+            isSecret: true,
             text: { $0.cluster.password }),
         ConfigurationKey(
             name: "zookeeper-password-file", kind: .text, help: "A file whose first line is the password of zookeeper-user.",
             text: { $0.secretFiles["zookeeper-password-file"] }),
         ConfigurationKey(
-            name: "link", kind: .address, help: "The address on which the other nodes connect. If other machines can reach it, it needs link-secret-file or link-cert.",
+            name: "link", kind: .address,
+            help: "The address on which the other nodes connect. If other machines can reach it, it needs link-secret-file or link-cert.",
             text: { $0.cluster.link?.description }),
         ConfigurationKey(
             name: "link-advertise", kind: .address, help: "The address that the other nodes dial, if it differs from link.",

@@ -34,7 +34,9 @@ extension LimitKey {
 
     private static let requests = [
         LimitKey("event-bytes-max", \.eventBytesMax, 1...16 * mib, "bytes", "One payload. Above it: 413."),
-        LimitKey("request-bytes-max", \.requestBytesMax, kib...256 * mib, "bytes", "One request body on the API port, which may contain several events. Above it: 413."),
+        LimitKey(
+            "request-bytes-max", \.requestBytesMax, kib...256 * mib, "bytes",
+            "One request body on the API port, which may contain several events. Above it: 413."),
         LimitKey("header-bytes-max", \.headerBytesMax, kib...256 * kib, "bytes", "The header lines of one request together. Above it: 431."),
         LimitKey(
             "channels-per-connection-max", \.channelsPerConnectionMax, 1...250, "channels",
@@ -58,7 +60,8 @@ extension LimitKey {
             "handshake-seconds-max", \.handshakeSecondsMax, 1...300, "seconds",
             "Time from accepting a connection to a complete request. Above it: 408, and the connection closes."),
         LimitKey(
-            "idle-seconds-max", \.idleSecondsMax, 1...86_400, "seconds", "How long a keep-alive connection may be without a request. Above it: the connection closes."),
+            "idle-seconds-max", \.idleSecondsMax, 1...86_400, "seconds",
+            "How long a keep-alive connection may be without a request. Above it: the connection closes."),
         LimitKey(
             "heartbeat-seconds", \.heartbeatSeconds, 1...25, "seconds",
             "The longest time between two heartbeats, and the longest wait of a long-poll. A WebSocket without a pong for two intervals is closed with 1001."),

@@ -1,12 +1,13 @@
 import AdminAPI
 import Coordination
 import Gateway
+import JSON
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import Pipeline
 
-/// Gathers a node's metrics and status, for operators and for the other nodes. Never on the data path.
+/// Collects a node's metrics and status, for operators and for the controller. Never on the data path.
 final class NodeInspector: NodeFacade {
     private let identity: NodeIdentity
     private let life: NodeLife
@@ -18,7 +19,7 @@ final class NodeInspector: NodeFacade {
     private let rates = NIOLockedValueBox(Rates())
     private let reportedError = NIOLockedValueBox<String?>(nil)
 
-    /// What is made after the ports are bound.
+    /// The parts that are created after the ports are bound.
     private struct Membership {
         var cluster: (any ClusterAdministration)?
         /// Nil for a node that is alone.
@@ -49,55 +50,59 @@ final class NodeInspector: NodeFacade {
 
     private var member: ClusterMember? { self.membership.withLockedValue { $0.member } }
 
-    func snapshot() async -> NodeSnapshot {
+    func processStatus() async -> ProcessStatus {
         let rates = self.rates.withLockedValue { ($0.published, $0.delivered) }
-        return NodeSnapshot(
+        return ProcessStatus(
             identity: self.identity, processState: self.life.state, startedAt: self.life.startedAt, uptimeSeconds: self.life.uptime.components.seconds,
             listen: self.gateway.listenAddress, api: self.gateway.apiAddress, parkedMax: self.limits.parkedPublishesMax, gateway: await self.gateway.metrics(),
             sequencer: await self.sequencers.metrics, parked: await self.sequencers.parkedEvents,
-            log: await self.log.metrics, publishedPerSecond: rates.0, deliveredPerSecond: rates.1, member: await self.member?.snapshot())
+            log: await self.log.metrics, publishedPerSecond: rates.0, deliveredPerSecond: rates.1, member: await self.member?.status())
     }
 
     // MARK: - For the API
 
     var cluster: (any ClusterAdministration)? { self.membership.withLockedValue { $0.cluster } }
 
-    func status() async -> ByteBuffer { await self.snapshot().json }
+    func status() async -> ByteBuffer { await self.processStatus().json }
 
-    func metrics() async -> ByteBuffer { await self.snapshot().prometheus }
+    func metrics() async -> ByteBuffer { await self.processStatus().prometheus }
 
     var zooKeeper: (@Sendable () async -> ByteBuffer)? {
         guard let member = self.member else { return nil }
-        return { await member.zooKeeperTerms().json }
+        return {
+            var writer = JSONWriter(ByteBuffer())
+            await member.zooKeeperLimits().write(to: &writer)
+            return writer.sink
+        }
     }
 
     func reasonNotReady() async -> String? {
         switch self.life.state {
-        case .starting: return "this node starts"
-        case .stopping: return "this node stops"
+        case .starting: return "node is starting; retry in a moment"
+        case .stopping: return "node is stopping"
         case .ready: break
         }
-        // A node that has seen the cluster once stays ready while ZooKeeper is away: otherwise all nodes would stop being ready together.
+        // A node that has joined stays ready while ZooKeeper is unreachable. Otherwise all nodes would become unready together.
         if let summary = await self.member?.coordinator.summary {
-            guard summary.hasJoined else { return "this node has not joined its cluster yet" + (summary.obstacle.map { ": \($0)" } ?? "") }
-            if summary.isIsolated { return "this node has no link to any other member of its cluster" }
-            if summary.isDraining { return "this node is drained; realertime undrain takes it back" }
+            guard summary.hasJoined else { return "node has not joined its cluster yet" + (summary.obstacle.map { ": \($0)" } ?? "") }
+            if summary.isIsolated { return "node has no link to any other member of its cluster" }
+            if summary.isDraining { return "node is drained; run realertime undrain to use it again" }
         }
         return await self.log.metrics.error.map { "the log cannot be written: \($0)" }
     }
 
     // MARK: - For the cluster
 
-    /// What the cluster hears of this node.
+    /// The metrics in this node's report to the controller.
     func nodeMetrics() async -> NodeMetrics {
-        let snapshot = await self.snapshot()
+        let status = await self.processStatus()
         var metrics = NodeMetrics()
-        metrics.uptimeSeconds = snapshot.uptimeSeconds
-        metrics.connections = snapshot.gateway.openSubscribers
-        metrics.publishedPerSecond = NodeSnapshot.rounded(snapshot.publishedPerSecond)
-        metrics.deliveredPerSecond = NodeSnapshot.rounded(snapshot.deliveredPerSecond)
-        // Its session is in its report already, and is judged together with the sessions of all others.
-        var process = snapshot
+        metrics.uptimeSeconds = status.uptimeSeconds
+        metrics.connections = status.gateway.openSubscribers
+        metrics.publishedPerSecond = ProcessStatus.rounded(status.publishedPerSecond)
+        metrics.deliveredPerSecond = ProcessStatus.rounded(status.deliveredPerSecond)
+        // The report contains the session already. The controller judges the sessions of all nodes together.
+        var process = status
         process.member = nil
         let (health, reasons) = process.health
         metrics.health = health
@@ -105,7 +110,7 @@ final class NodeInspector: NodeFacade {
         return metrics
     }
 
-    /// What the cluster of a node that is alone reports of its process.
+    /// The state of this process, for the cluster of a node that is alone.
     func process() async -> LoneCoordinator.Process {
         let state: NodeState =
             switch self.life.state {
@@ -118,31 +123,31 @@ final class NodeInspector: NodeFacade {
 
     // MARK: - About once a second
 
-    /// Measures what happened since the last call, by second.
+    /// Computes the rates since the last call.
     func sampleRates() async {
-        let snapshot = await self.snapshot()
+        let status = await self.processStatus()
         let now = ContinuousClock.now
         self.rates.withLockedValue { rates in
             if let last = rates.lastSample {
                 let elapsed = last.duration(to: now)
                 let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
-                rates.published = Double(snapshot.sequencer.published - rates.lastPublished) / seconds
-                rates.delivered = Double(snapshot.gateway.fanout.delivered - rates.lastDelivered) / seconds
+                rates.published = Double(status.sequencer.published - rates.lastPublished) / seconds
+                rates.delivered = Double(status.gateway.fanout.delivered - rates.lastDelivered) / seconds
             }
-            rates.lastPublished = snapshot.sequencer.published
-            rates.lastDelivered = snapshot.gateway.fanout.delivered
+            rates.lastPublished = status.sequencer.published
+            rates.lastDelivered = status.gateway.fanout.delivered
             rates.lastSample = now
         }
     }
 
-    /// Subscribers leave a node that is drained, and may stay on one that no longer is.
+    /// Asks subscribers to reconnect while the node is drained.
     func followDrain() async {
         guard let summary = await self.member?.coordinator.summary else { return }
-        // A subscriber that the last node sends away comes back to it.
+        // Without another node, subscribers would reconnect to this one.
         self.gateway.setDraining(summary.isDraining && summary.hasOther)
     }
 
-    /// Logs when the log fails, and when it works again.
+    /// Logs when writing the log fails, and when it works again.
     func reportLogError(to logger: Logger) async {
         let error = await self.log.metrics.error
         let reported = self.reportedError.withLockedValue { reported in

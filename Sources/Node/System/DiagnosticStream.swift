@@ -1,18 +1,18 @@
 import Dispatch
 import Foundation
 import NIOConcurrencyHelpers
+import Pipeline
 
-/// Where a node's log and messages go: standard error, written by a thread of its own.
+/// Writes a node's log and messages to standard error, on a separate thread.
 ///
-/// What reads standard error may stop reading: a pipe is full, a terminal is held. Then only that thread waits. No event loop, actor, callback or stop ever does.
-/// The descriptor stays blocking, because other processes share it.
+/// The reader of standard error may stop reading: a pipe is full, or a terminal is paused. Then only this thread waits. No event loop, actor, callback or
+/// shutdown ever waits for it. The descriptor stays blocking, because other processes share it.
 final class DiagnosticStream: TextOutputStream, Sendable {
     static let standardError = DiagnosticStream(descriptor: 2)
-    static let bytesMax = 256 * 1024
 
     private struct State {
         var backlog: LineBacklog
-        /// The thread has something to write, or is writing.
+        /// The thread is writing, or has been signalled to write.
         var isBusy = false
     }
 
@@ -20,18 +20,18 @@ final class DiagnosticStream: TextOutputStream, Sendable {
     private let state: NIOLockedValueBox<State>
     private let wake = DispatchSemaphore(value: 0)
 
-    init(descriptor: CInt, bytesMax: Int = DiagnosticStream.bytesMax) {
+    init(descriptor: CInt, bytesMax: Int = FixedLimits.logBacklogBytesMax) {
         self.descriptor = descriptor
         self.state = NIOLockedValueBox(State(backlog: LineBacklog(bytesMax: bytesMax)))
-        // A reader that went away is an error of a write, and no reason to die.
+        // If the reader has closed its end, a write must return an error. By default the process would end.
         signal(SIGPIPE, SIG_IGN)
         Thread.detachNewThread { self.run() }
     }
 
-    /// Lines that were never written.
+    /// Lines that were dropped.
     var dropped: UInt64 { self.state.withLockedValue { $0.backlog.dropped } }
 
-    /// Whole lines. Returns immediately, from any thread.
+    /// Writes complete lines. Returns immediately. May be called from any thread.
     func write(_ text: String) {
         let wasIdle = self.state.withLockedValue { state in
             state.backlog.append(text)
@@ -41,7 +41,7 @@ final class DiagnosticStream: TextOutputStream, Sendable {
         if wasIdle { self.wake.signal() }
     }
 
-    /// Waits until everything is written, but no longer than this: before the process exits.
+    /// Waits until all lines are written, or until the limit. Called before the process exits.
     func flush(within limit: Duration) {
         let deadline = ContinuousClock.now + limit
         while self.state.withLockedValue({ $0.isBusy }), ContinuousClock.now < deadline { usleep(1000) }
@@ -64,7 +64,7 @@ final class DiagnosticStream: TextOutputStream, Sendable {
         }
     }
 
-    /// False when the system refuses the bytes. They are tried no more; the next line that comes finds out whether it is well again.
+    /// Returns false if a write fails. Its bytes are dropped. The next line is tried again.
     private func write(_ missing: Int, _ bytes: [UInt8]) -> Bool {
         let unwritten = missing > 0 ? self.writeAll(Self.notice(missing).utf8.map(\.self)) : []
         let rest = unwritten.isEmpty ? self.writeAll(bytes) : bytes[...]
@@ -76,7 +76,7 @@ final class DiagnosticStream: TextOutputStream, Sendable {
         return false
     }
 
-    /// What could not be written.
+    /// Returns the bytes that could not be written.
     private func writeAll(_ bytes: [UInt8]) -> ArraySlice<UInt8> {
         var rest = bytes[...]
         while !rest.isEmpty {
@@ -101,6 +101,6 @@ final class DiagnosticStream: TextOutputStream, Sendable {
         var buffer = [CChar](repeating: 0, count: 40)
         strftime(&buffer, buffer.count, "%Y-%m-%dT%H:%M:%S%z", &parts)
         let moment = String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-        return "\(moment) warning realertime: lines=\(missing) [Node] lines of this log are missing here: standard error could not be written\n"
+        return "\(moment) warning realertime: lines=\(missing) [Node] lines of this log are missing here, because standard error could not be written\n"
     }
 }

@@ -37,7 +37,7 @@ extension Fanout {
 
     /// Drops a bounded number, so that sockets wait only briefly. The rest is dropped in a later turn.
     private func tidy() {
-        var budget = Self.tidiedPerTurnMax
+        var budget = Slices.feedsMax
         let oldest = self.second - self.limits.feedSecondsMax
         while budget > 0, let first = self.chunkOrder.first, first.second < oldest {
             self.dropOldestChunk()
@@ -46,17 +46,13 @@ extension Fanout {
         self.closeUnwanted(&budget)
         guard budget == 0, !self.isTidyScheduled else { return }
         self.isTidyScheduled = true
-        // Not `execute`: NIO would run it before it polls the sockets.
-        self.loop.assumeIsolated().scheduleTask(in: .microseconds(500)) {
+        self.loop.afterSockets {
             self.assumeIsolated { fanout in
                 fanout.isTidyScheduled = false
                 fanout.tidy()
             }
         }
     }
-
-    /// The most chunks and feeds to drop before the loop polls its sockets again.
-    private static let tidiedPerTurnMax = 256
 
     // MARK: - Feeds without subscribers
 

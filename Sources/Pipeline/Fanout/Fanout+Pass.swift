@@ -22,9 +22,7 @@ extension Fanout {
         self.respondToPolls()
         guard !self.dirty.isEmpty, !self.isPassScheduled else { return }
         self.isPassScheduled = true
-        // Not `execute`: NIO runs all runnable tasks before it polls again, and reading must not starve. The delay is long enough that other
-        // runnable tasks finish first; otherwise there would be no poll in between.
-        self.loop.assumeIsolated().scheduleTask(in: .microseconds(200)) {
+        self.loop.afterSockets(pause: Slices.deliveryPause) {
             self.assumeIsolated { $0.runPasses() }
         }
     }

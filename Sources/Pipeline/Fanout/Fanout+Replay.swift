@@ -1,4 +1,5 @@
 import NIOCore
+import SubscriberAPI
 
 extension Fanout {
     /// The subscription's next event is not in the buffer: queue it for the feed's next read of the log.
@@ -133,15 +134,11 @@ extension Fanout {
     }
 
     /// Reports what is missing and moves the subscription past it.
-    private func reportGap(_ subscription: Subscription, to position: Position, reason: Gap.Reason) {
+    private func reportGap(_ subscription: Subscription, to position: Position, reason: GapReason) {
         let gap = Gap(from: subscription.position.next, to: position, reason: reason)
         subscription.position = position
         subscription.needsReset = false
-        switch reason {
-        case .expired: self.metrics.gapsExpired += 1
-        case .overflow: self.metrics.gapsOverflow += 1
-        case .reset: self.metrics.gapsReset += 1
-        }
+        self.metrics.countGap(reason)
         let subscriber = subscription.subscriber
         var cursor = ByteBuffer()
         subscriber.writeCursor(into: &cursor)

@@ -1,3 +1,5 @@
+package import SubscriberAPI
+
 /// A fanout's numbers. Opened and closed subscribers are counted separately, so that a test can compare the two.
 package struct FanoutMetrics: Sendable {
     package var subscribersOpened: UInt64 = 0
@@ -20,6 +22,22 @@ package struct FanoutMetrics: Sendable {
     package init() {}
 
     package var gaps: UInt64 { self.gapsExpired + self.gapsOverflow + self.gapsReset }
+
+    package func gaps(_ reason: GapReason) -> UInt64 {
+        switch reason {
+        case .expired: self.gapsExpired
+        case .overflow: self.gapsOverflow
+        case .reset: self.gapsReset
+        }
+    }
+
+    mutating func countGap(_ reason: GapReason) {
+        switch reason {
+        case .expired: self.gapsExpired += 1
+        case .overflow: self.gapsOverflow += 1
+        case .reset: self.gapsReset += 1
+        }
+    }
 
     package static func += (left: inout FanoutMetrics, right: FanoutMetrics) {
         left.subscribersOpened += right.subscribersOpened

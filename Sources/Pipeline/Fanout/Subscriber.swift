@@ -38,10 +38,7 @@ package final class Subscriber: @unchecked Sendable {
     var isPoll: Bool { self.framing == .element }
 
     /// Whether its socket accepts bytes now. For a long-poll: whether its response is not full.
-    var takesMore: Bool { self.isPoll ? self.gathered.readableBytes < Subscriber.responseBytesMax : self.channel.isWritable }
-
-    /// A long-poll's response ends after the event that exceeds this.
-    static let responseBytesMax = 256 * 1024
+    var takesMore: Bool { self.isPoll ? self.gathered.readableBytes < FixedLimits.pollResponseBytesMax : self.channel.isWritable }
 
     /// The cursor over all its channels, at this subscriber's positions.
     package var cursor: String {

@@ -1,5 +1,6 @@
 import JSON
 package import NIOCore
+import SubscriberAPI
 
 /// Writes events and gaps in each ``Framing``. Pure: bytes in, bytes out.
 ///
@@ -54,31 +55,41 @@ package enum FrameEncoder {
             buffer.writeStaticString(",\"type\":")
             buffer.writeJSONString(type)
         }
-        self.writePayload(event.payload, into: &buffer)
+        let form = PayloadForm(event.payload)
+        switch form {
+        case .json, .text: buffer.writeStaticString(",\"data\":")
+        case .binary: buffer.writeStaticString(",\"data_base64\":")
+        }
+        self.writePayload(event.payload, form, into: &buffer)
         buffer.writeInteger(UInt8(ascii: "}"))
     }
 
-    /// Writes `,"data":…` or `,"data_base64":…`.
-    package static func writePayload(_ payload: ByteBuffer, into buffer: inout ByteBuffer) {
-        let form = PayloadForm(payload)
+    /// Writes a payload as a JSON value, for the field ``PayloadForm/fieldName``.
+    package static func writePayload(_ payload: ByteBuffer, _ form: PayloadForm, into buffer: inout ByteBuffer) {
         payload.withUnsafeReadableBytes { bytes in
             switch form {
             case .json(hasLineBreaks: false):
-                buffer.writeStaticString(",\"data\":")
                 buffer.writeBytes(bytes)
             case .json(hasLineBreaks: true):
-                buffer.writeStaticString(",\"data\":")
                 // In valid JSON raw line breaks occur only between tokens, so a space has the same meaning.
                 for byte in bytes { buffer.writeInteger(byte == 0x0A || byte == 0x0D ? 0x20 : byte) }
             case .text:
-                buffer.writeStaticString(",\"data\":")
                 buffer.writeJSONString(bytes)
             case .binary:
-                buffer.writeStaticString(",\"data_base64\":\"")
+                buffer.writeInteger(UInt8(ascii: "\""))
                 buffer.writeBase64(bytes)
                 buffer.writeInteger(UInt8(ascii: "\""))
             }
         }
+    }
+
+    /// Writes the response of a long-poll: `elements` are frames in ``Framing/element``, each with a comma after it.
+    package static func writePollResponse(elements: ByteBuffer, cursor: String, into buffer: inout ByteBuffer) {
+        buffer.writeStaticString("{\"events\":[")
+        buffer.writeBytes(elements.readableBytesView.dropLast())
+        buffer.writeStaticString("],\"cursor\":\"")
+        buffer.writeString(cursor)
+        buffer.writeStaticString("\"}")
     }
 
     // MARK: - Frames

@@ -18,6 +18,14 @@ package enum PayloadForm: Equatable {
         }
     }
 
+    /// The name of the envelope's field.
+    package var fieldName: String {
+        switch self {
+        case .json, .text: "data"
+        case .binary: "data_base64"
+        }
+    }
+
     package static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
         // ASCII, the common case, needs no UTF-8 validation.
         if !bytes.contains(where: { $0 >= 0x80 }) { return true }

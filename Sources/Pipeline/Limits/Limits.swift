@@ -1,4 +1,11 @@
-/// Every limit of a node, in one place. Names contain their unit. `docs/configuration.md` says what happens at each limit.
+/// The limits of a node that operators set. Names contain their unit. `docs/configuration.md` says what happens at each limit.
+///
+/// This folder holds every bound of a node: limits that operators do not set are in ``FixedLimits``, sizes of slices in ``Slices``. The exceptions are next to
+/// their code because that code does not know this folder, or because the bound is part of a format:
+/// - `LinkLimits` in `Link`. `Node` sets it from these limits.
+/// - Bounds of znodes, the view and requests to the cluster in `Coordination` and `AdminAPI`.
+/// - Sizes in a format: a channel name, a cursor, a WebSocket control frame, the nesting of JSON.
+/// - Sizes of transactions, checkpoints and segments in `Storage`.
 package struct Limits: Sendable, Equatable {
     // MARK: events and requests
     /// One payload. Above it: 413.
@@ -9,7 +16,7 @@ package struct Limits: Sendable, Equatable {
     package var headerBytesMax = 16 * 1024
     /// Channels of one subscriber or one publish. Above it: 400.
     package var channelsPerConnectionMax = 32
-    /// Feeds of one loop: channels with current or recent subscribers.
+    /// Feeds of one loop. A feed belongs to a channel with a current or recent subscriber.
     package var subscribedChannelsMax = 200_000
     /// Responses outstanding on one API connection. At it the connection is not read.
     package var pipelinedRequestsMax = 256
@@ -39,11 +46,11 @@ package struct Limits: Sendable, Equatable {
     package var historySecondsMax = 300
     /// Payload bytes of all channels' history together. Above it: the oldest are deleted first.
     package var historyBytesMax = 1024 * 1024 * 1024
-    /// Channels whose head is remembered. Above it: idle ones are forgotten; if none is idle, publishing to a new one is 429.
+    /// Channels whose head the log keeps. Above it: heads of idle channels are deleted. If no channel is idle, publishing to a new channel is 429.
     package var channelsMax = 1_000_000
-    /// How long the head of an idle channel is remembered.
+    /// How long the log keeps the head of an idle channel.
     package var headSecondsMax = 86_400
-    /// Message ids remembered for all channels together. Above it: the oldest are forgotten first.
+    /// Message ids kept for all channels together. Above it: the oldest are deleted first.
     package var messageIDsMax = 1_000_000
 
     // MARK: queues inside the node
@@ -57,7 +64,7 @@ package struct Limits: Sendable, Equatable {
     package var feedBytesMax = 512 * 1024
     /// Memory for one loop's encoded events of all channels together.
     package var feedBytesTotalMax = 64 * 1024 * 1024
-    /// How long one loop keeps encoded events, also of a channel without subscribers.
+    /// How long one loop keeps encoded events, and how long it keeps the feed of a channel without subscribers.
     package var feedSecondsMax = 10
     /// Events in one read of the log for subscribers that catch up.
     package var replayEventsMax = 500
@@ -66,7 +73,7 @@ package struct Limits: Sendable, Equatable {
     /// Subscribers served before a loop polls its sockets again.
     package var passSubscribersMax = 512
 
-    /// Least time between the beginnings of two commits, when the last one held several events. Fewer, larger commits cost a busy node less.
+    /// Least time between the beginnings of two commits, if the first one held several events. Fewer, larger commits use less CPU.
     package var commitIntervalMicroseconds = 1000
 
     // MARK: links between nodes

@@ -16,7 +16,6 @@ import Testing
     }
 
     private static let channel = ChannelName("a")!
-    private static let answerBytesMax = 4 * 1024 * 1024
 
     /// Asks about a channel whose events have these sizes, the first `expired` of which are gone.
     private func ask(_ fields: String, _ sizes: [Int], expired: Int = 0, appended: Int = 0) async throws -> (Answer, ShelfLog) {
@@ -27,7 +26,7 @@ import Testing
         }
         let log = ShelfLog(events: Array(events.dropFirst(expired)))
         let query = try HistoryQuery(ByteBuffer(string: "{\"channel\":\"a\"\(fields)}"))
-        let body = try await query.answer(Position(epoch: 3, offset: UInt64(sizes.count)), log)
+        let body = try await query.response(Position(epoch: 3, offset: UInt64(sizes.count)), log)
         let json = try #require(try JSONSerialization.jsonObject(with: Data(body.readableBytesView)) as? [String: [String: Any]])
         let result = try #require(json["result"])
         #expect(result["epoch"] as? Int == 3 && result["offset"] as? Int == sizes.count)
@@ -72,11 +71,11 @@ import Testing
     }
 
     @Test func anEventLargerThanAnAnswerComesAlone() async throws {
-        let (alone, _) = try await self.ask("", [1, Self.answerBytesMax + 1])
+        let (alone, _) = try await self.ask("", [1, FixedLimits.historyResponseBytesMax + 1])
         #expect(alone.offsets == [2] && alone.isTruncated)
-        let (behind, _) = try await self.ask("", [1, Self.answerBytesMax + 1, 1])
+        let (behind, _) = try await self.ask("", [1, FixedLimits.historyResponseBytesMax + 1, 1])
         #expect(behind.offsets == [3] && behind.isTruncated)
-        let (full, _) = try await self.ask("", [1, Self.answerBytesMax - 1, 1])
+        let (full, _) = try await self.ask("", [1, FixedLimits.historyResponseBytesMax - 1, 1])
         #expect(full.offsets == [2, 3] && full.isTruncated)
     }
 
@@ -117,7 +116,7 @@ import Testing
             let first = max(expired, sizes.count - limit)
             var start = sizes.count
             var bytes = 0
-            while start > first, bytes + sizes[start - 1] <= Self.answerBytesMax {
+            while start > first, bytes + sizes[start - 1] <= FixedLimits.historyResponseBytesMax {
                 start -= 1
                 bytes += sizes[start]
             }

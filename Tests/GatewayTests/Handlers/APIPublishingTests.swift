@@ -79,7 +79,7 @@ import Testing
         let bench = try await Bench { $0.channelsMax = 1 }
         let client = try await bench.api(self.publish("a") + self.publish("b") + self.publish("a"))
         #expect(try await client.statuses == [200, 429, 200])
-        #expect(try await client.text.contains("{\"error\":{\"code\":\"limit\",\"message\":\"this node remembers channels-max channels"))
+        #expect(try await client.text.contains("{\"error\":{\"code\":\"limit\",\"message\":\"channel limit reached (channels-max)"))
     }
 
     @Test func ofSeveralChannelsThoseWithRoomAreCommitted() async throws {
@@ -110,7 +110,7 @@ import Testing
         await bench.sequencers.stop(deadline: .now)
         let client = try await bench.api(self.publish())
         #expect(try await client.statuses == [503])
-        #expect(try await client.text.contains("this node stops"))
+        #expect(try await client.text.contains("node is stopping"))
     }
 
     // MARK: - Subscribers

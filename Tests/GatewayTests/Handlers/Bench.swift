@@ -30,7 +30,7 @@ final class Bench: @unchecked Sendable {
             self.context = LoopContext(loop: self.loop, fanout: fanout, limits: limits)
             self.subscriberPort = SubscriberPort(
                 loop: self.context, fanout: fanout, origins: Origins(corsOrigins + Origins.own), refusedOrigins: .forTests, heartbeats: Heartbeats(),
-                addresses: self.addresses)
+                addresses: self.addresses, subscribersMax: 20)
             let services = APIServices.forTests(
                 FakeNode(), origins: corsOrigins.filter { $0 != "*" }, channels: ChannelReader(sequencers: self.sequencers, log: self.log),
                 addresses: self.addresses)
@@ -84,7 +84,7 @@ final class Bench: @unchecked Sendable {
         func published(_ outcome: PublishOutcome, token: UInt64) { self.bench.outcomes.append(outcome) }
     }
 
-    // MARK: - Figures
+    // MARK: - Metrics
 
     /// Connections of the table, subscribers of the fanout and subscribers that the sequencers know of: all zero when nothing has been left behind.
     struct Counts: Equatable {
@@ -104,7 +104,7 @@ final class Bench: @unchecked Sendable {
             return Counts(
                 connections: accepted, subscribers: Int(fanout.subscribersOpened) - Int(fanout.subscribersClosed),
                 subscriptions: Int(fanout.subscriptionsOpened) - Int(fanout.subscriptionsClosed),
-                transports: Int(metrics.opened.reduce(0, +)) - Int(metrics.ended.reduce(0, +)))
+                transports: Int(metrics.opened.total) - Int(metrics.ended.total))
         }
         counts.known = await self.sequencers.subscribers(of: ChannelName(channel)!)
         return counts

@@ -164,12 +164,12 @@ import Testing
         for path in ["/pub?id=c", "/api/status"] {
             let client = try await bench.subscribe("POST \(path) HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx")
             #expect(try await client.statuses == [404])
-            #expect(try await client.text.contains("this is the subscriber port, and that is on the API port, 8081; there is /ev/CHANNEL"))
+            #expect(try await client.text.contains("this is the subscriber port; back ends use the API port, 8081; the paths are /ev/CHANNEL"))
             #expect(try await !client.text.contains("fd00"))
         }
         #expect(try await !bench.subscribe("GET /nothing HTTP/1.0\r\n\r\n").text.contains("8081"))
         let wrong = try await bench.api("GET /ev/c HTTP/1.0\r\n\r\n")
-        #expect(try await wrong.text.contains("this is the API port, and that is on the subscriber port, 8080; there is /pub"))
+        #expect(try await wrong.text.contains("this is the API port; subscribers connect to the subscriber port, 8080; the paths are /pub"))
     }
 
     @Test func aLoopTakesSoManyChannels() async throws {

@@ -76,9 +76,9 @@ import Testing
         let before = try await self.writes(clients)
         func reached() async throws -> Int { zip(before, try await self.writes(clients)).count { $0 < $1 } }
         await bench.pass(seconds: 1)
-        #expect(try await reached() == LoopContext.deadlineSliceMax)
+        #expect(try await reached() == Slices.deadlinesMax)
         await bench.pass(milliseconds: 1)
-        #expect(try await reached() == 2 * LoopContext.deadlineSliceMax)
+        #expect(try await reached() == 2 * Slices.deadlinesMax)
         await bench.pass(milliseconds: 1)
         #expect(try await reached() == 600)
         // Each once a second, however many slices it takes.

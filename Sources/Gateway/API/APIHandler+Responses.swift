@@ -1,6 +1,7 @@
 import NIOCore
 import Pipeline
 
+/// Responses. Each has a place in the order of the requests, its `index`.
 extension APIHandler {
     func respond(
         _ index: UInt64, _ status: HTTPStatus, content: ResponseWriter.Content, body: ByteBuffer, headers: String = "", keepAlive: Bool,
@@ -20,14 +21,49 @@ extension APIHandler {
         self.complete(index, response, closes: !keepAlive)
     }
 
-    /// `headers` say more than those of the request's place, and stand for them.
-    func preflight(_ index: UInt64, _ headers: String, _ keepAlive: Bool) {
+    /// `headers` replaces the CORS headers reserved for this response; it already includes them.
+    func respondToPreflight(_ index: UInt64, _ headers: String, _ keepAlive: Bool) {
         var response = ByteBuffer()
         ResponseWriter.write(.noContent, content: .text, body: ByteBuffer(), headers: headers, keepAlive: keepAlive, into: &response)
         self.complete(index, response, closes: !keepAlive)
     }
 
-    func complete(_ index: UInt64, _ response: ByteBuffer, closes: Bool) {
+    // MARK: - Off the loop
+
+    /// Responds with the body that `work` returns. `work` runs off the loop.
+    func respond(
+        _ index: UInt64, _ keepAlive: Bool, content: ResponseWriter.Content = .json, omitBody: Bool = false,
+        _ work: @escaping @Sendable (any NodeFacade) async throws(HTTPFailure) -> ByteBuffer
+    ) {
+        let node = self.services.node
+        self.executeOffLoop {
+            do throws(HTTPFailure) {
+                let body = try await work(node)
+                return { $0.respond(index, .ok, content: content, body: body, keepAlive: keepAlive, omitBody: omitBody) }
+            } catch {
+                return { $0.respond(index, error, keepAlive: keepAlive, omitBody: omitBody) }
+            }
+        }
+    }
+
+    /// Runs `work` off the loop, then on the loop the closure that `work` returns, which sends the response.
+    func executeOffLoop(_ work: @escaping @Sendable () async -> @Sendable (APIHandler) -> Void) {
+        self.isExecutingOffLoop = true
+        let eventLoop = self.loop.loop
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        Task {
+            let respond = await work()
+            eventLoop.execute {
+                bound.value.isExecutingOffLoop = false
+                respond(bound.value)
+                bound.value.resumeReading()
+            }
+        }
+    }
+
+    // MARK: - Writing
+
+    private func complete(_ index: UInt64, _ response: ByteBuffer, closes: Bool) {
         if self.responses.complete(index, with: response, closes: closes, into: &self.output) { self.closesAfterFlush = true }
         self.queueFlush()
     }
@@ -38,7 +74,7 @@ extension APIHandler {
         self.loop.flushSoon(self)
     }
 
-    /// Writes what is ready, in one write. Called by the loop once a turn.
+    /// Sends the completed responses in one write. The loop calls this once a turn.
     func flush() {
         self.isFlushQueued = false
         guard let context = self.context else { return }

@@ -4,14 +4,15 @@ import Gateway
 import Link
 import Pipeline
 
-/// All of a node's metrics at one moment, and its health by them.
-struct NodeSnapshot: Sendable {
+/// The metrics of this process at one moment, and its health. The source of `GET /api/status`, `GET /metrics` and the report to the controller.
+struct ProcessStatus: Sendable {
     var identity: NodeIdentity
     var processState: NodeLife.State
     var startedAt: Int64
     var uptimeSeconds: Int64
-    /// Where the two ports really listen.
+    /// The bound address of the subscriber port.
     var listen: String
+    /// The bound address of the API port.
     var api: String
     /// The limit on ``parked``.
     var parkedMax: Int
@@ -22,21 +23,21 @@ struct NodeSnapshot: Sendable {
     var publishedPerSecond: Double
     var deliveredPerSecond: Double
     /// Nil for a node that is alone.
-    var member: MemberSnapshot?
+    var member: MemberStatus?
 
-    /// Where the node is in its life, as `/readyz` has it: a member starts until it has seen its cluster.
+    /// The state of the node. A member is starting until it has joined its cluster, as in `/readyz`.
     var state: NodeLife.State {
         guard self.processState == .ready, let member = self.member, !member.summary.hasJoined else { return self.processState }
         return .starting
     }
 
-    /// How it is, and why in sentences.
+    /// The health, with a sentence for each problem.
     var health: (Health, reasons: [String]) {
         var health = Health.healthy
         var reasons: [String] = []
         if let error = self.log.error {
             health = .critical
-            reasons.append("The log cannot be written, publishers get 503: \(error)")
+            reasons.append("The log cannot be written, so publishers get 503: \(error)")
         }
         if let warning = self.log.warning {
             health = max(health, .degraded)
@@ -53,7 +54,7 @@ struct NodeSnapshot: Sendable {
             health = max(health, .degraded)
             let links = member.links.filter { $0.direction == .outgoing }.prefix(5)
             let losses = links.map { "\($0.id): \($0.loss?.description ?? "down")" }.joined(separator: ", ")
-            reasons.append("This node has no link to any other member (\(losses)), and is not ready: look at the network and at the link secret.")
+            reasons.append("This node has no link to any other member (\(losses)), so it is not ready. Check the network and the link secret.")
         }
         if self.processState == .stopping {
             health = max(health, .degraded)
@@ -62,15 +63,15 @@ struct NodeSnapshot: Sendable {
         if self.gateway.openSubscribers >= self.gateway.subscribersMax {
             health = max(health, .critical)
             reasons.append(
-                "All \(self.gateway.subscribersMax) connections are taken, new subscribers are asked to come back later: raise connections-max and the descriptor limit, or add a node."
+                "The limit of \(self.gateway.subscribersMax) subscriber connections is reached, so new subscribers are refused. Raise connections-max and the descriptor limit, or add a node."
             )
         } else if self.gateway.openSubscribers * 10 >= self.gateway.subscribersMax * 9 {
             health = max(health, .degraded)
-            reasons.append("More than 90 % of \(self.gateway.subscribersMax) connections are taken.")
+            reasons.append("More than 90 % of \(self.gateway.subscribersMax) subscriber connections are used.")
         }
         if self.parked * 2 > self.parkedMax {
             health = max(health, .degraded)
-            reasons.append("\(self.parked) publishes wait for the log: it is slower than they come.")
+            reasons.append("\(self.parked) publishes wait for the log, which is slower than the publishers.")
         }
         return (health, reasons)
     }

@@ -4,8 +4,9 @@ import JSON
 import NIOCore
 import Pipeline
 import Storage
+import SubscriberAPI
 
-extension NodeSnapshot {
+extension ProcessStatus {
     /// The response of `GET /api/status`.
     var json: ByteBuffer {
         var writer = JSONWriter(ByteBuffer())
@@ -28,8 +29,7 @@ extension NodeSnapshot {
                 connections: self.gateway.openSubscribers, connectionsMax: self.gateway.subscribersMax,
                 subscriptions: Int(self.gateway.fanout.subscriptionsOpened - self.gateway.fanout.subscriptionsClosed),
                 byTransport: Transport.allCases.map { transport in
-                    let (opened, ended) = (self.gateway.connections.opened[transport.rawValue], self.gateway.connections.ended[transport.rawValue])
-                    return .init(transport: transport.name, count: Int(opened - ended))
+                    .init(transport: transport.name, count: self.gateway.connections.current(transport))
                 }),
             rates: .init(
                 publishedPerSecond: Self.rounded(self.publishedPerSecond), deliveredPerSecond: Self.rounded(self.deliveredPerSecond)),

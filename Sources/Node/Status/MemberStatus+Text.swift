@@ -3,7 +3,7 @@ import Coordination
 import Link
 import Pipeline
 
-extension MemberSnapshot {
+extension MemberStatus {
     /// The field `cluster` of `GET /api/status`.
     var membership: NodeMembership {
         NodeMembership(
@@ -18,30 +18,30 @@ extension MemberSnapshot {
             })
     }
 
-    /// Its part of `GET /metrics`.
+    /// Writes the metrics of `GET /metrics` that only a member has.
     func write(into text: inout MetricsText) {
         text.gauge("realertime_zookeeper_connected", "1 while the session with ZooKeeper is connected.", self.summary.session == "connected" ? 1 : 0)
-        text.counter("realertime_zookeeper_sessions_total", "Sessions with ZooKeeper, opened or tried.", self.summary.sessions)
+        text.counter("realertime_zookeeper_sessions_total", "Sessions with ZooKeeper that were opened or attempted.", self.summary.sessions)
         text.gauge(
-            "realertime_view_version", "The cluster's view that this node goes by. The same on all nodes but for moments.", Int(self.summary.viewVersion))
-        text.gauge("realertime_controller_known", "1 while this node knows a controller.", self.summary.controller == nil ? 0 : 1)
+            "realertime_view_version", "The version of the cluster's view that this node uses. Nodes differ only for moments.", Int(self.summary.viewVersion))
+        text.gauge("realertime_controller_known", "1 while this node has a controller.", self.summary.controller == nil ? 0 : 1)
         text.gauge("realertime_controller", "1 on the node that is the controller.", self.summary.isController ? 1 : 0)
-        text.gauge("realertime_cluster_alarm", "1 after an alarm that status and events explain.", self.summary.alarm == nil ? 0 : 1)
+        text.gauge("realertime_cluster_alarm", "1 after an alarm. Status and events describe it.", self.summary.alarm == nil ? 0 : 1)
         text.gauge(
             "realertime_partitions_unserved",
-            "Partitions that were granted 10 seconds ago or earlier and are not served; 0 on nodes that are not the controller.",
+            "Partitions that were granted at least 10 seconds ago and are not served. 0 on nodes that are not the controller.",
             self.summary.unserved)
-        text.begin("realertime_partitions", "gauge", "Partitions that this node was granted, by state.")
+        text.begin("realertime_partitions", "gauge", "Partitions granted to this node, by state.")
         for state in Ownership.State.allCases { text.sample("realertime_partitions", self.summary.count(state), "state=\"\(state.rawValue)\"") }
         text.begin("realertime_link_up", "gauge", "1 while the link to this peer is up.")
         let outgoing = self.links.filter { $0.direction == .outgoing }
         for link in outgoing { text.sample("realertime_link_up", link.isUp ? 1 : 0, "peer=\"\(link.id)\"") }
-        text.begin("realertime_link_round_trip_microseconds", "gauge", "Of the last heartbeat that was answered.")
+        text.begin("realertime_link_round_trip_microseconds", "gauge", "Round trip of the last acknowledged heartbeat.")
         for link in outgoing {
             if let roundTrip = link.roundTripMicroseconds { text.sample("realertime_link_round_trip_microseconds", roundTrip, "peer=\"\(link.id)\"") }
         }
-        text.counter("realertime_link_dropped_total", "Messages to peers that were not sent, for want of a link or of room.", self.dropped)
-        text.begin("realertime_cluster_events_total", "counter", "What this node has told in its history of the cluster, by kind.")
+        text.counter("realertime_link_dropped_total", "Messages to peers that were dropped, because there was no link or its buffer was full.", self.dropped)
+        text.begin("realertime_cluster_events_total", "counter", "Cluster events that this node has recorded, by kind.")
         for kind in ClusterEvent.Kind.allCases { text.sample("realertime_cluster_events_total", self.summary.events[kind] ?? 0, "kind=\"\(kind.rawValue)\"") }
     }
 }
