@@ -1,5 +1,5 @@
 package import NIOCore
-package import Partitioning
+import Partitioning
 
 /// Owns partitions of this node: drops duplicates, assigns positions, appends, then acknowledges and relays.
 ///
@@ -161,7 +161,7 @@ package actor Sequencer: ChannelOwner {
     private func readHeads() async {
         self.isReadingHeads = true
         while self.machine.hasHeadsToRead {
-            let (places, channels) = self.machine.headsToRead(limit: Self.headsAtOnce)
+            let (places, channels) = self.machine.headsToRead(limit: Slices.channelsMax)
             if channels.isEmpty { continue }
             do throws(LogError) {
                 let read = self.machine.headsRead(try await self.log.heads(of: channels), of: places)
@@ -176,8 +176,6 @@ package actor Sequencer: ChannelOwner {
         self.isReadingHeads = false
         self.drainIfNeeded()
     }
-
-    private static let headsAtOnce = 1024
 
     private func open(_ opened: [ChannelTable.Index]) {
         guard !opened.isEmpty else { return }
@@ -222,7 +220,7 @@ package actor Sequencer: ChannelOwner {
                 let askedCount = self.machine.commit.askedCount
                 await self.store()
                 // With a log that never suspends, everything parked would be committed before the loop polls its sockets.
-                if askedCount >= self.commitEventsMax { await self.pause(.microseconds(200)) }
+                if askedCount >= self.commitEventsMax { await self.pause(Slices.deliveryPause) }
             }
         }
         self.isDraining = false

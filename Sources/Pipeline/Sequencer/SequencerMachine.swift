@@ -263,12 +263,10 @@ struct SequencerMachine {
 
     /// Message ids age, and channels that have not been used leave the table. A slice at a time: true when there is more to do now.
     mutating func sweep(now: Int64) -> Bool {
-        let hasOldIDs = self.messageIDs.trim(now: now, limit: Self.sweptAtOnce)
-        let hasUnseen = self.channels.sweep(unusedSince: now - Int64(self.limits.historySecondsMax) * 1000, count: Self.sweptAtOnce)
+        let hasOldIDs = self.messageIDs.trim(now: now, limit: Slices.channelsMax)
+        let hasUnseen = self.channels.sweep(unusedSince: now - Int64(self.limits.historySecondsMax) * 1000, count: Slices.channelsMax)
         return hasOldIDs || hasUnseen
     }
-
-    private static let sweptAtOnce = 1024
 
     /// Of these channels those that may be forgotten, by grant: their partitions are served here, and they are not in use. They are removed from the table.
     mutating func forgettable(_ channels: [ChannelName]) -> [Grant: [ChannelName]] {

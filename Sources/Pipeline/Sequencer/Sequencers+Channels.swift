@@ -20,14 +20,14 @@ extension Sequencers {
         for sequencer in self.all {
             var next: Int? = 0
             while let start = next {
-                let slice = await sequencer.subscribedOnly(from: start, count: Self.slicePlaces)
+                let slice = await sequencer.subscribedOnly(from: start, count: Slices.channelsMax)
                 next = slice.next
                 page.add(slice.channels)
             }
         }
         var next: Int? = 0
         while let start = next {
-            let slice = await self.log.remembered(from: start, count: Self.slicePlaces)
+            let slice = await self.log.remembered(from: start, count: Slices.channelsMax)
             next = slice.next
             page.add(slice.channels.map { ($0.channel, $0.head) })
         }
@@ -40,7 +40,6 @@ extension Sequencers {
         return zip(found, subscribers).map { ($0.channel, $0.head, $1) }
     }
 
-    private static let slicePlaces = 1024
 }
 
 extension Sequencer {

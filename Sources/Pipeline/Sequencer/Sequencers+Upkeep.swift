@@ -49,7 +49,7 @@ extension Sequencers {
     private func forget(writtenBefore oldest: Int64) async throws(LogError) {
         var next: Int? = 0
         while let place = next {
-            let slice = await self.log.remembered(from: place, count: Self.sliceChannels)
+            let slice = await self.log.remembered(from: place, count: Slices.channelsMax)
             next = slice.next
             var old: [[ChannelName]] = Array(repeating: [], count: self.all.count)
             for entry in slice.channels where entry.timestamp < oldest { old[self.router.index(of: entry.channel)].append(entry.channel) }
@@ -61,7 +61,6 @@ extension Sequencers {
 
     private static let forgettingMilliseconds: Int64 = 5000
     private static let pressedMilliseconds: Int64 = 1000
-    private static let sliceChannels = 1024
 }
 
 extension Sequencer {
@@ -69,8 +68,7 @@ extension Sequencer {
     func sweep() {
         guard self.machine.sweep(now: self.clocks.steady()), !self.isSweeping else { return }
         self.isSweeping = true
-        // Not `execute`: NIO would run it before it polls the sockets.
-        self.loop.assumeIsolated().scheduleTask(in: .milliseconds(1)) {
+        self.loop.afterSockets {
             self.assumeIsolated { sequencer in
                 sequencer.isSweeping = false
                 sequencer.sweep()
