@@ -74,7 +74,7 @@ def test_an_eventsource_over_the_limit_is_asked_to_come_back(nodes, channel):
             with Wire(node.listen) as wire:
                 response = Response(wire.send(request.format(accept)))
                 reason, retry = asked_to_come_back(response)
-                assert "subscribers" in reason and 5000 <= retry <= 15000
+                assert "subscriber limit reached (2)" in reason and 5000 <= retry <= 15000
                 assert response.head["access-control-allow-origin"] == "https://site.example"
                 assert wire.ended()
                 retries.add(retry)

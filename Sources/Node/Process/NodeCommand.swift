@@ -12,8 +12,8 @@ package struct NodeCommand: AsyncParsableCommand {
         commandName: "node",
         abstract: "Run a node: accept publishes, store events, deliver them to subscribers.",
         discussion: """
-            Without options the node runs outside a cluster, listens on loopback only, and
-            stores events in ./realertime-data.
+            Without options the node runs outside a cluster, listens on loopback only, and stores events in \
+            ./realertime-data.
 
             EXAMPLES:
               realertime node
