@@ -16,7 +16,7 @@ extension LoadReport {
         }
         if self.hasProcesses { lines.append(("server", self.serverSentence)) }
         if !self.tally.errors.isEmpty { lines.append(("errors", self.errorsSentence)) }
-        lines.append(("generator", self.generatorSentence))
+        lines.append(("load tool", self.generatorSentence))
         let head = lines.map { $0.0.padded(12) + "  " + $0.1.wrapped(to: width.map { $0 - 14 }).joined(separator: "\n" + String(repeating: " ", count: 14)) }
         let verdict = self.isInterrupted ? "interrupted; until then: \(self.verdict)" : self.verdict
         return (head + [""] + self.latencyLines + self.secondsLines + [""] + verdict.wrapped(to: width)).joined(separator: "\n")
@@ -67,7 +67,7 @@ extension LoadReport {
 
     private var generatorSentence: String {
         let load = self.tally.windowNanoseconds > 0 ? "CPU \(self.cpuShare.percent), waiting for a CPU \(self.runDelayShare.percent)" : "no measurement"
-        return self.bottlenecks.isEmpty ? "ok (\(load))" : "the load tool was the bottleneck (\(self.bottlenecks.joined(separator: "; ")))"
+        return self.bottlenecks.isEmpty ? "ok (\(load))" : "was the bottleneck (\(self.bottlenecks.joined(separator: "; ")))"
     }
 
     private var latencyLines: [String] {

@@ -17,13 +17,13 @@ import Testing
         return Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
     }
 
-    @Test func allIsWell() throws {
+    @Test func aHealthyClusterHasNoFindings() throws {
         let checks = try self.checks()
         #expect(checks.values.allSatisfy { $0.outcome == .ok }, "\(checks)")
         #expect(Set(checks.keys) == ["controller", "zookeeper", "nodes", "partitions", "views", "links", "alarms", "ids", "versions", "balance"])
     }
 
-    @Test func whatIsWrongSaysWhatToDo() throws {
+    @Test func eachFindingHasAdvice() throws {
         let contested = "{\"partition\":7,\"owner\":\"n4\",\"owner_epoch\":2,\"state\":\"served\",\"contested\":true}"
         let cases: [(String, Check.Outcome, [String: Check])] = [
             ("controller", .fail, try self.checks(overview: ClusterSamples.overview(ClusterSamples.head(controller: false)))),

@@ -108,7 +108,7 @@ import Testing
     }
 
     @Test(arguments: ["http", "https"])
-    func whereNobodyListensPatienceEnds(scheme: String) async throws {
+    func withoutAListenerTheRetryTimeoutEnds(scheme: String) async throws {
         let failure = await #expect(throws: CommandError.self) {
             try await publish("a\nb\nc\n", to: "\(scheme)://127.0.0.1:1", retryTimeout: .seconds(5))
         }

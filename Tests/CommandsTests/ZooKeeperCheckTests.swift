@@ -14,7 +14,7 @@ import Testing
         #expect(check.advice?.contains("Lower syncLimit in zoo.cfg") == true)
     }
 
-    @Test func lessThanASessionIsWell() {
+    @Test func lessThanASessionIsOK() {
         #expect(Self.check(.init(address: "a:1", syncLimitMilliseconds: 4000)).outcome == .ok)
         #expect(Self.check(.init(address: "a:1", syncLimitMilliseconds: 0)).detail.contains("only one ZooKeeper server"))
     }

@@ -38,7 +38,7 @@ import Testing
         self.expectAll(report, subscribers: 10)
     }
 
-    @Test func aHotChannelAsFastAsAnswered() throws {
+    @Test func aHotChannelAtTheMaximumRate() throws {
         let report = try self.measure(FakeServer(.sse), ["-n", "10", "--hot", "-r", "max", "--publishers", "5"])
         self.expectAll(report, subscribers: 10)
     }
@@ -77,7 +77,7 @@ import Testing
     }
 
     /// After a 503 the event may or may not have been published. In both cases it counts as neither lost nor repeated.
-    @Test func anUncertainAnswerIsNoLoss() throws {
+    @Test func anUncertainPublishIsNoLoss() throws {
         let report = try self.measure(FakeServer(.sse, faults: .init(liesEvery: 20)), ["-n", "5", "-c", "2", "-r", "200"])
         #expect(report.isComplete, "\(report.table)")
         #expect(report.tally.publishFailed > 0 && report.tally.errors["publish: status 503"] == report.tally.publishFailed)

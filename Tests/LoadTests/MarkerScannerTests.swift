@@ -44,7 +44,7 @@ import Testing
         }
     }
 
-    @Test func payloadHasTheSizeAsked() {
+    @Test func payloadHasTheRequestedSize() {
         for count in [PayloadTemplate.bytesMin, 120, 5000] {
             #expect(Self.payload(Self.marker(9), count: count).count == count)
         }

@@ -185,7 +185,7 @@ import Testing
         #expect(given.subscribe.authority == "c:3" && given.publish.authority == "d:4" && given.publishHeaders == ["Authorization: Bearer other"])
     }
 
-    @Test func noOtherServerIsToldTheToken() throws {
+    @Test func noOtherServerGetsTheToken() throws {
         let other = ["--subscribe-url", "http://c:3/{channel}", "--publish-url", "http://d:4/{channel}"]
         #expect(try self.target(other).publishHeaders == [])
         #expect(try self.target(other + ["--api-token", "other"]).publishHeaders == ["Authorization: Bearer other"])

@@ -30,7 +30,7 @@ import Testing
         return responses
     }
 
-    @Test func followsAnswersOnOneConnection() {
+    @Test func scansResponsesOnOneConnection() {
         let text = """
             HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-LENGTH: 5\r\nX-Content-Length: 9\r\n\r\nhello\
             HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n\
@@ -89,7 +89,7 @@ import Testing
         #expect(WebSocketWalker.maskedFrame(opcode: 10, payload: [1, 2]) == [0x8A, 0x82, 0, 0, 0, 0, 1, 2])
     }
 
-    @Test func readsWhereAPollGoesOn() {
+    @Test func readsThePositionOfAPoll() {
         func position(_ text: String) -> PollPosition? { Array(text.utf8).withUnsafeBufferPointer { PollPosition(response: $0) } }
         #expect(position("HTTP/1.1 200 OK\r\n\r\n{\"events\":[{\"cursor\":\"old\"}],\"cursor\":\"aB-_9\"}") == .cursor(Array("aB-_9".utf8)))
         #expect(position("HTTP/1.1 200 OK\r\nLast-Modified: Mon\r\nETAG: 0\r\n\r\nx") == .validators(lastModified: Array("Mon".utf8), etag: [48]))

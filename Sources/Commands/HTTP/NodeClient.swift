@@ -111,7 +111,7 @@ struct NodeClient: Sendable {
     /// The response if its status is 200, else an error with the node's message and advice.
     func expectOK(_ response: Response, for what: String) throws -> Response {
         guard response.status != 401 else { throw CommandError.tokenRefused(by: "\(self.base)") }
-        guard response.status == 200 else { throw CommandError(.critical, "\(self.base) returned \(response.statusText) for \(what).") }
+        guard response.status == 200 else { throw CommandError(.critical, "\(self.base) returned \(response.failureText(for: what)).") }
         return response
     }
 }

@@ -25,8 +25,13 @@ struct Response: Sendable {
     }
 
     /// The status and the error message, such as `400: the channel …`, without a full stop.
-    var statusText: String {
-        var text = "\(self.status)" + (self.errorMessage.map { ": \($0)" } ?? "")
+    var statusText: String { self.text(after: "\(self.status)") }
+
+    /// The same with the name of the request, such as `400 for /api/move: the partition …`.
+    func failureText(for what: String) -> String { self.text(after: "\(self.status) for \(what)") }
+
+    private func text(after start: String) -> String {
+        var text = start + (self.errorMessage.map { ": \($0)" } ?? "")
         while text.hasSuffix(".") { text.removeLast() }
         return text
     }

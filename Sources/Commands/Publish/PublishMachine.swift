@@ -68,7 +68,7 @@ struct PublishMachine: Sendable {
         return max(self.retryTimeout - (now - failing.since), .milliseconds(100))
     }
 
-    /// The window was sent, and these are the outcomes of its events.
+    /// Call after the window was sent, with one outcome for each of its events.
     mutating func didFinish(_ outcomes: [PublishOutcome], sentAt: Instant, now: Instant) -> Step {
         let window = self.window
         precondition(outcomes.count == window.count, "Each event of a window has an outcome")
