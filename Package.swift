@@ -185,6 +185,10 @@ let package = Package(
         ),
         // What test targets share: a seeded generator, clocks, folders, sockets, processes, waiting for a condition.
         .target(name: "TestKit", path: "Tests/TestKit", swiftSettings: settings),
+        // What tests of the stages share: a log with faults, channels and positions.
+        .target(
+            name: "PipelineTestKit", dependencies: ["Partitioning", "Pipeline", .product(name: "NIOCore", package: "swift-nio")],
+            path: "Tests/PipelineTestKit", swiftSettings: settings),
         .testTarget(name: "PartitioningTests", dependencies: ["Partitioning"], swiftSettings: settings),
         .testTarget(
             name: "PipelineTests",
@@ -192,6 +196,7 @@ let package = Package(
                 "JSON",
                 "Partitioning",
                 "Pipeline",
+                "PipelineTestKit",
                 "SubscriberAPI",
                 "TestKit",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -199,7 +204,8 @@ let package = Package(
             ], swiftSettings: settings),
         .testTarget(name: "CoordinationTests", dependencies: ["AdminAPI", "Coordination", "JSON", "Partitioning", "TestKit"], swiftSettings: settings),
         .testTarget(
-            name: "StorageTests", dependencies: ["Partitioning", "Storage", "TestKit", .product(name: "DequeModule", package: "swift-collections")],
+            name: "StorageTests",
+            dependencies: ["Partitioning", "PipelineTestKit", "Storage", "TestKit", .product(name: "DequeModule", package: "swift-collections")],
             swiftSettings: settings),
         .testTarget(name: "SocketsTests", dependencies: ["Sockets"], swiftSettings: settings),
         .testTarget(
@@ -212,7 +218,8 @@ let package = Package(
         .testTarget(
             name: "GatewayTests",
             dependencies: [
-                "AdminAPI", "Gateway", "JSON", "Partitioning", "Storage", "SubscriberAPI", "TestKit", .product(name: "NIOEmbedded", package: "swift-nio"),
+                "AdminAPI", "Gateway", "JSON", "Partitioning", "PipelineTestKit", "Storage", "SubscriberAPI", "TestKit",
+                .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
             swiftSettings: settings),
         .testTarget(name: "NodeTests", dependencies: ["AdminAPI", "JSON", "Node", "Partitioning", "TestKit"], swiftSettings: settings),

@@ -1,6 +1,7 @@
 import NIOCore
 import NIOEmbedded
 import NIOPosix
+import PipelineTestKit
 import SubscriberAPI
 import TestKit
 import Testing

@@ -1,5 +1,6 @@
 import Foundation
 import NIOCore
+import PipelineTestKit
 import SubscriberAPI
 import TestKit
 import Testing

@@ -1,3 +1,4 @@
+import PipelineTestKit
 import Testing
 
 @testable import Pipeline

@@ -1,5 +1,6 @@
 import NIOCore
 import Partitioning
+import PipelineTestKit
 import TestKit
 import Testing
 

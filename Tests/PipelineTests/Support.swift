@@ -1,12 +1,9 @@
 import Foundation
 import NIOCore
+import PipelineTestKit
 import Testing
 
 @testable import Pipeline
-
-func channel(_ name: String) -> ChannelName { ChannelName(name)! }
-
-func position(_ epoch: UInt64, _ offset: UInt64) -> Position { Position(epoch: epoch, offset: offset) }
 
 func sequenced(_ name: String, _ position: Position, _ payload: [UInt8], type: String? = nil) -> SequencedEvent {
     SequencedEvent(event: Event(channel: channel(name), payload: ByteBuffer(bytes: payload), type: type), position: position, timestamp: 0)

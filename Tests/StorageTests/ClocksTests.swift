@@ -1,4 +1,5 @@
 import Pipeline
+import PipelineTestKit
 import Storage
 import TestKit
 import Testing

@@ -1,5 +1,6 @@
 import Partitioning
 import Pipeline
+import PipelineTestKit
 import Storage
 import TestKit
 import Testing

@@ -1,5 +1,6 @@
 import Foundation
 import Pipeline
+import PipelineTestKit
 import Storage
 import TestKit
 import Testing

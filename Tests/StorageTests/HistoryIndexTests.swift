@@ -1,6 +1,7 @@
 import DequeModule
 import Pipeline
 @testable import Storage
+import PipelineTestKit
 import TestKit
 import Testing
 

@@ -1,6 +1,7 @@
 import GRDB
 import NIOCore
 import Pipeline
+import PipelineTestKit
 import Storage
 import TestKit
 import Testing

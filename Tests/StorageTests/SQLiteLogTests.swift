@@ -3,6 +3,7 @@ import GRDB
 import NIOCore
 import Partitioning
 import Pipeline
+import PipelineTestKit
 import Storage
 import TestKit
 import Testing

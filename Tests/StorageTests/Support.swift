@@ -2,6 +2,7 @@ import Foundation
 import NIOCore
 import Partitioning
 import Pipeline
+import PipelineTestKit
 import Storage
 import Synchronization
 import TestKit
@@ -10,10 +11,6 @@ import Testing
 extension TestClock {
     var clocks: Clocks { Clocks(wall: { self.wall }, steady: { self.now }) }
 }
-
-func channel(_ name: String) -> ChannelName { ChannelName(name)! }
-
-func position(_ epoch: UInt64, _ offset: UInt64) -> Position { Position(epoch: epoch, offset: offset) }
 
 func event(
     _ name: String, _ position: Position, _ payload: String = "payload", type: String? = nil, messageID: String? = nil, at timestamp: Int64

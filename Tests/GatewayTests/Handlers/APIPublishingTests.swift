@@ -1,4 +1,5 @@
 import NIOCore
+import PipelineTestKit
 import Testing
 
 @testable import Gateway
@@ -14,7 +15,7 @@ import Testing
     }
 
     private func fail(_ bench: Bench, times: Int = 1) async throws {
-        try await bench.run { bench.log.appendFaults = Array(repeating: .fail("the disk is full"), count: times) }
+        try await bench.run { bench.log.appendFaults = Array(repeating: .failing("the disk is full"), count: times) }
     }
 
     // MARK: - A log that cannot be written

@@ -1,6 +1,7 @@
 import NIOCore
 import NIOEmbedded
 import Partitioning
+import PipelineTestKit
 
 @testable import Gateway
 @testable import Pipeline
@@ -112,7 +113,7 @@ final class Bench: @unchecked Sendable {
 
     /// The payloads that the log has of a channel.
     func stored(_ channel: String) async throws -> [String] {
-        try await self.run { self.log.events[ChannelName(channel)!, default: []].map { String(buffer: $0.event.payload) } }
+        try await self.run { self.log.stored[ChannelName(channel)!, default: []].map { String(buffer: $0.event.payload) } }
     }
 
     var metrics: ConnectionMetrics { get async throws { try await self.run { self.context.metrics } } }

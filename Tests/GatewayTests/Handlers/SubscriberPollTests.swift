@@ -1,5 +1,6 @@
 import NIOCore
 import NIOEmbedded
+import PipelineTestKit
 import Testing
 
 @testable import Gateway
@@ -141,7 +142,7 @@ import Testing
     @Test func anExpiredPollHearsOfItsGap() async throws {
         let bench = try await Bench()
         try await bench.publish("c", "1", "2")
-        try await bench.run { bench.log.expire(ChannelName("c")!, 1) }
+        try await bench.run { bench.log.expire(ChannelName("c")!, upTo: 1) }
         let client = try await bench.subscribe(self.request(after: 0))
         let gap = "{\"gap\":{\"channel\":\"c\",\"from\":\"1-1\",\"to\":\"1-1\",\"reason\":\"expired\"},\"id\":\"\(cursor("c", 1, 1))\"}"
         let event = "{\"id\":\"\(cursor("c", 1, 2))\",\"channel\":\"c\",\"data\":2}"

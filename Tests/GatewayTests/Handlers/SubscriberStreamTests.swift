@@ -1,4 +1,5 @@
 import NIOCore
+import PipelineTestKit
 import Testing
 
 @testable import Gateway
@@ -63,7 +64,7 @@ import Testing
         try await bench.publish("c", "1", "2", "3", "4", "5")
         let client = try await self.sse(bench, after: 0)
         #expect(try await client.events == (1...5).map { "data: \($0)" })
-        #expect(try await bench.run { bench.log.reads } == 3)
+        #expect(try await bench.run { bench.log.reads.count } == 3)
     }
 
     @Test func oneReadServesAllWhoWait() async throws {
@@ -76,7 +77,7 @@ import Testing
         #expect(try await first.events == ["data: 1", "data: 2", "data: 3"])
         #expect(try await others[0].events == ["data: 1", "data: 2", "data: 3"])
         #expect(try await others[1].events == ["data: 3"])
-        #expect(try await bench.run { bench.log.reads } == 1)
+        #expect(try await bench.run { bench.log.reads.count } == 1)
     }
 
     @Test func aBacklogComesBeforeWhatIsNew() async throws {
@@ -100,7 +101,7 @@ import Testing
     @Test func whatTheLogRefusedIsNeverDelivered() async throws {
         let bench = try await Bench()
         let client = try await self.sse(bench)
-        try await bench.run { bench.log.appendFaults = [.fail("full")] }
+        try await bench.run { bench.log.appendFaults = [.failing("full")] }
         try await bench.publish("c", "lost", "kept")
         #expect(try await client.events == ["data: kept"])
         #expect(try await client.text.hasSuffix("id: \(cursor("c", 1, 1))\ndata: kept\n\n"))
@@ -120,7 +121,7 @@ import Testing
     @Test func whatExpiredIsAGap() async throws {
         let bench = try await Bench()
         try await bench.publish("c", "1", "2", "3", "4")
-        try await bench.run { bench.log.expire(ChannelName("c")!, 3) }
+        try await bench.run { bench.log.expire(ChannelName("c")!, upTo: 3) }
         let client = try await self.sse(bench, after: 1)
         #expect(try await client.events == ["event: gap|data: {\"channel\":\"c\",\"from\":\"1-2\",\"to\":\"1-3\",\"reason\":\"expired\"}", "data: 4"])
         #expect(try await client.text.contains("id: \(cursor("c", 1, 3))\nevent: gap\n"))
@@ -146,7 +147,7 @@ import Testing
         let client = try await self.sse(bench)
         try await client.stall()
         try await bench.publish("c", "1", "2", "3")
-        try await bench.run { bench.log.expire(ChannelName("c")!, 2) }
+        try await bench.run { bench.log.expire(ChannelName("c")!, upTo: 2) }
         try await client.drain()
         #expect(try await client.events == ["event: gap|data: {\"channel\":\"c\",\"from\":\"1-1\",\"to\":\"1-2\",\"reason\":\"overflow\"}", "data: 3"])
     }

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOEmbedded
+import PipelineTestKit
 import Testing
 
 @testable import Pipeline

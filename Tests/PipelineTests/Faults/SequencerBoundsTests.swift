@@ -1,4 +1,5 @@
 import NIOCore
+import PipelineTestKit
 import Testing
 
 @testable import Pipeline

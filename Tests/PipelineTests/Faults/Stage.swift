@@ -1,6 +1,7 @@
 import NIOCore
 import NIOEmbedded
 import Partitioning
+import PipelineTestKit
 
 @testable import Pipeline
 

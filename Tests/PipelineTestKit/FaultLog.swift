@@ -1,63 +1,72 @@
-import NIOCore
-import Partitioning
+package import NIOCore
+package import Partitioning
+package import Pipeline
 
-@testable import Pipeline
+/// A log in memory with faults: a call can wait, fail, or have an uncertain result. Confined to its loop, except ``release()`` and ``waitFor(_:)``.
+package final class FaultLog: Log, @unchecked Sendable {
+    /// The course of one call. Without a fault it succeeds immediately.
+    package struct Fault: Sendable {
+        package var waits: Bool
+        package var error: LogError?
+        /// Whether the batch is stored although the result is an error.
+        package var stores: Bool
 
-/// A log in memory. A test can make its calls wait, fail or be uncertain. Confined to its loop, except ``release()`` and ``waitFor(_:)``.
-final class FaultLog: Log, @unchecked Sendable {
-    /// The behaviour of one call. Without a fault a call succeeds immediately.
-    struct Fault {
-        var waits = false
-        var error: LogError?
-        /// The batch is stored although the call throws.
-        var stores = false
+        package init(waits: Bool = false, error: LogError? = nil, stores: Bool = false) {
+            self.waits = waits
+            self.error = error
+            self.stores = stores
+        }
 
-        /// The same fault, but the call first waits for ``release()``.
-        var late: Fault { Fault(waits: true, error: self.error, stores: self.stores) }
+        /// The same fault, after ``FaultLog/release()``.
+        package var late: Fault { Fault(waits: true, error: self.error, stores: self.stores) }
 
-        static let none = Fault()
-        static let unavailable = Fault(error: LogError(.unavailable, "full"))
-        static let uncertain = Fault(error: LogError(.uncertain, "silent"))
-        static let uncertainButStored = Fault(error: LogError(.uncertain, "silent"), stores: true)
+        package static let none = Fault()
+        /// Waits for ``FaultLog/release()``, then succeeds.
+        package static let wait = Fault(waits: true)
+        package static let unavailable = Fault.failing("full")
+        package static let uncertain = Fault(error: LogError(.uncertain, "silent"))
+        package static let uncertainButStored = Fault(error: LogError(.uncertain, "silent"), stores: true)
+
+        package static func failing(_ message: String) -> Fault { Fault(error: LogError(.unavailable, message)) }
     }
 
-    let loop: any EventLoop
-    /// Faults of the next calls, in order. Later calls succeed immediately.
-    var sealFaults: [Fault] = []
-    var headFaults: [Fault] = []
-    var appendFaults: [Fault] = []
-    var readFaults: [Fault] = []
-    var forgetFaults: [Fault] = []
-    var trimFaults: [Fault] = []
+    package let loop: any EventLoop
+    /// The faults of the next calls, in order. Calls after them succeed immediately.
+    package var sealFaults: [Fault] = []
+    package var headFaults: [Fault] = []
+    package var appendFaults: [Fault] = []
+    package var readFaults: [Fault] = []
+    package var forgetFaults: [Fault] = []
+    package var trimFaults: [Fault] = []
     /// Channels that existed before the test.
-    var known: [ChannelName: ChannelHead] = [:]
-    var epochFloor: UInt64 = 1
-    /// Appends to these partitions are refused: another owner has taken over.
-    var fenced: Set<PartitionID> = []
-    /// Heads of these partitions are refused.
-    var fencedHeads: Set<PartitionID> = []
-    /// The calls so far, successful or not.
-    private(set) var heads: [[ChannelName]] = []
-    private(set) var released: [Grant] = []
-    private(set) var appends: [[Position]] = []
-    private(set) var reads: [Position] = []
-    private(set) var forgets: [[ChannelName]] = []
-    private(set) var trims = 0
-    private(set) var stored: [ChannelName: [SequencedEvent]] = [:]
+    package var known: [ChannelName: ChannelHead] = [:]
+    package var epochFloor: UInt64 = 1
+    /// Partitions that another owner has taken over: appends to them are refused.
+    package var fenced: Set<PartitionID> = []
+    /// Partitions whose heads are refused.
+    package var fencedHeads: Set<PartitionID> = []
+    /// All requests so far, including failed ones.
+    package private(set) var heads: [[ChannelName]] = []
+    package private(set) var released: [Grant] = []
+    package private(set) var appends: [[Position]] = []
+    package private(set) var reads: [Position] = []
+    package private(set) var forgets: [[ChannelName]] = []
+    package private(set) var trims = 0
+    package private(set) var stored: [ChannelName: [SequencedEvent]] = [:]
     private var waiting: [CheckedContinuation<Void, Never>] = []
     private var watchers: [Int: (condition: (FaultLog) -> Bool, continuation: CheckedContinuation<Void, Never>)] = [:]
     private var nextWatcher = 0
     private var returning = 0
 
-    init(loop: any EventLoop) { self.loop = loop }
+    package init(loop: any EventLoop) { self.loop = loop }
 
-    /// Drops a channel's oldest events, as a trim does.
-    func expire(_ channel: ChannelName, upTo offset: UInt64) {
+    /// Drops a channel's events up to this offset, as if they were too old.
+    package func expire(_ channel: ChannelName, upTo offset: UInt64) {
         self.stored[channel]?.removeAll { $0.position.offset <= offset }
     }
 
-    /// Resumes all waiting calls, and returns when they have continued: a continuation resumes on another thread first.
-    func release() async {
+    /// Resumes all waiting calls, and returns when they have continued on the loop. A continuation first resumes on another thread.
+    package func release() async {
         await self.waitFor { $0.resume() }
         await self.waitFor { $0.returning == 0 }
     }
@@ -71,21 +80,21 @@ final class FaultLog: Log, @unchecked Sendable {
     }
 
     /// Returns when a call has made the condition true, or when the test's time is over.
-    func waitFor(_ condition: @escaping @Sendable (FaultLog) -> Bool) async {
+    package func waitFor(_ condition: @escaping @Sendable (FaultLog) -> Bool) async {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 self.loop.execute {
                     self.watchers[self.nextWatcher] = (condition, continuation)
                     self.nextWatcher += 1
-                    self.checkWatchers()
+                    self.wakeWatchers()
                 }
             }
         } onCancel: {
-            self.loop.execute { self.checkWatchers(all: true) }
+            self.loop.execute { self.wakeWatchers(all: true) }
         }
     }
 
-    private func checkWatchers(all: Bool = false) {
+    private func wakeWatchers(all: Bool = false) {
         for (number, watcher) in self.watchers where all || watcher.condition(self) {
             self.watchers[number] = nil
             watcher.continuation.resume()
@@ -93,12 +102,12 @@ final class FaultLog: Log, @unchecked Sendable {
     }
 
     private func meet(_ faults: ReferenceWritableKeyPath<FaultLog, [Fault]>, storing store: () -> Void = {}) async throws(LogError) {
-        self.checkWatchers()
+        self.wakeWatchers()
         let fault = self[keyPath: faults].isEmpty ? .none : self[keyPath: faults].removeFirst()
         if fault.waits {
             await withCheckedContinuation { self.waiting.append($0) }
             self.returning -= 1
-            self.checkWatchers()
+            self.wakeWatchers()
         }
         if fault.error == nil || fault.stores { store() }
         if let error = fault.error { throw error }
@@ -106,7 +115,7 @@ final class FaultLog: Log, @unchecked Sendable {
 
     // MARK: - Log
 
-    func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>] {
+    package func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>] {
         do throws(LogError) {
             try await self.meet(\.sealFaults)
             return grants.map { _ in .success(SealedPartition(epochFloor: self.epochFloor, previousOwnerEpoch: nil, keptEverything: true)) }
@@ -115,7 +124,7 @@ final class FaultLog: Log, @unchecked Sendable {
         }
     }
 
-    func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads {
+    package func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads {
         self.heads.append(channels.map(\.channel))
         try await self.meet(\.headFaults)
         let heads = channels.map { requested -> ChannelHead? in
@@ -126,7 +135,7 @@ final class FaultLog: Log, @unchecked Sendable {
         return LogHeads(heads: heads, channelCount: Set(self.stored.keys).union(self.known.keys).count)
     }
 
-    func append(_ batch: LogBatch) async -> [Result<Void, LogError>] {
+    package func append(_ batch: LogBatch) async -> [Result<Void, LogError>] {
         self.appends.append(batch.events.map(\.position))
         do throws(LogError) {
             try await self.meet(\.appendFaults) {
@@ -141,21 +150,21 @@ final class FaultLog: Log, @unchecked Sendable {
         }
     }
 
-    func read(_ channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice {
+    package func read(_ channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice {
         self.reads.append(position)
         let events = self.stored[channel] ?? []
         try await self.meet(\.readFaults)
         return LogSlice(events: Array(events.filter { $0.position > position }.prefix(limit)), oldest: events.first?.position)
     }
 
-    func remembered(from place: Int, count: Int) async -> RememberedSlice {
+    package func remembered(from place: Int, count: Int) async -> RememberedSlice {
         let stored = self.stored.compactMapValues(\.last?.position)
         let heads = self.known.mapValues(\.head).merging(stored) { $1 }.sorted { $0.key.string < $1.key.string }
         let slice = heads.dropFirst(place).prefix(count).map { (channel: $0.key, head: $0.value, timestamp: Int64(0)) }
         return RememberedSlice(channels: slice, next: place + count < heads.count ? place + count : nil)
     }
 
-    func forget(_ channels: [Grant: [ChannelName]]) async throws(LogError) {
+    package func forget(_ channels: [Grant: [ChannelName]]) async throws(LogError) {
         self.forgets.append(channels.values.flatMap { $0 })
         try await self.meet(\.forgetFaults)
         for channel in channels.values.joined() {
@@ -164,14 +173,14 @@ final class FaultLog: Log, @unchecked Sendable {
         }
     }
 
-    func trim(_ grants: [Grant], now: Int64) async throws(LogError) {
+    package func trim(_ grants: [Grant], now: Int64) async throws(LogError) {
         self.trims += 1
         try await self.meet(\.trimFaults)
     }
 
-    func release(_ grants: [Grant]) async { self.released += grants }
+    package func release(_ grants: [Grant]) async { self.released += grants }
 
-    var metrics: LogMetrics {
+    package var metrics: LogMetrics {
         get async {
             LogMetrics(
                 kind: "memory", path: nil, durability: "none", events: 0, bytes: 0, channels: Set(self.known.keys).union(self.stored.keys).count, commits: 0,
@@ -179,5 +188,5 @@ final class FaultLog: Log, @unchecked Sendable {
         }
     }
 
-    func close() async {}
+    package func close() async {}
 }
