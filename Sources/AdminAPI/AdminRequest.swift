@@ -6,7 +6,7 @@ package struct AdminRequest: Hashable, Sendable {
         case status, members, partitions, locate, plan, events
         case rebalance, pause, resume, drain, undrain, cordon, uncordon, move, unpin, forget
 
-        /// Whether it changes something, so that it needs the token.
+        /// Whether the request changes something. Then it needs the token.
         package var changes: Bool {
             switch self {
             case .status, .members, .partitions, .locate, .plan, .events: false
@@ -14,7 +14,7 @@ package struct AdminRequest: Hashable, Sendable {
             }
         }
 
-        /// Its path on any node.
+        /// The path of the request on any node.
         package var path: String {
             switch self {
             case .status: "/api/cluster"
@@ -31,7 +31,7 @@ package struct AdminRequest: Hashable, Sendable {
             self = kind
         }
 
-        /// Whether its body names a node.
+        /// Whether the body of the request names a node.
         package var takesNode: Bool {
             switch self {
             case .drain, .undrain, .cordon, .uncordon, .move, .forget: true
@@ -39,23 +39,23 @@ package struct AdminRequest: Hashable, Sendable {
             }
         }
 
-        /// Whether its body names a partition.
+        /// Whether the body of the request names a partition.
         package var takesPartition: Bool { self == .move || self == .unpin }
     }
 
-    /// Of `by` and `note`, which people write and read.
+    /// The most bytes of `by` and of `note`.
     package static let byBytesMax = 64
     package static let noteBytesMax = 1000
 
     package var kind: Kind
-    /// The node that it is about, or the one that a partition is to move to.
+    /// The node to change, or the target of a move.
     package var node: String?
     package var partition: Int?
-    /// Of `locate`: the channel whose partition that is. The response repeats it.
+    /// For `locate`: the channel of the partition. The response repeats it.
     package var channel: String?
-    /// Of `events`: only those after this number.
+    /// For `events`: only events after this number.
     package var after: Int64?
-    /// Who requests it, for the history.
+    /// The name of the operator, for the history.
     package var by: String?
     package var note: String?
 
@@ -71,7 +71,7 @@ package struct AdminRequest: Hashable, Sendable {
         self.note = note
     }
 
-    /// As one node forwards it to another.
+    /// The form in which one node forwards the request to another.
     package func write(to writer: inout JSONWriter<some JSONSink>) {
         writer.object { writer in
             writer.field("do", self.kind.rawValue)
@@ -79,7 +79,7 @@ package struct AdminRequest: Hashable, Sendable {
         }
     }
 
-    /// The body of an HTTP request. The path says the kind.
+    /// The body of an HTTP request. The kind is in the path.
     package func writeBody(to writer: inout JSONWriter<some JSONSink>) {
         writer.object { writer in self.writeFields(to: &writer) }
     }
@@ -96,14 +96,14 @@ package struct AdminRequest: Hashable, Sendable {
     package init(_ value: JSONValue) throws(JSONFailure) {
         var object = try value.object()
         let name = try object.string("do", bytesMax: 40)
-        guard let kind = Kind(rawValue: name) else { throw JSONFailure("\(value.name).do is \(name.debugDescription), which this version cannot do") }
+        guard let kind = Kind(rawValue: name) else { throw JSONFailure("\(value.name).do is \(name.debugDescription), which this version does not support") }
         self.init(
             kind, node: try object.optional("node")?.string(bytesMax: NodeID.bytesMax), partition: try object.optional("partition")?.index(),
             channel: try object.optional("channel")?.string(bytesMax: 1000), after: try object.optional("after")?.integer(in: 0...Int64.max),
             by: try object.optional("by")?.string(bytesMax: Self.byBytesMax), note: try object.optional("note")?.string(bytesMax: Self.noteBytesMax))
     }
 
-    /// What it does, for the history and for the operator.
+    /// The effect of the request in a few words, for the history and for the operator.
     package var sentence: String {
         let subject = self.partition.map { " \($0)" } ?? self.node.map { " \($0)" } ?? ""
         return self.kind == .move ? "move \(self.partition ?? -1) to \(self.node ?? "?")" : self.kind.rawValue + subject

@@ -1,14 +1,14 @@
 package import JSON
 
-/// What a node responds to an ``AdminRequest``.
+/// The response of a node to an ``AdminRequest``.
 package enum AdminResponse: Hashable, Sendable {
     case status(ClusterOverview)
     case members(ClusterMembers)
-    /// To `partitions` and `locate`.
+    /// The response to `partitions` and `locate`.
     case partitions(ClusterPartitions)
     case plan(ClusterPlan)
     case events(ClusterEvents)
-    /// To every request that changes something.
+    /// The response to every request that changes something.
     case accepted(AcceptedChange)
     case failed(AdminError)
     /// The controller's response, unchanged: another version may have fields that this one would lose.
@@ -44,7 +44,7 @@ package struct AdminError: Error, Hashable, Sendable {
         case notFound = "not_found"
         /// The state of the cluster does not allow it, or it changed at the same moment.
         case conflict
-        /// The node has not read what it needs yet.
+        /// The node has not read the state of the cluster yet.
         case starting
         case noController = "no_controller"
         case noZooKeeper = "no_zookeeper"
@@ -91,7 +91,7 @@ package struct AdminError: Error, Hashable, Sendable {
 
 /// The response to a change: the cluster accepted it. It may not be complete yet.
 package struct AcceptedChange: Hashable, Sendable {
-    /// The request, as ``AdminRequest/sentence`` says it.
+    /// The ``AdminRequest/sentence`` of the request.
     package var result: String
     /// The controller that executed it.
     package var through: String

@@ -1,8 +1,8 @@
-/// What carries out operators' requests: the cluster that this node is a member of, or the one that it is by itself.
+/// Executes operators' requests: the cluster that this node is a member of, or a node without ZooKeeper itself.
 package protocol ClusterAdministration: Sendable {
-    /// How many partitions the channels of this cluster are spread over. 0 while it is not known.
+    /// The number of partitions of this cluster. 0 while it is not known.
     var partitionCount: Int { get async }
 
-    /// Responds within a bounded time, whatever happens to the controller meanwhile.
+    /// Returns within a bounded time, even if the controller fails meanwhile.
     func respond(to request: AdminRequest) async -> AdminResponse
 }

@@ -1,29 +1,23 @@
 package import JSON
 
-/// One decision or observation: what, by whom, why, and under which view. For people and their tools.
+/// One decision or observation: what happened, who requested it, why, and under which view. For people and their tools.
 package struct ClusterEvent: Hashable, Sendable {
-    package enum Kind: String, Hashable, Sendable, CaseIterable {
-        case joined, blocked, waiting, evicted, left
-        case sessionLost = "session_lost"
+    package enum Kind: Hashable, Sendable {
+        case joined, blocked, waiting, evicted, left, sessionLost
         case elected, deposed
         case node, granted, moved, mode, removed
         case operation
         case alarm
-        /// A kind of another version.
-        case other
-
-        /// Those that this version reports.
-        package static let allCases: [Kind] = [
-            .joined, .blocked, .waiting, .evicted, .left, .sessionLost, .elected, .deposed, .node, .granted, .moved, .mode, .removed, .operation, .alarm,
-        ]
+        /// A kind that this version does not know, by the name that another version gave it.
+        case other(String)
     }
 
-    /// Counts this node's events, from 1.
+    /// Numbers the events of one node, from 1.
     package var number: Int64 = 0
     package var kind: Kind
     /// Milliseconds since 1970 at the node that reports it.
     package var at: Int64
-    /// The node that it is about; empty for the whole cluster.
+    /// The node that the event is about; empty for the whole cluster.
     package var node: String
     package var viewVersion: Int64
     package var text: String
@@ -58,7 +52,7 @@ package struct ClusterEvent: Hashable, Sendable {
     package init(_ value: JSONValue) throws(JSONFailure) {
         var object = try value.object()
         self.number = Int64(try object.integer("number"))
-        self.kind = try object.name("kind", else: .other)
+        self.kind = try Kind(received: object.text("kind"))
         self.at = Int64(try object.integer("at"))
         self.node = try object.text("node")
         self.viewVersion = Int64(try object.integer("view"))
@@ -66,6 +60,43 @@ package struct ClusterEvent: Hashable, Sendable {
         self.by = try object.optional("by")?.text() ?? ""
         self.note = try object.optional("note")?.text() ?? ""
         self.transfers = try Transfers(from: &object)
+    }
+}
+
+extension ClusterEvent.Kind: RawRepresentable, CaseIterable {
+    /// The kinds that this version reports.
+    package static let allCases: [Self] = [
+        .joined, .blocked, .waiting, .evicted, .left, .sessionLost, .elected, .deposed, .node, .granted, .moved, .mode, .removed, .operation, .alarm,
+    ]
+
+    /// Nil for a name that is not of a kind of this version.
+    package init?(rawValue: String) {
+        guard let kind = Self.allCases.first(where: { $0.rawValue == rawValue }) else { return nil }
+        self = kind
+    }
+
+    /// Keeps a name of another version as it is.
+    init(received name: String) { self = Self(rawValue: name) ?? .other(name) }
+
+    package var rawValue: String {
+        switch self {
+        case .joined: "joined"
+        case .blocked: "blocked"
+        case .waiting: "waiting"
+        case .evicted: "evicted"
+        case .left: "left"
+        case .sessionLost: "session_lost"
+        case .elected: "elected"
+        case .deposed: "deposed"
+        case .node: "node"
+        case .granted: "granted"
+        case .moved: "moved"
+        case .mode: "mode"
+        case .removed: "removed"
+        case .operation: "operation"
+        case .alarm: "alarm"
+        case .other(let name): name
+        }
     }
 }
 
@@ -103,14 +134,14 @@ package struct Transfers: Hashable, Sendable {
     package var amount: String { "\(self.count) partition\(self.count == 1 ? "" : "s")" }
 
     /// "43 to n1, 42 to n3", or with the sources if there are several.
-    package var words: String {
+    package var destinations: String {
         let pairs = self.pairs
         let sources = Set(pairs.map(\.from))
-        let words = pairs.prefix(10).map { pair in
+        let texts = pairs.prefix(10).map { pair in
             sources.count == 1 ? "\(pair.count) to \(pair.to)" : "\(pair.count) from \(pair.from ?? "none") to \(pair.to)"
         }
         let rest = self.count - pairs.prefix(10).reduce(0) { $0 + $1.count }
-        return (words + (rest > 0 ? ["\(rest) to others"] : [])).joined(separator: ", ")
+        return (texts + (rest > 0 ? ["\(rest) to others"] : [])).joined(separator: ", ")
     }
 
     /// The only node that all partitions went to, or came from.

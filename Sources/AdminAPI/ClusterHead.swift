@@ -6,7 +6,7 @@ package struct ClusterHead: Hashable, Sendable {
         package var id: String
         package var incarnation: Int
         package var epoch: Int
-        /// Nil from an older version.
+        /// Nil in a response of an older version.
         package var api: String?
 
         package init(id: String, incarnation: Int, epoch: Int, api: String?) {
@@ -20,7 +20,7 @@ package struct ClusterHead: Hashable, Sendable {
     /// Whether the cluster can make decisions.
     package struct Coordination: Hashable, Sendable {
         package var health: Health
-        /// What it means if it cannot, in sentences.
+        /// The consequences if it cannot, in sentences.
         package var reason: String?
 
         package init(_ health: Health, reason: String? = nil) {
@@ -32,7 +32,7 @@ package struct ClusterHead: Hashable, Sendable {
     package var cluster: String
     /// The reporting node: the controller, if it could be reached.
     package var through: String
-    /// False if that node is not the controller, and reports only what it knows itself.
+    /// False if the reporting node is not the controller. Then the response contains only its own knowledge.
     package var authoritative: Bool
     package var controller: Controller?
     package var coordination: Coordination

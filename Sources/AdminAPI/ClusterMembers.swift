@@ -5,19 +5,19 @@ package struct ClusterMembers: Hashable, Sendable {
     /// Whether a node is up, according to the members' reports about each other.
     package enum Presence: String, Hashable, Sendable, CaseIterable {
         case up
-        /// Most witnesses do not reach it, or the controller gets no report from it. Witnesses are the members that can tell.
+        /// Most witnesses do not reach the node, or the controller gets no report from it. A witness is a member that reports whether it reaches the node.
         case suspect
-        /// It has no session, or its link port is closed.
+        /// The node has no session, or its link port is closed.
         case down
-        /// Only the responding node could be reached, and it reaches too few others to tell which of them are up.
+        /// The response is not from the controller, and the responding node reaches too few other nodes to judge them.
         case unknown
     }
 
     /// A node's own report.
     package struct Report: Hashable, Sendable {
-        /// Nil from an older version.
+        /// Nil in a report of an older version.
         package var uptimeSeconds: Int?
-        /// The state of its session with ZooKeeper, such as `connected`. Nil of a node that needs none.
+        /// The state of its session with ZooKeeper, such as `connected`. Nil for a node without ZooKeeper.
         package var session: String?
         package var serving: Int
         package var connections: Int
@@ -27,7 +27,7 @@ package struct ClusterMembers: Hashable, Sendable {
         package var ageMilliseconds: Int
         package var health: Health
         package var alarm: String?
-        /// How many other members there are, how many of them it reaches, and which it does not.
+        /// The number of other members, the number of members that the node reaches, and the ids of members that it does not reach.
         package var peers: Int
         package var sees: Int
         package var doesNotSee: [String]
@@ -52,7 +52,7 @@ package struct ClusterMembers: Hashable, Sendable {
         }
     }
 
-    /// What an operator requested of a node.
+    /// The desired state of a node, as an operator requested it.
     package struct Desired: Hashable, Sendable {
         package var state: String
         package var by: String
@@ -67,19 +67,19 @@ package struct ClusterMembers: Hashable, Sendable {
 
     package struct Member: Hashable, Sendable {
         package var id: String
-        /// By the view.
+        /// The state of the node in the view.
         package var state: String
         package var presence: Presence
-        /// How many of the witnesses reach it, and the first of those that do not.
+        /// The number of witnesses that reach the node, and the first ids of witnesses that do not.
         package var witnesses: Int
         package var seenBy: Int
         package var notSeenBy: [String]
-        /// Only the controller knows it.
+        /// Nil in a response that is not from the controller.
         package var desired: Desired?
         package var zone: String
         package var link: String
         package var api: String
-        /// Nil while it is not a member, because it has no session.
+        /// Nil while the node is not a member.
         package var incarnation: Int?
         package var version: String
         package var weight: Double
@@ -87,7 +87,7 @@ package struct ClusterMembers: Hashable, Sendable {
         package var share: Double
         package var movingIn: Int
         package var movingOut: Int
-        /// Nil without a report.
+        /// Nil if the node has not reported.
         package var report: Report?
 
         package init(

@@ -35,23 +35,23 @@ package struct ClusterOverview: Hashable, Sendable {
         package var moving = 0
         package var orphan = 0
         package var unknown = 0
-        /// Served by two nodes under one owner epoch.
+        /// Partitions that two nodes serve under one owner epoch.
         package var contested = 0
-        /// Granted a while ago, and not served yet.
+        /// Partitions that were granted a while ago, and are not served.
         package var unserved = 0
 
         package init() {}
 
-        /// By state, in the order of their names above.
+        /// The number of partitions in each state, in the order of the states.
         package var counts: [(state: PartitionState, count: Int)] {
             [(.served, self.served), (.preparing, self.preparing), (.moving, self.moving), (.orphan, self.orphan), (.unknown, self.unknown)]
         }
     }
 
     package var head: ClusterHead
-    /// Nil of a node in no cluster.
+    /// Nil for a node without ZooKeeper.
     package var zookeeper: ZooKeeper?
-    /// Every state, in the order of a node's life.
+    /// The number of nodes in each state, in the order of a node's life.
     package var nodes: [NodeCount]
     package var partitions: Partitions
     /// The greatest load of an active node divided by the mean; 1 is even.
@@ -60,9 +60,9 @@ package struct ClusterOverview: Hashable, Sendable {
     package var publishedPerSecond: Double
     package var deliveredPerSecond: Double
     package var health: Health
-    /// Why it is not healthy, the worst first, in sentences that say what to do.
+    /// Why the cluster is not healthy: sentences that say what to do, the worst first.
     package var reasons: [String]
-    /// What operators requested of nodes, with name and reason.
+    /// Operators' requests for nodes, with who requested them and why.
     package var notices: [String]
 
     package init(

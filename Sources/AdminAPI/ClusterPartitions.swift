@@ -2,15 +2,15 @@ package import JSON
 
 /// The state of a partition.
 package enum PartitionState: String, Hashable, Sendable, CaseIterable {
-    /// Its owner reports that it serves it, under the view's owner epoch.
+    /// The owner reports that it serves the partition under the view's owner epoch.
     case served
-    /// Granted, and its owner has not reported yet that it serves it.
+    /// The partition was granted, and its owner has not reported yet that it serves it.
     case preparing
     /// A handoff is in progress.
     case moving
-    /// It has no owner.
+    /// The partition has no owner.
     case orphan
-    /// Its owner has not reported for a while.
+    /// The owner has not reported for a while.
     case unknown
 }
 
@@ -22,9 +22,9 @@ package struct ClusterPartitions: Hashable, Sendable {
         package var ownerEpoch: Int
         package var state: PartitionState
         package var movingTo: String?
-        /// Why it moves.
+        /// Why the partition moves.
         package var reason: String?
-        /// Two nodes report that they serve it under this owner epoch.
+        /// Whether two nodes report that they serve the partition under this owner epoch.
         package var isContested: Bool
         package var pinnedTo: String?
         /// The owner's API address.
@@ -47,7 +47,7 @@ package struct ClusterPartitions: Hashable, Sendable {
     }
 
     package var head: ClusterHead
-    /// Of `locate` only.
+    /// Only in the response to `locate`.
     package var channel: String?
     package var partitions: [Partition]
 

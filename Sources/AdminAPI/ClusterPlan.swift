@@ -20,16 +20,16 @@ package struct ClusterPlan: Hashable, Sendable {
 
     package var head: ClusterHead
     package var moves = 0
-    /// Partitions without an owner that get one.
+    /// The number of partitions without an owner that get one.
     package var grants = 0
     /// The fewest moves and grants that any plan with the same quotas needs.
     package var lowerBound = 0
-    /// Moves that do not start now: balancing is paused or held, or waits for more joins.
+    /// The number of moves that do not start now, because balancing is paused, or waits for more joins.
     package var waiting = 0
     package var rounds = 0
     package var spreadBefore = 1.0
     package var spreadAfter = 1.0
-    /// No node has joined or left recently.
+    /// Whether balancing may start now: no node has joined recently, and all nodes are reached and have one version.
     package var settled = true
     package var pairs: [Pair] = []
     /// Requests that cannot be executed, such as a pin to a node that is down.

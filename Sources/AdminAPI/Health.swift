@@ -18,7 +18,7 @@ package enum Health: String, Hashable, Sendable, CaseIterable, Comparable {
         }
     }
 
-    /// An unknown word is from a newer version, and does not count as `healthy`.
+    /// An unknown value of a newer version does not count as `healthy`.
     package init(_ value: JSONValue) throws(JSONFailure) {
         self = Health(rawValue: try value.string(bytesMax: 20)) ?? .degraded
     }

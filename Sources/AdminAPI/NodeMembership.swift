@@ -1,8 +1,8 @@
 import JSON
 
-/// What a node is in its cluster, and its links: the field `cluster` of ``NodeStatus``.
+/// A node's membership in its cluster, and its links: the field `cluster` of ``NodeStatus``.
 package struct NodeMembership: Hashable, Sendable {
-    /// How many of the node's partitions are in a state.
+    /// The number of the node's partitions in one state.
     package struct PartitionCount: Hashable, Sendable {
         package var state: String
         package var count: Int
@@ -20,7 +20,7 @@ package struct NodeMembership: Hashable, Sendable {
         package var direction: String
         package var address: String?
         package var isUp: Bool
-        /// How long it has been up or down.
+        /// How long the link has been up or down.
         package var milliseconds: Int
         package var lastLoss: String?
         package var roundTripMicroseconds: Int?
@@ -44,9 +44,9 @@ package struct NodeMembership: Hashable, Sendable {
         }
     }
 
-    /// The cluster's.
+    /// The name of the cluster.
     package var name: String
-    /// `connected`, or what its session with ZooKeeper does else.
+    /// The state of its session with ZooKeeper, such as `connected`.
     package var session: String
     package var incarnation: Int?
     package var viewVersion: Int

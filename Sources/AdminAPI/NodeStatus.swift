@@ -1,6 +1,6 @@
 package import JSON
 
-/// The response of `GET /api/status`: one node in numbers, with its health and why.
+/// The response of `GET /api/status`: one node in numbers, with its health and the reasons.
 package struct NodeStatus: Hashable, Sendable {
     package struct Node: Hashable, Sendable {
         package var id: String
@@ -30,7 +30,7 @@ package struct NodeStatus: Hashable, Sendable {
 
     package struct Log: Hashable, Sendable {
         package var kind: String
-        /// Nil of a log in memory.
+        /// Nil for a log in memory.
         package var path: String?
         package var durability: String
         /// `ready` or `failing`.
@@ -53,7 +53,7 @@ package struct NodeStatus: Hashable, Sendable {
     }
 
     package struct Subscribers: Hashable, Sendable {
-        /// How many are connected by one transport.
+        /// The number of subscribers with one transport.
         package struct TransportCount: Hashable, Sendable {
             package var transport: String
             package var count: Int
@@ -113,7 +113,7 @@ package struct NodeStatus: Hashable, Sendable {
     package var subscribers: Subscribers
     package var rates: Rates
     package var totals: Totals
-    /// Its part in its cluster. Nil of a node that is alone.
+    /// Nil for a node without ZooKeeper.
     package var cluster: NodeMembership?
     package var health: Health
     package var reasons: [String]

@@ -1,12 +1,12 @@
 package import JSON
 
-/// The response of `GET /api/zookeeper`: how long each server serves on when it is cut off from the others.
+/// The response of `GET /api/zookeeper`: how long each server continues to serve clients after it is cut off from the other servers.
 package struct ZooKeeperLimits: Hashable, Sendable {
     package struct Server: Hashable, Sendable {
         package var address: String
-        /// `syncLimit` × `tickTime`; 0 of a server that has no others.
+        /// `syncLimit` × `tickTime`; 0 for the only server.
         package var syncLimitMilliseconds: Int?
-        /// Why it is not known.
+        /// Why the limit is not known.
         package var unknown: String?
 
         package init(address: String, syncLimitMilliseconds: Int? = nil, unknown: String? = nil) {

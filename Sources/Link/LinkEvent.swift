@@ -1,20 +1,22 @@
+package import Partitioning
+
 /// The events that the links report to their only reader.
 ///
 /// Between two `up` of one peer in one direction there is a `down`. Messages of a connection come after its `up` and before its `down`, in the order in
 /// which the peer sent them.
 package enum LinkEvent: Hashable, Sendable {
-    case up(id: String, incarnation: Int64, LinkDirection)
+    case up(ProcessID, LinkDirection)
     /// Also reported for each failed attempt to dial, so that the reader can count how long a port has been closed.
-    case down(id: String, incarnation: Int64, LinkDirection, LinkLoss)
-    case received(from: String, incarnation: Int64, viewVersion: Int64, payload: [UInt8])
+    case down(ProcessID, LinkDirection, LinkLoss)
+    case received(from: ProcessID, viewVersion: Int64, payload: [UInt8])
     /// The peer reported another view version than before on this connection.
-    case viewVersion(from: String, incarnation: Int64, Int64)
+    case viewVersion(from: ProcessID, Int64)
 
     /// The accounted size of the event while it waits for the reader.
     var bytes: Int {
         switch self {
         case .up, .down, .viewVersion: 128
-        case .received(_, _, _, let payload): 128 + payload.count
+        case .received(_, _, let payload): 128 + payload.count
         }
     }
 }

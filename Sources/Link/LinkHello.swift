@@ -31,8 +31,8 @@ struct LinkHello: Hashable, Sendable {
         var writer = JSONWriter()
         writer.object { writer in
             writer.field("cluster", self.identity.cluster)
-            writer.field("id", self.identity.id)
-            writer.field("inc", self.identity.incarnation)
+            writer.field("id", self.identity.process.id)
+            writer.field("inc", self.identity.process.incarnation)
             writer.name("proto")
             writer.array { writer in
                 writer.integer(self.identity.protocols.lowerBound)
@@ -54,8 +54,9 @@ struct LinkHello: Hashable, Sendable {
         let protocols = try object.required("proto").integers(in: 0...1_000_000, countMax: 2)
         guard protocols.count == 2, protocols[0] <= protocols[1] else { throw JSONFailure("hello.proto is not the least and the greatest protocol") }
         self.identity = LinkIdentity(
-            cluster: try Self.name("cluster", &object), id: try Self.name("id", &object),
-            incarnation: try object.integer("inc", in: 0...Int64.max), protocols: Int(protocols[0])...Int(protocols[1]),
+            cluster: try Self.name("cluster", &object),
+            process: ProcessID(id: try Self.name("id", &object), incarnation: try object.integer("inc", in: 0...Int64.max)),
+            protocols: Int(protocols[0])...Int(protocols[1]),
             version: try Self.name("version", &object))
         if let id = object.optional("to") {
             self.to = ProcessID(id: try id.string(bytesMax: Self.nameBytesMax), incarnation: try object.integer("to_inc", in: 0...Int64.max))

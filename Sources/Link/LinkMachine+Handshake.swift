@@ -7,9 +7,8 @@ extension LinkMachine {
         let peer: LinkHello
         do throws(JSONFailure) { peer = try LinkHello(json: payload) } catch { return self.malformed(error.description) }
         if let reason = self.objection(to: peer.identity, own) { return self.refuse(reason) }
-        let me = ProcessID(id: own.id, incarnation: own.incarnation)
-        guard peer.to == me else {
-            return self.refuse("\(peer.identity.id) dialled \(peer.to.map(\.description) ?? "no node") and reached \(me)")
+        guard peer.to == own.process else {
+            return self.refuse("\(peer.identity.id) dialled \(peer.to.map(\.description) ?? "no node") and reached \(own.process)")
         }
         self.state = .awaitingProof(peer, hello: payload)
         return [.send(.challenge, self.ownHello)]
@@ -20,7 +19,7 @@ extension LinkMachine {
         let peer: LinkHello
         do throws(JSONFailure) { peer = try LinkHello(json: payload) } catch { return self.malformed(error.description) }
         if let reason = self.objection(to: peer.identity, own) { return self.refuse(reason) }
-        let reached = ProcessID(id: peer.identity.id, incarnation: peer.identity.incarnation)
+        let reached = peer.identity.process
         guard let to = self.to, reached == to else {
             return self.refuse("\(own.id) dialled \(self.to.map(\.description) ?? "no node") and reached \(reached)")
         }

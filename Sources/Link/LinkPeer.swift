@@ -1,16 +1,17 @@
+package import Partitioning
+
 /// Another node, as in the view.
 package struct LinkPeer: Hashable, Sendable {
-    package var id: String
-    /// The incarnation of the process. It changes with each restart.
-    package var incarnation: Int64
+    package var process: ProcessID
     /// `host:port`.
     package var address: String
 
-    package init(id: String, incarnation: Int64, address: String) {
-        self.id = id
-        self.incarnation = incarnation
+    package init(_ process: ProcessID, address: String) {
+        self.process = process
         self.address = address
     }
+
+    package var id: String { self.process.id }
 }
 
 /// One of the two connections between two nodes: each node dials the other, and sends on the connection that it dialled.
@@ -21,10 +22,11 @@ package enum LinkDirection: String, Hashable, Sendable, CaseIterable {
 /// A node's identity for its peers.
 struct LinkIdentity: Hashable, Sendable {
     var cluster: String
-    var id: String
-    var incarnation: Int64
+    var process: ProcessID
     /// The lowest and the highest protocol version that it supports. Two nodes use the highest common one.
     var protocols: ClosedRange<Int>
     /// The program's version, for people.
     var version: String
+
+    var id: String { self.process.id }
 }

@@ -1,7 +1,8 @@
+package import Partitioning
+
 /// The status of one link, for operators.
 package struct LinkStatus: Hashable, Sendable {
-    package var id: String
-    package var incarnation: Int64
+    package var peer: ProcessID
     package var direction: LinkDirection
     /// The peer's address, for an outgoing link.
     package var address: String?

@@ -52,7 +52,7 @@ extension Links {
         guard let connection = state.connections[serial], connection.isUp, let identity = connection.identity else { return }
         state.connections[serial]!.isUp = false
         if state.incoming[identity.id] == serial { state.incoming[identity.id] = nil }
-        self.inbox.put(.down(id: identity.id, incarnation: identity.incarnation, .incoming, loss))
+        self.inbox.put(.down(identity.process, .incoming, loss))
     }
 
     // MARK: - From the connections, on their loops
@@ -65,7 +65,7 @@ extension Links {
         connection.attempt = handler.attempt
         let serial = handler.serial
         let isWanted = self.state.withLockedValue { [connection] state in
-            guard state.peers[peer.id]?.peer.incarnation == peer.incarnation, state.peers[peer.id]!.dial.connected(connection.attempt) else { return false }
+            guard state.peers[peer.id]?.peer.process == peer, state.peers[peer.id]!.dial.connected(connection.attempt) else { return false }
             state.peers[peer.id]!.serial = serial
             state.connections[serial] = connection
             return true
@@ -91,8 +91,8 @@ extension Links {
                 var effects: [Effect] = []
                 if let other = state.incoming[identity.id], let rival = state.connections[other], let known = rival.identity {
                     // Keep the newer process; of one process, the newer connection.
-                    guard identity.incarnation >= known.incarnation else {
-                        return ("a newer process of \(identity.id) is connected: incarnation \(known.incarnation)", [])
+                    guard identity.process.incarnation >= known.process.incarnation else {
+                        return ("a newer process of \(identity.id) is connected: incarnation \(known.process.incarnation)", [])
                     }
                     self.lower(other, .closed, &state)
                     effects.append(.dismiss(rival.handler))
@@ -100,7 +100,7 @@ extension Links {
                 state.connections[serial]!.isUp = true
                 state.connections[serial]!.changedAt = .now()
                 state.incoming[identity.id] = serial
-                self.inbox.put(.up(id: identity.id, incarnation: identity.incarnation, .incoming))
+                self.inbox.put(.up(identity.process, .incoming))
                 return (nil, effects)
             }
         }
@@ -110,11 +110,11 @@ extension Links {
 
     /// Returns false if the inbox is full.
     func received(_ serial: UInt64, viewVersion: Int64, _ payload: [UInt8]) -> Bool {
-        self.put(serial) { .received(from: $0.id, incarnation: $0.incarnation, viewVersion: viewVersion, payload: payload) }
+        self.put(serial) { .received(from: $0.process, viewVersion: viewVersion, payload: payload) }
     }
 
     func peerView(_ serial: UInt64, _ version: Int64) -> Bool {
-        self.put(serial) { .viewVersion(from: $0.id, incarnation: $0.incarnation, version) }
+        self.put(serial) { .viewVersion(from: $0.process, version) }
     }
 
     /// Ignores a connection that was released.
@@ -161,14 +161,15 @@ extension Links {
             let outgoing = state.peers.values.sorted { $0.peer.id < $1.peer.id }.map { peer in
                 let connection = peer.serial.flatMap { state.connections[$0] }
                 return LinkStatus(
-                    id: peer.peer.id, incarnation: peer.peer.incarnation, direction: .outgoing, address: peer.peer.address, isUp: peer.dial.isUp,
+                    peer: peer.peer.process, direction: .outgoing, address: peer.peer.address, isUp: peer.dial.isUp,
                     milliseconds: Int((now - peer.changedAt).nanoseconds / 1_000_000), loss: peer.dial.lastLoss, roundTripMicroseconds: connection?.roundTrip,
                     queuedBytes: connection?.queuedBytes ?? 0, droppedMessages: peer.dropped, protocolVersion: connection?.protocolVersion)
             }
-            let incoming = state.incoming.sorted { $0.key < $1.key }.compactMap { id, serial in
-                state.connections[serial].map { connection in
-                    LinkStatus(
-                        id: id, incarnation: connection.identity?.incarnation ?? 0, direction: .incoming, isUp: connection.isUp,
+            let incoming = state.incoming.sorted { $0.key < $1.key }.compactMap { _, serial -> LinkStatus? in
+                state.connections[serial].flatMap { connection in
+                    guard let identity = connection.identity else { return nil }
+                    return LinkStatus(
+                        peer: identity.process, direction: .incoming, isUp: connection.isUp,
                         milliseconds: Int((now - connection.changedAt).nanoseconds / 1_000_000), roundTripMicroseconds: connection.roundTrip,
                         protocolVersion: connection.protocolVersion)
                 }

@@ -40,10 +40,10 @@ extension Links {
                 effects.append(.wait(id: id, attempt: attempt, milliseconds: milliseconds))
             case .up:
                 state.peers[id]!.changedAt = .now()
-                self.inbox.put(.up(id: id, incarnation: peer.incarnation, .outgoing))
+                self.inbox.put(.up(peer.process, .outgoing))
             case .down(let loss, let isNew):
                 if isNew { state.peers[id]!.changedAt = .now() }
-                self.inbox.put(.down(id: id, incarnation: peer.incarnation, .outgoing, loss), isOptional: !isNew)
+                self.inbox.put(.down(peer.process, .outgoing, loss), isOptional: !isNew)
             case .log(let loss):
                 effects.append(.log(peer, loss))
             }
@@ -73,7 +73,9 @@ extension Links {
                     self.perform(self.state.withLockedValue { self.apply(id, $0.peers[id]?.dial.elapsed(attempt) ?? [], &$0) })
                 }
             case .log(let peer, let loss):
-                let metadata: Logger.Metadata = ["peer": "\(peer.id)", "incarnation": "\(peer.incarnation)", "address": "\(peer.address)", "reason": "\(loss)"]
+                let metadata: Logger.Metadata = [
+                    "peer": "\(peer.id)", "incarnation": "\(peer.process.incarnation)", "address": "\(peer.address)", "reason": "\(loss)",
+                ]
                 // The view reports peers that leave or die. A rejected link needs a person.
                 if case .rejected = loss { self.logger.warning("no link", metadata: metadata) } else { self.logger.info("no link", metadata: metadata) }
             }
@@ -85,7 +87,7 @@ extension Links {
             return self.failed(peer.id, attempt, .unreachable("\(LinkMachine.printable(Array(peer.address.utf8))) is not host:port"))
         }
         if let objection = self.configuration.objection(to: address) { return self.failed(peer.id, attempt, .rejected(objection)) }
-        let to = ProcessID(id: peer.id, incarnation: peer.incarnation)
+        let to = peer.process
         ClientBootstrap(group: self.group)
             .connectTimeout(.milliseconds(Int64(self.limits.handshakeMilliseconds)))
             .channelOption(.socketOption(.so_keepalive), value: 1)

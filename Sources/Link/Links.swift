@@ -2,6 +2,7 @@ package import Logging
 import NIOConcurrencyHelpers
 package import NIOCore
 import NIOPosix
+import Partitioning
 package import Sockets
 
 /// All links of this node: one dialled to each peer, and those that peers have dialled to it.
@@ -93,7 +94,7 @@ package final class Links: Sendable {
     package var dropped: UInt64 { self.state.withLockedValue { $0.dropped } }
 
     func identity(_ incarnation: Int64) -> LinkIdentity {
-        LinkIdentity(cluster: self.cluster, id: self.id, incarnation: incarnation, protocols: self.protocols, version: self.version)
+        LinkIdentity(cluster: self.cluster, process: ProcessID(id: self.id, incarnation: incarnation), protocols: self.protocols, version: self.version)
     }
 
     // MARK: - Lifecycle

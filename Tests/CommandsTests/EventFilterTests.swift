@@ -58,6 +58,15 @@ import Testing
         #expect(EventTable().withHeader == ["NUMBER  TIME                  KIND          NODE      VIEW    WHAT"], "also before anything has happened")
     }
 
+    /// A newer node may report kinds that this version does not know.
+    @Test func anUnknownKindIsShownByItsName() throws {
+        let text = Self.event(6, "quorum_lost", "n2", 9, "text")
+        let events = try ClusterEvents("{\"through\":\"n2\",\"events\":[\(text)]}").events
+        #expect(events[0].kind == .other("quorum_lost"))
+        var table = EventTable()
+        #expect(table.lines(events, on: ClusterSamples.plain).last == "6       2026-01-01T00:00:00Z  quorum_lost   n2        9       text")
+    }
+
     @Test func aSelectionShowsTheNumberOfAllEvents() throws {
         let report = try ClusterEvents(Self.json)
         #expect(report.table(on: ClusterSamples.plain).hasSuffix("\nreported by n2"))

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOPosix
+import Partitioning
 
 @testable import Link
 
@@ -21,7 +22,7 @@ final class FakePeer: ChannelInboundHandler {
 
     init(_ id: String, _ behaviour: Behaviour) {
         self.behaviour = behaviour
-        let identity = LinkIdentity(cluster: "test", id: id, incarnation: 1, protocols: 1...1, version: "0.1")
+        let identity = LinkIdentity(cluster: "test", process: ProcessID(id: id, incarnation: 1), protocols: 1...1, version: "0.1")
         self.machine = LinkMachine(.incoming, identity: identity, to: nil, nonce: LinkHello.makeNonce(), secret: nil, limits: LinkLimits(), now: 0)
     }
 

@@ -58,9 +58,10 @@ import Testing
     @Test(arguments: 0..<300) func unauthenticatedPeers(seed: UInt64) {
         var generator = SplitMix(seed: seed)
         let secret = LinkSecret("secret")
-        let own = LinkIdentity(cluster: "c", id: "b", incarnation: 2, protocols: 1...1, version: "1")
+        let own = LinkIdentity(cluster: "c", process: ProcessID(id: "b", incarnation: 2), protocols: 1...1, version: "1")
         let hello = LinkHello(
-            identity: LinkIdentity(cluster: "c", id: "a", incarnation: 1, protocols: 1...1, version: "1"), to: ProcessID(id: "b", incarnation: 2),
+            identity: LinkIdentity(cluster: "c", process: ProcessID(id: "a", incarnation: 1), protocols: 1...1, version: "1"),
+            to: ProcessID(id: "b", incarnation: 2),
             nonce: LinkHello.makeNonce())
         var frames = [LinkFrame(kind: .hello, viewVersion: 1, payload: hello.json)]
         frames.append(LinkFrame(kind: .proof, viewVersion: 1, payload: generator.bytes(upTo: 40)))
@@ -91,14 +92,14 @@ import Testing
     @Test(arguments: 0..<300) func hellos(seed: UInt64) throws {
         var generator = SplitMix(seed: seed)
         let hello = LinkHello(
-            identity: LinkIdentity(cluster: "c", id: "a\(seed)", incarnation: Int64(seed), protocols: 1...Int(1 + seed), version: "0.1"),
+            identity: LinkIdentity(cluster: "c", process: ProcessID(id: "a\(seed)", incarnation: Int64(seed)), protocols: 1...Int(1 + seed), version: "0.1"),
             to: seed % 2 == 0 ? nil : ProcessID(id: "b", incarnation: .max), nonce: LinkHello.makeNonce())
         #expect(try LinkHello(json: hello.json) == hello)
         #expect(hello.json.count <= LinkHello.bytesMax)
         // Never traps, and accepted names are safe to log.
         if let other = try? LinkHello(json: generator.mutate(hello.json, with: ["[9,1]", "null", "-1", "\"", "\\n", "18446744073709551616"])) {
             #expect((other.identity.id + other.identity.cluster + other.identity.version).utf8.allSatisfy { (0x21...0x7e).contains($0) })
-            #expect(other.identity.incarnation >= 0)
+            #expect(other.identity.process.incarnation >= 0)
         }
     }
 

@@ -15,8 +15,8 @@ private struct Pair {
     var received: [[[UInt8]]] = [[], []]
 
     init(secrets: (String?, String?) = ("s", "s"), incarnation: Int64 = 2, cluster: String = "c") {
-        let a = LinkIdentity(cluster: "c", id: "a", incarnation: 1, protocols: 1...2, version: "1")
-        let b = LinkIdentity(cluster: cluster, id: "b", incarnation: 2, protocols: 2...3, version: "1")
+        let a = LinkIdentity(cluster: "c", process: ProcessID(id: "a", incarnation: 1), protocols: 1...2, version: "1")
+        let b = LinkIdentity(cluster: cluster, process: ProcessID(id: "b", incarnation: 2), protocols: 2...3, version: "1")
         self.machines = [
             LinkMachine(
                 .outgoing, identity: a, to: ProcessID(id: "b", incarnation: incarnation), nonce: LinkHello.makeNonce(),

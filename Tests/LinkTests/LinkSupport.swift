@@ -2,6 +2,7 @@ import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
+import Partitioning
 import Sockets
 import TestKit
 import Testing
@@ -52,7 +53,7 @@ final class TestNode: Sendable {
     var address: String { self.bound.withLockedValue { $0.description } }
     var port: Int { self.bound.withLockedValue { $0.port } }
 
-    func peer(_ incarnation: Int64 = 1) -> LinkPeer { LinkPeer(id: self.id, incarnation: incarnation, address: self.address) }
+    func peer(_ incarnation: Int64 = 1) -> LinkPeer { LinkPeer(ProcessID(id: self.id, incarnation: incarnation), address: self.address) }
 
     func close() async {
         await self.links.close()
@@ -71,16 +72,18 @@ final class TestNode: Sendable {
     }
 
     func waitUp(_ id: String, _ direction: LinkDirection = .outgoing, incarnation: Int64 = 1, sourceLocation: SourceLocation = #_sourceLocation) async throws {
-        try await self.wait("\(direction) link to \(id) up", sourceLocation: sourceLocation) { $0 == .up(id: id, incarnation: incarnation, direction) }
+        try await self.wait("\(direction) link to \(id) up", sourceLocation: sourceLocation) {
+            $0 == .up(ProcessID(id: id, incarnation: incarnation), direction)
+        }
     }
 
     /// The reasons for which links to or from others were rejected.
     var rejections: [String] {
-        self.all.compactMap { if case .down(_, _, _, .rejected(let reason)) = $0 { reason } else { nil } }
+        self.all.compactMap { if case .down(_, _, .rejected(let reason)) = $0 { reason } else { nil } }
     }
 
     var payloads: [[UInt8]] {
-        self.all.compactMap { if case .received(_, _, _, let payload) = $0 { payload } else { nil } }
+        self.all.compactMap { if case .received(_, _, let payload) = $0 { payload } else { nil } }
     }
 }
 

@@ -1,4 +1,5 @@
 import NIOCore
+import Partitioning
 import TestKit
 import Testing
 
@@ -13,9 +14,9 @@ import Testing
         let a = TestNode("a", limits: limits)
         try await a.start()
         let start = ContinuousClock.now
-        a.links.setPeers([LinkPeer(id: "b", incarnation: 1, address: "127.0.0.1:\(fake.localAddress!.port!)")])
+        a.links.setPeers([LinkPeer(ProcessID(id: "b", incarnation: 1), address: "127.0.0.1:\(fake.localAddress!.port!)")])
         try await a.waitUp("b")
-        try await a.wait("silence") { $0 == .down(id: "b", incarnation: 1, .outgoing, .silent) }
+        try await a.wait("silence") { $0 == .down(ProcessID(id: "b", incarnation: 1), .outgoing, .silent) }
         #expect(ContinuousClock.now - start > .milliseconds(1400))
         await a.close()
         try await fake.close()
@@ -28,7 +29,7 @@ import Testing
         let fake = try await FakePeer.listen("b", .readsNothing)
         let a = TestNode("a", limits: limits)
         try await a.start()
-        a.links.setPeers([LinkPeer(id: "b", incarnation: 1, address: "127.0.0.1:\(fake.localAddress!.port!)")])
+        a.links.setPeers([LinkPeer(ProcessID(id: "b", incarnation: 1), address: "127.0.0.1:\(fake.localAddress!.port!)")])
         try await a.waitUp("b")
         // What the kernel accepts, and no more than the limit after that.
         var sent = 0
@@ -41,7 +42,7 @@ import Testing
         let state = a.links.states[0]
         #expect(state.queuedBytes <= 4 << 20)
         #expect(state.droppedMessages > 0 && a.links.dropped == state.droppedMessages)
-        try await a.wait("it is dropped") { $0 == .down(id: "b", incarnation: 1, .outgoing, .stalled) }
+        try await a.wait("it is dropped") { $0 == .down(ProcessID(id: "b", incarnation: 1), .outgoing, .stalled) }
         await a.close()
         try await fake.close()
     }
@@ -105,7 +106,9 @@ import Testing
         // Then a peer can connect.
         a.links.setPeers([b.peer()])
         try await a.waitUp("b")
-        #expect(b.all.allSatisfy { if case .up("a", 1, .incoming) = $0 { true } else if case .viewVersion = $0 { true } else { false } })
+        #expect(
+            b.all.allSatisfy { if case .up(ProcessID(id: "a", incarnation: 1), .incoming) = $0 { true } else if case .viewVersion = $0 { true } else { false } }
+        )
         await a.close()
         await b.close()
     }
@@ -119,12 +122,12 @@ import Testing
         old.links.setPeers([b.peer()])
         try await old.waitUp("b")
         new.links.setPeers([b.peer()])
-        try await b.wait("the newer one") { $0 == .up(id: "a", incarnation: 2, .incoming) }
-        try await old.wait("is let go of") { $0 == .down(id: "b", incarnation: 1, .outgoing, .closed) }
+        try await b.wait("the newer one") { $0 == .up(ProcessID(id: "a", incarnation: 2), .incoming) }
+        try await old.wait("is let go of") { $0 == .down(ProcessID(id: "b", incarnation: 1), .outgoing, .closed) }
         try await old.wait("and told why") {
-            if case .down("b", 1, .outgoing, .rejected(let reason)) = $0 { reason.contains("a newer process of a") } else { false }
+            if case .down(ProcessID(id: "b", incarnation: 1), .outgoing, .rejected(let reason)) = $0 { reason.contains("a newer process of a") } else { false }
         }
-        #expect(b.links.states.map(\.incarnation) == [2])
+        #expect(b.links.states.map(\.peer.incarnation) == [2])
         for node in [old, new, b] { await node.close() }
         expectAlternates(b.all)
     }

@@ -55,7 +55,7 @@ private struct Authority {
         try await eventually("all arrives") { b.payloads.count == 101 }
         #expect(b.payloads[0].count == 5 << 20 && b.payloads.dropFirst().map { Int($0[0]) } == Array(0..<100))
         await a.close()
-        try await b.wait("goodbye is heard") { $0 == .down(id: "a", incarnation: 1, .incoming, .closed) }
+        try await b.wait("goodbye is heard") { $0 == .down(ProcessID(id: "a", incarnation: 1), .incoming, .closed) }
         await b.close()
         expectAlternates(b.all)
     }
@@ -85,7 +85,7 @@ private struct Authority {
         client.trustRoots = .file(authority.path)
         client.certificateVerification = .noHostnameVerification
         let context = try NIOSSLContext(configuration: client)
-        let identity = LinkIdentity(cluster: "test", id: "a", incarnation: 1, protocols: 1...1, version: "1")
+        let identity = LinkIdentity(cluster: "test", process: ProcessID(id: "a", incarnation: 1), protocols: 1...1, version: "1")
         let hello = LinkHello(identity: identity, to: ProcessID(id: "b", incarnation: 1), nonce: LinkHello.makeNonce())
         var frame = ByteBuffer()
         LinkFrame(kind: .hello, viewVersion: 0, payload: hello.json).write(into: &frame)
@@ -114,7 +114,7 @@ private struct Authority {
         try await b.start()
         a.links.setPeers([b.peer()])
         try await eventually("three attempts: \(own)") {
-            a.all.count { if case .down(_, _, .outgoing, _) = $0 { true } else { false } } >= 3
+            a.all.count { if case .down(_, .outgoing, _) = $0 { true } else { false } } >= 3
         }
         try await eventually("b logs \(other): \(b.logs.lines)") { b.logs.lines.contains { $0.contains(other) } }
         #expect(a.logs.lines.contains { $0.contains(own) }, "\(a.logs.lines)")

@@ -1,6 +1,7 @@
 import Logging
 import NIOCore
 import NIOPosix
+import Partitioning
 import Sockets
 import TestKit
 import Testing
@@ -28,19 +29,19 @@ import Testing
         #expect(b.payloads == (0..<2000).map { Array("a\($0)".utf8) })
         // The version comes with the first frame, and before its payload.
         let fromA = b.all.filter { if case .received = $0 { true } else if case .viewVersion = $0 { true } else { false } }
-        #expect(fromA.contains(.viewVersion(from: "a", incarnation: 5, 7)))
-        #expect(fromA.contains { if case .received("a", 5, 7, _) = $0 { true } else { false } })
+        #expect(fromA.contains(.viewVersion(from: ProcessID(id: "a", incarnation: 5), 7)))
+        #expect(fromA.contains { if case .received(ProcessID(id: "a", incarnation: 5), 7, _) = $0 { true } else { false } })
         a.links.setViewVersion(8)
-        try await b.wait("view 8") { $0 == .viewVersion(from: "a", incarnation: 5, 8) }
+        try await b.wait("view 8") { $0 == .viewVersion(from: ProcessID(id: "a", incarnation: 5), 8) }
         try await eventually("round trips are measured") { a.links.states.allSatisfy { ($0.roundTripMicroseconds ?? 0) > 0 } }
         let states = a.links.states
         #expect(states.map(\.direction) == [.outgoing, .incoming])
-        #expect(states.allSatisfy { $0.isUp && $0.id == "b" && $0.incarnation == 6 && $0.protocolVersion == 1 })
+        #expect(states.allSatisfy { $0.isUp && $0.peer == ProcessID(id: "b", incarnation: 6) && $0.protocolVersion == 1 })
         #expect(states[0].address == b.address && states[0].queuedBytes == 0 && states[0].droppedMessages == 0)
         await a.close()
         // A leaving node announces it.
-        try await b.wait("a leaves") { $0 == .down(id: "a", incarnation: 5, .incoming, .closed) }
-        try await b.wait("a is away") { if case .down("a", 5, .outgoing, .refused) = $0 { true } else { false } }
+        try await b.wait("a leaves") { $0 == .down(ProcessID(id: "a", incarnation: 5), .incoming, .closed) }
+        try await b.wait("a is away") { if case .down(ProcessID(id: "a", incarnation: 5), .outgoing, .refused) = $0 { true } else { false } }
         await b.close()
         expectAlternates(a.all)
         expectAlternates(b.all)
@@ -73,7 +74,9 @@ import Testing
         a.links.setPeers([b.peer()])
         try await a.waitUp("b")
         #expect(a.links.send([UInt8](repeating: 1, count: 1001), to: "b"))
-        try await a.wait("b refuses") { if case .down("b", 1, .outgoing, .rejected(let reason)) = $0 { reason.contains("too long") } else { false } }
+        try await a.wait("b refuses") {
+            if case .down(ProcessID(id: "b", incarnation: 1), .outgoing, .rejected(let reason)) = $0 { reason.contains("too long") } else { false }
+        }
         try await eventually("b logs it") { b.logs.lines.contains { $0.contains("too long") } }
         #expect(b.payloads.isEmpty)
         await a.close()
@@ -125,14 +128,18 @@ import Testing
         let a = TestNode("a")
         try await a.start()
         let closed = LoopbackSocket.refusing()
-        a.links.setPeers([LinkPeer(id: "b", incarnation: 1, address: "127.0.0.1:\(closed.port)")])
-        try await eventually("three attempts are told") { a.all.filter { $0 == .down(id: "b", incarnation: 1, .outgoing, .refused) }.count >= 3 }
+        a.links.setPeers([LinkPeer(ProcessID(id: "b", incarnation: 1), address: "127.0.0.1:\(closed.port)")])
+        try await eventually("three attempts are told") { a.all.filter { $0 == .down(ProcessID(id: "b", incarnation: 1), .outgoing, .refused) }.count >= 3 }
         #expect(a.logs.lines.count { $0.contains("connection refused") } == 1, "\(a.logs.lines)")
         #expect(a.links.states[0].loss == .refused && !a.links.states[0].isUp)
-        a.links.setPeers([LinkPeer(id: "c", incarnation: 1, address: "nowhere"), LinkPeer(id: "d", incarnation: 1, address: "192.0.2.1:99")])
-        try await a.wait("no address") { if case .down("c", 1, .outgoing, .unreachable) = $0 { true } else { false } }
+        a.links.setPeers([
+            LinkPeer(ProcessID(id: "c", incarnation: 1), address: "nowhere"), LinkPeer(ProcessID(id: "d", incarnation: 1), address: "192.0.2.1:99"),
+        ])
+        try await a.wait("no address") { if case .down(ProcessID(id: "c", incarnation: 1), .outgoing, .unreachable) = $0 { true } else { false } }
         // Without authentication links stay on loopback.
-        try await a.wait("not loopback") { if case .down("d", 1, .outgoing, .rejected(let reason)) = $0 { reason.contains("link-secret-file") } else { false } }
+        try await a.wait("not loopback") {
+            if case .down(ProcessID(id: "d", incarnation: 1), .outgoing, .rejected(let reason)) = $0 { reason.contains("link-secret-file") } else { false }
+        }
         await a.close()
         withExtendedLifetime(closed) {}
     }
@@ -153,11 +160,11 @@ import Testing
         a.links.setPeers([b.peer()])
         try await a.waitUp("b")
         await b.close()
-        try await a.wait("b is dead") { $0 == .down(id: "b", incarnation: 1, .outgoing, .refused) }
+        try await a.wait("b is dead") { $0 == .down(ProcessID(id: "b", incarnation: 1), .outgoing, .refused) }
         let again = TestNode("b", port: port)
         try await again.start(2)
         // The old incarnation never comes back; the view has to name the new one.
-        try await a.wait("another incarnation") { if case .down("b", 1, .outgoing, .rejected) = $0 { true } else { false } }
+        try await a.wait("another incarnation") { if case .down(ProcessID(id: "b", incarnation: 1), .outgoing, .rejected) = $0 { true } else { false } }
         a.links.setPeers([again.peer(2)])
         try await a.waitUp("b", incarnation: 2)
         #expect(a.links.send([1], to: "b"))
@@ -176,11 +183,13 @@ import Testing
         try await a.waitUp("b")
         try await b.waitUp("a")
         a.links.setIdentity(incarnation: 2)
-        try await b.wait("a's new link") { $0 == .up(id: "a", incarnation: 2, .incoming) }
-        try await b.wait("b's link to what a was is refused") { if case .down("a", 1, .outgoing, .rejected) = $0 { true } else { false } }
+        try await b.wait("a's new link") { $0 == .up(ProcessID(id: "a", incarnation: 2), .incoming) }
+        try await b.wait("b's link to what a was is refused") {
+            if case .down(ProcessID(id: "a", incarnation: 1), .outgoing, .rejected) = $0 { true } else { false }
+        }
         b.links.setPeers([a.peer(2)])
         try await b.waitUp("a", incarnation: 2)
-        #expect(a.all.filter { $0 == .up(id: "b", incarnation: 1, .outgoing) }.count == 2)
+        #expect(a.all.filter { $0 == .up(ProcessID(id: "b", incarnation: 1), .outgoing) }.count == 2)
         await a.close()
         await b.close()
         expectAlternates(a.all)
@@ -194,14 +203,16 @@ import Testing
         try await b.start(nil)
         a.links.setPeers([b.peer()])
         b.links.setPeers([a.peer()])
-        try await a.wait("not yet") { if case .down("b", 1, .outgoing, .rejected(let reason)) = $0 { reason.contains("not a member yet") } else { false } }
+        try await a.wait("not yet") {
+            if case .down(ProcessID(id: "b", incarnation: 1), .outgoing, .rejected(let reason)) = $0 { reason.contains("not a member yet") } else { false }
+        }
         #expect(b.all.isEmpty)
         b.links.setIdentity(incarnation: 1)
         try await a.waitUp("b")
         try await b.waitUp("a")
         a.links.setPeers([])
-        try await a.wait("dropped") { $0 == .down(id: "b", incarnation: 1, .outgoing, .closed) }
-        try await b.wait("dropped") { $0 == .down(id: "a", incarnation: 1, .incoming, .closed) }
+        try await a.wait("dropped") { $0 == .down(ProcessID(id: "b", incarnation: 1), .outgoing, .closed) }
+        try await b.wait("dropped") { $0 == .down(ProcessID(id: "a", incarnation: 1), .incoming, .closed) }
         #expect(a.links.states.map(\.direction) == [.incoming])
         await a.close()
         await b.close()
@@ -232,18 +243,24 @@ import Testing
 
 /// Up and down alternate for each peer and direction, and messages arrive between them.
 func expectAlternates(_ events: [LinkEvent], sourceLocation: SourceLocation = #_sourceLocation) {
-    var up: [String: Int64] = [:]
+    struct Link: Hashable {
+        var id: String
+        var direction: LinkDirection
+    }
+
+    var up: [Link: ProcessID] = [:]
     for event in events {
         switch event {
-        case .up(let id, let incarnation, let direction):
-            #expect(up["\(id) \(direction)"] == nil, "up twice: \(event)", sourceLocation: sourceLocation)
-            up["\(id) \(direction)"] = incarnation
-        case .down(let id, let incarnation, let direction, _):
-            if direction == .incoming { #expect(up["\(id) \(direction)"] == incarnation, "down but not up: \(event)", sourceLocation: sourceLocation) }
-            up["\(id) \(direction)"] = nil
-        case .received(let id, let incarnation, _, _), .viewVersion(let id, let incarnation, _):
-            #expect(
-                LinkDirection.allCases.contains { up["\(id) \($0)"] == incarnation }, "from a peer that is not up: \(event)", sourceLocation: sourceLocation)
+        case .up(let peer, let direction):
+            let link = Link(id: peer.id, direction: direction)
+            #expect(up[link] == nil, "up twice: \(event)", sourceLocation: sourceLocation)
+            up[link] = peer
+        case .down(let peer, let direction, _):
+            let link = Link(id: peer.id, direction: direction)
+            if direction == .incoming { #expect(up[link] == peer, "down but not up: \(event)", sourceLocation: sourceLocation) }
+            up[link] = nil
+        case .received(let peer, _, _), .viewVersion(let peer, _):
+            #expect(up.values.contains(peer), "from a peer that is not up: \(event)", sourceLocation: sourceLocation)
         }
     }
 }

@@ -1,6 +1,7 @@
 import NIOCore
 import NIOEmbedded
 import Partitioning
+import PipelineTestKit
 import Testing
 
 @testable import Pipeline

@@ -1,15 +1,16 @@
 import AdminAPI
 
-/// Operators' requests at one node: each is forwarded to the controller or decided by it, and gets a response within a bounded time. A pure value.
+/// Handles operators' requests at one node: forwards them to the controller, or executes them as the controller. Each request gets a response within a bounded
+/// time. A pure value.
 struct AdminMachine: Sendable {
-    /// A request that waits: for the controller, or at the controller for ZooKeeper.
+    /// A request without a response yet: it waits for the controller, or at the controller for ZooKeeper.
     struct Pending: Sendable {
         var from: Requester
         var request: AdminRequest
         var until: ContinuousClock.Instant
-        /// False when the desired state is what it is already.
+        /// False if nothing has to be written, because the desired state exists already.
         var changes = true
-        /// What else it did, for the response.
+        /// Additional effects, for the response.
         var outcome: String?
     }
 
@@ -29,7 +30,7 @@ struct AdminMachine: Sendable {
     enum Effect: Sendable {
         case respond(AdminResponse, to: Requester)
         case forward(number: Int64, AdminRequest, to: String)
-        /// Write it as the controller. Also when there is nothing to change: only ZooKeeper knows whether this still is the controller.
+        /// Write these parts as the controller. Also if there are none, because only ZooKeeper knows whether this node still is the controller.
         case perform([ZooKeeperRequest.Part], for: Change)
         case record(AdminRequest, outcome: String?)
         case readAgain(RegistryReads.Target)
@@ -37,26 +38,26 @@ struct AdminMachine: Sendable {
         case wake(at: ContinuousClock.Instant)
     }
 
-    /// What a response depends on, as it is now.
+    /// The current state of everything that a response depends on.
     struct Facts {
         let now: ContinuousClock.Instant
         let view: ClusterView?
         let configuration: ClusterConfiguration?
-        /// Of the configuration's znode.
+        /// The version of the configuration's znode.
         let configurationVersion: Int32
         let reads: RegistryReads
-        /// While this node is the controller.
+        /// Nil unless this node is the controller.
         let controlling: ControllerMachine?
-        /// The controller, if there is a link to it.
+        /// The controller's id, if there is a link to it.
         let reachable: String?
-        /// Why the controller does not respond, as a sentence.
-        let whyAlone: String
-        /// While this node has no connection to ZooKeeper.
+        /// Why this node responds without the controller, as a sentence.
+        let noControllerReason: String
+        /// Nil while this node has a connection to ZooKeeper.
         let outage: ZooKeeperOutage?
-        /// What this node can respond by itself; the second parameter says why it has to, where that is known better.
+        /// This node's own response. The second parameter is a better reason than ``noControllerReason``, if there is one.
         let localResponse: (AdminRequest, String?) -> AdminResponse?
 
-        /// To what needs the controller, while this node has no connection to ZooKeeper.
+        /// The refusal of a request that needs ZooKeeper. Nil while there is a connection.
         func outageRefusal(of kind: AdminRequest.Kind) -> AdminResponse? {
             self.outage.map { .failed(.noZooKeeper, (kind.changes ? "nothing was changed. " : "") + $0.text) }
         }
@@ -64,14 +65,14 @@ struct AdminMachine: Sendable {
 
     private let settings: ClusterSettings
     private let paths: ClusterPaths
-    /// Requests that wait for the controller's response, by their number on the link.
+    /// Requests that were forwarded to the controller and have no response, by their number on the link.
     private(set) var forwarded: [Int64: Pending] = [:]
     private var nextForwarded: Int64 = 1
-    /// Changes that are with ZooKeeper, by their number.
+    /// Changes that were sent to ZooKeeper and have no reply, by their number.
     private var changes: [Int64: Pending] = [:]
-    /// Counted over all controllerships, so that a late reply is to its own request.
+    /// Never reset, so that a late reply to a change of an earlier controllership is recognized.
     private var nextChange: Int64 = 1
-    /// Requests that wait until what they change has been read again: an old copy might say that there is nothing to change.
+    /// Requests that wait until the data that they change has been read again. Outdated data could show that there is nothing to change.
     private var held: [Pending] = []
 
     init(settings: ClusterSettings) {
@@ -79,7 +80,7 @@ struct AdminMachine: Sendable {
         self.paths = settings.paths
     }
 
-    /// Nothing waits for time to pass, or for a read.
+    /// Whether no request waits for a deadline or a read.
     var isIdle: Bool { self.forwarded.isEmpty && self.held.isEmpty }
 
     // MARK: - At any node
@@ -89,7 +90,7 @@ struct AdminMachine: Sendable {
         if case .peer = from { return [.respond(facts.outageRefusal(of: request.kind) ?? self.deposedRefusal, to: from)] }
         guard let controller = facts.reachable else {
             if !request.kind.changes, let response = facts.localResponse(request, nil) { return [.respond(response, to: from)] }
-            let refusal = AdminResponse.failed(.noController, "\(facts.whyAlone) Retry in a few seconds, or at another node")
+            let refusal = AdminResponse.failed(.noController, "\(facts.noControllerReason) Retry in a few seconds, or at another node")
             return [.respond(facts.outageRefusal(of: request.kind) ?? refusal, to: from)]
         }
         let number = self.nextForwarded
@@ -102,14 +103,14 @@ struct AdminMachine: Sendable {
     /// The controller's response to a request that was forwarded to it.
     mutating func responded(_ number: Int64, _ response: AdminResponse, by id: String, _ facts: Facts) -> [Effect] {
         guard let pending = self.forwarded.removeValue(forKey: number) else { return [] }
-        // It may not be the controller any more, and this node has not heard of the next one.
-        let why = "\(id) was asked as the controller, and cannot respond as one."
+        // The node may have been deposed, and this node does not know the next controller yet.
+        let why = "\(id) received the request as the controller, and could not respond as the controller."
         let isRead = !pending.request.kind.changes && response.error?.code.isUnavailable ?? false
         let own = isRead ? facts.localResponse(pending.request, why) : nil
         return [.respond(own ?? response, to: pending.from)]
     }
 
-    /// Ends what has waited for too long, and decides what can be decided now.
+    /// Responds to requests whose time is over, and decides the held requests that can be decided now.
     mutating func proceed(_ facts: Facts) -> [Effect] {
         var effects = self.decideHeld(facts)
         for (number, pending) in self.forwarded.sorted(by: { $0.key < $1.key }) {
@@ -118,10 +119,10 @@ struct AdminMachine: Sendable {
                 continue
             }
             self.forwarded[number] = nil
-            // The controller hangs, or its responses do not reach this node. Then an operator especially needs a response to find the reason.
+            // The controller hangs, or its responses do not arrive. Then an operator needs this node's own response to find the cause.
             let response = pending.request.kind.changes ? nil : facts.localResponse(pending.request, nil)
             effects.append(
-                .respond(response ?? .failed(.timeout, "the controller did not answer; what was requested may still happen"), to: pending.from))
+                .respond(response ?? .failed(.timeout, "the controller did not respond; the request may still be executed"), to: pending.from))
         }
         return effects
     }
@@ -157,7 +158,7 @@ struct AdminMachine: Sendable {
         }
     }
 
-    /// Decides the requests that waited for a read, unless their time is over.
+    /// Decides the requests that waited for a read. Those whose time is over fail.
     private mutating func decideHeld(_ facts: Facts) -> [Effect] {
         let held = self.held
         self.held = []
@@ -171,18 +172,18 @@ struct AdminMachine: Sendable {
         }
     }
 
-    /// Whether what the request is about has been read, after any change that this copy may not have.
+    /// Whether the data that the request changes is up to date.
     private func isRead(for kind: AdminRequest.Kind, _ controlling: ControllerMachine, _ reads: RegistryReads) -> Bool {
         switch kind {
         case .rebalance, .pause, .resume, .move, .unpin: return reads.isCurrent(.configuration)
         case .status, .members, .partitions, .locate, .plan, .events, .drain, .undrain, .cordon, .uncordon, .forget:
-            // What is forgotten takes its pins along.
+            // Forgetting a node also removes its pins.
             if kind == .forget, !reads.isCurrent(.configuration) { return false }
             return reads.isCurrent(.nodes) && controlling.hasGatheredNodes
         }
     }
 
-    /// Fails the changes that this node was making as the controller: it cannot report how they end.
+    /// Fails the changes that this node has sent as the controller, because it will not learn their results.
     mutating func stopControlling(_ facts: Facts) -> [Effect] {
         defer {
             self.held = []
@@ -191,7 +192,7 @@ struct AdminMachine: Sendable {
         let why = facts.outage?.text ?? "\(self.settings.id) is not the controller any more."
         return self.held.map { .respond(facts.outageRefusal(of: $0.request.kind) ?? self.deposedRefusal, to: $0.from) }
             + self.changes.sorted { $0.key < $1.key }.map {
-                .respond(.failed(.timeout, "it may have been done or not; look before you retry. \(why)"), to: $0.value.from)
+                .respond(.failed(.timeout, "the change may have been made or not; check before you retry. \(why)"), to: $0.value.from)
             }
     }
 
@@ -217,12 +218,13 @@ struct AdminMachine: Sendable {
             respond(self.deposedRefusal)
             effects.append(.stepDown(ControllerMachine.epochRaised))
         case .failure(.refused(.notAuthorized, _)):
-            respond(.failed(.notAuthorized, "ZooKeeper does not let \(self.settings.id) write there: check zookeeper-user, and which user created the znode"))
-        case .failure(.refused): respond(.failed(.conflict, "it was changed by another request at the same moment; retry"))
+            respond(
+                .failed(.notAuthorized, "ZooKeeper does not allow \(self.settings.id) to write there: check zookeeper-user, and which user created the znode"))
+        case .failure(.refused): respond(.failed(.conflict, "another request changed the same data at the same moment; retry"))
         case .failure(.notSent):
             let refusal = AdminResponse.failed(.noZooKeeper, "nothing was changed: \(self.settings.id) did not reach ZooKeeper; retry in a moment")
             respond(facts.outageRefusal(of: pending.request.kind) ?? refusal)
-        case .failure: respond(.failed(.timeout, "ZooKeeper did not answer; it may have been done, look before you retry"))
+        case .failure: respond(.failed(.timeout, "ZooKeeper did not respond; the change may have been made or not; check before you retry"))
         }
         return effects
     }
@@ -233,7 +235,7 @@ struct AdminMachine: Sendable {
 
     // MARK: - Changes
 
-    /// The writes that carry a request out; none when it is so already.
+    /// The writes that execute a request. Empty if the desired state exists already.
     private func change(
         for request: AdminRequest, _ controlling: ControllerMachine, number: Int64, _ facts: Facts
     ) throws(AdminError) -> ([ZooKeeperRequest.Part], Change) {
@@ -253,7 +255,7 @@ struct AdminMachine: Sendable {
         guard let id = request.node, NodeID.isValid(id) else { throw AdminError(.badRequest, "node is missing: the id of a node, as members lists it") }
         let entry = known.entries[id]
         guard facts.view?.node(id) != nil || entry != nil else {
-            throw AdminError(.notFound, "there is no node \(id) in this cluster; members lists those that are")
+            throw AdminError(.notFound, "there is no node \(id) in this cluster; members lists the nodes")
         }
         if let record = entry?.record, let end = record.endsFirst(for: request.kind) {
             throw AdminError(.conflict, "\(id) is \(record.desired.rawValue), \(record.request): \(end.rawValue) it first")
@@ -263,7 +265,7 @@ struct AdminMachine: Sendable {
             guard facts.view?.node(id)?.state == .fenced else {
                 throw AdminError(.conflict, "\(id) is a member: drain it and stop it first, or stop it and wait until it is down")
             }
-            // No node reaches it, and its session does not end: some servers have kept member znodes of sessions that were over.
+            // No node reaches it, but its member znode still exists: some servers have kept ephemeral znodes of sessions that had ended.
             parts.append(.delete(path: self.paths.member(id), version: nil))
         }
         var record = entry?.record ?? NodeRecord()
@@ -287,12 +289,12 @@ struct AdminMachine: Sendable {
         return parts
     }
 
-    /// The pins that end with a node.
+    /// The pins to a node that is forgotten, as a sentence. They are removed with it.
     private func endedPins(of id: String?, _ configuration: ClusterConfiguration?) -> String? {
         let partitions = (configuration?.pins ?? [:]).filter { $0.value == id }.keys.sorted()
         guard !partitions.isEmpty else { return nil }
         let rest = partitions.count > 20 ? " and \(partitions.count - 20) more" : ""
-        return "ends the pins of partitions \(partitions.prefix(20).map(String.init).joined(separator: ", "))\(rest)"
+        return "removes the pins of partitions \(partitions.prefix(20).map(String.init).joined(separator: ", "))\(rest)"
     }
 
     private func configure(_ request: AdminRequest, _ facts: Facts) throws(AdminError) -> [ZooKeeperRequest.Part] {
@@ -322,8 +324,8 @@ struct AdminMachine: Sendable {
 }
 
 extension NodeRecord {
-    /// What has to be requested first: `undrain` only lifts a drain, `uncordon` only lifts a cordon. Draining a cordoned node is allowed, and so is forgetting
-    /// any node.
+    /// The request that has to come first: `undrain` only lifts a drain, `uncordon` only lifts a cordon. Draining a cordoned node is allowed, and so is
+    /// forgetting any node.
     fileprivate func endsFirst(for kind: AdminRequest.Kind) -> AdminRequest.Kind? {
         switch (self.desired, kind) {
         case (.draining, .cordon), (.draining, .uncordon): .undrain

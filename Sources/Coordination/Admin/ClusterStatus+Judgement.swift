@@ -2,9 +2,9 @@ import AdminAPI
 import Partitioning
 
 extension ClusterStatus {
-    /// Whether anything is decided in this cluster, and what it means when nothing is. Every response begins with it.
+    /// Whether the cluster can make decisions, and what it means if it cannot. A part of every response.
     var coordination: ClusterHead.Coordination {
-        let byItself = "This is what \(self.ownID) knows by itself."
+        let byItself = "This response contains only what \(self.ownID) itself knows."
         if let outage { return .init(.degraded, reason: self.isAuthoritative ? outage.text : "\(outage.text) \(byItself)") }
         guard self.controller != nil else {
             return .init(
@@ -13,13 +13,13 @@ extension ClusterStatus {
                     "\(ZooKeeperOutage.unaffected) There is no controller: nothing is reassigned until a node is elected. Look at ZooKeeper, and at the nodes' logs."
             )
         }
-        guard let whyAlone else { return .init(.healthy) }
-        return .init(.degraded, reason: "\(ZooKeeperOutage.unaffected) \(whyAlone) \(byItself)")
+        guard let noControllerReason else { return .init(.healthy) }
+        return .init(.degraded, reason: "\(ZooKeeperOutage.unaffected) \(noControllerReason) \(byItself)")
     }
 
-    /// How it is, and why in sentences that say what to do: the worst first.
+    /// The health of the cluster, and its reasons: sentences that say what to do, the worst first.
     var judgement: (Health, [String]) {
-        // A node that is alone is as well as its process.
+        // Without ZooKeeper, the health of the process is the health of the cluster.
         guard self.session != nil else { return (self.ownReport.metrics.health, self.ownReport.metrics.reasons) }
         var reasons: [(level: Health, text: String)] = []
         func note(_ level: Health, _ text: String) { reasons.append((level, text)) }
@@ -33,13 +33,13 @@ extension ClusterStatus {
         }
         if let obstacle { note(.critical, "Nothing is reassigned: \(obstacle).") }
         if !self.view.nodes.contains(where: { $0.state == .active }) {
-            note(.critical, "No node is active, so no node may take a partition: start one, or undrain or uncordon one.")
+            note(.critical, "No node is active, so no node can take a partition: start a node, or undrain or uncordon one.")
         }
         if !self.unserved.isEmpty {
             let owners = Set(self.unserved.compactMap { self.view.partitions[$0].owner }).sorted().joined(separator: ", ")
             note(
                 .critical,
-                "\(self.unserved.count) partitions (\(self.unserved.prefix(5).map(String.init).joined(separator: ", "))\(self.unserved.count > 5 ? ", …" : "")) were granted to \(owners) and have not been served for 10 seconds: look at the log there, and restart it or drain it."
+                "\(self.unserved.count) partitions (\(self.unserved.prefix(5).map(String.init).joined(separator: ", "))\(self.unserved.count > 5 ? ", …" : "")) were granted to \(owners) and have not been served for 10 seconds: look at the log of that node, and restart or drain it."
             )
         }
         let orphans = self.count(.orphan)
@@ -47,8 +47,8 @@ extension ClusterStatus {
             note(
                 .critical,
                 self.view.mode == .guarded
-                    ? "\(orphans) partitions wait for nodes that vanished together; they are given to others when guarded mode ends."
-                    : "\(orphans) partitions have no owner: start a node, or look at why none may own (members).")
+                    ? "\(orphans) partitions wait for nodes that vanished together; when guarded mode ends, other nodes get them."
+                    : "\(orphans) partitions have no owner: start a node, or look at members for the reason why no node can take them.")
         }
         self.judgeSessions(note)
         for node in self.view.nodes { self.judge(node, note) }
@@ -68,12 +68,12 @@ extension ClusterStatus {
         return (sorted.first?.level ?? .healthy, sorted.map(\.text))
     }
 
-    /// The first ten of some names.
+    /// The first ten names, and the number of the others.
     private static func list(_ names: [String]) -> String {
         names.prefix(10).joined(separator: ", ") + (names.count > 10 ? " and \(names.count - 10) more" : "")
     }
 
-    /// What operators requested of nodes, with name and reason. These are not problems.
+    /// Operators' requests for nodes, with who requested them and why. These are not problems.
     var notices: [String] {
         self.desired.filter { $0.value.desired != .active }.sorted { $0.key < $1.key }.map { id, record in
             let state = self.view.node(id)?.state.rawValue ?? "not in the view"
@@ -103,11 +103,11 @@ extension ClusterStatus {
         if self.outage != nil { return note(.degraded, "\(Self.list(cut)) \(have) no connection to ZooKeeper either.") }
         note(
             .degraded,
-            "\(ZooKeeperOutage.unaffected) \(Self.list(cut)) \(have) no connection to ZooKeeper, and \(cut.count == 1 ? "gives its" : "give their") partitions up "
-                + "within a third of the session's timeout. Look at the network between there and ZooKeeper.")
+            "\(ZooKeeperOutage.unaffected) \(Self.list(cut)) \(have) no connection to ZooKeeper, and \(cut.count == 1 ? "gives up its" : "give up their") partitions "
+                + "within a third of the session timeout. Look at the network between \(cut.count == 1 ? "it" : "them") and ZooKeeper.")
     }
 
-    /// Members that others do not reach: one reason for each of them, and none for those that do not reach it.
+    /// Members that other members do not reach: one reason for each unreachable member.
     private func judgeReach(_ note: (Health, String) -> Void) {
         var unseen: [String: [String]] = [:]
         for (id, received) in self.reports.sorted(by: { $0.key < $1.key }) where self.isFresh(received) {
@@ -122,23 +122,23 @@ extension ClusterStatus {
     }
 
     private func silence(of id: String, _ words: String) -> String {
-        "\(id) \(words): nothing is handed over from or to it. Look at its log, and at its network to \(self.controllerLink ?? self.ownID)."
+        "\(id) \(words): no partition is handed over from it or to it. Look at its log, and at its network to \(self.controllerLink ?? self.ownID)."
     }
 
     private func judge(_ node: ClusterView.Node, _ note: (Health, String) -> Void) {
         switch node.state {
         case .down where !self.isAuthoritative:
-            // The controller knows what is desired of it.
+            // Only the controller knows its desired state.
             note(.degraded, "\(node.id) is down.")
         case .down where self.desired[node.id]?.desired != .draining:
             note(.degraded, "\(node.id) is down: start it, or forget it (realertime forget \(node.id)).")
         case .fenced: note(.degraded, "\(node.id) is fenced: most nodes cannot reach it at \(node.link).")
         case .joining:
-            let isHeard = !self.isAuthoritative || self.reports[node.id]?.report.incarnation == node.incarnation
+            let hasReported = !self.isAuthoritative || self.reports[node.id]?.report.incarnation == node.incarnation
             note(
                 .degraded,
-                "\(node.id) joins: it owns nothing before the controller and half of the others reach it at \(node.link)."
-                    + (isHeard ? "" : " It has not reported to the controller \(self.ownID) yet."))
+                "\(node.id) joins: it gets no partitions until the controller and half of the other nodes reach it at \(node.link)."
+                    + (hasReported ? "" : " It has not reported to the controller \(self.ownID) yet."))
         case .down, .active, .cordoned, .draining, .drained: break
         }
         guard node.incarnation != nil, node.id != self.ownID || self.isAuthoritative else { return }

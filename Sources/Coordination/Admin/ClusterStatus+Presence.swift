@@ -2,17 +2,17 @@ import AdminAPI
 import Partitioning
 
 extension ClusterStatus {
-    /// What the members report of one node.
+    /// The members' reports about one node.
     struct Sighting: Equatable {
         var presence = ClusterMembers.Presence.up
-        /// Members that report whether they reach it, without the node itself.
+        /// The number of other members that report whether they reach the node.
         var witnesses = 0
-        /// Those of them that do not, in order.
+        /// The members among them that do not reach it, in order.
         var unseenBy: [String] = []
     }
 
-    /// The reports about which nodes are reached. If the controller could not be reached, only this node's own report counts, and not even that one if it
-    /// reaches less than half of the others: then it is probably cut off itself.
+    /// The reports that count. If this node is not the controller, only its own report counts, and not even that if this node reaches less than half of the others:
+    /// then it is probably cut off itself.
     private var witnesses: [String: NodeReport] {
         guard self.isAuthoritative else { return self.isCutOff ? [:] : [self.ownID: self.ownReport] }
         return self.reports.filter { id, received in
@@ -20,7 +20,7 @@ extension ClusterStatus {
         }.mapValues(\.report)
     }
 
-    /// Whether this node reaches less than half of the others, those aside whose port is closed.
+    /// Whether this node reaches less than half of the others. Nodes with a closed port do not count.
     private var isCutOff: Bool {
         let refused = Set(self.ownReport.refused.map(\.id))
         let reached = Set(self.ownReport.reached.map(\.id))
@@ -28,7 +28,7 @@ extension ClusterStatus {
         return peers.count { reached.contains($0.id) } * 2 < peers.count
     }
 
-    /// By node. The one that is not seen is suspect, and not those that do not see it.
+    /// One sighting for each node. If most members do not reach a node, the node is suspect, and not those members.
     func sightings() -> [String: Sighting] {
         let living = self.view.nodes.filter { $0.incarnation != nil }
         let witnesses = self.witnesses
@@ -59,7 +59,7 @@ extension ClusterStatus {
         return node.id != self.ownID ? .unknown : self.isCutOff ? .suspect : .up
     }
 
-    /// Whether the controller, which this node is, has waited for a report of it for too long. One that joins may only just have come.
+    /// Whether the node has not reported to this controller for too long. A joining node may not have had the time.
     func isSilent(_ id: String) -> Bool {
         guard let node = self.view.node(id) else { return false }
         if let received = self.reports[id], node.incarnation == received.report.incarnation { return !self.isFresh(received) }

@@ -1,7 +1,7 @@
 import AdminAPI
 import Partitioning
 
-/// What the cluster's status is in the words of the admin API.
+/// The status of the cluster in the types of the admin API.
 extension ClusterStatus {
     /// The beginning of every response: its source.
     var head: ClusterHead {
@@ -43,7 +43,7 @@ extension ClusterStatus {
         return counts
     }
 
-    /// The greatest load of an active node over the mean.
+    /// The greatest load of an active node divided by the mean.
     private var spread: Double {
         let owned = self.view.nodes.filter { $0.state == .active && $0.weight > 0 }.map { Double(self.view.partitions(ownedBy: $0.id).count) / $0.weight }
         let mean = owned.isEmpty ? 0 : owned.reduce(0, +) / Double(owned.count)
@@ -52,7 +52,7 @@ extension ClusterStatus {
 
     // MARK: - Members
 
-    /// Names in one list of a response.
+    /// The most names in one list of a response.
     private static let namesMax = 20
 
     var members: ClusterMembers {
@@ -72,7 +72,7 @@ extension ClusterStatus {
     }
 
     private func report(of node: ClusterView.Node) -> ClusterMembers.Report? {
-        // Without a session this node has no incarnation to report under. What it knows of itself is as true as before.
+        // Without a session this node has no incarnation and sends no report. Its own report is shown anyway.
         let own = node.id == self.ownID ? KnownNodes.Received(report: self.ownReport, at: self.now) : nil
         guard let received = own ?? self.reports[node.id], node.incarnation == received.report.incarnation else { return nil }
         let report = received.report
@@ -105,7 +105,7 @@ extension ClusterStatus {
 
     // MARK: - Plan
 
-    /// What a rebalance would do, were balancing neither paused nor held until joins settle; `waiting` is what that holds back.
+    /// The plan of a rebalance as if balancing were neither paused nor waiting for more joins. `waiting` counts the moves that do not start now for these reasons.
     func plan(_ input: PlanInput) -> ClusterPlan {
         var free = input
         free.balances = true

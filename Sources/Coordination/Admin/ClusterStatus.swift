@@ -1,41 +1,43 @@
 import AdminAPI
 import Partitioning
 
-/// The cluster as one node sees it, with its judgement: what `status`, `members` and `partitions` report.
+/// The state of the cluster as one node knows it, and its judgement: the basis of the responses to `status`, `members` and `partitions`.
 struct ClusterStatus {
     let view: ClusterView
     let configuration: ClusterConfiguration
     let ownID: String
     let controller: ClusterHead.Controller?
-    /// Where the controller's link is reached.
+    /// The address of the controller's link.
     let controllerLink: String?
+    /// Whether this node is the controller.
     let isAuthoritative: Bool
-    /// Nil of a node that is alone.
+    /// Nil for a node without ZooKeeper.
     let session: ZooKeeperState?
     /// Nil while this node is connected to ZooKeeper.
     let outage: ZooKeeperOutage?
     /// Why the response is not from the controller. Nil if it is.
-    let whyAlone: String?
+    let noControllerReason: String?
     let alarm: String?
     /// Why the controller cannot write a view.
     let obstacle: String?
-    /// Nil where the controller is another node.
+    /// Nil if this node is not the controller.
     let electedAt: ContinuousClock.Instant?
     let desired: [String: NodeRecord]
     private(set) var reports: [String: KnownNodes.Received] = [:]
-    /// What this node knows by itself, also while it is no member.
+    /// This node's report about itself. Also available while it is not a member.
     let ownReport: NodeReport
     let now: ContinuousClock.Instant
     let wallClock: Int64
     private(set) var states: [PartitionState] = []
-    /// Partitions that more than one node reports to serve under the view's owner epoch.
+    /// Partitions that two nodes serve under the view's owner epoch, by their reports.
     let contested: Set<Int>
-    /// Partitions that were granted a while ago and are not served.
+    /// Partitions that were granted a while ago, and that their owners do not serve.
     let unserved: [Int]
 
     init(
         view: ClusterView, configuration: ClusterConfiguration, ownID: String, controller: ControllerRecord?, controlling: ControllerMachine?,
-        session: ZooKeeperState, outage: ZooKeeperOutage?, whyAlone: String?, alarm: String?, obstacle: String?, isMember: Bool, ownReport: NodeReport,
+        session: ZooKeeperState, outage: ZooKeeperOutage?, noControllerReason: String?, alarm: String?, obstacle: String?, isMember: Bool,
+        ownReport: NodeReport,
         now: ContinuousClock.Instant, wallClock: Int64
     ) {
         self.view = view
@@ -46,7 +48,7 @@ struct ClusterStatus {
         self.isAuthoritative = controlling != nil
         self.session = session
         self.outage = outage
-        self.whyAlone = whyAlone
+        self.noControllerReason = noControllerReason
         self.alarm = alarm
         self.obstacle = obstacle
         self.electedAt = controlling?.known.electedAt
@@ -57,12 +59,12 @@ struct ClusterStatus {
         self.wallClock = wallClock
         self.reports = controlling?.known.reports ?? [:]
         self.ownReport = ownReport
-        // Its own is never out of date.
+        // Its own report is never outdated.
         if isMember { self.reports[ownID] = KnownNodes.Received(report: ownReport, at: now) }
         self.judgePartitions()
     }
 
-    /// Of a node that is alone: the controller of a cluster of one, whose view grants it every partition.
+    /// The status of a node without ZooKeeper: the controller of a cluster of one, with a view that grants it every partition.
     init(_ node: LoneNode, at now: ContinuousClock.Instant) {
         self.view = node.view
         self.configuration = ClusterConfiguration(clusterID: LoneNode.clusterName, partitionCount: node.view.partitions.count)
@@ -72,7 +74,7 @@ struct ClusterStatus {
         self.isAuthoritative = true
         self.session = nil
         self.outage = nil
-        self.whyAlone = nil
+        self.noControllerReason = nil
         self.alarm = nil
         self.obstacle = nil
         self.electedAt = nil
@@ -88,7 +90,7 @@ struct ClusterStatus {
 
     private mutating func judgePartitions() {
         var served: Set<Int> = []
-        // Without the controller and without ZooKeeper it cannot know which node owns what: it may have been paused, and others may own its partitions now.
+        // Without the controller and without ZooKeeper this node does not know the owners: it may have been paused, and other nodes may own its partitions now.
         let known = self.outage == nil || self.isAuthoritative ? self.reports : [:]
         for (id, received) in known where self.isFresh(received) && self.view.node(id)?.incarnation == received.report.incarnation {
             for owned in received.report.serving where self.view.partitions.indices.contains(owned.partition) {

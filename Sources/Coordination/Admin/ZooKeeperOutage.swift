@@ -1,9 +1,9 @@
-/// What it means that a node has no connection to ZooKeeper. The one judgement: the node's own status, the cluster's, and the refusal of a change all quote it.
+/// The meaning of a lost connection to ZooKeeper. The status of the node and of the cluster and the refusal of a change all contain this text.
 ///
-/// In this version each node keeps its own history, and no event crosses nodes. So ownership of partitions matters to no publisher and no subscriber.
+/// In this version each node keeps its own history, and no event crosses nodes. So the ownership of partitions does not affect publishers and subscribers.
 package struct ZooKeeperOutage: Hashable, Sendable {
-    /// Of every judgement about decisions that are not made.
-    static let unaffected = "Publishers and subscribers are not affected: each node serves its own from its own history."
+    /// The beginning of every reason about decisions that the cluster cannot make.
+    static let unaffected = "Publishers and subscribers are not affected: each node serves its own clients from its own history."
 
     var node: String
     /// ``ZooKeeperState/Phase/name``.
@@ -11,12 +11,12 @@ package struct ZooKeeperOutage: Hashable, Sendable {
     /// False before the node has seen its cluster's view for the first time.
     var hasJoined: Bool
     var knowsController: Bool
-    /// Partitions that it has not given up.
+    /// The number of partitions that the node has not given up.
     var held: Int
 
     package var text: String {
         let connection =
-            "\(self.node) has no connection to ZooKeeper (its session is \(self.session))\(self.knowsController ? "" : " and knows of no controller")."
+            "\(self.node) has no connection to ZooKeeper (its session is \(self.session))\(self.knowsController ? "" : " and knows no controller")."
         let advice = "Look at the ZooKeeper servers, and at the network between them and \(self.node)."
         guard self.hasJoined else { return "\(self.node) has not joined its cluster. \(connection) \(advice)" }
         return
@@ -24,12 +24,12 @@ package struct ZooKeeperOutage: Hashable, Sendable {
             + "is possible. \(advice)"
     }
 
-    /// A node that was paused finds itself suspended, and cannot know what the others have decided meanwhile.
+    /// After a pause of the process, the session may have ended, and the controller may have granted the partitions to other nodes.
     private var ownership: String {
         switch self.held {
         case 0: "It has given up its partitions."
-        case 1: "It gives up its 1 partition within a third of its session's timeout; another node may own it already."
-        default: "It gives up its \(self.held) partitions within a third of its session's timeout; other nodes may own them already."
+        case 1: "It gives up its partition within a third of its session timeout; another node may own it already."
+        default: "It gives up its \(self.held) partitions within a third of its session timeout; other nodes may own them already."
         }
     }
 }

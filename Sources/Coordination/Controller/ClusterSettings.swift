@@ -1,64 +1,64 @@
 import Partitioning
 
-/// What a node is given about itself, and the timing of its cluster.
+/// A node's identity, addresses and timing in its cluster.
 package struct ClusterSettings: Sendable {
     package var cluster: String
-    /// Of ZooKeeper, in front of all paths. Empty, or a path.
+    /// The path of the chroot in ZooKeeper, which begins all paths. Empty without one.
     package var chroot = ""
-    /// As the operator wrote them, for people.
+    /// The ZooKeeper servers as the operator wrote them, for people.
     package var servers = ""
-    /// What the client last met when it looked for a server: empty, or in parentheses behind a space.
+    /// The last error of the client while it looked for a server: empty, or in parentheses after a space.
     package var sessionFault: @Sendable () -> String = { "" }
     package var id: String
     package var zone: String
     package var weight: Double
-    /// Where others reach this node's link and API, `host:port`.
+    /// The addresses where other nodes reach this node's link and API: `host:port`.
     package var link: String
     package var api: String
     package var version: String
     package var protocols: ClosedRange<Int> = 1...1
     /// Milliseconds since 1970.
     package var startedAt: Int64
-    /// Of a cluster that this node is the first of. Later ones take what is there.
+    /// The number of partitions of a new cluster. An existing cluster keeps its number.
     package var partitionCount = Partitions.countByDefault
-    /// Whether what is known of the cluster is kept over restarts.
+    /// Whether this node stores its knowledge of the cluster on disk.
     package var keepsMemory = false
 
-    /// For the reply of one operation on ZooKeeper.
+    /// The most time for a reply to an operation on ZooKeeper.
     package var operationTimeout: Duration = .seconds(5)
-    /// Everything is read again after this long, watch or not.
+    /// Every znode is read again after this time, even if no watch has fired.
     package var rereadInterval: Duration = .seconds(30)
-    /// How long a member znode of this id and another session is waited for: a leftover is gone when that session has ended, so it is more than a timeout.
+    /// How long a starting node waits for the end of another session that holds its id. Longer than a session timeout, so that a leftover session ends before.
     package var duplicateWait: Duration = .seconds(11)
     package var reportInterval: Duration = .seconds(1)
     /// A link that has been refused for this long belongs to a dead process.
     package var refusedMin: Duration = .milliseconds(300)
     /// A node that most others have not reached for this long is fenced.
     package var unreachableMin: Duration = .seconds(4)
-    /// Until a fenced node that is reached again may own.
+    /// How long most nodes must reach a fenced node again before it may own partitions.
     package var fencedMin: Duration = .seconds(30)
-    /// Between two evictions of nodes that are silent, rather than refused.
+    /// The least time between fencing two nodes.
     package var fenceInterval: Duration = .seconds(10)
-    /// How long a controller that was deposed lets others go first.
+    /// How long a deposed controller lets other nodes go first in elections.
     package var deposedMin: Duration = .seconds(60)
     /// How long a candidate that reaches less than half of the others lets them go first.
     package var isolatedWait: Duration = .seconds(2)
-    /// A node without any link to others is isolated after this long: a dead one's session has ended by then.
+    /// A node without a link to any other node counts as isolated after this time. The sessions of dead nodes have ended by then.
     package var isolatedMin: Duration = .seconds(11)
-    /// How long an alarm is shown after what it is about was last seen.
+    /// How long an alarm is shown after it was last raised.
     package var alarmMin: Duration = .seconds(600)
-    /// How long a controller that is new to the cluster waits for the reports of the others.
+    /// How long a new controller waits for the reports of the other nodes.
     package var reportsMax: Duration = .seconds(2)
-    /// How long the partitions of a node that was restarted wait for it to be reached.
+    /// How long the partitions of a restarted node wait until it is linked again.
     package var returningMax: Duration = .seconds(1)
-    /// How long to wait for the controller's response to an operator.
+    /// How long an operator's request waits for the controller's response.
     package var requestTimeout: Duration = .seconds(5)
-    /// The same for a request that changes nothing: after that this node responds from what it knows itself.
+    /// The same for a request that changes nothing. After this time the node responds from its own knowledge.
     package var readTimeout: Duration = .seconds(1)
     package var massFailureHold: Duration = MassFailureGuard.hold
     package var joinQuiet: Duration = RebalanceDebounce.quiet
     package var joinLongest: Duration = RebalanceDebounce.longest
-    /// Milliseconds since 1970, for what people read.
+    /// Milliseconds since 1970, for people.
     package var wallClock: @Sendable () -> Int64 = { 0 }
 
     package init(cluster: String, id: String, zone: String = "", weight: Double = 1, link: String, api: String, version: String, startedAt: Int64 = 0) {

@@ -1,18 +1,18 @@
-/// What holds the controller's decisions back, or makes exceptions of them: joins that settle, mass failures, nodes that flap, leave, return or are fenced.
+/// Conditions that delay or change the controller's decisions: recent joins, mass failures, and nodes that flap, leave, return or are fenced.
 struct ControllerGuards: Sendable {
     var debounce: RebalanceDebounce
     var massFailure: MassFailureGuard
-    /// The newest incarnation of each node that was seen to go: a view that has to be written twice loses it once.
+    /// The newest lost incarnation of each node. If the view has to be written again, the loss is not counted twice.
     var counted: [String: Int64] = [:]
     /// Incarnations that have announced that they leave.
     var leaving: Set<Int64> = []
     var flaps = FlapGuard()
     /// Previous owners, and the nodes that partitions wait for.
     var previous = PreviousOwners()
-    /// Since when an incarnation is fenced, or was last seen to be unreachable: another process of the same id is to be judged by itself.
+    /// When each fenced incarnation was last unreachable. By incarnation, because another process of the same id is judged separately.
     var fenced: [Int64: ContinuousClock.Instant] = [:]
     var lastFence: ContinuousClock.Instant?
-    /// Nodes whose member znode is being removed because their port is closed.
+    /// Incarnations whose member znode is being removed because their port is closed.
     var evicting: Set<Int64> = []
 
     init(_ settings: ClusterSettings) {
@@ -20,7 +20,7 @@ struct ControllerGuards: Sendable {
         self.massFailure = MassFailureGuard(hold: settings.massFailureHold)
     }
 
-    /// Forgets processes that are neither there nor in the view, and nodes likewise.
+    /// Forgets processes and nodes that are neither members nor in the view.
     mutating func prune(_ members: [String: KnownNodes.Member], _ view: ClusterView?) {
         let nodes = view?.nodes ?? []
         let incarnations = Set(members.values.map(\.incarnation)).union(nodes.compactMap(\.incarnation))

@@ -2,20 +2,20 @@ import AdminAPI
 import JSON
 import Partitioning
 
-/// The elected member's work: tracks the members, makes the next view, and repairs what ZooKeeper has lost. A pure value.
+/// The work of the elected member: tracks the members, writes the next view, and repairs data that ZooKeeper has lost. A pure value.
 ///
-/// It lives from one election to the end of that controllership, and is built anew from ZooKeeper and the nodes' reports. Every write is fenced by the controller
-/// epoch, and the view's also by the view it was made from. Level-triggered: ``Event/look`` does whatever is missing.
+/// It exists from an election to the end of that controllership, and gets its knowledge from ZooKeeper and the nodes' reports. Every write is fenced by the
+/// controller epoch, and a write of the view also by the version of the view that it replaces. Level-triggered: ``Event/look`` does everything that is missing.
 struct ControllerMachine: Sendable {
     enum Event: Sendable {
-        /// Something may have changed: look at everything.
+        /// Something may have changed: check everything.
         case look
         case replied(Operation, Result<ZooKeeperReply, ZooKeeperFailure>)
         /// The names in a folder have been read.
         case listed(RegistryReads.Target, [String])
         case folderIsAbsent(RegistryReads.Target)
         case reported(NodeReport, by: String)
-        /// The view that was written was not taken: the next look is at what there is now, and not immediately.
+        /// This node did not accept the view that it wrote. The next view is made a little later.
         case viewRefused
     }
 
@@ -26,38 +26,38 @@ struct ControllerMachine: Sendable {
         /// Removes the registry entry of a forgotten node.
         case clear(String)
         /// Removes the member znode of a dead process.
-        case evict(String, incarnation: Int64)
-        /// Writes again what was damaged or lost there.
+        case evict(ProcessID)
+        /// Writes a damaged or lost znode again, at this path.
         case repair(String)
     }
 
     enum Effect: Hashable, Sendable {
         case perform(ZooKeeperRequest, for: Operation)
-        /// Read again what changes.
+        /// Read this target again.
         case readAgain(RegistryReads.Target)
-        /// A path was written, or is not what was expected.
+        /// Read the target with this path again.
         case markDirty(String)
-        /// The view is in ZooKeeper, in that version of its znode.
-        case wrote(ClusterView, stat: Int32)
+        /// The view is in ZooKeeper. `stat` is its znode's; nil when this write created the znode.
+        case wrote(ClusterView, stat: ZooKeeperStat?)
         case record(ClusterEvent.Kind, about: String, String)
-        /// Another node's alarm, under the view that it had.
+        /// Another node's alarm, and the version of the view that it had.
         case reported(alarm: String, by: String, viewVersion: Int64)
         case alarm(String)
         case wake(at: ContinuousClock.Instant)
         case stepDown(String)
     }
 
-    /// What the member knows, and the controller decides by.
+    /// The member's knowledge that the controller's decisions depend on.
     struct Facts: Sendable {
         let now: ContinuousClock.Instant
         let incarnation: Int64
         let register: ViewMachine
         let configuration: ClusterConfiguration?
-        /// The configuration that has to be written over a damaged one, and the version of that.
+        /// The configuration that has to replace a damaged one, and the version of the damaged znode.
         let damagedConfiguration: (configuration: ClusterConfiguration, version: Int32)?
-        /// The version of the own controller znode, if it is damaged.
+        /// The version of this controller's own znode, if it is damaged.
         let damagedController: Int32?
-        /// This process made the cluster.
+        /// Whether this process created the cluster.
         let hasFounded: Bool
         let links: [String: LinkReach]
         /// Incarnations that have announced that they leave.
@@ -73,34 +73,37 @@ struct ControllerMachine: Sendable {
     private let settings: ClusterSettings
     private let paths: ClusterPaths
     let epoch: Int32
-    /// The version of `/controller_epoch` under which everything is written: the next election changes it.
+    /// The version of `/controller_epoch`. Every write checks it, and the next election changes it.
     let epochVersion: Int32
 
-    /// Nothing is decided before its members and entries have been read for the first time.
+    /// The controller decides nothing before it has read the members and the entries for the first time.
     private(set) var known: KnownNodes
     private var areMembersRead = false
     private var areNodesRead = false
-    /// A listing whose details are being read.
+    /// The listings whose details are being read.
     private var gatheringMembers: Gathering<Member>?
     private var gatheringNodes: Gathering<NodeEntry>?
 
     private var unserved = UnservedPartitions()
-    /// By the node that reports them: what it serves, although the view grants it to another, and another node serves too under the same owner epoch.
+    /// Contested partitions, by the node that should not serve them: the view does not grant them to it, but it reports that it serves them, and another node
+    /// reports the same under the same owner epoch.
     private var contested: [String: [Grant]] = [:]
     private(set) var guards: ControllerGuards
 
-    /// A view is with ZooKeeper; the next one is made of what it becomes.
+    /// Whether the write of a view has no reply yet. The next view waits for it.
     private var isWriting = false
-    /// Why the view that should be is none that may be written.
+    /// Why the next view cannot be written: it is not valid.
     private(set) var invalid: String?
+    /// The time of the next write, after a failure.
     private var writeFrom: ContinuousClock.Instant?
+    /// The number of views that this controller has tried to write.
     private var sequence: Int64 = 0
-    /// Of the view that was written last, by its writer's mark.
+    /// The reasons of the view that was written last, with the view's `writer`.
     private(set) var reasons: (writer: String, ViewReasons)?
 
     /// Registry entries of forgotten nodes that are being removed.
     private var removing: Set<String> = []
-    /// After a removal that failed, of these or of a dead process.
+    /// The time of the next removal of an entry or of a dead process, after a failure.
     private var removeFrom: ContinuousClock.Instant?
     private var repairs: RepairMachine
 
@@ -127,10 +130,10 @@ struct ControllerMachine: Sendable {
         return effects
     }
 
-    /// Partitions that were granted a while ago, and that their owners do not serve.
+    /// The partitions that were granted a while ago, and that their owners do not serve.
     func unservedTooLong(at now: ContinuousClock.Instant) -> [Int] { self.unserved.tooLong(at: now) }
 
-    /// Partitions that two nodes serve under the view's owner epoch.
+    /// The partitions that two nodes serve under the view's owner epoch.
     func contested(in view: ClusterView, at now: ContinuousClock.Instant) -> [Int] {
         let fresh = self.contested.filter { self.known.freshReport(of: $0.key, at: now) != nil }.values.joined()
         return Set(
@@ -139,7 +142,7 @@ struct ControllerMachine: Sendable {
         .sorted()
     }
 
-    /// Whether the registry's entries are as they were read last, and nothing is being read.
+    /// Whether the registry's entries have been read, and none is being read.
     var hasGatheredNodes: Bool { self.areNodesRead && self.gatheringNodes == nil }
 
     // MARK: - The next view
@@ -147,7 +150,7 @@ struct ControllerMachine: Sendable {
     private mutating func look(_ facts: Facts, _ effects: inout [Effect]) {
         self.gather(facts, &effects)
         self.repair(facts, &effects)
-        if let view = facts.view { self.unserved.look(view, self.known.reports, at: facts.now) }
+        if let view = facts.view { self.unserved.update(view, self.known.reports, at: facts.now) }
         guard self.areMembersRead, self.areNodesRead, let configuration = facts.configuration, facts.register.mayBeReplaced else { return }
         guard facts.reads.isCurrent(.view), !self.awaitsReports(facts, &effects) else { return }
         self.evictDead(facts, &effects)
@@ -176,7 +179,7 @@ struct ControllerMachine: Sendable {
             self.invalid = nil
             return
         }
-        // Before they are used, the disk has to say that they are: written, it sends an event.
+        // The reservation of these owner epochs must be on disk before they are used. An event follows when it is.
         guard register.memory.covers(evolution.view.partitions.map(\.ownerEpoch).max() ?? 0) else { return }
         var next = evolution.view
         next.version = max(current.version, register.floor.version) + 1
@@ -208,21 +211,20 @@ struct ControllerMachine: Sendable {
     private mutating func viewWritten(
         _ view: ClusterView, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ facts: Facts, _ effects: inout [Effect]
     ) {
-        // A reply to what was written in a former controllership.
+        // A reply to a write of an earlier controllership is ignored.
         guard view.controllerEpoch == self.epoch else { return }
         self.isWriting = false
         switch result {
         case .success(.multi(let stats)):
             if let alarm = self.repairs.viewAlarm { effects.append(.alarm(alarm)) }
-            // A created znode has version 0, and a multi does not carry its stat.
-            effects.append(.wrote(view, stat: stats.last.flatMap { $0?.version } ?? 0))
+            effects.append(.wrote(view, stat: stats.last ?? nil))
         case .failure(.refused(_, part: 0)):
             effects.append(.stepDown(Self.epochRaised))
         case .failure(.refused), .success:
             effects.append(.readAgain(.view))
             self.waitToWrite(.milliseconds(50), facts.now, &effects)
         case .failure(.ambiguous), .failure(.notSent), .failure(.sessionLost):
-            // Whether it was written is read back: its writer is this node then, and the version is known.
+            // The next read shows whether the view was written: then this node is its writer.
             effects.append(.readAgain(.view))
             self.waitToWrite(.milliseconds(100), facts.now, &effects)
         }
@@ -230,7 +232,7 @@ struct ControllerMachine: Sendable {
 
     static let epochRaised = "another node has raised the controller epoch"
 
-    /// A write that only this controller can make.
+    /// A write that ZooKeeper refuses if another controller has been elected.
     private func fenced(_ parts: [ZooKeeperRequest.Part], for operation: Operation) -> Effect {
         .perform(self.fenced(parts), for: operation)
     }
@@ -244,15 +246,15 @@ struct ControllerMachine: Sendable {
         if let since = facts.register.since, since.advanced(by: .seconds(10)) <= facts.now { return false }
         let until = self.known.electedAt.advanced(by: self.settings.reportsMax)
         let others = Set(self.known.members.keys).union(facts.view?.nodes.filter { $0.incarnation != nil }.map(\.id) ?? [])
-        // The cluster is not new, and has lost its view: those that know it have to join again.
+        // The cluster is not new, and ZooKeeper has lost its view. The controller waits for nodes that know the view.
         if facts.view == nil, !facts.hasFounded, facts.now < until {
             effects.append(.wake(at: until))
             return true
         }
         // A process whose port is closed cannot report.
-        let isUnheard = others.contains { $0 != self.settings.id && self.known.reports[$0] == nil && facts.links[$0]?.refusedSince == nil }
-        let isBehind = facts.register.named.contains { $0.value > facts.register.version }
-        guard facts.now < until, isUnheard || isBehind else { return false }
+        let isReportMissing = others.contains { $0 != self.settings.id && self.known.reports[$0] == nil && facts.links[$0]?.refusedSince == nil }
+        let isBehind = facts.register.newerVersions.contains { $0.value > facts.register.version }
+        guard facts.now < until, isReportMissing || isBehind else { return false }
         effects.append(.wake(at: until))
         return true
     }
@@ -297,7 +299,7 @@ struct ControllerMachine: Sendable {
             }
         case .failure(.refused(.noNode, _)): break
         case .success, .failure:
-            // Half a list would take partitions from those that are not on it.
+            // An incomplete list would take partitions from the members that are missing on it.
             self.gatheringMembers!.failed(id, at: facts.now)
         }
         self.gather(facts, &effects)
@@ -323,7 +325,7 @@ struct ControllerMachine: Sendable {
         let found = self.gatheringMembers?.found ?? [:]
         self.gatheringMembers = nil
         if self.areMembersRead, found.contains(where: { self.known.members[$0]?.incarnation != $1.incarnation }) { self.guards.debounce.joined(at: facts.now) }
-        // Only those that are there are counted in any majority.
+        // Only reports of present members count in a majority.
         self.known.reports = self.known.reports.filter { id, received in found[id]?.incarnation == received.report.incarnation }
         self.contested = self.contested.filter { self.known.reports[$0.key] != nil }
         self.guards.prune(found, facts.view)
@@ -342,16 +344,16 @@ struct ControllerMachine: Sendable {
 
     private mutating func reported(_ report: NodeReport, by id: String, _ facts: Facts, _ effects: inout [Effect]) {
         if id != self.settings.id, let alarm = report.alarm, self.known.reports[id]?.report.alarm != alarm {
-            // Raised there, and recorded where people look.
+            // Recorded here too, because people look at the controller's events.
             effects.append(.reported(alarm: alarm, by: id, viewVersion: report.viewVersion))
         }
         self.known.reports[id] = KnownNodes.Received(report: report, at: facts.now)
         self.checkContested(report, of: id, facts, &effects)
     }
 
-    /// Looks in a report for partitions that another node reports, too, under the same owner epoch. That must not happen, so it is noticed before an operator asks.
+    /// Looks for partitions in a report that another node also reports under the same owner epoch. That must never happen, so it raises an alarm.
     ///
-    /// Checks only partitions that the view does not grant to this node. A second server of the others shows up in that server's own report.
+    /// Checks only partitions that the view does not grant to the reporting node. If another node serves a partition of this one, that node's report shows it.
     private mutating func checkContested(_ report: NodeReport, of id: String, _ facts: Facts, _ effects: inout [Effect]) {
         guard let view = facts.view else { return }
         let others = Set(
@@ -366,9 +368,9 @@ struct ControllerMachine: Sendable {
             let shared = self.known.freshReport(of: other, at: facts.now)?.serving.filter(others.contains) ?? []
             guard !shared.isEmpty else { continue }
             self.contested[id, default: []] += shared
-            // Without the partitions, which are others in each report: the alarm is recorded once, and status names them.
+            // The alarm does not list the partitions, because they may differ in each report, and the alarm should be recorded once. Status lists them.
             let pair = [id, other].sorted().joined(separator: " and ")
-            effects.append(.alarm("partitions are served by two nodes under one owner epoch, \(pair): stop one of the two at once"))
+            effects.append(.alarm("partitions are served by two nodes under one owner epoch, \(pair): stop one of the two immediately"))
         }
     }
 
@@ -384,9 +386,9 @@ struct ControllerMachine: Sendable {
         case .clear(let id):
             effects.append(.readAgain(.nodes))
             if self.hasToRepeat(result, facts.now, &effects) { self.removing.remove(id) }
-        case .evict(_, let incarnation):
+        case .evict(let process):
             effects.append(.readAgain(.members))
-            if self.hasToRepeat(result, facts.now, &effects) { self.guards.evicting.remove(incarnation) }
+            if self.hasToRepeat(result, facts.now, &effects) { self.guards.evicting.remove(process.incarnation) }
         case .repair(let path):
             effects.append(.markDirty(path))
             switch result {
@@ -397,7 +399,7 @@ struct ControllerMachine: Sendable {
         }
     }
 
-    /// Whether a removal has to be repeated, which then waits a moment: what the servers refuse would be repeated as fast as they reply.
+    /// Whether a removal has to be repeated. It is repeated after a wait, and not as fast as the servers refuse it.
     private mutating func hasToRepeat(
         _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ now: ContinuousClock.Instant, _ effects: inout [Effect]
     ) -> Bool {
@@ -412,9 +414,9 @@ struct ControllerMachine: Sendable {
         }
     }
 
-    // MARK: - What is removed
+    // MARK: - Removals
 
-    /// The entries of nodes that were forgotten, and are gone from the view: the registry must not grow without end.
+    /// Removes the registry entries of forgotten nodes that are no longer in the view. Otherwise the registry would grow without a limit.
     private mutating func removeForgotten(_ facts: Facts, _ effects: inout [Effect]) {
         if let removeFrom, facts.now < removeFrom { return effects.append(.wake(at: removeFrom)) }
         for (id, entry) in self.known.entries.sorted(by: { $0.key < $1.key })
@@ -424,8 +426,8 @@ struct ControllerMachine: Sendable {
         }
     }
 
-    /// Removes the member znodes of processes whose port is closed, so that their partitions do not wait for their sessions to end. They are fenced: what they
-    /// would still commit is refused, so a wrong guess costs a move and no event.
+    /// Removes the member znodes of processes with a closed port, so that their partitions do not wait until the sessions end. A wrong guess costs a move, but no
+    /// event: the log refuses later commits of the old owner.
     private mutating func evictDead(_ facts: Facts, _ effects: inout [Effect]) {
         if let removeFrom, facts.now < removeFrom { return effects.append(.wake(at: removeFrom)) }
         for (id, member) in self.known.members.sorted(by: { $0.key < $1.key })
@@ -436,9 +438,9 @@ struct ControllerMachine: Sendable {
                 effects.append(.wake(at: due))
                 continue
             }
-            // One that was never reached has its link wrong, and is not dead. And where there is another, it has to see the same.
+            // A node that was never reached has a wrong link address, and may be alive. If there is another witness, it has to report the same.
             guard let node = facts.view?.node(id), node.incarnation == member.incarnation, node.state.mayOwn else { continue }
-            // One that only joins is no witness: it may be the one that no other node can reach.
+            // A joining node without a report is not a witness, because it may be unreachable itself.
             let witnesses = self.known.members.keys.filter { other in
                 other != id && other != self.settings.id
                     && (facts.view?.node(other)?.state != .joining || self.known.freshReport(of: other, at: facts.now) != nil)
@@ -452,19 +454,19 @@ struct ControllerMachine: Sendable {
             }
             self.guards.evicting.insert(member.incarnation)
             effects.append(
-                .record(.evicted, about: id, "\(id) refuses connections: incarnation \(member.incarnation) is dead, its member znode is removed"))
-            effects.append(self.fenced([.delete(path: self.paths.member(id), version: nil)], for: .evict(id, incarnation: member.incarnation)))
+                .record(.evicted, about: id, "\(id) refuses connections: incarnation \(member.incarnation) is dead, and its member znode is removed"))
+            effects.append(self.fenced([.delete(path: self.paths.member(id), version: nil)], for: .evict(ProcessID(id: id, incarnation: member.incarnation))))
         }
     }
 
-    // MARK: - What is written again
+    // MARK: - Repairs
 
-    /// Under the controller epoch, what is gone from ZooKeeper or damaged there, as far as this node knows it.
+    /// Writes lost and damaged znodes again, as far as this node knows their content.
     private mutating func repair(_ facts: Facts, _ effects: inout [Effect]) {
         if self.areNodesRead, let alarm = self.repairs.restoreDesired(&self.known.entries, facts.register) { effects.append(.alarm(alarm)) }
         let record = facts.damagedController.map { _ in
             ControllerRecord.json(
-                id: self.settings.id, incarnation: facts.incarnation, epoch: self.epoch, epochVersion: self.epochVersion, link: self.settings.link,
+                ProcessID(id: self.settings.id, incarnation: facts.incarnation), epoch: self.epoch, epochVersion: self.epochVersion, link: self.settings.link,
                 api: self.settings.api)
         }
         let (writes, wake) = self.repairs.next(self.hasGatheredNodes ? self.known.entries : [:], record: record, facts)
@@ -483,17 +485,17 @@ struct ControllerMachine: Sendable {
 }
 
 extension ControllerMachine {
-    /// Reads the details of a listing, a bounded number of them together.
+    /// Reads the details of a listing, with a limited number of requests in flight.
     struct Gathering<Value: Sendable>: Sendable {
-        /// As many as a client may have under way and still have room for others.
+        /// The most requests in flight. A client has more than this, so there is space for other operations.
         static var openMax: Int { 64 }
 
-        /// Without a request, or failed.
+        /// Names that have not been requested, or whose request failed.
         var queue: [String]
-        /// Requested.
+        /// Names whose request has no reply.
         var open: Set<String> = []
         var found: [String: Value] = [:]
-        /// After a failure.
+        /// The time of the next request, after a failure.
         var notBefore: ContinuousClock.Instant?
 
         init(queue: [String]) { self.queue = queue }

@@ -10,7 +10,7 @@ struct KnownNodes: Sendable {
         var record: NodeRecord
         /// Nil without a znode.
         var version: Int32?
-        /// The znode is lost or has something else, and is written again.
+        /// Whether the znode is lost or damaged, and has to be written again.
         var isDamaged = false
     }
 
@@ -22,10 +22,10 @@ struct KnownNodes: Sendable {
     let electedAt: ContinuousClock.Instant
     var members: [String: Member] = [:]
     var entries: [String: Entry] = [:]
-    /// The newest report of each node, of its present incarnation.
+    /// The newest report of each node's present incarnation.
     var reports: [String: Received] = [:]
 
-    /// A report that says something about now.
+    /// The newest report of a node, if it is not outdated.
     func freshReport(of id: String, at now: ContinuousClock.Instant) -> NodeReport? {
         self.reports[id].flatMap { now < $0.at.advanced(by: NodeReport.ageMax) ? $0.report : nil }
     }

@@ -1,18 +1,18 @@
-/// What one node knows of its own link to a peer.
+/// The state of one node's link to a peer.
 package struct LinkReach: Hashable, Sendable {
     package var incarnation: Int64
     package var isUp: Bool
     package var since: ContinuousClock.Instant
-    /// Since when the peer's port is closed, which a live process would not do.
+    /// Since when the peer's port has been closed. A live process keeps it open.
     package var refusedSince: ContinuousClock.Instant?
-    /// Why it is down, for people.
+    /// Why the link is down, for people.
     package var reason: String?
 }
 
 extension [String: LinkReach] {
     func isUp(_ id: String) -> Bool { self[id]?.isUp ?? false }
 
-    /// Whether there is a link to that process, and not only to one of the same id.
+    /// Whether there is a link to the node's present process.
     func reaches(_ node: ClusterView.Node) -> Bool { self[node.id].map { $0.isUp && $0.incarnation == node.incarnation } ?? false }
 
     /// The peers with a link, in order.

@@ -2,7 +2,7 @@ package import AdminAPI
 import JSON
 package import Partitioning
 
-/// How busy a node is: its process reports it to the machine, and the machine to the controller.
+/// The load and health of a node: its process reports them to the machine, and the machine to the controller.
 package struct NodeMetrics: Hashable, Sendable {
     /// Time since the process started, on its own steady clock. Nil from an older version.
     package var uptimeSeconds: Int64?
@@ -23,17 +23,17 @@ package struct NodeReport: Hashable, Sendable {
 
     package var incarnation: Int64
     package var viewVersion: Int64
-    /// Committing under these owner epochs.
+    /// The node commits under these grants.
     package var serving: [Grant] = []
-    /// Finished under these: the controller may grant them on.
+    /// The node commits nothing more under these grants, so the controller may grant the partitions again.
     package var sealed: [Grant] = []
-    /// Granted, not serving yet.
+    /// The number of granted partitions that the node does not serve yet.
     package var preparing = 0
-    /// Peers that this node has a link to, peers whose port is closed, and peers that have been out of reach for a while for any reason.
+    /// Peers with a link, peers with a closed port, and peers that have been unreachable for a while for any reason.
     package var reached: [ProcessID] = []
     package var refused: [ProcessID] = []
     package var unreachable: [ProcessID] = []
-    /// What its session with ZooKeeper does, by ``ZooKeeperState/Phase/name``.
+    /// The state of its session with ZooKeeper: a ``ZooKeeperState/Phase/name``.
     package var session = ZooKeeperState.Phase.connected(session: 0, timeout: .zero).name
     package var metrics = NodeMetrics()
     package var alarm: String?

@@ -1,17 +1,16 @@
-/// Writes again what ZooKeeper has lost or damaged, as far as the controller knows it. A pure value.
+/// Writes data again that ZooKeeper has lost or damaged, as far as the controller knows it: folders, znodes and the view. A pure value.
 ///
-/// That something was lost is noticed by the machine that reads it: ``ViewMachine`` with ``ViewFloor`` and ``ClusterMemory``, ``ConfigurationMachine``,
-/// ``ElectionMachine``. What is done about it is here, for folders, znodes and the view.
+/// The machines that read the data detect a loss: ``ViewMachine`` with ``ViewFloor`` and ``ClusterMemory``, ``ConfigurationMachine``, ``ElectionMachine``.
 struct RepairMachine: Sendable {
     private let settings: ClusterSettings
     private let paths: ClusterPaths
     /// Folders of the cluster that ZooKeeper has lost.
     private var absentFolders: Set<RegistryReads.Target> = []
-    /// Znodes that are being written again.
+    /// The paths of repairs without a reply.
     private var open: Set<String> = []
-    /// After a repair that failed.
+    /// The time of the next repair, after a failure.
     private var repairFrom: ContinuousClock.Instant?
-    /// The view that is being written replaces an older one than this node knows.
+    /// Not nil while a view is being written that replaces an older one: the version that ZooKeeper has, and the version that this node knows.
     private var lostView: (read: Int64, known: Int64)?
 
     init(settings: ClusterSettings) {
@@ -21,10 +20,10 @@ struct RepairMachine: Sendable {
 
     // MARK: - Folders and znodes
 
-    /// Returns the alarm.
+    /// Returns an alarm.
     mutating func folderIsAbsent(_ folder: RegistryReads.Target) -> String {
         self.absentFolders.insert(folder)
-        return "ZooKeeper lost \(self.path(of: folder)): the controller makes it again"
+        return "ZooKeeper lost \(self.path(of: folder)): the controller creates it again"
     }
 
     mutating func folderIsThere(_ folder: RegistryReads.Target) { self.absentFolders.remove(folder) }
@@ -34,8 +33,8 @@ struct RepairMachine: Sendable {
     /// The writes that are due, by path.
     ///
     /// - Parameters:
-    ///   - entries: the registry, as it is and as it should be.
-    ///   - record: the controller's own, where its znode is damaged.
+    ///   - entries: the entries of the registry. The damaged entries are written.
+    ///   - record: the controller's own record, if its znode is damaged.
     mutating func next(
         _ entries: [String: KnownNodes.Entry], record: [UInt8]?, _ facts: ControllerMachine.Facts
     ) -> (writes: [(path: String, part: ZooKeeperRequest.Part)], wake: ContinuousClock.Instant?) {
@@ -63,32 +62,32 @@ struct RepairMachine: Sendable {
         return (writes.filter { self.open.insert($0.path).inserted }, nil)
     }
 
-    /// What the servers refuse is not repeated as fast as they reply.
+    /// A repair has a reply. After a failure the next one waits, so that it is not repeated as fast as the servers refuse it.
     mutating func replied(_ path: String, hasFailed: Bool, at now: ContinuousClock.Instant) {
         self.open.remove(path)
         if hasFailed { self.repairFrom = now.advanced(by: .seconds(1)) }
     }
 
-    // MARK: - What operators had requested
+    // MARK: - Operators' requests
 
-    /// Puts back what operators had requested by the newest views, and ZooKeeper does not know any more. It is done before the next view is made, which would
-    /// forget it, too. Returns the alarm.
+    /// Restores the desired states that the newest views contain and ZooKeeper has lost. Called before the next view is made, which would lose them too. Returns an
+    /// alarm if there are any.
     func restoreDesired(_ entries: inout [String: KnownNodes.Entry], _ register: ViewMachine) -> String? {
         let remembered = (register.view?.nodes ?? []).compactMap { node in node.desired.map { (node.id, $0) } }
         var lost: [String] = []
         for (id, desired) in remembered + register.lostDesired.sorted(by: { $0.key < $1.key }) {
             if let entry = entries[id], entry.record.revision >= desired.revision { continue }
-            // Its entry is removed once it is forgotten; a node that came meanwhile is a new one.
+            // The entry of a forgotten node is removed as intended. A node with its id is a new node.
             if desired.desired == .removed, entries[id] == nil { continue }
             entries[id] = KnownNodes.Entry(record: desired, version: entries[id]?.version, isDamaged: true)
             lost.append("\(id) is to be \(desired.desired.rawValue), \(desired.request)")
         }
         guard !lost.isEmpty else { return nil }
         let more = lost.count > 5 ? ", and \(lost.count - 5) more" : ""
-        return "ZooKeeper lost what operators had requested: \(lost.prefix(5).joined(separator: "; "))\(more). The controller writes it again"
+        return "ZooKeeper lost operators' requests: \(lost.prefix(5).joined(separator: "; "))\(more). The controller writes them again"
     }
 
-    /// A node whose member znode cannot be read, as it was known. The node itself writes it again, if it lives.
+    /// The last known record of a member whose znode cannot be read. A live node writes its znode again itself.
     func knownMember(_ id: String, _ incarnation: Int64, _ known: KnownNodes.Member?, _ view: ClusterView?) -> KnownNodes.Member? {
         if let known, known.incarnation == incarnation { return known }
         guard let node = view?.node(id), node.incarnation == incarnation else { return nil }
@@ -98,7 +97,7 @@ struct RepairMachine: Sendable {
                 startedAt: 0), incarnation: incarnation)
     }
 
-    /// The last known request did not allow partitions for the node: it stays unchanged, or counts as cordoned.
+    /// The entry of a node whose znode cannot be read: the last known record. Without one the node counts as cordoned, which gives it no partitions.
     func knownEntry(_ known: KnownNodes.Entry?, version: Int32, _ node: ClusterView.Node?) -> KnownNodes.Entry {
         let record = known?.record ?? node?.desired
         return KnownNodes.Entry(record: record ?? NodeRecord(desired: .cordoned), version: version, isDamaged: record != nil)
@@ -106,27 +105,27 @@ struct RepairMachine: Sendable {
 
     // MARK: - The view
 
-    /// A view that lost writes is written again, as this node knows it, under owner epochs that no node has had: whatever any view has granted is granted again
-    /// beyond it. Returns whether it was lost.
+    /// If ZooKeeper has lost the newest view, raises the owner epochs of the next view above all that any view has granted, so that no owner epoch is used twice.
+    /// Returns whether the view was lost.
     mutating func regrant(_ evolution: inout ViewEvolution, from current: ClusterView, _ register: ViewMachine) -> Bool {
         let isLost = register.unreadable != nil || register.stored.map { $0.version < current.version } ?? (register.view != nil)
         if isLost { for partition in evolution.view.partitions.indices { evolution.view.partitions[partition].ownerEpoch += 1 } }
-        // What is granted now is beyond what was reserved before this process started, because views of that time may be lost everywhere.
+        // New grants are above the reservation of earlier processes, because all nodes may have lost views of that time.
         for (index, entry) in evolution.view.partitions.enumerated() {
             var least = register.floor.ownerEpoch(index, entry)
             if max(least, entry.ownerEpoch) > current.partitions[index].ownerEpoch { least = max(least, register.memory.reservedAtStart + 1) }
             if least > entry.ownerEpoch { evolution.view.partitions[index].ownerEpoch = least }
         }
-        // What there is when the reply comes may be newer.
+        // Remembered now, because a newer view may exist when the reply arrives.
         self.lostView = isLost && current.version > 0 ? (register.unreadable == nil ? register.stored?.version ?? 0 : 0, current.version) : nil
         return isLost
     }
 
-    /// The alarm, once the view has been written.
+    /// The alarm for a lost view. Raised when the next view has been written.
     var viewAlarm: String? {
         guard let lostView else { return nil }
         let found =
-            lostView.read > 0 ? "its view went back from version \(lostView.known) to \(lostView.read)" : "its view of version \(lostView.known) was gone"
-        return "ZooKeeper lost writes: \(found); it was written again"
+            lostView.read > 0 ? "its view went back from version \(lostView.known) to \(lostView.read)" : "its view of version \(lostView.known) was lost"
+        return "ZooKeeper lost writes: \(found); the controller has written the view again"
     }
 }

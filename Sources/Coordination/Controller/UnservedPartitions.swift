@@ -1,8 +1,8 @@
 import Partitioning
 
-/// Partitions that were granted and that their owners do not report as served, since when. A pure value.
+/// The partitions that were granted and that their owners do not report as served, with the time since when. A pure value.
 struct UnservedPartitions: Sendable {
-    /// It is moments, mostly: longer is a fault that an operator has to know.
+    /// Usually an owner serves a partition within moments. After this time it is a fault that an operator has to know.
     static let patience = Duration.seconds(10)
 
     private struct Entry: Hashable, Sendable {
@@ -11,13 +11,13 @@ struct UnservedPartitions: Sendable {
     }
 
     private var entries: [Int: Entry] = [:]
-    /// When they are looked for next.
-    private var lookFrom: ContinuousClock.Instant?
+    /// The time of the next check.
+    private var nextCheck: ContinuousClock.Instant?
 
-    /// Looks at owners that have reported. One that has not is a reason of its own.
-    mutating func look(_ view: ClusterView, _ reports: [String: KnownNodes.Received], at now: ContinuousClock.Instant) {
-        if let lookFrom, now < lookFrom { return }
-        self.lookFrom = now.advanced(by: .seconds(1))
+    /// Checks the partitions of owners that have reported. An owner without a report is another fault. At most once a second.
+    mutating func update(_ view: ClusterView, _ reports: [String: KnownNodes.Received], at now: ContinuousClock.Instant) {
+        if let nextCheck, now < nextCheck { return }
+        self.nextCheck = now.advanced(by: .seconds(1))
         let held = reports.mapValues { Set($0.report.serving).union($0.report.sealed) }
         var entries: [Int: Entry] = [:]
         for (partition, entry) in view.partitions.enumerated() {

@@ -1,16 +1,16 @@
 import Partitioning
 
-/// The next view out of the present one and all that the controller knows. Pure; the one place where nodes change state and partitions change hands.
+/// Computes the next view from the present one and the controller's knowledge. Pure. The only place where nodes change state and partitions change owners.
 struct ViewEvolution {
     var view: ClusterView
     private(set) var guards: ControllerGuards
-    /// When something here changes by itself.
+    /// The times when the result may change without an event.
     private(set) var wakes: [ContinuousClock.Instant] = []
-    /// Why it is to be as it will be.
+    /// The reasons of the changes.
     var reasons = ViewReasons()
-    /// Nodes for which the view has no room.
+    /// Nodes that do not fit into the view.
     private(set) var refused: [String] = []
-    /// What an operator has to know.
+    /// Alarms for the operator.
     private(set) var alarms: [String] = []
     private let current: ClusterView
     let configuration: ClusterConfiguration
@@ -36,14 +36,14 @@ struct ViewEvolution {
         self.now = now
     }
 
-    /// Something that a reader of the view would see.
+    /// Whether the nodes, the partitions or the mode differ from the present view.
     var hasChanged: Bool {
         self.view.nodes != self.current.nodes || self.view.partitions != self.current.partitions || self.view.mode != self.current.mode
     }
 
     mutating func run() {
         self.updateNodes()
-        if let roomAlarm { self.alarms.append(roomAlarm) }
+        if let fullAlarm { self.alarms.append(fullAlarm) }
         self.finishMoves()
         self.updateMode()
         let input = self.planInput
@@ -58,20 +58,20 @@ struct ViewEvolution {
 
     private mutating func updateNodes() {
         let ids = Set(self.view.nodes.map(\.id)).union(self.known.members.keys).union(self.known.entries.keys).sorted()
-        // Those that are gone first: nodes that came in their place may need their room.
-        for id in ids where self.known.members[id] == nil { self.miss(id, self.known.entries[id]?.record) }
+        // Absent nodes first, because new nodes may need their space.
+        for id in ids where self.known.members[id] == nil { self.updateAbsent(id, self.known.entries[id]?.record) }
         self.forgetDown(beyond: Self.downMax)
         for id in ids { if let member = self.known.members[id] { self.update(id, member, self.known.entries[id]?.record) } }
     }
 
     private mutating func update(_ id: String, _ member: KnownNodes.Member, _ record: NodeRecord?) {
         let before = self.view.node(id)
-        guard before != nil || self.makeRoom() else { return self.refused.append(id) }
+        guard before != nil || self.makeSpace() else { return self.refused.append(id) }
         let isNew = before?.incarnation != member.incarnation
         if isNew {
             if let before, before.incarnation != nil {
                 self.lose(before, isMember: true)
-                // It is a link away from being active: what it had is not worth two moves.
+                // It becomes active as soon as it is linked, so its partitions wait for it instead of moving twice.
                 self.guards.previous.wait(for: id, until: self.now.advanced(by: self.settings.returningMax))
             }
             self.guards.massFailure.rejoined(id, at: self.now)
@@ -98,7 +98,7 @@ struct ViewEvolution {
 
     private mutating func state(of id: String, _ member: KnownNodes.Member, from state: NodeState, desired: NodeRecord.Desired) -> NodeState {
         if self.isFenced(id, member) { return .fenced }
-        // A node is given nothing before the controller can talk to it.
+        // A node gets no partitions before the controller and half of the others reach it.
         if state == .joining || state == .down || state == .fenced, !self.isReached(id, member) { return .joining }
         switch desired {
         case .active: return .active
@@ -107,24 +107,24 @@ struct ViewEvolution {
         }
     }
 
-    /// By the controller, which has heard of it, too, and by half of those that would send it events, the controller among them.
+    /// Whether the controller has a link to the node and a report from it, and half of the nodes that may own partitions reach it. The controller counts among them.
     private func isReached(_ id: String, _ member: KnownNodes.Member) -> Bool {
         if id == self.ownID { return true }
         guard let reach = self.links[id], reach.isUp, reach.incarnation == member.incarnation else { return false }
         guard self.known.freshReport(of: id, at: self.now)?.incarnation == member.incarnation else { return false }
         let others = self.view.nodes.filter { $0.id != id && $0.id != self.ownID && $0.incarnation != nil && $0.state.mayOwn }
-        let seeing = others.count {
+        let reaching = others.count {
             self.known.freshReport(of: $0.id, at: self.now)?.reached.contains(.init(id: id, incarnation: member.incarnation)) ?? false
         }
-        return (1 + seeing) * 2 >= 1 + others.count
+        return (1 + reaching) * 2 >= 1 + others.count
     }
 
-    /// Not a member now.
-    private mutating func miss(_ id: String, _ record: NodeRecord?) {
+    /// Updates a node that is not a member now.
+    private mutating func updateAbsent(_ id: String, _ record: NodeRecord?) {
         let isRemoved = record?.desired == .removed
         guard var node = self.view.node(id) else {
             guard let record, !isRemoved else { return }
-            guard self.makeRoom() else { return self.refused.append(id) }
+            guard self.makeSpace() else { return self.refused.append(id) }
             var node = ClusterView.Node(id: id, state: .down)
             node.desired = record.brief
             self.view.upsert(node)
@@ -136,7 +136,7 @@ struct ViewEvolution {
             self.lose(node, isMember: false)
             self.reasons.nodes[id] =
                 self.guards.leaving.contains(incarnation)
-                ? "it left" : self.guards.evicting.contains(incarnation) ? "it refuses connections" : "its session is over"
+                ? "it left" : self.guards.evicting.contains(incarnation) ? "it refuses connections" : "its session has ended"
             node.incarnation = nil
         } else {
             self.orphan(id)
@@ -149,16 +149,16 @@ struct ViewEvolution {
         }
     }
 
-    /// An incarnation is gone that may have owned. If the node is a member under another incarnation, no node is missing: a ZooKeeper outage does that to
-    /// every node together.
+    /// An incarnation that may have owned partitions is gone. If the node is a member under a new incarnation, this does not count as a vanished node: after a
+    /// ZooKeeper outage every node gets a new incarnation.
     private mutating func lose(_ node: ClusterView.Node, isMember: Bool) {
         defer { self.orphan(node.id) }
         guard let incarnation = node.incarnation, self.guards.counted.updateValue(incarnation, forKey: node.id) != incarnation else { return }
         if !isMember { self.guards.previous.returned(node.id) }
-        // What was to be expected is no failure, and no reason to wait for it.
+        // A drained or leaving node is expected to go: that is not a failure, and its partitions do not wait for it.
         guard node.state != .drained, !self.guards.leaving.contains(incarnation) else { return }
         if !isMember {
-            // A node that joins again will own in a moment.
+            // A node that joins again will own partitions in a moment.
             let remaining = self.view.nodes.count { $0.id != node.id && ($0.state.mayOwn || $0.state == .joining) && self.known.members[$0.id] != nil }
             self.guards.massFailure.vanished(node.id, remaining: remaining, at: self.now)
             if let due = self.guards.massFailure.due { for id in self.guards.massFailure.vanished { self.guards.previous.wait(for: id, until: due) } }
@@ -166,7 +166,7 @@ struct ViewEvolution {
         guard self.guards.flaps.lost(node.id, of: self.view.nodes.count { $0.incarnation != nil || $0.id == node.id }, at: self.now) else { return }
         self.alarms.append(
             "\(node.id) restarted or lost its session \(FlapGuard.lossesMax) times within \(FlapGuard.window.components.seconds) seconds, and its partitions "
-                + "move each time. Look at its log; realertime cordon \(node.id) keeps new ones away from it")
+                + "move each time. Look at its log; after realertime cordon \(node.id) it gains no partitions")
     }
 
     private mutating func orphan(_ id: String) {
@@ -174,7 +174,7 @@ struct ViewEvolution {
         if !orphans.isEmpty { self.guards.previous.lost(orphans, by: id, at: self.now) }
     }
 
-    /// Whether the others have lost sight of it for long enough. It has a session, and so it will see that it is fenced.
+    /// Whether most members have not reached the node for long enough. It has a session, so it reads in the view that it is fenced.
     private mutating func isFenced(_ id: String, _ member: KnownNodes.Member) -> Bool {
         guard id != self.ownID else { return false }
         if let since = self.guards.fenced[member.incarnation] {
@@ -190,9 +190,9 @@ struct ViewEvolution {
             self.guards.fenced[member.incarnation] = nil
             return false
         }
-        // One that joins has nothing that others would have to be given.
+        // A joining node has no partitions to reassign.
         guard let node = self.view.node(id), node.incarnation == member.incarnation, node.state.mayOwn, self.isUnreachable(id, member) else { return false }
-        // One at a time: many together are the network, or this controller.
+        // One node at a time. If many nodes are unreachable together, the cause is the network or this controller.
         if let last = self.guards.lastFence, self.now < last.advanced(by: self.settings.fenceInterval) {
             self.wakes.append(last.advanced(by: self.settings.fenceInterval))
             return false
@@ -210,11 +210,12 @@ struct ViewEvolution {
             self.wakes.append(due)
             return false
         }
-        // Of those that may report, not of those that have reported already: the first reports after an election may all be of the few.
-        return self.blind(to: id, member).count * 2 > self.witnesses(of: id).count
+        // More than half of all witnesses, including those without a report: the first reports after an election may all come from a minority.
+        return self.notReaching(id, member).count * 2 > self.witnesses(of: id).count
     }
 
-    /// The other members, without the controller, that the cluster has taken or that report. One that only joins may be the one that no other node can reach.
+    /// The other members whose reports about a node count: without the controller, and without joining nodes that do not report. A joining node may be
+    /// unreachable itself.
     private func witnesses(of id: String) -> [String] {
         self.known.members.keys.filter { other in
             guard other != id, other != self.ownID else { return false }
@@ -222,8 +223,8 @@ struct ViewEvolution {
         }
     }
 
-    /// Those of them that have lately said that they cannot reach it.
-    func blind(to id: String, _ member: KnownNodes.Member) -> [String] {
+    /// The witnesses whose fresh reports list the node as unreachable.
+    func notReaching(_ id: String, _ member: KnownNodes.Member) -> [String] {
         self.witnesses(of: id).filter { other in
             self.known.freshReport(of: other, at: self.now)?.unreachable.contains(.init(id: id, incarnation: member.incarnation)) ?? false
         }
@@ -231,7 +232,7 @@ struct ViewEvolution {
 
     // MARK: - Partitions
 
-    /// Moves whose source has finished are completed. A cancelled one is granted to its owner again, because the owner has stopped serving it.
+    /// Completes the moves whose source has finished. The partition of a cancelled move is granted to its owner again, because the owner has stopped serving it.
     private mutating func finishMoves() {
         for (id, received) in self.known.reports {
             guard self.view.node(id)?.incarnation == received.report.incarnation else { continue }
@@ -253,7 +254,8 @@ struct ViewEvolution {
         }
     }
 
-    /// A source that does not report may have finished long ago, and then no node serves what it gave up. If it has not, its owner epoch is fenced, as a dead one's.
+    /// Completes the moves of sources that do not report. Such a source may have finished, and then no node serves the partition. If it has not finished, the new
+    /// owner epoch fences it like a dead owner.
     private mutating func forceMoves() {
         for (partition, entry) in self.view.partitions.enumerated() where entry.move != nil {
             guard let owner = entry.owner, owner != self.ownID else { continue }
@@ -262,7 +264,7 @@ struct ViewEvolution {
         }
     }
 
-    /// From then on a node counts as silent. A controller that was just elected has heard of none, which is not their fault.
+    /// When a node counts as silent. For a node without a report the time begins with the election of this controller.
     private func silentFrom(_ id: String) -> ContinuousClock.Instant {
         (self.known.reports[id]?.at ?? self.known.electedAt).advanced(by: NodeReport.ageMax)
     }
@@ -301,52 +303,52 @@ struct ViewEvolution {
     }
 }
 
-// MARK: - Room
+// MARK: - The size of the view
 
-/// A view has room for a limited number of nodes, and one with more could not be written: then no partition would be granted on.
+/// A view contains a limited number of nodes. A larger view could not be written, and then no partition would get a new owner.
 extension ViewEvolution {
-    /// Nodes that are down and of which no operator has requested anything. Where ids are made anew with each start, as in containers, most that ever were are down for
-    /// ever; so many are shown, and those before them forgotten.
+    /// The most nodes that are down and have no operator's request. Older ones are forgotten. If ids change with each start, as in containers, most nodes never
+    /// return.
     static let downMax = 200
 
-    /// They own nothing. The oldest are removed first: those with the lowest incarnation. A node that went down under an earlier controller
-    /// has no known incarnation, and counts as older than all others.
+    /// Forgets nodes that are down and own nothing: first those with the lowest incarnation. A node that went down under an earlier controller has no known
+    /// incarnation, and counts as the oldest.
     mutating func forgetDown(beyond count: Int) {
         let down = self.view.nodes.filter { $0.state == .down && self.known.entries[$0.id] == nil }
         guard down.count > count else { return }
         let sorted = down.map { (incarnation: self.guards.counted[$0.id] ?? 0, id: $0.id) }.sorted { $0 < $1 }
         let forgotten = Set(sorted.prefix(down.count - count).map(\.id))
         self.view.nodes.removeAll { forgotten.contains($0.id) }
-        for id in forgotten { self.reasons.nodes[id] = "one of too many that are down" }
+        for id in forgotten { self.reasons.nodes[id] = "too many nodes are down" }
     }
 
-    /// Whether one more node fits, after the oldest node that is down was forgotten.
-    mutating func makeRoom() -> Bool {
+    /// Whether one more node fits. If necessary, forgets the oldest node that is down.
+    mutating func makeSpace() -> Bool {
         if self.view.nodes.count < ClusterView.nodeCountMax { return true }
         self.forgetDown(beyond: max(0, self.view.nodes.count { $0.state == .down && self.known.entries[$0.id] == nil } - 1))
         return self.view.nodes.count < ClusterView.nodeCountMax
     }
 
     /// The alarm about nodes that do not fit.
-    private var roomAlarm: String? {
+    private var fullAlarm: String? {
         guard let first = self.refused.first else { return nil }
-        return "there is no room for \(first)\(self.refused.count > 1 ? " and \(self.refused.count - 1) others" : ""): a cluster has at most "
-            + "\(ClusterView.nodeCountMax) nodes, those included that are expected and down (realertime forget)"
+        return "\(first)\(self.refused.count > 1 ? " and \(self.refused.count - 1) others" : "") cannot join: a cluster has at most "
+            + "\(ClusterView.nodeCountMax) nodes, including nodes that are down; realertime forget removes those"
     }
 }
 
 // MARK: - Reasons
 
 extension ViewEvolution {
-    /// Made only where something is different: a view is looked at far more often than it changes.
+    /// The reason of a change of state. Computed only for a change, because the view is evaluated far more often than it changes.
     func reason(for state: NodeState, _ id: String, _ member: KnownNodes.Member, _ record: NodeRecord?, _ before: ClusterView.Node?) -> String {
         switch state {
         case .joining:
-            if before?.state == .fenced, before?.incarnation == member.incarnation { return "it was fenced for long enough, and too few reach it yet" }
-            return before == nil ? "a new member" : before?.incarnation == nil ? "it is back" : "it has restarted, or lost its session"
+            if before?.state == .fenced, before?.incarnation == member.incarnation { return "it is no longer fenced, but too few nodes reach it yet" }
+            return before == nil ? "a new member" : before?.incarnation == nil ? "it is a member again" : "it has restarted, or lost its session"
         case .fenced:
-            let blind = ([self.ownID] + self.blind(to: id, member).sorted()).prefix(10).joined(separator: ", ")
-            return "\(blind) of \(self.known.members.count) members cannot reach it at \(member.record.link)"
+            let unable = ([self.ownID] + self.notReaching(id, member).sorted()).prefix(10).joined(separator: ", ")
+            return "\(unable) of \(self.known.members.count) members cannot reach it at \(member.record.link)"
         case .active where before?.state == .joining || before?.state == .fenced || before?.incarnation == nil:
             return id == self.ownID ? "it is the controller" : "the controller and half of the others reach it"
         case .active, .cordoned, .draining, .drained:
@@ -361,7 +363,7 @@ extension ViewEvolution {
         case .guarded: "\(self.guards.massFailure.vanished.joined(separator: ", ")) vanished within \(MassFailureGuard.window.components.seconds) s"
         case .maintenance: "balancing is paused" + (self.configuration.pauseRequest.map { ", \($0)" } ?? "")
         case .normal where self.view.mode == .maintenance: "balancing is resumed"
-        case .normal: self.guards.massFailure.due == nil ? "all that vanished are back" : "it was waited long enough for those that vanished"
+        case .normal: self.guards.massFailure.due == nil ? "all nodes that vanished are back" : "the wait for nodes that vanished is over"
         }
     }
 }

@@ -1,7 +1,7 @@
 package import AdminAPI
 
 extension ClusterEvent {
-    /// What became different from one view to the next: a row for each node that did, and one for all that is granted for one reason.
+    /// The changes of nodes and mode from one view to the next, one event for each. ``TransferHistory`` makes the events for partitions.
     static func changes(from old: ClusterView?, to new: ClusterView, _ reasons: ViewReasons, at: Int64) -> [ClusterEvent] {
         var events: [ClusterEvent] = []
         func note(_ kind: Kind, _ node: String, _ text: String, _ reason: String? = nil) {
@@ -27,15 +27,16 @@ extension ClusterEvent {
     }
 }
 
-/// The newest events of one node, in order: operations, what changes hands, and all others are kept apart, so that none of them pushes another out.
+/// The newest events of one node, in order. Operations, transfers of partitions and all others are bounded separately, so that many events of one group do not
+/// remove those of another.
 package struct ClusterHistory: Sendable {
-    /// Of each of the three.
+    /// The most events of each group.
     package static let countMax = 1000
 
     private var operations: [ClusterEvent] = []
     private var transfers: [ClusterEvent] = []
     private var others: [ClusterEvent] = []
-    /// How many there have been, those included that are not kept.
+    /// The number of events of each kind so far, including those that are no longer kept.
     package private(set) var counts: [ClusterEvent.Kind: Int] = [:]
     private var last: Int64 = 0
 
@@ -56,11 +57,11 @@ package struct ClusterHistory: Sendable {
 
     private static func append(_ event: ClusterEvent, to events: inout [ClusterEvent]) {
         events.append(event)
-        // In slices, so that not every event moves all others.
+        // In batches of 100, so that not every event moves all others.
         if events.count >= Self.countMax + 100 { events.removeFirst(events.count - Self.countMax) }
     }
 
-    /// How many are kept.
+    /// The number of kept events.
     var count: Int { self.operations.count + self.transfers.count + self.others.count }
 
     package var events: [ClusterEvent] { self.after(0) }

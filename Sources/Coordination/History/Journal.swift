@@ -1,16 +1,16 @@
 import AdminAPI
 
-/// What this node records of its cluster, for people: its events, and the alarm that is shown. A pure value.
+/// This node's events of its cluster, and the alarm that it shows. For people. A pure value.
 struct Journal: Sendable {
     private let ownID: String
     private let alarmMin: Duration
     private let wallClock: @Sendable () -> Int64
     private(set) var history = ClusterHistory()
     private var transfers = TransferHistory()
-    /// The last alarm, for a while after it was last seen: most of it is repaired before a person could look.
+    /// The last alarm, for some time after it was last raised. Most faults are repaired before a person looks.
     private(set) var alarm: String?
     private var alarmedAt: ContinuousClock.Instant?
-    /// Those that have been recorded lately: one that repeats, or alternates with another, is recorded once.
+    /// Recent alarms. An alarm that repeats, or alternates with another one, is recorded once.
     private var recorded: [String] = []
 
     init(ownID: String, alarmMin: Duration, wallClock: @escaping @Sendable () -> Int64) {
@@ -19,12 +19,12 @@ struct Journal: Sendable {
         self.wallClock = wallClock
     }
 
-    /// - Parameter node: what it is about, if that is not this node.
+    /// - Parameter node: the node that the event is about. Nil for this node.
     mutating func record(_ kind: ClusterEvent.Kind, about node: String? = nil, _ text: String, viewVersion: Int64) -> ClusterEvent {
         self.history.append(ClusterEvent(kind: kind, at: self.wallClock(), node: node ?? self.ownID, viewVersion: viewVersion, text: text))
     }
 
-    /// What an operator requested, and why.
+    /// Records an operator's request with its reason.
     mutating func record(operation text: String, about node: String, by: String, note: String, viewVersion: Int64) -> ClusterEvent {
         var event = ClusterEvent(kind: .operation, at: self.wallClock(), node: node, viewVersion: viewVersion, text: text)
         event.by = by
@@ -32,7 +32,7 @@ struct Journal: Sendable {
         return self.history.append(event)
     }
 
-    /// What a new view changes.
+    /// Records the changes of a new view.
     mutating func record(_ view: ClusterView, before: ClusterView?, _ reasons: ViewReasons) -> [ClusterEvent] {
         let at = self.wallClock()
         var events = ClusterEvent.changes(from: before, to: view, reasons, at: at)
@@ -50,7 +50,7 @@ struct Journal: Sendable {
         return self.record(.alarm, message, viewVersion: viewVersion)
     }
 
-    /// Ends the alarm when its time is over. Returns when that is.
+    /// Ends the alarm when its time is over. Returns that time while there is an alarm.
     mutating func expire(at now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
         guard let until = self.alarmedAt?.advanced(by: self.alarmMin) else { return nil }
         guard now >= until else { return until }

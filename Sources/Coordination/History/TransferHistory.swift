@@ -1,33 +1,36 @@
 import AdminAPI
 
-/// What partitions change hands for, over the views that carry it out: one event for a decision, however many views it takes. Pure.
+/// Makes one event for each decision that changes owners of partitions, even if several views carry it out. Pure.
 ///
-/// A drain moves eight partitions at a time, and each of its views is seen by every member. Its event comes when its last move has ended.
+/// A drain moves eight partitions at a time, and every member sees each of its views. The event of the drain follows when its last move has ended.
 struct TransferHistory: Sendable {
     /// A decision that moves partitions.
-    private struct Course: Hashable {
-        /// Nil when the views between were not seen.
+    private struct Decision: Hashable {
+        /// Nil if the move began and ended between two views that this node received.
         var reason: ClusterView.Move.Reason?
-        /// The node that is drained, or that partitions are put on. Empty for balance.
+        /// The node that is drained, or the target of the moves. Empty for balance.
         var node: String
     }
 
     private struct Progress {
         var transfers = Transfers()
-        var givenUp = 0
+        /// The number of moves that ended without a new owner.
+        var abandoned = 0
     }
 
-    /// Why partitions are granted that no move ended for.
+    /// Why a partition is granted without the end of a move.
     private enum Grant: Hashable {
-        /// Its owner is gone.
+        /// The owner is gone.
         case lost(String, state: String)
-        /// They had no owner, and that node had owned them.
+        /// The partition had no owner, and this node was its previous owner.
         case owned(String)
+        /// The partition had no owner, and no known previous owner.
         case orphan
+        /// The owner gets a new owner epoch.
         case again(String)
     }
 
-    private var open: [Course: Progress] = [:]
+    private var open: [Decision: Progress] = [:]
 
     mutating func take(from old: ClusterView, to new: ClusterView, _ reasons: ViewReasons, at: Int64) -> [ClusterEvent] {
         guard old.partitions.count == new.partitions.count else {
@@ -35,44 +38,44 @@ struct TransferHistory: Sendable {
             return []
         }
         var grants: [Grant: Transfers] = [:]
-        var inFlight: Set<Course> = []
+        var inFlight: Set<Decision> = []
         for (partition, (before, after)) in zip(old.partitions, new.partitions).enumerated() {
-            if let move = after.move { inFlight.insert(Self.course(of: move, from: after.owner)) }
+            if let move = after.move { inFlight.insert(Self.decision(of: move, from: after.owner)) }
             let gained = after.ownerEpoch > before.ownerEpoch ? after.owner : nil
             if let move = before.move {
-                let course = Self.course(of: move, from: before.owner)
+                let decision = Self.decision(of: move, from: before.owner)
                 if gained == move.to {
-                    self.open[course, default: Progress()].transfers.add(partition, from: before.owner, to: move.to)
+                    self.open[decision, default: Progress()].transfers.add(partition, from: before.owner, to: move.to)
                     continue
                 }
-                if after.move?.id != move.id { self.open[course, default: Progress()].givenUp += 1 }
+                if after.move?.id != move.id { self.open[decision, default: Progress()].abandoned += 1 }
             }
             guard let gained else { continue }
-            if let course = self.unseenCourse(of: before.owner, to: gained, in: new) {
-                self.open[course, default: Progress()].transfers.add(partition, from: before.owner, to: gained)
+            if let decision = self.unseenDecision(of: before.owner, to: gained, in: new) {
+                self.open[decision, default: Progress()].transfers.add(partition, from: before.owner, to: gained)
             } else {
                 grants[self.grant(of: before.owner, to: gained, in: new, previous: reasons.previousOwners[partition]), default: Transfers()]
                     .add(partition, from: before.owner, to: gained)
             }
         }
-        for course in inFlight where self.open[course] == nil { self.open[course] = Progress() }
+        for decision in inFlight where self.open[decision] == nil { self.open[decision] = Progress() }
         return self.events(of: grants, new, at) + self.close(except: inFlight, new, at)
     }
 
-    private static func course(of move: ClusterView.Move, from owner: String?) -> Course {
+    private static func decision(of move: ClusterView.Move, from owner: String?) -> Decision {
         switch move.reason {
-        case .drain: Course(reason: .drain, node: owner ?? "")
-        case .operator: Course(reason: .operator, node: move.to)
-        case .balance: Course(reason: .balance, node: "")
+        case .drain: Decision(reason: .drain, node: owner ?? "")
+        case .operator: Decision(reason: .operator, node: move.to)
+        case .balance: Decision(reason: .balance, node: "")
         }
     }
 
-    /// A move that began and ended between two views that this node has seen.
-    private func unseenCourse(of owner: String?, to gained: String, in new: ClusterView) -> Course? {
+    /// The decision of a move that began and ended between two views that this node received.
+    private func unseenDecision(of owner: String?, to gained: String, in new: ClusterView) -> Decision? {
         guard let owner, owner != gained else { return nil }
         switch new.node(owner)?.state {
-        case .draining, .drained: return Course(reason: .drain, node: owner)
-        case .active, .cordoned: return Course(reason: nil, node: "")
+        case .draining, .drained: return Decision(reason: .drain, node: owner)
+        case .active, .cordoned: return Decision(reason: nil, node: "")
         case .joining, .fenced, .down, nil: return nil
         }
     }
@@ -87,33 +90,35 @@ struct TransferHistory: Sendable {
         grants.map { grant, transfers in
             let (node, text) =
                 switch grant {
-                case .lost(let id, let state): (id, "\(id) is \(state): \(transfers.amount) reassigned (\(transfers.words))")
-                case .owned(let id): (id, "\(transfers.amount) that \(id) had owned assigned (\(transfers.words))")
-                case .orphan: (transfers.node ?? "", "\(transfers.amount) without an owner assigned (\(transfers.words))")
+                case .lost(let id, let state): (id, "\(id) is \(state): \(transfers.amount) reassigned (\(transfers.destinations))")
+                case .owned(let id): (id, "\(transfers.amount) of the previous owner \(id) assigned (\(transfers.destinations))")
+                case .orphan: (transfers.node ?? "", "\(transfers.amount) without an owner assigned (\(transfers.destinations))")
                 case .again(let id): (id, "\(transfers.amount) granted to \(id) again")
                 }
             return Self.event(.granted, node, text, transfers, view, at)
         }.sorted { $0.text < $1.text }
     }
 
-    /// Ends what has no move in flight any more. A drain continues until its node owns nothing.
-    private mutating func close(except inFlight: Set<Course>, _ view: ClusterView, _ at: Int64) -> [ClusterEvent] {
+    /// Ends the decisions without a move in flight. A drain continues until its node owns nothing.
+    private mutating func close(except inFlight: Set<Decision>, _ view: ClusterView, _ at: Int64) -> [ClusterEvent] {
         var events: [ClusterEvent] = []
-        for (course, progress) in self.open where !inFlight.contains(course) {
-            if course.reason == .drain, view.node(course.node)?.state == .draining, view.partitions.contains(where: { $0.owner == course.node }) { continue }
-            self.open[course] = nil
+        for (decision, progress) in self.open where !inFlight.contains(decision) {
+            if decision.reason == .drain, view.node(decision.node)?.state == .draining, view.partitions.contains(where: { $0.owner == decision.node }) {
+                continue
+            }
+            self.open[decision] = nil
             let transfers = progress.transfers
-            guard transfers.count + progress.givenUp > 0 else { continue }
+            guard transfers.count + progress.abandoned > 0 else { continue }
             let title =
-                switch course.reason {
-                case .drain: "drain \(course.node): "
-                case .operator: "move to \(course.node): "
+                switch decision.reason {
+                case .drain: "drain \(decision.node): "
+                case .operator: "move to \(decision.node): "
                 case .balance: "balance: "
                 case nil: ""
                 }
-            let words = transfers.count > 0 ? " (\(transfers.words))" : ""
-            let rest = progress.givenUp > 0 ? ", \(progress.givenUp) abandoned" : ""
-            let node = course.node.isEmpty ? transfers.node ?? "" : course.node
+            let words = transfers.count > 0 ? " (\(transfers.destinations))" : ""
+            let rest = progress.abandoned > 0 ? ", \(progress.abandoned) abandoned" : ""
+            let node = decision.node.isEmpty ? transfers.node ?? "" : decision.node
             events.append(Self.event(.moved, node, "\(title)\(transfers.amount) moved\(words)\(rest)", transfers, view, at))
         }
         return events.sorted { $0.text < $1.text }

@@ -1,9 +1,9 @@
-/// Why a view is another than the one before: for the history of the node that wrote it.
+/// The reasons for the changes of a view, for the history of the node that wrote it.
 struct ViewReasons: Sendable {
-    /// Of nodes that have become another, or are gone from the view.
+    /// For each node that has changed its state, or was removed from the view.
     var nodes: [String: String] = [:]
-    /// Of the mode.
+    /// For a change of the mode.
     var mode: String?
-    /// Previous owners of the orphans that are granted now.
+    /// The previous owners of the orphans that this view grants.
     var previousOwners: [Int: String] = [:]
 }

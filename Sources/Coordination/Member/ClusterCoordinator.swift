@@ -1,15 +1,15 @@
 package import AdminAPI
-package import Partitioning
+import Partitioning
 
-/// One node's part in its cluster: performs what ``ClusterMachine`` decides, on ZooKeeper, on the links and on the log.
+/// Makes this node a member of its cluster: performs the effects of ``ClusterMachine`` on ZooKeeper, the links and the log.
 ///
-/// All work is in ``run()``, and no task outlives it. Runs on the cooperative pool; nothing of an event's way from publisher to subscriber comes here.
+/// All work is in ``run()``, and no task outlives it. Runs on the cooperative pool. No published event passes through it.
 package actor ClusterCoordinator: ClusterAdministration {
     private let client: ZooKeeperClient
     private let transport: any ClusterTransport
     private let storage: any PartitionStorage
     private let memory: (any ClusterMemoryStore)?
-    private let hear: @Sendable (ClusterEvent) -> Void
+    private let onEvent: @Sendable (ClusterEvent) -> Void
     private let leaveTimeout: Duration
     nonisolated let inbox = CoordinatorInbox()
 
@@ -22,12 +22,12 @@ package actor ClusterCoordinator: ClusterAdministration {
     private var isFinished = false
 
     /// - Parameters:
-    ///   - remembered: what `memory` has kept.
-    ///   - hear: called with each event of the history, in order.
+    ///   - remembered: the contents of `memory`.
+    ///   - onEvent: called with each event of the history, in order.
     package init(
         settings: ClusterSettings, client: ZooKeeperClient, transport: any ClusterTransport, storage: any PartitionStorage,
         leaveTimeout: Duration = .seconds(3), memory: (any ClusterMemoryStore)? = nil, remembered: RememberedCluster? = nil,
-        hear: @escaping @Sendable (ClusterEvent) -> Void
+        onEvent: @escaping @Sendable (ClusterEvent) -> Void
     ) {
         var settings = settings
         settings.keepsMemory = memory != nil
@@ -35,19 +35,19 @@ package actor ClusterCoordinator: ClusterAdministration {
         self.client = client
         self.transport = transport
         self.storage = storage
-        self.hear = hear
+        self.onEvent = onEvent
         self.leaveTimeout = leaveTimeout
         self.machine = ClusterMachine(settings: settings, nonce: UInt64.random(in: 1...UInt64.max), remembered: remembered)
     }
 
-    /// Is a member until ``leave()``, or until its task is cancelled. Throws ``ClusterRefusal`` when the cluster cannot take this node.
+    /// Keeps this node a member until ``leave()``, or until its task is cancelled. Throws ``ClusterRefusal`` if this node cannot be part of the cluster.
     package func run() async throws(ClusterRefusal) {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.client.run() }
             group.addTask { [client, inbox] in for await state in client.states { inbox.put(.session(state)) } }
             group.addTask { [client, inbox] in for await paths in client.changes { await inbox.offer(.changed(paths)) } }
             while let events = await self.inbox.take() { for event in events { self.step(event, in: &group) } }
-            // The session's end makes the member znode vanish immediately, if it has not been removed.
+            // The end of the session removes the member znode immediately, if it still exists.
             await self.client.close()
             group.cancelAll()
         }
@@ -55,8 +55,8 @@ package actor ClusterCoordinator: ClusterAdministration {
         if let refusal = self.refusal { throw ClusterRefusal(reason: refusal) }
     }
 
-    /// Releases all partitions and ends ``run()``. If ZooKeeper does not respond, this takes the time given to
-    /// ``init(settings:client:transport:storage:leaveTimeout:hear:)``, and up to 4.5 s more for closing the session.
+    /// Releases all partitions and ends ``run()``. If ZooKeeper does not respond, this takes the `leaveTimeout` of
+    /// ``init(settings:client:transport:storage:leaveTimeout:memory:remembered:onEvent:)``, and up to 4.5 s more for closing the session.
     package nonisolated func leave() {
         self.inbox.put(.leave)
         Task { [inbox, leaveTimeout] in
@@ -65,10 +65,10 @@ package actor ClusterCoordinator: ClusterAdministration {
         }
     }
 
-    /// From the links and the process. Returns when the inbox has room: a caller that passes on what peers send waits, and stops reading from them.
+    /// Accepts an event of the links or the process. Returns when the inbox has space, so a caller that passes on peers' messages stops reading them meanwhile.
     package nonisolated func deliver(_ event: ClusterMachine.Event) async { await self.inbox.offer(event) }
 
-    /// Has the controller carry it out, through this node.
+    /// Forwards the request to the controller, and returns its response or this node's own.
     package func respond(to request: AdminRequest) async -> AdminResponse {
         guard !self.isFinished else { return .failed(.stopping, "this node has left the cluster") }
         let number = self.nextRequest
@@ -79,14 +79,14 @@ package actor ClusterCoordinator: ClusterAdministration {
         }
     }
 
-    /// What the servers granted; nil without a session.
+    /// The session timeout that the servers granted. Nil without a session.
     package var sessionTimeout: Duration? {
         self.machine.session.timeout
     }
 
     package var partitionCount: Int { self.machine.configuration?.partitionCount ?? 0 }
 
-    /// This node's partitions, for its own metrics.
+    /// This node's state in its cluster, for its own metrics and status.
     package var summary: ClusterSummary {
         ClusterSummary(
             name: self.machine.settings.cluster, incarnation: self.machine.incarnation, viewVersion: self.machine.view?.version ?? 0,
@@ -96,8 +96,8 @@ package actor ClusterCoordinator: ClusterAdministration {
             partitions: self.machine.ownership.values.reduce(into: [:]) { $0[$1.state, default: 0] += 1 }, session: self.machine.session.state.phase.name,
             outage: self.machine.outage, sessions: self.machine.session.state.generation, alarm: self.machine.alarm,
             unserved: self.machine.controlling?.unservedTooLong(at: .now).count ?? 0, events: self.machine.history.counts,
-            hasJoined: self.machine.joinWatch.hasJoined,
-            obstacle: self.machine.joinWatch.reason, isIsolated: self.machine.isIsolated(at: .now))
+            hasJoined: self.machine.membership.joinWatch.hasJoined,
+            obstacle: self.machine.membership.joinWatch.reason, isIsolated: self.machine.isIsolated(at: .now))
     }
 
     // MARK: -
@@ -111,14 +111,14 @@ package actor ClusterCoordinator: ClusterAdministration {
         case .perform(let token, let request, let generation, let deadline):
             group.addTask { [client, inbox] in
                 let result = await client.perform(request, generation: generation, deadline: deadline)
-                inbox.put(.answered(token: token, result))
+                inbox.put(.replied(token: token, result))
             }
         case .wake(let time):
-            // Earlier ones that are not needed any more only look once too often.
+            // An earlier wake that is no longer needed only causes one unnecessary tick.
             if let scheduled = self.scheduledWake, scheduled <= time, scheduled > .now { return }
             self.scheduledWake = time
             group.addTask { [inbox] in
-                // In steps, because the clock that a sleeping task wakes by may stand still while the machine sleeps.
+                // In steps, because the clock of a sleeping task may stop while the machine sleeps.
                 while !Task.isCancelled, .now < time { try? await Task.sleep(until: min(time, .now + .seconds(1)), clock: .continuous) }
                 inbox.put(.ticked)
             }
@@ -153,7 +153,7 @@ package actor ClusterCoordinator: ClusterAdministration {
         case .respond(let number, let response):
             self.waiting.removeValue(forKey: number)?.resume(returning: response)
         case .log(let event):
-            self.hear(event)
+            self.onEvent(event)
         case .refuse(let reason):
             self.refusal = reason
             self.inbox.finish()
@@ -164,52 +164,52 @@ package actor ClusterCoordinator: ClusterAdministration {
 
     private func finish() {
         self.isFinished = true
-        for continuation in self.waiting.values { continuation.resume(returning: .failed(.stopping, "this node leaves the cluster")) }
+        for continuation in self.waiting.values { continuation.resume(returning: .failed(.stopping, "this node is leaving the cluster")) }
         self.waiting = [:]
     }
 }
 
-/// What the coordinator needs from the links. Calls keep their order and do not wait.
+/// The coordinator's access to the links. Calls keep their order and do not wait.
 package protocol ClusterTransport: Sendable {
     func setPeers(_ peers: [ClusterMachine.Peer], incarnation: Int64, viewVersion: Int64)
-    /// Lost when there is no link, or when it is full: the machine sends again what it still needs.
+    /// The message is lost if there is no link, or if the link is full. The machine repeats messages that it still needs.
     func send(_ payload: [UInt8], to id: String)
 }
 
-/// Why a cluster refuses this node, and what to change.
+/// Why this node cannot be part of its cluster, and what to change.
 package struct ClusterRefusal: Error, CustomStringConvertible {
     package let reason: String
     package var description: String { self.reason }
 }
 
-/// What a node's own metrics show of its cluster.
+/// One node's view of its cluster, for its own metrics and status.
 package struct ClusterSummary: Sendable {
     package var name: String
     package var incarnation: Int64?
     package var viewVersion: Int64
-    /// What the view says of this node.
+    /// This node's state in the view. Nil if the view does not contain it.
     package var state: NodeState?
-    /// Another node that is not drained either: there is somewhere to go.
+    /// Whether there is another node that subscribers can move to.
     package var hasOther: Bool
-    /// The node that is known to be it.
+    /// The id of the controller, if this node knows it.
     package var controller: String?
     package var isController: Bool
     package var partitions: [Ownership.State: Int]
     /// ``ZooKeeperState/Phase/name``.
     package var session: String
-    /// What it means that there is no connection to ZooKeeper; nil while there is one.
+    /// Nil while there is a connection to ZooKeeper.
     package var outage: ZooKeeperOutage?
-    /// Sessions that this process has opened or tried to.
+    /// The number of sessions that this process has opened or tried to open.
     package var sessions: UInt64
     package var alarm: String?
-    /// As the controller knows them; 0 on all other nodes.
+    /// The number of partitions that were granted and have not been served for a while. Always 0 on a node that is not the controller.
     package var unserved: Int
     package var events: [ClusterEvent.Kind: Int]
-    /// The controller has taken this node, now or earlier.
+    /// Whether the controller has accepted this node, now or earlier.
     package var hasJoined: Bool
-    /// What it has waited for, for seconds, before it is in its cluster; nil when it is in.
+    /// Why this node has not joined, if that has lasted for seconds. Nil if it has joined.
     package var obstacle: String?
-    /// No other member is linked, though there are some, and this node is not the controller.
+    /// Whether this node has no link to any other member. See ``ClusterMachine/isIsolated(at:)``.
     package var isIsolated: Bool
 
     package var isDraining: Bool { self.state == .draining || self.state == .drained }

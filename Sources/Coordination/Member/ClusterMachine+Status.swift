@@ -1,22 +1,23 @@
 import AdminAPI
 
-/// What a node knows of its cluster, for operators. Reads only.
+/// Responses to operators from this node's own knowledge. Changes nothing.
 extension ClusterMachine {
-    /// - Parameter whyAlone: why the controller did not respond, where that is known better than by what this node has of it.
-    func status(_ view: ClusterView, _ configuration: ClusterConfiguration, at now: ContinuousClock.Instant, whyAlone: String? = nil) -> ClusterStatus {
+    /// - Parameter reason: why the response is not from the controller, if the caller knows that better than this node's state shows.
+    func status(_ view: ClusterView, _ configuration: ClusterConfiguration, at now: ContinuousClock.Instant, without reason: String? = nil) -> ClusterStatus {
         ClusterStatus(
             view: view, configuration: configuration, ownID: self.settings.id, controller: self.controller, controlling: self.controlling,
-            session: self.session.state, outage: self.outage, whyAlone: self.isController ? nil : whyAlone ?? self.whyAlone, alarm: self.alarm,
+            session: self.session.state, outage: self.outage, noControllerReason: self.isController ? nil : reason ?? self.noControllerReason,
+            alarm: self.alarm,
             obstacle: self.obstacle, isMember: self.incarnation != nil, ownReport: self.report(at: now), now: now, wallClock: self.settings.wallClock())
     }
 
-    /// What this node can respond by itself. The controller knows the reports of all, and its responses are the ones that count.
-    func localResponse(to request: AdminRequest, at now: ContinuousClock.Instant, whyAlone: String? = nil) -> AdminResponse? {
+    /// This node's own response. Only the controller has the reports of all nodes, so its response is preferred.
+    func localResponse(to request: AdminRequest, at now: ContinuousClock.Instant, without reason: String? = nil) -> AdminResponse? {
         if request.kind == .events {
             return .events(ClusterEvents(through: self.settings.id, events: self.history.after(request.after ?? 0)))
         }
         guard let view, let configuration else { return nil }
-        let status = self.status(view, configuration, at: now, whyAlone: whyAlone)
+        let status = self.status(view, configuration, at: now, without: reason)
         switch request.kind {
         case .status: return .status(status.overview)
         case .members: return .members(status.members)
@@ -28,8 +29,8 @@ extension ClusterMachine {
             return .partitions(status.location(of: partition, channel: request.channel))
         case .plan:
             guard let controlling else {
-                let reason = status.coordination.reason ?? self.whyAlone
-                return .failed(.noController, "only the controller can plan, and it did not answer. \(reason)")
+                let reason = status.coordination.reason ?? self.noControllerReason
+                return .failed(.noController, "only the controller can plan, and it did not respond. \(reason)")
             }
             let evolution = ViewEvolution(
                 current: view, configuration: configuration, known: controlling.known, guards: controlling.guards, ownID: self.settings.id,
@@ -40,20 +41,20 @@ extension ClusterMachine {
         }
     }
 
-    /// Why the controller does not respond, as a sentence.
-    var whyAlone: String {
+    /// Why this node responds without the controller, as a sentence.
+    var noControllerReason: String {
         if let outage { return outage.text }
         if let controller {
             guard self.links.isUp(controller.id) else {
                 return "\(self.settings.id) has no link to the controller \(controller.id)\(controller.link.map { " at \($0)" } ?? "")."
             }
-            return "The controller \(controller.id) has not answered \(self.settings.id)."
+            return "The controller \(controller.id) has not responded to \(self.settings.id)."
         }
         if case .blocked = self.membership.state { return "\(self.settings.id) is not a member: another session holds its id." }
         return self.incarnation == nil ? "\(self.settings.id) has not joined the cluster yet." : "The cluster has no controller at the moment."
     }
 
-    /// Nil while this node has a connection to ZooKeeper, and when it is leaving.
+    /// Nil while this node has a connection to ZooKeeper, and while it leaves.
     var outage: ZooKeeperOutage? {
         switch self.session.state.phase {
         case .connected, .closing, .closed: nil

@@ -2,24 +2,22 @@ package import AdminAPI
 import JSON
 package import Partitioning
 
-/// What one node of a cluster does next: joins, follows the view, takes and gives back partitions, and is the controller when it is elected.
+/// Decides what one node of a cluster does next: it joins, follows the view, takes partitions and gives them back, and is the controller when it is elected.
 ///
 /// A pure value without I/O, clock or randomness of its own: ``ClusterCoordinator`` performs its effects in production, and a simulation does in tests.
-/// It is made of child machines, and each of them owns its state: an event goes to the machines that it concerns, and their effects come back here. Everything
-/// is level-triggered: an event changes what is known, and ``reconcile(_:)`` then requests whatever is missing. An operation that fails is requested again at
-/// the next event or ``Effect/wake(at:)``.
+/// Each child machine owns its state. This value passes an event to the child machines that it concerns, and performs their effects. Everything is
+/// level-triggered: an event updates the state, and ``reconcile(_:)`` then requests everything that is missing. A failed operation is requested again at the
+/// next event or ``Effect/wake(at:)``.
 package struct ClusterMachine: Sendable {
     package let settings: ClusterSettings
-    /// The session with ZooKeeper, and the operations in it.
+    /// The session with ZooKeeper, and what is read in it.
     private(set) var session: MemberSession
-    /// When each znode is read.
-    private(set) var reads: RegistryReads
     private(set) var configuring: ConfigurationMachine
     private(set) var membership: MembershipMachine
     /// The view.
     private(set) var register: ViewMachine
     private(set) var election: ElectionMachine
-    /// While this node is the controller.
+    /// Nil unless this node is the controller.
     private(set) var controlling: ControllerMachine?
     private(set) var owning = OwnershipMachine()
     /// Links to the other nodes.
@@ -28,20 +26,16 @@ package struct ClusterMachine: Sendable {
     private(set) var journal: Journal
     /// Operators' requests.
     private(set) var admin: AdminMachine
-    /// Why this node is not in, and when to say so.
-    private(set) var joinWatch = JoinWatch()
 
     /// - Parameters:
     ///   - nonce: distinguishes this process from another with the same id. Random.
-    ///   - remembered: what the process before it kept.
+    ///   - remembered: what the previous process of this node stored.
     package init(settings: ClusterSettings, nonce: UInt64, remembered: RememberedCluster? = nil) {
         self.settings = settings
-        let paths = settings.paths
-        self.session = MemberSession(operationTimeout: settings.operationTimeout)
-        self.reads = RegistryReads(paths: paths, ownID: settings.id, rereadInterval: settings.rereadInterval)
+        self.session = MemberSession(settings: settings)
         self.configuring = ConfigurationMachine(settings: settings, nonce: nonce, remembered: remembered?.configuration)
         self.membership = MembershipMachine(settings: settings, nonce: nonce)
-        self.register = ViewMachine(paths: paths, cluster: settings.cluster, memory: ClusterMemory(isKept: settings.keepsMemory, past: remembered))
+        self.register = ViewMachine(paths: settings.paths, cluster: settings.cluster, memory: ClusterMemory(isKept: settings.keepsMemory, past: remembered))
         self.election = ElectionMachine(settings: settings)
         self.peers = PeerTable(settings: settings)
         self.reporting = ReportMachine(settings: settings)
@@ -53,24 +47,25 @@ package struct ClusterMachine: Sendable {
         case session(ZooKeeperState)
         /// Watches fired.
         case changed(Set<String>)
-        /// What became of an ``Effect/perform(token:_:generation:deadline:)``.
-        case answered(token: UInt64, Result<ZooKeeperReply, ZooKeeperFailure>)
-        /// The time of an ``Effect/wake(at:)`` has come; harmless at any time.
+        /// The result of an ``Effect/perform(token:_:generation:deadline:)``.
+        case replied(token: UInt64, Result<ZooKeeperReply, ZooKeeperFailure>)
+        /// The time of an ``Effect/wake(at:)`` has come. Has no effect if nothing is due.
         case ticked
-        case linkUp(id: String, incarnation: Int64)
-        case linkDown(id: String, incarnation: Int64, isRefused: Bool, reason: String? = nil)
-        /// A peer's heartbeat names another view version than before.
-        case peerView(id: String, version: Int64)
-        case received(from: String, incarnation: Int64, payload: [UInt8])
-        /// The storage is ready for these grants, or has given them back.
+        case linkUp(ProcessID)
+        case linkDown(ProcessID, isRefused: Bool, reason: String? = nil)
+        /// A peer's heartbeat contains another view version than before.
+        case peerView(ProcessID, version: Int64)
+        case received(from: ProcessID, payload: [UInt8])
+        /// The storage is ready for these grants.
         case sealed([Grant])
-        /// The log refused these partitions; they are tried again.
+        /// The log refused to be sealed under these grants. The machine requests it again.
         case sealRefused([Grant])
+        /// The storage has finished these grants, and commits nothing more under them.
         case handedOver([Grant])
         case metrics(NodeMetrics)
-        /// What became of an ``Effect/remember(number:_:)``: nil when it is durable.
+        /// The result of an ``Effect/remember(number:_:)``. `failure` is nil if the bytes are durable.
         case remembered(number: UInt64, failure: String?)
-        /// Something that operators have to know, from around the machine.
+        /// A fault outside this machine that operators must know.
         case fault(String)
         /// An operator's request at this node.
         case request(number: UInt64, AdminRequest)
@@ -80,35 +75,37 @@ package struct ClusterMachine: Sendable {
 
     package enum Effect: Sendable {
         case perform(token: UInt64, ZooKeeperRequest, generation: UInt64, deadline: ContinuousClock.Instant)
-        /// Send ``Event/ticked`` then. Replaces an earlier one.
+        /// Send ``Event/ticked`` at that time. Replaces an earlier wake.
         case wake(at: ContinuousClock.Instant)
-        /// The peers to link to, and this node's identity for them. Sent when either changes.
+        /// The peers to link to, and this node's identity for them. Repeated when one of them changes.
         case peers([Peer], incarnation: Int64, viewVersion: Int64)
         case send(to: String, payload: [UInt8])
-        /// Keep this over restarts, in place of what was kept, then send ``Event/remembered(number:failure:)``.
+        /// Store these bytes instead of the former ones, then send ``Event/remembered(number:failure:)``. A restart must keep them.
         case remember(number: UInt64, [UInt8])
         /// Prepare the log for these partitions under their owner epochs, then send ``Event/sealed(_:)``.
         case seal([Grant])
-        /// Finish what is in flight and take nothing new, then send ``Event/handedOver(_:)``.
+        /// Finish commits in flight and accept nothing new, then send ``Event/handedOver(_:)``.
         case handOver([Grant])
-        /// They belong to other nodes now: stop immediately.
+        /// Stop immediately: these partitions belong to other nodes now.
         case release([Grant])
         /// The response to a request at this node.
         case respond(number: UInt64, AdminResponse)
         case log(ClusterEvent)
-        /// This node cannot be part of the cluster; says why, for a person.
+        /// This node cannot be part of the cluster, for this reason.
         case refuse(String)
         /// All partitions have been released.
         case left
     }
 
     package struct Peer: Hashable, Sendable {
-        package var id: String
-        package var incarnation: Int64
+        package var process: ProcessID
+        /// `host:port`.
         package var link: String
+
+        package var id: String { self.process.id }
     }
 
-    /// What an operation on ZooKeeper is for.
+    /// The purpose of an operation on ZooKeeper.
     enum Operation: Hashable, Sendable {
         case read(RegistryReads.Target)
         case configuration(ConfigurationMachine.Operation)
@@ -118,10 +115,10 @@ package struct ClusterMachine: Sendable {
         case change(AdminMachine.Change)
     }
 
-    /// What one event leads to.
+    /// The effects of one event, while they are collected.
     struct Turn {
         let now: ContinuousClock.Instant
-        /// 0 to 1.
+        /// Random, 0 to 1.
         let jitter: Double
         var effects: [Effect] = []
         private(set) var wake: ContinuousClock.Instant?
@@ -133,19 +130,19 @@ package struct ClusterMachine: Sendable {
 
     // MARK: - One event
 
-    /// Handles one event. `now` never goes backwards. Random numbers spread what many nodes would do together.
+    /// Handles one event. `now` never goes backwards. Random numbers spread operations that many nodes would otherwise start together.
     package mutating func handle(_ event: Event, at now: ContinuousClock.Instant, using generator: inout some RandomNumberGenerator) -> [Effect] {
         var turn = Turn(now: now, jitter: Double.random(in: 0..<1, using: &generator))
         switch event {
         case .session(let state): self.sessionChanged(state, &turn)
-        case .changed(let paths): self.reads.markDirty(paths)
-        case .answered(let token, let result): self.replied(token, result, &turn)
+        case .changed(let paths): self.session.reads.markDirty(paths)
+        case .replied(let token, let result): self.replied(token, result, &turn)
         case .ticked: break
-        case .linkUp(let id, let incarnation): self.peers.linkUp(id, incarnation, at: now)
-        case .linkDown(let id, let incarnation, let isRefused, let reason):
-            turn.wake(at: self.peers.linkDown(id, incarnation, isRefused: isRefused, reason: reason, at: now))
-        case .peerView(let id, let version): self.register.named(version, by: id)
-        case .received(let id, let incarnation, let payload): self.received(payload, from: id, incarnation, &turn)
+        case .linkUp(let peer): self.peers.linkUp(peer, at: now)
+        case .linkDown(let peer, let isRefused, let reason):
+            turn.wake(at: self.peers.linkDown(peer, isRefused: isRefused, reason: reason, at: now))
+        case .peerView(let peer, let version): self.register.reported(version, by: peer.id)
+        case .received(let peer, let payload): self.received(payload, from: peer, &turn)
         case .sealed(let partitions): self.owning.sealed(partitions)
         case .sealRefused(let partitions): self.owning.refused(partitions)
         case .handedOver(let partitions): self.owning.handedOver(partitions)
@@ -159,7 +156,7 @@ package struct ClusterMachine: Sendable {
         return turn.effects
     }
 
-    /// Requests whatever is missing, in the order in which one thing stands on another.
+    /// Requests everything that is missing, in the order of dependencies.
     private mutating func reconcile(_ turn: inout Turn) {
         if self.isConnected { self.perform(self.membership.proceed(self.membershipFacts(turn)), &turn) }
         self.reconcileReads(&turn)
@@ -183,7 +180,7 @@ package struct ClusterMachine: Sendable {
 
     private mutating func reconcileReads(_ turn: inout Turn) {
         guard self.isConnected, !self.membership.isLeaving else { return }
-        let (requests, wakes) = self.reads.next(at: turn.now)
+        let (requests, wakes) = self.session.reads.next(at: turn.now)
         for (target, request) in requests { self.perform(request, for: .read(target), &turn) }
         for wake in wakes { turn.wake(at: wake) }
     }
@@ -213,11 +210,11 @@ package struct ClusterMachine: Sendable {
         guard let report else { return }
         if self.isController {
             self.control(.reported(report, by: self.settings.id), &turn)
-            // It may be what its next look waits for.
+            // The next view may wait for this report.
             if !report.sealed.isEmpty { self.reconcileController(&turn) }
         } else if let controller {
             self.send(.report(report), to: controller.id, &turn)
-            // The controller may know no newer one than ZooKeeper.
+            // The controller may know only the damaged configuration in ZooKeeper.
             if let damaged = self.configuring.damaged { self.send(.configuration(damaged.configuration), to: controller.id, &turn) }
         }
     }
@@ -232,13 +229,11 @@ package struct ClusterMachine: Sendable {
                 self.membership.restart()
                 self.configuring.sessionBegan()
             }
-            self.reads.reconnected()
         case .lost(let loss):
-            self.record(.sessionLost, "the session with ZooKeeper is lost: \(loss.sentence)", &turn)
+            self.record(.sessionLost, "the session with ZooKeeper was lost: \(loss.sentence)", &turn)
             self.membership.restart()
             self.stopControlling(&turn)
             self.election.sessionLost()
-            self.reads.end()
             self.register.sessionLost()
             self.configuring.sessionLost()
             self.perform(self.owning.releaseAll(), &turn)
@@ -265,7 +260,7 @@ package struct ClusterMachine: Sendable {
     }
 
     private mutating func read(_ target: RegistryReads.Target, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ turn: inout Turn) {
-        switch self.reads.replied(target, result, at: turn.now, jitter: turn.jitter) {
+        switch self.session.reads.replied(target, result, at: turn.now, jitter: turn.jitter) {
         case .nothing: break
         case .watch(let request): self.perform(request, for: .read(target), &turn)
         case .absent: self.absent(target, &turn)
@@ -307,13 +302,14 @@ package struct ClusterMachine: Sendable {
         }
     }
 
-    /// To every peer with a link. One that misses it hears of its version by heartbeat, and from ZooKeeper.
+    /// Sends a view to every peer with a link. A peer that misses it learns its version from the next heartbeat, and the view from ZooKeeper.
     private mutating func push(_ view: ClusterView, _ turn: inout Turn) {
         guard let payload = try? ClusterMessage.view(view).payload() else { return }
         for id in self.peers.links.up { turn.effects.append(.send(to: id, payload: payload)) }
     }
 
-    private mutating func received(_ payload: [UInt8], from id: String, _ incarnation: Int64, _ turn: inout Turn) {
+    private mutating func received(_ payload: [UInt8], from peer: ProcessID, _ turn: inout Turn) {
+        let id = peer.id
         let message: ClusterMessage
         do throws(JSONFailure) {
             guard let known = try ClusterMessage(payload) else { return }
@@ -321,24 +317,24 @@ package struct ClusterMachine: Sendable {
         } catch {
             return self.raise("a message from \(id) cannot be read: \(error)", &turn)
         }
-        self.election.heard(from: id, incarnation, at: turn.now)
+        self.election.receivedMessage(from: peer, at: turn.now)
         switch message {
         case .view(let view): self.accept(view, from: id, &turn)
         case .pull:
             if let view { self.send(.view(view), to: id, &turn) }
         case .report(let report):
-            guard self.isController, report.incarnation == incarnation else { return }
+            guard self.isController, report.incarnation == peer.incarnation else { return }
             self.control(.reported(report, by: id), &turn)
-            self.send(.heard, to: id, &turn)
-            // It has seen a newer view than ZooKeeper has shown here: one that was lost there, or is on its way.
-            if report.viewVersion > self.register.version { self.register.named(report.viewVersion, by: id) }
-        case .heard: break
+            self.send(.acknowledged, to: id, &turn)
+            // The sender has a newer view than this node: ZooKeeper has lost it, or it has not arrived here yet.
+            if report.viewVersion > self.register.version { self.register.reported(report.viewVersion, by: id) }
+        case .acknowledged: break
         case .configuration(let candidate):
-            if self.isController { self.perform(self.configuring.heard(candidate), &turn) }
-        case .complaint(let epoch): self.election.complained(id, incarnation, epoch: epoch, at: turn.now)
+            if self.isController { self.perform(self.configuring.receivedFromPeer(candidate), &turn) }
+        case .complaint(let epoch): self.election.receivedComplaint(from: peer, epoch: epoch, at: turn.now)
         case .leaving:
             let members = self.controlling?.known.members.values.map(\.incarnation) ?? []
-            self.peers.leaves(incarnation, among: Set(self.view?.nodes.compactMap(\.incarnation) ?? []).union(members))
+            self.peers.leaves(peer.incarnation, among: Set(self.view?.nodes.compactMap(\.incarnation) ?? []).union(members))
         case .request(let number, let request): self.perform(self.admin.handle(request, .peer(id, number: number), self.adminFacts(turn)), &turn)
         case .response(let number, let response): self.perform(self.admin.responded(number, response, by: id, self.adminFacts(turn)), &turn)
         }
@@ -353,23 +349,23 @@ package struct ClusterMachine: Sendable {
 
     // MARK: - The controller
 
-    /// Lets the controller handle an event, if this node is it.
+    /// Passes an event to the controller machine, if this node is the controller.
     mutating func control(_ event: ControllerMachine.Event, _ turn: inout Turn) {
         guard let incarnation else { return }
         let facts = ControllerMachine.Facts(
             now: turn.now, incarnation: incarnation, register: self.register, configuration: self.configuration,
             damagedConfiguration: self.configuring.damaged, damagedController: self.election.damagedVersion, hasFounded: self.configuring.hasFounded,
-            links: self.peers.links, leaving: self.peers.leaving, reads: self.reads)
+            links: self.peers.links, leaving: self.peers.leaving, reads: self.session.reads)
         guard let effects = self.controlling?.handle(event, facts) else { return }
         self.perform(effects, &turn)
     }
 
     private mutating func beginControlling(epoch: Int32, epochVersion: Int32, _ turn: inout Turn) {
         self.controlling = ControllerMachine(settings: self.settings, epoch: epoch, epochVersion: epochVersion, electedAt: turn.now)
-        self.reads.read(.members, .nodes, .view, .controller, .controllerEpoch)
+        self.session.reads.read(.members, .nodes, .view, .controller, .controllerEpoch)
     }
 
-    /// Operators whose changes are under way get a response.
+    /// Also responds to operators whose changes have no result yet.
     private mutating func stopControlling(_ turn: inout Turn) {
         self.election.follow()
         guard self.controlling.take() != nil else { return }
@@ -381,24 +377,25 @@ package struct ClusterMachine: Sendable {
         self.record(.deposed, "no longer the controller of epoch \(controlling.epoch): \(reason)", &turn)
         self.stopControlling(&turn)
         self.election.deposed(at: turn.now)
-        self.reads.end(.members, .nodes, .controllerEpoch)
-        self.reads.readAgain(.controller)
+        self.session.reads.end(.members, .nodes, .controllerEpoch)
+        self.session.reads.readAgain(.controller)
     }
 
-    /// ZooKeeper has lost epochs under which views were written: no node would take what is written under this one. The next election goes beyond them.
+    /// Steps down if there is a view of a higher controller epoch, because ZooKeeper lost epochs: no node would accept a view of this one. The next election
+    /// uses a higher epoch.
     private mutating func leaveOldEpoch(_ turn: inout Turn) {
         let known = self.register.floor.controllerEpoch
         guard let controlling, known > controlling.epoch else { return }
         if let controller, controller.epoch == controlling.epoch {
-            let reason = "there is a view of controller epoch \(known), and this one is \(controlling.epoch)"
-            self.perform(self.election.depose(controller, reason, self.reads), &turn)
+            let reason = "there is a view of controller epoch \(known), and this controller has epoch \(controlling.epoch)"
+            self.perform(self.election.depose(controller, reason, self.session.reads), &turn)
         }
         self.stepDown("there is a view of controller epoch \(known)", &turn)
     }
 
-    // MARK: - What happened
+    // MARK: - The journal
 
-    /// - Parameter node: what it is about, if that is not this node.
+    /// - Parameter node: the node that the event is about. Nil for this node.
     mutating func record(_ kind: ClusterEvent.Kind, about node: String? = nil, _ text: String, _ turn: inout Turn) {
         turn.effects.append(.log(self.journal.record(kind, about: node, text, viewVersion: self.register.version)))
     }
@@ -407,7 +404,7 @@ package struct ClusterMachine: Sendable {
         if let event = self.journal.raise(message, viewVersion: self.register.version, at: turn.now) { turn.effects.append(.log(event)) }
     }
 
-    /// What an operator requested, and why.
+    /// Records an operator's request with its reason.
     private mutating func record(_ request: AdminRequest, _ outcome: String?, _ turn: inout Turn) {
         let by = request.by ?? ""
         let note = request.note ?? ""
@@ -418,9 +415,9 @@ package struct ClusterMachine: Sendable {
 
     private mutating func reconcileJoining(_ turn: inout Turn) {
         let obstacle = self.joinObstacle
-        let (isToBeSaid, seconds, wake) = self.joinWatch.look(obstacle, isMember: self.incarnation != nil, at: turn.now)
+        let (isDue, seconds, wake) = self.membership.noteObstacle(obstacle, at: turn.now)
         if let wake { turn.wake(at: wake) }
-        guard isToBeSaid, let obstacle else { return }
+        guard isDue, let obstacle else { return }
         self.record(.waiting, "not in cluster \(self.settings.cluster) for \(seconds) seconds: \(obstacle)", &turn)
     }
 }
@@ -435,9 +432,9 @@ extension ClusterMachine {
             case .makeFoundations:
                 for (index, request) in self.settings.paths.foundations.enumerated() { self.perform(request, for: .membership(.makeFoundation(index)), &turn) }
             case .read(let time):
-                self.reads.read(.configuration)
+                self.session.reads.read(.configuration)
                 guard let time else { continue }
-                self.reads.readAgain(.configuration, from: time)
+                self.session.reads.readAgain(.configuration, from: time)
                 turn.wake(at: time)
             case .joinAgain: self.membership.joinAgain(self.membershipFacts(turn))
             case .alarm(let text): self.raise(text, &turn)
@@ -450,9 +447,9 @@ extension ClusterMachine {
         for effect in effects {
             switch effect {
             case .perform(let request, let operation): self.perform(request, for: .membership(operation), &turn)
-            case .read(let target): self.reads.read(target)
+            case .read(let target): self.session.reads.read(target)
             case .readAgain(let target, let time):
-                self.reads.readAgain(target, from: time)
+                self.session.reads.readAgain(target, from: time)
                 turn.wake(at: time)
             case .record(let kind, let text): self.record(kind, text, &turn)
             case .alarm(let text): self.raise(text, &turn)
@@ -480,7 +477,7 @@ extension ClusterMachine {
                 if let (writer, known) = self.controlling?.reasons, writer == view.writer { reasons = known }
                 turn.effects += self.journal.record(view, before: before, reasons).map { .log($0) }
             case .alarm(let text): self.raise(text, &turn)
-            case .readAgain(let time): self.reads.readAgain(.view, from: time)
+            case .readAgain(let time): self.session.reads.readAgain(.view, from: time)
             case .remember(let number, let bytes): turn.effects.append(.remember(number: number, bytes))
             case .pull(let ids): for id in ids { self.send(.pull, to: id, &turn) }
             case .wake(let time): turn.wake(at: time)
@@ -493,7 +490,7 @@ extension ClusterMachine {
         for effect in effects {
             switch effect {
             case .perform(let request, let operation): self.perform(request, for: .election(operation), &turn)
-            case .readAgain(let time): self.reads.readAgain(.controller, from: time)
+            case .readAgain(let time): self.session.reads.readAgain(.controller, from: time)
             case .record(let kind, let node, let text): self.record(kind, about: node, text, &turn)
             case .alarm(let text): self.raise(text, &turn)
             case .wake(let time): turn.wake(at: time)
@@ -508,8 +505,8 @@ extension ClusterMachine {
         for effect in effects {
             switch effect {
             case .perform(let request, let operation): self.perform(request, for: .controller(operation), &turn)
-            case .readAgain(let target): self.reads.readAgain(target)
-            case .markDirty(let path): self.reads.markDirty([path])
+            case .readAgain(let target): self.session.reads.readAgain(target)
+            case .markDirty(let path): self.session.reads.markDirty([path])
             case .wrote(let view, let stat): self.wrote(view, stat: stat, &turn)
             case .record(let kind, let node, let text): self.record(kind, about: node, text, &turn)
             case .reported(let alarm, let node, let version):
@@ -521,14 +518,14 @@ extension ClusterMachine {
         }
     }
 
-    private mutating func wrote(_ view: ClusterView, stat: Int32, _ turn: inout Turn) {
+    private mutating func wrote(_ view: ClusterView, stat: ZooKeeperStat?, _ turn: inout Turn) {
         self.register.wrote(view, stat: stat)
-        // ZooKeeper has notified the others, and one of them was faster than its reply to this node.
+        // ZooKeeper also notifies other nodes, and one of them may have sent the view here before the reply arrived.
         let isKnown = self.view?.version == view.version
         if self.accept(view, from: "this node", &turn) || isKnown {
             self.push(view, &turn)
         } else {
-            // A peer's newer view came meanwhile, or the rules refuse this one.
+            // A peer's newer view has arrived meanwhile, or this view contradicts the newest one.
             self.control(.viewRefused, &turn)
         }
     }
@@ -541,7 +538,7 @@ extension ClusterMachine {
             case .forward(let number, let request, let id): self.send(.request(number: number, request), to: id, &turn)
             case .perform(let parts, let change): if let controlling { self.perform(controlling.fenced(parts), for: .change(change), &turn) }
             case .record(let request, let outcome): self.record(request, outcome, &turn)
-            case .readAgain(let target): self.reads.readAgain(target)
+            case .readAgain(let target): self.session.reads.readAgain(target)
             case .stepDown(let reason): self.stepDown(reason, &turn)
             case .wake(let time): turn.wake(at: time)
             }
@@ -559,22 +556,23 @@ extension ClusterMachine {
     }
 }
 
-// MARK: - What the parts know of each other
+// MARK: - What the child machines know of each other
 
 extension ClusterMachine {
     private func membershipFacts(_ turn: Turn) -> MembershipMachine.Facts {
-        let isRead = self.reads.isCurrent(.configuration) && self.configuring.absentSince == nil
+        let isRead = self.session.reads.isCurrent(.configuration) && self.configuring.absentSince == nil
         let configuration = isRead ? self.configuring.configuration : nil
         return .init(
             now: turn.now, jitter: turn.jitter, sessionID: self.session.id, sessionTimeout: self.session.timeout, ownSessions: self.session.own,
-            configuration: configuration, misfit: configuration.flatMap { self.configuring.misfit($0, wasMember: self.membership.wasMember) },
+            configuration: configuration,
+            incompatibility: configuration.flatMap { self.configuring.incompatibility(of: $0, wasMember: self.membership.wasMember) },
             usedIncarnations: [self.view, self.register.memory.past?.view].compactMap { $0?.node(self.settings.id)?.incarnation })
     }
 
     private func electionFacts(_ turn: Turn) -> ElectionMachine.Facts {
         .init(
-            now: turn.now, jitter: turn.jitter, sessionID: self.session.id, ownSessions: self.session.own,
-            incarnation: self.membership.isLeaving ? nil : self.incarnation, reads: self.reads, register: self.register, links: self.peers.links)
+            now: turn.now, jitter: turn.jitter, sessionID: self.session.id, isConnected: self.isConnected, ownSessions: self.session.own,
+            incarnation: self.membership.isLeaving ? nil : self.incarnation, reads: self.session.reads, register: self.register, links: self.peers.links)
     }
 
     private func reportFacts(_ incarnation: Int64, at now: ContinuousClock.Instant) -> ReportMachine.Facts {
@@ -586,13 +584,13 @@ extension ClusterMachine {
     private func adminFacts(_ turn: Turn) -> AdminMachine.Facts {
         let machine = self
         return .init(
-            now: turn.now, view: self.view, configuration: self.configuration, configurationVersion: self.configuring.version, reads: self.reads,
+            now: turn.now, view: self.view, configuration: self.configuration, configurationVersion: self.configuring.version, reads: self.session.reads,
             controlling: self.controlling,
-            reachable: self.controller.flatMap { self.links.isUp($0.id) ? $0.id : nil }, whyAlone: self.whyAlone, outage: self.outage
-        ) { machine.localResponse(to: $0, at: turn.now, whyAlone: $1) }
+            reachable: self.controller.flatMap { self.links.isUp($0.id) ? $0.id : nil }, noControllerReason: self.noControllerReason, outage: self.outage
+        ) { machine.localResponse(to: $0, at: turn.now, without: $1) }
     }
 
-    /// What this node knows by itself, also while it is no member.
+    /// This node's report about itself. Also available while it is not a member.
     func report(at now: ContinuousClock.Instant) -> NodeReport {
         self.reporting.report(self.reportFacts(self.incarnation ?? self.view?.node(self.settings.id)?.incarnation ?? 0, at: now))
     }
@@ -609,11 +607,14 @@ extension ClusterMachine {
     var paths: ClusterPaths { self.settings.paths }
     var links: [String: LinkReach] { self.peers.links }
 
-    /// Why the controller cannot write a view, or this node could not were it the controller.
+    /// Why no view can be written: by this node as the controller, or by a controller that knows no more than this node.
     var obstacle: String? {
         self.register.mayBeReplaced ? self.controlling?.invalid : "the view in ZooKeeper cannot be read; \(self.register.advice)"
     }
 
-    /// Whether this node has had no link to any other member for longer than a dead one would be a member. The controller is in: the others have to get to it.
-    package func isIsolated(at now: ContinuousClock.Instant) -> Bool { self.joinWatch.hasJoined && !self.isController && self.peers.isIsolated(at: now) }
+    /// Whether this node has had no link to any other member for longer than a dead member stays in the view. Never true for the controller: the other members
+    /// must reach the controller, not the reverse.
+    package func isIsolated(at now: ContinuousClock.Instant) -> Bool {
+        self.membership.joinWatch.hasJoined && !self.isController && self.peers.isIsolated(at: now)
+    }
 }

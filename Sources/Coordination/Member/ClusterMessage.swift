@@ -1,23 +1,24 @@
 import AdminAPI
 import JSON
 
-/// What nodes send each other over their links. One JSON object with one field that names its kind.
+/// A message between nodes, sent over their links: one JSON object with one field that names its kind.
 enum ClusterMessage: Sendable {
     /// The sender's view.
     case view(ClusterView)
     /// Requests the receiver's view.
     case pull
     case report(NodeReport)
-    /// What the sender knows and ZooKeeper has lost.
+    /// The sender's configuration, which ZooKeeper has lost or damaged.
     case configuration(ClusterConfiguration)
-    /// The controller has received a report: it is alive.
-    case heard
+    /// The controller has received a report, which shows that it is alive. Sent as `heard`.
+    case acknowledged
     /// The controller of this epoch refuses the sender's connections, or has not responded for a while.
     case complaint(epoch: Int32)
-    /// The sender gives everything back and leaves, on purpose. It is sent to every peer, so that neither this controller nor the next one takes it for a failure.
+    /// The sender leaves as requested. Sent to every peer, so that neither this controller nor the next one treats it as a failure.
     case leaving
-    /// An operator's, forwarded to the controller; the number is the sender's.
+    /// An operator's request, forwarded to the controller. The sender chooses the number, and the response repeats it. Sent as `ask`.
     case request(number: Int64, AdminRequest)
+    /// Sent as `answer`.
     case response(number: Int64, AdminResponse)
 
     static let bytesMax = 8 * 1024 * 1024
@@ -43,7 +44,7 @@ enum ClusterMessage: Sendable {
                 writer.name("configuration")
                 writer.raw(String(decoding: configuration.json, as: UTF8.self))
             }
-        case .heard:
+        case .acknowledged:
             writer.object { $0.field("heard", 1) }
         case .complaint(let epoch):
             writer.object { $0.field("complaint", epoch) }
@@ -65,7 +66,7 @@ enum ClusterMessage: Sendable {
         return writer.bytes
     }
 
-    /// Nil for an unknown kind: it is from a newer version, which does not depend on a response.
+    /// Nil for an unknown kind of a newer version, which does not depend on a response.
     init?(_ payload: [UInt8]) throws(JSONFailure) {
         var object = try JSONValue(payload, named: "message", bytesMax: Self.bytesMax).object()
         if let value = object.optional("view") {
@@ -77,7 +78,7 @@ enum ClusterMessage: Sendable {
         } else if let value = object.optional("configuration") {
             self = .configuration(try ClusterConfiguration(json: Array(value.text.utf8)))
         } else if object.optional("heard") != nil {
-            self = .heard
+            self = .acknowledged
         } else if let value = object.optional("complaint") {
             self = .complaint(epoch: Int32(try value.integer(in: 0...Int64(Int32.max))))
         } else if object.optional("leaving") != nil {

@@ -1,13 +1,16 @@
-/// What this node and its peers hold against the controller: that its port is closed, or that it does not reply although its session lives. A pure value.
+import Partitioning
+
+/// Decides when this node complains about the controller, and when the members' complaints are enough to depose it. A pure value.
 ///
-/// ZooKeeper has nothing against such a controller, at least for seconds. When more than half of the members complain, any node that notices removes its znode,
-/// and another is elected. What it might still write is refused as soon as that one has raised the epoch.
+/// A controller is useless when its port is closed, or when it does not reply although its session lives. ZooKeeper notices neither until the session ends.
+/// When more than half of the members complain, each of them removes the controller's znode, and another node is elected. The election raises the controller
+/// epoch, so a later write of the old controller is refused.
 struct ComplaintMachine: Sendable {
-    /// A controller acknowledges every report, so several have had no reply then.
+    /// The controller acknowledges every report, so several reports have had no reply after this time.
     static let silenceMax = Duration.seconds(5)
-    /// A complaint is repeated every second, and withdrawn by not repeating it.
-    static let age = Duration.seconds(3)
-    /// A process whose port is closed counts as dead for this long: after that its session would have ended, were it dead.
+    /// A complaint is repeated every second. It ends when it has not been repeated for this long.
+    static let complaintLifetime = Duration.seconds(3)
+    /// A process with a closed port counts as dead until then. A dead process would have lost its session by that time, so a member after it is alive.
     static let deadMax = Duration.seconds(20)
 
     struct Facts {
@@ -19,10 +22,10 @@ struct ComplaintMachine: Sendable {
     }
 
     /// What to do now.
-    struct Look {
-        /// Peers that are to hear this node's complaint.
+    struct Decision: Hashable {
+        /// Peers to send this node's complaint to.
         var complainTo: [String] = []
-        /// Why the controller's znode is to be removed.
+        /// The reason to remove the controller's znode. Nil to leave it.
         var deposes: String?
         var wake: ContinuousClock.Instant?
     }
@@ -33,85 +36,88 @@ struct ComplaintMachine: Sendable {
         var at: ContinuousClock.Instant
     }
 
-    private var heard: (epoch: Int32, at: ContinuousClock.Instant)?
+    /// When the controller of this epoch last sent something, or when this node began to wait for it.
+    private var lastMessage: (epoch: Int32, at: ContinuousClock.Instant)?
+    /// The newest complaint of each peer.
     private var others: [String: Complaint] = [:]
     private var sentAt: ContinuousClock.Instant?
 
     /// The controller has sent something.
-    mutating func heard(_ controller: ControllerRecord, at now: ContinuousClock.Instant) { self.heard = (controller.epoch, now) }
+    mutating func receivedMessage(of controller: ControllerRecord, at now: ContinuousClock.Instant) { self.lastMessage = (controller.epoch, now) }
 
-    mutating func received(from id: String, _ incarnation: Int64, epoch: Int32, at now: ContinuousClock.Instant) {
-        self.others[id] = Complaint(incarnation: incarnation, epoch: epoch, at: now)
+    mutating func receivedComplaint(from peer: ProcessID, epoch: Int32, at now: ContinuousClock.Instant) {
+        self.others[peer.id] = Complaint(incarnation: peer.incarnation, epoch: epoch, at: now)
     }
 
-    /// There is nothing to complain about: no link to the controller was tried, or it is this node itself.
-    mutating func rest() {
-        self.heard = nil
+    /// This node has no complaint: it is the controller, there is no controller, or the controller has not been dialled yet.
+    mutating func reset() {
+        self.lastMessage = nil
         self.sentAt = nil
     }
 
-    /// A controller whose port is closed is dead, though its session lives on for seconds; one that does not reply, or that no link reaches, may as well be.
-    /// One node alone may be wrong about that, so most have to complain: only of two, one has to be enough, and only about a closed port.
-    mutating func look(at controller: ControllerRecord, _ facts: Facts) -> Look {
+    /// One node alone may be wrong about the controller, so most members have to complain. In a cluster of two there is no other member: then the one node is
+    /// enough, but only about a closed port.
+    mutating func decide(about controller: ControllerRecord, _ facts: Facts) -> Decision {
         guard let reach = facts.links[controller.id], reach.incarnation == controller.incarnation else {
-            self.rest()
-            return Look()
+            self.reset()
+            return Decision()
         }
-        var look = Look()
-        let due = reach.refusedSince?.advanced(by: facts.settings.refusedMin) ?? self.silentFrom(controller, at: facts.now)
+        var decision = Decision()
+        let due = reach.refusedSince?.advanced(by: facts.settings.refusedMin) ?? self.silenceEnd(of: controller, at: facts.now)
         guard facts.now >= due else {
-            look.wake = due
-            return look
+            decision.wake = due
+            return decision
         }
-        look.wake = facts.now.advanced(by: .seconds(1))
-        if self.isToBeSent(at: facts.now) { look.complainTo = facts.links.up.filter { $0 != controller.id } }
+        decision.wake = facts.now.advanced(by: .seconds(1))
+        if self.isComplaintDue(at: facts.now) { decision.complainTo = facts.links.up.filter { $0 != controller.id } }
         let vote = self.vote(against: controller, facts)
         let complaining = 1 + self.count(epoch: controller.epoch, among: vote.voters, at: facts.now)
         let isRefused = reach.refusedSince != nil
         if vote.isAlone {
-            guard isRefused else { return look }
+            guard isRefused else { return decision }
         } else {
-            // Most of those that it should reply to, at least two, and one of them that sees most: two halves would depose each other's controllers in turn.
-            let seen = vote.voters.count { id, incarnation in
+            // More than half of the voters must complain, at least two, and this node must reach more than half of the members. Otherwise the two halves of a
+            // divided network would depose each other's controllers in turn.
+            let reachedVoters = vote.voters.count { id, incarnation in
                 id == facts.settings.id || facts.links[id].map { $0.isUp && $0.incarnation == incarnation } ?? false
             }
-            let reached = seen + (reach.isUp ? 1 : 0)
+            let reached = reachedVoters + (reach.isUp ? 1 : 0)
             let all = vote.voters.count + (self.isDead(reach, facts) ? 0 : 1)
-            guard complaining >= 2, complaining * 2 > vote.voters.count, reached * 2 > all else { return look }
+            guard complaining >= 2, complaining * 2 > vote.voters.count, reached * 2 > all else { return decision }
         }
-        let fault = isRefused ? "refuses the connections of" : "has not answered"
-        look.deposes = "the controller \(controller.id) \(fault) \(complaining) of \(vote.voters.count) members: its znode is removed"
-        return look
+        let fault = isRefused ? "refuses connections from" : "has not replied to"
+        decision.deposes = "controller \(controller.id) \(fault) \(complaining) of \(vote.voters.count) members; its znode is removed"
+        return decision
     }
 
-    /// When this node begins to complain about it, if it is silent until then.
-    private mutating func silentFrom(_ controller: ControllerRecord, at now: ContinuousClock.Instant) -> ContinuousClock.Instant {
-        if self.heard?.epoch != controller.epoch { self.heard = (controller.epoch, now) }
-        return self.heard!.at.advanced(by: Self.silenceMax)
+    /// When this node begins to complain about the controller, if no message of it arrives until then.
+    private mutating func silenceEnd(of controller: ControllerRecord, at now: ContinuousClock.Instant) -> ContinuousClock.Instant {
+        if self.lastMessage?.epoch != controller.epoch { self.lastMessage = (controller.epoch, now) }
+        return self.lastMessage!.at.advanced(by: Self.silenceMax)
     }
 
     /// True once a second.
-    private mutating func isToBeSent(at now: ContinuousClock.Instant) -> Bool {
+    private mutating func isComplaintDue(at now: ContinuousClock.Instant) -> Bool {
         if let sentAt, now < sentAt.advanced(by: .seconds(1)) { return false }
         self.sentAt = now
         return true
     }
 
-    /// How many others of these members complain about the controller of that epoch.
+    /// The number of these peers that complain about the controller of that epoch.
     private mutating func count(epoch: Int32, among members: [String: Int64], at now: ContinuousClock.Instant) -> Int {
-        self.others = self.others.filter { now < $0.value.at.advanced(by: Self.age) }
+        self.others = self.others.filter { now < $0.value.at.advanced(by: Self.complaintLifetime) }
         return self.others.count { id, complaint in complaint.epoch == epoch && members[id] == complaint.incarnation }
     }
 
-    /// A process whose port is closed is dead, and its session ends in seconds. One that is still a member after that is alive behind a closed port.
+    /// Whether the process behind a closed port is dead. After ``deadMax`` its session would have ended, so a process that is still a member is alive.
     private func isDead(_ reach: LinkReach, _ facts: Facts) -> Bool {
         guard let since = reach.refusedSince else { return false }
         return (facts.settings.refusedMin..<Self.deadMax).contains(since.duration(to: facts.now))
     }
 
-    /// The members that have a say about the controller, this node among them and the controller not.
+    /// The members that vote on the controller: this node and others, without the controller.
     ///
-    /// A node that joins, or that is fenced, may be the one that no other node can reach: it has none unless this node reaches it. Neither has one that is dead.
+    /// A dead member has no vote. A node that joins or is fenced has one only if this node reaches it, because it may be unreachable for all others.
     private func vote(against controller: ControllerRecord, _ facts: Facts) -> (voters: [String: Int64], isAlone: Bool) {
         var others: [String: Int64] = [:]
         for node in facts.view?.nodes ?? [] where node.state.mayOwn || node.state == .drained || facts.links.reaches(node) {

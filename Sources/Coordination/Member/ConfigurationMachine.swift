@@ -1,29 +1,30 @@
 import JSON
 
-/// Follows the cluster's configuration: reads it, makes it where the cluster is new, and notices when ZooKeeper has lost or damaged it. A pure value.
+/// Follows the cluster's configuration: reads it, creates it for a new cluster, and notices when ZooKeeper has lost or damaged it. A pure value.
 struct ConfigurationMachine: Sendable {
     enum Operation: Hashable, Sendable {
         case create
-        /// Reads the view, to find out whether the cluster is new or has lost its configuration.
+        /// Reads the view, which shows whether the cluster is new or has lost its configuration.
         case inspectView
     }
 
     enum Effect: Hashable, Sendable {
         case perform(ZooKeeperRequest, for: Operation)
-        /// Make the cluster's folders again.
+        /// Create the cluster's folders that are missing.
         case makeFoundations
-        /// Read the configuration again, from then on.
+        /// Read the configuration again at that time; immediately if it is nil.
         case read(from: ContinuousClock.Instant?)
-        /// Begin with joining again.
+        /// Begin joining again.
         case joinAgain
         case alarm(String)
         case refuse(String)
     }
 
+    /// The configuration's znode contains something else than the configuration.
     struct Fault: Hashable, Sendable {
-        /// Of the znode: it is written over only as it was read.
+        /// The version of the znode. It is replaced only if it still has this version.
         var version: Int32
-        /// A newer version of the program wrote it, so this one leaves it alone.
+        /// Whether a newer version of the program wrote it. Then this version does not replace it.
         var isNewer = false
     }
 
@@ -31,15 +32,15 @@ struct ConfigurationMachine: Sendable {
     private let paths: ClusterPaths
     private let nonce: UInt64
     private(set) var configuration: ClusterConfiguration?
-    /// Of the znode.
+    /// The version of the znode.
     private(set) var version: Int32 = 0
-    /// The znode that ``configuration`` was last found in. Nil before it was found in this session: a znode that was made since may be another cluster's.
+    /// The creation of the znode that ``configuration`` was last found in. Nil before it was found in this session, because another cluster may have created a
+    /// znode there.
     private var created: Int64?
-    /// What ZooKeeper has instead of ``configuration``, while that is so.
     private(set) var fault: Fault?
-    /// Since when no configuration exists.
+    /// Since when ZooKeeper has had no configuration.
     private(set) var absentSince: ContinuousClock.Instant?
-    /// This process made the cluster, or what was left of it.
+    /// Whether this process created the cluster's configuration while it knew no earlier one.
     private(set) var hasFounded = false
     private var open: Set<Operation> = []
 
@@ -50,7 +51,7 @@ struct ConfigurationMachine: Sendable {
         self.configuration = remembered
     }
 
-    /// What the controller writes over with what it knows.
+    /// The configuration that the controller writes over a damaged znode, and the version of that znode.
     var damaged: (configuration: ClusterConfiguration, version: Int32)? {
         guard let fault, !fault.isNewer, let configuration else { return nil }
         return (configuration, fault.version)
@@ -63,9 +64,9 @@ struct ConfigurationMachine: Sendable {
         self.open = []
     }
 
-    // MARK: - What is there
+    // MARK: - Reading
 
-    /// - Parameter wasMember: this process was a member once, so what it finds in ZooKeeper later does not decide any more whether it fits.
+    /// - Parameter wasMember: whether this process has ever been a member. Then a configuration that it finds later does not end it.
     mutating func found(_ data: [UInt8], _ stat: ZooKeeperStat, wasMember: Bool) -> [Effect] {
         self.absentSince = nil
         let candidate: ClusterConfiguration
@@ -91,35 +92,36 @@ struct ConfigurationMachine: Sendable {
         return [.alarm(self.newerProtocol(candidate.activeProtocol))]
     }
 
-    /// The controller hears from another node of one that ZooKeeper has lost.
-    mutating func heard(_ candidate: ClusterConfiguration) -> [Effect] {
+    /// Another node has sent the controller a configuration that ZooKeeper may have lost.
+    mutating func receivedFromPeer(_ candidate: ClusterConfiguration) -> [Effect] {
         guard let known = self.configuration, known.isOfSameCluster(as: candidate), candidate.revision > known.revision else { return [] }
         self.configuration = candidate
         return [.read(from: nil)]
     }
 
-    /// Why a node that starts does not fit into this cluster; nil if it does. A node that runs continues, or all of them would stop together when their sessions
-    /// with ZooKeeper are renewed.
-    func misfit(_ configuration: ClusterConfiguration, wasMember: Bool) -> String? {
+    /// Why a starting node is not compatible with this cluster. Nil if it is. A running node continues, because otherwise all nodes would stop together when their
+    /// sessions with ZooKeeper are renewed.
+    func incompatibility(of configuration: ClusterConfiguration, wasMember: Bool) -> String? {
         if configuration.hash != ClusterConfiguration.hashName {
-            return "the cluster places channels by \(configuration.hash), this version by \(ClusterConfiguration.hashName): use the same version"
+            return
+                "the cluster assigns channels to partitions by \(configuration.hash), and this version by \(ClusterConfiguration.hashName): use the same version"
         }
         guard wasMember || self.settings.protocols.contains(configuration.activeProtocol) else {
-            return "the cluster speaks protocol \(configuration.activeProtocol), \(self.ownProtocols): upgrade this node"
+            return "the cluster uses protocol \(configuration.activeProtocol), and \(self.ownProtocols): upgrade this node"
         }
         return nil
     }
 
-    private var ownProtocols: String { "this version \(self.settings.protocols.lowerBound) to \(self.settings.protocols.upperBound)" }
+    private var ownProtocols: String { "this version supports \(self.settings.protocols.lowerBound) to \(self.settings.protocols.upperBound)" }
 
     private func newerProtocol(_ number: Int) -> String {
-        "\(self.paths.configuration) asks for protocol \(number), \(self.ownProtocols): this node continues, and is refused when it is started again. "
+        "\(self.paths.configuration) requires protocol \(number), and \(self.ownProtocols): this node continues, but cannot join after a restart. "
             + "Upgrade it, or set activeProto back"
     }
 
     private mutating func isUnreadable(_ data: [UInt8], _ stat: ZooKeeperStat, _ failure: JSONFailure, _ wasMember: Bool) -> [Effect] {
         if let number = ClusterConfiguration.activeProtocol(in: data), number > self.settings.protocols.upperBound {
-            guard wasMember else { return [.refuse("the cluster speaks protocol \(number), \(self.ownProtocols): upgrade this node")] }
+            guard wasMember else { return [.refuse("the cluster uses protocol \(number), and \(self.ownProtocols): upgrade this node")] }
             self.fault = Fault(version: stat.version, isNewer: true)
             return [.alarm(self.newerProtocol(number))]
         }
@@ -128,18 +130,20 @@ struct ConfigurationMachine: Sendable {
             .alarm(
                 "\(self.paths.configuration) cannot be read: \(failure). "
                     + (self.configuration != nil
-                        ? "The controller writes it again as this node knows it"
-                        : "A controller that knows it writes it again; if no node does, delete it, and the next node that starts makes it from the view"))
+                        ? "The controller replaces it with the configuration that this node knows"
+                        : "A controller that knows the configuration replaces it. If no node knows it, delete the znode; the next node that starts creates it from the view")
+            )
         ]
     }
 
-    /// Channels would be looked for on the wrong partitions, so a node of one cluster is never a member of another.
+    /// ZooKeeper has the configuration of another cluster. A node of one cluster never becomes a member of another, because it would look for channels on the
+    /// wrong partitions.
     private mutating func isForeign(_ candidate: ClusterConfiguration, _ known: ClusterConfiguration, _ stat: ZooKeeperStat) -> [Effect] {
-        // In the same znode, of the same session, it is damage. In another one, other nodes have made another cluster.
+        // In the same znode it is damage. In a znode that was created since, it is another cluster.
         guard stat.czxid == self.created else {
             return [
                 .refuse(
-                    "ZooKeeper has another cluster at \(self.paths.root) than the one this node belongs to: \(candidate.identity), and not \(known.identity). "
+                    "ZooKeeper has another cluster at \(self.paths.root) than the cluster of this node: \(candidate.identity), and not \(known.identity). "
                         + "If ZooKeeper was emptied by mistake, stop the other cluster's nodes, delete \(self.paths.root), and start this node first; "
                         + "if the other cluster is the right one, delete cluster.json in this node's data folder and start it again")
             ]
@@ -147,26 +151,26 @@ struct ConfigurationMachine: Sendable {
         self.fault = Fault(version: stat.version)
         return [
             .alarm(
-                "\(self.paths.configuration) was set to another cluster's, \(candidate.identity), and this is \(known.identity): the controller writes it again as this node knows it"
+                "\(self.paths.configuration) was replaced by the configuration of another cluster, \(candidate.identity); this is \(known.identity), and the controller writes it again"
             )
         ]
     }
 
-    // MARK: - What is missing
+    // MARK: - Creating
 
     mutating func absent(wasMember: Bool, at now: ContinuousClock.Instant) -> [Effect] {
         self.created = nil
         self.fault = nil
         if self.absentSince == nil { self.absentSince = now }
         guard self.open.isEmpty else { return [] }
-        // A cluster that has a view is not new: its nodes know what it was.
+        // A cluster with a view is not new, and its nodes know the configuration.
         guard self.configuration != nil else { return [self.perform(.get(path: self.paths.view, watch: false), for: .inspectView)] }
         guard wasMember else { return [self.create()] }
-        // What else is gone comes back with it, before a node that starts takes this for the place of a new cluster.
-        return [.alarm("ZooKeeper lost the cluster's configuration: it is written again as this node knows it"), .makeFoundations, self.create()]
+        // The folders are created again too, before a starting node takes this place for a new cluster.
+        return [.alarm("ZooKeeper lost the cluster's configuration: this node writes it again"), .makeFoundations, self.create()]
     }
 
-    /// - Parameter isAwaited: joining waits for the configuration.
+    /// - Parameter isAwaited: whether joining waits for the configuration.
     mutating func replied(
         _ operation: Operation, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, isAwaited: Bool, at now: ContinuousClock.Instant
     ) -> [Effect] {
@@ -184,7 +188,7 @@ struct ConfigurationMachine: Sendable {
             self.absentSince = nil
             return [.read(from: nil)]
         case .failure where isAwaited: return [.joinAgain]
-        // A member finds it missing when it reads it again.
+        // The next read shows a member whether it is still missing.
         case .failure(.refused(.noNode, _)): return [.read(from: now.advanced(by: .milliseconds(50)))]
         case .failure: return [.read(from: now.advanced(by: .seconds(1)))]
         }
@@ -201,15 +205,15 @@ struct ConfigurationMachine: Sendable {
                 .alarm(
                     "ZooKeeper lost \(self.paths.configuration): a node that was a member writes it again. "
                         + (view != nil
-                            ? "If none does within 5 seconds, this node makes it from the view"
-                            : "If no such node can be started, delete \(self.paths.view), which cannot be read either, and a new cluster is made")),
+                            ? "If no node does within 5 seconds, this node creates it from the view"
+                            : "If no such node can be started, delete \(self.paths.view), which cannot be read either; then a new cluster is created")),
                 .read(from: now.advanced(by: .seconds(1))),
             ]
         case .success, .failure: return [.read(from: now.advanced(by: .milliseconds(200)))]
         }
     }
 
-    /// The first node says what the cluster is; all others read what is there. After a loss it is what the cluster was.
+    /// Creates the configuration: for a new cluster from this node's settings, after a loss from what this node knows or from the view.
     private mutating func create(partitionCount: Int? = nil) -> Effect {
         let configuration =
             self.configuration

@@ -1,29 +1,31 @@
 import AdminAPI
+import Partitioning
 
-/// Knows the current controller, and makes this node the controller when it is elected. A pure value.
+/// Follows the current controller, and takes part in the election of the next one. A pure value.
 ///
-/// Elected is the node that writes the next controller epoch and the controller's znode together. What it decides then is ``ControllerMachine``'s.
+/// A node is elected by writing the next controller epoch and the controller's znode in one operation. ``ControllerMachine`` does the elected node's work.
 struct ElectionMachine: Sendable {
     enum State: Hashable, Sendable {
-        /// Another node is the controller, or none yet.
-        /// Can transition to: waiting (no controller exists).
+        /// Another node is the controller, or it is not known whether there is one.
+        /// Can transition to: waiting (there is no controller).
         case following
-        /// There is no controller; tries at a random moment, so that not all nodes try together.
+        /// There is no controller. Waits for a random time, so that not all nodes begin together.
         /// Can transition to: reading, following.
         case waiting(until: ContinuousClock.Instant)
         /// Reads the controller epoch.
         /// Can transition to: electing, waiting, following.
         case reading
-        /// Tries to write the next epoch and the controller's znode together.
-        /// Can transition to: elected, following (another node was, or it is not known).
+        /// Writes the next epoch and the controller's znode together.
+        /// Can transition to: elected, following (another node was elected, or the result is unknown).
         case electing(attempt: Int32)
-        /// Can transition to: following (deposed, or its session is lost).
+        /// This node is the controller.
+        /// Can transition to: following (it was deposed, or its session was lost).
         case elected(epoch: Int32, epochVersion: Int32, at: ContinuousClock.Instant)
     }
 
     enum Operation: Hashable, Sendable {
         case readEpoch
-        /// Makes the controller epoch again.
+        /// Creates the znode of the controller epoch, which ZooKeeper has lost.
         case createEpoch
         case elect(attempt: Int32)
         /// Removes the controller's znode.
@@ -32,38 +34,41 @@ struct ElectionMachine: Sendable {
 
     enum Effect: Hashable, Sendable {
         case perform(ZooKeeperRequest, for: Operation)
-        /// Read the controller's znode again, and not before.
+        /// Read the controller's znode again at that time; immediately if it is nil.
         case readAgain(from: ContinuousClock.Instant?)
         case record(ClusterEvent.Kind, about: String?, String)
         case alarm(String)
         case wake(at: ContinuousClock.Instant)
-        /// Send a complaint about the controller of that epoch.
+        /// Send a complaint about the controller of that epoch to these peers.
         case complain(epoch: Int32, to: [String])
         case elected(epoch: Int32, epochVersion: Int32)
         case stepDown(String)
     }
 
-    /// What the election depends on, as it is now.
+    /// The current state of everything that the election depends on.
     struct Facts: Sendable {
         let now: ContinuousClock.Instant
-        /// 0 to 1.
+        /// Random, 0 to 1.
         let jitter: Double
+        /// The present session, also while it has no connection.
         let sessionID: Int64?
+        let isConnected: Bool
         /// All sessions of this process.
         let ownSessions: Set<Int64>
-        /// Nil while this node is no member, or leaves.
+        /// Nil if this node is not a member, or leaves.
         let incarnation: Int64?
         let reads: RegistryReads
         let register: ViewMachine
         let links: [String: LinkReach]
     }
 
-    /// The controller's znode has something else than a controller's record.
+    /// The controller's znode does not contain a controller's record.
     private struct Fault: Hashable, Sendable {
+        /// The version of the znode.
         var version: Int32
-        /// This node is the controller.
+        /// Whether this node is the controller.
         var isOwn: Bool
-        /// When nodes that are not the controller remove it.
+        /// When a node that is not the controller removes the znode.
         var due: ContinuousClock.Instant
     }
 
@@ -73,14 +78,15 @@ struct ElectionMachine: Sendable {
     private(set) var controller: ControllerRecord?
     private var fault: Fault?
     private var complaints = ComplaintMachine()
-    /// When it was deposed last: whatever held it up may hold it up again.
+    /// When this node was last deposed. The cause may still exist, so other nodes go first for a while.
     private var deposedAt: ContinuousClock.Instant?
     /// When this node was last linked to at least half of the others.
     private var reachedHalfAt: ContinuousClock.Instant?
-    /// The incarnation of the last controller whose node is gone.
+    /// The incarnation of the last controller whose znode was removed.
     private var formerController: Int64?
-    /// Operations without a reply, that must not be repeated.
+    /// Whether the removal of the controller's znode has no reply yet. It must not be repeated before.
     private var isDeposing = false
+    /// The same for the write of an election.
     private var isElecting = false
 
     init(settings: ClusterSettings) {
@@ -90,19 +96,19 @@ struct ElectionMachine: Sendable {
 
     var isElected: Bool { if case .elected = self.state { true } else { false } }
 
-    /// The version of the own znode that this node, as the controller, has to write again.
+    /// The version of this controller's own damaged znode, which it has to write again.
     var damagedVersion: Int32? { self.fault.flatMap { $0.isOwn ? $0.version : nil } }
 
     // MARK: - The next step
 
     mutating func proceed(_ facts: Facts) -> [Effect] {
-        guard facts.sessionID != nil, facts.incarnation != nil, facts.reads.hasBeenRead(.controller) else { return [] }
+        guard facts.isConnected, facts.incarnation != nil, facts.reads.hasBeenRead(.controller) else { return [] }
         let (effects, isAwaitingRepair) = self.removeDamaged(facts)
         if isAwaitingRepair { return effects }
         switch self.state {
         case .following:
             guard self.controller == nil, facts.reads.isCurrent(.controller) else { return effects }
-            // A node that was deposed lets all others go first.
+            // A node that was deposed waits longer than all others.
             let patience: Duration = self.deposedAt.map { facts.now < $0.advanced(by: self.settings.deposedMin) } ?? false ? .seconds(3) : .zero
             self.state = .waiting(until: facts.now.advanced(by: patience + .milliseconds(Int(200 * facts.jitter))))
             return effects + self.proceed(facts)
@@ -121,8 +127,8 @@ struct ElectionMachine: Sendable {
         }
     }
 
-    /// Whether this node has links to half of the others, or had lately. A controller without them is of no use, and the others would have to depose it: they
-    /// go first. Nodes that are dead do not count: those whose port is closed, and the controller that is gone.
+    /// Whether this node has links to half of the others, or had them within 10 s. Without them it would be a useless controller that the others have to depose,
+    /// so it lets other nodes go first. Dead nodes do not count: those with a closed port, and the former controller.
     private func hasReachedHalf(_ facts: Facts) -> Bool {
         if let reachedHalfAt, facts.now < reachedHalfAt.advanced(by: .seconds(10)) { return true }
         return self.reachesHalf(facts.register.view, facts.links)
@@ -136,13 +142,13 @@ struct ElectionMachine: Sendable {
         return others.count { links.reaches($0) } * 2 >= others.count
     }
 
-    /// Called at every event: what was true a moment ago may be what the next election depends on.
+    /// Remembers when this node last reached half of the others. Called at every event, because links may break just before an election.
     mutating func noteReach(_ view: ClusterView?, _ links: [String: LinkReach], at now: ContinuousClock.Instant) {
         guard let view, view.nodes.contains(where: { $0.id != self.settings.id && links.reaches($0) }), self.reachesHalf(view, links) else { return }
         self.reachedHalfAt = now
     }
 
-    // MARK: - Being elected
+    // MARK: - Election
 
     mutating func replied(_ operation: Operation, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ facts: Facts) -> [Effect] {
         switch operation {
@@ -152,18 +158,18 @@ struct ElectionMachine: Sendable {
             self.isElecting = false
             guard case .electing = self.state else { return [] }
             guard case .success(.multi(let stats)) = result, let stat = stats.first ?? nil else {
-                // Another node was first, or the result is unknown. Then the controller's znode shows which node was elected.
-                return self.standBack()
+                // Another node was elected first, or the result is unknown. The controller's znode shows which node was elected.
+                return self.abandonElection()
             }
             self.state = .elected(epoch: attempt, epochVersion: stat.version, at: facts.now)
             return [.elected(epoch: attempt, epochVersion: stat.version), .record(.elected, about: nil, "elected controller, epoch \(attempt)")]
         case .createEpoch:
-            // The controller epoch was made again, by this node or by another one.
+            // This node or another one has created the controller epoch.
             return self.state == .reading ? self.wait(.milliseconds(Int(200 * facts.jitter)), facts) : []
         case .depose:
             self.isDeposing = false
             guard case .failure = result else { return [.readAgain(from: nil)] }
-            // One that the servers refuse is not repeated as fast as they can.
+            // A wait, so that a removal that the servers refuse is not repeated as fast as they reply.
             let again = facts.now.advanced(by: .milliseconds(200))
             return [.readAgain(from: again), .wake(at: again)]
         }
@@ -171,15 +177,16 @@ struct ElectionMachine: Sendable {
 
     private mutating func readEpoch(_ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ facts: Facts) -> [Effect] {
         if case .failure(.refused(.noNode, _)) = result { return self.makeEpoch(facts) }
-        guard case .success(.node(let data, let stat)) = result, let incarnation = facts.incarnation else { return self.standBack() }
+        guard case .success(.node(let data, let stat)) = result, let incarnation = facts.incarnation else { return self.abandonElection() }
         let (epoch, effects) = self.epoch(in: data, facts)
         guard let epoch else { return effects + self.wait(.seconds(1), facts) }
-        // A register that lost writes may have lost epochs, too, under which views were written: all nodes refuse an older one.
+        // ZooKeeper may have lost epochs under which views were written. All nodes refuse views of an older epoch.
         let attempt = max(epoch, facts.register.floor.controllerEpoch) + 1
         self.state = .electing(attempt: attempt)
         self.isElecting = true
         let record = ControllerRecord.json(
-            id: self.settings.id, incarnation: incarnation, epoch: attempt, epochVersion: stat.version + 1, link: self.settings.link, api: self.settings.api)
+            ProcessID(id: self.settings.id, incarnation: incarnation), epoch: attempt, epochVersion: stat.version + 1, link: self.settings.link,
+            api: self.settings.api)
         let request = ZooKeeperRequest.multi([
             .set(path: self.paths.controllerEpoch, data: Array(String(attempt).utf8), version: stat.version),
             .create(path: self.paths.controller, data: record, ephemeral: true),
@@ -187,13 +194,13 @@ struct ElectionMachine: Sendable {
         return effects + [.perform(request, for: .elect(attempt: attempt))]
     }
 
-    /// The number that the next election counts on from. Its znode's version fences, so a lost number only has to be above those of all views.
+    /// The epoch that the next election increments. The version of its znode fences, so a lost number only has to be above those of all views.
     private func epoch(in data: [UInt8], _ facts: Facts) -> (Int32?, [Effect]) {
-        if let epoch = Int32(String(decoding: data, as: UTF8.self)), (0...Int32.max - Int32(ClusterView.room)).contains(epoch) { return (epoch, []) }
-        let text = "\(self.paths.controllerEpoch) is \(String(decoding: data.prefix(20), as: UTF8.self).debugDescription), and not a number to count on from"
+        if let epoch = Int32(String(decoding: data, as: UTF8.self)), (0...Int32.max - Int32(ClusterView.headroom)).contains(epoch) { return (epoch, []) }
+        let text = "\(self.paths.controllerEpoch) is \(String(decoding: data.prefix(20), as: UTF8.self).debugDescription), which is not a controller epoch"
         let known = facts.register.floor.controllerEpoch
         guard facts.reads.isCurrent(.view), facts.register.mayBeReplaced else {
-            return (nil, [.alarm("\(text): no node can be elected before the view can be read, or before it is set to \(known)")])
+            return (nil, [.alarm("\(text): no node can be elected until the view can be read, or until the znode is set to \(known)")])
         }
         return (known, [.alarm("\(text): the next controller's epoch is above that of the newest view, \(known)")])
     }
@@ -202,7 +209,7 @@ struct ElectionMachine: Sendable {
         guard facts.reads.isCurrent(.view) else { return self.wait(.milliseconds(200), facts) }
         let known = facts.register.floor.controllerEpoch
         return [
-            .alarm("ZooKeeper lost \(self.paths.controllerEpoch): it is made again with the epoch of the newest view, \(known)"),
+            .alarm("ZooKeeper lost \(self.paths.controllerEpoch): it is created again with the epoch of the newest view, \(known)"),
             .perform(.create(path: self.paths.controllerEpoch, data: Array(String(known).utf8), ephemeral: false), for: .createEpoch),
         ]
     }
@@ -213,7 +220,7 @@ struct ElectionMachine: Sendable {
         return [.wake(at: again)]
     }
 
-    private mutating func standBack() -> [Effect] {
+    private mutating func abandonElection() -> [Effect] {
         self.state = .following
         return [.readAgain(from: nil)]
     }
@@ -230,18 +237,18 @@ struct ElectionMachine: Sendable {
             guard !isOwn || record.epoch != epoch else { return [] }
             return [.stepDown("\(record.id) is the controller now, epoch \(record.epoch)")]
         case .following, .waiting, .reading, .electing:
-            // Of a session that this process has given up, and that the servers keep for a while: no other node can know that.
+            // The znode belongs to a session that this process has given up. The servers keep it for a while, and no other node can know that it is useless.
             if !isOwn, facts.ownSessions.contains(stat.ephemeralOwner) {
-                return self.depose(record, "the controller's znode of this node's former session is removed", facts.reads)
+                return self.depose(record, "the znode of this node's former session is removed", facts.reads)
             }
-            // Ours, by a write whose reply was lost. Without the epoch's version nothing can be written under it: begin again.
-            guard isOwn, !self.isElecting else { return [] }
+            // This node was elected, and the reply was lost. Without the version of the epoch's znode it cannot write as the controller, so it begins again.
+            guard isOwn, !self.isElecting, facts.isConnected else { return [] }
             self.isDeposing = true
             return [.perform(.delete(path: self.paths.controller, version: stat.version), for: .depose)]
         }
     }
 
-    /// The controller's znode is gone. If it was this node's, another one has removed it.
+    /// The controller's znode does not exist. If this node was the controller, another node has removed the znode.
     mutating func absent(_ facts: Facts) -> [Effect] {
         if let controller { self.formerController = controller.incarnation }
         self.controller = nil
@@ -249,17 +256,17 @@ struct ElectionMachine: Sendable {
         return self.isAsOfNow(.controller, facts) ? [.stepDown("its znode in ZooKeeper was removed")] : []
     }
 
-    /// Everything is written under the version of that znode: without it this controller can do nothing more.
+    /// The controller epoch's znode was read. A controller writes everything under the version of that znode, so it steps down when the version changes.
     mutating func foundEpoch(_ stat: ZooKeeperStat?, _ facts: Facts) -> [Effect] {
         guard case .elected(_, let epochVersion, _) = self.state, self.isAsOfNow(.controllerEpoch, facts), stat?.version != epochVersion else { return [] }
         guard stat == nil else { return [.stepDown("\(self.paths.controllerEpoch) was changed")] }
         return [
-            .alarm("ZooKeeper lost \(self.paths.controllerEpoch): a controller is elected again, which makes it again"),
-            .stepDown("\(self.paths.controllerEpoch) is gone"),
+            .alarm("ZooKeeper lost \(self.paths.controllerEpoch): the next election creates it again"),
+            .stepDown("\(self.paths.controllerEpoch) no longer exists"),
         ]
     }
 
-    /// Whether this node is the controller, and the target was read since: a read that was sent before the election may show the time before it.
+    /// Whether this node is the controller, and the target was read after the election. An earlier read may show an earlier state.
     private func isAsOfNow(_ target: RegistryReads.Target, _ facts: Facts) -> Bool {
         guard case .elected(_, _, let electedAt) = self.state, let sentAt = facts.reads.sentAt(target) else { return false }
         return sentAt >= electedAt
@@ -268,7 +275,7 @@ struct ElectionMachine: Sendable {
     private mutating func isUnreadable(_ stat: ZooKeeperStat, _ facts: Facts) -> [Effect] {
         let isOwn = stat.ephemeralOwner == facts.sessionID
         let isLeading = self.isElected && isOwn
-        // Its session lives, and its owner writes it again.
+        // If its session lives, its owner repairs it.
         let patience: Duration = isOwn || stat.ephemeralOwner == 0 ? .zero : .seconds(3)
         if self.fault?.version != stat.version {
             self.fault = Fault(
@@ -277,12 +284,12 @@ struct ElectionMachine: Sendable {
         let action =
             isLeading
             ? "this node is the controller and writes it again"
-            : "the controller writes it again; if it does not within 3 seconds, it is deleted, and a controller is elected"
+            : "the controller writes it again; if it does not within 3 seconds, the znode is deleted, and a controller is elected"
         let alarm = Effect.alarm("\(self.paths.controller) cannot be read: \(action)")
         return self.isElected && !isOwn ? [alarm, .stepDown("\(self.paths.controller) belongs to another session")] : [alarm]
     }
 
-    /// Removes the controller's znode when it is damaged and its time is over. No node can be elected before that.
+    /// Removes a damaged controller's znode when it is due. No node can be elected before that.
     private mutating func removeDamaged(_ facts: Facts) -> (effects: [Effect], isAwaited: Bool) {
         guard let fault, !self.isElected else { return ([], false) }
         guard facts.now >= fault.due else { return ([.wake(at: fault.due)], true) }
@@ -290,15 +297,15 @@ struct ElectionMachine: Sendable {
         self.isDeposing = true
         return (
             [
-                .record(.deposed, about: nil, "\(self.paths.controller) cannot be read: it is removed"),
+                .record(.deposed, about: nil, "\(self.paths.controller) cannot be read, and is removed"),
                 .perform(.delete(path: self.paths.controller, version: fault.version), for: .depose),
             ], true
         )
     }
 
-    /// Removes the controller's znode, and not that of a node that has been elected since.
+    /// Removes the znode of this controller, but not the znode of a controller that was elected since.
     mutating func depose(_ controller: ControllerRecord, _ reason: String, _ reads: RegistryReads) -> [Effect] {
-        // Until it has been read again, it may be gone already.
+        // If it has to be read again, it may have been removed already.
         guard reads.isCurrent(.controller), !self.isDeposing else { return [] }
         self.isDeposing = true
         return [
@@ -314,33 +321,33 @@ struct ElectionMachine: Sendable {
     // MARK: - Complaints about the controller
 
     /// A peer has sent something.
-    mutating func heard(from id: String, _ incarnation: Int64, at now: ContinuousClock.Instant) {
-        guard let controller, controller.id == id, controller.incarnation == incarnation else { return }
-        self.complaints.heard(controller, at: now)
+    mutating func receivedMessage(from peer: ProcessID, at now: ContinuousClock.Instant) {
+        guard let controller, controller.process == peer else { return }
+        self.complaints.receivedMessage(of: controller, at: now)
     }
 
-    mutating func complained(_ id: String, _ incarnation: Int64, epoch: Int32, at now: ContinuousClock.Instant) {
-        self.complaints.received(from: id, incarnation, epoch: epoch, at: now)
+    mutating func receivedComplaint(from peer: ProcessID, epoch: Int32, at now: ContinuousClock.Instant) {
+        self.complaints.receivedComplaint(from: peer, epoch: epoch, at: now)
     }
 
     mutating func complain(_ facts: Facts) -> [Effect] {
-        guard let controller, controller.id != self.settings.id, facts.sessionID != nil, let incarnation = facts.incarnation else {
-            self.complaints.rest()
+        guard let controller, controller.id != self.settings.id, facts.isConnected, let incarnation = facts.incarnation else {
+            self.complaints.reset()
             return []
         }
-        let look = self.complaints.look(
-            at: controller,
+        let decision = self.complaints.decide(
+            about: controller,
             .init(now: facts.now, settings: self.settings, incarnation: incarnation, view: facts.register.view, links: facts.links))
         var effects: [Effect] = []
-        if let wake = look.wake { effects.append(.wake(at: wake)) }
-        if !look.complainTo.isEmpty { effects.append(.complain(epoch: controller.epoch, to: look.complainTo)) }
-        if let reason = look.deposes { effects += self.depose(controller, reason, facts.reads) }
+        if let wake = decision.wake { effects.append(.wake(at: wake)) }
+        if !decision.complainTo.isEmpty { effects.append(.complain(epoch: controller.epoch, to: decision.complainTo)) }
+        if let reason = decision.deposes { effects += self.depose(controller, reason, facts.reads) }
         return effects
     }
 
-    // MARK: - The end of it
+    // MARK: - The end of an election
 
-    /// Whatever this node was in the election.
+    /// Ends this node's part in the election, or its controllership.
     mutating func follow() { self.state = .following }
 
     mutating func deposed(at now: ContinuousClock.Instant) {
@@ -353,7 +360,7 @@ struct ElectionMachine: Sendable {
         self.isDeposing = false
         self.isElecting = false
         self.fault = nil
-        // Another node is still the controller as far as is known, and can be reached over its link. This node is not.
+        // Another node may still be the controller, and can be reached over its link. This node is not the controller any more.
         if self.controller?.id == self.settings.id { self.controller = nil }
     }
 }

@@ -1,8 +1,8 @@
 import AdminAPI
 
-/// Decides when a node reports that it has not joined its cluster, and why. A pure value.
+/// Decides when a node reports why it has not joined its cluster. A pure value.
 ///
-/// Joining takes a second, so silence is right for a while; after that the reason is reported, and again after growing pauses for as long as it lasts.
+/// Joining usually takes a second, so the first report is after ``patience``. It is repeated after growing pauses until the node has joined.
 package struct JoinWatch: Hashable, Sendable {
     package static let patience = Duration.seconds(5)
     package static let pauseMax = Duration.seconds(300)
@@ -10,19 +10,19 @@ package struct JoinWatch: Hashable, Sendable {
     private var since: ContinuousClock.Instant?
     private var next: ContinuousClock.Instant?
     private var pause = JoinWatch.patience
-    /// What it waits for, once that has lasted.
+    /// Why the node has not joined. Nil until that has lasted for ``patience``.
     package private(set) var reason: String?
-    /// It has been in, with any of its incarnations.
+    /// Whether the node has ever joined, with any incarnation.
     package private(set) var hasJoined = false
 
     package init() {}
 
-    /// What to do now: `isToBeSaid` when the reason is due, for the seconds given; `wake` when to look again.
+    /// Returns whether the report is due, for how long the node has not joined, and when to call this again.
     ///
-    /// - Parameter reason: nil when the node is in.
-    mutating func look(
+    /// - Parameter reason: nil if the node has joined, or leaves.
+    mutating func update(
         _ reason: String?, isMember: Bool, at now: ContinuousClock.Instant
-    ) -> (isToBeSaid: Bool, seconds: Int64, wake: ContinuousClock.Instant?) {
+    ) -> (isDue: Bool, seconds: Int64, wake: ContinuousClock.Instant?) {
         guard let reason else {
             let hasJoined = self.hasJoined || isMember
             self = JoinWatch()
@@ -45,7 +45,7 @@ package struct JoinWatch: Hashable, Sendable {
 }
 
 extension ClusterMachine {
-    /// What this node waits for before it is in its cluster; nil when it is in, or leaves.
+    /// Why this node has not joined its cluster. Nil if it has, or leaves.
     var joinObstacle: String? {
         if self.membership.isLeaving { return nil }
         switch self.membership.state {
@@ -56,12 +56,13 @@ extension ClusterMachine {
         switch self.membership.state {
         case .absent, .preparing:
             if self.membership.isChrootDenied {
-                return "\(self.settings.chroot) does not exist in ZooKeeper, and these credentials may not make it: make it, or leave it out of zookeeper"
+                return
+                    "\(self.settings.chroot) does not exist in ZooKeeper, and these credentials may not create it: create it, or remove it from the setting zookeeper"
             }
-            return "ZooKeeper does not make \(self.paths.root)\(self.lastFault)"
+            return "ZooKeeper has not created \(self.paths.root)\(self.lastFault)"
         case .configuring: return "\(self.paths.configuration) in ZooKeeper cannot be read\(self.alarm.map { ": " + $0 } ?? self.lastFault)"
-        case .registering: return "ZooKeeper does not make \(self.paths.member(self.settings.id))\(self.lastFault)"
-        case .blocked: return "another session with ZooKeeper holds the id \(self.settings.id); it is waited for until that session ends"
+        case .registering: return "ZooKeeper has not created \(self.paths.member(self.settings.id))\(self.lastFault)"
+        case .blocked: return "another session with ZooKeeper holds the id \(self.settings.id); this node waits until that session ends"
         case .joined(let incarnation): return self.viewObstacle(incarnation)
         case .refused, .withdrawing, .gone: return nil
         }
@@ -76,26 +77,26 @@ extension ClusterMachine {
         }
     }
 
-    /// A member, which the controller has not taken yet.
+    /// Why the controller has not accepted this member yet. Nil if it has.
     private func viewObstacle(_ incarnation: Int64) -> String? {
         let node = self.view?.node(self.settings.id)
         if let node, node.incarnation == incarnation, node.state != .joining { return nil }
         if let obstacle { return obstacle }
         guard let controller = self.controller else {
-            return "there is no controller\(self.alarm.map { ": " + $0 } ?? "; the first node that most others reach becomes it")"
+            return "there is no controller\(self.alarm.map { ": " + $0 } ?? "; a node that reaches half of the others will be elected")"
         }
         guard controller.id != self.settings.id else { return self.alarm ?? "this node is the controller, and has written no view yet" }
         let place = "the controller \(controller.id)" + (controller.link.map { " at \($0)" } ?? "")
         let reach = self.links[controller.id]
         guard let reach, reach.incarnation == controller.incarnation, reach.isUp else {
-            return "no link to \(place): \(reach?.reason ?? "it is being dialled")"
+            return "no link to \(place): \(reach?.reason ?? "this node dials it now")"
         }
-        guard node?.incarnation == incarnation else { return "\(place) has not taken this node into the view; its log says why" }
+        guard node?.incarnation == incarnation else { return "\(place) has not added this node to the view; the controller's log has the reason" }
         return "\(place), or half of the other nodes, cannot reach this node's link at \(self.settings.link): look at link-advertise, at firewalls and at "
             + "the other nodes' logs"
     }
 
-    /// The last failure of what joining asks of ZooKeeper.
+    /// The last failure of a request that joining needs, as the end of a sentence.
     private var lastFault: String { self.membership.fault.map { ": \($0)" } ?? "" }
 }
 
@@ -105,8 +106,8 @@ extension ZooKeeperFailure {
         switch self {
         case .refused(.notAuthorized, _): "not authorized"
         case .refused(let refusal, _): "refused (\(refusal))"
-        case .ambiguous, .notSent: "no answer in time, as from servers without a majority"
-        case .sessionLost: "the session is over"
+        case .ambiguous, .notSent: "no reply in time; perhaps the servers have no majority"
+        case .sessionLost: "the session has ended"
         }
     }
 }

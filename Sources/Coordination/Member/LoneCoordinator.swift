@@ -1,15 +1,15 @@
 package import AdminAPI
-package import Partitioning
+import Partitioning
 
 /// The coordinator of a node without ZooKeeper: a cluster of one, whose view never changes.
 ///
-/// It goes the way of a member: the view drives ``OwnershipMachine``, whose effects are performed on the storage, and responses to operators come from the view
-/// and from what is served. Runs on the cooperative pool; never on the path of an event.
+/// As in a member, the view drives ``OwnershipMachine``, whose effects are performed on the storage. Responses to operators are made from the view and the served
+/// partitions. Runs on the cooperative pool. No published event passes through it.
 package actor LoneCoordinator: ClusterAdministration {
-    /// What only the process knows about itself.
+    /// The state of the process, for responses.
     package struct Process: Sendable {
         package var state: NodeState
-        /// Where operators reach its API.
+        /// The address where operators reach the API.
         package var api: String
         package var metrics: NodeMetrics
 

@@ -1,21 +1,29 @@
-/// This node's session with ZooKeeper, and the operations in it that have no reply yet. A pure value.
+/// This node's session with ZooKeeper: its state, the operations without a reply, and when each znode is read. A pure value.
 struct MemberSession: Sendable {
     private(set) var state = ZooKeeperState(generation: 0, phase: .connecting)
-    /// The sessions this process has had: an ephemeral znode of an older one is its own leftover.
+    /// The present session, also while it has no connection: its ephemeral znodes are this node's own until it is lost.
+    private(set) var id: Int64?
+    /// The timeout that the servers granted to it.
+    private(set) var timeout: Duration?
+    /// All sessions of this process. An ephemeral znode of an earlier session is a leftover of this process.
     private(set) var own: Set<Int64> = []
-    /// Why the last session, or the last try for one, ended.
+    /// Why the last session, or the last attempt to get one, ended.
     private(set) var loss: ZooKeeperState.Loss?
-    /// What each operation without a reply is for, by its token.
+    /// Operations without a reply, by token.
     private(set) var pending: [UInt64: ClusterMachine.Operation] = [:]
     private var nextToken: UInt64 = 1
+    var reads: RegistryReads
     private let operationTimeout: Duration
 
-    init(operationTimeout: Duration) { self.operationTimeout = operationTimeout }
+    init(settings: ClusterSettings) {
+        self.operationTimeout = settings.operationTimeout
+        self.reads = RegistryReads(paths: settings.paths, ownID: settings.id, rereadInterval: settings.rereadInterval)
+    }
 
     enum Change: Sendable {
-        /// A new session, or the old one has a connection again.
+        /// There is a connection, in a new session or in the same one as before.
         case connected(isNew: Bool)
-        /// No connection for now. The session may live on: no partition is granted to another node before it ends.
+        /// There is no connection now. The session may still live, and no partition is granted to another node before it ends.
         case unchanged
         case lost(ZooKeeperState.Loss)
     }
@@ -24,13 +32,19 @@ struct MemberSession: Sendable {
         self.state = state
         switch state.phase {
         case .connecting, .suspended, .closing, .closed: return .unchanged
-        case .connected(let session, _):
+        case .connected(let session, let timeout):
+            self.id = session
+            self.timeout = timeout
             self.loss = nil
+            self.reads.reconnected()
             return .connected(isNew: self.own.insert(session).inserted)
         case .lost(let loss):
             self.loss = loss
-            // A reply that comes after its session was lost is ignored.
+            self.id = nil
+            self.timeout = nil
+            // A reply that arrives after its session was lost is ignored.
             self.pending = [:]
+            self.reads.end()
             return .lost(loss)
         }
     }
@@ -45,9 +59,4 @@ struct MemberSession: Sendable {
     mutating func replied(_ token: UInt64) -> ClusterMachine.Operation? { self.pending.removeValue(forKey: token) }
 
     var isConnected: Bool { if case .connected = self.state.phase { true } else { false } }
-
-    /// Nil without a connection.
-    var id: Int64? { if case .connected(let session, _) = self.state.phase { session } else { nil } }
-
-    var timeout: Duration? { if case .connected(_, let timeout) = self.state.phase { timeout } else { nil } }
 }

@@ -1,39 +1,40 @@
 import AdminAPI
 
-/// How this node becomes a member of its cluster, and stops being one: its member znode and its incarnation. A pure value.
+/// Makes this node a member of its cluster, and ends its membership: owns its member znode and its incarnation. A pure value.
 struct MembershipMachine: Sendable {
-    /// How far this node is in.
+    /// The progress of joining or leaving.
     enum State: Hashable, Sendable {
-        /// Not begun in this session.
+        /// Joining has not begun in this session.
         /// Can transition to: preparing.
         case absent
-        /// The cluster's folders are being made, those that are missing; `open` have no reply yet.
+        /// Creates the cluster's folders that are missing. Those in `open` have no reply yet.
         /// Can transition to: configuring (all exist), absent (a reply was lost), refused.
         case preparing(open: Set<Int>)
         /// Waits for the cluster's configuration.
         /// Can transition to: registering, absent, refused.
         case configuring
-        /// The member znode is being made.
+        /// Creates the member znode. `isOpen` while a request has no reply.
         /// Can transition to: joined, blocked, refused, absent, registering again.
         case registering(isOpen: Bool, retryAt: ContinuousClock.Instant?)
-        /// Another session holds a member znode of this id. If it is a leftover it goes when that session ends.
-        /// Can transition to: registering (it is gone), refused (it stays).
+        /// Another session holds a member znode of this id. If the znode is a leftover, it disappears when that session ends.
+        /// Can transition to: registering (the znode has disappeared), refused (it still exists).
         case blocked(until: ContinuousClock.Instant)
-        /// A member under this incarnation.
+        /// This node is a member under this incarnation.
         /// Can transition to: absent (the znode was deleted, or the session is lost), withdrawing.
         case joined(incarnation: Int64)
-        /// The member znode is being removed.
+        /// Removes the member znode. `isOpen` while a request has no reply.
         /// Can transition to: gone.
         case withdrawing(isOpen: Bool)
+        /// This node has left.
         case gone
-        /// This node does not fit into this cluster.
+        /// This node is not compatible with this cluster.
         case refused
     }
 
     enum Operation: Hashable, Sendable {
         case makeFoundation(Int)
         case register
-        /// Reads the member znode that is in the way.
+        /// Reads the existing member znode of this id.
         case inspectMember
         case deletePredecessor
         case repairMember
@@ -42,9 +43,9 @@ struct MembershipMachine: Sendable {
 
     enum Effect: Hashable, Sendable {
         case perform(ZooKeeperRequest, for: Operation)
-        /// Read this again, and from now on.
+        /// Begin to read this target, or read it again.
         case read(RegistryReads.Target)
-        /// Read this again, and not before.
+        /// Read this target again at that time.
         case readAgain(RegistryReads.Target, from: ContinuousClock.Instant)
         case record(ClusterEvent.Kind, String)
         case alarm(String)
@@ -57,19 +58,20 @@ struct MembershipMachine: Sendable {
         case left
     }
 
-    /// What joining depends on, as it is now.
+    /// The current state of everything that joining depends on.
     struct Facts: Sendable {
         let now: ContinuousClock.Instant
-        /// 0 to 1.
+        /// Random, 0 to 1.
         let jitter: Double
+        /// The present session, also while it has no connection.
         let sessionID: Int64?
         let sessionTimeout: Duration?
         /// All sessions of this process.
         let ownSessions: Set<Int64>
-        /// The configuration, once it has been read.
+        /// The cluster's configuration. Nil before it has been read.
         let configuration: ClusterConfiguration?
-        /// Why this node does not fit into that cluster.
-        let misfit: String?
+        /// Why this node is not compatible with that configuration. Nil if it is.
+        let incompatibility: String?
         /// The incarnations of this id in the newest views that this node knows.
         let usedIncarnations: [Int64]
     }
@@ -79,19 +81,21 @@ struct MembershipMachine: Sendable {
     private let record: MemberRecord
     private(set) var state = State.absent
     private(set) var isLeaving = false
-    /// This process was a member once.
+    /// Whether this process has ever been a member.
     private(set) var wasMember = false
-    /// The chroot cannot be made. That matters only if it does not exist.
+    /// Whether the credentials do not allow creating the chroot. No problem if the chroot exists.
     private(set) var isChrootDenied = false
-    /// What joining last met in ZooKeeper.
+    /// The last failure of a request to ZooKeeper that joining needs.
     private(set) var fault: String?
-    /// Not before, after a failure.
+    /// When and why to report that this node has not joined.
+    private(set) var joinWatch = JoinWatch()
+    /// After a failure, joining begins again at this time.
     private var joinFrom: ContinuousClock.Instant?
-    /// A leftover at this node's own address was removed once. The second one is of a process that lives.
+    /// Whether a leftover of this node's own address was removed. A second one belongs to a live process.
     private var hasReplacedPredecessor = false
-    /// The incarnations this process has had.
+    /// All incarnations of this process.
     private var ownIncarnations: Set<Int64> = []
-    /// The version of the own member znode as this node wrote it.
+    /// The version of this node's member znode after its own last write.
     private var version: Int32 = 0
     private var isRepairing = false
 
@@ -111,7 +115,7 @@ struct MembershipMachine: Sendable {
 
     mutating func leave() { self.isLeaving = true }
 
-    /// A new session, or the end of the last one: whatever this node was, it is no member.
+    /// A session has begun or ended, so this node is not a member.
     mutating func restart() {
         self.state = .absent
         self.isRepairing = false
@@ -119,17 +123,22 @@ struct MembershipMachine: Sendable {
 
     mutating func refused() { self.state = .refused }
 
-    /// Something that joining stands on is missing: from the beginning, in a moment.
+    /// Something that joining needs is missing. Begins again after a short wait.
     mutating func joinAgain(_ facts: Facts) {
         self.state = .absent
-        // Several requests fail together, and are repeated once.
+        // Several requests may fail together. All of them are repeated once.
         self.joinFrom = facts.now.advanced(by: .milliseconds(100 + Int(200 * facts.jitter)))
     }
 
-    /// An operation of another machine failed that joining waits for.
+    /// An operation of another machine failed, and joining waits for its result.
     mutating func failed(_ failure: ZooKeeperFailure) { self.fault = failure.sentence }
 
-    /// The next step, with a connection to ZooKeeper.
+    /// Notes why this node has not joined its cluster; nil if it has. See ``JoinWatch/update(_:isMember:at:)``.
+    mutating func noteObstacle(_ obstacle: String?, at now: ContinuousClock.Instant) -> (isDue: Bool, seconds: Int64, wake: ContinuousClock.Instant?) {
+        self.joinWatch.update(obstacle, isMember: self.incarnation != nil, at: now)
+    }
+
+    /// Takes the next step. Called only with a connection to ZooKeeper.
     mutating func proceed(_ facts: Facts) -> [Effect] {
         if self.isLeaving { return self.proceedLeaving() }
         switch self.state {
@@ -137,11 +146,11 @@ struct MembershipMachine: Sendable {
             if let joinFrom, facts.now < joinFrom { return [.wake(at: joinFrom)] }
             let foundations = self.paths.foundations
             self.state = .preparing(open: Set(foundations.indices))
-            // One behind the other without waiting: a session's operations are performed in order.
+            // Sent together, because a session's operations are performed in order.
             return foundations.enumerated().map { .perform($1, for: .makeFoundation($0)) }
         case .configuring:
             guard facts.configuration != nil else { return [] }
-            if let misfit = facts.misfit { return [.refuse(misfit)] }
+            if let incompatibility = facts.incompatibility { return [.refuse(incompatibility)] }
             self.state = .registering(isOpen: false, retryAt: nil)
             return self.proceed(facts)
         case .registering(isOpen: false, let retryAt):
@@ -151,7 +160,9 @@ struct MembershipMachine: Sendable {
         case .blocked(let until):
             guard facts.now >= until else { return [.wake(at: until)] }
             return [
-                .refuse("another node uses the id \(self.settings.id) in cluster \(self.settings.cluster): give this one another id (--id), or stop that one")
+                .refuse(
+                    "another node uses the id \(self.settings.id) in cluster \(self.settings.cluster): give this node another id (--id), or stop the other node"
+                )
             ]
         case .preparing, .registering, .joined, .withdrawing, .gone, .refused:
             return []
@@ -191,7 +202,7 @@ struct MembershipMachine: Sendable {
         _ index: Int, _ open: Set<Int>, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ facts: Facts
     ) -> [Effect] {
         switch result {
-        // It may exist already, made with other credentials.
+        // The chroot may exist already, created with other credentials.
         case .failure(.refused(.notAuthorized, _)) where index < self.paths.chroot.count: self.isChrootDenied = true
         case .success, .failure(.refused(.nodeExists, _)): break
         case .failure(.refused(.notAuthorized, _)): return [self.refuseCredentials]
@@ -214,10 +225,10 @@ struct MembershipMachine: Sendable {
         case .success(.stat(let stat?)):
             return self.join(stat, facts)
         case .success, .failure(.ambiguous), .failure(.refused(.nodeExists, _)):
-            // It may be ours: the one we made before, or one whose reply was lost.
+            // The znode may be this node's own: created earlier, or by this request if its reply was lost.
             return [.perform(.get(path: self.path, watch: false), for: .inspectMember)]
         case .failure(.refused(.noNode, _)):
-            // The cluster's folders were removed: they are made again.
+            // The cluster's folders were removed, and have to be created again.
             self.joinAgain(facts)
         case .failure(.refused(.notAuthorized, _)):
             return [self.refuseCredentials]
@@ -232,14 +243,14 @@ struct MembershipMachine: Sendable {
         case .success(.node(let data, let stat)):
             let found = try? MemberRecord(json: data)
             if stat.ephemeralOwner == facts.sessionID, found?.nonce == self.record.nonce { return self.join(stat, facts) }
-            // A leftover: of a session this process had, or of a process that listened where this one listens now and so is dead.
+            // A leftover of an earlier session of this process, or of a dead process: one that had the address that this process listens on now.
             let isPredecessor = found?.link == self.settings.link && !self.hasReplacedPredecessor
             if facts.ownSessions.contains(stat.ephemeralOwner) || isPredecessor {
                 if isPredecessor { self.hasReplacedPredecessor = true }
                 self.state = .registering(isOpen: true, retryAt: nil)
                 return [.perform(.delete(path: self.path, version: stat.version), for: .deletePredecessor)]
             }
-            // The servers may grant a longer session than was requested, and one that is left over lasts as long as its own.
+            // The servers may grant a longer session than requested, and a leftover znode exists until its session ends.
             var wait = self.settings.duplicateWait
             if let timeout = facts.sessionTimeout { wait = max(wait, timeout * 3 / 2 + .seconds(1)) }
             self.state = .blocked(until: facts.now.advanced(by: wait))
@@ -253,7 +264,7 @@ struct MembershipMachine: Sendable {
 
     private mutating func join(_ stat: ZooKeeperStat, _ facts: Facts) -> [Effect] {
         let incarnation = stat.czxid
-        // Servers that were set back give numbers out again. What was granted to this number was granted to another process.
+        // Servers that were rolled back reuse transaction numbers. Grants to this incarnation may have been made to another process.
         guard !facts.usedIncarnations.contains(incarnation), self.ownIncarnations.insert(incarnation).inserted else {
             self.state = .registering(isOpen: true, retryAt: nil)
             return [.perform(.delete(path: self.path, version: nil), for: .deletePredecessor)]
@@ -265,12 +276,12 @@ struct MembershipMachine: Sendable {
             + [.ownMember, .controller, .view, .configuration].map { .read($0) }
     }
 
-    /// What the watch on the own member znode brought: that it is gone, or still another session's.
+    /// The member znode of this id was read: it has been removed, or another session holds it.
     mutating func found(_ stat: ZooKeeperStat?, _ facts: Facts) -> [Effect] {
         switch self.state {
         case .joined(let incarnation) where stat?.czxid != incarnation:
-            // Evicted or forgotten. The session lives, so this node may come back, as another incarnation that owns nothing yet.
-            // From the beginning: what removed it may have removed more, or made another cluster of it.
+            // This node was evicted or forgotten. Its session lives, so it may join again, as another incarnation that owns nothing yet.
+            // It begins with the folders, because they may have been removed too, or replaced by another cluster's.
             self.restart()
             self.joinFrom = facts.now.advanced(by: .milliseconds(500 + Int(500 * facts.jitter)))
             let text = "the member znode of incarnation \(incarnation) was removed by another node; joining again"
@@ -279,7 +290,7 @@ struct MembershipMachine: Sendable {
             guard let stat, stat.version != self.version, !self.isRepairing else { return [] }
             self.isRepairing = true
             return [
-                .alarm("\(self.path) was changed by something else: this node writes it again"),
+                .alarm("\(self.path) was changed by another program; this node writes it again"),
                 .perform(.set(path: self.path, data: self.record.json, version: stat.version), for: .repairMember),
             ]
         case .blocked where stat == nil:
@@ -300,8 +311,8 @@ struct MembershipMachine: Sendable {
         switch self.state {
         case .joined(let incarnation):
             self.state = .withdrawing(isOpen: false)
-            // Ownership first: the controller grants to others as soon as the member znode is gone. The announcement is best effort: where it is lost, this
-            // looks like a failure, and costs a little.
+            // The partitions are released first, because the controller grants them to other nodes as soon as the member znode is gone. The announcement is
+            // best effort: if it is lost, the controller treats this as a failure, and waits a little before it grants the partitions.
             return [.releasePartitions, .announceLeaving, .record(.left, "leaves the cluster (incarnation \(incarnation))")] + self.proceedLeaving()
         case .withdrawing(isOpen: false):
             self.state = .withdrawing(isOpen: true)

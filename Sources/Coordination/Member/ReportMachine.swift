@@ -1,8 +1,10 @@
 import Partitioning
 
-/// Decides when this node reports to the controller, and what: changes that affect handoffs immediately, the rest once a second. A pure value.
+/// Decides when this node reports to the controller, and creates the report. A pure value.
+///
+/// A change that affects handoffs or the judgement of links is reported immediately, everything else once a second.
 struct ReportMachine: Sendable {
-    /// What the controller waits for: a change of it is reported immediately.
+    /// The part of a report that the controller may wait for. A change of it is reported immediately.
     private struct Urgent: Hashable, Sendable {
         struct Link: Hashable, Sendable {
             var isUp: Bool
@@ -14,7 +16,7 @@ struct ReportMachine: Sendable {
         var controller: Int64?
 
         init(_ facts: Facts) {
-            // A requested handoff is not a change for the controller, which also sees all preparing states as one.
+            // The controller does not need to know that a handoff has begun, nor which of the two preparing states a partition is in.
             self.partitions = facts.partitions.mapValues { held in
                 Ownership(state: held.state == .sealing ? .granted : held.state, ownerEpoch: held.ownerEpoch)
             }
@@ -46,7 +48,7 @@ struct ReportMachine: Sendable {
 
     mutating func measured(_ metrics: NodeMetrics) { self.metrics = metrics }
 
-    /// The report that is due, or when to look again.
+    /// The report if it is due, and when the next one is.
     mutating func next(_ facts: Facts) -> (report: NodeReport?, wake: ContinuousClock.Instant) {
         let urgent = Urgent(facts)
         if let last, facts.now < last.at.advanced(by: self.interval), last.urgent == urgent { return (nil, last.at.advanced(by: self.interval)) }

@@ -1,48 +1,50 @@
 import Partitioning
 
-/// One partition that was granted to this node, until it is released.
+/// The ownership of one partition, from its grant to this node until its release.
 package struct Ownership: Hashable, Sendable {
     package enum State: String, Hashable, Sendable, CaseIterable {
-        /// The view grants it to this node; the log does not know yet.
-        /// Can transition to: sealing, out of the table.
+        /// The view grants the partition to this node. The log is not sealed yet.
+        /// Can transition to: sealing, released.
         case granted
-        /// The log is being sealed under our owner epoch, so that nothing is committed under an older one.
-        /// Can transition to: serving, granted (the log refused, and is to be tried again), out of the table.
+        /// The log is being sealed under the new owner epoch, so that nothing is committed under an older one.
+        /// Can transition to: serving, granted (the log refused, and is to be sealed again), released.
         case sealing
-        /// This node commits, and serves history.
-        /// Can transition to: sealed (a move away was requested), out of the table.
+        /// This node commits events, and serves history.
+        /// Can transition to: sealed (a handoff has finished), released.
         case serving
-        /// Finished: nothing is committed under this owner epoch any more. The controller may grant it on.
-        /// Can transition to: granted (under a new owner epoch, when the move failed), out of the table.
+        /// Nothing is committed under this owner epoch any more, so the controller may grant the partition again.
+        /// Can transition to: granted (under a new owner epoch, if the move failed), released.
         case sealed
     }
 
     package var state: State
     package var ownerEpoch: Int64
-    /// A handoff was requested and is not finished.
+    /// Whether a handoff has begun and not finished.
     var isHandingOver = false
 }
 
 /// The partitions that the view grants to this node, and their states in its storage. A pure value.
 struct OwnershipMachine: Sendable {
     enum Effect: Hashable, Sendable {
-        /// Seal the log under these owner epochs, then report it.
+        /// Seal the log under these owner epochs, then call ``OwnershipMachine/sealed(_:)``.
         case seal([Grant])
-        /// Finish commits in flight and accept nothing new, then report it.
+        /// Finish commits in flight and accept nothing new, then call ``OwnershipMachine/handedOver(_:)``.
         case handOver([Grant])
-        /// They belong to other nodes now: stop immediately.
+        /// Stop immediately: these partitions belong to other nodes now.
         case release([Grant])
     }
 
     private(set) var partitions: [Int: Ownership] = [:]
 
+    /// Follows a view: takes new grants, begins handoffs, and releases partitions that the view grants to other nodes.
+    ///
     /// - Parameters:
-    ///   - isConnected: without a connection to ZooKeeper this node keeps what it has, and takes nothing new.
-    ///   - isCovered: whether an owner epoch may be used yet.
+    ///   - isConnected: without a connection to ZooKeeper this node keeps its partitions, and takes no new ones.
+    ///   - isCovered: whether an owner epoch is covered by the reservation on disk, so that it may be used.
     mutating func follow(
         _ view: ClusterView, id: String, incarnation: Int64, isConnected: Bool, isCovered: (Int64) -> Bool
     ) -> [Effect] {
-        // A view without this incarnation grants it nothing: its grants were for another process.
+        // A view with another incarnation of this node grants nothing to this process.
         let isKnown = view.node(id)?.incarnation == incarnation
         var toSeal: [Grant] = []
         var toHandOver: [Grant] = []
@@ -74,13 +76,13 @@ struct OwnershipMachine: Sendable {
         return effects
     }
 
-    /// The log is ready for them.
+    /// The log is sealed under these grants.
     mutating func sealed(_ partitions: [Grant]) { self.change(partitions, from: .sealing, to: .serving) }
 
-    /// The log refused them. The next ``follow(_:id:incarnation:isConnected:isCovered:)`` requests it again, if they are still granted.
+    /// The log refused to be sealed under these grants. The next ``follow(_:id:incarnation:isConnected:isCovered:)`` requests it again, if the view still contains them.
     mutating func refused(_ partitions: [Grant]) { self.change(partitions, from: .sealing, to: .granted) }
 
-    /// What is served, by partition.
+    /// The grants that this node serves, in the order of partitions.
     var serving: [Grant] {
         self.partitions.filter { $0.value.state == .serving }.map { Grant(partition: $0.key, ownerEpoch: $0.value.ownerEpoch) }
             .sorted { $0.partition < $1.partition }
@@ -90,7 +92,7 @@ struct OwnershipMachine: Sendable {
 
     private mutating func change(_ partitions: [Grant], from state: Ownership.State, to next: Ownership.State) {
         for owned in partitions {
-            // Another owner epoch, or none: it was revoked meanwhile.
+            // With another owner epoch, or none, the grant was revoked meanwhile.
             guard let held = self.partitions[owned.partition], held.ownerEpoch == owned.ownerEpoch, held.state == state else { continue }
             self.partitions[owned.partition]!.state = next
         }

@@ -1,14 +1,14 @@
 package import Partitioning
 
-/// What owning a partition means for the log. The sequencers of a node implement it.
+/// The log's part in ownership. The sequencers of a node implement it.
 ///
 /// Each call names grants, so that a call for an older owner epoch never touches a newer one: calls may overlap.
 package protocol PartitionStorage: Sendable {
-    /// Takes the partitions over: from its return on, nothing is appended to them under an older owner epoch. Returns those that the log refused.
+    /// Takes the partitions over. After it returns, nothing is appended to them under an older owner epoch. Returns the grants that the log refused.
     func seal(_ partitions: [Grant]) async -> [SealRefusal]
-    /// Accepts nothing new for them. Returns when everything in flight is committed, and nothing more will be committed under these owner epochs.
+    /// Accepts nothing new for these partitions. Returns when everything in flight is committed; nothing more is committed under these owner epochs.
     func handOver(_ partitions: [Grant]) async
-    /// This node does not own them any more: commits nothing more, and returns when that is so.
+    /// Ends these grants: this node does not own the partitions any more. Returns when nothing more is committed under them.
     func release(_ partitions: [Grant]) async
 }
 

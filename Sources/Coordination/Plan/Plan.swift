@@ -1,4 +1,4 @@
-/// What the controller does next about who owns what. Pure: made from a `PlanInput`, performed by the controller that writes the view.
+/// The next grants and moves of partitions. Pure: computed from a `PlanInput`, and performed by the controller, which writes the view.
 ///
 /// A sticky table with exact quotas: a partition moves only because its owner is gone, drains, is above its quota, or because an operator pinned it.
 /// The whole rebalance takes `bound.total` grants and moves, the fewest that any algorithm needs for the same quotas.
@@ -77,21 +77,21 @@ package struct Plan: Hashable, Sendable {
         package let quota: Int
     }
 
-    /// What was requested and cannot be done.
+    /// A request that cannot be executed.
     package enum Refusal: Hashable, Sendable, CustomStringConvertible {
         case noSuchPartition(Int, pinnedTo: String)
         case noSuchNode(partition: Int, pinnedTo: String)
         case cannotGain(partition: Int, pinnedTo: String, state: NodeState)
-        /// No active node has any weight.
-        case nobodyMayOwn(orphans: Int, drained: Int)
+        /// There is no active node with a weight above 0.
+        case noNodeMayOwn(orphans: Int, drained: Int)
 
         package var description: String {
             switch self {
             case .noSuchPartition(let partition, let id): "partition \(partition) is pinned to \(id), but there is no such partition"
             case .noSuchNode(let partition, let id): "partition \(partition) is pinned to \(id), but there is no such node"
-            case .cannotGain(let partition, let id, let state): "partition \(partition) is pinned to \(id), which is \(state.rawValue) and gains nothing"
-            case .nobodyMayOwn(let orphans, let drained):
-                "no active node with a weight may own anything: \(orphans) orphans and \(drained) partitions of draining nodes have nowhere to go"
+            case .cannotGain(let partition, let id, let state): "partition \(partition) is pinned to \(id), which is \(state.rawValue) and gains no partitions"
+            case .noNodeMayOwn(let orphans, let drained):
+                "no active node has a weight above 0: \(orphans) orphans and \(drained) partitions of draining nodes cannot be placed"
             }
         }
     }

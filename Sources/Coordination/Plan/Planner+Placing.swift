@@ -1,34 +1,34 @@
 extension Planner {
     /// Decides the remaining targets: the pool, and partitions above a node's quota, go to nodes with free quota. The rest stays.
     mutating func place(_ quotas: [Int]) {
-        var room = self.nodes.indices.map { max(0, quotas[$0] - self.have[$0]) }
-        var looking = self.pool
+        var free = self.nodes.indices.map { max(0, quotas[$0] - self.have[$0]) }
+        var unplaced = self.pool
         for node in self.nodes.indices where self.roles[node] == .shares && self.have[node] > quotas[node] {
-            looking += self.shed(self.have[node] - quotas[node], from: node, room)
+            unplaced += self.shed(self.have[node] - quotas[node], from: node, free)
         }
         for partition in self.places.indices where self.targets[partition] == nil { self.targets[partition] = self.places[partition] }
         // First partitions that can return to a node, then the others: newest version, then affinity.
         var others: [Int] = []
-        for partition in looking {
-            if let node = self.shadow(of: partition) ?? self.previousOwner(of: partition), room[node] > 0 {
+        for partition in unplaced {
+            if let node = self.shadow(of: partition) ?? self.previousOwner(of: partition), free[node] > 0 {
                 self.targets[partition] = node
-                room[node] -= 1
+                free[node] -= 1
             } else {
                 others.append(partition)
             }
         }
         for partition in others {
-            guard let node = self.best(for: partition, room) else { continue }
+            guard let node = self.best(for: partition, free) else { continue }
             self.targets[partition] = node
-            room[node] -= 1
+            free[node] -= 1
         }
     }
 
     /// The partitions that a node gives up, except those already moving: first those that would return to a previous owner, then those with the least affinity.
-    private func shed(_ count: Int, from node: Int, _ room: [Int]) -> [Int] {
+    private func shed(_ count: Int, from node: Int, _ free: [Int]) -> [Int] {
         let candidates = self.places.indices.filter { self.places[$0] == node && self.targets[$0] == nil }
         let sorted = candidates.map { partition -> (moving: Int, away: Int, affinity: Double, partition: Int) in
-            let returns = self.previousOwner(of: partition).map { $0 != node && room[$0] > 0 } ?? false
+            let returns = self.previousOwner(of: partition).map { $0 != node && free[$0] > 0 } ?? false
             return (self.isMoving[partition] ? 1 : 0, returns ? 0 : 1, -self.affinity.cost(partition, node), partition)
         }.sorted { $0 < $1 }
         return sorted.prefix(count).map(\.partition)
@@ -40,9 +40,9 @@ extension Planner {
         return self.indexes[move.to].flatMap { self.roles[$0] == .shares ? $0 : nil }
     }
 
-    private func best(for partition: Int, _ room: [Int]) -> Int? {
+    private func best(for partition: Int, _ free: [Int]) -> Int? {
         var best: (rank: Int, cost: Double, node: Int)?
-        for node in self.nodes.indices where room[node] > 0 {
+        for node in self.nodes.indices where free[node] > 0 {
             let candidate = (self.versionRanks[node], self.affinity.cost(partition, node), node)
             if best.map({ candidate < $0 }) ?? true { best = candidate }
         }

@@ -1,7 +1,7 @@
 extension Planner {
     /// The quota of each sharing node. Exact: weights are whole millionths, and remainders are compared, not rounded.
     ///
-    /// Without any weight among them no node sheds or gains: each node's quota is what it has.
+    /// If none of these nodes has a weight, no node gives up or gains partitions: the quota of each node is its present number.
     func quotas() -> [Int] {
         var quotas = self.have
         var sharing = self.nodes.indices.filter { self.roles[$0] == .shares && self.weights[$0] > 0 }
@@ -35,9 +35,10 @@ extension Planner {
         return quotas
     }
 
-    /// First to those whose pins need it, then to those that hold more than their floor (each saves one move), then to the rest.
+    /// Gives one more partition to some nodes: first to nodes whose pins need it, then to nodes that have more than their floor (each saves one move), then to others.
     ///
-    /// Within each, first to those that would hold more than their floor if all returned to their previous owners, so that a returning node gets its former partitions.
+    /// Within each group, nodes that would have more than their floor if all partitions returned to their previous owners go first, so that a returning node gets its
+    /// former partitions.
     private func addCeilings(_ count: Int, _ shares: [(floor: Int, remainder: Int)], _ sharing: [Int], _ quotas: inout [Int]) {
         var zones = Zones(self, quotas)
         let projected = self.projected()
@@ -62,7 +63,7 @@ extension Planner {
         }
     }
 
-    /// What each node would hold if every orphan went to its previous owner.
+    /// The number of partitions of each node if every partition without a decision went to its previous owner.
     private func projected() -> [Int] {
         var projected = self.have
         guard !self.input.previousOwners.isEmpty else { return projected }

@@ -18,7 +18,7 @@ extension Planner {
             }
         }
         unplaced.orphans -= self.result.held.count
-        if unplaced != (0, 0) { self.result.refusals.append(.nobodyMayOwn(orphans: unplaced.orphans, drained: unplaced.drained)) }
+        if unplaced != (0, 0) { self.result.refusals.append(.noNodeMayOwn(orphans: unplaced.orphans, drained: unplaced.drained)) }
         let started = self.started(needed)
         self.result.moves = started.map {
             Plan.NewMove(partition: $0.partition, from: self.nodes[$0.from].id, to: self.nodes[$0.to].id, reason: $0.reason)

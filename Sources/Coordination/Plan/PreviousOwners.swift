@@ -1,6 +1,6 @@
-/// Returns partitions to a node that comes back: they wait for it for a while, and it is preferred for 10 minutes afterwards.
+/// Returns partitions to a node that comes back: they wait for the node for a while, and it is preferred for 10 minutes afterwards.
 ///
-/// In the controller's memory only: a new controller does not know it, and grants partitions by quota. At most one entry for each partition and each node.
+/// Kept in the controller's memory only: a new controller grants partitions by quota. At most one entry for each partition and each node.
 package struct PreviousOwners: Hashable, Sendable {
     package static let age: Duration = .seconds(600)
 
@@ -35,6 +35,6 @@ package struct PreviousOwners: Hashable, Sendable {
     /// The nodes that partitions wait for.
     package func awaited(at now: ContinuousClock.Instant) -> Set<String> { Set(self.waits.filter { now < $0.value }.keys) }
 
-    /// When a wait is over.
+    /// The times when the waits end.
     package var dues: [ContinuousClock.Instant] { Array(self.waits.values) }
 }

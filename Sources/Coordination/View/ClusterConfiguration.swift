@@ -11,7 +11,7 @@ package struct ClusterConfiguration: Hashable, Sendable {
     /// The link protocol of all nodes. Raised only when every member supports the next one.
     package var activeProtocol: Int
     package var rebalance: RebalanceMode { didSet { self.rebalanceRemainder.remove("mode") } }
-    /// Who paused it, and why, for people. Empty while it is not paused.
+    /// Who paused rebalancing, and why. For people. Empty while it is not paused.
     package private(set) var pausedBy = ""
     package private(set) var pauseNote = ""
     /// Pinned partitions, with the id of the node.
@@ -57,7 +57,7 @@ package struct ClusterConfiguration: Hashable, Sendable {
         self.pauseNote = ""
     }
 
-    /// "requested by ann (upgrade)"; nil while it is not paused, and without a name and a note.
+    /// "requested by ann (upgrade)". Nil if rebalancing is not paused, or if there is neither a name nor a note.
     var pauseRequest: String? {
         self.rebalance == .paused && !(self.pausedBy.isEmpty && self.pauseNote.isEmpty) ? NodeRecord.request(by: self.pausedBy, note: self.pauseNote) : nil
     }
@@ -70,7 +70,7 @@ package struct ClusterConfiguration: Hashable, Sendable {
     /// For people.
     var identity: String { "\(self.clusterID) with \(self.partitionCount) partitions by \(self.hash)" }
 
-    /// What operators have requested, for people.
+    /// The operators' requests in this configuration, for people.
     var requests: String {
         let pins = self.pins.sorted { $0.key < $1.key }
         let pinned = pins.prefix(5).map { "\($0.key) to \($0.value)" }.joined(separator: ", ") + (pins.count > 5 ? " and \(pins.count - 5) more" : "")
@@ -99,7 +99,7 @@ package struct ClusterConfiguration: Hashable, Sendable {
         rebalance.rest(into: &rebalanceRemainder)
         self.rebalanceRemainder = rebalanceRemainder
         try self.readPins(object.optional("pins"))
-        self.revision = try object.optional("rev")?.integer(in: 0...Int64.max - ClusterView.room) ?? 0
+        self.revision = try object.optional("rev")?.integer(in: 0...Int64.max - ClusterView.headroom) ?? 0
         object.rest(into: &self.remainder)
     }
 

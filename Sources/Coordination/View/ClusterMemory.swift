@@ -1,8 +1,8 @@
-/// Decides when a node's knowledge of its cluster is written to its disk, and what has to wait for that. A pure value.
+/// Decides when a node's knowledge of its cluster is written to its disk, and which owner epochs have to wait for that. A pure value.
 ///
-/// Many views arrive while partitions move. They are not all written: the newest follows within a second. So owner epochs are reserved:
-/// the file names a number that is far above those in use, and a controller that starts grants only above what its file named. All nodes may restart, and
-/// ZooKeeper may come back without its last hours: no owner epoch is granted a second time.
+/// Many views arrive while partitions move. Not all of them are written: the newest one is, within a second. So owner epochs are reserved: the file contains a
+/// number that is far above those in use, and a restarted controller grants only above the number in its file. So no owner epoch is granted twice, even if all
+/// nodes restart and ZooKeeper has lost its last hours.
 struct ClusterMemory: Sendable {
     /// The number of owner epochs in one reservation. The next reservation follows when half of them are used.
     static let reservation: Int64 = 1000
@@ -40,7 +40,7 @@ struct ClusterMemory: Sendable {
     /// ZooKeeper does not know what this node's file knows, so it may not know of grants that were made while this node was away either.
     mutating func skipLostGrants() {
         self.reservedAtStart = max(
-            self.reservedAtStart, min(self.reservedAtStart + Self.lostReservation, ClusterView.ownerEpochMax - 2 * ClusterView.room))
+            self.reservedAtStart, min(self.reservedAtStart + Self.lostReservation, ClusterView.ownerEpochMax - 2 * ClusterView.headroom))
     }
 
     /// Whether an owner epoch may be used: the reservation is on disk, or the disk cannot be written, which must not stop the cluster.

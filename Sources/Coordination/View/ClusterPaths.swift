@@ -23,7 +23,8 @@ struct ClusterPaths: Sendable {
     func node(_ id: String) -> String { "\(self.nodes)/\(id)" }
     func member(_ id: String) -> String { "\(self.members)/\(id)" }
 
-    /// What has to exist before a node can join, parents first: the chroot, and what is for all clusters on the same servers, under any user.
+    /// Creates the znodes that must exist before a node can join, parents first. The chroot and `/rt` are shared with other clusters on the same servers, so every
+    /// user may create children there.
     var foundations: [ZooKeeperRequest] {
         let own: [(path: String, data: [UInt8])] = [(self.root, []), (self.nodes, []), (self.members, []), (self.controllerEpoch, Array("0".utf8))]
         return (self.chroot + ["\(self.chroot.last ?? "")/rt"]).map { .createShared(path: $0) }

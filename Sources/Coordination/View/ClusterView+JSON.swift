@@ -41,8 +41,8 @@ extension ClusterView {
         var object = try JSONValue(bytes, named: "view", bytesMax: ClusterView.bytesMax).object()
         var remainder = JSONRemainder()
         self.init(
-            version: try object.integer("v", in: 0...ClusterView.ownerEpochMax - ClusterView.room),
-            controllerEpoch: Int32(try object.integer("ce", in: 0...Int64(Int32.max) - ClusterView.room)),
+            version: try object.integer("v", in: 0...ClusterView.ownerEpochMax - ClusterView.headroom),
+            controllerEpoch: Int32(try object.integer("ce", in: 0...Int64(Int32.max) - ClusterView.headroom)),
             writer: try object.string("writer", bytesMax: ClusterView.textBytesMax),
             writtenAt: try object.integer("at", in: 0...Int64.max),
             mode: try object.name("mode", unknown: .maintenance, remainder: &remainder),
@@ -72,7 +72,7 @@ extension ClusterView {
 
     private static func partitions(_ object: inout JSONObject, nodes: [Node]) throws(JSONFailure) -> [Partition] {
         let owners = try object.required("owner").integers(in: -1...Int64(nodes.count) - 1, countMax: ClusterView.partitionCountMax)
-        let epochs = try object.required("oe").integers(in: 0...ClusterView.ownerEpochMax - ClusterView.room, countMax: ClusterView.partitionCountMax)
+        let epochs = try object.required("oe").integers(in: 0...ClusterView.ownerEpochMax - ClusterView.headroom, countMax: ClusterView.partitionCountMax)
         guard owners.count == epochs.count else { throw JSONFailure("view.owner has \(owners.count) elements and view.oe \(epochs.count)") }
         return zip(owners, epochs).map { Partition(owner: $0 < 0 ? nil : nodes[Int($0)].id, ownerEpoch: $1) }
     }

@@ -29,10 +29,10 @@ extension ClusterView {
         self.partitions[partition].move = nil
     }
 
-    /// Takes everything from a node that is gone or came back as another incarnation, and ends the moves to it. Returns what it owned, in order.
+    /// Takes all partitions from a node that is gone or has a new incarnation, and ends the moves to it. Returns its partitions, in order.
     ///
-    /// Epochs stay as they are: the next grant raises them. A member that restarts keeps its id, so an owner named by id alone would look alive;
-    /// the controller calls this when it sees a new incarnation.
+    /// Owner epochs do not change here: the next grant raises them. A restarted member keeps its id, so its former partitions would seem to have a live owner.
+    /// The controller calls this when it sees a new incarnation.
     @discardableResult
     package mutating func orphan(ownedBy id: String) -> [Int] {
         var orphaned: [Int] = []

@@ -19,7 +19,7 @@ extension ClusterView {
             case .partitionCount(let seen, let candidate): "the cluster had \(seen) partitions and now has \(candidate)"
             case .ownerEpoch(let partition, let seen, let candidate): "the owner epoch of partition \(partition) went back from \(seen) to \(candidate)"
             case .grant(let partition, let ownerEpoch, let seen, let candidate):
-                "partition \(partition) went from \(seen ?? "nobody") to \(candidate) without a new owner epoch (\(ownerEpoch))"
+                "partition \(partition) went from \(seen ?? "no owner") to \(candidate) without a new owner epoch (\(ownerEpoch))"
             }
         }
     }

@@ -10,7 +10,7 @@ extension ClusterView {
     /// Some stores handle owner epochs as doubles, which are exact up to here.
     package static let ownerEpochMax: Int64 = 1 << 53 - 1
     /// A view is accepted only if its numbers are this far below the maximum. No real cluster comes near.
-    package static let room: Int64 = 1 << 20
+    package static let headroom: Int64 = 1 << 20
     package static let weightMax = 1000.0
     /// Addresses, zones, versions and writers.
     package static let textBytesMax = 300
@@ -56,7 +56,7 @@ extension ClusterView {
             guard let move = partition.move else { continue }
             guard move.id >= 0 else { throw JSONFailure("partition \(index) has a move with the negative id \(move.id)") }
             guard ids.contains(move.to) else { throw JSONFailure("partition \(index) moves to \(move.to), which is not among the nodes") }
-            guard let owner = partition.owner else { throw JSONFailure("partition \(index) moves to \(move.to), but nobody owns it") }
+            guard let owner = partition.owner else { throw JSONFailure("partition \(index) moves to \(move.to), but has no owner") }
             guard owner != move.to else { throw JSONFailure("partition \(index) moves to \(owner), which owns it already") }
             if let other = moves.updateValue(index, forKey: move.id) { throw JSONFailure("partitions \(other) and \(index) both have the move \(move.id)") }
         }

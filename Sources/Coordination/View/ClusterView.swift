@@ -1,4 +1,5 @@
 package import JSON
+package import Partitioning
 
 /// The register of members and owners. Only the controller writes it.
 ///
@@ -8,7 +9,7 @@ package struct ClusterView: Hashable, Sendable {
     package var version: Int64
     /// The controller epoch of its writer.
     package var controllerEpoch: Int32
-    /// Who wrote it, as `node/incarnation/sequence`: the writer, when it reads it back, knows by that that it is its own and why it was written.
+    /// The writer, as `node/incarnation/sequence`. The writer recognizes its own view by it, and knows its reasons.
     package var writer: String
     /// Milliseconds since 1970 at the writer; for people, never for decisions.
     package var writtenAt: Int64
@@ -43,11 +44,11 @@ package struct ClusterView: Hashable, Sendable {
     /// A node as the controller sees it.
     package struct Node: Hashable, Sendable {
         package var id: String
-        /// The czxid of its member znode: a restart makes another. Nil while it is down.
+        /// The czxid of its member znode, which changes with each restart. Nil while the node is down.
         package var incarnation: Int64?
         /// `host:port` of its link; empty while unknown.
         package var link: String
-        /// `host:port` of its API, for commands that have to go to it.
+        /// `host:port` of its API, for commands to that node.
         package var api: String
         package var zone: String
         package var weight: Double
@@ -71,6 +72,9 @@ package struct ClusterView: Hashable, Sendable {
             self.version = version
             self.state = state
         }
+
+        /// Nil while the node is down.
+        package var process: ProcessID? { self.incarnation.map { ProcessID(id: self.id, incarnation: $0) } }
     }
 
     package struct Partition: Hashable, Sendable {
@@ -127,8 +131,8 @@ package enum NodeState: String, Hashable, Sendable, CaseIterable {
     /// Has a session, but its peers cannot reach it: owns nothing until it has been healthy for a while.
     /// Can transition to: active, cordoned, draining, down.
     case fenced
-    /// Expected, and not a member.
-    /// Can transition to: joining, gone from the view (forgotten).
+    /// Not a member, but expected to return.
+    /// Can transition to: joining, removed from the view (forgotten).
     case down
 
     /// Whether a node in this state may have partitions.

@@ -1,11 +1,11 @@
 import JSON
+package import Partitioning
 
 /// The controller's record: `/controller`.
 package struct ControllerRecord: Hashable, Sendable {
-    package var id: String
-    package var incarnation: Int64
+    package var process: ProcessID
     package var epoch: Int32
-    /// The version of `/controller_epoch` that this controller made: a node that removes its znode checks that it is still this one's.
+    /// The version of `/controller_epoch` that the election of this controller made. A node removes the znode only under this version.
     var epochVersion: Int32
     /// The controller's link address. Nil from an older version.
     package var link: String?
@@ -17,8 +17,7 @@ package struct ControllerRecord: Hashable, Sendable {
             let incarnation = try? object.integer("inc", in: 0...Int64.max), let epoch = try? object.integer("ce", in: 0...Int64(Int32.max)),
             let version = try? object.integer("ce_version", in: 0...Int64(Int32.max))
         else { return nil }
-        self.id = id
-        self.incarnation = incarnation
+        self.process = ProcessID(id: id, incarnation: incarnation)
         self.epoch = Int32(epoch)
         self.epochVersion = Int32(version)
         self.link = try? object.optional("link")?.string(bytesMax: ClusterView.textBytesMax)
@@ -26,11 +25,14 @@ package struct ControllerRecord: Hashable, Sendable {
         self.stat = stat
     }
 
-    static func json(id: String, incarnation: Int64, epoch: Int32, epochVersion: Int32, link: String, api: String) -> [UInt8] {
+    package var id: String { self.process.id }
+    package var incarnation: Int64 { self.process.incarnation }
+
+    static func json(_ process: ProcessID, epoch: Int32, epochVersion: Int32, link: String, api: String) -> [UInt8] {
         var writer = JSONWriter()
         writer.object { writer in
-            writer.field("id", id)
-            writer.field("inc", incarnation)
+            writer.field("id", process.id)
+            writer.field("inc", process.incarnation)
             writer.field("ce", epoch)
             writer.field("ce_version", epochVersion)
             writer.field("link", link)

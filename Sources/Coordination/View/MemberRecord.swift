@@ -12,7 +12,7 @@ package struct MemberRecord: Hashable, Sendable {
     package var version: String
     /// The supported link protocols.
     package var protocols: ClosedRange<Int>
-    /// Of the process: shows whether a member znode that is in the way is its own, of an attempt whose answer was lost.
+    /// Random for each process. It shows whether an existing member znode was created by this process in a request whose reply was lost.
     package var nonce: String
     /// Milliseconds since 1970, for people.
     package var startedAt: Int64

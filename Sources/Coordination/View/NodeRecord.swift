@@ -9,9 +9,9 @@ package struct NodeRecord: Hashable, Sendable {
     package var by: String
     /// Milliseconds since 1970, for people.
     package var at: Int64
-    /// Plus one with every change: distinguishes a record that ZooKeeper has lost from an older one.
+    /// Incremented by every change. A lower revision means that ZooKeeper has lost a record.
     package var revision: Int64
-    /// Fields of a newer version, which are kept unchanged. An unknown desired state is read as cordoned: the node keeps what it has until it is set.
+    /// Fields of a newer version, which are kept unchanged. An unknown desired state is read as cordoned: the node keeps its partitions and gains none until it is set again.
     package internal(set) var remainder = JSONRemainder()
 
     package enum Desired: String, Hashable, Sendable, CaseIterable {
@@ -42,7 +42,7 @@ package struct NodeRecord: Hashable, Sendable {
             note: try object.optional("note")?.string(bytesMax: NodeRecord.noteBytesMax) ?? "",
             by: try object.optional("by")?.string(bytesMax: ClusterView.textBytesMax) ?? "",
             at: try object.optional("at")?.integer(in: 0...Int64.max) ?? 0,
-            revision: try object.optional("rev")?.integer(in: 0...Int64.max - ClusterView.room) ?? 0)
+            revision: try object.optional("rev")?.integer(in: 0...Int64.max - ClusterView.headroom) ?? 0)
         object.rest(into: &remainder)
         self.remainder = remainder
     }

@@ -1,13 +1,13 @@
-/// When each znode of the cluster is read. A pure value; what was read goes to the machines that follow it.
+/// Decides when each znode of the cluster is read. A pure value. The data goes to the machines that need it.
 ///
-/// A watch is only a hint: it marks its target dirty, and the target is read once more. Everything is read again after a while, watch or not.
+/// A watch is only a hint: it marks its target dirty, and the target is read again. Every target is also read again after a while without a watch.
 struct RegistryReads: Sendable {
     enum Target: Hashable, Sendable, CaseIterable {
         case configuration, controller, view, ownMember
-        /// The controller's alone.
+        /// Read by the controller only.
         case members, nodes, controllerEpoch
 
-        /// The controller also watches what is in it.
+        /// Whether the controller also watches the children.
         fileprivate var hasChildren: Bool { self == .members || self == .nodes }
         /// Whether its absence is a normal state. Then its creation is watched, too.
         fileprivate var isOftenAbsent: Bool { self == .controller || self == .view }
@@ -17,17 +17,17 @@ struct RegistryReads: Sendable {
         var isDirty = true
         var isOpen = false
         var sentAt: ContinuousClock.Instant?
-        /// Not before, after a failure.
+        /// The time of the next read, after a failure.
         var notBefore: ContinuousClock.Instant?
-        /// When it was read last.
+        /// When the target was last read.
         var readAt: ContinuousClock.Instant?
     }
 
-    /// What a reply says of its target.
+    /// The result of a reply.
     enum Outcome: Sendable {
         case found(ZooKeeperReply)
         case absent
-        /// It was not there: one more request watches for its creation, and its reply says whether it still is not.
+        /// The znode did not exist. This request watches for its creation, and its reply shows whether it exists now.
         case watch(ZooKeeperRequest)
         case nothing
     }
@@ -43,22 +43,22 @@ struct RegistryReads: Sendable {
         self.rereadInterval = rereadInterval
     }
 
-    // MARK: - What is known
+    // MARK: - State
 
-    /// Whether it has been read, and nothing is known to have changed since.
+    /// Whether the target has been read, and is not known to have changed since.
     func isCurrent(_ target: Target) -> Bool { self.states[target].map { $0.readAt != nil && !$0.isDirty && !$0.isOpen } ?? false }
 
     func hasBeenRead(_ target: Target) -> Bool { self.states[target]?.readAt != nil }
 
-    /// When the last request was sent: a reply to an older one may say what was true before.
+    /// When the last request was sent. A reply to an earlier request may show an earlier state.
     func sentAt(_ target: Target) -> ContinuousClock.Instant? { self.states[target]?.sentAt }
 
-    // MARK: - What is to be read
+    // MARK: - Marking
 
-    /// Reads it again, and from now on.
+    /// Begins to read these targets, or reads them again.
     mutating func read(_ targets: Target...) { for target in targets { self.states[target, default: State()].isDirty = true } }
 
-    /// Reads it again if it is read at all. With a time: not before, because what was found is not what should be there and no watch may come.
+    /// Reads a target again, if it is read at all. With a time: at that time, because the content is wrong and a watch may not fire.
     mutating func readAgain(_ target: Target, from time: ContinuousClock.Instant? = nil) {
         self.states[target]?.isDirty = true
         if let time { self.states[target]?.notBefore = time }
@@ -72,17 +72,17 @@ struct RegistryReads: Sendable {
         }
     }
 
-    /// The session has a connection again. Earlier requests get their replies, but watches may have been lost with the connection.
+    /// The session has a connection again. Watches may have been lost with the former connection.
     mutating func reconnected() { for target in self.states.keys { self.states[target]!.isDirty = true } }
 
-    /// Nothing is read any more.
+    /// Ends all reading.
     mutating func end() { self.states = [:] }
 
     mutating func end(_ targets: Target...) { for target in targets { self.states[target] = nil } }
 
     // MARK: - Reading
 
-    /// The requests that are due now, and when to look again.
+    /// The requests that are due now, and when the next ones are due.
     mutating func next(at now: ContinuousClock.Instant) -> (requests: [(target: Target, request: ZooKeeperRequest)], wakes: [ContinuousClock.Instant]) {
         var requests: [(target: Target, request: ZooKeeperRequest)] = []
         var wakes: [ContinuousClock.Instant] = []
@@ -98,7 +98,7 @@ struct RegistryReads: Sendable {
                 } else {
                     state.isOpen = true
                     state.sentAt = now
-                    // What fires from here on is about what this read may not see.
+                    // A watch that fires from here on may be about a change that this read does not show.
                     state.isDirty = false
                     requests.append((target, self.request(of: target)))
                 }
@@ -108,7 +108,7 @@ struct RegistryReads: Sendable {
         return (requests, wakes)
     }
 
-    /// - Parameter jitter: 0 to 1; spreads what many nodes would do together.
+    /// - Parameter jitter: random, 0 to 1. Spreads retries that many nodes would otherwise start together.
     mutating func replied(
         _ target: Target, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, at now: ContinuousClock.Instant, jitter: Double
     ) -> Outcome {
@@ -121,7 +121,7 @@ struct RegistryReads: Sendable {
             state.notBefore = nil
             return .absent
         case .success(.stat(_?)) where target.isOftenAbsent:
-            // It was made in between.
+            // The znode was created between the two requests.
             state.isDirty = true
             return .nothing
         case .success(let reply):
@@ -158,7 +158,7 @@ struct RegistryReads: Sendable {
         let path = self.path(of: target)
         switch target {
         case .configuration, .controller, .view: return .get(path: path, watch: true)
-        // Only its stat counts.
+        // Only the stat is needed.
         case .ownMember, .controllerEpoch: return .exists(path: path, watch: true)
         case .members, .nodes: return .children(path: path, watch: true)
         }

@@ -1,6 +1,6 @@
 package import JSON
 
-/// What a node stores about its cluster over its own restarts, in case all nodes restart and ZooKeeper has lost its data.
+/// A node's stored knowledge of its cluster, in case all nodes restart and ZooKeeper has lost its data.
 ///
 /// The node's decisions depend on ZooKeeper, not on this file. It contains the cluster that the node belongs to, the numbers that new ones must exceed, and
 /// operators' requests.
@@ -13,7 +13,7 @@ package struct RememberedCluster: Hashable, Sendable {
     /// No owner epoch in use is above this. It is raised long before epochs reach it.
     package var reservedOwnerEpoch: Int64
 
-    /// A view, a configuration, and what is around them.
+    /// Enough for a view, a configuration and the other fields.
     package static let bytesMax = ClusterView.bytesMax + ClusterConfiguration.bytesMax + 10_000
     private static let format: Int64 = 1
 
@@ -33,7 +33,7 @@ package struct RememberedCluster: Hashable, Sendable {
             cluster: try object.string("cluster", bytesMax: 64),
             configuration: try ClusterConfiguration(json: Array(try object.required("config").text.utf8)),
             view: try object.optional("view").map { (value) throws(JSONFailure) in try ClusterView(json: Array(value.text.utf8)) },
-            reservedOwnerEpoch: try object.integer("reserved", in: 0...ClusterView.ownerEpochMax - ClusterView.room))
+            reservedOwnerEpoch: try object.integer("reserved", in: 0...ClusterView.ownerEpochMax - ClusterView.headroom))
     }
 
     func json() throws(JSONFailure) -> [UInt8] {
@@ -54,7 +54,7 @@ package struct RememberedCluster: Hashable, Sendable {
     }
 }
 
-/// The node's storage for it.
+/// The node's storage for a ``RememberedCluster``.
 package protocol ClusterMemoryStore: Sendable {
     /// Replaces the stored bytes, and returns when they are durable. Returns a message if that failed.
     func save(_ bytes: [UInt8]) async -> String?

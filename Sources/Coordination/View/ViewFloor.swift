@@ -1,7 +1,7 @@
-/// The highest numbers of all views ever seen here, including refused ones.
+/// The highest numbers of all views that this node has seen, including refused ones. A pure value.
 ///
-/// A store that lost writes knows less than its readers. The next view is written above all of this, so that every node takes it, and no owner epoch
-/// stands for two owners. A pure value.
+/// If ZooKeeper has lost writes, its readers know more than it does. The next view gets higher numbers than all of these, so that every node accepts it, and no
+/// owner epoch has two owners.
 struct ViewFloor: Sendable {
     struct Entry: Sendable {
         var ownerEpoch: Int64
@@ -12,7 +12,7 @@ struct ViewFloor: Sendable {
 
     private(set) var version: Int64 = 0
     private(set) var controllerEpoch: Int32 = 0
-    /// Of all partitions.
+    /// The highest owner epoch of all partitions.
     private(set) var highestOwnerEpoch: Int64 = 0
     private var partitions: [Entry] = []
     private var last: ClusterView?
@@ -20,7 +20,7 @@ struct ViewFloor: Sendable {
     mutating func see(_ view: ClusterView) {
         self.version = max(self.version, view.version)
         self.controllerEpoch = max(self.controllerEpoch, view.controllerEpoch)
-        // The view directly after the last one seen says nothing about earlier ones.
+        // Entries that are equal to those of the last view have been counted already.
         defer { if self.partitions.count == view.partitions.count { self.last = view } }
         guard self.partitions.count == view.partitions.count else {
             if self.partitions.isEmpty {

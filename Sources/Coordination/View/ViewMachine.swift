@@ -1,23 +1,26 @@
 import JSON
 
-/// Follows the view: as ZooKeeper has it, as peers send it, and as this node's own disk remembers it. A pure value.
+/// Follows the view: from ZooKeeper, from peers, and from this node's own disk. A pure value.
 ///
-/// It takes a newer view and refuses one that contradicts the newest: then the store has lost a write. What every view has ever granted is in ``floor``.
+/// It accepts a newer view, and refuses a view that contradicts the newest one, because then ZooKeeper has lost a write. ``floor`` has the highest numbers of all
+/// views.
 struct ViewMachine: Sendable {
+    /// The znode of the view contains something else than a view.
     struct Unreadable: Hashable, Sendable {
+        /// The version of the znode.
         var stat: Int32
-        /// A newer version of the program may have written it.
+        /// Whether a newer version of the program may have written it.
         var isNewer: Bool
     }
 
     enum Effect: Hashable, Sendable {
         case adopted(ClusterView, before: ClusterView?)
         case alarm(String)
-        /// Read the register again, and not before.
+        /// Read the view again at that time.
         case readAgain(from: ContinuousClock.Instant)
-        /// Keep these bytes over restarts.
+        /// Store these bytes. A restart must keep them.
         case remember(number: UInt64, [UInt8])
-        /// Ask these peers for their views.
+        /// Request the views of these peers.
         case pull([String])
         case wake(at: ContinuousClock.Instant)
     }
@@ -26,21 +29,22 @@ struct ViewMachine: Sendable {
     private let cluster: String
     /// The newest view that was accepted, from ZooKeeper or from a peer.
     private(set) var view: ClusterView?
-    /// By every view that was seen, the refused ones included.
+    /// Includes refused views.
     private(set) var floor = ViewFloor()
     private(set) var memory: ClusterMemory
-    /// What operators had requested by views that were refused, of nodes that exist since, and no newer record says.
+    /// Desired states in refused views, for nodes that the present view contains with an older desired state.
     private(set) var lostDesired: [String: NodeRecord] = [:]
     /// Since when this process has had a view.
     private(set) var since: ContinuousClock.Instant?
-    /// What ZooKeeper has instead of a view.
     private(set) var unreadable: Unreadable?
-    /// The newest version that ZooKeeper itself has shown: when it shows an older one, it has lost writes.
+    /// The version of the view that ZooKeeper showed last in this session, and the version of its znode. A lower version later means that it has lost writes.
     private(set) var stored: (version: Int64, stat: Int32)?
-    /// Since when a new session is shown an older view than this node has: a server that lags, or one that lost writes.
+    /// The `writer` of the view that this node wrote last, and the stat of the znode after the write. The same znode is not parsed again.
+    private var written: (writer: String, stat: ZooKeeperStat)?
+    /// Since when a new session has shown an older view than this node has: the server lags, or has lost writes.
     private var olderSince: ContinuousClock.Instant?
-    /// Views that peers have named, newer than this node's.
-    private(set) var named: [String: Int64] = [:]
+    /// The versions that peers have reported and that are newer than this node's view, by peer.
+    private(set) var newerVersions: [String: Int64] = [:]
     private var pulledAt: ContinuousClock.Instant?
 
     init(paths: ClusterPaths, cluster: String, memory: ClusterMemory) {
@@ -55,6 +59,11 @@ struct ViewMachine: Sendable {
     // MARK: - From ZooKeeper
 
     mutating func found(_ data: [UInt8], _ stat: ZooKeeperStat, at now: ContinuousClock.Instant) -> [Effect] {
+        if let written, written.stat == stat, self.view?.writer == written.writer {
+            self.olderSince = nil
+            return []
+        }
+        self.written = nil
         let candidate: ClusterView
         do throws(JSONFailure) {
             candidate = try ClusterView(json: data)
@@ -63,10 +72,10 @@ struct ViewMachine: Sendable {
         }
         self.unreadable = nil
         var effects = self.recall(unless: candidate.version, at: now)
-        // A session never sees its servers go back, so an older view than it has shown before is a server that lost what it had acknowledged.
+        // Within a session, reads never go back. So an older view than before means that the servers lost an acknowledged write.
         if let stored, candidate.version < stored.version {
             effects.append(
-                .alarm("ZooKeeper lost writes: its view went back from version \(stored.version) to \(candidate.version); this node keeps the newer"))
+                .alarm("ZooKeeper lost writes: its view went back from version \(stored.version) to \(candidate.version); this node keeps the newer view"))
         }
         effects += self.checkAge(candidate, at: now)
         self.stored = (candidate.version, stat.version)
@@ -76,30 +85,37 @@ struct ViewMachine: Sendable {
     mutating func absent(at now: ContinuousClock.Instant) -> [Effect] {
         let effects = self.recall(unless: nil, at: now)
         self.stored = nil
+        self.written = nil
         self.unreadable = nil
         return effects
     }
 
-    /// This node wrote it. A peer may have a newer one by now.
-    mutating func wrote(_ view: ClusterView, stat: Int32) {
+    /// This node wrote the view. A peer may have sent a newer one meanwhile.
+    ///
+    /// - Parameter stat: nil for a znode that was created together with a check: its version is 0, and the reply does not contain the rest.
+    mutating func wrote(_ view: ClusterView, stat: ZooKeeperStat?) {
         self.unreadable = nil
-        self.stored = (view.version, stat)
+        self.stored = (view.version, stat?.version ?? 0)
+        self.written = stat.map { (view.writer, $0) }
     }
 
-    mutating func sessionLost() { self.stored = nil }
+    mutating func sessionLost() {
+        self.stored = nil
+        self.written = nil
+    }
 
-    /// A new session may be served by a server that lags a moment. One that still shows an older view after that has lost writes.
+    /// The server of a new session may lag for a moment. If it still shows an older view after a second, it has lost writes.
     private mutating func checkAge(_ candidate: ClusterView, at now: ContinuousClock.Instant) -> [Effect] {
         guard let view = self.view, candidate.version < view.version else {
             self.olderSince = nil
             return []
         }
-        // Of a new session, which may have come to another server than the last, nothing is known yet.
+        // The first read of a session: it may be served by another server than the previous session.
         let since = self.stored == nil ? now : self.olderSince ?? now
         self.olderSince = since
         guard now < since.advanced(by: .seconds(1)) else {
             return [
-                .alarm("ZooKeeper lost writes: it shows version \(candidate.version) of the view, after \(view.version); this node keeps the newer")
+                .alarm("ZooKeeper lost writes: it has version \(candidate.version) of the view, after \(view.version); this node keeps the newer view")
             ]
         }
         return [.readAgain(from: now.advanced(by: .seconds(1)))]
@@ -108,25 +124,27 @@ struct ViewMachine: Sendable {
     private mutating func isUnreadable(_ data: [UInt8], _ stat: ZooKeeperStat, _ failure: JSONFailure, at now: ContinuousClock.Instant) -> [Effect] {
         let effects = self.recall(unless: nil, at: now)
         self.unreadable = Unreadable(stat: stat.version, isNewer: ClusterView.isVersioned(data))
-        return effects + [.alarm("the view in ZooKeeper cannot be read, ownership stays as it is: \(failure). \(self.advice)")]
+        return effects + [.alarm("the view in ZooKeeper cannot be read, and ownership does not change: \(failure). \(self.advice)")]
     }
 
-    /// Bytes that are no view are written over by a controller that knows one. What a newer version of the program may have written is left to an operator.
+    /// Whether a controller may replace the znode of the view. It replaces unreadable bytes if it knows a view, but not bytes that a newer version of the program
+    /// may have written: that is an operator's decision.
     var mayBeReplaced: Bool { self.unreadable.map { !$0.isNewer && self.view != nil } ?? true }
 
-    /// What an operator can do about a view that cannot be read.
+    /// Advice to the operator about a view that cannot be read.
     var advice: String {
         if self.unreadable?.isNewer ?? false {
-            return "If a newer version of this program wrote it, upgrade this node; if not, delete \(self.paths.view), and the controller writes what it knows"
+            return
+                "If a newer version of this program wrote it, upgrade this node; if not, delete \(self.paths.view), and the controller writes the view that it knows"
         }
         return self.view != nil
-            ? "The controller writes again what it knows"
-            : "Start a node that was a member; if there is none, delete \(self.paths.view), and the controller makes a new one"
+            ? "The controller replaces it with the view that it knows"
+            : "Start a node that was a member; if there is no such node, delete \(self.paths.view), and the controller creates a new view"
     }
 
-    // MARK: - From anywhere
+    // MARK: - From any source
 
-    /// Takes a view if it is newer than the one this node has.
+    /// Accepts a view if it is newer than the present one.
     mutating func accept(_ candidate: ClusterView, from source: String, at now: ContinuousClock.Instant) -> (isTaken: Bool, effects: [Effect]) {
         self.floor.see(candidate)
         let effects = self.recall(unless: candidate.version, at: now)
@@ -134,7 +152,7 @@ struct ViewMachine: Sendable {
             self.since = now
             return (true, effects + self.adopt(candidate))
         }
-        // A peer's may be late, and so may a read that was under way while a peer's newer one came.
+        // A peer's view may be late, and so may the reply to a read if a peer's newer view came first.
         guard candidate.version >= seen.version else { return (false, effects) }
         if let regression = seen.regression(in: candidate) {
             for node in candidate.nodes {
@@ -149,26 +167,26 @@ struct ViewMachine: Sendable {
     private mutating func adopt(_ view: ClusterView) -> [Effect] {
         let before = self.view
         self.view = view
-        // Of a node that was forgotten nothing is lost.
+        // A forgotten node is not in the view any more, and loses nothing.
         self.lostDesired = self.lostDesired.filter { id, desired in view.node(id).map { $0.desired?.revision ?? 0 < desired.revision } ?? false }
         return [.adopted(view, before: before)]
     }
 
     // MARK: - From peers
 
-    /// A peer has named a version. A newer one is requested immediately.
-    mutating func named(_ version: Int64, by id: String) {
-        self.named[id] = version
+    /// A peer has reported the version of its view. A newer view is requested immediately.
+    mutating func reported(_ version: Int64, by id: String) {
+        self.newerVersions[id] = version
         if version > self.version { self.pulledAt = nil }
     }
 
-    /// Asks for newer views until they have come: a message may be lost with a link.
+    /// Requests newer views every second until they have arrived, because a message may be lost with its link.
     mutating func pull(from isUp: (String) -> Bool, at now: ContinuousClock.Instant) -> [Effect] {
         let version = self.version
-        self.named = self.named.filter { $0.value > version }
-        guard !self.named.isEmpty else { return [] }
+        self.newerVersions = self.newerVersions.filter { $0.value > version }
+        guard !self.newerVersions.isEmpty else { return [] }
         if let due = self.pulledAt?.advanced(by: .seconds(1)), now < due { return [.wake(at: due)] }
-        let ids = self.named.keys.sorted().filter(isUp)
+        let ids = self.newerVersions.keys.sorted().filter(isUp)
         guard !ids.isEmpty else { return [] }
         self.pulledAt = now
         return [.pull(ids), .wake(at: now.advanced(by: .seconds(1)))]
@@ -176,12 +194,12 @@ struct ViewMachine: Sendable {
 
     // MARK: - From this node's disk
 
-    /// ZooKeeper shows an older view than this node had before it was restarted, or none: this node continues with what it had, and the controller hears of it.
+    /// ZooKeeper has an older view than this node had before its restart, or none. This node continues with its own view, and reports its version to the controller.
     private mutating func recall(unless version: Int64?, at now: ContinuousClock.Instant) -> [Effect] {
         guard self.view == nil, let past = self.memory.takePast(), version ?? 0 < past.version else { return [] }
         self.memory.skipLostGrants()
         self.since = now
-        let alarm = Effect.alarm("ZooKeeper lost writes: it has no view, and this node had version \(past.version) before it was restarted")
+        let alarm = Effect.alarm("ZooKeeper lost writes: it has no view, and this node had version \(past.version) before its restart")
         return (version == nil ? [alarm] : []) + self.adopt(past)
     }
 
@@ -197,6 +215,6 @@ struct ViewMachine: Sendable {
     mutating func remembered(_ number: UInt64, failure: String?, at now: ContinuousClock.Instant) -> [Effect] {
         self.memory.written(number, failure: failure, at: now)
         guard let failure else { return [] }
-        return [.alarm("what this node knows of the cluster cannot be kept: \(failure). After a loss of ZooKeeper's data owner epochs could repeat")]
+        return [.alarm("this node's knowledge of the cluster cannot be stored: \(failure). After a loss of ZooKeeper's data, owner epochs could repeat")]
     }
 }

@@ -56,7 +56,7 @@ package struct ZooKeeperSessionMachine: Sendable {
 
     /// When a cautious client last had proof that the session lives.
     ///
-    /// A connection proves nothing: a follower that is cut off answers reads and heartbeats until `syncLimit` ticks are over, while the leader ends the
+    /// A connection proves nothing: a follower that is cut off replies to reads and heartbeats until `syncLimit` ticks are over, while the leader ends the
     /// session. So the client sends a request that needs most of the servers six times per session timeout. Every half tick a follower reports to the leader
     /// which sessions were active. A session timeout is at least two ticks. So the leader's last report of this session is at most a quarter of the
     /// timeout older than the request, and the leader ends the session at the earliest three quarters of the timeout after the request.
@@ -131,7 +131,7 @@ package struct ZooKeeperSessionMachine: Sendable {
         _ generation: UInt64, session: Int64, timeout: Duration, at now: ContinuousClock.Instant
     ) -> [Action] {
         guard generation == self.generation else { return [] }
-        // A server that accepts or resumes a session has asked the leader.
+        // A server that accepts or resumes a session has confirmed it with the leader.
         let contact = Contact(session: session, timeout: timeout, at: now)
         let wakes: [Action] = self.settings.isCautious ? [.wake(at: contact.nextAt)] : []
         switch self.phase {

@@ -51,8 +51,8 @@ package struct ZooKeeperState: Hashable, Sendable {
         /// For people, as the end of a sentence.
         var sentence: String {
             switch self {
-            case .expired: "the servers ended it"
-            case .givenUp: "no server answered for so long that the node ended it itself"
+            case .expired: "the servers have ended it"
+            case .givenUp: "no server responded for so long that this node gave it up"
             case .unreachable: "no server could be reached"
             case .unresolvable: "the servers' names could not be resolved"
             case .unauthenticated: "the servers refused the authentication"

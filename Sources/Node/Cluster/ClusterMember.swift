@@ -101,13 +101,12 @@ final class ClusterMember: Sendable {
 
     private static func machineEvent(_ event: LinkEvent) -> ClusterMachine.Event? {
         switch event {
-        case .up(let id, let incarnation, .outgoing): .linkUp(id: id, incarnation: incarnation)
-        case .down(let id, let incarnation, .outgoing, let loss):
-            .linkDown(id: id, incarnation: incarnation, isRefused: loss == .refused, reason: loss.description)
+        case .up(let peer, .outgoing): .linkUp(peer)
+        case .down(let peer, .outgoing, let loss): .linkDown(peer, isRefused: loss == .refused, reason: loss.description)
         // Each node reports the links that it dials.
-        case .up(_, _, .incoming), .down(_, _, .incoming, _): nil
-        case .received(let id, let incarnation, _, let payload): .received(from: id, incarnation: incarnation, payload: payload)
-        case .viewVersion(let id, _, let version): .peerView(id: id, version: version)
+        case .up(_, .incoming), .down(_, .incoming, _): nil
+        case .received(let peer, _, let payload): .received(from: peer, payload: payload)
+        case .viewVersion(let peer, let version): .peerView(peer, version: version)
         }
     }
 }
@@ -119,7 +118,7 @@ private struct LinkTransport: ClusterTransport {
     func setPeers(_ peers: [ClusterMachine.Peer], incarnation: Int64, viewVersion: Int64) {
         self.links.setIdentity(incarnation: incarnation)
         self.links.setViewVersion(viewVersion)
-        self.links.setPeers(peers.map { LinkPeer(id: $0.id, incarnation: $0.incarnation, address: $0.link) })
+        self.links.setPeers(peers.map { LinkPeer($0.process, address: $0.link) })
     }
 
     func send(_ payload: [UInt8], to id: String) { self.links.send(payload, to: id) }

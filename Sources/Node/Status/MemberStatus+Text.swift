@@ -1,6 +1,7 @@
 import AdminAPI
 import Coordination
 import Link
+import Partitioning
 import Pipeline
 
 extension MemberStatus {
@@ -12,7 +13,7 @@ extension MemberStatus {
             partitions: Ownership.State.allCases.map { .init(state: $0.rawValue, count: self.summary.count($0)) }, alarm: self.summary.alarm,
             links: self.links.map { link in
                 .init(
-                    peer: link.id, incarnation: Int(link.incarnation), direction: link.direction.rawValue, address: link.address, isUp: link.isUp,
+                    peer: link.peer.id, incarnation: Int(link.peer.incarnation), direction: link.direction.rawValue, address: link.address, isUp: link.isUp,
                     milliseconds: Int(link.milliseconds), lastLoss: link.loss?.description, roundTripMicroseconds: link.roundTripMicroseconds.map { Int($0) },
                     queuedBytes: link.queuedBytes, dropped: Int(link.droppedMessages))
             })
@@ -35,10 +36,10 @@ extension MemberStatus {
         for state in Ownership.State.allCases { text.sample("realertime_partitions", self.summary.count(state), "state=\"\(state.rawValue)\"") }
         text.begin("realertime_link_up", "gauge", "1 while the link to this peer is up.")
         let outgoing = self.links.filter { $0.direction == .outgoing }
-        for link in outgoing { text.sample("realertime_link_up", link.isUp ? 1 : 0, "peer=\"\(link.id)\"") }
+        for link in outgoing { text.sample("realertime_link_up", link.isUp ? 1 : 0, "peer=\"\(link.peer.id)\"") }
         text.begin("realertime_link_round_trip_microseconds", "gauge", "Round trip of the last acknowledged heartbeat.")
         for link in outgoing {
-            if let roundTrip = link.roundTripMicroseconds { text.sample("realertime_link_round_trip_microseconds", roundTrip, "peer=\"\(link.id)\"") }
+            if let roundTrip = link.roundTripMicroseconds { text.sample("realertime_link_round_trip_microseconds", roundTrip, "peer=\"\(link.peer.id)\"") }
         }
         text.counter("realertime_link_dropped_total", "Messages to peers that were dropped, because there was no link or its buffer was full.", self.dropped)
         text.begin("realertime_cluster_events_total", "counter", "Cluster events that this node has recorded, by kind.")

@@ -2,6 +2,7 @@ import AdminAPI
 import Coordination
 import Gateway
 import Link
+import Partitioning
 import Pipeline
 
 /// The metrics of this process at one moment, and its health. The source of `GET /api/status`, `GET /metrics` and the report to the controller.
@@ -53,7 +54,7 @@ struct ProcessStatus: Sendable {
         if let member = self.member, member.summary.isIsolated {
             health = max(health, .degraded)
             let links = member.links.filter { $0.direction == .outgoing }.prefix(5)
-            let losses = links.map { "\($0.id): \($0.loss?.description ?? "down")" }.joined(separator: ", ")
+            let losses = links.map { "\($0.peer.id): \($0.loss?.description ?? "down")" }.joined(separator: ", ")
             reasons.append("This node has no link to any other member (\(losses)), so it is not ready. Check the network and the link secret.")
         }
         if self.processState == .stopping {

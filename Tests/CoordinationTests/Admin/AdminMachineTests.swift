@@ -18,7 +18,7 @@ import Testing
             view: ClusterView(
                 version: 1, controllerEpoch: 1, writer: "", nodes: [.init(id: "n2", incarnation: 8, state: .active)], partitions: [.init(), .init()]),
             configuration: ClusterConfiguration(clusterID: "c-1", partitionCount: 2), configurationVersion: 3, reads: self.reads,
-            controlling: self.controlling, reachable: reachable, whyAlone: "There is no controller.", outage: self.outage
+            controlling: self.controlling, reachable: reachable, noControllerReason: "There is no controller.", outage: self.outage
         ) { request, why in request.kind.changes ? nil : .failed(.notFound, why ?? "by itself") }
     }
 

@@ -5,25 +5,25 @@ import Testing
 
 @Suite struct ClusterMachineGuardTests {
     @Test func manyNodesThatVanishTogetherAreWaitedFor() throws {
-        var stand = ClusterMachineStand.controller(of: 7, partitionCount: 14)
-        stand.vanish("n2", "n3", "n4")
-        #expect(stand.machine.view?.mode == .guarded)
-        let orphans = try #require(stand.machine.view?.orphans)
+        var bench = ClusterMachineBench.controller(of: 7, partitionCount: 14)
+        bench.vanish("n2", "n3", "n4")
+        #expect(bench.machine.view?.mode == .guarded)
+        let orphans = try #require(bench.machine.view?.orphans)
         #expect(orphans.count == 6)
-        stand.advance(.milliseconds(14_900))
-        #expect(stand.machine.view?.orphans == orphans)
-        stand.advance(.milliseconds(200))
-        #expect(stand.machine.view?.orphans == [] && stand.machine.view?.mode == .normal)
+        bench.advance(.milliseconds(14_900))
+        #expect(bench.machine.view?.orphans == orphans)
+        bench.advance(.milliseconds(200))
+        #expect(bench.machine.view?.orphans == [] && bench.machine.view?.mode == .normal)
     }
 
     @Test func whoeverComesBackGetsItsPartitionsBackAndEndsTheGuard() throws {
-        var stand = ClusterMachineStand.controller(of: 7, partitionCount: 14)
-        let before = try #require(stand.machine.view)
-        stand.vanish("n2", "n3", "n4")
-        stand.advance(.seconds(2))
-        for id in ["n2", "n3", "n4"] { stand.arrive(id) }
-        stand.report()
-        let after = try #require(stand.machine.view)
+        var bench = ClusterMachineBench.controller(of: 7, partitionCount: 14)
+        let before = try #require(bench.machine.view)
+        bench.vanish("n2", "n3", "n4")
+        bench.advance(.seconds(2))
+        for id in ["n2", "n3", "n4"] { bench.arrive(id) }
+        bench.report()
+        let after = try #require(bench.machine.view)
         #expect(after.mode == .normal && after.orphans == [])
         for id in ["n2", "n3", "n4"] {
             #expect(after.partitions(ownedBy: id) == before.partitions(ownedBy: id))
@@ -32,166 +32,166 @@ import Testing
     }
 
     @Test func twoOfFiveAreNotMany() {
-        var stand = ClusterMachineStand.controller(of: 5, partitionCount: 10)
-        stand.vanish("n2", "n3")
-        #expect(stand.machine.view?.mode == .normal && stand.machine.view?.orphans == [])
+        var bench = ClusterMachineBench.controller(of: 5, partitionCount: 10)
+        bench.vanish("n2", "n3")
+        #expect(bench.machine.view?.mode == .normal && bench.machine.view?.orphans == [])
     }
 
     /// As a ZooKeeper outage of some seconds does it: the controller kept its session, the others gave theirs up and are members again.
     @Test func newIncarnationsOfLivingNodesAreNoMassFailure() {
-        var stand = ClusterMachineStand.controller(of: 4)
+        var bench = ClusterMachineBench.controller(of: 4)
         for id in ["n2", "n3"] {
-            stand.store.end(ClusterMachineStand.session(of: id))
-            stand.addMember(id, session: ClusterMachineStand.session(of: id))
+            bench.store.end(ClusterMachineBench.session(of: id))
+            bench.addMember(id, session: ClusterMachineBench.session(of: id))
         }
-        stand.settle()
-        stand.advance(.seconds(3))
-        stand.vanish("n4")
-        #expect(stand.machine.view?.mode == .normal && stand.machine.view?.orphans == [])
+        bench.settle()
+        bench.advance(.seconds(3))
+        bench.vanish("n4")
+        #expect(bench.machine.view?.mode == .normal && bench.machine.view?.orphans == [])
     }
 
     /// Seen as gone for a moment, between the end of the old member node and the making of the new one.
     @Test func nodesThatAreMembersAgainAreNoMassFailure() {
-        var stand = ClusterMachineStand.controller(of: 4)
+        var bench = ClusterMachineBench.controller(of: 4)
         for id in ["n2", "n3"] {
-            stand.vanish(id)
-            stand.arrive(id, isLinked: false)
+            bench.vanish(id)
+            bench.arrive(id, isLinked: false)
         }
-        stand.advance(.seconds(1))
-        stand.vanish("n4")
-        #expect(stand.machine.view?.mode == .normal && stand.machine.view?.orphans == [])
+        bench.advance(.seconds(1))
+        bench.vanish("n4")
+        #expect(bench.machine.view?.mode == .normal && bench.machine.view?.orphans == [])
     }
 
     /// Nodes that join again are there: those that are missing are few.
     @Test func nodesThatJoinCountAsPresent() {
-        var stand = ClusterMachineStand.controller(of: 8, partitionCount: 16)
+        var bench = ClusterMachineBench.controller(of: 8, partitionCount: 16)
         for id in ["n2", "n3", "n4", "n5"] {
-            stand.store.end(ClusterMachineStand.session(of: id))
-            stand.addMember(id, session: ClusterMachineStand.session(of: id))
+            bench.store.end(ClusterMachineBench.session(of: id))
+            bench.addMember(id, session: ClusterMachineBench.session(of: id))
         }
-        stand.settle()
-        stand.vanish("n6", "n7", "n8")
-        #expect(stand.machine.view?.mode == .normal)
+        bench.settle()
+        bench.vanish("n6", "n7", "n8")
+        #expect(bench.machine.view?.mode == .normal)
     }
 
     // MARK: - Nodes that leave on purpose
 
     @Test func whoeverSaysThatItLeavesIsNotWaitedFor() {
-        var stand = ClusterMachineStand.controller(of: 7, partitionCount: 14)
+        var bench = ClusterMachineBench.controller(of: 7, partitionCount: 14)
         for id in ["n2", "n3", "n4"] {
-            stand.receive(.leaving, from: id)
-            stand.vanish(id)
+            bench.receive(.leaving, from: id)
+            bench.vanish(id)
         }
-        #expect(stand.machine.view?.mode == .normal && stand.machine.view?.orphans == [] && stand.state("n4") == .down)
+        #expect(bench.machine.view?.mode == .normal && bench.machine.view?.orphans == [] && bench.state("n4") == .down)
     }
 
-    private func isFlapping(_ stand: ClusterMachineStand) -> Bool { stand.machine.alarm?.hasPrefix("n2 restarted or lost its session") ?? false }
+    private func isFlapping(_ bench: ClusterMachineBench) -> Bool { bench.machine.alarm?.hasPrefix("n2 restarted or lost its session") ?? false }
 
     @Test func restartsOnPurposeAreNoLosses() {
-        var stand = ClusterMachineStand.controller(of: 2)
+        var bench = ClusterMachineBench.controller(of: 2)
         for _ in 0..<5 {
-            stand.receive(.leaving, from: "n2")
-            self.restart("n2", &stand)
+            bench.receive(.leaving, from: "n2")
+            self.restart("n2", &bench)
         }
-        #expect(!self.isFlapping(stand))
+        #expect(!self.isFlapping(bench))
         // The next process of that id has said nothing.
-        for _ in 0..<3 { self.restart("n2", &stand) }
-        #expect(self.isFlapping(stand))
+        for _ in 0..<3 { self.restart("n2", &bench) }
+        #expect(self.isFlapping(bench))
     }
 
     /// So quickly that the controller sees the next incarnation only.
     @Test func aQuickRestartOnPurposeIsNoLossEither() {
-        var stand = ClusterMachineStand.controller(of: 2)
+        var bench = ClusterMachineBench.controller(of: 2)
         for _ in 0..<5 {
-            stand.receive(.leaving, from: "n2")
-            stand.store.end(200)
-            stand.arrive("n2")
-            stand.advance(.seconds(2))
+            bench.receive(.leaving, from: "n2")
+            bench.store.end(200)
+            bench.arrive("n2")
+            bench.advance(.seconds(2))
         }
-        #expect(stand.state("n2") == .active && !self.isFlapping(stand))
+        #expect(bench.state("n2") == .active && !self.isFlapping(bench))
     }
 
     /// A controller that leaves has told whoever comes after it.
     @Test func theNextControllerKnowsThatTheLastOneLeft() {
-        var stand = ClusterMachineStand.follower()
-        stand.receive(.leaving)
-        stand.store.end(200)
-        stand.advance(.seconds(5))
-        #expect(stand.machine.isController && stand.state("n2") == .down && stand.machine.controlling?.guards.flaps.count == 0)
+        var bench = ClusterMachineBench.follower()
+        bench.receive(.leaving)
+        bench.store.end(200)
+        bench.advance(.seconds(5))
+        #expect(bench.machine.isController && bench.state("n2") == .down && bench.machine.controlling?.guards.flaps.count == 0)
     }
 
     @Test func whoHasLeftIsNotRememberedForEver() {
-        var stand = ClusterMachineStand.controller(of: 2)
+        var bench = ClusterMachineBench.controller(of: 2)
         for _ in 0..<10 {
-            stand.receive(.leaving, from: "n2")
-            self.restart("n2", &stand)
+            bench.receive(.leaving, from: "n2")
+            self.restart("n2", &bench)
         }
-        #expect(stand.machine.peers.leaving.count <= 2)
+        #expect(bench.machine.peers.leaving.count <= 2)
     }
 
     // MARK: - Maintenance
 
     @Test func maintenanceHoldsBalancingAndNotFailover() {
-        var stand = ClusterMachineStand.controller(of: 2)
-        #expect(stand.ask(AdminRequest(.pause))?.isSuccess == true)
-        #expect(stand.machine.view?.mode == .maintenance)
-        stand.arrive("n3")
-        stand.balance()
-        #expect(stand.state("n3") == .active && stand.count("n3") == 0)
-        stand.vanish("n2")
-        #expect(stand.count("n2") == 0 && stand.machine.view?.orphans == [])
-        #expect(stand.ask(AdminRequest(.resume), number: 2)?.isSuccess == true)
-        stand.balance()
-        #expect(stand.machine.view?.mode == .normal && stand.count("n3") == 4)
+        var bench = ClusterMachineBench.controller(of: 2)
+        #expect(bench.request(AdminRequest(.pause))?.isSuccess == true)
+        #expect(bench.machine.view?.mode == .maintenance)
+        bench.arrive("n3")
+        bench.balance()
+        #expect(bench.state("n3") == .active && bench.count("n3") == 0)
+        bench.vanish("n2")
+        #expect(bench.count("n2") == 0 && bench.machine.view?.orphans == [])
+        #expect(bench.request(AdminRequest(.resume), number: 2)?.isSuccess == true)
+        bench.balance()
+        #expect(bench.machine.view?.mode == .normal && bench.count("n3") == 4)
     }
 
     // MARK: - Sessions that are lost again and again
 
-    private func restart(_ id: String, _ stand: inout ClusterMachineStand) {
-        stand.vanish(id)
-        stand.advance(.seconds(2))
-        stand.arrive(id)
-        stand.advance(.seconds(2))
+    private func restart(_ id: String, _ bench: inout ClusterMachineBench) {
+        bench.vanish(id)
+        bench.advance(.seconds(2))
+        bench.arrive(id)
+        bench.advance(.seconds(2))
     }
 
     @Test func threeLossesInAFewMinutesAreAnAlarmAndTheNodeKeepsItsShare() {
-        var stand = ClusterMachineStand.controller(of: 2)
-        for _ in 0..<2 { self.restart("n2", &stand) }
-        #expect(!self.isFlapping(stand))
-        self.restart("n2", &stand)
-        #expect(self.isFlapping(stand) && stand.state("n2") == .active)
-        stand.balance()
-        #expect(stand.count("n2") == 4)
-        stand.advance(.seconds(601))
-        #expect(!self.isFlapping(stand))
+        var bench = ClusterMachineBench.controller(of: 2)
+        for _ in 0..<2 { self.restart("n2", &bench) }
+        #expect(!self.isFlapping(bench))
+        self.restart("n2", &bench)
+        #expect(self.isFlapping(bench) && bench.state("n2") == .active)
+        bench.balance()
+        #expect(bench.count("n2") == 4)
+        bench.advance(.seconds(601))
+        #expect(!self.isFlapping(bench))
     }
 
     @Test func outagesOfZooKeeperAreNoNodesLosses() {
-        var stand = ClusterMachineStand.controller(of: 4)
+        var bench = ClusterMachineBench.controller(of: 4)
         for _ in 0..<4 {
             for id in ["n2", "n3", "n4"] {
-                stand.store.end(ClusterMachineStand.session(of: id))
-                stand.arrive(id)
+                bench.store.end(ClusterMachineBench.session(of: id))
+                bench.arrive(id)
             }
-            stand.advance(.seconds(30))
+            bench.advance(.seconds(30))
         }
-        #expect(["n2", "n3", "n4"].allSatisfy { stand.state($0) == .active } && stand.machine.alarm == nil)
+        #expect(["n2", "n3", "n4"].allSatisfy { bench.state($0) == .active } && bench.machine.alarm == nil)
     }
 
     /// However often the view that says so has to be written.
     @Test func oneLossCountsOnce() {
-        var stand = ClusterMachineStand.controller(of: 2)
-        stand.store.end(200)
+        var bench = ClusterMachineBench.controller(of: 2)
+        bench.store.end(200)
         for _ in 0..<3 {
-            stand.settle { if case .multi = $0 { true } else { false } }
-            if !stand.open.isEmpty { stand.answer(.failure(.notSent(code: -4))) }
-            stand.settle()
-            stand.wait(.milliseconds(100))
-            stand.handle(.ticked)
+            bench.settle { if case .multi = $0 { true } else { false } }
+            if !bench.open.isEmpty { bench.reply(.failure(.notSent(code: -4))) }
+            bench.settle()
+            bench.wait(.milliseconds(100))
+            bench.handle(.ticked)
         }
-        stand.advance(.seconds(2))
-        #expect(stand.state("n2") == .down)
-        stand.arrive("n2")
-        #expect(stand.state("n2") == .active && !self.isFlapping(stand))
+        bench.advance(.seconds(2))
+        #expect(bench.state("n2") == .down)
+        bench.arrive("n2")
+        #expect(bench.state("n2") == .active && !self.isFlapping(bench))
     }
 }

@@ -86,7 +86,7 @@ import Testing
         // One at a time.
         #expect(self.written(self.handle(.look)) == nil)
         #expect(
-            self.handle(.replied(.writeView(view), .success(.multi([nil, nil])))) == [.wrote(view, stat: 0)])
+            self.handle(.replied(.writeView(view), .success(.multi([nil, nil])))) == [.wrote(view, stat: nil)])
     }
 
     @Test mutating func aViewThatIsRefusedIsMadeOfWhatThereIsNow() throws {
@@ -130,14 +130,14 @@ import Testing
         let effects = self.handle(.look, after: .milliseconds(300))
         #expect(
             effects.contains(
-                .perform(.multi([Self.check, .delete(path: "/rt/c/members/n2", version: nil)]), for: .evict("n2", incarnation: 8))))
+                .perform(.multi([Self.check, .delete(path: "/rt/c/members/n2", version: nil)]), for: .evict(ProcessID(id: "n2", incarnation: 8)))))
         #expect(effects.contains { if case .record(.evicted, "n2", _) = $0 { true } else { false } })
         // Once.
         #expect(!self.handle(.look, after: .milliseconds(400)).contains { if case .record(.evicted, _, _) = $0 { true } else { false } })
     }
 
     @Test mutating func aLostFolderIsMadeAgain() {
-        #expect(self.handle(.folderIsAbsent(.nodes)) == [.alarm("ZooKeeper lost /rt/c/nodes: the controller makes it again")])
+        #expect(self.handle(.folderIsAbsent(.nodes)) == [.alarm("ZooKeeper lost /rt/c/nodes: the controller creates it again")])
         self.read(.nodes)
         #expect(
             self.handle(.look) == [
@@ -149,7 +149,7 @@ import Testing
     @Test mutating func itsOwnDamagedZnodeIsWrittenAgain() {
         self.damagedController = 2
         self.read(.controller)
-        let record = ControllerRecord.json(id: "n1", incarnation: 7, epoch: 4, epochVersion: 4, link: "n1:1", api: "n1:2")
+        let record = ControllerRecord.json(ProcessID(id: "n1", incarnation: 7), epoch: 4, epochVersion: 4, link: "n1:1", api: "n1:2")
         #expect(
             self.handle(.look) == [
                 .perform(.multi([Self.check, .set(path: "/rt/c/controller", data: record, version: 2)]), for: .repair("/rt/c/controller"))
@@ -168,7 +168,7 @@ import Testing
         self.reads.readAgain(.nodes)
         let effects = self.handle(.look)
         #expect(try #require(self.written(effects)).node("n2")?.desired == node.desired)
-        #expect(effects.contains { if case .alarm(let text) = $0 { text.hasPrefix("ZooKeeper lost what operators had requested: n2") } else { false } })
+        #expect(effects.contains { if case .alarm(let text) = $0 { text.hasPrefix("ZooKeeper lost operators' requests: n2") } else { false } })
         #expect(!effects.contains { if case .perform(_, .repair) = $0 { true } else { false } })
         self.read(.nodes)
         #expect(self.handle(.look).contains { if case .perform(_, .repair("/rt/c/nodes/n2")) = $0 { true } else { false } })

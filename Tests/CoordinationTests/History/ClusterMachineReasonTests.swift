@@ -6,93 +6,93 @@ import Testing
 
 /// The controller's history says why.
 @Suite struct ClusterMachineReasonTests {
-    private func texts(_ stand: ClusterMachineStand, of id: String? = nil) -> [String] {
-        stand.told.compactMap { if case .log(let event) = $0, id == nil || event.node == id { event.text } else { nil } }
+    private func texts(_ bench: ClusterMachineBench, of id: String? = nil) -> [String] {
+        bench.effects.compactMap { if case .log(let event) = $0, id == nil || event.node == id { event.text } else { nil } }
     }
 
     @Test func whyANodeIsDownAndWhoHasWhatItHad() {
-        var stand = ClusterMachineStand.controller(of: 2)
-        stand.vanish("n2")
-        #expect(self.texts(stand) == ["active is now down: its session is over", "n2 is down: 4 partitions reassigned (4 to n1)"])
+        var bench = ClusterMachineBench.controller(of: 2)
+        bench.vanish("n2")
+        #expect(self.texts(bench) == ["active is now down: its session has ended", "n2 is down: 4 partitions reassigned (4 to n1)"])
     }
 
     @Test func whoLeftIsNotSaidToHaveFailed() {
-        var stand = ClusterMachineStand.controller(of: 2)
-        stand.receive(.leaving, from: "n2")
-        stand.vanish("n2")
-        #expect(self.texts(stand, of: "n2") == ["active is now down: it left", "n2 is down: 4 partitions reassigned (4 to n1)"])
+        var bench = ClusterMachineBench.controller(of: 2)
+        bench.receive(.leaving, from: "n2")
+        bench.vanish("n2")
+        #expect(self.texts(bench, of: "n2") == ["active is now down: it left", "n2 is down: 4 partitions reassigned (4 to n1)"])
     }
 
     @Test func whosePortIsClosedIsSaidToRefuse() {
-        var stand = ClusterMachineStand.controller(of: 2)
-        let incarnation = stand.incarnation("n2")
-        stand.handle(.linkDown(id: "n2", incarnation: incarnation, isRefused: true))
-        stand.advance(.seconds(1))
+        var bench = ClusterMachineBench.controller(of: 2)
+        let incarnation = bench.incarnation("n2")
+        bench.handle(.linkDown(ProcessID(id: "n2", incarnation: incarnation), isRefused: true))
+        bench.advance(.seconds(1))
         #expect(
-            self.texts(stand, of: "n2") == [
-                "n2 refuses connections: incarnation \(incarnation) is dead, its member znode is removed", "active is now down: it refuses connections",
+            self.texts(bench, of: "n2") == [
+                "n2 refuses connections: incarnation \(incarnation) is dead, and its member znode is removed", "active is now down: it refuses connections",
                 "n2 is down: 4 partitions reassigned (4 to n1)",
             ])
     }
 
     @Test func whoCannotReachAFencedNode() {
-        var stand = ClusterMachineStand.controller(of: 3)
-        let lost = ProcessID(id: "n3", incarnation: stand.incarnation("n3"))
-        stand.handle(.linkDown(id: "n3", incarnation: lost.incarnation, isRefused: false))
-        stand.advance(.seconds(4))
-        var report = stand.report(of: "n2")
+        var bench = ClusterMachineBench.controller(of: 3)
+        let lost = bench.process("n3")
+        bench.handle(.linkDown(lost, isRefused: false))
+        bench.advance(.seconds(4))
+        var report = bench.report(of: "n2")
         report.unreachable = [lost]
-        stand.forget()
-        stand.receive(.report(report))
-        stand.settle()
-        #expect(self.texts(stand, of: "n3").first == "active is now fenced: n1, n2 of 3 members cannot reach it at n3:1")
+        bench.forget()
+        bench.receive(.report(report))
+        bench.settle()
+        #expect(self.texts(bench, of: "n3").first == "active is now fenced: n1, n2 of 3 members cannot reach it at n3:1")
     }
 
     @Test func whoVanishedTogetherAndWhoHadWhatIsGrantedThen() {
-        var stand = ClusterMachineStand.controller(of: 7, partitionCount: 14)
-        stand.vanish("n2", "n3", "n4")
-        #expect(self.texts(stand).contains("mode normal is now guarded: n2, n3, n4 vanished within 10 s"))
-        stand.forget()
-        stand.advance(.seconds(16))
-        let texts = self.texts(stand)
-        #expect(texts.first == "mode guarded is now normal: it was waited long enough for those that vanished")
-        #expect(texts.contains { $0.contains(" that n2 had owned assigned (") }, "\(texts)")
+        var bench = ClusterMachineBench.controller(of: 7, partitionCount: 14)
+        bench.vanish("n2", "n3", "n4")
+        #expect(self.texts(bench).contains("mode normal is now guarded: n2, n3, n4 vanished within 10 s"))
+        bench.forget()
+        bench.advance(.seconds(16))
+        let texts = self.texts(bench)
+        #expect(texts.first == "mode guarded is now normal: the wait for nodes that vanished is over")
+        #expect(texts.contains { $0.contains(" of the previous owner n2 assigned (") }, "\(texts)")
     }
 
     @Test func whoWishedWhat() {
-        var stand = ClusterMachineStand.controller(of: 2)
-        _ = stand.ask(AdminRequest(.drain, node: "n2", by: "ann", note: "disk"))
-        stand.balance()
+        var bench = ClusterMachineBench.controller(of: 2)
+        _ = bench.request(AdminRequest(.drain, node: "n2", by: "ann", note: "disk"))
+        bench.balance()
         #expect(
-            self.texts(stand, of: "n2") == [
+            self.texts(bench, of: "n2") == [
                 "drain n2 by ann: disk", "active is now draining: requested by ann (disk)", "draining is now drained: it owns nothing any more",
                 "drain n2: 4 partitions moved (4 to n1)",
             ])
-        stand.forget()
-        _ = stand.ask(AdminRequest(.undrain, node: "n2", by: "bob"), number: 2)
-        #expect(self.texts(stand, of: "n2").prefix(2) == ["undrain n2 by bob", "drained is now active: requested by bob"])
-        _ = stand.ask(AdminRequest(.pause, by: "eve", note: "rack 3"), number: 3)
-        #expect(self.texts(stand).suffix(2) == ["pause by eve: rack 3", "mode normal is now maintenance: balancing is paused, requested by eve (rack 3)"])
+        bench.forget()
+        _ = bench.request(AdminRequest(.undrain, node: "n2", by: "bob"), number: 2)
+        #expect(self.texts(bench, of: "n2").prefix(2) == ["undrain n2 by bob", "drained is now active: requested by bob"])
+        _ = bench.request(AdminRequest(.pause, by: "eve", note: "rack 3"), number: 3)
+        #expect(self.texts(bench).suffix(2) == ["pause by eve: rack 3", "mode normal is now maintenance: balancing is paused, requested by eve (rack 3)"])
     }
 
     @Test func aNodeThatFlapsIsAnAlarmAndStaysActive() {
-        var stand = ClusterMachineStand.controller(of: 2)
+        var bench = ClusterMachineBench.controller(of: 2)
         for _ in 0..<3 {
-            stand.vanish("n2")
-            stand.arrive("n2")
-            stand.advance(.seconds(2))
+            bench.vanish("n2")
+            bench.arrive("n2")
+            bench.advance(.seconds(2))
         }
-        let alarms = self.texts(stand).filter { $0.hasPrefix("n2 restarted or lost its session 3 times within 300 seconds") }
-        #expect(alarms.count == 1 && stand.machine.alarm == alarms.first && stand.state("n2") == .active)
+        let alarms = self.texts(bench).filter { $0.hasPrefix("n2 restarted or lost its session 3 times within 300 seconds") }
+        #expect(alarms.count == 1 && bench.machine.alarm == alarms.first && bench.state("n2") == .active)
     }
 
     /// It is read back, and this node knows its own writing.
     @Test func aViewWhoseAnswerWasLostIsToldWithItsReasonsToo() {
-        var stand = ClusterMachineStand.controller(of: 2)
-        stand.store.end(200)
-        stand.settle { if case .multi = $0 { true } else { false } }
-        stand.answerIsLost()
-        stand.advance(.seconds(1))
-        #expect(self.texts(stand, of: "n2") == ["active is now down: its session is over", "n2 is down: 4 partitions reassigned (4 to n1)"])
+        var bench = ClusterMachineBench.controller(of: 2)
+        bench.store.end(200)
+        bench.settle { if case .multi = $0 { true } else { false } }
+        bench.loseReply()
+        bench.advance(.seconds(1))
+        #expect(self.texts(bench, of: "n2") == ["active is now down: its session has ended", "n2 is down: 4 partitions reassigned (4 to n1)"])
     }
 }

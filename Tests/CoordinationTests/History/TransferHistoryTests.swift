@@ -6,17 +6,17 @@ import Testing
 
 /// The history has one event for a decision, and keeps what operators did.
 @Suite struct TransferHistoryTests {
-    private func events(_ stand: ClusterMachineStand, _ kinds: ClusterEvent.Kind...) -> [ClusterEvent] {
-        stand.machine.history.events.filter { kinds.contains($0.kind) }
+    private func events(_ bench: ClusterMachineBench, _ kinds: ClusterEvent.Kind...) -> [ClusterEvent] {
+        bench.machine.history.events.filter { kinds.contains($0.kind) }
     }
 
     @Test func aDrainIsOneEvent() throws {
-        var stand = ClusterMachineStand.controller(of: 3, partitionCount: 96)
-        let last = try #require(stand.machine.history.events.last).number
-        _ = stand.ask(AdminRequest(.drain, node: "n2", by: "ann", note: "kernel update"))
-        stand.balance()
-        #expect(stand.state("n2") == .drained)
-        let events = stand.machine.history.after(last)
+        var bench = ClusterMachineBench.controller(of: 3, partitionCount: 96)
+        let last = try #require(bench.machine.history.events.last).number
+        _ = bench.request(AdminRequest(.drain, node: "n2", by: "ann", note: "kernel update"))
+        bench.balance()
+        #expect(bench.state("n2") == .drained)
+        let events = bench.machine.history.after(last)
         #expect(
             events.map(\.text) == [
                 "drain n2 by ann: kernel update", "active is now draining: requested by ann (kernel update)",
@@ -26,50 +26,50 @@ import Testing
         let moved = try #require(events.last?.transfers)
         #expect(moved.count == 32 && moved.pairs.map(\.count) == [16, 16] && moved.pairs.allSatisfy { $0.partitions.count == 16 && $0.from == "n2" })
         // Taken back, what comes to it is one event again.
-        stand.forget()
-        _ = stand.ask(AdminRequest(.undrain, node: "n2"), number: 2)
-        stand.balance()
-        let back = try #require(self.events(stand, .moved).last)
+        bench.forget()
+        _ = bench.request(AdminRequest(.undrain, node: "n2"), number: 2)
+        bench.balance()
+        let back = try #require(self.events(bench, .moved).last)
         #expect(back.text == "balance: 32 partitions moved (16 from n1 to n2, 16 from n3 to n2)" && back.node == "n2")
     }
 
     @Test func aDrainThatIsTakenBackSaysHowFarItCame() throws {
-        var stand = ClusterMachineStand.controller(of: 2, partitionCount: 64)
-        _ = stand.ask(AdminRequest(.drain, node: "n2"))
-        stand.report()
-        #expect(self.events(stand, .moved).last?.text.hasPrefix("drain") != true, "it goes on")
-        _ = stand.ask(AdminRequest(.undrain, node: "n2"), number: 2)
-        stand.balance()
-        let drain = self.events(stand, .moved).filter { $0.text.hasPrefix("drain n2: ") }
+        var bench = ClusterMachineBench.controller(of: 2, partitionCount: 64)
+        _ = bench.request(AdminRequest(.drain, node: "n2"))
+        bench.report()
+        #expect(self.events(bench, .moved).last?.text.hasPrefix("drain") != true, "it goes on")
+        _ = bench.request(AdminRequest(.undrain, node: "n2"), number: 2)
+        bench.balance()
+        let drain = self.events(bench, .moved).filter { $0.text.hasPrefix("drain n2: ") }
         #expect(drain.count == 1 && drain[0].transfers.count > 0 && drain[0].transfers.count < 32, "\(drain)")
     }
 
     @Test func whatADeadNodeHadIsOneEventAboutIt() throws {
-        var stand = ClusterMachineStand.controller(of: 3, partitionCount: 12)
-        stand.vanish("n2")
-        let granted = try #require(self.events(stand, .granted).last)
+        var bench = ClusterMachineBench.controller(of: 3, partitionCount: 12)
+        bench.vanish("n2")
+        let granted = try #require(self.events(bench, .granted).last)
         #expect(granted.text == "n2 is down: 4 partitions reassigned (2 to n1, 2 to n3)" && granted.node == "n2")
     }
 
     @Test func aPinIsOneEventAboutItsNode() throws {
-        var stand = ClusterMachineStand.controller(of: 2)
-        let partition = try #require(stand.machine.view?.partitions(ownedBy: "n1").first)
-        let last = try #require(stand.machine.history.events.last).number
-        _ = stand.ask(AdminRequest(.move, node: "n2", partition: partition, by: "ann", note: "hot"))
-        stand.advance(.seconds(1))
-        stand.report()
+        var bench = ClusterMachineBench.controller(of: 2)
+        let partition = try #require(bench.machine.view?.partitions(ownedBy: "n1").first)
+        let last = try #require(bench.machine.history.events.last).number
+        _ = bench.request(AdminRequest(.move, node: "n2", partition: partition, by: "ann", note: "hot"))
+        bench.advance(.seconds(1))
+        bench.report()
         // Balance may move another one back.
-        let events = stand.machine.history.after(last).prefix(2)
+        let events = bench.machine.history.after(last).prefix(2)
         #expect(events.map(\.text) == ["move \(partition) to n2 by ann: hot", "move to n2: 1 partition moved (1 to n2)"])
         #expect(events.allSatisfy { $0.node == "n2" })
     }
 
     /// A follower may see every third view only.
     @Test func whatHappenedBetweenTwoViewsIsToldTogether() {
-        var stand = ClusterMachineStand.follower()
-        stand.publish(stand.view(2, ["n1", "n1", "n2", "n2"], ownerEpochs: [2, 2, 1, 1]) { $0.nodes[1].state = .draining })
-        stand.publish(stand.view(5, ["n1", "n1", "n1", "n1"], ownerEpochs: [2, 2, 2, 2]) { $0.nodes[1].state = .drained })
-        #expect(self.events(stand, .moved).map(\.text).last == "drain n2: 4 partitions moved (4 to n1)")
+        var bench = ClusterMachineBench.follower()
+        bench.publish(bench.view(2, ["n1", "n1", "n2", "n2"], ownerEpochs: [2, 2, 1, 1]) { $0.nodes[1].state = .draining })
+        bench.publish(bench.view(5, ["n1", "n1", "n1", "n1"], ownerEpochs: [2, 2, 2, 2]) { $0.nodes[1].state = .drained })
+        #expect(self.events(bench, .moved).map(\.text).last == "drain n2: 4 partitions moved (4 to n1)")
     }
 
     @Test func operationsAreKeptWhateverMoves() throws {
@@ -91,8 +91,8 @@ import Testing
         var transfers = Transfers()
         for partition in 0..<16_384 { transfers.add(partition, from: "n\(partition % 7)", to: "m\(partition % 90)") }
         #expect(transfers.count == 16_384 && transfers.pairs.count == Transfers.pairsMax)
-        #expect(transfers.pairs.allSatisfy { $0.partitions.count <= Transfers.partitionsMax } && transfers.words.hasSuffix(" to others"))
-        var event = ClusterEvent(kind: .moved, at: 0, node: "", viewVersion: 1, text: transfers.words)
+        #expect(transfers.pairs.allSatisfy { $0.partitions.count <= Transfers.partitionsMax } && transfers.destinations.hasSuffix(" to others"))
+        var event = ClusterEvent(kind: .moved, at: 0, node: "", viewVersion: 1, text: transfers.destinations)
         event.transfers = transfers
         var writer = JSONWriter()
         event.write(to: &writer)

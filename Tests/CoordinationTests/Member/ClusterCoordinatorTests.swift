@@ -22,7 +22,7 @@ extension ZooKeeperTests {
         }
 
         private func status(_ cluster: ClusterInProcess, at id: String) async throws -> (health: String, served: Int64, body: String) {
-            let answer = await cluster.ask(AdminRequest(.status), at: id)
+            let answer = await cluster.request(AdminRequest(.status), at: id)
             guard answer.isSuccess else { return ("\(answer.error?.code.rawValue ?? "")", 0, answer.json) }
             var object = try JSONValue(Array(answer.json.utf8), named: "status", bytesMax: 1_000_000).object()
             var partitions = try object.required("partitions").object()
@@ -63,7 +63,7 @@ extension ZooKeeperTests {
                 member.storage.refusing.withLock { $0 = [3, 4] }
                 try await eventually(within: .seconds(60), "not sealed") { member.storage.grants.count == 60 }
                 try await eventually(within: .seconds(10), "not served") { try await self.status(cluster, at: "n1").served == 60 }
-                #expect(member.heard.all.contains { $0.kind == .alarm && $0.text.contains("refuses 2 partitions") })
+                #expect(member.recorded.all.contains { $0.kind == .alarm && $0.text.contains("refuses 2 partitions") })
             }
         }
 
@@ -90,9 +90,9 @@ extension ZooKeeperTests {
                 for id in ["n1", "n2", "n3"] { cluster.start(id) }
                 try await self.healthy(cluster, at: "n2")
                 try await eventually(within: .seconds(60), "not balanced") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
-                #expect(await cluster.ask(AdminRequest(.drain, node: "n3", by: "test"), at: "n2").isSuccess)
+                #expect(await cluster.request(AdminRequest(.drain, node: "n3", by: "test"), at: "n2").isSuccess)
                 try await eventually(within: .seconds(60), "not drained") { try await self.owned(cluster) == ["n1": 30, "n2": 30, "n3": 0] }
-                #expect(await cluster.ask(AdminRequest(.undrain, node: "n3"), at: "n1").isSuccess)
+                #expect(await cluster.request(AdminRequest(.undrain, node: "n3"), at: "n1").isSuccess)
                 try await eventually(within: .seconds(60), "not back") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
             }
         }
@@ -142,7 +142,7 @@ extension ZooKeeperTests {
                 }
                 let members = cluster.members.withLock { Array($0.values) }
                 try await eventually(within: .seconds(60), "no alarm") {
-                    members.contains { $0.heard.all.contains { $0.kind == .alarm && ($0.text.contains(path) || $0.text.contains("the view in ZooKeeper")) } }
+                    members.contains { $0.recorded.all.contains { $0.kind == .alarm && ($0.text.contains(path) || $0.text.contains("the view in ZooKeeper")) } }
                 }
                 for id in ["n1", "n2"] { try await self.healthy(cluster, at: id) }
                 // The next controller finds everything that it needs.
@@ -163,7 +163,7 @@ extension ZooKeeperTests {
             let cluster = ClusterInProcess(servers: server.address, name: "emptied")
             for id in ["n1", "n2"] { cluster.start(id) }
             try await self.healthy(cluster, at: "n1")
-            #expect(await cluster.ask(AdminRequest(.cordon, node: "n2", by: "alice", note: "disk"), at: "n1").isSuccess)
+            #expect(await cluster.request(AdminRequest(.cordon, node: "n2", by: "alice", note: "disk"), at: "n1").isSuccess)
             try await eventually(within: .seconds(60), "not kept") {
                 ["n1", "n2"].allSatisfy { cluster.disk($0).remembered?.view?.node("n2")?.desired?.desired == .cordoned }
             }
@@ -181,7 +181,7 @@ extension ZooKeeperTests {
                 return view.version > before.view?.version ?? 0 && view.partitions.allSatisfy { $0.owner != nil && $0.ownerEpoch > used }
                     && view.node("n2")?.state == .cordoned && view.node("n2")?.desired?.note == "disk"
             }
-            let answer = await cluster.ask(AdminRequest(.status), at: "n1")
+            let answer = await cluster.request(AdminRequest(.status), at: "n1")
             #expect(answer.json.contains("lost"))
             await cluster.stop()
         }

@@ -25,10 +25,10 @@ final class ClusterInProcess: Sendable {
                 settings: settings, client: self.client, transport: self.transport, storage: storage, leaveTimeout: .seconds(2),
                 memory: disk, remembered: disk.remembered
             ) { events.append($0) }
-            self.heard = events
+            self.recorded = events
         }
 
-        let heard: MutexBox
+        let recorded: MutexBox
 
         func start() {
             self.transport.start(self.coordinator)
@@ -95,7 +95,7 @@ final class ClusterInProcess: Sendable {
         return member
     }
 
-    func ask(_ request: AdminRequest, at id: String) async -> AdminResponse {
+    func request(_ request: AdminRequest, at id: String) async -> AdminResponse {
         await self.members.withLock { $0[id]! }.coordinator.respond(to: request)
     }
 
@@ -187,24 +187,24 @@ final class MemoryTransport: ClusterTransport {
     func send(_ payload: [UInt8], to id: String) {
         let incarnation = self.state.withLock { state in state.up[id] == nil ? nil : state.incarnation }
         guard let incarnation else { return }
-        self.exchange.entry(id)?.coordinator.inbox.put(.received(from: self.id, incarnation: incarnation, payload: payload))
+        self.exchange.entry(id)?.coordinator.inbox.put(.received(from: ProcessID(id: self.id, incarnation: incarnation), payload: payload))
     }
 
     private func look() {
         let (peers, coordinator) = self.state.withLock { ($0.peers, $0.coordinator) }
         guard let coordinator else { return }
         for peer in peers {
-            let isThere = self.exchange.entry(peer.id)?.incarnation == peer.incarnation
+            let isThere = self.exchange.entry(peer.id)?.incarnation == peer.process.incarnation
             let event: ClusterMachine.Event? = self.state.withLock { state in
-                if isThere, state.up[peer.id] != peer.incarnation {
-                    state.up[peer.id] = peer.incarnation
+                if isThere, state.up[peer.id] != peer.process.incarnation {
+                    state.up[peer.id] = peer.process.incarnation
                     state.refused[peer.id] = nil
-                    return .linkUp(id: peer.id, incarnation: peer.incarnation)
+                    return .linkUp(peer.process)
                 }
-                if !isThere, self.exchange.entry(peer.id) == nil, state.refused[peer.id] != peer.incarnation {
+                if !isThere, self.exchange.entry(peer.id) == nil, state.refused[peer.id] != peer.process.incarnation {
                     state.up[peer.id] = nil
-                    state.refused[peer.id] = peer.incarnation
-                    return .linkDown(id: peer.id, incarnation: peer.incarnation, isRefused: true)
+                    state.refused[peer.id] = peer.process.incarnation
+                    return .linkDown(peer.process, isRefused: true)
                 }
                 return nil
             }

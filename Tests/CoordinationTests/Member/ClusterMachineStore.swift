@@ -2,7 +2,7 @@ import Testing
 
 @testable import Coordination
 
-/// ZooKeeper's tree for one machine: answers at once, exactly, and only when it is asked to.
+/// ZooKeeper's tree for one machine. It replies exactly, and only when the test says so.
 struct ClusterMachineStore {
     struct Znode {
         var data: [UInt8]
@@ -41,7 +41,7 @@ struct ClusterMachineStore {
         }
     }
 
-    /// What somebody else does.
+    /// A write of another process.
     mutating func put(_ path: String, _ data: [UInt8], session: Int64 = 0) {
         let part: ZooKeeperRequest.Part =
             self.tree[path] == nil ? .create(path: path, data: data, ephemeral: session != 0) : .set(path: path, data: data, version: nil)
@@ -54,8 +54,8 @@ struct ClusterMachineStore {
         for path in self.tree.filter({ $0.value.stat.ephemeralOwner == session }).keys.sorted() { self.remove(path) }
     }
 
-    /// The store as if nothing had been written to this node since: its servers have lost it.
-    mutating func setBack(_ path: String, to node: Znode?) {
+    /// Replaces a znode by an earlier one, as if the servers had lost all later writes to it.
+    mutating func rollBack(_ path: String, to node: Znode?) {
         self.tree[path] = node
         self.change(path)
     }

@@ -4,11 +4,11 @@ import TestKit
 
 @testable import Coordination
 
-/// One machine on a random walk through what its world may do to it, and what must hold all the way.
+/// One machine on a random walk of events, with checks after every step.
 ///
-/// The world keeps its own rules: ZooKeeper's answers are true or lost, other controllers raise the epoch, and owner epochs grow with every grant.
+/// The events follow the rules of the real world: ZooKeeper's replies are true or lost, other controllers raise the epoch, and owner epochs grow with every grant.
 struct ClusterMachineWalk {
-    var stand: ClusterMachineStand
+    var bench: ClusterMachineBench
     private var random: SplitMix
     private(set) var problem: String?
     var hasJoined = false
@@ -24,24 +24,24 @@ struct ClusterMachineWalk {
 
     init(seed: UInt64) {
         self.random = SplitMix(seed: seed)
-        self.stand = ClusterMachineStand(partitionCount: 6)
-        self.stand.random = SplitMix(seed: ~seed)
-        self.stand.isStoragePrompt = seed.isMultiple(of: 2)
+        self.bench = ClusterMachineBench(partitionCount: 6)
+        self.bench.random = SplitMix(seed: ~seed)
+        self.bench.isStoragePrompt = seed.isMultiple(of: 2)
     }
 
     mutating func step() {
-        self.stand.forget()
+        self.bench.forget()
         self.move()
         self.check()
     }
 
-    /// Peace: everything is answered, and what was asked is, too.
+    /// Ends the faults: every operation gets its reply, and every request its response.
     mutating func finish() {
         guard self.problem == nil else { return }
-        self.stand.forget()
-        self.stand.isStoragePrompt = true
-        if self.connection == .gone { self.stand.connect(session: self.stand.session + 1) } else { self.stand.reconnect() }
-        self.stand.advance(.seconds(20))
+        self.bench.forget()
+        self.bench.isStoragePrompt = true
+        if self.connection == .gone { self.bench.connect(session: self.bench.session + 1) } else { self.bench.reconnect() }
+        self.bench.advance(.seconds(20))
         self.check()
         if !self.pending.isEmpty { self.fail("requests \(self.pending.sorted()) were never answered") }
     }
@@ -52,104 +52,104 @@ struct ClusterMachineWalk {
         self.trace = self.trace.suffix(100) + [text]
     }
 
-    // MARK: - What happens
+    // MARK: - Events
 
     private mutating func move() {
         let choice = self.random.below(100)
         self.note("\(choice)")
         switch choice {
-        case 0..<45: self.answer()
+        case 0..<45: self.reply()
         case 45..<60:
-            self.stand.wait(.milliseconds(self.random.chance(10) ? self.random.below(12_000) : self.random.below(400)))
-            self.stand.handle(.ticked)
+            self.bench.wait(.milliseconds(self.random.chance(10) ? self.random.below(12_000) : self.random.below(400)))
+            self.bench.handle(.ticked)
         case 60..<66: self.changeSession()
-        case 66..<72: self.stand.handle(.changed(self.stand.store.takeFired()))
+        case 66..<72: self.bench.handle(.changed(self.bench.store.takeFired()))
         case 72..<78: self.changeMembers()
         case 78..<84: self.changeLinks()
         case 84..<88: self.rule()
         case 88..<92: self.listen()
-        case 92..<95: self.ask()
-        case 95..<98: self.stand.settle()
+        case 92..<95: self.request()
+        case 95..<98: self.bench.settle()
         default: self.confirm()
         }
     }
 
-    private mutating func answer() {
-        guard !self.stand.open.isEmpty, self.connection == .up else { return }
+    private mutating func reply() {
+        guard !self.bench.open.isEmpty, self.connection == .up else { return }
         switch self.random.below(30) {
-        case 0: self.stand.answerIsLost()
-        case 1: self.stand.answer(.failure(.ambiguous(code: -7)))
-        default: self.stand.answer()
+        case 0: self.bench.loseReply()
+        case 1: self.bench.reply(.failure(.ambiguous(code: -7)))
+        default: self.bench.reply()
         }
     }
 
-    /// What was under way is lost with the connection, before the machine hears of it or after.
+    /// Operations in flight are lost with the connection, before the machine is notified or after.
     private mutating func changeSession() {
         switch self.connection {
         case .gone:
-            self.stand.connect(session: self.stand.session + 1)
+            self.bench.connect(session: self.bench.session + 1)
             self.connection = .up
         case .up:
             guard self.random.chance(40) else { return }
             let isLate = self.random.chance(50)
-            if isLate { self.stand.suspend() }
-            for _ in 0..<self.stand.open.count {
-                if self.random.chance(50) { self.stand.answerIsLost() } else { self.stand.answer(.failure(.ambiguous(code: -4))) }
+            if isLate { self.bench.suspend() }
+            for _ in 0..<self.bench.open.count {
+                if self.random.chance(50) { self.bench.loseReply() } else { self.bench.reply(.failure(.ambiguous(code: -4))) }
             }
-            if !isLate { self.stand.suspend() }
+            if !isLate { self.bench.suspend() }
             self.connection = .suspended
         case .suspended:
-            while !self.stand.open.isEmpty { self.stand.answer(.failure(.notSent(code: -4))) }
+            while !self.bench.open.isEmpty { self.bench.reply(.failure(.notSent(code: -4))) }
             if self.random.chance(60) {
-                self.stand.reconnect()
+                self.bench.reconnect()
                 self.connection = .up
             } else {
-                // Given up, the session may live on for a while with the node's ephemeral nodes.
-                self.stand.lose(self.random.chance(50) ? .expired : .givenUp)
+                // A session that was given up may live on for a while, with its ephemeral znodes.
+                self.bench.lose(self.random.chance(50) ? .expired : .givenUp)
                 self.connection = .gone
             }
         }
     }
 
     private mutating func changeMembers() {
-        guard self.stand.store.tree["/rt/c/members"] != nil else { return }
+        guard self.bench.store.tree["/rt/c/members"] != nil else { return }
         let id = "n\(2 + self.random.below(3))"
-        if self.stand.incarnation(id) > 0 {
-            self.stand.store.end(ClusterMachineStand.session(of: id))
+        if self.bench.incarnation(id) > 0 {
+            self.bench.store.end(ClusterMachineBench.session(of: id))
         } else {
-            self.stand.addMember(id, session: ClusterMachineStand.session(of: id))
+            self.bench.addMember(id, session: ClusterMachineBench.session(of: id))
         }
-        if self.random.chance(5) { self.stand.store.remove("/rt/c/members/n1") }
+        if self.random.chance(5) { self.bench.store.remove("/rt/c/members/n1") }
     }
 
     private mutating func changeLinks() {
         for id in ["n2", "n3", "n4"] where self.random.chance(50) {
-            let incarnation = self.stand.incarnation(id)
+            let incarnation = self.bench.incarnation(id)
             guard incarnation > 0 else { continue }
             if self.random.chance(70) {
-                self.stand.handle(.linkUp(id: id, incarnation: incarnation))
+                self.bench.handle(.linkUp(ProcessID(id: id, incarnation: incarnation)))
             } else {
-                self.stand.handle(.linkDown(id: id, incarnation: incarnation, isRefused: self.random.chance(50)))
+                self.bench.handle(.linkDown(ProcessID(id: id, incarnation: incarnation), isRefused: self.random.chance(50)))
             }
         }
     }
 
-    /// Another node is elected, writes a view, or goes.
+    /// Another node is elected, writes a view, or disappears.
     private mutating func rule() {
-        guard self.stand.incarnation("n2") > 0, let text = self.stand.store.tree["/rt/c/controller_epoch"].map({ String(decoding: $0.data, as: UTF8.self) }),
+        guard self.bench.incarnation("n2") > 0, let text = self.bench.store.tree["/rt/c/controller_epoch"].map({ String(decoding: $0.data, as: UTF8.self) }),
             let epoch = Int32(text)
         else { return }
-        if self.stand.store.tree["/rt/c/controller"]?.stat.ephemeralOwner != 200 {
-            self.stand.store.remove("/rt/c/controller")
-            self.stand.store.put("/rt/c/controller_epoch", Array(String(epoch + 1).utf8))
-            self.stand.addController("n2", epoch: epoch + 1, session: 200)
+        if self.bench.store.tree["/rt/c/controller"]?.stat.ephemeralOwner != 200 {
+            self.bench.store.remove("/rt/c/controller")
+            self.bench.store.put("/rt/c/controller_epoch", Array(String(epoch + 1).utf8))
+            self.bench.addController("n2", epoch: epoch + 1, session: 200)
         } else if self.random.chance(30) {
-            self.stand.store.remove("/rt/c/controller")
-        } else if var view = self.stand.storedView {
+            self.bench.store.remove("/rt/c/controller")
+        } else if var view = self.bench.storedView {
             self.evolve(&view, epoch)
-            self.stand.write(view)
+            self.bench.write(view)
             // A push may overtake the watch.
-            if self.random.chance(40) { self.stand.receive(.view(view)) }
+            if self.random.chance(40) { self.bench.receive(.view(view)) }
         }
     }
 
@@ -157,7 +157,7 @@ struct ClusterMachineWalk {
         view.version += 1
         view.controllerEpoch = epoch
         for id in ["n1", "n2", "n3", "n4"] {
-            let incarnation = self.stand.incarnation(id)
+            let incarnation = self.bench.incarnation(id)
             var node = view.node(id) ?? .init(id: id, state: .down)
             if node.incarnation != incarnation { view.orphan(ownedBy: id) }
             node.incarnation = incarnation > 0 ? incarnation : nil
@@ -176,28 +176,28 @@ struct ClusterMachineWalk {
         }
     }
 
-    /// What peers say: reports, complaints, pulls, and views that are late.
+    /// Messages of peers: reports, complaints, pulls, and late views.
     private mutating func listen() {
         let id = "n\(2 + self.random.below(3))"
-        guard self.stand.incarnation(id) > 0 else { return }
+        guard self.bench.incarnation(id) > 0 else { return }
         switch self.random.below(5) {
-        case 0, 1: self.stand.receive(.report(self.stand.report(of: id)), from: id)
-        case 2: self.stand.receive(.complaint(epoch: self.stand.machine.controller?.epoch ?? 0), from: id)
-        case 3: if let view = self.lastView { self.stand.receive(.view(view), from: id) }
-        default: self.stand.receive(self.random.chance(50) ? .heard : .pull, from: id)
+        case 0, 1: self.bench.receive(.report(self.bench.report(of: id)), from: id)
+        case 2: self.bench.receive(.complaint(epoch: self.bench.machine.controller?.epoch ?? 0), from: id)
+        case 3: if let view = self.lastView { self.bench.receive(.view(view), from: id) }
+        default: self.bench.receive(self.random.chance(50) ? .acknowledged : .pull, from: id)
         }
     }
 
-    private mutating func ask() {
+    private mutating func request() {
         let kind = AdminRequest.Kind.allCases.randomElement(using: &self.random)!
         self.pending.insert(self.nextRequest)
-        self.stand.handle(.request(number: self.nextRequest, AdminRequest(kind, node: "n\(1 + self.random.below(5))", partition: self.random.below(7))))
+        self.bench.handle(.request(number: self.nextRequest, AdminRequest(kind, node: "n\(1 + self.random.below(5))", partition: self.random.below(7))))
         self.nextRequest += 1
     }
 
-    /// The storage says what it has done, perhaps long ago and for another owner epoch.
+    /// The storage reports a result, perhaps late and for an earlier owner epoch.
     private mutating func confirm() {
-        let owned = self.stand.machine.ownership.map { Grant(partition: $0.key, ownerEpoch: $0.value.ownerEpoch - Int64(self.random.below(2))) }
-        self.stand.handle(self.random.chance(70) ? .sealed(owned) : .handedOver(owned))
+        let owned = self.bench.machine.ownership.map { Grant(partition: $0.key, ownerEpoch: $0.value.ownerEpoch - Int64(self.random.below(2))) }
+        self.bench.handle(self.random.chance(70) ? .sealed(owned) : .handedOver(owned))
     }
 }

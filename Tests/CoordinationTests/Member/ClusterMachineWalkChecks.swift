@@ -2,15 +2,15 @@ import Partitioning
 
 @testable import Coordination
 
-/// What must hold after every step.
+/// The checks after every step.
 extension ClusterMachineWalk {
     mutating func check() {
-        let machine = self.stand.machine
+        let machine = self.bench.machine
         if machine.incarnation != nil { self.hasJoined = true }
         if machine.session.pending.count > 60 { self.fail("\(machine.session.pending.count) operations are pending") }
         if machine.admin.forwarded.count > 40 { self.fail("\(machine.admin.forwarded.count) requests are open") }
         if machine.history.count >= 3 * (ClusterHistory.countMax + 100) { self.fail("the history has \(machine.history.count) events") }
-        if !self.stand.refusals.isEmpty { self.fail("refused: \(self.stand.refusals)") }
+        if !self.bench.refusals.isEmpty { self.fail("refused: \(self.bench.refusals)") }
         self.checkView(machine)
         self.checkOwnership(machine)
         self.checkWake(machine)
@@ -33,13 +33,13 @@ extension ClusterMachineWalk {
             switch (old, held.state) {
             case (nil, .sealing), (.sealing, .sealing), (.sealing, .serving), (.serving, .serving), (.serving, .sealed), (.sealed, .sealed): break
             // Prompt storage does more than one step within an event of this walk.
-            case (nil, .serving), (nil, .sealed), (.sealing, .sealed): if !self.stand.isStoragePrompt { fallthrough }
+            case (nil, .serving), (nil, .sealed), (.sealing, .sealed): if !self.bench.isStoragePrompt { fallthrough }
             default: self.fail("partition \(partition) went from \(String(describing: old)) to \(held.state) under owner epoch \(held.ownerEpoch)")
             }
             if let last = self.before[partition]?.ownerEpoch, last > held.ownerEpoch {
                 self.fail("partition \(partition) went back to owner epoch \(held.ownerEpoch)")
             }
-            // Whatever has ended under an owner epoch has ended for good.
+            // A partition that was released under an owner epoch is never served under it again.
             if self.finished.contains(owned), held.state != .sealed { self.fail("partition \(partition) serves again under owner epoch \(held.ownerEpoch)") }
             if held.state == .sealed { self.finished.insert(owned) }
             if machine.incarnation == nil || view?.partitions[partition].owner != "n1" || view?.partitions[partition].ownerEpoch != held.ownerEpoch {
@@ -48,24 +48,24 @@ extension ClusterMachineWalk {
         }
         for (partition, held) in self.before where machine.ownership[partition]?.ownerEpoch != held.ownerEpoch {
             self.finished.insert(Grant(partition: partition, ownerEpoch: held.ownerEpoch))
-            if !self.stand.releases.contains(.init(partition: partition, ownerEpoch: held.ownerEpoch)) {
+            if !self.bench.releases.contains(.init(partition: partition, ownerEpoch: held.ownerEpoch)) {
                 self.fail("partition \(partition) is gone without a release")
             }
         }
         self.before = machine.ownership
     }
 
-    /// Whatever it waits for comes by an answer or by a wake.
+    /// Everything that the machine waits for arrives by a reply or by a wake.
     private mutating func checkWake(_ machine: ClusterMachine) {
         guard self.connection == .up else { return }
-        guard self.stand.open.isEmpty else { return }
-        guard let wake = self.stand.wake else { return self.fail("nothing is under way, and nothing will wake it") }
-        if wake > self.stand.now.advanced(by: machine.settings.rereadInterval) { self.fail("it sleeps too long") }
+        guard self.bench.open.isEmpty else { return }
+        guard let wake = self.bench.wake else { return self.fail("nothing is under way, and nothing will wake it") }
+        if wake > self.bench.now.advanced(by: machine.settings.rereadInterval) { self.fail("it sleeps too long") }
     }
 
     private mutating func checkRequests(_ machine: ClusterMachine) {
-        if machine.admin.forwarded.values.contains(where: { $0.until <= self.stand.now }) { self.fail("a request has outlived its time") }
-        for case .respond(let number, _) in self.stand.told {
+        if machine.admin.forwarded.values.contains(where: { $0.until <= self.bench.now }) { self.fail("a request has outlived its time") }
+        for case .respond(let number, _) in self.bench.effects {
             if self.pending.remove(number) == nil { self.fail("request \(number) is answered twice") }
         }
     }

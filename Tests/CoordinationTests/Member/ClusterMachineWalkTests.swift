@@ -25,55 +25,55 @@ import Testing
 
     /// Events that could not: answers of the wrong kind, bytes that are nothing, tokens that nobody gave.
     @Test(arguments: seeds) func nonsenseIsSurvived(_ seed: UInt64) {
-        var stand = seed.isMultiple(of: 2) ? ClusterMachineStand.follower() : ClusterMachineStand.controller(of: 3)
-        stand.random = SplitMix(seed: seed)
+        var bench = seed.isMultiple(of: 2) ? ClusterMachineBench.follower() : ClusterMachineBench.controller(of: 3)
+        bench.random = SplitMix(seed: seed)
         for _ in 0..<1500 {
-            stand.wait(.milliseconds(stand.random.below(300)))
-            Self.nonsense(&stand)
-            #expect(stand.machine.session.pending.count <= 100)
-            #expect(stand.machine.history.count < 3 * (ClusterHistory.countMax + 100))
+            bench.wait(.milliseconds(bench.random.below(300)))
+            Self.nonsense(&bench)
+            #expect(bench.machine.session.pending.count <= 100)
+            #expect(bench.machine.history.count < 3 * (ClusterHistory.countMax + 100))
         }
     }
 
-    private static func nonsense(_ stand: inout ClusterMachineStand) {
-        let number = Int64(stand.random.below(50))
-        let id = ["n1", "n2", "n3", "", "a/b"].randomElement(using: &stand.random)!
-        let owned = [Grant(partition: stand.random.below(12) - 2, ownerEpoch: number - 2)]
-        switch stand.random.below(14) {
-        case 0...4: if !stand.open.isEmpty { stand.answer(Self.answer(&stand)) }
-        case 5: stand.handle(.answered(token: UInt64(number), Self.answer(&stand)))
+    private static func nonsense(_ bench: inout ClusterMachineBench) {
+        let number = Int64(bench.random.below(50))
+        let id = ["n1", "n2", "n3", "", "a/b"].randomElement(using: &bench.random)!
+        let owned = [Grant(partition: bench.random.below(12) - 2, ownerEpoch: number - 2)]
+        switch bench.random.below(14) {
+        case 0...4: if !bench.open.isEmpty { bench.reply(Self.reply(&bench)) }
+        case 5: bench.handle(.replied(token: UInt64(number), Self.reply(&bench)))
         case 6:
             let payloads = ["{}", "", "{\"pull\":1}", "{\"heard\":1}", "{\"view\":{}}", "{\"complaint\":1}", "{\"answer\":{},\"status\":200,\"number\":1}"]
-            let payload = stand.random.mutate(Array(payloads.randomElement(using: &stand.random)!.utf8), with: ["{", "\"", "-1", "null"])
-            stand.handle(.received(from: id, incarnation: number, payload: payload))
-        case 7: stand.handle(.linkUp(id: id, incarnation: number))
-        case 8: stand.handle(.linkDown(id: id, incarnation: number, isRefused: stand.random.chance(50)))
-        case 9: stand.handle(stand.random.chance(50) ? .sealed(owned) : .handedOver(owned))
-        case 10: stand.handle(.peerView(id: id, version: number))
+            let payload = bench.random.mutate(Array(payloads.randomElement(using: &bench.random)!.utf8), with: ["{", "\"", "-1", "null"])
+            bench.handle(.received(from: ProcessID(id: id, incarnation: number), payload: payload))
+        case 7: bench.handle(.linkUp(ProcessID(id: id, incarnation: number)))
+        case 8: bench.handle(.linkDown(ProcessID(id: id, incarnation: number), isRefused: bench.random.chance(50)))
+        case 9: bench.handle(bench.random.chance(50) ? .sealed(owned) : .handedOver(owned))
+        case 10: bench.handle(.peerView(ProcessID(id: id, incarnation: number), version: number))
         case 11:
-            let kind = AdminRequest.Kind.allCases.randomElement(using: &stand.random)!
-            stand.handle(.request(number: UInt64(number), AdminRequest(kind, node: id, partition: Int(number) - 9, after: number)))
-        case 12: stand.handle(.changed(["/rt/c/view", "/rt/c/controller", "/rt/c/members", "/rt/c/members/n1", "/rt/c/nodes", "/rt/c/config"]))
+            let kind = AdminRequest.Kind.allCases.randomElement(using: &bench.random)!
+            bench.handle(.request(number: UInt64(number), AdminRequest(kind, node: id, partition: Int(number) - 9, after: number)))
+        case 12: bench.handle(.changed(["/rt/c/view", "/rt/c/controller", "/rt/c/members", "/rt/c/members/n1", "/rt/c/nodes", "/rt/c/config"]))
         default:
-            switch stand.random.below(12) {
+            switch bench.random.below(12) {
             case 0:
-                stand.lose(.givenUp)
-                stand.connect(session: stand.session + 1)
-            case 1...4: stand.suspend()
-            default: stand.reconnect()
+                bench.lose(.givenUp)
+                bench.connect(session: bench.session + 1)
+            case 1...4: bench.suspend()
+            default: bench.reconnect()
             }
         }
     }
 
-    private static func answer(_ stand: inout ClusterMachineStand) -> Result<ZooKeeperReply, ZooKeeperFailure> {
-        let number = Int64(stand.random.below(40))
+    private static func reply(_ bench: inout ClusterMachineBench) -> Result<ZooKeeperReply, ZooKeeperFailure> {
+        let number = Int64(bench.random.below(40))
         let stat = ZooKeeperStat(czxid: number, mzxid: number, version: Int32(number % 7), ephemeralOwner: 99 + number % 4)
         let texts = [
             "", "{}", "7", "\u{0}", "{\"id\":\"n1\",\"inc\":5,\"ce\":1}",
             "{\"v\":3,\"ce\":0,\"writer\":\"\",\"at\":0,\"nodes\":[],\"owner\":[-1],\"oe\":[9],\"moves\":[]}",
         ]
-        switch stand.random.below(20) {
-        case 0...5: return .success(.node(data: Array(texts.randomElement(using: &stand.random)!.utf8), stat: stat))
+        switch bench.random.below(20) {
+        case 0...5: return .success(.node(data: Array(texts.randomElement(using: &bench.random)!.utf8), stat: stat))
         case 6...8: return .success(.stat(stat))
         case 9: return .success(.stat(nil))
         case 10...12: return .success(.children(["n1", "n2", "n3", "a b", ""], stat: stat))
@@ -81,8 +81,8 @@ import Testing
         case 16: return .success(.multi([]))
         case 17: return .success(.done)
         case 18:
-            return .failure(.refused([.noNode, .nodeExists, .badVersion, .notEmpty].randomElement(using: &stand.random)!, part: stand.random.below(3) - 1))
-        default: return .failure([.ambiguous(code: -4), .notSent(code: -4), .sessionLost].randomElement(using: &stand.random)!)
+            return .failure(.refused([.noNode, .nodeExists, .badVersion, .notEmpty].randomElement(using: &bench.random)!, part: bench.random.below(3) - 1))
+        default: return .failure([.ambiguous(code: -4), .notSent(code: -4), .sessionLost].randomElement(using: &bench.random)!)
         }
     }
 }

@@ -43,7 +43,7 @@ import Testing
         _ = machine.found(Self.known.json, Self.stat(), wasMember: true)
         #expect(
             machine.absent(wasMember: true, at: Self.now) == [
-                .alarm("ZooKeeper lost the cluster's configuration: it is written again as this node knows it"), .makeFoundations, Self.create(Self.known),
+                .alarm("ZooKeeper lost the cluster's configuration: this node writes it again"), .makeFoundations, Self.create(Self.known),
             ])
     }
 
@@ -81,7 +81,8 @@ import Testing
 
     @Test func aNewerProtocolStopsOnlyANodeThatStarts() {
         let newer = ClusterConfiguration(clusterID: "c-1", partitionCount: 4, activeProtocol: 2)
-        #expect(self.machine().misfit(newer, wasMember: false) == "the cluster speaks protocol 2, this version 1 to 1: upgrade this node")
-        #expect(self.machine().misfit(newer, wasMember: true) == nil)
+        #expect(
+            self.machine().incompatibility(of: newer, wasMember: false) == "the cluster uses protocol 2, and this version supports 1 to 1: upgrade this node")
+        #expect(self.machine().incompatibility(of: newer, wasMember: true) == nil)
     }
 }

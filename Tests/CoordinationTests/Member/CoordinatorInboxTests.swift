@@ -1,3 +1,4 @@
+import Partitioning
 import Testing
 
 @testable import Coordination
@@ -37,6 +38,29 @@ import Testing
         #expect(Self.numbers(await inbox.take()) == Array(0..<CoordinatorInbox.countMax) + [999])
         #expect(Self.numbers(await inbox.take()) == [1000])
         await offer.value
+    }
+
+    /// Events of a peer may be megabytes long.
+    @Test func anOfferWaitsForBytes() async {
+        func message(_ number: Int64, megabytes: Int) -> ClusterMachine.Event {
+            .received(from: ProcessID(id: "n2", incarnation: number), payload: [UInt8](repeating: 0, count: megabytes << 20))
+        }
+        func numbers(_ events: [ClusterMachine.Event]?) -> [Int64] {
+            (events ?? []).compactMap { if case .received(let process, _) = $0 { process.incarnation } else { nil } }
+        }
+        let inbox = CoordinatorInbox()
+        await inbox.offer(message(1, megabytes: 8))
+        await inbox.offer(message(2, megabytes: 7))
+        let offers = Task {
+            await inbox.offer(message(3, megabytes: 8))
+            // Larger than the inbox: accepted when it is empty.
+            await inbox.offer(message(4, megabytes: 20))
+        }
+        for _ in 0..<100 { await Task.yield() }
+        #expect(numbers(await inbox.take()) == [1, 2])
+        #expect(numbers(await inbox.take()) == [3])
+        #expect(numbers(await inbox.take()) == [4])
+        await offers.value
     }
 
     @Test func theEndFreesWhateverWaits() async {

@@ -1,4 +1,5 @@
 import AdminAPI
+import Partitioning
 import Testing
 
 @testable import Coordination
@@ -13,7 +14,8 @@ import Testing
 
     private func facts(after duration: Duration = .zero, isMember: Bool = true) -> ElectionMachine.Facts {
         .init(
-            now: Self.now.advanced(by: duration), jitter: 0, sessionID: 100, ownSessions: [99, 100], incarnation: isMember ? 7 : nil, reads: self.reads,
+            now: Self.now.advanced(by: duration), jitter: 0, sessionID: 100, isConnected: true, ownSessions: [99, 100], incarnation: isMember ? 7 : nil,
+            reads: self.reads,
             register: ViewMachine(paths: Self.paths, cluster: "c", memory: ClusterMemory(isKept: false, past: nil)), links: [:])
     }
 
@@ -22,7 +24,7 @@ import Testing
     }
 
     private static func record(_ id: String, epoch: Int32) -> [UInt8] {
-        ControllerRecord.json(id: id, incarnation: 7, epoch: epoch, epochVersion: epoch, link: "\(id):1", api: "\(id):2")
+        ControllerRecord.json(ProcessID(id: id, incarnation: 7), epoch: epoch, epochVersion: epoch, link: "\(id):1", api: "\(id):2")
     }
 
     /// The controller's znode has been read.
@@ -96,7 +98,7 @@ import Testing
         self.read(.success(.node(data: [], stat: Self.stat(99))))
         #expect(
             self.machine.found(Self.record("n1", epoch: 3), Self.stat(99), self.facts()) == [
-                .record(.deposed, about: "n1", "the controller's znode of this node's former session is removed"),
+                .record(.deposed, about: "n1", "the znode of this node's former session is removed"),
                 .perform(
                     .multi([.check(path: "/rt/c/controller_epoch", version: 3), .delete(path: "/rt/c/controller", version: 0)]), for: .depose),
             ])
@@ -129,7 +131,7 @@ import Testing
         #expect(self.machine.proceed(self.facts(after: .milliseconds(2999))) == [.wake(at: Self.now.advanced(by: .seconds(3)))])
         #expect(
             self.machine.proceed(self.facts(after: .seconds(3))) == [
-                .record(.deposed, about: nil, "/rt/c/controller cannot be read: it is removed"),
+                .record(.deposed, about: nil, "/rt/c/controller cannot be read, and is removed"),
                 .perform(.delete(path: "/rt/c/controller", version: 1), for: .depose),
             ])
     }

@@ -16,7 +16,7 @@ import Testing
     ) -> MembershipMachine.Facts {
         .init(
             now: Self.now.advanced(by: duration), jitter: 0, sessionID: 100, sessionTimeout: .seconds(6), ownSessions: [99, 100],
-            configuration: configuration, misfit: misfit, usedIncarnations: used)
+            configuration: configuration, incompatibility: misfit, usedIncarnations: used)
     }
 
     private static func stat(_ czxid: Int64, session: Int64 = 100, version: Int32 = 0) -> ZooKeeperStat {
@@ -112,7 +112,7 @@ import Testing
         let effects = self.machine.found(Self.stat(7, version: 4), self.facts())
         #expect(
             effects == [
-                .alarm("\(Self.path) was changed by something else: this node writes it again"),
+                .alarm("\(Self.path) was changed by another program; this node writes it again"),
                 .perform(.set(path: Self.path, data: self.record, version: 4), for: .repairMember),
             ])
         #expect(self.machine.found(Self.stat(7, version: 4), self.facts()) == [])

@@ -7,112 +7,112 @@ import Testing
     private static let first = Grant(partition: 0, ownerEpoch: 2)
 
     /// A follower that was granted partition 0 under owner epoch 2, and whose storage answers only when it is told.
-    private func granted() -> ClusterMachineStand {
-        var stand = ClusterMachineStand.follower()
-        stand.isStoragePrompt = false
-        stand.publish(stand.view(2, ["n1", "n2", "n2", "n2"], ownerEpochs: [2, 1, 1, 1]))
-        return stand
+    private func granted() -> ClusterMachineBench {
+        var bench = ClusterMachineBench.follower()
+        bench.isStoragePrompt = false
+        bench.publish(bench.view(2, ["n1", "n2", "n2", "n2"], ownerEpochs: [2, 1, 1, 1]))
+        return bench
     }
 
-    private func serving() -> ClusterMachineStand {
-        var stand = self.granted()
-        stand.handle(.sealed([Self.first]))
-        stand.forget()
-        return stand
+    private func serving() -> ClusterMachineBench {
+        var bench = self.granted()
+        bench.handle(.sealed([Self.first]))
+        bench.forget()
+        return bench
     }
 
     /// The same with a move to `n2` asked for.
-    private func moving(_ stand: ClusterMachineStand, version: Int64 = 3) -> ClusterView {
-        stand.view(version, ["n1", "n2", "n2", "n2"], ownerEpochs: [2, 1, 1, 1]) { $0.partitions[0].move = .init(id: 1, to: "n2", reason: .balance) }
+    private func moving(_ bench: ClusterMachineBench, version: Int64 = 3) -> ClusterView {
+        bench.view(version, ["n1", "n2", "n2", "n2"], ownerEpochs: [2, 1, 1, 1]) { $0.partitions[0].move = .init(id: 1, to: "n2", reason: .balance) }
     }
 
     @Test func aGrantIsSealedThenServedThenReported() throws {
-        var stand = self.granted()
-        #expect(stand.seals == [Self.first] && stand.states == [.sealing, nil, nil, nil])
-        stand.advance(.seconds(1))
-        #expect(try #require(stand.reports(to: "n2").last).preparing == 1)
-        stand.forget()
-        stand.handle(.sealed([Self.first]))
-        #expect(stand.states == [.serving, nil, nil, nil])
+        var bench = self.granted()
+        #expect(bench.seals == [Self.first] && bench.states == [.sealing, nil, nil, nil])
+        bench.advance(.seconds(1))
+        #expect(try #require(bench.reports(to: "n2").last).preparing == 1)
+        bench.forget()
+        bench.handle(.sealed([Self.first]))
+        #expect(bench.states == [.serving, nil, nil, nil])
         // At once, since the controller waits for it.
-        let report = try #require(stand.reports(to: "n2").last)
+        let report = try #require(bench.reports(to: "n2").last)
         #expect(report.serving == [Self.first] && report.preparing == 0 && report.viewVersion == 2)
     }
 
     @Test func aSealUnderAnotherOwnerEpochCountsForNothing() {
-        var stand = self.granted()
-        stand.handle(.sealed([.init(partition: 0, ownerEpoch: 1), .init(partition: 2, ownerEpoch: 1)]))
-        #expect(stand.states == [.sealing, nil, nil, nil])
+        var bench = self.granted()
+        bench.handle(.sealed([.init(partition: 0, ownerEpoch: 1), .init(partition: 2, ownerEpoch: 1)]))
+        #expect(bench.states == [.sealing, nil, nil, nil])
     }
 
     @Test func aSealIsAskedForOnce() {
-        var stand = self.granted()
-        stand.advance(.seconds(10))
-        #expect(stand.seals == [Self.first])
+        var bench = self.granted()
+        bench.advance(.seconds(10))
+        #expect(bench.seals == [Self.first])
     }
 
     @Test func aMoveIsHandedOverThenReportedThenReleased() throws {
-        var stand = self.serving()
-        stand.publish(self.moving(stand))
-        #expect(stand.handOvers == [Self.first] && stand.states == [.serving, nil, nil, nil])
-        stand.forget()
-        stand.handle(.handedOver([Self.first]))
-        #expect(stand.states == [.sealed, nil, nil, nil])
-        #expect(stand.reports(to: "n2").last?.sealed == [Self.first] && stand.reports(to: "n2").last?.serving == [])
-        #expect(stand.releases.isEmpty)
-        stand.publish(stand.view(4, ["n2", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1]))
-        #expect(stand.releases == [Self.first] && stand.machine.ownership.isEmpty)
+        var bench = self.serving()
+        bench.publish(self.moving(bench))
+        #expect(bench.handOvers == [Self.first] && bench.states == [.serving, nil, nil, nil])
+        bench.forget()
+        bench.handle(.handedOver([Self.first]))
+        #expect(bench.states == [.sealed, nil, nil, nil])
+        #expect(bench.reports(to: "n2").last?.sealed == [Self.first] && bench.reports(to: "n2").last?.serving == [])
+        #expect(bench.releases.isEmpty)
+        bench.publish(bench.view(4, ["n2", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1]))
+        #expect(bench.releases == [Self.first] && bench.machine.ownership.isEmpty)
     }
 
     @Test func aHandOverIsAskedForOnce() {
-        var stand = self.serving()
-        stand.publish(self.moving(stand))
-        stand.publish(self.moving(stand, version: 4))
-        stand.advance(.seconds(10))
-        #expect(stand.handOvers == [Self.first])
+        var bench = self.serving()
+        bench.publish(self.moving(bench))
+        bench.publish(self.moving(bench, version: 4))
+        bench.advance(.seconds(10))
+        #expect(bench.handOvers == [Self.first])
     }
 
     @Test func aMoveThatComesBeforeTheSealWaitsForIt() {
-        var stand = self.granted()
-        stand.publish(self.moving(stand))
-        #expect(stand.handOvers.isEmpty)
-        stand.handle(.sealed([Self.first]))
-        #expect(stand.handOvers == [Self.first])
+        var bench = self.granted()
+        bench.publish(self.moving(bench))
+        #expect(bench.handOvers.isEmpty)
+        bench.handle(.sealed([Self.first]))
+        #expect(bench.handOvers == [Self.first])
     }
 
     /// What has finished under an owner epoch never serves under it again.
     @Test func aMoveThatIsGivenUpAfterItsHandOverNeedsANewGrant() {
-        var stand = self.serving()
-        stand.publish(self.moving(stand))
-        stand.handle(.handedOver([Self.first]))
-        stand.forget()
-        stand.publish(stand.view(4, ["n1", "n2", "n2", "n2"], ownerEpochs: [2, 1, 1, 1]))
-        #expect(stand.states == [.sealed, nil, nil, nil] && stand.seals.isEmpty)
-        stand.publish(stand.view(5, ["n1", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1]))
-        #expect(stand.releases == [Self.first] && stand.seals == [.init(partition: 0, ownerEpoch: 3)])
-        #expect(stand.states == [.sealing, nil, nil, nil])
+        var bench = self.serving()
+        bench.publish(self.moving(bench))
+        bench.handle(.handedOver([Self.first]))
+        bench.forget()
+        bench.publish(bench.view(4, ["n1", "n2", "n2", "n2"], ownerEpochs: [2, 1, 1, 1]))
+        #expect(bench.states == [.sealed, nil, nil, nil] && bench.seals.isEmpty)
+        bench.publish(bench.view(5, ["n1", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1]))
+        #expect(bench.releases == [Self.first] && bench.seals == [.init(partition: 0, ownerEpoch: 3)])
+        #expect(bench.states == [.sealing, nil, nil, nil])
     }
 
     @Test func aHandOverThatEndsAfterItsPartitionWasTakenCountsForNothing() {
-        var stand = self.serving()
-        stand.publish(self.moving(stand))
-        stand.publish(stand.view(4, ["n1", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1]))
-        stand.handle(.handedOver([Self.first]))
-        #expect(stand.states == [.sealing, nil, nil, nil])
+        var bench = self.serving()
+        bench.publish(self.moving(bench))
+        bench.publish(bench.view(4, ["n1", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1]))
+        bench.handle(.handedOver([Self.first]))
+        #expect(bench.states == [.sealing, nil, nil, nil])
     }
 
     @Test func whatIsTakenWhileItIsSealedIsReleasedAndStaysSo() {
-        var stand = self.granted()
-        stand.publish(stand.view(3, ["n2", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1]))
-        #expect(stand.releases == [Self.first])
-        stand.handle(.sealed([Self.first]))
-        #expect(stand.machine.ownership.isEmpty)
+        var bench = self.granted()
+        bench.publish(bench.view(3, ["n2", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1]))
+        #expect(bench.releases == [Self.first])
+        bench.handle(.sealed([Self.first]))
+        #expect(bench.machine.ownership.isEmpty)
     }
 
     @Test func aRegrantIsReleasedBeforeItIsSealed() throws {
-        var stand = self.serving()
-        stand.publish(stand.view(3, ["n1", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1]))
-        let order = stand.told.compactMap { action -> String? in
+        var bench = self.serving()
+        bench.publish(bench.view(3, ["n1", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1]))
+        let order = bench.effects.compactMap { action -> String? in
             switch action {
             case .release: "release"
             case .seal: "seal"
@@ -120,34 +120,34 @@ import Testing
             }
         }
         #expect(order == ["release", "seal"])
-        #expect(stand.states == [.sealing, nil, nil, nil])
+        #expect(bench.states == [.sealing, nil, nil, nil])
     }
 
     @Test func aViewOfAnotherIncarnationOfThisNodeGrantsNothing() {
-        var stand = self.serving()
-        let view = stand.view(3, ["n1", "n1", "n2", "n2"], ownerEpochs: [2, 2, 1, 1]) { $0.nodes[0].incarnation = 5 }
-        stand.publish(view)
-        #expect(stand.seals.isEmpty && stand.releases == [Self.first])
+        var bench = self.serving()
+        let view = bench.view(3, ["n1", "n1", "n2", "n2"], ownerEpochs: [2, 2, 1, 1]) { $0.nodes[0].incarnation = 5 }
+        bench.publish(view)
+        #expect(bench.seals.isEmpty && bench.releases == [Self.first])
     }
 
     @Test func aRestartedControllerIsToldAgain() {
-        var stand = self.serving()
-        stand.advance(.milliseconds(900))
-        stand.forget()
+        var bench = self.serving()
+        bench.advance(.milliseconds(900))
+        bench.forget()
         // The same content as a moment ago, but to somebody who does not know it.
-        stand.store.end(200)
-        stand.addMember("n2", session: 201)
-        stand.addController("n2", epoch: 2, session: 201)
-        stand.settle()
-        stand.handle(.linkUp(id: "n2", incarnation: stand.incarnation("n2")))
-        #expect(stand.reports(to: "n2").last?.serving == [Self.first])
+        bench.store.end(200)
+        bench.addMember("n2", session: 201)
+        bench.addController("n2", epoch: 2, session: 201)
+        bench.settle()
+        bench.handle(.linkUp(bench.process("n2")))
+        #expect(bench.reports(to: "n2").last?.serving == [Self.first])
     }
 
     @Test func withoutALinkToTheControllerNothingIsReported() {
-        var stand = self.serving()
-        stand.handle(.linkDown(id: "n2", incarnation: stand.incarnation("n2"), isRefused: false))
-        stand.forget()
-        stand.advance(.seconds(3))
-        #expect(stand.reports(to: "n2").isEmpty)
+        var bench = self.serving()
+        bench.handle(.linkDown(bench.process("n2"), isRefused: false))
+        bench.forget()
+        bench.advance(.seconds(3))
+        #expect(bench.reports(to: "n2").isEmpty)
     }
 }

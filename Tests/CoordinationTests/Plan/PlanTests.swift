@@ -79,7 +79,7 @@ import Testing
         let refused = Plan(PlanInput(view: view, pins: [9: "a", 0: "a", 99: "a", 10: "x"])).refusals
         #expect(
             refused.map(\.description) == [
-                "partition 9 is pinned to a, which is cordoned and gains nothing", "partition 10 is pinned to x, but there is no such node",
+                "partition 9 is pinned to a, which is cordoned and gains no partitions", "partition 10 is pinned to x, but there is no such node",
                 "partition 99 is pinned to a, but there is no such partition",
             ])
     }
@@ -90,7 +90,7 @@ import Testing
         }
         let plan = Plan(PlanInput(view: view))
         #expect(plan.isEmpty)
-        #expect(plan.refusals == [.nobodyMayOwn(orphans: 2, drained: 3)])
+        #expect(plan.refusals == [.noNodeMayOwn(orphans: 2, drained: 3)])
         #expect(
             Plan(
                 PlanInput(

@@ -1,4 +1,4 @@
-/// Who cannot reach whom, from and to: one direction is cut without the other. A cut that two faults have made is healed when both are over.
+/// The pairs of nodes, from and to, whose connection is cut in that direction. A cut that two faults have made is healed when both are over.
 struct Cuts {
     private var counts: [[String]: Int] = [:]
 

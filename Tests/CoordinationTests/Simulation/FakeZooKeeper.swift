@@ -1,6 +1,6 @@
 @testable import Coordination
 
-/// ZooKeeper's rules without its servers: a tree, sessions, one-shot watches, reads that may be stale but never go back within a session.
+/// Simulates ZooKeeper: a tree, sessions, watches that fire once, and reads that may be stale but never go back within a session.
 final class FakeZooKeeper {
     struct Znode {
         var data: [UInt8]
@@ -14,19 +14,19 @@ final class FakeZooKeeper {
 
     struct Session {
         var node: SimulatedNode?
-        /// What it has seen: a read shows nothing older.
+        /// The newest transaction that the session has seen. Its reads show nothing older.
         var zxid: Int64 = 0
-        /// When the servers heard of it last; it expires by itself.
-        var heardAt: ContinuousClock.Instant
+        /// The last contact of the session. It expires a timeout later.
+        var touchedAt: ContinuousClock.Instant
         var isConnected = true
     }
 
     static let timeout = Duration.seconds(6)
 
     unowned var simulation: Simulation!
-    /// Broken on purpose in one test: controllers that write the view without looking at their epoch or at what is there.
+    /// False in one test: then writes of the view are not checked for the controller epoch and the version.
     var isFenced = true
-    /// What is written is nobody's decision.
+    /// Whether a test writes, and not a node.
     private var isOverwriting = false
     private var tree: [String: Znode] = ["/": Znode(data: [], czxid: 0, mzxid: 0, version: 0, owner: 0)]
     private var past: [(zxid: Int64, tree: [String: Znode])] = []
@@ -44,28 +44,28 @@ final class FakeZooKeeper {
 
     func open(for node: SimulatedNode) -> Int64 {
         self.nextSession += 1
-        self.sessions[self.nextSession] = Session(node: node, zxid: self.zxid, heardAt: self.simulation.now)
+        self.sessions[self.nextSession] = Session(node: node, zxid: self.zxid, touchedAt: self.simulation.now)
         return self.nextSession
     }
 
-    func heard(_ session: Int64, ago: Duration = .zero) { self.sessions[session]?.heardAt = self.simulation.now.advanced(by: .zero - ago) }
+    func touch(_ session: Int64, ago: Duration = .zero) { self.sessions[session]?.touchedAt = self.simulation.now.advanced(by: .zero - ago) }
     func disconnected(_ session: Int64) { self.sessions[session]?.isConnected = false }
 
     /// Whether the session still lives.
     func reconnected(_ session: Int64) -> Bool {
         guard self.sessions[session] != nil else { return false }
         self.sessions[session]!.isConnected = true
-        self.heard(session)
+        self.touch(session)
         return true
     }
 
-    /// Called now and then: a session that nobody was heard of ends. Servers that are away expire nobody, and give everyone a full timeout when they are back.
+    /// Called regularly: ends the sessions without contact. Servers that are away end no session, and give each session a full timeout when they return.
     func expireSilent() {
         guard !self.isAway else {
-            for id in self.sessions.keys { self.heard(id) }
+            for id in self.sessions.keys { self.touch(id) }
             return
         }
-        for (id, session) in self.sessions.sorted(by: { $0.key < $1.key }) where self.simulation.now >= session.heardAt.advanced(by: Self.timeout) {
+        for (id, session) in self.sessions.sorted(by: { $0.key < $1.key }) where self.simulation.now >= session.touchedAt.advanced(by: Self.timeout) {
             self.simulation.checker.expires(session.node, id)
             self.end(id)
         }
@@ -73,24 +73,24 @@ final class FakeZooKeeper {
 
     func end(_ session: Int64) {
         guard self.sessions.removeValue(forKey: session) != nil else { return }
-        self.simulation.tell("session \(session) ends")
+        self.simulation.note("session \(session) ends")
         for path in self.tree.filter({ $0.value.owner == session }).keys.sorted() { self.commit { $0[path] = nil } }
     }
 
     // MARK: - Lost writes
 
-    /// Without what belongs to sessions: they will be over when it is put back.
+    /// Without ephemeral znodes, because the sessions will have ended when the copy is put back.
     func backUp() { self.backup = (self.zxid, self.tree.filter { $0.value.owner == 0 }) }
 
-    /// An operator puts the copy back: everything since is gone, and numbers that were given out are given out again.
+    /// An operator puts the copy back: all later writes are lost, and transaction numbers are used again.
     func putBack() {
-        self.simulation.tell("the copy is put back: view \(self.view?.version ?? 0) is lost")
+        self.simulation.note("the copy is put back: view \(self.view?.version ?? 0) is lost")
         self.sessions = [:]
         self.past = []
         self.dataWatches = [:]
         self.childWatches = [:]
         (self.zxid, self.tree) = self.backup
-        self.simulation.tell("ZooKeeper has view \(self.view?.version ?? 0)")
+        self.simulation.note("ZooKeeper has view \(self.view?.version ?? 0)")
     }
 
     /// New servers, with nothing on their disks.
@@ -104,9 +104,9 @@ final class FakeZooKeeper {
     func data(_ path: String) -> [UInt8]? { self.tree[path]?.data }
     func stat(_ path: String) -> ZooKeeperStat? { self.tree[path]?.stat }
 
-    /// An operator, or another program, writes there; nil deletes it and what is in it.
+    /// An operator or another program writes data to a znode. Nil deletes the znode and its children.
     func overwrite(_ path: String, _ data: [UInt8]?) {
-        self.simulation.tell("\(path) is \(data.map { String(decoding: $0.prefix(80), as: UTF8.self) } ?? "deleted")")
+        self.simulation.note("\(path) is \(data.map { String(decoding: $0.prefix(80), as: UTF8.self) } ?? "deleted")")
         self.isOverwriting = true
         defer { self.isOverwriting = false }
         if let data {
@@ -124,7 +124,7 @@ final class FakeZooKeeper {
 
     func apply(_ request: ZooKeeperRequest, session: Int64) -> Result<ZooKeeperReply, ZooKeeperFailure> {
         guard self.sessions[session] != nil else { return .failure(.sessionLost) }
-        self.heard(session)
+        self.touch(session)
         switch request {
         case .get(let path, let watch):
             let tree = self.readable(session)
@@ -209,7 +209,7 @@ final class FakeZooKeeper {
         tree.keys.filter { $0.hasPrefix(path + "/") && !$0.dropFirst(path.count + 1).contains("/") }.map { String($0.dropFirst(path.count + 1)) }.sorted()
     }
 
-    // MARK: - What changes, and who hears of it
+    // MARK: - Changes and watches
 
     private func commit(_ body: (inout [String: Znode]) -> Void) {
         let before = self.tree
@@ -239,12 +239,12 @@ final class FakeZooKeeper {
     }
 
     private func watch(_ path: String, _ session: Int64, sees isCurrent: Bool, children: Bool) {
-        // A server that lags fires as soon as it has caught up.
+        // A lagging server fires as soon as it has caught up.
         guard isCurrent else { return self.notify(session, path) }
         if children { self.childWatches[path, default: []].insert(session) } else { self.dataWatches[path, default: []].insert(session) }
     }
 
-    /// The tree as the session's server has it: the newest one mostly, sometimes an older one that is not older than what it has shown.
+    /// The tree of the session's server: usually the newest, sometimes an older one, but never older than what the session has seen.
     private func readable(_ session: Int64) -> [String: Znode] {
         let seen = self.sessions[session]!.zxid
         if self.simulation.chance(6), let old = self.past.filter({ $0.zxid >= seen }).randomElement(using: &self.simulation.random) {

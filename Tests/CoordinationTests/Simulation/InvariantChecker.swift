@@ -1,20 +1,37 @@
 @testable import Coordination
 
-/// What must never be, over everything that is written and served.
+/// Checks the invariants of ownership over every view that is written and everything that is served. Keeps the first violation.
 struct InvariantChecker {
+    private struct Key: Hashable {
+        var partition: Int
+        var ownerEpoch: Int64
+    }
+
+    private struct Finished: Hashable {
+        var key: Key
+        var process: Int
+    }
+
     private(set) var problem: String?
-    private var owners: [[Int64]: String] = [:]
-    /// Each grant, by the process that the owner was then.
-    private var granted: [[Int64]: Int] = [:]
-    private var servers: [[Int64]: Int] = [:]
-    private var finished: Set<[Int64]> = []
+    /// The node and the process that got each grant.
+    private var owners: [Key: String] = [:]
+    private var granted: [Key: Int] = [:]
+    private var servers: [Key: Int] = [:]
+    private var finished: Set<Finished> = []
+    /// The highest owner epoch under which each partition was ever granted, also by views that the register has lost since.
+    private var highest: [Int: Int64] = [:]
+    /// The view that was written last. Nil when the register was rolled back after it.
     private var last: ClusterView?
     private(set) var writes = 0
     private(set) var grants = 0
 
     mutating func fail(_ text: String) { if self.problem == nil { self.problem = text } }
 
-    /// I1 and I2, over every view that was ever written; `before` is what the register had.
+    /// I1 and I2, over every view that was ever written.
+    ///
+    /// - Parameters:
+    ///   - before: the view that this one replaces in the register.
+    ///   - processes: the running process of each node.
     mutating func wrote(_ view: ClusterView, after before: ClusterView?, _ processes: [String: Int]) {
         self.writes += 1
         if let last = self.last {
@@ -26,40 +43,49 @@ struct InvariantChecker {
         }
         for (index, entry) in view.partitions.enumerated() {
             guard let owner = entry.owner else { continue }
-            let key = [Int64(index), entry.ownerEpoch]
-            if let before = self.owners[key], before != owner {
-                self.fail("I1: partition \(index) under owner epoch \(entry.ownerEpoch) to \(before) and \(owner)")
+            let key = Key(partition: index, ownerEpoch: entry.ownerEpoch)
+            if let other = self.owners[key], other != owner {
+                self.fail("I1: partition \(index) under owner epoch \(entry.ownerEpoch) to \(other) and \(owner)")
             }
             if self.owners.updateValue(owner, forKey: key) == nil { self.grants += 1 }
-            let last = before.flatMap { $0.partitions.indices.contains(index) ? $0.partitions[index] : nil }
-            guard last?.owner != owner || last?.ownerEpoch != entry.ownerEpoch, let process = processes[owner] else { continue }
+            let replaced = before.flatMap { $0.partitions.indices.contains(index) ? $0.partitions[index] : nil }
+            guard replaced?.owner != owner || replaced?.ownerEpoch != entry.ownerEpoch, let process = processes[owner] else { continue }
             if let other = self.granted.updateValue(process, forKey: key), other != process {
                 self.fail("partition \(index) is granted twice under owner epoch \(entry.ownerEpoch), to processes \(other) and \(process)")
             }
+            let highest = self.highest[index] ?? 0
+            if entry.ownerEpoch < highest {
+                self.fail("I2: partition \(index) is granted under owner epoch \(entry.ownerEpoch), after \(highest)")
+            }
+            self.highest[index] = max(highest, entry.ownerEpoch)
         }
         self.last = view
     }
 
-    /// The register was set back: what is written from now on is judged against what was granted, not against the last view.
-    mutating func wasSetBack() { self.last = nil }
+    /// The register was rolled back, and no process knows what it lost. The next view may have a lower version than a lost one, and entries that it does not
+    /// grant may keep lower owner epochs. New grants are still checked against all earlier ones.
+    mutating func registerWasRolledBack() { self.last = nil }
 
-    /// One process serves a partition under an owner epoch, ever; and not again after it has finished.
+    /// Only one process ever serves a partition under an owner epoch, and not again after it has finished.
     mutating func serves(_ partition: Int, _ ownerEpoch: Int64, process: Int) {
-        let key = [Int64(partition), ownerEpoch]
-        if let before = self.servers[key], before != process {
-            self.fail("I1: partition \(partition) is served under owner epoch \(ownerEpoch) by processes \(before) and \(process)")
+        let key = Key(partition: partition, ownerEpoch: ownerEpoch)
+        if let other = self.servers[key], other != process {
+            self.fail("I1: partition \(partition) is served under owner epoch \(ownerEpoch) by processes \(other) and \(process)")
         }
         self.servers[key] = process
-        if self.finished.contains([Int64(process), Int64(partition), ownerEpoch]) {
+        if self.finished.contains(Finished(key: key, process: process)) {
             self.fail("I7: process \(process) serves partition \(partition) again under owner epoch \(ownerEpoch)")
         }
     }
 
-    /// Others are granted its partitions from now on. A process that is held knows nothing of that, and one whose coordinator hangs cannot act on it.
+    /// The servers end a session, and the controller grants its partitions to other nodes. A paused process cannot know that, and one whose coordinator hangs
+    /// cannot react.
     mutating func expires(_ node: SimulatedNode?, _ session: Int64) {
         guard let node, node.isAlive, !node.isPaused, !node.isHung, node.session == session, let partition = node.serving.keys.min() else { return }
-        self.fail("\(node.id) serves partition \(partition) after its session \(session) is over")
+        self.fail("\(node.id) serves partition \(partition) after its session \(session) has ended")
     }
 
-    mutating func finished(_ partition: Int, _ ownerEpoch: Int64, process: Int) { self.finished.insert([Int64(process), Int64(partition), ownerEpoch]) }
+    mutating func finished(_ partition: Int, _ ownerEpoch: Int64, process: Int) {
+        self.finished.insert(Finished(key: Key(partition: partition, ownerEpoch: ownerEpoch), process: process))
+    }
 }

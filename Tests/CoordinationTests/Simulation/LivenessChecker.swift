@@ -1,21 +1,21 @@
 @testable import Coordination
 
-/// What has to come about while faults last, and not only after them.
+/// Checks what a cluster must achieve during faults, and not only after them.
 ///
-/// Judged wherever there is a *core*: more than half of all nodes, each of which runs, has kept its session and has had links with each of the others in both
-/// directions for ``patience``. Around a core every partition is served, a controller hears of most nodes, and what an operator asks within it is done. Whatever
-/// is outside the core may be cut off in whatever way, for as long as it likes.
+/// Checked while there is a *core*: more than half of all nodes, which have all run, kept their sessions and had links to each other in both directions for
+/// ``patience``. With a core, every partition is served, a controller gets reports from most nodes, and an operator's request to a node in the core is executed.
+/// Nodes outside the core may be cut off in any way and for any time.
 struct LivenessChecker {
-    /// A controller that is silent is noticed after 5 s and replaced within 4; links are silent for 4 s before they are down and 4 more before anyone is fenced,
-    /// the next one 10 s after that; many losses at once are held back for 15 s; whoever was fenced is so for 30 s. The worst of it in a row is less than this.
+    /// Longer than the sum of all delays: a silent controller is detected after 5 s and replaced within 4 s; a silent link is down after 4 s, and its node is fenced
+    /// 4 s later, the next node 10 s after that; a mass failure delays reassignment for 15 s; a node stays fenced for 30 s.
     static let patience = Duration.seconds(60)
 
-    /// A drain that somebody wants, asked at one node until it is answered there.
-    struct Wish {
+    /// A drain that an operator requests at one node until that node responds.
+    struct DrainRequest {
         let id: String
         let at: String
         var isAccepted = false
-        /// Since when nothing has stood in its way.
+        /// Since when nothing has prevented the drain.
         var since: ContinuousClock.Instant
     }
 
@@ -24,14 +24,14 @@ struct LivenessChecker {
         var session: Int64
     }
 
-    private(set) var wishes: [Wish] = []
+    private(set) var drains: [DrainRequest] = []
     private var seen: [Seen?]
-    /// Since when each node is in order, and each pair; nil while it is not.
+    /// Since when each node has been well, and each pair linked. Nil while it is not.
     private var steady: [ContinuousClock.Instant?]
     private var linked: [[ContinuousClock.Instant?]]
     private var unserved: [Int: ContinuousClock.Instant] = [:]
     private var leaderless: ContinuousClock.Instant?
-    /// How often there was a core to judge by, while a link was cut.
+    /// The number of checks with a core while a link was cut.
     private(set) var judged = 0
 
     init(count: Int) {
@@ -40,29 +40,31 @@ struct LivenessChecker {
         self.linked = Array(repeating: Array(repeating: nil, count: count), count: count)
     }
 
-    mutating func wish(_ id: String, at: String, _ now: ContinuousClock.Instant) { self.wishes.append(Wish(id: id, at: at, since: now)) }
-    mutating func accepted(_ id: String) { for index in self.wishes.indices where self.wishes[index].id == id { self.wishes[index].isAccepted = true } }
+    mutating func requestDrain(_ id: String, at: String, _ now: ContinuousClock.Instant) { self.drains.append(DrainRequest(id: id, at: at, since: now)) }
+    mutating func accepted(_ id: String) { for index in self.drains.indices where self.drains[index].id == id { self.drains[index].isAccepted = true } }
 
-    /// One look at everything; says what is wrong.
-    mutating func look(at simulation: Simulation) -> String? {
+    /// Checks the cluster once. Returns the problem, if there is one.
+    mutating func check(_ simulation: Simulation) -> String? {
         let nodes = (1...self.seen.count).map { simulation.node("n\($0)") }
         self.follow(nodes, simulation)
         let cores = self.cores(at: simulation.now)
-        let leading = nodes.firstIndex { $0?.hearsMost(of: nodes.count) ?? false }
+        let leading = nodes.firstIndex { $0?.hasReportsOfMost(of: nodes.count) ?? false }
         self.leaderless = leading == nil ? self.leaderless ?? simulation.now : nil
         if let view = simulation.server.view { self.followPartitions(view, nodes, simulation.now) }
         guard let view = simulation.server.view, !cores.isEmpty else { return nil }
         if !simulation.cuts.isEmpty { self.judged += 1 }
-        if let since = self.leaderless, Self.isOver(since, simulation.now) { return "no controller hears of most nodes, around \(Self.names(cores[0]))" }
+        if let since = self.leaderless, Self.isOver(since, simulation.now) {
+            return "no controller gets reports from most nodes, around \(Self.names(cores[0]))"
+        }
         let mayGain = cores.contains { core in Self.members(core).contains { ![.cordoned, .draining, .drained].contains(view.node("n\($0)")?.state) } }
         if mayGain, let (partition, _) = self.unserved.sorted(by: { $0.key < $1.key }).first(where: { Self.isOver($0.value, simulation.now) }) {
             let holders = nodes.compactMap { node in node?.machine.ownership[partition].map { "\(node!.id): \($0.state)" } }
-            return "partition \(partition) is served by nobody, around \(Self.names(cores[0])): \(view.partitions[partition]), held as \(holders)"
+            return "no node serves partition \(partition), around \(Self.names(cores[0])): \(view.partitions[partition]), held as \(holders)"
         }
-        return self.judgeWishes(view, cores, leading.flatMap { nodes[$0] }, simulation)
+        return self.checkDrains(view, cores, leading.flatMap { nodes[$0] }, simulation)
     }
 
-    // MARK: - What is seen
+    // MARK: - Observations
 
     private mutating func follow(_ nodes: [SimulatedNode?], _ simulation: Simulation) {
         let now = simulation.now
@@ -93,7 +95,7 @@ struct LivenessChecker {
 
     // MARK: - Cores
 
-    /// Sets of nodes, a bit each; the largest first.
+    /// Sets of nodes, one bit for each node. The largest set first.
     private func cores(at now: ContinuousClock.Instant) -> [Int] {
         func isLong(_ since: ContinuousClock.Instant?) -> Bool { since.map { Self.isOver($0, now) } ?? false }
         let count = self.seen.count
@@ -116,26 +118,26 @@ struct LivenessChecker {
 
     // MARK: - Drains
 
-    /// Within a core with the controller, a drain that is asked for is done. Of a node outside it, the controller can at least name what it waits for.
-    private mutating func judgeWishes(_ view: ClusterView, _ cores: [Int], _ controller: SimulatedNode?, _ simulation: Simulation) -> String? {
-        for (index, wish) in self.wishes.enumerated() {
-            let targets = view.nodes.filter { $0.id != wish.id && $0.state == .active }.map(\.id)
+    /// A drain that was requested in a core with the controller ends. If the drained node is outside the core, the controller reports at least why it does not end.
+    private mutating func checkDrains(_ view: ClusterView, _ cores: [Int], _ controller: SimulatedNode?, _ simulation: Simulation) -> String? {
+        for (index, drain) in self.drains.enumerated() {
+            let targets = view.nodes.filter { $0.id != drain.id && $0.state == .active }.map(\.id)
             let isPossible = cores.contains { core in
-                Self.contains(core, [wish.at, controller?.id]) && targets.contains { Self.contains(core, [$0]) }
+                Self.contains(core, [drain.at, controller?.id]) && targets.contains { Self.contains(core, [$0]) }
             }
-            guard let controller, isPossible, view.node(wish.id)?.state != .drained else {
-                self.wishes[index].since = simulation.now
+            guard let controller, isPossible, view.node(drain.id)?.state != .drained else {
+                self.drains[index].since = simulation.now
                 continue
             }
-            guard Self.isOver(wish.since, simulation.now) else { continue }
-            guard wish.isAccepted else { return "an operator at \(wish.at) cannot drain \(wish.id), with the controller \(controller.id)" }
-            let state = view.node(wish.id).map { "\($0.state), owns \(view.partitions(ownedBy: wish.id))" } ?? "not there"
-            if cores.contains(where: { Self.contains($0, [wish.at, wish.id, controller.id]) }) {
-                return "the drain of \(wish.id) does not end, with the controller \(controller.id): it is \(state)"
+            guard Self.isOver(drain.since, simulation.now) else { continue }
+            guard drain.isAccepted else { return "an operator at \(drain.at) cannot drain \(drain.id), with the controller \(controller.id)" }
+            let state = view.node(drain.id).map { "\($0.state), owns \(view.partitions(ownedBy: drain.id))" } ?? "not there"
+            if cores.contains(where: { Self.contains($0, [drain.at, drain.id, controller.id]) }) {
+                return "the drain of \(drain.id) does not end, with the controller \(controller.id): it is \(state)"
             }
             let reasons = controller.reasons
-            if !view.partitions(ownedBy: wish.id).isEmpty, !reasons.contains(where: { $0.contains(wish.id) }) {
-                return "the drain of \(wish.id) does not end, and the controller \(controller.id) does not name why: it is \(state), \(reasons)"
+            if !view.partitions(ownedBy: drain.id).isEmpty, !reasons.contains(where: { $0.contains(drain.id) }) {
+                return "the drain of \(drain.id) does not end, and the controller \(controller.id) does not name why: it is \(state), \(reasons)"
             }
         }
         return nil

@@ -50,15 +50,15 @@ import Testing
         return (simulation, try #require(simulation.sortedNodes.first { $0.machine.isController }))
     }
 
-    /// ZooKeeper has nothing against it, and nobody hears of it.
+    /// The controller keeps its session, but no report arrives.
     @Test func aControllerThatNoLinkReachesIsReplaced() throws {
         let (simulation, lost) = try Self.settled(1)
         let others = simulation.sortedNodes.filter { $0 !== lost }
         simulation.cuts.add(others.flatMap { [[$0.id, lost.id], [lost.id, $0.id]] })
         try simulation.run(until: .seconds(35))
-        let next = try #require(others.first { $0.hearsMost(of: 4) })
+        let next = try #require(others.first { $0.hasReportsOfMost(of: 4) })
         #expect(!lost.machine.isController)
-        next.ask(AdminRequest(.drain, node: next.id))
+        next.request(AdminRequest(.drain, node: next.id))
         try simulation.run(until: .seconds(60))
         #expect(simulation.server.view?.node(next.id)?.state == .drained)
     }
@@ -67,7 +67,7 @@ import Testing
     @Test(arguments: 1...5 as ClosedRange<UInt64>) func aHandOverWhoseEndIsNotHeardEnds(_ seed: UInt64) throws {
         let (simulation, controller) = try Self.settled(seed)
         let source = try #require(simulation.sortedNodes.first { $0 !== controller })
-        controller.ask(AdminRequest(.drain, node: source.id))
+        controller.request(AdminRequest(.drain, node: source.id))
         simulation.whenHandingOver(within: .seconds(5)) { simulation.cuts.add([[source.id, controller.id]]) }
         try simulation.run(until: .seconds(35))
         let partitions = try #require(simulation.server.view).partitions
@@ -76,12 +76,12 @@ import Testing
         }
     }
 
-    /// The check sees a controller that stays although nobody hears of it.
+    /// The checker detects a controller that stays although no report arrives.
     @Test func withoutComplaintsItShows() throws {
         let (simulation, lost) = try Self.settled(1)
         simulation.losesComplaints = true
         simulation.cuts.add(simulation.sortedNodes.filter { $0 !== lost }.flatMap { [[$0.id, lost.id], [lost.id, $0.id]] })
         #expect(throws: Simulation.Failure.self) { try simulation.run(until: .seconds(150)) }
-        #expect(simulation.checker.problem?.hasPrefix("no controller hears of most nodes") ?? false)
+        #expect(simulation.checker.problem?.hasPrefix("no controller gets reports from most nodes") ?? false)
     }
 }

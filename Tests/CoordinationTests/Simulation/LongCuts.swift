@@ -1,12 +1,12 @@
 import AdminAPI
 @testable import Coordination
 
-/// Links that are cut for 10 s to two minutes, in one direction or both, with what else may happen meanwhile: all out of the simulation's seed.
+/// Cuts links for 10 s to two minutes, in one direction or both, together with other faults. Everything follows from the simulation's seed.
 struct LongCuts {
     let simulation: Simulation
     let count: Int
 
-    /// Schedules everything; answers when the last cut is healed.
+    /// Schedules all faults. Returns the time when the last cut is healed.
     func schedule() -> Duration {
         var end = Duration.seconds(60)
         for _ in 0..<(self.simulation.chance(40) ? 2 : 1) {
@@ -26,23 +26,23 @@ struct LongCuts {
         let kind = Int.random(in: 0..<5, using: &self.simulation.random)
         let direction = Int.random(in: 0..<3, using: &self.simulation.random)
         let (one, other) = (self.anyNode(), self.anyNode())
-        // Some of them begin while a partition is sealed and on its way.
+        // Some cuts begin while a partition is handed over.
         let waits = self.simulation.chance(25)
         self.simulation.after(from) {
             let body = {
                 let controller = self.simulation.leading?.id ?? one
                 let centre = kind < 2 ? one : controller
-                // A pair of anyone, a node and all others, the controller and one, the controller and all others.
+                // A random pair, a node and all others, the controller and one node, or the controller and all others.
                 let peers = kind == 0 || kind == 2 ? [other] : (1...self.count).map { "n\($0)" }
                 var pairs: [[String]] = []
                 for peer in peers where peer != centre {
                     if direction != 0 { pairs.append([centre, peer]) }
                     if direction != 1 { pairs.append([peer, centre]) }
                 }
-                self.simulation.tell("cut for \(duration): \(pairs.map { $0.joined(separator: "→") }.joined(separator: " "))")
+                self.simulation.note("cut for \(duration): \(pairs.map { $0.joined(separator: "→") }.joined(separator: " "))")
                 self.simulation.cuts.add(pairs)
                 self.simulation.after(duration) {
-                    self.simulation.tell("healed: \(pairs.map { $0.joined(separator: "→") }.joined(separator: " "))")
+                    self.simulation.note("healed: \(pairs.map { $0.joined(separator: "→") }.joined(separator: " "))")
                     self.simulation.cuts.heal(pairs)
                 }
             }
@@ -71,45 +71,45 @@ struct LongCuts {
         }
     }
 
-    /// An operator who asks until he is told that it is done.
+    /// An operator repeats the request until it has succeeded.
     private func drain(after delay: Duration) {
         let (id, at) = (self.anyNode(), self.anyNode())
         self.simulation.after(delay) {
-            self.simulation.tell("an operator at \(at) drains \(id)")
-            self.simulation.liveness?.wish(id, at: at, self.simulation.now)
+            self.simulation.note("an operator at \(at) drains \(id)")
+            self.simulation.liveness?.requestDrain(id, at: at, self.simulation.now)
             self.simulation.insist(AdminRequest(.drain, node: id), at: at)
         }
     }
 }
 
 extension Simulation {
-    /// The controller; the first of them while one does not know yet that it is not any more.
+    /// The controller. The first one, if a deposed controller does not know yet that it was deposed.
     fileprivate var leading: SimulatedNode? { self.sortedNodes.first { $0.isAlive && $0.machine.isController } }
 
     fileprivate func startAgain(_ id: String) { if !(self.node(id)?.isAlive ?? true) { self.startNode(id) } }
 
-    /// Asks again every five seconds, until it is done or there is peace.
-    fileprivate func insist(_ question: AdminRequest, at id: String) {
+    /// Repeats a request until it has succeeded, or until the faults are over.
+    fileprivate func insist(_ request: AdminRequest, at id: String) {
         guard !self.isPeace else { return }
         let node = self.node(id)
-        let number = node?.ask(question)
+        let number = node?.request(request)
         self.after(.seconds(6)) { [unowned self] in
-            if let number, node?.answers[number]?.isSuccess == true {
-                self.liveness?.accepted(question.node ?? "")
+            if let number, node?.responses[number]?.isSuccess == true {
+                self.liveness?.accepted(request.node ?? "")
             } else {
-                self.insist(question, at: id)
+                self.insist(request, at: id)
             }
         }
     }
 
-    /// As soon as a source has sealed what it is to hand over, and in the end without that.
+    /// Runs the body as soon as a node hands a partition over, or at the end of the given time.
     func whenHandingOver(within patience: Duration, _ body: @escaping () -> Void) {
         let isSealed = self.sortedNodes.contains { node in node.isAlive && node.machine.ownership.values.contains { $0.state == .sealed || $0.isHandingOver } }
         guard !isSealed, patience > .zero else { return self.after(self.milliseconds(0...20), body) }
         self.after(.milliseconds(10)) { [unowned self] in self.whenHandingOver(within: patience - .milliseconds(10), body) }
     }
 
-    /// Looks twice a second at what has to be so while faults last.
+    /// Checks liveness twice a second while faults last.
     func watchLiveness(_ count: Int) {
         self.liveness = LivenessChecker(count: count)
         self.lookAtLiveness()
@@ -118,7 +118,7 @@ extension Simulation {
     private func lookAtLiveness() {
         self.after(.milliseconds(500)) { [unowned self] in
             guard !self.isPeace, var liveness = self.liveness else { return }
-            if let problem = liveness.look(at: self) { self.checker.fail(problem) }
+            if let problem = liveness.check(self) { self.checker.fail(problem) }
             self.liveness = liveness
             self.lookAtLiveness()
         }

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Coordination
 
-/// All nodes restart, and ZooKeeper has lost everything, or everything since a copy was made: what the nodes have kept is what is left.
+/// All nodes restart, and ZooKeeper has lost everything, or everything since a copy was made. Only the nodes' stored knowledge is left.
 @Suite struct LostZooKeeperTests {
     enum Loss: CaseIterable { case emptied, older }
 
@@ -13,7 +13,7 @@ import Testing
         private static let count: UInt64 = 300
     #endif
 
-    /// - Parameter isJudged: whether what is granted after a loss is judged by what was granted before.
+    /// - Parameter isJudged: whether grants after a loss are checked against earlier grants.
     private func run(_ seed: UInt64, _ loss: Loss, isKept: Bool = true, isJudged: Bool = true) throws -> Simulation {
         let simulation = Simulation(seed: seed, partitionCount: 16)
         simulation.keepsMemory = isKept
@@ -26,20 +26,20 @@ import Testing
             simulation.after(simulation.milliseconds(15_000...22_000)) { simulation.node(id)?.crash() }
             simulation.after(simulation.milliseconds(23_000...24_000)) { if !(simulation.node(id)?.isAlive ?? true) { simulation.startNode(id) } }
         }
-        // An answer may be lost.
+        // More than once, because a response may be lost.
         for second in [32, 33, 34] {
             simulation.after(.seconds(second)) {
-                simulation.sortedNodes.first?.ask(AdminRequest(.cordon, node: "n1", by: "alice", note: "disk"))
-                simulation.sortedNodes.last?.ask(AdminRequest(.pause, by: "alice"))
+                simulation.sortedNodes.first?.request(AdminRequest(.cordon, node: "n1", by: "alice", note: "disk"))
+                simulation.sortedNodes.last?.request(AdminRequest(.pause, by: "alice"))
             }
         }
-        // A second time, in the middle of what the first one has cost.
+        // The second loss is during the recovery from the first one.
         for (second, isLast) in [(40, false), (60 + Int(seed % 10), true)] {
             try simulation.run(until: .seconds(second))
             if isLast, loss == .older { break }
             for node in simulation.sortedNodes { node.crash() }
             if loss == .emptied { simulation.server.empty() } else { simulation.server.putBack() }
-            if isJudged { simulation.checker.wasSetBack() } else { simulation.checker = InvariantChecker() }
+            if isJudged { simulation.checker.registerWasRolledBack() } else { simulation.checker = InvariantChecker() }
             for index in 1...count { simulation.after(simulation.milliseconds(0...3000)) { simulation.startNode("n\(index)") } }
         }
         try simulation.run(until: .seconds(110))
@@ -59,14 +59,15 @@ import Testing
             #expect(record?.desired == .cordoned && record?.note == "disk" && record?.by == "alice", trace("\(String(describing: record))"))
             #expect(self.configuration(simulation)?.rebalance == .paused, trace("rebalancing is not paused"))
             let alarms = simulation.sortedNodes.flatMap(\.machine.history.events).filter { $0.kind == .alarm }
-            #expect(alarms.contains { $0.text.contains("lost") && $0.text.contains("n1 is to be cordoned") && $0.text.contains("(disk)") }, trace("not told"))
+            #expect(
+                alarms.contains { $0.text.contains("lost") && $0.text.contains("n1 is to be cordoned") && $0.text.contains("(disk)") }, trace("not reported"))
             simulation.makePeace(simulation.sortedNodes.count)
             try simulation.run(until: .seconds(220))
             try simulation.checkConvergence()
         }
     }
 
-    /// Without what the nodes keep, a seed shows it. It is among these.
+    /// Without the stored knowledge, one of these seeds grants an owner epoch twice.
     @Test func withoutWhatNodesKeepOwnerEpochsAreGrantedTwice() {
         let seen = (UInt64(1)...20).contains { seed in
             do {
@@ -79,13 +80,13 @@ import Testing
         #expect(seen)
     }
 
-    /// Likewise what was requested, whatever is granted.
+    /// The same for operators' requests.
     @Test func withoutWhatNodesKeepWhatWasRequestedIsLost() throws {
         let simulation = try self.run(1, .emptied, isKept: false, isJudged: false)
         #expect(simulation.server.view != nil && self.record(simulation) == nil && self.configuration(simulation)?.rebalance == .automatic)
     }
 
-    /// The disk may fail: the cluster goes on, and says what that would cost.
+    /// If the disk fails, the cluster continues, and raises an alarm about the risk.
     @Test func aDiskThatFailsIsAnAlarmAndNoStandstill() throws {
         let simulation = Simulation(seed: 3, partitionCount: 16)
         simulation.failsToKeep = true
@@ -93,6 +94,6 @@ import Testing
         simulation.keepHouse()
         try simulation.run(until: .seconds(30))
         try simulation.checkConvergence()
-        #expect(simulation.sortedNodes.allSatisfy { $0.machine.alarm?.contains("cannot be kept") ?? false })
+        #expect(simulation.sortedNodes.allSatisfy { $0.machine.alarm?.contains("cannot be stored") ?? false })
     }
 }

@@ -1,7 +1,9 @@
+import Partitioning
+
 @testable import Coordination
 
 extension SimulatedNode {
-    /// Looks at every peer and tells the machine what became different.
+    /// Checks the link to every peer, and reports changes to the machine.
     func look() {
         guard self.isAlive, !self.isPaused else { return }
         for peer in self.peers {
@@ -9,25 +11,25 @@ extension SimulatedNode {
             let isOpen = self.simulation.isReachable(self.id, peer.id)
             let state: String
             if isOpen, let other, other.isAlive {
-                state = !other.isPaused && other.machine.incarnation == peer.incarnation ? "up \(peer.incarnation)" : "silent \(peer.incarnation)"
+                state = "\(!other.isPaused && other.machine.incarnation == peer.process.incarnation ? "up" : "silent") \(peer.process.incarnation)"
             } else if isOpen {
-                state = "refused \(peer.incarnation)"
+                state = "refused \(peer.process.incarnation)"
             } else {
-                state = "silent \(peer.incarnation)"
+                state = "silent \(peer.process.incarnation)"
             }
-            guard self.told[peer.id] != state else { continue }
-            self.told[peer.id] = state
-            // Silence takes the time of a few heartbeats to be noticed.
+            guard self.reported[peer.id] != state else { continue }
+            self.reported[peer.id] = state
+            // Silence is detected after a few heartbeats.
             let delay = state.hasPrefix("silent") ? Duration.seconds(4) : self.simulation.milliseconds(1...30)
             self.simulation.after(delay) {
-                guard self.isAlive, self.told[peer.id] == state, self.peers.contains(peer) else { return }
+                guard self.isAlive, self.reported[peer.id] == state, self.peers.contains(peer) else { return }
                 if state.hasPrefix("up") {
-                    self.up[peer.id] = peer.incarnation
-                    self.handle(.linkUp(id: peer.id, incarnation: peer.incarnation))
-                    if let version = other?.machine.view?.version { self.handle(.peerView(id: peer.id, version: version)) }
+                    self.up[peer.id] = peer.process.incarnation
+                    self.handle(.linkUp(peer.process))
+                    if let version = other?.machine.view?.version { self.handle(.peerView(peer.process, version: version)) }
                 } else {
                     self.up[peer.id] = nil
-                    self.handle(.linkDown(id: peer.id, incarnation: peer.incarnation, isRefused: state.hasPrefix("refused")))
+                    self.handle(.linkDown(peer.process, isRefused: state.hasPrefix("refused")))
                 }
             }
         }
@@ -42,7 +44,7 @@ extension SimulatedNode {
             guard self.simulation.isReachable(self.id, id), let other = self.simulation.node(id), other.isAlive, other.machine.incarnation == target else {
                 return
             }
-            other.handle(.received(from: self.id, incarnation: incarnation, payload: payload))
+            other.handle(.received(from: ProcessID(id: self.id, incarnation: incarnation), payload: payload))
         }
     }
 }

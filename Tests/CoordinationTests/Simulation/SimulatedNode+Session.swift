@@ -1,6 +1,6 @@
 @testable import Coordination
 
-/// Its client: the decisions are those of the real one, the handle and the servers are simulated.
+/// The node's client: the real state machine, with a simulated handle and simulated servers.
 extension SimulatedNode {
     static var clientSettings: ZooKeeperSessionMachine.Settings {
         .init(connectTimeout: .seconds(15), isCautious: true, backoffMin: .milliseconds(100), backoffMax: .milliseconds(500))
@@ -17,7 +17,7 @@ extension SimulatedNode {
             case .open(let generation):
                 self.simulation.after(self.simulation.milliseconds(5...40)) { self.tryToConnect(generation) }
             case .close:
-                // A server that is connected ends the session, if it can tell the leader.
+                // The connected server ends the session, if it reaches the leader.
                 if self.reachesServers, let session = self.session { self.simulation.server.end(session) }
                 self.session = nil
                 self.isConnected = false
@@ -38,13 +38,13 @@ extension SimulatedNode {
         }
     }
 
-    /// A paused process looks at its clocks when it goes on.
+    /// A paused process handles the tick when it continues.
     private func tick() {
         guard self.isPaused else { return self.step(.ticked) }
         self.simulation.after(.milliseconds(20)) { self.tick() }
     }
 
-    /// What needs most of the servers gets there.
+    /// Whether a request reaches a majority of the servers.
     private var reachesServers: Bool { self.isConnected && !self.isStranded && !self.simulation.server.isAway }
 
     private func tryToConnect(_ generation: UInt64) {
@@ -57,13 +57,13 @@ extension SimulatedNode {
         self.step(.connected(generation: generation, session: self.session!, timeout: FakeZooKeeper.timeout))
     }
 
-    /// Its client has contact: the servers hear of it.
+    /// The client sends a heartbeat.
     func heartbeat() {
         guard self.isAlive, !self.isPaused, self.reachesServers, let session = self.session else { return }
         if self.simulation.server.sessions[session] == nil {
             self.step(.expired(generation: self.generation))
         } else {
-            self.simulation.server.heard(session)
+            self.simulation.server.touch(session)
         }
     }
 
@@ -71,14 +71,14 @@ extension SimulatedNode {
         guard self.isAlive, generation == self.generation, self.reachesServers, let session = self.session else { return }
         guard !self.isPaused else { return self.simulation.after(.milliseconds(20)) { self.verify(generation, sentAt) } }
         guard self.simulation.server.sessions[session] != nil else { return }
-        self.simulation.server.heard(session)
+        self.simulation.server.touch(session)
         self.step(.verified(generation: generation, sentAt: sentAt))
     }
 
-    /// The connection breaks for a while. Whatever is under way may have happened or not.
+    /// The connection breaks for a while. Operations in flight may have been executed or not.
     func disconnect(for duration: Duration) {
         guard self.isAlive, self.isConnected, let session = self.session else { return }
-        self.simulation.tell("\(self.id) loses its connection for \(duration)")
+        self.simulation.note("\(self.id) loses its connection for \(duration)")
         self.isConnected = false
         self.disconnections += 1
         let number = self.disconnections
@@ -97,15 +97,15 @@ extension SimulatedNode {
         self.step(.connected(generation: generation, session: session, timeout: FakeZooKeeper.timeout))
     }
 
-    /// The server that it is connected to is cut off from the others, and does not know it yet: it answers heartbeats, and nothing that needs the leader.
-    /// What it last told the leader of its clients is up to a quarter of a session old.
+    /// The node's server is cut off from the other servers and has not noticed it: it replies to heartbeats, but to nothing that needs the leader. Its last report
+    /// about its clients to the leader is up to a quarter of a session timeout old.
     func strand(for duration: Duration) {
         guard self.isAlive, self.isConnected, !self.isStranded, let session = self.session else { return }
-        self.simulation.tell("\(self.id) is stranded with its server for \(duration)")
+        self.simulation.note("\(self.id) is stranded with its server for \(duration)")
         self.isStranded = true
-        self.simulation.server.heard(session, ago: self.simulation.milliseconds(0...1500))
+        self.simulation.server.touch(session, ago: self.simulation.milliseconds(0...1500))
         self.simulation.after(duration) {
-            self.simulation.tell("\(self.id) is stranded no longer")
+            self.simulation.note("\(self.id) is stranded no longer")
             self.isStranded = false
         }
     }
@@ -117,32 +117,32 @@ extension SimulatedNode {
 
     func perform(_ token: UInt64, _ request: ZooKeeperRequest, _ generation: UInt64, _ deadline: ContinuousClock.Instant) {
         guard generation == self.generation, let session = self.session else {
-            return self.simulation.after(.microseconds(10)) { self.handle(.answered(token: token, .failure(.sessionLost))) }
+            return self.simulation.after(.microseconds(10)) { self.handle(.replied(token: token, .failure(.sessionLost))) }
         }
         guard self.client.isConnected else {
-            return self.simulation.after(.microseconds(10)) { self.handle(.answered(token: token, .failure(.notSent(code: -4)))) }
+            return self.simulation.after(.microseconds(10)) { self.handle(.replied(token: token, .failure(.notSent(code: -4)))) }
         }
         self.open.insert(token)
         let number = self.disconnections
-        self.simulation.at(deadline) { self.answer(token, .failure(.ambiguous(code: -7))) }
+        self.simulation.at(deadline) { self.reply(token, .failure(.ambiguous(code: -7))) }
         let isSlow = self.simulation.chance(1)
         self.simulation.after(isSlow ? self.simulation.milliseconds(100...7000) : self.simulation.microseconds(100...2000)) {
             guard !self.simulation.server.isAway, !self.isStranded else { return }
-            // Cut off on the way: half of them had arrived.
+            // The connection broke meanwhile: half of the operations had arrived.
             if self.disconnections != number, self.simulation.chance(50) { return }
-            // The servers refuse what an older connection brings once the session has moved to a new one.
+            // The servers refuse an operation of an older connection once the session has a new one.
             if self.disconnections != number, self.isConnected || self.session != session { return }
             let result = self.simulation.server.apply(request, session: session)
             self.simulation.after(self.simulation.microseconds(100...3000)) {
-                if self.disconnections == number { self.answer(token, result) }
+                if self.disconnections == number { self.reply(token, result) }
             }
         }
     }
 
-    private func fail(_ failure: ZooKeeperFailure) { for token in self.open.sorted() { self.answer(token, .failure(failure)) } }
+    private func fail(_ failure: ZooKeeperFailure) { for token in self.open.sorted() { self.reply(token, .failure(failure)) } }
 
-    private func answer(_ token: UInt64, _ result: Result<ZooKeeperReply, ZooKeeperFailure>) {
+    private func reply(_ token: UInt64, _ result: Result<ZooKeeperReply, ZooKeeperFailure>) {
         guard self.open.remove(token) != nil else { return }
-        self.handle(.answered(token: token, result))
+        self.handle(.replied(token: token, result))
     }
 }

@@ -1,7 +1,9 @@
 import AdminAPI
+import Partitioning
+
 @testable import Coordination
 
-/// One process: a machine, its session as its client sees it (`+Session`), its links (`+Links`), and a storage that takes a moment.
+/// One process: a machine, its client's session (`+Session`), its links (`+Links`), and a storage with a delay.
 final class SimulatedNode {
     let id: String
     let process: Int
@@ -10,23 +12,23 @@ final class SimulatedNode {
     private(set) var isAlive = true
     private(set) var refusal: String?
     private(set) var isPaused = false
-    /// Its process lives, its client and its links answer, and its coordinator does nothing.
+    /// The process lives, its client and its links respond, but its coordinator does nothing.
     private(set) var isHung = false
     private var backlog: [ClusterMachine.Event] = []
     var client = ZooKeeperSessionMachine(settings: SimulatedNode.clientSettings)
     var session: Int64?
     var isConnected = false
-    /// Its server is cut off from the others.
+    /// Its ZooKeeper server is cut off from the other servers.
     var isStranded = false
-    /// Operations that are under way, by token, with what fails them when the connection breaks.
+    /// The tokens of operations without a reply.
     var open: Set<UInt64> = []
     private(set) var peers: [ClusterMachine.Peer] = []
     var up: [String: Int64] = [:]
-    var told: [String: String] = [:]
+    var reported: [String: String] = [:]
     var lastDelivery: [String: ContinuousClock.Instant] = [:]
     private(set) var serving: [Int: Int64] = [:]
     private var lastVersion: Int64 = 0
-    private(set) var answers: [UInt64: AdminResponse] = [:]
+    private(set) var responses: [UInt64: AdminResponse] = [:]
     private var nextRequest: UInt64 = 1
     var disconnections = 0
     private var wake: ContinuousClock.Instant?
@@ -68,7 +70,7 @@ final class SimulatedNode {
 
     private func execute(_ action: ClusterMachine.Effect) {
         let simulation = self.simulation
-        if simulation.isTracingActions { simulation.tell("\(self.id): \("\(action)".prefix(200))") }
+        if simulation.isTracingActions { simulation.note("\(self.id): \("\(action)".prefix(200))") }
         switch action {
         case .perform(let token, let request, let generation, let deadline): self.perform(token, request, generation, deadline)
         case .wake(let time):
@@ -81,8 +83,8 @@ final class SimulatedNode {
             }
         case .peers(let peers, _, _):
             self.peers = peers
-            self.up = self.up.filter { id, incarnation in peers.contains { $0.id == id && $0.incarnation == incarnation } }
-            self.told = self.told.filter { id, _ in peers.contains { $0.id == id } }
+            self.up = self.up.filter { id, incarnation in peers.contains { $0.process == ProcessID(id: id, incarnation: incarnation) } }
+            self.reported = self.reported.filter { id, _ in peers.contains { $0.id == id } }
             self.look()
         case .send(let id, let payload): self.send(payload, to: id)
         case .remember(let number, let bytes):
@@ -99,8 +101,8 @@ final class SimulatedNode {
             }
         case .handOver(let partitions): simulation.after(simulation.milliseconds(0...60)) { self.handle(.handedOver(partitions)) }
         case .release: break
-        case .respond(let number, let answer): self.answers[number] = answer
-        case .log(let event): simulation.tell("\(self.id): \(event.kind.rawValue) \(event.node) \(event.text)")
+        case .respond(let number, let answer): self.responses[number] = answer
+        case .log(let event): simulation.note("\(self.id): \(event.kind.rawValue) \(event.node) \(event.text)")
         case .refuse(let reason):
             self.refusal = reason
             self.end(gracefully: true)
@@ -108,11 +110,11 @@ final class SimulatedNode {
         }
     }
 
-    /// Answers the number under which the answer will be.
+    /// Returns the number of the request, which is the key of its response.
     @discardableResult
-    func ask(_ question: AdminRequest) -> UInt64 {
+    func request(_ request: AdminRequest) -> UInt64 {
         self.nextRequest += 1
-        self.handle(.request(number: self.nextRequest, question))
+        self.handle(.request(number: self.nextRequest, request))
         return self.nextRequest
     }
 
@@ -120,7 +122,7 @@ final class SimulatedNode {
 
     func crash() {
         guard self.isAlive else { return }
-        self.simulation.tell("\(self.id) crashes")
+        self.simulation.note("\(self.id) crashes")
         self.isAlive = false
     }
 
@@ -131,16 +133,16 @@ final class SimulatedNode {
     }
 
     func leave() {
-        self.simulation.tell("\(self.id) leaves")
+        self.simulation.note("\(self.id) leaves")
         self.handle(.leave)
     }
 
     func hang(for duration: Duration) {
         guard self.isAlive, !self.isHung else { return }
-        self.simulation.tell("\(self.id) hangs for \(duration)")
+        self.simulation.note("\(self.id) hangs for \(duration)")
         self.isHung = true
         self.simulation.after(duration) {
-            self.simulation.tell("\(self.id) hangs no longer")
+            self.simulation.note("\(self.id) hangs no longer")
             self.isHung = false
             self.catchUp()
         }
@@ -154,10 +156,10 @@ final class SimulatedNode {
 
     func pause(for duration: Duration) {
         guard self.isAlive, !self.isPaused else { return }
-        self.simulation.tell("\(self.id) is paused for \(duration)")
+        self.simulation.note("\(self.id) is paused for \(duration)")
         self.isPaused = true
         self.simulation.after(duration) {
-            self.simulation.tell("\(self.id) goes on")
+            self.simulation.note("\(self.id) continues")
             self.isPaused = false
             self.catchUp()
         }

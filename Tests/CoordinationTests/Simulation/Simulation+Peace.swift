@@ -2,7 +2,7 @@ import AdminAPI
 @testable import Coordination
 
 extension Simulation {
-    /// What goes on in every process and in the servers all the time: heartbeats, sessions that end, looks at links.
+    /// Repeats the regular work of all processes and servers: heartbeats, the end of sessions, checks of links.
     func keepHouse() {
         self.after(.milliseconds(100)) { [unowned self] in
             self.server.expireSilent()
@@ -14,26 +14,26 @@ extension Simulation {
         }
     }
 
-    /// The faults are over: all nodes run and reach each other. What operators wished meanwhile is taken back.
+    /// Ends the faults: all nodes run and reach each other, and operators withdraw their requests.
     func makePeace(_ count: Int) {
-        self.tell("peace")
+        self.note("peace")
         self.isPeace = true
         self.cuts.healAll()
         self.server.isAway = false
         for index in 1...count where !(self.node("n\(index)")?.isAlive ?? false) { self.startNode("n\(index)") }
-        // More than once, since an answer may be lost.
+        // More than once, because a response may be lost.
         for second in [20, 25, 30] {
             self.after(.seconds(second)) { [unowned self] in
                 for node in self.sortedNodes {
-                    self.sortedNodes.first?.ask(AdminRequest(.undrain, node: node.id))
-                    self.sortedNodes.first?.ask(AdminRequest(.uncordon, node: node.id))
-                    self.sortedNodes.last?.ask(AdminRequest(.resume))
+                    self.sortedNodes.first?.request(AdminRequest(.undrain, node: node.id))
+                    self.sortedNodes.first?.request(AdminRequest(.uncordon, node: node.id))
+                    self.sortedNodes.last?.request(AdminRequest(.resume))
                 }
             }
         }
     }
 
-    /// Everyone is a member, has the same view, and does what it says.
+    /// Checks that every node is a member, has the same view, and serves the partitions that the view grants to it.
     func checkConvergence() throws {
         func fail(_ text: String) -> Failure {
             Failure(description: "seed \(self.seed): \(text)\n" + self.trace.suffix(80).joined(separator: "\n"))

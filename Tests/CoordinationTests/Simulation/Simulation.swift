@@ -2,7 +2,7 @@ import TestKit
 
 @testable import Coordination
 
-/// A whole cluster in virtual time: machines, a ZooKeeper that behaves badly within its rules, links and operators, all from one seed.
+/// A cluster in virtual time: machines, a ZooKeeper with all faults that its rules allow, links and operators. Everything follows from one seed.
 ///
 /// Single-threaded and deterministic: the same seed makes the same run, and a failing one is printed.
 final class Simulation {
@@ -21,13 +21,13 @@ final class Simulation {
     var cuts = Cuts()
     var checker = InvariantChecker()
     var liveness: LivenessChecker?
-    /// Broken on purpose in one test.
+    /// True in one test.
     var losesComplaints = false
-    /// Each node's disk: what is on it outlives its processes.
+    /// The disk of each node, which keeps its content when the process ends.
     var disks: [String: [UInt8]] = [:]
     var keepsMemory = true
     var failsToKeep = false
-    /// The faults are over, and operators take back what they wished.
+    /// The faults are over, and operators have withdrawn their requests.
     var isPeace = false
     private(set) var trace: [String] = []
     private(set) var steps = 0
@@ -81,7 +81,7 @@ final class Simulation {
             }
             self.now = first.time
             self.steps += 1
-            if self.steps > 1_000_000 { self.checker.fail("it does not come to rest") }
+            if self.steps > 1_000_000 { self.checker.fail("the simulation does not settle") }
             first.body()
             if let problem = self.checker.problem {
                 throw Failure(description: "seed \(self.seed), step \(self.steps): \(problem)\n" + self.trace.suffix(60).joined(separator: "\n"))
@@ -90,10 +90,10 @@ final class Simulation {
         self.now = max(self.now, end)
     }
 
-    /// What the last steps were, for a run that does not come to rest.
+    /// Whether the last effects are traced, for a run that does not settle.
     var isTracingActions: Bool { self.steps > 999_900 }
 
-    func tell(_ text: @autoclosure () -> String) {
+    func note(_ text: @autoclosure () -> String) {
         let milliseconds = (self.now - self.start).components
         self.trace.append("\(milliseconds.seconds * 1000 + milliseconds.attoseconds / 1_000_000_000_000_000) ms \(text())")
         if self.trace.count > 400 { self.trace.removeFirst(200) }
@@ -109,7 +109,7 @@ final class Simulation {
     var sortedNodes: [SimulatedNode] { self.nodes.values.sorted { $0.id < $1.id } }
 
     func startNode(_ id: String) {
-        self.tell("\(id) starts")
+        self.note("\(id) starts")
         let node = SimulatedNode(id: id, process: self.nextProcess, in: self)
         self.nextProcess += 1
         self.nodes[id] = node

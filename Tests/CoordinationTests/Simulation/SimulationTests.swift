@@ -40,14 +40,14 @@ import Testing
                 simulation.cuts.add(cuts)
                 simulation.after(duration) { simulation.cuts.heal(cuts) }
             case 6:
-                simulation.tell("ZooKeeper is away for \(duration)")
+                simulation.note("ZooKeeper is away for \(duration)")
                 simulation.server.isAway = true
                 for node in simulation.sortedNodes { node.disconnect(for: duration) }
                 simulation.after(duration) { simulation.server.isAway = false }
             case 7: if let session = simulation.node(id)?.session { simulation.server.end(session) }
-            case 8: simulation.node(id)?.ask(AdminRequest(.drain, node: other))
-            case 9: simulation.node(id)?.ask(AdminRequest(.cordon, node: other))
-            case 10: simulation.node(id)?.ask(AdminRequest(.pause))
+            case 8: simulation.node(id)?.request(AdminRequest(.drain, node: other))
+            case 9: simulation.node(id)?.request(AdminRequest(.cordon, node: other))
+            case 10: simulation.node(id)?.request(AdminRequest(.pause))
             case 11:
                 simulation.node(id)?.leave()
                 simulation.after(duration + .seconds(3)) { if !(simulation.node(id)?.isAlive ?? true) { simulation.startNode(id) } }

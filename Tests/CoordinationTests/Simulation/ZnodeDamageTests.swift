@@ -46,7 +46,7 @@ import Testing
 
     private enum Outcome {
         /// The cluster is whole, and the znode has what it should have. Where nothing was lost there is nothing to say.
-        case repaired(isTold: Bool)
+        case repaired(isAlarmed: Bool)
         /// The nodes that run go on and say so; one that joins is refused with a sentence.
         case continues(refusal: String)
         /// Nothing is reassigned before an operator has done what the alarm says.
@@ -56,21 +56,21 @@ import Testing
     private func outcome(_ test: Case) -> Outcome {
         switch (test.znode, test.damage) {
         // Their own data is not read.
-        case (.root, .empty), (.root, .garbage), (.root, .older), (.root, .newer), (.root, .foreign): .repaired(isTold: false)
-        case (.cluster, .empty), (.cluster, .garbage), (.cluster, .older), (.cluster, .newer), (.cluster, .foreign): .repaired(isTold: false)
-        case (.nodes, .empty), (.nodes, .garbage), (.nodes, .older), (.nodes, .newer), (.nodes, .foreign): .repaired(isTold: false)
-        case (.members, .empty), (.members, .garbage), (.members, .older), (.members, .newer), (.members, .foreign): .repaired(isTold: false)
-        case (.configuration, .foreign): .continues(refusal: "speaks protocol 9")
+        case (.root, .empty), (.root, .garbage), (.root, .older), (.root, .newer), (.root, .foreign): .repaired(isAlarmed: false)
+        case (.cluster, .empty), (.cluster, .garbage), (.cluster, .older), (.cluster, .newer), (.cluster, .foreign): .repaired(isAlarmed: false)
+        case (.nodes, .empty), (.nodes, .garbage), (.nodes, .older), (.nodes, .newer), (.nodes, .foreign): .repaired(isAlarmed: false)
+        case (.members, .empty), (.members, .garbage), (.members, .older), (.members, .newer), (.members, .foreign): .repaired(isAlarmed: false)
+        case (.configuration, .foreign): .continues(refusal: "uses protocol 9")
         case (.view, .foreign): .alarm("delete /rt/sim/view")
         // Fields that this version does not know are kept.
-        case (.configuration, .newer), (.node, .newer), (.controller, .newer), (.controller, .older): .repaired(isTold: false)
+        case (.configuration, .newer), (.node, .newer), (.controller, .newer), (.controller, .older): .repaired(isAlarmed: false)
         // A number is a number, and its znode's version is what counts.
-        case (.controllerEpoch, .newer), (.controllerEpoch, .older): .repaired(isTold: false)
+        case (.controllerEpoch, .newer), (.controllerEpoch, .older): .repaired(isAlarmed: false)
         // The view of later is written over the next time that something changes.
-        case (.view, .newer): .repaired(isTold: false)
+        case (.view, .newer): .repaired(isAlarmed: false)
         // A member that is gone comes back; a membership ends with the process.
-        case (.members, .absent), (.member, .absent), (.controller, .absent): .repaired(isTold: false)
-        default: .repaired(isTold: true)
+        case (.members, .absent), (.member, .absent), (.controller, .absent): .repaired(isAlarmed: false)
+        default: .repaired(isAlarmed: true)
         }
     }
 
@@ -107,14 +107,14 @@ import Testing
         try simulation.run(until: .seconds(14))
         let controller = try #require(simulation.sortedNodes.first { $0.machine.isController })
         // Whatever an operator wants of a node must outlive the damage.
-        simulation.sortedNodes.first?.ask(AdminRequest(.drain, node: "n3", by: "alice", note: "disk"))
+        simulation.sortedNodes.first?.request(AdminRequest(.drain, node: "n3", by: "alice", note: "disk"))
         try simulation.run(until: .seconds(15))
         before = before ?? simulation.server.data(path)
-        simulation.sortedNodes.first?.ask(AdminRequest(.undrain, node: "n3", by: "alice"))
+        simulation.sortedNodes.first?.request(AdminRequest(.undrain, node: "n3", by: "alice"))
         // Not in the same moment: what is drained has to be undrained before it can be cordoned.
         try simulation.run(until: .seconds(16))
-        simulation.sortedNodes.first?.ask(AdminRequest(.cordon, node: "n3", by: "alice", note: "disk"))
-        simulation.sortedNodes.first?.ask(AdminRequest(.pause, by: "alice"))
+        simulation.sortedNodes.first?.request(AdminRequest(.cordon, node: "n3", by: "alice", note: "disk"))
+        simulation.sortedNodes.first?.request(AdminRequest(.pause, by: "alice"))
         try simulation.run(until: .seconds(25))
         try #require(simulation.server.view?.node("n3")?.desired?.desired == .cordoned && simulation.server.view?.mode == .maintenance)
         let now = try #require(simulation.server.data(path))
@@ -129,11 +129,11 @@ import Testing
         }
         let outcome = self.outcome(test)
         try simulation.run(until: .seconds(33))
-        let told = simulation.sortedNodes.filter { $0.isAlive && ($0.machine.history.counts[.alarm] ?? 0) > alarms[$0.id] ?? 0 }
+        let alarmed = simulation.sortedNodes.filter { $0.isAlive && ($0.machine.history.counts[.alarm] ?? 0) > alarms[$0.id] ?? 0 }
         func trace(_ text: String) -> Comment { Comment(rawValue: "\(text)\n" + simulation.trace.suffix(60).joined(separator: "\n")) }
         // Within seconds, and not only when somebody looks. A controller that dies takes its member znode with it.
         let isGone = test.scene == .controllerDies && (test.znode == .controller || (test.znode == .member && controller.id == "n2"))
-        if case .repaired(isTold: false) = outcome {} else if !isGone { #expect(!told.isEmpty, trace("no alarm")) }
+        if case .repaired(isAlarmed: false) = outcome {} else if !isGone { #expect(!alarmed.isEmpty, trace("no alarm")) }
         try simulation.run(until: .seconds(80))
         let nodes = simulation.sortedNodes.filter { !(test.scene == .controllerDies && $0 === controller) }
 

@@ -103,7 +103,7 @@ import Testing
         (text.replacing("\"id\":\"n2\"", with: "\"id\":\"n 2\""), "view: nodes[1] has the id \"n 2\", which is not 1 to 64 of A-Z a-z 0-9 _ . -"),
         (text.replacing("\"to\":\"n2\"", with: "\"to\":\"n1\""), "view: partition 0 moves to n1, which owns it already"),
         (text.replacing("\"to\":\"n2\"", with: "\"to\":\"n7\""), "view: partition 0 moves to n7, which is not among the nodes"),
-        (text.replacing("\"p\":0", with: "\"p\":2"), "view: partition 2 moves to n2, but nobody owns it"),
+        (text.replacing("\"p\":0", with: "\"p\":2"), "view: partition 2 moves to n2, but has no owner"),
         (text.replacing("\"p\":0", with: "\"p\":3"), "view.moves[0].p is not a whole number from 0 to 2"),
         (text.replacing("\"st\":\"active\"", with: "\"st\":1"), "view.nodes[0].st is not a string of valid text"),
         (text.replacing("\"st\":\"active\"", with: "\"st\":\"\\ud800\""), "view.nodes[0].st is not a string of valid text"),

@@ -37,7 +37,7 @@ import Testing
         #expect(self.regression { $0.version = 9 }?.description == "the view went back from version 10 to 9")
         #expect(self.regression { $0.partitions[1].ownerEpoch = 6 }?.description == "the owner epoch of partition 1 went back from 7 to 6")
         #expect(
-            self.regression { $0.partitions[2].owner = "n1" }?.description == "partition 2 went from nobody to n1 without a new owner epoch (2)")
+            self.regression { $0.partitions[2].owner = "n1" }?.description == "partition 2 went from no owner to n1 without a new owner epoch (2)")
     }
 
     @Test func orphaningEndsMovesBothWays() {

@@ -3,22 +3,22 @@ import Testing
 
 @testable import Coordination
 
-/// One machine, driven event by event. Nothing is answered and no time passes unless the test says so.
-struct ClusterMachineStand {
+/// One machine, driven event by event. Replies arrive and time passes only if the test says so.
+struct ClusterMachineBench {
     private(set) var machine: ClusterMachine
     private(set) var now = ContinuousClock.now
     var random = SplitMix(seed: 1)
     var store = ClusterMachineStore()
-    /// What was asked of ZooKeeper and is not answered, in order.
+    /// The requests to ZooKeeper without a reply, in order.
     private(set) var open: [(token: UInt64, request: ZooKeeperRequest)] = []
-    /// Everything the machine has asked for since ``forget()``.
-    private(set) var told: [ClusterMachine.Effect] = []
+    /// All effects of the machine since ``forget()``.
+    private(set) var effects: [ClusterMachine.Effect] = []
     private(set) var wake: ContinuousClock.Instant?
-    /// Whether ``settle()`` seals and hands over at once, too.
+    /// Whether ``settle()`` also seals and hands over immediately.
     var isStoragePrompt = true
     private(set) var generation: UInt64 = 0
     private(set) var session: Int64 = 100
-    /// Of its session.
+    /// The timeout of the session.
     private var timeout = Duration.seconds(6)
     private var storage: [ClusterMachine.Event] = []
 
@@ -34,7 +34,7 @@ struct ClusterMachineStand {
     mutating func handle(_ event: ClusterMachine.Event) {
         if case .ticked = event, let wake = self.wake, wake <= self.now { self.wake = nil }
         for action in self.machine.handle(event, at: self.now, using: &self.random) {
-            self.told.append(action)
+            self.effects.append(action)
             switch action {
             case .perform(let token, let request, _, _): self.open.append((token, request))
             case .wake(let time): self.wake = time
@@ -52,7 +52,7 @@ struct ClusterMachineStand {
         self.reconnect()
     }
 
-    /// The session goes on.
+    /// The session continues.
     mutating func reconnect() {
         self.handle(.session(ZooKeeperState(generation: self.generation, phase: .connected(session: self.session, timeout: self.timeout))))
     }
@@ -65,34 +65,34 @@ struct ClusterMachineStand {
         self.handle(.session(ZooKeeperState(generation: self.generation, phase: .lost(loss))))
     }
 
-    /// Answers the oldest open request: as given, or as the store does.
-    mutating func answer(_ result: Result<ZooKeeperReply, ZooKeeperFailure>? = nil) {
+    /// Replies to the oldest open request: with the given result, or with that of the store.
+    mutating func reply(_ result: Result<ZooKeeperReply, ZooKeeperFailure>? = nil) {
         let (token, request) = self.open.removeFirst()
-        self.handle(.answered(token: token, result ?? self.store.apply(request, session: self.session)))
+        self.handle(.replied(token: token, result ?? self.store.apply(request, session: self.session)))
     }
 
-    /// Answered by the test itself.
+    /// The test itself replies.
     mutating func close(_ token: UInt64) { self.open.removeAll { $0.token == token } }
 
-    /// The oldest open request is carried out, and its answer is lost.
-    mutating func answerIsLost() {
+    /// Executes the oldest open request, and loses its reply.
+    mutating func loseReply() {
         _ = self.store.apply(self.open[0].request, session: self.session)
-        self.answer(.failure(.ambiguous(code: -4)))
+        self.reply(.failure(.ambiguous(code: -4)))
     }
 
-    /// Answers what is open now. Returns what was asked for meanwhile.
+    /// Replies to the requests that are open now. Returns the requests that these replies cause.
     mutating func step() -> [ZooKeeperRequest] {
         let count = self.open.count
-        for _ in 0..<count { self.answer() }
+        for _ in 0..<count { self.reply() }
         return self.open.map(\.request)
     }
 
-    /// Answers everything and tells of what changed, until nothing is left to do at this moment.
+    /// Replies to all requests and fires all watches, until the machine waits for time to pass.
     mutating func settle(until isReached: (ZooKeeperRequest) -> Bool = { _ in false }) {
         for _ in 0..<2000 {
             if let first = self.open.first {
                 if isReached(first.request) { return }
-                self.answer()
+                self.reply()
                 continue
             }
             let fired = self.store.takeFired()
@@ -104,10 +104,10 @@ struct ClusterMachineStand {
                 return
             }
         }
-        Issue.record("it does not come to rest: \(self.told.suffix(5))")
+        Issue.record("the machine does not settle: \(self.effects.suffix(5))")
     }
 
-    /// Time passes, with every wake that was asked for.
+    /// Lets time pass, with every requested wake.
     mutating func advance(_ duration: Duration) {
         let end = self.now.advanced(by: duration)
         self.settle()
@@ -123,11 +123,11 @@ struct ClusterMachineStand {
         self.settle()
     }
 
-    /// Time passes and nothing else happens.
+    /// Lets time pass without an event.
     mutating func wait(_ duration: Duration) { self.now = self.now.advanced(by: duration) }
 
-    mutating func forget() { self.told = [] }
+    mutating func forget() { self.effects = [] }
 }
 
-/// What a test cannot go on without.
+/// Records that something is missing that the test needs.
 func recordMissing(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) { Issue.record("\(text)", sourceLocation: sourceLocation) }

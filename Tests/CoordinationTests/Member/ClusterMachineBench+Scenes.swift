@@ -3,25 +3,25 @@ import Partitioning
 
 @testable import Coordination
 
-/// What machines are put into, and what is seen of them.
-extension ClusterMachineStand {
-    // MARK: - What was asked for
+/// Situations for a machine, and what it has done.
+extension ClusterMachineBench {
+    // MARK: - Effects
 
-    var requests: [ZooKeeperRequest] { self.told.compactMap { if case .perform(_, let request, _, _) = $0 { request } else { nil } } }
-    var refusals: [String] { self.told.compactMap { if case .refuse(let reason) = $0 { reason } else { nil } } }
-    var events: [ClusterEvent.Kind] { self.told.compactMap { if case .log(let event) = $0 { event.kind } else { nil } } }
-    var seals: [Grant] { self.told.flatMap { action -> [Grant] in if case .seal(let owned) = action { owned } else { [] } } }
-    var handOvers: [Grant] { self.told.flatMap { action -> [Grant] in if case .handOver(let owned) = action { owned } else { [] } } }
-    var releases: [Grant] { self.told.flatMap { action -> [Grant] in if case .release(let owned) = action { owned } else { [] } } }
-    var hasLeft: Bool { self.told.contains { if case .left = $0 { true } else { false } } }
-    var peers: [ClusterMachine.Peer]? { self.told.compactMap { if case .peers(let peers, _, _) = $0 { peers } else { nil } }.last }
+    var requests: [ZooKeeperRequest] { self.effects.compactMap { if case .perform(_, let request, _, _) = $0 { request } else { nil } } }
+    var refusals: [String] { self.effects.compactMap { if case .refuse(let reason) = $0 { reason } else { nil } } }
+    var events: [ClusterEvent.Kind] { self.effects.compactMap { if case .log(let event) = $0 { event.kind } else { nil } } }
+    var seals: [Grant] { self.effects.flatMap { action -> [Grant] in if case .seal(let owned) = action { owned } else { [] } } }
+    var handOvers: [Grant] { self.effects.flatMap { action -> [Grant] in if case .handOver(let owned) = action { owned } else { [] } } }
+    var releases: [Grant] { self.effects.flatMap { action -> [Grant] in if case .release(let owned) = action { owned } else { [] } } }
+    var hasLeft: Bool { self.effects.contains { if case .left = $0 { true } else { false } } }
+    var peers: [ClusterMachine.Peer]? { self.effects.compactMap { if case .peers(let peers, _, _) = $0 { peers } else { nil } }.last }
 
-    func answer(to number: UInt64) -> AdminResponse? {
-        self.told.compactMap { if case .respond(number, let answer) = $0 { answer } else { nil } }.first
+    func response(to number: UInt64) -> AdminResponse? {
+        self.effects.compactMap { if case .respond(number, let answer) = $0 { answer } else { nil } }.first
     }
 
     func sent(to id: String) -> [ClusterMessage] {
-        self.told.compactMap { if case .send(id, let payload) = $0 { try? ClusterMessage(payload) } else { nil } }
+        self.effects.compactMap { if case .send(id, let payload) = $0 { try? ClusterMessage(payload) } else { nil } }
     }
 
     func reports(to id: String) -> [NodeReport] { self.sent(to: id).compactMap { if case .report(let report) = $0 { report } else { nil } } }
@@ -41,6 +41,7 @@ extension ClusterMachineStand {
     func state(_ id: String) -> NodeState? { self.machine.view?.node(id)?.state }
     func count(_ id: String) -> Int { self.machine.view?.partitions(ownedBy: id).count ?? 0 }
     func incarnation(_ id: String) -> Int64 { self.store.tree["/rt/c/members/\(id)"]?.stat.czxid ?? -1 }
+    func process(_ id: String) -> ProcessID { ProcessID(id: id, incarnation: self.incarnation(id)) }
     var states: [Ownership.State?] { (0..<(self.machine.view?.partitions.count ?? 0)).map { self.machine.ownership[$0]?.state } }
 
     // MARK: - A node in the cluster of another controller
@@ -64,23 +65,23 @@ extension ClusterMachineStand {
 
     mutating func addController(_ id: String, epoch: Int32 = 1, session: Int64) {
         let json = ControllerRecord.json(
-            id: id, incarnation: self.incarnation(id), epoch: epoch, epochVersion: self.epochVersion, link: "\(id):1", api: "\(id):2")
+            self.process(id), epoch: epoch, epochVersion: self.epochVersion, link: "\(id):1", api: "\(id):2")
         self.store.put("/rt/c/controller", json, session: session)
     }
 
     /// Joined as `n1`, with `n2` as the controller and a link to it, and a view in which `n1` owns nothing.
-    static func follower(change: (inout ClusterSettings) -> Void = { _ in }) -> ClusterMachineStand {
-        var stand = ClusterMachineStand(change: change)
-        stand.found()
-        stand.addMember("n2", session: 200)
-        stand.addController("n2", session: 200)
-        stand.connect()
-        stand.settle()
-        stand.publish(stand.view(1, ["n2", "n2", "n2", "n2"]))
-        stand.handle(.linkUp(id: "n2", incarnation: stand.incarnation("n2")))
-        stand.settle()
-        stand.forget()
-        return stand
+    static func follower(change: (inout ClusterSettings) -> Void = { _ in }) -> ClusterMachineBench {
+        var bench = ClusterMachineBench(change: change)
+        bench.found()
+        bench.addMember("n2", session: 200)
+        bench.addController("n2", session: 200)
+        bench.connect()
+        bench.settle()
+        bench.publish(bench.view(1, ["n2", "n2", "n2", "n2"]))
+        bench.handle(.linkUp(bench.process("n2")))
+        bench.settle()
+        bench.forget()
+        return bench
     }
 
     /// A view of the members there are, all active.
@@ -99,7 +100,7 @@ extension ClusterMachineStand {
         self.store.put("/rt/c/view", data)
     }
 
-    /// The controller writes it, and the watch tells.
+    /// The controller writes the view, and the watch fires.
     mutating func publish(_ view: ClusterView) {
         self.write(view)
         self.settle()
@@ -107,27 +108,27 @@ extension ClusterMachineStand {
 
     mutating func receive(_ message: ClusterMessage, from id: String = "n2") {
         guard let payload = try? message.payload() else { fatalError("the test made a message that cannot be written") }
-        self.handle(.received(from: id, incarnation: self.incarnation(id), payload: payload))
+        self.handle(.received(from: self.process(id), payload: payload))
     }
 
     // MARK: - The controller
 
     /// `n1`, elected, which owns everything.
-    static func controller(partitionCount: Int = 4, change: (inout ClusterSettings) -> Void = { _ in }) -> ClusterMachineStand {
-        var stand = ClusterMachineStand(partitionCount: partitionCount, change: change)
-        stand.connect()
-        stand.advance(.seconds(2))
-        stand.forget()
-        return stand
+    static func controller(partitionCount: Int = 4, change: (inout ClusterSettings) -> Void = { _ in }) -> ClusterMachineBench {
+        var bench = ClusterMachineBench(partitionCount: partitionCount, change: change)
+        bench.connect()
+        bench.advance(.seconds(2))
+        bench.forget()
+        return bench
     }
 
     /// The controller with others, balanced: `n2` to the last, each with a session of its own.
-    static func controller(of count: Int, partitionCount: Int = 8, change: (inout ClusterSettings) -> Void = { _ in }) -> ClusterMachineStand {
-        var stand = Self.controller(partitionCount: partitionCount, change: change)
-        for index in 2...count { stand.arrive("n\(index)") }
-        stand.balance()
-        stand.forget()
-        return stand
+    static func controller(of count: Int, partitionCount: Int = 8, change: (inout ClusterSettings) -> Void = { _ in }) -> ClusterMachineBench {
+        var bench = Self.controller(partitionCount: partitionCount, change: change)
+        for index in 2...count { bench.arrive("n\(index)") }
+        bench.balance()
+        bench.forget()
+        return bench
     }
 
     static func session(of id: String) -> Int64 { 100 * Int64(id.dropFirst())! }
@@ -136,7 +137,7 @@ extension ClusterMachineStand {
     mutating func arrive(_ id: String, isLinked: Bool = true) {
         self.addMember(id, session: Self.session(of: id))
         self.settle()
-        if isLinked { self.handle(.linkUp(id: id, incarnation: self.incarnation(id))) }
+        if isLinked { self.handle(.linkUp(self.process(id))) }
         self.report()
     }
 
@@ -150,7 +151,7 @@ extension ClusterMachineStand {
         self.store.tree.keys.filter { $0.hasPrefix("/rt/c/members/") && $0 != "/rt/c/members/n1" }.map { String($0.dropFirst(14)) }.sorted()
     }
 
-    /// What a member that does what the view says reports: it serves its own, has finished what moves away, and sees all others.
+    /// The report of a member that follows the view: it serves its partitions, has sealed those that move away, and reaches all others.
     func report(of id: String) -> NodeReport {
         var report = NodeReport(incarnation: self.incarnation(id), viewVersion: self.machine.view?.version ?? 0)
         for (index, entry) in (self.machine.view?.partitions ?? []).enumerated() where entry.owner == id {
@@ -167,7 +168,7 @@ extension ClusterMachineStand {
         self.settle()
     }
 
-    /// Everyone does what the views say until nothing moves any more.
+    /// All members follow the views until nothing moves any more.
     mutating func balance() {
         for _ in 0..<60 {
             self.advance(.milliseconds(500))
@@ -175,9 +176,9 @@ extension ClusterMachineStand {
         }
     }
 
-    mutating func ask(_ question: AdminRequest, number: UInt64 = 1) -> AdminResponse? {
-        self.handle(.request(number: number, question))
+    mutating func request(_ request: AdminRequest, number: UInt64 = 1) -> AdminResponse? {
+        self.handle(.request(number: number, request))
         self.settle()
-        return self.answer(to: number)
+        return self.response(to: number)
     }
 }
