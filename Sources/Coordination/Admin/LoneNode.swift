@@ -1,5 +1,5 @@
-package import AdminAPI
-package import Partitioning
+import AdminAPI
+import Partitioning
 
 /// A node without ZooKeeper: a cluster of one, in which no operator can change anything. Its responses are those of a controller, from a view of one member that
 /// owns every partition. A pure value.
