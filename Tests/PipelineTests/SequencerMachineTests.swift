@@ -140,7 +140,7 @@ private struct Walk {
         case .headsFirst: self.readHeads()
         case .commit:
             #expect(!self.isInFlight, "one commit is in flight at a time: seed \(self.seed), step \(self.step)")
-            #expect(self.machine.commit.askedCount <= self.limits.commitEventsMax, self.at)
+            #expect(self.machine.commit.publishedCount <= self.limits.commitEventsMax, self.at)
             if self.machine.commit.parts.contains(where: { $0.batch.events.startIndex > 0 }) { self.counts.parts += 1 }
             self.isInFlight = true
         }

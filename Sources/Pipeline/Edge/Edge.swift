@@ -1,13 +1,13 @@
 package import Partitioning
 
-/// Where a sequencer sends what it committed: a loop's fanout, or another node.
+/// Receives committed events from sequencers: a loop's fanout, or another node.
 ///
-/// Calls arrive on the sequencer's loop; messages of one sequencer are handled in the order of the calls.
+/// Called on the sequencer's loop. Messages of one sequencer are handled in the order of the calls.
 package protocol Edge: Sendable {
     nonisolated func relay(_ messages: [EdgeMessage])
 }
 
-/// Which edge it is.
+/// Identifies an edge.
 package enum EdgeID: Hashable, Sendable {
     /// A loop of this node, by its number.
     case loop(Int)
@@ -16,18 +16,18 @@ package enum EdgeID: Hashable, Sendable {
 }
 
 package enum EdgeMessage: Sendable {
-    /// The answer to an interest: the channel's committed head. Every later commit follows. It comes again when the partition has a new owner epoch.
+    /// The channel's committed head, sent when the edge has opened the channel. All later commits follow. Sent again under each new owner epoch.
     case opened(ChannelName, head: Position, ownerEpoch: OwnerEpoch)
     /// Committed events of channels that the edge is interested in, in commit order.
     case events(RelayedEvents)
 }
 
-/// What one commit has for one edge.
+/// The events of one commit that one edge is interested in.
 package struct RelayedEvents: Sendable {
     package private(set) var events: [SequencedEvent] = []
-    /// Of the first event, and of all, as long as they agree.
+    /// The owner epoch of all events, unless ``ownerEpochs`` has one for each.
     private var ownerEpoch: OwnerEpoch = 0
-    /// Of each event, when they differ. A node that is alone has one for all.
+    /// The owner epoch of each event; empty while all are equal, as they are at a node without a cluster.
     private var ownerEpochs: [OwnerEpoch] = []
 
     package init() {}
@@ -54,19 +54,19 @@ package struct RelayedEvents: Sendable {
     }
 }
 
-/// A change of what an edge is interested in, and of how many subscribers it has.
+/// A change of an edge's interest in a channel, or of the number of its subscribers there.
 package struct InterestChange: Sendable, Equatable {
     package var channel: ChannelName
-    /// Subscribers more (or fewer) than at the last change.
+    /// The change of the number of subscribers since the last report.
     package var subscribers: Int
     package var wanted: Wanted
 
     package enum Wanted: Sendable, Equatable {
-        /// Begin to relay, and answer with the head.
+        /// Send the head, then relay commits.
         case open
-        /// Continue as before.
+        /// No change.
         case unchanged
-        /// Relay no more.
+        /// Stop relaying.
         case close
     }
 

@@ -1,19 +1,19 @@
 import Partitioning
 
-/// The channels that a sequencer works with: where they stand, which edges listen, how many subscribers they have. A pure value.
+/// The channels in use at a sequencer: their heads, the edges interested in them, their subscribers. A pure value.
 ///
-/// The log is the home of heads; this is what is in use of them. A channel comes here when it is first touched, is read from the log once, and leaves when it
-/// has not been used for a while. Nothing is forgotten by that.
+/// The log stores the heads of all channels; this table caches those in use. A channel is added at its first use, its head is read from the log once, and it is
+/// removed when it has not been used for a while. Removing loses nothing.
 struct ChannelTable {
-    /// A place in the table. It stays where it is while its channel is in the table.
+    /// A place in the table. A channel keeps its place while it is in the table.
     typealias Index = UInt32
 
     enum Reading: Equatable {
-        /// It is to be read from the log.
+        /// To be read from the log.
         case wanted
         case reading
         case done
-        /// The log could not return it. It is read again for the next publish or edge that needs it.
+        /// The log could not read it. It is read again for the next publish or edge that needs it.
         case failed(String)
     }
 
@@ -22,18 +22,18 @@ struct ChannelTable {
         /// The hash of the channel's name.
         let hash: UInt64
         var reading = Reading.wanted
-        /// The last committed position; offset 0 before the first. Right once `reading` is done.
+        /// The last committed position; offset 0 before the first. Valid while `reading` is `done`.
         var head = Position(epoch: 0, offset: 0)
-        /// Positions given to events of the commit in flight.
+        /// Events of the commit in flight that have positions.
         var inFlight: UInt64 = 0
         /// Events of the commit that is being formed.
         var forming: UInt32 = 0
         var edges = EdgeList()
         var subscribers = 0
-        /// The last touch, by the steady clock.
+        /// The last use, by the steady clock.
         var usedAt: Int64
 
-        /// Nothing here has to stay.
+        /// The channel may be removed from the table.
         var isIdle: Bool {
             self.inFlight == 0 && self.forming == 0 && self.edges.isEmpty && self.subscribers == 0 && self.reading != .reading
         }
@@ -49,9 +49,9 @@ struct ChannelTable {
     private var places: [Place] = []
     private var indices: [ChannelName: Index] = [:]
     private var free: [Index] = []
-    /// Places to read, in the order in which they were touched; some may have left since.
+    /// Places whose heads are to be read, in the order of their first use. Their channels may have been removed since.
     private var toRead: [Index] = []
-    /// Where the look at all places continues.
+    /// The place where the next slice of ``sweep(unusedSince:count:)`` begins.
     private var sweepPlace = 0
 
     init(partitions: Partitions) {
@@ -63,7 +63,7 @@ struct ChannelTable {
     subscript(channel: ChannelName) -> ChannelState? { self.indices[channel].map { self.places[Int($0)].state } }
 
     subscript(index: Index) -> ChannelState {
-        // Not a copy: it holds references, and every event looks at a number or two.
+        // Not a copy: the state holds references, and each event reads only a few numbers.
         _read { yield self.places[Int(index)].state }
         _modify { yield &self.places[Int(index)].state }
     }
@@ -72,7 +72,7 @@ struct ChannelTable {
 
     func partition(of channel: ChannelName) -> PartitionID { self.partitions.partition(ofHash: channel.hash64) }
 
-    /// The channel's place; a new one is still to be read. The one look-up of an event on its way through the sequencer.
+    /// The channel's place. A new channel's head is still to be read. This is the only look-up by name for an event.
     mutating func touch(_ channel: ChannelName, at now: Int64) -> Index {
         if let index = self.indices[channel] {
             self.places[Int(index)].state.usedAt = now
@@ -107,13 +107,13 @@ struct ChannelTable {
 
     var hasToRead: Bool { !self.toRead.isEmpty }
 
-    /// Puts a place whose head is not known back among those to read.
+    /// Marks a place to be read again.
     mutating func readAgain(_ index: Index) {
         self.places[Int(index)].state.reading = .wanted
         self.toRead.append(index)
     }
 
-    /// Takes places to read, at most so many. Those that `isReadable` leaves out stay as they are, to be put back when their partition is served.
+    /// Takes up to `count` places to read. Places of partitions that are not readable are dropped from the list: ``readAll(of:)`` adds them again.
     mutating func takeToRead(_ count: Int, isReadable: (PartitionID) -> Bool) -> [Index] {
         var taken: [Index] = []
         let looked = min(count, self.toRead.count)
@@ -129,7 +129,7 @@ struct ChannelTable {
 
     // MARK: - Partitions that come and go
 
-    /// What is known of a partition's channels may be out of date: those that are in use are read again, the others leave.
+    /// The heads of a partition's channels may be out of date: channels in use are marked to be read again, the others are removed.
     mutating func invalidate(_ partition: PartitionID) {
         for index in self.places.indices where self.places[index].name != nil && self.places[index].state.partition == partition {
             self.places[index].state.reading = .wanted
@@ -137,16 +137,16 @@ struct ChannelTable {
         }
     }
 
-    /// A partition is served from now on: its channels that are in use can be read.
+    /// A partition is served from now on: its channels in the table can be read.
     mutating func readAll(of partition: PartitionID) {
         for index in self.places.indices where self.places[index].name != nil && self.places[index].state.partition == partition {
             if self.places[index].state.reading == .wanted { self.toRead.append(Index(index)) }
         }
     }
 
-    // MARK: - Looking
+    // MARK: - Listing
 
-    /// Channels with subscribers and without events in these places, and the place to continue from. The log does not know them.
+    /// Channels of these places that have subscribers but no events, and the place to continue from. The log does not know such channels.
     func subscribedOnly(from start: Int, count: Int) -> (channels: [(channel: ChannelName, head: Position)], next: Int?) {
         let end = min(self.places.count, start + count)
         guard start < end else { return ([], nil) }
@@ -158,7 +158,7 @@ struct ChannelTable {
 
     // MARK: - Upkeep
 
-    /// Lets go of channels that have not been used since, so many places at a time; true when there are more to look at.
+    /// Removes channels that have not been used since `oldest`, in a slice of `count` places. Returns true if more places remain.
     mutating func sweep(unusedSince oldest: Int64, count: Int) -> Bool {
         let end = min(self.places.count, self.sweepPlace + count)
         for index in self.sweepPlace..<max(end, self.sweepPlace) where self.places[index].name != nil {
@@ -169,7 +169,7 @@ struct ChannelTable {
         return self.sweepPlace > 0
     }
 
-    /// Removes a channel that is not in use; false if it has to stay.
+    /// Removes a channel that is not in use. Returns false if it is in use.
     mutating func letGo(_ channel: ChannelName) -> Bool {
         guard let index = self.indices[channel] else { return true }
         guard self.places[Int(index)].state.isIdle else { return false }

@@ -1,4 +1,4 @@
-/// The edges of one channel, by their slots at the sequencer. Nearly all channels have none or one, which take no memory of their own.
+/// The edges interested in one channel, as indices into the sequencer's edges. Most channels have none or one, which needs no allocation.
 struct EdgeList: Sendable {
     private var first: UInt32 = .max
     private var others: [UInt32] = []

@@ -1,7 +1,7 @@
 import DequeModule
 import Partitioning
 
-/// The message ids that channels have seen lately, bounded by count and age: what makes a second try of a publish harmless.
+/// The recent message ids of all channels, bounded by count and age. They make a retry of a publish harmless.
 ///
 /// Keeps 128 bits of hash in place of channel and id. Two different ids with the same hash would lose an event; at a million ids in the window the chance
 /// is below 10⁻²⁶.
@@ -28,7 +28,7 @@ struct MessageIDWindow {
 
     var count: Int { self.positions.count }
 
-    /// Where this message is, if it was seen within the window. `channelHash` is ``ChannelName/hash64``.
+    /// The position of the event with this message id, if it is in the window. `channelHash` is ``ChannelName/hash64``.
     func position(_ messageID: String, in channelHash: UInt64) -> Position? {
         self.positions[Key(channelHash: channelHash, messageID: messageID)]
     }
@@ -40,7 +40,7 @@ struct MessageIDWindow {
         while self.order.count > self.countMax { self.removeOldest() }
     }
 
-    /// Drops ids that are older than the window, at most `limit`. True when there are more.
+    /// Removes up to `limit` ids that are older than the window. Returns true if more remain.
     mutating func trim(now: Int64, limit: Int) -> Bool {
         var left = limit
         while let oldest = self.order.first, oldest.timestamp < now - self.millisecondsMax {

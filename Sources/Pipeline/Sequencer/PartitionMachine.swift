@@ -1,11 +1,11 @@
 import Partitioning
 
-/// One partition that a sequencer was granted, from the grant to its end. A pure value; ``SequencerMachine`` holds one for each.
+/// One grant of a partition, from its start to its end. A pure value; ``SequencerMachine`` holds one for each partition.
 ///
-/// It holds no references, because it is looked into for every event.
+/// It holds no references, because every event reads it.
 struct PartitionMachine {
     enum State: Equatable {
-        /// The log is being told of the owner epoch. Publishes wait.
+        /// The log is being sealed under the owner epoch. Publishes are parked.
         /// Can transition to:
         ///   - `serving` when the log has sealed the partition,
         ///   - `relinquished` when it is released, or the log knows a newer owner epoch.
@@ -15,18 +15,18 @@ struct PartitionMachine {
         ///   - `handingOver` when the partition moves to another node,
         ///   - `relinquished` when it is released, or the log refuses a commit because another owner has taken over.
         case serving
-        /// Takes nothing new, and waits for what is with the log.
+        /// Refuses publishes, and waits for the commit in flight.
         /// Can transition to:
-        ///   - `relinquished` when that has ended.
+        ///   - `relinquished` when that commit has ended.
         case handingOver
         /// Nothing is committed under this owner epoch any more (invariant I7).
-        /// Can transition to: none. The next grant is another machine.
+        /// Can transition to: none. The next grant gets a new machine.
         case relinquished
     }
 
     let grant: Grant
     private(set) var state = State.acquiring
-    /// Its index in the batch that is with the log, or that is being formed.
+    /// Its index in the log batch that is being formed or is in flight. Nil if the batch has no event of this partition.
     private(set) var grantIndex: UInt16?
 
     init(_ grant: Grant) {
@@ -54,7 +54,7 @@ struct PartitionMachine {
         }
     }
 
-    /// The log knows a newer owner epoch, or the grant has ended.
+    /// The log was sealed under a newer owner epoch, or the grant has ended.
     mutating func relinquish() { self.state = .relinquished }
 
     // MARK: - Committing
@@ -65,7 +65,7 @@ struct PartitionMachine {
         self.grantIndex = index
     }
 
-    /// The log has answered for its part of the commit.
+    /// The log has returned a result for this partition's events.
     mutating func commitEnded() {
         self.grantIndex = nil
         if self.state == .handingOver { self.state = .relinquished }

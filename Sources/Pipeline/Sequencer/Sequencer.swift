@@ -113,7 +113,7 @@ package actor Sequencer: ChannelOwner {
         await self.takeTurn()
     }
 
-    /// The sequencer relays a commit to all edges in one turn, so its next turn is behind it.
+    /// Relaying a commit to all edges is one turn of the actor. So when a later turn runs, the commit has been relayed.
     private func takeTurn() {}
 
     private nonisolated func onLoop(_ body: @escaping @Sendable (isolated Sequencer) -> Void) {
@@ -217,10 +217,10 @@ package actor Sequencer: ChannelOwner {
                 await self.readHeads()
             case .commit:
                 self.lastCommit = (.now(), self.machine.commit.batch.events.count)
-                let askedCount = self.machine.commit.askedCount
+                let count = self.machine.commit.publishedCount
                 await self.store()
                 // With a log that never suspends, everything parked would be committed before the loop polls its sockets.
-                if askedCount >= self.commitEventsMax { await self.pause(Slices.deliveryPause) }
+                if count >= self.commitEventsMax { await self.pause(Slices.deliveryPause) }
             }
         }
         self.isDraining = false
@@ -257,7 +257,7 @@ package actor Sequencer: ChannelOwner {
         }
     }
 
-    /// Commit, then acknowledge, then relay: here, and nowhere else (invariant I4). Acknowledgements go first, because deliveries take longer.
+    /// The one place where a commit is acknowledged and relayed (invariant I4). Acknowledgements go first, because deliveries take longer.
     private func end(_ results: [Result<Void, LogError>]) {
         let ended = self.machine.ended(results)
         self.acknowledge(self.machine.commit)
@@ -286,7 +286,7 @@ package actor Sequencer: ChannelOwner {
         }
     }
 
-    /// Sorts the commit to the edges that listen: an event's place names them.
+    /// Sorts the events to the edges that are interested in them: the place of an event's channel lists those edges.
     private func relay(_ commit: SequencerMachine.Commit, _ results: [Result<Void, LogError>]) {
         let batch = commit.batch
         for (number, index) in commit.places.enumerated() {
@@ -320,7 +320,7 @@ package struct SequencerMetrics: Sendable {
     package var refused: UInt64 = 0
     package var commits: UInt64 = 0
     package var failedCommits: UInt64 = 0
-    /// Partitions that the log refused because another owner has taken over.
+    /// Partitions released because the log refused them: another node owns them.
     package var fencedPartitions: UInt64 = 0
     package var failedHeads: UInt64 = 0
     /// Of the log, whose upkeep is ``Sequencers``' work.

@@ -1,44 +1,44 @@
 import DequeModule
 import Partitioning
 
-/// The sequencer's decisions: dedup, positions, what to commit next, what to answer. A pure value; ``Sequencer`` executes what it returns.
+/// The sequencer's decisions: which publishes are duplicates, which positions events get, what the next commit contains, which outcomes publishers get.
+/// A pure value; ``Sequencer`` executes its decisions.
 ///
-/// It holds one ``PartitionMachine`` for each partition it was granted. Positions are given when a commit is formed, not when a publish arrives, and one
-/// commit is in flight at a time. So a commit that fails takes no position with it, and nothing is relayed or acknowledged before the log has it
-/// (invariants I4 and I6).
+/// It holds one ``PartitionMachine`` for each granted partition. An event gets its position when its commit is formed, not when it arrives, and one commit is in
+/// flight at a time. So a failed commit uses up no position (invariant I6), and nothing is relayed or acknowledged before the log has stored it (I4).
 struct SequencerMachine {
     enum State {
-        /// Nothing is with the log.
+        /// No commit is in flight.
         /// Can transition to: forming, committing.
         case idle
         /// The next commit waits for the heads of its channels.
         /// Can transition to: committing.
         case forming
-        /// One commit is with the log.
+        /// The log is storing a commit.
         /// Can transition to: idle, uncertain.
         case committing
-        /// The log does not know whether it has the commit. It is repeated until it does; new publishes are refused meanwhile.
+        /// It is unknown whether the log has stored the commit. The commit is repeated until the log knows; new publishes are refused meanwhile.
         /// Can transition to: idle.
         case uncertain
     }
 
-    /// Batches, or parts of them, on their way into the log together.
+    /// Batches, or parts of batches, that the log stores together.
     struct Commit: Sendable {
-        /// What the log stores.
+        /// The events that the log stores: those that are neither duplicates nor refused.
         var batch = LogBatch()
-        /// The channels of its events, in their order.
+        /// For each event of `batch` its channel.
         var places: [ChannelTable.Index] = []
-        /// Outcomes by batch, in its order; right once the commit has ended.
+        /// For each batch the outcomes of its events, in their order. Valid when the commit has ended.
         var parts: [(batch: PublishBatch, outcomes: [PublishOutcome])] = []
         /// By the steady clock.
         var formedAt: Int64 = 0
 
-        /// Events asked for, whatever becomes of them.
-        var askedCount: Int { self.parts.reduce(0) { $0 + $1.batch.events.count } }
+        /// Published events, with duplicates and refused ones.
+        var publishedCount: Int { self.parts.reduce(0) { $0 + $1.batch.events.count } }
     }
 
     enum OnAccept: Equatable {
-        /// It waits its turn. The caller asks ``nextCommit(now:stamp:)``.
+        /// The batch waits. The caller calls ``nextCommit(now:stamp:)``.
         case parked
         case refused(PublishRefusal)
     }
@@ -46,27 +46,27 @@ struct SequencerMachine {
     enum OnNextCommit: Equatable {
         /// Nothing to do now.
         case nothing
-        /// The caller reads heads, then asks again.
+        /// The caller reads heads, then calls again.
         case headsFirst
-        /// The caller gives ``commit`` to the log. One without events (all duplicates or refused) needs no log.
+        /// The caller appends ``commit`` to the log, unless its batch is empty: then all its events were duplicates or refused.
         case commit
     }
 
-    /// What became of the commit in flight.
+    /// The result of a commit.
     struct Ended {
-        /// Partitions whose part another owner refused: they are not this sequencer's any more.
+        /// The log refused the events of these partitions, because another node owns them now. They have been released.
         var fenced: [Grant] = []
-        /// Events are committed, for the caller to relay.
+        /// At least one event is committed; the caller relays.
         var isCommitted = false
     }
 
     private(set) var state = State.idle
     private(set) var channels: ChannelTable
-    /// By partition. An array, because it is looked into for every event.
+    /// By partition. An array, because every event reads it.
     private(set) var partitions: [PartitionMachine?]
-    /// The commit in flight or in the making. Its memory is used again for the next.
+    /// The commit that is being formed, or is in flight. Its memory is reused for the next one.
     private(set) var commit = Commit()
-    /// A channel of the commit is new here: its head may not be known yet.
+    /// A channel of the commit is new in the table, and its head may be unknown.
     private var hasUnread = false
     /// Message ids of the commit that is being formed.
     private var pendingIDs: [String: [(hash: UInt64, position: Position)]] = [:]
@@ -74,14 +74,14 @@ struct SequencerMachine {
     private var parked: Deque<PublishBatch> = []
     private(set) var parkedEvents = 0
     private(set) var parkedBytes = 0
-    /// Partitions that are being acquired: while there are none, no batch has to be looked through for them.
+    /// Partitions that are being acquired. While it is 0, batches need no check for such partitions.
     private var acquiringCount = 0
-    /// What was published to them, in order.
+    /// Publishes to partitions that are being acquired, in order.
     private var waiting: [PartitionID: Deque<PublishBatch>] = [:]
     private var isStopping = false
-    /// Channels that the log remembers, as it counted last and as they were added and forgotten since.
+    /// Channels that the log remembers: its last count, and the channels added since.
     private var rememberedCount = 0
-    /// Those that the commit in flight adds.
+    /// New channels of the commit in flight.
     private var addedCount = 0
     /// A new channel was refused since old heads were last forgotten.
     private(set) var isPressed = false
@@ -96,7 +96,7 @@ struct SequencerMachine {
 
     // MARK: - Partitions
 
-    /// Takes grants that are to be sealed. One that is held already changes nothing; one under a newer owner epoch ends the older one.
+    /// Adds grants, which the caller then seals. A grant that is held already changes nothing. A newer owner epoch ends the older grant.
     mutating func acquire(_ grants: [Grant]) {
         for grant in grants {
             if let held = self.partitions[grant.partition] {
@@ -108,7 +108,7 @@ struct SequencerMachine {
         }
     }
 
-    /// The log is sealed under the grant: what waited for it goes its way, and its channels can be read.
+    /// The log is sealed under the grant: publishes that waited for it can be committed, and heads of its channels can be read.
     mutating func sealed(_ grant: Grant) {
         guard self.partitions[grant.partition]?.grant == grant, self.partitions[grant.partition]?.state == .acquiring else { return }
         self.partitions[grant.partition]!.sealed()
@@ -116,7 +116,7 @@ struct SequencerMachine {
         self.channels.readAll(of: grant.partition)
     }
 
-    /// Commits nothing more under these grants but what is with the log already.
+    /// Adds nothing to a commit under these grants any more. A commit that is in flight still counts.
     mutating func handOver(_ grants: [Grant]) {
         for grant in grants where self.partitions[grant.partition]?.grant == grant {
             if self.partitions[grant.partition]!.state == .acquiring { self.parkWaiting(grant.partition) }
@@ -124,25 +124,25 @@ struct SequencerMachine {
         }
     }
 
-    /// What is served.
+    /// The grants that are served.
     var grants: [Grant] { self.partitions.compactMap { $0?.isServing == true ? $0?.grant : nil } }
 
-    /// Under what a channel is served; nil when it is not.
+    /// The grant of a channel's partition. Nil if it is not served.
     func grant(of channel: ChannelName) -> Grant? {
         self.partitions[self.channels.partition(of: channel)].flatMap { $0.isServing ? $0.grant : nil }
     }
 
-    /// Whether nothing is committed under this grant any more.
+    /// Nothing will be committed under this grant any more.
     func isRelinquished(_ grant: Grant) -> Bool {
         guard let held = self.partitions[grant.partition], held.grant == grant else { return true }
         return held.state == .relinquished
     }
 
-    /// Ends these grants. Newer ones of the same partitions stay.
+    /// Ends these grants. Newer grants of the same partitions stay.
     mutating func release(_ grants: [Grant]) {
         for grant in grants where self.partitions[grant.partition]?.grant == grant {
             self.end(grant.partition)
-            // A commit that is with the log still names it; the log's result for it is then ignored.
+            // A commit in flight may still name the grant; its result is then ignored.
             self.partitions[grant.partition] = nil
         }
     }
@@ -153,18 +153,18 @@ struct SequencerMachine {
         self.channels.invalidate(partition)
     }
 
-    /// What waited for the seal gets in line. If the seal does not come, it is refused when its turn comes.
+    /// Moves publishes that waited for the seal into the queue of all others. Without a seal they are refused when their commit is formed.
     private mutating func parkWaiting(_ partition: PartitionID) {
         self.acquiringCount -= 1
         self.parked.append(contentsOf: self.waiting.removeValue(forKey: partition) ?? [])
     }
 
-    /// Takes nothing new from here on; what waits is still committed.
+    /// Accepts no more publishes. Parked publishes are still committed.
     mutating func stop() {
         self.isStopping = true
     }
 
-    /// Whether everything that was accepted has been answered.
+    /// Every accepted publish has its outcome.
     var isDrained: Bool {
         switch self.state {
         case .idle: self.parkedEvents == 0
@@ -174,7 +174,7 @@ struct SequencerMachine {
 
     // MARK: - Heads
 
-    /// Channels to read from the log, at most so many.
+    /// Takes up to `limit` channels whose heads are to be read from the log.
     mutating func headsToRead(limit: Int) -> (places: [ChannelTable.Index], channels: [ChannelOfPartition]) {
         let partitions = self.partitions
         let places = self.channels.takeToRead(limit) { partitions[$0]?.isServing ?? false }
@@ -183,19 +183,19 @@ struct SequencerMachine {
 
     var hasHeadsToRead: Bool { self.channels.hasToRead }
 
-    /// What the log said of heads.
+    /// The result of a read of heads.
     struct HeadsRead {
-        /// Edges listen to these, for the caller to open.
+        /// Channels that edges wait for. The caller sends ``EdgeMessage/opened(_:head:ownerEpoch:)`` for them.
         var opened: [ChannelTable.Index] = []
-        /// Another owner has taken these over: they are not this sequencer's any more.
+        /// Another node owns these partitions now. They have been released.
         var fenced: [Grant] = []
     }
 
-    /// The log has said where the channels stand.
+    /// The log has returned these heads.
     mutating func headsRead(_ heads: LogHeads, of places: [ChannelTable.Index]) -> HeadsRead {
         self.rememberedCount = heads.channelCount
         var read = HeadsRead()
-        // A place whose partition has gone meanwhile is not `reading` any more.
+        // If the partition was released meanwhile, its places are no longer in `reading`.
         for (index, found) in zip(places, heads.heads) where self.channels[index].reading == .reading {
             guard let found else {
                 if let grant = self.partitions[self.channels[index].partition]?.grant {
@@ -216,12 +216,12 @@ struct SequencerMachine {
         return read
     }
 
-    /// The log could not say. Publishes to these channels are refused; edges wait until ``retryReading(_:)``.
+    /// The log could not read these heads. Publishes to the channels are refused; edges wait until ``retryReading(_:)``.
     mutating func readingFailed(_ places: [ChannelTable.Index], _ message: String) {
         for index in places where self.channels[index].reading == .reading { self.channels[index].reading = .failed(message) }
     }
 
-    /// Reads those again that edges wait for.
+    /// Marks the channels that edges wait for to be read again.
     mutating func retryReading(_ places: [ChannelTable.Index]) {
         for index in places {
             guard case .failed = self.channels[index].reading, self.channels.name(of: index) != nil else { continue }
@@ -231,7 +231,7 @@ struct SequencerMachine {
 
     // MARK: - Interest
 
-    /// Returns the channel's place where the edge asked to open and the head is known; otherwise the head is read, and the edge hears of it then.
+    /// Returns the channel's place if the edge opens it and its head is known. If the head is unknown, the edge is notified when it has been read.
     mutating func interest(_ change: InterestChange, edge slot: Int, now: Int64) -> ChannelTable.Index? {
         guard change.wanted == .open || change.subscribers != 0 || self.channels[change.channel] != nil else { return nil }
         let index = self.channels.touch(change.channel, at: now)
@@ -253,7 +253,7 @@ struct SequencerMachine {
         return nil
     }
 
-    /// A channel without events and without anyone: a client that names channels leaves nothing behind.
+    /// Removes a channel without events, subscribers and edges. So clients that name any number of channels use no memory here.
     private mutating func removeIfBlank(_ index: ChannelTable.Index) {
         let state = self.channels[index]
         if state.isIdle, state.head.offset == 0, let name = self.channels.name(of: index) { _ = self.channels.letGo(name) }
@@ -261,7 +261,7 @@ struct SequencerMachine {
 
     // MARK: - Upkeep
 
-    /// Message ids age, and channels that have not been used leave the table. A slice at a time: true when there is more to do now.
+    /// Removes old message ids and unused channels, in a slice of bounded size. Returns true if more remain.
     mutating func sweep(now: Int64) -> Bool {
         let hasOldIDs = self.messageIDs.trim(now: now, limit: Slices.channelsMax)
         let hasUnseen = self.channels.sweep(unusedSince: now - Int64(self.limits.historySecondsMax) * 1000, count: Slices.channelsMax)
@@ -292,7 +292,7 @@ struct SequencerMachine {
         if self.isStopping { return .refused(.stopping) }
         if case .uncertain = self.state { return .refused(Self.uncertain) }
         let bytes = batch.events.reduce(0) { $0 + $1.accountedBytes }
-        // One batch is taken whatever its size, or it would never be taken; the size of a request has its own bound.
+        // The first batch is accepted whatever its size; otherwise a large one would never be. The size of a request has its own bound.
         guard
             self.parkedEvents == 0
                 || (self.parkedEvents + batch.events.count <= self.limits.parkedPublishesMax && self.parkedBytes + bytes <= self.limits.parkedBytesMax)
@@ -303,7 +303,7 @@ struct SequencerMachine {
         return .parked
     }
 
-    /// While partitions are being acquired, each run of events of one partition waits in its own place.
+    /// While partitions are being acquired: splits the batch into runs of one partition, and queues each run for its partition.
     private mutating func park(runsOf batch: PublishBatch) {
         if batch.events.isEmpty { self.parked.append(batch) }
         var rest = batch
@@ -315,11 +315,11 @@ struct SequencerMachine {
         }
     }
 
-    /// Forms the next commit out of what waits, if none is in flight.
+    /// Forms the next commit from parked publishes, if none is in flight.
     ///
     /// - Parameters:
-    ///   - now: the steady clock's time, from which ages count.
-    ///   - stamp: the time of day, which its events carry.
+    ///   - now: by the steady clock; ages count from it.
+    ///   - stamp: by the wall clock; stored with the events.
     mutating func nextCommit(now: Int64, stamp: Int64) -> OnNextCommit {
         switch self.state {
         case .committing, .uncertain: return .nothing
@@ -338,7 +338,7 @@ struct SequencerMachine {
         return .commit
     }
 
-    /// Its head is not known, and will be: a partition that is not served is not read, and its events are refused.
+    /// Its head is unknown and is going to be read. Heads of partitions that are not served are not read: events for them are refused.
     private func isUnread(_ index: ChannelTable.Index) -> Bool {
         switch self.channels[index].reading {
         case .wanted, .reading: self.partitions[self.channels[index].partition]?.isServing ?? false
@@ -346,9 +346,9 @@ struct SequencerMachine {
         }
     }
 
-    /// Takes what the commit is made of, and finds the place of each event's channel.
+    /// Takes parked batches for the commit, and finds the place of each event's channel.
     private mutating func gather(now: Int64) {
-        // Duplicates and refusals take no room in a commit, but time; so they count.
+        // Duplicates and refused events count too: they take no room in the log, but time.
         var room = self.limits.commitEventsMax
         while room > 0, let batch = self.nextPart(room) {
             room -= batch.events.count
@@ -370,8 +370,8 @@ struct SequencerMachine {
         }
     }
 
-    /// The batch whose turn it is. One that is larger than a commit goes in parts, so that no other waits for more than a commit; the rest is
-    /// a batch of its own, and may have another outcome.
+    /// The first parked batch. A batch larger than a commit is split into several commits, so that others wait for one commit at most. Each part may have
+    /// another outcome.
     private mutating func nextPart(_ room: Int) -> PublishBatch? {
         guard let batch = self.parked.first else { return nil }
         if batch.events.count <= room { return self.parked.removeFirst() }
@@ -382,17 +382,17 @@ struct SequencerMachine {
         self.commit.formedAt = now
         self.pendingIDs.removeAll(keepingCapacity: true)
         var sequenced = 0
-        var asked = 0
+        var place = 0
         for part in self.commit.parts.indices {
             let events = self.commit.parts[part].batch.events
             var outcomes: [PublishOutcome] = []
             outcomes.reserveCapacity(events.count)
             for event in events {
-                let index = self.commit.places[asked]
-                asked += 1
+                let index = self.commit.places[place]
+                place += 1
                 let outcome = self.sequence(event, at: index, stamp: stamp)
                 self.channels[index].forming -= 1
-                // The places of the events that go into the log move to the front.
+                // Places of events that go into the log move to the front, in the order of the log batch.
                 if case .published = outcome {
                     self.commit.places[sequenced] = index
                     sequenced += 1
@@ -403,7 +403,7 @@ struct SequencerMachine {
             }
             self.commit.parts[part].outcomes = outcomes
         }
-        self.commit.places.removeLast(asked - sequenced)
+        self.commit.places.removeLast(place - sequenced)
     }
 
     private mutating func sequence(_ event: Event, at index: ChannelTable.Index, stamp: Int64) -> PublishOutcome {
@@ -438,10 +438,10 @@ struct SequencerMachine {
         return index
     }
 
-    // MARK: - What the log said
+    // MARK: - Results of the log
 
-    /// The log has answered for each partition of the commit. Heads of what it has move on, positions of what it has not are free again, and the outcomes
-    /// are right. The caller acknowledges and relays, then calls ``finished()``.
+    /// Takes the log's result for each partition of the commit. Advances the heads of committed events, frees the positions of the others, and corrects the
+    /// outcomes. The caller then acknowledges, relays, and calls ``finished()``.
     mutating func ended(_ results: [Result<Void, LogError>]) -> Ended {
         switch self.state {
         case .committing, .uncertain: self.state = .idle
@@ -449,7 +449,7 @@ struct SequencerMachine {
         }
         self.addedCount = 0
         var ended = Ended()
-        // A grant that has ended meanwhile, or has become a newer one: its channels are read again, from what the log has.
+        // A grant may have ended meanwhile, or a newer one may have replaced it. Then its channels' heads are read from the log again.
         let isHeld = self.commit.batch.grants.map { self.partitions[$0.partition]?.grant == $0 }
         for (index, grant) in self.commit.batch.grants.enumerated() where isHeld[index] {
             self.partitions[grant.partition]!.commitEnded()
@@ -472,7 +472,7 @@ struct SequencerMachine {
         return ended
     }
 
-    /// Nothing of the commit is needed any more.
+    /// The commit is not needed any more.
     mutating func finished() {
         self.commit.batch.removeAll()
         self.commit.places.removeAll(keepingCapacity: true)
@@ -492,7 +492,7 @@ struct SequencerMachine {
         }
     }
 
-    /// Outcomes of a commit of which not everything was stored.
+    /// Corrects the outcomes of events that the log did not store.
     private mutating func refuseFailed(_ results: [Result<Void, LogError>]) {
         var refusals: [PartitionID: PublishRefusal] = [:]
         for (grant, result) in zip(self.commit.batch.grants, results) {
@@ -507,7 +507,7 @@ struct SequencerMachine {
                 case .published:
                     return .refused(refusal)
                 case .duplicate where event.messageID.flatMap({ self.messageIDs.position($0, in: event.channel.hash64) }) == nil:
-                    // A duplicate of an event of this same commit.
+                    // A duplicate of an event of this commit, which was not stored.
                     return .refused(refusal)
                 case .duplicate, .refused:
                     return outcome
@@ -516,8 +516,8 @@ struct SequencerMachine {
         }
     }
 
-    /// It is not known whether the log has the commit: it stays in flight, to be repeated. Returns the batches that waited behind it, for the
-    /// caller to refuse: they have no positions yet, and it is not known how long this lasts.
+    /// It is unknown whether the log has stored the commit. It stays in flight, and the caller repeats it. Returns the parked batches, for the caller to refuse:
+    /// they have no positions yet, and nothing tells how long this state lasts.
     mutating func becameUncertain() -> [PublishBatch] {
         guard case .committing = self.state else { return [] }
         self.state = .uncertain
