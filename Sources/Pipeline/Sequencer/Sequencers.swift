@@ -96,12 +96,13 @@ package actor Sequencers {
 }
 
 extension Limits {
-    /// One sequencer's share, so that all sequencers together keep the node's limits.
+    /// One sequencer's share, rounded up, so that all sequencers together keep the node's limits.
     fileprivate func share(of count: Int) -> Limits {
         var share = self
-        share.parkedPublishesMax = max(1, self.parkedPublishesMax / count)
-        share.parkedBytesMax = max(1, self.parkedBytesMax / count)
-        share.messageIDsMax = max(1, self.messageIDsMax / count)
+        share.parkedPublishesMax = (self.parkedPublishesMax + count - 1) / count
+        share.parkedBytesMax = (self.parkedBytesMax + count - 1) / count
+        // 0 means that no message id is remembered.
+        share.messageIDsMax = (self.messageIDsMax + count - 1) / count
         return share
     }
 }
