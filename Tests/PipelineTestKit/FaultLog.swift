@@ -158,16 +158,16 @@ package final class FaultLog: Log, @unchecked Sendable {
     }
 
     package func remembered(from place: Int, count: Int) async -> RememberedSlice {
-        let stored = self.stored.compactMapValues(\.last?.position)
-        let heads = self.known.mapValues(\.head).merging(stored) { $1 }.sorted { $0.key.string < $1.key.string }
-        let slice = heads.dropFirst(place).prefix(count).map { (channel: $0.key, head: $0.value, timestamp: Int64(0)) }
+        let stored = self.stored.compactMapValues(\.last).mapValues { (head: $0.position, timestamp: $0.timestamp) }
+        let heads = self.known.mapValues { (head: $0.head, timestamp: 0) }.merging(stored) { $1 }.sorted { $0.key.string < $1.key.string }
+        let slice = heads.dropFirst(place).prefix(count).map { (channel: $0.key, head: $0.value.head, timestamp: $0.value.timestamp) }
         return RememberedSlice(channels: slice, next: place + count < heads.count ? place + count : nil)
     }
 
-    package func forget(_ channels: [Grant: [ChannelName]]) async throws(LogError) {
+    package func forget(_ channels: [Grant: [ChannelName]], writtenBefore oldest: Int64) async throws(LogError) {
         self.forgets.append(channels.values.flatMap { $0 })
         try await self.meet(\.forgetFaults)
-        for channel in channels.values.joined() {
+        for channel in channels.values.joined() where self.stored[channel]?.last?.timestamp ?? 0 < oldest {
             let head = self.stored.removeValue(forKey: channel)?.last?.position ?? self.known.removeValue(forKey: channel)?.head
             self.epochFloor = max(self.epochFloor, (head?.epoch ?? 0) + 1)
         }

@@ -301,7 +301,8 @@ private struct Walk {
                 self.remembered.remove(name)
             }
         }
-        self.machine.forgot(remembered: self.remembered.count)
+        self.machine.clearPressed()
+        self.machine.remembers(self.remembered.count)
     }
 
     private mutating func drain() {

@@ -2,6 +2,7 @@ import NIOCore
 import NIOEmbedded
 import Partitioning
 import PipelineTestKit
+import TestKit
 import Testing
 
 @testable import Pipeline
@@ -12,6 +13,7 @@ import Testing
     private final class Stages: PublishSink, Edge, @unchecked Sendable {
         let loop = NIOAsyncTestingEventLoop()
         let log: FaultLog
+        let clock = TestClock(60_000)
         let sequencers: Sequencers
         let publisher: Publisher
         /// Outcomes by number, and what was relayed. Confined to the loop.
@@ -23,7 +25,7 @@ import Testing
             change(&limits)
             self.log = FaultLog(loop: self.loop)
             self.sequencers = Sequencers(
-                loops: [self.loop, self.loop, self.loop], log: self.log, limits: limits, clocks: Clocks(wall: { 60_000 }, steady: { 60_000 }))
+                loops: [self.loop, self.loop, self.loop], log: self.log, limits: limits, clocks: Clocks(wall: { [clock] in clock.now }, steady: { [clock] in clock.now }))
             self.publisher = Publisher(loop: self.loop, router: self.sequencers.router)
             await self.sequencers.add(self, as: .loop(0))
         }
@@ -132,21 +134,27 @@ import Testing
         let names = (0..<12).map { "c\($0)" }
         try await stages.publish(names)
         await stages.sequencers.tick()
+        await stages.run()
+        #expect(try await stages.onLoop { stages.log.forgets } == [], "they are not old yet")
+        stages.clock.advance(seconds: 60)
+        await stages.sequencers.tick()
         while !Task.isCancelled, try await stages.onLoop({ !stages.log.stored.isEmpty }) { await stages.run() }
         #expect(try await stages.onLoop { Set(stages.log.forgets.joined()) } == Set(names.map { channel($0) }))
     }
 
-    /// Together they keep the node's limits.
-    @Test func eachHasAShareOfTheLimits() async throws {
-        let stages = await Stages { $0.parkedPublishesMax = 30 }
+    /// The limit on parked publishes counts for each.
+    @Test func oneThatIsFullRefusesForItself() async throws {
+        let stages = await Stages { $0.parkedPublishesMax = 10 }
         // Nothing is served yet, so publishes are parked.
         try await stages.onLoop { stages.log.sealFaults = [.unavailable, .unavailable, .unavailable] }
         #expect(await stages.sequencers.acquire(Grant.everyPartition()).count == Partitions.countByDefault)
-        let names = (0..<100).map { "c\($0)" }.filter { self.index(of: $0, in: stages) == 1 }.prefix(10)
-        try await stages.send(Array(names))
+        func names(of sequencer: Int) -> [String] { Array((0..<100).map { "c\($0)" }.filter { self.index(of: $0, in: stages) == sequencer }.prefix(10)) }
+        try await stages.send(names(of: 1))
         await stages.run()
-        #expect(await stages.sequencers.parkedEvents == 10)
-        try await stages.publish([names[0]], from: 10)
+        #expect(await stages.sequencers.parkedEvents == [0, 10, 0])
+        try await stages.send([names(of: 1)[0], names(of: 2)[0]], from: 10)
+        await stages.run()
+        #expect(await stages.sequencers.parkedEvents == [0, 10, 1])
         #expect(try await stages.onLoop { stages.outcomes } == [10: .refused(.overloaded)])
     }
 }

@@ -401,11 +401,25 @@ enum LogKind: String, CaseIterable, Sendable {
             contents = try await log.sealed(oneGrant)
             #expect(contents.epochFloor == 1_800_000_000_001)
             // A fenced owner forgets nothing.
-            try await log.forget([Grant(partition: 0, ownerEpoch: 0): [channel("b")]])
+            try await log.forget([Grant(partition: 0, ownerEpoch: 0): [channel("b")]], writtenBefore: .max)
             #expect(try await log.sealed(oneGrant).headsByName == ["b": position(5, 3)])
             let comeback = events("a", contents.epochFloor, 1...1, at: clock.now)
             try await log.append(comeback)
             #expect(try await log.read(channel("a"), after: position(5, 3), limit: 10, bytesMax: 1000).seen == comeback.map(Seen.init))
+        }
+    }
+
+    /// An append may be committed between the look for old channels and the request to forget them.
+    @Test(arguments: LogKind.allCases) func aChannelThatWasWrittenMeanwhileIsNotForgotten(_ kind: LogKind) async throws {
+        try await self.withLog(kind) { log, clock in
+            try await log.append(events("a", 5, 1...3, at: clock.now) + events("b", 5, 1...3, at: clock.now))
+            clock.advance(seconds: 10)
+            let oldest = clock.now
+            try await log.append(events("a", 5, 4...4, at: clock.now))
+            try await log.forget([channel("a"), channel("b")], writtenBefore: oldest)
+            let contents = try await log.sealed(oneGrant)
+            #expect(contents.headsByName == ["a": position(5, 4)])
+            #expect(try await log.read(channel("a"), after: position(5, 1), limit: 10, bytesMax: 1000).offsets == [2, 3, 4])
         }
     }
 

@@ -80,7 +80,9 @@ extension Log {
         for result in await self.append(LogBatch(events, under: grant)) { try result.get() }
     }
 
-    func forget(_ channels: [ChannelName]) async throws(LogError) { try await self.forget([oneGrant[0]: channels]) }
+    func forget(_ channels: [ChannelName], writtenBefore oldest: Int64 = .max) async throws(LogError) {
+        try await self.forget([oneGrant[0]: channels], writtenBefore: oldest)
+    }
 
     func trim(now: Int64) async throws(LogError) { try await self.trim(oneGrant, now: now) }
 }

@@ -143,7 +143,7 @@ package struct ClusterMachine: Sendable {
             turn.wake(at: self.peers.linkDown(peer, isRefused: isRefused, reason: reason, at: now))
         case .peerView(let peer, let version): self.register.reported(version, by: peer.id)
         case .received(let peer, let payload): self.received(payload, from: peer, &turn)
-        case .sealed(let partitions): self.owning.sealed(partitions)
+        case .sealed(let partitions): self.perform(self.owning.sealed(partitions), &turn)
         case .sealRefused(let partitions): self.owning.refused(partitions)
         case .handedOver(let partitions): self.owning.handedOver(partitions)
         case .metrics(let metrics): self.reporting.measured(metrics)

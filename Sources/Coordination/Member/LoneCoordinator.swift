@@ -48,8 +48,11 @@ package actor LoneCoordinator: ClusterAdministration {
         for effect in effects {
             switch effect {
             case .seal(let grants):
-                if let refusal = await self.storage.seal(grants).first { throw refusal }
-                self.ownership.sealed(grants)
+                let refusals = await self.storage.seal(grants)
+                let refused = Set(refusals.map(\.grant))
+                _ = self.ownership.sealed(grants.filter { !refused.contains($0) })
+                self.ownership.refused(Array(refused))
+                if let refusal = refusals.first { throw refusal }
             case .handOver, .release:
                 preconditionFailure("A view that never changes takes nothing away")
             }

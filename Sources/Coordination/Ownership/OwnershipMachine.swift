@@ -76,8 +76,12 @@ struct OwnershipMachine: Sendable {
         return effects
     }
 
-    /// The log is sealed under these grants.
-    mutating func sealed(_ partitions: [Grant]) { self.change(partitions, from: .sealing, to: .serving) }
+    /// The log is sealed under these grants. A grant that ended meanwhile is released again: its release may have reached the storage before its seal.
+    mutating func sealed(_ partitions: [Grant]) -> [Effect] {
+        self.change(partitions, from: .sealing, to: .serving)
+        let ended = partitions.filter { self.partitions[$0.partition]?.ownerEpoch != $0.ownerEpoch }
+        return ended.isEmpty ? [] : [.release(ended)]
+    }
 
     /// The log refused to be sealed under these grants. The next ``follow(_:id:incarnation:isConnected:isCovered:)`` requests it again, if the view still contains them.
     mutating func refused(_ partitions: [Grant]) { self.change(partitions, from: .sealing, to: .granted) }

@@ -2,13 +2,13 @@ package import Partitioning
 
 /// The log's part in ownership. The sequencers of a node implement it.
 ///
-/// Each call names grants, so that a call for an older owner epoch never touches a newer one: calls may overlap.
+/// Calls may overlap. Each names grants, so that a call for an older owner epoch does not affect a newer one.
 package protocol PartitionStorage: Sendable {
     /// Takes the partitions over. After it returns, nothing is appended to them under an older owner epoch. Returns the grants that the log refused.
     func seal(_ partitions: [Grant]) async -> [SealRefusal]
     /// Accepts nothing new for these partitions. Returns when everything in flight is committed; nothing more is committed under these owner epochs.
     func handOver(_ partitions: [Grant]) async
-    /// Ends these grants: this node does not own the partitions any more. Returns when nothing more is committed under them.
+    /// Ends these grants: this node does not own the partitions any more. Starts no new commit under them; one that is in flight may still end.
     func release(_ partitions: [Grant]) async
 }
 

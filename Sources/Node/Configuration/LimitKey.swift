@@ -93,16 +93,16 @@ extension LimitKey {
             "How long the log keeps the head of an idle channel. After that, its next event has a new epoch."),
         LimitKey(
             "message-ids-max", \.messageIDsMax, 0...100_000_000, "ids",
-            "Message ids kept for all channels together. Above it: the oldest are deleted first, and publishing with a deleted id stores the event again."),
+            "Message ids that each loop keeps for its channels. Above it: the oldest are deleted first, and publishing with a deleted id stores the event again."),
     ]
 
     private static let queues = [
         LimitKey(
             "parked-publishes-max", \.parkedPublishesMax, 1...10_000_000, "publishes",
-            "Publishes that wait for the log. Above it: 503 with Retry-After."),
+            "Publishes of one loop that wait for the log. Above it: 503 with Retry-After."),
         LimitKey(
             "parked-bytes-max", \.parkedBytesMax, kib...64 * gib, "bytes",
-            "Bytes of publishes that wait for the log. Above it: 503 with Retry-After."),
+            "Bytes of one loop's publishes that wait for the log. Above it: 503 with Retry-After."),
         LimitKey(
             "commit-events-max", \.commitEventsMax, 1...65_536, "events",
             "Events of one commit. Above it: further events, also of the same request, wait for the next commit."),
@@ -126,7 +126,7 @@ extension LimitKey {
             "Subscribers that get events before a loop polls its sockets again. Above it: the others follow after the poll."),
         LimitKey(
             "commit-interval-microseconds", \.commitIntervalMicroseconds, 0...1_000_000, "microseconds",
-            "Least time between two commits to disk while many publishes arrive. A single publish never waits for it. 0 commits immediately."),
+            "Least time between two commits of one loop to disk while many publishes arrive. A single publish never waits for it. 0 commits immediately."),
     ]
 
     private static let links = [

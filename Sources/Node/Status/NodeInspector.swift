@@ -55,7 +55,7 @@ final class NodeInspector: NodeFacade {
         return ProcessStatus(
             identity: self.identity, processState: self.life.state, startedAt: self.life.startedAt, uptimeSeconds: self.life.uptime.components.seconds,
             listen: self.gateway.listenAddress, api: self.gateway.apiAddress, parkedMax: self.limits.parkedPublishesMax, gateway: await self.gateway.metrics(),
-            sequencer: await self.sequencers.metrics, parked: await self.sequencers.parkedEvents,
+            sequencer: await self.sequencers.metrics, parkedBySequencer: await self.sequencers.parkedEvents,
             log: await self.log.metrics, publishedPerSecond: rates.0, deliveredPerSecond: rates.1, member: await self.member?.status())
     }
 

@@ -15,11 +15,12 @@ struct ProcessStatus: Sendable {
     var listen: String
     /// The bound address of the API port.
     var api: String
-    /// The limit on ``parked``.
+    /// The limit of each sequencer.
     var parkedMax: Int
     var gateway: GatewayMetrics
     var sequencer: SequencerMetrics
-    var parked: Int
+    var parkedBySequencer: [Int]
+    var parked: Int { self.parkedBySequencer.reduce(0, +) }
     var log: LogMetrics
     var publishedPerSecond: Double
     var deliveredPerSecond: Double
@@ -70,7 +71,7 @@ struct ProcessStatus: Sendable {
             health = max(health, .degraded)
             reasons.append("More than 90 % of \(self.gateway.subscribersMax) subscriber connections are used.")
         }
-        if self.parked * 2 > self.parkedMax {
+        if self.parkedBySequencer.contains(where: { $0 * 2 > self.parkedMax }) {
             health = max(health, .degraded)
             reasons.append("\(self.parked) publishes wait for the log, which is slower than the publishers.")
         }

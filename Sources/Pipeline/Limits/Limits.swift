@@ -50,13 +50,13 @@ package struct Limits: Sendable, Equatable {
     package var channelsMax = 1_000_000
     /// How long the log keeps the head of an idle channel.
     package var headSecondsMax = 86_400
-    /// Message ids kept for all channels together. Above it: the oldest are deleted first.
+    /// Message ids that each sequencer keeps for its channels. Above it: the oldest are deleted first.
     package var messageIDsMax = 1_000_000
 
     // MARK: queues inside the node
-    /// Publishes that wait for the log. Above it: 503 with `Retry-After`.
+    /// Publishes of one sequencer that wait for the log. Above it: 503 with `Retry-After`.
     package var parkedPublishesMax = 65_536
-    /// Bytes of publishes that wait for the log. Above it: 503 with `Retry-After`.
+    /// Bytes of one sequencer's publishes that wait for the log. Above it: 503 with `Retry-After`.
     package var parkedBytesMax = 64 * 1024 * 1024
     /// Events of one commit. A larger batch is split into several commits.
     package var commitEventsMax = 1024

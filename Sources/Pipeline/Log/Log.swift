@@ -33,9 +33,10 @@ package protocol Log: Sendable {
     /// exactly one slice.
     func remembered(from place: Int, count: Int) async -> RememberedSlice
 
-    /// Forgets the heads and the history of channels. If a channel is used again, it begins an epoch above all its former ones. Channels of fenced partitions
-    /// are not changed.
-    func forget(_ channels: [Grant: [ChannelName]]) async throws(LogError)
+    /// Forgets the heads and the history of channels. If a channel is used again, it begins an epoch above all its former ones.
+    ///
+    /// Channels of fenced partitions are not changed, nor are channels with an event from `oldest` on, by the steady clock: an append may have come before this.
+    func forget(_ channels: [Grant: [ChannelName]], writtenBefore oldest: Int64) async throws(LogError)
 
     /// Deletes events that exceed the bounds of the history, by the steady clock. Called about once a second; returns when done. A log that stores the
     /// events of all partitions in one order also deletes events of partitions that are not in `grants`.

@@ -323,7 +323,7 @@ package struct SequencerMetrics: Sendable {
     /// Partitions released because the log refused them: another node owns them.
     package var fencedPartitions: UInt64 = 0
     package var failedHeads: UInt64 = 0
-    /// Of the log, whose upkeep is ``Sequencers``' work.
+    /// Failed calls of ``Log/trim(_:now:)`` and ``Log/forget(_:writtenBefore:)``, counted by ``Sequencers``.
     package var trimFailures: UInt64 = 0
 
     package init() {}

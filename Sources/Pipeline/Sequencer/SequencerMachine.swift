@@ -83,7 +83,7 @@ struct SequencerMachine {
     private var rememberedCount = 0
     /// New channels of the commit in flight.
     private var addedCount = 0
-    /// A new channel was refused since old heads were last forgotten.
+    /// A new channel was refused since the last ``clearPressed()``.
     private(set) var isPressed = false
     private let limits: Limits
 
@@ -278,10 +278,11 @@ struct SequencerMachine {
         return forgettable
     }
 
-    /// Old heads have been forgotten, and the log remembers this many channels now.
-    mutating func forgot(remembered count: Int) {
-        self.rememberedCount = count
-        self.isPressed = false
+    mutating func clearPressed() { self.isPressed = false }
+
+    /// The log remembers this many channels. Ignored while a commit adds some, because the log may have counted them already.
+    mutating func remembers(_ count: Int) {
+        if self.addedCount == 0 { self.rememberedCount = count }
     }
 
     var messageIDCount: Int { self.messageIDs.count }

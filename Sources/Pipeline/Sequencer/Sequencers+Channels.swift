@@ -33,8 +33,9 @@ extension Sequencers {
         }
         let found = page.sorted
         var subscribers = Array(repeating: 0, count: found.count)
+        let indices = found.map { self.router.index(of: $0.channel) }
         for (index, sequencer) in self.all.enumerated() {
-            let own = found.indices.filter { self.router.index(of: found[$0].channel) == index }
+            let own = indices.indices.filter { indices[$0] == index }
             for (place, count) in zip(own, await sequencer.subscribers(of: own.map { found[$0].channel })) { subscribers[place] = count }
         }
         return zip(found, subscribers).map { ($0.channel, $0.head, $1) }

@@ -1,10 +1,11 @@
 package import NIOCore
 package import Partitioning
 
-/// The sequencers of a node, one on each event loop. Each of them has a fixed share of the partitions, and an equal share of the node's limits.
+/// The sequencers of a node, one on each event loop. Each of them has a fixed share of the partitions. Limits on parked publishes and on message ids count for
+/// each sequencer.
 ///
-/// Everything that concerns partitions of several sequencers goes through this actor: ownership, upkeep of the log, metrics. Publishes and interest do not: they
-/// reach a sequencer through ``router``. Pinned to the first loop, so that a node with one loop crosses no thread.
+/// Ownership, upkeep of the log and metrics concern several sequencers, and go through this actor. Publishes and interest do not: they reach one sequencer through
+/// ``router``. Pinned to the first loop, so that a publish crosses no thread at a node with one loop.
 package actor Sequencers {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let router: Router
@@ -13,6 +14,7 @@ package actor Sequencers {
     let limits: Limits
     let clocks: Clocks
     var isMaintaining = false
+    private(set) var isStopping = false
     /// By the steady clock.
     var forgotAt = Int64.min / 2
     var trimFailures: UInt64 = 0
@@ -23,8 +25,7 @@ package actor Sequencers {
     package init(
         loops: [any EventLoop], log: any Log, limits: Limits, commitInterval: TimeAmount = .zero, clocks: Clocks, partitions: Partitions = Partitions()
     ) {
-        let share = limits.share(of: loops.count)
-        self.all = loops.map { Sequencer(loop: $0, log: log, limits: share, commitInterval: commitInterval, clocks: clocks, partitions: partitions) }
+        self.all = loops.map { Sequencer(loop: $0, log: log, limits: limits, commitInterval: commitInterval, clocks: clocks, partitions: partitions) }
         self.router = Router(self.all, partitions: partitions)
         self.unownedExecutor = loops[0].executor.asUnownedSerialExecutor()
         self.log = log
@@ -67,7 +68,8 @@ package actor Sequencers {
     }
 
     /// Accepts no publishes any more. Returns when everything accepted has its outcome, or at the deadline.
-    package nonisolated func stop(deadline: ContinuousClock.Instant) async {
+    package func stop(deadline: ContinuousClock.Instant) async {
+        self.isStopping = true
         await withDiscardingTaskGroup { group in
             for sequencer in self.all { group.addTask { await sequencer.stop(deadline: deadline) } }
         }
@@ -85,24 +87,12 @@ package actor Sequencers {
         }
     }
 
-    /// Publishes that are parked at this moment.
-    package var parkedEvents: Int {
+    /// Publishes that are parked at this moment, at each sequencer.
+    package var parkedEvents: [Int] {
         get async {
-            var count = 0
-            for sequencer in self.all { count += await sequencer.parkedEvents }
-            return count
+            var counts: [Int] = []
+            for sequencer in self.all { counts.append(await sequencer.parkedEvents) }
+            return counts
         }
-    }
-}
-
-extension Limits {
-    /// One sequencer's share, rounded up, so that all sequencers together keep the node's limits.
-    fileprivate func share(of count: Int) -> Limits {
-        var share = self
-        share.parkedPublishesMax = (self.parkedPublishesMax + count - 1) / count
-        share.parkedBytesMax = (self.parkedBytesMax + count - 1) / count
-        // 0 means that no message id is remembered.
-        share.messageIDsMax = (self.messageIDsMax + count - 1) / count
-        return share
     }
 }

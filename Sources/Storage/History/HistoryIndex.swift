@@ -56,6 +56,11 @@ package struct HistoryIndex<Element> {
         self.places[channel].map { self.channels[Int($0)].head }
     }
 
+    /// The channel has no event from this time on.
+    package func isIdle(_ channel: ChannelName, since oldest: Int64) -> Bool {
+        self.places[channel].map { self.channels[Int($0)].timestamp < oldest } ?? true
+    }
+
     /// Appends an entry, then removes entries that exceed the bounds on count and bytes. ``removeExpired(now:limit:)`` handles the bound on age.
     ///
     /// A position at or before the channel's head is already in the index: nothing happens. A position after the next one means that continuity was lost:

@@ -80,8 +80,9 @@ package final class MemoryLog: Log {
 
     package func append(_ batch: LogBatch) async -> [Result<Void, LogError>] {
         guard !batch.isEmpty else { return [] }
-        let now = self.clocks.steady()
         return self.state.withLockedValue { state in
+            // Read under the lock: the order of the entries is the order of their times.
+            let now = self.clocks.steady()
             // Check first, then append: a partition's part is stored completely or not at all.
             let refusals = state.history.check(batch, state.fence).refusals
             for (event, grantIndex) in zip(batch.events, batch.grantIndices) where refusals[Int(grantIndex)] == nil {
@@ -116,9 +117,10 @@ package final class MemoryLog: Log {
         self.state.withLockedValue { $0.history.remembered(from: place, count: count) }
     }
 
-    package func forget(_ channels: [Grant: [ChannelName]]) async throws(LogError) {
+    package func forget(_ channels: [Grant: [ChannelName]], writtenBefore oldest: Int64) async throws(LogError) {
         self.state.withLockedValue { state in
             for (grant, names) in channels where state.fence.refusal(using: grant) == nil {
+                let names = names.filter { state.history.isIdle($0, since: oldest) }
                 state.epochFloor = max(state.epochFloor, state.history.floor(forgetting: names))
                 for channel in names { state.history.forget(channel) }
             }

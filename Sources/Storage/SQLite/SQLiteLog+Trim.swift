@@ -80,20 +80,21 @@ extension SQLiteLog {
         }
     }
 
-    package func forget(_ channels: [Grant: [ChannelName]]) async throws(LogError) {
+    package func forget(_ channels: [Grant: [ChannelName]], writtenBefore oldest: Int64) async throws(LogError) {
         var rest = channels.flatMap { grant, names in names.map { ChannelOfPartition($0, grant) } }[...]
         while !rest.isEmpty {
             let chunk = Array(rest.prefix(512))
             rest = rest.dropFirst(chunk.count)
-            try await self.onWriter { db, writer in try self.forgetChunk(chunk, db, &writer) }
+            try await self.onWriter { db, writer in try self.forgetChunk(chunk, writtenBefore: oldest, db, &writer) }
         }
     }
 
-    /// Raises the epoch floor in the same transaction, so that no forgotten channel can use a former epoch again.
-    private func forgetChunk(_ channels: [ChannelOfPartition], _ db: Database, _ writer: inout Writer) throws {
+    /// Raises the epoch floor in the same transaction, so that no forgotten channel can use a former epoch again. Ages are tested here, on the writer's queue, because
+    /// appends that were requested later may have been committed before this.
+    private func forgetChunk(_ channels: [ChannelOfPartition], writtenBefore oldest: Int64, _ db: Database, _ writer: inout Writer) throws {
         if writer.isUnresolved { try self.resolve(db, &writer) }
         let (names, floor) = self.shared.withLockedValue { shared in
-            let names = channels.filter { shared.fence.refusal(using: $0.grant) == nil }.map(\.channel)
+            let names = channels.filter { shared.fence.refusal(using: $0.grant) == nil && shared.history.isIdle($0.channel, since: oldest) }.map(\.channel)
             return (names, max(shared.epochFloor, shared.history.floor(forgetting: names)))
         }
         guard !names.isEmpty else { return }

@@ -63,7 +63,7 @@ extension ZooKeeperTests {
                 member.storage.refusing.withLock { $0 = [3, 4] }
                 try await eventually(within: .seconds(60), "not sealed") { member.storage.grants.count == 60 }
                 try await eventually(within: .seconds(10), "not served") { try await self.status(cluster, at: "n1").served == 60 }
-                #expect(member.recorded.all.contains { $0.kind == .alarm && $0.text.contains("refuses 2 partitions") })
+                #expect(member.recorded.all.contains { $0.kind == .alarm && $0.text.contains("refuses 2 partitions of this node") })
             }
         }
 

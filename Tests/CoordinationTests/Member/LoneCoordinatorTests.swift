@@ -30,7 +30,11 @@ import Testing
     @Test func aLogThatRefusesEndsTheStart() async throws {
         let storage = RecordingStorage()
         storage.refusing.withLock { $0 = [7] }
-        await #expect(throws: SealRefusal.self) { try await self.coordinator(storage).start() }
+        let coordinator = self.coordinator(storage)
+        await #expect(throws: SealRefusal.self) { try await coordinator.start() }
+        #expect(await self.counts(coordinator)?.served == 255)
+        try await coordinator.start()
+        #expect(await self.counts(coordinator)?.served == 256)
     }
 
     @Test func nothingIsServedWhileItStops() async throws {

@@ -150,7 +150,7 @@ private final class ShelfLog: Log, @unchecked Sendable {
     func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads { LogHeads(heads: [], channelCount: 0) }
     func append(_ batch: LogBatch) async -> [Result<Void, LogError>] { [] }
     func remembered(from place: Int, count: Int) async -> RememberedSlice { RememberedSlice(channels: [], next: nil) }
-    func forget(_ channels: [Grant: [ChannelName]]) async throws(LogError) {}
+    func forget(_ channels: [Grant: [ChannelName]], writtenBefore oldest: Int64) async throws(LogError) {}
     func trim(_ grants: [Grant], now: Int64) async throws(LogError) {}
     func release(_ grants: [Grant]) async {}
     var metrics: LogMetrics {

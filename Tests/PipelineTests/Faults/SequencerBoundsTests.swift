@@ -73,7 +73,7 @@ import Testing
         #expect(try await stage.run { stage.log.appends.map(\.count) } == [4, 4, 2, 3])
         #expect(try await stage.run { origin.outcomes } == [0: (1...10).map { done($0) }, 1: (11...13).map { done($0) }])
         #expect(try await stage.run { stage.relayed } == (1...13).map { position(1, $0) })
-        #expect(await stage.sequencers.parkedEvents == 0)
+        #expect(await stage.sequencers.parkedEvents == [0])
     }
 
     @Test func partsOfABatchHaveTheirOwnFates() async throws {
