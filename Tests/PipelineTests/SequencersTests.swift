@@ -25,7 +25,8 @@ import Testing
             change(&limits)
             self.log = FaultLog(loop: self.loop)
             self.sequencers = Sequencers(
-                loops: [self.loop, self.loop, self.loop], log: self.log, limits: limits, clocks: Clocks(wall: { [clock] in clock.now }, steady: { [clock] in clock.now }))
+                loops: [self.loop, self.loop, self.loop], log: self.log, limits: limits,
+                clocks: Clocks(wall: { [clock] in clock.now }, steady: { [clock] in clock.now }))
             self.publisher = Publisher(loop: self.loop, router: self.sequencers.router)
             await self.sequencers.add(self, as: .loop(0))
         }

@@ -138,7 +138,10 @@ package actor ClusterCoordinator: ClusterAdministration {
                 let refused = Set(refusals.map(\.grant))
                 inbox.put(.sealed(partitions.filter { !refused.contains($0) }))
                 guard let first = refusals.first else { return }
-                await inbox.offer(.fault("the log refuses \(refusals.count == 1 ? "a partition" : "\(refusals.count) partitions") of this node; retrying every second: \(first.reason)"))
+                await inbox.offer(
+                    .fault(
+                        "the log refuses \(refusals.count == 1 ? "a partition" : "\(refusals.count) partitions") of this node; retrying every second: \(first.reason)"
+                    ))
                 // The machine requests them again as soon as it hears of the refusal, so it hears of it later.
                 try? await Task.sleep(for: .seconds(1))
                 inbox.put(.sealRefused(refusals.map(\.grant)))

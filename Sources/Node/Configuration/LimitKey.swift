@@ -93,7 +93,8 @@ extension LimitKey {
             "How long the log keeps the head of an idle channel. After that, its next event has a new epoch."),
         LimitKey(
             "message-ids-max", \.messageIDsMax, 0...100_000_000, "ids",
-            "Message ids that each loop keeps for its channels. Above it: the oldest are deleted first, and publishing with a deleted id stores the event again."),
+            "Message ids that each loop keeps for its channels. Above it: the oldest are deleted first, and publishing with a deleted id stores the event again."
+        ),
     ]
 
     private static let queues = [
