@@ -14,7 +14,7 @@ package final class Gateway: Sendable {
         package var limits: Limits
         package var subscribersMax: Int
         package var apiConnectionsMax: Int
-        /// How many connections over its limit each port keeps open until they have got a refusal.
+        /// The number of connections above its limit that each port accepts, only to send them a refusal.
         package var refusalsMax: Int
 
         package init(listen: ListenAddress, api: ListenAddress, limits: Limits, subscribersMax: Int, apiConnectionsMax: Int, refusalsMax: Int) {

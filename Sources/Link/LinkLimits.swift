@@ -20,7 +20,7 @@ package struct LinkLimits: Sendable, Equatable {
     package var unauthenticatedPerAddressMax = 16
     /// All accepted connections. Above it new ones are closed immediately.
     package var incomingMax = 1024
-    /// Delay between two attempts to dial. Doubles with each consecutive failure, minus a random part of up to a half.
+    /// Delay between two attempts to dial. Doubles with each consecutive failure; a random part, up to a half of it, is subtracted.
     package var backoffMillisecondsMin = 100
     package var backoffMillisecondsMax = 5000
     /// How long a connection stays open after its end was announced, so that the peer can read the reason.

@@ -1,6 +1,6 @@
 /// Why a link is down.
 package enum LinkLoss: Hashable, Sendable, CustomStringConvertible {
-    /// The machine refuses the connection: the process that listened there is dead.
+    /// The peer's host refuses the connection: the process that listened there is dead.
     case refused
     /// No byte arrived for ``LinkLimits/silenceMilliseconds``.
     case silent

@@ -177,7 +177,7 @@ struct ShapeOptions: ParsableArguments {
 
 struct TimeOptions: ParsableArguments {
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("The time to publish before the measurement starts. (default: 1)", valueName: "seconds"),
+        parsing: .unconditional, help: ArgumentHelp("How long to publish before the measurement starts. (default: 1)", valueName: "seconds"),
         transform: Numbers.seconds())
     var warmUp = 1.0
 

@@ -47,7 +47,7 @@ extension LoadReport {
 
     private var deliveriesSentence: String {
         "\(self.tally.receivedInWindow.grouped) of \(self.tally.expectedInWindow.grouped) expected in \(self.windowSeconds.fixed(1)) s, "
-            + "\(self.deliveriesPerSecond.rate)/s, \((self.bytesPerSecond / 1e6).fixed(1)) MB/s, \(self.deliveriesPerRead.fixed(1)) per read"
+            + "\(self.deliveriesPerSecond.rate)/s, \((self.bytesPerSecond / 1e6).fixed(1)) MB/s, \(self.deliveriesPerRead.fixed(1)) deliveries per read"
     }
 
     private var sequenceSentence: String {
@@ -82,7 +82,7 @@ extension LoadReport {
 
     private var secondsLines: [String] {
         guard let p99 = self.p99BySecond, self.seconds.count > 1 else { return [] }
-        return ["", "p99 of each second: median \(p99.median.asTime), worst \(p99.worst.asTime)"]
+        return ["", "p99 latency of each second: median \(p99.median.asTime), worst \(p99.worst.asTime)"]
     }
 
     var distributions: [(String, Histogram<UInt64>)] {

@@ -52,7 +52,7 @@ import Testing
         let p99 = try #require(report.p99BySecond)
         #expect(p99.median / 1_000_000 == 4 && p99.worst / 1_000_000 == 90)
         #expect(report.json.contains(#""delivery_by_second":{"p99_median":4"#))
-        #expect(report.table.contains("p99 of each second: median 4.00 ms, worst 90."))
+        #expect(report.table.contains("p99 latency of each second: median 4.00 ms, worst 90."))
         #expect(try self.report { _ in }.p99BySecond == nil)
     }
 

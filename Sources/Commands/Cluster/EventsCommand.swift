@@ -15,7 +15,7 @@ package struct EventsCommand: AsyncParsableCommand {
               realertime events --after 120 -o json
 
             The controller keeps its newest 1,000 operations, 1,000 transfers of partitions and 1,000 other events. A new controller \
-            has its own history with its own numbers. The versions of the view are the same for all controllers. All moves of a drain are one event, at the end of the drain. With -f and -o json each event is one line.
+            has its own history with its own numbers. Versions of the view do not restart with a new controller. All moves of a drain are one event, at the end of the drain. With -f and -o json each event is one line.
 
             \(Help.exitStatus)
             """)

@@ -18,7 +18,7 @@ package struct RebalanceCommand: AsyncParsableCommand {
               realertime rebalance resume
 
             The command shows the plan, starts the moves, and waits until they are complete. The cluster also rebalances automatically \
-            when a node joins or fails, unless this is paused; the command resumes it. Ctrl-C stops only the command, not the moves. \
+            when a node joins or fails, unless rebalancing is paused. `realertime rebalance` ends the pause. Ctrl-C stops only the command, not the moves. \
             With -o json the plan is in the field plan of the response.
 
             \(Help.exitStatus)

@@ -27,7 +27,7 @@ struct APIOptions: ParsableArguments {
 struct AnyNodeOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "The URL of a node's API port. Several URLs, separated by commas, name several nodes: the command uses the first node that it can reach. (env: REALERTIME_API_URL; default: http://127.0.0.1:8081)",
+            "The URL of a node's API port. To give several nodes, separate their URLs with commas: the command uses the first node that it can reach. (env: REALERTIME_API_URL; default: http://127.0.0.1:8081)",
             valueName: "url"))
     var api: String?
 
@@ -77,9 +77,9 @@ enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
 enum Help {
     static let exitStatus = """
         EXIT STATUS:
-          0 all is well, 1 degraded, 2 critical, refused or no controller,
-          3 the node cannot be reached, 64 wrong usage.
+          0 all is well, 1 degraded, 2 critical, or the request was refused, or
+          there is no controller, 3 the node cannot be reached, 64 wrong usage.
         """
-    static let stoppedWaiting = "1: the command stopped waiting before the operation was complete."
+    static let stoppedWaiting = "1 also means that the command stopped waiting before the operation was complete."
     static let watch = "Print the output again every second, until Ctrl-C. On a terminal it replaces the previous output."
 }

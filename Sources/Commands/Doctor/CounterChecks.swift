@@ -36,7 +36,9 @@ struct CounterChecks: Sendable {
             }
             return .fail(
                 name, "the node still counts \(Readable.count(subscribers, "subscriber")) after the doctor closed its connections",
-                do: "If --url leads to a proxy, configure it to close its connection when its client does. Else report this as a bug.")
+                do:
+                    "If --url leads to a proxy, configure the proxy to close its connection to the node when the client disconnects. Without a proxy, report this as a bug."
+            )
         }
     }
 

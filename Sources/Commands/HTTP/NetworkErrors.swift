@@ -40,7 +40,7 @@ func networkErrorText(_ error: any Error) -> String {
         return networkErrorText(first.error)
     case let error as HTTPClientError where error == .connectTimeout || error == .getConnectionFromPoolTimeout: return "no connection in time"
     case let error as HTTPClientError where error == .remoteConnectionClosed: return "the connection was closed"
-    case let error as HTTPClientError where error == .readTimeout: return "no data arrived for too long"
+    case let error as HTTPClientError where error == .readTimeout: return "no data arrived within the time limit"
     case let error as ChannelError:
         if case .connectTimeout = error { return "no connection in time" }
         return "the connection was closed"

@@ -46,20 +46,20 @@ package struct PublishCommand: AsyncParsableCommand {
     @Option(help: "The message id of the event. The node does not publish the same id twice. (default: a random id)")
     var id: String?
 
-    @Flag(help: "Refuse a payload that is not JSON before it is sent.")
+    @Flag(help: "Check that the payload is JSON, and do not send it if it is not.")
     var json = false
 
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "With -: the maximum number of events in flight. They use one connection and stay in order. With an https URL always 1. (default: 16)",
+            "With -: the maximum number of events in flight. They use one connection and stay in order. With an https URL the value is always 1. (default: 16)",
             valueName: "n"),
         transform: wholeNumber(1...1024))
     var concurrency: Int?
 
     @Option(
         name: [.short, .customLong("output")],
-        help: "table prints the position of the event, or only a summary with -; json prints each response of the node on one line.")
+        help: "table prints the position of the event; if the payload is -, it prints only a summary. json prints each response of the node on one line.")
     var output = OutputFormat.table
 
     @Option(

@@ -33,7 +33,7 @@ struct CursorFile: Sendable {
         do {
             try Data("\(cursor)\n".utf8).write(to: URL(fileURLWithPath: self.path), options: .atomic)
         } catch {
-            throw CommandError(.critical, "The cursor file \(self.path) cannot be written. Check that its folder exists, and the permissions.")
+            throw CommandError(.critical, "The cursor file \(self.path) cannot be written. Check that its folder exists and can be written.")
         }
     }
 }

@@ -158,7 +158,7 @@ struct AdminMachine: Sendable {
         }
     }
 
-    /// Decides the requests that waited for a read. Those whose time is over fail.
+    /// Decides the requests that waited for a read. Requests that have passed their deadline fail.
     private mutating func decideHeld(_ facts: Facts) -> [Effect] {
         let held = self.held
         self.held = []

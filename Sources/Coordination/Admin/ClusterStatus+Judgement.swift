@@ -48,7 +48,7 @@ extension ClusterStatus {
                 .critical,
                 self.view.mode == .guarded
                     ? "\(orphans) partitions wait for nodes that vanished together; when guarded mode ends, other nodes get them."
-                    : "\(orphans) partitions have no owner: start a node, or look at members for the reason why no node can take them.")
+                    : "\(orphans) partitions have no owner: start a node, or run realertime members to see why no node can take them.")
         }
         self.judgeSessions(note)
         for node in self.view.nodes { self.judge(node, note) }

@@ -29,7 +29,7 @@ struct ClusterStatus {
     let now: ContinuousClock.Instant
     let wallClock: Int64
     private(set) var states: [PartitionState] = []
-    /// Partitions that two nodes serve under the view's owner epoch, by their reports.
+    /// Partitions that two nodes report as served under the view's owner epoch.
     let contested: Set<Int>
     /// Partitions that were granted a while ago, and that their owners do not serve.
     let unserved: [Int]

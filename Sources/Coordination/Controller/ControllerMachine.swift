@@ -246,7 +246,7 @@ struct ControllerMachine: Sendable {
         if let since = facts.register.since, since.advanced(by: .seconds(10)) <= facts.now { return false }
         let until = self.known.electedAt.advanced(by: self.settings.reportsMax)
         let others = Set(self.known.members.keys).union(facts.view?.nodes.filter { $0.incarnation != nil }.map(\.id) ?? [])
-        // The cluster is not new, and ZooKeeper has lost its view. The controller waits for nodes that know the view.
+        // The cluster existed before, but its view is missing in ZooKeeper. The controller waits for nodes that know the view.
         if facts.view == nil, !facts.hasFounded, facts.now < until {
             effects.append(.wake(at: until))
             return true

@@ -105,7 +105,7 @@ struct RepairMachine: Sendable {
 
     // MARK: - The view
 
-    /// If ZooKeeper has lost the newest view, raises the owner epochs of the next view above all that any view has granted, so that no owner epoch is used twice.
+    /// If ZooKeeper has lost the newest view, raises the owner epochs of the next view above those of all earlier views, so that no owner epoch is used twice.
     /// Returns whether the view was lost.
     mutating func regrant(_ evolution: inout ViewEvolution, from current: ClusterView, _ register: ViewMachine) -> Bool {
         let isLost = register.unreadable != nil || register.stored.map { $0.version < current.version } ?? (register.view != nil)

@@ -14,7 +14,7 @@ struct UnservedPartitions: Sendable {
     /// The time of the next check.
     private var nextCheck: ContinuousClock.Instant?
 
-    /// Checks the partitions of owners that have reported. An owner without a report is another fault. At most once a second.
+    /// Checks the partitions of owners that have reported. A missing report is handled elsewhere. Runs at most once a second.
     mutating func update(_ view: ClusterView, _ reports: [String: KnownNodes.Received], at now: ContinuousClock.Instant) {
         if let nextCheck, now < nextCheck { return }
         self.nextCheck = now.advanced(by: .seconds(1))

@@ -22,7 +22,7 @@ struct TransferHistory: Sendable {
     private enum Grant: Hashable {
         /// The owner is gone.
         case lost(String, state: String)
-        /// The partition had no owner, and this node was its previous owner.
+        /// The partition had no owner. The value is the id of its previous owner.
         case owned(String)
         /// The partition had no owner, and no known previous owner.
         case orphan

@@ -1,6 +1,6 @@
 /// The reasons for the changes of a view, for the history of the node that wrote it.
 struct ViewReasons: Sendable {
-    /// For each node that has changed its state, or was removed from the view.
+    /// The reason for each node that changed its state or was removed from the view.
     var nodes: [String: String] = [:]
     /// For a change of the mode.
     var mode: String?

@@ -2,7 +2,7 @@ import Partitioning
 
 /// Decides when this node complains about the controller, and when the members' complaints are enough to depose it. A pure value.
 ///
-/// A controller is useless when its port is closed, or when it does not reply although its session lives. ZooKeeper notices neither until the session ends.
+/// A controller is useless when its port is closed, or when it does not reply while its session is still valid. ZooKeeper does not detect these two cases before the session ends.
 /// When more than half of the members complain, each of them removes the controller's znode, and another node is elected. The election raises the controller
 /// epoch, so a later write of the old controller is refused.
 struct ComplaintMachine: Sendable {

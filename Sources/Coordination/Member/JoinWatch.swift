@@ -71,7 +71,7 @@ extension ClusterMachine {
     private var sessionObstacle: String {
         let servers = self.settings.servers
         switch self.session.loss {
-        case .unresolvable?: return "a name among the ZooKeeper servers \(servers) does not resolve"
+        case .unresolvable?: return "a host name in zookeeper \(servers) does not resolve"
         case .unauthenticated?: return "ZooKeeper (\(servers)) refuses zookeeper-user and its password"
         case .unreachable?, .givenUp?, .expired?, nil: return "no ZooKeeper server of \(servers) gives this node a session\(self.settings.sessionFault())"
         }

@@ -67,7 +67,7 @@ package struct ClusterConfiguration: Hashable, Sendable {
         self.clusterID == other.clusterID && self.partitionCount == other.partitionCount && self.hash == other.hash
     }
 
-    /// For people.
+    /// Shown to operators; decisions do not use it.
     var identity: String { "\(self.clusterID) with \(self.partitionCount) partitions by \(self.hash)" }
 
     /// The operators' requests in this configuration, for people.

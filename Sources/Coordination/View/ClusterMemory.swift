@@ -43,7 +43,7 @@ struct ClusterMemory: Sendable {
             self.reservedAtStart, min(self.reservedAtStart + Self.lostReservation, ClusterView.ownerEpochMax - 2 * ClusterView.headroom))
     }
 
-    /// Whether an owner epoch may be used: the reservation is on disk, or the disk cannot be written, which must not stop the cluster.
+    /// Whether an owner epoch may be used: the reservation is on disk, or the disk cannot be written: a full or broken disk must not stop the cluster.
     func covers(_ ownerEpoch: Int64) -> Bool { !self.isKept || self.failure != nil || ownerEpoch <= self.stored?.reservedOwnerEpoch ?? 0 }
 
     enum Step {

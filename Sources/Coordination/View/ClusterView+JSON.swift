@@ -81,7 +81,7 @@ extension ClusterView {
         for value in try value.array(countMax: self.partitions.count) {
             var object = try value.object()
             let partition = Int(try object.integer("p", in: 0...Int64(self.partitions.count) - 1))
-            guard self.partitions[partition].move == nil else { throw JSONFailure("\(value.name) moves partition \(partition), which moves already") }
+            guard self.partitions[partition].move == nil else { throw JSONFailure("\(value.name) contains a second move of partition \(partition)") }
             self.partitions[partition].move = try Move(&object)
         }
     }

@@ -2,7 +2,7 @@ import JSON
 
 /// Follows the view: from ZooKeeper, from peers, and from this node's own disk. A pure value.
 ///
-/// It accepts a newer view, and refuses a view that contradicts the newest one, because then ZooKeeper has lost a write. ``floor`` has the highest numbers of all
+/// It accepts a newer view, and refuses a view that contradicts the newest one, because then ZooKeeper has lost a write. ``floor`` stores the highest numbers of all
 /// views.
 struct ViewMachine: Sendable {
     /// The znode of the view contains something else than a view.

@@ -67,7 +67,7 @@ package enum ZooKeeperFailure: Error, Hashable, Sendable {
     case ambiguous(code: Int32)
     /// Not sent: nothing happened.
     case notSent(code: Int32)
-    /// The session is over. It may have happened before that.
+    /// The session is over. The operation may have been executed before.
     case sessionLost
 
     package enum Refusal: Hashable, Sendable {

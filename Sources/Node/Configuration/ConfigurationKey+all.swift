@@ -45,7 +45,8 @@ extension ConfigurationKey {
             text: { $0.corsOrigins.isEmpty ? nil : $0.corsOrigins.joined(separator: ",") }),
         ConfigurationKey(
             name: "api-token", kind: .text,
-            help: "The token that requests on the API port must have. Other users of the machine can see it if it is given as a flag: prefer api-token-file.",
+            help:
+                "Every request on the API port must contain this token. Other users of the machine can see it if it is given as a flag: prefer api-token-file.",
             isSecret: true, text: { $0.apiToken }),
         ConfigurationKey(
             name: "api-token-file", kind: .text, help: "A file whose first line is the API token.",

@@ -67,7 +67,7 @@ extension LimitKey {
             "The longest time between two heartbeats, and the longest wait of a long-poll. A WebSocket without a pong for two intervals is closed with 1001."),
         LimitKey(
             "stalled-seconds-max", \.stalledSecondsMax, 1...86_400, "seconds",
-            "How long a subscriber's socket may accept none of the bytes written to it. Above it: it is closed; the subscriber may resume."),
+            "How long a subscriber's socket may accept none of the bytes written to it. Above it: the connection is closed; the subscriber may resume."),
         LimitKey(
             "subscriber-buffered-bytes-max", \.subscriberBufferedBytesMax, kib...64 * mib, "bytes",
             "Bytes that wait in this process for one subscriber's socket. Above it: the subscriber lags and catches up from history."),
@@ -109,7 +109,7 @@ extension LimitKey {
             "Events of one commit. Above it: further events, also of the same request, wait for the next commit."),
         LimitKey(
             "feed-bytes-max", \.feedBytesMax, kib...64 * mib, "bytes",
-            "Memory for one loop's encoded events of one channel. A subscriber that lags further catches up from history."),
+            "Memory for one loop's encoded events of one channel. A subscriber that lags by more than this reads from history."),
         LimitKey(
             "feed-bytes-total-max", \.feedBytesTotalMax, kib...64 * gib, "bytes",
             "Memory for one loop's encoded events of all channels. Above it: the oldest are dropped first."),
@@ -127,7 +127,7 @@ extension LimitKey {
             "Subscribers that get events before a loop polls its sockets again. Above it: the others follow after the poll."),
         LimitKey(
             "commit-interval-microseconds", \.commitIntervalMicroseconds, 0...1_000_000, "microseconds",
-            "Least time between two commits of one loop to disk while many publishes arrive. A single publish never waits for it. 0 commits immediately."),
+            "Minimum time between two disk commits of one loop while many publishes arrive. A single publish never waits for it. 0 commits immediately."),
     ]
 
     private static let links = [

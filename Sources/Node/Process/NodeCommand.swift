@@ -22,7 +22,7 @@ package struct NodeCommand: AsyncParsableCommand {
 
             EXIT STATUS:
               0 after a graceful stop, 1 if the node cannot run, 64 for wrong usage or
-              settings, 78 if its cluster refuses it: a restart would not help.
+              settings, 78 if the cluster refuses this node: a restart would not help.
             """
     )
 

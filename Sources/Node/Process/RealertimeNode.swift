@@ -79,7 +79,7 @@ struct RealertimeNode: Service {
         let member = try await self.makeMember(gateway, descriptors, group, startedAt: life.startedAt)
         inspector.join(member?.coordinator ?? lone, member: member)
         life.state = .ready
-        // A member is ready, as /readyz has it, once the cluster has taken it.
+        // A member is ready (see /readyz) when the cluster has accepted it.
         self.logger.info(
             member == nil ? "ready" : "serving, joining the cluster",
             metadata: [
@@ -94,16 +94,16 @@ struct RealertimeNode: Service {
             group.addTask { await self.everySecondUntilShutdown(inspector, sequencers, isReady: member == nil) }
             for listener in listeners {
                 group.addTask {
-                    // The system may take a listening socket away. A node that no client can reach has to be restarted.
+                    // The system may close a listening socket. A node that no client can reach must be restarted.
                     try? await listener.closeFuture.get()
                     guard life.state != .stopping else { return }
                     throw NodeError("a listening socket was closed by the system; start the node again, and look at the system's log")
                 }
             }
-            // Whichever ends first: a signal came, or the cluster does not take this node.
+            // The first task that ends: after a signal, or because the cluster refuses this node.
             let end = await group.nextResult()
             life.state = .stopping
-            // The others take over while this node says goodbye to its subscribers.
+            // Other nodes take over while this node's subscribers are asked to reconnect.
             member?.leave()
             if case .failure = end { group.cancelAll() }
             await self.stop(gateway, listeners, sequencers)
@@ -154,7 +154,7 @@ struct RealertimeNode: Service {
 
     // MARK: - Stopping
 
-    /// Accepts no more, answers what is in flight, says goodbye in slices, and waits for the sockets to drain, all before the deadline.
+    /// Accepts no more, answers what is in flight, asks subscribers to reconnect, in slices, and waits until all bytes are sent, all before the deadline.
     private func stop(
         _ gateway: Gateway, _ listeners: [any Channel], _ sequencers: Sequencers
     ) async {

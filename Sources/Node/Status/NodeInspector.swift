@@ -22,7 +22,7 @@ final class NodeInspector: NodeFacade {
     /// The parts that are created after the ports are bound.
     private struct Membership {
         var cluster: (any ClusterAdministration)?
-        /// Nil for a node that is alone.
+        /// Nil for a node that is in no cluster.
         var member: ClusterMember?
     }
 
@@ -158,7 +158,7 @@ final class NodeInspector: NodeFacade {
         if let error {
             logger.error("publishes are refused with 503, because the log cannot be written: \(error)")
         } else {
-            logger.notice("the log can be written again")
+            logger.notice("writing to the log works again; publishes are accepted")
         }
     }
 }

@@ -27,7 +27,7 @@ extension ProcessStatus {
             text.sample("realertime_connections", self.gateway.connections.current(transport), "transport=\"\(transport.name)\"")
         }
         text.counter("realertime_sockets_opened_total", "Connections accepted on the subscriber port.", self.gateway.connections.accepted)
-        text.counter("realertime_sockets_closed_total", "Connections of the subscriber port closed.", self.gateway.connections.closed)
+        text.counter("realertime_sockets_closed_total", "Closed connections of the subscriber port.", self.gateway.connections.closed)
         text.gauge(
             "realertime_sockets", "Open sockets of the subscriber port. The connection limit applies to this number.", self.gateway.openSubscribers)
         text.counter("realertime_api_sockets_opened_total", "Connections accepted on the API port.", self.gateway.connections.apiAccepted)
@@ -72,7 +72,7 @@ extension ProcessStatus {
         text.counter("realertime_writes_total", "Socket writes of delivered events.", self.gateway.fanout.writes)
         text.counter("realertime_blocked_total", "How often a subscriber began to lag because its socket accepted no more bytes.", self.gateway.fanout.blocked)
         text.counter("realertime_replay_reads_total", "Reads of the log for subscribers that catch up.", self.gateway.fanout.replayReads)
-        text.counter("realertime_replay_failures_total", "Reads of the log for subscribers that failed and were repeated.", self.gateway.fanout.replayFailures)
+        text.counter("realertime_replay_failures_total", "Failed reads of the log for subscribers; each was repeated.", self.gateway.fanout.replayFailures)
         text.begin("realertime_gaps_total", "counter", "Gap notices sent to subscribers, by reason.")
         for reason in GapReason.allCases {
             text.sample("realertime_gaps_total", Int(self.gateway.fanout.gaps(reason)), "reason=\"\(reason.rawValue)\"")

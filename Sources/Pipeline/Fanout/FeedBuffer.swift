@@ -51,7 +51,7 @@ struct FeedBuffer {
         while self.memoryBytes > bytesMax, self.chunks.count > 1 { self.removeFirst() }
     }
 
-    /// Drops the oldest chunk, if it is not younger than `second`.
+    /// Drops the oldest chunk, if its time is `second` or earlier.
     mutating func removeFirst(notAfter second: Int) {
         if let chunk = self.chunks.first, chunk.second <= second { self.removeFirst() }
     }

@@ -1,6 +1,6 @@
 /// What an acknowledged event survives.
 package enum Durability: String, Sendable, CaseIterable {
-    /// A kill of the process at any moment. A power cut may lose the last events; the next start then begins new epochs, so that
+    /// Acknowledged events survive a kill of the process. A power cut may lose the last events; the next start then begins new epochs, so that
     /// subscribers get a gap notice.
     case process
     /// A power cut: every commit waits for the disk.

@@ -21,7 +21,7 @@ import Testing
 
     @Test(arguments: [
         (ZooKeeperState.Loss.unreachable, "no ZooKeeper server of z:2181/a gives this node a session (Connection refused)"),
-        (.unresolvable, "a name among the ZooKeeper servers z:2181/a does not resolve"),
+        (.unresolvable, "a host name in zookeeper z:2181/a does not resolve"),
         (.unauthenticated, "ZooKeeper (z:2181/a) refuses zookeeper-user and its password"),
     ]) func aNodeWithoutASessionSaysWhy(_ loss: ZooKeeperState.Loss, _ sentence: String) {
         var bench = self.bench()
