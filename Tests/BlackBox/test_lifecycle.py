@@ -64,6 +64,22 @@ def test_sigterm_ends_streams_in_good_order(nodes, channel):
             assert s.next().data == 2
 
 
+def test_nothing_runs_on_a_loop_that_has_shut_down(nodes):
+    """A stop at different moments of the work that is done every second. On one processor, so that this work is late."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        node = nodes.make("--loops", "1")
+        for pause in (0, 0.3, 0.6, 0.9, 1.2):
+            time.sleep(pause)
+            node.process.send_signal(signal.SIGTERM)
+            code, output = ends(node)
+            assert code == 0 and "shut down" not in output, output
+            node.start()
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
 def test_retry_is_jittered(nodes, channel):
     """Connections close in slices, so that not all clients reconnect together."""
     node = nodes.make()

@@ -138,8 +138,8 @@ struct RealertimeNode: Service {
     private func everySecondUntilShutdown(_ inspector: NodeInspector, _ sequencers: Sequencers, isReady: Bool) async {
         await cancelWhenGracefulShutdown {
             var isReady = isReady
-            while !Task.isCancelled {
-                try? await Task.sleep(for: .seconds(1))
+            // Not once more after the shutdown has begun.
+            while (try? await Task.sleep(for: .seconds(1))) != nil {
                 await sequencers.tick()
                 await inspector.sampleRates()
                 await inspector.followDrain()

@@ -73,6 +73,8 @@ package actor Sequencers {
         await withDiscardingTaskGroup { group in
             for sequencer in self.all { group.addTask { await sequencer.stop(deadline: deadline) } }
         }
+        // Upkeep that ended later would resume on a loop that has shut down.
+        while self.isMaintaining, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(5)) }
     }
 
     // MARK: - Metrics
