@@ -122,7 +122,7 @@ def judged_alike(member):
     code, output = run(member, "doctor")
     assert code == 1 and re.search(r"warn +zookeeper +" + re.escape(text), output) and "\nfail" not in output, output
     code, output = run(member, "drain", "n3", "--no-wait")
-    assert code == 2 and f"503: nothing was changed. {unaffected}" in output and "not the controller" not in output, output
+    assert code == 2 and f"503 for /api/drain: nothing was changed. {unaffected}" in output and "not the controller" not in output, output
 
 
 def test_zookeeper_is_away_for_longer_than_the_sessions(cluster):
