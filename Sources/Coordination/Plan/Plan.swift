@@ -8,7 +8,7 @@
 ///   below its share. From an empty table every zone is within one partition of its share.
 /// * **Cordoned** nodes keep exactly their partitions, and gain none. Active nodes share the rest.
 /// * **Draining** (and drained) nodes give up all partitions, within the limits.
-/// * **Joining, fenced and down** nodes own nothing: what they had is orphaned and granted immediately, in every mode.
+/// * **Joining, fenced and down** nodes own nothing: their former partitions are orphans and are granted immediately, in every mode.
 /// * **Moves in flight** count as already at their target. A move whose target may no longer own partitions is cancelled.
 /// * **Pins** apply if the node is active, and raise its quota if it has more pins than that.
 /// * Mode `maintenance` starts no balancing move; `guarded` starts neither balancing moves nor pins, and returns their partitions to returning nodes regardless of quotas.
