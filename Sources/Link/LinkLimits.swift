@@ -2,9 +2,9 @@
 package struct LinkLimits: Sendable, Equatable {
     /// One message. A longer one is not sent; a peer that sends one is disconnected.
     package var frameBytesMax = 16 * 1024 * 1024
-    /// Bytes that wait for one peer's socket. Above it messages are dropped; the coordinator sends them again. At least one frame.
+    /// Bytes that wait for one peer's socket. Above it messages are dropped; the coordinator sends them again. Must be at least `frameBytesMax`.
     package var bufferedBytesMax = 32 * 1024 * 1024
-    /// Received bytes that the reader has not read yet, of all peers together. Above it connections are not read until half of it has been read.
+    /// Received bytes that the reader has not read yet, of all peers together. Above this limit, no connection is read until the unread bytes are down to half.
     package var unreadBytesMax = 64 * 1024 * 1024
     /// Between two heartbeats, on each connection and in both directions.
     package var heartbeatMilliseconds = 1000

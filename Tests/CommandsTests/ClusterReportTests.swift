@@ -13,7 +13,7 @@ import Testing
         for text in [
             "prod, mode normal", "controller     n3, epoch 17, view 8,123, 4s old", "connected, session 0x1f, timeout 6.0 s (session of n3, the controller)",
             "3 active, 1 draining",
-            "1,024: 1,021 served, 3 moving", "1.010 of an even share", "12,345 connections, 101/s published, 20,000/s delivered", "! n7 cannot reach n2.",
+            "1,024: 1,021 served, 3 moving", "1.010 times an even share", "12,345 connections, 101/s published, 20,000/s delivered", "! n7 cannot reach n2.",
             "\n- n2 is draining: draining, requested by ann (kernel).",
         ] {
             #expect(table.contains(text), "\(text)")

@@ -77,7 +77,7 @@ extension ClusterMembers.Member {
 
     private static func text(_ text: String?) -> String { text.flatMap { $0.isEmpty ? nil : $0 } ?? "-" }
 
-    /// The progress from the state to the desired state, as a predicate.
+    /// The progress from the state to the desired state, as text after the node's name, such as "is drained".
     private static func progress(of desired: String, in state: String) -> String {
         let done = desired == "draining" ? "drained" : desired
         return state == done ? "is \(done)" : state == desired ? "is being \(done)" : "will be \(done)"

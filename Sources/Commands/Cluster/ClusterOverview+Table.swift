@@ -28,7 +28,7 @@ extension ClusterOverview: ClusterReport {
         return ([facts.text(on: terminal, labelWidth: Facts.statusLabelWidth)] + reasons + notices).joined(separator: "\n")
     }
 
-    var balanceText: String { "the fullest node has \(Readable.fixed(self.spread, 3)) of an even share" }
+    var balanceText: String { "the node with the most partitions has \(Readable.fixed(self.spread, 3)) times an even share" }
 
     var sessionText: String {
         guard let zookeeper else { return "none: this node is in no cluster" }

@@ -23,10 +23,10 @@ extension ClusterPlan: ClusterReport {
     }
 
     private var summary: String {
-        guard !self.isEmpty else { return "nothing to move: the fullest node has \(Readable.fixed(self.spreadBefore, 3)) of an even share" }
+        guard !self.isEmpty else { return "nothing to move: the node with the most partitions has \(Readable.fixed(self.spreadBefore, 3)) times an even share" }
         let grants = self.grants > 0 ? "\(Readable.count(self.grants, "grant")) and " : ""
         return "\(grants)\(Readable.count(self.moves, "move")) (lower bound \(Readable.count(self.lowerBound))) in \(Readable.count(self.rounds, "round")); "
-            + "the fullest node has \(Readable.fixed(self.spreadBefore, 3)) of an even share now, and \(Readable.fixed(self.spreadAfter, 3)) after the plan"
+            + "the node with the most partitions has \(Readable.fixed(self.spreadBefore, 3)) times an even share now, and \(Readable.fixed(self.spreadAfter, 3)) after the plan"
     }
 
     /// Why some moves of the plan do not start now. Nil if none waits.

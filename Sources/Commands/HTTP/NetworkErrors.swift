@@ -44,7 +44,7 @@ func networkErrorText(_ error: any Error) -> String {
     case let error as ChannelError:
         if case .connectTimeout = error { return "no connection in time" }
         return "the connection was closed"
-    case is NIOTooManyBytesError: return "the response has more than \(Response.bytesMax) bytes"
+    case let error as NIOTooManyBytesError: return "the response has more than \(error.maxBytes ?? Response.bytesMax) bytes"
     default: return "\(error)"
     }
 }

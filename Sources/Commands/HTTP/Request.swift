@@ -21,8 +21,8 @@ struct Request: Sendable {
 
     /// The head for a connection to the host of `base`.
     func head(to base: BaseURL) -> HTTPRequestHead {
-        var headers = self.allHeaders
-        headers.add(name: "Host", value: base.authority)
+        var headers: HTTPHeaders = ["Host": base.authority]
+        headers.add(contentsOf: self.allHeaders)
         if let body { headers.add(name: "Content-Length", value: String(body.count)) }
         return HTTPRequestHead(version: .http1_1, method: self.method, uri: base.path + self.path, headers: headers)
     }

@@ -5,8 +5,10 @@ import NIOHTTP1
 
 /// A complete response.
 struct Response: Sendable {
-    /// A node's largest response is the page of a long-poll: many events of the largest size.
-    static let bytesMax = 256 * 1024 * 1024
+    /// The largest responses of a node: to one publish, to a request of the API, and the page of a long-poll with many events of the largest size.
+    static let publishBytesMax = 1024 * 1024
+    static let bytesMax = 64 * 1024 * 1024
+    static let pageBytesMax = 256 * 1024 * 1024
 
     var status: Int
     var headers: HTTPHeaders
@@ -45,13 +47,13 @@ struct Response: Sendable {
 }
 
 extension Response {
-    init(_ response: HTTPClientResponse) async throws {
-        let body = try await response.body.collect(upTo: Self.bytesMax)
+    init(_ response: HTTPClientResponse, bytesMax: Int = Self.bytesMax) async throws {
+        let body = try await response.body.collect(upTo: bytesMax)
         self.init(status: Int(response.status.code), headers: response.headers, body: Array(body.readableBytesView))
     }
 }
 
-/// Builds responses from the parts that arrive on a connection.
+/// Builds responses to publishes from the parts that arrive on a connection.
 struct ResponseAssembler: Sendable {
     private var head: HTTPResponseHead?
     private var body: [UInt8] = []
@@ -65,7 +67,7 @@ struct ResponseAssembler: Sendable {
             self.head = head
             self.body = []
         case .body(let bytes):
-            guard self.body.count + bytes.readableBytes <= Response.bytesMax else { throw NIOTooManyBytesError(maxBytes: Response.bytesMax) }
+            guard self.body.count + bytes.readableBytes <= Response.publishBytesMax else { throw NIOTooManyBytesError(maxBytes: Response.publishBytesMax) }
             self.body += bytes.readableBytesView
         case .end:
             guard let head, head.status.code >= 200 else { return nil }

@@ -1,6 +1,6 @@
 import JSON
 
-/// One event to publish. The message id makes a repeated attempt sanitized.
+/// One event to publish. The message id makes a repeated attempt harmless.
 struct PublishEvent: Equatable, Sendable {
     /// The number of its line in standard input. 0 for an event that is not from a line.
     var line: Int

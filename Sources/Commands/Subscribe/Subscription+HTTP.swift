@@ -82,7 +82,9 @@ extension Subscription {
     /// A response with status 200. Without a time limit, because a node may wait for the next event.
     private func response(to path: String) async throws -> Response {
         let request = Request(path: path).clientRequest(to: self.base)
-        let response = try await self.disconnecting { try await Response(self.http.execute(request, deadline: .distantFuture)) }
+        let response = try await self.disconnecting {
+            try await Response(self.http.execute(request, deadline: .distantFuture), bytesMax: Response.pageBytesMax)
+        }
         guard response.status == 200 else { throw Subscription.refusal(response, by: self.base) }
         return response
     }

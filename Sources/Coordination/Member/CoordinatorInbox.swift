@@ -120,6 +120,7 @@ extension ClusterMachine.Event {
         switch self {
         case .received(_, let payload): 128 + payload.count
         case .changed(let paths): paths.reduce(128) { $0 + 32 + $1.utf8.count }
+        // Replies of ZooKeeper never wait here: the machine limits how many are outstanding.
         case .session, .replied, .ticked, .linkUp, .linkDown, .peerView, .sealed, .sealRefused, .handedOver, .metrics, .remembered, .fault, .request, .leave:
             128
         }

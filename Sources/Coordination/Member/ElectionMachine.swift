@@ -238,7 +238,7 @@ struct ElectionMachine: Sendable {
             return [.stepDown("\(record.id) is the controller now, epoch \(record.epoch)")]
         case .following, .waiting, .reading, .electing:
             // The znode belongs to a session that this process has given up. The servers keep it for a while, and no other node can know that it is useless.
-            if !isOwn, facts.ownSessions.contains(stat.ephemeralOwner) {
+            if !isOwn, facts.isConnected, facts.ownSessions.contains(stat.ephemeralOwner) {
                 return self.depose(record, "the znode of this node's former session is removed", facts.reads)
             }
             // This node was elected, and the reply was lost. Without the version of the epoch's znode it cannot write as the controller, so it begins again.
@@ -303,7 +303,7 @@ struct ElectionMachine: Sendable {
         )
     }
 
-    /// Removes the znode of this controller, but not the znode of a controller that was elected since.
+    /// Removes the znode of the given controller, unless another controller has been elected since.
     mutating func depose(_ controller: ControllerRecord, _ reason: String, _ reads: RegistryReads) -> [Effect] {
         // If it has to be read again, it may have been removed already.
         guard reads.isCurrent(.controller), !self.isDeposing else { return [] }

@@ -85,7 +85,7 @@ struct MembershipMachine: Sendable {
     private(set) var wasMember = false
     /// Whether the credentials do not allow creating the chroot. No problem if the chroot exists.
     private(set) var isChrootDenied = false
-    /// The last failure of a request to ZooKeeper that joining needs.
+    /// The last failure of a ZooKeeper request that is necessary for joining.
     private(set) var fault: String?
     /// When and why to report that this node has not joined.
     private(set) var joinWatch = JoinWatch()

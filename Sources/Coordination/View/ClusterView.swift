@@ -96,7 +96,7 @@ package struct ClusterView: Hashable, Sendable {
         package var id: Int64
         package var to: String
         package var reason: Reason { didSet { self.remainder.remove("why") } }
-        /// Fields of a newer version, which are kept unchanged. An unknown reason counts as an operator's.
+        /// Fields of a newer version, which are kept unchanged. A move with an unknown reason counts as requested by an operator.
         package internal(set) var remainder = JSONRemainder()
 
         package init(id: Int64, to: String, reason: Reason) {

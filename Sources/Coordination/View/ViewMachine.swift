@@ -32,15 +32,13 @@ struct ViewMachine: Sendable {
     /// Includes refused views.
     private(set) var floor = ViewFloor()
     private(set) var memory: ClusterMemory
-    /// Desired states in refused views, for nodes that the present view contains with an older desired state.
+    /// For nodes of the present view: a newer desired state that was found only in a refused view.
     private(set) var lostDesired: [String: NodeRecord] = [:]
     /// Since when this process has had a view.
     private(set) var since: ContinuousClock.Instant?
     private(set) var unreadable: Unreadable?
     /// The version of the view that ZooKeeper showed last in this session, and the version of its znode. A lower version later means that it has lost writes.
     private(set) var stored: (version: Int64, stat: Int32)?
-    /// The `writer` of the view that this node wrote last, and the stat of the znode after the write. The same znode is not parsed again.
-    private var written: (writer: String, stat: ZooKeeperStat)?
     /// Since when a new session has shown an older view than this node has: the server lags, or has lost writes.
     private var olderSince: ContinuousClock.Instant?
     /// The versions that peers have reported and that are newer than this node's view, by peer.
@@ -59,11 +57,6 @@ struct ViewMachine: Sendable {
     // MARK: - From ZooKeeper
 
     mutating func found(_ data: [UInt8], _ stat: ZooKeeperStat, at now: ContinuousClock.Instant) -> [Effect] {
-        if let written, written.stat == stat, self.view?.writer == written.writer {
-            self.olderSince = nil
-            return []
-        }
-        self.written = nil
         let candidate: ClusterView
         do throws(JSONFailure) {
             candidate = try ClusterView(json: data)
@@ -85,7 +78,6 @@ struct ViewMachine: Sendable {
     mutating func absent(at now: ContinuousClock.Instant) -> [Effect] {
         let effects = self.recall(unless: nil, at: now)
         self.stored = nil
-        self.written = nil
         self.unreadable = nil
         return effects
     }
@@ -96,12 +88,10 @@ struct ViewMachine: Sendable {
     mutating func wrote(_ view: ClusterView, stat: ZooKeeperStat?) {
         self.unreadable = nil
         self.stored = (view.version, stat?.version ?? 0)
-        self.written = stat.map { (view.writer, $0) }
     }
 
     mutating func sessionLost() {
         self.stored = nil
-        self.written = nil
     }
 
     /// The server of a new session may lag for a moment. If it still shows an older view after a second, it has lost writes.

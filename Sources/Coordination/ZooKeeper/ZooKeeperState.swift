@@ -52,7 +52,7 @@ package struct ZooKeeperState: Hashable, Sendable {
         var sentence: String {
             switch self {
             case .expired: "the servers have ended it"
-            case .givenUp: "no server responded for so long that this node gave it up"
+            case .givenUp: "this node gave up the session, because no server responded for too long"
             case .unreachable: "no server could be reached"
             case .unresolvable: "the servers' names could not be resolved"
             case .unauthenticated: "the servers refused the authentication"

@@ -2,7 +2,7 @@ import NIOCore
 import Pipeline
 import SubscriberAPI
 
-/// Calls from the loop.
+/// The functions that the loop calls.
 extension SubscriberHandler {
     func deadlineReached() {
         if self.http.isEnded { return self.requestDeadlineReached(hasPendingResponse: false) }

@@ -66,7 +66,7 @@ extension ConfigurationKey {
             help: "The address on which the other nodes connect. If other machines can reach it, it needs link-secret-file or link-cert.",
             text: { $0.cluster.link?.description }),
         ConfigurationKey(
-            name: "link-advertise", kind: .address, help: "The address that the other nodes dial, if it differs from link.",
+            name: "link-advertise", kind: .address, help: "The address that other nodes connect to, if it differs from the value of link.",
             text: { $0.cluster.linkAdvertise?.description }),
         ConfigurationKey(
             name: "link-secret", kind: .text,

@@ -124,7 +124,7 @@ extension LimitKey {
             "Bytes in one read of the log for subscribers that catch up. Above it: several reads."),
         LimitKey(
             "pass-subscribers-max", \.passSubscribersMax, 1...1_000_000, "subscribers",
-            "Subscribers that get events before a loop polls its sockets again. Above it: the others follow after the poll."),
+            "Subscribers that a loop sends events to before it polls its sockets again. The other subscribers follow after the poll."),
         LimitKey(
             "commit-interval-microseconds", \.commitIntervalMicroseconds, 0...1_000_000, "microseconds",
             "Minimum time between two disk commits of one loop while many publishes arrive. A single publish never waits for it. 0 commits immediately."),
@@ -133,7 +133,7 @@ extension LimitKey {
     private static let links = [
         LimitKey(
             "link-frame-bytes-max", \.linkFrameBytesMax, mib...256 * mib, "bytes",
-            "One message between two nodes. Above it: it is not sent, and a node that sends one is disconnected."),
+            "The largest message between two nodes. A node does not send a larger one, and disconnects a peer that does."),
         LimitKey(
             "link-buffered-bytes-max", \.linkBufferedBytesMax, mib...gib, "bytes",
             "Bytes that wait for one other node's socket. Above it: messages to that node are dropped and later requested again."),

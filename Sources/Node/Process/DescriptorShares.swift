@@ -6,7 +6,7 @@ struct DescriptorShares: Equatable, Sendable {
     let subscribers: Int
     /// Connections of the API port.
     let api: Int
-    /// How many connections over its limit each port keeps open until they have got a refusal.
+    /// For each port: the connections above its limit that stay open until their refusal is sent.
     let refusals: Int
     /// Links to other nodes, in both directions. 0 for a node outside a cluster.
     let links: Int

@@ -41,7 +41,7 @@ extension MemberStatus {
         for link in outgoing {
             if let roundTrip = link.roundTripMicroseconds { text.sample("realertime_link_round_trip_microseconds", roundTrip, "peer=\"\(link.peer.id)\"") }
         }
-        text.counter("realertime_link_dropped_total", "Messages to peers that were dropped, because there was no link or its buffer was full.", self.dropped)
+        text.counter("realertime_link_dropped_total", "Dropped messages to peers: there was no link, or the link's buffer was full.", self.dropped)
         text.begin("realertime_cluster_events_total", "counter", "Cluster events that this node has recorded, by kind.")
         for kind in ClusterEvent.Kind.allCases { text.sample("realertime_cluster_events_total", self.summary.events[kind] ?? 0, "kind=\"\(kind.rawValue)\"") }
     }

@@ -46,7 +46,7 @@ extension Fanout {
         self.closeUnwanted(&budget)
         guard budget == 0, !self.isTidyScheduled else { return }
         self.isTidyScheduled = true
-        self.loop.afterSockets {
+        self.loop.afterSockets(pause: Slices.tidyPause) {
             self.assumeIsolated { fanout in
                 fanout.isTidyScheduled = false
                 fanout.tidy()

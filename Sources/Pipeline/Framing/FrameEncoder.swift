@@ -120,7 +120,7 @@ package enum FrameEncoder {
         if framing.isChunked { buffer.writeStaticString("\r\n") }
     }
 
-    /// The bytes of a stream's frame, which chunked coding puts before it.
+    /// The length of a stream's frame in bytes. Chunked coding writes this number before the frame.
     private static func length(_ framing: Framing, cursor: ByteBufferView, body: ByteBufferView) -> Int {
         switch framing {
         case .sse, .sseChunked: 5 + cursor.count + body.count

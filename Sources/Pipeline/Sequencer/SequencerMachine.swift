@@ -153,7 +153,7 @@ struct SequencerMachine {
         self.channels.invalidate(partition)
     }
 
-    /// Moves publishes that waited for the seal into the queue of all others. Without a seal they are refused when their commit is formed.
+    /// Appends the publish requests that waited for the seal to `parked`. Without a seal they are refused when their commit is formed.
     private mutating func parkWaiting(_ partition: PartitionID) {
         self.acquiringCount -= 1
         self.parked.append(contentsOf: self.waiting.removeValue(forKey: partition) ?? [])

@@ -9,15 +9,9 @@ import Synchronization
 /// SQLite itself would checkpoint inside the commit that exceeds a thousand pages, and that commit would wait for all these pages and for two syncs. Here most
 /// of the copying and syncing runs in parallel to commits. The writer does only the rest, between two commits. Then the WAL restarts at its beginning and does
 /// not grow.
-///
-/// Commits wait for that rest, and the next one for the sync of the restarted WAL's header: 5 to 20 ms on a slow disk. So pages are copied often, in small
-/// amounts, and the WAL restarts seldom.
 final class Checkpointer: Sendable {
-    /// The new pages in the WAL that make copying worth its sync: 16 MiB.
+    /// The pages in the WAL that make a checkpoint worth its syncs: 16 MiB.
     static let pagesMin = 4096
-    /// The pages in the WAL that make a restart worth its wait: 48 MiB. A small burst on top is still below ``fileBytesMax``, so that SQLite does not truncate
-    /// the file at each restart.
-    static let restartPagesMin = 12_288
     /// The most pages that are left to the writer, which copies them in about a millisecond, plus two syncs.
     static let pagesLeftMax = 128
     /// The most bytes of the WAL's file that are kept when the WAL restarts. A burst may have made the file larger.
@@ -48,26 +42,23 @@ final class Checkpointer: Sendable {
         )
     }
 
-    /// Copies pages in the background, then calls back on this thread with whether that worked.
-    func run(_ step: CheckpointPace.Step, then done: @escaping @Sendable (_ isCopied: Bool) -> Void) {
+    /// Copies pages in the background until few are left, or until the writer adds pages faster than they are copied. Then calls back on this thread.
+    func run(then done: @escaping @Sendable () -> Void) {
         self.queue.asyncWriteWithoutTransaction { db in
-            switch step {
-            case .copy: done((try? Checkpointer.copyPages(db)) != nil)
-            case .restart: done(self.copyMostPages(db))
-            }
+            self.copyMostPages(db)
+            done()
         }
     }
 
-    /// Copies pages until few are left, or until the writer adds pages faster than they are copied. Returns false if it failed.
-    private func copyMostPages(_ db: Database) -> Bool {
+    private func copyMostPages(_ db: Database) {
         for _ in 0..<8 {
-            guard let copied = try? Checkpointer.copyPages(db) else { return false }
+            guard let copied = try? Checkpointer.copyPages(db) else { return }
             guard self.pages - copied > Self.pagesLeftMax else { break }
         }
         // SQLite syncs the database only after all pages of the WAL were copied. That is not the case here, so without this sync the writer's sync would
         // have to write all these pages.
         Checkpointer.sync(db)
-        return (try? Checkpointer.copyPages(db)) != nil
+        _ = try? Checkpointer.copyPages(db)
     }
 
     /// Syncs the pages that were copied to the database. The checkpoint on the writer's queue syncs again, and SQLite relies only on that sync.
@@ -94,44 +85,28 @@ final class Checkpointer: Sendable {
 
 /// Decides when the next checkpoint is due.
 struct CheckpointPace {
-    enum Step: Sendable {
-        /// Copy pages in the background. The WAL continues to grow.
-        case copy
-        /// Copy all pages, the last ones on the writer's queue, so that the next commit restarts the WAL.
-        case restart
-    }
-
     private var isRunning = false
-    private var isRestartRequested = false
     private var pagesSeen = 0
     private var pagesDue = Checkpointer.pagesMin
 
-    /// Returns the step that must start now.
-    mutating func committed(pages: Int) -> Step? {
+    /// Returns true if a checkpoint must start now.
+    mutating func committed(pages: Int) -> Bool {
         // Fewer pages than before: the WAL has restarted.
         if pages < self.pagesSeen { self.pagesDue = Checkpointer.pagesMin }
         self.pagesSeen = pages
-        guard !self.isRunning, pages >= self.pagesDue else { return nil }
+        guard !self.isRunning, pages >= self.pagesDue else { return false }
         self.isRunning = true
-        let isRestart = self.isRestartRequested || pages >= Checkpointer.restartPagesMin
-        self.isRestartRequested = false
-        return isRestart ? .restart : .copy
+        return true
     }
 
     /// Makes a checkpoint due at the next commit, because a commit failed and a checkpoint may help. A running one ends first.
     mutating func requestSoon() {
         self.pagesDue = 0
-        self.isRestartRequested = true
     }
 
-    mutating func copied(pages: Int) {
-        self.isRunning = false
-        if !self.isRestartRequested { self.pagesDue = pages + Checkpointer.pagesMin }
-    }
-
-    /// The step ``Step/restart`` has ended. The next commit restarts the WAL, unless a reader prevents it. In that case, and after a failure, the next
-    /// checkpoint is due only after more pages.
-    mutating func restarted(pages: Int, failed: Bool) {
+    /// A checkpoint has ended. The next commit restarts the WAL, unless a reader prevents it. In that case, and after a failure, the next checkpoint is due
+    /// only after more pages.
+    mutating func finished(pages: Int, failed: Bool) {
         self.isRunning = false
         self.pagesDue = pages + (failed ? Checkpointer.pagesLeftMax : Checkpointer.pagesMin / 4)
     }
@@ -140,13 +115,10 @@ struct CheckpointPace {
 extension SQLiteLog {
     /// Called on the writer's queue after each commit.
     func checkpointIfDue(_ writer: inout Writer) {
-        guard !writer.isClosed, let step = writer.checkpoint.committed(pages: self.checkpointer.pages), !self.isLost else { return }
-        self.checkpointer.run(step) { isCopied in
+        guard !writer.isClosed, writer.checkpoint.committed(pages: self.checkpointer.pages), !self.isLost else { return }
+        self.checkpointer.run {
             self.pool.asyncWriteWithoutTransaction { db in
-                self.writer.withLockedValue { writer in
-                    // After an error the writer copies too, because it reports the error.
-                    if step == .copy, isCopied { writer.checkpoint.copied(pages: self.checkpointer.pages) } else { self.finishCheckpoint(db, &writer) }
-                }
+                self.writer.withLockedValue { self.finishCheckpoint(db, &$0) }
             }
         }
     }
@@ -161,6 +133,6 @@ extension SQLiteLog {
             error = self.failure(failure, db).message
         }
         self.shared.withLockedValue { $0.checkpointError = error }
-        writer.checkpoint.restarted(pages: self.checkpointer.pages, failed: error != nil)
+        writer.checkpoint.finished(pages: self.checkpointer.pages, failed: error != nil)
     }
 }

@@ -28,6 +28,7 @@ import Testing
     }
 
     /// What peers send waits; what the coordinator has caused itself does not.
+    @available(macOS 26, *)
     @Test func anOfferWaitsForRoom() async {
         let inbox = CoordinatorInbox()
         for number in 0..<CoordinatorInbox.countMax { await inbox.offer(Self.event(number)) }
@@ -41,6 +42,7 @@ import Testing
     }
 
     /// Events of a peer may be megabytes long.
+    @available(macOS 26, *)
     @Test func anOfferWaitsForBytes() async {
         func message(_ number: Int64, megabytes: Int) -> ClusterMachine.Event {
             .received(from: ProcessID(id: "n2", incarnation: number), payload: [UInt8](repeating: 0, count: megabytes << 20))
@@ -65,6 +67,7 @@ import Testing
         await offers.value
     }
 
+    @available(macOS 26, *)
     @Test func theEndFreesWhateverWaits() async {
         let inbox = CoordinatorInbox()
         for number in 0..<CoordinatorInbox.countMax { await inbox.offer(Self.event(number)) }

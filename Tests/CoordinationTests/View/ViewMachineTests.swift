@@ -54,27 +54,6 @@ import Testing
         #expect(self.machine.view?.version == 5 && self.machine.unreadable?.stat == 8 && self.machine.mayBeReplaced)
     }
 
-    /// The controller's own watch fires after each of its writes. Bytes that are no view show whether they were parsed.
-    @Test mutating func theViewThatThisNodeWroteIsNotParsedAgain() throws {
-        let stat = ZooKeeperStat(czxid: 1, mzxid: 30, version: 4, ephemeralOwner: 0)
-        let view = self.view(5, writer: "n1/7/5")
-        self.machine.wrote(view, stat: stat)
-        _ = self.machine.accept(view, from: "this node", at: Self.now)
-        #expect(self.machine.found([1], stat, at: Self.now) == [])
-        // Another znode of the same version, after this one was deleted.
-        var other = stat
-        other.mzxid = 31
-        guard case .alarm? = self.machine.found([1], other, at: Self.now).first else { return recordMissing("not parsed") }
-    }
-
-    @Test mutating func theViewThatThisNodeWroteIsParsedAgainWhenAPeersNewerOneWasAccepted() throws {
-        let stat = ZooKeeperStat(czxid: 1, mzxid: 30, version: 4, ephemeralOwner: 0)
-        self.machine.wrote(self.view(5, writer: "n1/7/5"), stat: stat)
-        _ = self.machine.accept(self.view(6, writer: "n2/8/1"), from: "n2", at: Self.now)
-        let later = Self.now.advanced(by: .seconds(1))
-        #expect(try self.machine.found(self.view(5, writer: "n1/7/5").json(), stat, at: Self.now) == [.readAgain(from: later)])
-    }
-
     @Test mutating func aNewerVersionThatAPeerNamesIsPulledEachSecond() throws {
         _ = try self.find(self.view(1))
         self.machine.reported(2, by: "n2")
