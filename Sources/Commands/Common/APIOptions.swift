@@ -80,6 +80,6 @@ enum Help {
           0 all is well, 1 degraded, 2 critical, or the request was refused, or
           there is no controller, 3 the node cannot be reached, 64 wrong usage.
         """
-    static let stoppedWaiting = "1 also means that the command stopped waiting before the operation was complete."
+    static let stoppedWaiting = "1 also: the command stopped waiting before the operation was complete."
     static let watch = "Print the output again every second, until Ctrl-C. On a terminal it replaces the previous output."
 }
