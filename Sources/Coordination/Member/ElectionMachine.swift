@@ -237,12 +237,14 @@ struct ElectionMachine: Sendable {
             guard !isOwn || record.epoch != epoch else { return [] }
             return [.stepDown("\(record.id) is the controller now, epoch \(record.epoch)")]
         case .following, .waiting, .reading, .electing:
+            // A reply may arrive after the connection was lost. The znode is read again with the next connection.
+            guard facts.isConnected else { return [] }
             // The znode belongs to a session that this process has given up. The servers keep it for a while, and no other node can know that it is useless.
-            if !isOwn, facts.isConnected, facts.ownSessions.contains(stat.ephemeralOwner) {
+            if !isOwn, facts.ownSessions.contains(stat.ephemeralOwner) {
                 return self.depose(record, "the znode of this node's former session is removed", facts.reads)
             }
             // This node was elected, and the reply was lost. Without the version of the epoch's znode it cannot write as the controller, so it begins again.
-            guard isOwn, !self.isElecting, facts.isConnected else { return [] }
+            guard isOwn, !self.isElecting else { return [] }
             self.isDeposing = true
             return [.perform(.delete(path: self.paths.controller, version: stat.version), for: .depose)]
         }

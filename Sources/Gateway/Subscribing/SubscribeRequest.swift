@@ -8,13 +8,16 @@ struct SubscribeRequest {
     var channels: [(channel: ChannelName, start: SubscribeStart)]
     var resumes: Bool
 
+    /// Made once: `allCases` allocates at each call.
+    private static let transports = Transport.allCases
+
     static let paths = Transport.allCases.map { "/\($0.path)/CHANNEL" }.joined(separator: ", ") + " and /healthz"
 
     /// The transport and the channels of a path. Nil if the path is not one of a subscriber.
     static func transport(of path: String) -> (Transport, channels: Substring)? {
         guard path.utf8.first == UInt8(ascii: "/"), let slash = path.utf8.dropFirst().firstIndex(of: UInt8(ascii: "/")) else { return nil }
         let segment = path[..<slash].dropFirst()
-        guard let transport = Transport.allCases.first(where: { segment == $0.path }) else { return nil }
+        guard let transport = Self.transports.first(where: { segment == $0.path }) else { return nil }
         return (transport, path[path.utf8.index(after: slash)...])
     }
 

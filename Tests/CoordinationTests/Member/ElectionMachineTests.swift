@@ -12,10 +12,10 @@ import Testing
     private var machine = ElectionMachine(settings: Self.settings)
     private var reads = RegistryReads(paths: Self.paths, ownID: "n1", rereadInterval: .seconds(30))
 
-    private func facts(after duration: Duration = .zero, isMember: Bool = true) -> ElectionMachine.Facts {
+    private func facts(after duration: Duration = .zero, isMember: Bool = true, isConnected: Bool = true) -> ElectionMachine.Facts {
         .init(
-            now: Self.now.advanced(by: duration), jitter: 0, sessionID: 100, isConnected: true, ownSessions: [99, 100], incarnation: isMember ? 7 : nil,
-            reads: self.reads,
+            now: Self.now.advanced(by: duration), jitter: 0, sessionID: 100, isConnected: isConnected, ownSessions: [99, 100],
+            incarnation: isMember ? 7 : nil, reads: self.reads,
             register: ViewMachine(paths: Self.paths, cluster: "c", memory: ClusterMemory(isKept: false, past: nil)), links: [:])
     }
 
@@ -92,6 +92,12 @@ import Testing
             self.machine.found(Self.record("n1", epoch: 4), Self.stat(100, version: 2), self.facts()) == [
                 .perform(.delete(path: "/rt/c/controller", version: 2), for: .depose)
             ])
+    }
+
+    @Test mutating func aZnodeOfAFormerSessionStaysWithoutAConnection() {
+        self.read(.success(.node(data: [], stat: Self.stat(99))))
+        #expect(self.machine.found(Self.record("n1", epoch: 3), Self.stat(99), self.facts(isConnected: false)) == [])
+        #expect(!self.machine.found(Self.record("n1", epoch: 3), Self.stat(99), self.facts()).isEmpty)
     }
 
     @Test mutating func theZnodeOfAFormerSessionIsRemoved() {
