@@ -1,6 +1,6 @@
 /// Maps channels to partitions. The count is fixed when a cluster is created.
 package struct Partitions: Hashable, Sendable {
-    /// The default count of a cluster, and the count of a node in no cluster, so that a channel is on the same partition in both.
+    /// The default number of partitions of a cluster. A node in no cluster has the same number, so that a channel is on the same partition in both.
     package static let countByDefault = 256
     package static let countMax = 65_536
 

@@ -1,7 +1,7 @@
-/// One process of one node: a node that restarts has the same id and another incarnation.
+/// Identifies one process of one node. A node that restarts keeps its id and gets another incarnation.
 package struct ProcessID: Hashable, Sendable, CustomStringConvertible {
     package var id: String
-    /// The czxid of its member znode, which ZooKeeper never uses again.
+    /// The czxid of the process's member znode. ZooKeeper never uses a czxid twice.
     package var incarnation: Int64
 
     package init(id: String, incarnation: Int64) {

@@ -3,11 +3,11 @@ import Partitioning
 /// A node's identity, addresses and timing in its cluster.
 package struct ClusterSettings: Sendable {
     package var cluster: String
-    /// The path of the chroot in ZooKeeper, which begins all paths. Empty without one.
+    /// The chroot in ZooKeeper: the path at the beginning of all paths. Empty if there is no chroot.
     package var chroot = ""
-    /// The ZooKeeper servers as the operator wrote them, for people.
+    /// The ZooKeeper servers as the operator wrote them. Used only in messages.
     package var servers = ""
-    /// The last error of the client while it looked for a server: empty, or in parentheses after a space.
+    /// The client's last error when it tried to connect to a server: a space and the error in parentheses. Empty if there was no error.
     package var sessionFault: @Sendable () -> String = { "" }
     package var id: String
     package var zone: String
@@ -24,26 +24,27 @@ package struct ClusterSettings: Sendable {
     /// Whether this node stores its knowledge of the cluster on disk.
     package var keepsMemory = false
 
-    /// The most time for a reply to an operation on ZooKeeper.
+    /// How long an operation waits for ZooKeeper's reply.
     package var operationTimeout: Duration = .seconds(5)
     /// Every znode is read again after this time, even if no watch has fired.
     package var rereadInterval: Duration = .seconds(30)
-    /// How long a starting node waits for the end of another session that holds its id. Longer than a session timeout, so that a leftover session ends before.
+    /// How long a starting node waits until another session that holds its id ends. Longer than a session timeout, so that a leftover session ends in this
+    /// time.
     package var duplicateWait: Duration = .seconds(11)
     package var reportInterval: Duration = .seconds(1)
-    /// A link that has been refused for this long belongs to a dead process.
+    /// A peer that has refused connections for this long counts as dead.
     package var refusedMin: Duration = .milliseconds(300)
     /// A node that most others have not reached for this long is fenced.
     package var unreachableMin: Duration = .seconds(4)
     /// How long most nodes must reach a fenced node again before it may own partitions.
     package var fencedMin: Duration = .seconds(30)
-    /// The least time between fencing two nodes.
+    /// The shortest time between the fencing of two nodes.
     package var fenceInterval: Duration = .seconds(10)
-    /// How long a deposed controller lets other nodes go first in elections.
+    /// For how long a deposed controller waits longer than other nodes before it writes an election.
     package var deposedMin: Duration = .seconds(60)
-    /// How long a candidate that reaches less than half of the others lets them go first.
+    /// How much longer a candidate waits if it reaches less than half of the other nodes.
     package var isolatedWait: Duration = .seconds(2)
-    /// A node without a link to any other node counts as isolated after this time. The sessions of dead nodes have ended by then.
+    /// A node without a link to any other node counts as isolated after this time. It is so long that the sessions of dead nodes have ended.
     package var isolatedMin: Duration = .seconds(11)
     /// How long an alarm is shown after it was last raised.
     package var alarmMin: Duration = .seconds(600)
@@ -53,7 +54,7 @@ package struct ClusterSettings: Sendable {
     package var returningMax: Duration = .seconds(1)
     /// How long an operator's request waits for the controller's response.
     package var requestTimeout: Duration = .seconds(5)
-    /// The same for a request that changes nothing. After this time the node responds from its own knowledge.
+    /// How long a request that changes nothing waits for the controller's response. After this time the node responds from its own knowledge.
     package var readTimeout: Duration = .seconds(1)
     package var massFailureHold: Duration = MassFailureGuard.hold
     package var joinQuiet: Duration = RebalanceDebounce.quiet

@@ -2,14 +2,14 @@
 struct ControllerGuards: Sendable {
     var debounce: RebalanceDebounce
     var massFailure: MassFailureGuard
-    /// The newest lost incarnation of each node. If the view has to be written again, the loss is not counted twice.
+    /// The newest lost incarnation of each node. It prevents that a loss is counted twice when the view has to be written again.
     var counted: [String: Int64] = [:]
     /// Incarnations that have announced that they leave.
     var leaving: Set<Int64> = []
     var flaps = FlapGuard()
     /// Previous owners, and the nodes that partitions wait for.
     var previous = PreviousOwners()
-    /// When each fenced incarnation was last unreachable. By incarnation, because another process of the same id is judged separately.
+    /// When each fenced incarnation was last unreachable. The key is the incarnation, because another process with the same id is judged separately.
     var fenced: [Int64: ContinuousClock.Instant] = [:]
     var lastFence: ContinuousClock.Instant?
     /// Incarnations whose member znode is being removed because their port is closed.

@@ -4,8 +4,9 @@ import Partitioning
 
 /// The work of the elected member: tracks the members, writes the next view, and repairs data that ZooKeeper has lost. A pure value.
 ///
-/// It exists from an election to the end of that controllership, and gets its knowledge from ZooKeeper and the nodes' reports. Every write is fenced by the
-/// controller epoch, and a write of the view also by the version of the view that it replaces. Level-triggered: ``Event/look`` does everything that is missing.
+/// The machine exists while this node is the controller. It gets its knowledge from ZooKeeper and from the nodes' reports. ZooKeeper refuses each write if the
+/// controller epoch has changed, and a write of the view also if the replaced view has changed. The machine is level-triggered: at ``Event/look`` it checks
+/// everything, and starts all work that is due.
 struct ControllerMachine: Sendable {
     enum Event: Sendable {
         /// Something may have changed: check everything.
@@ -15,7 +16,7 @@ struct ControllerMachine: Sendable {
         case listed(RegistryReads.Target, [String])
         case folderIsAbsent(RegistryReads.Target)
         case reported(NodeReport, by: String)
-        /// This node did not accept the view that it wrote. The next view is made a little later.
+        /// This node did not accept the view that it wrote. The next view is written a second later.
         case viewRefused
     }
 
@@ -37,10 +38,10 @@ struct ControllerMachine: Sendable {
         case readAgain(RegistryReads.Target)
         /// Read the target with this path again.
         case markDirty(String)
-        /// The view is in ZooKeeper. `stat` is its znode's; nil when this write created the znode.
+        /// The view is in ZooKeeper. `stat` is the stat of its znode, or nil if this write created the znode.
         case wrote(ClusterView, stat: ZooKeeperStat?)
         case record(ClusterEvent.Kind, about: String, String)
-        /// Another node's alarm, and the version of the view that it had.
+        /// Another node's alarm, and the version of that node's view.
         case reported(alarm: String, by: String, viewVersion: Int64)
         case alarm(String)
         case wake(at: ContinuousClock.Instant)
@@ -53,7 +54,7 @@ struct ControllerMachine: Sendable {
         let incarnation: Int64
         let register: ViewMachine
         let configuration: ClusterConfiguration?
-        /// The configuration that has to replace a damaged one, and the version of the damaged znode.
+        /// The configuration to write over a damaged znode, and the version of that znode.
         let damagedConfiguration: (configuration: ClusterConfiguration, version: Int32)?
         /// The version of this controller's own znode, if it is damaged.
         let damagedController: Int32?
@@ -73,37 +74,37 @@ struct ControllerMachine: Sendable {
     private let settings: ClusterSettings
     private let paths: ClusterPaths
     let epoch: Int32
-    /// The version of `/controller_epoch`. Every write checks it, and the next election changes it.
+    /// The version of `/controller_epoch`. Every write checks this version, and the next election changes it.
     let epochVersion: Int32
 
-    /// The controller decides nothing before it has read the members and the entries for the first time.
+    /// The members, entries and reports. The controller decides nothing before it has read the members and the entries for the first time.
     private(set) var known: KnownNodes
     private var areMembersRead = false
     private var areNodesRead = false
-    /// The listings whose details are being read.
+    /// The listings whose znodes are being read.
     private var gatheringMembers: Gathering<Member>?
     private var gatheringNodes: Gathering<NodeEntry>?
 
     private var unserved = UnservedPartitions()
-    /// Contested partitions, by the node that should not serve them: the view does not grant them to it, but it reports that it serves them, and another node
-    /// reports the same under the same owner epoch.
+    /// Contested partitions: two nodes report that they serve the partition under the same owner epoch. The key is the node to which the view does not grant
+    /// the partition.
     private var contested: [String: [Grant]] = [:]
     private(set) var guards: ControllerGuards
 
     /// Whether the write of a view has no reply yet. The next view waits for it.
     private var isWriting = false
-    /// Why the next view cannot be written: it is not valid.
+    /// Why the next view is not valid and cannot be written. Nil if it is valid.
     private(set) var invalid: String?
-    /// The time of the next write, after a failure.
+    /// After a failure, the earliest time of the next write.
     private var writeFrom: ContinuousClock.Instant?
     /// The number of views that this controller has tried to write.
     private var sequence: Int64 = 0
-    /// The reasons of the view that was written last, with the view's `writer`.
+    /// The reasons for the changes in the last written view, and the `writer` of that view.
     private(set) var reasons: (writer: String, ViewReasons)?
 
     /// Registry entries of forgotten nodes that are being removed.
     private var removing: Set<String> = []
-    /// The time of the next removal of an entry or of a dead process, after a failure.
+    /// After a failure, the earliest time of the next removal of an entry or of a dead process.
     private var removeFrom: ContinuousClock.Instant?
     private var repairs: RepairMachine
 
@@ -130,7 +131,7 @@ struct ControllerMachine: Sendable {
         return effects
     }
 
-    /// The partitions that were granted a while ago, and that their owners do not serve.
+    /// The partitions that their owners have not served for ``UnservedPartitions/patience``.
     func unservedTooLong(at now: ContinuousClock.Instant) -> [Int] { self.unserved.tooLong(at: now) }
 
     /// The partitions that two nodes serve under the view's owner epoch.
@@ -142,7 +143,7 @@ struct ControllerMachine: Sendable {
         .sorted()
     }
 
-    /// Whether the registry's entries have been read, and none is being read.
+    /// Whether the registry's entries have been read, and no entry is being read again.
     var hasGatheredNodes: Bool { self.areNodesRead && self.gatheringNodes == nil }
 
     // MARK: - The next view
@@ -179,7 +180,7 @@ struct ControllerMachine: Sendable {
             self.invalid = nil
             return
         }
-        // The reservation of these owner epochs must be on disk before they are used. An event follows when it is.
+        // The reservation of these owner epochs must be on disk before they are used. When it is on disk, an event starts this function again.
         guard register.memory.covers(evolution.view.partitions.map(\.ownerEpoch).max() ?? 0) else { return }
         var next = evolution.view
         next.version = max(current.version, register.floor.version) + 1
@@ -211,7 +212,7 @@ struct ControllerMachine: Sendable {
     private mutating func viewWritten(
         _ view: ClusterView, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ facts: Facts, _ effects: inout [Effect]
     ) {
-        // A reply to a write of an earlier controllership is ignored.
+        // The reply may belong to a write under an earlier controller epoch of this node. It is ignored then.
         guard view.controllerEpoch == self.epoch else { return }
         self.isWriting = false
         switch result {
@@ -224,7 +225,7 @@ struct ControllerMachine: Sendable {
             effects.append(.readAgain(.view))
             self.waitToWrite(.milliseconds(50), facts.now, &effects)
         case .failure(.ambiguous), .failure(.notSent), .failure(.sessionLost):
-            // The next read shows whether the view was written: then this node is its writer.
+            // The next read shows whether the view was written: `writer` in the view names the write.
             effects.append(.readAgain(.view))
             self.waitToWrite(.milliseconds(100), facts.now, &effects)
         }
@@ -299,7 +300,7 @@ struct ControllerMachine: Sendable {
             }
         case .failure(.refused(.noNode, _)): break
         case .success, .failure:
-            // An incomplete list would take partitions from the members that are missing on it.
+            // With an incomplete list, the members that are missing in it would lose their partitions.
             self.gatheringMembers!.failed(id, at: facts.now)
         }
         self.gather(facts, &effects)
@@ -344,16 +345,16 @@ struct ControllerMachine: Sendable {
 
     private mutating func reported(_ report: NodeReport, by id: String, _ facts: Facts, _ effects: inout [Effect]) {
         if id != self.settings.id, let alarm = report.alarm, self.known.reports[id]?.report.alarm != alarm {
-            // Recorded here too, because people look at the controller's events.
+            // The controller also records other nodes' alarms, because operators look at the controller's events.
             effects.append(.reported(alarm: alarm, by: id, viewVersion: report.viewVersion))
         }
         self.known.reports[id] = KnownNodes.Received(report: report, at: facts.now)
         self.checkContested(report, of: id, facts, &effects)
     }
 
-    /// Looks for partitions in a report that another node also reports under the same owner epoch. That must never happen, so it raises an alarm.
+    /// Raises an alarm if two nodes report that they serve a partition under the same owner epoch. This must never happen.
     ///
-    /// Checks only partitions that the view does not grant to the reporting node. If another node serves a partition of this one, that node's report shows it.
+    /// Checks only partitions that the view does not grant to the reporting node. The other partitions are checked when the second server reports them.
     private mutating func checkContested(_ report: NodeReport, of id: String, _ facts: Facts, _ effects: inout [Effect]) {
         guard let view = facts.view else { return }
         let others = Set(
@@ -368,7 +369,7 @@ struct ControllerMachine: Sendable {
             let shared = self.known.freshReport(of: other, at: facts.now)?.serving.filter(others.contains) ?? []
             guard !shared.isEmpty else { continue }
             self.contested[id, default: []] += shared
-            // The alarm does not list the partitions, because they may differ in each report, and the alarm should be recorded once. Status lists them.
+            // The alarm does not list the partitions. They may change with each report, and an alarm with another text is recorded again. `status` lists them.
             let pair = [id, other].sorted().joined(separator: " and ")
             effects.append(.alarm("partitions are served by two nodes under one owner epoch, \(pair): stop one of the two immediately"))
         }
@@ -399,7 +400,7 @@ struct ControllerMachine: Sendable {
         }
     }
 
-    /// Whether a removal has to be repeated. It is repeated after a wait, and not as fast as the servers refuse it.
+    /// Whether a removal has to be repeated. The next attempt waits a moment, so that refused removals do not load the servers.
     private mutating func hasToRepeat(
         _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ now: ContinuousClock.Instant, _ effects: inout [Effect]
     ) -> Bool {
@@ -426,8 +427,8 @@ struct ControllerMachine: Sendable {
         }
     }
 
-    /// Removes the member znodes of processes with a closed port, so that their partitions do not wait until the sessions end. A wrong guess costs a move, but no
-    /// event: the log refuses later commits of the old owner.
+    /// Removes the member znodes of processes with a closed port, so that their partitions do not wait until the sessions end. If such a process is alive, its
+    /// partitions move, but no event is lost: the log refuses later commits of the old owner.
     private mutating func evictDead(_ facts: Facts, _ effects: inout [Effect]) {
         if let removeFrom, facts.now < removeFrom { return effects.append(.wake(at: removeFrom)) }
         for (id, member) in self.known.members.sorted(by: { $0.key < $1.key })
@@ -438,7 +439,7 @@ struct ControllerMachine: Sendable {
                 effects.append(.wake(at: due))
                 continue
             }
-            // A node that was never reached has a wrong link address, and may be alive. If there is another witness, it has to report the same.
+            // A node that was never reached may be alive with a wrong link address. If there are witnesses, one of them must also report a closed port.
             guard let node = facts.view?.node(id), node.incarnation == member.incarnation, node.state.mayOwn else { continue }
             // A joining node without a report is not a witness, because it may be unreachable itself.
             let witnesses = self.known.members.keys.filter { other in
@@ -461,7 +462,7 @@ struct ControllerMachine: Sendable {
 
     // MARK: - Repairs
 
-    /// Writes lost and damaged znodes again, as far as this node knows their content.
+    /// Writes lost and damaged znodes again if this node knows their content.
     private mutating func repair(_ facts: Facts, _ effects: inout [Effect]) {
         if self.areNodesRead, let alarm = self.repairs.restoreDesired(&self.known.entries, facts.register) { effects.append(.alarm(alarm)) }
         let record = facts.damagedController.map { _ in
@@ -485,9 +486,9 @@ struct ControllerMachine: Sendable {
 }
 
 extension ControllerMachine {
-    /// Reads the details of a listing, with a limited number of requests in flight.
+    /// Reads the znodes of a listing, with a limited number of requests in flight.
     struct Gathering<Value: Sendable>: Sendable {
-        /// The most requests in flight. A client has more than this, so there is space for other operations.
+        /// The limit of requests in flight. It is below the session's limit (``ZooKeeperRegistry/inFlightMax``), so that other operations are possible.
         static var openMax: Int { 64 }
 
         /// Names that have not been requested, or whose request failed.
@@ -495,7 +496,7 @@ extension ControllerMachine {
         /// Names whose request has no reply.
         var open: Set<String> = []
         var found: [String: Value] = [:]
-        /// The time of the next request, after a failure.
+        /// After a failure, the earliest time of the next request.
         var notBefore: ContinuousClock.Instant?
 
         init(queue: [String]) { self.queue = queue }

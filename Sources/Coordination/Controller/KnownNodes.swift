@@ -8,7 +8,7 @@ struct KnownNodes: Sendable {
     /// A node's entry in the registry.
     struct Entry: Hashable, Sendable {
         var record: NodeRecord
-        /// Nil without a znode.
+        /// The version of the znode. Nil if there is no znode.
         var version: Int32?
         /// Whether the znode is lost or damaged, and has to be written again.
         var isDamaged = false

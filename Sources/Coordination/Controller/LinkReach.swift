@@ -3,7 +3,7 @@ package struct LinkReach: Hashable, Sendable {
     package var incarnation: Int64
     package var isUp: Bool
     package var since: ContinuousClock.Instant
-    /// Since when the peer's port has been closed. A live process keeps it open.
+    /// When the peer's port was first found closed. Nil if it is open. A live process keeps its port open.
     package var refusedSince: ContinuousClock.Instant?
     /// Why the link is down, for people.
     package var reason: String?

@@ -2,23 +2,23 @@ package import AdminAPI
 import JSON
 package import Partitioning
 
-/// The load and health of a node: its process reports them to the machine, and the machine to the controller.
+/// The load and health of a node. The node sends them to the controller in each ``NodeReport``.
 package struct NodeMetrics: Hashable, Sendable {
-    /// Time since the process started, on its own steady clock. Nil from an older version.
+    /// Time since the process started, on its own steady clock. Nil if the node runs an older version.
     package var uptimeSeconds: Int64?
     package var connections = 0
     package var publishedPerSecond = 0.0
     package var deliveredPerSecond = 0.0
     package var health = Health.healthy
-    /// Why it is not healthy.
+    /// Why the node is not healthy.
     package var reasons: [String] = []
 
     package init() {}
 }
 
-/// What a node reports to the controller about itself, every second and whenever it changes.
+/// A node's report to the controller about itself. Sent every second, and immediately after an important change.
 package struct NodeReport: Hashable, Sendable {
-    /// An older report is outdated.
+    /// A report that is older than this is outdated.
     static let ageMax = Duration.seconds(5)
 
     package var incarnation: Int64
@@ -33,7 +33,7 @@ package struct NodeReport: Hashable, Sendable {
     package var reached: [ProcessID] = []
     package var refused: [ProcessID] = []
     package var unreachable: [ProcessID] = []
-    /// The state of its session with ZooKeeper: a ``ZooKeeperState/Phase/name``.
+    /// The state of the node's session with ZooKeeper: a ``ZooKeeperState/Phase/name``.
     package var session = ZooKeeperState.Phase.connected(session: 0, timeout: .zero).name
     package var metrics = NodeMetrics()
     package var alarm: String?

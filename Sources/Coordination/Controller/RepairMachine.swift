@@ -1,4 +1,4 @@
-/// Writes data again that ZooKeeper has lost or damaged, as far as the controller knows it: folders, znodes and the view. A pure value.
+/// Restores folders, znodes and the view if ZooKeeper has lost or damaged them, and the controller knows their content. A pure value.
 ///
 /// The machines that read the data detect a loss: ``ViewMachine`` with ``ViewFloor`` and ``ClusterMemory``, ``ConfigurationMachine``, ``ElectionMachine``.
 struct RepairMachine: Sendable {
@@ -8,9 +8,9 @@ struct RepairMachine: Sendable {
     private var absentFolders: Set<RegistryReads.Target> = []
     /// The paths of repairs without a reply.
     private var open: Set<String> = []
-    /// The time of the next repair, after a failure.
+    /// After a failure, the earliest time of the next repair.
     private var repairFrom: ContinuousClock.Instant?
-    /// Not nil while a view is being written that replaces an older one: the version that ZooKeeper has, and the version that this node knows.
+    /// Set when ZooKeeper has lost a view: the version in ZooKeeper (0 if it has no readable view), and the newest version that this node knows.
     private var lostView: (read: Int64, known: Int64)?
 
     init(settings: ClusterSettings) {
@@ -62,7 +62,7 @@ struct RepairMachine: Sendable {
         return (writes.filter { self.open.insert($0.path).inserted }, nil)
     }
 
-    /// A repair has a reply. After a failure the next one waits, so that it is not repeated as fast as the servers refuse it.
+    /// Handles the reply to a repair. After a failure the next repair waits a second, so that refused repairs do not load the servers.
     mutating func replied(_ path: String, hasFailed: Bool, at now: ContinuousClock.Instant) {
         self.open.remove(path)
         if hasFailed { self.repairFrom = now.advanced(by: .seconds(1)) }
@@ -70,14 +70,14 @@ struct RepairMachine: Sendable {
 
     // MARK: - Operators' requests
 
-    /// Restores the desired states that the newest views contain and ZooKeeper has lost. Called before the next view is made, which would lose them too. Returns an
-    /// alarm if there are any.
+    /// Restores the desired states that ZooKeeper has lost, if the newest views contain them. Called before the next view is computed, because that view would
+    /// lose them too. Returns an alarm if a desired state was lost.
     func restoreDesired(_ entries: inout [String: KnownNodes.Entry], _ register: ViewMachine) -> String? {
         let remembered = (register.view?.nodes ?? []).compactMap { node in node.desired.map { (node.id, $0) } }
         var lost: [String] = []
         for (id, desired) in remembered + register.lostDesired.sorted(by: { $0.key < $1.key }) {
             if let entry = entries[id], entry.record.revision >= desired.revision { continue }
-            // The entry of a forgotten node is removed as intended. A node with its id is a new node.
+            // The controller removes the entry of a forgotten node, so its absence is no loss. A node that starts with this id later is a new node.
             if desired.desired == .removed, entries[id] == nil { continue }
             entries[id] = KnownNodes.Entry(record: desired, version: entries[id]?.version, isDamaged: true)
             lost.append("\(id) is to be \(desired.desired.rawValue), \(desired.request)")
@@ -87,7 +87,7 @@ struct RepairMachine: Sendable {
         return "ZooKeeper lost operators' requests: \(lost.prefix(5).joined(separator: "; "))\(more). The controller writes them again"
     }
 
-    /// The last known record of a member whose znode cannot be read. A live node writes its znode again itself.
+    /// The last known record of a member whose znode cannot be read. If the member is alive, it writes its znode again itself.
     func knownMember(_ id: String, _ incarnation: Int64, _ known: KnownNodes.Member?, _ view: ClusterView?) -> KnownNodes.Member? {
         if let known, known.incarnation == incarnation { return known }
         guard let node = view?.node(id), node.incarnation == incarnation else { return nil }
@@ -97,7 +97,7 @@ struct RepairMachine: Sendable {
                 startedAt: 0), incarnation: incarnation)
     }
 
-    /// The entry of a node whose znode cannot be read: the last known record. Without one the node counts as cordoned, which gives it no partitions.
+    /// The entry of a node whose znode cannot be read: the last known record. If no record is known, the node counts as cordoned, so it gains no partitions.
     func knownEntry(_ known: KnownNodes.Entry?, version: Int32, _ node: ClusterView.Node?) -> KnownNodes.Entry {
         let record = known?.record ?? node?.desired
         return KnownNodes.Entry(record: record ?? NodeRecord(desired: .cordoned), version: version, isDamaged: record != nil)
@@ -110,18 +110,18 @@ struct RepairMachine: Sendable {
     mutating func regrant(_ evolution: inout ViewEvolution, from current: ClusterView, _ register: ViewMachine) -> Bool {
         let isLost = register.unreadable != nil || register.stored.map { $0.version < current.version } ?? (register.view != nil)
         if isLost { for partition in evolution.view.partitions.indices { evolution.view.partitions[partition].ownerEpoch += 1 } }
-        // New grants are above the reservation of earlier processes, because all nodes may have lost views of that time.
+        // The owner epoch of a new grant is above the reservation of earlier processes, because all nodes may have lost the views of those processes.
         for (index, entry) in evolution.view.partitions.enumerated() {
             var least = register.floor.ownerEpoch(index, entry)
             if max(least, entry.ownerEpoch) > current.partitions[index].ownerEpoch { least = max(least, register.memory.reservedAtStart + 1) }
             if least > entry.ownerEpoch { evolution.view.partitions[index].ownerEpoch = least }
         }
-        // Remembered now, because a newer view may exist when the reply arrives.
+        // The versions are stored now, because a newer view may exist when ZooKeeper's reply arrives.
         self.lostView = isLost && current.version > 0 ? (register.unreadable == nil ? register.stored?.version ?? 0 : 0, current.version) : nil
         return isLost
     }
 
-    /// The alarm for a lost view. Raised when the next view has been written.
+    /// The alarm for a lost view. It is raised when the next view has been written.
     var viewAlarm: String? {
         guard let lostView else { return nil }
         let found =

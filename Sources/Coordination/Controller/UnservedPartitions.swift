@@ -1,8 +1,8 @@
 import Partitioning
 
-/// The partitions that were granted and that their owners do not report as served, with the time since when. A pure value.
+/// The partitions whose owners do not report that they serve them, and since when. A pure value.
 struct UnservedPartitions: Sendable {
-    /// Usually an owner serves a partition within moments. After this time it is a fault that an operator has to know.
+    /// An owner usually serves a new partition within moments. If it does not within this time, the operator is informed.
     static let patience = Duration.seconds(10)
 
     private struct Entry: Hashable, Sendable {
@@ -14,7 +14,7 @@ struct UnservedPartitions: Sendable {
     /// The time of the next check.
     private var nextCheck: ContinuousClock.Instant?
 
-    /// Checks the partitions of owners that have reported. A missing report is handled elsewhere. Runs at most once a second.
+    /// Checks the partitions of owners that have reported. Another check finds missing reports. Runs at most once a second.
     mutating func update(_ view: ClusterView, _ reports: [String: KnownNodes.Received], at now: ContinuousClock.Instant) {
         if let nextCheck, now < nextCheck { return }
         self.nextCheck = now.advanced(by: .seconds(1))

@@ -1,10 +1,10 @@
 import Partitioning
 
-/// Computes the next view from the present one and the controller's knowledge. Pure. The only place where nodes change state and partitions change owners.
+/// Computes the next view from the present view and the controller's knowledge. A pure value. Nodes change state, and partitions change owners, only here.
 struct ViewEvolution {
     var view: ClusterView
     private(set) var guards: ControllerGuards
-    /// The times when the result may change without an event.
+    /// Times at which the result may change although no event arrives.
     private(set) var wakes: [ContinuousClock.Instant] = []
     /// The reasons of the changes.
     var reasons = ViewReasons()
@@ -58,7 +58,7 @@ struct ViewEvolution {
 
     private mutating func updateNodes() {
         let ids = Set(self.view.nodes.map(\.id)).union(self.known.members.keys).union(self.known.entries.keys).sorted()
-        // Absent nodes first, because new nodes may need their space.
+        // Absent nodes are updated first, because new nodes may need their space in the view.
         for id in ids where self.known.members[id] == nil { self.updateAbsent(id, self.known.entries[id]?.record) }
         self.forgetDown(beyond: Self.downMax)
         for id in ids { if let member = self.known.members[id] { self.update(id, member, self.known.entries[id]?.record) } }
@@ -71,7 +71,7 @@ struct ViewEvolution {
         if isNew {
             if let before, before.incarnation != nil {
                 self.lose(before, isMember: true)
-                // It becomes active as soon as it is linked, so its partitions wait for it instead of moving twice.
+                // The restarted node becomes active as soon as it is linked. Its partitions wait for that, because otherwise they would move twice.
                 self.guards.previous.wait(for: id, until: self.now.advanced(by: self.settings.returningMax))
             }
             self.guards.massFailure.rejoined(id, at: self.now)
@@ -107,7 +107,8 @@ struct ViewEvolution {
         }
     }
 
-    /// Whether the controller has a link to the node and a report from it, and half of the nodes that may own partitions reach it. The controller counts among them.
+    /// Whether the controller has a link to the node and a report from it, and at least half of the nodes that may own partitions reach it. The controller
+    /// counts as one of those nodes.
     private func isReached(_ id: String, _ member: KnownNodes.Member) -> Bool {
         if id == self.ownID { return true }
         guard let reach = self.links[id], reach.isUp, reach.incarnation == member.incarnation else { return false }
@@ -149,16 +150,16 @@ struct ViewEvolution {
         }
     }
 
-    /// An incarnation that may have owned partitions is gone. If the node is a member under a new incarnation, this does not count as a vanished node: after a
-    /// ZooKeeper outage every node gets a new incarnation.
+    /// Handles the end of an incarnation that may have owned partitions. If the node is a member under a new incarnation, it does not count as vanished: after
+    /// a ZooKeeper outage every node gets a new incarnation.
     private mutating func lose(_ node: ClusterView.Node, isMember: Bool) {
         defer { self.orphan(node.id) }
         guard let incarnation = node.incarnation, self.guards.counted.updateValue(incarnation, forKey: node.id) != incarnation else { return }
         if !isMember { self.guards.previous.returned(node.id) }
-        // A drained or leaving node is expected to go: that is not a failure, and its partitions do not wait for it.
+        // The end of a drained or leaving node is expected. It does not count as a failure, and the node's partitions do not wait for its return.
         guard node.state != .drained, !self.guards.leaving.contains(incarnation) else { return }
         if !isMember {
-            // A node that joins again will own partitions in a moment.
+            // Joining nodes count as remaining, because they will own partitions in a moment.
             let remaining = self.view.nodes.count { $0.id != node.id && ($0.state.mayOwn || $0.state == .joining) && self.known.members[$0.id] != nil }
             self.guards.massFailure.vanished(node.id, remaining: remaining, at: self.now)
             if let due = self.guards.massFailure.due { for id in self.guards.massFailure.vanished { self.guards.previous.wait(for: id, until: due) } }
@@ -174,7 +175,8 @@ struct ViewEvolution {
         if !orphans.isEmpty { self.guards.previous.lost(orphans, by: id, at: self.now) }
     }
 
-    /// Whether most members have not reached the node for long enough. It has a session, so it reads in the view that it is fenced.
+    /// Whether the node is fenced because most members do not reach it, or did not until recently. The node still has a session, so it learns from the view
+    /// that it is fenced.
     private mutating func isFenced(_ id: String, _ member: KnownNodes.Member) -> Bool {
         guard id != self.ownID else { return false }
         if let since = self.guards.fenced[member.incarnation] {
@@ -192,7 +194,7 @@ struct ViewEvolution {
         }
         // A joining node has no partitions to reassign.
         guard let node = self.view.node(id), node.incarnation == member.incarnation, node.state.mayOwn, self.isUnreachable(id, member) else { return false }
-        // One node at a time. If many nodes are unreachable together, the cause is the network or this controller.
+        // Only one node is fenced at a time. If many nodes are unreachable together, the cause is the network or this controller.
         if let last = self.guards.lastFence, self.now < last.advanced(by: self.settings.fenceInterval) {
             self.wakes.append(last.advanced(by: self.settings.fenceInterval))
             return false
@@ -202,7 +204,7 @@ struct ViewEvolution {
         return true
     }
 
-    /// The controller and more than half of the others have had no link to it for a while.
+    /// Whether the controller and more than half of the witnesses have had no link to the node for a while.
     private mutating func isUnreachable(_ id: String, _ member: KnownNodes.Member) -> Bool {
         guard let reach = self.links[id], reach.incarnation == member.incarnation, !reach.isUp else { return false }
         let due = reach.since.advanced(by: self.settings.unreachableMin)
@@ -210,12 +212,12 @@ struct ViewEvolution {
             self.wakes.append(due)
             return false
         }
-        // More than half of all witnesses, including those without a report: the first reports after an election may all come from a minority.
+        // Witnesses without a report count as if they reached the node, because the first reports after an election may all come from a minority.
         return self.notReaching(id, member).count * 2 > self.witnesses(of: id).count
     }
 
-    /// The other members whose reports about a node count: without the controller, and without joining nodes that do not report. A joining node may be
-    /// unreachable itself.
+    /// The members whose reports about a node count. The node itself and the controller are excluded. A joining or fenced node counts only if it reports,
+    /// because it may be unreachable itself.
     private func witnesses(of id: String) -> [String] {
         self.known.members.keys.filter { other in
             guard other != id, other != self.ownID else { return false }
@@ -232,7 +234,8 @@ struct ViewEvolution {
 
     // MARK: - Partitions
 
-    /// Completes the moves whose source has finished. The partition of a cancelled move is granted to its owner again, because the owner has stopped serving it.
+    /// Completes the moves whose source has sealed the partition. The partition of a cancelled move is granted to its owner again, because the owner has
+    /// stopped serving it.
     private mutating func finishMoves() {
         for (id, received) in self.known.reports {
             guard self.view.node(id)?.incarnation == received.report.incarnation else { continue }
@@ -254,8 +257,8 @@ struct ViewEvolution {
         }
     }
 
-    /// Completes the moves of sources that do not report. Such a source may have finished, and then no node serves the partition. If it has not finished, the new
-    /// owner epoch fences it like a dead owner.
+    /// Completes moves whose source does not report. The source may have sealed the partition already, and then no node serves it. If the source still serves
+    /// the partition, the new owner epoch fences the source like a dead owner.
     private mutating func forceMoves() {
         for (partition, entry) in self.view.partitions.enumerated() where entry.move != nil {
             guard let owner = entry.owner, owner != self.ownID else { continue }
@@ -264,7 +267,7 @@ struct ViewEvolution {
         }
     }
 
-    /// When a node counts as silent. For a node without a report the time begins with the election of this controller.
+    /// The time from which a node counts as silent. For a node without a report, the period begins with the election of this controller.
     private func silentFrom(_ id: String) -> ContinuousClock.Instant {
         (self.known.reports[id]?.at ?? self.known.electedAt).advanced(by: NodeReport.ageMax)
     }
@@ -297,7 +300,7 @@ struct ViewEvolution {
             let isEmpty = !self.view.partitions.contains { $0.owner == node.id || $0.move?.to == node.id }
             guard isEmpty else { continue }
             node.state = .drained
-            self.reasons.nodes[node.id] = "it owns nothing any more"
+            self.reasons.nodes[node.id] = "it owns no partitions any more"
             self.view.upsert(node)
         }
     }
@@ -307,12 +310,12 @@ struct ViewEvolution {
 
 /// A view contains a limited number of nodes. A larger view could not be written, and then no partition would get a new owner.
 extension ViewEvolution {
-    /// The most nodes that are down and have no operator's request. Older ones are forgotten. If ids change with each start, as in containers, most nodes never
-    /// return.
+    /// The limit of nodes that are down and have no operator's request. Above this limit, the oldest of these nodes are forgotten. In containers the id may
+    /// change with each start, and most of these nodes never return.
     static let downMax = 200
 
-    /// Forgets nodes that are down and own nothing: first those with the lowest incarnation. A node that went down under an earlier controller has no known
-    /// incarnation, and counts as the oldest.
+    /// Forgets nodes that are down and have no operator's request, in the order of their incarnations. A node that went down under an earlier controller has no
+    /// known incarnation, and counts as the oldest.
     mutating func forgetDown(beyond count: Int) {
         let down = self.view.nodes.filter { $0.state == .down && self.known.entries[$0.id] == nil }
         guard down.count > count else { return }
@@ -333,14 +336,14 @@ extension ViewEvolution {
     private var fullAlarm: String? {
         guard let first = self.refused.first else { return nil }
         return "\(first)\(self.refused.count > 1 ? " and \(self.refused.count - 1) others" : "") cannot join: a cluster has at most "
-            + "\(ClusterView.nodeCountMax) nodes, including nodes that are down; realertime forget removes those"
+            + "\(ClusterView.nodeCountMax) nodes, including nodes that are down; realertime forget removes a node that is down"
     }
 }
 
 // MARK: - Reasons
 
 extension ViewEvolution {
-    /// The reason of a change of state. Computed only for a change, because the view is evaluated far more often than it changes.
+    /// The reason for a node's change of state. Computed only for a change, because the view is computed far more often than it changes.
     func reason(for state: NodeState, _ id: String, _ member: KnownNodes.Member, _ record: NodeRecord?, _ before: ClusterView.Node?) -> String {
         switch state {
         case .joining:

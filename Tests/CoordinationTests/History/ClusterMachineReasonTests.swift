@@ -65,7 +65,7 @@ import Testing
         bench.balance()
         #expect(
             self.texts(bench, of: "n2") == [
-                "drain n2 by ann: disk", "active is now draining: requested by ann (disk)", "draining is now drained: it owns nothing any more",
+                "drain n2 by ann: disk", "active is now draining: requested by ann (disk)", "draining is now drained: it owns no partitions any more",
                 "drain n2: 4 partitions moved (4 to n1)",
             ])
         bench.forget()

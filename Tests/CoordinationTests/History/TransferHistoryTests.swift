@@ -20,7 +20,7 @@ import Testing
         #expect(
             events.map(\.text) == [
                 "drain n2 by ann: kernel update", "active is now draining: requested by ann (kernel update)",
-                "draining is now drained: it owns nothing any more", "drain n2: 32 partitions moved (16 to n1, 16 to n3)",
+                "draining is now drained: it owns no partitions any more", "drain n2: 32 partitions moved (16 to n1, 16 to n3)",
             ])
         #expect(events.allSatisfy { $0.node == "n2" } && events[0].by == "ann" && events[0].note == "kernel update")
         let moved = try #require(events.last?.transfers)
