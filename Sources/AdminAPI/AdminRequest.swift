@@ -1,12 +1,12 @@
 package import JSON
 
-/// An operator's request to a cluster, sent to any of its nodes. The controller responds.
+/// An operator's request to a cluster. Any node of the cluster accepts it, and the controller responds.
 package struct AdminRequest: Hashable, Sendable {
     package enum Kind: String, Hashable, Sendable, CaseIterable {
         case status, members, partitions, locate, plan, events
         case rebalance, pause, resume, drain, undrain, cordon, uncordon, move, unpin, forget
 
-        /// Whether the request changes something. Then it needs the token.
+        /// Whether the request changes the cluster. A request that changes the cluster needs the API token.
         package var changes: Bool {
             switch self {
             case .status, .members, .partitions, .locate, .plan, .events: false
@@ -43,7 +43,7 @@ package struct AdminRequest: Hashable, Sendable {
         package var takesPartition: Bool { self == .move || self == .unpin }
     }
 
-    /// The most bytes of `by` and of `note`.
+    /// The maximum number of bytes of `by`, and of `note`.
     package static let byBytesMax = 64
     package static let noteBytesMax = 1000
 
@@ -71,7 +71,7 @@ package struct AdminRequest: Hashable, Sendable {
         self.note = note
     }
 
-    /// The form in which one node forwards the request to another.
+    /// Writes the request as one node forwards it to another node.
     package func write(to writer: inout JSONWriter<some JSONSink>) {
         writer.object { writer in
             writer.field("do", self.kind.rawValue)

@@ -11,7 +11,7 @@ package enum AdminResponse: Hashable, Sendable {
     /// The response to every request that changes something.
     case accepted(AcceptedChange)
     case failed(AdminError)
-    /// The controller's response, unchanged: another version may have fields that this one would lose.
+    /// The controller's response, unchanged. A controller of another version may send fields that this version does not know.
     case forwarded(json: String)
 
     package var error: AdminError? { if case .failed(let error) = self { error } else { nil } }
@@ -42,7 +42,7 @@ package struct AdminError: Error, Hashable, Sendable {
     package enum Code: String, Hashable, Sendable, CaseIterable {
         case badRequest = "bad_request"
         case notFound = "not_found"
-        /// The state of the cluster does not allow it, or it changed at the same moment.
+        /// The state of the cluster does not allow the request, or the state changed while the request was executed.
         case conflict
         /// The node has not read the state of the cluster yet.
         case starting
@@ -51,10 +51,10 @@ package struct AdminError: Error, Hashable, Sendable {
         case notAuthorized = "not_authorized"
         /// The node is leaving its cluster.
         case stopping
-        /// No response in time: the request may have been executed.
+        /// No response arrived in time. The request may have been executed.
         case timeout
 
-        /// Whether another node, or this one later, may be able to execute it.
+        /// Whether the same request may succeed at another node, or later at this node.
         package var isUnavailable: Bool {
             switch self {
             case .starting, .stopping, .noController, .noZooKeeper, .notAuthorized: true
@@ -89,13 +89,13 @@ package struct AdminError: Error, Hashable, Sendable {
     }
 }
 
-/// The response to a change: the cluster accepted it. It may not be complete yet.
+/// The response to a change that the cluster accepted. The change may not be complete yet.
 package struct AcceptedChange: Hashable, Sendable {
     /// The ``AdminRequest/sentence`` of the request.
     package var result: String
-    /// The controller that executed it.
+    /// The controller that executed the request.
     package var through: String
-    /// Additional effects, or that there was nothing to change.
+    /// Additional effects of the request, or a sentence that nothing had to change.
     package var note: String?
 
     package init(result: String, through: String, note: String? = nil) {

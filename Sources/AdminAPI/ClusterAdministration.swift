@@ -1,4 +1,4 @@
-/// Executes operators' requests: the cluster that this node is a member of, or a node without ZooKeeper itself.
+/// Executes operators' requests. A member of a cluster passes them to the controller. A node without ZooKeeper executes them itself.
 package protocol ClusterAdministration: Sendable {
     /// The number of partitions of this cluster. 0 while it is not known.
     var partitionCount: Int { get async }

@@ -1,6 +1,6 @@
 package import JSON
 
-/// One decision or observation: what happened, who requested it, why, and under which view. For people and their tools.
+/// One decision or observation of the cluster: what happened, who requested it, why, and at which version of the view.
 package struct ClusterEvent: Hashable, Sendable {
     package enum Kind: Hashable, Sendable {
         case joined, blocked, waiting, evicted, left, sessionLost
@@ -15,13 +15,13 @@ package struct ClusterEvent: Hashable, Sendable {
     /// Numbers the events of one node, from 1.
     package var number: Int64 = 0
     package var kind: Kind
-    /// Milliseconds since 1970 at the node that reports it.
+    /// Milliseconds since 1970, by the clock of the node that reports the event.
     package var at: Int64
     /// The node that the event is about; empty for the whole cluster.
     package var node: String
     package var viewVersion: Int64
     package var text: String
-    /// Of an operation: who requested it, and why.
+    /// Only for an operation: the operator who requested it, and the reason.
     package var by = ""
     package var note = ""
     /// Partitions that changed owners.
@@ -69,13 +69,13 @@ extension ClusterEvent.Kind: RawRepresentable, CaseIterable {
         .joined, .blocked, .waiting, .evicted, .left, .sessionLost, .elected, .deposed, .node, .granted, .moved, .mode, .removed, .operation, .alarm,
     ]
 
-    /// Nil for a name that is not of a kind of this version.
+    /// Nil for a name that this version does not know.
     package init?(rawValue: String) {
         guard let kind = Self.allCases.first(where: { $0.rawValue == rawValue }) else { return nil }
         self = kind
     }
 
-    /// Keeps a name of another version as it is.
+    /// A name that this version does not know becomes `.other`, unchanged.
     init(received name: String) { self = Self(rawValue: name) ?? .other(name) }
 
     package var rawValue: String {
@@ -115,7 +115,7 @@ package struct Transfers: Hashable, Sendable {
 
     package private(set) var count = 0
     private var found: [Pair] = []
-    /// By their names.
+    /// Sorted by the names of the nodes.
     package var pairs: [Pair] { self.found.sorted { ($0.from ?? "", $0.to) < ($1.from ?? "", $1.to) } }
 
     package init() {}
@@ -133,7 +133,7 @@ package struct Transfers: Hashable, Sendable {
     /// "85 partitions".
     package var amount: String { "\(self.count) partition\(self.count == 1 ? "" : "s")" }
 
-    /// "43 to n1, 42 to n3", or with the sources if there are several.
+    /// "43 to n1, 42 to n3". If the partitions come from several nodes, "43 from n2 to n1".
     package var destinations: String {
         let pairs = self.pairs
         let sources = Set(pairs.map(\.from))
@@ -144,7 +144,7 @@ package struct Transfers: Hashable, Sendable {
         return (texts + (rest > 0 ? ["\(rest) to others"] : [])).joined(separator: ", ")
     }
 
-    /// The only node that all partitions went to, or came from.
+    /// The one node that got all partitions, or the one node that gave all partitions away. Nil if there is no such node.
     package var node: String? {
         guard self.count == self.found.reduce(0, { $0 + $1.count }), let first = self.found.first else { return nil }
         if self.found.allSatisfy({ $0.to == first.to }) { return first.to }

@@ -1,6 +1,6 @@
 package import JSON
 
-/// The response to `events`: the newest events of the node that responds, which is the controller if it can be reached.
+/// The response to `events`: the newest events of the controller. If the controller cannot be reached, the events of the node that got the request.
 package struct ClusterEvents: Hashable, Sendable {
     package var through: String
     package var events: [ClusterEvent]

@@ -1,12 +1,12 @@
 import JSON
 
-/// The beginning of every response about the cluster: its source, and whether the cluster can make decisions.
+/// The first fields of every response about the cluster: the node that reports, and whether the cluster can make decisions.
 package struct ClusterHead: Hashable, Sendable {
     package struct Controller: Hashable, Sendable {
         package var id: String
         package var incarnation: Int
         package var epoch: Int
-        /// Nil in a response of an older version.
+        /// The controller's API address. Nil in a response of an older version.
         package var api: String?
 
         package init(id: String, incarnation: Int, epoch: Int, api: String?) {
@@ -20,7 +20,7 @@ package struct ClusterHead: Hashable, Sendable {
     /// Whether the cluster can make decisions.
     package struct Coordination: Hashable, Sendable {
         package var health: Health
-        /// The consequences if it cannot, in sentences.
+        /// If the cluster cannot make decisions: the consequences, in sentences.
         package var reason: String?
 
         package init(_ health: Health, reason: String? = nil) {
@@ -30,9 +30,9 @@ package struct ClusterHead: Hashable, Sendable {
     }
 
     package var cluster: String
-    /// The reporting node: the controller, if it could be reached.
+    /// The node that reports. This is the controller if the controller could be reached.
     package var through: String
-    /// False if the reporting node is not the controller. Then the response contains only its own knowledge.
+    /// False if the reporting node is not the controller. Then the response contains only the data that this node has.
     package var authoritative: Bool
     package var controller: Controller?
     package var coordination: Coordination

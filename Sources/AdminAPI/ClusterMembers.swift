@@ -17,7 +17,7 @@ package struct ClusterMembers: Hashable, Sendable {
     package struct Report: Hashable, Sendable {
         /// Nil in a report of an older version.
         package var uptimeSeconds: Int?
-        /// The state of its session with ZooKeeper, such as `connected`. Nil for a node without ZooKeeper.
+        /// The state of the node's session with ZooKeeper, such as `connected`. Nil for a node without ZooKeeper.
         package var session: String?
         package var serving: Int
         package var connections: Int
@@ -27,7 +27,7 @@ package struct ClusterMembers: Hashable, Sendable {
         package var ageMilliseconds: Int
         package var health: Health
         package var alarm: String?
-        /// The number of other members, the number of members that the node reaches, and the ids of members that it does not reach.
+        /// The number of other members. `sees` is the number of members that the node reaches. `doesNotSee` lists the ids of the others.
         package var peers: Int
         package var sees: Int
         package var doesNotSee: [String]
@@ -70,7 +70,7 @@ package struct ClusterMembers: Hashable, Sendable {
         /// The state of the node in the view.
         package var state: String
         package var presence: Presence
-        /// The number of witnesses that reach the node, and the first ids of witnesses that do not.
+        /// The number of witnesses. `seenBy` is the number of witnesses that reach the node. `notSeenBy` lists the first ids of the others.
         package var witnesses: Int
         package var seenBy: Int
         package var notSeenBy: [String]

@@ -1,8 +1,8 @@
 package import JSON
 
-/// The response to `status`: the cluster in numbers, with its health and why.
+/// The response to `status`: the cluster's metrics, its health, and the reasons for the health.
 package struct ClusterOverview: Hashable, Sendable {
-    /// The session of the responding node, which is the controller if it can be reached.
+    /// The session of the responding node with ZooKeeper.
     package struct ZooKeeper: Hashable, Sendable {
         package var node: String
         package var state: String
@@ -37,7 +37,7 @@ package struct ClusterOverview: Hashable, Sendable {
         package var unknown = 0
         /// Partitions that two nodes serve under one owner epoch.
         package var contested = 0
-        /// Partitions that were granted a while ago, and are not served.
+        /// Partitions that were granted some time ago and are still not served.
         package var unserved = 0
 
         package init() {}
@@ -62,7 +62,7 @@ package struct ClusterOverview: Hashable, Sendable {
     package var health: Health
     /// Why the cluster is not healthy: sentences that say what to do, the worst first.
     package var reasons: [String]
-    /// Operators' requests for nodes, with who requested them and why.
+    /// Operators' requests for nodes. Each names the operator and the reason.
     package var notices: [String]
 
     package init(

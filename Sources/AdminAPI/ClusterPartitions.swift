@@ -4,7 +4,7 @@ package import JSON
 package enum PartitionState: String, Hashable, Sendable, CaseIterable {
     /// The owner reports that it serves the partition under the view's owner epoch.
     case served
-    /// The partition was granted, and its owner has not reported yet that it serves it.
+    /// The partition was granted. The owner has not reported yet that it serves the partition.
     case preparing
     /// A handoff is in progress.
     case moving

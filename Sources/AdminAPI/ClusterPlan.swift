@@ -1,6 +1,6 @@
 package import JSON
 
-/// The response to `plan`: a whole rebalance from the current state.
+/// The response to `plan`: all moves of a rebalance that starts from the current state.
 package struct ClusterPlan: Hashable, Sendable {
     /// Partitions that move between one pair of nodes for one reason.
     package struct Pair: Hashable, Sendable {
@@ -20,16 +20,16 @@ package struct ClusterPlan: Hashable, Sendable {
 
     package var head: ClusterHead
     package var moves = 0
-    /// The number of partitions without an owner that get one.
+    /// The number of partitions without an owner that get an owner.
     package var grants = 0
-    /// The fewest moves and grants that any plan with the same quotas needs.
+    /// The smallest number of moves and grants that any plan with the same quotas needs.
     package var lowerBound = 0
-    /// The number of moves that do not start now, because balancing is paused, or waits for more joins.
+    /// The number of moves that do not start now, because balancing is paused, or because it waits for more nodes to join.
     package var waiting = 0
     package var rounds = 0
     package var spreadBefore = 1.0
     package var spreadAfter = 1.0
-    /// Whether balancing may start now: no node has joined recently, and all nodes are reached and have one version.
+    /// Whether balancing may start now. No node has joined recently, all nodes can be reached, and all nodes have the same version.
     package var settled = true
     package var pairs: [Pair] = []
     /// Requests that cannot be executed, such as a pin to a node that is down.

@@ -3,9 +3,9 @@ package import JSON
 /// The health of a node or its cluster.
 package enum Health: String, Hashable, Sendable, CaseIterable, Comparable {
     case healthy
-    /// It works, and something needs attention.
+    /// The node or cluster works, but an operator must look at a problem.
     case degraded
-    /// Something does not work.
+    /// A function of the node or cluster does not work.
     case critical
 
     package static func < (left: Health, right: Health) -> Bool { left.rank < right.rank }
@@ -18,7 +18,7 @@ package enum Health: String, Hashable, Sendable, CaseIterable, Comparable {
         }
     }
 
-    /// An unknown value of a newer version does not count as `healthy`.
+    /// An unknown value, from a newer version, is read as `degraded`.
     package init(_ value: JSONValue) throws(JSONFailure) {
         self = Health(rawValue: try value.string(bytesMax: 20)) ?? .degraded
     }

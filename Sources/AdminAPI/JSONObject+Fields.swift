@@ -1,6 +1,6 @@
 import JSON
 
-/// Fields of responses. A response is bounded as a whole, so its parts need no limits.
+/// Fields of responses. The size of a whole response is limited, so its fields need no limits.
 extension JSONObject {
     mutating func text(_ name: String) throws(JSONFailure) -> String { try self.required(name).text() }
 
@@ -20,7 +20,7 @@ extension JSONObject {
         return values
     }
 
-    /// A case of an enumeration by its name.
+    /// Returns the case of an enumeration that has this raw value, or `unknown`.
     mutating func name<Value: RawRepresentable<String>>(_ name: String, else unknown: Value) throws(JSONFailure) -> Value {
         Value(rawValue: try self.text(name)) ?? unknown
     }

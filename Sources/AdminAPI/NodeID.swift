@@ -2,7 +2,7 @@
 package enum NodeID {
     package static let bytesMax = 64
 
-    /// 1 to 64 of `A-Z a-z 0-9 _ . -`, but not `.` or `..`: ZooKeeper refuses these as parts of a path.
+    /// 1 to 64 of `A-Z a-z 0-9 _ . -`, but not `.` or `..`, because ZooKeeper refuses `.` and `..` as parts of a path.
     package static func isValid(_ id: String) -> Bool {
         (1...Self.bytesMax).contains(id.utf8.count) && id != "." && id != ".."
             && id.utf8.allSatisfy { byte in

@@ -46,7 +46,7 @@ package struct NodeMembership: Hashable, Sendable {
 
     /// The name of the cluster.
     package var name: String
-    /// The state of its session with ZooKeeper, such as `connected`.
+    /// The state of the node's session with ZooKeeper, such as `connected`.
     package var session: String
     package var incarnation: Int?
     package var viewVersion: Int

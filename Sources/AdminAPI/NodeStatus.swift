@@ -1,6 +1,6 @@
 package import JSON
 
-/// The response of `GET /api/status`: one node in numbers, with its health and the reasons.
+/// The response of `GET /api/status`: the metrics of one node, its health, and the reasons for the health.
 package struct NodeStatus: Hashable, Sendable {
     package struct Node: Hashable, Sendable {
         package var id: String
@@ -67,7 +67,7 @@ package struct NodeStatus: Hashable, Sendable {
         package var connections: Int
         package var connectionsMax: Int
         package var subscriptions: Int
-        /// Every transport, in the order of the documents.
+        /// Every transport, in the order of the documentation.
         package var byTransport: [TransportCount]
 
         package init(connections: Int, connectionsMax: Int, subscriptions: Int, byTransport: [TransportCount]) {

@@ -4,7 +4,7 @@ package import JSON
 package struct ZooKeeperLimits: Hashable, Sendable {
     package struct Server: Hashable, Sendable {
         package var address: String
-        /// `syncLimit` × `tickTime`; 0 for the only server.
+        /// `syncLimit` × `tickTime`. 0 for a standalone server.
         package var syncLimitMilliseconds: Int?
         /// Why the limit is not known.
         package var unknown: String?

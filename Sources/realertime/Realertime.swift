@@ -55,7 +55,7 @@ struct Realertime: AsyncParsableCommand {
         }
     }
 
-    /// The message for an unknown command, or nil. ArgumentParser would report it as a superfluous argument.
+    /// The message for an unknown command. Nil if the command is known. ArgumentParser would report an unknown command as a superfluous argument.
     private static func unknownCommand(in arguments: [String]) -> String? {
         guard let name = arguments.first == "help" ? arguments.dropFirst().first : arguments.first, !name.hasPrefix("-") else { return nil }
         let names = self.configuration.subcommands.compactMap { $0.configuration.commandName } + ["help"]

@@ -14,11 +14,11 @@ final class ClusterMember: Sendable {
     private let links: Links
     private let servers: ZooKeeperServers
     private let sessionSeconds: Int
-    /// Why the file of the previous process could not be used.
+    /// Why `cluster.json` of the previous process could not be used. Nil if there was no problem.
     private let problem: String?
     private let logger: Logger
 
-    /// The link must be bound before: its address is published to the other nodes.
+    /// The link must be bound before this call, because its address is published to the other nodes.
     init(
         _ configuration: NodeConfiguration, servers: ZooKeeperServers, link: String, api: String, version: String, startedAt: Int64, links: Links,
         logger: Logger
@@ -42,7 +42,7 @@ final class ClusterMember: Sendable {
         self.servers = servers
         self.sessionSeconds = options.sessionSeconds
         self.logger = logger
-        // A node without a data folder has no such file.
+        // A node with its log in memory has no data folder, so it has no `cluster.json`.
         let memory = configuration.log == .sqlite ? ClusterMemoryFile(folder: configuration.data) : nil
         let (remembered, problem) = memory?.load(cluster: options.name) ?? (nil, nil)
         self.coordinator = ClusterCoordinator(
@@ -62,7 +62,7 @@ final class ClusterMember: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { [links, coordinator, problem] in
                 if let problem { await coordinator.deliver(.fault(problem)) }
-                // Events that are not read stay in the inbox of the links. If it is full, the links stop reading from their sockets.
+                // Events that are not read stay in the inbox of the links. If the inbox is full, the links stop reading from their sockets.
                 for await event in links.events { if let event = Self.machineEvent(event) { await coordinator.deliver(event) } }
             }
             group.addTask { [coordinator] in
@@ -78,7 +78,7 @@ final class ClusterMember: Sendable {
             } catch {
                 refusal = error
             }
-            // Ends the stream of events, and with it the first task.
+            // Ends the stream `links.events`, so that the first task ends.
             await self.links.close()
             group.cancelAll()
             if let refusal { throw refusal }
@@ -96,7 +96,7 @@ final class ClusterMember: Sendable {
         return await ZooKeeperLimits.read(from: self.servers, sessionMilliseconds: milliseconds, self.links.group)
     }
 
-    /// Releases all partitions and the membership. ``run(metrics:)`` returns when that is complete.
+    /// Begins to release all partitions and the membership. When the release is complete, ``run(metrics:)`` returns.
     func leave() { self.coordinator.leave() }
 
     private static func machineEvent(_ event: LinkEvent) -> ClusterMachine.Event? {
@@ -124,8 +124,8 @@ private struct LinkTransport: ClusterTransport {
     func send(_ payload: [UInt8], to id: String) { self.links.send(payload, to: id) }
 }
 
-/// The partitions of a member whose log no other node shares. Ownership in the cluster changes nothing in such a log: each node keeps the history of its own
-/// publishers and subscribers, and its sequencers serve every channel.
+/// The partitions of a member whose log no other node shares. Ownership in the cluster changes nothing in this log. Each node stores what is published to it,
+/// and its sequencers serve every channel.
 private struct UnsharedLog: PartitionStorage {
     func seal(_ partitions: [Grant]) async -> [SealRefusal] { [] }
     func handOver(_ partitions: [Grant]) async {}

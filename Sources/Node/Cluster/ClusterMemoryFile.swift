@@ -10,7 +10,7 @@ import JSON
     import Musl
 #endif
 
-/// The file `cluster.json` in a node's data folder. It is replaced atomically: after a crash it has the old or the new content.
+/// The file `cluster.json` in a node's data folder. It is replaced atomically. After a crash it has either the old or the new content.
 ///
 /// Writes run on a separate queue, because the disk may be slow.
 final class ClusterMemoryFile: ClusterMemoryStore {

@@ -2,7 +2,7 @@ import Link
 import Pipeline
 
 extension LinkLimits {
-    /// Sets the limits of links from the limits that operators set. Limits without a key follow from these, or keep their default.
+    /// Sets the limits of links from the limits that operators set. A limit without a configuration key is derived from other limits, or keeps its default.
     ///
     /// - Parameter descriptors: the descriptors for all links together. Half of them are for accepted links.
     init(_ limits: Limits, descriptors: Int = .max) {

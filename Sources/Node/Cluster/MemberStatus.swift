@@ -1,7 +1,7 @@
 import Coordination
 import Link
 
-/// The status of this node as a member of its cluster. Never on the data path.
+/// The status of this node as a member of its cluster.
 struct MemberStatus: Sendable {
     var summary: ClusterSummary
     var links: [LinkStatus]

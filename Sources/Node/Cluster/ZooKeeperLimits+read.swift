@@ -5,7 +5,7 @@ import NIOPosix
 import Pipeline
 import Sockets
 
-/// Reads from ZooKeeper's servers, with their command `conf`, how long a server serves clients after it has lost the other servers.
+/// Requests from each ZooKeeper server, with the command `conf`, how long the server serves clients after it has lost the other servers.
 extension ZooKeeperLimits {
     /// Requests the limits of all servers in parallel.
     static func read(from servers: ZooKeeperServers, sessionMilliseconds: Int, _ group: any EventLoopGroup) async -> ZooKeeperLimits {
@@ -40,7 +40,7 @@ extension ZooKeeperLimits {
 }
 
 extension ZooKeeperLimits.Server {
-    /// Parses the response to `conf`. Nil if the server did not respond.
+    /// - Parameter response: the response to `conf`, nil if the server did not respond.
     mutating func parse(_ response: String?) {
         guard let response else { return self.unknown = "the server does not respond" }
         if response.contains("not in the whitelist") { return self.unknown = "the server does not allow the command conf (4lw.commands.whitelist)" }
@@ -50,7 +50,7 @@ extension ZooKeeperLimits.Server {
             if parts.count == 2, let value = Int(parts[1]) { values[parts[0]] = value }
         }
         guard let tick = values["tickTime"] else { return self.unknown = "the server does not respond to conf" }
-        // A server without syncLimit has no other servers.
+        // A standalone server has no syncLimit.
         let (product, isOverflow) = tick.multipliedReportingOverflow(by: values["syncLimit"] ?? 0)
         guard !isOverflow else { return self.unknown = "the syncLimit of the server is too large: \(values["syncLimit"]!)" }
         self.syncLimitMilliseconds = product

@@ -8,7 +8,7 @@ package struct ClusterOptions: Sendable, Equatable {
     package var name = "realertime"
     package var zone = ""
     package var weight = 1.0
-    /// Used only by the first node of a new cluster.
+    /// The number of partitions. Only the first node of a new cluster uses this value.
     package var partitions = 256
     package var sessionSeconds = 6
     package var user: String?
@@ -16,7 +16,7 @@ package struct ClusterOptions: Sendable, Equatable {
     package var password: String?
     /// The address on which other nodes connect.
     package var link: ListenAddress?
-    /// The address that other nodes dial, if it differs from the bound one.
+    /// The address that other nodes dial, if it differs from the value of `link`.
     package var linkAdvertise: ListenAddress?
     /// Secret: never printed.
     package var linkSecret: String?
@@ -44,14 +44,15 @@ extension ConfigurationKey {
             text: { String($0.cluster.weight) }),
         ConfigurationKey(
             name: "partitions", kind: .integer(1...16_384, unit: "partitions"),
-            help: "Partitions of a new cluster. The first node sets the number; later nodes use the cluster's number.",
+            help: "The number of partitions of a new cluster. The first node sets the number; later nodes use the cluster's number.",
             text: { String($0.cluster.partitions) }),
         ConfigurationKey(
             name: "zookeeper-session-seconds", kind: .integer(2...60, unit: "seconds"),
-            help: "How long ZooKeeper waits for a silent node before its partitions are granted to other nodes.", text: { String($0.cluster.sessionSeconds) }),
+            help: "How long ZooKeeper waits for a silent node before the node's partitions are granted to other nodes.",
+            text: { String($0.cluster.sessionSeconds) }),
         ConfigurationKey(
             name: "zookeeper-user", kind: .nodeID,
-            help: "The user of ZooKeeper's digest scheme. If set, only this user may read and write the cluster's znodes.",
+            help: "The user for ZooKeeper's digest authentication. If set, only this user may read and write the cluster's znodes.",
             text: { $0.cluster.user }),
         ConfigurationKey(
             name: "zookeeper-password", kind: .text,
@@ -63,7 +64,8 @@ extension ConfigurationKey {
             text: { $0.secretFiles["zookeeper-password-file"] }),
         ConfigurationKey(
             name: "link", kind: .address,
-            help: "The address on which the other nodes connect. If other machines can reach it, it needs link-secret-file or link-cert.",
+            help: "The address on which the other nodes connect. "
+                + "If other machines can reach this address, link-secret-file or link-cert is required.",
             text: { $0.cluster.link?.description }),
         ConfigurationKey(
             name: "link-advertise", kind: .address, help: "The address that other nodes connect to, if it differs from the value of link.",
@@ -80,6 +82,7 @@ extension ConfigurationKey {
             name: "link-cert", kind: .text, help: "This node's certificate for mutual TLS between nodes, a PEM file.", text: { $0.cluster.linkCertificate }),
         ConfigurationKey(name: "link-key", kind: .text, help: "The private key of link-cert, a PEM file.", text: { $0.cluster.linkKey }),
         ConfigurationKey(
-            name: "link-ca", kind: .text, help: "The authority that signed all nodes' certificates, a PEM file.", text: { $0.cluster.linkAuthority }),
+            name: "link-ca", kind: .text, help: "The certificate authority that signed all nodes' certificates, a PEM file.",
+            text: { $0.cluster.linkAuthority }),
     ]
 }

@@ -13,7 +13,7 @@ package enum ConfigurationOrigin: Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// All problems of a configuration, so that one run reports all of them.
+/// All problems of a configuration. One run reports all of them, so that an operator can correct them together.
 package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
     package struct Problem: Hashable, Sendable, CustomStringConvertible {
         /// Nil if the problem concerns the configuration as a whole.

@@ -10,7 +10,7 @@ extension ConfigurationKey {
 
     private static let byName = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
 
-    /// The keys of every node that are not limits.
+    /// The keys that every node has, without the limits.
     static let settings = [
         ConfigurationKey(
             name: "id", kind: .nodeID, help: "The node's name in status and metrics.", defaultNote: "the host's name",
@@ -20,21 +20,21 @@ extension ConfigurationKey {
             text: { $0.listen.description }),
         ConfigurationKey(
             name: "api", kind: .address,
-            help: "The API port: back ends publish here, and operators' commands connect here. Needs a token if other machines can reach it.",
+            help: "The API port: back ends publish here, and operators' commands connect here. A token is required if other machines can reach this port.",
             text: { $0.api.description }),
         ConfigurationKey(
             name: "data", kind: .text, help: "The folder of the log. It is created if it does not exist. Only one node at a time can use it.",
             text: { $0.data }),
         ConfigurationKey(
             name: "log", kind: .choice(NodeConfiguration.LogKind.allCases.map(\.rawValue)),
-            help: "Where history is stored: sqlite in the data folder, or memory, which is lost when the process ends.",
+            help: "Where history is stored: sqlite in the data folder, or memory. History in memory is lost when the process ends.",
             text: { $0.log.rawValue }),
         ConfigurationKey(
             name: "durability", kind: .choice(Durability.allCases.map(\.rawValue)),
             help: "What an acknowledged event survives: a crash of the process, or a power cut (every commit waits for the disk).",
             text: { $0.durability.rawValue }),
         ConfigurationKey(
-            name: "loops", kind: .integer(1...64, unit: "loops"), help: "Event loops. More loops than usable processors gain nothing.",
+            name: "loops", kind: .integer(1...64, unit: "loops"), help: "The number of event loops. More loops than usable processors do not help.",
             defaultNote: "the processors that affinity and cgroup quota allow", defaultOrigin: { Processors.ofThisProcess.source },
             text: { String($0.loops) }),
         ConfigurationKey(

@@ -17,12 +17,12 @@ struct ConfigurationKey: Sendable {
 
     var name: String
     var kind: Kind
-    /// The meaning of the key. For a limit, also what happens at it.
+    /// The meaning of the key. For a limit, also what happens above the limit.
     var help: String
     var isSecret = false
     /// Describes a default that depends on the machine.
     var defaultNote: String?
-    /// The source of such a default on this machine.
+    /// The source of a default that depends on the machine.
     var defaultOrigin: (@Sendable () -> String)?
     /// The text of the value in a configuration. Nil if the configuration has no value.
     var text: @Sendable (NodeConfiguration) -> String?
@@ -43,7 +43,7 @@ struct ConfigurationKey: Sendable {
     /// The default, in words.
     var preset: String? { self.defaultNote ?? self.text(ConfigurationKey.defaults) }
 
-    /// Created once, because it reads the processors of this process from the kernel.
+    /// Created only once, because a new configuration reads the number of processors from the kernel.
     private static let defaults = NodeConfiguration()
 
     var variable: String { ConfigurationKey.variable(self.name) }

@@ -115,7 +115,7 @@ extension YamlError {
         }
     }
 
-    /// The message without a quotation of the file, which Yams would add and which may contain a token.
+    /// The message without the quoted lines of the file that Yams adds. These lines may contain a token.
     fileprivate var problem: String {
         switch self {
         case .scanner(_, let problem, _, _), .parser(_, let problem, _, _), .composer(_, let problem, _, _): problem

@@ -22,7 +22,7 @@ struct DescriptorShares: Equatable, Sendable {
 
     /// - Parameters:
     ///   - descriptors: the number that the system allows this process.
-    ///   - isAPIMaxGiven: an operator has set `api-connections-max`. A set value is kept or refused; the default is reduced if descriptors are scarce.
+    ///   - isAPIMaxGiven: an operator has set `api-connections-max`. The node never reduces this value. It reduces the default if descriptors are scarce.
     init(descriptors: Int, limits: Limits, loops: Int, isMember: Bool, isAPIMaxGiven: Bool) throws(NodeError) {
         self.refusals = min(200, descriptors / 16)
         self.links = isMember ? min(Self.linksMax, max(Self.linksMin, descriptors / 16)) : 0
@@ -31,8 +31,8 @@ struct DescriptorShares: Equatable, Sendable {
         let available = descriptors - own - self.links - 2 * self.refusals - self.api
         guard available > 0 else {
             throw NodeError(
-                "the limit of \(descriptors) descriptors is too low: the node itself needs \(own), links \(self.links), API connections \(self.api) and "
-                    + "refusals \(2 * self.refusals), so none are left for subscribers: raise the limit (ulimit -n, LimitNOFILE=)"
+                "the limit of \(descriptors) descriptors is too low. The node itself needs \(own), links \(self.links), API connections \(self.api) and "
+                    + "refusals \(2 * self.refusals), so no descriptors are left for subscribers. Raise the limit (ulimit -n, LimitNOFILE=)"
                     + (isAPIMaxGiven ? ", or lower api-connections-max" : ""))
         }
         guard limits.connectionsMax <= available else {

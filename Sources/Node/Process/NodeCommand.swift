@@ -69,7 +69,7 @@ package struct NodeCommand: AsyncParsableCommand {
         }
     }
 
-    /// SIGHUP, which a closed terminal sends, stops the node like SIGTERM. Not if SIGHUP is ignored at the start, as with `nohup`.
+    /// SIGHUP stops the node like SIGTERM. A closed terminal sends SIGHUP. If SIGHUP is ignored at the start, as with `nohup`, the node ignores it too.
     private static var stopSignals: [UnixSignal] { OperatingSystem.isIgnored(SIGHUP) ? [.sigterm, .sigint] : [.sigterm, .sigint, .sighup] }
 
     /// The first signal begins a graceful stop, the second one exits. SIGHUP does not count: a closed terminal can cause two of them, and systemd may send it
@@ -82,7 +82,7 @@ package struct NodeCommand: AsyncParsableCommand {
                 guard count == 2 else { continue }
                 logger.warning("received a second signal: exiting immediately")
                 DiagnosticStream.standardError.flush(within: .milliseconds(200))
-                // Not `exit`: its handlers could run while other threads are using the same state.
+                // `exit` would run exit handlers while other threads use the same state.
                 _exit(1)
             }
         }

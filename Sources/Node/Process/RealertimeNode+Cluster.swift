@@ -7,7 +7,7 @@ import NIOCore
 import Sockets
 
 extension RealertimeNode {
-    /// Nil for a node that is alone. Binds the link; no other node knows of this node before it runs.
+    /// Binds the link. Other nodes dial this node only after ``ClusterMember/run(metrics:)`` has started. Returns nil for a node outside a cluster.
     func makeMember(_ gateway: Gateway, _ descriptors: DescriptorShares, _ group: any EventLoopGroup, startedAt: Int64) async throws -> ClusterMember? {
         let options = self.configuration.cluster
         guard let text = options.zookeeper, let address = options.link else { return nil }
@@ -18,7 +18,7 @@ extension RealertimeNode {
         }
         link.limits = LinkLimits(self.configuration.limits, descriptors: descriptors.links)
         let logger = self.logger
-        // While its servers are away the client says so twenty times a second.
+        // While no ZooKeeper server is reachable, the C client logs about 20 lines a second.
         let limiter = NIOLockedValueBox(LineLimiter())
         ZooKeeperLog.forward { level, line in
             guard let left = limiter.withLockedValue({ $0.pass(at: .now) }) else { return }
@@ -37,7 +37,8 @@ extension RealertimeNode {
             startedAt: startedAt, links: links, logger: logger)
     }
 
-    /// Where operators reach the API. One that listens everywhere is at the host of the link: no other machine gets to 0.0.0.0.
+    /// The address at which operators reach the API. If the API listens on all addresses, the host is the host of the link, because another machine cannot
+    /// connect to 0.0.0.0.
     private func shownAPI(_ gateway: Gateway, _ host: String) -> String {
         guard self.configuration.api.isWildcard, let bound = ListenAddress(gateway.apiAddress) else { return gateway.apiAddress }
         return ListenAddress(host: host, port: bound.port).description

@@ -8,7 +8,7 @@ import Pipeline
 import ServiceLifecycle
 import Storage
 
-/// A node: its loops, its stages on them, its listeners, from start to a graceful end.
+/// Starts a node's log, loops, stages and listeners, and stops them gracefully.
 struct RealertimeNode: Service {
     let configuration: NodeConfiguration
     let version: String
@@ -72,14 +72,14 @@ struct RealertimeNode: Service {
         let lone = LoneCoordinator(
             id: self.configuration.id, version: self.version, startedAt: life.startedAt, wallClock: WallClock.now, storage: sequencers
         ) { await inspector.process() }
-        // A member too: its log is not shared, so its sequencers serve every channel.
+        // A member of a cluster needs this too. Its log is not shared, so its sequencers serve every channel.
         try await lone.start()
 
         let listeners = try await gateway.bind(group: group, node: inspector)
         let member = try await self.makeMember(gateway, descriptors, group, startedAt: life.startedAt)
         inspector.join(member?.coordinator ?? lone, member: member)
         life.state = .ready
-        // A member is ready (see /readyz) when the cluster has accepted it.
+        // A member of a cluster is ready (see /readyz) only after the cluster has accepted it.
         self.logger.info(
             member == nil ? "ready" : "serving, joining the cluster",
             metadata: [
@@ -100,10 +100,10 @@ struct RealertimeNode: Service {
                     throw NodeError("a listening socket was closed by the system; start the node again, and look at the system's log")
                 }
             }
-            // The first task that ends: after a signal, or because the cluster refuses this node.
+            // A task ends after a signal, or with an error: the cluster refuses this node, or a listening socket was closed.
             let end = await group.nextResult()
             life.state = .stopping
-            // Other nodes take over while this node's subscribers are asked to reconnect.
+            // Other nodes take over the partitions while this node asks its subscribers to reconnect.
             member?.leave()
             if case .failure = end { group.cancelAll() }
             await self.stop(gateway, listeners, sequencers)
@@ -138,7 +138,7 @@ struct RealertimeNode: Service {
     private func everySecondUntilShutdown(_ inspector: NodeInspector, _ sequencers: Sequencers, isReady: Bool) async {
         await cancelWhenGracefulShutdown {
             var isReady = isReady
-            // Not once more after the shutdown has begun.
+            // The shutdown cancels the sleep, so nothing below runs after the shutdown has begun.
             while (try? await Task.sleep(for: .seconds(1))) != nil {
                 await sequencers.tick()
                 await inspector.sampleRates()
@@ -154,7 +154,8 @@ struct RealertimeNode: Service {
 
     // MARK: - Stopping
 
-    /// Accepts no more, answers what is in flight, asks subscribers to reconnect, in slices, and waits until all bytes are sent, all before the deadline.
+    /// Closes the listeners, responds to requests in flight, asks subscribers to reconnect in slices, and waits until all bytes are sent. At the deadline it
+    /// stops waiting.
     private func stop(
         _ gateway: Gateway, _ listeners: [any Channel], _ sequencers: Sequencers
     ) async {
@@ -167,7 +168,7 @@ struct RealertimeNode: Service {
     }
 }
 
-/// Why a node cannot run, in a sentence that says what to change.
+/// Why a node cannot run. The text says what an operator must change.
 struct NodeError: Error, CustomStringConvertible {
     var description: String
 

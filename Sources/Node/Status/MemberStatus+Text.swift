@@ -24,10 +24,11 @@ extension MemberStatus {
         text.gauge("realertime_zookeeper_connected", "1 while the session with ZooKeeper is connected.", self.summary.session == "connected" ? 1 : 0)
         text.counter("realertime_zookeeper_sessions_total", "Sessions with ZooKeeper that were opened or attempted.", self.summary.sessions)
         text.gauge(
-            "realertime_view_version", "The version of the cluster's view that this node uses. Nodes differ only for moments.", Int(self.summary.viewVersion))
-        text.gauge("realertime_controller_known", "1 while this node has a controller.", self.summary.controller == nil ? 0 : 1)
+            "realertime_view_version", "The version of the cluster's view that this node uses. Normally all nodes use the same version.",
+            Int(self.summary.viewVersion))
+        text.gauge("realertime_controller_known", "1 while this node knows the controller.", self.summary.controller == nil ? 0 : 1)
         text.gauge("realertime_controller", "1 on the node that is the controller.", self.summary.isController ? 1 : 0)
-        text.gauge("realertime_cluster_alarm", "1 after an alarm. Status and events describe it.", self.summary.alarm == nil ? 0 : 1)
+        text.gauge("realertime_cluster_alarm", "1 after an alarm. Status and events describe the alarm.", self.summary.alarm == nil ? 0 : 1)
         text.gauge(
             "realertime_partitions_unserved",
             "Partitions that were granted at least 10 seconds ago and are not served. 0 on nodes that are not the controller.",

@@ -7,7 +7,7 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Pipeline
 
-/// Collects a node's metrics and status, for operators and for the controller. Never on the data path.
+/// Collects a node's metrics and status, for operators and for the controller. No event passes through this class.
 final class NodeInspector: NodeFacade {
     private let identity: NodeIdentity
     private let life: NodeLife
@@ -22,16 +22,8 @@ final class NodeInspector: NodeFacade {
     /// The parts that are created after the ports are bound.
     private struct Membership {
         var cluster: (any ClusterAdministration)?
-        /// Nil for a node that is in no cluster.
+        /// Nil for a node outside a cluster.
         var member: ClusterMember?
-    }
-
-    private struct Rates {
-        var published = 0.0
-        var delivered = 0.0
-        var lastPublished: UInt64 = 0
-        var lastDelivered: UInt64 = 0
-        var lastSample: ContinuousClock.Instant?
     }
 
     init(identity: NodeIdentity, life: NodeLife, limits: Limits, gateway: Gateway, sequencers: Sequencers, log: any Log) {
@@ -43,7 +35,7 @@ final class NodeInspector: NodeFacade {
         self.log = log
     }
 
-    /// From now on the API passes operators' requests to `cluster`.
+    /// After this call the API passes operators' requests to `cluster`.
     func join(_ cluster: any ClusterAdministration, member: ClusterMember?) {
         self.membership.withLockedValue { $0 = Membership(cluster: cluster, member: member) }
     }
@@ -101,7 +93,7 @@ final class NodeInspector: NodeFacade {
         metrics.connections = status.gateway.openSubscribers
         metrics.publishedPerSecond = ProcessStatus.rounded(status.publishedPerSecond)
         metrics.deliveredPerSecond = ProcessStatus.rounded(status.deliveredPerSecond)
-        // The report contains the session already. The controller judges the sessions of all nodes together.
+        // Problems of the ZooKeeper session are left out: the report already contains the session, and the controller compares the sessions of all nodes.
         var process = status
         process.member = nil
         let (health, reasons) = process.health
@@ -110,7 +102,7 @@ final class NodeInspector: NodeFacade {
         return metrics
     }
 
-    /// The state of this process, for the cluster of a node that is alone.
+    /// The state of this process, for the coordinator of a node outside a cluster.
     func process() async -> LoneCoordinator.Process {
         let state: NodeState =
             switch self.life.state {

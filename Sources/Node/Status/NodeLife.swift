@@ -1,6 +1,6 @@
 import NIOConcurrencyHelpers
 
-/// The state of the process, and the time of its start. Shared. No event takes its lock.
+/// The state of the process, and the time of its start. Any thread may use it. The path of an event never takes its lock.
 final class NodeLife: Sendable {
     enum State: String {
         /// Can transition to: ready, stopping.
@@ -22,6 +22,6 @@ final class NodeLife: Sendable {
         set { self.box.withLockedValue { $0 = newValue } }
     }
 
-    /// Time since the start, by a steady clock.
+    /// The time since the start, by a monotonic clock.
     var uptime: Duration { ContinuousClock.now - self.began }
 }

@@ -15,7 +15,7 @@ struct ProcessStatus: Sendable {
     var listen: String
     /// The bound address of the API port.
     var api: String
-    /// The limit of each sequencer.
+    /// The maximum number of parked publishes of each sequencer.
     var parkedMax: Int
     var gateway: GatewayMetrics
     var sequencer: SequencerMetrics
@@ -24,10 +24,10 @@ struct ProcessStatus: Sendable {
     var log: LogMetrics
     var publishedPerSecond: Double
     var deliveredPerSecond: Double
-    /// Nil for a node that is alone.
+    /// Nil for a node outside a cluster.
     var member: MemberStatus?
 
-    /// The state of the node. A member is starting until it has joined its cluster, as in `/readyz`.
+    /// The state of the node. A member's state is `starting` until the member has joined its cluster, as in `/readyz`.
     var state: NodeLife.State {
         guard self.processState == .ready, let member = self.member, !member.summary.hasJoined else { return self.processState }
         return .starting

@@ -23,7 +23,7 @@ final class DiagnosticStream: TextOutputStream, Sendable {
     init(descriptor: CInt, bytesMax: Int = FixedLimits.logBacklogBytesMax) {
         self.descriptor = descriptor
         self.state = NIOLockedValueBox(State(backlog: LineBacklog(bytesMax: bytesMax)))
-        // If the reader has closed its end, a write must return an error. By default the process would end.
+        // If the reader has closed its end, a write must return an error. By default, SIGPIPE would end the process.
         signal(SIGPIPE, SIG_IGN)
         Thread.detachNewThread { self.run() }
     }
@@ -64,7 +64,7 @@ final class DiagnosticStream: TextOutputStream, Sendable {
         }
     }
 
-    /// Returns false if a write fails. Its bytes are dropped. The next line is tried again.
+    /// Returns false if a write fails. The unwritten bytes are dropped. The thread tries to write again when the next line arrives.
     private func write(_ missing: Int, _ bytes: [UInt8]) -> Bool {
         let unwritten = missing > 0 ? self.writeAll(Self.notice(missing).utf8.map(\.self)) : []
         let rest = unwritten.isEmpty ? self.writeAll(bytes) : bytes[...]

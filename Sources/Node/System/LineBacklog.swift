@@ -1,7 +1,7 @@
 /// A bounded queue of text lines. A pure value.
 ///
-/// If the queue is full, a line is dropped and counted, and so are all later lines until the queue is taken. So the dropped lines are consecutive, and the
-/// notice about them has the right place.
+/// If the queue is full, a line is dropped and counted. All later lines are dropped too, until ``take()`` empties the queue. So the dropped lines are
+/// consecutive, and the notice about them is at the right place.
 struct LineBacklog {
     private let bytesMax: Int
     private var bytes: [UInt8] = []
@@ -25,7 +25,7 @@ struct LineBacklog {
         self.bytes.append(contentsOf: text.utf8)
     }
 
-    /// Takes all lines, and the number of dropped lines before them. Nil if there is neither.
+    /// Removes and returns all lines, and the number of dropped lines before them. Nil if there are no lines and no dropped lines.
     mutating func take() -> (missing: Int, bytes: [UInt8])? {
         if self.bytes.isEmpty {
             self.missingBefore += self.missingAfter

@@ -15,7 +15,7 @@ struct Processors: Equatable, Sendable {
     ///   - affinity: the number of processors that the threads may run on.
     ///   - quota: the CPU time that the control group may use, in processors. Nil without a quota.
     init(affinity: Int, quota: Double?) {
-        // Rounded down: if the loops use up the quota, the kernel stops them until its next period.
+        // Rounded down: if the loops use up the quota, the kernel stops them until the next period.
         let allowed = quota.map { max(1, Int($0.rounded(.down))) } ?? .max
         self.count = max(1, min(affinity, allowed))
         if let quota, allowed < affinity {
@@ -55,7 +55,7 @@ struct Processors: Equatable, Sendable {
         return quotas.min()
     }
 
-    /// `/a/b`, `/a` and the root. In a container only the root may exist; it is then the container's own group.
+    /// `/a/b`, `/a` and the root. In a container maybe only the root exists. The root is then the container's own group.
     private static func withParents(_ path: Substring) -> [String] {
         var parents = [""]
         for part in path.split(separator: "/") { parents.append(parents.last! + "/" + part) }
