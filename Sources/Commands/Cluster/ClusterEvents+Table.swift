@@ -14,7 +14,7 @@ extension ClusterEvents: ClusterReport {
 
     func table(on terminal: Terminal) -> String { self.table(of: self.events, on: terminal) }
 
-    /// A table of these events. Its last line says how many of all events they are.
+    /// A table of some of the response's events. Its last line shows the number of these events and of all events.
     func table(of events: [ClusterEvent], on terminal: Terminal) -> String {
         var table = EventTable()
         let lines = table.lines(events, on: terminal)

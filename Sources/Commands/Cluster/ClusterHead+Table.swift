@@ -16,7 +16,7 @@ extension ClusterHead {
     /// The exit status for the whole cluster. It is the same for every response.
     var exitStatus: CommandStatus { self.coordination.health.exitStatus }
 
-    /// Below every table: why the cluster makes no decisions. Empty while it makes them.
+    /// The lines below every table that say why the cluster makes no decisions. Empty while the cluster can make decisions.
     func notes(on terminal: Terminal) -> [String] {
         self.coordination.reason.map { [terminal.sentence($0, lead: "! ", self.coordination.health.colour)] } ?? []
     }

@@ -27,7 +27,7 @@ extension ClusterMembers: ClusterReport {
 extension ClusterMembers.Member {
     private static let reportAgeMillisecondsMax = 5000
 
-    /// The responding node has no report of this member, or only an old one.
+    /// Whether the responding node has no report of this member, or only an old report.
     var hasNoCurrentReport: Bool { self.incarnation != nil && (self.report?.ageMilliseconds ?? .max) > Self.reportAgeMillisecondsMax }
 
     /// Two letters: the first is the member's condition, the second its desired state.
@@ -94,7 +94,7 @@ extension ClusterMembers.Member {
         guard let session = self.report.map({ $0.session ?? "connected" }) else { return "no report" }
         let age = self.report.map { "\(Readable.fixed(Double($0.ageMilliseconds) / 1000, 1))s" } ?? ""
         if self.hasNoCurrentReport { return "no report \(age)" }
-        // No age after another state: it would read as the time since the session changed.
+        // The age is not shown after another state, because a reader would take it for the time since the session changed.
         return session == "connected" ? "live \(age)" : session
     }
 
@@ -128,7 +128,7 @@ extension ClusterMembers.Member {
         return notes
     }
 
-    /// Why the member may not be up, according to the other members. Nil if all of them reach it.
+    /// Why the member may not be up, according to the other members. Nil if all other members reach it.
     var presenceText: String? {
         guard !["down", "fenced"].contains(self.state) else { return nil }
         var reasons: [String] = []

@@ -4,7 +4,7 @@ import JSON
 extension ClusterOverview: ClusterReport {
     static let kind = AdminRequest.Kind.status
 
-    /// The node runs without ZooKeeper, so it is in no cluster.
+    /// Whether the node runs without ZooKeeper, outside a cluster.
     var isAlone: Bool { self.zookeeper == nil }
 
     var exitStatus: CommandStatus { self.health.exitStatus.worse(self.head.exitStatus) }
@@ -31,7 +31,7 @@ extension ClusterOverview: ClusterReport {
     var balanceText: String { "the node with the most partitions has \(Readable.fixed(self.spread, 3)) times an even share" }
 
     var sessionText: String {
-        guard let zookeeper else { return "none: this node is in no cluster" }
+        guard let zookeeper else { return "none: this node is not in a cluster" }
         let session = zookeeper.session.map { ", session \($0)" } ?? ""
         let timeout = zookeeper.timeoutMilliseconds.map { ", timeout \(Readable.fixed(Double($0) / 1000, 1)) s" } ?? ""
         return "\(zookeeper.state)\(session)\(timeout) (session of \(zookeeper.node)\(self.head.authoritative ? ", the controller" : ""))"

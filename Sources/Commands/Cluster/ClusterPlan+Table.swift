@@ -29,13 +29,13 @@ extension ClusterPlan: ClusterReport {
             + "the node with the most partitions has \(Readable.fixed(self.spreadBefore, 3)) times an even share now, and \(Readable.fixed(self.spreadAfter, 3)) after the plan"
     }
 
-    /// Why some moves of the plan do not start now. Nil if none waits.
+    /// Why some moves of the plan do not start now. Nil if no move waits.
     var waitText: String? {
         guard self.waiting > 0 else { return nil }
         let count = "\(Readable.count(self.waiting)) of these moves \(self.waiting == 1 ? "waits" : "wait")"
         switch self.head.mode {
         case "maintenance": return "\(count): rebalancing is paused (realertime rebalance resume continues it)"
-        case "guarded": return "\(count): many nodes failed together, and their partitions are reserved for them for a while"
+        case "guarded": return "\(count): many nodes failed together, and their partitions are reserved for these nodes for a while"
         default:
             return self.settled
                 ? "\(count) for earlier moves"

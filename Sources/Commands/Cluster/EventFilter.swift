@@ -7,7 +7,7 @@ extension ClusterEvent.Kind: ExpressibleByArgument {}
 /// Selects the events that match all conditions. Pure.
 struct EventFilter: Sendable {
     var node: String?
-    /// Empty: all kinds.
+    /// The kinds that match. If the set is empty, all kinds match.
     var kinds: Set<ClusterEvent.Kind> = []
     var viewMin = 0
 
@@ -26,7 +26,7 @@ struct EventFilter: Sendable {
         }
     }
 
-    /// The response as received, without the events that do not match.
+    /// The received response without the events that do not match. All other bytes are unchanged.
     func json(_ fetched: ClusterClient.Fetched<ClusterEvents>) -> String {
         guard !self.isEmpty else { return fetched.json }
         return writtenJSON { writer in
@@ -38,7 +38,7 @@ struct EventFilter: Sendable {
         }
     }
 
-    /// The JSON of the matching events, each as received.
+    /// The JSON of each matching event, unchanged.
     func events(of json: String, among events: [ClusterEvent]) -> [String] {
         let numbers = Set(events.filter(self.matches).map { Int($0.number) })
         var fields = JSONObject(Array(json.utf8))

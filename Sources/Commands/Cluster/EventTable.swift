@@ -6,11 +6,11 @@ struct EventTable: Sendable {
     private static let (time, node, what) = (1, 3, 5)
     /// The columns that a narrow terminal leaves out. -w and -o json show them.
     private static let optional: Set<Int> = [0, 4]
-    /// If the text of an event would have less space than this, optional columns are left out.
+    /// Optional columns are left out if the text of an event would otherwise have less space than this.
     private static let whatWidth = 40
-    /// If the text of an event would have less space than this, it is on separate lines.
+    /// The text of an event is on separate lines if it would otherwise have less space than this.
     private static let whatWidthMin = 20
-    /// If the terminal is narrower than this, times have no date.
+    /// Times have no date if the terminal is narrower than this.
     private static let dateWidthMin = 46
     private static let dateCount = "2026-01-01T".count
     /// A longer node name is shortened in its middle if a row has no space for it.
@@ -18,7 +18,7 @@ struct EventTable: Sendable {
 
     /// The initial widths fit most events, so that columns rarely move.
     private var widths = [6, 20, ClusterEvent.Kind.allCases.map(\.rawValue.count).max() ?? 0, 8, 6]
-    /// The visible columns. Chosen when the header is written, because all rows are below it.
+    /// The visible columns. They are chosen when the header is written, because all later rows are below this header.
     private var shown: [Int]?
 
     /// Whether columns were left out.
@@ -65,7 +65,7 @@ struct EventTable: Sendable {
         return widths
     }
 
-    /// The lines of one row. The event's text is wrapped within its own column, or below the other columns if they leave too little space.
+    /// The lines of one row. The event's text is wrapped within its column. If the column is too narrow, the text is below the other columns.
     private func lines(_ cells: [String], on terminal: Terminal, _ paint: (Int, String) -> String) -> [String] {
         let columns = self.shown ?? Array(cells.indices)
         let limit = terminal.tableWidth

@@ -15,7 +15,8 @@ package struct EventsCommand: AsyncParsableCommand {
               realertime events --after 120 -o json
 
             The controller keeps its newest 1,000 operations, 1,000 transfers of partitions and 1,000 other events. A new controller \
-            has its own history with its own numbers. Versions of the view do not restart with a new controller. All moves of a drain are one event, at the end of the drain. With -f and -o json each event is one line.
+            has its own history with its own numbers, but it continues the versions of the view. All moves of a drain are \
+            one event, at the end of the drain. With -f and -o json each event is one line.
 
             \(Help.exitStatus)
             """)
@@ -23,7 +24,7 @@ package struct EventsCommand: AsyncParsableCommand {
     @Flag(name: [.customShort("f"), .long], help: "Wait for new events and print them, until Ctrl-C.")
     var follow = false
 
-    @Option(help: ArgumentHelp("Show only events that are about this node or mention it.", valueName: "node"))
+    @Option(help: ArgumentHelp("Show only events that are about this node or mention this node.", valueName: "node"))
     var node: String?
 
     @Option(help: "Show only events of this kind. Can be given several times.")
@@ -35,7 +36,7 @@ package struct EventsCommand: AsyncParsableCommand {
     var since = 0
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Show only events with a higher number than this. (default: 0)", valueName: "number"),
+        parsing: .unconditional, help: ArgumentHelp("Show only events with a number above this number. (default: 0)", valueName: "number"),
         transform: wholeNumber(0 ... .max)
     )
     var after = 0
@@ -60,7 +61,7 @@ package struct EventsCommand: AsyncParsableCommand {
                 try terminal.write("\(output == .json ? filter.json(fetched) : table)\n".utf8)
                 return .ok
             }
-            // Not an error: the node may join later.
+            // An unknown node is not an error here, because the node may join later.
             if let message = try await self.unknownNodeMessage(cluster) { Terminal.standardError.printSentence(message) }
             let ended: Void? = try await untilInterrupted(orClosed: terminal) { try await Self.follow(cluster, after: after, filter, output, terminal) }
             _ = ended
@@ -86,7 +87,7 @@ package struct EventsCommand: AsyncParsableCommand {
                 let fetched = try await cluster.fetch(ClusterEvents.self, at: Self.path(after: tail.after))
                 let step = tail.accept(fetched.report)
                 if let notice = step.notice { Terminal.standardError.printSentence(notice) }
-                // JSON: one object for each event, because an array would never end.
+                // JSON output is one object for each event, because an array would never end.
                 let lines =
                     output == .json
                     ? filter.events(of: fetched.json, among: step.events).map { Array("\($0)\n".utf8) }
@@ -111,14 +112,14 @@ struct EventTail: Sendable {
     struct Step: Sendable {
         var events: [ClusterEvent]
         var notice: String?
-        /// Another controller responded. Request its history from the start.
+        /// Another controller responded. The caller must request the history of this controller from the start.
         var mustRestart = false
     }
 
     private(set) var after: Int
     private(set) var through: String?
     private var lastAt: Int64 = 0
-    /// The next report is the whole history of another controller. Some of its events may have been printed before.
+    /// The next report is the whole history of another controller. Some of these events may have been printed before.
     private var isCatchingUp = false
 
     init(after: Int) {

@@ -12,7 +12,7 @@ package struct MembersCommand: AsyncParsableCommand {
               realertime members --watch
               realertime members -w --api 10.0.0.5:8081,10.0.0.6:8081
 
-            Any node can be used: it gets the report from the controller. The last line names the controller.
+            The command can use any node, because the node gets the report from the controller. The last line names the controller.
 
             COLUMN ST (two letters):
               1st: U up, D down, F fenced, S suspect, ? unknown

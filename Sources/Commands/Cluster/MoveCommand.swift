@@ -12,7 +12,7 @@ package struct MoveCommand: AsyncParsableCommand {
               realertime move 17 --to n2
               realertime move 17 --unpin
 
-            The pin lasts until --unpin. While the node is down, another node gets the partition; when the node returns, it gets the \
+            The pin lasts until --unpin. While the node is down, another node gets the partition. When the node returns, it gets the \
             partition back. The command waits until the node serves the partition. Ctrl-C stops only the command, not the move. To find \
             the partition of a channel, use realertime locate.
 

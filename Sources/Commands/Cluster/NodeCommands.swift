@@ -38,7 +38,7 @@ package struct UndrainCommand: AsyncParsableCommand {
 package struct CordonCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "cordon",
-        abstract: "Stop giving new partitions to a node. It keeps the partitions that it owns.",
+        abstract: "Stop giving new partitions to a node. The node keeps the partitions that it owns.",
         usage: "realertime cordon <node> [<options>]",
         discussion: """
             EXAMPLES:

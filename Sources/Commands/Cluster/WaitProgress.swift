@@ -48,7 +48,7 @@ enum Obstacles {
     static func find(_ overview: ClusterOverview, _ plan: ClusterPlan?, _ partitions: ClusterPartitions?, of node: String? = nil) -> [String] {
         var found: [String] = []
         if overview.head.mode == "guarded" {
-            found.append("many nodes failed together: the cluster does not rebalance until they return, or have been gone for a while")
+            found.append("many nodes failed together: the cluster does not rebalance until these nodes return, or until a time limit has passed")
         }
         if !overview.nodes.contains(where: { $0.state == "active" && $0.count > 0 }) {
             found.append("no node is active, so no node can get partitions: start, undrain or uncordon a node")

@@ -7,9 +7,9 @@ struct Waiter: Sendable {
         case failed(String)
     }
 
-    /// The operation, such as "the drain of n1".
+    /// The name of the operation, such as "the drain of n1".
     var what: String
-    /// The command that shows the progress after this one has ended.
+    /// The command that shows the progress after this command has ended.
     var later: String
     var limit: Duration?
     var terminal = Terminal.standardError
@@ -20,7 +20,7 @@ struct Waiter: Sendable {
     private static let lineInterval = Duration.seconds(5)
 
     /// - Parameters:
-    ///   - fetchStep: fetches the present state.
+    ///   - fetchStep: fetches the current state.
     ///   - obstacles: fetches the reasons why the operation does not progress.
     func wait(
         _ fetchStep: @escaping @Sendable () async throws -> Step, obstacles: @escaping @Sendable () async throws -> [String]
@@ -70,7 +70,7 @@ struct Waiter: Sendable {
                 failures = 0
             } catch let failure as CommandError {
                 failures += 1
-                // Always make a second attempt: if this process was suspended, the grace is over before the first one.
+                // Always make a second attempt, because the grace may have ended while this process was suspended.
                 guard failures < 2 || .now < respondedAt.advanced(by: self.responseGrace) else {
                     self.clear()
                     throw CommandError(failure.status, "\(failure.message) \(self.what) \(self.continuation)")
@@ -84,14 +84,14 @@ struct Waiter: Sendable {
         }
     }
 
-    /// Not a ``CommandError``, because those are retried.
+    /// This is not a ``CommandError``, because the waiter retries after a ``CommandError``.
     private struct WaitFailedError: OwnError {
         var message: String
     }
 
     // MARK: showing
 
-    /// The last output, to print changes only.
+    /// The last printed output. Only changes are printed.
     private struct Shown {
         var at: ContinuousClock.Instant?
         var line = ""
@@ -116,7 +116,7 @@ struct Waiter: Sendable {
         }
     }
 
-    /// Prints a message unless it is the last printed one.
+    /// Prints a message unless it is equal to the last printed message.
     private func note(_ text: String, _ shown: inout Shown) {
         guard shown.notes != [text] else { return }
         shown.notes = [text]

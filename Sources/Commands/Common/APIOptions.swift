@@ -7,7 +7,7 @@ import Options
     import Foundation
 #endif
 
-/// How to reach the API port of one node.
+/// The options for the API port of one node.
 struct APIOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The URL of the node's API port. (env: REALERTIME_API_URL; default: http://127.0.0.1:8081)", valueName: "url"))
     var api: String?
@@ -23,7 +23,7 @@ struct APIOptions: ParsableArguments {
     }
 }
 
-/// How to reach the API port of any node of a cluster.
+/// The options for the API port of any node of a cluster.
 struct AnyNodeOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
@@ -42,7 +42,7 @@ struct AnyNodeOptions: ParsableArguments {
 private func apiText(_ option: String?) throws -> String { try optionOrVariable("--api", option, "REALERTIME_API_URL") ?? "http://127.0.0.1:8081" }
 
 extension TokenOptions {
-    /// The token, or nil if none is set.
+    /// The API token. Nil if no token is set.
     func token() throws -> String? {
         do {
             return try self.token(from: ProcessInfo.processInfo.environment)
@@ -52,7 +52,8 @@ extension TokenOptions {
     }
 }
 
-/// The value of an option, else of its environment variable. An empty option is an error: often the shell variable in it is not set.
+/// The value of an option. Without the option, the value of its environment variable. An empty option is an error, because often it comes from a shell
+/// variable that is not set.
 func optionOrVariable(_ option: String, _ value: String?, _ variable: String) throws -> String? {
     if let value {
         guard !value.isEmpty else { throw ValidationError("\(option) is empty.") }

@@ -1,6 +1,7 @@
 /// Checks of the program's arguments that ArgumentParser cannot make.
 package enum Arguments {
-    /// The message for an argument that is not UTF-8, or nil. Swift would replace its bytes by U+FFFD, and `publish` would send an altered payload.
+    /// The message for an argument that is not UTF-8. Nil if all arguments are UTF-8. Swift would replace other bytes by U+FFFD, and `publish` would send an
+    /// altered payload.
     ///
     /// - Parameter arguments: the bytes of each argument, without the program's name.
     package static func problem(_ arguments: [[UInt8]]) -> String? {
@@ -10,7 +11,7 @@ package enum Arguments {
         return "Argument \(index + 1), \"\(text)\", is not UTF-8 text.\(advice)"
     }
 
-    /// The message for a negative number, which ArgumentParser treats as an unknown option. Nil for every other error.
+    /// The message for a negative number. Nil for every other error. ArgumentParser treats a negative number as an unknown option.
     package static func problem(about error: String, in arguments: [String]) -> String? {
         let number = arguments.prefix { $0 != "--" }.first { number in
             guard number.wholeMatch(of: /-[0-9.]+/) != nil else { return false }

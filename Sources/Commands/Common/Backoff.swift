@@ -1,4 +1,4 @@
-/// The wait before the next attempt. It doubles up to a maximum, and is random, so that clients do not reconnect together.
+/// The wait before the next attempt. The wait doubles up to a maximum. It is random, so that clients do not reconnect together.
 struct Backoff: Sendable {
     var base: Duration
     var max: Duration
@@ -9,7 +9,7 @@ struct Backoff: Sendable {
         self.max = max
     }
 
-    /// A random time between half and all of the doubled wait, but at least the server's hint.
+    /// Returns a random time between half and all of the doubled wait. The time is at least the server's hint.
     mutating func next(atLeast hint: Duration? = nil, using generator: inout some RandomNumberGenerator) -> Duration {
         let doubled = self.base * (1 << min(self.attempts, 16))
         self.attempts += 1

@@ -10,16 +10,16 @@ enum CommandStatus: Int32 {
     var code: ExitCode { ExitCode(self.rawValue) }
 }
 
-/// An error of this module, and not of the network: a caller passes it on unchanged.
+/// An error of this module, not of the network. Code that translates network errors rethrows it unchanged.
 protocol OwnError: Error {}
 
 /// Ends a command with an exit status and a message that says what to change.
 struct CommandError: OwnError, Equatable, CustomStringConvertible {
     var status: CommandStatus
     var message: String
-    /// The cause alone, for use inside another message.
+    /// The cause without advice, for use inside another message.
     var cause: String?
-    /// The request was not sent, so the node cannot have received it.
+    /// Whether the error occurred before the request was sent, so that the node cannot have received the request.
     var isBeforeSending = false
 
     init(_ status: CommandStatus, _ message: String, cause: String? = nil) {
@@ -44,6 +44,6 @@ func reporting(_ body: () async throws -> CommandStatus) async throws {
         Terminal.standardError.printSentence(failure.message, lead: "Error: ")
         throw failure.status.code
     } catch is OutputClosedError {
-        // The reader has closed the pipe, as `head` does. This is no error.
+        // The reader has closed the pipe, as `head` does. This is not an error.
     }
 }

@@ -25,7 +25,7 @@ func withTimeout<Result: Sendable>(_ duration: Duration, _ body: @escaping @Send
     }
 }
 
-/// How often to check whether the reader has closed the output. The system sends no event for this, and the next write may be hours away.
+/// The interval of the checks whether the reader has closed the output. The system sends no event for this, and the next write may be hours away.
 private let closedInterval = Duration.milliseconds(200)
 
 /// Runs `body`, and cancels it on Ctrl-C or SIGTERM. Returns nil if it was cancelled. A second signal ends the process immediately.

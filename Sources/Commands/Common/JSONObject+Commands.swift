@@ -1,8 +1,8 @@
 import JSON
 
-/// Reading JSON whose values are printed unchanged, such as payloads and responses.
+/// Reads JSON whose values are printed unchanged, such as payloads and responses.
 extension JSONValue {
-    /// Nil if the bytes are not exactly one JSON value. The value may be nested a little deeper than a payload, because responses contain payloads.
+    /// Nil if the bytes are not exactly one JSON value. The value may be nested deeper than a payload, because responses contain payloads.
     init?(_ bytes: some Collection<UInt8>) {
         guard let value = try? JSONValue(Array(bytes), named: "the JSON", bytesMax: .max, depthMax: JSONScanner.depthMax + 8) else { return nil }
         self = value
@@ -17,7 +17,7 @@ extension JSONValue {
     var integer: Int? { (try? self.integer(in: Int64.min...Int64.max)).map { Int($0) } }
     var isTrue: Bool { (try? self.boolean()) ?? false }
 
-    /// The object with this field added or replaced. A value that is no object is returned unchanged.
+    /// The object with this field added or replaced. Returns a value that is not an object unchanged.
     func json(setting name: String, to json: String) -> String {
         guard var fields = self.fields else { return self.text }
         return writtenJSON { writer in

@@ -1,7 +1,7 @@
 /// Splits a stream of bytes into lines. A line ends with LF or CRLF. The last line may have no line end.
 struct LineSplitter: Sendable {
     struct Line: Equatable, Sendable {
-        /// The first line has the number 1.
+        /// The number of the line. The first line is 1.
         var number: Int
         var bytes: [UInt8]
         /// The line was too long, and `bytes` is empty.

@@ -20,11 +20,11 @@ struct Facts {
     }
 }
 
-/// A table with a header. Its columns are in order of importance. A narrow terminal gets only the first columns; a line below names the others.
+/// A table with a header. The columns are in order of importance. A narrow terminal gets only the first columns. A line below the table names the others.
 struct Table {
     struct Column: Sendable {
         var header: String
-        /// A width that is enough for most cells, so that the next columns do not move when a cell changes.
+        /// The minimum width. It is enough for most cells, so that the columns to the right do not move when a cell changes.
         var widthMin = 0
 
         init(_ header: String, widthMin: Int = 0) {
@@ -33,7 +33,7 @@ struct Table {
         }
     }
 
-    /// On a narrow terminal longer names are shortened to this width first. Then columns are left out.
+    /// On a narrow terminal, names are first shortened to this width. If the table is still too wide, columns are left out.
     private static let nameWidth = 24
 
     var columns: [Column]

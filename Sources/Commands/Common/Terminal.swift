@@ -12,7 +12,7 @@
     import Darwin
 #endif
 
-/// The reader of the output has closed it.
+/// The reader of the output has closed the pipe, or the terminal is gone.
 struct OutputClosedError: OwnError {}
 
 /// Standard output or standard error: whether it is a terminal, and unbuffered writes.
@@ -29,12 +29,12 @@ struct Terminal: Sendable {
     static let standardError = Terminal(descriptor: STDERR_FILENO)
 
     let descriptor: Int32
-    /// Whether it is a terminal.
+    /// Whether the output is a terminal.
     let isInteractive: Bool
     let hasColours: Bool
     /// The environment variable COLUMNS.
     private let columns: Int?
-    /// Tables show all columns, for any width of the terminal.
+    /// Whether tables show all columns, even if the terminal is too narrow.
     var isWide = false
 
     init(descriptor: Int32) {
@@ -51,7 +51,7 @@ struct Terminal: Sendable {
         self.columns = columns
     }
 
-    /// The width of a line: COLUMNS, else the present width of the terminal. Nil (no limit) for a file or a pipe.
+    /// The width of a line: COLUMNS, or without COLUMNS the current width of the terminal. Nil (no limit) for a file or a pipe.
     var width: Int? {
         guard self.isInteractive else { return nil }
         if let columns, columns > 0 { return max(columns, Self.widthMin) }
@@ -89,7 +89,7 @@ struct Terminal: Sendable {
         return poll(&state, 1, 0) > 0 && state.revents & Int16(POLLERR | POLLHUP | POLLNVAL) != 0
     }
 
-    /// Writes all bytes before it returns, without a buffer. After a crash, everything that was written before has been printed.
+    /// Writes all bytes before it returns, without a buffer. So a crash loses no earlier output.
     func write(_ bytes: some Collection<UInt8>) throws(OutputClosedError) {
         var rest = ContiguousArray(bytes)[...]
         while !rest.isEmpty {
@@ -126,14 +126,14 @@ struct Terminal: Sendable {
     /// A dimmed line below a table.
     func footer(_ sentence: String) -> String { self.sentence(sentence).split(separator: "\n").map { self.paint(String($0), .dim) }.joined(separator: "\n") }
 
-    /// Replaces the cursor's line. A long text is cut, because a wrapped line could not be replaced. Prints nothing to a file or a pipe.
+    /// Replaces the line at the cursor. A long text is cut, because a wrapped line could not be replaced. Prints nothing to a file or a pipe.
     func replaceLine(_ text: String) {
         guard self.isInteractive else { return }
         try? self.write("\r\u{1B}[K\(cut(text, to: self.width.map { $0 - 1 }))".utf8)
     }
 }
 
-/// The system's `write`. Inside ``Terminal`` the method `write` hides it.
+/// Calls the system's `write`, because inside ``Terminal`` the method `write` hides the system call.
 private func write_(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int) -> Int {
     #if canImport(Glibc)
         Glibc.write(descriptor, bytes, count)

@@ -1,4 +1,4 @@
-/// Prints a report every second until Ctrl-C. On a terminal each report replaces the one before it.
+/// Prints a report every second until Ctrl-C. On a terminal each report replaces the previous report.
 struct Watch: Sendable {
     var output: OutputFormat
     var terminal = Terminal.standardOutput
@@ -33,7 +33,7 @@ struct Watch: Sendable {
 
     private func show(_ text: String) throws {
         guard self.isInPlace else { return try self.terminal.write((self.output == .table ? "\(text)\n\n" : "\(text)\n").utf8) }
-        // Overwrite line by line instead of clearing the screen, which would flicker. More lines than the screen has would scroll it.
+        // Overwrite line by line, because clearing the screen would flicker. Lines that do not fit on the screen are left out, because they would scroll it.
         var lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         let rows = self.terminal.rows
         if lines.count >= rows {

@@ -7,11 +7,12 @@ struct ClusterChecks: Sendable {
     var partitions: ClusterPartitions
     var events: ClusterEvents?
 
-    /// Older events are not relevant any more.
+    /// Events that are older than this are ignored.
     private static let eventAgeMsMax = 10 * 60 * 1000
     private static let spreadMax = 1.25
 
-    /// Runs the checks. If there are findings, runs them again after a moment, so that a transient state is not reported. Empty for a node in no cluster.
+    /// Runs the checks. If a check has a finding, all checks run again after a moment, so that a transient state is not reported. The result is empty for a
+    /// node outside a cluster.
     static func run(at node: NodeClient) async -> [Check] {
         let cluster = ClusterClient(node: node)
         do {
@@ -42,7 +43,7 @@ struct ClusterChecks: Sendable {
 
     private var living: [ClusterMembers.Member] { self.members.members.filter { $0.incarnation != nil } }
 
-    /// The responding node has no ZooKeeper session. This is one finding: its consequences are not reported separately.
+    /// Whether the responding node has no ZooKeeper session. The doctor reports this as one finding, without the consequences.
     private var isCutOff: Bool { self.overview.zookeeper?.state != "connected" }
 
     func controller() -> Check {
@@ -65,7 +66,7 @@ struct ClusterChecks: Sendable {
         guard self.isCutOff else { return .ok("zookeeper", self.overview.sessionText) }
         return .warn(
             "zookeeper", self.overview.head.coordination.reason ?? self.overview.sessionText,
-            do: "Repair ZooKeeper or the network to it. The nodes reconnect automatically: do not restart them.")
+            do: "Repair ZooKeeper, or the network between the node and ZooKeeper. The nodes reconnect automatically: do not restart them.")
     }
 
     func nodes() -> Check {
@@ -82,7 +83,7 @@ struct ClusterChecks: Sendable {
         return .ok("nodes", "the cluster has \(count); all send reports")
     }
 
-    /// According to the nodes' reports, exactly one node serves each partition, under the owner epoch of the view.
+    /// Checks the nodes' reports: exactly one node must serve each partition, under the view's owner epoch.
     func servers() -> Check {
         func list(_ partitions: [ClusterPartitions.Partition]) -> String {
             partitions.prefix(5).map { String($0.partition) }.joined(separator: ", ") + (partitions.count > 5 ? " and \(partitions.count - 5) more" : "")
@@ -102,7 +103,7 @@ struct ClusterChecks: Sendable {
         let unserved = all.filter { ![.served, .moving].contains($0.state) }
         guard unserved.isEmpty else {
             return .warn(
-                "partitions", "not reported as served by their owners: \(list(unserved))",
+                "partitions", "the owners do not report that they serve \(list(unserved))",
                 do: "See the logs of the owners. realertime partitions shows the owners.")
         }
         return .ok("partitions", "each of \(Readable.count(all.count)) partitions is served by exactly one node: \(self.overview.partitionText)")
@@ -164,10 +165,10 @@ struct ClusterChecks: Sendable {
             return .warn("balance", "rebalancing is paused; \(text)", do: "After the maintenance, run realertime rebalance resume.")
         }
         if self.overview.head.mode == "guarded" {
-            return .warn("balance", "many nodes failed together, and their partitions are reserved for them; \(text)", do: "Start these nodes again.")
+            return .warn("balance", "many nodes failed together, and their partitions are reserved for these nodes; \(text)", do: "Start these nodes again.")
         }
         guard self.overview.spread <= Self.spreadMax else {
-            return .warn("balance", text, do: "realertime plan shows the moves that would balance the cluster, and why they wait.")
+            return .warn("balance", text, do: "realertime plan shows the moves that would balance the cluster, and why these moves wait.")
         }
         return .ok("balance", text)
     }

@@ -20,7 +20,7 @@ struct CounterChecks: Sendable {
         ]
     }
 
-    /// After the doctor has closed its connections, the node counts no subscriber of the doctor's channel.
+    /// Checks that the node counts no subscriber of the doctor's channel after the doctor has closed its connections.
     private func idle() async -> Check {
         let name = "cleanup"
         return await Check.catching(name) {
@@ -67,7 +67,7 @@ struct CounterChecks: Sendable {
             if new - old < count {
                 return .fail(
                     name, "\(metric) grew by \(new - old), but the doctor alone caused \(count)",
-                    do: "If --api or --url leads to several nodes, use the ports of one node. Else report this as a bug.")
+                    do: "If --api or --url leads to several nodes, use the ports of one node. Otherwise report this as a bug.")
             }
         }
         return .ok(name, "the counters include the doctor's events")

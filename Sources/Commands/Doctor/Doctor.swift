@@ -61,10 +61,10 @@ actor Doctor {
         if ready.status == 200 {
             self.add(.ok("ready", "the node accepts clients"))
         } else if let reason = ready.errorMessage, reason.contains("drained") {
-            // An operator requested the drain, and connected subscribers are still served. So this is no failure.
-            self.add(.warn("ready", reason, do: "If the drain is intended, nothing. Load balancers send this node no new clients."))
+            // An operator requested the drain, and the node still serves connected subscribers. So this is not a failure.
+            self.add(.warn("ready", reason, do: "If the drain is intended, do nothing. Load balancers send no new clients to this node."))
         } else {
-            self.add(.fail("ready", "the node is not ready: \(ready.errorMessage ?? ready.text)", do: "If the node is starting, wait. Else see its log."))
+            self.add(.fail("ready", "the node is not ready: \(ready.errorMessage ?? ready.text)", do: "If the node is starting, wait. Otherwise see its log."))
         }
         do {
             return try NodeStatus(json: await self.node.expect(NodeStatus.path).body)
@@ -74,12 +74,14 @@ actor Doctor {
         }
     }
 
-    /// --url, or the node's listen address. If the node listens on all addresses, the host of --api.
+    /// Returns --url, or without --url the node's listen address. If the node listens on all addresses, the host is the host of --api.
     private func subscriberURL(_ status: NodeStatus) -> BaseURL? {
         if let url { return url }
         guard var listen = try? BaseURL(named: "listen", "http://\(status.listen)") else {
             self.add(
-                .fail("subscriber port", "the node's status has the listen address \"\(status.listen)\"", do: "Set --url to the node's subscriber port."))
+                .fail(
+                    "subscriber port", "the listen address \"\(status.listen)\" in the node's status is not valid",
+                    do: "Set --url to the node's subscriber port."))
             return nil
         }
         if listen.host == "0.0.0.0" || listen.host == "::" { listen.host = self.node.base.host }
@@ -104,7 +106,7 @@ actor Doctor {
             self.add(
                 .fail(
                     "subscriber port", "\(error)",
-                    do: "If clients use a proxy or another address, set --url to it. Else check the node's listen address and the firewall."))
+                    do: "If clients use a proxy or another address, set --url to that address. Otherwise check the node's listen address and the firewall."))
             return false
         }
         self.add(.ok("subscriber port", "\(subscriber) responded in \(Readable.milliseconds(ContinuousClock.now - start))"))

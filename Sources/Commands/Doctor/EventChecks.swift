@@ -10,7 +10,7 @@ import SubscriberAPI
 struct EventChecks: Sendable {
     var probe: Probe
 
-    /// A published event arrives at a subscriber.
+    /// Checks that a published event arrives at a subscriber.
     func roundTrip(_ transport: Transport) async -> Check {
         let name = "round trip \(transport.rawValue)"
         return await self.checking(name, transport) {
@@ -33,7 +33,7 @@ struct EventChecks: Sendable {
         }
     }
 
-    /// A subscription from the cursor of the first of three events gets exactly the other two, and then new events.
+    /// Publishes three events, and resumes from the cursor of the first event. The subscription must get exactly the other two events, and then new events.
     func resume(_ transport: Transport) async -> Check {
         let name = "resume \(transport.rawValue)"
         return await self.checking(name, transport) {
@@ -106,13 +106,13 @@ struct EventChecks: Sendable {
             } catch is TimeoutError {
                 return .fail(
                     name, "no event arrived in time",
-                    do: "If --url leads to a proxy, turn off its buffering for /\(transport.path)/. Else see the node's log.")
+                    do: "If --url leads to a proxy, turn off its buffering for /\(transport.path)/. Otherwise see the node's log.")
             } catch is Probe.HistoryLostError {
                 return .fail(
                     name, "a gap was delivered instead of the events that were published a moment ago",
                     do: "Raise history-events-max, history-seconds-max or history-bytes-max: the history is too short to resume from.")
             } catch let error as DisconnectedError {
-                return .fail(name, error.reason, do: "If --url leads to a proxy, make it forward /\(transport.path)/. Else see the node's log.")
+                return .fail(name, error.reason, do: "If --url leads to a proxy, make it forward /\(transport.path)/. Otherwise see the node's log.")
             }
         }
     }

@@ -11,7 +11,7 @@ struct PortChecks: Sendable {
         await [self.readOnly(), self.headers(), self.ownOrigin(), self.foreignOrigin()]
     }
 
-    /// The subscriber port refuses to publish.
+    /// Checks that the subscriber port refuses to publish.
     private func readOnly() async -> Check {
         let name = "read only"
         return await Check.catching(name) {
@@ -23,7 +23,7 @@ struct PortChecks: Sendable {
         }
     }
 
-    /// The response has the headers that prevent caches and proxies from delaying events.
+    /// Checks that the response has the headers that prevent caches and proxies from delaying events.
     private func headers() async -> Check {
         let name = "headers"
         return await Check.catching(name) {

@@ -53,7 +53,7 @@ struct Probe: Sendable {
                     switch delivery {
                     case .connected where transport == .longPoll:
                         publishing = Task {
-                            // A node does not confirm a long-poll. After this time the node has registered it.
+                            // A node does not confirm a long-poll. After this time the node has registered the long-poll.
                             try await Task.sleep(for: .milliseconds(50))
                             try await publish()
                         }

@@ -14,7 +14,7 @@ struct PrometheusText: Sendable {
         }
     }
 
-    /// The sum of all samples with this name and these labels. Nil if there is none.
+    /// The sum of all samples with this name and these labels. Nil if no sample matches.
     func value(_ name: String, _ labels: [String: String] = [:]) -> Int? {
         let found = self.samples.filter { sample in sample.name == name && labels.allSatisfy { sample.labels[$0.key] == $0.value } }
         let sum = found.reduce(0) { $0 + $1.value }

@@ -17,11 +17,11 @@ enum StatusChecks {
         }
     }
 
-    /// Compares the wall clocks of the node and of this machine. The status of an older node has no time: then start time plus uptime is used.
+    /// Compares the wall clocks of the node and of this machine. If the status of an older node has no time, the start time plus the uptime is used.
     static func clock(_ status: NodeStatus, now: Date = Date()) -> Check {
         let text = status.node.time ?? status.node.startedAt
         guard let time = try? Date(text, strategy: .iso8601) else {
-            return .warn("clock", "the node's status has the time \"\(text)\", which is not a date", do: "Use the command in the node's version.")
+            return .warn("clock", "the node's status has the time \"\(text)\", which is not a date", do: "Use this command in the same version as the node.")
         }
         let ahead = time.addingTimeInterval(status.node.time == nil ? Double(status.node.uptimeSeconds) : 0).timeIntervalSince(now)
         guard abs(ahead) > 5 else { return .ok("clock", "the node's clock agrees with the clock of this machine") }

@@ -1,7 +1,7 @@
 import AdminAPI
 import JSON
 
-/// Checks how long a ZooKeeper server that is cut off from the other servers continues to serve: it must stop before a session expires.
+/// Checks how long a ZooKeeper server continues to serve after it is cut off from the other servers. It must stop before a session expires.
 struct ZooKeeperCheck: Sendable {
     var limits: ZooKeeperLimits
 
@@ -26,7 +26,7 @@ struct ZooKeeperCheck: Sendable {
                 Self.name,
                 "cut off from the other servers, \(long.map { "\($0.0) continues to serve for \(seconds($0.1))" }.joined(separator: ", ")) (syncLimit × tickTime), but a session lasts only \(seconds(self.limits.sessionMilliseconds))",
                 do:
-                    "Lower syncLimit in zoo.cfg, or raise zookeeper-session-seconds. Until then a node that is connected to such a server detects this only after half a session."
+                    "Lower syncLimit in zoo.cfg, or raise zookeeper-session-seconds. Until then a node that is connected to such a server detects the failure only after half a session."
             )
         }
         guard unknown.isEmpty else { return .skip(Self.name, "unknown for \(unknown.joined(separator: "; "))") }

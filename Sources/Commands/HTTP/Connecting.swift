@@ -2,7 +2,7 @@ import AsyncHTTPClient
 import NIOCore
 import NIOPosix
 
-/// How connections to nodes are opened. The limits are the same for the HTTP client and for connections that this module opens itself.
+/// Opens connections to nodes. The limits are the same for the HTTP client and for connections that this module opens itself.
 enum Connecting {
     static let timeoutMax = Duration.seconds(10)
 
@@ -11,7 +11,7 @@ enum Connecting {
         min(self.timeoutMax, limit) * 4 / (5 * max(nodes, 1))
     }
 
-    /// For a connection without TLS. NIO does not cancel a connect that has begun.
+    /// Opens a connection without TLS. NIO does not cancel a connect that has begun.
     static func bootstrap(timeout: Duration = Self.timeoutMax) -> ClientBootstrap {
         ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .connectTimeout(TimeAmount(timeout))
@@ -29,7 +29,7 @@ func withHTTPClient<Result>(
 ) async throws -> Result {
     var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
     configuration.timeout = .init(connect: max(.milliseconds(1), TimeAmount(connect)), read: TimeAmount(idle))
-    // The commands decide about further attempts. The client makes none of its own.
+    // The commands decide whether to try again, so the HTTP client must not.
     configuration.connectionPool.retryConnectionEstablishment = false
     configuration.httpVersion = .http1Only
     return try await HTTPClient.withHTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: configuration, body)

@@ -14,7 +14,7 @@ import NIOPosix
 func unreachable(_ base: BaseURL, _ error: any Error) -> any Error {
     if error is any OwnError || Task.isCancelled { return error }
     let cause = networkErrorText(error)
-    var failure = CommandError(.unreachable, "Cannot reach \(base): \(cause). Is the node running, and is the address right?", cause: cause)
+    var failure = CommandError(.unreachable, "Cannot reach \(base): \(cause). Is the node running, and is the address correct?", cause: cause)
     failure.isBeforeSending = isConnectError(error)
     return failure
 }

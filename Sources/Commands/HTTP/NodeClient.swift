@@ -3,7 +3,7 @@ import NIOCore
 import NIOHTTP1
 import Synchronization
 
-/// The nodes that a command may use, and the one that it uses now.
+/// The nodes that a command may use, and the node that the command uses now.
 final class NodeList: Sendable {
     let bases: [BaseURL]
     private let index = Mutex(0)
@@ -25,7 +25,7 @@ final class NodeList: Sendable {
     }
 }
 
-/// Sends requests to a node and waits for complete responses. A subscription, whose response does not end, is a ``Subscription``.
+/// Sends requests to a node and waits for complete responses. ``Subscription`` reads the response of a subscription, because that response does not end.
 struct NodeClient: Sendable {
     private let nodes: NodeList
     /// The node that is used now.
@@ -37,14 +37,14 @@ struct NodeClient: Sendable {
     /// Where a switch to another node is reported.
     var notices = Terminal.standardError
 
-    /// Every node of the cluster gives the same response.
+    /// Whether every node of the cluster gives the same response.
     private let isAny: Bool
 
     init(base: BaseURL, token: String?, http: HTTPClient, timeout: Duration) {
         self.init([base], isAny: false, token, http, timeout)
     }
 
-    /// - Parameter bases: nodes that can replace each other. The first is used until it is unreachable, then the next.
+    /// - Parameter bases: nodes that can replace each other. The first node is used until it is unreachable, then the next node.
     init(any bases: [BaseURL], token: String?, http: HTTPClient, timeout: Duration) {
         self.init(bases, isAny: true, token, http, timeout)
     }
@@ -94,7 +94,7 @@ struct NodeClient: Sendable {
         let causes = failures.map { $0.cause ?? $0.message }
         let cause = Set(causes).count == 1 ? causes[0] : causes.joined(separator: "; ")
         let list = self.nodes.bases.map(\.description).joined(separator: ", ")
-        throw CommandError(.unreachable, "Cannot reach any of \(list): \(cause). Are the nodes running, and are the addresses right?", cause: cause)
+        throw CommandError(.unreachable, "Cannot reach any of \(list): \(cause). Are the nodes running, and are the addresses correct?", cause: cause)
     }
 
     private func execute(
@@ -108,7 +108,7 @@ struct NodeClient: Sendable {
         }
     }
 
-    /// The response if its status is 200, else an error with the node's message and advice.
+    /// Returns the response if its status is 200. Throws an error with the node's message and advice for any other status.
     func expectOK(_ response: Response, for what: String) throws -> Response {
         guard response.status != 401 else { throw CommandError.tokenRefused(by: "\(self.base)") }
         guard response.status == 200 else { throw CommandError(.critical, "\(self.base) returned \(response.failureText(for: what)).") }

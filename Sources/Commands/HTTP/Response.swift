@@ -5,7 +5,7 @@ import NIOHTTP1
 
 /// A complete response.
 struct Response: Sendable {
-    /// The largest responses of a node: to one publish, to a request of the API, and the page of a long-poll with many events of the largest size.
+    /// The maximum sizes of a node's responses: to a publish, to another request, and to a long-poll, which may contain many events of the maximum size.
     static let publishBytesMax = 1024 * 1024
     static let bytesMax = 64 * 1024 * 1024
     static let pageBytesMax = 256 * 1024 * 1024
@@ -29,7 +29,7 @@ struct Response: Sendable {
     /// The status and the error message, such as `400: the channel …`, without a full stop.
     var statusText: String { self.text(after: "\(self.status)") }
 
-    /// The same with the name of the request, such as `400 for /api/move: the partition …`.
+    /// The text of ``statusText`` with the name of the request, such as `400 for /api/move: the partition …`.
     func failureText(for what: String) -> String { self.text(after: "\(self.status) for \(what)") }
 
     private func text(after start: String) -> String {
@@ -38,7 +38,7 @@ struct Response: Sendable {
         return text
     }
 
-    /// The same request may succeed later.
+    /// Whether the same request may succeed later.
     var isTemporaryRefusal: Bool { [408, 429, 500, 502, 503, 504].contains(self.status) }
 
     var retryAfter: Duration? {
@@ -57,7 +57,7 @@ extension Response {
 struct ResponseAssembler: Sendable {
     private var head: HTTPResponseHead?
     private var body: [UInt8] = []
-    /// The server closes the connection after the last complete response.
+    /// Whether the server closes the connection after the last complete response.
     private(set) var closesConnection = false
 
     /// Returns the response that this part completes. Nil if the response is incomplete, or informational (1xx).
@@ -83,7 +83,7 @@ extension CommandError {
     /// The node refused the API token. The message is the same for every request.
     static func tokenRefused(by node: String) -> CommandError {
         CommandError(
-            .critical, "\(node) refused the API token, or requires one. Set REALERTIME_API_TOKEN or --api-token-file to the node's api-token.")
+            .critical, "\(node) refused the API token, or requires a token. Set REALERTIME_API_TOKEN or --api-token-file to the node's api-token.")
     }
 
     /// The response does not have the form that this version expects.

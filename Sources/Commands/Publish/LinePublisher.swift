@@ -14,14 +14,14 @@ struct LinePublisher: Sendable {
     var sender: PublishSender
     var concurrency: Int
     var retryTimeout: Duration
-    /// Each line must be JSON.
+    /// Whether each line must be JSON.
     var wantsJSON: Bool
-    /// Where each response is printed. Nil: responses are not printed.
+    /// Where each response is printed. Nil if responses are not printed.
     var responses: Terminal?
     /// Where the progress is shown.
     var notices: Terminal
 
-    /// Returns at the end of the input. Throws when no line can be published, or after a cancellation, when the events in flight have ended.
+    /// Returns at the end of the input. Throws if no line can be published. After a cancellation, throws when no event is in flight any more.
     func run(_ input: StandardInput) async throws -> CommandStatus {
         let queue = LineQueue(bytesMax: LinePublisher.queueBytesMax)
         var machine = PublishMachine(concurrency: self.concurrency, retryTimeout: self.retryTimeout)

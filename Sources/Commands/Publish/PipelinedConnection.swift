@@ -28,8 +28,8 @@ final class PipelinedConnection: Sendable {
         }
     }
 
-    /// Sends all requests and waits for all responses. If the connection ends or the time limit is over, requests without a response have failed: whether the
-    /// node has handled them is unknown. An empty result means that the connection was closed before.
+    /// Sends all requests and waits for all responses. If the connection ends or the time limit has passed, requests without a response fail, although the
+    /// node may have handled them. An empty result means that the connection was closed before the call.
     func send(_ requests: [Request], within limit: Duration) async -> [Result<Response, any Error>] {
         let handler = self.handler
         let deadline = self.channel.eventLoop.scheduleTask(in: TimeAmount(limit)) { handler.value.fail(TimeoutError()) }
@@ -90,7 +90,7 @@ final class PipelineHandler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         do {
             guard let response = try self.assembler.append(self.unwrapInboundIn(data)) else { return }
-            // A response without a request: the server does not follow the protocol.
+            // A response without a request violates the protocol.
             guard !self.waiting.isEmpty else { return self.fail(ChannelError.eof) }
             self.waiting.removeFirst().succeed(response)
             if self.assembler.closesConnection { self.fail(ChannelError.eof) }

@@ -72,7 +72,7 @@ package struct PublishCommand: AsyncParsableCommand {
 
     package init() {}
 
-    /// The last of several arguments.
+    /// The last argument. Nil if there is only one argument.
     private var payloadArgument: String? { self.channelsAndPayload.count > 1 ? self.channelsAndPayload.last : nil }
     private var channels: [String] { self.channelsAndPayload.prefix(max(1, self.channelsAndPayload.count - 1)).flatMap(Channels.split) }
     private var readsLines: Bool { self.payloadArgument == "-" }
@@ -159,6 +159,8 @@ package struct PublishCommand: AsyncParsableCommand {
             let channel = object.text("channel") ?? "?"
             try output.write((objects.count == 1 ? "\(position)\n" : "\(channel) \(position)\n").utf8)
         }
-        if isDuplicate { Terminal.standardError.printSentence("An event with this message id was published before. This is its position.") }
+        if isDuplicate {
+            Terminal.standardError.printSentence("An event with this message id was published before. The printed position is the position of that event.")
+        }
     }
 }

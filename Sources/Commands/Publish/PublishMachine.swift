@@ -1,7 +1,7 @@
 /// Decides which events are sent next, and what happens after failures. Pure: uses no network and no clock.
 ///
-/// Up to `concurrency` events are in flight, in order, on one connection. After a failure, events are sent one at a time until the node acknowledges
-/// one: otherwise more events could overtake the repeated event.
+/// Up to `concurrency` events are in flight, in order, on one connection. After a failure, events are sent one at a time until the node acknowledges an event.
+/// Otherwise more events could overtake the repeated event.
 struct PublishMachine: Sendable {
     typealias Instant = ContinuousClock.Instant
 
@@ -68,7 +68,7 @@ struct PublishMachine: Sendable {
         return max(self.retryTimeout - (now - failing.since), .milliseconds(100))
     }
 
-    /// Call after the window was sent, with one outcome for each of its events.
+    /// The caller must call this after it has sent the window, with one outcome for each event of the window.
     mutating func didFinish(_ outcomes: [PublishOutcome], sentAt: Instant, now: Instant) -> Step {
         let window = self.window
         precondition(outcomes.count == window.count, "Each event of a window has an outcome")

@@ -19,7 +19,7 @@ struct PublishProgress {
         self.terminal.replaceLine(self.text(tally))
     }
 
-    /// Prints a message unless it is the last printed one.
+    /// Prints a message unless it is equal to the last printed message.
     mutating func note(_ text: String) {
         guard self.lastNote != text else { return }
         self.lastNote = text

@@ -53,7 +53,7 @@ actor PublishSender {
         return request
     }
 
-    /// Over TLS: only the HTTP client supports it, so each request waits for the response to the previous request.
+    /// Sends events over TLS with the HTTP client, because only this client supports TLS. Each request waits for the response to the previous request.
     private func sendOneByOne(_ events: [PublishEvent], within limit: Duration) async -> [PublishOutcome] {
         var node = self.node
         node.timeout = limit

@@ -3,7 +3,7 @@ import JSON
 
 /// The part of the output of `status` that is about the cluster.
 enum ClusterSection: Sendable {
-    /// The node is in no cluster, or its version does not support clusters.
+    /// The node is not in a cluster, or its version does not support clusters.
     case alone
     case cluster(ClusterClient.Fetched<ClusterOverview>)
     /// The cluster's status is unavailable, for this reason.
@@ -50,12 +50,12 @@ enum ClusterSection: Sendable {
         switch self {
         case .alone: return status.table(on: terminal)
         case .cluster(let look):
-            // The cluster's reasons include those of its nodes: print each reason once.
+            // The cluster's reasons include the reasons of its nodes. Each reason is printed only once.
             var status = status
             status.reasons.removeAll { own in look.report.reasons.contains { $0 == "\(status.node.id): \(own)" || $0.hasPrefix(own) } }
             return look.report.table(on: terminal) + "\n\n" + status.table(on: terminal)
         case .unknown(let reason, _, _):
-            // The reason is often one of the node's reasons: print it once.
+            // The reason is often also a reason of the node. It is printed only once.
             var status = status
             status.reasons.removeAll { own in reason.contains(own.trimming { $0 == "." }) }
             var facts = Facts()

@@ -20,7 +20,8 @@ struct CursorFile: Sendable {
         let cursor = text.trimming(\.isWhitespace)
         // A start without a cursor would skip events without a message.
         guard !cursor.isEmpty else {
-            throw CommandError(.critical, "The cursor file \(self.path) is empty, so the last position is unknown. To start with new events only, remove it.")
+            throw CommandError(
+                .critical, "The cursor file \(self.path) is empty, so the last position is unknown. To start with new events only, remove the file.")
         }
         guard cursor.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }), cursor.utf8.count <= 64 * 1024 else {
             throw CommandError(.critical, "The file \(self.path) does not contain a cursor. Choose another --cursor-file.")
@@ -28,7 +29,7 @@ struct CursorFile: Sendable {
         return cursor
     }
 
-    /// Replaces the file atomically: after a crash it contains the old cursor or the new one.
+    /// Replaces the file atomically. After a crash the file contains either the old or the new cursor.
     func save(_ cursor: String) throws {
         do {
             try Data("\(cursor)\n".utf8).write(to: URL(fileURLWithPath: self.path), options: .atomic)

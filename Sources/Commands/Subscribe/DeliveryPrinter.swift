@@ -3,7 +3,7 @@ import SubscriberAPI
 /// Prints the events and gaps of a subscription.
 struct DeliveryPrinter: Sendable {
     enum Format: Sendable {
-        /// One payload on each line; with details, the channel, the type and the cursor before it.
+        /// One payload on each line. With details, the channel, the type and the cursor are before the payload.
         case lines(details: Bool)
         /// One envelope on each line, as received.
         case json
@@ -33,7 +33,7 @@ struct DeliveryPrinter: Sendable {
     }
 
     private func line(_ envelope: Envelope, details: Bool) -> [UInt8] {
-        // Escaped only on a terminal. A pipe gets the payload as published.
+        // The payload is escaped only on a terminal. A pipe gets the payload unchanged.
         let text = self.output.isInteractive ? sanitized(envelope.text) : envelope.text
         guard details else { return text + [UInt8(ascii: "\n")] }
         let prefix = self.output.paint(sanitized("\(envelope.channel)\t\(envelope.type ?? "-")\t\(envelope.cursor)", keeping: ["\t"]), .dim)
@@ -42,7 +42,7 @@ struct DeliveryPrinter: Sendable {
 
     private static func explanation(_ reason: String) -> String {
         switch GapReason(rawValue: reason) {
-        case .expired: "expired: the history no longer contains them"
+        case .expired: "expired: the history no longer contains these events"
         case .overflow: "overflow: this subscriber was too slow"
         case .reset: "reset: the channel's history was lost, or the cursor belongs to another history"
         case nil: reason

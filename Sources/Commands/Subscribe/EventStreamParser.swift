@@ -10,7 +10,7 @@ struct EventStreamParser: Sendable {
 
     /// The bytes of the incomplete line.
     private var line: [UInt8] = []
-    /// The last byte was a CR, which ended a line. If the next byte is an LF, it belongs to the same line end.
+    /// Whether the last byte was a CR, which ended a line. If the next byte is an LF, it belongs to the same line end.
     private var endedInCR = false
     private var isAtStart = true
 

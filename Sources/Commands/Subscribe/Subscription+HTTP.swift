@@ -44,7 +44,7 @@ extension Subscription {
     private func stream(
         _ path: String, _ each: (Delivery) async throws -> Void, bytes: (ByteBuffer) async throws -> Void
     ) async throws {
-        // Not text/event-stream: the node would send a refusal as an event stream with status 200, as an EventSource requires.
+        // With text/event-stream the node would send a refusal as an event stream with status 200, because an EventSource requires this.
         let request = Request(path: path, headers: [("Accept", "*/*")]).clientRequest(to: self.base)
         let response = try await self.disconnecting { try await self.http.execute(request, deadline: .distantFuture) }
         guard response.status == .ok else {
@@ -60,7 +60,7 @@ extension Subscription {
 
     func poll(since cursor: String?, _ each: (Delivery) async throws -> Void) async throws {
         var cursor = cursor
-        // The response to a poll may take long. So check first whether there is a node.
+        // The response to a poll may take a long time. So check first whether the node responds.
         _ = try await self.response(to: "/healthz")
         try await each(.connected)
         while true {
@@ -79,7 +79,7 @@ extension Subscription {
         }
     }
 
-    /// A response with status 200. Without a time limit, because a node may wait for the next event.
+    /// Returns a response with status 200. There is no time limit, because a node may wait for the next event.
     private func response(to path: String) async throws -> Response {
         let request = Request(path: path).clientRequest(to: self.base)
         let response = try await self.disconnecting {

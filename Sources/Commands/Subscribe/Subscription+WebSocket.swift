@@ -91,7 +91,7 @@ extension Subscription {
                         try await outbound.write(WebSocketFrame(fin: true, opcode: .pong, maskKey: .random(), data: frame.unmaskedData))
                         try await each(.heartbeat)
                     case .connectionClose:
-                        // The same code in return completes the close.
+                        // The client returns the same code, which completes the closing handshake.
                         try? await outbound.write(WebSocketFrame(fin: true, opcode: .connectionClose, maskKey: .random(), data: frame.data))
                         throw Subscription.closed(frame.data)
                     default:
@@ -100,7 +100,7 @@ extension Subscription {
                 }
             } catch {
                 let failure = Subscription.disconnected(error)
-                // Unless the node has ended the connection, this client sends a close.
+                // If the node has not ended the connection, this client sends a close frame.
                 if !(failure is DisconnectedError) {
                     let close = WebSocketFrame(fin: true, opcode: .connectionClose, maskKey: .random(), data: ByteBuffer(integer: UInt16(1000)))
                     try? await outbound.write(close)
