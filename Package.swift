@@ -68,16 +68,22 @@ let package = Package(
         .target(name: "Coordination", dependencies: ["AdminAPI", "CZooKeeper", "JSON", "Partitioning"], swiftSettings: settings),
         // Apache ZooKeeper's C client, from the system.
         .systemLibrary(name: "CZooKeeper", providers: [.apt(["libzookeeper-mt-dev"])]),
+        // The reader of Redis' replies, from the system.
+        .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
         // The logs.
         .target(
             name: "Storage",
             dependencies: [
+                "CHiredis",
                 "Partitioning",
                 "Pipeline",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ],
             swiftSettings: settings
         ),
@@ -205,7 +211,10 @@ let package = Package(
         .testTarget(name: "CoordinationTests", dependencies: ["AdminAPI", "Coordination", "JSON", "Partitioning", "TestKit"], swiftSettings: settings),
         .testTarget(
             name: "StorageTests",
-            dependencies: ["Partitioning", "PipelineTestKit", "Storage", "TestKit", .product(name: "DequeModule", package: "swift-collections")],
+            dependencies: [
+                "Partitioning", "PipelineTestKit", "Storage", "TestKit", .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
             swiftSettings: settings),
         .testTarget(name: "SocketsTests", dependencies: ["Sockets"], swiftSettings: settings),
         .testTarget(

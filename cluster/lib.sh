@@ -32,7 +32,7 @@ need_packages() {
 
 need_swift() {
     command -v swift >/dev/null || fail "Swift is missing: install 6.2 or newer from https://www.swift.org/install/linux and put it on PATH."
-    need_packages libsqlite3-dev libzookeeper-mt-dev
+    need_packages libhiredis-dev libsqlite3-dev libzookeeper-mt-dev
 }
 
 # Builds the release binary: one file that includes the Swift libraries. REALERTIME_BINARY selects another binary instead.
