@@ -3,7 +3,7 @@ import Testing
 
 @testable import Coordination
 
-/// Operators' requests, and what becomes of each.
+/// How a node handles operators' requests.
 @Suite struct AdminMachineTests {
     private static let now = ContinuousClock.now
     private static let settings = ClusterSettings(cluster: "c", id: "n1", link: "n1:1", api: "n1:2", version: "1")
@@ -22,7 +22,7 @@ import Testing
         ) { request, why in request.kind.changes ? nil : .failed(.notFound, why ?? "by itself") }
     }
 
-    /// This node is the controller, and has read everything.
+    /// Makes this node a controller that has read the whole registry.
     private mutating func elect() {
         self.controlling = ControllerMachine(settings: Self.settings, epoch: 4, epochVersion: 4, electedAt: Self.now)
         let register = ViewMachine(paths: Self.settings.paths, cluster: "c", memory: ClusterMemory(isKept: false, past: nil))
@@ -51,29 +51,29 @@ import Testing
         let response = self.machine.responded(1, .failed(.conflict, "no"), by: "n2", self.facts())
         guard case .respond(.failed(let error), .local(9))? = response.first else { return recordMissing("no response") }
         #expect(error.code == .conflict && self.machine.isIdle)
-        // A second one is to no request.
+        // A second response to the same request is ignored.
         #expect(self.machine.responded(1, .failed(.conflict, "no"), by: "n2", self.facts()).isEmpty)
     }
 
-    @Test mutating func withoutAControllerOnlyReadsAreDoneHere() {
+    @Test mutating func withoutAControllerANodeRespondsOnlyToReads() {
         #expect(self.responses(self.machine.handle(Self.drain, .local(1), self.facts(reachable: nil))) == [.noController])
         #expect(self.responses(self.machine.handle(AdminRequest(.status), .local(2), self.facts(reachable: nil))) == [.notFound])
     }
 
-    @Test mutating func aControllerThatDoesNotRespondIsWaitedForForALimitedTime() {
+    @Test mutating func theWaitForTheControllersResponseIsLimited() {
         _ = self.machine.handle(AdminRequest(.status), .local(1), self.facts())
         _ = self.machine.handle(Self.drain, .local(2), self.facts())
         #expect(self.responses(self.machine.proceed(self.facts(after: .milliseconds(999)))) == [])
-        // A read is done here then; a change may still happen.
+        // After one second this node responds to a read itself. The controller may still make the change.
         #expect(self.responses(self.machine.proceed(self.facts(after: .seconds(1)))) == [.notFound])
         #expect(self.responses(self.machine.proceed(self.facts(after: .seconds(5)))) == [.timeout] && self.machine.isIdle)
     }
 
-    @Test mutating func aPeerIsRefusedByANodeThatIsNotTheController() {
+    @Test mutating func aNodeThatIsNotTheControllerRefusesAPeersRequest() {
         #expect(self.responses(self.machine.handle(Self.drain, .peer("n3", number: 4), self.facts())) == [.noController])
     }
 
-    @Test mutating func theControllerWritesAChangeAndRecordsItWhenItIsDone() throws {
+    @Test mutating func theControllerRecordsAChangeAfterItsWrite() throws {
         self.elect()
         let effects = self.machine.handle(Self.drain, .local(1), self.facts())
         guard case .perform(let parts, let change)? = effects.first, case .create("/rt/c/nodes/n2", let data, false)? = parts.first else {
@@ -87,7 +87,7 @@ import Testing
         #expect(done.contains { if case .readAgain(.nodes) = $0 { true } else { false } })
     }
 
-    @Test mutating func whatIsSoAlreadyIsConfirmedAndNotRecorded() {
+    @Test mutating func aChangeThatIsAlreadyInEffectIsConfirmedAndNotRecorded() {
         self.elect()
         let effects = self.machine.handle(AdminRequest(.uncordon, node: "n2"), .local(1), self.facts())
         guard case .perform(let parts, let change)? = effects.first else { return recordMissing("not confirmed") }
@@ -111,7 +111,7 @@ import Testing
         #expect(effects.contains { if case .stepDown = $0 { true } else { false } })
     }
 
-    @Test mutating func theEndOfAControllershipFailsWhatIsOpen() {
+    @Test mutating func pendingRequestsFailWhenTheControllerStepsDown() {
         self.elect()
         _ = self.machine.handle(Self.drain, .local(1), self.facts())
         self.reads.readAgain(.configuration)

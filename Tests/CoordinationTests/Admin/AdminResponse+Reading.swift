@@ -1,13 +1,13 @@
 import AdminAPI
 import JSON
 
-/// What tests look for in a response.
+/// Accessors for tests.
 extension AdminResponse {
     var isSuccess: Bool { self.error == nil }
     var code: AdminError.Code? { self.error?.code }
     var isUnavailable: Bool { self.code?.isUnavailable ?? false }
 
-    /// As it goes over the wire.
+    /// The JSON of the response, as a client receives it.
     var json: String {
         var writer = JSONWriter()
         self.write(to: &writer)

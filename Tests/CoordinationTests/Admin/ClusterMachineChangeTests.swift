@@ -4,7 +4,7 @@ import Testing
 
 @testable import Coordination
 
-/// What operators change, at the controller.
+/// Operators' changes at the controller.
 @Suite struct ClusterMachineChangeTests {
     private static let check = ZooKeeperRequest.Part.check(path: "/rt/c/controller_epoch", version: 1)
 
@@ -16,7 +16,7 @@ import Testing
         try ClusterConfiguration(json: try #require(bench.store.tree["/rt/c/config"]).data)
     }
 
-    @Test func pauseAndResumeWriteTheConfigurationUnderTheEpoch() throws {
+    @Test func pauseAndResumeCheckTheEpochAndWriteTheConfiguration() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.handle(.request(number: 1, AdminRequest(.pause, by: "me")))
         guard case .multi(let parts)? = bench.open.last?.request, parts.count == 2, case .set("/rt/c/config", _, version: 0) = parts[1] else {
@@ -31,7 +31,7 @@ import Testing
         #expect(try self.configuration(bench).rebalance == .automatic && bench.machine.view?.mode == .normal)
     }
 
-    @Test func aDrainedNodeGivesEverythingAwayAndComesBackWhenUndrained() throws {
+    @Test func aDrainedNodeLosesItsPartitionsUntilItIsUndrained() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         #expect(bench.request(AdminRequest(.drain, node: "n2", by: "me", note: "disk"))?.isSuccess == true)
         let record = try self.record("n2", bench)
@@ -44,7 +44,7 @@ import Testing
         #expect(bench.state("n2") == .active && bench.count("n2") == 4)
     }
 
-    @Test func aCordonedNodeKeepsWhatItHasAndGainsNothing() {
+    @Test func aCordonedNodeKeepsItsPartitionsAndGainsNone() {
         var bench = ClusterMachineBench.controller(of: 3, partitionCount: 12)
         #expect(bench.request(AdminRequest(.cordon, node: "n2"))?.isSuccess == true)
         bench.vanish("n3")
@@ -55,7 +55,7 @@ import Testing
         #expect(bench.state("n2") == .active && bench.count("n2") == 6)
     }
 
-    @Test func aWishIsNotEndedByTheWordForAnother() throws {
+    @Test func undrainLiftsOnlyADrainAndUncordonOnlyACordon() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         #expect(bench.request(AdminRequest(.drain, node: "n2", by: "ann", note: "disk"))?.isSuccess == true)
         for (number, kind) in [AdminRequest.Kind.uncordon, .cordon].enumerated() {
@@ -70,12 +70,12 @@ import Testing
         let undrain = bench.request(AdminRequest(.undrain, node: "n2", by: "bob"), number: 4)
         #expect(undrain?.code == .conflict && undrain?.json.contains("n2 is cordoned, requested by an operator: uncordon it first") == true)
         #expect(bench.state("n2") == .cordoned)
-        // Which asks for more of the same.
+        // Draining a cordoned node is allowed.
         #expect(bench.request(AdminRequest(.drain, node: "n2"), number: 5)?.isSuccess == true)
         #expect(bench.state("n2") == .draining)
     }
 
-    @Test func aMovedPartitionStaysWhereItWasPutUntilItIsUnpinned() throws {
+    @Test func aMovedPartitionStaysPinnedUntilItIsUnpinned() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         let partition = try #require(bench.machine.view?.partitions(ownedBy: "n1").first)
         #expect(bench.request(AdminRequest(.move, node: "n2", partition: partition))?.isSuccess == true)
@@ -86,7 +86,7 @@ import Testing
         #expect(try self.configuration(bench).pins == [:])
     }
 
-    @Test func whatCannotBeMovedIsRefusedWithTheReason() {
+    @Test func impossibleRequestsAreRefusedWithACode() {
         var bench = ClusterMachineBench.controller(of: 2)
         _ = bench.request(AdminRequest(.cordon, node: "n2"))
         let wrong: [(AdminRequest, AdminError.Code)] = [
@@ -102,7 +102,7 @@ import Testing
         #expect(bench.requests.isEmpty)
     }
 
-    @Test func onlyWhoIsGoneIsForgotten() {
+    @Test func onlyADeadNodeCanBeForgotten() {
         var bench = ClusterMachineBench.controller(of: 3)
         let member = bench.request(AdminRequest(.forget, node: "n2"))
         #expect(member?.code == .conflict && member?.json.contains("drain it and stop it first") == true)
@@ -110,11 +110,11 @@ import Testing
         #expect(bench.state("n2") == .down)
         #expect(bench.request(AdminRequest(.forget, node: "n2"), number: 2)?.isSuccess == true)
         #expect(bench.state("n2") == nil && bench.storedView?.node("n2") == nil)
-        // The registry does not keep it for ever.
+        // ZooKeeper keeps no record of a forgotten node.
         #expect(bench.store.tree["/rt/c/nodes/n2"] == nil)
     }
 
-    @Test func whatIsForgottenTakesItsPinsAlong() throws {
+    @Test func forgettingANodeRemovesItsPins() throws {
         var bench = ClusterMachineBench.controller(of: 3)
         for (number, partition) in [0, 1].enumerated() {
             #expect(bench.request(AdminRequest(.move, node: "n2", partition: partition), number: UInt64(10 + number))?.isSuccess == true)
@@ -127,7 +127,7 @@ import Testing
         #expect(bench.machine.history.events.contains { $0.text == "forget n2 by ann (removes the pins of partitions 0, 1)" && $0.node == "n2" })
     }
 
-    @Test func aPinToANodeThatThereIsNotIsAReason() throws {
+    @Test func aPinToAnUnknownNodeIsAReasonInTheStatus() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         var configuration = try self.configuration(bench)
         configuration.pins = [3: "n9"]
@@ -137,7 +137,7 @@ import Testing
         #expect(body.contains("pinned to nodes that are not in this cluster (3 to n9)") && body.contains("\"health\":\"degraded\""), "\(body)")
     }
 
-    @Test func whoWantsWhatAndWhyIsInTheStatus() throws {
+    @Test func theStatusNamesTheOperatorAndTheNoteOfEachRequest() throws {
         var bench = ClusterMachineBench.controller(of: 3)
         _ = bench.request(AdminRequest(.drain, node: "n2", by: "ann", note: "kernel update"), number: 1)
         bench.balance()
@@ -152,8 +152,8 @@ import Testing
         #expect(try self.configuration(bench).pauseRequest == nil)
     }
 
-    /// Some servers have kept member nodes of sessions that were over.
-    @Test func aFencedNodeIsForgottenWithItsMemberNode() {
+    /// Some ZooKeeper servers have kept the member znode of a session that had ended.
+    @Test func aFencedNodeIsForgottenWithItsMemberZnode() {
         var bench = ClusterMachineBench.controller(of: 3)
         var report = bench.report(of: "n2")
         report.unreachable = [.init(id: "n3", incarnation: bench.incarnation("n3"))]
@@ -166,7 +166,7 @@ import Testing
         #expect(bench.incarnation("n3") == -1 && bench.state("n3") == nil)
     }
 
-    @Test func aWishForANodeThatIsNotThereYetMakesItExpected() {
+    @Test func aDesiredStateForAnUnknownNodeAddsTheNodeAsDown() {
         var bench = ClusterMachineBench.controller()
         bench.store.put("/rt/c/nodes/n2", NodeRecord(desired: .cordoned).json)
         bench.settle()
@@ -183,13 +183,13 @@ import Testing
         return bench
     }
 
-    @Test func aChangeThatSomebodyElseWasFasterWithIsAConflict() {
+    @Test func aChangeThatAnotherWriteOvertookIsAConflict() {
         var bench = self.asking()
         bench.reply(.failure(.refused(.badVersion, part: 1)))
         #expect(bench.response(to: 1)?.code == .conflict && bench.machine.isController)
     }
 
-    @Test func aChangeWithoutAnAnswerMayHaveHappened() {
+    @Test func aChangeWithoutAReplyMayHaveHappened() {
         var bench = self.asking()
         bench.reply(.failure(.ambiguous(code: -4)))
         #expect(bench.response(to: 1)?.code == .timeout)
@@ -201,33 +201,33 @@ import Testing
         #expect(bench.response(to: 1)?.isUnavailable == true && bench.response(to: 1)?.json.contains("nothing was changed") == true)
     }
 
-    @Test func aChangeThatTheServersForbidIsNobodyElses() {
+    @Test func aChangeThatZooKeeperForbidsNamesTheUserOption() {
         var bench = self.asking()
         bench.reply(.failure(.refused(.notAuthorized, part: 1)))
         #expect(bench.response(to: 1)?.json.contains("zookeeper-user") == true)
     }
 
-    @Test func aChangeUnderAnOldEpochDeposes() {
+    @Test func aChangeUnderAnOldEpochDeposesTheController() {
         var bench = self.asking()
         bench.reply(.failure(.refused(.badVersion, part: 0)))
         #expect(bench.response(to: 1)?.isUnavailable == true && !bench.machine.isController)
         #expect(bench.effects.count { if case .respond = $0 { true } else { false } } == 1)
     }
 
-    @Test func aChangeIsAnsweredThoughTheSessionIsLostMeanwhile() {
+    @Test func aChangeGetsAResponseAlthoughTheSessionIsLost() {
         var bench = self.asking()
         bench.lose()
         bench.advance(.seconds(10))
         #expect(bench.response(to: 1) != nil)
     }
 
-    @Test func aChangeIsAnsweredThoughTheControllerIsDeposedMeanwhile() {
+    @Test func aChangeGetsAResponseAlthoughTheControllerIsDeposed() {
         var bench = self.asking()
         let token = bench.open[0].token
         bench.handle(.changed(["/rt/c/controller"]))
         bench.store.remove("/rt/c/controller")
         bench.addController("n2", epoch: 2, session: 200)
-        // The read overtakes the write.
+        // The reply to the read arrives before the reply to the write.
         while bench.machine.isController, bench.open.count > 1 {
             let (later, request) = bench.open[1]
             bench.handle(.replied(token: later, bench.store.apply(request, session: 100)))

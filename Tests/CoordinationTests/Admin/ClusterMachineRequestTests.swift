@@ -3,7 +3,7 @@ import Testing
 
 @testable import Coordination
 
-/// What operators ask at a node that is not the controller, and what changes nothing.
+/// Operators' requests at a node that is not the controller, and reads at the controller.
 @Suite struct ClusterMachineRequestTests {
     private func forwarded(_ bench: ClusterMachineBench) -> (number: Int64, request: AdminRequest)? {
         for case .request(let number, let request) in bench.sent(to: "n2").reversed() { return (number, request) }
@@ -11,7 +11,7 @@ import Testing
     }
 
     @Test(arguments: AdminRequest.Kind.allCases)
-    func everyQuestionIsForwardedToTheControllerAndItsAnswerComesBack(_ kind: AdminRequest.Kind) throws {
+    func everyRequestIsForwardedToTheControllerAndItsResponseIsReturned(_ kind: AdminRequest.Kind) throws {
         var bench = ClusterMachineBench.follower()
         #expect(bench.request(AdminRequest(kind, node: "n2", partition: 3, by: "me"), number: 9) == nil)
         let forwarded = try #require(self.forwarded(bench))
@@ -19,13 +19,13 @@ import Testing
         let answer = AdminResponse.forwarded(json: "{\"result\":\"\(kind.rawValue)\"}")
         bench.receive(.response(number: forwarded.number, answer))
         #expect(bench.response(to: 9) == answer)
-        // Once, even if it is answered twice and though its time runs out.
+        // The operator gets one response, even if the controller sends two and the deadline passes.
         bench.receive(.response(number: forwarded.number, answer))
         bench.advance(.seconds(10))
         #expect(bench.effects.count { if case .respond = $0 { true } else { false } } == 1)
     }
 
-    @Test func aControllerThatDoesNotAnswerIsWaitedForFiveSeconds() throws {
+    @Test func aChangeWaitsFiveSecondsForTheController() throws {
         var bench = ClusterMachineBench.follower()
         #expect(bench.request(AdminRequest(.pause)) == nil)
         bench.advance(.milliseconds(4999))
@@ -37,7 +37,7 @@ import Testing
         #expect(bench.effects.count { if case .respond = $0 { true } else { false } } == 1 && bench.machine.admin.forwarded.isEmpty)
     }
 
-    @Test func whatOnlyReadsIsAnsweredHereWhenTheControllerDoesNotAnswer() throws {
+    @Test func aNodeRespondsToReadsWhenTheControllerDoesNotRespond() throws {
         var bench = ClusterMachineBench.follower()
         for (number, kind) in [AdminRequest.Kind.status, .members, .partitions, .events, .plan].enumerated() {
             #expect(bench.request(AdminRequest(kind), number: UInt64(number)) == nil)
@@ -51,9 +51,9 @@ import Testing
         #expect(bench.machine.admin.forwarded.isEmpty)
     }
 
-    @Test func whatOnlyReadsIsAnsweredHereWhenItIsNotTheControllerAnyMore() throws {
+    @Test func aNodeRespondsToReadsWhenTheFormerControllerRefuses() throws {
         var bench = ClusterMachineBench.follower()
-        let refusal = AdminResponse.failed(.noController, "n2 is not the controller any more; ask again")
+        let refusal = AdminResponse.failed(.noController, "n2 is not the controller any more; retry in a moment")
         for (number, kind) in [AdminRequest.Kind.status, .pause].enumerated() {
             #expect(bench.request(AdminRequest(kind), number: UInt64(number)) == nil)
             bench.receive(.response(number: try #require(self.forwarded(bench)).number, refusal))
@@ -62,7 +62,7 @@ import Testing
         #expect(bench.response(to: 1)?.isUnavailable == true)
     }
 
-    @Test func aQuestionOutlivesTheLossOfItsNodesSession() {
+    @Test func aPendingRequestOutlivesTheSessionOfItsNode() {
         var bench = ClusterMachineBench.follower()
         #expect(bench.request(AdminRequest(.pause)) == nil)
         bench.lose()
@@ -70,7 +70,7 @@ import Testing
         #expect(bench.response(to: 1)?.code == .timeout)
     }
 
-    @Test func withoutALinkToTheControllerANodeTellsWhatItKnowsItself() {
+    @Test func withoutALinkToTheControllerANodeRespondsToReads() {
         var bench = ClusterMachineBench.follower()
         bench.handle(.linkDown(bench.process("n2"), isRefused: false))
         for (number, kind) in [AdminRequest.Kind.status, .members, .partitions, .events].enumerated() {
@@ -86,7 +86,7 @@ import Testing
 
     @Test func withoutAControllerNothingIsChanged() {
         var bench = ClusterMachineBench.follower()
-        // It is seen to be gone, and whoever is next has not been elected yet.
+        // The node sees that the controller is gone. No new controller is elected yet.
         bench.store.end(200)
         bench.settle()
         #expect(!bench.machine.isController && bench.machine.controller == nil)
@@ -94,16 +94,16 @@ import Testing
         #expect(answer?.isUnavailable == true && answer?.json.contains("no controller at the moment") == true)
     }
 
-    @Test func beforeAnythingIsReadNothingIsKnown() {
+    @Test func beforeTheFirstReadTheStatusIsUnavailable() {
         var bench = ClusterMachineBench()
         #expect(bench.request(AdminRequest(.status))?.isUnavailable == true)
         #expect(bench.request(AdminRequest(.events), number: 2)?.isSuccess == true)
     }
 
-    @Test func whoeverIsNotTheControllerSaysSoToAPeerAtOnce() {
+    @Test func aPeersRequestIsRefusedImmediatelyByAFollower() {
         var bench = ClusterMachineBench.follower()
         bench.receive(.request(number: 4, AdminRequest(.status)))
-        guard case .response(4, let answer)? = bench.sent(to: "n2").last else { return recordMissing("no answer") }
+        guard case .response(4, let answer)? = bench.sent(to: "n2").last else { return recordMissing("no response") }
         #expect(answer.isUnavailable)
     }
 
@@ -151,7 +151,7 @@ import Testing
     @Test func aPeersQuestionIsAnsweredToThePeer() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.receive(.request(number: 4, AdminRequest(.members)))
-        guard case .response(4, let answer)? = bench.sent(to: "n2").last else { return recordMissing("no answer") }
+        guard case .response(4, let answer)? = bench.sent(to: "n2").last else { return recordMissing("no response") }
         #expect(answer.isSuccess)
     }
 }

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Coordination
 
-/// ZooKeeper is away: one judgement, the same in every answer, and its first sentence says whether publishers and subscribers are affected.
+/// While ZooKeeper is away, every response contains the same judgement. Its first sentence says whether publishers and subscribers are affected.
 @Suite struct ClusterStatusOutageTests {
     private struct Status {
         var health: String
@@ -43,7 +43,7 @@ import Testing
         return bench
     }
 
-    @Test func theControllerJudgesTheSameBeforeAndAfterItsSessionIsGivenUp() throws {
+    @Test func theStatusIsTheSameBeforeAndAfterTheControllersSessionIsGivenUp() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.suspend()
         let suspended = try self.status(&bench, number: 1)
@@ -58,20 +58,20 @@ import Testing
         }
     }
 
-    @Test func aFollowerJudgesAsTheControllerDoes() throws {
+    @Test func aFollowersStatusHasTheSameReasonAsTheControllers() throws {
         var bench = self.owner()
         bench.suspend()
         bench.lose(.givenUp)
-        #expect(bench.request(AdminRequest(.status)) == nil, "the controller may be well, and is asked over its link")
-        guard case .request(let number, _)? = bench.sent(to: "n2").last else { return recordMissing("nothing was asked") }
+        #expect(bench.request(AdminRequest(.status)) == nil, "the controller may be healthy, so the request is forwarded to it")
+        guard case .request(let number, _)? = bench.sent(to: "n2").last else { return recordMissing("no request was forwarded") }
         bench.receive(.response(number: number, .failed(.noZooKeeper, "n2 has no connection to ZooKeeper")))
         let status = try Status(try #require(bench.response(to: 1)))
         #expect(status.health == "degraded" && status.reasons.count == 1, "\(status.reasons)")
         #expect(status.reasons[0].hasPrefix(Self.unaffected) && status.reasons[0].hasSuffix("This response contains only what n1 itself knows."))
-        #expect(!status.reasons[0].contains("no link"), "there is one")
+        #expect(!status.reasons[0].contains("no link"), "the link is up")
     }
 
-    @Test func aChangeIsRefusedWithTheSameJudgementWithoutAWait() throws {
+    @Test func aChangeIsRefusedImmediatelyWithTheSameReason() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.suspend()
         for number in UInt64(1)...2 {
@@ -81,13 +81,13 @@ import Testing
             #expect(answer.isUnavailable && answer.json.contains("nothing was changed. \(text)"), "\(answer.json)")
             if number == 1 { bench.lose(.givenUp) }
         }
-        // The one that another node forwards is refused in the same words.
+        // A request that another node forwards is refused in the same words.
         bench.receive(.request(number: 4, AdminRequest(.drain, node: "n2")))
-        guard case .response(4, let answer)? = bench.sent(to: "n2").last else { return recordMissing("no answer") }
+        guard case .response(4, let answer)? = bench.sent(to: "n2").last else { return recordMissing("no response") }
         #expect(answer.json.contains(Self.unaffected) && !answer.json.contains("not the controller any more"), "\(answer.json)")
     }
 
-    @Test func aChangeThatWaitedIsAnsweredWithTheReason() throws {
+    @Test func theResponseToAChangeThatWaitedContainsTheReason() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.handle(.request(number: 1, AdminRequest(.drain, node: "n2")))
         bench.suspend()
@@ -96,8 +96,8 @@ import Testing
         #expect(answer.code == .timeout && answer.json.contains("check before you retry") && answer.json.contains(Self.unaffected), "\(answer.json)")
     }
 
-    /// It was stopped in mid-air, for longer than its session may have lasted, and has not heard anything since.
-    @Test func aNodeThatWasPausedDoesNotClaimWhatItHeld() throws {
+    /// The process was paused for longer than its session timeout, and has received nothing since it continued.
+    @Test func aNodeThatWasPausedDoesNotClaimItsFormerPartitions() throws {
         var bench = self.owner()
         bench.wait(.seconds(60))
         bench.suspend()
@@ -105,7 +105,7 @@ import Testing
         let outage = try #require(bench.machine.outage)
         #expect(outage.held == 2 && outage.text.contains("other nodes may own them already") && !outage.text.contains("reassigned"))
         let status = try self.status(&bench, number: 1)
-        #expect(status.served == 0, "nothing is known for certain")
+        #expect(status.served == 0, "the node cannot know which partitions it still owns")
     }
 
     @Test func membersWithoutAConnectionAreOneReason() throws {
@@ -123,7 +123,7 @@ import Testing
         #expect(both.reasons.count == 2 && both.reasons[1] == "n2, n3 have no connection to ZooKeeper either.", "\(both.reasons)")
     }
 
-    @Test func whyTheControllerDidNotAnswerIsSaidAsItIs() throws {
+    @Test func theStatusSaysWhyTheControllerDidNotRespond() throws {
         var bench = self.owner()
         #expect(bench.request(AdminRequest(.status)) == nil)
         bench.advance(.seconds(2))
@@ -134,7 +134,7 @@ import Testing
         #expect(cut.coordination == "degraded" && cut.reasons.contains { $0.contains("n1 has no link to the controller n2 at n2:1.") }, "\(cut.reasons)")
     }
 
-    @Test func withZooKeeperAndWithoutAControllerItIsCritical() throws {
+    @Test func withZooKeeperButWithoutAControllerHealthIsCritical() throws {
         var bench = self.owner()
         bench.store.end(200)
         bench.settle()
@@ -152,7 +152,7 @@ import Testing
         #expect(status.health == "critical" && status.reasons.count == 2 && status.reasons[0].hasPrefix("No node is active"), "\(status.reasons)")
     }
 
-    @Test func aNodeThatIsNotReachedIsOneReason() throws {
+    @Test func anUnreachableNodeIsOneReason() throws {
         var bench = ClusterMachineBench.controller(of: 3)
         let lost = bench.process("n3")
         bench.handle(.linkDown(lost, isRefused: false))

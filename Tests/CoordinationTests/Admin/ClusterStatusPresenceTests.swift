@@ -4,7 +4,7 @@ import Testing
 
 @testable import Coordination
 
-/// Who is up, by what the members say of each other: the suspect is the one that is not seen.
+/// The presence of each node, from the members' reports. A node is suspect if most of the other members do not reach it.
 @Suite struct ClusterStatusPresenceTests {
     private func sightings(_ bench: ClusterMachineBench) throws -> [String: ClusterStatus.Sighting] {
         let view = try #require(bench.machine.view)
@@ -14,7 +14,7 @@ import Testing
 
     private func presences(_ bench: ClusterMachineBench) throws -> [String: ClusterMembers.Presence] { try self.sightings(bench).mapValues(\.presence) }
 
-    /// What the members report once n3 is silent: nobody reaches it.
+    /// n3 is silent: all other members report that they do not reach it.
     private func silence(_ bench: inout ClusterMachineBench, isRefused: Bool = false) {
         let lost = bench.process("n3")
         bench.handle(.linkDown(lost, isRefused: isRefused))
@@ -30,23 +30,23 @@ import Testing
         #expect(try self.presences(ClusterMachineBench.controller(of: 3)) == ["n1": .up, "n2": .up, "n3": .up])
     }
 
-    @Test func theSuspectIsTheOneThatIsNotSeen() throws {
+    @Test func aNodeThatNoOtherMemberReachesIsSuspect() throws {
         var bench = ClusterMachineBench.controller(of: 3)
         self.silence(&bench)
         let sightings = try self.sightings(bench)
         #expect(sightings.mapValues(\.presence) == ["n1": .up, "n2": .up, "n3": .suspect])
-        // Its own report from before is still counted.
+        // The last report of n3 still counts: in it, n3 reaches n1.
         #expect(sightings["n3"] == .init(presence: .suspect, witnesses: 2, unseenBy: ["n1", "n2"]) && sightings["n1"]?.unseenBy == [])
     }
 
-    @Test func oneThatOneOfTwoDoesNotSeeIsUp() throws {
+    @Test func aNodeThatOneOfTwoMembersReachesIsUp() throws {
         var bench = ClusterMachineBench.controller(of: 3)
         bench.handle(.linkDown(bench.process("n3"), isRefused: false))
         let sightings = try self.sightings(bench)
         #expect(sightings["n3"] == .init(presence: .up, witnesses: 2, unseenBy: ["n1"]))
     }
 
-    @Test func oneWhosePortIsClosedIsDown() throws {
+    @Test func aNodeThatRefusesConnectionsIsDown() throws {
         var bench = ClusterMachineBench.controller(of: 3)
         self.silence(&bench, isRefused: true)
         #expect(bench.state("n3") == .active)
@@ -59,7 +59,7 @@ import Testing
         #expect(try self.presences(bench) == ["n1": .up, "n2": .up, "n3": .down])
     }
 
-    @Test func oneThatDoesNotReportIsSuspect() throws {
+    @Test func aNodeThatDoesNotReportIsSuspect() throws {
         var bench = ClusterMachineBench.controller(of: 3)
         bench.advance(.seconds(4))
         bench.report(except: ["n3"])
@@ -67,7 +67,7 @@ import Testing
         #expect(try self.presences(bench) == ["n1": .up, "n2": .up, "n3": .suspect])
     }
 
-    @Test func oneThatHasOnlyJustComeIsNoSuspect() throws {
+    @Test func aNodeThatHasJustJoinedIsNotSuspect() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.advance(.seconds(10))
         bench.report()
@@ -78,7 +78,7 @@ import Testing
         #expect(try self.presences(bench)["n3"] == .up)
     }
 
-    @Test func ofTwoTheControllerIsNotTheSuspect() throws {
+    @Test func withTwoNodesTheControllerIsNotTheSuspect() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.handle(.linkDown(bench.process("n2"), isRefused: false))
         #expect(try self.presences(bench) == ["n1": .up, "n2": .suspect])
@@ -86,24 +86,24 @@ import Testing
 
     // MARK: - Without the controller
 
-    @Test func aNodeAloneCountsWhatItReaches() throws {
+    @Test func withoutAControllerANodeUsesItsOwnLinks() throws {
         var bench = ClusterMachineBench.follower()
         bench.lose()
         #expect(try self.presences(bench) == ["n1": .up, "n2": .up])
         let answer = bench.request(AdminRequest(.members))
-        #expect(answer == nil, "the controller is asked over its link")
+        #expect(answer == nil, "the request is forwarded to the controller")
         bench.advance(.seconds(2))
         let members = try #require(bench.response(to: 1)?.json)
         #expect(members.contains("\"session\":\"lost\"") && members.ranges(of: "\"session\"").count == 1, "nothing is known of the session of n2: \(members)")
     }
 
-    @Test func aNodeThatIsCutOffAccusesNoOther() throws {
+    @Test func aNodeThatIsCutOffSuspectsOnlyItself() throws {
         var bench = ClusterMachineBench.follower()
         bench.handle(.linkDown(bench.process("n2"), isRefused: false))
         #expect(try self.presences(bench) == ["n1": .suspect, "n2": .unknown])
     }
 
-    @Test func aClosedPortIsSeenByOneNodeAlone() throws {
+    @Test func oneNodeIsEnoughToSeeAClosedPort() throws {
         var bench = ClusterMachineBench.follower()
         bench.handle(.linkDown(bench.process("n2"), isRefused: true))
         #expect(try self.presences(bench) == ["n1": .up, "n2": .down])

@@ -14,7 +14,7 @@ import Testing
 
     private func response(_ request: AdminRequest, of node: LoneNode) -> AdminResponse { node.response(to: request, at: .now) }
 
-    @Test func itOwnsAndServesEverything() throws {
+    @Test func aLoneNodeOwnsAndServesEveryPartition() throws {
         var metrics = NodeMetrics()
         metrics.connections = 7
         metrics.uptimeSeconds = 60
@@ -33,13 +33,13 @@ import Testing
         #expect(plan.moves == 0 && plan.grants == 0 && plan.waiting == 0 && plan.pairs == [] && plan.refusals == [] && plan.settled)
     }
 
-    @Test func itsHealthIsThatOfItsProcess() {
+    @Test func theHealthOfALoneNodeIsTheHealthOfItsProcess() {
         var metrics = NodeMetrics()
         metrics.health = .critical
         metrics.reasons = ["The log cannot be written."]
         guard case .status(let overview) = self.response(AdminRequest(.status), of: self.node(.draining, metrics)) else { return recordMissing("a response") }
         #expect(overview.health == .critical && overview.reasons == ["The log cannot be written."])
-        #expect(overview.partitions.preparing == 256, "it stops: nothing is served any more")
+        #expect(overview.partitions.preparing == 256, "the node is stopping and serves no partition")
     }
 
     @Test func locateRepeatsTheChannel() {
@@ -50,7 +50,7 @@ import Testing
         #expect(self.response(AdminRequest(.locate, partition: 256), of: self.node()).code == .badRequest)
     }
 
-    @Test func itHasOneEvent() {
+    @Test func aLoneNodeHasOneEvent() {
         func events(after number: Int64?) -> [String] {
             if case .events(let events) = self.response(AdminRequest(.events, after: number), of: self.node()) { events.events.map(\.text) } else { [] }
         }
@@ -61,7 +61,7 @@ import Testing
         #expect(self.response(AdminRequest(kind, node: "n1", partition: 1), of: self.node()).code == .conflict)
     }
 
-    /// What is written is what is read, for every response.
+    /// Every response is unchanged after it is written as JSON and read back.
     @Test func everyResponseReadsBack() throws {
         func value(_ response: AdminResponse) throws -> JSONValue { try JSONValue(Array(response.json.utf8), named: "response", bytesMax: .max) }
         for kind in AdminRequest.Kind.allCases where !kind.changes {

@@ -4,26 +4,26 @@ import Testing
 
 @testable import Coordination
 
-/// The controller's history says why.
+/// The events of the controller contain the reasons for changes.
 @Suite struct ClusterMachineReasonTests {
     private func texts(_ bench: ClusterMachineBench, of id: String? = nil) -> [String] {
         bench.effects.compactMap { if case .log(let event) = $0, id == nil || event.node == id { event.text } else { nil } }
     }
 
-    @Test func whyANodeIsDownAndWhoHasWhatItHad() {
+    @Test func theEventsSayWhyANodeIsDownAndWhichNodesGotItsPartitions() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.vanish("n2")
         #expect(self.texts(bench) == ["active is now down: its session has ended", "n2 is down: 4 partitions reassigned (4 to n1)"])
     }
 
-    @Test func whoLeftIsNotSaidToHaveFailed() {
+    @Test func aNodeThatLeftIsNotReportedAsFailed() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.receive(.leaving, from: "n2")
         bench.vanish("n2")
         #expect(self.texts(bench, of: "n2") == ["active is now down: it left", "n2 is down: 4 partitions reassigned (4 to n1)"])
     }
 
-    @Test func whosePortIsClosedIsSaidToRefuse() {
+    @Test func aNodeWithAClosedPortIsReportedAsRefusingConnections() {
         var bench = ClusterMachineBench.controller(of: 2)
         let incarnation = bench.incarnation("n2")
         bench.handle(.linkDown(ProcessID(id: "n2", incarnation: incarnation), isRefused: true))
@@ -35,7 +35,7 @@ import Testing
             ])
     }
 
-    @Test func whoCannotReachAFencedNode() {
+    @Test func theEventsNameTheMembersThatCannotReachAFencedNode() {
         var bench = ClusterMachineBench.controller(of: 3)
         let lost = bench.process("n3")
         bench.handle(.linkDown(lost, isRefused: false))
@@ -48,7 +48,7 @@ import Testing
         #expect(self.texts(bench, of: "n3").first == "active is now fenced: n1, n2 of 3 members cannot reach it at n3:1")
     }
 
-    @Test func whoVanishedTogetherAndWhoHadWhatIsGrantedThen() {
+    @Test func theEventsNameTheNodesThatVanishedAndThePreviousOwners() {
         var bench = ClusterMachineBench.controller(of: 7, partitionCount: 14)
         bench.vanish("n2", "n3", "n4")
         #expect(self.texts(bench).contains("mode normal is now guarded: n2, n3, n4 vanished within 10 s"))
@@ -59,7 +59,7 @@ import Testing
         #expect(texts.contains { $0.contains(" of the previous owner n2 assigned (") }, "\(texts)")
     }
 
-    @Test func whoWishedWhat() {
+    @Test func theEventsNameTheOperatorAndTheNoteOfEachRequest() {
         var bench = ClusterMachineBench.controller(of: 2)
         _ = bench.request(AdminRequest(.drain, node: "n2", by: "ann", note: "disk"))
         bench.balance()
@@ -75,7 +75,7 @@ import Testing
         #expect(self.texts(bench).suffix(2) == ["pause by eve: rack 3", "mode normal is now maintenance: balancing is paused, requested by eve (rack 3)"])
     }
 
-    @Test func aNodeThatFlapsIsAnAlarmAndStaysActive() {
+    @Test func aFlappingNodeRaisesAnAlarmAndStaysActive() {
         var bench = ClusterMachineBench.controller(of: 2)
         for _ in 0..<3 {
             bench.vanish("n2")
@@ -86,8 +86,8 @@ import Testing
         #expect(alarms.count == 1 && bench.machine.alarm == alarms.first && bench.state("n2") == .active)
     }
 
-    /// It is read back, and this node knows its own writing.
-    @Test func aViewWhoseAnswerWasLostIsToldWithItsReasonsToo() {
+    /// The controller reads the view back and recognizes its own write.
+    @Test func aViewWhoseReplyWasLostIsRecordedWithItsReasons() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.store.end(200)
         bench.settle { if case .multi = $0 { true } else { false } }

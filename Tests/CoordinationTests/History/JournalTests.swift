@@ -3,7 +3,7 @@ import Testing
 
 @testable import Coordination
 
-/// What a node records, and for how long an alarm is shown. Times are milliseconds.
+/// The events that a node records, and how long an alarm is shown. The time of an event is in milliseconds.
 @Suite struct JournalTests {
     private static let start = ContinuousClock.now
     private var journal = Journal(ownID: "n1", alarmMin: .seconds(600), wallClock: { 1_700_000_000_000 })
@@ -33,7 +33,7 @@ import Testing
             (4, "b", false, "b"),
             (603, nil, false, "b"),
             (604, nil, false, nil),
-            // After that it is a new alarm.
+            // After the alarm has ended, the same text is a new alarm.
             (605, "a", true, "a"),
             (700, "a", false, "a"),
             (1299, nil, false, "a"),
@@ -58,14 +58,14 @@ import Testing
         #expect(self.journal.expire(at: Self.time(610)) == nil && self.journal.alarm == nil)
     }
 
-    /// Only the newest 16 are compared, so many different alarms are recorded again in their turn.
+    /// Only the newest 16 alarms are compared. If 17 alarms alternate, each is recorded every time.
     @Test mutating func theMemoryOfAlarmsIsBounded() {
         for round in 1...2 {
             for number in 0..<17 { #expect(self.journal.raise("alarm \(number)", viewVersion: 1, at: Self.start) != nil, "round \(round)") }
         }
     }
 
-    @Test mutating func aNewViewIsRecordedByWhatItChanges() {
+    @Test mutating func theChangesOfANewViewAreRecorded() {
         func view(_ version: Int64, _ state: NodeState, owner: String?) -> ClusterView {
             ClusterView(
                 version: version, controllerEpoch: 1, writer: "", nodes: [.init(id: "n1", incarnation: 7, state: state)],

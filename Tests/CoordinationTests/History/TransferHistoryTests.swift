@@ -4,7 +4,7 @@ import Testing
 
 @testable import Coordination
 
-/// The history has one event for a decision, and keeps what operators did.
+/// The history has one event for each decision, and keeps the events of operators' requests.
 @Suite struct TransferHistoryTests {
     private func events(_ bench: ClusterMachineBench, _ kinds: ClusterEvent.Kind...) -> [ClusterEvent] {
         bench.machine.history.events.filter { kinds.contains($0.kind) }
@@ -25,7 +25,7 @@ import Testing
         #expect(events.allSatisfy { $0.node == "n2" } && events[0].by == "ann" && events[0].note == "kernel update")
         let moved = try #require(events.last?.transfers)
         #expect(moved.count == 32 && moved.pairs.map(\.count) == [16, 16] && moved.pairs.allSatisfy { $0.partitions.count == 16 && $0.from == "n2" })
-        // Taken back, what comes to it is one event again.
+        // After the undrain, all moves back to n2 are one event too.
         bench.forget()
         _ = bench.request(AdminRequest(.undrain, node: "n2"), number: 2)
         bench.balance()
@@ -33,46 +33,46 @@ import Testing
         #expect(back.text == "balance: 32 partitions moved (16 from n1 to n2, 16 from n3 to n2)" && back.node == "n2")
     }
 
-    @Test func aDrainThatIsTakenBackSaysHowFarItCame() throws {
+    @Test func aDrainThatWasInterruptedRecordsItsFinishedMoves() throws {
         var bench = ClusterMachineBench.controller(of: 2, partitionCount: 64)
         _ = bench.request(AdminRequest(.drain, node: "n2"))
         bench.report()
-        #expect(self.events(bench, .moved).last?.text.hasPrefix("drain") != true, "it goes on")
+        #expect(self.events(bench, .moved).last?.text.hasPrefix("drain") != true, "the drain is not finished")
         _ = bench.request(AdminRequest(.undrain, node: "n2"), number: 2)
         bench.balance()
         let drain = self.events(bench, .moved).filter { $0.text.hasPrefix("drain n2: ") }
         #expect(drain.count == 1 && drain[0].transfers.count > 0 && drain[0].transfers.count < 32, "\(drain)")
     }
 
-    @Test func whatADeadNodeHadIsOneEventAboutIt() throws {
+    @Test func thePartitionsOfADeadNodeAreOneEventAboutThatNode() throws {
         var bench = ClusterMachineBench.controller(of: 3, partitionCount: 12)
         bench.vanish("n2")
         let granted = try #require(self.events(bench, .granted).last)
         #expect(granted.text == "n2 is down: 4 partitions reassigned (2 to n1, 2 to n3)" && granted.node == "n2")
     }
 
-    @Test func aPinIsOneEventAboutItsNode() throws {
+    @Test func aPinnedMoveIsOneEventAboutItsTarget() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         let partition = try #require(bench.machine.view?.partitions(ownedBy: "n1").first)
         let last = try #require(bench.machine.history.events.last).number
         _ = bench.request(AdminRequest(.move, node: "n2", partition: partition, by: "ann", note: "hot"))
         bench.advance(.seconds(1))
         bench.report()
-        // Balance may move another one back.
+        // Only the first two events are compared, because balancing may move another partition back.
         let events = bench.machine.history.after(last).prefix(2)
         #expect(events.map(\.text) == ["move \(partition) to n2 by ann: hot", "move to n2: 1 partition moved (1 to n2)"])
         #expect(events.allSatisfy { $0.node == "n2" })
     }
 
-    /// A follower may see every third view only.
-    @Test func whatHappenedBetweenTwoViewsIsToldTogether() {
+    /// A follower may miss views, and see only every third one.
+    @Test func movesBetweenTwoViewsAreRecordedTogether() {
         var bench = ClusterMachineBench.follower()
         bench.publish(bench.view(2, ["n1", "n1", "n2", "n2"], ownerEpochs: [2, 2, 1, 1]) { $0.nodes[1].state = .draining })
         bench.publish(bench.view(5, ["n1", "n1", "n1", "n1"], ownerEpochs: [2, 2, 2, 2]) { $0.nodes[1].state = .drained })
         #expect(self.events(bench, .moved).map(\.text).last == "drain n2: 4 partitions moved (4 to n1)")
     }
 
-    @Test func operationsAreKeptWhateverMoves() throws {
+    @Test func operationsAreKeptEvenIfManyPartitionsMove() throws {
         var history = ClusterHistory()
         func add(_ kind: ClusterEvent.Kind, _ text: String) {
             _ = history.append(ClusterEvent(kind: kind, at: 0, node: "", viewVersion: 0, text: text))
@@ -87,7 +87,7 @@ import Testing
         #expect(history.after(10_002).map(\.text) == ["the last"] && history.counts[.moved] == 5000)
     }
 
-    @Test func anEventIsBounded() throws {
+    @Test func theSizeOfAnEventIsBounded() throws {
         var transfers = Transfers()
         for partition in 0..<16_384 { transfers.add(partition, from: "n\(partition % 7)", to: "m\(partition % 90)") }
         #expect(transfers.count == 16_384 && transfers.pairs.count == Transfers.pairsMax)

@@ -6,7 +6,7 @@ import Testing
 @Suite struct ClusterMachineOwnershipTests {
     private static let first = Grant(partition: 0, ownerEpoch: 2)
 
-    /// A follower that was granted partition 0 under owner epoch 2, and whose storage answers only when it is told.
+    /// A follower that was granted partition 0 under owner epoch 2. Its storage replies only when the test sends the reply.
     private func granted() -> ClusterMachineBench {
         var bench = ClusterMachineBench.follower()
         bench.isStoragePrompt = false
@@ -21,7 +21,7 @@ import Testing
         return bench
     }
 
-    /// The same with a move to `n2` asked for.
+    /// A view that moves partition 0 to `n2`.
     private func moving(_ bench: ClusterMachineBench, version: Int64 = 3) -> ClusterView {
         bench.view(version, ["n1", "n2", "n2", "n2"], ownerEpochs: [2, 1, 1, 1]) { $0.partitions[0].move = .init(id: 1, to: "n2", reason: .balance) }
     }
@@ -34,24 +34,24 @@ import Testing
         bench.forget()
         bench.handle(.sealed([Self.first]))
         #expect(bench.states == [.serving, nil, nil, nil])
-        // At once, since the controller waits for it.
+        // The node reports immediately, because the controller waits for the report.
         let report = try #require(bench.reports(to: "n2").last)
         #expect(report.serving == [Self.first] && report.preparing == 0 && report.viewVersion == 2)
     }
 
-    @Test func aSealUnderAnotherOwnerEpochCountsForNothing() {
+    @Test func aSealUnderAnotherOwnerEpochIsIgnored() {
         var bench = self.granted()
         bench.handle(.sealed([.init(partition: 0, ownerEpoch: 1), .init(partition: 2, ownerEpoch: 1)]))
         #expect(bench.states == [.sealing, nil, nil, nil])
     }
 
-    @Test func aSealIsAskedForOnce() {
+    @Test func aSealIsRequestedOnce() {
         var bench = self.granted()
         bench.advance(.seconds(10))
         #expect(bench.seals == [Self.first])
     }
 
-    @Test func aMoveIsHandedOverThenReportedThenReleased() throws {
+    @Test func aMovedPartitionIsHandedOffThenReportedThenReleased() throws {
         var bench = self.serving()
         bench.publish(self.moving(bench))
         #expect(bench.handOvers == [Self.first] && bench.states == [.serving, nil, nil, nil])
@@ -64,7 +64,7 @@ import Testing
         #expect(bench.releases == [Self.first] && bench.machine.ownership.isEmpty)
     }
 
-    @Test func aHandOverIsAskedForOnce() {
+    @Test func aHandoffIsRequestedOnce() {
         var bench = self.serving()
         bench.publish(self.moving(bench))
         bench.publish(self.moving(bench, version: 4))
@@ -72,7 +72,7 @@ import Testing
         #expect(bench.handOvers == [Self.first])
     }
 
-    @Test func aMoveThatComesBeforeTheSealWaitsForIt() {
+    @Test func aMoveThatStartsBeforeTheSealWaitsForTheSeal() {
         var bench = self.granted()
         bench.publish(self.moving(bench))
         #expect(bench.handOvers.isEmpty)
@@ -80,8 +80,8 @@ import Testing
         #expect(bench.handOvers == [Self.first])
     }
 
-    /// What has finished under an owner epoch never serves under it again.
-    @Test func aMoveThatIsGivenUpAfterItsHandOverNeedsANewGrant() {
+    /// A partition that was handed off under an owner epoch is never served under that epoch again.
+    @Test func aMoveThatIsCancelledAfterItsHandoffNeedsANewGrant() {
         var bench = self.serving()
         bench.publish(self.moving(bench))
         bench.handle(.handedOver([Self.first]))
@@ -93,7 +93,7 @@ import Testing
         #expect(bench.states == [.sealing, nil, nil, nil])
     }
 
-    @Test func aHandOverThatEndsAfterItsPartitionWasTakenCountsForNothing() {
+    @Test func aHandoffThatEndsAfterANewGrantIsIgnored() {
         var bench = self.serving()
         bench.publish(self.moving(bench))
         bench.publish(bench.view(4, ["n1", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1]))
@@ -101,7 +101,7 @@ import Testing
         #expect(bench.states == [.sealing, nil, nil, nil])
     }
 
-    @Test func whatIsTakenWhileItIsSealedIsReleasedAndStaysSo() {
+    @Test func aPartitionThatIsTakenDuringItsSealStaysReleased() {
         var bench = self.granted()
         bench.publish(bench.view(3, ["n2", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1]))
         #expect(bench.releases == [Self.first])
@@ -109,7 +109,7 @@ import Testing
         #expect(bench.machine.ownership.isEmpty)
     }
 
-    @Test func aRegrantIsReleasedBeforeItIsSealed() throws {
+    @Test func anOldGrantIsReleasedBeforeTheNewGrantIsSealed() throws {
         var bench = self.serving()
         bench.publish(bench.view(3, ["n1", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1]))
         let order = bench.effects.compactMap { action -> String? in
@@ -130,11 +130,11 @@ import Testing
         #expect(bench.seals.isEmpty && bench.releases == [Self.first])
     }
 
-    @Test func aRestartedControllerIsToldAgain() {
+    @Test func aRestartedControllerGetsTheReportAgain() {
         var bench = self.serving()
         bench.advance(.milliseconds(900))
         bench.forget()
-        // The same content as a moment ago, but to somebody who does not know it.
+        // The new report has the same content, but the restarted controller has not received it yet.
         bench.store.end(200)
         bench.addMember("n2", session: 201)
         bench.addController("n2", epoch: 2, session: 201)

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Coordination
 
-/// Views and replies of the storage, and what follows from each.
+/// The effects of new views and of replies from the storage.
 @Suite struct OwnershipMachineTests {
     private var machine = OwnershipMachine()
 
@@ -37,7 +37,7 @@ import Testing
         #expect(self.follow(self.view(["n1", "n2"])) == [.seal([Self.grant(0)])])
     }
 
-    @Test mutating func aSealThatIsRefusedAfterTheGrantEndedIsNot() {
+    @Test mutating func aSealThatIsRefusedAfterTheGrantEndedIsNotRequestedAgain() {
         _ = self.follow(self.view(["n1", "n2"]))
         _ = self.follow(self.view(["n2", "n2"], epochs: [2, 1]))
         self.machine.refused([Self.grant(0)])
@@ -46,14 +46,14 @@ import Testing
     }
 
     /// The storage handles calls in any order.
-    @Test mutating func aSealAfterTheGrantEndedIsReleasedAgain() {
+    @Test mutating func aSealThatFinishesAfterTheGrantEndedIsReleased() {
         _ = self.follow(self.view(["n1", "n2"]))
         #expect(self.follow(self.view(["n2", "n2"], epochs: [2, 1])) == [.release([Self.grant(0)])])
         #expect(self.machine.sealed([Self.grant(0)]) == [.release([Self.grant(0)])])
         #expect(self.machine.partitions.isEmpty)
     }
 
-    @Test mutating func aMoveAwayIsHandedOverOnceAndReleasedWithTheNextView() {
+    @Test mutating func aMoveAwayIsHandedOffOnceAndReleasedWithTheNextView() {
         _ = self.follow(self.view(["n1", "n2"]))
         _ = self.machine.sealed([Self.grant(0)])
         #expect(self.follow(self.view(["n1", "n2"], moving: 0)) == [.handOver([Self.grant(0)])])
@@ -64,27 +64,27 @@ import Testing
         #expect(self.machine.partitions.isEmpty)
     }
 
-    @Test mutating func aNewOwnerEpochBeginsAgain() {
+    @Test mutating func aNewOwnerEpochReleasesAndSealsAgain() {
         _ = self.follow(self.view(["n1", "n2"]))
         _ = self.machine.sealed([Self.grant(0)])
         #expect(self.follow(self.view(["n1", "n2"], epochs: [2, 1])) == [.release([Self.grant(0)]), .seal([Self.grant(0, 2)])])
-        // A reply to the older one.
+        // A reply to the seal of the older owner epoch is ignored.
         _ = self.machine.sealed([Self.grant(0)])
         #expect(self.machine.partitions[0]?.state == .sealing)
     }
 
-    @Test mutating func whatTheViewGrantsToAnotherIncarnationIsNotOurs() {
+    @Test mutating func aGrantToAnotherIncarnationIsIgnored() {
         #expect(self.follow(self.view(["n1", "n1"]), incarnation: 8) == [])
     }
 
-    @Test mutating func withoutZooKeeperNothingNewIsTakenAndNothingIsGivenUp() {
+    @Test mutating func withoutZooKeeperNoPartitionIsTakenOrReleased() {
         _ = self.follow(self.view(["n1", "n2"]))
         _ = self.machine.sealed([Self.grant(0)])
         #expect(self.follow(self.view(["n1", "n1"]), isConnected: false) == [])
         #expect(self.machine.partitions.keys.sorted() == [0])
     }
 
-    @Test mutating func anOwnerEpochThatTheDiskDoesNotCoverYetWaits() {
+    @Test mutating func aGrantWaitsUntilTheDiskCoversItsOwnerEpoch() {
         #expect(self.follow(self.view(["n1", "n2"], epochs: [9, 1]), covered: 8) == [])
         #expect(self.machine.partitions[0]?.state == .granted)
         #expect(self.follow(self.view(["n1", "n2"], epochs: [9, 1]), covered: 9) == [.seal([Self.grant(0, 9)])])

@@ -7,7 +7,7 @@ import Testing
 
     private func at(_ seconds: Int) -> ContinuousClock.Instant { self.start.advanced(by: .seconds(seconds)) }
 
-    @Test func joinsSettle() {
+    @Test func balancingStartsThreeSecondsAfterTheLastJoin() {
         var debounce = RebalanceDebounce()
         #expect(debounce.isSettled(at: self.at(0)))
         debounce.joined(at: self.at(0))
@@ -19,7 +19,7 @@ import Testing
         #expect(debounce.isSettled(at: self.at(500)))
     }
 
-    @Test func joinsThatNeverEndWaitNoLongerThanTheLongest() {
+    @Test func continuousJoinsDelayBalancingForAtMostFifteenSeconds() {
         var debounce = RebalanceDebounce()
         for second in stride(from: 0, through: 14, by: 2) {
             debounce.joined(at: self.at(second))
@@ -27,12 +27,12 @@ import Testing
         }
         #expect(debounce.due == self.at(15))
         #expect(debounce.isSettled(at: self.at(15)))
-        // The next join waits again.
+        // The next join starts a new wait.
         debounce.joined(at: self.at(16))
         #expect(debounce.due == self.at(19))
     }
 
-    @Test func manyAtOnceAreHeld() {
+    @Test func manyLossesTogetherStartGuardedMode() {
         var guardian = MassFailureGuard()
         guardian.vanished("a", remaining: 9, at: self.at(0))
         guardian.vanished("b", remaining: 8, at: self.at(1))
@@ -47,23 +47,23 @@ import Testing
         #expect(guardian.vanished == ["b", "c", "d", "e"])
         #expect(guardian.isGuarded(at: self.at(18)))
         #expect(!guardian.isGuarded(at: self.at(19)))
-        // The same losses do not enter again.
+        // The same losses do not start guarded mode again.
         guardian.vanished("f", remaining: 4, at: self.at(19))
         #expect(!guardian.isGuarded(at: self.at(19)))
     }
 
-    @Test func fewOrSlowLossesAreNotHeld() {
+    @Test func fewOrSlowLossesDoNotStartGuardedMode() {
         var guardian = MassFailureGuard()
         guardian.vanished("a", remaining: 1, at: self.at(0))
         guardian.vanished("b", remaining: 0, at: self.at(1))
-        #expect(!guardian.isGuarded(at: self.at(1)), "fewer than 3")
+        #expect(!guardian.isGuarded(at: self.at(1)), "fewer than 3 nodes vanished")
         guardian.vanished("c", remaining: 2, at: self.at(10))
-        #expect(!guardian.isGuarded(at: self.at(10)), "the first was 10 s ago")
+        #expect(!guardian.isGuarded(at: self.at(10)), "the first node vanished 10 s ago")
         guardian.vanished("c", remaining: 2, at: self.at(10))
-        #expect(!guardian.isGuarded(at: self.at(10)), "one node twice is one")
+        #expect(!guardian.isGuarded(at: self.at(10)), "a node that vanishes twice counts once")
     }
 
-    @Test func theLastToReturnEndsIt() {
+    @Test func guardedModeEndsWhenTheLastNodeReturns() {
         var guardian = MassFailureGuard(hold: .seconds(100))
         for id in ["a", "b", "c"] { guardian.vanished(id, remaining: 1, at: self.at(0)) }
         for id in ["a", "b"] { guardian.returned(id, at: self.at(1)) }
@@ -72,7 +72,7 @@ import Testing
         #expect(!guardian.isGuarded(at: self.at(2)))
     }
 
-    @Test func waveAfterWaveIsBounded() {
+    @Test func repeatedLossesExtendGuardedModeToAtMostThirtySeconds() {
         var guardian = MassFailureGuard()
         for second in 0..<29 {
             guardian.vanished("n\(second % 7)", remaining: 2, at: self.at(second))
@@ -85,7 +85,7 @@ import Testing
         seconds.map { flaps.lost(id, of: 1000, at: self.at($0)) }
     }
 
-    @Test func threeLossesWithinFiveMinutesAreAnAlarmAndEachFurtherOne() {
+    @Test func theThirdLossWithinFiveMinutesAndEachFurtherLossIsAnAlarm() {
         var flaps = FlapGuard()
         let first = self.alarms(&flaps, "a", [0, 100, 299, 310])
         #expect(first == [false, false, true, true])
@@ -95,14 +95,14 @@ import Testing
         #expect(later == [false, false, true])
     }
 
-    @Test func slowLossesAreNone() {
+    @Test func slowLossesAreNoAlarm() {
         var flaps = FlapGuard()
         let slow = self.alarms(&flaps, "a", Array(stride(from: 0, to: 3000, by: 150)))
         #expect(slow.allSatisfy { !$0 })
     }
 
     /// A ZooKeeper outage ends the sessions of most nodes together.
-    @Test func lossesOfMostNodesTogetherAreNoNodes() {
+    @Test func lossesOfMostNodesTogetherAreNoAlarm() {
         var flaps = FlapGuard()
         for minute in 0..<5 {
             for (index, id) in ["a", "b", "c"].enumerated() {
@@ -110,13 +110,13 @@ import Testing
                 #expect(!isAlarm, "\(id) in minute \(minute)")
             }
         }
-        // One of them alone, three times.
+        // One node alone loses its session three times.
         let alone = [270, 285, 299].map { flaps.lost("a", of: 4, at: self.at($0)) }
         #expect(alone == [false, false, true])
     }
 
-    /// Where ids are made anew with each start, no operator forgets them one by one.
-    @Test func lossesThatDoNotMatterAnyMoreAreForgotten() {
+    /// A node may get a new id at each start. No operator would forget the old ids one by one.
+    @Test func expiredLossesAreRemoved() {
         var flaps = FlapGuard()
         for second in 0..<10_000 { _ = flaps.lost("n\(second)", of: 1000, at: self.at(second)) }
         #expect(flaps.count == 300)
@@ -136,7 +136,7 @@ import Testing
         #expect(previous.owners(at: self.at(900)) == [:])
     }
 
-    @Test func aNodeThatReturnsIsWaitedForUntilItIsBackOrItsTimeIsOver() {
+    @Test func theWaitForANodeEndsWhenItReturnsOrTheTimeIsOver() {
         var previous = PreviousOwners()
         previous.wait(for: "a", until: self.at(1))
         previous.wait(for: "b", until: self.at(15))
@@ -146,8 +146,8 @@ import Testing
         #expect(previous.awaited(at: self.at(2)) == [] && previous.dues == [self.at(1)])
     }
 
-    /// A wave that hits while a restart is waited for: the longer time counts.
-    @Test func theLatestTimeCounts() {
+    /// Many nodes may vanish while the controller waits for a restart. The longer wait counts.
+    @Test func theLongestWaitCounts() {
         var previous = PreviousOwners()
         previous.wait(for: "a", until: self.at(15))
         previous.wait(for: "a", until: self.at(1))

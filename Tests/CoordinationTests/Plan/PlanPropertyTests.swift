@@ -3,12 +3,12 @@ import Testing
 
 @testable import Coordination
 
-/// What must hold for every cluster. A failure names the seed, which makes the same cluster again.
+/// Properties of the plan of every cluster. A failure names the seed that reproduces the cluster.
 @Suite struct PlanPropertyTests {
     static let shares: Set<NodeState> = [.active]
     static let alive: Set<NodeState> = [.active, .cordoned, .draining, .drained]
 
-    /// Runs a whole rebalance and checks what every one must satisfy.
+    /// Runs a whole rebalance and checks the properties that every rebalance has.
     @discardableResult
     static func complete(_ input: PlanInput, _ at: Comment) -> Plan.Complete {
         let complete = Plan.complete(input)
@@ -20,7 +20,7 @@ import Testing
         #expect(complete.rounds <= plan.bound.moves + 2, at)
         var last = input
         last.view = complete.view
-        #expect(Plan(last).isEmpty, "again; \(at)")
+        #expect(Plan(last).isEmpty, "the plan after the last round is not empty; \(at)")
         for (before, after) in zip(input.view.partitions, complete.view.partitions) {
             #expect(after.ownerEpoch >= before.ownerEpoch, at)
             #expect(after.ownerEpoch > before.ownerEpoch || after.owner == before.owner, at)
@@ -54,11 +54,11 @@ import Testing
         }
     }
 
-    /// Sizes that are too many for the reference.
+    /// Clusters that are too large for ``Reference``.
     @Test func balancedAtEverySize() {
         for seed in 0..<100 as Range<UInt64> {
             var cluster = RandomCluster(seed: seed, .init(partitionsMax: 4096, nodesMax: 60, onlyActive: seed % 2 == 0))
-            // Many rounds of few moves are checked above.
+            // The test above checks many rounds with few moves.
             cluster.input.limits = PlanLimits(movesMax: 1000, outMax: 1000, inMax: 1000)
             let active = cluster.input.view.nodes.filter { $0.state == .active }
             let complete = Self.complete(cluster.input, "seed \(seed)")
@@ -89,7 +89,7 @@ import Testing
                 let reasons = plan.moves.map(\.reason)
                 #expect(reasons == reasons.filter { $0 == .drain } + reasons.filter { $0 == .operator } + reasons.filter { $0 == .balance }, "seed \(seed)")
                 for load in plan.loads { #expect(load.after >= 0 && load.before >= 0) }
-                // Some end, in any order.
+                // Some moves end, in any order.
                 for partition in input.view.moving where random.chance(50) { input.view.finishMove(of: partition) }
                 input.view.version += 1
             }
@@ -110,7 +110,7 @@ import Testing
         }
     }
 
-    @Test func zonesFollowTheirWeightWhereItIsFree() {
+    @Test func inANewClusterEachZoneGetsTheShareOfItsWeight() {
         for seed in 0..<1000 as Range<UInt64> {
             var cluster = RandomCluster(seed: seed, .init(nodesMax: 20, onlyActive: true, fresh: true))
             cluster.input.previousOwners = [:]
@@ -148,7 +148,7 @@ import Testing
                 #expect(complete.view.partitions[partition].owner == id, "seed \(seed), partition \(partition)")
                 counts[id, default: 0] += 1
             }
-            // What is not pinned is shared so that giving one partition from any node to any other would not be fairer by more than one.
+            // Partitions without a pin are shared evenly: a node that gave one away would then own fewer per weight than the receiver.
             func count(_ node: ClusterView.Node) -> Double { Double(complete.view.count(node.id)) }
             let sharing = active.filter { $0.weight > 0 }
             for node in active where !sharing.isEmpty && node.weight == 0 { #expect(count(node) == Double(counts[node.id] ?? 0), "seed \(seed), \(node.id)") }
@@ -160,7 +160,7 @@ import Testing
         }
     }
 
-    @Test func previousOwnersGetTheirsBackWhereThereIsRoom() {
+    @Test func previousOwnersGetTheirPartitionsBackWithinTheirQuota() {
         for seed in 0..<500 as Range<UInt64> {
             var cluster = RandomCluster(seed: seed, .init(nodesMax: 8, equalWeights: true, onlyActive: true, fresh: true))
             guard cluster.input.view.nodes.count > 1 else { continue }
@@ -169,10 +169,10 @@ import Testing
             let node = view.nodes.randomElement(using: &cluster.random)!.id
             let lost = view.orphan(ownedBy: node)
             cluster.input.previousOwners = Dictionary(uniqueKeysWithValues: lost.map { ($0, node) })
-            // Back before anything was given away.
+            // The node returns before its partitions were reassigned.
             cluster.input.view = view
             #expect(Set(Self.complete(cluster.input, "seed \(seed)").view.partitions(ownedBy: node)) == Set(lost), "seed \(seed)")
-            // Back after all was given away: what it gets was its own.
+            // The node returns after all its partitions were reassigned. It gets only partitions that it owned before.
             view.nodes[view.nodeIndex(node)!].state = .down
             cluster.input.view = view
             view = Self.complete(cluster.input, "seed \(seed)").view

@@ -4,7 +4,7 @@ import Testing
 @testable import Coordination
 
 @Suite struct PlanTests {
-    /// Nodes `a`, `b`, … that hold so many partitions each, and so many orphans behind them.
+    /// Nodes `a`, `b` and so on with the given numbers of partitions, then the given number of orphans.
     static func view(_ counts: [Int], orphans: Int = 0, change: (inout ClusterView) -> Void = { _ in }) -> ClusterView {
         let ids = counts.indices.map { String(UnicodeScalar(UInt8(97 + $0))) }
         let owned = zip(ids, counts).flatMap { id, count in Array(repeating: ClusterView.Partition(owner: id, ownerEpoch: 1), count: count) }
@@ -20,7 +20,7 @@ import Testing
         return view.nodes.map { view.count($0.id) }
     }
 
-    @Test func aJoinTakesAnEqualShareFromAll() {
+    @Test func aJoinTakesAnEqualShareFromEachNode() {
         let plan = Plan(PlanInput(view: Self.view([102, 102, 103, 102, 103, 102, 102, 103, 102, 103, 0])))
         #expect(plan.bound == Plan(PlanInput(view: Self.view([102, 102, 103, 102, 103, 102, 102, 103, 102, 103, 0]))).bound)
         #expect(plan.bound.total == 93)
@@ -46,7 +46,7 @@ import Testing
     }
 
     @Test(arguments: [ClusterView.Mode.maintenance, .guarded])
-    func modesHoldBalancing(_ mode: ClusterView.Mode) {
+    func maintenanceAndGuardedModeStopBalancing(_ mode: ClusterView.Mode) {
         let view = Self.view([10, 0, 4], orphans: 2) {
             $0.mode = mode
             $0.nodes[2].state = .draining
@@ -62,7 +62,7 @@ import Testing
         #expect(complete.view.count("c") == 0)
     }
 
-    @Test func balancingWaitsAndTheRestGoesOn() {
+    @Test func drainsAndPinsContinueWhileBalancingWaits() {
         let view = Self.view([10, 0, 4], orphans: 2) { $0.nodes[2].state = .draining }
         let plan = Plan(PlanInput(view: view, pins: [0: "b"], balances: false, limits: PlanLimits(movesMax: 20)))
         #expect(plan.grants.count == 2)
@@ -111,21 +111,21 @@ import Testing
         let second = Plan(PlanInput(view: view, limits: PlanLimits(movesMax: 2)))
         #expect(second.moves.isEmpty && second.remaining == 1 && second.loads.map(\.before) == [4, 2])
         #expect(Plan(PlanInput(view: view, limits: PlanLimits(movesMax: 9))).moves.count == 1)
-        // Its target goes: what moved there stays, and goes elsewhere only when the move is gone.
+        // The target is fenced: its moves are cancelled. The partitions move elsewhere only after that.
         view.nodes[1].state = .fenced
         view.upsert(.init(id: "c", state: .active))
         let third = Plan(PlanInput(view: view))
         #expect(third.cancels == view.moving)
         #expect(third.moves.allSatisfy { $0.to == "c" && !third.cancels.contains($0.partition) })
         #expect(self.counts(PlanInput(view: view)) == [3, 0, 3])
-        // Its owner goes: the target, which shadows it, is preferred.
+        // The owner is down: the target of the move is preferred as the new owner.
         view.nodes[1].state = .active
         view.nodes[0].state = .down
         let fourth = Plan(PlanInput(view: view))
         for partition in view.moving { #expect(fourth.grants.contains { $0.partition == partition && $0.to == "b" }) }
     }
 
-    @Test func whatMovesAlreadyIsShedLast() {
+    @Test func partitionsThatAlreadyMoveAreShedLast() {
         let view = Self.view([2, 6, 1]) { for partition in 0..<2 { $0.partitions[partition].move = .init(id: Int64(partition), to: "b", reason: .balance) } }
         let plan = Plan(PlanInput(view: view, limits: PlanLimits(movesMax: 20)))
         #expect(plan.bound.excess == 5 && plan.moves.count == 5 && plan.remaining == 0)
@@ -178,7 +178,7 @@ import Testing
         #expect(moves <= 1024 + 2 * 103, "\(moves) moves")
     }
 
-    /// Joins, deaths and drains in a cluster of about ten: never a move more than the bound, and never further from even than one partition.
+    /// Nodes join, die and are drained in a cluster of about ten. The plans never need more moves than the bound, and the cluster stays even to one partition.
     @Test func churn() {
         var random = SplitMix(seed: 10)
         var view = Plan.complete(PlanInput(view: Self.view([0, 0, 0, 0, 0, 0, 0, 0, 0, 0], orphans: 1024))).view
@@ -206,7 +206,7 @@ import Testing
 }
 
 extension ClusterView {
-    /// The same one version later.
+    /// The same view with the next version.
     fileprivate init(versioned view: ClusterView) {
         self = view
         self.version += 1

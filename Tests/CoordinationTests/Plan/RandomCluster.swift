@@ -2,12 +2,12 @@ import TestKit
 
 @testable import Coordination
 
-/// A cluster in a state that it could be in, from a seed. Weights are whole, so that the reference below can compute with integers.
+/// A random but possible state of a cluster, from a seed. Weights are whole numbers, so that ``Reference`` can compute with integers.
 struct RandomCluster {
     var input: PlanInput
     var random: SplitMix
 
-    /// What may be in it.
+    /// Limits of the random state.
     struct Options {
         var partitionsMax = 120
         var nodesMax = 10
@@ -29,7 +29,7 @@ struct RandomCluster {
                 id: "n\(index)", zone: zones.randomElement(using: &random)!, weight: weighted ? Double(random.below(5)) : 1,
                 version: ["1.0.0", "1.2.0", "1.10.0", "abc"].randomElement(using: &random)!, state: state)
         }.sorted { $0.id < $1.id }
-        // Favourites make clusters that are far from even.
+        // A few nodes own more than the others, so that clusters are far from even.
         let favourites = (0..<1 + random.below(4)).compactMap { _ in nodes.randomElement(using: &random)?.id }
         let partitions = (0..<count).map { index -> ClusterView.Partition in
             var partition = ClusterView.Partition(ownerEpoch: Int64(random.below(100)))
@@ -49,15 +49,15 @@ struct RandomCluster {
     }
 }
 
-/// The same numbers computed the slow way: by trying every choice of ceilings.
+/// Computes the numbers of a plan in a slow way: it tries every choice of nodes whose share is rounded up.
 struct Reference {
     var orphans = 0
     var drained = 0
-    /// The least Σ max(0, have − quota) over all quotas that are floor or ceiling of the exact shares.
+    /// The least possible sum of max(0, have - quota). Each quota is the exact share of a node, rounded down or up.
     var excess = 0
-    /// Floor and ceiling for each active node with weight.
+    /// The exact share of each active node, rounded down and up.
     var shares: [String: ClosedRange<Int>] = [:]
-    /// Whether anything can be placed.
+    /// Whether any node can gain partitions.
     var hasRoom = false
 
     init(_ view: ClusterView, held: Int = 0) {
@@ -96,7 +96,7 @@ struct Reference {
         self.excess = fixed + Reference.least(fractional[...], ceilings)
     }
 
-    /// Tries every node with and without a ceiling.
+    /// Tries to round the share of each node down and up.
     private static func least(_ nodes: ArraySlice<(have: Int, floor: Int)>, _ ceilings: Int) -> Int {
         guard let node = nodes.first else { return 0 }
         if ceilings == 0 { return nodes.reduce(0) { $0 + max(0, $1.have - $1.floor) } }

@@ -4,7 +4,7 @@ import TestKit
 
 /// A real ZooKeeper server from Debian's jar, without its scripts, on a free loopback port and in a temporary folder.
 ///
-/// Sessions of 0.5 to 5 s: a tick is 250 ms.
+/// A tick is 250 ms, so a session timeout is 0.5 to 5 s.
 final class ZooKeeperServer: Sendable {
     let port: UInt16
     let folder: URL
@@ -14,7 +14,7 @@ final class ZooKeeperServer: Sendable {
         let log: String
     }
 
-    /// One for the run, alone. Whoever uses it keeps to a namespace of its own and leaves it running.
+    /// A standalone server that all tests of a run share. Each test uses its own namespace and leaves the server running.
     static func shared() async throws -> ZooKeeperServer {
         try await self.sharedTask.value
     }
@@ -25,12 +25,12 @@ final class ZooKeeperServer: Sendable {
         return server
     }
 
-    /// Alone.
+    /// Creates a standalone server.
     convenience init() {
         self.init(port: LoopbackSocket.freePorts(1)[0], id: nil, peers: [])
     }
 
-    /// One of an ensemble, if it has an id.
+    /// A server with an id is a member of an ensemble.
     init(port: UInt16, id: Int?, peers: [String], syncLimit: Int = 12) {
         self.port = port
         self.folder = TemporaryFolder.make()
@@ -58,7 +58,7 @@ final class ZooKeeperServer: Sendable {
         try await self.waitUntilServing()
     }
 
-    /// Starts the process only: a member of an ensemble serves when most of them have started.
+    /// Starts the process without a wait: a member of an ensemble serves only after most members have started.
     func launch() throws {
         let java =
             "/usr/bin/java -Xms48m -Xmx96m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto -Djava.awt.headless=true"
@@ -78,19 +78,19 @@ final class ZooKeeperServer: Sendable {
         throw NotServing(log: (try? String(contentsOfFile: self.logPath, encoding: .utf8)) ?? "")
     }
 
-    /// `standalone`, `leader` or `follower`; nil while it does not serve.
+    /// `standalone`, `leader` or `follower`; nil while the server does not serve.
     var mode: String? {
         self.command("srvr").split(separator: "\n").first { $0.hasPrefix("Mode: ") }.map { String($0.dropFirst(6)) }
     }
 
-    /// Sends one of the administrator's four-letter words. Empty if nobody answers within a second.
+    /// Sends a four-letter command of ZooKeeper. Returns an empty string if there is no response within a second.
     func command(_ word: String) -> String {
         guard let socket = LoopbackSocket.connected(to: self.port) else { return "" }
         socket.send(word)
         return socket.receiveAll()
     }
 
-    /// As by `kill -9`. What was written is kept, because the machine lives.
+    /// Like `kill -9`. Written data survives, because the operating system continues to run.
     func kill() {
         self.process.withLock { process in
             process?.kill()
@@ -98,7 +98,7 @@ final class ZooKeeperServer: Sendable {
         }
     }
 
-    /// Holds the process: its connections stay open and silent.
+    /// Stops the process. Its connections stay open, but the server sends nothing.
     func pause() {
         self.process.withLock { $0?.stop() }
     }
@@ -107,14 +107,14 @@ final class ZooKeeperServer: Sendable {
         self.process.withLock { $0?.signal(SIGCONT) }
     }
 
-    /// Copies what a killed server has on disk.
+    /// Copies the data of a killed server.
     func saveData() throws -> URL {
         let copy = self.folder.appending(path: "saved-\(UUID().uuidString)")
         try FileManager.default.copyItem(at: self.folder.appending(path: "data"), to: copy)
         return copy
     }
 
-    /// Gives a killed server back what it once had on disk.
+    /// Replaces the data of a killed server with an earlier copy.
     func restoreData(from copy: URL) throws {
         let data = self.folder.appending(path: "data")
         try FileManager.default.removeItem(at: data)

@@ -3,10 +3,10 @@ import Synchronization
 import TestKit
 import Testing
 
-/// All tests that talk to a server, one after the other: they share processors, and some look at the whole process.
+/// All tests with a real ZooKeeper server. They run one after the other: they share processors, and some count resources of the whole process.
 @Suite(.serialized, .timeLimit(.minutes(10))) struct ZooKeeperTests {}
 
-/// A client that runs, and everything it ever reported.
+/// A running client, and everything that it has reported.
 final class RunningClient: Sendable {
     let client: ZooKeeperClient
     private let seen = Mutex<[ZooKeeperState]>([])
@@ -28,7 +28,7 @@ final class RunningClient: Sendable {
     var changes: [Set<String>] { self.dirty.withLock { $0 } }
     var generation: UInt64 { self.states.last?.generation ?? 0 }
 
-    /// The id of the session, when connected.
+    /// The id of the session while the client is connected.
     var session: Int64? {
         if case .connected(let session, _) = self.states.last?.phase { session } else { nil }
     }
@@ -57,7 +57,7 @@ final class RunningClient: Sendable {
     }
 }
 
-/// Runs a client for as long as the body does, and closes it.
+/// Runs a client during the body, and closes the client afterwards.
 func withClient(
     _ servers: String, _ change: (inout ZooKeeperConfiguration) -> Void = { _ in }, _ body: (RunningClient) async throws -> Void
 ) async throws {
@@ -78,7 +78,7 @@ func withClient(
     await recording.value
 }
 
-/// Runs a client on the shared server, connected, with a node of its own.
+/// Runs the body with a client that is connected to the shared server, and with a new znode.
 func withSharedServer(
     _ change: (inout ZooKeeperConfiguration) -> Void = { _ in }, _ body: (_ running: RunningClient, _ root: String) async throws -> Void
 ) async throws {

@@ -15,7 +15,7 @@ import Testing
 
     static func view(_ text: String) throws -> ClusterView { try ClusterView(json: Array(text.utf8)) }
 
-    /// The sentence with which it is refused.
+    /// The error message for a view that is refused, or nil.
     static func refusal(_ text: String) -> String? {
         do throws(JSONFailure) {
             _ = try ClusterView(json: Array(text.utf8))
@@ -49,7 +49,7 @@ import Testing
         #expect(String(decoding: try view.json(), as: UTF8.self) == Self.text)
     }
 
-    @Test func everyViewSurvivesTheWay() throws {
+    @Test func everyViewIsUnchangedAfterWritingAndReading() throws {
         for seed in 0..<2000 as Range<UInt64> {
             var random = SplitMix(seed: seed)
             let view = Self.random(&random)
@@ -57,7 +57,7 @@ import Testing
         }
     }
 
-    @Test func keepsWhatItDoesNotKnow() throws {
+    @Test func keepsUnknownFields() throws {
         let text = """
             {"v":1,"ce":1,"mirror":[3, 2],"writer":"w","at":0,"mode":"upgrading","nodes":[\
             {"id":"a","link":"","api":"","zone":"","w":1,"proto":3,"ver":"","st":"suspect"}],\
@@ -119,7 +119,7 @@ import Testing
         #expect(throws: JSONFailure("partition 1 is owned by n9, which is not among the nodes")) { try view.json() }
     }
 
-    /// Near misses never crash, and what is read is written so that it reads the same.
+    /// Damaged JSON never crashes the reader. A view that can be read is unchanged after writing and reading.
     @Test func mangledBytesThrow() throws {
         let tokens = ["\"", "\\u", "{", "}", "[", "]", ",", ":", "\\ud800", "null", "-", "\n", "é", "9999999999999999999", "1e999", "0.", "-1", "\"v\":"]
         var refused = 0
@@ -137,7 +137,7 @@ import Testing
         #expect(refused > 10_000)
     }
 
-    @Test func theGreatestClusterFits() throws {
+    @Test func theLargestClusterFits() throws {
         let nodes = (100..<160).map {
             ClusterView.Node(
                 id: "node-\($0)", incarnation: 412_316_860_417, link: "10.100.100.\($0):7400", api: "10.100.100.\($0):8081", zone: "zone-a", state: .active)

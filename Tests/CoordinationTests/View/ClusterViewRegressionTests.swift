@@ -14,7 +14,7 @@ import Testing
         return self.seen.regression(in: candidate)
     }
 
-    @Test func followsWhatOnlyGrows() {
+    @Test func acceptsViewsThatOnlyAdvance() {
         #expect(self.seen.regression(in: self.seen) == nil)
         #expect(self.regression { _ in } == nil)
         #expect(self.regression { $0.grant(0, to: "n2") } == nil)
@@ -23,7 +23,7 @@ import Testing
         #expect(self.regression { $0.controllerEpoch += 1 } == nil)
     }
 
-    @Test func refusesWhatGoesBack() {
+    @Test func refusesViewsThatGoBack() {
         #expect(self.regression { $0.version = 9 } == .version(seen: 10, candidate: 9))
         #expect(
             self.regression {
@@ -40,7 +40,7 @@ import Testing
             self.regression { $0.partitions[2].owner = "n1" }?.description == "partition 2 went from no owner to n1 without a new owner epoch (2)")
     }
 
-    @Test func orphaningEndsMovesBothWays() {
+    @Test func orphaningCancelsMovesFromAndToTheNode() {
         var view = self.seen
         view.partitions[0].move = .init(id: 1, to: "n2", reason: .balance)
         view.partitions[1].move = .init(id: 2, to: "n1", reason: .balance)

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Coordination
 
-/// Watches and replies, and what is read because of each.
+/// Which znodes are read after watches and replies.
 @Suite struct RegistryReadsTests {
     private static let now = ContinuousClock.now
     private static let stat = ZooKeeperStat(czxid: 1, mzxid: 1, version: 0, ephemeralOwner: 0)
@@ -29,7 +29,7 @@ import Testing
     }
 
     /// A get sets no watch on a znode that does not exist.
-    @Test(arguments: [RegistryReads.Target.view, .controller]) mutating func anAbsenceThatIsNormalIsWatched(_ target: RegistryReads.Target) {
+    @Test(arguments: [RegistryReads.Target.view, .controller]) mutating func anAbsentViewOrControllerIsWatched(_ target: RegistryReads.Target) {
         let path = target == .view ? "/rt/c/view" : "/rt/c/controller"
         self.reads.read(target)
         #expect(self.requests() == [.get(path: path, watch: true)])
@@ -39,11 +39,11 @@ import Testing
         #expect(self.reads.isCurrent(target))
     }
 
-    @Test mutating func whatWasMadeInBetweenIsRead() {
+    @Test mutating func aZnodeThatWasCreatedInBetweenIsRead() {
         self.reads.read(.controller)
         _ = self.requests()
         _ = self.reply(.controller, Self.noNode)
-        guard case .nothing = self.reply(.controller, .success(.stat(Self.stat))) else { return recordMissing("it is there") }
+        guard case .nothing = self.reply(.controller, .success(.stat(Self.stat))) else { return recordMissing("the znode exists") }
         #expect(self.requests() == [.get(path: "/rt/c/controller", watch: true)])
     }
 
@@ -53,8 +53,8 @@ import Testing
         guard case .absent = self.reply(.configuration, Self.noNode) else { return recordMissing("not absent") }
     }
 
-    /// It may be about what that read did not see.
-    @Test mutating func aWatchDuringAReadIsOneMoreRead() {
+    /// The watch may be about a change that the pending read did not see.
+    @Test mutating func aWatchThatFiresDuringAReadCausesAnotherRead() {
         self.reads.read(.members)
         #expect(self.requests() == [.children(path: "/rt/c/members", watch: true)])
         self.reads.markDirty(["/rt/c/members/n2"])
@@ -63,7 +63,7 @@ import Testing
         #expect(self.requests() == [.children(path: "/rt/c/members", watch: true)])
     }
 
-    @Test mutating func aFailureIsRepeatedAfterAMoment() {
+    @Test mutating func aFailedReadIsRepeatedAfter100Milliseconds() {
         self.reads.read(.ownMember)
         _ = self.requests()
         _ = self.reply(.ownMember, .failure(.ambiguous(code: -7)))
@@ -79,7 +79,7 @@ import Testing
         #expect(self.requests(after: .seconds(30)) == [.get(path: "/rt/c/view", watch: true)])
     }
 
-    @Test mutating func whatIsNotReadAnyMoreHasNoReply() {
+    @Test mutating func aReplyAfterTheEndOfReadingIsIgnored() {
         self.reads.read(.nodes)
         _ = self.requests()
         self.reads.end(.nodes)

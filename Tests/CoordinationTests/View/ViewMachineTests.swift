@@ -2,7 +2,7 @@ import Testing
 
 @testable import Coordination
 
-/// Views from ZooKeeper, from peers and from the disk, and which of them is taken.
+/// Which views from ZooKeeper, from peers and from the disk are adopted.
 @Suite struct ViewMachineTests {
     private static let now = ContinuousClock.now
     private var machine = ViewMachine(paths: ClusterPaths(cluster: "c"), cluster: "c", memory: ClusterMemory(isKept: false, past: nil))
@@ -17,27 +17,27 @@ import Testing
         self.machine.found(try view.json(), ZooKeeperStat(czxid: 1, mzxid: 1, version: stat, ephemeralOwner: 0), at: Self.now)
     }
 
-    @Test mutating func aNewerViewIsTaken() throws {
+    @Test mutating func aNewerViewIsAdopted() throws {
         #expect(try self.find(self.view(1)) == [.adopted(self.view(1), before: nil)])
         #expect(try self.find(self.view(2), stat: 1) == [.adopted(self.view(2), before: self.view(1))])
         #expect(try self.find(self.view(2), stat: 1) == [])
         #expect(self.machine.view == self.view(2) && self.machine.stored?.version == 2 && self.machine.stored?.stat == 1)
     }
 
-    @Test mutating func aPeersMayBeLate() throws {
+    @Test mutating func anOlderViewFromAPeerIsIgnored() throws {
         _ = try self.find(self.view(2))
         let (isTaken, effects) = self.machine.accept(self.view(1), from: "n2", at: Self.now)
         #expect(!isTaken && effects == [])
     }
 
-    @Test mutating func oneThatContradictsTheNewestIsRefusedAndCounts() throws {
+    @Test mutating func aViewThatContradictsTheNewestIsRefusedAndRaisesTheFloor() throws {
         _ = try self.find(self.view(2, ownerEpoch: 5))
         let (isTaken, effects) = self.machine.accept(self.view(9, ownerEpoch: 4), from: "n2", at: Self.now)
         #expect(!isTaken && effects == [.alarm("a view from n2 is refused: the owner epoch of partition 0 went back from 5 to 4")])
         #expect(self.machine.view?.version == 2 && self.machine.floor.version == 9)
     }
 
-    @Test mutating func aRegisterThatWentBackIsAnAlarmAndLookedAtAgain() throws {
+    @Test mutating func aViewThatWentBackRaisesAnAlarmAndIsReadAgain() throws {
         _ = try self.find(self.view(5))
         #expect(
             try self.find(self.view(3)) == [
@@ -47,14 +47,14 @@ import Testing
         #expect(self.machine.view?.version == 5 && self.machine.stored?.version == 3)
     }
 
-    @Test mutating func bytesThatAreNoViewChangeNothing() throws {
+    @Test mutating func unreadableBytesRaiseAnAlarmAndKeepTheView() throws {
         _ = try self.find(self.view(5))
         let effects = self.machine.found([1], ZooKeeperStat(czxid: 1, mzxid: 1, version: 8, ephemeralOwner: 0), at: Self.now)
         guard case .alarm? = effects.first, effects.count == 1 else { return recordMissing("no alarm") }
         #expect(self.machine.view?.version == 5 && self.machine.unreadable?.stat == 8 && self.machine.mayBeReplaced)
     }
 
-    @Test mutating func aNewerVersionThatAPeerNamesIsPulledEachSecond() throws {
+    @Test mutating func aNewerVersionThatAPeerReportsIsPulledEverySecond() throws {
         _ = try self.find(self.view(1))
         self.machine.reported(2, by: "n2")
         self.machine.reported(1, by: "n3")
@@ -65,7 +65,7 @@ import Testing
         #expect(self.machine.pull(from: { _ in true }, at: second) == [])
     }
 
-    @Test mutating func whatTheDiskRemembersIsTakenWhereZooKeeperKnowsLess() throws {
+    @Test mutating func theViewOnTheDiskIsAdoptedIfZooKeeperHasNone() throws {
         let past = RememberedCluster(
             cluster: "c", configuration: ClusterConfiguration(clusterID: "c-1", partitionCount: 1), view: self.view(7), reservedOwnerEpoch: 1000)
         self.machine = ViewMachine(paths: ClusterPaths(cluster: "c"), cluster: "c", memory: ClusterMemory(isKept: true, past: past))
