@@ -9,12 +9,12 @@ package final class Gateway: Sendable {
         package var listen: ListenAddress
         package var api: ListenAddress
         package var corsOrigins: [String] = []
-        /// The token that a request on the API port must have. Secret: never printed.
+        /// The token that a request on the API port must have. The token is secret and must never be printed.
         package var apiToken: String?
         package var limits: Limits
         package var subscribersMax: Int
         package var apiConnectionsMax: Int
-        /// The number of connections above its limit that each port accepts, only to send them a refusal.
+        /// Each port accepts this many connections above its limit, only to send them a refusal.
         package var refusalsMax: Int
 
         package init(listen: ListenAddress, api: ListenAddress, limits: Limits, subscribersMax: Int, apiConnectionsMax: Int, refusalsMax: Int) {
@@ -27,7 +27,7 @@ package final class Gateway: Sendable {
         }
     }
 
-    /// The stages of one loop.
+    /// One event loop and its actors.
     package struct Stages: Sendable {
         package var loop: any EventLoop
         package var fanout: Fanout
@@ -78,7 +78,7 @@ package final class Gateway: Sendable {
 
     /// Binds both ports. Returns their listening sockets. Throws an error with a message for people.
     package func bind(group: any EventLoopGroup, node: any NodeFacade) async throws -> [any Channel] {
-        // The page on the API port subscribes on the subscriber port. For a browser that is another origin.
+        // The page on the API port subscribes on the subscriber port. For a browser, the subscriber port is another origin.
         let own = Self.ownOrigins(self.settings.api)
         let api = try await self.bindAPI(group, node, own)
         self.addresses.api = Self.address(api)
@@ -95,7 +95,7 @@ package final class Gateway: Sendable {
                 loop: loop, fanout: stages.fanout, origins: origins, refusedOrigins: refusedOrigins, heartbeats: heartbeats, addresses: addresses,
                 subscribersMax: settings.subscribersMax)
         }
-        // A write that begins below the watermark adds at most the other half of the limit.
+        // The watermark is half of the limit, because a write that begins below the watermark may add the other half.
         let high = max(1024, self.settings.limits.subscriberBufferedBytesMax / 2)
         return try await self.listener(group, self.subscriberAdmission).bind(self.settings.listen) { channel, isOverLimit in
             let port = ports[ObjectIdentifier(channel.eventLoop)]!.value
@@ -110,7 +110,7 @@ package final class Gateway: Sendable {
 
     private func bindAPI(_ group: any EventLoopGroup, _ node: any NodeFacade, _ ownOrigins: [String]) async throws -> any Channel {
         let services = APIServices(
-            // `*` only allows subscribing. Otherwise any page could publish through the browser of a person who visits it.
+            // `*` allows all pages to subscribe, but not to publish. Otherwise any page could publish through the browsers of its visitors.
             origins: Origins(self.settings.corsOrigins.filter { $0 != "*" } + ownOrigins), refusedOrigins: self.refusedOrigins, token: self.settings.apiToken,
             connectionsMax: self.settings.apiConnectionsMax, page: PageResponse(), channels: self.channels, node: node, addresses: self.addresses)
         let ports = try await self.onEachLoop { loop, stages in APIPort(loop: loop, publisher: stages.publisher, services: services) }
@@ -129,7 +129,7 @@ package final class Gateway: Sendable {
             group: group, admission: admission, uncountedMax: self.settings.refusalsMax, stalledSecondsMax: self.settings.limits.stalledSecondsMax)
     }
 
-    /// Creates a value on each loop. An accepted connection finds the value of its loop by the identity of the loop.
+    /// Creates a value on each loop. The keys are the identities of the loops, so that an accepted connection finds the value of its loop.
     private func onEachLoop<Value>(
         _ make: @escaping @Sendable (LoopContext, Stages) -> Value
     ) async throws -> [ObjectIdentifier: NIOLoopBound<Value>] {
@@ -142,7 +142,7 @@ package final class Gateway: Sendable {
         return values
     }
 
-    /// The origins of the page on the API port, for a browser on this machine.
+    /// The origins from which a browser may have loaded the page on the API port.
     private static func ownOrigins(_ api: ListenAddress) -> [String] {
         var hosts = ["127.0.0.1", "localhost", "[::1]"]
         if !api.isWildcard, !api.isLoopback { hosts.append(api.host.contains(":") ? "[\(api.host)]" : api.host) }
@@ -156,12 +156,12 @@ package final class Gateway: Sendable {
 
     // MARK: - Serving
 
-    /// Begins or stops to ask subscribers to reconnect to another node.
+    /// Starts or stops asking subscribers to reconnect to another node.
     package func setDraining(_ isDraining: Bool) {
         for loop in self.loops { loop.eventLoop.execute { loop.value.setDraining(isDraining) } }
     }
 
-    /// Totals of all loops. Never on the data path.
+    /// The totals of all loops. Not for the data path, because this function waits for every loop.
     package func metrics() async -> GatewayMetrics {
         let (subscribers, api) = (self.subscriberAdmission.counts, self.apiAdmission.counts)
         var metrics = GatewayMetrics(

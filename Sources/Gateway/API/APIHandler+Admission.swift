@@ -9,8 +9,8 @@ extension APIHandler {
 
     func admit(_ head: RequestHead, methods: [RequestHead.Method], allow: String) throws(HTTPFailure) {
         try self.check(head, methods: methods, allow: allow)
-        // A browser adds an Origin to every request of a page of another origin. Without this check any page that a person on this machine visits could
-        // publish.
+        // A browser adds an `Origin` header to every request from a page of another origin. Without this check, any page that a person on this machine
+        // visits could publish.
         if let origin = self.refusedOrigin(head) {
             self.originRefused(origin)
             throw HTTPFailure(.forbidden, "forbidden_origin", Origins.refusal(of: origin))
@@ -49,17 +49,17 @@ extension APIHandler {
         }
     }
 
-    /// Whether the origin is this port itself, under any of its loopback names.
+    /// Whether the page was loaded from this port, under a loopback name.
     private static func isOwn(_ origin: String, _ head: RequestHead) -> Bool {
         guard let host = head.field("host")?.lowercased() else { return false }
-        // The colons of an IPv6 address are in brackets.
+        // An IPv6 address is in brackets. A colon inside the brackets does not begin the port.
         let name = host.hasSuffix("]") ? host[...] : host.lastIndex(of: ":").map { host[..<$0] } ?? host[...]
-        // An attacker's DNS can point any other name to this machine.
+        // Other names are refused, because an attacker's DNS can point any name to this machine (DNS rebinding).
         guard ["127.0.0.1", "localhost", "[::1]"].contains(name) else { return false }
         return Origins.normalized(origin) == Origins.normalized("http://\(host)")
     }
 
-    /// Compares in a time that does not depend on the first difference.
+    /// Compares in constant time, so that the duration does not reveal how many characters are correct.
     private static func isEqual(_ left: String, _ right: String) -> Bool {
         let left = Array(left.utf8)
         let right = Array(right.utf8)

@@ -27,7 +27,7 @@ extension APIHandler {
     private static func response(to request: AdminRequest, from cluster: any ClusterAdministration) async -> AdminResponse {
         var request = request
         if let name = request.channel, let channel = ChannelName(name) {
-            // The cluster has no channels, only partitions.
+            // `cluster` accepts only partitions, so the channel's partition is computed here.
             let count = await cluster.partitionCount
             guard count > 0 else { return .failed(.starting, "this node has not read the cluster's configuration yet; retry in a moment") }
             request.partition = Partitions(count: count).partition(ofHash: channel.hash64)

@@ -2,7 +2,7 @@ import JSON
 import NIOCore
 import Pipeline
 
-/// Publishing. Events go to the publisher of the connection's loop; their outcomes come back on the same loop.
+/// Publishing. The publisher of the connection's loop receives the events, and reports their outcomes on the same loop.
 extension APIHandler {
     // MARK: - Requests
 
@@ -42,7 +42,8 @@ extension APIHandler {
         }
     }
 
-    /// If one event of several was refused, the status asks the client to publish again. Message ids prevent duplicates.
+    /// If any event was refused, the response has the status of the first refusal, so that the client sends the whole request again. Message ids prevent
+    /// duplicates.
     private static func status(of outcomes: [PublishOutcome]) -> HTTPStatus {
         for case .refused(let refusal) in outcomes { return PublishResponse.failure(refusal).status }
         return .ok

@@ -1,7 +1,7 @@
 import NIOCore
 import Pipeline
 
-/// Responses. Each has a place in the order of the requests, its `index`.
+/// Responses. The `index` of a response is its place in the order of the requests.
 extension APIHandler {
     func respond(
         _ index: UInt64, _ status: HTTPStatus, content: ResponseWriter.Content, body: ByteBuffer, headers: String = "", keepAlive: Bool,
@@ -30,7 +30,7 @@ extension APIHandler {
 
     // MARK: - Off the loop
 
-    /// Responds with the body that `work` returns. `work` runs off the loop.
+    /// Responds with the body that `work` returns. `work` runs on the cooperative pool, not on the event loop.
     func respond(
         _ index: UInt64, _ keepAlive: Bool, content: ResponseWriter.Content = .json, omitBody: Bool = false,
         _ work: @escaping @Sendable (any NodeFacade) async throws(HTTPFailure) -> ByteBuffer
@@ -46,7 +46,7 @@ extension APIHandler {
         }
     }
 
-    /// Runs `work` off the loop, then on the loop the closure that `work` returns, which sends the response.
+    /// Runs `work` on the cooperative pool. Then the closure that `work` returned runs on the event loop, and sends the response.
     func executeOffLoop(_ work: @escaping @Sendable () async -> @Sendable (APIHandler) -> Void) {
         self.isExecutingOffLoop = true
         let eventLoop = self.loop.loop
@@ -74,7 +74,7 @@ extension APIHandler {
         self.loop.flushSoon(self)
     }
 
-    /// Sends the completed responses in one write. The loop calls this once a turn.
+    /// Sends the completed responses in one write. The loop calls this function at most once in each turn.
     func flush() {
         self.isFlushQueued = false
         guard let context = self.context else { return }

@@ -11,7 +11,7 @@ extension APIHandler {
         let head = request.head
         let omitBody = head.method == .head
         if head.method == .options, head.path.hasPrefix("/api/") || head.path == "/pub" {
-            // Only an allowed origin gets the headers. Without them the browser does not send the request.
+            // Only an allowed origin gets the CORS headers. Without these headers the browser does not send the actual request.
             if let origin = self.refusedOrigin(head) { self.originRefused(origin) }
             let headers = self.services.origins.preflightHeaders(for: head, methods: "GET, POST, PUT, OPTIONS")
             return self.respondToPreflight(index, headers, keepAlive)
@@ -43,7 +43,7 @@ extension APIHandler {
             self.respond(index, keepAlive, omitBody: omitBody) { await $0.status() }
         case "/api/zookeeper":
             try self.admit(head, methods: [.get, .head], allow: "GET, HEAD")
-            guard let zooKeeper = self.services.node.zooKeeper else { throw HTTPFailure(.notFound, "not_found", "this node is alone: it has no ZooKeeper") }
+            guard let zooKeeper = self.services.node.zooKeeper else { throw HTTPFailure(.notFound, "not_found", "this node runs without ZooKeeper") }
             self.respond(index, keepAlive, omitBody: omitBody) { _ in await zooKeeper() }
         case "/metrics":
             try self.admit(head, methods: [.get, .head], allow: "GET, HEAD")

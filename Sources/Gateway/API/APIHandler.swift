@@ -19,9 +19,10 @@ final class APIHandler: ChannelInboundHandler, HTTPHandler, FlushingConnection, 
     var output = ByteBuffer()
     var isFlushQueued = false
     var closesAfterFlush = false
-    /// A request is being executed off the loop. One at a time: such responses are large, and a client can request many of them with few bytes.
+    /// A request is being executed off the loop. Only one is executed at a time, because such responses are large and a client can request many of them
+    /// with few bytes.
     var isExecutingOffLoop = false
-    /// Single publishes to `/pub` and `/api/publish` that wait for their outcome, by the index of their response.
+    /// Requests with one event (`/pub`, `/api/publish`) that wait for its outcome. The key is the index of the response.
     var publishes: [UInt64: (channel: ChannelName, form: PublishResponse.Form, keepAlive: Bool)] = [:]
 
     init(port: APIPort, isOverLimit: Bool) {
@@ -56,7 +57,8 @@ final class APIHandler: ChannelInboundHandler, HTTPHandler, FlushingConnection, 
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard let event = event as? ChannelEvent, event == .inputClosed else { return }
-        // A client such as `printf … | nc` closes its side early. Every request that it sent still gets a response, also a request not parsed yet.
+        // A client such as `printf … | nc` closes its sending side early. Every request that the client has sent still gets a response, even if the
+        // request has not been parsed yet.
         self.http.inputClosed()
         if self.http.state != .paused { self.readRequests() }
     }
@@ -79,10 +81,11 @@ final class APIHandler: ChannelInboundHandler, HTTPHandler, FlushingConnection, 
         let keepAlive = self.http.keepsAlive(after: request.head)
         if !keepAlive { self.endRequests() }
         do throws(HTTPFailure) {
-            // A health probe is not refused at the limit, because the node works. A preflight is not refused either: a page could not read the reason.
+            // A health probe is not refused at the limit, because the node works. A preflight is not refused, because the page could not read the reason.
             if self.http.isOverLimit, request.head.path != "/healthz", request.head.method != .options {
                 throw .unavailable(
-                    "API connection limit reached (\(self.services.connectionsMax)); keep fewer open, or raise api-connections-max and the descriptor limit")
+                    "API connection limit reached (\(self.services.connectionsMax)); keep fewer connections open, or raise api-connections-max and the descriptor limit"
+                )
             }
             try self.route(request, index, keepAlive)
         } catch {
@@ -111,7 +114,7 @@ final class APIHandler: ChannelInboundHandler, HTTPHandler, FlushingConnection, 
 
     func deadlineReached() { self.requestDeadlineReached(hasPendingResponse: self.responses.count > 0) }
 
-    /// Publishers stay on a drained node.
+    /// Does nothing: back ends may stay connected to a drained node.
     func drain() {}
 
     func stop() {

@@ -13,14 +13,14 @@ final class APIPort {
     }
 }
 
-/// The parts of the node that the API port uses, the same on every loop. A class, so that a request does not copy the references.
+/// The parts of the node that the API port uses. All loops share one instance. A class, so that a request does not copy the references.
 final class APIServices: Sendable {
     /// Origins whose pages may publish.
     let origins: Origins
     let refusedOrigins: RefusedOriginLog
-    /// The token that a request must have. Nil if requests need no token. Secret: never printed.
+    /// The token that a request must have. Nil if requests need no token. The token is secret and must never be printed.
     let token: String?
-    /// For the message of a refusal.
+    /// Shown in the message of a refusal.
     let connectionsMax: Int
     let page: PageResponse
     let channels: ChannelReader

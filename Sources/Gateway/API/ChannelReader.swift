@@ -1,6 +1,6 @@
 package import Pipeline
 
-/// The sources of the API's responses about channels: the sequencers have heads and subscribers, the log has history.
+/// The sources of the API's responses about channels. The sequencers return heads and numbers of subscribers. The log returns history.
 package struct ChannelReader: Sendable {
     let sequencers: Sequencers
     let log: any Log

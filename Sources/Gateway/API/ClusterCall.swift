@@ -18,7 +18,7 @@ struct ClusterCall: Hashable, Sendable {
     var methods: [RequestHead.Method] { self.kind.changes ? [.post] : [.get, .head] }
     var allow: String { self.kind.changes ? "POST" : "GET, HEAD" }
 
-    /// Throws a message that names the wrong field.
+    /// Throws an error whose message names the invalid field.
     func request(_ request: Request) throws(HTTPFailure) -> AdminRequest {
         self.kind.changes ? try self.change(request) : try self.read(request.head)
     }
@@ -58,7 +58,7 @@ struct ClusterCall: Hashable, Sendable {
         return change
     }
 
-    /// Text for people. Control characters are refused, because they could change a terminal.
+    /// Text for people. Control characters are refused, because a terminal that shows the text would execute them.
     private static func text(_ name: String, _ fields: JSONFields, bytesMax: Int) throws(HTTPFailure) -> String? {
         guard let text = try fields.string(name) else { return nil }
         guard text.utf8.count <= bytesMax, text.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control }) else {

@@ -2,9 +2,9 @@ import JSON
 import NIOCore
 import Pipeline
 
-/// The fields of a request's JSON object, as ranges of the body: a payload is never decoded and encoded again. Pure.
+/// The fields of a request's JSON object, as ranges of the body. So a payload is never decoded and encoded again. Pure.
 ///
-/// `JSONValue` would copy the body, and its messages name no field of the API.
+/// `JSONValue` is not used here: it copies the body, and its error messages do not list the fields of the API.
 struct JSONFields {
     private let body: ByteBuffer
     private var ranges: [(name: String, range: Range<Int>)] = []
@@ -31,9 +31,9 @@ struct JSONFields {
         var scanner = JSONScanner(bytes)
         var fields: [(name: String, range: Range<Int>)] = []
         let isObject = try scanner.object { (name, range) throws(HTTPFailure) in
-            // Checked before the search for a repeated name, which would take quadratic time with many unknown names.
+            // This check comes before the search for a repeated name. With many unknown names, that search would take quadratic time.
             guard names.contains(name) else {
-                throw .badBody("no field \(name.prefix(40).debugDescription) exists here; the fields are \(Self.list(names))")
+                throw .badBody("the field \(name.prefix(40).debugDescription) is unknown; the fields are \(Self.list(names))")
             }
             guard !fields.contains(where: { $0.name == name }) else { throw .badBody("the field \(name) occurs more than once; send it once") }
             fields.append((name, range))

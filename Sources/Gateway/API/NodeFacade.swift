@@ -1,7 +1,7 @@
 package import AdminAPI
 package import NIOCore
 
-/// The node that the API port belongs to. Called off the loops. Returns response bodies.
+/// The API port's interface to its node. The functions are not called on event loops. They return response bodies.
 package protocol NodeFacade: Sendable {
     /// Executes operators' requests. Nil while the node is starting.
     var cluster: (any ClusterAdministration)? { get }
@@ -12,6 +12,6 @@ package protocol NodeFacade: Sendable {
     func metrics() async -> ByteBuffer
     /// `GET /api/zookeeper`. Nil for a node without ZooKeeper.
     var zooKeeper: (@Sendable () async -> ByteBuffer)? { get }
-    /// Why a load balancer should send no traffic to this node. Nil if it should.
+    /// The reason why a load balancer should send no traffic to this node. Nil if the node is ready.
     func reasonNotReady() async -> String?
 }

@@ -4,7 +4,7 @@ import Pipeline
 
 /// Reads the events that a back end publishes from its request. Pure.
 enum PublishRequest {
-    /// The type of gap notices on SSE. A subscriber could not distinguish an event of this type from a gap notice.
+    /// The type of gap notices on SSE. Events must not have this type, because a subscriber could not distinguish them from gap notices.
     static let gapType = "gap"
 
     /// `POST /pub?id=CHANNEL[/CHANNEL…]`: the body is the payload.
@@ -85,7 +85,8 @@ enum PublishRequest {
     private static func type(_ type: String?) throws(HTTPFailure) -> String? {
         guard let type, !type.isEmpty else { return nil }
         guard type.utf8.count <= FixedLimits.eventTypeBytesMax, type.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }), type != Self.gapType else {
-            throw .badBody("an event type must have at most \(FixedLimits.eventTypeBytesMax) bytes of UTF-8, no control characters, and not be \(Self.gapType)")
+            throw .badBody(
+                "an event type must be at most \(FixedLimits.eventTypeBytesMax) bytes of UTF-8, without control characters, and must not be \(Self.gapType)")
         }
         return type
     }
@@ -110,7 +111,7 @@ enum PublishRequest {
         }
     }
 
-    /// Copies the payload. A slice would keep the whole read buffer of the socket in memory as long as the event.
+    /// Copies the payload. A slice would keep the socket's whole read buffer in memory for as long as the event.
     private static func copy(_ bytes: ByteBuffer) -> ByteBuffer {
         var copy = ByteBufferAllocator().buffer(capacity: bytes.readableBytes)
         copy.writeImmutableBuffer(bytes)

@@ -57,8 +57,8 @@ struct HistoryQuery: Sendable {
         return Stretch(events: events, isTruncated: events.count < self.limit && (events.last.map { $0.position < head } ?? false))
     }
 
-    /// A log reads forwards and stops at the byte limit, which would exclude the newest events. So this reads slices from the head backwards, and keeps a slice
-    /// only if all of it fits.
+    /// A log reads forwards and stops at the byte limit, so a single read could exclude the newest events. This function therefore reads slices backwards from
+    /// the head, and keeps a slice only if the whole slice fits.
     private func newest(_ head: Position, _ log: any Log) async throws(LogError) -> Stretch {
         let end = head.offset - min(head.offset, UInt64(self.limit))
         var slices: [[SequencedEvent]] = []
@@ -70,13 +70,13 @@ struct HistoryQuery: Sendable {
             let lower = upper - min(upper - end, count)
             let found = try await log.read(
                 self.channel, after: Position(epoch: head.epoch, offset: lower), limit: Int(upper - lower), bytesMax: bytesLeft)
-            // Meanwhile old events may expire, and new events may be published.
+            // During the reads, old events may expire and new events may be published.
             let events = found.events.prefix { $0.position.epoch == head.epoch && $0.position.offset <= upper }
             guard let first = events.first?.position.offset, let last = events.last?.position.offset else { break }
             let bytes = events.reduce(0) { $0 + $1.event.payload.readableBytes }
             guard last == upper, bytes <= bytesLeft || (slices.isEmpty && events.count == 1) else {
                 if upper - lower == 1 { return Stretch(events: Array(slices.reversed().joined()), isTruncated: true) }
-                // Halving the slice finds the last event that fits in a few reads, for any sizes of events.
+                // With halved slices, a few reads find the oldest event that fits, for any sizes of events.
                 count = (upper - lower) / 2
                 isShrinking = true
                 continue
@@ -100,7 +100,8 @@ struct HistoryQuery: Sendable {
                 writer.field("epoch", head.epoch)
                 writer.field("offset", head.offset)
                 writer.name("cursor")
-                // The position of the newest listed event, not the head: a subscription from it must also get the events that the limit excluded.
+                // The cursor is the position of the newest listed event, not of the head. So a subscription from this cursor also gets the newer events
+                // that the limit excluded.
                 writer.plainString { Cursor.write(self.channel, found.events.last?.position ?? head, into: &$0) }
                 if let gap { Self.write(gap, to: &writer) }
                 if found.isTruncated { writer.field("truncated", true) }
@@ -134,7 +135,7 @@ struct HistoryQuery: Sendable {
         }
     }
 
-    /// Only a request with `since` can have a gap.
+    /// Only the response to a request with `since` can have a gap.
     private static func gap(_ head: Position, _ events: [SequencedEvent], _ start: Position, isLost: Bool) -> Gap? {
         guard start != head else { return nil }
         let first = events.first?.position.offset ?? head.offset + 1

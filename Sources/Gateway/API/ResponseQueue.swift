@@ -21,7 +21,7 @@ struct ResponseQueue {
         return self.first + UInt64(self.slots.count) - 1
     }
 
-    /// The headers that the place was reserved with.
+    /// The headers that were passed to ``reserve(headers:)`` for this response.
     func headers(of index: UInt64) -> String {
         guard index >= self.first, index - self.first < UInt64(self.slots.count), case .waiting(let headers) = self.slots[Int(index - self.first)] else {
             return ""
@@ -29,7 +29,8 @@ struct ResponseQueue {
         return headers
     }
 
-    /// Completes a response. Appends to `output` all responses that can be sent now. Returns true if the last of them closes the connection.
+    /// Completes a response. Appends to `output` all responses that can be sent now. Returns true if the last appended response closes the
+    /// connection.
     mutating func complete(_ index: UInt64, with response: ByteBuffer, closes: Bool, into output: inout ByteBuffer) -> Bool {
         guard index >= self.first, index - self.first < UInt64(self.slots.count) else { return false }
         self.slots[Int(index - self.first)] = .ready(response, closes: closes)
@@ -38,7 +39,7 @@ struct ResponseQueue {
             self.first += 1
             output.writeImmutableBuffer(response)
             if closes {
-                // `Connection: close` tells the client that its later requests get no response.
+                // After `Connection: close` the client expects no response to its later requests.
                 self.slots.removeAll()
                 return true
             }

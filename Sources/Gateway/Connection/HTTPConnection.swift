@@ -7,7 +7,7 @@ struct HTTPConnection {
         /// The socket is read, and requests are handled in order.
         /// Can transition to: paused, ended.
         case reading
-        /// The socket is not read: the client does not read its responses, or the limit of outstanding responses is reached.
+        /// The socket is not read, because the client does not read its responses or because no further response may be outstanding.
         /// Can transition to: reading, ended.
         case paused
         /// No further request is handled. Bytes that still arrive are discarded.
@@ -18,7 +18,7 @@ struct HTTPConnection {
         case request(Request)
         /// Stop reading the socket until ``resume()``.
         case pause
-        /// The next request is not complete. The second value starts a deadline; nil if the present deadline continues.
+        /// The next request is not complete. If the second value is nil, the current deadline continues. Otherwise a new deadline starts.
         case needMore(wantsContinue: Bool, Wait?)
         /// The client has closed its side, and all its requests have been returned.
         case inputEnded
@@ -34,7 +34,7 @@ struct HTTPConnection {
 
     /// What happens at the deadline.
     enum Expiry {
-        /// The socket accepts no bytes: check for how long.
+        /// The socket accepts no bytes. Close the connection if this state has lasted too long.
         case checkStall
         /// The client waits for a response: set another deadline.
         case extend
@@ -97,8 +97,8 @@ struct HTTPConnection {
         }
     }
 
-    /// Starts a deadline once for each request. Empty lines before a request do not start one: the parser skips them, and a client could send an empty line
-    /// from time to time to keep its connection.
+    /// Starts one deadline for each request. Empty lines before a request do not start a deadline. Otherwise a client could keep its connection open by
+    /// sending an empty line from time to time.
     private mutating func wait() -> Wait? {
         if self.parser!.isBetweenRequests {
             guard self.timer == .none else { return nil }
@@ -121,8 +121,8 @@ struct HTTPConnection {
         return self.parser?.takeRest() ?? ByteBuffer()
     }
 
-    /// No further request is handled. Returns true if reading was paused. The socket must then be read again: if it were closed with unread bytes, the kernel
-    /// would reset the connection and discard the last response.
+    /// After this call no further request is handled. Returns true if reading was paused. Then the caller must resume reading: if the socket were closed with
+    /// unread bytes, the kernel would reset the connection and discard the last response.
     mutating func end() -> Bool {
         defer { self.state = .ended }
         self.parser = nil
@@ -144,11 +144,11 @@ struct HTTPConnection {
 
     var isBlocked: Bool { self.stall.isBlocked }
 
-    /// The socket accepts no more bytes, and this many wait.
+    /// The socket accepts no more bytes, and `bytes` written bytes wait.
     mutating func block(at second: Int, waiting bytes: Int) { self.stall.block(at: second, waiting: bytes) }
 
     mutating func unblock() { self.stall.unblock() }
 
-    /// For how many seconds the socket has accepted no bytes.
+    /// The number of seconds in which the socket has accepted no bytes.
     mutating func secondsStalled(at second: Int, waiting bytes: Int) -> Int { self.stall.seconds(at: second, waiting: bytes) }
 }

@@ -16,7 +16,7 @@ protocol HTTPHandler: LoopConnection {
     func handle(_ request: Request)
     /// The client waits for `100 Continue` before it sends a body.
     func sendContinue()
-    /// Responds to bytes that are not a valid request, or to a late request, and closes.
+    /// Responds with the failure and closes the connection. Called for invalid bytes and for late requests.
     func refuse(_ failure: HTTPFailure)
     /// Called after the client has closed its side. Closes the connection after the last outstanding response.
     func finish()
@@ -27,7 +27,7 @@ extension HTTPHandler {
 
     func readRequests() {
         do throws(HTTPFailure) {
-            // Responses to a client that does not read must not fill the memory.
+            // Requests are handled only while the channel is writable. Otherwise the responses to a client that does not read them could fill the memory.
             while self.takesRequests, let step = try self.http.next(canTakeRequest: self.canTakeRequest && self.context?.channel.isWritable ?? false) {
                 switch step {
                 case .request(let request):

@@ -8,8 +8,8 @@ extension ByteBuffer {
             self = bytes
             return
         }
-        // A write does not reuse consumed space, and reads may never end at the end of a request. Without this line the buffer would grow with all bytes
-        // of the connection. Moving the rest is cheap because most of the buffer has been consumed.
+        // A write does not reuse the space of consumed bytes. If no read ends exactly at the end of a request, the buffer would grow until the connection
+        // closes. Moving the unread bytes is cheap, because most of the buffer has been consumed.
         if self.readerIndex > self.readableBytes, self.readerIndex >= 4096 { self.discardReadBytes() }
         self.writeImmutableBuffer(bytes)
     }

@@ -58,7 +58,7 @@ struct HTTPStatus: Equatable {
     var code: Int
     var reason: StaticString
 
-    /// The client must change its request.
+    /// True for 4xx: the client must change its request.
     var isClientError: Bool { (400..<500).contains(self.code) }
 
     static func == (left: HTTPStatus, right: HTTPStatus) -> Bool { left.code == right.code }

@@ -3,7 +3,7 @@ import Pipeline
 
 /// The rules for the coding of a request's body, and the parser's failures. Pure.
 extension HTTPRequestParser {
-    /// Accepts only `chunked`, exactly once. Variants of it may be an attempt at request smuggling. Other codings are not supported.
+    /// Accepts only `chunked`, exactly once. A repeated or misplaced `chunked` may be an attempt at request smuggling. Other codings are not supported.
     static func checkCoding(_ coding: String) throws(HTTPFailure) {
         if coding == "chunked" { return }
         let codings = coding.split(separator: ",", omittingEmptySubsequences: false).map { String($0.trimmingSpaces()) }

@@ -3,9 +3,9 @@ import Pipeline
 
 /// Parses HTTP/1.x requests from a stream of bytes (RFC 9112). A pure value: bytes in, complete requests or a failure out.
 ///
-/// Used instead of NIO's HTTP pipeline: a subscriber's connection needs a parser for only one request, and NIO's handlers, buffers and decoders would use
-/// thousands of bytes until it closes. The parser is strict where two parsers could read one request differently (request smuggling): it refuses both length
-/// headers together, two lengths, bare line feeds, folded lines, spaces around names and unknown transfer codings.
+/// This parser replaces NIO's HTTP pipeline. A subscriber's connection needs a parser for only one request, but NIO's handlers, buffers and decoders would use
+/// thousands of bytes until the connection closes. The parser is strict where two parsers could read one request differently (request smuggling). It refuses
+/// `Content-Length` together with `Transfer-Encoding`, two lengths, bare line feeds, folded lines, spaces around names and unknown transfer codings.
 struct HTTPRequestParser {
     enum Step {
         /// More bytes are needed. `wantsContinue` is true once, when the client waits for `100 Continue`.
@@ -30,11 +30,11 @@ struct HTTPRequestParser {
     private let bodyBytesMax: Int
     private var state = State.head
     private var input = ByteBuffer()
-    /// The data of the chunks so far. Not in `State`, because appending to a payload of an enum would copy all data for each chunk.
+    /// The data of the chunks that have arrived. It is not a payload of `State`, because appending to a payload of an enum would copy all data for each chunk.
     private var chunks = ByteBuffer()
     /// The number of bytes that have been searched for the end of the head. Each byte is searched once, even if bytes arrive slowly.
     private var searched = 0
-    /// The length of the request line with its line end, once it has arrived.
+    /// The length of the request line with its line end. Nil until the line has arrived.
     private var requestLineLength: Int?
     private var owesContinue = false
 
@@ -117,7 +117,7 @@ struct HTTPRequestParser {
 
     // MARK: - Head
 
-    /// Reads a head from the input. Returns false if it is not complete.
+    /// Reads a head from the input. Returns false if the head is not complete.
     private mutating func readHead() throws(HTTPFailure) -> Bool {
         // A client may send an empty line after a body (RFC 9112 §2.2).
         if self.searched == 0, self.input.getInteger(at: self.input.readerIndex, as: UInt16.self) == 0x0D0A { self.input.moveReaderIndex(forwardBy: 2) }
@@ -140,7 +140,7 @@ struct HTTPRequestParser {
                     index += 1
                     continue
                 }
-                // An empty line: LF, then LF or CR LF. `HeadParser` checks that each LF has its CR.
+                // The head ends with an empty line: LF, then LF or CR LF. `HeadParser` checks later that a CR precedes each LF.
                 if lineEnd == nil { lineEnd = index }
                 if index + 1 < bytes.count, bytes[index + 1] == 0x0A { return (index + 2, lineEnd) }
                 if index + 2 < bytes.count, bytes[index + 1] == 0x0D, bytes[index + 2] == 0x0A { return (index + 3, lineEnd) }

@@ -112,7 +112,7 @@ enum HeadParser {
             nameStart: UInt16(start), nameEnd: UInt16(colon), valueStart: UInt16(valueStart), valueEnd: UInt16(valueEnd))
     }
 
-    /// Checks a trailer field by the rules of header fields. Trailers are ignored.
+    /// Checks a trailer field by the rules of header fields. Valid trailer fields are ignored.
     static func checkField(_ line: ByteBuffer) throws(HTTPFailure) {
         let checked = line.withUnsafeReadableBytes { bytes -> HTTPFailure? in
             do throws(HTTPFailure) { _ = try Self.field(bytes, 0, bytes.count) } catch { return error }

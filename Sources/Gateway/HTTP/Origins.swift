@@ -33,21 +33,23 @@ package struct Origins: Sendable {
         return origin
     }
 
-    /// Whether the page is from the host and port that it requests, which is a browser's rule for the same origin. Works behind a proxy too.
+    /// Whether the page was loaded from the host and port to which it sends the request. Schemes are not compared, because a proxy may end TLS.
     static func isSame(_ origin: String, as head: RequestHead) -> Bool {
         guard let host = head.field("host"), let colon = origin.firstIndex(of: ":") else { return false }
         return Self.normalized(origin) == Self.normalized("\(origin[..<colon])://\(host)")
     }
 
-    /// The headers with which a browser lets a page read the response. Empty if the origin is not allowed.
+    /// The CORS headers that allow a page to read the response. Empty if the origin is not allowed.
     func headers(for head: RequestHead) -> String {
         guard let origin = head.field("origin"), self.allows(origin) else { return "" }
         guard self.isListed(origin) else { return "Access-Control-Allow-Origin: *\r\n" }
-        // A node uses no cookies, but a proxy in front of it may. Without the second header a page that sends cookies cannot read the response.
+        // A node uses no cookies, but a proxy in front of the node may use them. A page that sends cookies can read the response only with
+        // `Access-Control-Allow-Credentials`.
         return "Access-Control-Allow-Origin: \(origin)\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n"
     }
 
-    /// Why a page is refused, and what to change. `null` (a sandboxed frame, a local file) and other texts that are not origins cannot be in `cors-origins`.
+    /// A message that says why a page is refused, and what to change. `cors-origins` cannot contain `null` (a sandboxed frame, a local file) or other texts
+    /// that are not origins.
     static func refusal(of origin: String) -> String {
         guard origin != "*", Self.isOrigin(origin) else {
             return "the Origin \(String(origin.prefix(100)).debugDescription) cannot be in cors-origins (only * allows it, and only to subscribe); "
@@ -66,23 +68,24 @@ package struct Origins: Sendable {
     }
 }
 
-/// Decides which refused origins are logged: each once, and a bounded number, because a client can invent any number of origins. A pure value.
+/// Decides which refused origins are logged. Each origin is logged once. Their number is bounded, because a client can invent any number of origins. A pure
+/// value.
 struct RefusedOrigins {
     private var logged: Set<String> = []
 
-    /// The log line for an origin. Nil if the origin was logged before, if the limit is reached, or if the origin ends in `.invalid`: no page has such an
-    /// origin, but `doctor` sends one.
+    /// The log line for an origin. Nil if the origin was logged before, if the limit is reached, or if the origin ends in `.invalid`. The command `doctor`
+    /// sends such an origin, and no page has one.
     mutating func sentence(for origin: String) -> String? {
         guard !origin.hasSuffix(".invalid"), self.logged.count < FixedLimits.loggedOriginsMax else { return nil }
         let origin = String(String.UnicodeScalarView(origin.unicodeScalars.prefix(100).filter { (0x21...0x7E).contains($0.value) }))
         guard self.logged.insert(origin).inserted else { return nil }
         let isLast = self.logged.count == FixedLimits.loggedOriginsMax
         return Origins.refusal(of: origin)
-            + (isLast ? " (\(FixedLimits.loggedOriginsMax) origins were logged; further ones are only counted in realertime_refused_origins_total)" : "")
+            + (isLast ? " (\(FixedLimits.loggedOriginsMax) origins were logged; further origins are only counted in realertime_refused_origins_total)" : "")
     }
 }
 
-/// Logs refused origins of all loops. Only a refusal takes the lock.
+/// Logs refused origins of all loops. The lock is taken only for a refusal.
 final class RefusedOriginLog: Sendable {
     private let refused = NIOLockedValueBox(RefusedOrigins())
     private let logger: Logger

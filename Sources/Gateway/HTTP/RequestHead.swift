@@ -31,7 +31,8 @@ struct RequestHead {
         return nil
     }
 
-    /// The value of the first field of this name. Nil if no field has the name, or if the value is not UTF-8; ``count(_:)`` distinguishes the two.
+    /// The value of the first field of this name. Nil if no field has the name, or if the value is not UTF-8; ``count(_:)`` distinguishes
+    /// the two cases.
     func utf8Field(_ name: StaticString) -> String? {
         guard let field = self.fields.first(where: { self.matches($0, name) }) else { return nil }
         let start = self.bytes.readerIndex + Int(field.valueStart)
@@ -109,8 +110,8 @@ extension StringProtocol {
         return result
     }
 
-    /// The letters A to Z in lower case, all other characters unchanged. `lowercased()` would also turn the Kelvin sign into a k, unlike a proxy in front of
-    /// this node.
+    /// Converts only the letters A to Z to lower case. `lowercased()` would also convert the Kelvin sign to `k`. A proxy in front of this node would not, and
+    /// could therefore read the header differently.
     func asciiLowercased() -> String {
         String(decoding: self.utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
     }

@@ -12,7 +12,7 @@ enum ResponseWriter {
         case metrics = "text/plain; version=0.0.4; charset=utf-8"
     }
 
-    /// Writes a complete response. `headers` are lines with their line ends.
+    /// Writes a complete response. `headers` contains complete lines with their line ends.
     static func write(
         _ status: HTTPStatus, content: Content, body: ByteBuffer, headers: String = "", keepAlive: Bool, omitBody: Bool = false, into buffer: inout ByteBuffer
     ) {
@@ -37,7 +37,7 @@ enum ResponseWriter {
             omitBody: omitBody, into: &buffer)
     }
 
-    /// Writes the head of a stream that ends with the connection.
+    /// Writes the head of a stream. The stream ends when the connection closes.
     static func writeStreamHead(contentType: StaticString, isChunked: Bool, headers: String, into buffer: inout ByteBuffer) {
         self.writeStatus(.ok, into: &buffer)
         buffer.writeStaticString("Content-Type: ")
@@ -48,7 +48,8 @@ enum ResponseWriter {
         buffer.writeStaticString("\r\n")
     }
 
-    /// An HTTP/1.0 client needs a header to keep its connection. A response with an `Upgrade` header must name it here too (RFC 9110 §7.8).
+    /// An HTTP/1.0 client keeps its connection only after `Connection: keep-alive`. A response with an `Upgrade` header must list `Upgrade` here too (RFC 9110
+    /// §7.8).
     private static func connection(_ status: HTTPStatus, keepAlive: Bool) -> StaticString {
         if status == .upgradeRequired { return keepAlive ? "Connection: Upgrade, keep-alive\r\n" : "Connection: Upgrade, close\r\n" }
         return keepAlive ? "Connection: keep-alive\r\n" : "Connection: close\r\n"

@@ -26,7 +26,7 @@ final class Admission: Sendable {
         self.refusalsMax = refusalsMax
     }
 
-    /// Counts an accepted socket. Except for ``Verdict/dropped``, call ``leave()`` once when the socket is closed.
+    /// Counts an accepted socket. Unless the verdict is ``Verdict/dropped``, call ``leave()`` once when the socket is closed.
     func enter() -> Verdict {
         self.state.withLockedValue { counts in
             guard counts.open < self.connectionsMax + self.refusalsMax else {

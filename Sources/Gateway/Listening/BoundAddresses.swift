@@ -14,7 +14,7 @@ final class BoundAddresses: Sendable {
         set { self.addresses.withLockedValue { $0.api = newValue } }
     }
 
-    /// Messages to clients contain only the port: the address may be one that the client must not learn.
+    /// Messages to clients contain only the port, because they must not disclose internal addresses.
     var listenPort: Substring { Self.port(of: self.listen) }
     var apiPort: Substring { Self.port(of: self.api) }
 

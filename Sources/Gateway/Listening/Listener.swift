@@ -13,11 +13,11 @@ import Sockets
 struct Listener {
     let group: any EventLoopGroup
     let admission: Admission
-    /// The most sockets that one turn of the loop accepts. They are open for a moment before they are counted.
+    /// The largest number of sockets that are accepted in one turn of the loop. These sockets are open for a moment before they are counted.
     let uncountedMax: Int
     let stalledSecondsMax: Int
 
-    /// - Parameter setUp: runs on the connection's loop, for connections within the limit and for connections to refuse.
+    /// - Parameter setUp: called for admitted and for refused connections, on the connection's loop.
     func bind(
         _ address: ListenAddress, _ setUp: @escaping @Sendable (_ channel: any Channel, _ isOverLimit: Bool) throws -> Void
     ) async throws -> any Channel {

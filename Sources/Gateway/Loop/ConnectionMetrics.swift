@@ -18,17 +18,17 @@ package struct TransportCounters: Sendable {
 
 /// Counters of one loop's connections. Opens and closes are counted separately, so that the counters can be checked against each other.
 package struct ConnectionMetrics: Sendable {
-    /// Connections of the subscriber port, from accept to close.
+    /// Connections of the subscriber port that were accepted, and those that have closed.
     package internal(set) var accepted: UInt64 = 0
     package internal(set) var closed: UInt64 = 0
     package internal(set) var apiAccepted: UInt64 = 0
     package internal(set) var apiClosed: UInt64 = 0
-    /// Subscriptions begun and ended.
+    /// Subscriptions that have begun, and subscriptions that have ended.
     package internal(set) var opened = TransportCounters()
     package internal(set) var ended = TransportCounters()
     package internal(set) var refusedAtLimit: UInt64 = 0
     package internal(set) var apiRefusedAtLimit: UInt64 = 0
-    /// Subscribers refused temporarily: with 503, or with 200 and `retry:`.
+    /// Subscribers that were refused temporarily, with 503 or with 200 and `retry:`.
     package internal(set) var refusedSubscribers: UInt64 = 0
     /// Requests from pages whose origin is not allowed.
     package internal(set) var refusedOrigins: UInt64 = 0

@@ -35,7 +35,7 @@ struct ConnectionTable {
         return slot.generation == id.generation ? slot.connection : nil
     }
 
-    /// Up to `limit` connections in the slots from `start`, and the slot of the next call. Nil if these were the last.
+    /// Returns up to `limit` connections in the slots from `start`. `next` is the `start` of the next call, or nil after the last slot.
     func slice(from start: Int, limit: Int) -> (connections: [any LoopConnection], next: Int?) {
         var connections: [any LoopConnection] = []
         var index = start

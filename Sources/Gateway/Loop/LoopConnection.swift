@@ -8,9 +8,9 @@ protocol LoopConnection: AnyObject {
 
     /// Called at the deadline. Sets a new deadline, or closes the connection.
     func deadlineReached()
-    /// The node is stopping: end the connection in the transport's own way.
+    /// Called when the node stops. Ends the connection in the way that its transport defines.
     func stop()
-    /// The node is drained: ask a client that can use another node to reconnect.
+    /// Called while the node is drained. Asks a client that can use another node to reconnect.
     func drain()
 }
 

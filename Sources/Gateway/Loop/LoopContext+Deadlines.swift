@@ -1,25 +1,25 @@
 import NIOCore
 import Pipeline
 
-/// Deadlines in whole seconds. Every connection has one, and the loop calls the connection at its deadline.
+/// Deadlines in whole seconds. Every connection has one deadline. At that second the loop calls ``LoopConnection/deadlineReached()``.
 extension LoopContext {
     func setDeadline(of connection: any LoopConnection, in seconds: Int) {
         connection.deadline = self.second + max(1, seconds)
-        // A later deadline is read when the present entry is due. Only an earlier deadline needs a new entry.
+        // Only an earlier deadline needs a new entry in the timer wheel. A later deadline is read when the current entry is due.
         guard connection.wheelSecond <= self.second || connection.deadline < connection.wheelSecond else { return }
         self.enter(connection)
     }
 
-    /// Sets the deadline of the next heartbeat. The first heartbeat is due within an interval, and each later one an interval after the previous one. The slot
-    /// of a connection determines the second within the interval, so that connections accepted together have heartbeats in different seconds.
+    /// Sets the deadline of the next heartbeat. The heartbeats of a connection are one interval apart. The connection's slot determines the second within the
+    /// interval, so that connections accepted together have heartbeats in different seconds.
     func setHeartbeat(of connection: any LoopConnection) {
         let interval = self.limits.heartbeatSeconds
         let sinceLast = (self.second - Int(connection.id.slot) % interval + interval) % interval
         self.setDeadline(of: connection, in: interval - sinceLast)
     }
 
-    /// Sets the deadline at which a long-poll without events ends: up to a fifth of the interval early, depending on the slot. One event ends many polls
-    /// together, and their next polls begin together. Not earlier, because each end causes a new request.
+    /// Sets the deadline at which a long-poll without events ends. One event ends many polls together, so their next polls begin together. Depending on the
+    /// slot, a poll ends up to a fifth of the interval early, which spreads these polls. A wider spread would cause more requests.
     func setPollEnd(of connection: any LoopConnection) {
         let interval = self.limits.heartbeatSeconds
         self.setDeadline(of: connection, in: interval - Int(connection.id.slot) % (interval / 5 + 1))
@@ -33,7 +33,7 @@ extension LoopContext {
 
     // MARK: - The clock
 
-    /// Starts the clock. It also runs while the node is stopping, to close connections whose clients do not close.
+    /// Starts the clock. The clock also runs while the node is stopping, to close connections that their clients do not close.
     func start() {
         self.nextSecond = self.loop.now + .seconds(1)
         self.scheduleSecond()
@@ -44,8 +44,8 @@ extension LoopContext {
     }
 
     private func everySecond() {
-        // Seconds are due at fixed times, so that a busy loop does not lengthen them. After a pause of the whole process the missed seconds are skipped:
-        // otherwise deadlines would expire before the bytes that arrived in the pause are read.
+        // Seconds are due at fixed times, so that a busy loop does not lengthen them. After a pause of the whole process, the missed seconds are skipped.
+        // Otherwise deadlines would expire before the bytes that arrived during the pause are read.
         let now = self.loop.now
         self.nextSecond = self.nextSecond + .seconds(1)
         if self.nextSecond <= now { self.nextSecond = now + .seconds(1) }
@@ -56,7 +56,7 @@ extension LoopContext {
         self.fanout.onLoop { $0.tick() }
     }
 
-    /// Handles a slice of the due entries. Since an entry became due, its connection may have closed or got another deadline: both are checked here.
+    /// Handles a slice of the due entries. After an entry became due, its connection may have closed or may have got another deadline. Both are checked here.
     private func handleDueDeadlines() {
         self.isDeadlineSliceScheduled = false
         var budget = Slices.deadlinesMax

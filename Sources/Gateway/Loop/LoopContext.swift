@@ -4,21 +4,22 @@ import Pipeline
 /// State that one event loop's connections share: table, clock and metrics. Confined to that loop.
 final class LoopContext {
     let loop: any EventLoop
-    /// Its `tick` is called every second.
+    /// The clock of this loop calls `tick` every second.
     let fanout: Fanout
     let limits: Limits
 
     private(set) var connections = ConnectionTable()
     var wheel = TimerWheel()
     var isDeadlineSliceScheduled = false
-    /// Seconds since the clock of the loop was started, and the time of the next one.
+    /// The number of seconds since the clock of the loop was started.
     var second = 0
+    /// The time at which the clock ticks next.
     var nextSecond = NIODeadline.uptimeNanoseconds(0)
     private(set) var isStopping = false
     var metrics = ConnectionMetrics()
     private var draining: RepeatedTask?
     private var sweep = DrainSweep(steps: 1)
-    /// Connections with responses to flush, each once.
+    /// Connections with responses to flush. Each connection is listed once.
     private var unflushed: [any FlushingConnection] = []
 
     init(loop: any EventLoop, fanout: Fanout, limits: Limits) {
@@ -54,8 +55,8 @@ final class LoopContext {
 
     // MARK: - Closing
 
-    /// Waits until the socket has accepted all written bytes. Then closes this side, and reads for up to two seconds: if the socket were closed with unread
-    /// bytes, the kernel would reset the connection and discard the last bytes that were sent.
+    /// Waits until the socket has accepted all written bytes. Then closes the sending side, and reads for up to two seconds. If the socket were closed with
+    /// unread bytes, the kernel would reset the connection and discard the last bytes that were sent.
     func closeGently(_ connection: any LoopConnection, _ context: ChannelHandlerContext) {
         self.whenWritten(connection, context) {
             self.setDeadline(of: connection, in: 2)
@@ -68,7 +69,7 @@ final class LoopContext {
         self.whenWritten(connection, context) { context.close(promise: nil) }
     }
 
-    /// If the client reads nothing, the connection's deadline comes first.
+    /// If the client reads nothing, the connection's deadline ends the wait.
     private func whenWritten(_ connection: any LoopConnection, _ context: ChannelHandlerContext, _ body: @escaping () -> Void) {
         self.setDeadline(of: connection, in: self.limits.stalledSecondsMax)
         let promise = self.loop.makePromise(of: Void.self)
@@ -78,8 +79,8 @@ final class LoopContext {
 
     // MARK: - Draining
 
-    /// Asks the subscribers of a drained node to reconnect, evenly spread over `drain-seconds`. New subscribers are not refused: until the load balancer has
-    /// noticed the drain, it would send them to this node again. They are asked to reconnect in the next round.
+    /// Asks the subscribers of a drained node to reconnect, evenly spread over `drain-seconds`. New subscribers are not refused, because the load balancer
+    /// would send them to this node again until it has noticed the drain. New subscribers are asked to reconnect in the next round.
     func setDraining(_ isDraining: Bool) {
         let seconds = self.limits.drainSeconds
         guard isDraining != (self.draining != nil), seconds > 0, !(isDraining && self.isStopping) else { return }

@@ -2,7 +2,7 @@ import NIOCore
 
 /// Distinguishes a slow socket from a socket that accepts no bytes. Pure. Small, because every connection has one.
 struct StallWatch {
-    /// The second in which the socket last accepted bytes, and the waiting bytes at the last check. Nil while no bytes wait.
+    /// The second in which the socket last accepted bytes, and the number of waiting bytes at the last check. Nil while the channel is writable.
     private var last: (second: Int32, bytes: UInt32)?
 
     var isBlocked: Bool { self.last != nil }
@@ -14,7 +14,7 @@ struct StallWatch {
 
     mutating func unblock() { self.last = nil }
 
-    /// For how many seconds the socket has accepted no bytes. If fewer bytes wait than at the last check, it has accepted some.
+    /// The number of seconds in which the socket has accepted no bytes. If fewer bytes wait than at the last check, the socket has accepted bytes since then.
     mutating func seconds(at second: Int, waiting bytes: Int) -> Int {
         guard let last else { return 0 }
         let now = Int32(truncatingIfNeeded: second)

@@ -2,8 +2,8 @@ import DequeModule
 
 /// Deadlines of one loop's connections, in whole seconds. Pure; the loop calls `turn` every second.
 ///
-/// NIO's timers are too expensive here: each one needs allocations, and cancelling one searches all of them, but every connection has a deadline and moves it
-/// often. With this wheel moving a deadline later is a single store into the connection. The new deadline is read when the old entry is due.
+/// Every connection has a deadline and often moves it. NIO's timers are too expensive for this: each timer needs allocations, and cancelling a timer searches
+/// all timers. With this wheel, moving a deadline to a later second only stores a number in the connection. That number is read when the old entry is due.
 struct TimerWheel {
     static let slots = 128
 
@@ -21,7 +21,7 @@ struct TimerWheel {
         self.buckets[second % Self.slots].append(Entry(id: id, second: second))
     }
 
-    /// Advances by a second. Entries of previous seconds that have not been handled remain due, and come first.
+    /// Advances by one second. Entries of previous seconds that have not been handled remain due, and are handled first.
     mutating func turn(to second: Int) {
         let index = second % Self.slots
         self.due.append(contentsOf: self.buckets[index])

@@ -1,6 +1,6 @@
 /// The page at `GET /` of the API port. It publishes events, and shows the events of a channel.
 ///
-/// It is one document with one inline style and one inline script, so that the content security policy can allow both by their SHA-256. It needs
+/// It is one document with one inline style and one inline script, so that the content security policy can allow both by their SHA-256. The policy needs
 /// `connect-src` for the API port and the subscriber port, and `img-src data:` for its empty icon. Text from the network is shown with `textContent`.
 enum Page {
     static let html = #"""
@@ -66,14 +66,14 @@ enum Page {
           <div><dt>Own sent</dt><dd id="sent">0</dd></div>
           <div><dt>Latency p50</dt><dd id="median">0</dd></div>
           <div><dt>Latency p99</dt><dd id="p99">0</dd></div>
-          <div><dt>Awaited</dt><dd id="awaited">0</dd></div>
+          <div><dt>Own pending</dt><dd id="awaited">0</dd></div>
           <div><dt>Resumes</dt><dd id="resumes">0</dd></div>
           <div><dt>Gaps</dt><dd id="gaps">0</dd></div>
           <div><dt>Repeated</dt><dd id="repeats">0</dd></div>
         </dl>
         <figure>
           <canvas id="plot" role="img" aria-label="No events in the last minute.">Plot</canvas>
-          <figcaption>The last minute. Bars: events each second. Dots: publish to arrival of this page’s own events.</figcaption>
+          <figcaption>The last minute. Bars: events per second. Dots: latency of this page's own events, from publish to arrival.</figcaption>
         </figure>
         </section>
 
@@ -83,7 +83,7 @@ enum Page {
           <button id="pause" type="button" aria-pressed="false">Pause list</button>
           <button id="clear" type="button">Clear</button>
         </div>
-        <p id="empty">No events yet. Publish one, or wait for a back end to.</p>
+        <p id="empty">No events yet. Publish an event, or wait until a back end publishes one.</p>
         <ol id="list" reversed></ol>
         </section>
         </main>
@@ -162,7 +162,7 @@ enum Page {
         const show = (id, text) => { const e = $(id); if (e.textContent !== String(text)) e.textContent = text; };
         const ms = x => x < 10 ? x.toFixed(1) + ' ms' : x < 9999.5 ? Math.round(x) + ' ms' : (x / 1000).toFixed(1) + ' s';
 
-        const page = unique();       // marks this page's own events: only their latency is measured, on one clock
+        const page = unique();       // marks this page's own events: only their latency can be measured with one clock
         let base = '';               // the subscriber port, from /api/status
         let channel = new URLSearchParams(location.search).get('channel') || 'demo';
         let source = null, timer = 0, cursor = '', tries = 0, opened = false;
@@ -222,8 +222,8 @@ enum Page {
           s.onerror = () => {
             if (s !== source) return;
             become(opened ? 'reconnecting' : 'connecting');
-            if (s.readyState !== EventSource.CLOSED) return;  // the browser reconnects, with its cursor
-            // The response was an error, for example of a proxy. The browser does not reconnect, so the page does, with the last cursor.
+            if (s.readyState !== EventSource.CLOSED) return;  // the browser itself reconnects, with its cursor
+            // The response was an error, for example from a proxy. The browser does not reconnect, so the page reconnects with the last cursor.
             timer = setTimeout(connect, Math.min(15000, 500 * 2 ** tries++) * (.5 + Math.random() / 2));
           };
           s.onmessage = receive;
@@ -237,7 +237,7 @@ enum Page {
           try { m = JSON.parse(e.data); } catch {}
           if (m.gap) {
             gaps++;
-            return notice('Gap', m.gap.from + ' to ' + m.gap.to + ' missing: ' + m.gap.reason);
+            return notice('Gap', 'events ' + m.gap.from + ' to ' + m.gap.to + ' are missing: ' + m.gap.reason);
           }
           received++; fresh++;
           bins.set(second, (bins.get(second) || 0) + 1);
@@ -278,7 +278,7 @@ enum Page {
           add('time', row.at.toLocaleTimeString([], { hour12: false }) + '.' + String(row.at.getMilliseconds()).padStart(3, '0'));
           if (row.title) { li.className = 'notice'; add('b', '⚠ ' + row.title); }
           if (row.type) add('b', row.type);
-          if (row.own != null) add('span', 'yours, ' + ms(row.own));
+          if (row.own != null) add('span', 'sent by this page, ' + ms(row.own));
           body.textContent = row.text.length > SHOWN ? row.text.slice(0, SHOWN) + '… (' + row.text.length + ' characters)' : row.text;
           li.append(meta, body);
           return li;
@@ -287,7 +287,7 @@ enum Page {
         const auth = () => { const t = sessionStorage.getItem('token'); return t ? { Authorization: 'Bearer ' + t } : {}; };
         function showTokenForm() { $('token-section').hidden = false; }
 
-        // Every try has the same message id, so that an event is not published twice if a response was lost.
+        // Every attempt has the same message id, so that an event is not published twice if a response was lost.
         async function publish(text, type) {
           const headers = { 'Message-Id': unique(), ...auth() }, n = sent++, to = channel, mine = pending;
           const began = performance.now(), event = JSON.stringify({ text, page, n, sent: began });
@@ -305,7 +305,7 @@ enum Page {
             } catch {}
             if (!final && performance.now() - began > 60000) final = 'no response for a minute';
             if (final) { mine.delete(n); throw Error(final); }
-            show('result', 'No response. Trying again with the same message id…');
+            show('result', 'Not published yet. Trying again with the same message id…');
             await sleep(wait * (.5 + Math.random() / 2));
           }
         }
@@ -324,13 +324,13 @@ enum Page {
           if (bursting || !$('publish-form').reportValidity()) return;
           bursting = true;
           const text = $('message').value, type = $('type').value.trim(), began = performance.now(), all = [];
-          show('result', 'Publishing 100…');
+          show('result', 'Publishing 100 events…');
           for (let i = 1; i <= 100; i++) {
             all.push(publish(text + ' ' + i, type));
             await sleep(20);
           }
           const bad = (await Promise.allSettled(all)).filter(r => r.status === 'rejected');
-          show('result', 'Published ' + (100 - bad.length) + ' of 100 in ' + ms(performance.now() - began)
+          show('result', 'Published ' + (100 - bad.length) + ' of 100 events in ' + ms(performance.now() - began)
             + (bad.length ? '. Not published: ' + bad[0].reason.message : '.'));
           bursting = false;
         };
@@ -428,7 +428,7 @@ enum Page {
           if (!paused) draw();
         };
         $('clear').onclick = () => { waiting = []; $('list').replaceChildren(); draw(); };
-        // A page that waits in the back-forward cache would keep one of the browser's few connections.
+        // Without this handler, a page in the back-forward cache would keep one of the browser's few connections.
         addEventListener('pagehide', () => { if (source) source.close(); clearTimeout(timer); });
         addEventListener('pageshow', e => { if (e.persisted && source) { become('reconnecting'); connect(); } });
         watch(channel);

@@ -3,7 +3,7 @@ import Crypto
 import NIOCore
 import Pipeline
 
-/// The page, with headers that allow it only what it needs.
+/// The page, with headers that restrict the page to what it needs.
 struct PageResponse: Sendable {
     let body = ByteBuffer(string: Page.html)
     let headers: String

@@ -8,12 +8,12 @@ struct SubscribeRequest {
     var channels: [(channel: ChannelName, start: SubscribeStart)]
     var resumes: Bool
 
-    /// Made once: `allCases` allocates at each call.
+    /// A stored array, because `allCases` allocates at each call.
     private static let transports = Transport.allCases
 
     static let paths = Transport.allCases.map { "/\($0.path)/CHANNEL" }.joined(separator: ", ") + " and /healthz"
 
-    /// The transport and the channels of a path. Nil if the path is not one of a subscriber.
+    /// The transport and the channels of a path. Nil if the path is not a path for subscribers.
     static func transport(of path: String) -> (Transport, channels: Substring)? {
         guard path.utf8.first == UInt8(ascii: "/"), let slash = path.utf8.dropFirst().firstIndex(of: UInt8(ascii: "/")) else { return nil }
         let segment = path[..<slash].dropFirst()
@@ -46,7 +46,7 @@ struct SubscribeRequest {
             }
         }
         if case .position = since, self.channels.count > 1 {
-            throw .badCursor("a position belongs to one channel; subscribe to that channel alone, or send a cursor")
+            throw .badCursor("a position belongs to one channel; subscribe to only that channel, or send a cursor")
         }
         if since != nil, !self.resumes { throw .badCursor("the cursor contains none of these channels; subscribe without it") }
     }

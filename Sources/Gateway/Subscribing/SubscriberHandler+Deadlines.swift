@@ -41,7 +41,7 @@ extension SubscriberHandler {
         self.pollCompleted(elements: subscriber.gathered, cursor: subscriber.cursor)
     }
 
-    /// Ends a stream gracefully. `notice` is written before its end.
+    /// Ends a stream gracefully. `notice` is written before the end of the stream.
     func endStream(_ notice: ByteBuffer) {
         guard let framing = self.subscriber?.framing else { return }
         var buffer = ByteBuffer()

@@ -9,7 +9,7 @@ extension SubscriberHandler {
     var canTakeRequest: Bool { true }
     var canResume: Bool { true }
 
-    /// A client does not wait long for `100 Continue`. The body of a GET has no meaning.
+    /// Does nothing: the body of a GET has no meaning, and a client does not wait long for `100 Continue`.
     func sendContinue() {}
 
     func finish() { self.closeSubscriber() }
@@ -19,7 +19,7 @@ extension SubscriberHandler {
         do throws(HTTPFailure) {
             try self.route(head)
         } catch {
-            // Only a refusal uses this, so it is not computed for every subscriber.
+            // Only a refusal needs `isEventSource`, so it is not computed for every subscriber.
             self.isEventSource = head.method == .get && head.path.hasPrefix("/ev/") && head.accepts("text/event-stream")
             self.refuse(error)
         }
@@ -34,13 +34,13 @@ extension SubscriberHandler {
             self.loop.metrics.refusedOrigins += 1
             self.port.refusedOrigins.report(refusedOrigin)
         }
-        // A preflight is not refused for other reasons: after a refusal the browser would not send the request, and the page could not read the reason.
+        // A preflight is not refused for the reasons below. After a refusal the browser would not send the request, and the page could not read the reason.
         if head.method == .options, SubscribeRequest.transport(of: head.path) != nil || head.path == "/healthz" { return self.respondToPreflight(head) }
         if self.loop.isStopping { throw .unavailable("node is stopping; connect again") }
         if head.path == "/healthz" { return try self.respondToHealth(head) }
         if self.http.isOverLimit {
             throw .unavailable(
-                "subscriber limit reached (\(self.port.subscribersMax)); connect to another node or later, or raise connections-max and the descriptor limit",
+                "subscriber limit reached (\(self.port.subscribersMax)); connect to another node, retry later, or raise connections-max and the descriptor limit",
                 retryAfterSeconds: 5)
         }
         guard let (transport, channels) = SubscribeRequest.transport(of: head.path) else {
@@ -52,7 +52,7 @@ extension SubscriberHandler {
         let request = try SubscribeRequest(transport, channels: channels, head: head, limits: self.loop.limits)
         guard self.port.fanout.onLoop({ $0.hasRoom(for: request.channels) }) else {
             throw .unavailable(
-                "subscribed channel limit reached (\(self.loop.limits.subscribedChannelsMax) for each loop); connect to another node or later, or raise subscribed-channels-max"
+                "subscribed channel limit reached (\(self.loop.limits.subscribedChannelsMax) for each loop); connect to another node, retry later, or raise subscribed-channels-max"
             )
         }
         if transport == .webSocket {
@@ -61,7 +61,7 @@ extension SubscriberHandler {
             }
             self.upgradeResponse = try WebSocketHandshake.response(to: head)
         }
-        // A client that has closed its side gets a response, but no stream.
+        // A client that has closed its side gets the response to a long-poll, but no stream.
         if self.http.isInputClosed, transport != .longPoll { return self.finish() }
         self.subscribe(request)
     }

@@ -61,7 +61,7 @@ final class SubscriberHandler: ChannelInboundHandler, HTTPHandler, SubscriberCon
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        // Called exactly once for every connection, whatever ended it.
+        // NIO calls this function exactly once for every connection.
         self.loop.metrics.closed += 1
         self.loop.remove(self)
         self.endSubscriber()
@@ -76,7 +76,7 @@ final class SubscriberHandler: ChannelInboundHandler, HTTPHandler, SubscriberCon
             self.http.receive(bytes)
             self.readRequests()
         case .opening, .polling:
-            // These are later requests. They are buffered, up to a bound.
+            // The bytes belong to later requests. They are buffered, up to a bound.
             self.http.receive(bytes)
             if self.http.bufferedBytes > self.loop.limits.headerBytesMax { context.close(promise: nil) }
         case .streaming:
@@ -95,7 +95,7 @@ final class SubscriberHandler: ChannelInboundHandler, HTTPHandler, SubscriberCon
         self.http.inputClosed()
         switch self.phase {
         case .requests: if self.http.state != .paused { self.readRequests() }
-        // A client of a stream that closes its side does not want more events.
+        // A subscriber that closes its side does not want more events.
         case .opening, .streaming, .polling: context.close(promise: nil)
         }
     }
@@ -105,13 +105,13 @@ final class SubscriberHandler: ChannelInboundHandler, HTTPHandler, SubscriberCon
     }
 }
 
-/// Reconnect times for browsers.
+/// Delays after which browsers reconnect.
 enum Reconnect {
-    /// Normally one to two seconds. When the node stops, a wider range, so that not all clients reconnect together.
+    /// Normally one to two seconds. The range is wider when the node stops, so that not all clients reconnect together.
     static func retryMilliseconds(stopping: Bool) -> Int {
         stopping ? Int.random(in: 500...5000) : Int.random(in: 1000...2000)
     }
 
-    /// After a refusal. A wide range, because thousands of clients may be refused together.
+    /// The delay after a refusal. The range is wide, because thousands of clients may be refused together.
     static func retryMilliseconds(afterSeconds seconds: Int) -> Int { Int.random(in: seconds * 1000...seconds * 3000) }
 }

@@ -9,7 +9,7 @@ final class SubscriberPort {
     let refusedOrigins: RefusedOriginLog
     let heartbeats: Heartbeats
     let addresses: BoundAddresses
-    /// For the message of a refusal.
+    /// Shown in the message of a refusal.
     let subscribersMax: Int
 
     init(

@@ -54,7 +54,7 @@ struct WebSocketParser {
         let isFinal = first & 0x80 != 0
         if opcode.isControl, !isFinal || second & 0x7F > Self.controlBytesMax { return .close(code: 1002) }
         guard let (length, lengthBytes) = self.length(second & 0x7F, at: start + 2) else { return .needMore }
-        // Only the shortest form is valid (§5.2).
+        // Only the shortest form of the length is valid (RFC 6455 §5.2).
         guard lengthBytes == 0 || length > (lengthBytes == 2 ? UInt64(Self.controlBytesMax) : UInt64(UInt16.max)) else { return .close(code: 1002) }
         guard length <= UInt64(self.messageBytesMax) || (opcode.isControl && length <= UInt64(Self.controlBytesMax)) else {
             return .close(code: length >> 63 == 1 ? 1002 : 1009)
