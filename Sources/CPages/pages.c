@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/// Whether read-only segments contain relocations. These are private to the process: they would be lost if their pages were released.
+/// Whether read-only segments contain relocations. Relocated bytes are private to the process, so they would be lost if their pages were released.
 static int has_relocated_text(const struct dl_phdr_info *program) {
     for (int i = 0; i < program->dlpi_phnum; i++) {
         const ElfW(Phdr) *header = &program->dlpi_phdr[i];
@@ -35,7 +35,7 @@ static int release_main_program(struct dl_phdr_info *program, size_t size, void 
             if (madvise((void *)begin, end - begin, MADV_DONTNEED) == 0) *(size_t *)released += end - begin;
         }
     }
-    // The program itself comes first. A non-zero result skips the libraries.
+    // `dl_iterate_phdr` reports the program itself first. A non-zero result ends the iteration before the libraries.
     return 1;
 }
 

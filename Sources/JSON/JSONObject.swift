@@ -1,4 +1,4 @@
-/// The fields of a JSON object. `take` removes a field, so the fields that are left at the end are those that the reader does not support.
+/// The fields of a JSON object. `take` removes a field, so the reader does not support the fields that remain at the end.
 package struct JSONObject: Sendable {
     package let name: String
     private let order: [String]

@@ -1,6 +1,7 @@
 /// The parts of an object that this version does not support: unknown fields, and known fields with an unknown value.
 ///
-/// Kept as raw JSON text in the original order, and written again with the object: an older node that rewrites an object of a newer node loses nothing.
+/// The remainder keeps raw JSON text in the original order, and is written again with the object. So an older node that rewrites an object of a newer node
+/// loses no field.
 package struct JSONRemainder: Hashable, Sendable {
     package private(set) var fields: [Field] = []
 

@@ -8,7 +8,7 @@ package struct JSONScanner {
     package let bytes: UnsafeRawBufferPointer
     private let depthMax: Int
     package private(set) var index = 0
-    /// There was a raw line break between two tokens. It is valid JSON, but a line-framed transport must replace it.
+    /// The text has a raw line break between two tokens. Such a line break is valid JSON, but a line-framed transport must replace it.
     package private(set) var sawLineBreak = false
 
     package init(_ bytes: UnsafeRawBufferPointer, depthMax: Int = JSONScanner.depthMax) {
@@ -34,7 +34,7 @@ package struct JSONScanner {
         return self.index < self.bytes.count ? self.bytes[self.index] : nil
     }
 
-    /// Moves past this byte and returns true if it is the next one. Otherwise returns false.
+    /// If the next byte is `byte`, moves past it and returns true. Otherwise returns false.
     package mutating func take(_ byte: UInt8) -> Bool {
         guard self.peek() == byte else { return false }
         self.index += 1

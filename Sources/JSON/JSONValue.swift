@@ -8,14 +8,14 @@ package struct JSONValue: Sendable {
     /// Reads bytes that are exactly one JSON value in UTF-8, no longer than `bytesMax`, nested no deeper than `depthMax`.
     package init(_ bytes: [UInt8], named name: String, bytesMax: Int, depthMax: Int = JSONScanner.depthMax) throws(JSONFailure) {
         guard !bytes.isEmpty else { throw JSONFailure("\(name) is empty") }
-        guard bytes.count <= bytesMax else { throw JSONFailure("\(name) has \(bytes.count) bytes, and \(bytesMax) are the most") }
+        guard bytes.count <= bytesMax else { throw JSONFailure("\(name) has \(bytes.count) bytes, but at most \(bytesMax) are allowed") }
         guard String(validating: bytes, as: UTF8.self) != nil else { throw JSONFailure("\(name) is not UTF-8") }
         let range = bytes.withUnsafeBytes { bytes -> Range<Int>? in
             var scanner = JSONScanner(bytes, depthMax: depthMax)
             guard let range = scanner.value(), scanner.isAtEnd() else { return nil }
             return range
         }
-        guard let range else { throw JSONFailure("\(name) is not valid JSON, or is cut short") }
+        guard let range else { throw JSONFailure("\(name) is not valid JSON, or is incomplete") }
         self.init(name: name, bytes: bytes[range])
     }
 
@@ -59,7 +59,7 @@ package struct JSONValue: Sendable {
             var fields: [(String, Range<Int>)] = []
             return scanner.object { fields.append(($0, $1)) } ? fields : nil
         }
-        guard let found else { throw JSONFailure("\(self.name) is not an object with readable names") }
+        guard let found else { throw JSONFailure("\(self.name) is not an object whose field names are valid text") }
         var fields: [String: JSONValue] = [:]
         for (name, range) in found where fields.updateValue(self.part(range, named: "\(self.name).\(name)"), forKey: name) != nil {
             throw JSONFailure("\(self.name) has the field \(name.prefix(40).debugDescription) twice")
@@ -72,7 +72,7 @@ package struct JSONValue: Sendable {
         return ranges.enumerated().map { self.part($0.element, named: "\(self.name)[\($0.offset)]") }
     }
 
-    /// An array of whole numbers. Builds no ``JSONValue`` for each of them, because such arrays are long.
+    /// An array of whole numbers. Such arrays are long, so this function does not build a ``JSONValue`` for each number.
     package func integers(in limits: ClosedRange<Int64>, countMax: Int) throws(JSONFailure) -> [Int64] {
         let ranges = try self.ranges(countMax: countMax)
         var integers: [Int64] = []
@@ -108,13 +108,13 @@ package struct JSONValue: Sendable {
 
     package func string(bytesMax: Int) throws(JSONFailure) -> String {
         guard let string = self.scan({ $0.string() }) else { throw JSONFailure("\(self.name) is not a string of valid text") }
-        guard string.utf8.count <= bytesMax else { throw JSONFailure("\(self.name) has \(string.utf8.count) bytes, and \(bytesMax) are the most") }
+        guard string.utf8.count <= bytesMax else { throw JSONFailure("\(self.name) has \(string.utf8.count) bytes, but at most \(bytesMax) are allowed") }
         return string
     }
 
     private func ranges(countMax: Int) throws(JSONFailure) -> [Range<Int>] {
         guard let ranges = self.scan({ $0.array() }) else { throw JSONFailure("\(self.name) is not an array") }
-        guard ranges.count <= countMax else { throw JSONFailure("\(self.name) has \(ranges.count) elements, and \(countMax) are the most") }
+        guard ranges.count <= countMax else { throw JSONFailure("\(self.name) has \(ranges.count) elements, but at most \(countMax) are allowed") }
         return ranges
     }
 

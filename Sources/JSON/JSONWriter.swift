@@ -4,7 +4,7 @@ package struct JSONWriter<Sink: JSONSink> {
     /// True if a value has been written at this level: the next value needs a comma before it.
     @usableFromInline var needsComma = false
 
-    /// Appends to the present content of the sink.
+    /// Appends to the existing content of the sink.
     @inlinable
     package init(_ sink: Sink) {
         self.sink = sink

@@ -1,4 +1,4 @@
-/// The outgoing link to one peer: when to dial, and what to report. Pure: ``Links`` executes its actions.
+/// The outgoing link to one peer. Decides when to dial, and which events to report. Pure: ``Links`` executes its actions.
 ///
 /// Each attempt has a number. Events of a connection that was replaced by a newer attempt are ignored.
 struct DialMachine: Sendable {
@@ -29,7 +29,7 @@ struct DialMachine: Sendable {
         case up
         /// - Parameter isNew: false if the previous attempt failed too.
         case down(LinkLoss, isNew: Bool)
-        /// The loss differs from the one that was last logged.
+        /// The loss differs from the loss that was logged last.
         case log(LinkLoss)
     }
 
@@ -41,7 +41,7 @@ struct DialMachine: Sendable {
     private var logged: LinkLoss?
     private let limits: LinkLimits
 
-    /// - Parameter attempt: the first attempt number. It differs from those of earlier machines for the same id.
+    /// - Parameter attempt: attempt numbers begin after this number. It must differ for each machine, so that no two attempts have the same number.
     init(limits: LinkLimits, attempt: Int = 0) {
         self.limits = limits
         self.attempt = attempt
@@ -49,7 +49,7 @@ struct DialMachine: Sendable {
 
     var isUp: Bool { if case .up = self.state { true } else { false } }
 
-    /// This node has got its identity, or a new one. Everything that began under the former identity begins again.
+    /// Called when this node gets its first identity or a new one. The connection under the former identity is dropped, and the peer is dialled again.
     mutating func renew() -> [Action] {
         let begun: [Action]
         switch self.state {
@@ -64,13 +64,13 @@ struct DialMachine: Sendable {
         return begun + self.dial()
     }
 
-    /// The wait of that attempt is over.
+    /// The wait after that attempt is over.
     mutating func elapsed(_ attempt: Int) -> [Action] {
         guard case .waiting = self.state, attempt == self.attempt else { return [] }
         return self.dial()
     }
 
-    /// Returns false if that attempt is no longer the current one: then close the connection.
+    /// Returns false if that attempt is no longer the current one. Then the caller must close the connection.
     mutating func connected(_ attempt: Int) -> Bool {
         guard self.state == .dialling, attempt == self.attempt else { return false }
         self.state = .handshaking
@@ -94,7 +94,7 @@ struct DialMachine: Sendable {
         case .dialling, .handshaking: isNew = self.lastLoss == nil
         case .up(let since):
             isNew = true
-            // A connection that closes soon after it came up has not recovered.
+            // A connection that closes soon after it opened does not reset the delay before the next attempt.
             if now - since >= self.limits.backoffMillisecondsMax { self.failures = 0 }
         }
         self.state = .waiting(loss)

@@ -9,7 +9,7 @@ package enum LinkEvent: Hashable, Sendable {
     /// Also reported for each failed attempt to dial, so that the reader can count how long a port has been closed.
     case down(ProcessID, LinkDirection, LinkLoss)
     case received(from: ProcessID, viewVersion: Int64, payload: [UInt8])
-    /// The peer reported another view version than before on this connection.
+    /// The peer reported a view version that differs from the last one that it reported on this connection.
     case viewVersion(from: ProcessID, Int64)
 
     /// The accounted size of the event while it waits for the reader.

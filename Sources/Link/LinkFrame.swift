@@ -1,26 +1,26 @@
 import NIOCore
 
-/// The frames of a link: length (4 bytes, of what follows), kind (1), the sender's view version (8), payload. Numbers are big-endian.
+/// A frame of a link: the length of the rest (4 bytes), kind (1 byte), the sender's view version (8 bytes), payload. Numbers are big-endian.
 struct LinkFrame: Hashable, Sendable {
     enum Kind: UInt8, CaseIterable, Sendable {
-        /// From the dialling side: JSON, see ``LinkHello``.
+        /// The first frame, sent by the dialling side: a ``LinkHello`` as JSON.
         case hello = 1
         /// The accepting side's hello, in the same format.
         case challenge = 2
-        /// From the dialling side: proves that it knows the secret. Empty without a secret.
+        /// The dialling side's proof that it knows the secret. Empty if this side has no secret.
         case proof = 3
-        /// From the accepting side: accepts the link, with its own proof.
+        /// The accepting side accepts the link, and sends its own proof.
         case ready = 4
         /// 8 bytes that the reply repeats.
         case heartbeat = 5
         case heartbeatReply = 6
         /// A message of the coordinator.
         case message = 7
-        /// Why the link ends, in UTF-8. Empty if one side merely leaves.
+        /// Why the link ends, in UTF-8. Empty for a normal end.
         case bye = 8
     }
 
-    /// Kind and view version.
+    /// The size of kind and view version.
     static let headBytes = 9
     static let lengthBytes = 4
 

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Decodes frames from a socket's bytes. Pure. Holds at most one frame of the allowed size, and the bytes that one read returned after it.
+/// Decodes frames from a socket's bytes. Pure. Its buffer holds at most one frame of the allowed size and the rest of one read.
 struct LinkFrameDecoder: Sendable {
     struct Malformed: Error, Hashable, CustomStringConvertible {
         var description: String
@@ -13,7 +13,7 @@ struct LinkFrameDecoder: Sendable {
     init(payloadBytesMax: Int) { self.payloadBytesMax = payloadBytesMax }
 
     mutating func feed(_ bytes: ByteBuffer) {
-        // Also releases the memory of a large frame.
+        // Replacing the buffer also releases the memory of a large frame.
         if self.buffer.readableBytes == 0 { self.buffer = bytes } else { self.buffer.writeImmutableBuffer(bytes) }
     }
 
@@ -30,14 +30,14 @@ struct LinkFrameDecoder: Sendable {
         let payload = self.buffer.readBytes(length: length - LinkFrame.headBytes)!
         // Once most of the buffer has been read, moving the rest costs less than keeping the read bytes.
         if self.buffer.readerIndex > self.buffer.readableBytes { self.buffer.discardReadBytes() }
-        guard let kind = LinkFrame.Kind(rawValue: number) else { throw Malformed(description: "a frame of the unknown kind \(number)") }
+        guard let kind = LinkFrame.Kind(rawValue: number) else { throw Malformed(description: "a frame has the unknown kind \(number)") }
         return LinkFrame(kind: kind, viewVersion: viewVersion, payload: payload)
     }
 
-    /// The first bytes of a TLS record look like a length that is too large.
+    /// Detects a peer that uses TLS: the first bytes of a TLS record look like a length that is too large.
     private func tooLong(_ length: Int) -> Malformed {
         if length >> 16 & 0xff == 3, (0x14...0x17).contains(length >> 24) {
-            return Malformed(description: "the peer uses TLS and this node does not: give link-cert, link-key and link-ca to all nodes, or to none")
+            return Malformed(description: "the peer uses TLS and this node does not: set link-cert, link-key and link-ca on all nodes, or on none")
         }
         return Malformed(description: "a frame of \(length) bytes is too long: at most \(self.payloadBytesMax + LinkFrame.headBytes) are allowed")
     }

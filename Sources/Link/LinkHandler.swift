@@ -32,7 +32,7 @@ final class LinkHandler: ChannelDuplexHandler {
         self.machine = machine
         self.limits = limits
         self.links = links
-        // An unauthenticated peer cannot make this node buffer megabytes.
+        // This limit prevents an unauthenticated peer from making this node buffer megabytes.
         self.decoder = LinkFrameDecoder(payloadBytesMax: LinkHello.bytesMax)
     }
 
@@ -83,7 +83,7 @@ final class LinkHandler: ChannelDuplexHandler {
     func channelInactive(context: ChannelHandlerContext) { self.execute(self.machine.disconnected()) }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        // A connection that never opened reports nothing here: the code that dialled it gets the error.
+        // A connection that never opened is not reported here, because the code that dialled it gets the error.
         if self.isOpen { self.execute(self.machine.disconnected()) }
         self.ticker?.cancel()
         self.context = nil
@@ -97,7 +97,7 @@ final class LinkHandler: ChannelDuplexHandler {
 
     // MARK: - To the connection
 
-    /// Messages come from ``Links/send(_:to:)``, by way of the channel.
+    /// Called for the messages that ``Links/send(_:to:)`` writes to the channel.
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         guard self.machine.state != .closed else {
             promise?.fail(ChannelError.ioOnClosedChannel)
@@ -109,7 +109,7 @@ final class LinkHandler: ChannelDuplexHandler {
 
     private func send(_ kind: LinkFrame.Kind, _ payload: [UInt8]) {
         guard let context = self.context, context.channel.isActive else { return }
-        // No heartbeats to a peer that does not read: this node would have to buffer them, and the messages that wait prove the same.
+        // A peer that does not read gets no heartbeats. This node would have to buffer them, and the messages that already wait test the link as well.
         if kind == .heartbeat || kind == .heartbeatReply, !context.channel.isWritable { return }
         let frame = LinkFrame(kind: kind, viewVersion: self.links.viewVersion, payload: payload)
         var buffer = context.channel.allocator.buffer(capacity: LinkFrame.lengthBytes + LinkFrame.headBytes + payload.count)
@@ -118,19 +118,19 @@ final class LinkHandler: ChannelDuplexHandler {
         context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
     }
 
-    // MARK: - On the loop, from others
+    // MARK: - Called on the loop
 
     /// Ends a link that is no longer needed.
     func dismiss(_ reason: String) { self.execute(self.machine.dismissed(reason)) }
 
-    /// Resumes reading: the inbox has space again.
+    /// Resumes reading, because the inbox has space again.
     func resumeReading() {
         guard let context = self.context, !self.isReading else { return }
         self.isReading = true
         try? context.channel.syncOptions?.setOption(.autoRead, value: true)
     }
 
-    /// Stops reading: the inbox is full.
+    /// Stops reading, because the inbox is full.
     private func pause() {
         guard let context = self.context, self.isReading else { return }
         self.isReading = false
@@ -166,7 +166,8 @@ final class LinkHandler: ChannelDuplexHandler {
         guard let context = self.context else { return }
         guard let farewell, context.channel.isActive else { return context.close(promise: nil) }
         self.send(.bye, Array(farewell.utf8.prefix(300)))
-        // The peer closes after it has read the reason. If this side closed first with unread bytes, the reset would discard the reason.
+        // The peer closes after it has read the reason. If this side closed first with unread bytes, the kernel would reset the connection and discard the
+        // reason.
         self.isReading = false
         self.resumeReading()
         let channel = context.channel

@@ -66,7 +66,7 @@ struct LinkHello: Hashable, Sendable {
         guard self.nonce.utf8.count >= 32 else { throw JSONFailure("hello.nonce is too short") }
     }
 
-    /// Printable, because it is logged before the peer is authenticated.
+    /// Reads a name. The name must be printable, because it is logged before the peer is authenticated.
     private static func name(_ field: String, _ object: inout JSONObject) throws(JSONFailure) -> String {
         let name = try object.string(field, bytesMax: Self.nameBytesMax)
         guard !name.isEmpty, name.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else { throw JSONFailure("hello.\(field) is not a name") }

@@ -4,8 +4,8 @@ import NIOCore
 
 /// Passes events from the connections' event loops to the only reader of ``Links/events``. Bounded in bytes.
 ///
-/// Above the bound, connections stop reading and are parked here until half of it has been read. Their peers' messages then wait in the peers' own bounded
-/// buffers. Only the few events that this node creates itself are accepted beyond the bound.
+/// When the bound is reached, connections stop reading and are parked here until at most half of the bound is in use. Until then their peers' messages wait in
+/// the peers' own bounded buffers. Only the few events that this node itself creates are accepted beyond the bound.
 final class LinkInbox: Sendable {
     private struct State {
         var events: Deque<LinkEvent> = []
@@ -23,7 +23,7 @@ final class LinkInbox: Sendable {
     /// Bytes that wait for the reader.
     var waitingBytes: Int { self.state.withLockedValue { $0.bytes } }
 
-    /// Never blocks. Returns false if the inbox is full: then the connection must stop reading and park. A full inbox drops an optional event.
+    /// Never blocks. Returns false if the inbox is full. Then the connection must stop reading and call ``park(_:)``. A full inbox drops an optional event.
     @discardableResult
     func put(_ event: LinkEvent, isOptional: Bool = false) -> Bool {
         let (reader, hasRoom): (CheckedContinuation<LinkEvent?, Never>?, Bool) = self.state.withLockedValue { state in
@@ -38,7 +38,8 @@ final class LinkInbox: Sendable {
         return hasRoom
     }
 
-    /// Called on the handler's loop after it stopped reading. The handler resumes when there is space; immediately, if the reader made space in between.
+    /// Called on the handler's loop after the handler has stopped reading. The handler resumes when there is space. If the reader has made space in the
+    /// meantime, the handler resumes immediately.
     func park(_ handler: NIOLoopBound<LinkHandler>) {
         let canContinue = self.state.withLockedValue { state in
             guard state.bytes * 2 > self.bytesMax, !state.isFinished else { return true }
@@ -72,7 +73,7 @@ final class LinkInbox: Sendable {
         }
     }
 
-    /// Accepts no more events. The existing ones can still be read.
+    /// After this call the inbox accepts no more events. The reader can still read the events that wait.
     func finish() {
         let (reader, parked) = self.state.withLockedValue { state in
             state.isFinished = true

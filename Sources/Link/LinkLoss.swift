@@ -8,9 +8,9 @@ package enum LinkLoss: Hashable, Sendable, CustomStringConvertible {
     case stalled
     /// The connection broke.
     case reset
-    /// It could not be dialled, for a reason other than a closed port.
+    /// The peer could not be dialled, for a reason other than a closed port.
     case unreachable(String)
-    /// One side refuses the other.
+    /// One side refused the other side.
     case rejected(String)
     /// The peer left, or this node no longer needs the link.
     case closed

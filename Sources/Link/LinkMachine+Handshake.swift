@@ -38,7 +38,7 @@ extension LinkMachine {
         return self.open(peer) + self.view(of: frame)
     }
 
-    /// A node without a secret refuses peers with one: a cluster in which only some nodes have a secret is misconfigured.
+    /// A node without a secret refuses a peer with a secret, because a cluster in which only some nodes have a secret is misconfigured.
     private func proves(_ proof: [UInt8], by side: LinkDirection, hello: [UInt8], challenge: [UInt8]) -> Bool {
         guard let secret = self.secret else { return proof.isEmpty }
         return secret.isProof(proof, by: side, hello: hello, challenge: challenge)
@@ -46,18 +46,18 @@ extension LinkMachine {
 
     private mutating func refuseSecret(of peer: LinkHello, _ proof: [UInt8]) -> [Action] {
         let (id, me) = (peer.identity.id, self.identity?.id ?? "this node")
-        if proof.isEmpty { return self.refuse("\(me) has a link secret and \(id) has none: give all nodes the same") }
-        if self.secret == nil { return self.refuse("\(id) has a link secret and \(me) has none: give all nodes the same") }
-        return self.refuse("\(id) and \(me) have different link secrets: give all nodes the same")
+        if proof.isEmpty { return self.refuse("\(me) has a link secret and \(id) has none: give all nodes the same secret") }
+        if self.secret == nil { return self.refuse("\(id) has a link secret and \(me) has none: give all nodes the same secret") }
+        return self.refuse("\(id) and \(me) have different link secrets: give all nodes the same secret")
     }
 
     private func objection(to peer: LinkIdentity, _ own: LinkIdentity) -> String? {
-        if peer.cluster != own.cluster { return "\(peer.id) is of cluster \(peer.cluster), and \(own.id) of \(own.cluster)" }
+        if peer.cluster != own.cluster { return "\(peer.id) belongs to cluster \(peer.cluster), but \(own.id) belongs to cluster \(own.cluster)" }
         if !peer.protocols.overlaps(own.protocols) {
-            return "\(peer.id) (\(peer.version)) speaks link protocols \(peer.protocols), and \(own.id) (\(own.version)) \(own.protocols)"
+            return "\(peer.id) (\(peer.version)) supports link protocols \(peer.protocols), but \(own.id) (\(own.version)) supports \(own.protocols)"
         }
-        // Two nodes with one id: ZooKeeper admits one of them, and this may be a stale process of our own.
-        if peer.id == own.id { return "\(peer.id) is the id of both" }
+        // ZooKeeper admits only one process of each id. The peer may be an old process of this node.
+        if peer.id == own.id { return "both nodes have the id \(peer.id)" }
         return nil
     }
 }

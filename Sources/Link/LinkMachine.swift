@@ -2,8 +2,9 @@ import Partitioning
 
 /// One connection between two nodes, from its first byte to its last. Pure: ``LinkHandler`` executes its actions.
 ///
-/// The dialling side sends its hello. If that is valid, the accepting side sends its own (the challenge). The dialling side proves that it knows the secret,
-/// then the accepting side does. So an unauthenticated peer gets no proof from which it could guess the secret. Until then only these four frames are read.
+/// The dialling side sends its hello. If the hello is valid, the accepting side sends its own hello (the challenge). Then the dialling side sends its proof
+/// that it knows the secret. Only after this proof does the accepting side send its own proof, so an unauthenticated dialler gets no proof from which it could
+/// guess the secret. Until both proofs are checked, only these four frames and `bye` are accepted.
 struct LinkMachine: Sendable {
     enum State: Hashable, Sendable {
         /// Outgoing: our hello was sent.
@@ -39,7 +40,7 @@ struct LinkMachine: Sendable {
 
     var state: State
     let direction: LinkDirection
-    /// Nil for a node that is not a member yet: it accepts no peer.
+    /// Nil for a node that is not a member yet. Such a node accepts no peer.
     let identity: LinkIdentity?
     let secret: LinkSecret?
     /// Our own hello, exactly as it is sent: proofs are computed over it.
@@ -52,7 +53,7 @@ struct LinkMachine: Sendable {
     private var lastReceivedAt: Int
     private var tickedAt: Int
     private var lastHeartbeatAt: Int
-    /// The heartbeat without a reply so far.
+    /// When the last heartbeat was sent. Nil after its reply has arrived.
     private var outstandingHeartbeat: Int?
     private var writtenBytes = 0
     private var lastWrittenAt: Int
@@ -77,7 +78,7 @@ struct LinkMachine: Sendable {
     /// The connection is open.
     func opened() -> [Action] { self.direction == .outgoing ? [.send(.hello, self.ownHello)] : [] }
 
-    /// Bytes arrived. Parts of a large frame count as a sign of life too.
+    /// Called when bytes arrive. A part of a large frame also proves that the peer is alive.
     mutating func didReceiveBytes(now: Int) { self.lastReceivedAt = now }
 
     mutating func received(_ frame: LinkFrame, now: Int) -> [Action] {
@@ -92,14 +93,14 @@ struct LinkMachine: Sendable {
             guard frame.payload.count == 8 else { return self.malformed("a heartbeat has 8 bytes") }
             return [.send(.heartbeatReply, frame.payload)] + self.view(of: frame)
         case (.up, .heartbeatReply): return self.heartbeatReply(frame.payload, now: now) + self.view(of: frame)
-        // The view version first: the message may depend on it.
+        // The view version is reported first, because the message may depend on it.
         case (.up, .message): return self.view(of: frame) + [.received(viewVersion: frame.viewVersion, frame.payload)]
         case (.helloSent, _), (.awaitingHello, _), (.proofSent, _), (.awaitingProof, _), (.up, _):
-            return self.malformed("a \(frame.kind) frame does not belong here")
+            return self.malformed("a \(frame.kind) frame is not allowed in this state")
         }
     }
 
-    /// The peer sent something that is not of this protocol.
+    /// Called when the peer violates the protocol.
     mutating func malformed(_ reason: String) -> [Action] { self.refuse(reason) }
 
     /// The system reports that the connection is closed.
@@ -111,11 +112,11 @@ struct LinkMachine: Sendable {
     /// Called several times a second.
     ///
     /// - Parameters:
-    ///   - isReading: false while this node does not read the connection: then its silence says nothing about the peer.
-    ///   - taken: bytes that the system has accepted for the peer so far. More than before means that the peer reads.
+    ///   - isReading: false while this node does not read the connection. Then a missing byte does not mean that the peer is silent.
+    ///   - taken: bytes that the system has accepted for the peer so far. If the number has grown, the peer reads.
     ///   - waiting: bytes that the system has not accepted yet.
     mutating func ticked(now: Int, isReading: Bool = true, taken: Int = 0, waiting: Int = 0) -> [Action] {
-        // A late tick means that this process was paused. It says nothing about the peer, whose bytes may be waiting.
+        // A late tick means that this process was paused. The peer may be alive, and its bytes may still wait to be read.
         let isLate = now - self.tickedAt > self.limits.silenceMilliseconds * 500
         self.tickedAt = now
         if isLate || !isReading { self.lastReceivedAt = now }
@@ -139,7 +140,7 @@ struct LinkMachine: Sendable {
 
     mutating func open(_ peer: LinkHello) -> [Action] {
         self.state = .up
-        // `handleHello` and `handleChallenge` have checked that they overlap.
+        // `handleHello` and `handleChallenge` have checked that the protocol versions overlap.
         let common = min(peer.identity.protocols.upperBound, self.identity?.protocols.upperBound ?? 0)
         return [.up(peer.identity, protocolVersion: common)]
     }
@@ -170,7 +171,7 @@ struct LinkMachine: Sendable {
         String(decoding: bytes.prefix(300), as: UTF8.self).map { $0.unicodeScalars.allSatisfy { (0x20...0x7e).contains($0.value) } ? String($0) : "?" }.joined()
     }
 
-    /// Ends with a reason for both sides.
+    /// Ends the link, and gives the reason to both sides.
     mutating func refuse(_ reason: String, farewell: String? = nil) -> [Action] { self.end(.rejected(reason), farewell: farewell ?? reason) }
 
     private mutating func end(_ loss: LinkLoss, farewell: String?) -> [Action] {

@@ -1,6 +1,6 @@
 package import Partitioning
 
-/// Another node, as in the view.
+/// Another node, as listed in the view.
 package struct LinkPeer: Hashable, Sendable {
     package var process: ProcessID
     /// `host:port`.
@@ -19,11 +19,11 @@ package enum LinkDirection: String, Hashable, Sendable, CaseIterable {
     case outgoing, incoming
 }
 
-/// A node's identity for its peers.
+/// The identity that a node sends to its peers.
 struct LinkIdentity: Hashable, Sendable {
     var cluster: String
     var process: ProcessID
-    /// The lowest and the highest protocol version that it supports. Two nodes use the highest common one.
+    /// The lowest and the highest protocol version that the node supports. Two nodes use the highest common version.
     var protocols: ClosedRange<Int>
     /// The program's version, for people.
     var version: String

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Remembers which refusals have been logged, so that repeated ones are not. Bounded, because unauthenticated peers choose the text.
+/// Remembers which refusals have been logged, so that repeated refusals are not logged. Bounded, because unauthenticated peers choose the text.
 struct LinkRefusals {
     struct Full: Error {}
 
@@ -10,12 +10,12 @@ struct LinkRefusals {
     private(set) var total: UInt64 = 0
     private var logged: [String: NIODeadline] = [:]
 
-    /// Whether this refusal is new, and should be logged. If too many different ones are remembered, none counts as new until some expire.
+    /// Whether this refusal is new, and should be logged. If too many refusals are remembered, no refusal counts as new until some of them expire.
     mutating func isNew(_ text: String, now: NIODeadline) -> Bool {
         self.total += 1
         if self.logged.count >= Self.countMax { self.logged = self.logged.filter { $0.value > now } }
         let isNew = (self.logged[text].map { $0 <= now } ?? true) && self.logged.count < Self.countMax
-        // Repetitions extend the memory.
+        // A repeated refusal is remembered for longer.
         if isNew || self.logged[text] != nil { self.logged[text] = now + Self.memory }
         return isNew
     }

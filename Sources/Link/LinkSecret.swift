@@ -25,7 +25,7 @@ package struct LinkSecret: Sendable, CustomStringConvertible {
         HMAC<SHA256>.isValidAuthenticationCode(proof, authenticating: Self.text(side, hello, challenge), using: self.key)
     }
 
-    /// Includes the lengths, so that no two pairs give the same text.
+    /// Includes the lengths, so that two different pairs of hello and challenge never have the same text.
     private static func text(_ side: LinkDirection, _ hello: [UInt8], _ challenge: [UInt8]) -> [UInt8] {
         Array("realertime link, \(side.rawValue), \(hello.count), \(challenge.count)\n".utf8) + hello + challenge
     }

@@ -7,15 +7,15 @@ package struct LinkStatus: Hashable, Sendable {
     /// The peer's address, for an outgoing link.
     package var address: String?
     package var isUp: Bool
-    /// How long it has been up, or down.
+    /// How long the link has been up or down.
     package var milliseconds: Int
-    /// Why it is down, or why it was down before.
+    /// Why an outgoing link is down. Nil if it is up, or if no attempt has failed yet.
     package var loss: LinkLoss?
-    /// Of the last heartbeat with a reply.
+    /// The round trip of the last heartbeat that got a reply.
     package var roundTripMicroseconds: Int?
     /// Bytes that wait for the peer's socket.
     package var queuedBytes = 0
-    /// Messages that were not sent, because there was no link or no space.
+    /// Messages that were not sent, because the link was down, its buffer was full, or the message was too large.
     package var droppedMessages: UInt64 = 0
     package var protocolVersion: Int?
 }

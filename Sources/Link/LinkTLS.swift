@@ -1,11 +1,11 @@
 import NIOSSL
 
-/// Mutual TLS 1.3 between nodes. A certificate of the cluster's authority proves that a process is a node. The hello says which one.
+/// Mutual TLS 1.3 between nodes. A certificate of the cluster's authority proves that a process is a node. The hello names the node.
 struct LinkTLS: Sendable {
     let server: NIOSSLContext
     let client: NIOSSLContext
 
-    /// Reads three PEM files. Throws a message for a person.
+    /// Reads three PEM files. Throws an error with a message for people.
     init(certificate: String, key: String, authority: String) throws(LinkError) {
         let chain = try Self.file("link-cert", certificate) { try NIOSSLCertificate.fromPEMFile(certificate) }
         let privateKey = try Self.file("link-key", key) { try NIOSSLPrivateKey(file: key, format: .pem) }
@@ -34,19 +34,19 @@ struct LinkTLS: Sendable {
         do { return try read() } catch { throw LinkError("\(name) \(path) must be a PEM file that this process may read: \(error)") }
     }
 
-    /// What a failure means for an operator.
+    /// Explains a TLS failure to an operator.
     static func sentence(_ error: any Error) -> String {
         let text = "\(error)"
         let upper = text.uppercased().map { $0 == " " ? "_" : String($0) }.joined()
-        if upper.contains("PEER_DID_NOT_RETURN_A_CERTIFICATE") { return "the peer presented no certificate: give it link-cert, link-key and link-ca" }
-        if upper.contains("CERTIFICATE_REQUIRED") { return "the peer requires a certificate of this node: set link-cert, link-key and link-ca" }
+        if upper.contains("PEER_DID_NOT_RETURN_A_CERTIFICATE") { return "the peer presented no certificate: set link-cert, link-key and link-ca on the peer" }
+        if upper.contains("CERTIFICATE_REQUIRED") { return "the peer requires a certificate of this node: set link-cert, link-key and link-ca on this node" }
         if upper.contains("CERTIFICATE_VERIFY_FAILED") { return "the peer's certificate is not from the authority in link-ca, or is not valid now" }
         // A certificate of another authority with the same name causes a decrypt error.
         if ["UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_UNKNOWN", "CERTIFICATE_EXPIRED", "DECRYPT_ERROR"].contains(where: { upper.contains("ALERT_" + $0) }) {
             return "the peer refuses this node's certificate: both certificates must be from one authority"
         }
         if upper.contains("WRONG_VERSION_NUMBER") || upper.contains("HTTP_REQUEST") {
-            return "the peer does not use TLS and this node does: give link-cert, link-key and link-ca to all nodes, or to none"
+            return "the peer does not use TLS and this node does: set link-cert, link-key and link-ca on all nodes, or on none"
         }
         return "TLS: \(text.prefix(300))"
     }

@@ -37,7 +37,7 @@ extension Links {
         try channel.pipeline.syncOperations.addHandler(handler)
     }
 
-    /// Called under the lock: ends every incoming link, and every connection that is not a link yet.
+    /// Called under the lock. Ends every incoming connection, authenticated or not.
     func dismissAll(_ state: inout State) -> [Effect] {
         var effects: [Effect] = []
         for (serial, connection) in state.connections where connection.direction == .incoming {
@@ -47,7 +47,7 @@ extension Links {
         return effects
     }
 
-    /// Called under the lock: an incoming link goes down.
+    /// Called under the lock when an incoming link goes down.
     private func lower(_ serial: UInt64, _ loss: LinkLoss, _ state: inout State) {
         guard let connection = state.connections[serial], connection.isUp, let identity = connection.identity else { return }
         state.connections[serial]!.isUp = false
@@ -74,7 +74,7 @@ extension Links {
         return isWanted
     }
 
-    /// The peer is authenticated. Returns the reason if the link is refused anyway.
+    /// Called when the peer is authenticated. If the link must be refused nevertheless, returns the reason.
     func didOpen(_ serial: UInt64, _ identity: LinkIdentity, _ protocolVersion: Int) -> String? {
         let (objection, effects): (String?, [Effect]) = self.state.withLockedValue { state in
             guard let connection = state.connections[serial] else { return ("", []) }
@@ -90,7 +90,7 @@ extension Links {
                 guard !state.isClosed else { return ("", []) }
                 var effects: [Effect] = []
                 if let other = state.incoming[identity.id], let rival = state.connections[other], let known = rival.identity {
-                    // Keep the newer process; of one process, the newer connection.
+                    // The connection of the newer process is kept. If both connections are from one process, the newer connection is kept.
                     guard identity.process.incarnation >= known.process.incarnation else {
                         return ("a newer process of \(identity.id) is connected: incarnation \(known.process.incarnation)", [])
                     }
@@ -117,7 +117,7 @@ extension Links {
         self.put(serial) { .viewVersion(from: $0.process, version) }
     }
 
-    /// Ignores a connection that was released.
+    /// Events of a connection that is no longer up are ignored.
     private func put(_ serial: UInt64, _ event: (LinkIdentity) -> LinkEvent) -> Bool {
         self.state.withLockedValue { state in
             guard let connection = state.connections[serial], connection.isUp, let identity = connection.identity else { return true }
@@ -127,7 +127,7 @@ extension Links {
 
     func measured(_ serial: UInt64, roundTrip: Int) { self.state.withLockedValue { $0.connections[serial]?.roundTrip = roundTrip } }
 
-    /// The connection ends.
+    /// Called when the connection ends.
     func didClose(_ serial: UInt64, _ loss: LinkLoss) {
         let effects: [Effect] = self.state.withLockedValue { state in
             guard let connection = state.connections[serial] else { return [] }
@@ -154,7 +154,7 @@ extension Links {
 
     // MARK: - Status
 
-    /// All links: outgoing ones first, each group in the order of ids.
+    /// All links. Outgoing links come first. Both groups are sorted by id.
     package var states: [LinkStatus] {
         let now = NIODeadline.now()
         return self.state.withLockedValue { state in
@@ -180,7 +180,7 @@ extension Links {
 }
 
 extension Links.State {
-    /// The connection is authenticated, or has closed.
+    /// Called when the connection is authenticated or has closed.
     mutating func removeUnauthenticated(_ address: String) {
         guard let count = self.unauthenticated[address] else { return }
         self.unauthenticated[address] = count > 1 ? count - 1 : nil

@@ -13,7 +13,7 @@ import Sockets
 #endif
 
 extension Links {
-    /// Effects to perform after the lock is released. They may come late: attempt numbers and serials show whether they still apply.
+    /// Effects to perform after the lock is released. The state may have changed by then. Attempt numbers and serials show whether an effect still applies.
     enum Effect {
         case dial(LinkPeer, attempt: Int, LinkIdentity)
         case dismiss(NIOLoopBound<LinkHandler>)
@@ -68,7 +68,7 @@ extension Links {
             case .dismiss(let handler):
                 handler.eventLoop.execute { handler.value.dismiss("") }
             case .wait(let id, let attempt, let milliseconds):
-                // A peer that is gone by then, or dialled again for another reason, ignores it.
+                // If the peer was removed or dialled again in the meantime, `elapsed` returns no actions.
                 self.group.next().scheduleTask(in: .milliseconds(Int64(milliseconds))) {
                     self.perform(self.state.withLockedValue { self.apply(id, $0.peers[id]?.dial.elapsed(attempt) ?? [], &$0) })
                 }
@@ -76,8 +76,12 @@ extension Links {
                 let metadata: Logger.Metadata = [
                     "peer": "\(peer.id)", "incarnation": "\(peer.process.incarnation)", "address": "\(peer.address)", "reason": "\(loss)",
                 ]
-                // The view reports peers that leave or die. A rejected link needs a person.
-                if case .rejected = loss { self.logger.warning("no link", metadata: metadata) } else { self.logger.info("no link", metadata: metadata) }
+                // Only a rejected link is a warning, because an operator must fix it. Peers that leave or die are reported when the view changes.
+                if case .rejected = loss {
+                    self.logger.warning("link is down", metadata: metadata)
+                } else {
+                    self.logger.info("link is down", metadata: metadata)
+                }
             }
         }
     }
@@ -97,7 +101,7 @@ extension Links {
                     if let tls = self.configuration.tls {
                         try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: tls.client, serverHostname: nil))
                     }
-                    // A name with several addresses creates several channels. The first that connects is used.
+                    // A name with several addresses creates several channels. The first channel that connects is used.
                     let machine = LinkMachine(
                         .outgoing, identity: identity, to: to, nonce: LinkHello.makeNonce(), secret: self.configuration.secret, limits: self.limits,
                         now: LinkHandler.now)
@@ -109,7 +113,7 @@ extension Links {
             .whenFailure { self.failed(peer.id, attempt, Self.loss($0)) }
     }
 
-    /// The connection could not be opened. Ignored if the attempt has already connected and closed.
+    /// Called when the connection could not be opened. Does nothing if the attempt has already connected and closed.
     private func failed(_ id: String, _ attempt: Int, _ loss: LinkLoss) {
         self.perform(
             self.state.withLockedValue { state in
@@ -128,7 +132,7 @@ extension Links {
     static func loss(_ error: any Error) -> LinkLoss {
         let errors = (error as? NIOConnectionError)?.connectionErrors.map(\.error) ?? [error]
         let codes = errors.map { ($0 as? IOError)?.errnoCode }
-        // `localhost` may have two addresses.
+        // A name such as `localhost` may have two addresses. The peer is dead only if all addresses refuse.
         if !codes.isEmpty, codes.allSatisfy({ $0 == ECONNREFUSED || $0 == ECONNRESET }) { return .refused }
         if let error = error as? NIOConnectionError, errors.isEmpty { return .unreachable("\(error.host) has no address: \(error.dnsAError ?? error)") }
         if errors.contains(where: { if case .connectTimeout? = $0 as? ChannelError { true } else { false } }) { return .unreachable("no response in time") }

@@ -5,10 +5,10 @@ import NIOPosix
 import Partitioning
 package import Sockets
 
-/// All links of this node: one dialled to each peer, and those that peers have dialled to it.
+/// All links of this node: an outgoing link to each peer, and an incoming link from each peer.
 ///
-/// Called from the coordinator's task and from the connections' event loops. One lock protects their shared state. It is held briefly, never while
-/// anything is awaited or written. Events enter the inbox under that lock, so they are in the order in which they happened.
+/// Called from the coordinator's task and from the connections' event loops. One lock protects the shared state. The lock is held briefly, and never during an
+/// `await` or a write. Events enter the inbox under this lock, so the inbox has them in the order in which they happened.
 package final class Links: Sendable {
     /// All events, for one reader. Ends after ``close()``. Unread events are bounded by ``LinkLimits/unreadBytesMax``.
     package let events: AsyncStream<LinkEvent>
@@ -26,12 +26,12 @@ package final class Links: Sendable {
         let direction: LinkDirection
         let channel: any Channel
         let handler: NIOLoopBound<LinkHandler>
-        /// Of an outgoing connection: the peer and the attempt.
+        /// The peer and the attempt of an outgoing connection.
         var peerID: String?
         var attempt = 0
         /// The authenticated identity.
         var identity: LinkIdentity?
-        /// Of an incoming connection: its address.
+        /// The peer's address, for an incoming connection.
         var address = ""
         /// True from its event `up` to its event `down`.
         var isUp = false
@@ -45,11 +45,11 @@ package final class Links: Sendable {
         var incarnation: Int64?
         var viewVersion: Int64 = 0
         var peers: [String: Peer] = [:]
-        /// Number of peers so far.
+        /// The number of peers that were ever added. Each peer's attempt numbers begin with a different value.
         var peerCount = 0
-        /// By serial: authenticated, unauthenticated and closing connections.
+        /// All authenticated, unauthenticated and closing connections, by serial.
         var connections: [UInt64: Connection] = [:]
-        /// The incoming connection of each peer that has one.
+        /// The serials of the incoming links, by the peer's id.
         var incoming: [String: UInt64] = [:]
         /// Number of unauthenticated incoming connections, by address.
         var unauthenticated: [String: Int] = [:]
@@ -90,7 +90,7 @@ package final class Links: Sendable {
 
     var viewVersion: Int64 { self.state.withLockedValue { $0.viewVersion } }
 
-    /// Messages that were not sent, because there was no link or no space.
+    /// Messages that were not sent, because the link was down, its buffer was full, or the message was too large.
     package var dropped: UInt64 { self.state.withLockedValue { $0.dropped } }
 
     func identity(_ incarnation: Int64) -> LinkIdentity {
@@ -99,7 +99,8 @@ package final class Links: Sendable {
 
     // MARK: - Lifecycle
 
-    /// Listens. Returns the bound address, with the port that the system chose if 0 was requested. Throws a message for a person.
+    /// Starts listening. Returns the bound address. If port 0 was requested, this address has the port that the system chose. Throws an error with a message
+    /// for people.
     package func start() async throws -> ListenAddress {
         let address = self.configuration.address
         if let objection = self.configuration.objection(to: address) { throw LinkError("link \(objection)") }
@@ -115,11 +116,11 @@ package final class Links: Sendable {
                 .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try self.accept(channel) } }
                 .bind(host: address.host, port: address.port).get()
         } catch {
-            throw LinkError("link \(address): cannot listen on it: \(error)")
+            throw LinkError("link \(address): cannot listen on this address: \(error)")
         }
         self.state.withLockedValue { $0.listener = channel }
         var bound = ListenAddress(host: channel.localAddress?.ipAddress ?? address.host, port: channel.localAddress?.port ?? address.port)
-        // A name stays a name, unless it means every interface.
+        // A host name is kept, unless the socket is bound to every interface.
         if !bound.isWildcard { bound.host = address.host }
         return bound
     }
@@ -139,7 +140,7 @@ package final class Links: Sendable {
 
     // MARK: - Calls of the coordinator
 
-    /// Sets this node's identity for its peers. Links under the former identity end and are opened again.
+    /// Sets the identity that this node sends to its peers. Links under the former identity end and are opened again.
     package func setIdentity(incarnation: Int64) {
         let effects: [Effect] = self.state.withLockedValue { state in
             guard state.incarnation != incarnation, !state.isClosed else { return [] }
@@ -150,10 +151,11 @@ package final class Links: Sendable {
         self.perform(effects)
     }
 
-    /// Peers learn it with the next heartbeat or message.
+    /// Peers receive the version with the next heartbeat or message.
     package func setViewVersion(_ version: Int64) { self.state.withLockedValue { $0.viewVersion = version } }
 
-    /// Dials new peers. Ends the links to peers that are no longer listed, or whose incarnation or address has changed. One id counts once.
+    /// Dials new peers. Ends the links to peers that are no longer listed, or whose incarnation or address has changed. If an id occurs twice, its first entry
+    /// counts.
     package func setPeers(_ peers: [LinkPeer]) {
         let wanted = Dictionary(peers.map { ($0.id, $0) }) { first, _ in first }
         let effects: [Effect] = self.state.withLockedValue { state in
@@ -174,7 +176,7 @@ package final class Links: Sendable {
     /// Sends over the outgoing link. Messages of one caller to one peer arrive in order, or not at all.
     ///
     /// Returns false if there is no link, if the message is too large for a frame, or if too many bytes already wait for the peer. Then the message is lost.
-    /// True is no guarantee of delivery: the link may break.
+    /// True does not guarantee delivery, because the link may break.
     @discardableResult
     package func send(_ payload: [UInt8], to id: String) -> Bool {
         let bytes = payload.count + LinkFrame.lengthBytes + LinkFrame.headBytes
@@ -194,7 +196,7 @@ package final class Links: Sendable {
         LinkFrame(kind: .message, viewVersion: taken.viewVersion, payload: payload).write(into: &buffer)
         let promise = taken.channel.eventLoop.makePromise(of: Void.self)
         promise.futureResult.whenComplete { _ in
-            // Accepted by the system, or lost with the connection.
+            // The system has accepted the bytes, or they were lost with the connection.
             self.state.withLockedValue { $0.connections[taken.serial]?.queuedBytes -= bytes }
         }
         taken.channel.writeAndFlush(buffer, promise: promise)

@@ -3,7 +3,8 @@ package import NIOCore
 /// Pauses a listening socket for 200 ms when the system has no descriptor or memory for another connection.
 ///
 /// NIO's `AcceptBackoffHandler` only delays the next `read()`. If the first accept of a listener fails, its earlier `read()` is still pending. The listener
-/// stays registered for readability, and spins on the connection that waits in the backlog. Switching `autoRead` off removes the listener from the selector.
+/// stays registered for readability, and its loop spins on the connection that waits in the backlog. Switching `autoRead` off removes the listener from the
+/// selector.
 package final class AcceptPauseHandler: ChannelInboundHandler {
     package typealias InboundIn = any Channel
 

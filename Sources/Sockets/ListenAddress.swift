@@ -6,11 +6,11 @@
     import Darwin
 #endif
 
-/// Where a listener binds: `host:port`, or `[v6]:port`.
+/// The address on which a listener listens: `host:port`, or `[v6]:port`.
 package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
     /// A host name or an IP address, without brackets.
     package var host: String
-    /// 0 lets the kernel choose.
+    /// The kernel chooses a free port if this is 0.
     package var port: Int
 
     package init(host: String, port: Int) {
@@ -47,7 +47,7 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
         return bytes.count == 4 ? bytes[0] == 127 : bytes.dropLast().allSatisfy { $0 == 0 } && bytes.last == 1
     }
 
-    /// Whether the address binds every interface.
+    /// Whether the address stands for every interface.
     package var isWildcard: Bool { self.numeric?.allSatisfy { $0 == 0 } ?? false }
 
     /// Whether the two addresses cannot both be bound. Port 0 never conflicts: the kernel chooses a free port.

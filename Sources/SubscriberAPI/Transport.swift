@@ -25,7 +25,7 @@ package enum Transport: String, CaseIterable, Sendable {
         }
     }
 
-    /// The place in `allCases`.
+    /// The index in `allCases`.
     package var index: Int {
         switch self {
         case .sse: 0

@@ -90,10 +90,10 @@ import Testing
         }
     }
 
-    @Test func clusters() async throws { try await self.refused(TestNode("a", cluster: "x"), TestNode("b", cluster: "y"), "is of cluster") }
+    @Test func clusters() async throws { try await self.refused(TestNode("a", cluster: "x"), TestNode("b", cluster: "y"), "belongs to cluster") }
 
     @Test func protocols() async throws {
-        try await self.refused(TestNode("a", protocols: 1...2), TestNode("b", protocols: 3...4), "speaks link protocols")
+        try await self.refused(TestNode("a", protocols: 1...2), TestNode("b", protocols: 3...4), "supports link protocols")
         let (a, b) = (TestNode("a", protocols: 1...3), TestNode("b", protocols: 2...9))
         try await a.start()
         try await b.start()
@@ -104,7 +104,7 @@ import Testing
         await b.close()
     }
 
-    @Test func sameID() async throws { try await self.refused(TestNode("a"), TestNode("a"), "is the id of both") }
+    @Test func sameID() async throws { try await self.refused(TestNode("a"), TestNode("a"), "both nodes have the id") }
 
     @Test func incarnations() async throws { try await self.refused(TestNode("a"), TestNode("b"), "and reached b incarnation 1", dialled: 2) }
 

@@ -84,8 +84,8 @@ import Testing
 
     @Test(arguments: [
         ("", "view is empty"),
-        ("{", "view is not valid JSON, or is cut short"),
-        ("[]", "view is not an object with readable names"),
+        ("{", "view is not valid JSON, or is incomplete"),
+        ("[]", "view is not an object whose field names are valid text"),
         ("{}", "view has no v"),
         (text.replacing("\"v\":8123", with: "\"v\":-1"), "view.v is not a whole number from 0 to 9007199253692415"),
         (text.replacing("\"v\":8123", with: "\"v\":1,\"v\":2"), "view has the field \"v\" twice"),
@@ -107,7 +107,7 @@ import Testing
         (text.replacing("\"p\":0", with: "\"p\":3"), "view.moves[0].p is not a whole number from 0 to 2"),
         (text.replacing("\"st\":\"active\"", with: "\"st\":1"), "view.nodes[0].st is not a string of valid text"),
         (text.replacing("\"st\":\"active\"", with: "\"st\":\"\\ud800\""), "view.nodes[0].st is not a string of valid text"),
-        (String(repeating: " ", count: 1_000_001), "view has 1000001 bytes, and 1000000 are the most"),
+        (String(repeating: " ", count: 1_000_001), "view has 1000001 bytes, but at most 1000000 are allowed"),
     ])
     func saysWhatIsWrong(_ text: String, _ sentence: String) {
         #expect(Self.refusal(text) == sentence)
