@@ -1,7 +1,7 @@
 import Partitioning
 import Pipeline
 
-/// The owner epoch that each partition is sealed under, and whether the partition is in use now. Not synchronized: its owner protects it.
+/// The owner epoch that each partition is sealed under, and whether the partition is in use now. Not synchronized: the log that has it protects it with a lock.
 struct Fence {
     private struct Seal {
         var ownerEpoch: OwnerEpoch
@@ -44,7 +44,7 @@ struct Fence {
         self.set(grant.partition, Seal(ownerEpoch: grant.ownerEpoch, isHeld: true))
     }
 
-    /// Keeps the owner epoch, to fence older ones.
+    /// Ends the use of the partition. The owner epoch stays, to fence older owner epochs.
     mutating func release(_ grant: Grant) {
         guard self.ownerEpoch(of: grant.partition) == grant.ownerEpoch else { return }
         self.seals[grant.partition]?.isHeld = false

@@ -9,7 +9,7 @@ extension LogError {
         )
     }
 
-    /// The event's position was assigned from an outdated head of the channel.
+    /// The sequencer assigned the event's position from an outdated head of the channel.
     static func overtaken(_ event: SequencedEvent, by head: Position) -> LogError {
         LogError(
             .fenced,
@@ -17,7 +17,7 @@ extension LogError {
         )
     }
 
-    /// An owner commits and reads only after it has sealed the partition (invariant I3).
+    /// An owner commits and reads only after it has sealed the partition.
     static func notSealed(_ grant: Grant) -> LogError {
         LogError(.fenced, "\(grant) is not sealed in this log: call seal first")
     }

@@ -19,6 +19,6 @@ package enum WallClock {
 }
 
 extension Clocks {
-    /// The clock of this process.
+    /// The clocks of this process.
     package static let system = Clocks(wall: WallClock.now)
 }

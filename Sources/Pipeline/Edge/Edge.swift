@@ -2,7 +2,7 @@ package import Partitioning
 
 /// Receives committed events from sequencers: a loop's fanout, or another node.
 ///
-/// Called on the sequencer's loop. Messages of one sequencer are handled in the order of the calls.
+/// A sequencer calls `relay` on its own loop. The edge handles the messages of one sequencer in the order of the calls.
 package protocol Edge: Sendable {
     nonisolated func relay(_ messages: [EdgeMessage])
 }
@@ -16,7 +16,8 @@ package enum EdgeID: Hashable, Sendable {
 }
 
 package enum EdgeMessage: Sendable {
-    /// The channel's committed head, sent when the edge has opened the channel. All later commits follow. Sent again under each new owner epoch.
+    /// The channel's committed head. The sequencer sends it when the edge has opened the channel, and again under each new owner epoch. All later commits
+    /// follow.
     case opened(ChannelName, head: Position, ownerEpoch: OwnerEpoch)
     /// Committed events of channels that the edge is interested in, in commit order.
     case events(RelayedEvents)
@@ -25,9 +26,9 @@ package enum EdgeMessage: Sendable {
 /// The events of one commit that one edge is interested in.
 package struct RelayedEvents: Sendable {
     package private(set) var events: [SequencedEvent] = []
-    /// The owner epoch of all events, unless ``ownerEpochs`` has one for each.
+    /// The owner epoch of all events, unless ``ownerEpochs`` has one for each event.
     private var ownerEpoch: OwnerEpoch = 0
-    /// The owner epoch of each event; empty while all are equal, as they are at a node without a cluster.
+    /// The owner epoch of each event. Empty while all owner epochs are equal, which is always true at a node without a cluster.
     private var ownerEpochs: [OwnerEpoch] = []
 
     package init() {}
@@ -39,7 +40,7 @@ package struct RelayedEvents: Sendable {
 
     package var isEmpty: Bool { self.events.isEmpty }
 
-    /// An edge refuses an event whose owner epoch is older than one that it has seen of the channel (invariant I5).
+    /// The owner epoch of one event. An edge refuses the event if it has already seen a newer owner epoch of the same channel.
     package func ownerEpoch(of index: Int) -> OwnerEpoch { self.ownerEpochs.isEmpty ? self.ownerEpoch : self.ownerEpochs[index] }
 
     package mutating func append(_ event: SequencedEvent, under ownerEpoch: OwnerEpoch) {
@@ -54,7 +55,7 @@ package struct RelayedEvents: Sendable {
     }
 }
 
-/// A change of an edge's interest in a channel, or of the number of its subscribers there.
+/// A change of an edge's interest in a channel, or of the number of the edge's subscribers to the channel.
 package struct InterestChange: Sendable, Equatable {
     package var channel: ChannelName
     /// The change of the number of subscribers since the last report.

@@ -24,7 +24,7 @@ package enum Base64URL {
         }
     }
 
-    /// Nil for any byte outside the alphabet, an impossible length, or remaining bits that are not zero.
+    /// Returns nil if a byte is outside the alphabet, the length is impossible, or the unused last bits are not zero.
     package static func decode(_ text: some Sequence<UInt8>) -> [UInt8]? {
         var bytes: [UInt8] = []
         var word: UInt32 = 0

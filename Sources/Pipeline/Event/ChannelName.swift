@@ -2,7 +2,7 @@ import Partitioning
 
 /// The name of a channel. Every value is valid.
 ///
-/// A name has 1 to 200 bytes of `A-Z a-z 0-9 _ . : -`, and does not end in the backlog suffix `.bN`, which is a part of a subscribe request.
+/// A name has 1 to 200 bytes of `A-Z a-z 0-9 _ . : -`. It does not end in `.bN`, because a subscribe request uses this suffix for a backlog of N events.
 package struct ChannelName: Hashable, Sendable, CustomStringConvertible {
     package static let bytesMax = 200
 
@@ -42,7 +42,7 @@ package struct ChannelName: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// The index at which the suffix `.bN` begins. Nil if the bytes do not end in it.
+    /// The index at which the suffix `.bN` begins. Nil if the bytes do not end in this suffix.
     package static func backlogSuffixStart(_ bytes: some RandomAccessCollection<UInt8>) -> Int? {
         var index = bytes.endIndex
         var digits = 0

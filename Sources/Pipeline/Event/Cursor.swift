@@ -4,9 +4,12 @@ import Partitioning
 
 /// A subscriber's cursor: the position of its last event in each of its channels, as one opaque URL-safe string.
 ///
-/// Base64url of: version (1 byte); for each channel the low 32 bits of its xxh64 (little endian), epoch and offset as LEB128; 16 bits of xxh64 over all
-/// of it, so that a truncated or mistyped cursor is refused and not accepted as another one. The cursor contains the hashes of its channels, so that a cursor
-/// of one channel is never used as a position in another.
+/// The string is the base64url form of these bytes:
+/// - The version (1 byte).
+/// - For each channel: the low 32 bits of the xxh64 of its name (little endian), then epoch and offset as LEB128.
+/// - A checksum: 16 bits of xxh64 over all bytes before it. With it a node refuses a truncated or mistyped cursor.
+///
+/// The hashes ensure that a cursor of one channel is never used as a position in another channel.
 package struct Cursor: Equatable, Sendable {
     package struct Entry: Equatable, Sendable {
         package var channel: UInt32
@@ -20,7 +23,7 @@ package struct Cursor: Equatable, Sendable {
 
     static let version: UInt8 = 1
     static let checkSeed: UInt64 = 0x5254
-    /// The length of the version, one longest entry, and the checksum.
+    /// The length of the longest entry: the hash and two LEB128 numbers.
     static let entryBytesMax = 4 + 10 + 10
     /// A longer text is never a valid cursor.
     static let textBytesMax = 8 * 1024
@@ -105,7 +108,7 @@ package struct Cursor: Equatable, Sendable {
         length += 1
     }
 
-    /// Reads a canonical LEB128 number of at most 63 bits. Refuses non-canonical forms, and a number without a successor.
+    /// Reads a canonical LEB128 number of at most 63 bits, so that the next number fits into 64 bits. Refuses all other forms.
     private static func number(_ bytes: [UInt8], _ index: inout Int, _ end: Int) -> UInt64? {
         var value: UInt64 = 0
         var shift: UInt64 = 0

@@ -6,7 +6,7 @@ package struct Event: Sendable {
     /// The payload as published. Owned by the event: never a slice of a socket's read buffer.
     package var payload: ByteBuffer
     package var type: String?
-    /// Makes a repeat of the same publish harmless.
+    /// The publisher's id for this event. The sequencer drops a repeated publish with the same id.
     package var messageID: String?
 
     package init(channel: ChannelName, payload: ByteBuffer, type: String? = nil, messageID: String? = nil) {
@@ -16,7 +16,7 @@ package struct Event: Sendable {
         self.messageID = messageID
     }
 
-    /// The size that limits count for this event, in bytes.
+    /// The size of this event for all limits, in bytes.
     package var accountedBytes: Int { self.payload.readableBytes + self.channel.string.utf8.count + 64 }
 }
 
@@ -24,7 +24,7 @@ package struct Event: Sendable {
 package struct SequencedEvent: Sendable {
     package var event: Event
     package var position: Position
-    /// When it was sequenced: milliseconds since 1970.
+    /// When the event was sequenced, in milliseconds since 1970.
     package var timestamp: Int64
 
     package init(event: Event, position: Position, timestamp: Int64) {

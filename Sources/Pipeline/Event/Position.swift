@@ -19,7 +19,7 @@ package struct Position: Hashable, Comparable, Sendable, CustomStringConvertible
 
     package var description: String { "\(self.epoch)-\(self.offset)" }
 
-    /// Saturates at the largest number: a forged cursor may name any position, and counting from it must not overflow.
+    /// The next position. The offset saturates, because a forged cursor may contain any offset, and adding 1 must not overflow.
     package var next: Position { Position(epoch: self.epoch, offset: self.offset == .max ? .max : self.offset + 1) }
 
     package static func < (left: Position, right: Position) -> Bool {
@@ -30,7 +30,7 @@ package struct Position: Hashable, Comparable, Sendable, CustomStringConvertible
         guard let first = text.utf8.first, first != UInt8(ascii: "+"), first != UInt8(ascii: "-"), first != UInt8(ascii: "0") || text.utf8.count == 1 else {
             return nil
         }
-        // An offset from outside must have a successor.
+        // Only 63 bits, because the offset after a client's offset must also fit into UInt64.
         return Int64(text).map(UInt64.init)
     }
 }

@@ -2,22 +2,22 @@ import NIOCore
 
 /// Consecutive events of one channel in one epoch, with their encodings. An encoding is made when it is first needed, and then shared.
 ///
-/// Confined to one event loop: the encodings' reference counts stay on that loop's core.
+/// It is confined to one event loop, so that one core changes the encodings' reference counts.
 final class Chunk {
-    /// At least one; offsets without a hole.
+    /// At least one event. The offsets are consecutive.
     let events: [SequencedEvent]
-    /// The memory that it uses, in bytes. Grows with every encoding.
+    /// The memory of this chunk, in bytes. Grows with every encoding.
     private(set) var memoryBytes: Int
-    /// The part of ``memoryBytes`` that its buffer has counted. 0 if it is in no buffer.
+    /// The part of ``memoryBytes`` that the feed's buffer has counted. 0 if the chunk is in no buffer.
     var countedBytes = 0
-    /// True if it has grown since its buffer counted it.
+    /// True if the chunk has grown since its buffer counted it.
     var hasGrown: Bool { self.countedBytes > 0 && self.memoryBytes != self.countedBytes }
     /// The approximate size of its events in a write. Limits how many chunks are joined.
     let frameBytes: Int
-    /// The second on the loop's clock in which it was made. Old chunks are dropped by it.
+    /// The value of ``Fanout/second`` when this chunk was made. Decides when the chunk is dropped.
     let second: Int
     private let channelHash: UInt32
-    /// Many chunks hold one small event, with nearly always one framing. Empty places for the other framings would use most of the memory.
+    /// Many chunks hold one small event, nearly always in only one framing. Space for the other framings would be most of their memory.
     private var firstFrames: (framing: Framing, run: FrameRun)?
     private var otherFrames: [(framing: Framing, run: FrameRun)] = []
     private var bodies: [(body: Framing.Body, run: FrameRun)] = []
@@ -58,7 +58,7 @@ final class Chunk {
         return run
     }
 
-    /// Bodies, for subscribers with their own cursors.
+    /// Bodies, for subscribers of several channels, which have their own cursors.
     func bodies(_ body: Framing.Body) -> FrameRun {
         if let index = self.bodies.firstIndex(where: { $0.body == body }) { return self.bodies[index].run }
         let run = self.encode(body)
@@ -93,7 +93,7 @@ final class Chunk {
 }
 
 extension SequencedEvent {
-    /// The memory that it uses, in bytes: the value, the payload's storage, and strings that are too long to be stored inline.
+    /// The memory of this event, in bytes: the value, the payload's storage, and strings that are too long to be stored inline.
     var memoryBytes: Int {
         var bytes = MemoryLayout<SequencedEvent>.stride + self.event.payload.storageCapacity + ByteBuffer.objectBytes
         for string in [self.event.type, self.event.messageID] where string?.utf8.count ?? 0 > 15 { bytes += 32 + string!.utf8.count }

@@ -35,7 +35,7 @@ extension Fanout {
         self.tidy()
     }
 
-    /// Drops a bounded number, so that sockets wait only briefly. The rest is dropped in a later turn.
+    /// Drops a bounded number of chunks and feeds, so that sockets wait only briefly. The rest is dropped in a later turn.
     private func tidy() {
         var budget = Slices.feedsMax
         let oldest = self.second - self.limits.feedSecondsMax
@@ -56,7 +56,7 @@ extension Fanout {
 
     // MARK: - Feeds without subscribers
 
-    /// The last subscriber left. The feed stays for a while, in case one comes back.
+    /// The last subscriber left. The feed stays for a while, in case a subscriber returns.
     func feedEmptied(_ feed: Feed) {
         feed.emptySince = self.second
         guard !feed.isLeaving else { return }
@@ -64,8 +64,8 @@ extension Fanout {
         self.leaving.append((feed, self.second))
     }
 
-    /// Closes unused feeds. A feed with events is kept longer, because it saves returning subscribers a read of the log. An empty feed is kept for a second
-    /// only: a client can name any number of channels that do not exist.
+    /// Closes unused feeds. A feed with events is kept longer, because it saves returning subscribers a read of the log. A feed without events is kept for only
+    /// a second, because a client can name any number of channels that do not exist.
     private func closeUnwanted(_ budget: inout Int) {
         var closing: [InterestChange] = []
         while budget > 0, let (feed, second) = self.leaving.first, second < self.second - 1 {
@@ -92,7 +92,7 @@ extension Fanout {
             return
         }
         guard emptySince == second, feed.isReported, feed.isOpen else {
-            // Counts from now, because entries are in the order of their seconds.
+            // The feed gets the current second, because the list is sorted by seconds.
             feed.emptySince = self.second
             self.leaving.append((feed, self.second))
             return

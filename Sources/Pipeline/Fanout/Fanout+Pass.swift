@@ -2,15 +2,15 @@ import DequeModule
 import NIOCore
 
 extension Fanout {
-    /// Schedules a pass after the other work of this turn of the loop, so that acknowledgements are sent before deliveries. Commits that arrive during a pass
-    /// only lengthen it: a separate slice for each of them would keep the loop from its sockets.
+    /// Schedules a pass after the other work of this turn of the loop, so that acknowledgements are sent before deliveries. A commit that arrives during a pass
+    /// makes the pass longer. A separate slice for each commit would delay the polling of sockets.
     func requestPass() {
         guard !self.isPassScheduled, !(self.dirty.isEmpty && self.pollsToRespond.isEmpty) else { return }
         self.isPassScheduled = true
         self.loop.assumeIsolated().execute { self.assumeIsolated { $0.runPasses() } }
     }
 
-    /// Serves feeds round robin, a slice of subscribers each. Yields to the sockets when the slices of one turn are used up.
+    /// Serves feeds round robin, a slice of subscribers each. When all slices together have used up the budget of one turn, the loop first polls its sockets.
     private func runPasses() {
         self.isPassScheduled = false
         var budget = self.limits.passSubscribersMax
@@ -49,7 +49,7 @@ extension Fanout {
         return writes
     }
 
-    /// Writes to a following subscription what it lacks from the buffer, as far as its socket accepts it.
+    /// Writes the buffered events that a following subscription lacks, while its socket accepts bytes.
     func deliver(to subscription: Subscription) {
         let subscriber = subscription.subscriber
         let feed = subscription.feed

@@ -2,16 +2,16 @@ import NIOCore
 import SubscriberAPI
 
 extension Fanout {
-    /// The subscription's next event is not in the buffer: queue it for the feed's next read of the log.
+    /// The subscription's next event is not in the buffer: queue the subscription for the feed's next read of the log.
     ///
-    /// Each feed has one read at a time, shared by all waiting subscriptions: after a restart thousands come back with similar cursors.
+    /// Each feed has one read at a time. All waiting subscriptions share it, because thousands return with similar cursors after a restart.
     func catchUp(_ subscription: Subscription) {
         subscription.state = .replaying
         subscription.feed.wait(subscription)
         self.read(for: subscription.feed)
     }
 
-    /// The subscription opens when the log has reported how far back it reaches.
+    /// The subscription opens when the log has returned the position of the channel's oldest event.
     func awaitHistory(_ subscription: Subscription) {
         subscription.feed.wait(subscription)
         self.read(for: subscription.feed)
@@ -33,7 +33,7 @@ extension Fanout {
                 feed.isReading = false
                 self.read(for: feed)
             } catch {
-                // No subscription skips events that could not be read: it waits, and newer events wait in the log.
+                // Events that could not be read are not skipped: the subscription waits, and newer events stay in the log.
                 self.metrics.replayFailures += 1
                 try? await Task.sleep(for: .seconds(1))
                 feed.isReading = false
@@ -42,7 +42,7 @@ extension Fanout {
         }
     }
 
-    /// The position to read after: the one furthest behind. A subscription that needs a reset reads the current epoch from the start.
+    /// The position to read after: the lowest position of all waiting subscriptions. A subscription that needs a reset reads the current epoch from the start.
     private func replayStart(_ feed: Feed) -> Position? {
         var start: Position?
         for subscription in feed.replaying {
@@ -55,7 +55,7 @@ extension Fanout {
     private func readPosition(_ subscription: Subscription) -> Position {
         let head = subscription.feed.buffer.head
         guard subscription.position.epoch == head.epoch, subscription.position.offset <= head.offset else {
-            // For a position in an older epoch every event of this epoch is new; for one in the future none is.
+            // After a position in an older epoch, all events of this epoch are new. After a position in the future, none are.
             return subscription.position < head ? Position(epoch: head.epoch, offset: 0) : head
         }
         return subscription.position
@@ -65,14 +65,14 @@ extension Fanout {
         let head = feed.buffer.head
         let events = slice.events.filter { $0.position.epoch == head.epoch && $0.position.offset <= head.offset }
         let chunk = events.isEmpty ? nil : Chunk(events: events, channelHash: feed.channelHash, second: self.second)
-        // The oldest that can still be delivered, from the log or from the buffer.
+        // The oldest offset that can still be delivered, from the log or from the buffer.
         let oldest = min(slice.oldest.flatMap { $0.epoch == head.epoch ? $0.offset : nil } ?? .max, feed.buffer.first)
-        // Subscriptions that begin are served from this read too, if it contains what they need.
+        // Subscriptions that begin are served from this read too, if it contains their next events.
         self.openWaiting(feed, oldest: oldest)
         for subscription in feed.takeWaiting() where !subscription.subscriber.isClosed {
-            // Decided now, not at the time of subscribing: a client can receive an event on one loop and reconnect on another, before that
-            // other loop has processed the same event. A read that waited for the barrier sees every earlier commit. A read that did not wait proves
-            // nothing: the subscription waits for the next read, which passes the barrier.
+            // The reset is checked here, not at the time of subscribing: a client can receive an event on one loop and reconnect on another loop, which has not
+            // processed the same event yet. A read that waited for the barrier sees every earlier commit. A read that did not wait proves nothing, so the
+            // subscription waits for the next read, which waits for the barrier.
             subscription.checkReset(head: head)
             if subscription.needsReset, !wasAhead {
                 feed.wait(subscription)
@@ -133,7 +133,7 @@ extension Fanout {
         }
     }
 
-    /// Reports what is missing and moves the subscription past it.
+    /// Reports the gap up to `position`, and moves the subscription there.
     private func reportGap(_ subscription: Subscription, to position: Position, reason: GapReason) {
         let gap = Gap(from: subscription.position.next, to: position, reason: reason)
         subscription.position = position

@@ -20,7 +20,7 @@ extension Fanout {
         if subscriber.pendingOpens == 0 { self.begin(subscriber) }
     }
 
-    /// Whether this loop accepts a subscriber of these channels.
+    /// Returns true if this loop accepts a subscriber of these channels.
     package func hasRoom(for requests: [(channel: ChannelName, start: SubscribeStart)]) -> Bool {
         self.feeds.count + requests.count <= self.limits.subscribedChannelsMax || requests.allSatisfy { self.feeds[$0.channel] != nil }
     }
@@ -56,7 +56,7 @@ extension Fanout {
         self.unreported.append(feed)
         guard !self.isReportScheduled else { return }
         self.isReportScheduled = true
-        // Once in each turn of the loop, for all subscribers of that turn: the owner may be on another loop, a thread hop away.
+        // One report in each turn of the loop for all subscribers of that turn, because the owner may be on another thread.
         self.loop.assumeIsolated().execute { self.assumeIsolated { $0.report() } }
     }
 
@@ -74,7 +74,7 @@ extension Fanout {
         self.router.interest(changes, edge: self.id)
     }
 
-    /// The owner has reported the head: waiting subscriptions can start. A new owner reports it again.
+    /// The owner has reported the head: waiting subscriptions can start. A new owner reports the head again.
     func opened(_ channel: ChannelName, head: Position, ownerEpoch: OwnerEpoch) {
         guard let feed = self.feeds[channel], ownerEpoch >= feed.ownerEpoch else { return }
         feed.ownerEpoch = ownerEpoch
@@ -107,12 +107,12 @@ extension Fanout {
     func begin(_ subscriber: Subscriber) {
         subscriber.isOpen = true
         subscriber.connection.subscriberOpened(cursor: subscriber.cursor)
-        // That write may have closed the connection.
+        // Writing the opening may have closed the connection.
         for subscription in subscriber.subscriptions where !subscriber.isClosed {
             subscription.state = .following
             if subscription.needsReset { self.catchUp(subscription) } else { self.deliver(to: subscription) }
         }
-        // Not immediately: a long-poll's response starts the connection's next request, which may have its response here too.
+        // Long-polls get their responses in the pass, not here: a response starts the connection's next request, which may call this method again.
         self.requestPass()
     }
 }

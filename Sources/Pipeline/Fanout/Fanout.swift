@@ -4,8 +4,9 @@ import Partitioning
 
 /// Delivers to one event loop's subscribers.
 ///
-/// Pinned to that loop, so that connections call it without a thread hop. Commits arrive as batches through ``relay(_:)``. A subscriber is a cursor: nothing is
-/// queued for it. A pass writes everything between its cursor and the head in one write. Under overload a pass takes longer, and the next one delivers more.
+/// It is pinned to that loop, so that connections call it without a thread hop. Commits arrive as batches through ``relay(_:)``. A subscriber is a cursor: no
+/// events are queued for it. A pass writes everything between its cursor and the head in one write. Under overload a pass takes longer, and the next pass
+/// delivers more events.
 package actor Fanout: Edge {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let loop: any EventLoop
@@ -14,7 +15,7 @@ package actor Fanout: Edge {
 
     let router: Router
     let limits: Limits
-    /// The largest single write. Two of them fill a subscriber's buffer limit; the second begins only while the socket accepts bytes.
+    /// The most bytes of one write. Two such writes fill a subscriber's buffer limit. The second write begins only if the socket still accepts bytes.
     let writeBytesMax: Int
 
     var feeds: [ChannelName: Feed] = [:]
@@ -27,9 +28,9 @@ package actor Fanout: Edge {
     /// Long-polls that have collected events and need their response.
     var pollsToRespond: [Subscriber] = []
     var feedBytes = 0
-    /// The feed of every chunk, oldest first: the oldest is dropped if all chunks together are too large.
+    /// The feed of every chunk, oldest first: the oldest chunk is dropped if all chunks together are too large.
     var chunkOrder: Deque<(feed: Feed, second: Int)> = []
-    /// Feeds without subscribers, with the second in which the last one left, oldest first. `lingering` feeds still hold events and are kept longer.
+    /// Feeds without subscribers, with the second in which the last subscriber left, oldest first. `lingering` feeds still hold events and are kept longer.
     var leaving: Deque<(feed: Feed, second: Int)> = []
     var lingering: Deque<(feed: Feed, second: Int)> = []
     var isTidyScheduled = false
@@ -79,7 +80,7 @@ package actor Fanout: Edge {
         self.requestPass()
     }
 
-    /// Sorts a commit into chunks, one for each run of a channel's events.
+    /// Splits a commit into chunks, one for each channel.
     private func receive(_ relayed: RelayedEvents) {
         let events = relayed.events
         if events.count == 1 {
@@ -105,7 +106,7 @@ package actor Fanout: Edge {
         case .appended:
             break
         case .restarted:
-            // Subscribers at other positions notice it when they are visited: their next event is not in the buffer.
+            // A pass finds the subscribers at other positions: their next event is not in the buffer.
             self.metrics.restarts += 1
         }
         if feed.buffer.memoryBytes > self.limits.feedBytesMax { self.update(feed) { $0.trim(bytesMax: self.limits.feedBytesMax) } }

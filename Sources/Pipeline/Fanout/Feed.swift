@@ -6,7 +6,7 @@ final class Feed {
     let channelHash: UInt32
     /// The owner has reported the head. Until then subscriptions wait.
     var isOpen = false
-    /// The newest owner epoch that was seen. Events under an older one are refused.
+    /// The newest owner epoch that was seen. Events under an older owner epoch are refused.
     var ownerEpoch: OwnerEpoch = 0
     var buffer = FeedBuffer(head: Position(epoch: 0, offset: 0))
     private(set) var subscriptions: [Subscription] = []
@@ -20,14 +20,14 @@ final class Feed {
     private(set) var replaying: [Subscription] = []
     var isReading = false
 
-    // MARK: what was reported to the owner
+    // MARK: reports to the owner
     var subscribersToReport = 0
     var isReported = true
-    /// The owner was requested to open it.
+    /// True after the owner was requested to open the channel.
     var isOpenRequested = false
-    /// The second, on the loop's clock, since when it has no subscribers.
+    /// The value of ``Fanout/second`` when the last subscriber left. Nil while the feed has subscribers.
     var emptySince: Int?
-    /// True while it is in the list of feeds to close. It is listed once, even if subscribers come and leave repeatedly.
+    /// True while the feed is in a list of feeds to close. The feed is listed once, even if subscribers join and leave repeatedly.
     var isLeaving = false
 
     init(channel: ChannelName) {
@@ -35,14 +35,15 @@ final class Feed {
         self.channelHash = UInt32(truncatingIfNeeded: channel.hash64)
     }
 
-    /// Adds it at the end. During a pass the round gets one longer, because the new one would otherwise use the visit of another that waits for its event.
+    /// Appends the subscription. A running pass gets one more visit. Otherwise the new subscription would use the visit of another subscription that waits for
+    /// its event.
     func add(_ subscription: Subscription) {
         subscription.slot = self.subscriptions.count
         self.subscriptions.append(subscription)
         if self.passRemaining > 0 { self.passRemaining += 1 }
     }
 
-    /// Moves the last one into the free place. During a pass the round starts again, because the moved one could otherwise be skipped.
+    /// Moves the last subscription into the free slot. A running pass starts again, because it could otherwise skip the moved subscription.
     func remove(_ subscription: Subscription) {
         let slot = subscription.slot
         let last = self.subscriptions.removeLast()
@@ -70,7 +71,8 @@ final class Feed {
         return waiting
     }
 
-    /// Moves the last one into the free place. Needs no search: after a restart thousands wait for one read, and may leave meanwhile.
+    /// Moves the last subscription into the free slot. A search would be too slow: after a restart thousands of subscriptions may wait for one read, and may
+    /// leave meanwhile.
     private func stopWaiting(_ subscription: Subscription) {
         let slot = subscription.waitingSlot
         guard slot >= 0 else { return }

@@ -21,7 +21,7 @@ struct FeedBuffer {
         self.head = head
     }
 
-    /// The offset of the oldest event in the buffer; the one after the head if it is empty.
+    /// The offset of the oldest event in the buffer. If the buffer is empty, the offset after the head.
     var first: UInt64 { self.chunks.first?.first ?? self.head.offset + 1 }
 
     mutating func append(_ chunk: Chunk) -> OnAppend {
@@ -35,7 +35,7 @@ struct FeedBuffer {
         return continues ? .appended : .restarted
     }
 
-    /// The channel's head is `head` now, and events before it are not in the buffer.
+    /// Empties the buffer, and sets the channel's head.
     mutating func restart(at head: Position) {
         self.removeAll()
         self.head = head
@@ -51,12 +51,12 @@ struct FeedBuffer {
         while self.memoryBytes > bytesMax, self.chunks.count > 1 { self.removeFirst() }
     }
 
-    /// Drops the oldest chunk, if its time is `second` or earlier.
+    /// Drops the oldest chunk, if it was made in `second` or earlier.
     mutating func removeFirst(notAfter second: Int) {
         if let chunk = self.chunks.first, chunk.second <= second { self.removeFirst() }
     }
 
-    /// The newest chunk, if it contains this offset: nearly every subscriber needs that one.
+    /// The newest chunk, if it contains this offset: nearly every subscriber needs this chunk.
     func newest(holding offset: UInt64) -> Chunk? {
         guard let last = self.chunks.last, last.first <= offset, offset <= last.last else { return nil }
         return last

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Consecutive encoded pieces in one buffer.
+/// Encoded pieces, one after another in one buffer. A piece is the frame or the body of one event.
 struct FrameRun {
     var buffer: ByteBuffer
     /// The end of each piece. Empty for a single piece.
@@ -13,7 +13,7 @@ struct FrameRun {
         if !self.isSingle { self.ends.reserveCapacity(count) }
     }
 
-    /// The memory that it holds, in bytes.
+    /// The memory of this run, in bytes.
     var memoryBytes: Int { self.buffer.storageCapacity + ByteBuffer.objectBytes + (self.ends.isEmpty ? 0 : 32 + self.ends.capacity * 4) }
 
     mutating func endFrame() {
@@ -27,7 +27,7 @@ struct FrameRun {
         self.buffer.viewBytes(at: self.start(index), length: self.end(index) - self.start(index))!
     }
 
-    /// The pieces from `index` on that fit in `bytesMax`, at least one. Shares the storage.
+    /// The pieces from `index` on that fit in `bytesMax`, at least one. Shares the storage if possible.
     func slice(from index: Int, bytesMax: Int) -> (buffer: ByteBuffer, count: Int) {
         let start = self.start(index)
         if self.isSingle || (index == 0 && self.buffer.writerIndex <= bytesMax) { return (self.buffer, self.isSingle ? 1 : self.ends.count) }

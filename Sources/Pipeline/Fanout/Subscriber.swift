@@ -1,24 +1,24 @@
 package import NIOCore
 
-/// The connection of a subscriber, as the fanout calls it. Called on the connection's loop.
+/// The connection of a subscriber, as the fanout calls it. All calls are on the connection's loop.
 package protocol SubscriberConnection: AnyObject {
     /// Every channel is open: write the head of the response. Events follow immediately.
     func subscriberOpened(cursor: String)
 
-    /// A long-poll's response is complete: elements separated by commas (with one at the end), and the cursor after them. The subscriber has been detached.
+    /// A long-poll's response is complete: the elements, each with a comma after it, and the cursor after the last element. The subscriber has been detached.
     func pollCompleted(elements: ByteBuffer, cursor: String)
 }
 
 /// One connection that receives events: the part of it that the fanout uses.
 ///
-/// `@unchecked Sendable`: confined to its channel's event loop, which is also its fanout's. Every entry of ``Fanout`` asserts that loop.
+/// `@unchecked Sendable`: confined to its channel's event loop, which is also its fanout's loop. The methods of ``Fanout`` that use it assert that loop.
 package final class Subscriber: @unchecked Sendable {
     package let framing: Framing
     /// The connection's own handler context: writes go directly to the socket.
     let context: ChannelHandlerContext
     let channel: any Channel
     unowned let connection: any SubscriberConnection
-    /// In the order of the request.
+    /// In the order of the channels in the request.
     var subscriptions: [Subscription] = []
     /// The number of channels whose head is not known yet.
     var pendingOpens = 0
@@ -37,7 +37,7 @@ package final class Subscriber: @unchecked Sendable {
 
     var isPoll: Bool { self.framing == .element }
 
-    /// Whether its socket accepts bytes now. For a long-poll: whether its response is not full.
+    /// True if its socket accepts bytes now. For a long-poll, true if its response is not full.
     var takesMore: Bool { self.isPoll ? self.gathered.readableBytes < FixedLimits.pollResponseBytesMax : self.channel.isWritable }
 
     /// The cursor over all its channels, at this subscriber's positions.

@@ -25,7 +25,7 @@ final class Subscription {
     /// The position of its last delivered event, or the position before its first.
     var position: Position
     var state = State.opening
-    /// It has been up to date before. So events that it misses now are missed because it is slow.
+    /// The subscription has reached the head before. So if it misses events now, the reason is that it is slow.
     var wasCurrent = false
     /// Its cursor does not belong to the channel's current epoch: a reset must be reported first.
     var needsReset = false
@@ -51,21 +51,21 @@ final class Subscription {
         self.wasCurrent = self.position == head
     }
 
-    /// `.bN` means *up to* N events. The opening cursor depends on how many the history still has: if the opening cursor named expired events, resuming from it
-    /// would report a gap.
+    /// `.bN` means *up to* N events. The opening cursor depends on the number of events that the history still has: if the opening cursor named expired events,
+    /// resuming from it would report a gap.
     var needsHistory: Bool {
         guard case .backlog = self.start else { return false }
         return self.position < self.feed.buffer.head && self.position.offset + 1 < self.feed.buffer.first
     }
 
-    /// A backlog begins at the oldest existing event.
+    /// Decides where a backlog starts: not before the oldest existing event.
     func resolve(head: Position, oldest: UInt64) {
         self.resolve(head: head)
         self.position.offset = max(self.position.offset, min(oldest - 1, head.offset))
         self.wasCurrent = self.position == head
     }
 
-    /// Checks whether the position belongs to the channel's current epoch. A position before any event is valid in every epoch without events.
+    /// Checks whether the position belongs to the channel's current epoch. Offset 0 is valid in every epoch that has no events.
     func checkReset(head: Position) {
         if self.position.offset == 0, head.offset == 0 { self.position = head }
         self.needsReset = self.position.epoch != head.epoch || self.position.offset > head.offset

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// HTTP/1.1's chunked transfer coding (RFC 9112 §7.1), the writing side.
+/// Writes HTTP/1.1's chunked transfer coding (RFC 9112 §7.1).
 package enum ChunkedCoding {
     /// The end of a chunked stream.
     package static let end: StaticString = "0\r\n\r\n"

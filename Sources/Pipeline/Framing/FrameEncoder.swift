@@ -4,8 +4,8 @@ import SubscriberAPI
 
 /// Writes events and gaps in each ``Framing``. Pure: bytes in, bytes out.
 ///
-/// A frame is a beginning with the cursor, and a body without it. Subscribers of one channel share whole frames. Subscribers of several channels
-/// have their own cursors and share the body.
+/// A frame consists of a beginning, which contains the cursor, and a body, which does not. Subscribers of one channel share whole frames. Subscribers of
+/// several channels have their own cursors and share only the body.
 package enum FrameEncoder {
     // MARK: - Bodies, encoded once for each event
 
@@ -25,7 +25,7 @@ package enum FrameEncoder {
         event.payload.withUnsafeReadableBytes { bytes in
             var start = 0
             var index = 0
-            // SSE ends a line at LF, CR or CRLF, so a payload is cut at all three.
+            // SSE ends a line at LF, CR or CRLF, so the payload is split at each of them.
             while index < bytes.count {
                 let byte = bytes[index]
                 guard byte == 0x0A || byte == 0x0D else {
@@ -102,7 +102,7 @@ package enum FrameEncoder {
             self.writeID(cursor, into: &buffer)
             buffer.writeBytes(body)
         case .sseEnvelope, .sseEnvelopeChunked:
-            // No `event:` line: a browser's `onmessage` receives only events without one. The type is in the envelope.
+            // No `event:` line: a browser's `onmessage` receives only events without such a line. The type is in the envelope.
             self.writeID(cursor, into: &buffer)
             buffer.writeStaticString("data: ")
             self.writeEnvelope(cursor, body, into: &buffer)
@@ -147,7 +147,7 @@ package enum FrameEncoder {
 
     // MARK: - Notices
 
-    /// Writes a gap notice. `cursor` is the one after the gap.
+    /// Writes a gap notice. `cursor` is the cursor after the gap.
     static func writeGap(_ gap: Gap, channel: ChannelName, cursor: ByteBufferView, framing: Framing, into buffer: inout ByteBuffer) {
         var inner = ByteBufferAllocator().buffer(capacity: 128)
         inner.writeStaticString("{\"channel\":\"")
@@ -189,11 +189,11 @@ package enum FrameEncoder {
         buffer.writeStaticString("\"}")
     }
 
-    /// Writes the opening of a stream: the cursor from which the subscriber starts, so that it can resume before its first event.
+    /// Writes the opening of a stream: the subscriber's first cursor. With this cursor the subscriber can resume even if it has not received an event.
     package static func writeOpening(cursor: String, framing: Framing, retryMilliseconds: Int, into buffer: inout ByteBuffer) {
         switch framing {
         case .sse, .sseEnvelope, .sseChunked, .sseEnvelopeChunked:
-            // An event without data moves the browser's last event id and fires nothing (HTML Living Standard §9.2.6).
+            // An event without data sets the browser's last event id, and the browser dispatches no event (HTML Living Standard §9.2.6).
             self.writeStream(ByteBuffer(string: "retry: \(retryMilliseconds)\nid: \(cursor)\n\n"), framing: framing, into: &buffer)
         case .webSocket, .line, .lineChunked:
             var object = ByteBuffer(string: "{\"cursor\":\"\(cursor)\"}")

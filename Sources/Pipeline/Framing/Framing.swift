@@ -8,15 +8,15 @@ package enum Framing: UInt8, CaseIterable, Sendable {
     case webSocket
     /// The envelope and a line feed.
     case line
-    /// The envelope and a comma: elements of a long-poll's array.
+    /// The envelope and a comma: an element of the array in a long-poll's response.
     case element
-    /// The three streams in HTTP/1.1's chunked coding, one chunk for each frame. Without it a client cannot tell where a frame ends, and many clients that read
-    /// in blocks would delay events until a block is full. HTTP/1.0 has no chunks.
+    /// This and the next two are the stream framings in HTTP/1.1's chunked coding, one chunk for each frame. Without chunks, many clients read in blocks, and
+    /// delay events until a block is full. HTTP/1.0 has no chunks.
     case sseChunked
     case sseEnvelopeChunked
     case lineChunked
 
-    /// The same frames in chunks.
+    /// This framing in chunks. WebSocket frames and long-poll elements are never in chunks.
     package var chunked: Framing {
         switch self {
         case .sse, .sseChunked: .sseChunked
@@ -45,7 +45,7 @@ package enum Framing: UInt8, CaseIterable, Sendable {
     enum Body: UInt8, Sendable {
         /// `event:` and `data:` lines and the empty line.
         case lines
-        /// `,"channel":…}`, what follows the `id` of an envelope.
+        /// `,"channel":…}`: the part of an envelope after its `id`.
         case envelopeTail
     }
 }

@@ -9,7 +9,8 @@ package struct Gap: Equatable, Sendable {
     package let reason: GapReason
 
     package init(from: Position, to: Position, reason: GapReason) {
-        // A cursor of a longer former history, or of a later epoch, is after everything in this history.
+        // The cursor may come from a later epoch, or from a history that was longer. Then its position is after all
+        // positions of this history.
         self.from = min(from, to)
         self.to = to
         self.reason = reason

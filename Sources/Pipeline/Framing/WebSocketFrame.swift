@@ -1,6 +1,7 @@
 package import NIOCore
 
-/// The parts of RFC 6455 §5.2 that a server's own frames need: unmasked, never fragmented, so identical for all subscribers.
+/// The opcodes of WebSocket frames, and the header of the frames that a server sends (RFC 6455 §5.2). These frames are unmasked and never fragmented, so all
+/// subscribers get the same bytes.
 package enum WebSocketFrame {
     package enum Opcode: UInt8, Sendable {
         case continuation = 0x0

@@ -1,4 +1,4 @@
-/// Limits of a node that operators do not set.
+/// Limits of a node that operators do not set. "Above it" says what happens above the limit; a number there is the HTTP status.
 package enum FixedLimits {
     // MARK: HTTP
     /// One request line. Above it: 414.

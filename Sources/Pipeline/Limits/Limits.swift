@@ -1,7 +1,9 @@
 /// The limits of a node that operators set. Names contain their unit. `docs/configuration.md` says what happens at each limit.
 ///
-/// This folder holds every bound of a node: limits that operators do not set are in ``FixedLimits``, sizes of slices in ``Slices``. The exceptions are next to
-/// their code because that code does not know this folder, or because the bound is part of a format:
+/// "Above it" says what happens above the limit; a number there is the HTTP status.
+///
+/// This folder contains the bounds of a node: limits that operators do not set are in ``FixedLimits``, sizes of slices in ``Slices``. These bounds are
+/// exceptions, next to the code that uses them:
 /// - `LinkLimits` in `Link`. `Node` sets it from these limits.
 /// - Bounds of znodes, the view and requests to the cluster in `Coordination` and `AdminAPI`.
 /// - Sizes in a format: a channel name, a cursor, a WebSocket control frame, the nesting of JSON.
@@ -18,7 +20,7 @@ package struct Limits: Sendable, Equatable {
     package var channelsPerConnectionMax = 32
     /// Feeds of one loop. A feed belongs to a channel with a current or recent subscriber.
     package var subscribedChannelsMax = 200_000
-    /// Responses outstanding on one API connection. At it the connection is not read.
+    /// Responses outstanding on one API connection. At this limit the node does not read from the connection.
     package var pipelinedRequestsMax = 256
 
     // MARK: connections
@@ -32,9 +34,9 @@ package struct Limits: Sendable, Equatable {
     package var idleSecondsMax = 75
     /// Time between two heartbeats. Also the longest wait of a long-poll.
     package var heartbeatSeconds = 25
-    /// How long a subscriber's socket may accept none of the bytes written to it. Above it: it is closed.
+    /// How long a subscriber's socket may accept none of the bytes written to it. Above it: the connection is closed.
     package var stalledSecondsMax = 60
-    /// Bytes that wait in this process for one subscriber's socket. At it the subscriber lags.
+    /// Bytes that wait in this process for one subscriber's socket. At this limit the subscriber lags.
     package var subscriberBufferedBytesMax = 64 * 1024
     /// One message from a WebSocket client. Above it: close 1009.
     package var clientMessageBytesMax = 4 * 1024
@@ -46,7 +48,7 @@ package struct Limits: Sendable, Equatable {
     package var historySecondsMax = 300
     /// Payload bytes of all channels' history together. Above it: the oldest are deleted first.
     package var historyBytesMax = 1024 * 1024 * 1024
-    /// Channels whose head the log keeps. Above it: heads of idle channels are deleted. If no channel is idle, publishing to a new channel is 429.
+    /// Channels whose head the log keeps. Above it: heads of idle channels are deleted. If no channel is idle, publishing to a new channel gets 429.
     package var channelsMax = 1_000_000
     /// How long the log keeps the head of an idle channel.
     package var headSecondsMax = 86_400
@@ -60,9 +62,9 @@ package struct Limits: Sendable, Equatable {
     package var parkedBytesMax = 64 * 1024 * 1024
     /// Events of one commit. A larger batch is split into several commits.
     package var commitEventsMax = 1024
-    /// Memory for one loop's encoded events of one channel, for subscribers that lag a little.
+    /// Memory in which one loop keeps encoded events of one channel, for subscribers that lag a little.
     package var feedBytesMax = 512 * 1024
-    /// Memory for one loop's encoded events of all channels together.
+    /// Memory in which one loop keeps encoded events of all channels together.
     package var feedBytesTotalMax = 64 * 1024 * 1024
     /// How long one loop keeps encoded events, and how long it keeps the feed of a channel without subscribers.
     package var feedSecondsMax = 10
@@ -77,9 +79,9 @@ package struct Limits: Sendable, Equatable {
     package var commitIntervalMicroseconds = 1000
 
     // MARK: links between nodes
-    /// One message between two nodes. Above it: it is not sent, and a node that sends one is disconnected.
+    /// One message between two nodes. Above it: the message is not sent, and a node that sends such a message is disconnected.
     package var linkFrameBytesMax = 16 * 1024 * 1024
-    /// Bytes that wait for one other node's socket. Above it: messages to it are dropped.
+    /// Bytes that wait for one other node's socket. Above it: messages to that node are dropped.
     package var linkBufferedBytesMax = 32 * 1024 * 1024
     /// Time between two heartbeats on a link.
     package var linkHeartbeatSeconds = 1
@@ -87,7 +89,7 @@ package struct Limits: Sendable, Equatable {
     package var linkSilenceSecondsMax = 4
 
     // MARK: draining and stopping
-    /// Time in which a drained node asks all of its subscribers to reconnect. 0 keeps them until it stops.
+    /// Time in which a drained node asks all of its subscribers to reconnect. 0: the node keeps its subscribers until it stops.
     package var drainSeconds = 15
     /// Time from SIGTERM to exit.
     package var shutdownSecondsMax = 10

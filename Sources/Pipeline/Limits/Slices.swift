@@ -9,7 +9,7 @@ package enum Slices {
     package static let pause = TimeAmount.milliseconds(1)
     /// Pause between slices of deliveries, and after a full commit. Clients wait for the next slice.
     package static let deliveryPause = TimeAmount.microseconds(200)
-    /// Pause between slices of chunks and feeds that a fanout drops. Shorter, so that a loop with 200,000 feeds keeps up.
+    /// Pause between slices of chunks and feeds that a fanout drops. Shorter than ``pause``, so that a loop with 200,000 feeds keeps up.
     package static let tidyPause = TimeAmount.microseconds(500)
     /// Pause between slices of connections that a stopping node closes. In the pause the loop sends the last bytes of the slice.
     package static let closingPause = TimeAmount.milliseconds(10)
@@ -17,8 +17,8 @@ package enum Slices {
     package static let drainPause = TimeAmount.milliseconds(100)
 
     // MARK: sizes
-    /// Sockets accepted in one turn of a loop, if enough descriptors are free. NIO's default of 4 polls again after each four, which halves the rate of
-    /// accepted sockets when many clients reconnect together.
+    /// Sockets accepted in one turn of a loop, if enough descriptors are free. With NIO's default of 4, a loop polls after every four sockets. That halves the
+    /// rate of accepted sockets when many clients reconnect together.
     package static let acceptsMax = 256
     /// Deadlines handled in one slice. A heartbeat is a write: ten thousand in one slice would block the loop for a tenth of a second.
     package static let deadlinesMax = 256

@@ -2,7 +2,7 @@
 package struct Clocks: Sendable {
     /// The time of day, for times that are shown or stored. A person or a time server may set it forward or back.
     package let wall: @Sendable () -> Int64
-    /// The clock for ages. It begins at the time of day when the process starts, and is never set.
+    /// The clock for ages. It starts at the time of day when the process starts, and never jumps.
     package let steady: @Sendable () -> Int64
 
     package init(wall: @escaping @Sendable () -> Int64, steady: @escaping @Sendable () -> Int64) {
@@ -10,7 +10,7 @@ package struct Clocks: Sendable {
         self.steady = steady
     }
 
-    /// Makes the steady clock from the wall clock's present time and the time that passes from now on.
+    /// Makes the steady clock: the wall clock's time now, plus the time that passes from now on.
     package init(wall: @escaping @Sendable () -> Int64) {
         let start = wall()
         let began = ContinuousClock.now
@@ -34,6 +34,7 @@ package struct StoredAges: Sendable {
         self.steady = steady
     }
 
-    /// The steady time of a stored time of day. A time in the future counts as now: the wall clock was ahead when it was stored, by an unknown amount.
+    /// The steady time of a stored time of day. A stored time in the future counts as now: the wall clock was ahead, by an unknown amount, when the time was
+    /// stored.
     package func steady(of stored: Int64) -> Int64 { self.steady - (self.wall - min(max(0, stored), self.wall)) }
 }

@@ -2,44 +2,45 @@ package import Partitioning
 
 /// The durable history of channels. Append is the commit: events that `append` reported as committed are never lost, repeated or reordered.
 ///
-/// Every call that changes a partition has the grant under which the caller owns it. The log refuses a grant whose owner epoch is older than the one that
-/// the partition was sealed with (invariant I5). Each sequencer appends one batch at a time. Any number of callers may read. Implementations choose their
-/// threads.
+/// Every call that changes a partition passes the grant under which the caller owns the partition. The log refuses a grant if the partition is sealed under a
+/// newer owner epoch. Each sequencer appends one batch at a time. Any number of callers may read. Implementations choose their threads.
 package protocol Log: Sendable {
-    /// Takes over these partitions, and returns the result for each of them, in the order of `grants`.
+    /// Seals these partitions under their grants. Returns the result for each of them, in the order of `grants`.
     ///
-    /// May be called again: for more partitions, for the same ones, and under newer owner epochs. After it has returned, every call for the partition under an
-    /// older owner epoch fails with ``LogError/Code/fenced``. It reads no channels, so its duration does not depend on their number.
+    /// Callers may seal again: more partitions, the same partitions, or under newer owner epochs. After a seal, every call for the partition under an older
+    /// owner epoch fails with ``LogError/Code/fenced``. Sealing reads no channels, so its duration does not depend on the number of channels.
     func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>]
 
-    /// The heads of these channels, in the order of `channels`, with the message ids that a repeated publish could have. A sequencer calls this once for each
-    /// channel, when the channel is first used.
+    /// The heads of these channels, in the order of `channels`, with their recent message ids, which detect repeated publishes. A sequencer calls this once for
+    /// each channel, when the channel is first used.
     ///
-    /// Nil for a channel whose partition is not sealed under the grant, or no longer is (invariant I3).
+    /// A head is nil if the channel's partition is not sealed under the grant, or no longer is.
     func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads
 
     /// Commits the batch. Each partition's events are stored completely or not at all. Returns the result for each partition, in the order of the batch's
     /// grants.
     ///
     /// ``LogError/Code/unavailable`` means that none of the partition's events is stored. ``LogError/Code/uncertain`` means that it is unknown whether they are
-    /// stored: the caller repeats the same batch, and events that are already stored are skipped. Positions continue from the stored heads.
+    /// stored: the caller repeats the same batch, and events that are already stored are skipped. The caller chooses positions that continue from the stored
+    /// heads.
     func append(_ batch: LogBatch) async -> [Result<Void, LogError>]
 
-    /// Events of a channel after a position, oldest first, at most `limit`, with at most `bytesMax` bytes of payloads. The first event is returned whatever
-    /// its size.
+    /// Events of a channel after a position, oldest first, at most `limit`, with at most `bytesMax` bytes of payloads. The first event is always returned, even
+    /// if it is larger.
     func read(_ channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice
 
     /// A slice of the remembered channels, beginning at `place`: 0, or `next` of the previous slice. A channel that exists during the whole iteration is in
     /// exactly one slice.
     func remembered(from place: Int, count: Int) async -> RememberedSlice
 
-    /// Forgets the heads and the history of channels. If a channel is used again, it begins an epoch above all its former ones.
+    /// Forgets the heads and the history of channels. If a channel is used again, it begins an epoch above all its former epochs.
     ///
-    /// Channels of fenced partitions are not changed, nor are channels with an event from `oldest` on, by the steady clock: an append may have come before this.
+    /// Channels of fenced partitions are not changed. A channel with an event at or after `oldest` (steady clock) is not changed either: an append may have
+    /// reached the log before this call.
     func forget(_ channels: [Grant: [ChannelName]], writtenBefore oldest: Int64) async throws(LogError)
 
-    /// Deletes events that exceed the bounds of the history, by the steady clock. Called about once a second; returns when done. A log that stores the
-    /// events of all partitions in one order also deletes events of partitions that are not in `grants`.
+    /// Deletes events that exceed the limits of the history, and returns when they are deleted. `now` is the time on the steady clock. ``Sequencers`` calls
+    /// this about once a second. A log that stores the events of all partitions in one order also deletes events of partitions that are not in `grants`.
     func trim(_ grants: [Grant], now: Int64) async throws(LogError)
 
     /// Ends the use of partitions that are sealed under these grants. A newer seal is not changed. The stored events stay.
@@ -56,9 +57,9 @@ package protocol Log: Sendable {
 package struct SealedPartition: Hashable, Sendable {
     /// The lowest epoch for channels without a head. At least the owner epoch.
     package var epochFloor: UInt64
-    /// The previous owner epoch that it was sealed under in this storage. Nil if there is none.
+    /// The owner epoch of the partition's previous seal in this storage. Nil if this is the first seal.
     package var previousOwnerEpoch: OwnerEpoch?
-    /// True if nothing can have been lost since then. If false, a channel without a head may have had events.
+    /// True if nothing can have been lost since the previous seal. If false, a channel without a head may have had events.
     package var keptEverything: Bool
 
     package init(epochFloor: UInt64, previousOwnerEpoch: OwnerEpoch?, keptEverything: Bool) {
@@ -81,9 +82,9 @@ package struct ChannelOfPartition: Sendable {
 
 /// A channel's head in the log, with its recent message ids.
 package struct ChannelHead: Sendable {
-    /// The position of its last event. If it has no event, the offset is 0 and the epoch is the one for its first event.
+    /// The position of the channel's last event. If the channel has no event, the offset is 0, and the epoch is the epoch for its first event.
     package var head: Position
-    /// The message ids of events that are young enough to detect duplicates, oldest first, with the time on the steady clock.
+    /// The message ids of events that are recent enough to detect duplicates, oldest first. `timestamp` is on the steady clock.
     package var messageIDs: [(messageID: String, position: Position, timestamp: Int64)]
 
     package init(head: Position, messageIDs: [(messageID: String, position: Position, timestamp: Int64)] = []) {

@@ -1,8 +1,9 @@
 package import Partitioning
 
-/// The events of one commit, in the order in which they were sequenced, and the grant of each partition that they belong to.
+/// The events of one commit, in the order in which they were sequenced, and the grants of their partitions.
 ///
-/// It is one array of events with an array of indices, not an array for each partition, because fifty events often belong to fifty partitions.
+/// One array holds all events, and another array their indices into the grants. An array for each partition would cost more, because fifty events often belong
+/// to fifty partitions.
 package struct LogBatch: Sendable {
     package private(set) var events: [SequencedEvent] = []
     /// The grants of the events' partitions, each once. ``Log/append(_:)`` returns a result for each of them.

@@ -1,4 +1,4 @@
-/// Why a log refused or failed a call.
+/// The reason why a log refused a call, or why a call failed.
 package struct LogError: Error, CustomStringConvertible, Sendable {
     package struct Code: Hashable, Sendable {
         private enum Value: Hashable, Sendable { case unavailable, uncertain, fenced, unusable }
@@ -7,7 +7,7 @@ package struct LogError: Error, CustomStringConvertible, Sendable {
         package static let unavailable = Code(value: .unavailable)
         /// It is unknown whether the commit was stored.
         package static let uncertain = Code(value: .uncertain)
-        /// The partition is sealed under a newer owner epoch, or is not sealed under this one.
+        /// The partition is sealed under a newer owner epoch, or is not sealed under the caller's owner epoch.
         package static let fenced = Code(value: .fenced)
         /// The log cannot be used until a person repairs it: a read-only folder, a folder in use, a damaged file.
         package static let unusable = Code(value: .unusable)

@@ -1,14 +1,14 @@
-/// What a fanout and a publisher need from the owner of channels. On this node it is a sequencer.
+/// The owner of channels, as fanouts and publishers call it. On this node a sequencer implements this protocol.
 package protocol ChannelOwner: Sendable {
-    /// Registers interest. Answered through the edge's ``Edge/relay(_:)``.
+    /// Registers interest. The owner replies through the edge's ``Edge/relay(_:)``.
     nonisolated func interest(_ changes: [InterestChange], edge: EdgeID)
 
     /// History after a position, for subscribers that catch up.
     nonisolated func history(of channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice
 
-    /// Returns when every event of the channel that was committed before the call is on its way to every edge.
+    /// Returns when every event of the channel that was committed before the call has been relayed to all edges.
     nonisolated func barrier(_ channel: ChannelName) async
 
-    /// Takes a batch to sequence. Answered through the origin.
+    /// Accepts a batch to sequence. The outcomes go to the batch's origin.
     nonisolated func publish(_ batch: PublishBatch)
 }

@@ -2,7 +2,7 @@
 package struct PublishBatch: Sendable {
     /// The origin's number for this batch.
     package var id: UInt64
-    /// The whole batch, or the part of it that goes into one commit. A part keeps the indices of the whole.
+    /// The whole batch, or the part of it that goes into one commit. A part keeps the indices of the whole batch.
     package private(set) var events: ArraySlice<Event>
     package var origin: any PublishOrigin
 
@@ -23,7 +23,7 @@ package struct PublishBatch: Sendable {
 
 /// Receives the outcomes of a batch.
 package protocol PublishOrigin: Sendable {
-    /// Called on the sequencer's loop, once for the whole batch or once for each part, in any order. `index` is that of the part's first event.
+    /// A sequencer calls this on its loop: once for the whole batch, or once for each part, in any order. `index` is the index of the part's first event.
     nonisolated func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int)
 }
 
@@ -37,7 +37,7 @@ package enum PublishOutcome: Equatable, Sendable {
     case refused(PublishRefusal)
 }
 
-/// Why an event was not committed. After each of these a retry with the same message id is safe.
+/// The reason why an event was not committed. In all cases a retry with the same message id is safe.
 package enum PublishRefusal: Equatable, Sendable {
     /// The log cannot be written at present.
     case logUnavailable(String)

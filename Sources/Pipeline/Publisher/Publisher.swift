@@ -1,14 +1,14 @@
 package import NIOCore
 
-/// Receives the outcome of one event. Called on its publisher's loop, to which it is confined.
+/// Receives the outcome of one event. It is confined to its publisher's loop.
 package protocol PublishSink: AnyObject, Sendable {
     func published(_ outcome: PublishOutcome, token: UInt64)
 }
 
 /// Collects the events that one loop's connections publish in one turn of the loop. Each owner gets its share of them as one batch.
 ///
-/// Pinned to that loop. No promise, task or closure per event: an outcome finds its connection by (sink, token). Events of one channel stay in order, because a
-/// channel has one owner.
+/// It is pinned to that loop. An event needs no promise, task or closure: the pair (sink, token) identifies the connection and its request. Events of one
+/// channel stay in order, because a channel has one owner.
 package actor Publisher: PublishOrigin {
     private struct Waiting {
         var sink: any PublishSink
@@ -27,7 +27,7 @@ package actor Publisher: PublishOrigin {
     /// The events of this turn, for each owner.
     private var collected: [Collected]
     private var isFlushScheduled = false
-    /// Batches with outcomes outstanding.
+    /// Batches that wait for outcomes.
     private var inFlight: [UInt64: (waiting: [Waiting], outstanding: Int)] = [:]
     private var nextBatch: UInt64 = 0
 
@@ -43,11 +43,11 @@ package actor Publisher: PublishOrigin {
         try self.assumeIsolated(body)
     }
 
-    /// Publishes an event. `sink` is called after the commit, never before this returns. The publisher retains the sink until then.
+    /// Publishes an event. `sink` is called after the commit, never before this method returns. The publisher retains the sink until then.
     package func publish(_ event: Event, sink: any PublishSink, token: UInt64) {
         if !self.isFlushScheduled {
             self.isFlushScheduled = true
-            // After every socket that is readable in this turn has been read.
+            // `execute` runs this after every socket that is readable in this turn has been read.
             self.loop.assumeIsolated().execute { self.assumeIsolated { $0.flush() } }
         }
         let owner = self.router.index(of: event.channel)

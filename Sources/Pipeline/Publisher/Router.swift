@@ -2,13 +2,13 @@ package import Partitioning
 
 /// Finds the owner of a channel, by its partition.
 ///
-/// The partitions are dealt out to the owners in turn, and the assignment never changes: owners are the sequencers of one node.
+/// Partition p belongs to the owner at index p modulo the number of owners. This never changes, because the owners are the sequencers of one node.
 package struct Router: Sendable {
     package let owners: [any ChannelOwner]
     private let partitions: Partitions
 
     package init(_ owners: [any ChannelOwner], partitions: Partitions = Partitions()) {
-        precondition(!owners.isEmpty, "A channel has an owner")
+        precondition(!owners.isEmpty, "A router needs at least one owner")
         self.owners = owners
         self.partitions = partitions
     }

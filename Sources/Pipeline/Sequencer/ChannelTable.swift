@@ -3,17 +3,17 @@ import Partitioning
 /// The channels in use at a sequencer: their heads, the edges interested in them, their subscribers. A pure value.
 ///
 /// The log stores the heads of all channels; this table caches those in use. A channel is added at its first use, its head is read from the log once, and it is
-/// removed when it has not been used for a while. Removing loses nothing.
+/// removed when it has not been used for a while. Removing a channel loses nothing.
 struct ChannelTable {
     /// A place in the table. A channel keeps its place while it is in the table.
     typealias Index = UInt32
 
     enum Reading: Equatable {
-        /// To be read from the log.
+        /// The head must be read from the log.
         case wanted
         case reading
         case done
-        /// The log could not read it. It is read again for the next publish or edge that needs it.
+        /// The log could not read the head. The head is read again for the next publish or edge that needs it.
         case failed(String)
     }
 
@@ -22,11 +22,11 @@ struct ChannelTable {
         /// The hash of the channel's name.
         let hash: UInt64
         var reading = Reading.wanted
-        /// The last committed position; offset 0 before the first. Valid while `reading` is `done`.
+        /// The last committed position; offset 0 before the first event. Valid while `reading` is `done`.
         var head = Position(epoch: 0, offset: 0)
-        /// Events of the commit in flight that have positions.
+        /// The number of this channel's events that have positions in the commit in flight.
         var inFlight: UInt64 = 0
-        /// Events of the commit that is being formed.
+        /// The number of this channel's events in the commit that is being formed.
         var forming: UInt32 = 0
         var edges = EdgeList()
         var subscribers = 0
@@ -49,7 +49,7 @@ struct ChannelTable {
     private var places: [Place] = []
     private var indices: [ChannelName: Index] = [:]
     private var free: [Index] = []
-    /// Places whose heads are to be read, in the order of their first use. Their channels may have been removed since.
+    /// Places whose heads must be read, in the order of their first use. Their channels may have been removed since.
     private var toRead: [Index] = []
     /// The place where the next slice of ``sweep(unusedSince:count:)`` begins.
     private var sweepPlace = 0
@@ -63,7 +63,7 @@ struct ChannelTable {
     subscript(channel: ChannelName) -> ChannelState? { self.indices[channel].map { self.places[Int($0)].state } }
 
     subscript(index: Index) -> ChannelState {
-        // Not a copy: the state holds references, and each event reads only a few numbers.
+        // Yields the state in place: a copy would retain the references in it, and each event reads only a few numbers.
         _read { yield self.places[Int(index)].state }
         _modify { yield &self.places[Int(index)].state }
     }
@@ -72,7 +72,7 @@ struct ChannelTable {
 
     func partition(of channel: ChannelName) -> PartitionID { self.partitions.partition(ofHash: channel.hash64) }
 
-    /// The channel's place. A new channel's head is still to be read. This is the only look-up by name for an event.
+    /// Returns the channel's place, and adds the channel if it is new. The head of a new channel must be read. This is the only look-up by name for an event.
     mutating func touch(_ channel: ChannelName, at now: Int64) -> Index {
         if let index = self.indices[channel] {
             self.places[Int(index)].state.usedAt = now
@@ -127,7 +127,7 @@ struct ChannelTable {
         return taken
     }
 
-    // MARK: - Partitions that come and go
+    // MARK: - Acquired and lost partitions
 
     /// The heads of a partition's channels may be out of date: channels in use are marked to be read again, the others are removed.
     mutating func invalidate(_ partition: PartitionID) {
@@ -137,7 +137,7 @@ struct ChannelTable {
         }
     }
 
-    /// A partition is served from now on: its channels in the table can be read.
+    /// A partition is served from now on: the heads of its channels in the table can be read.
     mutating func readAll(of partition: PartitionID) {
         for index in self.places.indices where self.places[index].name != nil && self.places[index].state.partition == partition {
             if self.places[index].state.reading == .wanted { self.toRead.append(Index(index)) }

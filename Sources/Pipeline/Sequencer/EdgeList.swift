@@ -1,4 +1,4 @@
-/// The edges interested in one channel, as indices into the sequencer's edges. Most channels have none or one, which needs no allocation.
+/// The edges interested in one channel, as indices into the sequencer's edges. Most channels have at most one edge, which needs no allocation.
 struct EdgeList: Sendable {
     private var first: UInt32 = .max
     private var others: [UInt32] = []

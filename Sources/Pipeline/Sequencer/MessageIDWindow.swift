@@ -1,10 +1,10 @@
 import DequeModule
 import Partitioning
 
-/// The recent message ids of all channels, bounded by count and age. They make a retry of a publish harmless.
+/// The recent message ids of all channels, bounded by count and age. With them the sequencer detects repeated publishes.
 ///
-/// Keeps 128 bits of hash in place of channel and id. Two different ids with the same hash would lose an event; at a million ids in the window the chance
-/// is below 10⁻²⁶.
+/// Stores a 128-bit hash instead of channel and id. If two different ids had the same hash, an event would be lost. With a million ids in the window, the
+/// probability is below 10⁻²⁶.
 struct MessageIDWindow {
     private struct Key: Hashable {
         var low: UInt64

@@ -2,31 +2,31 @@ import Partitioning
 
 /// One grant of a partition, from its start to its end. A pure value; ``SequencerMachine`` holds one for each partition.
 ///
-/// It holds no references, because every event reads it.
+/// It holds no references, so that reading it for every event needs no reference counting.
 struct PartitionMachine {
     enum State: Equatable {
         /// The log is being sealed under the owner epoch. Publishes are parked.
         /// Can transition to:
         ///   - `serving` when the log has sealed the partition,
-        ///   - `relinquished` when it is released, or the log knows a newer owner epoch.
+        ///   - `relinquished` when the partition is released, or the log knows a newer owner epoch.
         case acquiring
-        /// Commits and returns history.
+        /// Events are committed, and history is returned.
         /// Can transition to:
         ///   - `handingOver` when the partition moves to another node,
-        ///   - `relinquished` when it is released, or the log refuses a commit because another owner has taken over.
+        ///   - `relinquished` when the partition is released, or the log refuses a commit because the partition has a newer owner.
         case serving
-        /// Refuses publishes, and waits for the commit in flight.
+        /// Publishes are refused. The commit in flight has not ended yet.
         /// Can transition to:
         ///   - `relinquished` when that commit has ended.
         case handingOver
-        /// Nothing is committed under this owner epoch any more (invariant I7).
+        /// Nothing is committed under this owner epoch any more.
         /// Can transition to: none. The next grant gets a new machine.
         case relinquished
     }
 
     let grant: Grant
     private(set) var state = State.acquiring
-    /// Its index in the log batch that is being formed or is in flight. Nil if the batch has no event of this partition.
+    /// The grant's index in the log batch that is being formed or is in flight. Nil if the batch has no event of this partition.
     private(set) var grantIndex: UInt16?
 
     init(_ grant: Grant) {
@@ -59,7 +59,7 @@ struct PartitionMachine {
 
     // MARK: - Committing
 
-    /// Its first event in a commit.
+    /// The partition has its first event in a commit.
     mutating func joined(as index: UInt16) {
         precondition(self.state == .serving && self.grantIndex == nil, "A partition joins a commit once, while it is served")
         self.grantIndex = index

@@ -3,7 +3,8 @@ import Partitioning
 
 /// Owns partitions of this node: drops duplicates, assigns positions, appends, then acknowledges and relays.
 ///
-/// Pinned to one event loop. ``SequencerMachine`` decides everything; one task at a time commits. ``Sequencers`` has one of these for each loop.
+/// It is pinned to one event loop. ``SequencerMachine`` makes the decisions, and this actor executes them. One task at a time commits. ``Sequencers`` has one
+/// sequencer for each loop.
 package actor Sequencer: ChannelOwner {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let loop: any EventLoop
@@ -70,7 +71,7 @@ package actor Sequencer: ChannelOwner {
         }
     }
 
-    /// Resumed when a commit has ended.
+    /// Calls of ``handOver(_:)`` that resume when a commit has ended.
     private var waitingForCommit: [CheckedContinuation<Void, Never>] = []
 
     /// See ``Sequencers/release(_:)``.
@@ -80,7 +81,7 @@ package actor Sequencer: ChannelOwner {
         await self.log.release(grants)
     }
 
-    /// Adds an edge, before the edge reports any interest.
+    /// Adds an edge. Must be called before the edge reports any interest.
     func add(_ edge: any Edge, as id: EdgeID) {
         precondition(self.slots[id] == nil, "\(id) is an edge already")
         self.slots[id] = self.edges.count
@@ -113,7 +114,7 @@ package actor Sequencer: ChannelOwner {
         await self.takeTurn()
     }
 
-    /// Relaying a commit to all edges is one turn of the actor. So when a later turn runs, the commit has been relayed.
+    /// The actor relays a commit to all edges without a suspension. So when this method runs, all earlier commits have been relayed.
     private func takeTurn() {}
 
     private nonisolated func onLoop(_ body: @escaping @Sendable (isolated Sequencer) -> Void) {
@@ -157,7 +158,7 @@ package actor Sequencer: ChannelOwner {
         Task { await self.readHeads() }
     }
 
-    /// One read at a time, of a bounded number of channels. Channels that are touched meanwhile are in the next read.
+    /// Reads the heads of a bounded number of channels at a time. Channels that are first used meanwhile are in the next read.
     private func readHeads() async {
         self.isReadingHeads = true
         while self.machine.hasHeadsToRead {
@@ -204,7 +205,7 @@ package actor Sequencer: ChannelOwner {
         Task { await self.drain() }
     }
 
-    /// While the log stores one commit, publishes collect for the next: the slower the disk, the larger the commits.
+    /// While the log stores one commit, publishes wait for the next commit. So commits are larger on a slower disk.
     private func drain() async {
         drain: while true {
             await self.gather()
@@ -219,15 +220,16 @@ package actor Sequencer: ChannelOwner {
                 self.lastCommit = (.now(), self.machine.commit.batch.events.count)
                 let count = self.machine.commit.publishedCount
                 await self.store()
-                // With a log that never suspends, everything parked would be committed before the loop polls its sockets.
+                // Without this pause, a log that never suspends would commit everything that is parked before the loop polls its sockets.
                 if count >= self.commitEventsMax { await self.pause(Slices.deliveryPause) }
             }
         }
         self.isDraining = false
     }
 
-    /// A commit costs about the same for one event and for fifty: two threads wake, and the disk is written in pages. So commits of busy publishers are a moment
-    /// apart, at a third of the cost. A client that publishes one event after another never waits: its last commit held one event.
+    /// Delays the next commit while several publishers are busy, so that it holds more events. A commit costs about the same for one event and for fifty,
+    /// because two threads wake and the disk is written in pages. The delay reduces the cost of an event to a third. A client that publishes one event after
+    /// another never waits, because its last commit held one event.
     private func gather() async {
         guard self.lastCommit.count > 1, 1..<Self.fullCommit ~= self.machine.parkedEvents else { return }
         let remaining = self.lastCommit.began + self.commitInterval - .now()
@@ -236,13 +238,13 @@ package actor Sequencer: ChannelOwner {
     }
 
     private func pause(_ time: TimeAmount) async {
-        // Not a future's `get()`: that resumes on another thread, which costs two context switches.
+        // A future's `get()` would resume on another thread, which costs two context switches.
         await withCheckedContinuation { continuation in
             _ = self.loop.scheduleTask(in: time) { continuation.resume() }
         }
     }
 
-    /// With this many events a commit is not delayed.
+    /// A commit of this many events is not delayed.
     private static let fullCommit = 64
 
     private func store() async {
@@ -257,7 +259,7 @@ package actor Sequencer: ChannelOwner {
         }
     }
 
-    /// The one place where a commit is acknowledged and relayed (invariant I4). Acknowledgements go first, because deliveries take longer.
+    /// The only place where a commit is acknowledged and relayed. Acknowledgements are first, because deliveries take longer.
     private func end(_ results: [Result<Void, LogError>]) {
         let ended = self.machine.ended(results)
         self.acknowledge(self.machine.commit)
@@ -286,7 +288,7 @@ package actor Sequencer: ChannelOwner {
         }
     }
 
-    /// Sorts the events to the edges that are interested in them: the place of an event's channel lists those edges.
+    /// Relays each event to the edges that are interested in its channel. The table of channels lists these edges.
     private func relay(_ commit: SequencerMachine.Commit, _ results: [Result<Void, LogError>]) {
         let batch = commit.batch
         for (number, index) in commit.places.enumerated() {

@@ -4,8 +4,8 @@ import Partitioning
 /// The sequencer's decisions: which publishes are duplicates, which positions events get, what the next commit contains, which outcomes publishers get.
 /// A pure value; ``Sequencer`` executes its decisions.
 ///
-/// It holds one ``PartitionMachine`` for each granted partition. An event gets its position when its commit is formed, not when it arrives, and one commit is in
-/// flight at a time. So a failed commit uses up no position (invariant I6), and nothing is relayed or acknowledged before the log has stored it (I4).
+/// It holds one ``PartitionMachine`` for each granted partition. An event gets its position when its commit is formed, not when it arrives, and one commit is
+/// in flight at a time. So a failed commit uses up no position, and nothing is relayed or acknowledged before the log has stored it.
 struct SequencerMachine {
     enum State {
         /// No commit is in flight.
@@ -24,16 +24,16 @@ struct SequencerMachine {
 
     /// Batches, or parts of batches, that the log stores together.
     struct Commit: Sendable {
-        /// The events that the log stores: those that are neither duplicates nor refused.
+        /// The events that the log stores, without duplicates and refused events.
         var batch = LogBatch()
-        /// For each event of `batch` its channel.
+        /// The channel of each event of `batch`, as a place in the table.
         var places: [ChannelTable.Index] = []
-        /// For each batch the outcomes of its events, in their order. Valid when the commit has ended.
+        /// Each batch with the outcomes of its events, in their order. Valid when the commit has ended.
         var parts: [(batch: PublishBatch, outcomes: [PublishOutcome])] = []
-        /// By the steady clock.
+        /// When the commit was formed, by the steady clock.
         var formedAt: Int64 = 0
 
-        /// Published events, with duplicates and refused ones.
+        /// The number of published events, including duplicates and refused events.
         var publishedCount: Int { self.parts.reduce(0) { $0 + $1.batch.events.count } }
     }
 
@@ -62,7 +62,7 @@ struct SequencerMachine {
 
     private(set) var state = State.idle
     private(set) var channels: ChannelTable
-    /// By partition. An array, because every event reads it.
+    /// Indexed by partition. An array, because every event reads it.
     private(set) var partitions: [PartitionMachine?]
     /// The commit that is being formed, or is in flight. Its memory is reused for the next one.
     private(set) var commit = Commit()
@@ -79,9 +79,9 @@ struct SequencerMachine {
     /// Publishes to partitions that are being acquired, in order.
     private var waiting: [PartitionID: Deque<PublishBatch>] = [:]
     private var isStopping = false
-    /// Channels that the log remembers: its last count, and the channels added since.
+    /// The number of channels that the log remembers: its last count, plus the channels added since.
     private var rememberedCount = 0
-    /// New channels of the commit in flight.
+    /// The number of new channels in the commit in flight.
     private var addedCount = 0
     /// A new channel was refused since the last ``clearPressed()``.
     private(set) var isPressed = false
@@ -108,7 +108,8 @@ struct SequencerMachine {
         }
     }
 
-    /// The log is sealed under the grant: publishes that waited for it can be committed, and heads of its channels can be read.
+    /// The log has sealed the partition under this grant. Publishes that waited for the seal can be committed, and heads of the partition's channels can be
+    /// read.
     mutating func sealed(_ grant: Grant) {
         guard self.partitions[grant.partition]?.grant == grant, self.partitions[grant.partition]?.state == .acquiring else { return }
         self.partitions[grant.partition]!.sealed()
@@ -116,7 +117,7 @@ struct SequencerMachine {
         self.channels.readAll(of: grant.partition)
     }
 
-    /// Adds nothing to a commit under these grants any more. A commit that is in flight still counts.
+    /// Adds no more events to commits under these grants. A commit that is in flight is still valid.
     mutating func handOver(_ grants: [Grant]) {
         for grant in grants where self.partitions[grant.partition]?.grant == grant {
             if self.partitions[grant.partition]!.state == .acquiring { self.parkWaiting(grant.partition) }
@@ -127,12 +128,12 @@ struct SequencerMachine {
     /// The grants that are served.
     var grants: [Grant] { self.partitions.compactMap { $0?.isServing == true ? $0?.grant : nil } }
 
-    /// The grant of a channel's partition. Nil if it is not served.
+    /// The grant of a channel's partition. Nil if this sequencer does not serve the partition.
     func grant(of channel: ChannelName) -> Grant? {
         self.partitions[self.channels.partition(of: channel)].flatMap { $0.isServing ? $0.grant : nil }
     }
 
-    /// Nothing will be committed under this grant any more.
+    /// Returns true if nothing will be committed under this grant any more.
     func isRelinquished(_ grant: Grant) -> Bool {
         guard let held = self.partitions[grant.partition], held.grant == grant else { return true }
         return held.state == .relinquished
@@ -142,7 +143,7 @@ struct SequencerMachine {
     mutating func release(_ grants: [Grant]) {
         for grant in grants where self.partitions[grant.partition]?.grant == grant {
             self.end(grant.partition)
-            // A commit in flight may still name the grant; its result is then ignored.
+            // A commit in flight may still contain this grant. Its result then does not change the heads.
             self.partitions[grant.partition] = nil
         }
     }
@@ -153,7 +154,7 @@ struct SequencerMachine {
         self.channels.invalidate(partition)
     }
 
-    /// Appends the publish requests that waited for the seal to `parked`. Without a seal they are refused when their commit is formed.
+    /// Moves the publishes that waited for the seal to `parked`. If the partition was not sealed, they are refused when their commit is formed.
     private mutating func parkWaiting(_ partition: PartitionID) {
         self.acquiringCount -= 1
         self.parked.append(contentsOf: self.waiting.removeValue(forKey: partition) ?? [])
@@ -164,7 +165,7 @@ struct SequencerMachine {
         self.isStopping = true
     }
 
-    /// Every accepted publish has its outcome.
+    /// True if every accepted publish has its outcome.
     var isDrained: Bool {
         switch self.state {
         case .idle: self.parkedEvents == 0
@@ -174,7 +175,7 @@ struct SequencerMachine {
 
     // MARK: - Heads
 
-    /// Takes up to `limit` channels whose heads are to be read from the log.
+    /// Takes up to `limit` channels whose heads must be read from the log.
     mutating func headsToRead(limit: Int) -> (places: [ChannelTable.Index], channels: [ChannelOfPartition]) {
         let partitions = self.partitions
         let places = self.channels.takeToRead(limit) { partitions[$0]?.isServing ?? false }
@@ -195,7 +196,7 @@ struct SequencerMachine {
     mutating func headsRead(_ heads: LogHeads, of places: [ChannelTable.Index]) -> HeadsRead {
         self.rememberedCount = heads.channelCount
         var read = HeadsRead()
-        // If the partition was released meanwhile, its places are no longer in `reading`.
+        // If the partition was released meanwhile, its channels are no longer in the state `reading`.
         for (index, found) in zip(places, heads.heads) where self.channels[index].reading == .reading {
             guard let found else {
                 if let grant = self.partitions[self.channels[index].partition]?.grant {
@@ -221,7 +222,7 @@ struct SequencerMachine {
         for index in places where self.channels[index].reading == .reading { self.channels[index].reading = .failed(message) }
     }
 
-    /// Marks the channels that edges wait for to be read again.
+    /// Marks channels to be read again, if an edge waits for them.
     mutating func retryReading(_ places: [ChannelTable.Index]) {
         for index in places {
             guard case .failed = self.channels[index].reading, self.channels.name(of: index) != nil else { continue }
@@ -231,7 +232,7 @@ struct SequencerMachine {
 
     // MARK: - Interest
 
-    /// Returns the channel's place if the edge opens it and its head is known. If the head is unknown, the edge is notified when it has been read.
+    /// Returns the channel's place if the edge opens the channel and the head is known. If the head is unknown, the edge receives it after it has been read.
     mutating func interest(_ change: InterestChange, edge slot: Int, now: Int64) -> ChannelTable.Index? {
         guard change.wanted == .open || change.subscribers != 0 || self.channels[change.channel] != nil else { return nil }
         let index = self.channels.touch(change.channel, at: now)
@@ -253,7 +254,7 @@ struct SequencerMachine {
         return nil
     }
 
-    /// Removes a channel without events, subscribers and edges. So clients that name any number of channels use no memory here.
+    /// Removes a channel without events, subscribers and edges. So clients cannot use up memory with the names of channels that do not exist.
     private mutating func removeIfBlank(_ index: ChannelTable.Index) {
         let state = self.channels[index]
         if state.isIdle, state.head.offset == 0, let name = self.channels.name(of: index) { _ = self.channels.letGo(name) }
@@ -268,7 +269,8 @@ struct SequencerMachine {
         return hasOldIDs || hasUnseen
     }
 
-    /// Of these channels those that may be forgotten, by grant: their partitions are served here, and they are not in use. They are removed from the table.
+    /// Returns the channels that may be forgotten, by grant, and removes them from the table. A channel may be forgotten if its partition is served here and
+    /// the channel is not in use.
     mutating func forgettable(_ channels: [ChannelName]) -> [Grant: [ChannelName]] {
         var forgettable: [Grant: [ChannelName]] = [:]
         for channel in channels {
@@ -280,7 +282,7 @@ struct SequencerMachine {
 
     mutating func clearPressed() { self.isPressed = false }
 
-    /// The log remembers this many channels. Ignored while a commit adds some, because the log may have counted them already.
+    /// Sets the number of channels that the log remembers. Ignored while a commit adds channels, because the log may have counted these channels already.
     mutating func remembers(_ count: Int) {
         if self.addedCount == 0 { self.rememberedCount = count }
     }
@@ -293,7 +295,8 @@ struct SequencerMachine {
         if self.isStopping { return .refused(.stopping) }
         if case .uncertain = self.state { return .refused(Self.uncertain) }
         let bytes = batch.events.reduce(0) { $0 + $1.accountedBytes }
-        // The first batch is accepted whatever its size; otherwise a large one would never be. The size of a request has its own bound.
+        // If nothing is parked, a batch of any size is accepted: otherwise a batch above the limits would never be accepted. The size of a request has its own
+        // limit.
         guard
             self.parkedEvents == 0
                 || (self.parkedEvents + batch.events.count <= self.limits.parkedPublishesMax && self.parkedBytes + bytes <= self.limits.parkedBytesMax)
@@ -319,8 +322,8 @@ struct SequencerMachine {
     /// Forms the next commit from parked publishes, if none is in flight.
     ///
     /// - Parameters:
-    ///   - now: by the steady clock; ages count from it.
-    ///   - stamp: by the wall clock; stored with the events.
+    ///   - now: the time on the steady clock, for ages.
+    ///   - stamp: the time on the wall clock, stored with the events.
     mutating func nextCommit(now: Int64, stamp: Int64) -> OnNextCommit {
         switch self.state {
         case .committing, .uncertain: return .nothing
@@ -339,7 +342,7 @@ struct SequencerMachine {
         return .commit
     }
 
-    /// Its head is unknown and is going to be read. Heads of partitions that are not served are not read: events for them are refused.
+    /// Returns true if the channel's head is unknown and will be read. If the partition is not served, the head is not read, and the events are refused.
     private func isUnread(_ index: ChannelTable.Index) -> Bool {
         switch self.channels[index].reading {
         case .wanted, .reading: self.partitions[self.channels[index].partition]?.isServing ?? false
@@ -349,7 +352,7 @@ struct SequencerMachine {
 
     /// Takes parked batches for the commit, and finds the place of each event's channel.
     private mutating func gather(now: Int64) {
-        // Duplicates and refused events count too: they take no room in the log, but time.
+        // Duplicates and refused events count too: they use no space in the log, but they take time.
         var room = self.limits.commitEventsMax
         while room > 0, let batch = self.nextPart(room) {
             room -= batch.events.count
@@ -371,8 +374,8 @@ struct SequencerMachine {
         }
     }
 
-    /// The first parked batch. A batch larger than a commit is split into several commits, so that others wait for one commit at most. Each part may have
-    /// another outcome.
+    /// Returns the first parked batch, or nil if it fits only into the next commit. A batch larger than a whole commit is split over several commits, so that
+    /// other batches wait for at most one commit. Each part may have a different outcome.
     private mutating func nextPart(_ room: Int) -> PublishBatch? {
         guard let batch = self.parked.first else { return nil }
         if batch.events.count <= room { return self.parked.removeFirst() }
@@ -441,16 +444,16 @@ struct SequencerMachine {
 
     // MARK: - Results of the log
 
-    /// Takes the log's result for each partition of the commit. Advances the heads of committed events, frees the positions of the others, and corrects the
-    /// outcomes. The caller then acknowledges, relays, and calls ``finished()``.
+    /// Takes the log's result for each partition of the commit. Advances the heads of channels with committed events, frees the positions of the other events,
+    /// and corrects the outcomes. The caller then acknowledges, relays, and calls ``finished()``.
     mutating func ended(_ results: [Result<Void, LogError>]) -> Ended {
         switch self.state {
         case .committing, .uncertain: self.state = .idle
-        case .idle, .forming: preconditionFailure("The log answers only what was asked of it")
+        case .idle, .forming: preconditionFailure("The log returned results, but no commit is in flight")
         }
         self.addedCount = 0
         var ended = Ended()
-        // A grant may have ended meanwhile, or a newer one may have replaced it. Then its channels' heads are read from the log again.
+        // A grant may have ended meanwhile, or a newer grant may have replaced it. Then the heads of the partition's channels are read from the log again.
         let isHeld = self.commit.batch.grants.map { self.partitions[$0.partition]?.grant == $0 }
         for (index, grant) in self.commit.batch.grants.enumerated() where isHeld[index] {
             self.partitions[grant.partition]!.commitEnded()
@@ -508,7 +511,7 @@ struct SequencerMachine {
                 case .published:
                     return .refused(refusal)
                 case .duplicate where event.messageID.flatMap({ self.messageIDs.position($0, in: event.channel.hash64) }) == nil:
-                    // A duplicate of an event of this commit, which was not stored.
+                    // The event is a duplicate of an event of this commit, and that event was not stored.
                     return .refused(refusal)
                 case .duplicate, .refused:
                     return outcome
@@ -517,8 +520,8 @@ struct SequencerMachine {
         }
     }
 
-    /// It is unknown whether the log has stored the commit. It stays in flight, and the caller repeats it. Returns the parked batches, for the caller to refuse:
-    /// they have no positions yet, and nothing tells how long this state lasts.
+    /// It is unknown whether the log has stored the commit. The commit stays in flight, and the caller repeats it. Returns the parked batches, which have no
+    /// positions yet. The caller refuses them, because this state may last long.
     mutating func becameUncertain() -> [PublishBatch] {
         guard case .committing = self.state else { return [] }
         self.state = .uncertain
@@ -531,5 +534,5 @@ struct SequencerMachine {
         return batches
     }
 
-    static let uncertain = PublishRefusal.logUnavailable("the log does not answer; publish again with the same message id")
+    static let uncertain = PublishRefusal.logUnavailable("the log is checking whether it has stored its last commit; publish again with the same message id")
 }

@@ -1,17 +1,17 @@
 import Partitioning
 
-/// What the API shows of channels. The log has their heads; the sequencers know how many subscribers they have.
+/// Channels, as the API shows them. The log has their heads; the sequencers have their numbers of subscribers.
 extension Sequencers {
-    /// The position of a channel's last event; of offset 0 if it has none.
+    /// The position of a channel's last event. The offset is 0 if the channel has no event.
     package nonisolated func head(of channel: ChannelName) async throws(LogError) -> Position { try await self.sequencer(of: channel).head(of: channel) }
 
     package nonisolated func subscribers(of channel: ChannelName) async -> Int { await self.sequencer(of: channel).subscribers(of: channel) }
 
     private nonisolated func sequencer(of channel: ChannelName) -> Sequencer { self.all[self.router.index(of: channel)] }
 
-    /// A page of channels in name order: those with events, and those with subscribers only.
+    /// A page of channels in name order: channels with events, and channels that have only subscribers.
     ///
-    /// Goes through all channels, but not on a loop: loops and the log return slices, which are compared and sorted on the caller's thread.
+    /// Visits all channels. Sequencers and the log return them in slices. The slices are compared and sorted on the cooperative pool, not on a loop.
     @concurrent
     package nonisolated func channels(
         prefix: String, after: String?, limit: Int
@@ -62,7 +62,7 @@ extension Sequencer {
     }
 }
 
-/// The first channels in name order out of all that are added. A pure value.
+/// Keeps the first channels in name order, of all channels that are added. A pure value.
 private struct ChannelPage {
     let prefix: String
     let after: String?

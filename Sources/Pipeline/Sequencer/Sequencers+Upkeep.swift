@@ -1,9 +1,9 @@
 import NIOCore
 import Partitioning
 
-/// What is done about once a second: old message ids and unused channels leave the sequencers, the log is trimmed, old heads are forgotten.
+/// Work that is done about once a second: the sequencers remove old message ids and unused channels, the log is trimmed, old heads are forgotten.
 extension Sequencers {
-    /// Returns before the work is done. Does nothing for the log while the work of an earlier call continues.
+    /// Returns before the work is done. Skips the work on the log while such work of an earlier call continues.
     package func tick() async {
         for sequencer in self.all { await sequencer.sweep() }
         guard !self.isMaintaining, !self.isStopping else { return }
@@ -26,22 +26,22 @@ extension Sequencers {
         try await self.log.trim(grants, now: self.clocks.steady())
     }
 
-    /// The one place where heads are forgotten. The log is their home: it says which are old, and raises the epochs for channels that return. The sequencers
-    /// know which channels are in use.
+    /// The only place where heads are forgotten. The log has all heads. It reports which are old, and gives a forgotten channel a higher epoch if the channel
+    /// is used again. The sequencers know which channels are in use.
     private func forgetOldHeads() async throws(LogError) {
         let now = self.clocks.steady()
         var isPressed = false
         for sequencer in self.all where await sequencer.isPressed { isPressed = true }
         guard now >= self.forgotAt + (isPressed ? Self.pressedMilliseconds : Self.forgettingMilliseconds) else { return }
         self.forgotAt = now
-        // A channel that is refused from now on causes another pass.
+        // If a channel is refused from now on, heads are forgotten again after a second.
         for sequencer in self.all { await sequencer.clearPressed() }
-        // While there is no room for new channels, a head goes with its history.
+        // While new channels are refused, a head is forgotten as soon as its history has expired.
         let seconds = isPressed ? self.limits.historySecondsMax : max(self.limits.headSecondsMax, self.limits.historySecondsMax)
         do throws(LogError) {
             try await self.forget(writtenBefore: now - Int64(seconds) * 1000)
         } catch {
-            // The next call begins again.
+            // The next call starts again.
             self.forgotAt = .min / 2
             throw error
         }
@@ -55,13 +55,13 @@ extension Sequencers {
             var old: [[ChannelName]] = Array(repeating: [], count: self.all.count)
             for entry in slice.channels where entry.timestamp < oldest { old[self.router.index(of: entry.channel)].append(entry.channel) }
             for (sequencer, channels) in zip(self.all, old) where !channels.isEmpty { try await sequencer.forget(channels, writtenBefore: oldest) }
-            // The log in memory never suspends, and the loop must poll its sockets.
+            // The log in memory never suspends. Without this pause the loop could not poll its sockets.
             try? await Task.sleep(for: .milliseconds(1))
         }
     }
 
-    /// Each sequencer counts the channels that it adds, and learns here what the others added and what was forgotten. So all of them together may exceed
-    /// the limit by the channels of one interval.
+    /// Gives each sequencer the log's number of channels. Between two calls a sequencer counts only the channels that it adds itself. So all sequencers
+    /// together may exceed the limit by the channels that are added between two calls.
     private func countRemembered() async {
         let count = await self.log.metrics.channels
         for sequencer in self.all { await sequencer.remembers(count) }
@@ -72,7 +72,7 @@ extension Sequencers {
 }
 
 extension Sequencer {
-    /// Ages message ids and removes unused channels from the table, a slice at a time: there may be a million channels.
+    /// Removes old message ids, and unused channels from the table. Works in slices, because there may be a million channels.
     func sweep() {
         guard self.machine.sweep(now: self.clocks.steady()), !self.isSweeping else { return }
         self.isSweeping = true
@@ -86,12 +86,12 @@ extension Sequencer {
 
     fileprivate var grants: [Grant] { self.machine.grants }
 
-    /// A new channel was refused because too many are remembered.
+    /// True if a new channel was refused because the limit of remembered channels is reached.
     fileprivate var isPressed: Bool { self.machine.isPressed }
 
     fileprivate func clearPressed() { self.machine.clearPressed() }
 
-    /// Forgets those of these channels that this sequencer serves and that are not in use.
+    /// Forgets the channels that this sequencer serves and that are not in use. Skips the others.
     ///
     /// A publish may reach the log before the request to forget does; the log then keeps the channel.
     fileprivate func forget(_ channels: [ChannelName], writtenBefore oldest: Int64) async throws(LogError) {

@@ -1,11 +1,11 @@
 package import NIOCore
 package import Partitioning
 
-/// The sequencers of a node, one on each event loop. Each of them has a fixed share of the partitions. Limits on parked publishes and on message ids count for
-/// each sequencer.
+/// The sequencers of a node, one on each event loop. Each of them has a fixed share of the partitions. Limits on parked publishes and on message ids apply to
+/// each sequencer separately.
 ///
-/// Ownership, upkeep of the log and metrics concern several sequencers, and go through this actor. Publishes and interest do not: they reach one sequencer through
-/// ``router``. Pinned to the first loop, so that a publish crosses no thread at a node with one loop.
+/// Ownership, upkeep of the log and metrics concern several sequencers, and go through this actor. Publishes and interest reach their sequencer directly,
+/// through ``router``. The actor is pinned to the first loop, so that a node with one loop uses no other thread.
 package actor Sequencers {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let router: Router
@@ -15,7 +15,7 @@ package actor Sequencers {
     let clocks: Clocks
     var isMaintaining = false
     private(set) var isStopping = false
-    /// By the steady clock.
+    /// When heads were last forgotten, by the steady clock.
     var forgotAt = Int64.min / 2
     var trimFailures: UInt64 = 0
 
@@ -33,15 +33,15 @@ package actor Sequencers {
         self.clocks = clocks
     }
 
-    /// Adds an edge to each sequencer, before the edge reports any interest.
+    /// Adds an edge to each sequencer. Must be called before the edge reports any interest.
     package func add(_ edge: any Edge, as id: EdgeID) async {
         for sequencer in self.all { await sequencer.add(edge, as: id) }
     }
 
     // MARK: - Partitions
 
-    /// Seals the partitions, then serves them. Returns the partitions that the log refused. A fenced one is released; of the others publishes are parked until
-    /// this is called again for them.
+    /// Seals the partitions, then serves them. Returns the partitions that the log refused. A fenced partition is released. Publishes to the other refused
+    /// partitions are parked until the caller acquires these partitions again.
     package func acquire(_ grants: [Grant]) async -> [(grant: Grant, error: LogError)] {
         var refused: [(grant: Grant, error: LogError)] = []
         for (sequencer, grants) in self.sorted(grants) { refused += await sequencer.acquire(grants) }
@@ -51,7 +51,7 @@ package actor Sequencers {
     /// Accepts nothing new under these grants. Returns when nothing is committed under them any more.
     package func handOver(_ grants: [Grant]) async {
         await withDiscardingTaskGroup { group in
-            // Together: each of them waits for its commit in flight.
+            // In parallel, because each sequencer waits for its commit in flight.
             for (sequencer, grants) in self.sorted(grants) { group.addTask { await sequencer.handOver(grants) } }
         }
     }
@@ -67,7 +67,7 @@ package actor Sequencers {
         return zip(self.all, sorted).filter { !$1.isEmpty }.map { ($0, $1) }
     }
 
-    /// Accepts no publishes any more. Returns when everything accepted has its outcome, or at the deadline.
+    /// Accepts no more publishes. Returns when every accepted publish has its outcome, or at the deadline.
     package func stop(deadline: ContinuousClock.Instant) async {
         self.isStopping = true
         await withDiscardingTaskGroup { group in

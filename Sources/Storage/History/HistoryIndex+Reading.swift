@@ -58,7 +58,7 @@ extension HistoryIndex {
     /// All entries of all channels that have not expired by `now`, in the order in which they were appended.
     package func entriesInOrder(now: Int64) -> [Entry] {
         let horizon = self.bounds.horizon(now: now)
-        // A negative number counts the dead places to skip. After that it is the index of the next entry.
+        // One number for each channel. While it is negative, it counts the dead places to skip. Then it is the index of the next entry.
         var next = self.channels.map { -$0.deadPlaces }
         var entries: [Entry] = []
         entries.reserveCapacity(self.count)

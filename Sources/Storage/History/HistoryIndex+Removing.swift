@@ -59,9 +59,9 @@ extension HistoryIndex {
         return nil
     }
 
-    /// Removes the dead places from `order` when there are more dead than live ones: a busy channel leaves one with every append.
+    /// Removes the dead places from `order` when more places are dead than live: a busy channel leaves a dead place with every append.
     ///
-    /// A sweep visits every place, but happens only after as many appends as there are entries. So each append costs one or two places.
+    /// This visits every place, but only after as many appends as there are entries. So on average an append costs one or two visits.
     mutating func compactIfWorthwhile() {
         guard self.order.count > 2 * self.count + 4096 else { return }
         var living: Deque<UInt32> = []

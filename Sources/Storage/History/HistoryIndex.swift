@@ -8,7 +8,7 @@ package import Pipeline
 ///
 /// `Element` is the log's own value for an event: the event itself, or the number of its row.
 ///
-/// Not synchronized: its owner protects it.
+/// Not synchronized: the log that has it protects it with a lock.
 package struct HistoryIndex<Element> {
     package struct Entry {
         package var element: Element
@@ -56,15 +56,15 @@ package struct HistoryIndex<Element> {
         self.places[channel].map { self.channels[Int($0)].head }
     }
 
-    /// The channel has no event from this time on.
+    /// Returns true if the channel has no event at or after this time.
     package func isIdle(_ channel: ChannelName, since oldest: Int64) -> Bool {
         self.places[channel].map { self.channels[Int($0)].timestamp < oldest } ?? true
     }
 
     /// Appends an entry, then removes entries that exceed the bounds on count and bytes. ``removeExpired(now:limit:)`` handles the bound on age.
     ///
-    /// A position at or before the channel's head is already in the index: nothing happens. A position after the next one means that continuity was lost:
-    /// the channel's earlier entries are removed.
+    /// If the position is at or before the channel's head, the event is already in the index, and nothing changes. If the position is not the next one,
+    /// continuity was lost, and the channel's earlier entries are removed.
     package mutating func append(_ element: Element, to channel: ChannelName, at position: Position, timestamp: Int64, bytes: Int) {
         let place = self.place(of: channel, at: position)
         let index = Int(place)
@@ -102,7 +102,7 @@ package struct HistoryIndex<Element> {
         let index = Int(place)
         self.removeEntries(at: index)
         self.channels[index].name = nil
-        // `deadPlaces` stays: the next channel in this place takes over the dead places in `order`, which are older than its own.
+        // `deadPlaces` stays: the next channel in this place takes over the dead places in `order`, which are older than its own places.
         self.freePlaces.append(place)
         self.compactIfWorthwhile()
     }

@@ -20,7 +20,7 @@ package final class MemoryLog: Log {
     private let clocks: Clocks
     private let state: NIOLockedValueBox<State>
 
-    /// Epochs begin at the milliseconds since 1970: after a restart continuity is lost, so new epochs begin.
+    /// The first epoch is the time in milliseconds since 1970. A restart loses the history, so epochs after a restart must be higher.
     package init(limits: Limits, clocks: Clocks = .system) {
         self.limits = limits
         self.clocks = clocks
@@ -81,7 +81,7 @@ package final class MemoryLog: Log {
     package func append(_ batch: LogBatch) async -> [Result<Void, LogError>] {
         guard !batch.isEmpty else { return [] }
         return self.state.withLockedValue { state in
-            // Read under the lock: the order of the entries is the order of their times.
+            // The clock is read under the lock, so that the entries are in the order of their times.
             let now = self.clocks.steady()
             // Check first, then append: a partition's part is stored completely or not at all.
             let refusals = state.history.check(batch, state.fence).refusals
@@ -128,8 +128,7 @@ package final class MemoryLog: Log {
     }
 
     package func trim(_ grants: [Grant], now: Int64) async throws(LogError) {
-        // In slices, so that readers on other loops get the lock. With a pause, because an event loop does not poll its sockets between tasks
-        // that only yield.
+        // Works in slices, so that readers on other loops get the lock. Pauses, because an event loop does not poll its sockets between tasks that only yield.
         while self.state.withLockedValue({ $0.history.removeExpired(now: now, limit: Self.trimSliceEntries) }) {
             try? await Task.sleep(for: .milliseconds(1))
         }

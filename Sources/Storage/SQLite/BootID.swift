@@ -8,7 +8,8 @@
 
 /// Identifies one boot of the machine.
 ///
-/// Within one boot, everything written is at least in the kernel's memory, even after the process was killed. After another boot, only synced data is there.
+/// Within one boot, all written data is at least in the kernel's memory, even if the process was killed. After a new boot, only synced data is certain to
+/// exist.
 enum BootID {
     /// Nil if the system does not report it.
     static let current: String? = {

@@ -10,7 +10,7 @@ import Synchronization
 /// of the copying and syncing runs in parallel to commits. The writer does only the rest, between two commits. Then the WAL restarts at its beginning and does
 /// not grow.
 final class Checkpointer: Sendable {
-    /// The pages in the WAL that make a checkpoint worth its syncs: 16 MiB.
+    /// A checkpoint starts at this number of pages in the WAL (16 MiB). With fewer pages it would not be worth its syncs.
     static let pagesMin = 4096
     /// The most pages that are left to the writer, which copies them in about a millisecond, plus two syncs.
     static let pagesLeftMax = 128
@@ -18,7 +18,7 @@ final class Checkpointer: Sendable {
     static let fileBytesMax = 64 * 1024 * 1024
 
     private let queue: DatabaseQueue
-    /// Pages in the WAL after the last commit. Written by the writer's thread, read by this thread.
+    /// Pages in the WAL after the last commit. Written by the writer's thread, also read by the checkpoint thread.
     private let walPages = Atomic<Int>(0)
 
     init(file: String, configuration: Configuration) throws {
@@ -42,7 +42,8 @@ final class Checkpointer: Sendable {
         )
     }
 
-    /// Copies pages in the background until few are left, or until the writer adds pages faster than they are copied. Then calls back on this thread.
+    /// Copies pages in the background until few are left, or until the writer adds pages faster than they are copied. Then calls `done` on the checkpoint
+    /// thread.
     func run(then done: @escaping @Sendable () -> Void) {
         self.queue.asyncWriteWithoutTransaction { db in
             self.copyMostPages(db)
@@ -55,8 +56,8 @@ final class Checkpointer: Sendable {
             guard let copied = try? Checkpointer.copyPages(db) else { return }
             guard self.pages - copied > Self.pagesLeftMax else { break }
         }
-        // SQLite syncs the database only after all pages of the WAL were copied. That is not the case here, so without this sync the writer's sync would
-        // have to write all these pages.
+        // SQLite syncs the database only after all pages of the WAL were copied. Here some pages are left. Without this sync, the writer's sync would have to
+        // write all pages that were copied.
         Checkpointer.sync(db)
         _ = try? Checkpointer.copyPages(db)
     }
@@ -99,7 +100,7 @@ struct CheckpointPace {
         return true
     }
 
-    /// Makes a checkpoint due at the next commit, because a commit failed and a checkpoint may help. A running one ends first.
+    /// Makes a checkpoint due at the next commit, because a commit failed and a checkpoint may help. A running checkpoint ends first.
     mutating func requestSoon() {
         self.pagesDue = 0
     }
@@ -123,7 +124,7 @@ extension SQLiteLog {
         }
     }
 
-    /// The rest of a checkpoint, between two commits. When all pages are in the database, the next commit restarts the WAL.
+    /// Copies the remaining pages, between two commits. When all pages are in the database, the next commit restarts the WAL.
     private func finishCheckpoint(_ db: Database, _ writer: inout Writer) {
         guard !writer.isClosed, !self.isLost else { return }
         var error: String?

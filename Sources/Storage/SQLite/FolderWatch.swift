@@ -9,8 +9,8 @@ import NIOConcurrencyHelpers
     import Musl
 #endif
 
-/// Detects that the paths of an open log no longer lead to its files, because the folder was removed, renamed or replaced, or that a file
-/// that only grows was overwritten with a shorter one.
+/// Detects that the folder of an open log was removed, renamed or replaced, so that its paths no longer lead to the open files. Also detects that a file that
+/// only grows was overwritten with a shorter one.
 ///
 /// SQLite continues with the files that it has open, and everything that it commits to them is lost when the process ends. The inode number of an open file
 /// is not reused, so a comparison of numbers is reliable.
@@ -19,8 +19,7 @@ final class FolderWatch: Sendable {
 
     private let timer: any DispatchSourceTimer & Sendable
 
-    /// Checks every half a second, on its own queue, until a file has a problem or ``stop()`` is called. Then calls back once with
-    /// the problem.
+    /// Checks every half a second, on its own queue, until a file has a problem or ``stop()`` is called. Then calls `onLoss` once with the problem.
     init(files: [WatchedFile], onLoss: @escaping @Sendable (_ reason: String) -> Void) {
         let files = NIOLockedValueBox(files)
         // If the disk hangs, only this queue hangs with it.
@@ -60,7 +59,7 @@ struct WatchedFile {
     /// An existing file.
     init(path: String, onlyGrows: Bool = false) {
         var information = stat()
-        // No file has this number: a file that is missing at the start is reported at the first check.
+        // If the file is missing, its numbers are 0, which no file has. So the first check reports it.
         if stat(path, &information) != 0 { information = stat() }
         self.path = path
         self.onlyGrows = onlyGrows
@@ -76,7 +75,7 @@ struct WatchedFile {
             return errno == ENOENT || errno == ENOTDIR ? "\(self.path) does not exist" : nil
         }
         guard UInt64(information.st_dev) == self.device, UInt64(information.st_ino) == self.number else {
-            return "\(self.path) is not the file that it opened"
+            return "\(self.path) is not the file that the node opened"
         }
         let size = Int64(information.st_size)
         if self.onlyGrows, size < self.sizeMax { return "\(self.path) is smaller than it was" }

@@ -71,7 +71,7 @@ struct RawStatement {
 
     /// The bytes of a text or blob, valid until the next step.
     func bytes(_ column: CInt) -> UnsafeRawBufferPointer {
-        // The pointer first: reading it may convert the value, which changes the length.
+        // Read the pointer before the length: reading the pointer may convert the value, which changes the length.
         let start = sqlite3_column_blob(self.statement, column)
         return UnsafeRawBufferPointer(start: start, count: Int(sqlite3_column_bytes(self.statement, column)))
     }

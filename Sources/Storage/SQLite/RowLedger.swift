@@ -1,9 +1,9 @@
 import DequeModule
 
-/// Sizes and ages of the rows in the table of events, in segments of consecutive rows. They decide which prefix of the table can be deleted, and use a few
-/// bytes for each hundred rows.
+/// Sizes and ages of the rows in the table of events, in segments of consecutive rows. The ledger decides which prefix of the table can be deleted. It uses a
+/// few bytes for each hundred rows.
 ///
-/// The table has more rows than the ``HistoryIndex``: rows beyond their channel's limit on the count stay until their prefix is deleted.
+/// The table has more rows than the ``HistoryIndex``: a row beyond its channel's limit on the number of events stays until its prefix is deleted.
 package struct RowLedger {
     private struct Segment {
         var lastRow: Int64
@@ -16,7 +16,7 @@ package struct RowLedger {
     package static let segmentRowsMax = 256
     package static let segmentMillisecondsMax: Int64 = 1000
 
-    /// The lowest row. All rows from this one on are consecutive.
+    /// The lowest row number. All row numbers from here to the last row are consecutive.
     package private(set) var firstRow: Int64 = 1
     package private(set) var rows = 0
     package private(set) var accountedBytes = 0

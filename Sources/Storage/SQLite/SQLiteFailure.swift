@@ -10,9 +10,9 @@ enum SQLiteFailure {
         let reason = self.reason(error, systemCode: systemCode)
         switch error.resultCode {
         case .SQLITE_FULL:
-            return LogError(.unavailable, "there is no space left for \(file)\(reason): free some; publishing then continues by itself")
+            return LogError(.unavailable, "there is no space left for \(file)\(reason): free some space; publishing then continues by itself")
         case .SQLITE_BUSY, .SQLITE_LOCKED:
-            return LogError(.unavailable, "another program has locked \(file)\(reason): close it; publishing then continues by itself")
+            return LogError(.unavailable, "another program has locked \(file)\(reason): close that program; publishing then continues by itself")
         case .SQLITE_READONLY, .SQLITE_PERM, .SQLITE_AUTH:
             return LogError(
                 .unavailable, "\(file) cannot be written\(reason): give this user write permission, and check that its disk is not mounted read-only")
@@ -21,10 +21,10 @@ enum SQLiteFailure {
         case .SQLITE_CORRUPT, .SQLITE_NOTADB:
             return LogError(
                 .unusable,
-                "\(file) is damaged or not a database\(reason): stop the node, then move the file and those beside it (-wal, -shm) away or restore a backup; nothing was deleted"
+                "\(file) is damaged or not a database\(reason): stop the node, then move the file and its -wal and -shm files away, or restore a backup; nothing was deleted"
             )
         case .SQLITE_IOERR:
-            return LogError(.unavailable, "the disk failed on \(file)\(reason): check the disk; publishing continues by itself when it works again")
+            return LogError(.unavailable, "the disk failed on \(file)\(reason): check the disk; publishing continues by itself when the disk works again")
         default:
             return LogError(.unavailable, "SQLite failed on \(file)\(reason)")
         }

@@ -46,11 +46,12 @@ extension SQLiteLog {
             }
             append.continuation.resume(returning: results)
         }
-        // After the callers are resumed: starting the checkpoint's thread may take this thread's core.
+        // Only after the callers are resumed, because the checkpoint's thread may take this thread's core.
         self.writer.withLockedValue { self.checkpointIfDue(&$0) }
     }
 
-    /// Commits all groups in one transaction. If this returns, all events are stored and in the index. If it throws ``LogError/Code/unavailable``, none is.
+    /// Commits all groups in one transaction. If this returns, all events are stored and in the index. If it throws ``LogError/Code/unavailable``, no event is
+    /// stored.
     private func commit(_ groups: [[SequencedEvent]], _ db: Database, _ writer: inout Writer) throws {
         let count = groups.reduce(0) { $0 + $1.count }
         guard count > 0 else { return self.succeeded() }
@@ -65,7 +66,7 @@ extension SQLiteLog {
         } catch {
             let failure = self.failure(error, db)
             try? RawStatement.run(db, "ROLLBACK")
-            // It was not committed. But if the rollback failed too, the transaction is still open.
+            // The transaction was not committed. If the rollback failed too, the transaction is still open.
             writer.isUnresolved = db.isInsideTransaction
             throw failure
         }
@@ -120,7 +121,7 @@ extension SQLiteLog {
         }
     }
 
-    /// Finds out what a failed commit left in the file, and adds it to the index.
+    /// Finds the rows that a failed commit left in the file, and adds them to the index.
     ///
     /// A commit that SQLite reports as failed may still be stored: the system may report an error after the last byte was written.
     func resolve(_ db: Database, _ writer: inout Writer) throws {
@@ -139,7 +140,7 @@ extension SQLiteLog {
             writer.isUnresolved = false
         } catch {
             let failure = self.failure(error, db)
-            throw LogError(.uncertain, "the last commit failed, and it cannot be read whether it was stored: \(failure.message)")
+            throw LogError(.uncertain, "the last commit failed, and the file cannot be read to check whether the commit was stored: \(failure.message)")
         }
     }
 }
@@ -174,7 +175,7 @@ private enum EventInsertion {
                     statement.bind(messageID, at: 7)
                     try event.event.payload.withUnsafeReadableBytes { payload in
                         statement.bind(payload, at: 8)
-                        // Before the bytes go out of scope.
+                        // Resets before the bytes go out of scope.
                         defer { statement.reset() }
                         _ = try statement.step()
                     }

@@ -2,7 +2,7 @@ import GRDB
 import Partitioning
 import Pipeline
 
-/// The state of a log in a data folder when it is opened. The log's memory is rebuilt from it.
+/// The state that a log reads from its data folder when it is opened.
 struct OpenedHistory {
     var history: HistoryIndex<IndexedRow>
     var ledger: RowLedger

@@ -27,14 +27,14 @@ extension SQLiteLog {
     private func find(_ channel: ChannelName, after position: Position, limit: Int) throws(LogError) -> HistoryIndex<IndexedRow>.Slice {
         let now = self.clocks.steady()
         return try self.shared.withLockedValue { shared -> Result<HistoryIndex<IndexedRow>.Slice, LogError> in
-            // A new reader would open another file.
+            // The path may lead to another file now, and a new reader would open that file.
             if let loss = shared.loss { return .failure(LogError(.unavailable, loss)) }
             guard shared.fence.isSealed else { return .failure(.notSealed) }
             return .success(shared.history.elements(of: channel, after: position, limit: limit, now: now))
         }.get()
     }
 
-    /// The rows' events, or nil if one was deleted. Runs on a reader's queue.
+    /// The rows' events, or nil if a row was deleted. Runs on a reader's queue.
     private func fetch(_ rows: [IndexedRow], of channel: ChannelName, bytesMax: Int) async throws(LogError) -> [SequencedEvent]? {
         try await self.onReader { db in try SQLiteLog.events(rows, of: channel, bytesMax: bytesMax, db) }
     }

@@ -3,8 +3,8 @@ import NIOConcurrencyHelpers
 package import Partitioning
 package import Pipeline
 
-/// Seals partitions. The fence is stored in the table `owner`. While the file is open it is also in memory, because the lock on the folder excludes other
-/// processes.
+/// Seals partitions. The fence is stored in the table `owner`. While the file is open, a copy of the fence is in memory. The copy cannot be outdated, because
+/// the lock on the folder excludes other processes.
 extension SQLiteLog {
     package func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>] {
         do {
@@ -56,7 +56,7 @@ extension SQLiteLog {
 
     // MARK: - Heads
 
-    /// Heads are in memory. Message ids are only in the rows, so the rows that have one are read.
+    /// Heads are in memory. Message ids are only in the rows, so the rows with a message id are read.
     package func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads {
         let now = self.clocks.steady()
         var (heads, rows) = try self.shared.withLockedValue { shared -> Result<(LogHeads, [RowOfHead]), LogError> in

@@ -16,7 +16,7 @@ extension SQLiteLog {
         let found = writer.ledger.lastExpendable(before: horizon, bytesMax: self.limits.historyBytesMax, limit: writer.trim.rows)
         guard let last = found else { return false }
 
-        // First from the index, so that no reader looks for deleted rows. If deleting fails, the ledger still has the rows for the next trim.
+        // Removes the rows from the index first, so that no reader looks for deleted rows. If deleting fails, the ledger still has the rows for the next trim.
         self.shared.withLockedValue { shared in _ = shared.history.removeOldest(limit: .max) { $0.element.number <= last } }
         let began = ContinuousClock.now
         try self.withoutSync(db) {
@@ -34,7 +34,7 @@ extension SQLiteLog {
         return true
     }
 
-    /// After a failure, writes an unused number, to check whether writing works again.
+    /// After a failure, writes a number that nothing else uses, to check whether writing works again.
     ///
     /// A node whose log fails is not ready, so it gets no publishes. Without this write, no append would discover that the disk works again.
     private func retryIfFailing(_ db: Database, _ writer: inout Writer) throws {
@@ -52,8 +52,8 @@ extension SQLiteLog {
 
     /// Stores the heads of channels whose newest row is about to be deleted.
     ///
-    /// A forgotten channel has no head, so none is stored for it. Its rows may still exist: after a restart before the trim, the channel is remembered
-    /// again with its real head, because rows are deleted oldest first.
+    /// A forgotten channel has no head, so no head is stored for it. Its rows may still exist. If the node restarts before they are deleted, the log remembers
+    /// the channel again. The head is then correct, because rows are deleted oldest first.
     private func rememberHeads(through last: Int64, _ db: Database) throws {
         var rows: [StoredRow] = []
         try StoredRow.forEach(db, in: 0...last) { rows.append($0) }
@@ -89,8 +89,8 @@ extension SQLiteLog {
         }
     }
 
-    /// Raises the epoch floor in the same transaction, so that no forgotten channel can use a former epoch again. Ages are tested here, on the writer's queue, because
-    /// appends that were requested later may have been committed before this.
+    /// Raises the epoch floor in the same transaction, so that no forgotten channel can use a former epoch again. Ages are tested here, on the writer's queue,
+    /// because an append may have been committed after the caller chose these channels.
     private func forgetChunk(_ channels: [ChannelOfPartition], writtenBefore oldest: Int64, _ db: Database, _ writer: inout Writer) throws {
         if writer.isUnresolved { try self.resolve(db, &writer) }
         let (names, floor) = self.shared.withLockedValue { shared in
@@ -115,7 +115,8 @@ extension SQLiteLog {
         self.shared.withLockedValue { $0.history.remembered(from: place, count: count) }
     }
 
-    /// Runs a transaction that does not wait for the disk. If a power cut undoes a trim, the next start repeats it. The next commit syncs it.
+    /// Runs a transaction that does not wait for the disk. If a power cut undoes a trim, the rows are deleted again after the next start. The next commit syncs
+    /// the trim.
     private func withoutSync(_ db: Database, _ body: () throws -> Void) throws {
         guard self.durability == .power else { return try body() }
         try db.execute(sql: "PRAGMA synchronous = NORMAL")
@@ -124,7 +125,7 @@ extension SQLiteLog {
     }
 }
 
-/// Adapts the number of rows in a chunk of a trim, so that a chunk takes about half a millisecond on this disk with these channels.
+/// Adapts the number of rows in a chunk of a trim, so that deleting a chunk takes about half a millisecond on this disk with these channels.
 struct TrimPace {
     private(set) var rows: Int64 = 128
 

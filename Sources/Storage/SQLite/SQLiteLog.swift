@@ -4,17 +4,17 @@ import GRDBSQLite
 import NIOConcurrencyHelpers
 package import Pipeline
 
-/// History in a data folder, with SQLite. Events that `append` has returned for are stored, even if the process is killed at any moment.
+/// History in a data folder, with SQLite. After `append` has returned, its events stay stored, even if the process is killed at any moment.
 ///
 /// It uses three kinds of threads, none of them an event loop:
-/// - the writer's queue, GRDB's for its one writing connection. Appends, trims, forgets and seals run there one after another, in the order in which
+/// - the writer's queue, which belongs to GRDB's only writing connection. Appends, trims, forgets and seals run there one after another, in the order in which
 ///   they were requested;
 /// - the readers' queues, for connections that read committed data while the writer continues;
 /// - the checkpointer's, see ``Checkpointer``.
 ///
-/// The index of recent history is in memory, rebuilt when the log is opened. The order of updates makes reads exact without blocking:
-/// the writer adds to the index after the rows are committed, and removes from it before the rows are deleted. So every row in the index
-/// exists, unless a trim ran in between. The reader detects that, and repeats the look-up.
+/// The index of recent history is in memory, rebuilt when the log is opened. The order of updates makes reads exact without blocking: the writer adds to the
+/// index after the rows are committed, and removes from it before the rows are deleted. So every row in the index exists. If a trim runs between a reader's
+/// look-up and its read, the reader detects that, and repeats the look-up.
 package final class SQLiteLog: Log {
     /// State for all threads. Protected by a lock that is never held during disk access.
     struct Shared {
@@ -46,7 +46,7 @@ package final class SQLiteLog: Log {
     let folder: String
     let file: String
     let durability: Durability
-    /// The machine went down while the log was open: the last commits may be lost.
+    /// True if the machine went down while the log was open: the last commits may be lost.
     let hasLostHistory: Bool
     let limits: Limits
     let clocks: Clocks
@@ -102,7 +102,7 @@ package final class SQLiteLog: Log {
 
     private func folderLost(_ reason: String) {
         self.lost(
-            "the data folder \(self.folder) was removed, replaced or overwritten while the node runs (\(reason)), so nothing can be stored, and "
+            "the data folder \(self.folder) was removed, replaced or overwritten while the node was running (\(reason)), so nothing can be stored, and "
                 + "events acknowledged before may be lost: stop the node, repair the folder, then start it again")
     }
 
@@ -125,7 +125,7 @@ package final class SQLiteLog: Log {
         configuration.allowsUnsafeTransactions = true
         configuration.prepareDatabase { db in
             try SQLiteSchema.check(db, file: file)
-            // Distributions build SQLite so that it overwrites deleted data. With trimming that doubles the writes.
+            // Some distributions build SQLite so that it overwrites deleted data. With trimming that doubles the writes.
             try db.execute(sql: "PRAGMA secure_delete = OFF")
         }
         return configuration
@@ -140,7 +140,7 @@ package final class SQLiteLog: Log {
         let result: Result<Value, LogError> = await withCheckedContinuation { continuation in
             self.pool.asyncWriteWithoutTransaction { db in
                 continuation.resume(returning: self.writer.withLockedValue { self.run(db, &$0, body) })
-                // After the reply: starting the checkpoint's thread may take this thread's core.
+                // Only after the reply, because the checkpoint's thread may take this thread's core.
                 self.writer.withLockedValue { self.checkpointIfDue(&$0) }
             }
         }
@@ -186,7 +186,7 @@ package final class SQLiteLog: Log {
         writer.checkpoint.requestSoon()
     }
 
-    /// Translates the error. An error that means damage ends the log, whether a reader or the writer got it.
+    /// Converts an error. An error that means damage ends the log, whether a reader or the writer got the error.
     func failure(_ error: any Error, _ db: Database?) -> LogError {
         let failure = SQLiteFailure.logError(error, file: self.file, systemCode: db?.sqliteConnection.map { sqlite3_system_errno($0) } ?? 0)
         if failure.code == .unusable { self.lost(failure.message) }
@@ -213,7 +213,7 @@ package final class SQLiteLog: Log {
     /// Copies the WAL into the database and releases the folder. Later calls are refused.
     package func close() async {
         await withCheckedContinuation { continuation in
-            // It waits for running work, which may wait for the disk: not on the caller's thread.
+            // Not on the caller's thread: closing waits for running work, which may wait for the disk.
             DispatchQueue.global().async {
                 self.closeAndWait()
                 continuation.resume()
@@ -232,7 +232,7 @@ package final class SQLiteLog: Log {
         self.watch.withLockedValue { $0 = nil }
         self.checkpointer.close()
         if self.isLost {
-            // Closing the last connection would copy the WAL into the replaced file. The connections end with the process.
+            // Closing the last connection would copy the WAL into the replaced file. So the connections stay open until the process ends.
             _ = Unmanaged.passRetained(self)
         } else {
             self.pool.writeWithoutTransaction { db in

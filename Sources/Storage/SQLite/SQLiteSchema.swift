@@ -1,7 +1,7 @@
 import GRDB
 import Pipeline
 
-/// The tables, and the check that a file is ours.
+/// The tables, and the check that a file belongs to this program.
 enum SQLiteSchema {
     /// `Real`, stored in the file's header. `file(1)` shows it, and ``check(_:file:)`` compares it.
     static let applicationID = 0x5265_616C
@@ -9,7 +9,7 @@ enum SQLiteSchema {
 
     /// Rows are appended and deleted in order, so that a commit touches only the last pages, for any number of channels.
     ///
-    /// `seq` has no AUTOINCREMENT: the log numbers the rows itself. The payload is last, so that a scan of the rest does not read it.
+    /// `seq` has no AUTOINCREMENT: the log numbers the rows itself. The payload is last, so that a scan of the other columns does not read it.
     private static let tables = """
         CREATE TABLE event (
             seq INTEGER PRIMARY KEY, channel TEXT NOT NULL, epoch INTEGER NOT NULL, "offset" INTEGER NOT NULL, at INTEGER NOT NULL,
@@ -22,7 +22,7 @@ enum SQLiteSchema {
         PRAGMA user_version = \(version);
         """
 
-    /// Whether the file is empty, ours, or another program's. Reads a page or two.
+    /// Throws if the file belongs to another program or to a newer version. Reads a page or two.
     ///
     /// Every connection checks this before it changes anything, so that another program's file stays unchanged.
     static func check(_ db: Database, file: String) throws {
