@@ -40,7 +40,7 @@ package struct ClusterSettings: Sendable {
     package var fencedMin: Duration = .seconds(30)
     /// The shortest time between the fencing of two nodes.
     package var fenceInterval: Duration = .seconds(10)
-    /// For how long a deposed controller waits longer than other nodes before it writes an election.
+    /// For this time after it was deposed, a former controller waits longer than other nodes in elections.
     package var deposedMin: Duration = .seconds(60)
     /// How much longer a candidate waits if it reaches less than half of the other nodes.
     package var isolatedWait: Duration = .seconds(2)

@@ -3,7 +3,7 @@ import Partitioning
 
 /// Makes this node a member of its cluster: performs the effects of ``ClusterMachine`` on ZooKeeper, the links and the log.
 ///
-/// All work is in ``run()``, and no task outlives it. Runs on the cooperative pool. No published event passes through it.
+/// All effects are performed inside ``run()``, on the cooperative pool. No published event passes through this actor.
 package actor ClusterCoordinator: ClusterAdministration {
     private let client: ZooKeeperClient
     private let transport: any ClusterTransport
@@ -47,7 +47,7 @@ package actor ClusterCoordinator: ClusterAdministration {
             group.addTask { [client, inbox] in for await state in client.states { inbox.put(.session(state)) } }
             group.addTask { [client, inbox] in for await paths in client.changes { await inbox.offer(.changed(paths)) } }
             while let events = await self.inbox.take() { for event in events { self.step(event, in: &group) } }
-            // The end of the session removes the member znode immediately, if it still exists.
+            // Closing the session removes the member znode immediately, if it still exists.
             await self.client.close()
             group.cancelAll()
         }
@@ -55,8 +55,8 @@ package actor ClusterCoordinator: ClusterAdministration {
         if let refusal = self.refusal { throw ClusterRefusal(reason: refusal) }
     }
 
-    /// Releases all partitions and ends ``run()``. If ZooKeeper does not respond, this takes the `leaveTimeout` of
-    /// ``init(settings:client:transport:storage:leaveTimeout:memory:remembered:onEvent:)``, and up to 4.5 s more for closing the session.
+    /// Releases all partitions and ends ``run()``. If ZooKeeper does not respond, this takes the initializer's `leaveTimeout`, and up to 4.5 s more to close
+    /// the session.
     package nonisolated func leave() {
         self.inbox.put(.leave)
         Task { [inbox, leaveTimeout] in
@@ -65,10 +65,11 @@ package actor ClusterCoordinator: ClusterAdministration {
         }
     }
 
-    /// Accepts an event of the links or the process. Returns when the inbox has space, so a caller that passes on peers' messages stops reading them meanwhile.
+    /// Accepts an event of the links or the process. Returns when the event is in the inbox. A caller that forwards peers' messages waits for this, so that it
+    /// reads no more messages than the inbox can hold.
     package nonisolated func deliver(_ event: ClusterMachine.Event) async { await self.inbox.offer(event) }
 
-    /// Forwards the request to the controller, and returns its response or this node's own.
+    /// Forwards the request to the controller, and returns the controller's response or this node's own response.
     package func respond(to request: AdminRequest) async -> AdminResponse {
         guard !self.isFinished else { return .failed(.stopping, "this node has left the cluster") }
         let number = self.nextRequest
@@ -86,7 +87,7 @@ package actor ClusterCoordinator: ClusterAdministration {
 
     package var partitionCount: Int { self.machine.configuration?.partitionCount ?? 0 }
 
-    /// This node's state in its cluster, for its own metrics and status.
+    /// This node's state in its cluster, for this node's metrics and status.
     package var summary: ClusterSummary {
         ClusterSummary(
             name: self.machine.settings.cluster, incarnation: self.machine.incarnation, viewVersion: self.machine.view?.version ?? 0,
@@ -118,7 +119,7 @@ package actor ClusterCoordinator: ClusterAdministration {
             if let scheduled = self.scheduledWake, scheduled <= time, scheduled > .now { return }
             self.scheduledWake = time
             group.addTask { [inbox] in
-                // In steps, because the clock of a sleeping task may stop while the machine sleeps.
+                // The task sleeps in steps, because its clock may stop while the computer is suspended.
                 while !Task.isCancelled, .now < time { try? await Task.sleep(until: min(time, .now + .seconds(1)), clock: .continuous) }
                 inbox.put(.ticked)
             }
@@ -142,7 +143,7 @@ package actor ClusterCoordinator: ClusterAdministration {
                     .fault(
                         "the log refuses \(refusals.count == 1 ? "a partition" : "\(refusals.count) partitions") of this node; retrying every second: \(first.reason)"
                     ))
-                // The machine requests them again as soon as it hears of the refusal, so it hears of it later.
+                // The machine requests refused grants again immediately after this event, so the event waits a second.
                 try? await Task.sleep(for: .seconds(1))
                 inbox.put(.sealRefused(refusals.map(\.grant)))
             }
@@ -185,7 +186,7 @@ package struct ClusterRefusal: Error, CustomStringConvertible {
     package var description: String { self.reason }
 }
 
-/// One node's view of its cluster, for its own metrics and status.
+/// One node's knowledge of its cluster, for that node's metrics and status.
 package struct ClusterSummary: Sendable {
     package var name: String
     package var incarnation: Int64?
@@ -198,19 +199,19 @@ package struct ClusterSummary: Sendable {
     package var controller: String?
     package var isController: Bool
     package var partitions: [Ownership.State: Int]
-    /// ``ZooKeeperState/Phase/name``.
+    /// The state of the session with ZooKeeper: a ``ZooKeeperState/Phase/name``.
     package var session: String
-    /// Nil while there is a connection to ZooKeeper.
+    /// The outage of ZooKeeper. Nil while there is a connection.
     package var outage: ZooKeeperOutage?
     /// The number of sessions that this process has opened or tried to open.
     package var sessions: UInt64
     package var alarm: String?
-    /// The number of partitions that were granted and have not been served for a while. Always 0 on a node that is not the controller.
+    /// The number of granted partitions that have not been served for a while. Always 0 on a node that is not the controller.
     package var unserved: Int
     package var events: [ClusterEvent.Kind: Int]
     /// Whether the controller has accepted this node, now or earlier.
     package var hasJoined: Bool
-    /// Why this node has not joined, if that has lasted for seconds. Nil if it has joined.
+    /// Why this node has not joined, if it has tried for ``JoinWatch/patience``. Nil if this node has joined.
     package var obstacle: String?
     /// Whether this node has no link to any other member. See ``ClusterMachine/isIsolated(at:)``.
     package var isIsolated: Bool

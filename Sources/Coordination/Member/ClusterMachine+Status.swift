@@ -1,8 +1,8 @@
 import AdminAPI
 
-/// Responses to operators from this node's own knowledge. Changes nothing.
+/// Responses to operators from this node's own knowledge. These functions change no state.
 extension ClusterMachine {
-    /// - Parameter reason: why the response is not from the controller, if the caller knows that better than this node's state shows.
+    /// - Parameter reason: why the response is not from the controller. Nil to use the reason that this node's state shows.
     func status(_ view: ClusterView, _ configuration: ClusterConfiguration, at now: ContinuousClock.Instant, without reason: String? = nil) -> ClusterStatus {
         ClusterStatus(
             view: view, configuration: configuration, ownID: self.settings.id, controller: self.controller, controlling: self.controlling,
@@ -11,7 +11,7 @@ extension ClusterMachine {
             obstacle: self.obstacle, isMember: self.incarnation != nil, ownReport: self.report(at: now), now: now, wallClock: self.settings.wallClock())
     }
 
-    /// This node's own response. Only the controller has the reports of all nodes, so its response is preferred.
+    /// This node's own response. Only the controller has the reports of all nodes, so the controller's response is preferred.
     func localResponse(to request: AdminRequest, at now: ContinuousClock.Instant, without reason: String? = nil) -> AdminResponse? {
         if request.kind == .events {
             return .events(ClusterEvents(through: self.settings.id, events: self.history.after(request.after ?? 0)))

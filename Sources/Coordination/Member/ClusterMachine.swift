@@ -2,15 +2,16 @@ package import AdminAPI
 import JSON
 package import Partitioning
 
-/// Decides what one node of a cluster does next: it joins, follows the view, takes partitions and gives them back, and is the controller when it is elected.
+/// Decides the next steps of one node in a cluster: joining, following the view, taking over and releasing partitions, and the controller's work if it is
+/// elected.
 ///
-/// A pure value without I/O, clock or randomness of its own: ``ClusterCoordinator`` performs its effects in production, and a simulation does in tests.
-/// Each child machine owns its state. This value passes an event to the child machines that it concerns, and performs their effects. Everything is
+/// A pure value without I/O, clock or randomness of its own. ``ClusterCoordinator`` performs its effects in production, and a simulation performs them in
+/// tests. Each child machine owns its state. This value passes an event to the child machines that it concerns, and performs their effects. Everything is
 /// level-triggered: an event updates the state, and ``reconcile(_:)`` then requests everything that is missing. A failed operation is requested again at the
 /// next event or ``Effect/wake(at:)``.
 package struct ClusterMachine: Sendable {
     package let settings: ClusterSettings
-    /// The session with ZooKeeper, and what is read in it.
+    /// The session with ZooKeeper, and the znodes that are read in it.
     private(set) var session: MemberSession
     private(set) var configuring: ConfigurationMachine
     private(set) var membership: MembershipMachine
@@ -28,8 +29,8 @@ package struct ClusterMachine: Sendable {
     private(set) var admin: AdminMachine
 
     /// - Parameters:
-    ///   - nonce: distinguishes this process from another with the same id. Random.
-    ///   - remembered: what the previous process of this node stored.
+    ///   - nonce: a random number. It distinguishes this process from another process with the same id.
+    ///   - remembered: the data that the previous process of this node stored.
     package init(settings: ClusterSettings, nonce: UInt64, remembered: RememberedCluster? = nil) {
         self.settings = settings
         self.session = MemberSession(settings: settings)
@@ -45,11 +46,11 @@ package struct ClusterMachine: Sendable {
 
     package enum Event: Sendable {
         case session(ZooKeeperState)
-        /// Watches fired.
+        /// The watches on these paths have fired.
         case changed(Set<String>)
         /// The result of an ``Effect/perform(token:_:generation:deadline:)``.
         case replied(token: UInt64, Result<ZooKeeperReply, ZooKeeperFailure>)
-        /// The time of an ``Effect/wake(at:)`` has come. Has no effect if nothing is due.
+        /// The time of an ``Effect/wake(at:)`` has been reached. Has no effect if no work is due.
         case ticked
         case linkUp(ProcessID)
         case linkDown(ProcessID, isRefused: Bool, reason: String? = nil)
@@ -58,7 +59,7 @@ package struct ClusterMachine: Sendable {
         case received(from: ProcessID, payload: [UInt8])
         /// The storage is ready for these grants.
         case sealed([Grant])
-        /// The log refused to be sealed under these grants. The machine requests it again.
+        /// The log refused to seal these grants. The machine requests the seal again.
         case sealRefused([Grant])
         /// The storage has finished these grants, and commits nothing more under them.
         case handedOver([Grant])
@@ -77,16 +78,16 @@ package struct ClusterMachine: Sendable {
         case perform(token: UInt64, ZooKeeperRequest, generation: UInt64, deadline: ContinuousClock.Instant)
         /// Send ``Event/ticked`` at that time. Replaces an earlier wake.
         case wake(at: ContinuousClock.Instant)
-        /// The peers to link to, and this node's identity for them. Repeated when one of them changes.
+        /// The peers to link to, and this node's incarnation and view version for the handshakes. Sent again when one of these values changes.
         case peers([Peer], incarnation: Int64, viewVersion: Int64)
         case send(to: String, payload: [UInt8])
-        /// Store these bytes instead of the former ones, then send ``Event/remembered(number:failure:)``. A restart must keep them.
+        /// Replace the stored bytes with these bytes, then send ``Event/remembered(number:failure:)``. The bytes must survive a restart.
         case remember(number: UInt64, [UInt8])
         /// Prepare the log for these partitions under their owner epochs, then send ``Event/sealed(_:)``.
         case seal([Grant])
         /// Finish commits in flight and accept nothing new, then send ``Event/handedOver(_:)``.
         case handOver([Grant])
-        /// Stop immediately: these partitions belong to other nodes now.
+        /// Stop serving these partitions immediately, because they may belong to other nodes now.
         case release([Grant])
         /// The response to a request at this node.
         case respond(number: UInt64, AdminResponse)
@@ -214,7 +215,7 @@ package struct ClusterMachine: Sendable {
             if !report.sealed.isEmpty { self.reconcileController(&turn) }
         } else if let controller {
             self.send(.report(report), to: controller.id, &turn)
-            // The controller may know only the damaged configuration in ZooKeeper.
+            // The controller may know only the damaged configuration in ZooKeeper, so this node sends it the intact one.
             if let damaged = self.configuring.damaged { self.send(.configuration(damaged.configuration), to: controller.id, &turn) }
         }
     }
@@ -302,7 +303,8 @@ package struct ClusterMachine: Sendable {
         }
     }
 
-    /// Sends a view to every peer with a link. A peer that misses it learns its version from the next heartbeat, and the view from ZooKeeper.
+    /// Sends a view to every peer with a link. A peer that misses this message learns the view's version from the next heartbeat, and reads the view in
+    /// ZooKeeper.
     private mutating func push(_ view: ClusterView, _ turn: inout Turn) {
         guard let payload = try? ClusterMessage.view(view).payload() else { return }
         for id in self.peers.links.up { turn.effects.append(.send(to: id, payload: payload)) }
@@ -326,7 +328,7 @@ package struct ClusterMachine: Sendable {
             guard self.isController, report.incarnation == peer.incarnation else { return }
             self.control(.reported(report, by: id), &turn)
             self.send(.acknowledged, to: id, &turn)
-            // The sender has a newer view than this node: ZooKeeper has lost it, or it has not arrived here yet.
+            // The sender has a newer view than this node. ZooKeeper has lost that view, or it has not arrived here yet.
             if report.viewVersion > self.register.version { self.register.reported(report.viewVersion, by: id) }
         case .acknowledged: break
         case .configuration(let candidate):
@@ -365,7 +367,7 @@ package struct ClusterMachine: Sendable {
         self.session.reads.read(.members, .nodes, .view, .controller, .controllerEpoch)
     }
 
-    /// Also responds to operators whose changes have no result yet.
+    /// Ends this node's work as the controller, and responds to the operators whose changes have no result yet.
     private mutating func stopControlling(_ turn: inout Turn) {
         self.election.follow()
         guard self.controlling.take() != nil else { return }
@@ -381,8 +383,8 @@ package struct ClusterMachine: Sendable {
         self.session.reads.readAgain(.controller)
     }
 
-    /// Steps down if there is a view of a higher controller epoch, because ZooKeeper lost epochs: no node would accept a view of this one. The next election
-    /// uses a higher epoch.
+    /// Steps down if there is a view of a higher controller epoch. This happens when ZooKeeper has lost epochs. No node would accept a view of this
+    /// controller's epoch. The next election uses a higher epoch.
     private mutating func leaveOldEpoch(_ turn: inout Turn) {
         let known = self.register.floor.controllerEpoch
         guard let controlling, known > controlling.epoch else { return }
@@ -520,12 +522,12 @@ extension ClusterMachine {
 
     private mutating func wrote(_ view: ClusterView, stat: ZooKeeperStat?, _ turn: inout Turn) {
         self.register.wrote(view, stat: stat)
-        // ZooKeeper also notifies other nodes, and one of them may have sent the view here before the reply arrived.
+        // ZooKeeper also notifies other nodes. One of them may have sent the view here before the reply arrived.
         let isKnown = self.view?.version == view.version
         if self.accept(view, from: "this node", &turn) || isKnown {
             self.push(view, &turn)
         } else {
-            // A peer's newer view has arrived meanwhile, or this view contradicts the newest one.
+            // A peer's newer view has arrived meanwhile, or the written view contradicts the newest view.
             self.control(.viewRefused, &turn)
         }
     }
@@ -556,7 +558,7 @@ extension ClusterMachine {
     }
 }
 
-// MARK: - What the child machines know of each other
+// MARK: - State that child machines read from each other
 
 extension ClusterMachine {
     private func membershipFacts(_ turn: Turn) -> MembershipMachine.Facts {
@@ -590,7 +592,7 @@ extension ClusterMachine {
         ) { machine.localResponse(to: $0, at: turn.now, without: $1) }
     }
 
-    /// This node's report about itself. Also available while it is not a member.
+    /// This node's report about itself. Also available while this node is not a member.
     func report(at now: ContinuousClock.Instant) -> NodeReport {
         self.reporting.report(self.reportFacts(self.incarnation ?? self.view?.node(self.settings.id)?.incarnation ?? 0, at: now))
     }
@@ -607,7 +609,7 @@ extension ClusterMachine {
     var paths: ClusterPaths { self.settings.paths }
     var links: [String: LinkReach] { self.peers.links }
 
-    /// Why no view can be written: by this node as the controller, or by a controller that knows no more than this node.
+    /// Why no view can be written by this node, or by another controller with the same knowledge. Nil if a view can be written.
     var obstacle: String? {
         self.register.mayBeReplaced ? self.controlling?.invalid : "the view in ZooKeeper cannot be read; \(self.register.advice)"
     }

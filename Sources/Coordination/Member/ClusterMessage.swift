@@ -10,15 +10,15 @@ enum ClusterMessage: Sendable {
     case report(NodeReport)
     /// The sender's configuration, which ZooKeeper has lost or damaged.
     case configuration(ClusterConfiguration)
-    /// The controller has received a report, which shows that it is alive. Sent as `heard`.
+    /// The controller has received the receiver's report. This shows that the controller is alive. The JSON field is `heard`.
     case acknowledged
     /// The controller of this epoch refuses the sender's connections, or has not responded for a while.
     case complaint(epoch: Int32)
-    /// The sender leaves as requested. Sent to every peer, so that neither this controller nor the next one treats it as a failure.
+    /// The sender leaves because an operator stops it. Sent to every peer, so that neither the present controller nor the next one treats the sender as failed.
     case leaving
-    /// An operator's request, forwarded to the controller. The sender chooses the number, and the response repeats it. Sent as `ask`.
+    /// An operator's request, forwarded to the controller. The sender chooses the number, and the response repeats it. The JSON field is `ask`.
     case request(number: Int64, AdminRequest)
-    /// Sent as `answer`.
+    /// The controller's response to a forwarded request. The JSON field is `answer`.
     case response(number: Int64, AdminResponse)
 
     static let bytesMax = 8 * 1024 * 1024
@@ -66,7 +66,7 @@ enum ClusterMessage: Sendable {
         return writer.bytes
     }
 
-    /// Nil for an unknown kind of a newer version, which does not depend on a response.
+    /// Nil for a kind of message that only a newer version knows. A newer version must not depend on a response to such a message.
     init?(_ payload: [UInt8]) throws(JSONFailure) {
         var object = try JSONValue(payload, named: "message", bytesMax: Self.bytesMax).object()
         if let value = object.optional("view") {

@@ -2,15 +2,16 @@ import Partitioning
 
 /// Decides when this node complains about the controller, and when the members' complaints are enough to depose it. A pure value.
 ///
-/// A controller is useless when its port is closed, or when it does not reply while its session is still valid. ZooKeeper does not detect these two cases before the session ends.
-/// When more than half of the members complain, each of them removes the controller's znode, and another node is elected. The election raises the controller
-/// epoch, so a later write of the old controller is refused.
+/// A controller is useless if its port is closed, or if it does not reply although its session is valid. ZooKeeper does not detect this before the session
+/// ends. When more than half of the members complain, each of them removes the controller's znode, and another node is elected. The election raises the
+/// controller epoch, so ZooKeeper refuses later writes of the old controller.
 struct ComplaintMachine: Sendable {
-    /// The controller acknowledges every report, so several reports have had no reply after this time.
+    /// A node complains after this time without a message from the controller. The controller acknowledges each report, so several reports had no reply then.
     static let silenceMax = Duration.seconds(5)
     /// A complaint is repeated every second. It ends when it has not been repeated for this long.
     static let complaintLifetime = Duration.seconds(3)
-    /// A process with a closed port counts as dead until then. A dead process would have lost its session by that time, so a member after it is alive.
+    /// A process with a closed port counts as dead for this time. A dead process loses its session in this time, so a process that is still a member then is
+    /// alive.
     static let deadMax = Duration.seconds(20)
 
     struct Facts {
@@ -25,7 +26,7 @@ struct ComplaintMachine: Sendable {
     struct Decision: Hashable {
         /// Peers to send this node's complaint to.
         var complainTo: [String] = []
-        /// The reason to remove the controller's znode. Nil to leave it.
+        /// The reason to remove the controller's znode. Nil if the znode stays.
         var deposes: String?
         var wake: ContinuousClock.Instant?
     }
@@ -36,13 +37,13 @@ struct ComplaintMachine: Sendable {
         var at: ContinuousClock.Instant
     }
 
-    /// When the controller of this epoch last sent something, or when this node began to wait for it.
+    /// When the controller of this epoch last sent a message, or when this node began to wait for one.
     private var lastMessage: (epoch: Int32, at: ContinuousClock.Instant)?
     /// The newest complaint of each peer.
     private var others: [String: Complaint] = [:]
     private var sentAt: ContinuousClock.Instant?
 
-    /// The controller has sent something.
+    /// The controller has sent a message.
     mutating func receivedMessage(of controller: ControllerRecord, at now: ContinuousClock.Instant) { self.lastMessage = (controller.epoch, now) }
 
     mutating func receivedComplaint(from peer: ProcessID, epoch: Int32, at now: ContinuousClock.Instant) {
@@ -55,8 +56,8 @@ struct ComplaintMachine: Sendable {
         self.sentAt = nil
     }
 
-    /// One node alone may be wrong about the controller, so most members have to complain. In a cluster of two there is no other member: then the one node is
-    /// enough, but only about a closed port.
+    /// One node alone may be wrong about the controller, so most members have to complain. In a cluster of two nodes, the complaint of one node is enough, but
+    /// only about a closed port.
     mutating func decide(about controller: ControllerRecord, _ facts: Facts) -> Decision {
         guard let reach = facts.links[controller.id], reach.incarnation == controller.incarnation else {
             self.reset()
@@ -76,8 +77,8 @@ struct ComplaintMachine: Sendable {
         if vote.isAlone {
             guard isRefused else { return decision }
         } else {
-            // More than half of the voters must complain, at least two, and this node must reach more than half of the members. Otherwise the two halves of a
-            // divided network would depose each other's controllers in turn.
+            // More than half of the voters must complain, and at least two. This node must also reach more than half of the members. Otherwise the two halves
+            // of a divided network would depose each other's controllers again and again.
             let reachedVoters = vote.voters.count { id, incarnation in
                 id == facts.settings.id || facts.links[id].map { $0.isUp && $0.incarnation == incarnation } ?? false
             }
@@ -90,7 +91,7 @@ struct ComplaintMachine: Sendable {
         return decision
     }
 
-    /// When this node begins to complain about the controller, if no message of it arrives until then.
+    /// When this node begins to complain about the controller, unless a message from the controller arrives before.
     private mutating func silenceEnd(of controller: ControllerRecord, at now: ContinuousClock.Instant) -> ContinuousClock.Instant {
         if self.lastMessage?.epoch != controller.epoch { self.lastMessage = (controller.epoch, now) }
         return self.lastMessage!.at.advanced(by: Self.silenceMax)
@@ -109,7 +110,8 @@ struct ComplaintMachine: Sendable {
         return self.others.count { id, complaint in complaint.epoch == epoch && members[id] == complaint.incarnation }
     }
 
-    /// Whether the process behind a closed port is dead. After ``deadMax`` its session would have ended, so a process that is still a member is alive.
+    /// Whether a process with a closed port counts as dead. After ``deadMax`` the session of a dead process has ended, so a process that is still a member is
+    /// alive.
     private func isDead(_ reach: LinkReach, _ facts: Facts) -> Bool {
         guard let since = reach.refusedSince else { return false }
         return (facts.settings.refusedMin..<Self.deadMax).contains(since.duration(to: facts.now))
@@ -117,7 +119,7 @@ struct ComplaintMachine: Sendable {
 
     /// The members that vote on the controller: this node and others, without the controller.
     ///
-    /// A dead member has no vote. A node that joins or is fenced has one only if this node reaches it, because it may be unreachable for all others.
+    /// A dead member has no vote. A joining or fenced node has a vote only if this node reaches it, because such a node may be unreachable for all others.
     private func vote(against controller: ControllerRecord, _ facts: Facts) -> (voters: [String: Int64], isAlone: Bool) {
         var others: [String: Int64] = [:]
         for node in facts.view?.nodes ?? [] where node.state.mayOwn || node.state == .drained || facts.links.reaches(node) {

@@ -12,7 +12,7 @@ struct ConfigurationMachine: Sendable {
         case perform(ZooKeeperRequest, for: Operation)
         /// Create the cluster's folders that are missing.
         case makeFoundations
-        /// Read the configuration again at that time; immediately if it is nil.
+        /// Read the configuration again at that time, or immediately if the time is nil.
         case read(from: ContinuousClock.Instant?)
         /// Begin joining again.
         case joinAgain
@@ -20,11 +20,11 @@ struct ConfigurationMachine: Sendable {
         case refuse(String)
     }
 
-    /// The configuration's znode contains something else than the configuration.
+    /// The configuration's znode does not contain the newest configuration of this cluster.
     struct Fault: Hashable, Sendable {
-        /// The version of the znode. It is replaced only if it still has this version.
+        /// The version of the znode. The content is replaced only if the znode still has this version.
         var version: Int32
-        /// Whether a newer version of the program wrote it. Then this version does not replace it.
+        /// Whether a newer version of the program wrote the znode. If so, this version does not replace the content.
         var isNewer = false
     }
 
@@ -34,11 +34,11 @@ struct ConfigurationMachine: Sendable {
     private(set) var configuration: ClusterConfiguration?
     /// The version of the znode.
     private(set) var version: Int32 = 0
-    /// The creation of the znode that ``configuration`` was last found in. Nil before it was found in this session, because another cluster may have created a
-    /// znode there.
+    /// The czxid of the znode in which ``configuration`` was last found. Nil until the configuration has been found in the present session, because another
+    /// cluster may have created a znode there before.
     private var created: Int64?
     private(set) var fault: Fault?
-    /// Since when ZooKeeper has had no configuration.
+    /// When the configuration was first found missing in ZooKeeper. Nil if it exists there.
     private(set) var absentSince: ContinuousClock.Instant?
     /// Whether this process created the cluster's configuration while it knew no earlier one.
     private(set) var hasFounded = false
@@ -66,7 +66,7 @@ struct ConfigurationMachine: Sendable {
 
     // MARK: - Reading
 
-    /// - Parameter wasMember: whether this process has ever been a member. Then a configuration that it finds later does not end it.
+    /// - Parameter wasMember: whether this process has ever been a member. If so, it does not stop when the cluster's protocol becomes incompatible.
     mutating func found(_ data: [UInt8], _ stat: ZooKeeperStat, wasMember: Bool) -> [Effect] {
         self.absentSince = nil
         let candidate: ClusterConfiguration
@@ -99,8 +99,8 @@ struct ConfigurationMachine: Sendable {
         return [.read(from: nil)]
     }
 
-    /// Why a starting node is not compatible with this cluster. Nil if it is. A running node continues, because otherwise all nodes would stop together when their
-    /// sessions with ZooKeeper are renewed.
+    /// Why a starting node is not compatible with this cluster. Nil if it is compatible. A node that was a member continues with another protocol, because
+    /// otherwise all nodes would stop together when their sessions with ZooKeeper are renewed.
     func incompatibility(of configuration: ClusterConfiguration, wasMember: Bool) -> String? {
         if configuration.hash != ClusterConfiguration.hashName {
             return
@@ -139,11 +139,11 @@ struct ConfigurationMachine: Sendable {
     /// ZooKeeper has the configuration of another cluster. A node of one cluster never becomes a member of another, because it would look for channels on the
     /// wrong partitions.
     private mutating func isForeign(_ candidate: ClusterConfiguration, _ known: ClusterConfiguration, _ stat: ZooKeeperStat) -> [Effect] {
-        // In the same znode it is damage. In a znode that was created since, it is another cluster.
+        // If the znode is still the same one, its content is damaged. If the znode was created later, it belongs to another cluster.
         guard stat.czxid == self.created else {
             return [
                 .refuse(
-                    "ZooKeeper has another cluster at \(self.paths.root) than the cluster of this node: \(candidate.identity), and not \(known.identity). "
+                    "ZooKeeper has another cluster at \(self.paths.root): \(candidate.identity). This node belongs to \(known.identity). "
                         + "If ZooKeeper was emptied by mistake, stop the other cluster's nodes, delete \(self.paths.root), and start this node first; "
                         + "if the other cluster is the right one, delete cluster.json in this node's data folder and start it again")
             ]
@@ -163,14 +163,14 @@ struct ConfigurationMachine: Sendable {
         self.fault = nil
         if self.absentSince == nil { self.absentSince = now }
         guard self.open.isEmpty else { return [] }
-        // A cluster with a view is not new, and its nodes know the configuration.
+        // A cluster with a view is not new, and its other nodes know the configuration. So this node looks for a view first.
         guard self.configuration != nil else { return [self.perform(.get(path: self.paths.view, watch: false), for: .inspectView)] }
         guard wasMember else { return [self.create()] }
-        // The folders are created again too, before a starting node takes this place for a new cluster.
+        // The folders are created again too. Otherwise a starting node could create a new cluster here.
         return [.alarm("ZooKeeper lost the cluster's configuration: this node writes it again"), .makeFoundations, self.create()]
     }
 
-    /// - Parameter isAwaited: whether joining waits for the configuration.
+    /// - Parameter isAwaited: whether this node waits for the configuration to join the cluster.
     mutating func replied(
         _ operation: Operation, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, isAwaited: Bool, at now: ContinuousClock.Instant
     ) -> [Effect] {
@@ -188,7 +188,7 @@ struct ConfigurationMachine: Sendable {
             self.absentSince = nil
             return [.read(from: nil)]
         case .failure where isAwaited: return [.joinAgain]
-        // The next read shows a member whether it is still missing.
+        // A member reads the configuration again. The read shows whether it is still missing.
         case .failure(.refused(.noNode, _)): return [.read(from: now.advanced(by: .milliseconds(50)))]
         case .failure: return [.read(from: now.advanced(by: .seconds(1)))]
         }
@@ -213,7 +213,7 @@ struct ConfigurationMachine: Sendable {
         }
     }
 
-    /// Creates the configuration: for a new cluster from this node's settings, after a loss from what this node knows or from the view.
+    /// Creates the configuration. The content is the configuration that this node knows. If it knows none, the content is made from the view or the settings.
     private mutating func create(partitionCount: Int? = nil) -> Effect {
         let configuration =
             self.configuration

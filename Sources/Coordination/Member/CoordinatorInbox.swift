@@ -2,19 +2,19 @@ import Synchronization
 
 /// Events for the coordinator, in order. One reader takes all waiting events together.
 ///
-/// Bounded in events and bytes: peers' messages, and other input of unknown rate, are offered, and an offer waits for space. Input that the coordinator itself
-/// causes is put in without waiting, because it is limited elsewhere: replies to its own operations (a session has at most 512), one tick for each wake, one
-/// event for each change of the session, one request for each connection to the API.
+/// The inbox is bounded in events and bytes. Input of unknown rate, such as peers' messages, is offered, and an offer waits for space. Input that the
+/// coordinator itself causes is put in without waiting, because other limits apply to it. A session has at most 512 operations in flight. Each wake causes one
+/// tick, each change of the session causes one event, and each connection to the API has one request.
 final class CoordinatorInbox: Sendable {
     /// Offers wait while this many events are in the inbox.
     static let countMax = 256
-    /// Offers wait while these bytes and their own would exceed it. A larger event waits until the inbox is empty.
+    /// An offer waits while the bytes in the inbox and its own bytes together exceed this limit. An event above the limit waits until the inbox is empty.
     static let bytesMax = 16 * 1024 * 1024
 
     private struct State {
         var events: [ClusterMachine.Event] = []
         var bytes = 0
-        /// In order: one for each task that offers.
+        /// Offers that wait for space, in order. Each offer has one waiting task.
         var offers: [(event: ClusterMachine.Event, continuation: CheckedContinuation<Void, Never>)] = []
         var reader: CheckedContinuation<Void, Never>?
         var isFinished = false
@@ -28,7 +28,7 @@ final class CoordinatorInbox: Sendable {
             self.bytes += event.bytes
         }
 
-        /// Accepts offers in order while there is space. Returns their tasks.
+        /// Accepts offers in order while there is space. Returns the continuations of the accepted offers.
         mutating func acceptOffers() -> [CheckedContinuation<Void, Never>] {
             var accepted = 0
             while accepted < self.offers.count, self.hasSpace(for: self.offers[accepted].event) {
@@ -69,7 +69,8 @@ final class CoordinatorInbox: Sendable {
         }
     }
 
-    /// All waiting events, as soon as there is one. Nil at the end, and when the task is cancelled. Only one reader may call it.
+    /// Returns all waiting events, as soon as there is one. Returns nil when the inbox has ended or the task is cancelled. Only one task may call this
+    /// function.
     func take() async -> [ClusterMachine.Event]? {
         await withTaskCancellationHandler {
             if let events = self.takeNow() { return events.isEmpty ? nil : events }
@@ -89,7 +90,7 @@ final class CoordinatorInbox: Sendable {
         }
     }
 
-    /// Nil when the inbox is empty; an empty array at its end.
+    /// Returns nil if the inbox is empty, and an empty array if it is empty and has ended.
     private func takeNow() -> [ClusterMachine.Event]? {
         let (events, accepted): ([ClusterMachine.Event]?, [CheckedContinuation<Void, Never>]) = self.state.withLock { state in
             guard !state.events.isEmpty else { return (state.isFinished ? [] : nil, []) }
@@ -102,7 +103,7 @@ final class CoordinatorInbox: Sendable {
         return events
     }
 
-    /// Accepts no more events. The waiting ones can still be taken.
+    /// Ends the inbox: it accepts no more events, and drops waiting offers. Events in the inbox can still be taken.
     func finish() {
         let (reader, offers) = self.state.withLock { state in
             state.isFinished = true
@@ -120,7 +121,7 @@ extension ClusterMachine.Event {
         switch self {
         case .received(_, let payload): 128 + payload.count
         case .changed(let paths): paths.reduce(128) { $0 + 32 + $1.utf8.count }
-        // Replies of ZooKeeper never wait here: the machine limits how many are outstanding.
+        // The size of a reply of ZooKeeper is not counted, because the session limits the operations in flight.
         case .session, .replied, .ticked, .linkUp, .linkDown, .peerView, .sealed, .sealRefused, .handedOver, .metrics, .remembered, .fault, .request, .leave:
             128
         }

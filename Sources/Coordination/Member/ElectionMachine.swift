@@ -6,7 +6,7 @@ import Partitioning
 /// A node is elected by writing the next controller epoch and the controller's znode in one operation. ``ControllerMachine`` does the elected node's work.
 struct ElectionMachine: Sendable {
     enum State: Hashable, Sendable {
-        /// Another node is the controller, or it is not known whether there is one.
+        /// Another node is the controller, or this node does not know whether there is a controller.
         /// Can transition to: waiting (there is no controller).
         case following
         /// There is no controller. Waits for a random time, so that not all nodes begin together.
@@ -34,7 +34,7 @@ struct ElectionMachine: Sendable {
 
     enum Effect: Hashable, Sendable {
         case perform(ZooKeeperRequest, for: Operation)
-        /// Read the controller's znode again at that time; immediately if it is nil.
+        /// Read the controller's znode again at that time, or immediately if the time is nil.
         case readAgain(from: ContinuousClock.Instant?)
         case record(ClusterEvent.Kind, about: String?, String)
         case alarm(String)
@@ -50,12 +50,12 @@ struct ElectionMachine: Sendable {
         let now: ContinuousClock.Instant
         /// Random, 0 to 1.
         let jitter: Double
-        /// The present session, also while it has no connection.
+        /// The id of the present session, even while it has no connection.
         let sessionID: Int64?
         let isConnected: Bool
         /// All sessions of this process.
         let ownSessions: Set<Int64>
-        /// Nil if this node is not a member, or leaves.
+        /// Nil if this node is not a member, or is leaving.
         let incarnation: Int64?
         let reads: RegistryReads
         let register: ViewMachine
@@ -78,15 +78,15 @@ struct ElectionMachine: Sendable {
     private(set) var controller: ControllerRecord?
     private var fault: Fault?
     private var complaints = ComplaintMachine()
-    /// When this node was last deposed. The cause may still exist, so other nodes go first for a while.
+    /// When this node was last deposed. The cause may still exist, so this node waits longer than others in elections for a while.
     private var deposedAt: ContinuousClock.Instant?
-    /// When this node was last linked to at least half of the others.
+    /// When this node was last linked to at least half of the other nodes.
     private var reachedHalfAt: ContinuousClock.Instant?
     /// The incarnation of the last controller whose znode was removed.
     private var formerController: Int64?
-    /// Whether the removal of the controller's znode has no reply yet. It must not be repeated before.
+    /// Whether the removal of the controller's znode has no reply yet. The removal must not be repeated before its reply.
     private var isDeposing = false
-    /// The same for the write of an election.
+    /// Whether the write of an election has no reply yet.
     private var isElecting = false
 
     init(settings: ClusterSettings) {
@@ -108,7 +108,7 @@ struct ElectionMachine: Sendable {
         switch self.state {
         case .following:
             guard self.controller == nil, facts.reads.isCurrent(.controller) else { return effects }
-            // A node that was deposed waits longer than all others.
+            // A node that was deposed recently waits longer than all others.
             let patience: Duration = self.deposedAt.map { facts.now < $0.advanced(by: self.settings.deposedMin) } ?? false ? .seconds(3) : .zero
             self.state = .waiting(until: facts.now.advanced(by: patience + .milliseconds(Int(200 * facts.jitter))))
             return effects + self.proceed(facts)
@@ -127,8 +127,8 @@ struct ElectionMachine: Sendable {
         }
     }
 
-    /// Whether this node has links to half of the others, or had them within 10 s. Without them it would be a useless controller that the others have to depose,
-    /// so it lets other nodes go first. Dead nodes do not count: those with a closed port, and the former controller.
+    /// Whether this node has links to half of the other nodes, or had such links in the last 10 s. Without links it would be a useless controller that the
+    /// others have to depose, so it waits longer. Nodes with a closed port and the former controller count as dead, and are not counted among the others.
     private func hasReachedHalf(_ facts: Facts) -> Bool {
         if let reachedHalfAt, facts.now < reachedHalfAt.advanced(by: .seconds(10)) { return true }
         return self.reachesHalf(facts.register.view, facts.links)
@@ -169,7 +169,7 @@ struct ElectionMachine: Sendable {
         case .depose:
             self.isDeposing = false
             guard case .failure = result else { return [.readAgain(from: nil)] }
-            // A wait, so that a removal that the servers refuse is not repeated as fast as they reply.
+            // After a failure this node waits, so that refused removals do not load the servers.
             let again = facts.now.advanced(by: .milliseconds(200))
             return [.readAgain(from: again), .wake(at: again)]
         }
@@ -180,7 +180,7 @@ struct ElectionMachine: Sendable {
         guard case .success(.node(let data, let stat)) = result, let incarnation = facts.incarnation else { return self.abandonElection() }
         let (epoch, effects) = self.epoch(in: data, facts)
         guard let epoch else { return effects + self.wait(.seconds(1), facts) }
-        // ZooKeeper may have lost epochs under which views were written. All nodes refuse views of an older epoch.
+        // ZooKeeper may have lost epochs under which views were written. The new epoch is above all of them, because nodes refuse views of an older epoch.
         let attempt = max(epoch, facts.register.floor.controllerEpoch) + 1
         self.state = .electing(attempt: attempt)
         self.isElecting = true
@@ -194,7 +194,8 @@ struct ElectionMachine: Sendable {
         return effects + [.perform(request, for: .elect(attempt: attempt))]
     }
 
-    /// The epoch that the next election increments. The version of its znode fences, so a lost number only has to be above those of all views.
+    /// The epoch that the next election increments. Writes are fenced by the version of the epoch's znode, not by the number in it. So if the number is lost,
+    /// the highest epoch of all known views replaces it.
     private func epoch(in data: [UInt8], _ facts: Facts) -> (Int32?, [Effect]) {
         if let epoch = Int32(String(decoding: data, as: UTF8.self)), (0...Int32.max - Int32(ClusterView.headroom)).contains(epoch) { return (epoch, []) }
         let text = "\(self.paths.controllerEpoch) is \(String(decoding: data.prefix(20), as: UTF8.self).debugDescription), which is not a controller epoch"
@@ -239,11 +240,13 @@ struct ElectionMachine: Sendable {
         case .following, .waiting, .reading, .electing:
             // A reply may arrive after the connection was lost. The znode is read again with the next connection.
             guard facts.isConnected else { return [] }
-            // The znode belongs to a session that this process has given up. The servers keep it for a while, and no other node can know that it is useless.
+            // The znode belongs to a session that this process has given up. The servers keep the znode for a while, and other nodes cannot detect that it is
+            // useless.
             if !isOwn, facts.ownSessions.contains(stat.ephemeralOwner) {
                 return self.depose(record, "the znode of this node's former session is removed", facts.reads)
             }
-            // This node was elected, and the reply was lost. Without the version of the epoch's znode it cannot write as the controller, so it begins again.
+            // This node was elected, and the reply was lost. Without the version of the epoch's znode it cannot write as the controller. So it removes its own
+            // znode, and a new election begins.
             guard isOwn, !self.isElecting else { return [] }
             self.isDeposing = true
             return [.perform(.delete(path: self.paths.controller, version: stat.version), for: .depose)]
@@ -277,7 +280,7 @@ struct ElectionMachine: Sendable {
     private mutating func isUnreadable(_ stat: ZooKeeperStat, _ facts: Facts) -> [Effect] {
         let isOwn = stat.ephemeralOwner == facts.sessionID
         let isLeading = self.isElected && isOwn
-        // If its session lives, its owner repairs it.
+        // If the session of the znode's owner is alive, the owner repairs the znode.
         let patience: Duration = isOwn || stat.ephemeralOwner == 0 ? .zero : .seconds(3)
         if self.fault?.version != stat.version {
             self.fault = Fault(
@@ -305,9 +308,9 @@ struct ElectionMachine: Sendable {
         )
     }
 
-    /// Removes the znode of the given controller, unless another controller has been elected since.
+    /// Removes the znode of the given controller, unless another controller has been elected meanwhile.
     mutating func depose(_ controller: ControllerRecord, _ reason: String, _ reads: RegistryReads) -> [Effect] {
-        // If it has to be read again, it may have been removed already.
+        // If the znode has to be read again, it may have been removed already.
         guard reads.isCurrent(.controller), !self.isDeposing else { return [] }
         self.isDeposing = true
         return [
@@ -322,7 +325,7 @@ struct ElectionMachine: Sendable {
 
     // MARK: - Complaints about the controller
 
-    /// A peer has sent something.
+    /// A peer has sent a message.
     mutating func receivedMessage(from peer: ProcessID, at now: ContinuousClock.Instant) {
         guard let controller, controller.process == peer else { return }
         self.complaints.receivedMessage(of: controller, at: now)
@@ -362,7 +365,7 @@ struct ElectionMachine: Sendable {
         self.isDeposing = false
         self.isElecting = false
         self.fault = nil
-        // Another node may still be the controller, and can be reached over its link. This node is not the controller any more.
+        // Another node may still be the controller, and reachable over its link, so its record is kept. This node is not the controller any more.
         if self.controller?.id == self.settings.id { self.controller = nil }
     }
 }

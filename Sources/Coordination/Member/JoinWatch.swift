@@ -2,7 +2,7 @@ import AdminAPI
 
 /// Decides when a node reports why it has not joined its cluster. A pure value.
 ///
-/// Joining usually takes a second, so the first report is after ``patience``. It is repeated after growing pauses until the node has joined.
+/// Joining usually takes a second, so the node first reports after ``patience``. The report is repeated after growing pauses until the node has joined.
 package struct JoinWatch: Hashable, Sendable {
     package static let patience = Duration.seconds(5)
     package static let pauseMax = Duration.seconds(300)
@@ -10,7 +10,7 @@ package struct JoinWatch: Hashable, Sendable {
     private var since: ContinuousClock.Instant?
     private var next: ContinuousClock.Instant?
     private var pause = JoinWatch.patience
-    /// Why the node has not joined. Nil until that has lasted for ``patience``.
+    /// Why the node has not joined. Nil until the node has tried for ``patience``.
     package private(set) var reason: String?
     /// Whether the node has ever joined, with any incarnation.
     package private(set) var hasJoined = false
@@ -19,7 +19,7 @@ package struct JoinWatch: Hashable, Sendable {
 
     /// Returns whether the report is due, for how long the node has not joined, and when to call this again.
     ///
-    /// - Parameter reason: nil if the node has joined, or leaves.
+    /// - Parameter reason: why the node has not joined. Nil if it has joined, or is leaving.
     mutating func update(
         _ reason: String?, isMember: Bool, at now: ContinuousClock.Instant
     ) -> (isDue: Bool, seconds: Int64, wake: ContinuousClock.Instant?) {
@@ -45,7 +45,7 @@ package struct JoinWatch: Hashable, Sendable {
 }
 
 extension ClusterMachine {
-    /// Why this node has not joined its cluster. Nil if it has, or leaves.
+    /// Why this node has not joined its cluster. Nil if it has joined, or is leaving.
     var joinObstacle: String? {
         if self.membership.isLeaving { return nil }
         switch self.membership.state {
@@ -77,7 +77,7 @@ extension ClusterMachine {
         }
     }
 
-    /// Why the controller has not accepted this member yet. Nil if it has.
+    /// Why the controller has not accepted this member yet. Nil if the controller has accepted it.
     private func viewObstacle(_ incarnation: Int64) -> String? {
         let node = self.view?.node(self.settings.id)
         if let node, node.incarnation == incarnation, node.state != .joining { return nil }
@@ -92,7 +92,7 @@ extension ClusterMachine {
             return "no link to \(place): \(reach?.reason ?? "this node dials it now")"
         }
         guard node?.incarnation == incarnation else { return "\(place) has not added this node to the view; the controller's log has the reason" }
-        return "\(place), or half of the other nodes, cannot reach this node's link at \(self.settings.link): look at link-advertise, at firewalls and at "
+        return "\(place), or half of the other nodes, cannot reach this node's link at \(self.settings.link): check link-advertise, the firewalls and "
             + "the other nodes' logs"
     }
 
@@ -101,7 +101,7 @@ extension ClusterMachine {
 }
 
 extension ZooKeeperFailure {
-    /// For a person.
+    /// The failure as text for people.
     var sentence: String {
         switch self {
         case .refused(.notAuthorized, _): "not authorized"

@@ -3,8 +3,8 @@ import Partitioning
 
 /// The coordinator of a node without ZooKeeper: a cluster of one, whose view never changes.
 ///
-/// As in a member, the view drives ``OwnershipMachine``, whose effects are performed on the storage. Responses to operators are made from the view and the served
-/// partitions. Runs on the cooperative pool. No published event passes through it.
+/// As in a member of a cluster, ``OwnershipMachine`` follows the view, and its effects are performed on the storage. Responses to operators are made from the
+/// view and the served partitions. The actor runs on the cooperative pool. No published event passes through it.
 package actor LoneCoordinator: ClusterAdministration {
     /// The state of the process, for responses.
     package struct Process: Sendable {
@@ -54,7 +54,7 @@ package actor LoneCoordinator: ClusterAdministration {
                 self.ownership.refused(Array(refused))
                 if let refusal = refusals.first { throw refusal }
             case .handOver, .release:
-                preconditionFailure("A view that never changes takes nothing away")
+                preconditionFailure("A view that never changes releases no partitions")
             }
         }
     }

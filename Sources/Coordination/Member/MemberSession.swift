@@ -1,13 +1,13 @@
 /// This node's session with ZooKeeper: its state, the operations without a reply, and when each znode is read. A pure value.
 struct MemberSession: Sendable {
     private(set) var state = ZooKeeperState(generation: 0, phase: .connecting)
-    /// The present session, also while it has no connection: its ephemeral znodes are this node's own until it is lost.
+    /// The id of the present session, even while it has no connection. The session's ephemeral znodes belong to this node until the session is lost.
     private(set) var id: Int64?
-    /// The timeout that the servers granted to it.
+    /// The timeout that the servers granted to the session.
     private(set) var timeout: Duration?
     /// All sessions of this process. An ephemeral znode of an earlier session is a leftover of this process.
     private(set) var own: Set<Int64> = []
-    /// Why the last session, or the last attempt to get one, ended.
+    /// Why the last session ended, or why the last attempt to open a session failed.
     private(set) var loss: ZooKeeperState.Loss?
     /// Operations without a reply, by token.
     private(set) var pending: [UInt64: ClusterMachine.Operation] = [:]
@@ -23,7 +23,7 @@ struct MemberSession: Sendable {
     enum Change: Sendable {
         /// There is a connection, in a new session or in the same one as before.
         case connected(isNew: Bool)
-        /// There is no connection now. The session may still live, and no partition is granted to another node before it ends.
+        /// There is no connection now, but the session may still be valid. No partition is granted to another node before the session ends.
         case unchanged
         case lost(ZooKeeperState.Loss)
     }

@@ -7,13 +7,13 @@ struct MembershipMachine: Sendable {
         /// Joining has not begun in this session.
         /// Can transition to: preparing.
         case absent
-        /// Creates the cluster's folders that are missing. Those in `open` have no reply yet.
+        /// Creates the cluster's folders that are missing. `open` has the index of each folder whose request has no reply yet.
         /// Can transition to: configuring (all exist), absent (a reply was lost), refused.
         case preparing(open: Set<Int>)
         /// Waits for the cluster's configuration.
         /// Can transition to: registering, absent, refused.
         case configuring
-        /// Creates the member znode. `isOpen` while a request has no reply.
+        /// Creates the member znode. `isOpen` is true while a request has no reply.
         /// Can transition to: joined, blocked, refused, absent, registering again.
         case registering(isOpen: Bool, retryAt: ContinuousClock.Instant?)
         /// Another session holds a member znode of this id. If the znode is a leftover, it disappears when that session ends.
@@ -22,7 +22,7 @@ struct MembershipMachine: Sendable {
         /// This node is a member under this incarnation.
         /// Can transition to: absent (the znode was deleted, or the session is lost), withdrawing.
         case joined(incarnation: Int64)
-        /// Removes the member znode. `isOpen` while a request has no reply.
+        /// Removes the member znode. `isOpen` is true while a request has no reply.
         /// Can transition to: gone.
         case withdrawing(isOpen: Bool)
         /// This node has left.
@@ -63,14 +63,14 @@ struct MembershipMachine: Sendable {
         let now: ContinuousClock.Instant
         /// Random, 0 to 1.
         let jitter: Double
-        /// The present session, also while it has no connection.
+        /// The id of the present session, even while it has no connection.
         let sessionID: Int64?
         let sessionTimeout: Duration?
         /// All sessions of this process.
         let ownSessions: Set<Int64>
         /// The cluster's configuration. Nil before it has been read.
         let configuration: ClusterConfiguration?
-        /// Why this node is not compatible with that configuration. Nil if it is.
+        /// Why this node is not compatible with that configuration. Nil if it is compatible.
         let incompatibility: String?
         /// The incarnations of this id in the newest views that this node knows.
         let usedIncarnations: [Int64]
@@ -83,7 +83,7 @@ struct MembershipMachine: Sendable {
     private(set) var isLeaving = false
     /// Whether this process has ever been a member.
     private(set) var wasMember = false
-    /// Whether the credentials do not allow creating the chroot. No problem if the chroot exists.
+    /// Whether the credentials do not allow creating the chroot. This is a fault only if the chroot does not exist.
     private(set) var isChrootDenied = false
     /// The last failure of a ZooKeeper request that is necessary for joining.
     private(set) var fault: String?
@@ -91,11 +91,11 @@ struct MembershipMachine: Sendable {
     private(set) var joinWatch = JoinWatch()
     /// After a failure, joining begins again at this time.
     private var joinFrom: ContinuousClock.Instant?
-    /// Whether a leftover of this node's own address was removed. A second one belongs to a live process.
+    /// Whether this node has removed a leftover member znode with its own address. A second such znode belongs to a live process.
     private var hasReplacedPredecessor = false
     /// All incarnations of this process.
     private var ownIncarnations: Set<Int64> = []
-    /// The version of this node's member znode after its own last write.
+    /// The version of this node's member znode after this node's last write.
     private var version: Int32 = 0
     private var isRepairing = false
 
@@ -123,7 +123,7 @@ struct MembershipMachine: Sendable {
 
     mutating func refused() { self.state = .refused }
 
-    /// Something that joining needs is missing. Begins again after a short wait.
+    /// Begins to join again after a short wait, because a request that joining needs has failed.
     mutating func joinAgain(_ facts: Facts) {
         self.state = .absent
         // Several requests may fail together. All of them are repeated once.
@@ -133,12 +133,12 @@ struct MembershipMachine: Sendable {
     /// An operation of another machine failed, and joining waits for its result.
     mutating func failed(_ failure: ZooKeeperFailure) { self.fault = failure.sentence }
 
-    /// Notes why this node has not joined its cluster; nil if it has. See ``JoinWatch/update(_:isMember:at:)``.
+    /// Notes why this node has not joined its cluster. `obstacle` is nil if it has joined. See ``JoinWatch/update(_:isMember:at:)``.
     mutating func noteObstacle(_ obstacle: String?, at now: ContinuousClock.Instant) -> (isDue: Bool, seconds: Int64, wake: ContinuousClock.Instant?) {
         self.joinWatch.update(obstacle, isMember: self.incarnation != nil, at: now)
     }
 
-    /// Takes the next step. Called only with a connection to ZooKeeper.
+    /// Begins the next step. Called only while there is a connection to ZooKeeper.
     mutating func proceed(_ facts: Facts) -> [Effect] {
         if self.isLeaving { return self.proceedLeaving() }
         switch self.state {
@@ -146,7 +146,7 @@ struct MembershipMachine: Sendable {
             if let joinFrom, facts.now < joinFrom { return [.wake(at: joinFrom)] }
             let foundations = self.paths.foundations
             self.state = .preparing(open: Set(foundations.indices))
-            // Sent together, because a session's operations are performed in order.
+            // All requests are sent together, because ZooKeeper performs the operations of a session in order.
             return foundations.enumerated().map { .perform($1, for: .makeFoundation($0)) }
         case .configuring:
             guard facts.configuration != nil else { return [] }
@@ -243,7 +243,8 @@ struct MembershipMachine: Sendable {
         case .success(.node(let data, let stat)):
             let found = try? MemberRecord(json: data)
             if stat.ephemeralOwner == facts.sessionID, found?.nonce == self.record.nonce { return self.join(stat, facts) }
-            // A leftover of an earlier session of this process, or of a dead process: one that had the address that this process listens on now.
+            // The znode may be a leftover of an earlier session of this process. Or it has this node's address: then its process is dead, because this process
+            // listens on the address now.
             let isPredecessor = found?.link == self.settings.link && !self.hasReplacedPredecessor
             if facts.ownSessions.contains(stat.ephemeralOwner) || isPredecessor {
                 if isPredecessor { self.hasReplacedPredecessor = true }
@@ -264,7 +265,7 @@ struct MembershipMachine: Sendable {
 
     private mutating func join(_ stat: ZooKeeperStat, _ facts: Facts) -> [Effect] {
         let incarnation = stat.czxid
-        // Servers that were rolled back reuse transaction numbers. Grants to this incarnation may have been made to another process.
+        // Servers that were rolled back reuse transaction numbers. Another process may have had grants under this incarnation.
         guard !facts.usedIncarnations.contains(incarnation), self.ownIncarnations.insert(incarnation).inserted else {
             self.state = .registering(isOpen: true, retryAt: nil)
             return [.perform(.delete(path: self.path, version: nil), for: .deletePredecessor)]
@@ -276,12 +277,12 @@ struct MembershipMachine: Sendable {
             + [.ownMember, .controller, .view, .configuration].map { .read($0) }
     }
 
-    /// The member znode of this id was read: it has been removed, or another session holds it.
+    /// Handles a read of the member znode of this id. `stat` is nil if the znode does not exist.
     mutating func found(_ stat: ZooKeeperStat?, _ facts: Facts) -> [Effect] {
         switch self.state {
         case .joined(let incarnation) where stat?.czxid != incarnation:
-            // This node was evicted or forgotten. Its session lives, so it may join again, as another incarnation that owns nothing yet.
-            // It begins with the folders, because they may have been removed too, or replaced by another cluster's.
+            // This node was evicted or forgotten. Its session is alive, so it may join again as another incarnation, which owns nothing yet.
+            // It begins with the folders, because they may have been removed too, or replaced by the folders of another cluster.
             self.restart()
             self.joinFrom = facts.now.advanced(by: .milliseconds(500 + Int(500 * facts.jitter)))
             let text = "the member znode of incarnation \(incarnation) was removed by another node; joining again"

@@ -11,7 +11,7 @@ struct PeerTable: Sendable {
     private(set) var leaving: Set<Int64> = []
     /// The last ``ClusterMachine/Effect/peers(_:incarnation:viewVersion:)``.
     private var sent: (peers: [ClusterMachine.Peer], incarnation: Int64, viewVersion: Int64)?
-    /// Since when this node has had no link to any other member. Nil if there is no other member.
+    /// When this node was first without a link to any other member. Nil if it has a link, or if there is no other member.
     private var isolatedSince: ContinuousClock.Instant?
 
     init(settings: ClusterSettings) {
@@ -27,7 +27,7 @@ struct PeerTable: Sendable {
     /// Returns when a refused peer counts as dead.
     mutating func linkDown(_ peer: ProcessID, isRefused: Bool, reason: String?, at now: ContinuousClock.Instant) -> ContinuousClock.Instant {
         if let reach = self.links[peer.id], reach.incarnation == peer.incarnation, !reach.isUp {
-            // The first refusal counts, and the first loss: later ones do not begin a new period.
+            // The periods begin with the first loss and with the first refusal. Later losses and refusals do not begin new periods.
             self.links[peer.id]!.refusedSince = isRefused ? reach.refusedSince ?? now : nil
             self.links[peer.id]!.reason = reason
         } else {
@@ -41,7 +41,8 @@ struct PeerTable: Sendable {
         self.leaving.insert(incarnation)
     }
 
-    /// The peers to link to: the processes in the view, the controller, and for the controller also members that are not in the view yet. Nil if nothing changed.
+    /// The peers to link to: the processes in the view, the controller, and for the controller also members that are not in the view yet. Nil if nothing
+    /// changed.
     mutating func peers(
         _ view: ClusterView?, members: [String: KnownNodes.Member], controller: ControllerRecord?, incarnation: Int64
     ) -> ClusterMachine.Effect? {
@@ -67,7 +68,7 @@ struct PeerTable: Sendable {
     // MARK: - Isolation
 
     mutating func noteIsolation(_ view: ClusterView?, isConnected: Bool, at now: ContinuousClock.Instant) {
-        // Without ZooKeeper no dead member leaves the view, and the last live node must stay ready.
+        // Without ZooKeeper, dead members stay in the view. The last live node must not count as isolated then, because it must stay ready.
         guard isConnected else {
             self.isolatedSince = nil
             return

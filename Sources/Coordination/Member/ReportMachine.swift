@@ -2,9 +2,9 @@ import Partitioning
 
 /// Decides when this node reports to the controller, and creates the report. A pure value.
 ///
-/// A change that affects handoffs or the judgement of links is reported immediately, everything else once a second.
+/// A change that affects handoffs or the judgement of links is reported immediately. Everything else is reported once a second.
 struct ReportMachine: Sendable {
-    /// The part of a report that the controller may wait for. A change of it is reported immediately.
+    /// The part of a report that the controller may wait for. A change of this part is reported immediately.
     private struct Urgent: Hashable, Sendable {
         struct Link: Hashable, Sendable {
             var isUp: Bool
@@ -16,7 +16,7 @@ struct ReportMachine: Sendable {
         var controller: Int64?
 
         init(_ facts: Facts) {
-            // The controller does not need to know that a handoff has begun, nor which of the two preparing states a partition is in.
+            // The start of a handoff is not urgent. Nor is the difference between the two states of a partition that is not served yet.
             self.partitions = facts.partitions.mapValues { held in
                 Ownership(state: held.state == .sealing ? .granted : held.state, ownerEpoch: held.ownerEpoch)
             }
@@ -48,7 +48,7 @@ struct ReportMachine: Sendable {
 
     mutating func measured(_ metrics: NodeMetrics) { self.metrics = metrics }
 
-    /// The report if it is due, and when the next one is.
+    /// The report if it is due, and the time of the next report.
     mutating func next(_ facts: Facts) -> (report: NodeReport?, wake: ContinuousClock.Instant) {
         let urgent = Urgent(facts)
         if let last, facts.now < last.at.advanced(by: self.interval), last.urgent == urgent { return (nil, last.at.advanced(by: self.interval)) }
