@@ -1,4 +1,4 @@
-/// The pairs of nodes, from and to, whose connection is cut in that direction. A cut that two faults have made is healed when both are over.
+/// The pairs of nodes (from, to) whose connection is cut in this direction. If two faults cut the same pair, the pair is healed when both faults are over.
 struct Cuts {
     private var counts: [[String]: Int] = [:]
 

@@ -16,7 +16,7 @@ final class FakeZooKeeper {
         var node: SimulatedNode?
         /// The newest transaction that the session has seen. Its reads show nothing older.
         var zxid: Int64 = 0
-        /// The last contact of the session. It expires a timeout later.
+        /// The time of the last contact. The session expires one timeout later.
         var touchedAt: ContinuousClock.Instant
         var isConnected = true
     }
@@ -24,9 +24,9 @@ final class FakeZooKeeper {
     static let timeout = Duration.seconds(6)
 
     unowned var simulation: Simulation!
-    /// False in one test: then writes of the view are not checked for the controller epoch and the version.
+    /// One test sets this to false. Then writes of the view are applied without a check of the controller epoch and the version.
     var isFenced = true
-    /// Whether a test writes, and not a node.
+    /// Whether the current write is by a test, and not by a node.
     private var isOverwriting = false
     private var tree: [String: Znode] = ["/": Znode(data: [], czxid: 0, mzxid: 0, version: 0, owner: 0)]
     private var past: [(zxid: Int64, tree: [String: Znode])] = []
@@ -79,12 +79,12 @@ final class FakeZooKeeper {
 
     // MARK: - Lost writes
 
-    /// Without ephemeral znodes, because the sessions will have ended when the copy is put back.
+    /// Copies the tree without ephemeral znodes, because their sessions will have ended when the copy is restored.
     func backUp() { self.backup = (self.zxid, self.tree.filter { $0.value.owner == 0 }) }
 
-    /// An operator puts the copy back: all later writes are lost, and transaction numbers are used again.
+    /// An operator restores the copy. All later writes are lost, and transaction numbers are used again.
     func putBack() {
-        self.simulation.note("the copy is put back: view \(self.view?.version ?? 0) is lost")
+        self.simulation.note("the copy is restored: view \(self.view?.version ?? 0) is lost")
         self.sessions = [:]
         self.past = []
         self.dataWatches = [:]
@@ -93,7 +93,7 @@ final class FakeZooKeeper {
         self.simulation.note("ZooKeeper has view \(self.view?.version ?? 0)")
     }
 
-    /// New servers, with nothing on their disks.
+    /// Replaces the servers with new ones, whose disks are empty.
     func empty() {
         self.backup = (0, ["/": Znode(data: [], czxid: 0, mzxid: 0, version: 0, owner: 0)])
         self.putBack()
@@ -239,7 +239,7 @@ final class FakeZooKeeper {
     }
 
     private func watch(_ path: String, _ session: Int64, sees isCurrent: Bool, children: Bool) {
-        // A lagging server fires as soon as it has caught up.
+        // A lagging server fires the watch as soon as it has caught up.
         guard isCurrent else { return self.notify(session, path) }
         if children { self.childWatches[path, default: []].insert(session) } else { self.dataWatches[path, default: []].insert(session) }
     }

@@ -1,6 +1,10 @@
 @testable import Coordination
 
-/// Checks the invariants of ownership over every view that is written and everything that is served. Keeps the first violation.
+/// Checks the invariants of ownership for every view that is written and every partition that is served. Keeps the first violation.
+///
+/// - I1: under one owner epoch, a partition has one owner, and one process serves it.
+/// - I2: the owner epoch of a partition never goes back.
+/// - I7: a process that has stopped serving a partition under an owner epoch does not serve it under that epoch again.
 struct InvariantChecker {
     private struct Key: Hashable {
         var partition: Int
@@ -18,16 +22,16 @@ struct InvariantChecker {
     private var granted: [Key: Int] = [:]
     private var servers: [Key: Int] = [:]
     private var finished: Set<Finished> = []
-    /// The highest owner epoch under which each partition was ever granted, also by views that the register has lost since.
+    /// The highest owner epoch under which each partition was ever granted, including grants in views that the register has lost.
     private var highest: [Int: Int64] = [:]
-    /// The view that was written last. Nil when the register was rolled back after it.
+    /// The view that was written last. Nil if the register was rolled back after this write.
     private var last: ClusterView?
     private(set) var writes = 0
     private(set) var grants = 0
 
     mutating func fail(_ text: String) { if self.problem == nil { self.problem = text } }
 
-    /// I1 and I2, over every view that was ever written.
+    /// Checks I1 and I2 for all views that were ever written.
     ///
     /// - Parameters:
     ///   - before: the view that this one replaces in the register.
@@ -45,7 +49,7 @@ struct InvariantChecker {
             guard let owner = entry.owner else { continue }
             let key = Key(partition: index, ownerEpoch: entry.ownerEpoch)
             if let other = self.owners[key], other != owner {
-                self.fail("I1: partition \(index) under owner epoch \(entry.ownerEpoch) to \(other) and \(owner)")
+                self.fail("I1: partition \(index) is granted under owner epoch \(entry.ownerEpoch) to \(other) and \(owner)")
             }
             if self.owners.updateValue(owner, forKey: key) == nil { self.grants += 1 }
             let replaced = before.flatMap { $0.partitions.indices.contains(index) ? $0.partitions[index] : nil }
@@ -62,11 +66,11 @@ struct InvariantChecker {
         self.last = view
     }
 
-    /// The register was rolled back, and no process knows what it lost. The next view may have a lower version than a lost one, and entries that it does not
-    /// grant may keep lower owner epochs. New grants are still checked against all earlier ones.
+    /// The register was rolled back, and no process knows the lost writes. The next view may have a lower version than a lost view. Partitions that the next
+    /// view does not grant may keep lower owner epochs. New grants are still checked against all earlier grants.
     mutating func registerWasRolledBack() { self.last = nil }
 
-    /// Only one process ever serves a partition under an owner epoch, and not again after it has finished.
+    /// Checks I1 and I7 for a process that serves a partition.
     mutating func serves(_ partition: Int, _ ownerEpoch: Int64, process: Int) {
         let key = Key(partition: partition, ownerEpoch: ownerEpoch)
         if let other = self.servers[key], other != process {
@@ -78,8 +82,8 @@ struct InvariantChecker {
         }
     }
 
-    /// The servers end a session, and the controller grants its partitions to other nodes. A paused process cannot know that, and one whose coordinator hangs
-    /// cannot react.
+    /// The servers end a session. The node must have stopped serving, because the controller grants its partitions to other nodes. A paused process and a
+    /// hanging coordinator cannot react, so they are not checked.
     mutating func expires(_ node: SimulatedNode?, _ session: Int64) {
         guard let node, node.isAlive, !node.isPaused, !node.isHung, node.session == session, let partition = node.serving.keys.min() else { return }
         self.fail("\(node.id) serves partition \(partition) after its session \(session) has ended")

@@ -2,12 +2,12 @@ import Testing
 
 @testable import Coordination
 
-/// The checker finds what it is for: each row is a history of one partition, and the problem that it shows.
+/// The checker finds each kind of violation. Each row is a history of one partition, and the expected problem.
 @Suite struct InvariantCheckerTests {
     private enum Step {
-        /// The controller writes a view of that version that grants the partition to a node's process.
+        /// The controller writes a view with this version, which grants the partition to a node's process.
         case write(Int64, to: String, process: Int, ownerEpoch: Int64)
-        /// The same for a view without an owner.
+        /// The controller writes a view in which the partition has no owner.
         case orphan(Int64, ownerEpoch: Int64)
         case rollBack
     }
@@ -38,9 +38,9 @@ import Testing
         let rows: [(steps: [Step], problem: String?)] = [
             ([first, .write(2, to: "n2", process: 2, ownerEpoch: 6)], nil),
             ([first, .write(1, to: "n2", process: 2, ownerEpoch: 6)], "view 1 after 1"),
-            ([first, .write(2, to: "n2", process: 2, ownerEpoch: 5)], "I1: partition 0 under owner epoch 5 to n1 and n2"),
+            ([first, .write(2, to: "n2", process: 2, ownerEpoch: 5)], "I1: partition 0 is granted under owner epoch 5 to n1 and n2"),
             ([first, .orphan(2, ownerEpoch: 4)], "I2: partition 0 went from owner epoch 5 to 4"),
-            // After a rollback the register may be lower, and a new grant may not.
+            // After a rollback, an entry without an owner may have a lower owner epoch, but a new grant may not.
             ([first, .rollBack, .orphan(1, ownerEpoch: 4), .write(2, to: "n1", process: 2, ownerEpoch: 6)], nil),
             ([first, .rollBack, .write(1, to: "n1", process: 2, ownerEpoch: 5)], "partition 0 is granted twice under owner epoch 5, to processes 1 and 2"),
             ([first, .rollBack, .write(1, to: "n1", process: 2, ownerEpoch: 4)], "I2: partition 0 is granted under owner epoch 4, after 5"),

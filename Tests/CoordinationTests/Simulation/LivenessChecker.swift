@@ -1,21 +1,23 @@
 @testable import Coordination
 
-/// Checks what a cluster must achieve during faults, and not only after them.
+/// Checks that a cluster makes progress during faults, and not only after them.
 ///
-/// Checked while there is a *core*: more than half of all nodes, which have all run, kept their sessions and had links to each other in both directions for
-/// ``patience``. With a core, every partition is served, a controller gets reports from most nodes, and an operator's request to a node in the core is executed.
+/// It checks only while there is a *core*. A core is more than half of all nodes. For ``patience``, all of them have run, kept their sessions and had links to
+/// each other in both directions. With a core, every partition must be served, and a controller must get reports from most nodes. An operator's request to a
+/// node in the core must be executed.
+///
 /// Nodes outside the core may be cut off in any way and for any time.
 struct LivenessChecker {
-    /// Longer than the sum of all delays: a silent controller is detected after 5 s and replaced within 4 s; a silent link is down after 4 s, and its node is fenced
-    /// 4 s later, the next node 10 s after that; a mass failure delays reassignment for 15 s; a node stays fenced for 30 s.
+    /// Longer than the sum of all delays. A silent controller is detected after 5 s and replaced within 4 s. A silent link is down after 4 s. Its node is
+    /// fenced 4 s later, and the next node 10 s after that. A mass failure delays reassignment for 15 s. A node stays fenced for 30 s.
     static let patience = Duration.seconds(60)
 
-    /// A drain that an operator requests at one node until that node responds.
+    /// A drain. An operator repeats the request at one node until the request succeeds.
     struct DrainRequest {
         let id: String
         let at: String
         var isAccepted = false
-        /// Since when nothing has prevented the drain.
+        /// The time since which nothing has prevented the drain.
         var since: ContinuousClock.Instant
     }
 
@@ -26,8 +28,9 @@ struct LivenessChecker {
 
     private(set) var drains: [DrainRequest] = []
     private var seen: [Seen?]
-    /// Since when each node has been well, and each pair linked. Nil while it is not.
+    /// The time since which each node has been well, as ``SimulatedNode/isWell`` defines it. Nil while the node is not well.
     private var steady: [ContinuousClock.Instant?]
+    /// The time since which each link (from, to) has been open. Nil while the link is cut.
     private var linked: [[ContinuousClock.Instant?]]
     private var unserved: [Int: ContinuousClock.Instant] = [:]
     private var leaderless: ContinuousClock.Instant?
@@ -54,12 +57,12 @@ struct LivenessChecker {
         guard let view = simulation.server.view, !cores.isEmpty else { return nil }
         if !simulation.cuts.isEmpty { self.judged += 1 }
         if let since = self.leaderless, Self.isOver(since, simulation.now) {
-            return "no controller gets reports from most nodes, around \(Self.names(cores[0]))"
+            return "no controller gets reports from most nodes, with the core \(Self.names(cores[0]))"
         }
         let mayGain = cores.contains { core in Self.members(core).contains { ![.cordoned, .draining, .drained].contains(view.node("n\($0)")?.state) } }
         if mayGain, let (partition, _) = self.unserved.sorted(by: { $0.key < $1.key }).first(where: { Self.isOver($0.value, simulation.now) }) {
             let holders = nodes.compactMap { node in node?.machine.ownership[partition].map { "\(node!.id): \($0.state)" } }
-            return "no node serves partition \(partition), around \(Self.names(cores[0])): \(view.partitions[partition]), held as \(holders)"
+            return "no node serves partition \(partition), with the core \(Self.names(cores[0])): \(view.partitions[partition]), held as \(holders)"
         }
         return self.checkDrains(view, cores, leading.flatMap { nodes[$0] }, simulation)
     }
@@ -95,7 +98,7 @@ struct LivenessChecker {
 
     // MARK: - Cores
 
-    /// Sets of nodes, one bit for each node. The largest set first.
+    /// All cores, the largest first. A core has one bit for each node.
     private func cores(at now: ContinuousClock.Instant) -> [Int] {
         func isLong(_ since: ContinuousClock.Instant?) -> Bool { since.map { Self.isOver($0, now) } ?? false }
         let count = self.seen.count
@@ -118,7 +121,8 @@ struct LivenessChecker {
 
     // MARK: - Drains
 
-    /// A drain that was requested in a core with the controller ends. If the drained node is outside the core, the controller reports at least why it does not end.
+    /// A drain must end if it was requested in a core that contains the controller. If the drained node is outside the core, the drain may take longer, and the
+    /// controller must report the reason.
     private mutating func checkDrains(_ view: ClusterView, _ cores: [Int], _ controller: SimulatedNode?, _ simulation: Simulation) -> String? {
         for (index, drain) in self.drains.enumerated() {
             let targets = view.nodes.filter { $0.id != drain.id && $0.state == .active }.map(\.id)
@@ -131,13 +135,13 @@ struct LivenessChecker {
             }
             guard Self.isOver(drain.since, simulation.now) else { continue }
             guard drain.isAccepted else { return "an operator at \(drain.at) cannot drain \(drain.id), with the controller \(controller.id)" }
-            let state = view.node(drain.id).map { "\($0.state), owns \(view.partitions(ownedBy: drain.id))" } ?? "not there"
+            let state = view.node(drain.id).map { "\($0.state), owns \(view.partitions(ownedBy: drain.id))" } ?? "not in the view"
             if cores.contains(where: { Self.contains($0, [drain.at, drain.id, controller.id]) }) {
                 return "the drain of \(drain.id) does not end, with the controller \(controller.id): it is \(state)"
             }
             let reasons = controller.reasons
             if !view.partitions(ownedBy: drain.id).isEmpty, !reasons.contains(where: { $0.contains(drain.id) }) {
-                return "the drain of \(drain.id) does not end, and the controller \(controller.id) does not name why: it is \(state), \(reasons)"
+                return "the drain of \(drain.id) does not end, and the controller \(controller.id) does not report why: it is \(state), \(reasons)"
             }
         }
         return nil

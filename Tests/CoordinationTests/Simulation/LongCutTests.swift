@@ -4,8 +4,8 @@ import Testing
 
 @testable import Coordination
 
-/// Links that stay cut for up to two minutes while ZooKeeper works, in one direction or both: the cluster has to get over it meanwhile, as far as those go that
-/// reach each other, and to be whole again afterwards. `REALERTIME_SIMULATION_SEEDS` and `REALERTIME_SIMULATION_SEED` as in ``SimulationTests``.
+/// Links are cut for up to two minutes, in one direction or both, while ZooKeeper works. Nodes that reach each other must make progress during the cuts.
+/// After the cuts the whole cluster must recover. `REALERTIME_SIMULATION_SEEDS` and `REALERTIME_SIMULATION_SEED` work as in ``SimulationTests``.
 @Suite struct LongCutTests {
     static func run(seed: UInt64) throws -> Simulation {
         let simulation = Simulation(seed: seed, partitionCount: [7, 16, 32][Int(seed % 3)])
@@ -27,7 +27,7 @@ import Testing
         private static let seedCount: UInt64 = 500
     #endif
 
-    @Test func clustersGetOverLongCuts() throws {
+    @Test func clustersRecoverFromLongCuts() throws {
         let environment = ProcessInfo.processInfo.environment
         if let seed = environment["REALERTIME_SIMULATION_SEED"].flatMap(UInt64.init) {
             _ = try Self.run(seed: seed)
@@ -40,7 +40,7 @@ import Testing
         #expect(judged > Int(count) * 10)
     }
 
-    /// Four nodes that have shared out everything, and their controller.
+    /// Four nodes that share all partitions evenly, and their controller.
     private static func settled(_ seed: UInt64) throws -> (Simulation, SimulatedNode) {
         let simulation = Simulation(seed: seed, partitionCount: 16)
         for index in 1...4 { simulation.startNode("n\(index)") }
@@ -50,7 +50,7 @@ import Testing
         return (simulation, try #require(simulation.sortedNodes.first { $0.machine.isController }))
     }
 
-    /// The controller keeps its session, but no report arrives.
+    /// The controller keeps its session, but no report reaches it.
     @Test func aControllerThatNoLinkReachesIsReplaced() throws {
         let (simulation, lost) = try Self.settled(1)
         let others = simulation.sortedNodes.filter { $0 !== lost }
@@ -63,8 +63,8 @@ import Testing
         #expect(simulation.server.view?.node(next.id)?.state == .drained)
     }
 
-    /// What is on its way out of a node whose reports do not arrive is served again, by whomever.
-    @Test(arguments: 1...5 as ClosedRange<UInt64>) func aHandOverWhoseEndIsNotHeardEnds(_ seed: UInt64) throws {
+    /// The controller gets no report about the end of a handoff. Some node must serve the partitions again.
+    @Test(arguments: 1...5 as ClosedRange<UInt64>) func aHandoffEndsAlthoughItsReportsAreLost(_ seed: UInt64) throws {
         let (simulation, controller) = try Self.settled(seed)
         let source = try #require(simulation.sortedNodes.first { $0 !== controller })
         controller.request(AdminRequest(.drain, node: source.id))
@@ -76,8 +76,8 @@ import Testing
         }
     }
 
-    /// The checker detects a controller that stays although no report arrives.
-    @Test func withoutComplaintsItShows() throws {
+    /// The checker detects a controller that is not replaced although no report reaches it.
+    @Test func theCheckerFailsWithoutComplaints() throws {
         let (simulation, lost) = try Self.settled(1)
         simulation.losesComplaints = true
         simulation.cuts.add(simulation.sortedNodes.filter { $0 !== lost }.flatMap { [[$0.id, lost.id], [lost.id, $0.id]] })

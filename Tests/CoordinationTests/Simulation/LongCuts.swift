@@ -39,10 +39,10 @@ struct LongCuts {
                     if direction != 0 { pairs.append([centre, peer]) }
                     if direction != 1 { pairs.append([peer, centre]) }
                 }
-                self.simulation.note("cut for \(duration): \(pairs.map { $0.joined(separator: "→") }.joined(separator: " "))")
+                self.simulation.note("cut for \(duration): \(pairs.map { $0.joined(separator: "->") }.joined(separator: " "))")
                 self.simulation.cuts.add(pairs)
                 self.simulation.after(duration) {
-                    self.simulation.note("healed: \(pairs.map { $0.joined(separator: "→") }.joined(separator: " "))")
+                    self.simulation.note("healed: \(pairs.map { $0.joined(separator: "->") }.joined(separator: " "))")
                     self.simulation.cuts.heal(pairs)
                 }
             }
@@ -83,7 +83,7 @@ struct LongCuts {
 }
 
 extension Simulation {
-    /// The controller. The first one, if a deposed controller does not know yet that it was deposed.
+    /// The first node that considers itself the controller. A deposed controller may not know yet that it was deposed.
     fileprivate var leading: SimulatedNode? { self.sortedNodes.first { $0.isAlive && $0.machine.isController } }
 
     fileprivate func startAgain(_ id: String) { if !(self.node(id)?.isAlive ?? true) { self.startNode(id) } }
@@ -102,7 +102,7 @@ extension Simulation {
         }
     }
 
-    /// Runs the body as soon as a node hands a partition over, or at the end of the given time.
+    /// Runs the body during a handoff, or at the end of the given time if there is no handoff.
     func whenHandingOver(within patience: Duration, _ body: @escaping () -> Void) {
         let isSealed = self.sortedNodes.contains { node in node.isAlive && node.machine.ownership.values.contains { $0.state == .sealed || $0.isHandingOver } }
         guard !isSealed, patience > .zero else { return self.after(self.milliseconds(0...20), body) }

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Coordination
 
-/// All nodes restart, and ZooKeeper has lost everything, or everything since a copy was made. Only the nodes' stored knowledge is left.
+/// All nodes restart, and ZooKeeper has lost all data, or all data since a copy was made. Only the knowledge on the nodes' disks is left.
 @Suite struct LostZooKeeperTests {
     enum Loss: CaseIterable { case emptied, older }
 
@@ -51,7 +51,7 @@ import Testing
         simulation.server.data("/rt/sim/config").flatMap { try? ClusterConfiguration(json: $0) }
     }
 
-    @Test(arguments: Loss.allCases) func nothingIsGrantedTwiceAndNothingThatWasRequestedIsLost(_ loss: Loss) throws {
+    @Test(arguments: Loss.allCases) func noOwnerEpochIsGrantedTwiceAndNoRequestIsLost(_ loss: Loss) throws {
         for seed in 1...Self.count {
             let simulation = try self.run(seed, loss)
             func trace(_ text: String) -> Comment { Comment(rawValue: "seed \(seed): \(text)\n" + simulation.trace.suffix(80).joined(separator: "\n")) }
@@ -67,8 +67,8 @@ import Testing
         }
     }
 
-    /// Without the stored knowledge, one of these seeds grants an owner epoch twice.
-    @Test func withoutWhatNodesKeepOwnerEpochsAreGrantedTwice() {
+    /// Without the knowledge on the disks, one of these seeds grants an owner epoch twice.
+    @Test func withoutTheDisksOwnerEpochsAreGrantedTwice() {
         let seen = (UInt64(1)...20).contains { seed in
             do {
                 _ = try self.run(seed, .emptied, isKept: false)
@@ -80,14 +80,14 @@ import Testing
         #expect(seen)
     }
 
-    /// The same for operators' requests.
-    @Test func withoutWhatNodesKeepWhatWasRequestedIsLost() throws {
+    /// Without the knowledge on the disks, operators' requests are lost.
+    @Test func withoutTheDisksRequestsAreLost() throws {
         let simulation = try self.run(1, .emptied, isKept: false, isJudged: false)
         #expect(simulation.server.view != nil && self.record(simulation) == nil && self.configuration(simulation)?.rebalance == .automatic)
     }
 
-    /// If the disk fails, the cluster continues, and raises an alarm about the risk.
-    @Test func aDiskThatFailsIsAnAlarmAndNoStandstill() throws {
+    /// If the disks fail, the cluster continues, and raises an alarm about the risk.
+    @Test func aFailedDiskRaisesAnAlarmAndDoesNotStopTheCluster() throws {
         let simulation = Simulation(seed: 3, partitionCount: 16)
         simulation.failsToKeep = true
         for index in 1...3 { simulation.startNode("n\(index)") }

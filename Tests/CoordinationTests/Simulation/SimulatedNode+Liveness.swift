@@ -1,7 +1,7 @@
 @testable import Coordination
 
 extension SimulatedNode {
-    /// The node runs, and has a session.
+    /// The node runs, and has a session and a connection to ZooKeeper.
     var isWell: Bool { self.isAlive && !self.isPaused && !self.isHung && self.isConnected && self.session != nil }
 
     func serves(_ partition: Int, _ ownerEpoch: Int64) -> Bool { self.isAlive && !self.isPaused && self.serving[partition] == ownerEpoch }
@@ -13,7 +13,7 @@ extension SimulatedNode {
         return (1 + reporting) * 2 > count
     }
 
-    /// The reasons in its status.
+    /// The reasons in the node's status.
     var reasons: [String] {
         guard let view = self.machine.view, let configuration = self.machine.configuration else { return [] }
         return self.machine.status(view, configuration, at: self.simulation.now).judgement.1

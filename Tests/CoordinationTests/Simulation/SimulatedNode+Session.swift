@@ -1,6 +1,6 @@
 @testable import Coordination
 
-/// The node's client: the real state machine, with a simulated handle and simulated servers.
+/// The node's ZooKeeper client: the real state machine, with a simulated handle and simulated servers.
 extension SimulatedNode {
     static var clientSettings: ZooKeeperSessionMachine.Settings {
         .init(connectTimeout: .seconds(15), isCautious: true, backoffMin: .milliseconds(100), backoffMax: .milliseconds(500))
@@ -17,7 +17,7 @@ extension SimulatedNode {
             case .open(let generation):
                 self.simulation.after(self.simulation.milliseconds(5...40)) { self.tryToConnect(generation) }
             case .close:
-                // The connected server ends the session, if it reaches the leader.
+                // The connected server ends the session, if this server reaches the leader.
                 if self.reachesServers, let session = self.session { self.simulation.server.end(session) }
                 self.session = nil
                 self.isConnected = false
@@ -30,7 +30,7 @@ extension SimulatedNode {
                 self.simulation.after(self.simulation.microseconds(200...5000)) { self.verify(generation, sentAt) }
             case .wake(let time): self.simulation.at(time) { self.tick() }
             case .reread:
-                // Watches are set again with everything that may have fired meanwhile.
+                // Changes may have been missed, so all watched paths are reported as changed.
                 let paths = ["/config", "/controller", "/view", "/members", "/nodes", "/members/\(self.id)"].map { "/rt/sim\($0)" }
                 self.simulation.after(.milliseconds(1)) { self.handle(.changed(Set(paths))) }
             case .finish: break
@@ -97,8 +97,8 @@ extension SimulatedNode {
         self.step(.connected(generation: generation, session: session, timeout: FakeZooKeeper.timeout))
     }
 
-    /// The node's server is cut off from the other servers and has not noticed it: it replies to heartbeats, but to nothing that needs the leader. Its last report
-    /// about its clients to the leader is up to a quarter of a session timeout old.
+    /// The node's ZooKeeper server is cut off from the other servers and has not noticed it. The server replies to heartbeats, but not to requests that need
+    /// the leader. Its last report to the leader about active sessions is up to a quarter of a session timeout old.
     func strand(for duration: Duration) {
         guard self.isAlive, self.isConnected, !self.isStranded, let session = self.session else { return }
         self.simulation.note("\(self.id) is stranded with its server for \(duration)")
@@ -128,7 +128,7 @@ extension SimulatedNode {
         let isSlow = self.simulation.chance(1)
         self.simulation.after(isSlow ? self.simulation.milliseconds(100...7000) : self.simulation.microseconds(100...2000)) {
             guard !self.simulation.server.isAway, !self.isStranded else { return }
-            // The connection broke meanwhile: half of the operations had arrived.
+            // The connection broke meanwhile. Half of these operations have still reached the servers.
             if self.disconnections != number, self.simulation.chance(50) { return }
             // The servers refuse an operation of an older connection once the session has a new one.
             if self.disconnections != number, self.isConnected || self.session != session { return }

@@ -3,7 +3,7 @@ import Partitioning
 
 @testable import Coordination
 
-/// One process: a machine, its client's session (`+Session`), its links (`+Links`), and a storage with a delay.
+/// One process: a machine, its ZooKeeper client (`+Session`), its links (`+Links`), and a storage with a delay.
 final class SimulatedNode {
     let id: String
     let process: Int
@@ -18,7 +18,7 @@ final class SimulatedNode {
     var client = ZooKeeperSessionMachine(settings: SimulatedNode.clientSettings)
     var session: Int64?
     var isConnected = false
-    /// Its ZooKeeper server is cut off from the other servers.
+    /// The node's ZooKeeper server is cut off from the other servers.
     var isStranded = false
     /// The tokens of operations without a reply.
     var open: Set<UInt64> = []
@@ -118,7 +118,7 @@ final class SimulatedNode {
         return self.nextRequest
     }
 
-    // MARK: - What happens to a process
+    // MARK: - Faults and the end of the process
 
     func crash() {
         guard self.isAlive else { return }

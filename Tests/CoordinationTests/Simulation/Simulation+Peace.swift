@@ -46,7 +46,7 @@ extension Simulation {
             guard node.isAlive, node.machine.incarnation != nil else { throw fail("\(node.id) is not a member") }
             guard node.machine.view == view else { throw fail("\(node.id) has view \(node.machine.view?.version ?? 0), ZooKeeper \(view.version)") }
             guard view.node(node.id)?.incarnation == node.machine.incarnation, view.node(node.id)?.state == .active else {
-                throw fail("\(node.id) is \(view.node(node.id).map { "\($0.state)" } ?? "not there")")
+                throw fail("\(node.id) is \(view.node(node.id).map { "\($0.state)" } ?? "not in the view")")
             }
         }
         for (index, entry) in view.partitions.enumerated() {

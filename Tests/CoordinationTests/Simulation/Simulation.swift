@@ -2,9 +2,9 @@ import TestKit
 
 @testable import Coordination
 
-/// A cluster in virtual time: machines, a ZooKeeper with all faults that its rules allow, links and operators. Everything follows from one seed.
+/// A cluster in virtual time: machines, links, operators, and a ZooKeeper with all faults that its rules allow. Everything follows from one seed.
 ///
-/// Single-threaded and deterministic: the same seed makes the same run, and a failing one is printed.
+/// Single-threaded and deterministic: the same seed makes the same run. A failure names its seed.
 final class Simulation {
     struct Failure: Error, CustomStringConvertible {
         var description: String
@@ -21,7 +21,7 @@ final class Simulation {
     var cuts = Cuts()
     var checker = InvariantChecker()
     var liveness: LivenessChecker?
-    /// True in one test.
+    /// One test sets this to true. Then complaints about the controller are lost.
     var losesComplaints = false
     /// The disk of each node, which keeps its content when the process ends.
     var disks: [String: [UInt8]] = [:]
@@ -63,7 +63,7 @@ final class Simulation {
         (self.queue[left].time, self.queue[left].order) < (self.queue[right].time, self.queue[right].order)
     }
 
-    /// Runs until that time, or until something is wrong.
+    /// Runs until the given time. Throws as soon as a check fails.
     func run(until end: Duration) throws {
         let end = self.start.advanced(by: end)
         while let first = self.queue.first, first.time <= end {
@@ -90,7 +90,7 @@ final class Simulation {
         self.now = max(self.now, end)
     }
 
-    /// Whether the last effects are traced, for a run that does not settle.
+    /// Whether effects are traced: only in the last steps of a run that does not settle.
     var isTracingActions: Bool { self.steps > 999_900 }
 
     func note(_ text: @autoclosure () -> String) {

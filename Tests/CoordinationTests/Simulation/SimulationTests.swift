@@ -4,10 +4,10 @@ import Testing
 
 @testable import Coordination
 
-/// Thousands of clusters in virtual time, each from a seed. `REALERTIME_SIMULATION_SEEDS=100000` runs more of them (`swift test -c release` is faster);
-/// `REALERTIME_SIMULATION_SEED=N` repeats one.
+/// Thousands of clusters in virtual time, each from a seed. `REALERTIME_SIMULATION_SEEDS=100000` runs more clusters (`swift test -c release` is faster).
+/// `REALERTIME_SIMULATION_SEED=N` repeats the cluster with seed N.
 @Suite struct SimulationTests {
-    /// A minute of faults, then peace; within a minute of it the cluster must be whole again.
+    /// The faults last 50 seconds. The cluster must be whole again 100 seconds later.
     private static func run(seed: UInt64, isFenced: Bool = true) throws -> Simulation {
         let simulation = Simulation(seed: seed, partitionCount: [7, 16, 32][Int(seed % 3)], isFenced: isFenced)
         let count = Int.random(in: 2...5, using: &simulation.random)
@@ -16,7 +16,6 @@ import Testing
         for _ in 0..<Int.random(in: 3...14, using: &simulation.random) { Self.scheduleFault(simulation, count) }
         try simulation.run(until: .seconds(50))
         simulation.makePeace(count)
-        // A cordon for flapping lasts ten minutes, unless an operator lifts it.
         try simulation.run(until: .seconds(150))
         try simulation.checkConvergence()
         return simulation
@@ -67,7 +66,7 @@ import Testing
         private static let seedCount: UInt64 = 2000
     #endif
 
-    @Test func clustersGetOverEverything() throws {
+    @Test func clustersRecoverFromAllFaults() throws {
         let environment = ProcessInfo.processInfo.environment
         if let seed = environment["REALERTIME_SIMULATION_SEED"].flatMap(UInt64.init) {
             _ = try Self.run(seed: seed)
@@ -89,8 +88,8 @@ import Testing
         private static let lossCount: UInt64 = 300
     #endif
 
-    /// I1 and I2 hold over everything that was ever granted, also by what the servers have forgotten; and the cluster becomes whole by itself.
-    @Test func serversThatLostWritesAreToldWhatTheyLost() throws {
+    /// I1 and I2 hold for all grants, including grants that the servers have lost. The cluster recovers without an operator.
+    @Test func clustersRecoverWhenZooKeeperLosesWrites() throws {
         var lost = 0
         for seed in 1...Self.lossCount {
             let simulation = Simulation(seed: seed, partitionCount: 16)
@@ -113,8 +112,8 @@ import Testing
         #expect(lost > Int(Self.lossCount))
     }
 
-    /// The follower of ZooKeeper that it is connected to is cut off with it, and does not know it yet: the session ends without a word.
-    @Test func aNodeStopsBeforeItsSessionEndsAtAServerThatIsCutOff() throws {
+    /// The node and its ZooKeeper server are cut off together. The server does not know it yet, so the session ends without a message to the node.
+    @Test func aNodeAtACutOffServerStopsServingBeforeItsSessionEnds() throws {
         for seed in UInt64(1)...20 {
             let simulation = Simulation(seed: seed, partitionCount: 16)
             for index in 1...4 { simulation.startNode("n\(index)") }
@@ -134,8 +133,8 @@ import Testing
         }
     }
 
-    /// A stall of the servers that is shorter than a third of a session costs nobody its session.
-    @Test func aServerThatIsCutOffForAMomentEndsNoSession() throws {
+    /// The servers stall for half a session timeout. No session ends.
+    @Test func aShortStallOfTheServersEndsNoSession() throws {
         for seed in UInt64(1)...20 {
             let simulation = Simulation(seed: seed, partitionCount: 16)
             for index in 1...3 { simulation.startNode("n\(index)") }
@@ -149,8 +148,8 @@ import Testing
         }
     }
 
-    /// Its session and its links live, so only the others can tell.
-    @Test func aControllerThatDoesNotAnswerIsReplaced() throws {
+    /// The session and the links of a hanging controller still work, so only the other members can detect the fault.
+    @Test func aControllerThatHangsIsReplaced() throws {
         let simulation = Simulation(seed: 1, partitionCount: 16)
         for index in 1...4 { simulation.startNode("n\(index)") }
         simulation.keepHouse()
@@ -161,7 +160,7 @@ import Testing
         try simulation.run(until: .seconds(35))
         let next = try #require(simulation.sortedNodes.first { $0.machine.isController && $0 !== hung })
         #expect(next.machine.controller?.epoch == epoch + 1)
-        // It hears of it when it goes on, and is not elected again at once.
+        // The old controller learns about its replacement when it continues. It is not elected again immediately.
         try simulation.run(until: .seconds(60))
         #expect(!hung.machine.isController)
         next.crash()
@@ -175,8 +174,8 @@ import Testing
         #expect(first.steps == second.steps && first.checker.writes == second.checker.writes)
     }
 
-    /// The fence is what keeps two controllers apart: without it, a seed shows it. It is among these.
-    @Test func withoutTheFenceItShows() {
+    /// Only the fence prevents writes by two controllers. Without the fence, one of the seeds in ``unfenced`` fails.
+    @Test func withoutTheFenceASeedFails() {
         let seen = Self.unfenced.first { seed in
             do {
                 _ = try Self.run(seed: seed, isFenced: false)
@@ -189,6 +188,6 @@ import Testing
         if ProcessInfo.processInfo.environment["REALERTIME_SIMULATION_SEEDS"] != nil { print("unfenced: \(seen ?? 0)") }
     }
 
-    /// When the machine has changed and none of these shows it any more, look among the first 400.
+    /// If a change of the machine makes all these seeds pass, search the first 400 seeds.
     private static let unfenced: ClosedRange<UInt64> = 1...200
 }

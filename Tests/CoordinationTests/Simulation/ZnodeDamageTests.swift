@@ -4,7 +4,7 @@ import Testing
 
 @testable import Coordination
 
-/// Every znode of a cluster × what may be wrong with it × who is there: it is repaired, or an alarm says within seconds what to do.
+/// All combinations of a znode, a damage and a scene. The znode is repaired, or an alarm says within seconds what to do.
 @Suite struct ZnodeDamageTests {
     enum Znode: String, CaseIterable {
         case root = "/rt"
@@ -21,11 +21,11 @@ import Testing
 
     enum Damage: CaseIterable {
         case absent, empty, garbage
-        /// What it had some time before.
+        /// The content that the znode had some time before.
         case older
-        /// What a newer version of the program may have written, in a form that keeps what this one needs.
+        /// Content that a newer version of the program may have written, and that this version can read.
         case newer
-        /// What a newer version of the program may have written, which this one cannot read.
+        /// Content that a newer version of the program may have written, and that this version cannot read.
         case foreign
     }
 
@@ -45,9 +45,9 @@ import Testing
     // MARK: - The table
 
     private enum Outcome {
-        /// The cluster is whole, and the znode has what it should have. Where nothing was lost there is nothing to say.
+        /// The cluster is whole, and the znode has the right content. If nothing was lost, no alarm is needed.
         case repaired(isAlarmed: Bool)
-        /// The nodes that run go on and say so; one that joins is refused with a sentence.
+        /// The running nodes continue and raise an alarm. A node that joins is refused with this text.
         case continues(refusal: String)
         /// Nothing is reassigned before an operator has done what the alarm says.
         case alarm(String)
@@ -55,7 +55,7 @@ import Testing
 
     private func outcome(_ test: Case) -> Outcome {
         switch (test.znode, test.damage) {
-        // Their own data is not read.
+        // The nodes do not read the data of these znodes.
         case (.root, .empty), (.root, .garbage), (.root, .older), (.root, .newer), (.root, .foreign): .repaired(isAlarmed: false)
         case (.cluster, .empty), (.cluster, .garbage), (.cluster, .older), (.cluster, .newer), (.cluster, .foreign): .repaired(isAlarmed: false)
         case (.nodes, .empty), (.nodes, .garbage), (.nodes, .older), (.nodes, .newer), (.nodes, .foreign): .repaired(isAlarmed: false)
@@ -64,11 +64,11 @@ import Testing
         case (.view, .foreign): .alarm("delete /rt/sim/view")
         // Fields that this version does not know are kept.
         case (.configuration, .newer), (.node, .newer), (.controller, .newer), (.controller, .older): .repaired(isAlarmed: false)
-        // A number is a number, and its znode's version is what counts.
+        // Any number is valid data. Only the version of the znode counts.
         case (.controllerEpoch, .newer), (.controllerEpoch, .older): .repaired(isAlarmed: false)
-        // The view of later is written over the next time that something changes.
+        // The newer view stays until the next change of the view replaces it.
         case (.view, .newer): .repaired(isAlarmed: false)
-        // A member that is gone comes back; a membership ends with the process.
+        // The nodes create these znodes again. Their absence is no damage, because memberships end with their processes.
         case (.members, .absent), (.member, .absent), (.controller, .absent): .repaired(isAlarmed: false)
         default: .repaired(isAlarmed: true)
         }
@@ -96,7 +96,7 @@ import Testing
 
     // MARK: -
 
-    @Test(arguments: cases) func everyDamageHasItsOutcome(_ test: Case) throws {
+    @Test(arguments: cases) func everyDamageHasTheExpectedOutcome(_ test: Case) throws {
         let simulation = Simulation(seed: 7, partitionCount: 12)
         for id in ["n1", "n2"] { simulation.startNode(id) }
         simulation.keepHouse()
@@ -106,12 +106,12 @@ import Testing
         simulation.startNode("n3")
         try simulation.run(until: .seconds(14))
         let controller = try #require(simulation.sortedNodes.first { $0.machine.isController })
-        // Whatever an operator wants of a node must outlive the damage.
+        // The desired state of a node must outlive the damage.
         simulation.sortedNodes.first?.request(AdminRequest(.drain, node: "n3", by: "alice", note: "disk"))
         try simulation.run(until: .seconds(15))
         before = before ?? simulation.server.data(path)
         simulation.sortedNodes.first?.request(AdminRequest(.undrain, node: "n3", by: "alice"))
-        // Not in the same moment: what is drained has to be undrained before it can be cordoned.
+        // The cordon is requested later, because a node must be undrained before it can be cordoned.
         try simulation.run(until: .seconds(16))
         simulation.sortedNodes.first?.request(AdminRequest(.cordon, node: "n3", by: "alice", note: "disk"))
         simulation.sortedNodes.first?.request(AdminRequest(.pause, by: "alice"))
@@ -124,14 +124,14 @@ import Testing
         switch test.scene {
         case .controllerLives: break
         case .controllerDies: controller.crash()
-        // One that was never a member, in the same moment, could make another cluster where this one was.
+        // The node starts later. Without the delay, a node that was never a member could found a new cluster here.
         case .nodeJoins: simulation.after(.milliseconds(300)) { simulation.startNode("n4") }
         }
         let outcome = self.outcome(test)
         try simulation.run(until: .seconds(33))
         let alarmed = simulation.sortedNodes.filter { $0.isAlive && ($0.machine.history.counts[.alarm] ?? 0) > alarms[$0.id] ?? 0 }
         func trace(_ text: String) -> Comment { Comment(rawValue: "\(text)\n" + simulation.trace.suffix(60).joined(separator: "\n")) }
-        // Within seconds, and not only when somebody looks. A controller that dies takes its member znode with it.
+        // The alarm is raised within seconds and without a request. The member znode of a controller that dies ends with it.
         let isGone = test.scene == .controllerDies && (test.znode == .controller || (test.znode == .member && controller.id == "n2"))
         if case .repaired(isAlarmed: false) = outcome {} else if !isGone { #expect(!alarmed.isEmpty, trace("no alarm")) }
         try simulation.run(until: .seconds(80))
@@ -143,14 +143,14 @@ import Testing
             let machine = try #require(nodes.first { $0.machine.isController }).machine
             #expect(machine.alarm?.contains(advice) ?? false, trace("\(machine.alarm ?? "no alarm")"))
             #expect(machine.obstacle?.contains(advice) ?? false, trace("\(machine.obstacle ?? "no obstacle")"))
-            // What it says is what helps.
+            // The operator does what the alarm says.
             simulation.server.overwrite(path, nil)
             try simulation.run(until: .seconds(125))
             try self.checkWhole(simulation, nodes)
         case .continues(let refusal):
             for node in nodes where node.id != "n4" {
-                #expect(node.refusal == nil && node.machine.alarm != nil, trace("\(node.id): \(node.refusal ?? "silent")"))
-                // Also with another session.
+                #expect(node.refusal == nil && node.machine.alarm != nil, trace("\(node.id): \(node.refusal ?? "no alarm")"))
+                // The node must continue with a new session too.
                 if let session = node.session { simulation.server.end(session) }
             }
             if let node = simulation.node("n4") { #expect(node.refusal?.contains(refusal) ?? false, trace("n4: \(node.refusal ?? "not refused")")) }
@@ -179,7 +179,7 @@ import Testing
         }
     }
 
-    /// All are members of one view, each serves what it says, and one of them is the controller.
+    /// Checks that all nodes are members in the same view, that each serves its partitions, and that one node is the controller.
     private func checkWhole(_ simulation: Simulation, _ nodes: [SimulatedNode]) throws {
         func fail(_ text: String) -> Simulation.Failure { .init(description: "\(text)\n" + simulation.trace.suffix(80).joined(separator: "\n")) }
         guard let view = simulation.server.view else { throw fail("there is no view") }
@@ -187,7 +187,7 @@ import Testing
         for node in nodes {
             guard node.refusal == nil, let incarnation = node.machine.incarnation else { throw fail("\(node.id) is no member: \(node.refusal ?? "")") }
             guard view.node(node.id)?.incarnation == incarnation, let state = view.node(node.id)?.state, state.mayOwn || state == .drained else {
-                throw fail("\(node.id) is \(view.node(node.id).map { "\($0.state)" } ?? "not there")")
+                throw fail("\(node.id) is \(view.node(node.id).map { "\($0.state)" } ?? "not in the view")")
             }
             guard node.machine.view == view else { throw fail("\(node.id) has view \(node.machine.view?.version ?? 0), ZooKeeper \(view.version)") }
         }
