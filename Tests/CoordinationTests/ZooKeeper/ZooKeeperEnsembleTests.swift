@@ -4,7 +4,7 @@ import Testing
 
 extension ZooKeeperTests {
     @Suite struct Ensembles {
-        /// It answers heartbeats and reads all the while, and would for 25 s.
+        /// The follower continues to reply to heartbeats and reads, for up to 25 s.
         @Test func aSessionAtAFollowerThatLostItsLeaderIsSuspended() async throws {
             let ensemble = ZooKeeperEnsemble(syncLimit: 100)
             try await ensemble.start()
@@ -20,17 +20,17 @@ extension ZooKeeperTests {
                 let session = running.session
                 for server in others { server.pause() }
                 try await running.state { $0.phase == .suspended }
-                // The follower has not noticed anything: it would serve.
+                // The follower has not noticed the loss of its leader and still serves.
                 #expect(follower.mode == "follower")
                 let index = running.states.count
                 for server in others { server.resume() }
-                // In time, or it was given up meanwhile, as a busy machine may do it.
+                // The session is resumed in time. On a busy machine it may have been given up meanwhile.
                 try await running.connected(from: index)
                 #expect(running.session == session || running.states.contains { $0.phase == .lost(.givenUp) })
             }
         }
 
-        @Test func theSessionOutlivesTheLeaderAndTheStateAllServers() async throws {
+        @Test func aSessionOutlivesTheLeaderAndDataOutlivesAllServers() async throws {
             let ensemble = ZooKeeperEnsemble()
             try await ensemble.start()
             defer { ensemble.kill() }
@@ -47,7 +47,7 @@ extension ZooKeeperTests {
                 _ = try await running.perform(.create(path: root + "/e", data: [], ephemeral: true)).get()
                 let session = running.session
 
-                // Whether or not this client was connected to it: the others elect one, and give every session a full timeout.
+                // The other servers elect a new leader, which gives every session a full timeout. The client may have been connected to any server.
                 let leader = ensemble.leader!
                 leader.kill()
                 try await eventually("\(running.states)") {
@@ -56,8 +56,8 @@ extension ZooKeeperTests {
                 #expect(running.session == session && running.generation == 1)
                 try await leader.start()
 
-                // All stop, for longer than anything waits: the session is given up, then generations come and go, each unreachable.
-                // A longer outage is only more of them: nothing else in the client counts the time, and no server counts while it is down.
+                // All servers stop for longer than every timeout. The session is given up, and all later generations find no server.
+                // A longer outage would only add generations. Nothing else in the client measures the time, and no session expires while the servers are down.
                 ensemble.kill()
                 try await running.state { $0.phase == .lost(.givenUp) }
                 try await running.state { $0 == ZooKeeperState(generation: 4, phase: .lost(.unreachable)) }
@@ -65,7 +65,7 @@ extension ZooKeeperTests {
                 try await ensemble.start()
                 try await running.connected(from: index)
                 #expect(running.session != session)
-                try await eventually("The node of the lost session stays") {
+                try await eventually("The znode of the lost session still exists") {
                     await running.perform(.exists(path: root + "/e", watch: false)) == .success(.stat(nil))
                 }
                 guard case .success(.node(data: [1], _)) = await running.perform(.get(path: root, watch: false)) else { return #expect(Bool(false)) }

@@ -3,7 +3,7 @@ import TestKit
 import Testing
 
 extension ZooKeeperTests {
-    /// On a server of their own, which they hold, kill and set back.
+    /// These tests have their own server, which they pause, kill and reset to an earlier copy of its data.
     @Suite struct Faults {
         private static let serverTask = Task {
             let server = ZooKeeperServer()
@@ -48,15 +48,15 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func aSilentServerSuspendsTheSessionWhichComesBack() async throws {
-            // Noticed after 3 s, expired by the server after 4.5 s.
+        @Test func aSilentServerSuspendsTheSessionUntilItRepliesAgain() async throws {
+            // The client notices the silence after 3 s. The server would expire the session after 4.5 s.
             try await self.withServer({ $0.sessionTimeout = .milliseconds(4500) }) { server, running, root in
                 let before = running.states.last!
                 _ = try await running.perform(.get(path: root, watch: true)).get()
                 server.pause()
                 async let lost = running.perform(.set(path: root, data: [1], version: 0), within: .seconds(10))
                 try await running.state { $0.phase == .suspended }
-                // The client's own code for a silent server. Whether the server will do it, nobody knows: here it does.
+                // -7 is the client's own code for a silent server. The server may still execute the request, and in this test it does.
                 #expect(await lost == .failure(.ambiguous(code: -7)))
                 #expect(await running.perform(.get(path: root, watch: false)) == .failure(.notSent(code: -4)))
                 server.resume()
@@ -74,8 +74,8 @@ extension ZooKeeperTests {
                 server.resume()
                 try await running.connected(from: 3)
                 #expect(running.generation >= 2 && running.session != session)
-                // Nobody told the servers: the node of the lost session stays until they expire it.
-                try await eventually("The node stays") {
+                // The servers do not know that the session was given up. Its znode exists until they expire the session.
+                try await eventually("The znode still exists") {
                     await running.perform(.exists(path: root + "/e", watch: false)) == .success(.stat(nil))
                 }
             }
@@ -92,9 +92,9 @@ extension ZooKeeperTests {
                 try await running.state { $0.phase == .suspended }
                 try await server.start()
                 #expect(try await running.connected(from: 3) == before)
-                // To be read again, all of it.
+                // All watched paths are reported as changed, so that they are read again.
                 try await eventually("\(running.changes)") { running.changes == [[root, root + "/missing"]] }
-                // The client has set the three watches again with the new connection, without a read: each still fires.
+                // The client has set the three watches again on the new connection, without a read. Each watch still fires.
                 _ = try await running.perform(.create(path: root + "/missing", data: [], ephemeral: false)).get()
                 _ = try await running.perform(.set(path: root, data: [1], version: nil)).get()
                 try await eventually("\(running.changes)") {
@@ -107,9 +107,9 @@ extension ZooKeeperTests {
             }
         }
 
-        /// What was acknowledged is gone. A server refuses a client that has seen a later transaction than it has,
-        /// so the session is not taken up again and the loss is seen by a generation, never inside one.
-        @Test func aServerSetBackIsSeenByTheNextGenerationOnly() async throws {
+        /// The server has lost acknowledged writes. A server refuses a client that has seen a later transaction than the server has.
+        /// So the session is not resumed: only the next generation sees the loss, and never the same generation.
+        @Test func lostWritesAreSeenOnlyByTheNextGeneration() async throws {
             try await self.withServer({ $0.suspensionMax = .milliseconds(1500) }) { server, running, root in
                 server.kill()
                 let saved = try server.saveData()
@@ -133,7 +133,7 @@ extension ZooKeeperTests {
                 server.pause()
                 async let lost = running.perform(.get(path: root, watch: false), within: .seconds(10))
                 try await eventually("Not sent") { ZooKeeperRegistry.shared.inFlight > 0 }
-                // Long before its own deadline.
+                // Closing ends the request long before its deadline.
                 await running.client.close()
                 #expect(await lost == .failure(.ambiguous(code: -116)))
             }

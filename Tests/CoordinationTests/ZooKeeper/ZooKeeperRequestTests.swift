@@ -3,7 +3,7 @@ import Testing
 
 extension ZooKeeperTests {
     @Suite struct Requests {
-        @Test func createReadsBackWithTheStatOfTheNewNode() async throws {
+        @Test func createReadsBackWithTheStatOfTheNewZnode() async throws {
             try await withSharedServer { running, root in
                 let created = try await running.perform(.create(path: root + "/a", data: [1, 0, 255], ephemeral: true)).get()
                 guard case .stat(let stat?) = created else { return #expect(Bool(false), "\(created)") }
@@ -24,7 +24,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func setAndDeleteHeedTheVersion() async throws {
+        @Test func setAndDeleteCheckTheVersion() async throws {
             try await withSharedServer { running, root in
                 guard case .success(.stat(let stat?)) = await running.perform(.set(path: root, data: [1], version: 0)) else {
                     return #expect(Bool(false))
@@ -37,7 +37,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func childrenAreNames() async throws {
+        @Test func childrenAreNamesWithoutTheirPath() async throws {
             try await withSharedServer { running, root in
                 for name in ["b", "a", "ü"] { _ = try await running.perform(.create(path: "\(root)/\(name)", data: [], ephemeral: false)).get() }
                 guard case .success(.children(let names, let stat)) = await running.perform(.children(path: root, watch: false)) else {
@@ -48,7 +48,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func refusalsSayWhy() async throws {
+        @Test func eachRefusalNamesItsReason() async throws {
             try await withSharedServer { running, root in
                 let missing = root + "/missing"
                 func refusal(_ request: ZooKeeperRequest) async -> ZooKeeperFailure.Refusal? {
@@ -69,12 +69,12 @@ extension ZooKeeperTests {
         @Test func aMalformedPathIsNotSent() async throws {
             try await withSharedServer { running, _ in
                 #expect(await running.perform(.get(path: "no-slash", watch: false)) == .failure(.notSent(code: -8)))
-                // To the C client every fault of a multi is one of marshalling.
+                // The C client reports every invalid multi as a marshalling error.
                 #expect(await running.perform(.multi([.check(path: "no-slash", version: nil)])) == .failure(.notSent(code: -5)))
             }
         }
 
-        @Test func aMultiIsAllOrNone() async throws {
+        @Test func aMultiIsAtomic() async throws {
             try await withSharedServer { running, root in
                 let won = await running.perform(
                     .multi([
@@ -100,7 +100,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func aMultiOfChecksIsOfTheLeader() async throws {
+        @Test func aMultiMayContainOnlyChecks() async throws {
             try await withSharedServer { running, root in
                 #expect(await running.perform(.multi([.check(path: root, version: nil)])) == .success(.multi([nil])))
                 let outdated = ZooKeeperRequest.multi([.check(path: root, version: 0), .check(path: root, version: 3)])
@@ -109,7 +109,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func whatIsLateOrCancelledIsNotSent() async throws {
+        @Test func aLateOrCancelledRequestIsNotSent() async throws {
             try await withSharedServer { running, root in
                 let request = ZooKeeperRequest.create(path: root + "/a", data: [], ephemeral: false)
                 guard case .failure(.notSent) = await running.perform(request, within: .zero) else { return #expect(Bool(false)) }
@@ -125,7 +125,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func noMoreThan512AreUnderWay() async throws {
+        @Test func noMoreThan512RequestsAreInFlight() async throws {
             try await withSharedServer { running, root in
                 let results = await withTaskGroup(of: Result<ZooKeeperReply, ZooKeeperFailure>.self) { group in
                     for _ in 0..<2000 { group.addTask { await running.perform(.get(path: root, watch: false)) } }

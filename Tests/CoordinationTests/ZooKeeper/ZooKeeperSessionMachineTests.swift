@@ -7,7 +7,7 @@ import Testing
         connectTimeout: .seconds(15), backoffMin: .milliseconds(100), backoffMax: .seconds(10))
     private let start = ContinuousClock.now
 
-    @Test func aSessionIsSuspendedAndComesBack() {
+    @Test func aSuspendedSessionIsResumed() {
         var walk = Walk(Self.settings, at: self.start)
         let connecting = ZooKeeperState(generation: 1, phase: .connecting)
         #expect(walk.event(.started) == [.report(connecting), .open(generation: 1), .wake(at: self.start + .seconds(15))])
@@ -21,7 +21,7 @@ import Testing
         #expect(walk.event(.ticked) == [])
     }
 
-    @Test func aSuspendedSessionIsGivenUpWithTheNegotiatedTimeout() {
+    @Test func aSuspendedSessionIsGivenUpAfterTheNegotiatedTimeout() {
         var walk = Walk(Self.settings, at: self.start)
         _ = walk.event(.started)
         _ = walk.event(.connected(generation: 1, session: 7, timeout: .seconds(6)))
@@ -55,7 +55,7 @@ import Testing
         #expect(loseOne() <= .milliseconds(100))
     }
 
-    // MARK: - Cautious
+    // MARK: - A cautious client
 
     private static let cautious = ZooKeeperSessionMachine.Settings(
         connectTimeout: .seconds(15), isCautious: true, backoffMin: .milliseconds(100), backoffMax: .seconds(10))
@@ -67,7 +67,7 @@ import Testing
         return walk
     }
 
-    /// What the machine asks for while time passes, every 10 ms of it, and answers as long as the servers do.
+    /// Lets time pass in steps of 10 ms, and returns the machine's actions. If `answers` is true, the servers verify the session each time.
     private func pass(_ duration: Duration, _ walk: inout Walk, answers: Bool) -> [ZooKeeperSessionMachine.Action] {
         var actions: [ZooKeeperSessionMachine.Action] = []
         let end = walk.now + duration
@@ -81,7 +81,7 @@ import Testing
         return actions
     }
 
-    @Test func aCautiousClientAsksSixTimesASession() {
+    @Test func aCautiousClientVerifiesTheSessionSixTimesPerTimeout() {
         var walk = self.connected()
         let actions = self.pass(.seconds(60), &walk, answers: true)
         #expect((58...60).contains(actions.count { $0 == .verify(generation: 1) }))
@@ -89,7 +89,7 @@ import Testing
         #expect(actions.count { if case .wake = $0 { true } else { false } } <= 60)
     }
 
-    @Test func aServerThatCannotVerifyTheSessionIsAsGoodAsNone() {
+    @Test func aServerThatCannotVerifyTheSessionCountsAsDisconnected() {
         var walk = self.connected()
         #expect(!self.pass(.milliseconds(2990), &walk, answers: false).contains(.report(.init(generation: 1, phase: .suspended))))
         let suspended = self.pass(.milliseconds(10), &walk, answers: false)
@@ -101,10 +101,10 @@ import Testing
             self.pass(.milliseconds(10), &walk, answers: false).prefix(2) == [.report(.init(generation: 1, phase: .lost(.givenUp))), .close(generation: 1)])
     }
 
-    @Test func aServerThatVerifiesItAgainIsConnected() {
+    @Test func aServerThatVerifiesTheSessionAgainIsConnected() {
         var walk = self.connected()
         _ = self.pass(.seconds(4), &walk, answers: false)
-        // Sent before the silence: too old to say anything about now.
+        // This verification was sent too long ago to prove that the session still lives.
         #expect(!walk.event(.verified(generation: 1, sentAt: self.start + .milliseconds(500))).contains(.reread))
         #expect(walk.event(.verified(generation: 2, sentAt: walk.now)) == [] && !walk.machine.isConnected)
         let back = walk.event(.verified(generation: 1, sentAt: walk.now))
@@ -113,24 +113,24 @@ import Testing
         #expect(walk.machine.isConnected && after.count { $0 == .verify(generation: 1) } >= 18)
     }
 
-    /// The connection to it breaks in the end: that is no new beginning.
-    @Test func aBrokenConnectionDoesNotPutTheEndOff() {
+    /// The connection to a silent server breaks at last. This does not extend the time until the session is given up.
+    @Test func aBrokenConnectionDoesNotDelayTheEndOfTheSession() {
         var walk = self.connected()
         _ = self.pass(.milliseconds(4400), &walk, answers: false)
         #expect(walk.event(.disconnected(generation: 1)) == [.wake(at: self.start + .milliseconds(4500))])
         #expect(self.pass(.milliseconds(110), &walk, answers: false).contains(.report(.init(generation: 1, phase: .lost(.givenUp)))))
     }
 
-    /// Connected to the last moment, to a server that was cut off: the third of a session that a broken connection has is not added to the half before it.
-    @Test func aConnectionThatBreaksAfterSilenceHasNoMoreTimeThanTheSession() {
+    /// The connection to a cut-off server breaks just before the session would be suspended. The silence before the break counts too.
+    @Test func silenceBeforeADisconnectionShortensTheSuspension() {
         var walk = self.connected()
         _ = self.pass(.milliseconds(2900), &walk, answers: false)
         #expect(walk.event(.disconnected(generation: 1)).contains(.wake(at: self.start + .milliseconds(4500))))
         #expect(self.pass(.milliseconds(1610), &walk, answers: false).contains(.report(.init(generation: 1, phase: .lost(.givenUp)))))
     }
 
-    /// Its session may be over: it learns that before it does anything else.
-    @Test func aProcessThatWasHeldGivesTheSessionUp() {
+    /// The session of a paused process may have ended. The client gives the session up before it does anything else.
+    @Test func aProcessThatWasPausedGivesTheSessionUp() {
         var walk = self.connected()
         walk.now += .seconds(5)
         let actions = walk.event(.ticked)
@@ -149,8 +149,8 @@ import Testing
         #expect(walk.event(.started) == [])
     }
 
-    /// Everything may happen at any time, and for generations that are over.
-    @Test(arguments: 0..<200) func anyOrderOfEventsKeepsTheTransitions(seed: UInt64) {
+    /// Events may come at any time and in any order, also for generations that are over.
+    @Test(arguments: 0..<200) func anyOrderOfEventsCausesOnlyAllowedTransitions(seed: UInt64) {
         var random = SplitMix(seed: seed)
         var walk = Walk(seed.isMultiple(of: 2) ? Self.settings : Self.cautious, at: self.start)
         var last: ZooKeeperState?
@@ -197,7 +197,7 @@ import Testing
         }
     }
 
-    /// What the comments on ``ZooKeeperState/Phase`` say.
+    /// Whether the comments on ``ZooKeeperState/Phase`` allow this transition.
     private static func mayFollow(_ last: ZooKeeperState?, _ next: ZooKeeperState) -> Bool {
         guard let last else { return next.phase == .connecting && next.generation == 1 || next.phase == .closed }
         let same = next.generation == last.generation

@@ -6,8 +6,8 @@ import Testing
 
 extension ZooKeeperTests {
     @Suite struct Sessions {
-        /// A second handle takes the session over and closes it: the servers end it, as if it had timed out.
-        @Test func anExpiredSessionIsFollowedByANewOne() async throws {
+        /// A second handle takes the session over and closes it. The servers end the session, as if it had timed out.
+        @Test func anExpiredSessionIsFollowedByANewSession() async throws {
             try await withSharedServer { running, root in
                 _ = await running.perform(.create(path: root + "/e", data: [], ephemeral: true))
                 let session = running.session
@@ -18,20 +18,20 @@ extension ZooKeeperTests {
                 try await running.state { $0.generation == 2 && $0.phase != .connecting }
                 #expect(running.session != nil && running.session != session)
                 #expect(await running.perform(.exists(path: root + "/e", watch: false)) == .success(.stat(nil)))
-                // More than once if the first handle had it back in between.
+                // There may be several suspensions, because the first handle may have taken the session back in between.
                 #expect(running.states.map(\.phase).contains(.suspended))
             }
         }
 
-        @Test func whatIsUnderWayWhenTheSessionExpiresIsLostWithIt() async throws {
+        @Test func requestsInFlightFailWhenTheSessionExpires() async throws {
             try await withSharedServer { running, root in
                 let victim = SessionUnderTest(servers: try await ZooKeeperServer.shared().address)
                 await victim.open()
                 try await expire(victim.identity!)
-                // It has lost its connection and does not know yet what it has lost besides.
+                // The handle has lost its connection, and may not know yet that the session has expired.
                 let waiting = await victim.session.perform(.set(path: root, data: [1], version: nil), deadline: .now + .seconds(10))
                 switch waiting {
-                // By its end, by the connection that is gone, or by the client's own patience with it.
+                // The cause is the end of the session, the lost connection, or a timeout of the C client.
                 case .failure(.sessionLost), .failure(.ambiguous): break
                 case .success, .failure: Issue.record("\(waiting)")
                 }
@@ -45,7 +45,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func closingEndsTheEphemeralNodesAtOnce() async throws {
+        @Test func closingDeletesTheEphemeralZnodesImmediately() async throws {
             try await withSharedServer { running, root in
                 try await withClient(ZooKeeperServer.shared().address) { other in
                     try await other.connected()
@@ -80,7 +80,7 @@ extension ZooKeeperTests {
             for await _ in client.states { Issue.record("No state was expected") }
         }
 
-        @Test func nobodyAnswers() async throws {
+        @Test func withoutAServerEachGenerationIsLost() async throws {
             let silent = LoopbackSocket.listening()
             let change: (inout ZooKeeperConfiguration) -> Void = { $0.connectTimeout = .milliseconds(200) }
             for (servers, loss) in [
@@ -96,7 +96,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func aSharedNodeTakesTheNodesOfOthers() async throws {
+        @Test func otherUsersMayCreateZnodesBelowASharedZnode() async throws {
             let alice = ZooKeeperCredentials(user: "alice", password: "correct-horse")
             let bob = ZooKeeperCredentials(user: "bob", password: "battery-staple")
             let shared = Namespace.next()
@@ -122,8 +122,8 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func withoutAThreadThereIsNoHandleUntilThereIsOne() async throws {
-            // More than there are addresses.
+        @Test func withoutAThreadTheClientGetsNoHandleAndRetries() async throws {
+            // A stack of this size is larger than the address space.
             #expect(ZooKeeperThread(stackBytes: 1 << 48) { _ in nil } == nil)
             #expect(ZooKeeperThread(stackBytes: 1 << 20) { _ in nil } != nil)
             var configuration = ZooKeeperConfiguration(servers: "127.0.0.1:1")
@@ -137,12 +137,12 @@ extension ZooKeeperTests {
             }
             #expect(seen.contains(ZooKeeperState(generation: 2, phase: .lost(.unresolvable))))
             #expect(await client.perform(.multi([]), generation: 3, deadline: .now + .seconds(1)) == .failure(.sessionLost))
-            // Also while it is between asking for one and hearing that there is none.
+            // Closing also works while an attempt to open a handle is failing.
             await client.close()
             await run
         }
 
-        @Test func aNodeOfOneUserIsNoOneElses() async throws {
+        @Test func otherUsersCannotAccessAZnode() async throws {
             let lines = Mutex<[String]>([])
             ZooKeeperLog.forward { _, line in lines.withLock { $0.append(line) } }
             defer { ZooKeeperLog.forward(to: nil) }
@@ -175,7 +175,7 @@ extension ZooKeeperTests {
     }
 }
 
-/// One handle and what it said.
+/// One handle, and the events that it reported.
 final class SessionUnderTest: Sendable {
     let session: ZooKeeperSession
     private let seen: Seen
@@ -199,17 +199,17 @@ final class SessionUnderTest: Sendable {
         return nil
     }
 
-    /// Returns when it is connected, or told that there is no such session.
+    /// Returns when the handle is connected, or has received that the session expired.
     func open(takingOver identity: ZooKeeperIdentity? = nil) async {
         #expect(await self.session.open(takingOver: identity))
         try? await eventually("\(self.events)") { self.identity != nil || self.events.contains(.expired) }
     }
 }
 
-/// Ends a session of the shared server for real, as its expiry would.
+/// Ends a session of the shared server, as its expiry would.
 ///
-/// Both handles take the session from each other for as long as both live, and only one that has it when it closes ends it.
-/// So this is over when a further one is told that there is no such session.
+/// While two handles of a session are open, they take the session from each other. A handle ends the session only if it has the session when it closes.
+/// So this function repeats the attempt until a further handle receives that the session expired.
 func expire(_ identity: ZooKeeperIdentity) async throws {
     let address = try await ZooKeeperServer.shared().address
     var isOver = false

@@ -6,16 +6,16 @@ import Testing
 
 extension ZooKeeperTests {
     @Suite struct Storms {
-        /// 10,000 with `REALERTIME_LONG_TESTS` set; both find a token, a thread or a descriptor that is not given back.
+        /// The number of sessions: 10,000 if `REALERTIME_LONG_TESTS` is set. Both numbers are enough to find a leak of a token, a thread or a descriptor.
         private static let sessions = ProcessInfo.processInfo.environment["REALERTIME_LONG_TESTS"] == nil ? 300 : 10_000
 
-        /// Opened and closed at every moment of a session's life, with operations in flight: each is answered, exactly once, and nothing is left.
+        /// Sessions are closed in different phases, with operations in flight. Each operation completes exactly once, and nothing leaks.
         @Test func sessionsOpenAndCloseWithOperationsInFlight() async throws {
             let address = try await ZooKeeperServer.shared().address
             try await withSharedServer { _, root in
-                // What the first few leave in the process for good is not a leak.
+                // The first sessions allocate resources that the process keeps. These are not a leak.
                 await Self.storm(of: 20, address, root)
-                try await eventually("Threads of the first sessions are left") { ZooKeeperRegistry.shared.inFlight == 0 }
+                try await eventually("Operations of the first sessions are still in flight") { ZooKeeperRegistry.shared.inFlight == 0 }
                 let before = Resources()
                 let answers = await Self.storm(of: Self.sessions, address, root)
                 #expect(answers == Self.sessions * 40)
@@ -40,11 +40,11 @@ extension ZooKeeperTests {
             }
         }
 
-        /// The number of operations that were answered.
+        /// Returns the number of operations that completed.
         private static func one(_ number: Int, _ address: String, _ root: String) async -> Int {
             let victim = SessionUnderTest(servers: address)
             guard await victim.session.open() else { return 0 }
-            // A third closes before there is a connection, a third at once after, a third with replies coming in.
+            // One third of the sessions close before they are connected, one third immediately after, and one third while replies arrive.
             if number % 3 > 0 { try? await eventually("\(victim.events)") { victim.identity != nil } }
             return await withTaskGroup(of: Void.self) { group in
                 for operation in 0..<40 {

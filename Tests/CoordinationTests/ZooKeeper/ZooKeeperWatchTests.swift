@@ -3,7 +3,7 @@ import TestKit
 import Testing
 
 @Suite struct ZooKeeperChangesTests {
-    @Test func whatFiredSinceTheLastReadComesAtOnce() async {
+    @Test func pathsThatFiredSinceTheLastReadAreReturnedTogether() async {
         let changes = ZooKeeperChanges()
         changes.mark(["/a", "/b"])
         changes.mark(["/b", "/c"])
@@ -19,7 +19,7 @@ import Testing
 
 extension ZooKeeperTests {
     @Suite struct Watches {
-        @Test func eachKindFiresOnceForItsOwnPath() async throws {
+        @Test func eachKindOfWatchFiresOnceForItsPath() async throws {
             try await withSharedServer { running, root in
                 _ = await running.perform(.create(path: root + "/a", data: [], ephemeral: false))
                 _ = try await running.perform(.get(path: root + "/a", watch: true)).get()
@@ -35,7 +35,7 @@ extension ZooKeeperTests {
                 try await eventually("\(running.changes)") { running.changes.reduce([]) { $0.union($1) } == all }
                 let fired = running.changes.map(\.count).reduce(0, +)
                 #expect(fired == 3)
-                // Set again, it fires again; one not set again is silent.
+                // A watch that is set again fires again. A watch that is not set again does not fire.
                 _ = try await running.perform(.get(path: root + "/a", watch: true)).get()
                 _ = await running.perform(.delete(path: root + "/a", version: nil))
                 _ = await running.perform(.delete(path: root + "/b", version: nil))
@@ -44,7 +44,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func anotherClientsChangeFires() async throws {
+        @Test func aChangeByAnotherClientFiresAWatch() async throws {
             try await withSharedServer { running, root in
                 _ = try await running.perform(.get(path: root, watch: true)).get()
                 try await withClient(ZooKeeperServer.shared().address) { other in
@@ -55,7 +55,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func aReadThatWasRefusedSetsNone() async throws {
+        @Test func aRefusedReadSetsNoWatch() async throws {
             try await withSharedServer { running, root in
                 _ = await running.perform(.get(path: root + "/a", watch: true))
                 _ = await running.perform(.create(path: root + "/a", data: [], ephemeral: false))
