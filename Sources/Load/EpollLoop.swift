@@ -33,7 +33,7 @@ struct EpollLoop: ~Copyable {
     func add(_ descriptor: Int32, token: UInt64, interest: UInt32) { self.control(1, descriptor, token, interest) }
     func change(_ descriptor: Int32, token: UInt64, interest: UInt32) { self.control(3, descriptor, token, interest) }
 
-    /// Waits at most this time. Returns the number of events that ``token(_:)`` can read, or 0 after a signal.
+    /// Waits at most `nanoseconds`. Returns the number of events that ``token(_:)`` can read, or 0 after a signal.
     func wait(nanoseconds: UInt64) -> Int {
         var limit = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
         return max(0, Int(LinuxCalls.epollWait(self.descriptor, self.events, Int32(self.capacity), &limit, nil)))

@@ -21,7 +21,7 @@ struct HTTPResponseScanner: Sendable {
     private static let closeWord = Array("close".utf8)
 
     private(set) var status: Int = 0
-    /// The server closes the connection after this response.
+    /// Whether the server closes the connection after this response.
     private(set) var closes = false
     private var state = State.status
     private var field = Field.other
@@ -34,11 +34,11 @@ struct HTTPResponseScanner: Sendable {
 
     init() {}
 
-    /// No byte of a response has been read yet.
+    /// Whether no byte of a response has been read yet.
     var isAtStart: Bool { self.state == .status && self.position == 0 }
-    /// The head contains the length of the body.
+    /// Whether the head contains the length of the body.
     var hasLength: Bool { self.length != nil }
-    /// The end of the connection is the end of the body.
+    /// Whether the body ends only when the connection ends.
     var endsWithConnection: Bool { self.state == .body && self.length == nil }
 
     /// Reads up to the end of the head or of the response, whichever is first. Returns the number of bytes read.

@@ -18,7 +18,7 @@ enum Interruption {
         }
     }
 
-    /// For a worker process: a terminal sends the signal to all processes, but only the coordinator stops the workers.
+    /// Ignores Ctrl-C in a worker process. A terminal sends the signal to all processes, but only the coordinator may stop the workers.
     static func ignore() {
         signal(SIGINT, SIG_IGN)
         signal(SIGTERM, SIG_IGN)

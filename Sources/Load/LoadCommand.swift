@@ -80,7 +80,7 @@ package struct LoadCommand: AsyncParsableCommand {
         static var workerToken: String? { ProcessInfo.processInfo.environment[self.workerTokenName] }
     }
 
-    /// The width of the terminal: COLUMNS, else the present width. Nil if the output is not a terminal.
+    /// The width of the terminal: COLUMNS, or without COLUMNS the current width. Nil if the output is not a terminal.
     private static func width(of descriptor: Int32) -> Int? {
         guard isatty(descriptor) == 1 else { return nil }
         if let columns = ProcessInfo.processInfo.environment["COLUMNS"].flatMap({ Int($0) }), columns > 0 { return Swift.max(columns, 40) }

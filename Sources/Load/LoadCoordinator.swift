@@ -40,7 +40,7 @@ struct LoadCoordinator: ~Copyable {
     // MARK: Before
 
     private mutating func check() throws(LoadError) {
-        // Before the probes, because a probe is a connection too.
+        // The capacity is checked before the probes, because a probe is also a connection to the node.
         try self.checkCapacity()
         let subscribe = self.settings.subscribe
         try Self.probe(SocketAddress(host: subscribe.host, port: subscribe.port), subscribe, "--url or --subscribe-url")

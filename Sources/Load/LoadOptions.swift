@@ -135,13 +135,13 @@ struct ShapeOptions: ParsableArguments {
         transform: wholeNumber(1...1_000_000))
     var channelsPerSubscriber = 1
 
-    @Flag(help: "Use only one channel. All publishers publish to it, and all subscribers subscribe to it.")
+    @Flag(help: "Use only one channel. All publishers publish to this channel, and all subscribers subscribe to it.")
     var hot = false
 
     @Option(
         name: [.customShort("r"), .long], parsing: .unconditional,
         help:
-            "The number of events per second, published by all publishers together. With max, each publisher sends its next event when it gets the response to the last one. With 0, nothing is published: the subscribers only connect (see --hold). (default: 100)",
+            "The number of events per second, published by all publishers together. With max, each publisher sends its next event when it gets the response to its previous event. With 0, nothing is published: the subscribers only connect (see --hold). (default: 100)",
         transform: RateArgument.init(text:))
     var rate = RateArgument(rate: .perSecond(100))
 
@@ -235,7 +235,7 @@ struct ResourceOptions: ParsableArguments {
         transform: wholeNumber(1...LoadSettings.processesMax))
     var processes: Int?
 
-    @Option(help: ArgumentHelp("The CPUs for the workers, such as 1 or 0,1. Each worker runs on one of them.", valueName: "cpus"))
+    @Option(help: ArgumentHelp("The CPUs for the workers, such as 1 or 0,1. Each worker runs on one of these CPUs.", valueName: "cpus"))
     var pin: String?
 
     @Option(

@@ -11,7 +11,8 @@ struct LoadPlan: Sendable, Equatable {
     var subscribers: Int
     var channels: Int
     var channelsPerSubscriber: Int
-    /// The number of publishers with at least one channel. A channel has one publisher, so that its order is defined. Only a hot channel has several.
+    /// The number of publishers with at least one channel. A channel has one publisher, so that the order of its events is defined. Only a hot channel has
+    /// several publishers.
     var publishers: Int
     var isHot: Bool
     var rate: Rate
@@ -65,7 +66,7 @@ struct LoadPlan: Sendable, Equatable {
 
     // MARK: Publishers
 
-    /// The streams of a publisher. It publishes to them in a round-robin.
+    /// The streams of a publisher. The publisher uses them in round-robin order.
     func streams(ofPublisher publisher: Int) -> StrideTo<Int> {
         self.isHot ? stride(from: publisher, to: publisher + 1, by: 1) : stride(from: publisher, to: self.channels, by: self.publishers)
     }

@@ -79,7 +79,7 @@ struct LoadReport: Sendable {
     var runDelayShare: Double { Double(self.tally.runDelayMillionths) / 1e6 }
     var fullWakesShare: Double { self.tally.wakes < 100 ? 0 : Double(self.tally.fullWakes) / Double(self.tally.wakes) }
 
-    /// The reasons why the load tool itself was the bottleneck. Empty if it was not.
+    /// The reasons why the load tool itself was the bottleneck. Empty if the load tool was not the bottleneck.
     var bottlenecks: [String] {
         var reasons: [String] = []
         if self.cpuShare > Self.cpuShareMax { reasons.append("a worker used \(self.cpuShare.percent) of a CPU") }
@@ -109,7 +109,7 @@ struct LoadReport: Sendable {
         for (count, what) in counts where count > 0 { failures.append("\(count.grouped) \(what)") }
         if self.settings.plan.publishers > 0, self.tally.published == 0 { failures.append("nothing was published") }
         if self.tally.errors.keys.contains("publish: status 401") {
-            failures.append("the server refused the API token, or needs one (REALERTIME_API_TOKEN)")
+            failures.append("the server refused the API token, or requires a token (REALERTIME_API_TOKEN)")
         }
         if self.isIdle, self.tally.disconnected > 0 { failures.append("\(self.tally.disconnected.grouped) connections ended early") }
         if self.tally.errors.keys.contains(where: { $0.hasPrefix("worker:") }) { failures.append("a worker ended without a report") }

@@ -29,7 +29,7 @@ struct LoadSettings: Sendable {
     var connectsInFlight: Int
     var churnAtOnce: Int
     var churnResets: Bool
-    /// 0: the system chooses one source address.
+    /// The number of source addresses. With 0, the system chooses one source address.
     var sourceAddresses: Int
     var pins: [Int]
 
@@ -40,7 +40,7 @@ struct LoadSettings: Sendable {
     /// Descriptors for other uses than subscribers and publishers.
     static let descriptorsReserved = 64
     static let slotsMax = 64 << 20
-    /// More workers do not help on one machine.
+    /// On one machine, more workers than this do not increase the load.
     static let processesMax = 256
 }
 

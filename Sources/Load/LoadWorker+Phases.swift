@@ -137,7 +137,7 @@ extension LoadWorker {
 
     private mutating func finishWhenComplete(_ now: UInt64) {
         guard self.finalsAreKnown else {
-            // The other workers have the same time limits. After these, no counts can arrive any more.
+            // The other workers have the same time limits. After these limits, no further counts can arrive.
             if now >= self.drainTo &+ 15_000_000_000 { self.phase = .finished }
             return
         }

@@ -179,7 +179,7 @@ extension LoadWorker {
                 _ = self.tally.acknowledge.record(min(now - self.publishers[index].sent, WorkerTally.nanosecondsMax))
             }
         case 400..<500:
-            // The server refused the event. So the next event uses the same sequence number: no other publisher uses this stream.
+            // The server refused the event. So the next event uses the same sequence number. This is safe, because no other publisher uses this stream.
             self.sequences[stream] -= 1
             self.tally.publishFailed += 1
             self.tally.count(error: "publish: status \(status)")

@@ -5,7 +5,7 @@ extension LoadWorker {
     /// The maximum size of a response that arrives in pieces.
     static let responseBytesMax = 16 << 20
 
-    /// Handles one epoll event of a subscriber. Returns the present time, so that the caller does not have to read the clock again.
+    /// Handles one epoll event of a subscriber. Returns the current time, so that the caller does not have to read the clock again.
     @inline(__always)
     mutating func subscriberIsReady(_ index: Int) -> UInt64 {
         switch self.subscribers[index].state {

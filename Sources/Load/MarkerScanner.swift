@@ -2,7 +2,7 @@ import Glibc
 
 /// Finds the markers of one run in the output of a server. It works for every transport.
 ///
-/// It needs no parser and no copy: it searches for the `@` with `memchr`, which is as fast as the memory, and then skips the padding.
+/// The scanner needs no parser and no copy. It searches for the `@` with `memchr`, which is fast, and then skips the padding.
 /// Events of other runs do not match and are skipped.
 struct MarkerScanner: Sendable {
     /// The maximum length of a marker that contains chunk headers.

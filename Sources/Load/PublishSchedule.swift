@@ -4,7 +4,7 @@ struct PublishSchedule: Equatable, Sendable {
     enum Pace: Equatable, Sendable {
         /// Open loop: nanoseconds between two events.
         case every(Double)
-        /// The next event is sent when the response to the last one has arrived.
+        /// The next event is sent when the response to the previous event has arrived.
         case closedLoop
     }
 

@@ -1,6 +1,6 @@
 import Histogram
 
-/// The counts of one worker. They are sent to the coordinator as lines of text, and added there.
+/// The counts of one worker. The worker sends them to the coordinator as lines of text, and the coordinator adds the counts of all workers.
 struct WorkerTally: Sendable {
     var connected: UInt64 = 0
     var connectFailed: UInt64 = 0
@@ -32,7 +32,7 @@ struct WorkerTally: Sendable {
     var runDelayMillionths: UInt64 = 0
     var churned: UInt64 = 0
 
-    /// The delivery latencies of all events of the window. Workers record seconds, and the coordinator adds them.
+    /// The delivery latencies of all events of the window. Workers record each second separately, and the coordinator adds up the seconds.
     var delivery = WorkerTally.histogram()
     /// The delivery latencies of each second of the window. One more element counts all events after ``secondsMax``.
     var deliveryBySecond: [Histogram<UInt64>] = []
