@@ -107,9 +107,9 @@ import Testing
         #expect(answer.isUnavailable)
     }
 
-    // MARK: - At the controller, nothing changes
+    // MARK: - Reads at the controller
 
-    @Test func theControllerAnswersForTheCluster() {
+    @Test func theControllersResponseIsAuthoritative() {
         var bench = ClusterMachineBench.controller(of: 2)
         let status = bench.request(AdminRequest(.status))
         #expect(status?.isSuccess == true && status?.json.contains("\"authoritative\":true") == true && status?.json.contains("\"served\":8") == true)
@@ -118,7 +118,7 @@ import Testing
         #expect(members?.json.contains("\"id\":\"n2\",\"state\":\"active\"") == true && members?.json.contains("\"owned\":4") == true)
     }
 
-    @Test func thePlanIsWhatARebalanceWouldDo() throws {
+    @Test func thePlanShowsTheMovesOfARebalance() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         _ = bench.request(AdminRequest(.pause))
         bench.arrive("n3")
@@ -140,7 +140,7 @@ import Testing
         #expect(bench.request(AdminRequest(.locate), number: 3)?.code == .badRequest)
     }
 
-    @Test func eventsAreToldFromANumberOn() throws {
+    @Test func eventsAreListedAfterANumber() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         let last = try #require(bench.machine.history.events.last)
         let asked = bench.request(AdminRequest(.events, after: last.number - 1))
@@ -148,7 +148,7 @@ import Testing
         #expect(answer.json.contains("\"number\":\(last.number)") && !answer.json.contains("\"number\":\(last.number - 1),"))
     }
 
-    @Test func aPeersQuestionIsAnsweredToThePeer() {
+    @Test func theResponseToAPeersRequestIsSentToThePeer() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.receive(.request(number: 4, AdminRequest(.members)))
         guard case .response(4, let answer)? = bench.sent(to: "n2").last else { return recordMissing("no response") }

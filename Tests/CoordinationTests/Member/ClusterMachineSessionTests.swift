@@ -15,7 +15,7 @@ import Testing
 
     private static let both = [Grant(partition: 0, ownerEpoch: 2), Grant(partition: 1, ownerEpoch: 2)]
 
-    @Test func anOwnerServesOnWhileItsConnectionIsGone() {
+    @Test func anOwnerContinuesToServeWithoutAConnection() {
         var bench = self.serving()
         bench.suspend()
         bench.advance(.seconds(60))
@@ -27,7 +27,7 @@ import Testing
     }
 
     /// Watches may have fired while there was no connection.
-    @Test func everythingIsReadAgainAfterTheConnectionIsBack() {
+    @Test func allZnodesAreReadAgainAfterAReconnection() {
         var bench = self.serving()
         bench.suspend()
         bench.reconnect()
@@ -38,7 +38,7 @@ import Testing
             ])
     }
 
-    @Test func whatIsTakenAwayWhileSuspendedIsReleased() {
+    @Test func aPartitionThatIsReassignedWhileSuspendedIsReleased() {
         var bench = self.serving()
         bench.suspend()
         bench.receive(.view(bench.view(3, ["n2", "n1", "n2", "n2"], ownerEpochs: [3, 2, 1, 1])))
@@ -46,7 +46,7 @@ import Testing
         #expect(bench.states == [nil, .serving, nil, nil])
     }
 
-    @Test func whatIsGrantedWhileSuspendedIsTakenWhenTheConnectionIsBack() {
+    @Test func aPartitionThatIsGrantedWhileSuspendedIsTakenAfterAReconnection() {
         var bench = self.serving()
         bench.suspend()
         bench.receive(.view(bench.view(3, ["n1", "n1", "n1", "n2"], ownerEpochs: [2, 2, 2, 1])))
@@ -56,9 +56,9 @@ import Testing
         #expect(bench.seals == [.init(partition: 2, ownerEpoch: 2)])
     }
 
-    /// How long a session may be silent is its client's business; from then on nothing is this node's.
+    /// The ZooKeeper client decides when a session is lost. From then on this node owns no partition.
     @Test(arguments: [ZooKeeperState.Loss.expired, .givenUp])
-    func aLostSessionGivesEverythingUpAtOnce(_ loss: ZooKeeperState.Loss) {
+    func aLostSessionReleasesAllPartitionsImmediately(_ loss: ZooKeeperState.Loss) {
         var bench = self.serving()
         bench.suspend()
         bench.lose(loss)
@@ -69,7 +69,7 @@ import Testing
         #expect(bench.requests.isEmpty)
     }
 
-    @Test func aNodeWithoutASessionAsksTheControllerAllTheSame() {
+    @Test func aNodeWithoutASessionStillForwardsRequestsToTheController() {
         var bench = self.serving()
         bench.lose()
         #expect(bench.request(AdminRequest(.status)) == nil)
@@ -79,19 +79,19 @@ import Testing
         #expect(own?.json.contains("has no connection to ZooKeeper") == true && own?.json.contains("There is no controller") == false)
     }
 
-    @Test func aControllerWithoutASessionIsNone() {
+    @Test func aNodeWithoutASessionIsNotTheController() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.lose()
         #expect(bench.machine.controller == nil && !bench.machine.isController)
         #expect(bench.request(AdminRequest(.status))?.json.contains("and knows no controller") == true)
     }
 
-    @Test func aNodeThatNeverJoinedSaysSo() {
+    @Test func theResponseOfANodeThatNeverJoinedSaysSo() {
         var bench = ClusterMachineBench()
         #expect(bench.request(AdminRequest(.status))?.json.contains("n1 has not joined its cluster. n1 has no connection to ZooKeeper") == true)
     }
 
-    @Test func aNewSessionIsANewIncarnationThatOwnsNothingOfTheOld() {
+    @Test func aNewSessionIsANewIncarnationWithoutTheOldPartitions() {
         var bench = self.serving()
         let before = bench.incarnation("n1")
         bench.lose()
@@ -99,7 +99,7 @@ import Testing
         bench.connect(session: 101)
         bench.settle()
         #expect(bench.incarnation("n1") > before && bench.machine.incarnation == bench.incarnation("n1"))
-        // The view still names the id as the owner, and means the incarnation that is gone.
+        // The view still names n1 as the owner, but the grant belongs to the old incarnation.
         #expect(bench.count("n1") == 2 && bench.seals.isEmpty && bench.machine.ownership.isEmpty)
         bench.publish(bench.view(3, ["n1", "n1", "n2", "n2"], ownerEpochs: [3, 3, 1, 1]))
         #expect(bench.seals == [.init(partition: 0, ownerEpoch: 3), .init(partition: 1, ownerEpoch: 3)])
@@ -114,7 +114,7 @@ import Testing
         for case .perform(_, _, let generation, _) in bench.effects { #expect(generation == 2) }
     }
 
-    @Test func anAnswerFromBeforeTheLossIsToNobody() throws {
+    @Test func aReplyFromBeforeTheLossIsIgnored() throws {
         var bench = ClusterMachineBench()
         bench.found()
         bench.connect()
@@ -125,8 +125,8 @@ import Testing
         #expect(bench.machine.incarnation == nil && bench.machine.session.pending.isEmpty)
     }
 
-    /// Another node, or an operator, has removed the member node of a session that lives.
-    @Test func anEvictedNodeGivesEverythingUpAndComesBackAsAnother() {
+    /// Another node or an operator has removed the member znode of a session that still lives.
+    @Test func anEvictedNodeReleasesItsPartitionsAndJoinsAsANewIncarnation() {
         var bench = self.serving()
         let before = bench.incarnation("n1")
         bench.store.remove("/rt/c/members/n1")
@@ -149,7 +149,7 @@ import Testing
         #expect(bench.machine.isController && !bench.events.contains(.deposed))
     }
 
-    /// The same for the member znode, which would be deleted as a leftover of this process.
+    /// The node must also recognize its member znode. Otherwise it would delete the znode as a leftover of a former session.
     @Test func aNodeWithoutAConnectionRecognizesItsMemberZnode() {
         var bench = ClusterMachineBench()
         bench.connect()
@@ -162,18 +162,18 @@ import Testing
 
     // MARK: - Leaving
 
-    @Test func aLeavingNodeReleasesThenRemovesItsMemberNodeThenIsGone() {
+    @Test func aLeavingNodeReleasesItsPartitionsThenRemovesItsMemberZnode() {
         var bench = self.serving()
         bench.handle(.leave)
         #expect(bench.releases == Self.both && bench.events == [.left])
         #expect(bench.open.map(\.request) == [.delete(path: "/rt/c/members/n1", version: nil)])
-        guard case .leaving? = bench.sent(to: "n2").last else { return recordMissing("it does not say so") }
+        guard case .leaving? = bench.sent(to: "n2").last else { return recordMissing("the node does not announce that it leaves") }
         #expect(!bench.hasLeft)
         bench.reply()
         #expect(bench.hasLeft && bench.incarnation("n1") == -1)
     }
 
-    @Test func aRemovalThatFailsIsAskedForAgain() {
+    @Test func aRemovalThatFailsIsRepeated() {
         var bench = self.serving()
         bench.handle(.leave)
         bench.reply(.failure(.ambiguous(code: -4)))
@@ -182,7 +182,7 @@ import Testing
         #expect(bench.hasLeft)
     }
 
-    @Test func aNodeThatIsNoMemberYetLeavesAtOnce() {
+    @Test func aNodeThatIsNotYetAMemberLeavesImmediately() {
         var bench = ClusterMachineBench()
         bench.found()
         bench.connect()
@@ -191,7 +191,7 @@ import Testing
         #expect(bench.hasLeft)
     }
 
-    @Test func aLeavingNodeTakesNothingNew() {
+    @Test func aLeavingNodeTakesNoNewPartitions() {
         var bench = self.serving()
         bench.handle(.leave)
         bench.forget()

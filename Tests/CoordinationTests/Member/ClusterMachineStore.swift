@@ -2,7 +2,7 @@ import Testing
 
 @testable import Coordination
 
-/// ZooKeeper's tree for one machine. It replies exactly, and only when the test says so.
+/// The tree of a simulated ZooKeeper, for the tests of one machine. The test decides when a request is applied.
 struct ClusterMachineStore {
     struct Znode {
         var data: [UInt8]
@@ -41,7 +41,7 @@ struct ClusterMachineStore {
         }
     }
 
-    /// A write of another process.
+    /// Another process writes the znode.
     mutating func put(_ path: String, _ data: [UInt8], session: Int64 = 0) {
         let part: ZooKeeperRequest.Part =
             self.tree[path] == nil ? .create(path: path, data: data, ephemeral: session != 0) : .set(path: path, data: data, version: nil)
@@ -54,7 +54,7 @@ struct ClusterMachineStore {
         for path in self.tree.filter({ $0.value.stat.ephemeralOwner == session }).keys.sorted() { self.remove(path) }
     }
 
-    /// Replaces a znode by an earlier one, as if the servers had lost all later writes to it.
+    /// Replaces a znode with an earlier state, as if the servers had lost all later writes to the znode.
     mutating func rollBack(_ path: String, to node: Znode?) {
         self.tree[path] = node
         self.change(path)

@@ -7,7 +7,7 @@ import Testing
 @Suite struct ClusterMachineViewTests {
     private static let allOfN2: [String?] = ["n2", "n2", "n2", "n2"]
 
-    @Test func aNewerViewFromZooKeeperIsTaken() {
+    @Test func aNewerViewFromZooKeeperIsAdopted() {
         var bench = ClusterMachineBench.follower()
         let view = bench.view(5, Self.allOfN2)
         bench.publish(view)
@@ -20,14 +20,14 @@ import Testing
         #expect(version == 5)
     }
 
-    @Test func aNewerViewFromAPeerIsTaken() {
+    @Test func aNewerViewFromAPeerIsAdopted() {
         var bench = ClusterMachineBench.follower()
         let view = bench.view(5, Self.allOfN2)
         bench.receive(.view(view))
         #expect(bench.machine.view == view && bench.machine.alarm == nil)
     }
 
-    @Test func anOlderViewFromAPeerIsOnlyLate() {
+    @Test func anOlderViewFromAPeerRaisesNoAlarm() {
         var bench = ClusterMachineBench.follower()
         bench.publish(bench.view(5, Self.allOfN2))
         bench.receive(.view(bench.view(4, ["n1", "n1", "n1", "n1"])))
@@ -43,7 +43,7 @@ import Testing
         bench.settle()
         #expect(bench.machine.view?.version == 5 && bench.states[0] == .serving && bench.releases.isEmpty)
         #expect(bench.events == [.alarm] && bench.machine.alarm?.contains("from version 5 to 1") == true)
-        // Repaired and not seen again, it is forgotten.
+        // The alarm ends ten minutes after the loss is repaired.
         bench.publish(bench.view(6, ["n1", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1]))
         bench.advance(.seconds(599))
         #expect(bench.machine.alarm != nil)
@@ -51,8 +51,8 @@ import Testing
         #expect(bench.machine.alarm == nil && bench.machine.view?.version == 6)
     }
 
-    /// A server that only lags shows the newer one a moment later.
-    @Test func anOlderViewInANewSessionIsAnAlarmWhenItStays() {
+    /// A server that only lags has the newer view a moment later.
+    @Test func anOlderViewInANewSessionIsAnAlarmIfItStays() {
         var bench = ClusterMachineBench.follower()
         let lost = bench.store.tree["/rt/c/view"]
         bench.publish(bench.view(5, Self.allOfN2))
@@ -70,7 +70,7 @@ import Testing
         #expect(bench.machine.view?.version == 6 && bench.events.count { $0 == .alarm } == 1)
     }
 
-    @Test func anOlderViewInANewSessionIsNoAlarmWhenTheServerCatchesUp() {
+    @Test func anOlderViewInANewSessionIsNoAlarmIfTheServerCatchesUp() {
         var bench = ClusterMachineBench.follower()
         let lagging = bench.store.tree["/rt/c/view"]
         bench.publish(bench.view(5, Self.allOfN2))
@@ -92,7 +92,7 @@ import Testing
         #expect(bench.requests == [.get(path: "/rt/c/view", watch: true)] && bench.machine.view == view && bench.events.isEmpty)
     }
 
-    @Test func aViewThatTakesAnOwnerEpochBackIsRefusedWithAnAlarm() {
+    @Test func aViewWithALowerOwnerEpochIsRefusedWithAnAlarm() {
         var bench = ClusterMachineBench.follower()
         bench.publish(bench.view(5, ["n1", "n2", "n2", "n2"], ownerEpochs: [7, 1, 1, 1]))
         bench.forget()
@@ -101,7 +101,7 @@ import Testing
         #expect(bench.machine.alarm?.contains("owner epoch of partition 0 went back from 7 to 6") == true)
     }
 
-    @Test func aViewThatCannotBeReadLeavesOwnershipAsItIs() {
+    @Test func anUnreadableViewDoesNotChangeOwnership() {
         var bench = ClusterMachineBench.follower()
         bench.publish(bench.view(5, ["n1", "n2", "n2", "n2"], ownerEpochs: [2, 1, 1, 1]))
         bench.store.put("/rt/c/view", Array("{\"v\":6".utf8))
@@ -109,32 +109,32 @@ import Testing
         #expect(bench.machine.view?.version == 5 && bench.states[0] == .serving && bench.machine.alarm?.contains("cannot be read") == true)
     }
 
-    @Test func aMessageThatCannotBeReadIsAnAlarmAndNoMore() {
+    @Test func anUnreadableMessageOnlyRaisesAnAlarm() {
         var bench = ClusterMachineBench.follower()
         bench.handle(.received(from: ProcessID(id: "n2", incarnation: 1), payload: Array("{\"report\":3}".utf8)))
         #expect(bench.machine.alarm?.contains("a message from n2 cannot be read") == true && bench.machine.view?.version == 1)
     }
 
-    @Test func aMessageOfAKindThatIsNotKnownIsANewerVersions() {
+    @Test func aMessageOfAnUnknownKindIsIgnored() {
         var bench = ClusterMachineBench.follower()
         bench.handle(.received(from: ProcessID(id: "n2", incarnation: 1), payload: Array("{\"song\":1}".utf8)))
         #expect(bench.machine.alarm == nil && bench.machine.view?.version == 1)
     }
 
-    @Test func whoeverIsBehindPullsAndIsGivenTheView() {
+    @Test func aNodeThatIsBehindPullsTheViewAndAPeerSendsIt() {
         var bench = ClusterMachineBench.follower()
         bench.handle(.peerView(bench.process("n2"), version: 1))
         #expect(bench.sent(to: "n2").isEmpty)
         bench.handle(.peerView(bench.process("n2"), version: 2))
         guard case .pull? = bench.sent(to: "n2").last else { return recordMissing("not pulled") }
         bench.receive(.pull)
-        guard case .view(let view)? = bench.sent(to: "n2").last else { return recordMissing("not given") }
+        guard case .view(let view)? = bench.sent(to: "n2").last else { return recordMissing("not sent") }
         #expect(view == bench.machine.view)
     }
 
     // MARK: - Reading
 
-    @Test func everythingIsReadAgainAfterHalfAMinuteWithoutAWatch() {
+    @Test func allZnodesAreReadAgainAfterHalfAMinuteWithoutAWatch() {
         var bench = ClusterMachineBench.follower()
         bench.advance(.seconds(29))
         #expect(bench.requests.isEmpty)
@@ -142,7 +142,7 @@ import Testing
         #expect(Set(bench.requests).count == 4 && bench.requests.contains(.get(path: "/rt/c/view", watch: true)))
     }
 
-    @Test func aBurstOfWatchesDuringAReadIsOneMoreRead() {
+    @Test func manyWatchesDuringAReadCauseOneMoreRead() {
         var bench = ClusterMachineBench.follower()
         for _ in 0..<100 { bench.handle(.changed(["/rt/c/view"])) }
         #expect(bench.open.count == 1)
@@ -150,13 +150,13 @@ import Testing
         #expect(bench.requests.count == 2)
     }
 
-    @Test func aWatchOnSomethingElseReadsNothing() {
+    @Test func aWatchOnAnotherPathCausesNoRead() {
         var bench = ClusterMachineBench.follower()
         bench.handle(.changed(["/rt/c/members", "/rt/other/view", "nonsense"]))
         #expect(bench.requests.isEmpty)
     }
 
-    @Test func aReadThatFailsIsTriedAgainAMomentLater() {
+    @Test func aReadThatFailsIsRepeatedAMomentLater() {
         var bench = ClusterMachineBench.follower()
         bench.handle(.changed(["/rt/c/view"]))
         bench.reply(.failure(.ambiguous(code: -4)))
@@ -169,7 +169,7 @@ import Testing
 
     // MARK: - Links
 
-    @Test func linksGoToTheLivingOfTheViewAndToTheController() {
+    @Test func thePeersAreTheLivingNodesOfTheViewAndTheController() {
         var bench = ClusterMachineBench.follower()
         bench.publish(
             bench.view(2, ["n2", "n2", "n3", "n4"], ownerEpochs: [1, 1, 2, 2]) {
@@ -177,7 +177,7 @@ import Testing
                 $0.nodes[3].incarnation = 44
             })
         #expect(bench.peers?.map(\.id) == ["n2", "n4"] && bench.peers?.last == .init(process: ProcessID(id: "n4", incarnation: 44), link: "n4:1"))
-        // A controller that is so new that the view does not name it.
+        // The view does not name the new controller yet.
         bench.store.end(200)
         bench.addMember("n5", session: 500)
         bench.addController("n5", epoch: 2, session: 500)
@@ -185,7 +185,7 @@ import Testing
         #expect(bench.peers?.map(\.id).contains("n5") == true)
     }
 
-    @Test func peersAreToldOnlyWhenSomethingIsDifferent() {
+    @Test func peersAreReportedOnlyAfterAChange() {
         var bench = ClusterMachineBench.follower()
         bench.handle(.changed(["/rt/c/view"]))
         bench.advance(.seconds(5))
@@ -194,7 +194,7 @@ import Testing
 
     // MARK: - History
 
-    @Test func theHistoryIsBoundedAndItsNumbersGoOn() {
+    @Test func theHistoryIsBoundedAndItsNumbersAreConsecutive() {
         var bench = ClusterMachineBench.follower()
         for version in Int64(2)..<3000 { bench.receive(.view(bench.view(version, ["n2", "n2", "n2", "n2"], ownerEpochs: [version, 1, 1, 1]))) }
         let events = bench.machine.history.events.filter { $0.kind == .granted }
@@ -204,13 +204,13 @@ import Testing
         #expect(bench.machine.history.after(events.last!.number - 2).map(\.number) == [events.last!.number - 1, events.last!.number])
     }
 
-    @Test func anAlarmThatComesAgainAndAgainIsToldOnce() {
+    @Test func aRepeatedAlarmIsRecordedOnce() {
         var bench = ClusterMachineBench.follower()
         for index in 0..<100 { bench.handle(.received(from: ProcessID(id: "n\(index % 2)", incarnation: 1), payload: [])) }
         #expect(bench.events == [.alarm, .alarm])
     }
 
-    @Test func oneViewTellsByNodeAndNotByPartition() {
+    @Test func theTransfersOfAViewAreRecordedByNode() {
         var bench = ClusterMachineBench.follower()
         bench.publish(bench.view(2, ["n1", "n1", "n1", "n2"], ownerEpochs: [2, 2, 2, 1]))
         let texts = bench.effects.compactMap { if case .log(let event) = $0 { event.text } else { nil } }

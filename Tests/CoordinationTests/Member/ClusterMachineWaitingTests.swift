@@ -3,7 +3,7 @@ import Testing
 
 @testable import Coordination
 
-/// Nodes that are not in their cluster, and what they say of it.
+/// Nodes that have not joined their cluster, and the reasons that they report.
 @Suite struct ClusterMachineWaitingTests {
     private func bench(change: (inout ClusterSettings) -> Void = { _ in }) -> ClusterMachineBench {
         ClusterMachineBench { settings in
@@ -23,7 +23,7 @@ import Testing
         (ZooKeeperState.Loss.unreachable, "no ZooKeeper server of z:2181/a gives this node a session (Connection refused)"),
         (.unresolvable, "a host name in zookeeper z:2181/a does not resolve"),
         (.unauthenticated, "ZooKeeper (z:2181/a) refuses zookeeper-user and its password"),
-    ]) func aNodeWithoutASessionSaysWhy(_ loss: ZooKeeperState.Loss, _ sentence: String) {
+    ]) func aNodeWithoutASessionReportsTheReason(_ loss: ZooKeeperState.Loss, _ sentence: String) {
         var bench = self.bench()
         bench.handle(.session(ZooKeeperState(generation: 1, phase: .connecting)))
         bench.handle(.session(ZooKeeperState(generation: 1, phase: .lost(loss))))
@@ -33,7 +33,7 @@ import Testing
         bench.advance(.milliseconds(1))
         #expect(self.waitings(bench) == ["not in cluster c for 5 seconds: \(sentence)"] && bench.machine.membership.joinWatch.reason == sentence)
         bench.advance(.seconds(600))
-        // After 5, 10, 20, 40, 80, 160 and 300 seconds more.
+        // The event is repeated after 5, 10, 20, 40, 80, 160 and 300 more seconds.
         #expect(self.waitings(bench).count == 7 && !bench.machine.membership.joinWatch.hasJoined)
     }
 
@@ -48,7 +48,7 @@ import Testing
         #expect(bench.machine.membership.joinWatch.reason == "ZooKeeper has not created /rt/c: no reply in time; perhaps the servers have no majority")
     }
 
-    @Test func anIDThatAnotherHoldsIsTheReason() {
+    @Test func anIDThatAnotherSessionHoldsIsTheReason() {
         var bench = self.bench { $0.duplicateWait = .seconds(60) }
         bench.found()
         bench.addMember("n1", session: 900, link: "elsewhere:1")
@@ -56,14 +56,14 @@ import Testing
         bench.advance(.seconds(6))
         #expect(bench.machine.membership.joinWatch.reason?.contains("another session with ZooKeeper holds the id n1") == true)
         bench.store.end(900)
-        // Its controller waits for a moment, because a cluster that has a configuration and no view may have lost it.
+        // The new controller waits for a moment: a cluster with a configuration but no view may have lost the view.
         bench.advance(.seconds(3))
         #expect(bench.machine.membership.joinWatch.reason == nil && bench.machine.membership.joinWatch.hasJoined)
     }
 
     // MARK: - A chroot
 
-    @Test func aChrootThatDoesNotExistIsMade() {
+    @Test func aMissingChrootIsCreated() {
         var bench = self.bench { $0.chroot = "/a/b" }
         bench.connect()
         bench.advance(.seconds(2))
@@ -72,8 +72,8 @@ import Testing
         #expect(bench.store.tree["/a/b/rt/c/members/n1"] != nil && bench.store.tree["/rt"] == nil)
     }
 
-    /// Whoever made it may not let everybody write beside it.
-    @Test(arguments: [true, false]) func aChrootThatMayNotBeMadeHasToBeThere(_ exists: Bool) {
+    /// The owner of the parent znode may allow no other user to create znodes there.
+    @Test(arguments: [true, false]) func aChrootThatTheNodeMayNotCreateMustExist(_ exists: Bool) {
         var bench = self.bench { $0.chroot = "/a" }
         if exists { bench.store.put("/a", []) }
         bench.connect()
@@ -115,7 +115,7 @@ import Testing
         #expect(!bench.machine.membership.joinWatch.hasJoined)
     }
 
-    @Test(arguments: [nil, NodeState.joining]) func aControllerThatDoesNotTakeThisNodeIsTheReason(_ state: NodeState?) {
+    @Test(arguments: [nil, NodeState.joining]) func aControllerThatDoesNotAdmitThisNodeIsTheReason(_ state: NodeState?) {
         var bench = self.member(state)
         bench.handle(.linkUp(bench.process("n2")))
         bench.advance(.seconds(5))
@@ -124,30 +124,30 @@ import Testing
         #expect(!bench.machine.membership.joinWatch.hasJoined)
     }
 
-    @Test(arguments: [NodeState.active, .cordoned, .draining, .drained, .fenced]) func aNodeThatTheControllerHasTakenIsIn(_ state: NodeState) {
+    @Test(arguments: [NodeState.active, .cordoned, .draining, .drained, .fenced]) func aNodeThatTheControllerHasAdmittedHasJoined(_ state: NodeState) {
         var bench = self.member(state)
         bench.advance(.seconds(20))
         #expect(bench.machine.membership.joinWatch.reason == nil && bench.machine.membership.joinWatch.hasJoined && self.waitings(bench) == [])
     }
 
-    /// It has served, and says why it is out; it is not a node that starts.
-    @Test func aNodeThatWasInSaysWhyItIsOut() {
+    /// A node that was a member reports why it has no session. It does not count as a starting node.
+    @Test func aFormerMemberReportsWhyItHasNoSession() {
         var bench = self.member(.active)
         bench.lose()
         bench.advance(.seconds(5))
         #expect(bench.machine.membership.joinWatch.reason?.contains("gives this node a session") == true && bench.machine.membership.joinWatch.hasJoined)
     }
 
-    @Test func whoLeavesWaitsForNothing() {
+    @Test func aLeavingNodeReportsNoReason() {
         var bench = self.member(.joining)
         bench.handle(.leave)
         bench.advance(.seconds(20))
         #expect(self.waitings(bench) == [])
     }
 
-    // MARK: - Isolated
+    // MARK: - Isolation
 
-    @Test func aMemberWithoutAnyLinkIsIsolatedAfterTheOthersWouldBeGone() {
+    @Test func aMemberWithoutAnyLinkIsIsolatedAfterElevenSeconds() {
         var bench = self.member(.active)
         bench.handle(.linkUp(bench.process("n2")))
         bench.handle(.linkDown(bench.process("n2"), isRefused: false))
@@ -159,7 +159,7 @@ import Testing
         #expect(!bench.machine.isIsolated(at: bench.now))
     }
 
-    /// Of two, the one that the other has to get to serves on.
+    /// If two nodes lose their link, the controller stays ready and the other node is isolated.
     @Test func aControllerIsNotIsolated() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.handle(.linkDown(bench.process("n2"), isRefused: false))
@@ -167,7 +167,7 @@ import Testing
         #expect(bench.machine.isController && !bench.machine.isIsolated(at: bench.now))
     }
 
-    /// The others may be dead, and nothing can take them out of the view: a load balancer is to have this one left.
+    /// The other members may be dead, but without ZooKeeper they stay in the view. A load balancer must be able to use this node.
     @Test func withoutZooKeeperNoMemberIsIsolated() {
         var bench = self.member(.active)
         bench.handle(.linkDown(bench.process("n2"), isRefused: false))
@@ -178,7 +178,7 @@ import Testing
         #expect(bench.machine.membership.joinWatch.hasJoined && !bench.machine.isIsolated(at: bench.now))
     }
 
-    @Test func aLastMemberIsNotIsolated() {
+    @Test func theLastMemberIsNotIsolated() {
         var bench = self.member(.active)
         bench.handle(.linkDown(bench.process("n2"), isRefused: true))
         bench.store.end(200)

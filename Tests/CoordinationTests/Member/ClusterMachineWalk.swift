@@ -6,7 +6,7 @@ import TestKit
 
 /// One machine on a random walk of events, with checks after every step.
 ///
-/// The events follow the rules of the real world: ZooKeeper's replies are true or lost, other controllers raise the epoch, and owner epochs grow with every grant.
+/// All events are possible in reality. ZooKeeper's replies are true or lost, other controllers raise the controller epoch, and each grant raises the owner epoch.
 struct ClusterMachineWalk {
     var bench: ClusterMachineBench
     private var random: SplitMix
@@ -43,7 +43,7 @@ struct ClusterMachineWalk {
         if self.connection == .gone { self.bench.connect(session: self.bench.session + 1) } else { self.bench.reconnect() }
         self.bench.advance(.seconds(20))
         self.check()
-        if !self.pending.isEmpty { self.fail("requests \(self.pending.sorted()) were never answered") }
+        if !self.pending.isEmpty { self.fail("requests \(self.pending.sorted()) never got a response") }
     }
 
     mutating func fail(_ text: String) { if self.problem == nil { self.problem = text + "\n" + self.trace.suffix(30).joined(separator: "\n") } }
@@ -83,7 +83,7 @@ struct ClusterMachineWalk {
         }
     }
 
-    /// Operations in flight are lost with the connection, before the machine is notified or after.
+    /// Operations in flight are lost with the connection, before or after the machine is notified of the loss.
     private mutating func changeSession() {
         switch self.connection {
         case .gone:
@@ -176,7 +176,7 @@ struct ClusterMachineWalk {
         }
     }
 
-    /// Messages of peers: reports, complaints, pulls, and late views.
+    /// A peer sends a report, a complaint, a pull or a late view.
     private mutating func listen() {
         let id = "n\(2 + self.random.below(3))"
         guard self.bench.incarnation(id) > 0 else { return }

@@ -43,7 +43,7 @@ extension ClusterMachineWalk {
             if self.finished.contains(owned), held.state != .sealed { self.fail("partition \(partition) serves again under owner epoch \(held.ownerEpoch)") }
             if held.state == .sealed { self.finished.insert(owned) }
             if machine.incarnation == nil || view?.partitions[partition].owner != "n1" || view?.partitions[partition].ownerEpoch != held.ownerEpoch {
-                self.fail("partition \(partition) is held under owner epoch \(held.ownerEpoch), and the view says otherwise")
+                self.fail("partition \(partition) is held under owner epoch \(held.ownerEpoch), but the view does not grant it")
             }
         }
         for (partition, held) in self.before where machine.ownership[partition]?.ownerEpoch != held.ownerEpoch {
@@ -59,14 +59,14 @@ extension ClusterMachineWalk {
     private mutating func checkWake(_ machine: ClusterMachine) {
         guard self.connection == .up else { return }
         guard self.bench.open.isEmpty else { return }
-        guard let wake = self.bench.wake else { return self.fail("nothing is under way, and nothing will wake it") }
-        if wake > self.bench.now.advanced(by: machine.settings.rereadInterval) { self.fail("it sleeps too long") }
+        guard let wake = self.bench.wake else { return self.fail("no operation is pending, and no wake is scheduled") }
+        if wake > self.bench.now.advanced(by: machine.settings.rereadInterval) { self.fail("the next wake is too late") }
     }
 
     private mutating func checkRequests(_ machine: ClusterMachine) {
-        if machine.admin.forwarded.values.contains(where: { $0.until <= self.bench.now }) { self.fail("a request has outlived its time") }
+        if machine.admin.forwarded.values.contains(where: { $0.until <= self.bench.now }) { self.fail("a request is still open after its deadline") }
         for case .respond(let number, _) in self.bench.effects {
-            if self.pending.remove(number) == nil { self.fail("request \(number) is answered twice") }
+            if self.pending.remove(number) == nil { self.fail("request \(number) has two responses") }
         }
     }
 }

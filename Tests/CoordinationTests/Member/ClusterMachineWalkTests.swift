@@ -5,7 +5,7 @@ import Testing
 
 @testable import Coordination
 
-/// Thousands of events in any order; what must hold after each of them.
+/// Thousands of events in any order, and the invariants after each event.
 @Suite struct ClusterMachineWalkTests {
     #if DEBUG
         private static let seeds: ClosedRange<UInt64> = 1...12
@@ -13,8 +13,8 @@ import Testing
         private static let seeds: ClosedRange<UInt64> = 1...100
     #endif
 
-    /// Events that could happen, with everything that ZooKeeper, other nodes and operators do to it.
-    @Test(arguments: seeds) func aMachineKeepsItsPromisesWhateverHappens(_ seed: UInt64) {
+    /// Possible events only, from ZooKeeper, other nodes and operators.
+    @Test(arguments: seeds) func possibleEventsKeepTheInvariants(_ seed: UInt64) {
         var walk = ClusterMachineWalk(seed: seed)
         for _ in 0..<1500 where walk.problem == nil { walk.step() }
         walk.finish()
@@ -23,8 +23,8 @@ import Testing
         #expect(hasJoined)
     }
 
-    /// Events that could not: answers of the wrong kind, bytes that are nothing, tokens that nobody gave.
-    @Test(arguments: seeds) func nonsenseIsSurvived(_ seed: UInt64) {
+    /// Impossible events too: replies of the wrong kind, random bytes, unknown tokens.
+    @Test(arguments: seeds) func impossibleEventsDoNotCrashTheMachine(_ seed: UInt64) {
         var bench = seed.isMultiple(of: 2) ? ClusterMachineBench.follower() : ClusterMachineBench.controller(of: 3)
         bench.random = SplitMix(seed: seed)
         for _ in 0..<1500 {

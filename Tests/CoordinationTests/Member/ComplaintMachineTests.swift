@@ -3,7 +3,7 @@ import Testing
 
 @testable import Coordination
 
-/// What `n1` does about its controller `n2`, by what it and the other members see of it. Times are milliseconds.
+/// When `n1` complains about its controller `n2`, and when `n1` deposes it. Times are milliseconds.
 @Suite struct ComplaintMachineTests {
     private static let start = ContinuousClock.now
     private static let settings = ClusterSettings(cluster: "c", id: "n1", link: "n1:1", api: "n1:2", version: "1")
@@ -13,7 +13,7 @@ import Testing
 
     private enum Link {
         case up
-        /// No link, and the port is open or does not respond.
+        /// There is no link. The port is open or does not respond.
         case down
         case refused(since: Int)
     }
@@ -29,7 +29,7 @@ import Testing
 
     private static func incarnation(_ id: String) -> Int64 { Int64(id.dropFirst())! }
 
-    /// A cluster of `n1` to the last, all active, each with its number as its incarnation.
+    /// A cluster of active nodes, `n1` to `n` plus `count`. The incarnation of each node is its number.
     private static func facts(members count: Int, _ links: [String: Link], at milliseconds: Int) -> ComplaintMachine.Facts {
         let nodes = (1...count).map { ClusterView.Node(id: "n\($0)", incarnation: Int64($0), state: .active) }
         let reaches = links.map { id, link in
@@ -58,38 +58,41 @@ import Testing
         var wake: Int?
     }
 
-    /// The last message of the controller came at 0.
+    /// In each row, the last message of the controller came at 0.
     private static let rows: [Row] = [
-        Row(name: "a controller that has just sent something is waited for", members: 2, links: ["n2": .up], at: 1000, wake: 5000),
-        Row(name: "one that was not dialled is not judged", members: 3, links: ["n3": .up], at: 9000),
+        Row(name: "a controller that has sent a message less than 5 s ago causes no complaint", members: 2, links: ["n2": .up], at: 1000, wake: 5000),
+        Row(name: "a controller that was not dialled causes no complaint", members: 3, links: ["n3": .up], at: 9000),
         Row(name: "a refused connection may be a restart", members: 2, links: ["n2": .refused(since: 0)], at: 299, wake: 300),
         Row(
-            name: "of two members, one is enough for a closed port", members: 2, links: ["n2": .refused(since: 0)], at: 300,
+            name: "with two members, one complaint is enough if the port is closed", members: 2, links: ["n2": .refused(since: 0)], at: 300,
             deposes: "controller n2 refuses connections from 1 of 1 members; its znode is removed", wake: 1300),
-        Row(name: "and not for silence", members: 2, links: ["n2": .up], at: 5000, wake: 6000),
+        Row(name: "with two members, one complaint is not enough if the controller is silent", members: 2, links: ["n2": .up], at: 5000, wake: 6000),
         Row(
-            name: "of three members, one complains", members: 3, links: ["n2": .refused(since: 0), "n3": .up], at: 300, complainTo: ["n3"], wake: 1300),
+            name: "with three members, one complaint is not enough", members: 3, links: ["n2": .refused(since: 0), "n3": .up], at: 300, complainTo: ["n3"],
+            wake: 1300),
         Row(
-            name: "and two are enough", members: 3, links: ["n2": .refused(since: 0), "n3": .up], complaints: [.init(from: "n3")], at: 300,
+            name: "with three members, two complaints are enough", members: 3, links: ["n2": .refused(since: 0), "n3": .up], complaints: [.init(from: "n3")],
+            at: 300,
             complainTo: ["n3"], deposes: "controller n2 refuses connections from 2 of 2 members; its znode is removed", wake: 1300),
         Row(
             name: "a complaint about an earlier controller does not count", members: 3, links: ["n2": .refused(since: 0), "n3": .up],
             complaints: [.init(from: "n3", epoch: 3)], at: 300, complainTo: ["n3"], wake: 1300),
         Row(
-            name: "nor one of an earlier process", members: 3, links: ["n2": .refused(since: 0), "n3": .up],
+            name: "a complaint from an earlier process does not count", members: 3, links: ["n2": .refused(since: 0), "n3": .up],
             complaints: [.init(from: "n3", incarnation: 99)], at: 300, complainTo: ["n3"], wake: 1300),
         Row(
-            name: "nor one that was not repeated for three seconds", members: 3, links: ["n2": .refused(since: 0), "n3": .up],
+            name: "a complaint that was not repeated for three seconds does not count", members: 3, links: ["n2": .refused(since: 0), "n3": .up],
             complaints: [.init(from: "n3", at: 0)], at: 3000, complainTo: ["n3"], wake: 4000),
         Row(
             name: "two of four voters are not more than half", members: 5, links: ["n2": .up, "n3": .up, "n4": .up, "n5": .up],
             complaints: [.init(from: "n3", at: 5000)], at: 5000, complainTo: ["n3", "n4", "n5"], wake: 6000),
         Row(
-            name: "three of four are", members: 5, links: ["n2": .up, "n3": .up, "n4": .up, "n5": .up],
+            name: "three of four voters are more than half", members: 5, links: ["n2": .up, "n3": .up, "n4": .up, "n5": .up],
             complaints: [.init(from: "n3", at: 5000), .init(from: "n4", at: 5000)], at: 5000, complainTo: ["n3", "n4", "n5"],
             deposes: "controller n2 has not replied to 3 of 4 members; its znode is removed", wake: 6000),
         Row(
-            name: "a node that reaches less than half deposes no controller", members: 5, links: ["n2": .down, "n3": .up, "n4": .down, "n5": .down],
+            name: "a node that reaches less than half of the members deposes no controller", members: 5,
+            links: ["n2": .down, "n3": .up, "n4": .down, "n5": .down],
             complaints: [.init(from: "n3", at: 5000), .init(from: "n4", at: 5000)], at: 5000, complainTo: ["n3"], wake: 6000),
         Row(
             name: "a dead member has no vote", members: 4, links: ["n2": .up, "n3": .up, "n4": .refused(since: 4000)],

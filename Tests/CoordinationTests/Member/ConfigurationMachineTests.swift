@@ -2,7 +2,7 @@ import Testing
 
 @testable import Coordination
 
-/// What a node finds at `/config`, and what it does about it.
+/// What a node does with the content of `/config`.
 @Suite struct ConfigurationMachineTests {
     private static let now = ContinuousClock.now
     private static let settings = ClusterSettings(cluster: "c", id: "n1", link: "n1:1", api: "n1:2", version: "1")
@@ -22,23 +22,23 @@ import Testing
         .perform(.create(path: "/rt/c/config", data: configuration.json, ephemeral: false), for: .create)
     }
 
-    @Test func theConfigurationIsTaken() {
+    @Test func aNodeUsesTheConfigurationThatItFinds() {
         var machine = self.machine()
         #expect(machine.found(Self.known.json, Self.stat(version: 3), wasMember: false) == [])
         #expect(machine.configuration == Self.known && machine.version == 3 && machine.damaged == nil)
     }
 
-    @Test func theFirstNodeMakesTheClusterWhereThereIsNoViewEither() {
+    @Test func withoutAConfigurationAndAViewTheFirstNodeFoundsTheCluster() {
         var machine = self.machine()
         #expect(machine.absent(wasMember: false, at: Self.now) == [Self.inspect])
-        // Once.
+        // The view is read only once.
         #expect(machine.absent(wasMember: false, at: Self.now) == [])
         let new = ClusterConfiguration(clusterID: "c-ab", partitionCount: Self.settings.partitionCount)
         #expect(machine.replied(.inspectView, Self.noNode, isAwaited: true, at: Self.now) == [Self.create(new)])
         #expect(machine.replied(.create, .success(.done), isAwaited: true, at: Self.now) == [.read(from: nil)] && machine.hasFounded)
     }
 
-    @Test func aNodeThatKnowsItWritesItAgain() {
+    @Test func aNodeThatKnowsALostConfigurationWritesItAgain() {
         var machine = self.machine()
         _ = machine.found(Self.known.json, Self.stat(), wasMember: true)
         #expect(
@@ -47,8 +47,8 @@ import Testing
             ])
     }
 
-    /// A node that was never in waits for one that was, and then takes the number of partitions from the view.
-    @Test func aClusterThatHasAViewIsNotNew() throws {
+    /// A node that was never a member waits for a former member to write the configuration. Then it takes the number of partitions from the view.
+    @Test func aClusterWithAViewIsNotFoundedAgain() throws {
         var machine = self.machine()
         _ = machine.absent(wasMember: false, at: Self.now)
         let view = ClusterView(version: 1, controllerEpoch: 1, writer: "", partitions: Array(repeating: .init(), count: 8))
@@ -60,7 +60,7 @@ import Testing
         #expect(later == [Self.create(ClusterConfiguration(clusterID: "c-ab", partitionCount: 8))])
     }
 
-    @Test func anotherClusterIsRefusedAndDamageInTheSameZnodeIsWrittenOver() {
+    @Test func anotherClusterIsRefusedAndADamagedConfigurationIsOverwritten() {
         let other = ClusterConfiguration(clusterID: "other", partitionCount: 4)
         var machine = self.machine(Self.known)
         guard case .refuse? = machine.found(other.json, Self.stat(), wasMember: true).first else { return recordMissing("not refused") }
@@ -70,7 +70,7 @@ import Testing
         #expect(machine.damaged?.version == 9 && machine.damaged?.configuration == Self.known)
     }
 
-    @Test func anOlderRevisionIsWrittenOver() {
+    @Test func anOlderRevisionIsOverwritten() {
         var newer = Self.known
         newer.revision = 2
         var machine = self.machine()
@@ -79,7 +79,7 @@ import Testing
         #expect(machine.configuration == newer && machine.damaged?.version == 1)
     }
 
-    @Test func aNewerProtocolStopsOnlyANodeThatStarts() {
+    @Test func aNewerProtocolIsRefusedOnlyByANodeThatStarts() {
         let newer = ClusterConfiguration(clusterID: "c-1", partitionCount: 4, activeProtocol: 2)
         #expect(
             self.machine().incompatibility(of: newer, wasMember: false) == "the cluster uses protocol 2, and this version supports 1 to 1: upgrade this node")

@@ -10,7 +10,7 @@ import Testing
         (events ?? []).compactMap { if case .fault(let text) = $0 { Int(text) } else { nil } }
     }
 
-    @Test func everythingThatIsThereIsTakenInOrder() async {
+    @Test func allEventsAreTakenInOrder() async {
         let inbox = CoordinatorInbox()
         inbox.put(Self.event(1))
         await inbox.offer(Self.event(2))
@@ -20,30 +20,30 @@ import Testing
         #expect(Self.numbers(await inbox.take()).isEmpty)
     }
 
-    @Test func aReaderWaitsForTheFirst() async {
+    @Test func aReaderWaitsForTheFirstEvent() async {
         let inbox = CoordinatorInbox()
         async let taken = inbox.take()
         inbox.put(Self.event(7))
         #expect(Self.numbers(await taken) == [7])
     }
 
-    /// What peers send waits; what the coordinator has caused itself does not.
+    /// Events from peers wait while the inbox is full. Events that the coordinator causes do not wait.
     @available(macOS 26, *)
-    @Test func anOfferWaitsForRoom() async {
+    @Test func anOfferWaitsWhileTheInboxIsFull() async {
         let inbox = CoordinatorInbox()
         for number in 0..<CoordinatorInbox.countMax { await inbox.offer(Self.event(number)) }
-        // Runs up to its first wait before the next event is put in.
+        // The task runs up to its first wait before the next event is added.
         let offer = Task.immediate { await inbox.offer(Self.event(1000)) }
         inbox.put(Self.event(999))
-        // The offer is not among them, whenever it came.
+        // The offered event is not among the first events: it waited until they were taken.
         #expect(Self.numbers(await inbox.take()) == Array(0..<CoordinatorInbox.countMax) + [999])
         #expect(Self.numbers(await inbox.take()) == [1000])
         await offer.value
     }
 
-    /// Events of a peer may be megabytes long.
+    /// An event from a peer may contain several megabytes.
     @available(macOS 26, *)
-    @Test func anOfferWaitsForBytes() async {
+    @Test func anOfferWaitsWhileTheInboxHasTooManyBytes() async {
         func message(_ number: Int64, megabytes: Int) -> ClusterMachine.Event {
             .received(from: ProcessID(id: "n2", incarnation: number), payload: [UInt8](repeating: 0, count: megabytes << 20))
         }
@@ -53,10 +53,10 @@ import Testing
         let inbox = CoordinatorInbox()
         await inbox.offer(message(1, megabytes: 8))
         await inbox.offer(message(2, megabytes: 7))
-        // Runs up to its first wait before the events are taken.
+        // The task runs up to its first wait before the events are taken.
         let offers = Task.immediate {
             await inbox.offer(message(3, megabytes: 8))
-            // Larger than the inbox: accepted when it is empty.
+            // This event is larger than the inbox. It is accepted when the inbox is empty.
             await inbox.offer(message(4, megabytes: 20))
             // A reader gets nil instead of waiting if an event came too early.
             inbox.finish()
@@ -68,14 +68,14 @@ import Testing
     }
 
     @available(macOS 26, *)
-    @Test func theEndFreesWhateverWaits() async {
+    @Test func theEndOfTheInboxEndsTheWaitOfAnOffer() async {
         let inbox = CoordinatorInbox()
         for number in 0..<CoordinatorInbox.countMax { await inbox.offer(Self.event(number)) }
-        // Runs up to its first wait before the next event is put in.
+        // The task runs up to its first wait before the next event is added.
         let offer = Task.immediate { await inbox.offer(Self.event(1000)) }
         inbox.finish()
         await offer.value
-        // What is there can still be taken, and nothing more comes in.
+        // Events in the inbox can still be taken, but no new event is accepted.
         inbox.put(Self.event(1001))
         #expect(Self.numbers(await inbox.take()) == Array(0..<CoordinatorInbox.countMax))
         #expect(Self.numbers(await inbox.take()).isEmpty)

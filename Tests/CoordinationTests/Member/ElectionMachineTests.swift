@@ -4,7 +4,7 @@ import Testing
 
 @testable import Coordination
 
-/// What a node reads of the controller, and how it becomes it.
+/// How a node follows the controller, and how a node becomes the controller.
 @Suite struct ElectionMachineTests {
     private static let now = ContinuousClock.now
     private static let settings = ClusterSettings(cluster: "c", id: "n1", link: "n1:1", api: "n1:2", version: "1")
@@ -27,7 +27,7 @@ import Testing
         ControllerRecord.json(ProcessID(id: id, incarnation: 7), epoch: epoch, epochVersion: epoch, link: "\(id):1", api: "\(id):2")
     }
 
-    /// The controller's znode has been read.
+    /// Simulates that the controller's znode was read, with this result.
     private mutating func read(_ result: Result<ZooKeeperReply, ZooKeeperFailure>, after duration: Duration = .zero) {
         self.reads.read(.controller)
         let now = Self.now.advanced(by: duration)
@@ -58,19 +58,19 @@ import Testing
         return self.machine.replied(.elect(attempt: 4), .success(.multi([Self.stat(0, version: 4), nil])), self.facts())
     }
 
-    @Test mutating func nothingIsDoneBeforeTheZnodeWasReadAndByNodesThatAreNotIn() {
+    @Test mutating func aNodeWaitsUntilItHasReadTheZnodeAndIsAMember() {
         #expect(self.machine.proceed(self.facts()) == [])
         self.readAbsence()
         #expect(self.machine.proceed(self.facts(isMember: false)) == [] && self.machine.state == .following)
     }
 
-    @Test mutating func whereThereIsNoControllerANodeBecomesIt() {
+    @Test mutating func withoutAControllerANodeIsElected() {
         #expect(
             self.elect() == [.elected(epoch: 4, epochVersion: 4), .record(.elected, about: nil, "elected controller, epoch 4")])
         #expect(self.machine.isElected)
     }
 
-    @Test mutating func theNodeThatIsFirstWins() {
+    @Test mutating func theNodeWhoseWriteIsFirstWins() {
         self.readAbsence()
         _ = self.machine.proceed(self.facts())
         let epoch = Result<ZooKeeperReply, ZooKeeperFailure>.success(.node(data: Array("3".utf8), stat: Self.stat(0, version: 3)))
@@ -85,8 +85,8 @@ import Testing
         #expect(self.machine.controller?.id == "n2" && self.machine.proceed(self.facts()) == [])
     }
 
-    /// Its reply was lost: without the epoch's version nothing could be written under it.
-    @Test mutating func anElectionOfOursThatIsNotKnownIsUndone() {
+    /// The reply to the election was lost. Without the version of the epoch's znode, this node could write nothing as the controller.
+    @Test mutating func anElectionWhoseReplyWasLostIsUndone() {
         self.read(.success(.node(data: [], stat: Self.stat(100, version: 2))))
         #expect(
             self.machine.found(Self.record("n1", epoch: 4), Self.stat(100, version: 2), self.facts()) == [
@@ -108,13 +108,13 @@ import Testing
                 .perform(
                     .multi([.check(path: "/rt/c/controller_epoch", version: 3), .delete(path: "/rt/c/controller", version: 0)]), for: .depose),
             ])
-        // Once.
+        // The znode is removed only once.
         #expect(self.machine.found(Self.record("n1", epoch: 3), Self.stat(99), self.facts()) == [])
     }
 
     @Test mutating func aControllerWhoseZnodeIsGoneStepsDown() {
         _ = self.elect()
-        // That read was sent before the election.
+        // This read was sent before the election, so its result is ignored.
         self.reads = RegistryReads(paths: Self.paths, ownID: "n1", rereadInterval: .seconds(30))
         self.read(.failure(.refused(.noNode, part: nil)), after: .seconds(-1))
         #expect(self.machine.absent(self.facts()) == [])
@@ -123,14 +123,14 @@ import Testing
         #expect(self.machine.absent(self.facts()) == [.stepDown("its znode in ZooKeeper was removed")])
     }
 
-    @Test mutating func aControllerThatWasDeposedLetsTheOthersGoFirst() {
+    @Test mutating func aDeposedControllerWaitsThreeSecondsBeforeItsNextElection() {
         _ = self.elect()
         self.machine.deposed(at: Self.now)
         self.readAbsence()
         #expect(self.machine.proceed(self.facts()) == [.wake(at: Self.now.advanced(by: .seconds(3)))])
     }
 
-    @Test mutating func aDamagedZnodeIsRemovedAfterItsTime() {
+    @Test mutating func aDamagedZnodeIsRemovedAfterThreeSeconds() {
         self.read(.success(.node(data: [], stat: Self.stat(200, version: 1))))
         let effects = self.machine.found([1], Self.stat(200, version: 1), self.facts())
         guard case .alarm? = effects.first, effects.count == 1 else { return recordMissing("no alarm") }

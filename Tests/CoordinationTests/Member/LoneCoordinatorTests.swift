@@ -5,7 +5,7 @@ import Testing
 
 @testable import Coordination
 
-/// A node without ZooKeeper owns its partitions in the way of a member.
+/// A node without ZooKeeper owns its partitions like a member of a cluster.
 @Suite struct LoneCoordinatorTests {
     private func coordinator(_ storage: RecordingStorage, _ state: NodeState = .active) -> LoneCoordinator {
         LoneCoordinator(id: "n1", version: "1", startedAt: 1000, wallClock: { 61_000 }, storage: storage) {
@@ -17,17 +17,17 @@ import Testing
         if case .status(let overview) = await coordinator.respond(to: AdminRequest(.status)) { overview.partitions } else { nil }
     }
 
-    @Test func itTakesEveryPartitionOver() async throws {
+    @Test func aLoneNodeTakesOverEveryPartition() async throws {
         let storage = RecordingStorage()
         let coordinator = self.coordinator(storage)
-        #expect(await self.counts(coordinator)?.preparing == 256, "it has not sealed yet")
+        #expect(await self.counts(coordinator)?.preparing == 256, "the node has not sealed the partitions yet")
         try await coordinator.start()
         #expect(storage.grants == Grant.everyPartition())
         #expect(await self.counts(coordinator)?.served == 256)
         #expect(coordinator.partitionCount == 256)
     }
 
-    @Test func aLogThatRefusesEndsTheStart() async throws {
+    @Test func aLogThatRefusesASealEndsTheStart() async throws {
         let storage = RecordingStorage()
         storage.refusing.withLock { $0 = [7] }
         let coordinator = self.coordinator(storage)
@@ -37,7 +37,7 @@ import Testing
         #expect(await self.counts(coordinator)?.served == 256)
     }
 
-    @Test func nothingIsServedWhileItStops() async throws {
+    @Test func aStoppingNodeServesNoPartition() async throws {
         let coordinator = self.coordinator(RecordingStorage(), .draining)
         try await coordinator.start()
         #expect(await self.counts(coordinator)?.served == 0)

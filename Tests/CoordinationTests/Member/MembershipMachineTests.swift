@@ -3,7 +3,7 @@ import Testing
 
 @testable import Coordination
 
-/// Replies of ZooKeeper, and the next step of a node that joins or leaves.
+/// The steps of a node that joins or leaves, after each reply of ZooKeeper.
 @Suite struct MembershipMachineTests {
     private static let now = ContinuousClock.now
     private static let path = "/rt/c/members/n1"
@@ -31,7 +31,7 @@ import Testing
         effects.compactMap { if case .perform(_, let operation) = $0 { operation } else { nil } }
     }
 
-    /// Until the member znode is being made.
+    /// Performs the steps until the node creates its member znode.
     private mutating func register() {
         for operation in self.operations(self.machine.proceed(self.facts())) { _ = self.machine.replied(operation, .success(.done), self.facts()) }
         #expect(self.machine.proceed(self.facts()) == [.perform(.create(path: Self.path, data: self.record, ephemeral: true), for: .register)])
@@ -42,7 +42,7 @@ import Testing
         return self.machine.replied(.register, .success(.stat(Self.stat(czxid))), self.facts())
     }
 
-    @Test mutating func theFoldersAreMadeThenTheConfigurationIsRead() {
+    @Test mutating func theParentZnodesAreCreatedThenTheConfigurationIsRead() {
         let operations = self.operations(self.machine.proceed(self.facts()))
         #expect(operations == (0..<5).map { .makeFoundation($0) } && self.machine.state == .preparing(open: Set(0..<5)))
         for operation in operations.dropLast() { #expect(self.machine.replied(operation, .success(.done), self.facts()) == []) }
@@ -50,12 +50,12 @@ import Testing
         #expect(self.machine.state == .configuring && self.machine.proceed(self.facts(configuration: nil)) == [])
     }
 
-    @Test mutating func aConfigurationThatDoesNotFitIsRefused() {
+    @Test mutating func anIncompatibleConfigurationIsRefused() {
         for operation in self.operations(self.machine.proceed(self.facts())) { _ = self.machine.replied(operation, .success(.done), self.facts()) }
         #expect(self.machine.proceed(self.facts(misfit: "another hash")) == [.refuse("another hash")])
     }
 
-    @Test mutating func theMemberZnodeMakesAMember() {
+    @Test mutating func aNodeWithAMemberZnodeIsAMember() {
         #expect(
             self.join() == [
                 .record(.joined, "joined the cluster as incarnation 7"), .read(.ownMember), .read(.controller), .read(.view), .read(.configuration),
@@ -63,7 +63,7 @@ import Testing
         #expect(self.machine.incarnation == 7 && self.machine.wasMember)
     }
 
-    @Test mutating func aReplyThatWasLostIsLookedUp() {
+    @Test mutating func afterALostReplyTheMemberZnodeIsRead() {
         self.register()
         #expect(
             self.machine.replied(.register, .failure(.ambiguous(code: -7)), self.facts()) == [
@@ -73,7 +73,7 @@ import Testing
         #expect(self.machine.incarnation == 8)
     }
 
-    @Test mutating func aLeftoverOfAnOwnSessionIsRemoved() {
+    @Test mutating func theMemberZnodeOfAFormerSessionOfThisNodeIsRemoved() {
         self.register()
         _ = self.machine.replied(.register, .failure(.refused(.nodeExists, part: nil)), self.facts())
         let effects = self.machine.replied(.inspectMember, .success(.node(data: self.record, stat: Self.stat(5, session: 99, version: 3))), self.facts())
@@ -82,7 +82,7 @@ import Testing
         #expect(self.operations(self.machine.proceed(self.facts())) == [.register])
     }
 
-    @Test mutating func anotherProcessOfThisIDIsWaitedForAndThenRefused() {
+    @Test mutating func aNodeWaitsForAnotherProcessWithItsIDAndThenRefusesToStart() {
         self.register()
         _ = self.machine.replied(.register, .failure(.refused(.nodeExists, part: nil)), self.facts())
         let other = MemberRecord(link: "n9:1", api: "n9:2", version: "1", protocols: 1...1, nonce: "2", startedAt: 0).json
@@ -92,14 +92,14 @@ import Testing
         guard case .refuse? = self.machine.proceed(self.facts(after: .seconds(11))).first else { return recordMissing("not refused") }
     }
 
-    /// ZooKeeper was set back and gives numbers out again.
-    @Test mutating func anIncarnationThatWasUsedIsNotTaken() {
+    /// ZooKeeper was restored from an old copy and uses numbers again.
+    @Test mutating func anIncarnationThatWasUsedBeforeIsNotUsedAgain() {
         self.register()
         let effects = self.machine.replied(.register, .success(.stat(Self.stat(7))), self.facts(used: [7]))
         #expect(effects == [.perform(.delete(path: Self.path, version: nil), for: .deletePredecessor)] && self.machine.incarnation == nil)
     }
 
-    @Test mutating func aMemberThatIsRemovedGivesEverythingBackAndJoinsAgain() {
+    @Test mutating func aRemovedMemberReleasesItsPartitionsAndJoinsAgain() {
         _ = self.join()
         let text = "the member znode of incarnation 7 was removed by another node; joining again"
         #expect(self.machine.found(nil, self.facts()) == [.record(.evicted, text), .releasePartitions, .stopControlling])
@@ -120,7 +120,7 @@ import Testing
         #expect(self.machine.found(Self.stat(7, version: 5), self.facts()) == [])
     }
 
-    @Test mutating func leavingGivesEverythingBackFirst() {
+    @Test mutating func leavingReleasesThePartitionsFirst() {
         _ = self.join()
         self.machine.leave()
         #expect(
@@ -131,7 +131,7 @@ import Testing
         #expect(self.machine.replied(.withdraw, .success(.done), self.facts()) == [.left] && self.machine.state == .gone)
     }
 
-    @Test mutating func aNodeThatIsNotInLeavesImmediately() {
+    @Test mutating func aNodeThatHasNotJoinedLeavesImmediately() {
         self.machine.leave()
         #expect(self.machine.proceed(self.facts()) == [.left])
     }

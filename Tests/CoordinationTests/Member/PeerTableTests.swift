@@ -3,7 +3,7 @@ import Testing
 
 @testable import Coordination
 
-/// What `n1` knows of its links, and which peers it is linked to. Times are milliseconds.
+/// The state of the links of `n1`, and the peers of `n1`. Times are milliseconds.
 @Suite struct PeerTableTests {
     private static let start = ContinuousClock.now
     private static let settings = ClusterSettings(cluster: "c", id: "n1", link: "n1:1", api: "n1:2", version: "1")
@@ -30,11 +30,11 @@ import Testing
         case down(ProcessID, isRefused: Bool, String?)
     }
 
-    @Test mutating func theFirstLossAndTheFirstRefusalCount() {
+    @Test mutating func aLinkKeepsTheTimesOfItsFirstLossAndFirstRefusal() {
         let steps: [(at: Int, event: Event, reach: LinkReach)] = [
             (0, .up(Self.n2), LinkReach(incarnation: 2, isUp: true, since: Self.time(0))),
             (10, .down(Self.n2, isRefused: false, "silent"), LinkReach(incarnation: 2, isUp: false, since: Self.time(10), reason: "silent")),
-            // The following attempts to dial do not begin the loss again.
+            // Further failed attempts to dial do not change the time of the loss.
             (
                 20, .down(Self.n2, isRefused: true, "refused"),
                 LinkReach(incarnation: 2, isUp: false, since: Self.time(10), refusedSince: Self.time(20), reason: "refused")
@@ -43,10 +43,10 @@ import Testing
                 30, .down(Self.n2, isRefused: true, "refused"),
                 LinkReach(incarnation: 2, isUp: false, since: Self.time(10), refusedSince: Self.time(20), reason: "refused")
             ),
-            // The port is open again, and no link comes up.
+            // The port is open again, but no link comes up.
             (40, .down(Self.n2, isRefused: false, "silent"), LinkReach(incarnation: 2, isUp: false, since: Self.time(10), reason: "silent")),
             (50, .up(Self.n2), LinkReach(incarnation: 2, isUp: true, since: Self.time(50))),
-            // Another process of the same id is judged by itself.
+            // The times start again for another process with the same id.
             (
                 60, .down(ProcessID(id: "n2", incarnation: 7), isRefused: true, nil),
                 LinkReach(incarnation: 7, isUp: false, since: Self.time(60), refusedSince: Self.time(60))
@@ -68,16 +68,16 @@ import Testing
     @Test mutating func theViewNamesThePeers() {
         let first = self.table.peers(Self.view("n1", "n2", "n3"), members: [:], controller: nil, incarnation: 1)
         guard case .peers(let peers, incarnation: 1, viewVersion: 1)? = first else { return recordMissing("no peers") }
-        // Not this node itself.
+        // This node itself is not a peer.
         #expect(peers.map(\.process) == [Self.n2, ProcessID(id: "n3", incarnation: 3)] && peers.map(\.link) == ["n2:1", "n3:1"])
     }
 
-    @Test mutating func aChangeIsReportedOnce() {
+    @Test mutating func aChangeOfThePeersIsReportedOnce() {
         let restarted = Self.controller("n2", 22)
         let rows: [(name: String, view: ClusterView, controller: ControllerRecord?, incarnation: Int64, isReported: Bool)] = [
             ("the first time", Self.view("n1", "n2"), nil, 1, true),
             ("nothing has changed", Self.view("n1", "n2"), nil, 1, false),
-            ("the version that heartbeats carry", Self.view("n1", "n2", version: 2), nil, 1, true),
+            ("a new version of the view, which heartbeats carry", Self.view("n1", "n2", version: 2), nil, 1, true),
             ("one more peer", Self.view("n1", "n2", "n3", version: 2), nil, 1, true),
             ("this process's own incarnation", Self.view("n1", "n2", "n3", version: 2), nil, 11, true),
             ("a restarted controller", Self.view("n1", "n2", "n3", version: 2), restarted, 11, true),
@@ -96,7 +96,7 @@ import Testing
         #expect(peers == [.init(process: ProcessID(id: "n2", incarnation: 22), link: "n2:9")])
     }
 
-    @Test mutating func linksToProcessesThatAreNoPeersAreForgotten() {
+    @Test mutating func linksToProcessesThatAreNotPeersAreRemoved() {
         self.table.linkUp(Self.n2, at: Self.start)
         self.table.linkUp(ProcessID(id: "n3", incarnation: 99), at: Self.start)
         self.table.linkUp(ProcessID(id: "n4", incarnation: 4), at: Self.start)
@@ -104,7 +104,7 @@ import Testing
         #expect(self.table.links.keys.sorted() == ["n2"])
     }
 
-    @Test mutating func processesThatLeaveAreForgottenWhenTheyAreGone() {
+    @Test mutating func leavingProcessesAreRemovedWhenTheyAreNoLongerMembers() {
         self.table.leaves(2, among: [1, 2, 3])
         self.table.leaves(3, among: [1, 2, 3])
         #expect(self.table.leaving == [2, 3])
@@ -114,8 +114,8 @@ import Testing
 
     // MARK: - Isolation
 
-    /// A node is isolated when it has had no link to any other member for 11 s, with a connection to ZooKeeper all the time.
-    @Test mutating func aNodeWithoutLinksIsIsolatedAfterAWhile() {
+    /// A node is isolated if for 11 s it has had a connection to ZooKeeper, but no link to any other member.
+    @Test mutating func aNodeWithoutLinksIsIsolatedAfterElevenSeconds() {
         let two = Self.view("n1", "n2")
         let rows: [(at: Int, view: ClusterView, isConnected: Bool, isLinked: Bool, isIsolated: Bool)] = [
             (0, two, true, false, false),
@@ -124,7 +124,7 @@ import Testing
             (11_001, two, true, true, false),
             (12_000, two, true, false, false),
             (23_000, two, true, false, true),
-            // Without ZooKeeper the view cannot lose dead members, and the last node alive has to stay ready.
+            // Without ZooKeeper, dead members stay in the view. The last living node must stay ready, so it is not isolated.
             (24_000, two, false, false, false),
             (36_000, two, true, false, false),
             (47_000, two, true, false, true),

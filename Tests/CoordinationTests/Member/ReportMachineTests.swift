@@ -4,7 +4,7 @@ import Testing
 
 @testable import Coordination
 
-/// What changes at a node, and whether the controller hears of it immediately.
+/// Which changes a node reports to the controller immediately.
 @Suite struct ReportMachineTests {
     private static let now = ContinuousClock.now
     private static let settings = ClusterSettings(cluster: "c", id: "n1", link: "n1:1", api: "n1:2", version: "1")
@@ -20,14 +20,14 @@ import Testing
 
     private mutating func report(after duration: Duration) -> NodeReport? { self.machine.next(self.facts(after: duration)).report }
 
-    @Test mutating func itReportsOnceASecond() {
+    @Test mutating func aNodeReportsOncePerSecond() {
         #expect(self.report(after: .zero) != nil)
         let (report, wake) = self.machine.next(self.facts(after: .milliseconds(999)))
         #expect(report == nil && wake == Self.now.advanced(by: .seconds(1)))
         #expect(self.report(after: .seconds(1)) != nil)
     }
 
-    @Test mutating func aFinishedHandOverIsReportedImmediately() {
+    @Test mutating func aFinishedHandoffIsReportedImmediately() {
         _ = self.report(after: .zero)
         self.partitions[0]?.isHandingOver = true
         #expect(self.report(after: .milliseconds(1)) == nil)
@@ -46,15 +46,15 @@ import Testing
         #expect(self.report(after: .milliseconds(3)) == nil)
     }
 
-    /// To the controller both are preparing.
-    @Test mutating func theBeginningOfSealingIsNoNews() {
+    /// The controller treats granted and sealing partitions alike: both are preparing.
+    @Test mutating func theStartOfASealIsNotReportedImmediately() {
         self.partitions[0]?.state = .granted
         #expect(self.report(after: .zero)?.preparing == 1)
         self.partitions[0]?.state = .sealing
         #expect(self.report(after: .milliseconds(1)) == nil)
     }
 
-    @Test mutating func theRestIsAsItIs() {
+    @Test mutating func aReportContainsMetricsAlarmSessionAndUnreachablePeers() {
         var metrics = NodeMetrics()
         metrics.connections = 9
         self.machine.measured(metrics)

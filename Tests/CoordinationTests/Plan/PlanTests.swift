@@ -179,7 +179,7 @@ import Testing
     }
 
     /// Nodes join, die and are drained in a cluster of about ten. The plans never need more moves than the bound, and the cluster stays even to one partition.
-    @Test func churn() {
+    @Test func churnNeedsNoMoreMovesThanTheBound() {
         var random = SplitMix(seed: 10)
         var view = Plan.complete(PlanInput(view: Self.view([0, 0, 0, 0, 0, 0, 0, 0, 0, 0], orphans: 1024))).view
         var (moves, bound, worst, next) = (0, 0, 1.0, 10)

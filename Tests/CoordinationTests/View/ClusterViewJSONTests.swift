@@ -109,7 +109,7 @@ import Testing
         (text.replacing("\"st\":\"active\"", with: "\"st\":\"\\ud800\""), "view.nodes[0].st is not a string of valid text"),
         (String(repeating: " ", count: 1_000_001), "view has 1000001 bytes, but at most 1000000 are allowed"),
     ])
-    func saysWhatIsWrong(_ text: String, _ sentence: String) {
+    func theErrorNamesTheDamagedField(_ text: String, _ sentence: String) {
         #expect(Self.refusal(text) == sentence)
     }
 
@@ -120,7 +120,7 @@ import Testing
     }
 
     /// Damaged JSON never crashes the reader. A view that can be read is unchanged after writing and reading.
-    @Test func mangledBytesThrow() throws {
+    @Test func mangledBytesNeverCrash() throws {
         let tokens = ["\"", "\\u", "{", "}", "[", "]", ",", ":", "\\ud800", "null", "-", "\n", "é", "9999999999999999999", "1e999", "0.", "-1", "\"v\":"]
         var refused = 0
         for seed in 0..<20_000 as Range<UInt64> {
