@@ -4,7 +4,7 @@ import NIOCore
 
 @testable import Gateway
 
-/// A node that a port under test belongs to. It is ready, and responds with the name of what it was asked for.
+/// The node of a port under test. It is ready, and its responses name the requested resource.
 struct FakeNode: NodeFacade {
     var cluster: (any ClusterAdministration)?
 
@@ -15,7 +15,7 @@ struct FakeNode: NodeFacade {
 }
 
 extension Origins {
-    /// Those of the API port's own page, where it listens by default.
+    /// The origins of the API port's own page, at the default address.
     static let own = ["127.0.0.1", "localhost", "[::1]"].map { "http://\($0):8081" }
 }
 

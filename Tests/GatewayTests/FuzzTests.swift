@@ -7,7 +7,8 @@ import Testing
 @testable import Gateway
 @testable import Pipeline
 
-/// Everything that reads bytes from outside, fed with near misses. `REALERTIME_FUZZ_ITERATIONS` and `REALERTIME_FUZZ_SEED` make it longer and other.
+/// Fuzzes all code that reads bytes of clients, with mutations of valid input. `REALERTIME_FUZZ_ITERATIONS` sets the number of inputs, and
+/// `REALERTIME_FUZZ_SEED` sets the seed.
 @Suite struct FuzzTests {
     static let iterations = ProcessInfo.processInfo.environment["REALERTIME_FUZZ_ITERATIONS"].flatMap { Int($0) } ?? 2000
     static let seed = ProcessInfo.processInfo.environment["REALERTIME_FUZZ_SEED"].flatMap { UInt64($0) } ?? 1
@@ -20,25 +21,25 @@ import Testing
         }
     }
 
-    @Test func http() {
+    @Test func piecesOfHTTPAreReadLikeTheWhole() {
         let corpus = HTTPRequestParserTests.valid.map { Array($0.utf8) }
         self.fuzz(corpus, HTTPRequestParserTests.tokens) { random, bytes, at in
             let whole = read([bytes])
             checkUnambiguous(whole, at)
             let pieces = read(random.pieces(bytes))
             checkUnambiguous(pieces, at)
-            // Empty lines before a request are the one thing that may be read otherwise when it comes in pieces.
+            // Only empty lines before a request may be read differently if the bytes arrive in pieces.
             if !bytes.starts(with: [0x0D, 0x0A]), !whole.contains(.failure(400)) { #expect(pieces == whole, at) }
         }
     }
 
-    @Test func webSocket() {
+    @Test func piecesOfWebSocketFramesAreReadLikeTheWhole() {
         self.fuzz(WebSocketTests.streams.map(\.0), ["\u{81}", "\0", "~", "\u{7F}"]) { random, bytes, at in
             #expect(WebSocketTests.steps(random.pieces(bytes)) == WebSocketTests.steps([bytes]), at)
         }
     }
 
-    @Test func cursors() {
+    @Test func everyAcceptedCursorIsWrittenUnchanged() {
         let corpus = (1...8 as ClosedRange<UInt64>).map { count in
             Array(Cursor(entries: (0..<count).map { .init(channel: UInt32($0), position: Position(epoch: 1, offset: $0 << (7 * count))) }).text.utf8)
         }
@@ -49,7 +50,7 @@ import Testing
         }
     }
 
-    @Test func json() {
+    @Test func everyAcceptedPublishIsValidJSON() {
         let corpus = [
             #"{"commands":[{"publish":{"channel":"a","data":{"x":[1,2,"\u00e9"]}}},{"broadcast":{"channels":["b","c"],"data":2,"type":"t"}}]}"#,
             #"{"channel":"a","data":"x","type":"t","idempotency_key":"k"}"#, #"{"channels":["a","b"],"data":null}"#,
@@ -70,7 +71,7 @@ import Testing
         }
     }
 
-    @Test func subscribeRequests() {
+    @Test func acceptedSubscribeRequestsHaveDistinctChannels() {
         let corpus = ["/ev/a/b.b5?since=AQ", "/ws/a%2e.b3/x:y", "/lp/a?envelope=1&since=x", "/sub/a/b/c/d/e"].map { Array($0.utf8) }
         self.fuzz(corpus, ["/", "%", ".b", ".b9", "?", "&", "since=", "%2F", "%zz", "..", "=", "99999999999999999999"]) { _, bytes, at in
             guard let head = try? head(String(decoding: bytes, as: UTF8.self)), let (transport, channels) = SubscribeRequest.transport(of: head.path),

@@ -11,13 +11,13 @@ import Testing
         HTTPConnection(headerBytesMax: 1024, bodyBytesMax: 1024, isOverLimit: isOverLimit)
     }
 
-    /// What one step decides, in a word.
+    /// A short text for the next step.
     private func next(_ connection: inout HTTPConnection, canTakeRequest: Bool = true) throws -> String {
         switch try connection.next(canTakeRequest: canTakeRequest) {
         case .request(let request): request.head.path
         case .pause: "pause"
-        case .needMore(_, .request): "more within a request's time"
-        case .needMore(_, .nextRequest): "more, whenever it comes"
+        case .needMore(_, .request): "more, within the deadline of a request"
+        case .needMore(_, .nextRequest): "more, within the idle time"
         case .needMore(_, nil): "more"
         case .inputEnded: "input ended"
         case nil: "nothing"
@@ -33,46 +33,46 @@ import Testing
         }
     }
 
-    @Test func aRequestHasItsTimeFromItsFirstByte() throws {
+    @Test func theDeadlineOfARequestBeginsWithItsFirstByte() throws {
         var connection = self.connection()
-        #expect(self.expiry(connection) == "close, late", "the first request never came")
+        #expect(self.expiry(connection) == "close, late", "the first request never arrived")
         connection.receive(ByteBuffer(string: "GET"))
-        #expect(try self.next(&connection) == "more", "its time runs since the accept")
+        #expect(try self.next(&connection) == "more", "its deadline was set at the accept")
         #expect(self.expiry(connection) == "refuse")
         connection.receive(ByteBuffer(string: " /a HTTP/1.1\r\nHost: h\r\n\r\n"))
         #expect(try self.next(&connection) == "/a")
-        #expect(try self.next(&connection) == "more, whenever it comes")
+        #expect(try self.next(&connection) == "more, within the idle time")
         #expect(self.expiry(connection) == "close")
         connection.receive(ByteBuffer(string: "G"))
-        #expect(try self.next(&connection) == "more within a request's time")
+        #expect(try self.next(&connection) == "more, within the deadline of a request")
         connection.receive(ByteBuffer(string: "E"))
-        #expect(try self.next(&connection) == "more", "another byte buys no time")
+        #expect(try self.next(&connection) == "more", "another byte does not extend the deadline")
         #expect(self.expiry(connection) == "refuse")
     }
 
-    @Test(arguments: [false, true]) func emptyLinesBuyNoTime(isOverLimit: Bool) throws {
+    @Test(arguments: [false, true]) func emptyLinesDoNotExtendADeadline(isOverLimit: Bool) throws {
         var connection = self.connection(isOverLimit: isOverLimit)
         connection.receive(ByteBuffer(string: "\r\n"))
-        #expect(try self.next(&connection) == "more", "the time of the first request runs since the accept")
+        #expect(try self.next(&connection) == "more", "the deadline of the first request was set at the accept")
         #expect(self.expiry(connection) == "close, late")
         connection.receive(ByteBuffer(string: Self.request))
         #expect(try self.next(&connection) == "/a")
-        #expect(try self.next(&connection) == "more, whenever it comes")
+        #expect(try self.next(&connection) == "more, within the idle time")
         connection.receive(ByteBuffer(string: "\r\n"))
-        #expect(try self.next(&connection) == "more", "an empty line is not a request that could be followed by another")
+        #expect(try self.next(&connection) == "more", "an empty line is not a request and starts no deadline")
     }
 
-    @Test func withoutRoomItIsNotReadAndNothingIsLost() throws {
+    @Test func aPausedConnectionLosesNoRequest() throws {
         var connection = self.connection()
         connection.receive(ByteBuffer(string: Self.request + Self.request))
         #expect(try self.next(&connection) == "/a")
         #expect(try self.next(&connection, canTakeRequest: false) == "pause" && connection.state == .paused)
-        #expect(self.expiry(connection) == "extend", "this node does not read what the client has sent")
+        #expect(self.expiry(connection) == "extend", "this node does not read the bytes of the client")
         connection.resume()
         #expect(try self.next(&connection) == "/a" && connection.state == .reading)
     }
 
-    @Test func aClosedSideIsTheEndOnceAllIsTaken() throws {
+    @Test func inputEndsAfterTheLastCompleteRequest() throws {
         var connection = self.connection()
         connection.receive(ByteBuffer(string: Self.request + "GET"))
         connection.inputClosed()
@@ -80,7 +80,7 @@ import Testing
         #expect(try self.next(&connection) == "input ended")
     }
 
-    @Test func afterTheEndNothingIsTaken() throws {
+    @Test func afterTheEndNoRequestIsReturned() throws {
         var connection = self.connection()
         connection.receive(ByteBuffer(string: Self.request))
         let wasPaused = connection.end()
@@ -90,12 +90,12 @@ import Testing
         var paused = self.connection()
         #expect(try self.next(&paused, canTakeRequest: false) == "pause")
         let hasToRead = paused.end()
-        #expect(hasToRead, "its bytes have to be read, or the kernel resets the connection")
+        #expect(hasToRead, "its bytes must be read, or the kernel resets the connection")
         paused.resume()
         #expect(paused.isEnded)
     }
 
-    @Test func aStreamKeepsWhatCameBehindItsRequest() throws {
+    @Test func aStreamGetsTheBytesAfterItsRequest() throws {
         var connection = self.connection()
         connection.receive(ByteBuffer(string: Self.request + "frames"))
         #expect(try self.next(&connection) == "/a")
@@ -105,17 +105,17 @@ import Testing
         #expect(try self.next(&connection) == "nothing" && connection.bufferedBytes == 0)
     }
 
-    @Test func aBlockedSocketIsLookedAtFirst() {
+    @Test func aBlockedSocketIsCheckedForAStallFirst() {
         var connection = self.connection()
         connection.block(at: 10, waiting: 100)
         #expect(self.expiry(connection, hasPendingResponse: true) == "check")
         let (blocked, moving) = (connection.secondsStalled(at: 14, waiting: 100), connection.secondsStalled(at: 15, waiting: 50))
-        #expect(blocked == 4 && moving == 0, "between the two looks it took some")
+        #expect(blocked == 4 && moving == 0, "the socket accepted bytes between the two checks")
         connection.unblock()
         #expect(!connection.isBlocked && self.expiry(connection, hasPendingResponse: true) == "extend")
     }
 
-    @Test func overTheLimitThereIsOneResponseAndNoTime() throws {
+    @Test func overTheLimitAConnectionGetsOneResponseAndNoExtraTime() throws {
         var connection = self.connection(isOverLimit: true)
         connection.receive(ByteBuffer(string: "GET"))
         #expect(self.expiry(connection) == "close, late")
@@ -127,8 +127,8 @@ import Testing
         #expect(!connection.keepsAlive(after: request.head) && self.connection().keepsAlive(after: request.head))
     }
 
-    /// However the bytes come and the room changes, every request is taken once, in order.
-    @Test(arguments: 0..<200) func walk(seed: UInt64) throws {
+    /// Every request is returned once and in order, for any split of the bytes and any pauses.
+    @Test(arguments: 0..<200) func everyRequestIsReturnedOnceAndInOrder(seed: UInt64) throws {
         var generator = SplitMix(seed: seed)
         let count = 1 + generator.below(20)
         var pieces = generator.pieces(Array((0..<count).map { "GET /\($0) HTTP/1.1\r\nHost: h\r\n\r\n" }.joined().utf8))[...]
@@ -145,7 +145,7 @@ import Testing
                 case .request(let request): taken.append(request.head.path)
                 case .pause: #expect(!canTakeRequest && connection.state == .paused)
                 case .needMore: #expect(canTakeRequest)
-                case .inputEnded, nil: Issue.record("seed \(seed): it has not ended")
+                case .inputEnded, nil: Issue.record("seed \(seed): the input has not ended")
                 }
             }
             switch (before, connection.state) {

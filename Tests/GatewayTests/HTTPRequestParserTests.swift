@@ -19,7 +19,7 @@ import Testing
     ]
 
     @Test(arguments: valid)
-    func everySplitReadsTheSame(_ text: String) {
+    func splitRequestsAreReadLikeWholeRequests(_ text: String) {
         let bytes = Array(text.utf8)
         let whole = read([bytes])
         #expect(whole.count == 1)
@@ -29,7 +29,7 @@ import Testing
     }
 
     @Test(arguments: [1, 2, 3] as [UInt64])
-    func pipelinedRequestsInPieces(seed: UInt64) {
+    func splitPipelinedRequestsAreReadLikeWholeRequests(seed: UInt64) {
         var random = SplitMix(seed: seed)
         for _ in 0..<100 {
             let texts = (0..<5).map { _ in Self.valid.randomElement(using: &random)! }
@@ -39,7 +39,7 @@ import Testing
     }
 
     @Test(arguments: [11, 12, 13] as [UInt64])
-    func mutationsNeverMakeAnAmbiguousRequest(seed: UInt64) {
+    func mutatedRequestsAreNeverAmbiguous(seed: UInt64) {
         var random = SplitMix(seed: seed)
         for _ in 0..<4000 {
             let bytes = random.mutate(Array(Self.valid.randomElement(using: &random)!.utf8), with: Self.tokens)
@@ -61,7 +61,7 @@ import Testing
         ("Content-Length: ٣", 400), ("Content-Length: 99999999999999999999999", 400), ("Content-Length: 201", 413), (": x", 400), ("noColon", 400),
         ("Host: other", 400), ("X: a\0b", 400), ("X\0: y", 400), ("X(: y", 400), ("É: y", 400),
     ])
-    func smuggling(_ fields: String, _ status: Int) {
+    func requestsThatCouldSmuggleAreRefused(_ fields: String, _ status: Int) {
         #expect(read("POST /pub?id=a HTTP/1.1\r\nHost: h\r\n\(fields)\r\n\r\nabc") == [.failure(status)])
     }
 
@@ -74,18 +74,18 @@ import Testing
         "GET http:///healthz HTTP/1.1\r\nHost: h\r\n\r\n", "GET xhttp://h/healthz HTTP/1.1\r\nHost: h\r\n\r\n", "GET /é HTTP/1.1\r\nHost: h\r\n\r\n",
         "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "\n\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
     ])
-    func badHeads(_ text: String) {
+    func invalidHeadsAreRefused(_ text: String) {
         #expect(read(text) == [.failure(400)])
     }
 
     @Test(arguments: [
         "x\r\n", "\r\n", ";\r\n", "-1\r\n", "0x5\r\n", "5 \r\nhello", "5\nhello", "5\r\nhelloX", "5\r\nhello\n\n", "123456789\r\n", "5;\u{1}\r\n",
     ])
-    func badChunks(_ chunks: String) {
+    func invalidChunksAreRefused(_ chunks: String) {
         #expect(read("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + "\r\n\r\n\r\n") == [.failure(400)])
     }
 
-    @Test func bounds() {
+    @Test func requestsAboveALimitAreRefused() {
         let start = "GET / HTTP/1.1\r\nHost: h\r\n"
         #expect(read("GET /" + String(repeating: "x", count: 8200) + " HTTP/1.1\r\nHost: h\r\n\r\n") == [.failure(414)])
         #expect(read("GET /" + String(repeating: "x", count: 9000)) == [.failure(414)])
@@ -107,13 +107,13 @@ import Testing
             ("http://h?u=/healthz", "/", "u=/healthz"),
             ("/a?u=http://h/healthz", "/a", "u=http://h/healthz"), ("//h/a", "//h/a", nil), ("*", "*", nil),
         ] as [(String, String, String?)])
-    func targets(_ target: String, _ path: String, _ query: String?) throws {
+    func targetsAreSplitIntoPathAndQuery(_ target: String, _ path: String, _ query: String?) throws {
         let head = try head(target)
         #expect(head.path == path && head.query == query)
     }
 
-    /// Reads that never end where a request does.
-    @Test func inputDoesNotGrowWithWhatWasRead() throws {
+    /// No read ends at the end of a request.
+    @Test func theInputBufferStaysSmall() throws {
         var parser = HTTPRequestParser(headerBytesMax: 1024, bodyBytesMax: 100_000)
         let request = ByteBuffer(string: "POST /pub?id=a HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n" + String(repeating: "x", count: 60_000))
         let begin = request.getSlice(at: 0, length: 30)!
@@ -131,8 +131,8 @@ import Testing
         #expect(capacity <= 256 * 1024)
     }
 
-    /// Each would copy all those before it if anybody else held them.
-    @Test func chunksAreGatheredInOnePlace() throws {
+    /// If the chunks had a second reference, each new chunk would copy all previous chunks.
+    @Test func chunksAreNotCopiedForEveryNewChunk() throws {
         let count = 20_000
         var parser = HTTPRequestParser(headerBytesMax: 1024, bodyBytesMax: count)
         parser.feed(ByteBuffer(string: "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"))
@@ -152,7 +152,7 @@ import Testing
         #expect(next.body.readableBytes == 0)
     }
 
-    @Test func continueIsWantedOnce() throws {
+    @Test func continueIsRequestedOnce() throws {
         var parser = HTTPRequestParser(headerBytesMax: 1024, bodyBytesMax: 100)
         parser.feed(ByteBuffer(string: "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n"))
         guard case .needMore(wantsContinue: true) = try parser.next() else { return #expect(Bool(false)) }
@@ -164,7 +164,7 @@ import Testing
         #expect(parser.isBetweenRequests)
     }
 
-    @Test func fieldsAndQueries() throws {
+    @Test func fieldsAndQueriesAreDecoded() throws {
         let head = try head("/p?a=1&b=%41%20&c&a=2&d=%zz", ["X-Y:  v \t", "Connection: Keep-Alive, Upgrade", "connection: close"])
         #expect(head.field("x-y") == "v")
         #expect(head.list("connection") == "Keep-Alive, Upgrade,close")
@@ -180,7 +180,7 @@ import Testing
     }
 }
 
-/// Whatever was read, no second reader could have read it otherwise.
+/// Checks that a second parser could not read the requests differently.
 func checkUnambiguous(_ results: [Read], _ at: Comment) {
     for case .request(_, let path, _, let fields, let body) in results {
         let names = fields.map { $0.prefix { $0 != ":" }.lowercased() }

@@ -16,7 +16,7 @@ private final class Connection: LoopConnection {
 
 @Suite struct LoopTests {
     @Test(arguments: [1, 2, 3] as [UInt64])
-    func answersLeaveInTheOrderOfRequests(seed: UInt64) {
+    func responsesAreSentInTheOrderOfRequests(seed: UInt64) {
         var random = SplitMix(seed: seed)
         for _ in 0..<50 {
             var queue = ResponseQueue()
@@ -45,7 +45,7 @@ private final class Connection: LoopConnection {
     }
 
     @Test(arguments: [1, 2] as [UInt64])
-    func connectionTableFindsWhatIsThere(seed: UInt64) {
+    func theConnectionTableFindsOnlyOpenConnections(seed: UInt64) {
         var random = SplitMix(seed: seed)
         var table = ConnectionTable()
         var open: [Connection] = []
@@ -76,7 +76,7 @@ private final class Connection: LoopConnection {
     }
 
     @Test(arguments: [1, 2, 3] as [UInt64])
-    func aSweepMeetsEverySlotOnceARound(seed: UInt64) {
+    func aSweepVisitsEverySlotOnceInARound(seed: UInt64) {
         var random = SplitMix(seed: seed)
         for _ in 0..<200 {
             let steps = 1 + random.below(50)
@@ -101,7 +101,7 @@ private final class Connection: LoopConnection {
     }
 
     @Test(arguments: [1, 2] as [UInt64])
-    func everyEntryOfTheWheelComesRoundOnce(seed: UInt64) {
+    func everyTimerWheelEntryIsDueOnce(seed: UInt64) {
         var random = SplitMix(seed: seed)
         var wheel = TimerWheel()
         var due: [Int: [UInt32]] = [:]
@@ -110,13 +110,13 @@ private final class Connection: LoopConnection {
         for now in 0..<1000 {
             wheel.turn(to: now)
             waiting += due[now] ?? []
-            // Somebody is not always quick enough to look at all of them before the next second.
+            // Not all due entries are handled before the next second.
             for _ in 0..<random.below(4) where !waiting.isEmpty { #expect(wheel.popDue()?.id.slot == waiting.removeFirst(), "seed \(seed), second \(now)") }
             #expect(wheel.hasDue != waiting.isEmpty, "seed \(seed), second \(now)")
             for _ in 0..<random.below(4) {
                 let second = now + random.below(300) - 20
                 wheel.add(ConnectionID(slot: number, generation: 0), at: second, now: now)
-                // At once is the next second; what is too far away comes round early, to be put in again.
+                // An entry is due in the next second at the earliest. An entry too far in the future is due early, and its owner adds it again.
                 due[min(max(second, now + 1), now + TimerWheel.slots - 1), default: []].append(number)
                 number += 1
             }

@@ -20,18 +20,18 @@ import Testing
         ("/ev/a", "1.1", Framing.sseChunked), ("/ev/a", "1.0", .sse), ("/ev/a?envelope=1", "1.1", .sseEnvelopeChunked), ("/ev/a?envelope=0", "1.0", .sse),
         ("/ws/a", "1.1", .webSocket), ("/lp/a", "1.1", .element), ("/sub/a", "1.1", .lineChunked), ("/sub/a", "1.0", .line),
     ])
-    func framings(_ target: String, _ version: String, _ framing: Framing) throws {
+    func theFramingDependsOnTransportAndVersion(_ target: String, _ version: String, _ framing: Framing) throws {
         #expect(try self.subscribe(target, version: version).framing == framing)
     }
 
-    @Test func starts() throws {
+    @Test func eachChannelStartsAtCursorBacklogOrLive() throws {
         let cursor = Self.cursor(("a", Position(epoch: 1, offset: 7)), ("z", Position(epoch: 2, offset: 1)))
         let request = try self.subscribe("/ev/b/a.b5/c.b3/d%2ee.b9999999?since=\(cursor)")
         #expect(request.channels.map(\.channel.string) == ["b", "a", "c", "d.e"])
         #expect(request.channels.map(\.start) == [.live, .after(Position(epoch: 1, offset: 7)), .backlog(3), .backlog(1000)])
         #expect(request.resumes)
         #expect(try !self.subscribe("/ev/a").resumes)
-        // The header wins over the query; an empty one does not.
+        // A header takes precedence over the query. An empty header does not.
         let other = Self.cursor(("a", Position(epoch: 9, offset: 9)))
         #expect(try self.subscribe("/ev/a?since=\(cursor)", ["Last-Event-ID: \(other)"]).channels[0].start == .after(Position(epoch: 9, offset: 9)))
         #expect(try self.subscribe("/ev/a?since=\(cursor)", ["Last-Event-ID:"]).channels[0].start == .after(Position(epoch: 1, offset: 7)))
@@ -42,7 +42,7 @@ import Testing
             ("/ev/a?since=1-7", []), ("/ev/a?lastEventId=1-7", []), ("/ev/a?evs_last_event_id=1-7&since=1-1", []), ("/ev/a?since=1-1&lastEventId=1-7", []),
             ("/ev/a?lastEventId=&since=1-7", []), ("/ev/a?lastEventId=1-1&since=1-1", ["Last-Event-ID: 1-7"]), ("/ev/a.b5?since=1-7", []),
         ] as [(String, [String])])
-    func aPositionOfOneChannel(_ target: String, _ fields: [String]) throws {
+    func aPositionResumesASingleChannel(_ target: String, _ fields: [String]) throws {
         let request = try self.subscribe(target, fields)
         #expect(request.channels.map(\.start) == [.after(Position(epoch: 1, offset: 7))] && request.resumes)
     }
@@ -58,7 +58,7 @@ import Testing
         ("/ev/a/b?since=1-7", "400 bad_cursor"), ("/ev/a?since=1-07", "400 bad_cursor"), ("/ev/a?since=1", "400 bad_cursor"),
         ("/ev/a?since=1-7&since=1-7", "400 bad_request"), ("/ev/a?envelope=1&envelope=1", "400 bad_request"),
     ])
-    func badSubscribes(_ target: String, _ expected: String) {
+    func invalidSubscribeRequestsAreRefused(_ target: String, _ expected: String) {
         var limits = Limits()
         limits.channelsPerConnectionMax = 3
         #expect(failure { _ = try self.subscribe(target, limits: limits) } == expected)
@@ -70,7 +70,7 @@ import Testing
         try PublishRequest.raw(Request(head: try head(target, fields, method: "POST"), body: ByteBuffer(string: body)), limits: limits)
     }
 
-    @Test func rawPublishes() throws {
+    @Test func rawPublishesReadQueryAndHeaders() throws {
         let events = try self.raw("/pub?id=a%2Fb", ["Event-Type: é", "Message-Id: m"], body: "hi")
         #expect(events.map(\.channel.string) == ["a", "b"])
         #expect(events.allSatisfy { $0.type == "é" && $0.messageID == "m" && $0.payload == ByteBuffer(string: "hi") })
@@ -88,7 +88,7 @@ import Testing
             ("/pub?id=a", ["Event-Type: a\tb"], "x", "400 bad_body"), ("/pub?id=a", [], String(repeating: "x", count: 101), "413 too_large"),
             ("/pub?id=a/b/c/d", [], "x", "400 bad_channel"),
         ] as [(String, [String], String, String)])
-    func badRawPublishes(_ target: String, _ fields: [String], _ body: String, _ expected: String) {
+    func invalidRawPublishesAreRefused(_ target: String, _ fields: [String], _ body: String, _ expected: String) {
         var limits = Limits()
         limits.eventBytesMax = 100
         limits.channelsPerConnectionMax = 3
@@ -96,7 +96,7 @@ import Testing
     }
 
     @Test(arguments: ["{\"x\": [1, 2.50]}", "null", "\"\"", "1e400", "[ ]"])
-    func jsonPublishesKeepTheirDataAsItIs(_ data: String) throws {
+    func jsonPublishesKeepTheirDataUnchanged(_ data: String) throws {
         let event = try PublishRequest.publish(
             ByteBuffer(string: " {\"data\" : \(data) ,\"channel\":\"\\u0061\",\"type\":null,\"idempotency_key\":\"k\"} "), limits: Limits())
         #expect(event.payload == ByteBuffer(string: data))
@@ -111,7 +111,7 @@ import Testing
         ("{\"channel\":\"a\",\"data\":1,\"type\":\"gap\"}", "400 bad_body"), ("{\"channel\":\"a\",\"data\":1,\"type\":\"a\\nb\"}", "400 bad_body"),
         ("{\"channel\":\"a\",\"data\":1,\"type\":\"\\ud800\"}", "400 bad_body"),
     ])
-    func badPublishes(_ body: String, _ expected: String) {
+    func invalidPublishesAreRefused(_ body: String, _ expected: String) {
         #expect(failure { _ = try PublishRequest.publish(ByteBuffer(string: body), limits: Limits()) } == expected)
     }
 
@@ -121,13 +121,13 @@ import Testing
             ("{\"channels\":\"a\",\"data\":1}", "400 bad_body"),
             ("{\"channels\":[1],\"data\":1}", "400 bad_body"), ("{\"channels\":[\"a\",\"b\"],\"data\":1}", nil),
         ] as [(String, String?)])
-    func broadcasts(_ body: String, _ expected: String?) {
+    func invalidBroadcastsAreRefused(_ body: String, _ expected: String?) {
         var names = ["a", "b"]
         #expect(failure { names = try PublishRequest.broadcast(ByteBuffer(string: body), limits: Limits()).map(\.channel.string) } == expected)
         #expect(names == ["a", "b"])
     }
 
-    @Test func batchesAnswerInOrder() throws {
+    @Test func batchRepliesKeepTheOrderOfCommands() throws {
         let body =
             #"{"commands":[{"publish":{"channel":"a","data":1}},{"nothing":1},{"broadcast":{"channels":["b","c"],"data":2}},{"publish":{"channel":"a b","data":1}},{"publish":{"channel":"d","data":1}}]}"#
         let request = try BatchRequest(ByteBuffer(string: body), limits: Limits())
@@ -148,8 +148,8 @@ import Testing
         #expect(failure { _ = try BatchRequest(ByteBuffer(string: "{\"commands\":1}"), limits: Limits()) } == "400 bad_body")
     }
 
-    /// The first name that is not known ends it: nothing behind it is looked at.
-    @Test func manyUnknownFieldsCostNoMoreThanOne() {
+    /// Reading ends at the first unknown name. Nothing after that name is read.
+    @Test func readingStopsAtTheFirstUnknownField() {
         let names = (0..<200_000).map { "\"\($0)\":1" }.joined(separator: ",")
         for body in ["{\(names)}", "{\"0\":1, and this is not JSON"] {
             do throws(HTTPFailure) {
@@ -161,7 +161,7 @@ import Testing
         }
     }
 
-    @Test func responses() {
+    @Test func responsesHaveOneConnectionHeader() {
         for (keepAlive, expected) in [(true, "keep-alive"), (false, "close")] {
             var answer = ByteBuffer()
             ResponseWriter.write(.ok, content: .text, body: ByteBuffer(string: "ok\n"), keepAlive: keepAlive, into: &answer)
@@ -173,7 +173,7 @@ import Testing
         }
     }
 
-    @Test func jsonFields() throws {
+    @Test func jsonFieldsAreReadByType() throws {
         let fields = try JSONFields(ByteBuffer(string: #"{"a":5,"b":true,"c":"x\ny","d":[1,"]",{}],"e":null,"f":-0}"#), names: ["a", "b", "c", "d", "e", "f"])
         #expect(try fields.integer("a", in: 0...5) == 5)
         #expect(try fields.integer("f", in: 0...5) == 0)
@@ -189,7 +189,7 @@ import Testing
         #expect(failure { _ = try JSONFields(ByteBuffer(bytes: [0x7B, 0x22, 0xFF, 0x22, 0x3A, 0x31, 0x7D]), names: ["a"]) } == "400 bad_body")
     }
 
-    @Test func origins() throws {
+    @Test func originsDecideTheCORSHeaders() throws {
         let some = Origins(["https://Example.com"])
         #expect(some.allows("HTTPS://example.com") && !some.allows("https://example.com.evil") && !some.allows("null"))
         let asked = try head("/", ["Origin: https://example.com"])
@@ -207,7 +207,7 @@ import Testing
     @Test(arguments: [
         ("https://h:443", "https://h"), ("http://h:80", "http://h"), ("HTTPS://H", "https://h:443"), ("http://[::1]:80", "http://[::1]"),
     ])
-    func theDefaultPortNeedNotBeNamed(_ one: String, _ other: String) {
+    func theDefaultPortMayBeOmitted(_ one: String, _ other: String) {
         #expect(Origins([one]).allows(other) && Origins([other]).allows(one))
     }
 
@@ -216,7 +216,7 @@ import Testing
         #expect(!Origins([one]).allows(other) && !Origins([other]).allows(one))
     }
 
-    @Test func refusedOriginsAreLoggedOnceAndNotForever() {
+    @Test func refusedOriginsAreLoggedOnceAndBounded() {
         var refused = RefusedOrigins()
         let first = refused.sentence(for: "https://a.example")
         #expect(first?.contains("https://a.example") == true)
@@ -233,7 +233,7 @@ import Testing
         ("text/event-stream", true), ("*/*", false), ("text/html, Text/Event-Stream ;q=0.5", true), ("text/event-streams", false), ("text/*", false),
         ("", false),
     ])
-    func whatIsAccepted(_ accept: String, _ expected: Bool) throws {
+    func acceptMatchesOnlyTheExactMediaType(_ accept: String, _ expected: Bool) throws {
         #expect(try head("/", ["Accept: \(accept)"]).accepts("text/event-stream") == expected)
     }
 }

@@ -4,7 +4,7 @@ import NIOCore
 @testable import Gateway
 @testable import Pipeline
 
-/// What came of reading a stream of requests.
+/// The result of reading one request.
 enum Read: Equatable {
     case request(method: RequestHead.Method, path: String, query: String?, fields: [String], body: [UInt8])
     case failure(Int)
@@ -40,7 +40,7 @@ func head(_ target: String, _ fields: [String] = [], method: String = "GET", ver
     return try HeadParser.parse(ByteBuffer(string: text))
 }
 
-/// The code and status of what a closure throws.
+/// The status and the code of the failure that a closure throws.
 func failure(_ body: () throws -> Void) -> String? {
     do {
         try body()

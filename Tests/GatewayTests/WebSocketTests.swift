@@ -39,7 +39,7 @@ import Testing
 
     static let streams: [([UInt8], [WebSocketParser.Step])] = [
         (frame(0x81, bytes("hi")) + frame(0x82, [0xFF]) + frame(0x8A, []), [.message, .message, .pong]),
-        // A character and a message in fragments, with a ping between them.
+        // The fragments split a message inside a character. A ping arrives between two fragments.
         (
             frame(0x01, [0xC3]) + frame(0x89, bytes("p")) + frame(0x00, [0xA9]) + frame(0x80, []) + frame(0x88, [0x03, 0xE8]),
             [.ping(ByteBuffer(string: "p")), .message, .close(code: 1000)]
@@ -51,7 +51,7 @@ import Testing
     ]
 
     @Test(arguments: [1, 2, 3] as [UInt64])
-    func everySplitReadsTheSame(seed: UInt64) {
+    func splitFramesAreReadLikeWholeFrames(seed: UInt64) {
         var random = SplitMix(seed: seed)
         for (bytes, expected) in Self.streams {
             #expect(Self.steps([bytes]) == expected)
@@ -75,13 +75,13 @@ import Testing
             (frame(0x88, [0x0F, 0xA0]), 4000), (frame(0x88, [0x03, 0xED]), 1002), (frame(0x88, [0x03, 0xEE]), 1002), (frame(0x88, [0x03, 0xEC]), 1002),
             (frame(0x88, [0x03, 0xF7]), 1002), (frame(0x88, [0, 0]), 1002), (frame(0x88, [0x07, 0xD0]), 1002), (frame(0x88, [0x13, 0x88]), 1002),
         ] as [([UInt8], UInt16)])
-    func closes(_ bytes: [UInt8], _ code: UInt16) {
+    func invalidFramesAndCloseFramesGetACloseCode(_ bytes: [UInt8], _ code: UInt16) {
         #expect(self.steps(bytes).last == .close(code: code))
         #expect(Self.steps(bytes.map { [$0] }).last == .close(code: code))
     }
 
-    /// Reads that never end where a frame does.
-    @Test func inputDoesNotGrowWithWhatWasRead() {
+    /// No read ends at the end of a frame.
+    @Test func theInputBufferStaysSmall() {
         var parser = WebSocketParser(messageBytesMax: 100_000)
         let frame = Self.frame(0x82, [UInt8](repeating: 7, count: 10_000))
         let piece = ByteBuffer(bytes: frame[5...] + frame[..<5])
@@ -97,8 +97,8 @@ import Testing
         #expect(capacity <= 128 * 1024)
     }
 
-    /// Each would copy all those before it if anybody else held them.
-    @Test func fragmentsAreGatheredInOnePlace() {
+    /// If the fragments had a second reference, each new fragment would copy all previous fragments.
+    @Test func fragmentsAreNotCopiedForEveryNewFragment() {
         let count = 20_000
         var parser = WebSocketParser(messageBytesMax: count)
         var moves = 0
@@ -114,11 +114,11 @@ import Testing
         #expect(parser.next() == .message)
     }
 
-    @Test func acceptOfTheStandardsExample() {
+    @Test func acceptKeyOfTheRFCExample() {
         #expect(WebSocketHandshake.accept("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
     }
 
-    @Test func aRefusalNamesWhatToUpgradeTo() throws {
+    @Test func aRefusedHandshakeGets426() throws {
         let head = try head("/ws/a")
         do throws(HTTPFailure) {
             _ = try WebSocketHandshake.response(to: head)
@@ -142,7 +142,7 @@ import Testing
             (["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: short=="], "400 bad_request"),
             (["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=*"], "400 bad_request"),
         ] as [([String], String?)])
-    func handshakes(_ fields: [String], _ expected: String?) throws {
+    func invalidHandshakesAreRefused(_ fields: [String], _ expected: String?) throws {
         let head = try head("/ws/a", fields)
         var response = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
         #expect(failure { response = try WebSocketHandshake.response(to: head) } == expected)

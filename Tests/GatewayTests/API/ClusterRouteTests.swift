@@ -8,7 +8,7 @@ import Testing
 @testable import Gateway
 @testable import Pipeline
 
-/// Responds what a test says, and remembers the requests.
+/// A cluster that responds with the result of a closure, and records the requests.
 private final class FakeCluster: ClusterAdministration {
     let partitionCount: Int
     private let reply: @Sendable (AdminRequest) async -> AdminResponse
@@ -27,7 +27,7 @@ private final class FakeCluster: ClusterAdministration {
     }
 }
 
-/// A connection of the API port, on a loop of its own.
+/// A connection of the API port. Each connection has its own loop.
 private struct Connection {
     let channel: NIOAsyncTestingChannel
 
@@ -47,7 +47,7 @@ private struct Connection {
         try await channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).get()
     }
 
-    /// Everything that comes back until `count` answers have.
+    /// Sends the text. Returns all received bytes after `count` responses have arrived.
     func send(_ text: String, answers count: Int = 1) async throws -> String {
         try await self.channel.writeInbound(ByteBuffer(string: text))
         var received = ""
@@ -86,14 +86,14 @@ private struct Connection {
             ("POST", "/api/unpin", "{\"partition\":0}", AdminRequest(.unpin, partition: 0)),
             ("POST", "/api/forget", "{\"node\":\"n1\"}", AdminRequest(.forget, node: "n1")),
         ])
-    func everyRouteMakesItsRequest(_ method: String, _ target: String, _ body: String, _ request: AdminRequest) async throws {
+    func everyRouteBecomesItsAdminRequest(_ method: String, _ target: String, _ body: String, _ request: AdminRequest) async throws {
         let cluster = FakeCluster(Self.done)
         let answer = try await Connection(cluster).request(method, target, body)
         #expect(answer.hasPrefix("HTTP/1.1 200 OK\r\n") && answer.contains("\"result\":\"\(request.kind.rawValue)\""), "\(answer)")
         #expect(cluster.received == [request])
     }
 
-    @Test func locateNamesTheChannelAndItsPartition() async throws {
+    @Test func locateReturnsTheChannelAndItsPartition() async throws {
         for count in [1, 7, 256] {
             let cluster = FakeCluster(partitionCount: count) { request in
                 .partitions(ClusterPartitions(head: .forTests, channel: request.channel, partitions: []))
@@ -106,7 +106,7 @@ private struct Connection {
         #expect(answer.hasPrefix("HTTP/1.1 503 ") && answer.contains("Retry-After: 1\r\n"))
     }
 
-    @Test(arguments: AdminError.Code.allCases) func everyErrorHasItsStatus(_ code: AdminError.Code) async throws {
+    @Test(arguments: AdminError.Code.allCases) func everyErrorCodeHasAnHTTPStatus(_ code: AdminError.Code) async throws {
         let line =
             switch code {
             case .badRequest: "400 Bad Request"
@@ -135,7 +135,7 @@ private struct Connection {
             ("POST", "/api/unpin", "{\"partition\":65536}", "400"), ("POST", "/api/pause", "", "404"),
             ("POST", "/api/cordon", "{\"node\":\"n1\",\"note\":\"a\\u001bb\"}", "400"),
         ])
-    func wrongRequestsAreAnsweredHere(_ method: String, _ target: String, _ body: String, _ status: String) async throws {
+    func invalidRequestsAreRefusedBeforeTheCluster(_ method: String, _ target: String, _ body: String, _ status: String) async throws {
         let cluster = FakeCluster(Self.done)
         let answer = try await Connection(cluster).request(method, target, body)
         #expect(answer.hasPrefix("HTTP/1.1 \(status) ") && answer.contains("{\"error\":{\"code\":"), "\(answer)")
@@ -143,7 +143,7 @@ private struct Connection {
         #expect(cluster.received.isEmpty)
     }
 
-    @Test func everythingNeedsTheToken() async throws {
+    @Test func everyClusterRequestNeedsTheToken() async throws {
         let cluster = FakeCluster(Self.done)
         for (method, target, body) in [("GET", "/api/cluster", ""), ("POST", "/api/drain", "{\"node\":\"n1\"}")] {
             let connection = try await Connection(cluster, token: "secret")
@@ -154,20 +154,20 @@ private struct Connection {
         #expect(answer.hasPrefix("HTTP/1.1 200 ") && cluster.received.count == 1)
     }
 
-    @Test func otherPagesMayNotChangeAnything() async throws {
+    @Test func pagesOfOtherOriginsAreRefused() async throws {
         let cluster = FakeCluster(Self.done)
         let answer = try await Connection(cluster).request("POST", "/api/rebalance", fields: "Origin: https://elsewhere.example\r\n")
         #expect(answer.hasPrefix("HTTP/1.1 403 ") && cluster.received.isEmpty)
     }
 
-    @Test func beforeTheNodeIsUpItIsUnavailable() async throws {
+    @Test func aStartingNodeRespondsWith503() async throws {
         let answer = try await Connection(nil).request("GET", "/api/cluster")
         #expect(answer.hasPrefix("HTTP/1.1 503 ") && answer.contains("Retry-After"))
     }
 
-    @Test func answersKeepTheOrderOfTheirRequests() async throws {
+    @Test func responsesKeepTheOrderOfTheirRequests() async throws {
         let cluster = FakeCluster { request in
-            // The first is the slowest.
+            // The first response is the slowest.
             if request.kind == .status { try? await Task.sleep(for: .milliseconds(50)) }
             return .forwarded(json: "{\"kind\":\"\(request.kind.rawValue)\"}")
         }
@@ -177,7 +177,7 @@ private struct Connection {
         #expect(order.count == 3 && order == order.sorted())
     }
 
-    @Test func aHeadHasNoBody() async throws {
+    @Test func aResponseToHeadHasNoBody() async throws {
         let answer = try await Connection(FakeCluster(Self.done)).request("HEAD", "/api/plan")
         #expect(answer.hasPrefix("HTTP/1.1 200 ") && answer.hasSuffix("\r\n\r\n") && answer.contains("Content-Length: 32\r\n"), "\(answer)")
     }

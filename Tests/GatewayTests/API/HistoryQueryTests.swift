@@ -8,7 +8,7 @@ import Testing
 @testable import Pipeline
 
 @Suite struct HistoryQueryTests {
-    /// What an answer says.
+    /// The contents of a response.
     private struct Answer {
         var offsets: [Int]
         var isTruncated: Bool
@@ -17,7 +17,7 @@ import Testing
 
     private static let channel = ChannelName("a")!
 
-    /// Asks about a channel whose events have these sizes, the first `expired` of which are gone.
+    /// Queries a channel whose events have these sizes. The first `expired` events are no longer in history.
     private func ask(_ fields: String, _ sizes: [Int], expired: Int = 0, appended: Int = 0) async throws -> (Answer, ShelfLog) {
         let events = (sizes + [Int](repeating: 1, count: appended)).enumerated().map { index, size in
             SequencedEvent(
@@ -30,7 +30,7 @@ import Testing
         let json = try #require(try JSONSerialization.jsonObject(with: Data(body.readableBytesView)) as? [String: [String: Any]])
         let result = try #require(json["result"])
         #expect(result["epoch"] as? Int == 3 && result["offset"] as? Int == sizes.count)
-        // To follow from there: behind what is listed, or at the head when nothing is.
+        // The cursor is the position of the newest listed event, or the head if no event is listed.
         let behind = try #require(result["publications"] as? [[String: Any]]).compactMap { $0["offset"] as? Int }.max() ?? sizes.count
         #expect(Cursor(try #require(result["cursor"] as? String))?.position(of: Self.channel) == Position(epoch: 3, offset: UInt64(behind)))
         let publications = try #require(result["publications"] as? [[String: Any]])
@@ -46,15 +46,15 @@ import Testing
         (",\"limit\":0", []), (",\"limit\":3,\"since\":\"3-4\"", [5, 6, 7]), (",\"limit\":3,\"since\":\"3-4\",\"reverse\":true", [7, 6, 5]),
         (",\"since\":\"3-10\"", []), (",\"limit\":3,\"since\":\"\(cursor("a", 3, 4))\"", [5, 6, 7]),
     ])
-    func smallOnes(_ fields: String, _ offsets: [Int]) async throws {
+    func smallEventsNeedAtMostOneRead(_ fields: String, _ offsets: [Int]) async throws {
         let (answer, log) = try await self.ask(fields, [Int](repeating: 100, count: 10))
         #expect(answer.offsets == offsets && !answer.isTruncated && answer.gap == nil)
         #expect(log.reads <= 1)
     }
 
-    /// What does not fit is the oldest, whichever way round they are listed.
+    /// If not all events fit, the oldest events are left out, in both orders.
     @Test(arguments: [false, true])
-    func theNewestAreAnsweredWhenNotAllFit(_ isReversed: Bool) async throws {
+    func theNewestEventsAreReturnedIfNotAllFit(_ isReversed: Bool) async throws {
         let (answer, log) = try await self.ask(",\"limit\":1000,\"reverse\":\(isReversed)", [Int](repeating: 60_000, count: 100))
         let expected = Array(32...100)
         #expect(answer.offsets == (isReversed ? expected.reversed() : expected))
@@ -62,15 +62,15 @@ import Testing
         #expect(log.reads < 20)
     }
 
-    /// With `since` the way on is forwards, so the newest wait.
-    @Test func theFirstAfterAPositionAreAnsweredWhenNotAllFit() async throws {
+    /// With `since` a client reads forwards, so the newest events are left for the next request.
+    @Test func withSinceTheOldestEventsAreReturnedIfNotAllFit() async throws {
         let (answer, _) = try await self.ask(",\"limit\":1000,\"since\":\"3-10\"", [Int](repeating: 60_000, count: 100))
         #expect(answer.offsets == Array(11...79) && answer.isTruncated)
         let (rest, _) = try await self.ask(",\"limit\":1000,\"since\":\"3-79\"", [Int](repeating: 60_000, count: 100))
         #expect(rest.offsets == Array(80...100) && !rest.isTruncated)
     }
 
-    @Test func anEventLargerThanAnAnswerComesAlone() async throws {
+    @Test func anEventLargerThanTheLimitIsReturnedAlone() async throws {
         let (alone, _) = try await self.ask("", [1, FixedLimits.historyResponseBytesMax + 1])
         #expect(alone.offsets == [2] && alone.isTruncated)
         let (behind, _) = try await self.ask("", [1, FixedLimits.historyResponseBytesMax + 1, 1])
@@ -79,8 +79,8 @@ import Testing
         #expect(full.offsets == [2, 3] && full.isTruncated)
     }
 
-    /// Expired is not truncated: nobody asked for a certain one.
-    @Test func whatHasExpiredIsNotMissed() async throws {
+    /// Without `since`, expired events are neither a gap nor a truncation.
+    @Test func expiredEventsDoNotTruncateTheResponse() async throws {
         let (some, _) = try await self.ask(",\"limit\":8", [Int](repeating: 1, count: 10), expired: 5)
         #expect(some.offsets == Array(6...10) && !some.isTruncated && some.gap == nil)
         let (none, _) = try await self.ask(",\"limit\":8", [Int](repeating: 1, count: 10), expired: 10)
@@ -90,23 +90,23 @@ import Testing
     }
 
     @Test(arguments: [("3-900", "3-10", "3-10"), ("9-1", "3-10", "3-10"), ("2-900", "2-901", "3-5")])
-    func aResetNeverEndsBeforeItBegins(_ since: String, _ from: String, _ to: String) async throws {
+    func theGapOfAResetNeverEndsBeforeItBegins(_ since: String, _ from: String, _ to: String) async throws {
         let (answer, _) = try await self.ask(",\"since\":\"\(since)\"", [Int](repeating: 1, count: 10), expired: 5)
         #expect(answer.gap == ["from": from, "to": to, "reason": "reset"])
     }
 
-    @Test func aCursorOfOtherChannelsIsNoPlaceInThisOne() {
+    @Test func aCursorOfAnotherChannelIsRefused() {
         #expect(failure { _ = try HistoryQuery(ByteBuffer(string: "{\"channel\":\"a\",\"since\":\"\(cursor("b", 3, 4))\"}")) } == "400 bad_cursor")
     }
 
-    @Test func whatIsAppendedMeanwhileIsLeftOut() async throws {
+    @Test func eventsAppendedDuringTheReadAreNotReturned() async throws {
         let (answer, _) = try await self.ask(",\"limit\":8", [Int](repeating: 1, count: 10), expired: 5, appended: 5)
         #expect(answer.offsets == Array(6...10))
     }
 
-    /// Against what anyone would write down: the longest end of history that fits.
+    /// The expected result is computed separately: the newest events of history that fit.
     @Test(arguments: [1, 2, 3, 4] as [UInt64])
-    func anySizes(seed: UInt64) async throws {
+    func theResponseIsTheNewestHistoryThatFits(seed: UInt64) async throws {
         var random = SplitMix(seed: seed)
         for _ in 0..<15 {
             let sizes = (0..<(1 + random.below(3000))).map { _ in random.below(20) == 0 ? random.below(300_000) : random.below(2000) }
@@ -127,7 +127,7 @@ import Testing
     }
 }
 
-/// A log that holds some events and is only read.
+/// A log with fixed events. It only supports reads.
 private final class ShelfLog: Log, @unchecked Sendable {
     private let events: [SequencedEvent]
     private(set) var reads = 0

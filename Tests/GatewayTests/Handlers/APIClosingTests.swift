@@ -23,7 +23,7 @@ import Testing
         ("1.1", "", true), ("1.1", "Connection: keep-alive\r\n", true), ("1.1", "Connection: close\r\n", false), ("1.0", "", false),
         ("1.0", "Connection: keep-alive\r\n", true),
     ])
-    func keepsAlive(_ version: String, _ field: String, _ expected: Bool) async throws {
+    func keepAliveDependsOnVersionAndHeader(_ version: String, _ field: String, _ expected: Bool) async throws {
         let client = try await Bench().api("GET /healthz HTTP/\(version)\r\nHost: h\r\n\(field)\r\n")
         #expect(try await client.statuses == [200])
         #expect(try await client.text.contains("Connection: close\r\n") != expected)
@@ -32,13 +32,13 @@ import Testing
         #expect(try await client.statuses.count == (expected ? 2 : 1))
     }
 
-    @Test func whatIsAskedBehindACloseIsNotAnswered() async throws {
+    @Test func aRequestAfterConnectionCloseGetsNoResponse() async throws {
         let client = try await Bench().api("GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" + Self.health)
         #expect(try await client.statuses == [200])
         #expect(try await client.bench.metrics.apiRequests == 1)
     }
 
-    @Test func aFailureOfARequestKeepsTheConnection() async throws {
+    @Test func aRefusedRequestKeepsTheConnection() async throws {
         let client = try await Bench().api("POST /healthz HTTP/1.1\r\nHost: h\r\n\r\n" + Self.health)
         #expect(try await client.statuses == [405, 200])
         #expect(try await !client.isOutputClosed)
@@ -46,7 +46,7 @@ import Testing
 
     // MARK: - Half-close
 
-    @Test func halfCloseStillGetsItsAnswers() async throws {
+    @Test func responsesAreSentAfterAHalfClose() async throws {
         let client = try await self.waiting(then: Self.health)
         try await client.endInput()
         #expect(try await client.text == "")
@@ -55,7 +55,7 @@ import Testing
         #expect(try await client.isClosed)
     }
 
-    @Test func halfCloseStillGetsTheAnswersToWhatWasNotReadYet() async throws {
+    @Test func unparsedRequestsGetResponsesAfterAHalfClose() async throws {
         let client = try await self.waiting(then: Self.health + Self.health + Self.health) { $0.pipelinedRequestsMax = 2 }
         try await client.endInput()
         await client.bench.log.release()
@@ -63,21 +63,21 @@ import Testing
         #expect(try await client.isClosed)
     }
 
-    @Test func halfCloseWithNothingOwedCloses() async throws {
+    @Test func aHalfCloseWithoutPendingResponsesCloses() async throws {
         let client = try await Bench().api(Self.health)
         try await client.endInput()
         #expect(try await client.isClosed)
         #expect(try await client.bench.counts() == .init())
     }
 
-    @Test func halfCloseInTheMiddleOfARequestCloses() async throws {
+    @Test func aHalfCloseInTheMiddleOfARequestCloses() async throws {
         let client = try await Bench().api("GET /hea")
         try await client.endInput()
         #expect(try await client.text == "")
         #expect(try await client.isClosed)
     }
 
-    @Test func theLastAnswerIsWaitedForBeforeTheClose() async throws {
+    @Test func theLastResponseIsWrittenBeforeTheClose() async throws {
         let client = try await self.waiting(Self.lastPublish)
         try await client.stall()
         await client.bench.log.release()
@@ -89,7 +89,7 @@ import Testing
 
     // MARK: - Deadlines
 
-    @Test func halfARequestIsToldThatItsTimeIsUp() async throws {
+    @Test func anIncompleteRequestGets408() async throws {
         let bench = try await Bench { $0.handshakeSecondsMax = 3 }
         let client = try await bench.api("GET /healthz HTTP/1.1\r\nHo")
         await bench.pass(seconds: 2)
@@ -100,7 +100,7 @@ import Testing
         #expect(try await bench.metrics.timedOut == 1)
     }
 
-    @Test func drippingBytesBuysNoTime() async throws {
+    @Test func slowBytesDoNotExtendTheDeadline() async throws {
         let bench = try await Bench { $0.handshakeSecondsMax = 3 }
         let client = try await bench.api(Self.health)
         for byte in "GET /h".utf8 {
@@ -110,7 +110,7 @@ import Testing
         #expect(try await client.statuses == [200, 408])
     }
 
-    @Test func aClientThatTakesALittleIsWaitedFor() async throws {
+    @Test func aSlowReaderIsNotClosed() async throws {
         let bench = try await Bench {
             $0.handshakeSecondsMax = 2
             $0.idleSecondsMax = 2
@@ -130,7 +130,7 @@ import Testing
         #expect(try await bench.metrics.stalled == 1)
     }
 
-    @Test func anIdleConnectionIsClosedWithoutAWord() async throws {
+    @Test func anIdleConnectionIsClosedWithoutAResponse() async throws {
         let bench = try await Bench { $0.idleSecondsMax = 5 }
         let client = try await bench.api(Self.health)
         await bench.pass(seconds: 4)
@@ -140,7 +140,7 @@ import Testing
         #expect(try await client.isClosed)
     }
 
-    @Test func aConnectionThatIsOwedAnAnswerIsNotIdle() async throws {
+    @Test func aConnectionWithAPendingResponseIsNotIdle() async throws {
         let client = try await self.waiting()
         await client.bench.pass(seconds: 200)
         #expect(try await !client.isClosed)
@@ -149,7 +149,7 @@ import Testing
     }
 
     @Test(arguments: [Self.publish, Self.lastPublish], [false, true])
-    func aLateAnswerIsGivenWhateverFollows(_ request: String, _ endsInput: Bool) async throws {
+    func aLateResponseIsStillSent(_ request: String, _ endsInput: Bool) async throws {
         let client = try await self.waiting(request)
         if endsInput { try await client.endInput() }
         await client.bench.pass(seconds: 200)
@@ -157,14 +157,14 @@ import Testing
         #expect(try await client.statuses == [200])
     }
 
-    @Test func whoDoesNotCloseAfterTheLastAnswerIsClosed() async throws {
+    @Test func aClientThatDoesNotCloseIsClosed() async throws {
         let client = try await Bench().api("GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
         await client.bench.pass(seconds: 2)
         #expect(try await client.isClosed)
         #expect(try await client.bench.counts() == .init())
     }
 
-    @Test func whoDoesNotTakeTheLastAnswerIsClosed() async throws {
+    @Test func aClientThatDoesNotReadTheLastResponseIsClosed() async throws {
         let client = try await self.waiting(Self.lastPublish) { $0.stalledSecondsMax = 7 }
         try await client.stall()
         await client.bench.log.release()
@@ -177,7 +177,7 @@ import Testing
 
     // MARK: - Limits and the end
 
-    @Test func overTheLimitItIsToldSoOnce() async throws {
+    @Test func aConnectionOverTheLimitGetsOneRefusal() async throws {
         let client = try await Bench().api("GET / HTTP/1.1\r\nHost: h\r\n\r\n" + Self.health, isOverLimit: true)
         #expect(try await client.statuses == [503])
         #expect(try await client.isOutputClosed)
@@ -185,7 +185,7 @@ import Testing
         #expect(try await client.text.contains("Retry-After: "))
     }
 
-    @Test func stoppingGivesTheAnswersThatAreOwed() async throws {
+    @Test func aStoppingNodeSendsPendingResponses() async throws {
         let client = try await self.waiting(then: Self.health)
         try await client.bench.stop()
         try await client.send(Self.health)
@@ -195,14 +195,14 @@ import Testing
         #expect(try await client.isOutputClosed)
     }
 
-    @Test func stoppingClosesWhoIsOwedNothing() async throws {
+    @Test func aStoppingNodeClosesIdleConnections() async throws {
         let client = try await Bench().api(Self.health)
         try await client.bench.stop()
         #expect(try await client.isClosed)
         #expect(try await client.bench.counts() == .init())
     }
 
-    @Test func anErrorOfTheSocketCloses() async throws {
+    @Test func aSocketErrorClosesTheConnection() async throws {
         let client = try await self.waiting()
         try await client.fail()
         await client.bench.log.release()

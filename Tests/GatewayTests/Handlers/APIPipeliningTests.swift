@@ -18,7 +18,7 @@ import Testing
 
     // MARK: - Order
 
-    @Test func answersWaitForASlowFirst() async throws {
+    @Test func responsesWaitForASlowFirstResponse() async throws {
         let client = try await self.waiting(then: Self.health + "GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n")
         #expect(try await client.text == "")
         await client.bench.log.release()
@@ -26,21 +26,21 @@ import Testing
         #expect(try await client.text.contains("\",\"subscribers\":0}HTTP/1.1 200 OK"))
     }
 
-    @Test func answersOfOneTurnLeaveInOneWrite() async throws {
+    @Test func responsesOfOneTurnAreSentInOneWrite() async throws {
         let client = try await self.waiting(then: Self.health + Self.health)
         await client.bench.log.release()
         #expect(try await client.statuses.count == 3)
         #expect(try await client.writes == 1)
     }
 
-    @Test func anAnswerBeforeASlowOneLeavesAtOnce() async throws {
+    @Test func aResponseBeforeASlowResponseIsSentImmediately() async throws {
         let bench = try await Bench()
         try await bench.run { bench.log.appendFaults = [.wait] }
         let client = try await bench.api(Self.health + Self.publish)
         #expect(try await client.statuses == [200])
     }
 
-    @Test func aBadRequestIsAnsweredBehindThoseBeforeIt() async throws {
+    @Test func theRefusalOfAnInvalidRequestKeepsTheOrder() async throws {
         let client = try await self.waiting(then: "NO SENSE\r\n\r\n" + Self.health)
         #expect(try await client.text == "")
         await client.bench.log.release()
@@ -48,7 +48,7 @@ import Testing
         #expect(try await client.isOutputClosed)
     }
 
-    @Test func eachAnswerNamesTheOriginOfItsOwnRequest() async throws {
+    @Test func eachResponseAllowsTheOriginOfItsRequest() async throws {
         let bench = try await Bench(corsOrigins: ["http://a", "http://b"])
         try await bench.run { bench.log.appendFaults = [.wait] }
         let client = try await bench.api(
@@ -61,7 +61,7 @@ import Testing
 
     // MARK: - Splits
 
-    @Test func aRequestMayBeSplitAtEveryByte() async throws {
+    @Test func requestsMayBeSplitAtAnyByte() async throws {
         let bytes = Array((Self.publish + Self.health).utf8)
         for split in 1..<bytes.count {
             let client = try await Bench().api()
@@ -71,13 +71,13 @@ import Testing
         }
     }
 
-    @Test func aRequestMayComeByteByByte() async throws {
+    @Test func aRequestMayArriveByteByByte() async throws {
         let client = try await Bench().api()
         for byte in Self.publish.utf8 { try await client.send(bytes: [byte]) }
         #expect(try await client.text.hasSuffix("\"id\":\"1-1\",\"cursor\":\"\(cursor("c", 1, 1))\",\"subscribers\":0}"))
     }
 
-    @Test func aClientThatAsksIsToldToSendItsBody() async throws {
+    @Test func expectContinueGets100Continue() async throws {
         let client = try await Bench().api("POST /pub?id=c HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
         #expect(try await client.text == "HTTP/1.1 100 Continue\r\n\r\n")
         try await client.send("x")
@@ -86,7 +86,7 @@ import Testing
 
     // MARK: - Bounds
 
-    @Test func readingPausesWhileTooManyAnswersAreOwed() async throws {
+    @Test func readingPausesWhileTooManyResponsesArePending() async throws {
         let client = try await self.waiting(then: String(repeating: Self.health, count: 5)) { $0.pipelinedRequestsMax = 2 }
         #expect(try await client.bench.metrics.apiRequests == 2)
         #expect(!client.isRead)
@@ -95,7 +95,7 @@ import Testing
         #expect(client.isRead)
     }
 
-    @Test func aClientThatDoesNotReadIsNotServed() async throws {
+    @Test func requestsOfAClientThatDoesNotReadWait() async throws {
         let client = try await Bench().api(Self.health)
         try await client.stall()
         try await client.send(Self.health + Self.health)
@@ -104,9 +104,9 @@ import Testing
         #expect(try await client.statuses == [200, 200, 200])
     }
 
-    // MARK: - After the peer has gone
+    // MARK: - After the client has disconnected
 
-    @Test func anAnswerAfterThePeerHasGoneDoesNothing() async throws {
+    @Test func aResponseAfterTheClientDisconnectedIsDiscarded() async throws {
         let client = try await self.waiting(then: Self.health)
         try await client.disappear()
         #expect(try await client.bench.counts() == .init())
@@ -115,7 +115,7 @@ import Testing
         #expect(try await client.bench.stored("c") == ["x"])
     }
 
-    @Test func theAnswerOfABroadcastAfterThePeerHasGoneDoesNothing() async throws {
+    @Test func aBroadcastResponseAfterTheClientDisconnectedIsDiscarded() async throws {
         let bench = try await Bench()
         try await bench.run { bench.log.appendFaults = [.wait] }
         let client = try await bench.api("POST /pub?id=c/d HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx")

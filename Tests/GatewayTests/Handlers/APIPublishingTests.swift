@@ -20,7 +20,7 @@ import Testing
 
     // MARK: - A log that cannot be written
 
-    @Test func whatTheLogRefusesIsUnavailable() async throws {
+    @Test func aPublishThatTheLogRefusesGets503() async throws {
         let bench = try await Bench()
         try await self.fail(bench)
         let client = try await bench.api(self.publish())
@@ -30,7 +30,7 @@ import Testing
         #expect(try await !client.isOutputClosed)
     }
 
-    @Test func whatTheLogRefusedIsAcceptedLaterUnderTheSameID() async throws {
+    @Test func aRefusedPublishIsAcceptedLaterWithTheSameID() async throws {
         let bench = try await Bench()
         try await self.fail(bench)
         let client = try await bench.api(self.publish(id: "m"))
@@ -46,7 +46,7 @@ import Testing
     @Test(arguments: [
         ("/api/publish", "{\"channel\":\"c\",\"data\":1}"), ("/api/broadcast", "{\"channels\":[\"c\",\"d\"],\"data\":1}"), ("/pub?id=c/d", "x"),
     ])
-    func everyWayToPublishIsUnavailable(_ path: String, _ body: String) async throws {
+    func everyPublishCallGets503IfTheLogRefuses(_ path: String, _ body: String) async throws {
         let bench = try await Bench()
         try await self.fail(bench)
         let client = try await bench.api(self.call(path, body))
@@ -56,7 +56,7 @@ import Testing
         #expect(try await client.statuses == [503, 200])
     }
 
-    @Test func aBatchSaysInItsBodyWhatFailed() async throws {
+    @Test func aBatchReportsFailuresInItsBody() async throws {
         let bench = try await Bench()
         try await self.fail(bench)
         let client = try await bench.api(self.call("/api/batch", "{\"commands\":[{\"publish\":{\"channel\":\"c\",\"data\":1}}]}"))
@@ -64,7 +64,7 @@ import Testing
         #expect(try await client.text.contains("the disk is full"))
     }
 
-    @Test func aFailureIsNobodysButItsOwn() async throws {
+    @Test func aFailedAppendFailsOnlyItsOwnPublish() async throws {
         let bench = try await Bench()
         try await self.fail(bench)
         let client = try await bench.api(self.publish(body: "a"))
@@ -76,14 +76,14 @@ import Testing
 
     // MARK: - Bounds
 
-    @Test func tooManyChannelsAreTooMany() async throws {
+    @Test func aPublishAboveTheChannelLimitGets429() async throws {
         let bench = try await Bench { $0.channelsMax = 1 }
         let client = try await bench.api(self.publish("a") + self.publish("b") + self.publish("a"))
         #expect(try await client.statuses == [200, 429, 200])
         #expect(try await client.text.contains("{\"error\":{\"code\":\"limit\",\"message\":\"channel limit reached (channels-max)"))
     }
 
-    @Test func ofSeveralChannelsThoseWithRoomAreCommitted() async throws {
+    @Test func aBroadcastIsCommittedToTheChannelsWithinTheLimit() async throws {
         let bench = try await Bench { $0.channelsMax = 1 }
         let client = try await bench.api(self.call("/api/broadcast", "{\"channels\":[\"a\",\"b\"],\"data\":1}"))
         #expect(try await client.statuses == [429])
@@ -92,7 +92,7 @@ import Testing
         #expect(try await bench.stored("a") == ["1"])
     }
 
-    @Test func whatWaitsForTheLogIsBounded() async throws {
+    @Test func publishesThatWaitForTheLogAreBounded() async throws {
         let bench = try await Bench { $0.parkedPublishesMax = 1 }
         try await bench.run { bench.log.appendFaults = [.wait] }
         let first = try await bench.api(self.publish(body: "a"))
@@ -106,7 +106,7 @@ import Testing
         #expect(try await bench.stored("c") == ["a", "b"])
     }
 
-    @Test func aNodeThatStopsAcceptsNothing() async throws {
+    @Test func aStoppingNodeRefusesPublishes() async throws {
         let bench = try await Bench()
         await bench.sequencers.stop(deadline: .now)
         let client = try await bench.api(self.publish())
@@ -116,7 +116,7 @@ import Testing
 
     // MARK: - Subscribers
 
-    @Test func anAnswerCountsTheSubscribers() async throws {
+    @Test func aResponseCountsTheSubscribers() async throws {
         let bench = try await Bench()
         let subscriber = try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")
         let client = try await bench.api(self.publish())

@@ -6,7 +6,7 @@ import PipelineTestKit
 @testable import Gateway
 @testable import Pipeline
 
-/// One loop's stages over a log that does as it is told, with a clock that only the test moves. Confined to its loop, but for what is `async`.
+/// The actors of one loop with a log that has scripted faults. Only the test advances the clock. Confined to its loop, except for `async` functions.
 final class Bench: @unchecked Sendable {
     let loop = NIOAsyncTestingEventLoop()
     let log: FaultLog
@@ -40,7 +40,7 @@ final class Bench: @unchecked Sendable {
         }
     }
 
-    /// Runs `body` on the loop, and then everything that it set going.
+    /// Runs `body` on the loop, and then all tasks that `body` has scheduled.
     @discardableResult
     func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
         let value = try await self.loop.executeInContext(body)
@@ -62,7 +62,7 @@ final class Bench: @unchecked Sendable {
         try await Client(self, request) { APIHandler(port: $0.apiPort, isOverLimit: isOverLimit) }
     }
 
-    /// Publishes past the API; the outcome is in ``outcomes`` when the log has answered.
+    /// Publishes without the API. ``outcomes`` contains the outcome after the log has responded.
     func publish(_ channel: String, _ payloads: String...) async throws {
         for payload in payloads {
             try await self.run {
@@ -87,7 +87,8 @@ final class Bench: @unchecked Sendable {
 
     // MARK: - Metrics
 
-    /// Connections of the table, subscribers of the fanout and subscribers that the sequencers know of: all zero when nothing has been left behind.
+    /// The connections of the table, the subscribers of the fanout, and the subscribers that the sequencers count. All are zero after every connection has
+    /// ended.
     struct Counts: Equatable {
         var connections = 0
         var subscribers = 0
@@ -111,7 +112,7 @@ final class Bench: @unchecked Sendable {
         return counts
     }
 
-    /// The payloads that the log has of a channel.
+    /// The payloads of a channel in the log.
     func stored(_ channel: String) async throws -> [String] {
         try await self.run { self.log.stored[ChannelName(channel)!, default: []].map { String(buffer: $0.event.payload) } }
     }

@@ -3,7 +3,7 @@ import NIOEmbedded
 
 @testable import Gateway
 
-/// The other end of one connection of a ``Bench``.
+/// The client's end of one connection of a ``Bench``.
 final class Client: Sendable {
     let bench: Bench
     let channel: NIOAsyncTestingChannel
@@ -33,20 +33,20 @@ final class Client: Sendable {
         }
     }
 
-    /// Ends this side and goes on reading.
+    /// Closes the client's side. The client still reads.
     func endInput() async throws { try await self.bench.run { [socket] in socket.endInput() } }
 
-    /// Goes away without a word.
+    /// Disconnects without a close frame or a half-close.
     func disappear() async throws { try await self.bench.run { [channel] in channel.close(promise: nil) } }
 
     func fail() async throws { try await self.bench.run { [channel] in channel.pipeline.fireErrorCaught(ChannelError.ioOnClosedChannel) } }
 
-    /// Reads nothing more; what is written gathers in the channel.
+    /// The client stops reading. Written bytes wait in the channel, which stays writable.
     func hold() async throws { try await self.bench.run { [socket] in socket.hold() } }
 
     func stall() async throws { try await self.bench.run { [socket] in socket.stall() } }
 
-    /// Reads so many of the bytes that wait for it, and no more.
+    /// Reads `count` of the waiting bytes.
     func take(_ count: Int) async throws { try await self.bench.run { [socket] in socket.take(count) } }
 
     func drain() async throws { try await self.bench.run { [socket] in socket.drain() } }
@@ -57,7 +57,7 @@ final class Client: Sendable {
 
     var text: String { get async throws { String(decoding: try await self.bytes, as: UTF8.self) } }
 
-    /// What follows the head of the response.
+    /// The bytes after the head of the response.
     var body: [UInt8] {
         get async throws {
             let bytes = try await self.bytes
@@ -66,7 +66,7 @@ final class Client: Sendable {
         }
     }
 
-    /// The data of an event stream without its opening, and the types of those that have one.
+    /// The events of an event stream, without its opening: the data and, if present, the type.
     var events: [String] {
         get async throws {
             let frames = String(decoding: try await self.body, as: UTF8.self).components(separatedBy: "\n\n").dropFirst()
@@ -85,7 +85,7 @@ final class Client: Sendable {
 
     var isClosed: Bool { get async throws { try await self.bench.run { [socket] in socket.isClosed } } }
 
-    /// Whether the node reads what this client sends.
+    /// Whether the node reads the bytes of this client.
     var isRead: Bool { self.channel.options.last { $0.option is ChannelOptions.Types.AutoReadOption }.flatMap { $0.value as? Bool } ?? true }
 
     var writes: Int { get async throws { try await self.bench.run { [socket] in socket.writes } } }

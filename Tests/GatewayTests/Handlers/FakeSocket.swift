@@ -1,16 +1,16 @@
 import NIOCore
 
-/// The socket under a handler: it keeps what is written, takes nothing or little while it is stalled, and closes its two sides one by one.
+/// The socket under a handler. It stores written bytes, accepts few or no bytes while it is stalled, and closes each side separately.
 final class FakeSocket: ChannelDuplexHandler, @unchecked Sendable {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// What the client has received.
+    /// The bytes that the client has received.
     private(set) var received = ByteBuffer()
-    /// Flushes that carried bytes.
+    /// The number of flushes with bytes.
     private(set) var writes = 0
-    /// Our side said that nothing follows.
+    /// The node has closed its side.
     private(set) var isOutputClosed = false
     private(set) var isInputClosed = false
     private(set) var isClosed = false
@@ -53,14 +53,14 @@ final class FakeSocket: ChannelDuplexHandler, @unchecked Sendable {
 
     // MARK: - The client's side
 
-    /// Says that nothing follows.
+    /// Closes the client's side.
     func endInput() {
         self.isInputClosed = true
         if self.isOutputClosed { return self.context.close(promise: nil) }
         self.context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
     }
 
-    /// Takes nothing from now on, which the channel does not say before it holds enough.
+    /// Accepts no more bytes. The channel stays writable, as a channel below its high watermark does.
     func hold() { self.isStalled = true }
 
     func stall() {
@@ -68,7 +68,7 @@ final class FakeSocket: ChannelDuplexHandler, @unchecked Sendable {
         self.setWritable(false)
     }
 
-    /// Takes so many of the bytes that wait, and stays stalled.
+    /// Accepts `count` of the waiting bytes, and stays stalled.
     func take(_ count: Int) {
         var count = count
         while count > 0, let first = self.pending.first {
@@ -90,7 +90,7 @@ final class FakeSocket: ChannelDuplexHandler, @unchecked Sendable {
         self.setWritable(true)
     }
 
-    /// What waits here waits in the channel, too, where its option counts it.
+    /// Writes the waiting bytes into the channel too, so that its option `bufferedWritableBytes` counts them.
     private func showPending() {
         self.context.flush()
         for (bytes, _) in self.pending { self.context.write(NIOAny(bytes), promise: nil) }

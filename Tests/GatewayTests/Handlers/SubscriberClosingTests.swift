@@ -17,7 +17,7 @@ import Testing
     ]
 
     @Test(arguments: Self.requests, Ending.allCases)
-    func nothingIsLeftBehind(_ request: String, _ ending: Ending) async throws {
+    func aClosedConnectionLeavesNoState(_ request: String, _ ending: Ending) async throws {
         let bench = try await Bench {
             $0.heartbeatSeconds = 2
             $0.stalledSecondsMax = 5
@@ -39,9 +39,9 @@ import Testing
         #expect(try await bench.metrics.accepted == 1)
     }
 
-    // MARK: - Goodbyes
+    // MARK: - Stopping
 
-    @Test func aStreamIsToldWhenToComeBack() async throws {
+    @Test func aStoppingNodeSendsARetryDelay() async throws {
         let bench = try await Bench()
         let client = try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")
         try await bench.publish("c", "1")
@@ -53,7 +53,7 @@ import Testing
     }
 
     @Test(arguments: ["/ev/c", "/sub/c"])
-    func aChunkedStreamIsEnded(_ target: String) async throws {
+    func aStoppingNodeSendsTheLastChunk(_ target: String) async throws {
         let bench = try await Bench()
         let client = try await bench.subscribe("GET \(target) HTTP/1.1\r\nHost: h\r\n\r\n")
         try await bench.stop()
@@ -61,7 +61,7 @@ import Testing
         #expect(try await client.isOutputClosed)
     }
 
-    @Test func aNodeThatStopsTakesNobody() async throws {
+    @Test func aStoppingNodeRefusesSubscribers() async throws {
         let bench = try await Bench()
         try await bench.stop()
         let client = try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")
@@ -69,7 +69,7 @@ import Testing
         #expect(try await client.isOutputClosed)
     }
 
-    @Test func goodbyesAreSaidSliceBySlice() async throws {
+    @Test func connectionsAreEndedInSlices() async throws {
         let bench = try await Bench { $0.shutdownSliceConnections = 2 }
         var clients: [Client] = []
         for _ in 0..<5 { clients.append(try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")) }
@@ -83,7 +83,7 @@ import Testing
 
     // MARK: - Draining
 
-    @Test func aDrainedNodeSendsItsSubscribersAwayOneByOne() async throws {
+    @Test func aDrainedNodeDisconnectsItsSubscribersGradually() async throws {
         let bench = try await Bench { $0.drainSeconds = 2 }
         var clients: [Client] = []
         for _ in 0..<4 { clients.append(try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")) }
@@ -100,7 +100,7 @@ import Testing
             #expect(try await client.text.contains("\nretry: "))
             #expect(try await client.isOutputClosed)
         }
-        // A poll gets its answer, and its connection's end with it.
+        // A poll gets its response, and then its connection is closed.
         #expect(try await poll.statuses == [200])
         #expect(try await poll.isOutputClosed)
         #expect(try await !idle.isOutputClosed)
@@ -108,7 +108,7 @@ import Testing
         #expect(try await bench.metrics.drained == 5)
     }
 
-    @Test func whoComesToADrainedNodeIsServedUntilHisTurn() async throws {
+    @Test func aNewSubscriberOfADrainedNodeIsServedUntilTheNextRound() async throws {
         let bench = try await Bench { $0.drainSeconds = 3 }
         try await bench.run { bench.context.setDraining(true) }
         try await bench.publish("c", "1")
@@ -119,14 +119,14 @@ import Testing
         #expect(try await client.isOutputClosed)
     }
 
-    @Test func aNodeThatIsTakenBackKeepsItsSubscribers() async throws {
+    @Test func anUndrainedNodeKeepsItsSubscribers() async throws {
         let bench = try await Bench { $0.drainSeconds = 2 }
         try await bench.run { bench.context.setDraining(true) }
         let client = try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")
         try await bench.run { bench.context.setDraining(false) }
         await bench.pass(seconds: 5)
         #expect(try await !client.isOutputClosed)
-        // Nor does a node send anybody away that was told to keep them until it stops.
+        // With `drain-seconds` 0, a drained node keeps its subscribers until it stops.
         let keeping = try await Bench { $0.drainSeconds = 0 }
         let kept = try await keeping.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")
         try await keeping.run { keeping.context.setDraining(true) }
@@ -136,7 +136,7 @@ import Testing
 
     // MARK: - Refusals
 
-    @Test func halfARequestIsToldThatItsTimeIsUp() async throws {
+    @Test func anIncompleteRequestGets408() async throws {
         let bench = try await Bench { $0.handshakeSecondsMax = 3 }
         let client = try await bench.subscribe("GET /ev/c HTTP/1.1\r\n")
         let silent = try await bench.subscribe()
@@ -147,7 +147,7 @@ import Testing
         #expect(try await bench.metrics.timedOut == 2)
     }
 
-    @Test func overTheLimitItIsToldSo() async throws {
+    @Test func aSubscriberOverTheLimitGets503() async throws {
         let bench = try await Bench()
         let client = try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n", isOverLimit: true)
         #expect(try await client.statuses == [503])
@@ -157,7 +157,7 @@ import Testing
         #expect(try await bench.subscribe("GET /healthz HTTP/1.0\r\n\r\n", isOverLimit: true).statuses == [200])
     }
 
-    @Test func whatIsOnTheOtherPortIsNamedWithIt() async throws {
+    @Test func aPathOfTheOtherPortGetsAHint() async throws {
         let bench = try await Bench()
         bench.addresses.listen = "0.0.0.0:8080"
         bench.addresses.api = "[fd00::1]:8081"
@@ -172,16 +172,16 @@ import Testing
         #expect(try await wrong.text.contains("this is the API port; subscribers connect to the subscriber port, 8080; the paths are /pub"))
     }
 
-    @Test func aLoopTakesSoManyChannels() async throws {
+    @Test func theChannelsOfALoopAreBounded() async throws {
         let bench = try await Bench { $0.subscribedChannelsMax = 1 }
         #expect(try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n").statuses == [200])
         #expect(try await bench.subscribe("GET /ev/d HTTP/1.0\r\n\r\n").statuses == [503])
         #expect(try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n").statuses == [200])
     }
 
-    /// A browser's `EventSource` ends for good at any status but 200, and when the answer is another origin's without permission.
+    /// A browser's `EventSource` never reconnects after a status other than 200, or after a response of another origin without CORS headers.
     @Test(arguments: ["stopping", "over the limit", "too many channels"])
-    func anEventSourceIsAskedToComeBack(_ case: String) async throws {
+    func aRefusedEventSourceGetsARetryDelay(_ case: String) async throws {
         let bench = try await Bench(corsOrigins: ["http://a"]) { $0.subscribedChannelsMax = 1 }
         let request = "GET /ev/d HTTP/1.1\r\nHost: h\r\nOrigin: http://a\r\nAccept: text/event-stream\r\n\r\n"
         if `case` == "stopping" { try await bench.stop() }
@@ -200,7 +200,7 @@ import Testing
         #expect(try await bench.metrics.badRequests == 0)
     }
 
-    @Test func aRefusalReadsOnUntilTheClientCloses() async throws {
+    @Test func afterARefusalTheNodeReadsUntilTheClientCloses() async throws {
         let bench = try await Bench()
         let client = try await bench.subscribe("GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n")
         try await client.send("GET /ev/c HTTP/1.0\r\n\r\n")

@@ -4,7 +4,7 @@ import Testing
 @testable import Gateway
 @testable import Pipeline
 
-/// Many connections that came together.
+/// Many connections that are accepted in the same second.
 @Suite(.timeLimit(.minutes(1))) struct SubscriberHeartbeatTests {
     private static let stream = "GET /ev/c HTTP/1.0\r\n\r\n"
     private static let poll = "GET /lp/c HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -15,14 +15,14 @@ import Testing
         return clients
     }
 
-    /// How often each has been written to.
+    /// The number of writes to each client.
     private func writes(_ clients: [Client]) async throws -> [Int] {
         try await clients[0].bench.run { clients.map(\.socket.writes) }
     }
 
     // MARK: - Spread
 
-    @Test func thoseOfOneSecondAreSpreadOverTheInterval() async throws {
+    @Test func heartbeatsAreSpreadOverTheInterval() async throws {
         let bench = try await Bench { $0.heartbeatSeconds = 5 }
         let clients = try await self.crowd(100, at: bench)
         var before = try await self.writes(clients)
@@ -33,16 +33,16 @@ import Testing
             let reached = clients.indices.filter { now[$0] > before[$0] }
             #expect(reached.count == 20, "second \(second)")
             for index in clients.indices { silence[index] = reached.contains(index) ? 0 : silence[index] + 1 }
-            // Nobody waits for longer than the interval.
+            // No client waits for longer than the interval.
             #expect(silence.max()! < 5, "second \(second)")
             before = now
         }
     }
 
-    @Test func whoComesLaterKeepsTheSpread() async throws {
+    @Test func newConnectionsKeepTheSpread() async throws {
         let bench = try await Bench { $0.heartbeatSeconds = 5 }
         var clients: [Client] = []
-        // One a second, and the first of each interval leaves again.
+        // Two clients connect in each second. One client disconnects in each interval.
         for second in 0..<50 {
             clients.append(contentsOf: try await self.crowd(2, at: bench))
             if second % 5 == 0 { try await clients.removeFirst().disappear() }
@@ -57,7 +57,7 @@ import Testing
         }
     }
 
-    @Test func pollsOfOneSecondEndWithinAFifthOfTheInterval() async throws {
+    @Test func theEndsOfPollsAreSpreadOverAFifthOfTheInterval() async throws {
         let bench = try await Bench { $0.heartbeatSeconds = 25 }
         let clients = try await self.crowd(60, Self.poll, at: bench)
         await bench.pass(seconds: 19)
@@ -70,7 +70,7 @@ import Testing
 
     // MARK: - Slices
 
-    @Test func oneTurnOfTheLoopMeetsSoManyDeadlines() async throws {
+    @Test func theDeadlinesOfOneTurnAreBounded() async throws {
         let bench = try await Bench { $0.heartbeatSeconds = 1 }
         let clients = try await self.crowd(600, at: bench)
         let before = try await self.writes(clients)
@@ -81,17 +81,17 @@ import Testing
         #expect(try await reached() == 2 * Slices.deadlinesMax)
         await bench.pass(milliseconds: 1)
         #expect(try await reached() == 600)
-        // Each once a second, however many slices it takes.
+        // Each client gets one heartbeat in each second, for any number of slices.
         await bench.pass(milliseconds: 2998)
         await bench.pass(milliseconds: 10)
         #expect(zip(before, try await self.writes(clients)).allSatisfy { $1 - $0 == 4 })
     }
 
-    @Test func whoComesOrGoesBetweenTwoSlicesIsServed() async throws {
+    @Test func connectionsMayOpenAndCloseBetweenTwoSlices() async throws {
         let bench = try await Bench { $0.heartbeatSeconds = 1 }
         let clients = try await self.crowd(600, at: bench)
         await bench.pass(seconds: 1)
-        // Of those who are left for the next slices, some go, and others take their places.
+        // Some clients of the next slices disconnect, and others connect and reuse their slots.
         for client in clients[400..<500] { try await client.disappear() }
         let others = try await self.crowd(100, at: bench)
         await bench.pass(milliseconds: 10)
@@ -104,7 +104,7 @@ import Testing
         #expect(try await bench.counts().connections == 600)
     }
 
-    @Test func aStopBetweenTwoSlicesReachesEverybody() async throws {
+    @Test func aStopBetweenTwoSlicesEndsEveryConnection() async throws {
         let bench = try await Bench {
             $0.heartbeatSeconds = 1
             $0.stalledSecondsMax = 3
@@ -114,13 +114,13 @@ import Testing
         await bench.pass(seconds: 1)
         try await bench.stop()
         for client in clients[..<500] { #expect(try await client.isOutputClosed) }
-        // Those who do not close, and those who take nothing, meet their deadline.
+        // The deadline closes the clients that do not close, and those that read nothing.
         await bench.pass(seconds: 5)
         #expect(try await bench.counts() == .init())
         for client in clients { #expect(try await client.isClosed) }
     }
 
-    @Test func theOtherDeadlinesOfACrowdHold() async throws {
+    @Test func requestDeadlinesHoldForManyConnections() async throws {
         let bench = try await Bench { $0.handshakeSecondsMax = 3 }
         let clients = try await self.crowd(600, "GET /ev", at: bench)
         await bench.pass(seconds: 2)

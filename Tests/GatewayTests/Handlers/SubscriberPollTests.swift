@@ -16,7 +16,7 @@ import Testing
         return "{\"events\":[\(elements.joined(separator: ","))],\"cursor\":\"\(cursor("c", 1, offset))\"}"
     }
 
-    @Test func anEventAnswers() async throws {
+    @Test func anEventCompletesThePoll() async throws {
         let bench = try await Bench()
         let client = try await bench.subscribe(self.request())
         #expect(try await client.text == "")
@@ -26,14 +26,14 @@ import Testing
         #expect(try await bench.counts() == .init(connections: 1))
     }
 
-    @Test func whatIsMissedAnswersAtOnce() async throws {
+    @Test func missedEventsCompleteThePollImmediately() async throws {
         let bench = try await Bench()
         try await bench.publish("c", "1", "2", "3")
         let client = try await bench.subscribe(self.request(after: 1))
         #expect(try await client.text.hasSuffix(self.answer([(2, "2"), (3, "3")], at: 3)))
     }
 
-    @Test func theTimeAnswers() async throws {
+    @Test func theDeadlineCompletesThePoll() async throws {
         let bench = try await Bench { $0.heartbeatSeconds = 4 }
         try await bench.publish("c", "1")
         let client = try await bench.subscribe(self.request())
@@ -44,7 +44,7 @@ import Testing
         #expect(try await !client.isOutputClosed)
     }
 
-    @Test func theShutdownAnswersAndCloses() async throws {
+    @Test func aStoppingNodeCompletesThePollAndCloses() async throws {
         let bench = try await Bench()
         let client = try await bench.subscribe(self.request())
         try await bench.stop()
@@ -53,13 +53,13 @@ import Testing
         #expect(try await client.isOutputClosed)
     }
 
-    @Test func theShutdownAnswersWithWhatWasGathered() async throws {
+    @Test func aStoppingNodeRespondsWithCollectedEvents() async throws {
         let bench = try await Bench()
         _ = try await bench.subscribe("GET /ev/c HTTP/1.0\r\n\r\n")
         try await bench.publish("c", "1")
         let client = try await bench.subscribe()
         let request = self.request(after: 0)
-        // The event is gathered at once, and the answer would be given at the end of the turn.
+        // The event is collected immediately. Without the stop, the response would be sent at the end of the turn.
         try await bench.run {
             client.channel.pipeline.syncOperations.fireChannelRead(NIOAny(ByteBuffer(string: request)))
             bench.context.stop(completed: bench.loop.makePromise())
@@ -67,7 +67,7 @@ import Testing
         #expect(try await client.text.hasSuffix(self.answer([(1, "1")], at: 1)))
     }
 
-    @Test func pollsFollowEachOtherWithoutAHole() async throws {
+    @Test func consecutivePollsMissNoEvent() async throws {
         let bench = try await Bench()
         let client = try await bench.subscribe(self.request())
         try await bench.publish("c", "1", "2")
@@ -79,7 +79,7 @@ import Testing
         #expect(try await client.text.hasSuffix(self.answer([(3, "3")], at: 3)))
     }
 
-    @Test func aPipelinedPollWaitsForTheFirst() async throws {
+    @Test func aPipelinedPollWaitsForTheFirstPoll() async throws {
         let bench = try await Bench()
         let client = try await bench.subscribe(self.request() + self.request(after: 0))
         #expect(try await client.text == "")
@@ -98,7 +98,7 @@ import Testing
         #expect(try await bench.counts() == .init())
     }
 
-    @Test func anOldClientIsAnsweredAndClosed() async throws {
+    @Test func anHTTP10ClientGetsAResponseAndIsClosed() async throws {
         let bench = try await Bench()
         let client = try await bench.subscribe(self.request(version: "1.0"))
         try await bench.publish("c", "1")
@@ -106,7 +106,7 @@ import Testing
         #expect(try await client.isOutputClosed)
     }
 
-    @Test func anEventAfterTheClientHasGoneDoesNothing() async throws {
+    @Test func anEventAfterTheClientDisconnectedIsIgnored() async throws {
         let bench = try await Bench()
         let client = try await bench.subscribe(self.request())
         try await client.disappear()
@@ -115,7 +115,7 @@ import Testing
         #expect(try await bench.counts() == .init())
     }
 
-    @Test func aReadThatEndsAfterTheClientHasGoneDoesNothing() async throws {
+    @Test func aReadThatEndsAfterTheClientDisconnectedIsIgnored() async throws {
         let bench = try await Bench()
         try await bench.publish("c", "1")
         try await bench.run { bench.log.readFaults = [.wait] }
@@ -126,7 +126,7 @@ import Testing
         #expect(try await bench.counts() == .init())
     }
 
-    @Test func theTimeMayComeWhileHistoryIsRead() async throws {
+    @Test func theDeadlineMayExpireDuringAReadOfHistory() async throws {
         let bench = try await Bench { $0.heartbeatSeconds = 2 }
         try await bench.publish("c", "1")
         try await bench.run { bench.log.readFaults = [.wait] }
@@ -139,7 +139,7 @@ import Testing
         #expect(try await client.text.hasSuffix(self.answer([(1, "1")], at: 1)))
     }
 
-    @Test func anExpiredPollHearsOfItsGap() async throws {
+    @Test func aPollAfterExpiredEventsReportsAGap() async throws {
         let bench = try await Bench()
         try await bench.publish("c", "1", "2")
         try await bench.run { bench.log.expire(ChannelName("c")!, upTo: 1) }

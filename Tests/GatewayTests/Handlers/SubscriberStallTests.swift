@@ -3,7 +3,7 @@ import Testing
 @testable import Gateway
 @testable import Pipeline
 
-/// Readers that stand still.
+/// Clients that stop reading.
 @Suite(.timeLimit(.minutes(1))) struct SubscriberStallTests {
     @Test func aStalledReaderIsClosedInTime() async throws {
         let bench = try await Bench {
@@ -22,7 +22,7 @@ import Testing
         #expect(try await bench.counts() == .init())
     }
 
-    @Test func aReaderThatGoesOnInTimeIsKept() async throws {
+    @Test func aReaderThatResumesInTimeIsKept() async throws {
         let bench = try await Bench {
             $0.heartbeatSeconds = 2
             $0.stalledSecondsMax = 6
@@ -38,7 +38,7 @@ import Testing
         #expect(try await bench.metrics.stalled == 0)
     }
 
-    @Test func aReaderThatTakesALittleIsKept() async throws {
+    @Test func aSlowReaderIsKept() async throws {
         let bench = try await Bench {
             $0.heartbeatSeconds = 2
             $0.stalledSecondsMax = 6

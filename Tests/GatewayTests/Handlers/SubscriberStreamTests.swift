@@ -6,7 +6,7 @@ import Testing
 @testable import Pipeline
 
 @Suite(.timeLimit(.minutes(1))) struct SubscriberStreamTests {
-    /// HTTP/1.0 has no chunks between the frames.
+    /// Opens an event stream over HTTP/1.0, which has no chunks between the frames.
     private func sse(_ bench: Bench, _ target: String = "/ev/c", after offset: UInt64? = nil, epoch: UInt64 = 1) async throws -> Client {
         let id = offset.map { "Last-Event-ID: \(cursor("c", epoch, $0))\r\n" } ?? ""
         return try await bench.subscribe("GET \(target) HTTP/1.0\r\n\(id)\r\n")
@@ -14,7 +14,7 @@ import Testing
 
     // MARK: - The opening
 
-    @Test func aStreamOpensWithItsHeadARetryAndACursor() async throws {
+    @Test func anEventStreamOpensWithHeadRetryAndCursor() async throws {
         let bench = try await Bench()
         try await bench.publish("c", "1", "2")
         let text = try await self.sse(bench).text
@@ -26,13 +26,13 @@ import Testing
         #expect(opening == "\(retry)\nid: \(cursor("c", 1, 2))\n\n")
     }
 
-    @Test func aLineStreamOpensWithItsCursor() async throws {
+    @Test func aLineStreamOpensWithACursor() async throws {
         let client = try await Bench().subscribe("GET /sub/c HTTP/1.1\r\nHost: h\r\n\r\n")
         let line = "{\"cursor\":\"\(cursor("c", 1, 0))\"}\n"
         #expect(try await client.text.hasSuffix("Transfer-Encoding: chunked\r\n\r\n\(String(line.utf8.count, radix: 16))\r\n\(line)\r\n"))
     }
 
-    @Test func aRequestMayBeSplitAtEveryByte() async throws {
+    @Test func aRequestMayBeSplitAtAnyByte() async throws {
         let bench = try await Bench()
         try await bench.publish("c", "1", "2")
         let bytes = Array("GET /ev/c HTTP/1.0\r\nLast-Event-ID: \(cursor("c", 1, 1))\r\n\r\n".utf8)
@@ -46,12 +46,12 @@ import Testing
 
     // MARK: - Replay and live
 
-    @Test func replayAndLiveMeetWithoutAHole() async throws {
+    @Test func noEventIsMissingBetweenReplayAndLive() async throws {
         let bench = try await Bench()
         try await bench.publish("c", "1", "2", "3")
         try await bench.run { bench.log.readFaults = [.wait] }
         let client = try await self.sse(bench, after: 1)
-        // Committed while the read is under way, which does not see them.
+        // These events are committed during the read, and the read does not return them.
         try await bench.publish("c", "4", "5")
         #expect(try await client.events == [])
         await bench.log.release()
@@ -67,7 +67,7 @@ import Testing
         #expect(try await bench.run { bench.log.reads.count } == 3)
     }
 
-    @Test func oneReadServesAllWhoWait() async throws {
+    @Test func oneReadServesAllWaitingSubscribers() async throws {
         let bench = try await Bench()
         try await bench.publish("c", "1", "2", "3")
         try await bench.run { bench.log.readFaults = [.wait] }
@@ -80,7 +80,7 @@ import Testing
         #expect(try await bench.run { bench.log.reads.count } == 1)
     }
 
-    @Test func aBacklogComesBeforeWhatIsNew() async throws {
+    @Test func theBacklogIsDeliveredBeforeNewEvents() async throws {
         let bench = try await Bench()
         try await bench.publish("c", "1", "2", "3")
         let client = try await self.sse(bench, "/ev/c.b2")
@@ -88,7 +88,7 @@ import Testing
         #expect(try await client.events == ["data: 2", "data: 3", "data: 4"])
     }
 
-    @Test func whatWaitsForTheLogIsNotDelivered() async throws {
+    @Test func eventsAreDeliveredOnlyAfterTheirCommit() async throws {
         let bench = try await Bench()
         let client = try await self.sse(bench)
         try await bench.run { bench.log.appendFaults = [.wait] }
@@ -98,7 +98,7 @@ import Testing
         #expect(try await client.events == ["data: 1"])
     }
 
-    @Test func whatTheLogRefusedIsNeverDelivered() async throws {
+    @Test func refusedEventsAreNeverDelivered() async throws {
         let bench = try await Bench()
         let client = try await self.sse(bench)
         try await bench.run { bench.log.appendFaults = [.failing("full")] }
@@ -107,7 +107,7 @@ import Testing
         #expect(try await client.text.hasSuffix("id: \(cursor("c", 1, 1))\ndata: kept\n\n"))
     }
 
-    @Test func bytesOfTheClientMeanNothingToAStream() async throws {
+    @Test func aStreamIgnoresBytesOfItsClient() async throws {
         let bench = try await Bench()
         let client = try await self.sse(bench)
         try await client.send("GET /ev/d HTTP/1.0\r\n\r\n")
@@ -118,7 +118,7 @@ import Testing
 
     // MARK: - Gaps
 
-    @Test func whatExpiredIsAGap() async throws {
+    @Test func expiredEventsAreReportedAsAGap() async throws {
         let bench = try await Bench()
         try await bench.publish("c", "1", "2", "3", "4")
         try await bench.run { bench.log.expire(ChannelName("c")!, upTo: 3) }
@@ -127,14 +127,14 @@ import Testing
         #expect(try await client.text.contains("id: \(cursor("c", 1, 3))\nevent: gap\n"))
     }
 
-    @Test func aCursorOfAnotherEpochIsAReset() async throws {
+    @Test func aCursorOfAnotherEpochCausesAReset() async throws {
         let bench = try await Bench()
         try await bench.publish("c", "1")
         let client = try await self.sse(bench, after: 7, epoch: 0)
         #expect(try await client.events == ["event: gap|data: {\"channel\":\"c\",\"from\":\"0-8\",\"to\":\"1-0\",\"reason\":\"reset\"}", "data: 1"])
     }
 
-    @Test func aCursorOfTheFutureIsAReset() async throws {
+    @Test func aCursorAfterTheHeadCausesAReset() async throws {
         let bench = try await Bench()
         try await bench.publish("c", "1")
         let client = try await self.sse(bench, after: 9)
@@ -142,7 +142,7 @@ import Testing
         #expect(try await client.events == ["event: gap|data: {\"channel\":\"c\",\"from\":\"1-1\",\"to\":\"1-1\",\"reason\":\"reset\"}", "data: 2"])
     }
 
-    @Test func whatASlowReaderMissedIsAnOverflow() async throws {
+    @Test func expiredEventsOfASlowReaderAreAnOverflow() async throws {
         let bench = try await Bench { $0.feedBytesMax = 1 }
         let client = try await self.sse(bench)
         try await client.stall()
@@ -152,7 +152,7 @@ import Testing
         #expect(try await client.events == ["event: gap|data: {\"channel\":\"c\",\"from\":\"1-1\",\"to\":\"1-2\",\"reason\":\"overflow\"}", "data: 3"])
     }
 
-    @Test func aSlowReaderMissesNothingThatHistoryHolds() async throws {
+    @Test func aSlowReaderGetsAllEventsInHistory() async throws {
         let bench = try await Bench { $0.feedBytesMax = 1 }
         let client = try await self.sse(bench)
         try await client.stall()
@@ -164,7 +164,7 @@ import Testing
     // MARK: - Preflights
 
     @Test(arguments: ["/ev/c", "/ws/c", "/lp/c", "/sub/c", "/healthz"])
-    func aBrowserMayAskWhetherItMayAsk(_ target: String) async throws {
+    func everyPathAcceptsPreflights(_ target: String) async throws {
         let bench = try await Bench(corsOrigins: ["https://site.example"])
         let client = try await bench.subscribe("OPTIONS \(target) HTTP/1.1\r\nHost: h\r\nOrigin: https://site.example\r\n\r\n")
         #expect(try await client.statuses == [204])

@@ -19,7 +19,7 @@ import Testing
 
     private static let opening = text("{\"cursor\":\"\(cursor("c", 1, 0))\"}")
 
-    @Test func itOpensWithTheHandshakeAndItsCursor() async throws {
+    @Test func aWebSocketOpensWithHandshakeAndCursor() async throws {
         let client = try await self.open(Bench())
         let head = String(decoding: try await client.bytes.dropLast(Self.opening.count), as: UTF8.self)
         #expect(head.hasPrefix("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"))
@@ -37,7 +37,7 @@ import Testing
     @Test(arguments: [
         ([0x03, 0xE8] as [UInt8], [0x03, 0xE8] as [UInt8]), ([], [0x03, 0xE8]), ([0x03, 0xE9, 0x62, 0x79, 0x65], [0x03, 0xE9]), ([0x03, 0xED], [0x03, 0xEA]),
     ])
-    func aCloseIsAnsweredByAClose(_ payload: [UInt8], _ answer: [UInt8]) async throws {
+    func aCloseFrameGetsACloseFrame(_ payload: [UInt8], _ answer: [UInt8]) async throws {
         let bench = try await Bench()
         let client = try await self.open(bench)
         try await client.send(bytes: WebSocketTests.frame(0x88, payload))
@@ -48,7 +48,7 @@ import Testing
         #expect(try await bench.counts() == .init())
     }
 
-    @Test func nothingFollowsAClose() async throws {
+    @Test func noFrameIsSentAfterAClose() async throws {
         let bench = try await Bench()
         let client = try await self.open(bench)
         try await client.send(bytes: WebSocketTests.frame(0x88, [0x03, 0xE8]) + WebSocketTests.frame(0x89, [1]))
@@ -57,7 +57,7 @@ import Testing
         #expect(try await client.body == Self.opening + [0x88, 2, 0x03, 0xE8])
     }
 
-    @Test func whoDoesNotCloseAfterTheCloseIsClosed() async throws {
+    @Test func aClientThatDoesNotCloseAfterACloseFrameIsClosed() async throws {
         let bench = try await Bench()
         let client = try await self.open(bench)
         try await client.send(bytes: WebSocketTests.frame(0x88, []))
@@ -70,7 +70,7 @@ import Testing
         (WebSocketTests.frame(0x81, [1], masked: false), [0x03, 0xEA] as [UInt8]), (WebSocketTests.frame(0x81, [0xFF]), [0x03, 0xEF]),
         (WebSocketTests.frame(0x82, Array(repeating: 0, count: 101)), [0x03, 0xF1]),
     ])
-    func aBrokenFrameIsToldHow(_ frame: [UInt8], _ code: [UInt8]) async throws {
+    func anInvalidFrameGetsACloseCode(_ frame: [UInt8], _ code: [UInt8]) async throws {
         let bench = try await Bench { $0.clientMessageBytesMax = 100 }
         let client = try await self.open(bench)
         try await client.send(bytes: frame)
@@ -78,13 +78,13 @@ import Testing
         #expect(try await client.isOutputClosed)
     }
 
-    @Test func aPingIsAnsweredWithItsContent() async throws {
+    @Test func aPingGetsAPongWithTheSameContent() async throws {
         let client = try await self.open(Bench())
         try await client.send(bytes: WebSocketTests.frame(0x89, [7, 8]) + WebSocketTests.frame(0x81, [0x61]))
         #expect(try await client.body == Self.opening + [0x8A, 2, 7, 8])
     }
 
-    @Test func framesMayComeWithTheHandshake() async throws {
+    @Test func framesMayArriveWithTheHandshake() async throws {
         let client = try await self.open(Bench(), then: WebSocketTests.frame(0x89, [7]))
         #expect(try await client.body == Self.opening + [0x8A, 1, 7])
     }
@@ -99,7 +99,7 @@ import Testing
 
     // MARK: - Heartbeats
 
-    @Test func twoUnansweredPingsEndIt() async throws {
+    @Test func twoMissedPongsCloseTheConnection() async throws {
         let bench = try await Bench { $0.heartbeatSeconds = 3 }
         let client = try await self.open(bench)
         await bench.pass(seconds: 6)
@@ -109,7 +109,7 @@ import Testing
         #expect(try await client.isOutputClosed)
     }
 
-    @Test func aPongKeepsIt() async throws {
+    @Test func pongsKeepTheConnectionOpen() async throws {
         let bench = try await Bench { $0.heartbeatSeconds = 3 }
         let client = try await self.open(bench)
         for _ in 0..<10 {
@@ -121,7 +121,7 @@ import Testing
 
     // MARK: - The end
 
-    @Test func theShutdownSaysThatTheServiceRestarts() async throws {
+    @Test func aStoppingNodeSendsCloseCode1012() async throws {
         let bench = try await Bench()
         let client = try await self.open(bench)
         try await bench.stop()
@@ -129,7 +129,7 @@ import Testing
         #expect(try await client.isOutputClosed)
     }
 
-    @Test func aForeignPageMayNotConnect() async throws {
+    @Test func aPageOfAnotherOriginIsRefused() async throws {
         let bench = try await Bench()
         let client = try await self.open(bench, fields: "Origin: http://elsewhere\r\n")
         #expect(try await client.statuses == [403])
