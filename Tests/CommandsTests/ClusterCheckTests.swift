@@ -59,7 +59,7 @@ import Testing
         }
     }
 
-    /// One finding, in the node's words, and none that contradicts it.
+    /// The only finding has the node's text. No other finding contradicts it.
     @Test func withoutZooKeeperThereIsOneFinding() throws {
         let head = ClusterSamples.head(authoritative: false, controller: false, health: "degraded")
         let unknown = "{\"partition\":3,\"owner\":\"n1\",\"owner_epoch\":12,\"state\":\"unknown\"}"

@@ -132,7 +132,7 @@ import Testing
         }
     }
 
-    @Test func statusJudgesTheNodeAndItsCluster() async throws {
+    @Test func statusUsesTheHealthOfTheNodeAndItsCluster() async throws {
         let healthy = StatusTests.json.replacing("degraded", with: "healthy")
         func status(_ cluster: FakeNode.Reply) async throws -> Int32 {
             try await FakeNode.run {
@@ -146,7 +146,7 @@ import Testing
         #expect(try await status(.response(200, ClusterSamples.overview(health: "degraded"))) == 1)
         #expect(try await status(.response(200, ClusterSamples.overview(health: "critical"))) == 2)
         #expect(try await status(.response(404, "")) == 0)
-        #expect(try await status(.response(504, "{\"error\":{\"code\":\"timeout\",\"message\":\"the controller does not response\"}}")) == 2)
+        #expect(try await status(.response(504, "{\"error\":{\"code\":\"timeout\",\"message\":\"the controller does not respond\"}}")) == 2)
     }
 
     @Test func anUnreachableNodeHasItsExitStatus() async throws {
@@ -159,7 +159,7 @@ import Testing
     }
 
     /// The node never responds: the test checks that each command ends.
-    @Test func timeoutsAreHard() async throws {
+    @Test func everyCommandEndsAtItsTimeout() async throws {
         try await FakeNode.run { _ in
             .silence
         } _: { node in
@@ -188,7 +188,7 @@ import Testing
         }
     }
 
-    /// A change that one node may have received is not sent to another.
+    /// If a node may have received a change, the change is not sent to another node.
     @Test func aChangeIsNotSentTwice() async throws {
         try await FakeNode.run { _ in
             .hangUp
@@ -204,7 +204,7 @@ import Testing
         }
     }
 
-    /// Like a machine that is switched off: connects are not refused, and nothing can have arrived.
+    /// The node is like a machine that is switched off: it refuses no connect, and it cannot have received a request.
     @Test func aNodeThatDoesNotAcceptIsSkipped() async throws {
         try await FakeNode.run(Self.response) { node in
             try await SilentListener.run { url in
@@ -219,7 +219,7 @@ import Testing
         #expect(Connecting.timeout(within: .seconds(60)) == .seconds(8) && Connecting.timeout(within: .seconds(2)) == .milliseconds(1600))
     }
 
-    @Test func nodesThatCannotBeReachedAreAllNamed() async throws {
+    @Test func allUnreachableNodesAreNamed() async throws {
         try await withHTTPClient { http in
             func failure(_ urls: String) async throws -> CommandError? {
                 let bases = try AnyNodeOptions.parse(["--api", urls]).bases()
@@ -240,7 +240,7 @@ import Testing
             try await self.expect(2, EventsCommand.self, ["--node", "n7"], at: node)
             try await self.expect(0, EventsCommand.self, ["--node", "n2"], at: node)
         }
-        // A forgotten node still has its events.
+        // The events of a forgotten node can still be shown.
         try await FakeNode.run {
             $0.path == "/api/events"
                 ? .response(200, ClusterSamples.events("n3", [(1, at: 1)]).replacing("12 partitions", with: "n7 was forgotten")) : Self.response($0)
@@ -249,7 +249,7 @@ import Testing
         }
     }
 
-    @Test func aRebalanceIsOneObject() {
+    @Test func aRebalancePrintsOneObject() {
         #expect(RebalanceCommand.RunCommand.object("{\"result\":\"rebalance\"}", plan: "{\"moves\":3}") == "{\"result\":\"rebalance\",\"plan\":{\"moves\":3}}")
     }
 

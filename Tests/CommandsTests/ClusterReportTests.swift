@@ -25,8 +25,8 @@ import Testing
         #expect(throws: CommandError.self) { try ClusterOverview("{}") }
     }
 
-    /// The health of the whole comes from the node, and is not computed again here.
-    @Test func theWholeIsJudgedByTheNode() throws {
+    /// The cluster's health comes from the node. The command does not compute it.
+    @Test func theHealthOfTheClusterComesFromTheNode() throws {
         let head = ClusterSamples.head(authoritative: false, controller: false, health: "degraded")
         let members = try ClusterMembers(ClusterSamples.members(ClusterSamples.member("n1"), head: head))
         let partitions = try ClusterPartitions(ClusterSamples.partitions(head: head))
@@ -67,7 +67,7 @@ import Testing
         }
     }
 
-    @Test func aDownNodeThatWasDrainedIsNoFinding() throws {
+    @Test func aDrainedNodeThatIsDownIsNotAProblem() throws {
         let members = try ClusterMembers(
             ClusterSamples.members(ClusterSamples.member("n1"), ClusterSamples.member("n2", state: "down", desired: "draining", owned: 0)))
         #expect(members.exitStatus == .ok && members.members[1].code == "DD")
@@ -111,7 +111,7 @@ import Testing
         #expect(tail.accept(try ClusterEvents(ClusterSamples.events("n3", [(1, at: 10), (2, at: 20)]))).events.map(\.number) == [1, 2])
         #expect(tail.after == 2)
         #expect(tail.accept(try ClusterEvents(ClusterSamples.events("n3", []))).events.isEmpty && tail.after == 2)
-        // Another controller counts its own events.
+        // Another controller has its own event numbers.
         let change = tail.accept(try ClusterEvents(ClusterSamples.events("n1", [(40, at: 30)])))
         #expect(change.mustRestart && change.events.isEmpty && change.notice?.contains("are reported by n1 instead of n3") == true && tail.after == 0)
         let rest = tail.accept(try ClusterEvents(ClusterSamples.events("n1", [(38, at: 10), (39, at: 20), (40, at: 30)])))
@@ -128,7 +128,7 @@ import Testing
         #expect(table.contains("zookeeper      suspended (session of n1)\n"))
     }
 
-    @Test func statusShowsBoth() throws {
+    @Test func statusShowsTheClusterAndTheNode() throws {
         let node = try NodeStatus(json: Array(StatusTests.json.utf8))
         #expect(
             ClusterSection.alone.json(with: "{\"a\":1}") == "{\"a\":1}" && ClusterSection.alone.table(with: node, on: self.plain) == node.table(on: self.plain))
@@ -137,11 +137,11 @@ import Testing
         #expect(section.json(with: "{\"a\":1}") == "{\"a\":1,\"cluster\":{\"b\":2}}")
         let table = section.table(with: node, on: self.plain)
         #expect(table.contains("prod, mode normal") && table.contains("\n\nnode ") && table.ranges(of: "nearly full").count == 1)
-        #expect(section.json(with: "{\"cluster\":null,\"a\":1}") == "{\"a\":1,\"cluster\":{\"b\":2}}", "there once")
+        #expect(section.json(with: "{\"cluster\":null,\"a\":1}") == "{\"a\":1,\"cluster\":{\"b\":2}}", "the field occurs only once")
         let unknown = ClusterSection.unknown("503: no controller", json: "null", isTemporary: true)
         #expect(unknown.exitStatus == .degraded, "the node itself may be healthy")
         #expect(unknown.table(with: node, on: self.plain).hasPrefix("cluster        status unavailable: 503: no controller\n\nnode           n1\n"))
-        // The response of the node and its own status give the same reason: once is enough.
+        // The response and the node's own status contain the same reason. It is shown only once.
         let outage = ClusterSection.unknown("504: The disk is nearly full", json: "null", isTemporary: false)
         #expect(outage.exitStatus == .critical)
         #expect(outage.table(with: node, on: self.plain).ranges(of: "nearly full").count == 1)

@@ -21,7 +21,7 @@ import Testing
         #expect(Set((0..<20).map { _ in Backoff().base * Double.random(in: 0...1) }).count > 1)
     }
 
-    @Test func coloursAreForTerminalsThatWantThem() {
+    @Test func coloursNeedATerminalThatSupportsThem() {
         func terminal(_ isInteractive: Bool, _ noColour: String?, _ kind: String? = "xterm") -> Terminal {
             Terminal(descriptor: 1, isInteractive: isInteractive, noColour: noColour, kind: kind)
         }
@@ -42,14 +42,14 @@ import Testing
         #expect(Readable.milliseconds(.microseconds(1250)) == "1.3 ms")
     }
 
-    @Test func basesAreURLs() throws {
+    @Test func baseURLsAreParsed() throws {
         let base = try BaseURL(named: "--api", "http://h:81/x/")
         #expect(base == (try BaseURL(named: "--api", "HTTP://h:81/x")))
         #expect(base.description == "http://h:81/x" && base.authority == "h:81")
         #expect(try BaseURL(named: "--api", "https://h").description == "https://h")
         let v6 = try BaseURL(named: "--api", "http://[::1]:8081")
         #expect(v6.host == "::1" && v6.authority == "[::1]:8081")
-        // In the form that tables and logs print.
+        // The short form of an address, as tables and logs print it.
         #expect(try BaseURL(named: "--api", "localhost:8081") == BaseURL(named: "--api", "http://localhost:8081"))
         #expect(try BaseURL(named: "--api", "[::1]:81/x").description == "http://[::1]:81/x")
         #expect(try BaseURL(named: "--api", "h").port == 80)
@@ -127,7 +127,7 @@ import Testing
     }
 
     /// Refused numbers, and their messages. None of them may be treated as an option, or as a different number.
-    @Test func everyNumberIsCheckedWhereItIsRead() {
+    @Test func everyNumberIsCheckedByTheParser() {
         let commands: [(any ParsableCommand.Type, [String], String, allowed: [String])] = [
             (PublishCommand.self, ["a", "-"], "--concurrency", ["1", "1024"]), (PublishCommand.self, ["a", "b"], "--timeout", ["0.001", "1e3"]),
             (SubscribeCommand.self, ["a"], "--backlog", ["1", "9223372036854775807"]), (SubscribeCommand.self, ["a"], "--max", ["1"]),
@@ -140,7 +140,7 @@ import Testing
             for value in ["-1", "-5.5", "99999999999999999999", "1e300", "nan", "inf", "-inf", "", " ", "x", "--no", "0x"] {
                 do {
                     _ = try command.parse(arguments + [option, value])
-                    Issue.record("\(command) \(option) \(value) is taken")
+                    Issue.record("\(command) \(option) \(value) is accepted")
                 } catch {
                     let text = command.message(for: error)
                     #expect(text.contains("'\(value)' is invalid for '\(option)") && text.contains("allowed is a "), "\(option) \(value): \(text)")
@@ -150,20 +150,20 @@ import Testing
         for value in ["", "x", "65536", "1.5", "nan"] {
             do {
                 _ = try MoveCommand.parse([value, "--to", "n1"])
-                Issue.record("\(value) is a partition")
+                Issue.record("\(value) is accepted as a partition")
             } catch {
                 #expect(MoveCommand.message(for: error).contains("allowed is a whole number, from 0 to 65535"))
             }
         }
     }
 
-    @Test func aNumberBelowZeroIsNotCalledAnUnknownOption() throws {
+    @Test func aNegativeNumberIsNotReportedAsAnUnknownOption() throws {
         for (command, arguments) in [
             (MoveCommand.self, ["-1", "--to", "n1"]), (MoveCommand.self, ["-15", "--unpin"]), (PublishCommand.self, ["a", "-1.5"]),
         ] as [(any ParsableCommand.Type, [String])] {
             do {
                 _ = try command.parse(arguments)
-                Issue.record("\(arguments) is taken")
+                Issue.record("\(arguments) is accepted")
             } catch {
                 let problem = Arguments.problem(about: command.message(for: error), in: arguments)
                 #expect(problem?.contains(" looks like an option. Numbers must not be negative") == true)
@@ -173,7 +173,7 @@ import Testing
         for arguments in [["--tpo", "x", "demo", "--", "-5"], ["--tpo", "x", "demo", "-5"]] {
             do {
                 _ = try PublishCommand.parse(arguments)
-                Issue.record("\(arguments) is taken")
+                Issue.record("\(arguments) is accepted")
             } catch {
                 let text = PublishCommand.message(for: error)
                 #expect(Arguments.problem(about: text, in: arguments) == nil, "\(arguments): \(text)")
@@ -183,7 +183,7 @@ import Testing
         #expect(Arguments.problem(about: "Unknown option '-x'", in: ["move", "-x"]) == nil && Arguments.problem(about: "other", in: ["-1"]) == nil)
     }
 
-    @Test func argumentsThatAreNotTextAreRefused() {
+    @Test func argumentsThatAreNotUTF8AreRefused() {
         #expect(Arguments.problem(["publish", "a", "grüße \u{FFFD}"].map { Array($0.utf8) }) == nil)
         let problem = Arguments.problem([Array("publish".utf8), Array("a".utf8), [0x1B, 0x68, 0xFF]])
         #expect(problem?.hasPrefix("Argument 3, \"\\u001bh\u{FFFD}\", is not UTF-8 text. To publish other bytes, use standard input") == true)
@@ -203,12 +203,12 @@ import Testing
         #expect(error?.message.hasPrefix("--api-token-file \(path) does not exist (a relative path starts at /") == true)
     }
 
-    /// Reads pipes, as from `<(…)` or `/dev/stdin`.
+    /// The file of a token may be a pipe. A shell's `<(…)` and `/dev/stdin` are pipes.
     @Test func tokensComeFromAPipe() throws {
         let path = TemporaryFolder.path()
         try #require(mkfifo(path, 0o600) == 0)
         let writer = Thread {
-            // Blocks until it is read.
+            // Blocks until the pipe is read.
             guard let pipe = FileHandle(forWritingAtPath: path) else { return }
             try? pipe.write(contentsOf: Data("open sesame 1\n".utf8))
             try? pipe.close()
@@ -221,14 +221,14 @@ import Testing
         }
     }
 
-    @Test func outputThatNothingReadsAnyMoreEndsWhatWaits() async throws {
+    @Test func aClosedOutputEndsAWaitingCommand() async throws {
         var ends: [Int32] = [0, 0]
         #expect(pipe(&ends) == 0)
         defer { close(ends[1]) }
         let output = Terminal(descriptor: ends[1], isInteractive: false, noColour: nil, kind: nil)
         #expect(!output.isClosed)
         close(ends[0])
-        // Nothing is ever written.
+        // The command never writes to the output.
         await #expect(throws: OutputClosedError.self) {
             _ = try await untilInterrupted(orClosed: output) { try await Task.sleep(for: .seconds(600)) }
         }

@@ -26,7 +26,8 @@ import Testing
         #expect(bytes.text == [0xFF, 0xFE])
     }
 
-    /// A payload may be as deep as a node takes it, and its envelope is deeper; the response of a long-poll, whose events are in an array, too.
+    /// A payload may have the maximum depth that a node accepts. Its envelope is deeper. The response of a long-poll is still deeper, because its events are in
+    /// an array.
     @Test func readsTheDeepestPayload() throws {
         let payload = String(repeating: "[", count: 128) + String(repeating: "]", count: 128)
         #expect(JSONValue.accepts(payload.utf8) && !JSONValue.accepts("[\(payload)]".utf8))
@@ -85,7 +86,7 @@ import Testing
         #expect(subscription.path(since: "c", query: ["envelope=1"]) == "/ev/a:b.b3/c%20d.b3?envelope=1&since=c")
     }
 
-    /// On a terminal a payload is escaped; a pipe gets it as published.
+    /// On a terminal a payload is escaped. A pipe gets the payload unchanged.
     @Test func terminalsGetEscapedPayloads() throws {
         let json = #"{"id":"c","channel":"a","data":"x\u001b[2J\u202ey"}"#
         guard case .event(let envelope)? = Delivery(json: Array(json.utf8)) else {
@@ -109,7 +110,7 @@ import Testing
         #expect(try file.load() == nil)
         try file.save("abc-_")
         #expect(try file.load() == "abc-_")
-        // Starting live would skip events silently.
+        // A start without a cursor would skip events without a message.
         for nothing in ["", "\n", " \r\n"] {
             try Data(nothing.utf8).write(to: URL(fileURLWithPath: path))
             let failure = #expect(throws: CommandError.self) { try file.load() }

@@ -45,7 +45,7 @@ import Testing
         #expect(CounterChecks.growth(from: counts(0), to: counts(20)).outcome == .fail)
     }
 
-    @Test func theClockMayBeOffByALittle() throws {
+    @Test func aSmallClockDifferenceIsAccepted() throws {
         let status = try NodeStatus(json: Array(StatusTests.json.utf8))
         let there = try Date("2026-01-01T01:02:00Z", strategy: .iso8601)
         #expect(StatusChecks.clock(status, now: there).outcome == .ok)
@@ -54,7 +54,7 @@ import Testing
         #expect(StatusChecks.clock(status, now: there - 60).detail == "the node's clock is 1m 0s ahead of the clock of this machine")
     }
 
-    @Test func connectionsAreWatched() throws {
+    @Test func connectionsNearTheLimitAreReported() throws {
         var status = try NodeStatus(json: Array(StatusTests.json.utf8))
         #expect(StatusChecks.connections(status).outcome == .ok)
         status.subscribers.connections = 16_000
@@ -75,7 +75,7 @@ import Testing
         #expect(LocalChecks.disk("/x", free: 1 << 31, of: 1 << 40).outcome == .ok)
     }
 
-    @Test func theWorstCheckIsTheDiagnosis() {
+    @Test func theDiagnosisIsTheWorstResult() {
         let ok = Check.ok("a", "b")
         let warn = Check.warn("a", "b", do: "c")
         let fail = Check.fail("a", "b", do: "c")
@@ -85,13 +85,13 @@ import Testing
         #expect(Diagnosis([fail], wasReached: false).exitStatus == .unreachable)
     }
 
-    @Test func rowsSayWhatToDo() {
+    @Test func rowsContainAdvice() {
         let plain = Terminal(descriptor: 1, isInteractive: false, noColour: nil, kind: nil)
         #expect(DoctorCommand.row(.ok("api", "fine"), on: plain) == "ok    api                fine")
         #expect(DoctorCommand.row(.warn("disk", "full", do: "Make room."), on: plain) == "warn  disk               full\n                         → Make room.")
     }
 
-    @Test func aNarrowTerminalHasTheDetailOnLinesOfItsOwn() {
+    @Test func aNarrowTerminalShowsDetailsOnSeparateLines() {
         let check = Check.warn("subscriber port", "one two three four", do: "Make room.")
         #expect(
             DoctorCommand.row(check, on: LayoutTests.terminal(20))

@@ -8,7 +8,7 @@ import Testing
     private static let texts = [
         event(1, "joined", "n2", 0, "joined the cluster as incarnation 14"), event(2, "granted", "", 7, "6 partitions from n2 to n12"),
         event(3, "operation", "n2", 7, "drain n1 by ann"), event(4, "node", "n1", 8, "active is now draining"),
-        event(5, "alarm", "n3", 9, "two nodes serve what is n1. Stop one"),
+        event(5, "alarm", "n3", 9, "two nodes serve a partition of n1. Stop one"),
     ]
 
     private static func event(_ number: Int, _ kind: String, _ node: String, _ view: Int, _ text: String) -> String {
@@ -28,7 +28,7 @@ import Testing
         #expect(try self.numbers(EventFilter(node: "n1", kinds: [.node, .joined], viewMin: 7)) == [4])
     }
 
-    @Test func jsonIsAsItCame() throws {
+    @Test func jsonIsUnchanged() throws {
         let fetched = ClusterClient.Fetched(report: try ClusterEvents(Self.json), json: Self.json)
         #expect(EventFilter().json(fetched) == Self.json)
         #expect(EventFilter(kinds: [.node]).json(fetched) == "{\"through\":\"n2\",\"events\":[\(Self.texts[3])]}")
@@ -55,7 +55,7 @@ import Testing
                 "4       2026-01-01T00:00:00Z  node          n1                     8       active is now draining",
             ])
         #expect(table.lines([], on: ClusterSamples.plain) == [])
-        #expect(EventTable().withHeader == ["NUMBER  TIME                  KIND          NODE      VIEW    WHAT"], "also before anything has happened")
+        #expect(EventTable().withHeader == ["NUMBER  TIME                  KIND          NODE      VIEW    WHAT"], "there is a header without events")
     }
 
     /// A newer node may report kinds that this version does not know.
@@ -78,7 +78,7 @@ import Testing
         #expect(throws: (any Error).self) { try EventsCommand.parse(["--since", "-1"]) }
         do {
             _ = try EventsCommand.parse(["--kind", "well"])
-            Issue.record("It accepted an unknown kind")
+            Issue.record("the command accepted an unknown kind")
         } catch {
             let message = EventsCommand.message(for: error)
             for kind in ClusterEvent.Kind.allCases { #expect(message.contains(kind.rawValue), "\(message)") }

@@ -25,12 +25,12 @@ import Testing
         #expect(parse("retry: 1.5\nretry: -1\nretry:\nretry: 99999999999999999999\n").isEmpty)
     }
 
-    @Test func whatHasNotEndedIsNotAnEvent() {
+    @Test func anIncompleteEventIsNotDelivered() {
         #expect(parse("data: a\n").isEmpty)
         #expect(parse("data: a").isEmpty)
     }
 
-    @Test func anIDWithoutDataMovesTheCursorAndIsNoEvent() {
+    @Test func anIDWithoutDataSetsTheCursorAndIsNotAnEvent() {
         #expect(parse("id: 3\n\n") == [.id("3")])
         #expect(parse("event: t\nid: 3\n\ndata: a\n\n") == [.id("3"), message("a", id: "3")])
         #expect(parse("id: 3\ndata: a\n\ndata: b\n\n") == [message("a", id: "3"), message("b", id: "3")])
@@ -39,7 +39,7 @@ import Testing
         #expect(parse("\n\n\n").isEmpty)
     }
 
-    @Test func linesEndInAnyWay() {
+    @Test func everyKindOfLineEndIsAccepted() {
         for end in ["\n", "\r\n", "\r"] {
             let text = ["id: 1", "data: a", "", ": c", "data: b", "", ""].joined(separator: end)
             #expect(parse(text) == [message("a", id: "1"), .comment, message("b", id: "1")], "\(end.debugDescription)")
@@ -57,7 +57,7 @@ import Testing
         #expect(parse("data: grüße 🎈\u{2028}x\n\n") == [message("grüße 🎈\u{2028}x")])
     }
 
-    @Test func splitsDoNotMatter() {
+    @Test func theBytesMayBeSplitAnywhere() {
         var generator = SystemRandomNumberGenerator()
         let pieces = [
             "data: a", "data", "id: 5", "id", "event: gap", ": x", "retry: 12", "", "", "\u{FEFF}data: é", "data:  🎈 ", "junk", "id: ü",

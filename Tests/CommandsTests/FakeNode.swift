@@ -11,22 +11,22 @@ final class FakeNode: Sendable {
         var uri: String
         var headers: HTTPHeaders
         var body: String
-        /// The number of earlier requests on its connection.
+        /// The number of earlier requests on the same connection.
         var before: Int
 
-        /// Up to the query.
+        /// The path without the query.
         var path: String { String(self.uri.prefix { $0 != "?" }) }
     }
 
     enum Reply: Sendable {
         case response(Int, String, [(String, String)] = [])
-        /// A body in pieces, and then the end of the connection.
+        /// Sends a body in pieces, and then closes the connection.
         case stream([String])
-        /// A WebSocket that sends these texts, and then this close code.
+        /// Opens a WebSocket, sends these texts, and then closes with this code.
         case webSocket([String], close: Int)
-        /// The end of the connection without a response.
+        /// Closes the connection without a response.
         case hangUp
-        /// Nothing at all.
+        /// Sends nothing, and leaves the connection open.
         case silence
     }
 

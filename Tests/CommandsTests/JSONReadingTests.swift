@@ -3,14 +3,14 @@ import Testing
 
 @testable import Commands
 
-/// JSON that commands pass on: what they take out of it is exactly what came.
+/// Commands print parts of received JSON. Each part must have exactly the received bytes.
 @Suite struct JSONReadingTests {
     private func members(_ text: String) -> [String: String]? {
         guard var fields = JSONObject(text.utf8) else { return nil }
         return Dictionary(uniqueKeysWithValues: fields.names.map { ($0, fields.take($0)!.text) })
     }
 
-    @Test func cutsMembersWithoutRewritingThem() {
+    @Test func readsMembersUnchanged() {
         #expect(
             members(#"{"a":1.50,"b":{"x":[1, 2,{"}":"]"}]},"c":"\"},","d":null}"#) == [
                 "a": "1.50", "b": #"{"x":[1, 2,{"}":"]"}]}"#, "c": #""\"},""#, "d": "null",
@@ -21,11 +21,11 @@ import Testing
     }
 
     @Test(arguments: ["", "1", "[1]", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1", "{\"a\":1,}", "{a:1}", "{\"a\":\"x}", "{\"a\":[}", "{\"a\":1}x"])
-    func refusesWhatIsNoObject(text: String) {
+    func refusesTextsThatAreNotObjects(text: String) {
         #expect(self.members(text) == nil)
     }
 
-    @Test func cutsElements() {
+    @Test func readsElementsUnchanged() {
         #expect(JSONValue(#"[1,"a,]",{"x":[2]}]"#.utf8)?.elements?.map(\.text) == ["1", #""a,]""#, #"{"x":[2]}"#])
         #expect(JSONValue("[]".utf8)?.elements?.isEmpty == true)
         #expect(JSONValue("[1,]".utf8)?.text == nil)
@@ -41,14 +41,14 @@ import Testing
     @Test func setsOneField() {
         func set(_ text: String) -> String? { JSONValue(text.utf8)?.json(setting: "b", to: "[2 ]") }
         #expect(set("{}") == #"{"b":[2 ]}"#)
-        #expect(set(#"{"a" : {"b":1},"b":null, "c\n":1.50}"#) == #"{"a":{"b":1},"c\n":1.50,"b":[2 ]}"#, "replaced, and there once")
+        #expect(set(#"{"a" : {"b":1},"b":null, "c\n":1.50}"#) == #"{"a":{"b":1},"c\n":1.50,"b":[2 ]}"#, "the field is replaced, and occurs only once")
         #expect(set("[1]") == "[1]")
     }
 
     @Test(arguments: [
         "1", "0", "-0", "-1.5e+10", "1E5", #""a\u00fc\n""#, "null", "true", "false", "{}", " [ ] ", #"{"a":[1,2,{"b":null}]}"#, "\t[1 , 2]\n", #""grüße""#,
     ])
-    func knowsJSON(text: String) {
+    func acceptsJSON(text: String) {
         #expect(JSONValue.accepts(text.utf8))
     }
 
@@ -56,14 +56,14 @@ import Testing
         "", " ", "a", "{", "[1,]", "{\"a\":1,}", "[,1]", "'a'", "{\"a\":1}}", "01", "+1", ".5", "1.", "1e", "-", "NaN", "tru", "\"a", "\"a\nb\"", #""\x""#,
         #""\u12g4""#, "{a:1}", "{\"a\" 1}", "[1 2]", "1 2", "// x\n1",
     ])
-    func knowsWhatIsNoJSON(text: String) {
+    func refusesInvalidJSON(text: String) {
         #expect(!JSONValue.accepts(text.utf8))
     }
 
     @Test func textMustBeUTF8AndNotTooDeep() {
         #expect(!JSONValue.accepts([0x22, 0xFF, 0x22]))
         func nested(_ depth: Int) -> String { String(repeating: "[", count: depth) + String(repeating: "]", count: depth) }
-        // As deep as a node takes a payload for JSON.
+        // The maximum depth at which a node accepts a payload as JSON.
         #expect(JSONValue.accepts(nested(JSONScanner.depthMax).utf8))
         #expect(!JSONValue.accepts(nested(JSONScanner.depthMax + 1).utf8))
         #expect(!JSONValue.accepts(nested(100_000).utf8))

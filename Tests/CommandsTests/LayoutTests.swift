@@ -48,7 +48,7 @@ import Testing
         }
     }
 
-    @Test func whatIsTooLongIsCut() {
+    @Test func tooLongTextsAreCut() {
         #expect(cut("abcdef", to: 6) == "abcdef" && cut("abcdef", to: 4) == "abc…" && cut("日本語", to: 4) == "日…" && cut("abc", to: nil) == "abc")
         #expect(cutMiddle("abcdefgh", to: 5) == "ab…gh" && cutMiddle("abc", to: 3) == "abc")
     }
@@ -63,7 +63,7 @@ import Testing
         #expect(Self.terminal(20).sentence("one two three four five", lead: "! ") == "! one two three four\n  five")
     }
 
-    @Test func columnsOfTheEnvironmentComeFirstAndAPipeHasNoWidth() {
+    @Test func theVariableCOLUMNSTakesPrecedenceAndAPipeHasNoWidth() {
         #expect(Self.terminal(100).width == 100 && Self.terminal(100, isWide: true).tableWidth == nil && Self.terminal(100, isWide: true).width == 100)
         #expect(Self.terminal(nil).width == nil)
         #expect(Terminal(descriptor: 1, isInteractive: false, noColour: nil, kind: nil, columns: 80).width == nil)
@@ -85,11 +85,11 @@ import Testing
         let plan = try ClusterPlan(
             ClusterSamples.plan(
                 moves: 52, waiting: 52, settled: false, pairs: "{\"from\":\"n1\",\"to\":\"n12\",\"reason\":\"balance\",\"count\":10}",
-                refusals: "\"partition 3 is pinned to n9, but there is no such node, and nobody has said when there will be one\""))
+                refusals: "\"partition 3 is pinned to n9, but there is no such node, and no node with this id has ever joined the cluster\""))
         let event = ClusterEvent.lost("n2", at: 1, view: 8123, String(repeating: "was away for long ", count: 9))
         let status = try NodeStatus(json: Array(StatusTests.json.utf8))
         let overview = try ClusterOverview(
-            ClusterSamples.overview(moving: 3, health: "degraded", reasons: "\"n7 cannot reach n2, and so it goes on for a while.\""))
+            ClusterSamples.overview(moving: 3, health: "degraded", reasons: "\"n7 cannot reach n2, and this has been so for several minutes.\""))
         let check = Check.warn("partitions", String(repeating: "many words ", count: 20), do: String(repeating: "see the logs ", count: 10))
         var events = EventTable()
         let texts = [

@@ -18,7 +18,7 @@ import Testing
         self.lines(text, max: max, chunk: chunk).map { $0.isTooLong ? "!" : String(decoding: $0.bytes, as: UTF8.self) }
     }
 
-    @Test func cutsAtLineEnds() {
+    @Test func splitsAtLineEnds() {
         for chunk in [1, 2, 3, Int.max] {
             #expect(texts("a\nb\r\n\nc", chunk: chunk) == ["a", "b", "", "c"])
             #expect(texts("a\n", chunk: chunk) == ["a"])

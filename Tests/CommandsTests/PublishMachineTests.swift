@@ -29,7 +29,7 @@ import Testing
         #expect(machine.tally.published == 4)
     }
 
-    @Test func whatIsLostGoesAgainWithTheSameIDAndOneAtATime() {
+    @Test func lostEventsAreSentAgainWithTheSameIDOneAtATime() {
         var machine = self.machine(4)
         #expect(finish(&machine, [accepted, lost, lost, lost]) == .wait(atLeast: nil, reason: "lost"))
         #expect(machine.window.map(\.messageID) == ["m2"])
@@ -39,7 +39,7 @@ import Testing
         #expect(machine.tally == .init(published: 4, duplicates: 1, retries: 3))
     }
 
-    @Test func oneThatCanNeverBePublishedDoesNotStopTheOthers() {
+    @Test func aRefusedEventDoesNotStopTheOthers() {
         var machine = self.machine(3)
         #expect(finish(&machine, [accepted, .refused("too large"), accepted]) == .proceed)
         #expect(machine.window.isEmpty)
@@ -54,13 +54,13 @@ import Testing
         #expect(machine.tally.firstOvertakenLine == 1)
     }
 
-    @Test func theRetryTimeoutEnds() {
+    @Test func theMachineStopsAfterTheRetryTimeout() {
         var machine = self.machine(2)
         #expect(finish(&machine, [lost, lost], at: 0) == .wait(atLeast: nil, reason: "lost"))
         #expect(machine.retryTimeout(at: self.start + .seconds(4)) == .seconds(6))
         #expect(finish(&machine, [lost], at: 9) == .wait(atLeast: nil, reason: "lost"))
         guard case .stop(let failure) = finish(&machine, [lost], at: 10) else {
-            Issue.record("It must give up")
+            Issue.record("the machine must stop")
             return
         }
         #expect(failure.status == .unreachable)
@@ -74,7 +74,7 @@ import Testing
         #expect(finish(&machine, [later], at: 12) == .wait(atLeast: nil, reason: "later"))
     }
 
-    @Test func theNodesWaitIsPassedOn() {
+    @Test func theRetryAfterOfTheNodeIsReturned() {
         var machine = self.machine(1)
         #expect(finish(&machine, [.retry(after: .seconds(3), reason: "busy", wasReached: true)]) == .wait(atLeast: .seconds(3), reason: "busy"))
     }
@@ -82,13 +82,13 @@ import Testing
     @Test func aMisconfigurationStops() {
         var machine = self.machine(2)
         guard case .stop(let failure) = finish(&machine, [.misconfigured("no token."), .misconfigured("no token.")]) else {
-            Issue.record("It must stop")
+            Issue.record("the machine must stop")
             return
         }
         #expect(failure == CommandError(.critical, "no token. Line 1 is the first line that was not published."))
     }
 
-    /// For any behaviour of the node, nothing is lost, and accepted events are in order except for the counted ones.
+    /// For any behaviour of the node, no event is lost. Accepted events are in order, except for the events that count as overtaking.
     @Test func randomWalk() {
         for _ in 0..<500 {
             var machine = PublishMachine(concurrency: Int.random(in: 1...8), retryTimeout: .seconds(1000))

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Commands
 
-/// Publishing, against a node that misbehaves.
+/// Publishes to a node that loses and refuses requests.
 @Suite struct PublishingTests {
     private func lines(_ count: Int) -> String { (1...count).map { "line \($0)\n" }.joined() }
 
@@ -43,7 +43,7 @@ import Testing
     }
 
     @Test func eventsWithoutAResponseAreSentAgainWithTheSameID() async throws {
-        // Every seventh request ends the connection; every fifth is refused temporarily.
+        // The node closes the connection at every seventh request, and refuses every fifth request temporarily.
         let count = Mutex(0)
         let accepted = Mutex<[String]>([])
         try await FakeNode.run({ request in
@@ -63,7 +63,7 @@ import Testing
         }
     }
 
-    @Test func nothingIsLostWithManyInFlight() async throws {
+    @Test func noEventIsLostWithManyInFlight() async throws {
         let count = Mutex(0)
         let accepted = Mutex<Set<String>>([])
         try await FakeNode.run({ request in
@@ -108,7 +108,7 @@ import Testing
     }
 
     @Test(arguments: ["http", "https"])
-    func withoutAListenerTheRetryTimeoutEnds(scheme: String) async throws {
+    func withoutAListenerPublishingStopsAfterTheRetryTimeout(scheme: String) async throws {
         let failure = await #expect(throws: CommandError.self) {
             try await publish("a\nb\nc\n", to: "\(scheme)://127.0.0.1:1", retryTimeout: .seconds(5))
         }

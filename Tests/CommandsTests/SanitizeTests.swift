@@ -13,7 +13,7 @@ import Testing
     ]
     private static let sanitized: [Unicode.Scalar] = [" ", "~", "\u{A0}", "é", "\u{60F}", "\u{200D}", "\u{2013}", "日", "\u{1F600}", "\\", "\"", "/"]
 
-    @Test func controlsAreSpelledOut() {
+    @Test func controlCharactersAreEscaped() {
         #expect(Commands.sanitized("a\u{1B}[31m\u{202E}b\u{9B}c") == "a\\u001b[31m\\u202eb\\u009bc")
         for scalar in Self.controls { #expect(!Commands.sanitized("a\(scalar)b").unicodeScalars.contains(scalar), "\(scalar.value)") }
         let text = String(String.UnicodeScalarView(Self.sanitized))
@@ -22,7 +22,7 @@ import Testing
         #expect(Commands.sanitized([0x61, 0xFF]) == Array("a\u{FFFD}".utf8))
     }
 
-    @Test func aReportIsHarmlessHoweverItsJSONSpellsIt() throws {
+    @Test func everySpellingOfAControlCharacterIsEscaped() throws {
         for scalar in Self.controls + Self.sanitized {
             let hex = String(scalar.value, radix: 16)
             let spellings = [
@@ -44,7 +44,7 @@ import Testing
         for broken in ["\"\\", "{", "\"\\ud800\""] { #expect(sanitizedJSON(Array(broken.utf8))?.text == nil) }
     }
 
-    @Test func notesReasonsAndSentencesOfAServer() throws {
+    @Test func notesReasonsAndMessagesOfANodeAreEscaped() throws {
         let escape = "\\u001b]0;x\\u0007\\u202e"
         let members = try ClusterMembers(
             ClusterSamples.members(ClusterSamples.member("n1", state: "draining", desired: "draining").replacing("kernel", with: "kernel \(escape)")))

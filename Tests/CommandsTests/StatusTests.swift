@@ -14,7 +14,7 @@ import Testing
          "health":"degraded","reasons":["The disk is nearly full."]}
         """
 
-    @Test func readsWhatTheProtocolShows() throws {
+    @Test func readsTheFieldsOfTheProtocol() throws {
         let status = try NodeStatus(json: Array(StatusTests.json.utf8))
         #expect(
             status.node.id == "n1" && status.subscribers.connectionsMax == 19_000
@@ -23,7 +23,7 @@ import Testing
         #expect(throws: CommandError.self) { try NodeStatus(json: Array("{}".utf8)) }
     }
 
-    @Test func showsEverything() throws {
+    @Test func showsEveryField() throws {
         let plain = Terminal(descriptor: 1, isInteractive: false, noColour: nil, kind: nil)
         let table = try NodeStatus(json: Array(StatusTests.json.utf8)).table(on: plain)
         for text in [

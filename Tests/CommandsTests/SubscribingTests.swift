@@ -7,7 +7,7 @@ import Testing
 
 @testable import Commands
 
-/// Subscribing, against a node that ends its connections.
+/// Subscribes to a node that closes its connections.
 @Suite struct SubscribingTests {
     private static func event(_ number: Int) -> String { #"{"id":"c\#(number)","channel":"a","data":\#(number)}"# }
 
@@ -60,7 +60,7 @@ import Testing
         }
     }
 
-    @Test func theNextRunResumesAfterTheLastOne() async throws {
+    @Test func theNextRunResumesAfterTheLastEvent() async throws {
         let path = TemporaryFolder.path()
         let file = CursorFile(path: path)
         try await FakeNode.run(SubscribingTests.reply) { node in
@@ -74,7 +74,7 @@ import Testing
     }
 
     @Test(arguments: Transport.allCases)
-    func refusalsEndIt(transport: Transport) async throws {
+    func aRefusalEndsTheSubscription(transport: Transport) async throws {
         let refusal = #"{"error":{"code":"bad_cursor","message":"no node gave out this cursor"}}"#
         try await FakeNode.run({ $0.path == "/healthz" ? .response(200, "ok") : .response(400, refusal) }) { node in
             let failure = await #expect(throws: CommandError.self) { _ = try await follow(transport, at: node.url, max: 1, since: "x") }

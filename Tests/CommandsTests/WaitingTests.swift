@@ -21,7 +21,7 @@ import Testing
         )
     }
 
-    @Test func progressSaysHowFastAndWhenItIsStuck() {
+    @Test func progressShowsTheRateAndWhetherItIsStuck() {
         var progress = WaitProgress()
         let start = ContinuousClock.now
         progress.note(left: 100, moving: 8, at: start)
@@ -36,7 +36,7 @@ import Testing
         #expect(!progress.isStuck(at: start + .seconds(17)))
     }
 
-    @Test func obstaclesAreNamed() throws {
+    @Test func obstaclesAreListed() throws {
         let moving = "{\"partition\":4,\"owner\":\"n2\",\"owner_epoch\":9,\"state\":\"moving\",\"moving_to\":\"n5\",\"reason\":\"drain\"}"
         let other = "{\"partition\":5,\"owner\":\"n3\",\"owner_epoch\":9,\"state\":\"moving\",\"moving_to\":\"n5\",\"reason\":\"drain\"}"
         let found = Obstacles.find(
@@ -46,7 +46,7 @@ import Testing
         #expect(found.count == 5 && found.contains("moving from n2 to n5: partition 4; see the logs of both nodes") && found.last == "n5 cannot reach n2.")
     }
 
-    @Test func waitsUntilItIsDone() async throws {
+    @Test func waitsUntilTheOperationIsDone() async throws {
         let steps = Mutex([Waiter.Step.inProgress(left: 2, moving: 1), .inProgress(left: 1, moving: 1), .done("n1 owns nothing", .ok)])
         let text = try await self.written { terminal in
             let status = try await self.waiter(terminal).wait {
@@ -59,7 +59,7 @@ import Testing
         #expect(text == "the drain of n1: 2 left, 1 in flight\nn1 owns nothing\n")
     }
 
-    @Test func showsItInPlaceOnATerminal() async throws {
+    @Test func showsProgressInPlaceOnATerminal() async throws {
         let steps = Mutex([Waiter.Step.inProgress(left: 2, moving: 1), .done("n1 owns nothing", .ok)])
         let text = try await self.written(isInteractive: true) { terminal in
             _ = try await self.waiter(terminal).wait {
@@ -71,7 +71,7 @@ import Testing
         #expect(text == "\r\u{1B}[Kthe drain of n1: 2 left, 1 in flight\r\u{1B}[Kn1 owns nothing\n")
     }
 
-    @Test func aLimitEndsTheWaitingAndNothingElse() async throws {
+    @Test func aLimitEndsOnlyTheWait() async throws {
         let text = await self.written { terminal in
             let failure = await #expect(throws: CommandError.self) {
                 try await self.waiter(terminal, limit: .milliseconds(50)).wait {
@@ -85,7 +85,7 @@ import Testing
         #expect(text.hasSuffix("  no node is active\n"), "\(text)")
     }
 
-    @Test func aNodeThatStaysAwayEndsIt() async throws {
+    @Test func anUnreachableNodeEndsTheWait() async throws {
         let calls = Mutex(0)
         let text = await self.written { terminal in
             let failure = await #expect(throws: CommandError.self) {
@@ -105,41 +105,41 @@ import Testing
         #expect(text.ranges(of: "Cannot reach it.").count == 1 && calls.withLock { $0 } > 2)
     }
 
-    @Test func drainsAreJudged() async throws {
+    @Test func eachStepOfADrainIsRecognized() async throws {
         func step(_ drain: DrainProgress, _ member: String) async throws -> Waiter.Step {
             await drain.step(try ClusterMembers(ClusterSamples.members(member, ClusterSamples.member("n2"))))
         }
         let drain = DrainProgress(node: "n1")
-        // The request may be read a moment after it was written.
-        guard case .inProgress(341, 0) = try await step(drain, ClusterSamples.member("n1", desired: "active")) else { Issue.record("going"); return }
+        // The first reports may be older than the request, so the node is still active in them.
+        guard case .inProgress(341, 0) = try await step(drain, ClusterSamples.member("n1", desired: "active")) else { Issue.record("not in progress"); return }
         let draining = ClusterSamples.member("n1", state: "draining", desired: "draining", owned: 12, movingOut: 8)
-        guard case .inProgress(12, 8) = try await step(drain, draining) else { Issue.record("going"); return }
+        guard case .inProgress(12, 8) = try await step(drain, draining) else { Issue.record("not in progress"); return }
         guard case .done(_, .ok) = try await step(drain, ClusterSamples.member("n1", state: "drained", desired: "draining", owned: 0)) else {
-            Issue.record("done")
+            Issue.record("not done")
             return
         }
-        guard case .failed = try await step(drain, ClusterSamples.member("n1", desired: "active")) else { Issue.record("taken back"); return }
-        guard case .failed = try await step(drain, ClusterSamples.member("n9")) else { Issue.record("gone"); return }
+        guard case .failed = try await step(drain, ClusterSamples.member("n1", desired: "active")) else { Issue.record("not cancelled"); return }
+        guard case .failed = try await step(drain, ClusterSamples.member("n9")) else { Issue.record("not failed"); return }
     }
 
-    @Test func rebalancesAndMovesAreJudged() throws {
+    @Test func eachStepOfARebalanceAndAMoveIsRecognized() throws {
         func step(_ plan: String, _ overview: String) throws -> Waiter.Step {
             RebalanceCommand.RunCommand.step(try ClusterPlan(plan), try ClusterOverview(overview))
         }
-        guard case .inProgress(5, 2) = try step(ClusterSamples.plan(moves: 3), ClusterSamples.overview(moving: 2)) else { Issue.record("going"); return }
-        guard case .inProgress(1, 1) = try step(ClusterSamples.plan(), ClusterSamples.overview(preparing: 1)) else { Issue.record("preparing"); return }
-        guard case .done(_, .ok) = try step(ClusterSamples.plan(), ClusterSamples.overview()) else { Issue.record("done"); return }
+        guard case .inProgress(5, 2) = try step(ClusterSamples.plan(moves: 3), ClusterSamples.overview(moving: 2)) else { Issue.record("not moving"); return }
+        guard case .inProgress(1, 1) = try step(ClusterSamples.plan(), ClusterSamples.overview(preparing: 1)) else { Issue.record("not in progress"); return }
+        guard case .done(_, .ok) = try step(ClusterSamples.plan(), ClusterSamples.overview()) else { Issue.record("not done"); return }
         guard case .done(let words, .degraded) = try step(ClusterSamples.plan(refusals: "\"a pin\""), ClusterSamples.overview()) else {
-            Issue.record("refused")
+            Issue.record("not degraded")
             return
         }
         #expect(words.hasSuffix("a pin"))
         let moving = "{\"partition\":4,\"owner\":\"n2\",\"owner_epoch\":9,\"state\":\"moving\",\"moving_to\":\"n5\",\"reason\":\"operator\"}"
         let moved = "{\"partition\":4,\"owner\":\"n5\",\"owner_epoch\":10,\"state\":\"served\"}"
         guard case .inProgress(1, 1) = MoveCommand.step(try ClusterPartitions(ClusterSamples.partitions(moving)), 4, "n5") else {
-            Issue.record("moving"); return
+            Issue.record("not in progress"); return
         }
-        guard case .done = MoveCommand.step(try ClusterPartitions(ClusterSamples.partitions(moved)), 4, "n5") else { Issue.record("moved"); return }
-        guard case .failed = MoveCommand.step(try ClusterPartitions(ClusterSamples.partitions(moved)), 5, "n5") else { Issue.record("none"); return }
+        guard case .done = MoveCommand.step(try ClusterPartitions(ClusterSamples.partitions(moved)), 4, "n5") else { Issue.record("not done"); return }
+        guard case .failed = MoveCommand.step(try ClusterPartitions(ClusterSamples.partitions(moved)), 5, "n5") else { Issue.record("not failed"); return }
     }
 }

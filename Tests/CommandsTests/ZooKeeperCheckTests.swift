@@ -8,13 +8,13 @@ import Testing
         ZooKeeperCheck(limits: ZooKeeperLimits(sessionMilliseconds: 6000, servers: servers)).check
     }
 
-    @Test func aServerThatServesOnForLongerThanASessionIsAWarning() {
+    @Test func aServerThatServesLongerThanASessionIsAWarning() {
         let check = Self.check(.init(address: "a:1", syncLimitMilliseconds: 4000), .init(address: "b:1", syncLimitMilliseconds: 10_000))
         #expect(check.outcome == .warn && check.detail.contains("b:1 continues to serve for 10.0 s") && !check.detail.contains("a:1"))
         #expect(check.advice?.contains("Lower syncLimit in zoo.cfg") == true)
     }
 
-    @Test func lessThanASessionIsOK() {
+    @Test func aServerThatServesLessThanASessionIsOK() {
         #expect(Self.check(.init(address: "a:1", syncLimitMilliseconds: 4000)).outcome == .ok)
         #expect(Self.check(.init(address: "a:1", syncLimitMilliseconds: 0)).detail.contains("only one ZooKeeper server"))
     }

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Load
 
-/// The load tool against a server with known faults.
+/// Runs the load tool against a server with known faults.
 @Suite(.serialized) struct EndToEndTests {
     private func measure(_ server: FakeServer, _ arguments: [String]) throws -> LoadReport {
         defer { server.stop() }
@@ -33,12 +33,12 @@ import Testing
         if wrapping == .webSocket { #expect(server.pongs.load(ordering: .relaxed) == 20) }
     }
 
-    @Test func severalChannelsAConnection() throws {
+    @Test func severalChannelsOnOneConnection() throws {
         let report = try self.measure(FakeServer(.sse), ["-n", "10", "-c", "6", "--channels-per-subscriber", "4", "-r", "400"])
         self.expectAll(report, subscribers: 10)
     }
 
-    @Test func aHotChannelAtTheMaximumRate() throws {
+    @Test func aHotChannelWorksAtTheMaximumRate() throws {
         let report = try self.measure(FakeServer(.sse), ["-n", "10", "--hot", "-r", "max", "--publishers", "5"])
         self.expectAll(report, subscribers: 10)
     }
@@ -77,29 +77,29 @@ import Testing
     }
 
     /// After a 503 the event may or may not have been published. In both cases it counts as neither lost nor repeated.
-    @Test func anUncertainPublishIsNoLoss() throws {
+    @Test func anUncertainPublishIsNotCountedAsLost() throws {
         let report = try self.measure(FakeServer(.sse, faults: .init(liesEvery: 20)), ["-n", "5", "-c", "2", "-r", "200"])
         #expect(report.isComplete, "\(report.table)")
         #expect(report.tally.publishFailed > 0 && report.tally.errors["publish: status 503"] == report.tally.publishFailed)
     }
 
-    @Test func churnCounts() throws {
+    @Test func churnIsCounted() throws {
         let report = try self.measure(FakeServer(.sse), ["--churn", "300", "--churn-at-once", "20"])
         #expect(report.tally.churned == 300 && report.isComplete)
     }
 
-    @Test func holdsWithoutPublishing() throws {
+    @Test func connectionsAreHeldWithoutPublishing() throws {
         let report = try self.measure(FakeServer(.sse), ["-n", "30", "-r", "0", "--hold", "0.2"])
         #expect(report.tally.connected == 30 && report.isComplete && report.tally.published == 0)
         #expect(report.json.hasPrefix("{") && report.json.hasSuffix("}"))
     }
 
-    @Test func noServerThere() throws {
+    @Test func anUnreachableServerIsReported() throws {
         let settings = try LoadSettings.parsed(["--subscribe-url", "http://127.0.0.1:1/", "--publish-url", "http://127.0.0.1:1/"])
         var coordinator = LoadCoordinator(settings: settings, limits: LocalLimits(descriptors: 10_000, ports: 28_000), showsProgress: false)
         do {
             _ = try coordinator.run()
-            Issue.record("It measured what is not there")
+            Issue.record("the load tool reported a measurement without a server")
         } catch {
             #expect(error.code == .unreachable)
         }

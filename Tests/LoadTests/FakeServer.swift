@@ -3,17 +3,17 @@ import Synchronization
 
 @testable import Load
 
-/// A small fan-out server with faults on request: GET subscribes to the path's last part, POST publishes to it. One thread, blocking sends.
+/// A small fan-out server that can cause faults. GET subscribes to the channel in the path's last part, and POST publishes to it. One thread, blocking sends.
 final class FakeServer: Sendable {
     enum Wrapping: Sendable { case sse, webSocket, longPoll, chunked }
 
-    /// Faults by the number of the delivery, counted from 1.
+    /// Each number n causes a fault at every n-th delivery. 0 causes no fault.
     struct Faults: Sendable {
         var dropsEvery = 0
         var repeatsEvery = 0
-        /// Every n-th event of a connection arrives after the next one.
+        /// Every n-th event of a connection arrives after the next event.
         var swapsEvery = 0
-        /// Publishes that get a 503 although they were delivered.
+        /// Every n-th publish gets a 503 although its event was delivered.
         var liesEvery = 0
     }
 

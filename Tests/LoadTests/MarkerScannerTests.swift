@@ -51,7 +51,7 @@ import Testing
     }
 
     @Test(arguments: ["id: 1-%\ndata: *\n\n", #"{"id":"x@y","channel":"a@b","data":*}"# + "\n", "@@@*@", "\u{81}\u{7E}*", "*"])
-    func findsEveryMarkerWhateverTheCuts(wrapping: String) {
+    func findsEveryMarkerForEverySplit(wrapping: String) {
         var generator = SystemRandomNumberGenerator()
         let expected = (1...200).map { Self.marker(UInt64($0)) }
         let parts = wrapping.split(separator: "*", omittingEmptySubsequences: false).map { Array($0.utf8) }
@@ -72,7 +72,7 @@ import Testing
         #expect(Self.scan(bytes) { Int.random(in: 1...90) } == expected)
     }
 
-    @Test func findsMarkersThatChunkHeadersCut() {
+    @Test func findsMarkersThatChunkHeadersSplit() {
         for _ in 0..<200 {
             let expected = (1...10).map { Self.marker(UInt64($0)) }
             let body: [UInt8] = expected.flatMap { Array("data: ".utf8) + Self.payload($0) + [10, 10] as [UInt8] }
@@ -87,7 +87,7 @@ import Testing
         }
     }
 
-    @Test func passesOverOtherRunsAndRubbish() {
+    @Test func skipsOtherRunsAndInvalidMarkers() {
         let bytes = Self.payload(Self.marker(1), run: 7) + Array("@ABCD@abcd1234.@".utf8) + Self.payload(Self.marker(2)) + Array("@abcd1234.0".utf8)
         #expect(Self.scan(bytes) { Int.random(in: 1...200) } == [Self.marker(2)])
     }

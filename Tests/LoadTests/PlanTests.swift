@@ -3,7 +3,7 @@ import Testing
 @testable import Load
 
 @Suite struct PlanTests {
-    @Test func everyChannelHasOnePublisherAndEveryWorkerItsShare() {
+    @Test func everyChannelHasOnePublisherAndEveryWorkerHasItsShare() {
         for _ in 0..<200 {
             let plan = LoadPlan(
                 subscribers: Int.random(in: 0...500), channels: Int.random(in: 1...40), publishers: Int.random(in: 1...20),
@@ -35,7 +35,7 @@ import Testing
         #expect((0..<8).map { plan.stream(ofPublisher: $0, event: 5) } == Array(0..<8))
     }
 
-    @Test func theRateIsKeptInTotal() {
+    @Test func allPublishersTogetherHaveTheRequestedRate() {
         let plan = LoadPlan(subscribers: 1, channels: 10, publishers: 3, rate: .perSecond(1000))
         var due = 0
         for publisher in 0..<3 {
@@ -48,7 +48,7 @@ import Testing
         #expect((1998...2002).contains(due))
     }
 
-    @Test func aScheduleKeepsItsTimesWhenItIsLate() {
+    @Test func aLateScheduleKeepsItsTimes() {
         var schedule = PublishSchedule(start: 1000, pace: .every(100))
         #expect(schedule.due(at: 999) == nil)
         #expect(schedule.backlog(at: 1000) == 0)

@@ -6,7 +6,7 @@ import Testing
 @testable import Load
 
 @Suite struct ReportTests {
-    @Test func aTallyTravelsAsLinesAndAddsUp() {
+    @Test func talliesAreSentAsLinesAndAdded() {
         var one = WorkerTally()
         one.connected = 3
         one.lost = 2
@@ -30,10 +30,10 @@ import Testing
         #expect(two.delivery.totalCount == 20_000)
     }
 
-    @Test func eachSecondHasItsPercentiles() throws {
+    @Test func eachSecondHasPercentiles() throws {
         var workers = [WorkerTally(), WorkerTally()]
         for index in workers.indices { workers[index].prepareSeconds(4.5) }
-        // A second without deliveries, one that is bad, and events of the last half second.
+        // A second without deliveries, a second with high latencies, and events of the last half second.
         for (second, milliseconds) in [(0, 2), (1, 90), (3, 4), (4, 6)] as [(UInt64, UInt64)] {
             for number in 0..<100 as Range<UInt64> {
                 workers[Int(number % 2)].recordDelivery(sent: second * 1_000_000_000 + number, latency: milliseconds * 1_000_000)
@@ -75,7 +75,7 @@ import Testing
         return LoadReport(settings: try .parsed(["-n", "10"]), tally: tally, samples: RunSamples(), isInterrupted: false)
     }
 
-    @Test func saysWhenItWasTheBottleneck() throws {
+    @Test func reportsThatTheLoadToolWasTheBottleneck() throws {
         #expect(try self.report { _ in }.bottlenecks == [])
         let busy = try self.report { $0.cpuMillionths = 910_000 }
         #expect(busy.bottlenecks == ["a worker used 91 % of a CPU"])
@@ -97,7 +97,7 @@ import Testing
         #expect(burst.bottlenecks == [])
     }
 
-    @Test func failsOnLossRepetitionAndDisorder() throws {
+    @Test func failsOnLossRepetitionAndReordering() throws {
         #expect(try self.report { _ in }.isComplete)
         #expect(try !self.report { $0.lost = 1 }.isComplete)
         #expect(try !self.report { $0.repeated = 1 }.isComplete)
@@ -135,11 +135,11 @@ import Testing
         ["--subscribe-url", "http://h/", "-c", "2"], ["--publish-url", "http://h/", "-c", "2"], ["--publish-body", "x"], ["--header", "x"],
         ["-n", "50000", "--processes", "1"], ["--churn", "5", "--transport", "lp"], ["--subscribe-url", "https://h/"],
     ])
-    func refusesWhatCannotBe(arguments: [String]) {
+    func refusesInvalidOptions(arguments: [String]) {
         #expect { try LoadSettings.parsed(arguments) } throws: { ($0 as? LoadError)?.code == .usage }
     }
 
-    @Test func takesAsManyProcessesAndAddressesAsNeeded() throws {
+    @Test func usesAsManyProcessesAndAddressesAsNeeded() throws {
         var settings = try LoadSettings.parsed(["-n", "50000"])
         #expect(settings.plan.processes == 6)
         try settings.chooseSourceAddresses(limits: LocalLimits(descriptors: 10_000, ports: 28_000))
@@ -174,7 +174,7 @@ import Testing
     }
 
     /// The node's address and token come from the same sources as in the other commands.
-    @Test func theEnvironmentSaysWhereTheNodeIs() throws {
+    @Test func theEnvironmentContainsTheNodesAddressAndToken() throws {
         let plain = try self.target([], [:])
         #expect(plain.subscribe.authority == "127.0.0.1:8080" && plain.publish.authority == "127.0.0.1:8081" && plain.publishHeaders == [])
         let empty = try self.target([], ["REALERTIME_URL": "", "REALERTIME_API_URL": "", "REALERTIME_API_TOKEN": ""])
@@ -192,7 +192,7 @@ import Testing
     }
 
     @Test(arguments: [("--api", "127.0.0.1 1", "8081"), ("--url", "127.0.0.1 1", "8080"), ("--publish-url", "h x", "{channel}")])
-    func aWrongURLIsNamedAsItWasGiven(option: String, url: String, example: String) {
+    func anInvalidURLIsReportedWithItsOption(option: String, url: String, example: String) {
         #expect {
             try self.target([option, url], [:])
         } throws: { error in
@@ -242,7 +242,7 @@ import Testing
     }
 
     /// Refused numbers, and their messages.
-    @Test func everyNumberIsCheckedWhereItIsRead() {
+    @Test func everyNumberIsCheckedByTheParser() {
         let options = [
             ("--subscribers", "-5"), ("--subscribers", "10000001"), ("--channels", "0"), ("--channels-per-subscriber", "0"), ("--rate", "-1"),
             ("--rate", "nan"),
@@ -255,7 +255,7 @@ import Testing
         for (option, value) in options {
             do {
                 _ = try LoadCommand.parse([option, value])
-                Issue.record("\(option) \(value) is taken")
+                Issue.record("\(option) \(value) is accepted")
             } catch {
                 let text = LoadCommand.message(for: error)
                 #expect(text.contains(option) && text.contains("'\(value)' is invalid") && text.contains("allowed is "), "\(text)")
@@ -263,7 +263,7 @@ import Testing
         }
     }
 
-    @Test func whatCannotBeIsRefusedBeforeItIsTried() throws {
+    @Test func impossibleRunsAreRefusedBeforeTheyStart() throws {
         func refusal(_ arguments: [String], _ limits: LocalLimits) -> String? {
             do {
                 let command = try LoadCommand.parse(arguments)
@@ -298,18 +298,18 @@ import Testing
         ("http://a:8080", "http://a:8081", true), ("http://A:8080", "http://a:8081", true), ("http://b:8080", "http://a:8081", false),
         ("http://a:80", "http://a:8081", false), ("http://a", "http://a:8081", false),
     ])
-    func theCapacityIsThatOfTheNodeWhichSubscribersConnectTo(url: String, api: String, isSame: Bool) throws {
+    func theCapacityCountsOnlyForTheNodeOfTheSubscribers(url: String, api: String, isSame: Bool) throws {
         let settings = try self.target(["--url", url, "--api", api], [:])
         let status = try #require(settings.status)
         #expect(NodeCapacity(used: 7, max: 10, port: 8080).describes(settings.subscribe, status: status) == isSame)
     }
 
-    @Test func sentencesBreakWhereTheTerminalEnds() {
+    @Test func sentencesAreWrappedToTheTerminal() {
         #expect("one two three".wrapped(to: nil) == ["one two three"] && "one two three".wrapped(to: 7) == ["one two", "three"])
         #expect("a very-long-word b".wrapped(to: 5) == ["a", "very-long-word", "b"])
     }
 
-    @Test func wrongUsageIsAsInTheOtherCommands() { #expect(LoadError.usage("x").code.rawValue == 64) }
+    @Test func wrongUsageHasTheExitStatusOfTheOtherCommands() { #expect(LoadError.usage("x").code.rawValue == 64) }
 }
 
 extension LoadSettings {

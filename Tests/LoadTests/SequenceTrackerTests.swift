@@ -23,7 +23,7 @@ import Testing
         #expect(self.lost(tracker, last: 3) == 0)
     }
 
-    @Test func tellsLateFromRepeated() {
+    @Test func distinguishesLateFromRepeated() {
         var tracker = SequenceTracker(slots: 1)
         #expect(self.note(&tracker, 1) == .first)
         #expect(self.note(&tracker, 5) == .first)
@@ -40,7 +40,7 @@ import Testing
         #expect(self.lost(tracker, last: 10) == 1 + 2 + 3 + 1)
     }
 
-    /// Compared with a model that simply remembers everything.
+    /// Compares the tracker with a model that stores every event.
     @Test(arguments: 0..<50) func randomWalk(seed: Int) {
         var tracker = SequenceTracker(slots: 3)
         var seen: [Set<UInt64>] = [[], [], []]

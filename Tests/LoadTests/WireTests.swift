@@ -107,7 +107,7 @@ import Testing
         #expect(try path("http://h", [0]) == "/")
         let template = try RequestTemplate(url: "http://[::1]:8080/x", option: "--x")
         #expect(template.host == "::1" && template.port == 8080 && !template.hasChannel)
-        // In the form that tables and logs print.
+        // The short form of an address, as tables and logs print it.
         #expect(try RequestTemplate(url: "localhost:8081/x", option: "--x") == RequestTemplate(url: "http://localhost:8081/x", option: "--x"))
         for bad in ["", "https://h/", "http://h:0/", "http://h:65536", "http://h:x/", "http://h:-1", "http:///x", "h:1/a b", "h:1/\r\nX: y"] {
             #expect(throws: LoadError.self) { try RequestTemplate(url: bad, option: "--x") }

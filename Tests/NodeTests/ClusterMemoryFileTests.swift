@@ -10,7 +10,7 @@ import Testing
         #"{"format":1,"cluster":"c","reserved":1000,"config":"#
         + #"{"clusterId":"c-1","partitions":4,"hash":"xxh64-v1","activeProto":1,"rebalance":{"mode":"paused"},"pins":{"3":"n2"},"rev":2}}"#
 
-    @Test func whatWasSavedIsLoaded() async throws {
+    @Test func aSavedMemoryIsLoaded() async throws {
         try await withTemporaryFolder { (folder: String) async throws -> Void in
             let file = ClusterMemoryFile(folder: folder)
             #expect(file.load(cluster: "c") == (nil, nil))
@@ -23,23 +23,23 @@ import Testing
     }
 
     @Test(arguments: ["", "{", "\u{0}\u{1b}[2J", #"{"format":2}"#, #"{"format":1,"cluster":"c","reserved":-1}"#])
-    func whatCannotBeUnderstoodIsReportedAndIgnored(_ text: String) async throws {
+    func anInvalidFileIsReportedAndIgnored(_ text: String) async throws {
         try await withTemporaryFolder { (folder: String) async throws -> Void in
             try Data(text.utf8).write(to: URL(filePath: folder + "/cluster.json"))
             let file = ClusterMemoryFile(folder: folder)
             let (remembered, problem) = file.load(cluster: "c")
             #expect(remembered == nil && problem?.contains("is ignored") == true)
-            // It is replaced, and not added to.
+            // A new file replaces the invalid file. Nothing is appended.
             #expect(await file.save(Array(Self.text.utf8)) == nil)
             #expect(file.load(cluster: "c").0 != nil)
-            // What it was is kept: another version may understand it.
+            // The invalid file is kept, because another version may be able to read it.
             #expect(try String(contentsOfFile: folder + "/cluster.json.damaged", encoding: .utf8) == text)
             #expect(problem?.contains("renamed to \(folder)/cluster.json.damaged") == true)
         }
     }
 
-    /// An older copy that was put in the folder's place may be another cluster's.
-    @Test func aFolderInThePlaceOfTheFirstIsNotWrittenTo() async throws {
+    /// If the folder was replaced, the new folder may belong to another cluster.
+    @Test func aReplacedFolderIsNotWrittenTo() async throws {
         try await withTemporaryFolder { (base: String) async throws -> Void in
             let folder = base + "/data"
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
@@ -52,7 +52,7 @@ import Testing
         }
     }
 
-    @Test func aFileThatIsTooLongIsNotReadToItsEnd() async throws {
+    @Test func aTooLongFileIsNotReadCompletely() async throws {
         try await withTemporaryFolder { (folder: String) async throws -> Void in
             try Data(repeating: 0x20, count: RememberedCluster.bytesMax + 100).write(to: URL(filePath: folder + "/cluster.json"))
             let (remembered, problem) = ClusterMemoryFile(folder: folder).load(cluster: "c")
@@ -69,7 +69,7 @@ import Testing
         }
     }
 
-    @Test func aFolderThatIsGoneIsASentence() async throws {
+    @Test func aMissingFolderIsReportedAsASentence() async throws {
         try await withTemporaryFolder { (base: String) async throws -> Void in
             let folder = base + "/data"
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)

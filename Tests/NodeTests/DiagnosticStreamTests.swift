@@ -3,11 +3,11 @@ import Testing
 
 @testable import Node
 
-/// What must hold when nothing reads the log.
+/// The behaviour while no reader reads the log.
 @Suite struct DiagnosticStreamTests {
     // MARK: - The backlog
 
-    @Test func linesLeaveInTheirOrder() {
+    @Test func linesAreWrittenInOrder() {
         var backlog = LineBacklog(bytesMax: 100)
         #expect(backlog.take() == nil)
         backlog.append("a\n")
@@ -17,11 +17,11 @@ import Testing
         #expect(backlog.dropped == 0)
     }
 
-    @Test func whatFindsNoRoomIsOneStretchAndIsReportedOnce() {
+    @Test func droppedLinesAreConsecutiveAndReportedOnce() {
         var backlog = LineBacklog(bytesMax: 10)
         backlog.append("12345678\n")
         backlog.append("too long\n")
-        // It would fit, and then stand before the lines that are missing.
+        // This line would fit, but it must not appear before the notice about the dropped lines.
         backlog.append("\n")
         #expect(backlog.dropped == 2)
         #expect(backlog.take().map { ($0.missing, $0.bytes.count) } ?? (9, 9) == (0, 9))
@@ -39,7 +39,7 @@ import Testing
         #expect(backlog.take() == nil)
     }
 
-    @Test func whatCannotBeWrittenIsReportedLater() {
+    @Test func linesThatCannotBeWrittenAreReportedLater() {
         var backlog = LineBacklog(bytesMax: 100)
         backlog.append("a\nb\n")
         let taken = backlog.take()
@@ -57,7 +57,7 @@ import Testing
 
     // MARK: - The stream
 
-    /// What is in the pipe, once there is something.
+    /// Waits for data in the pipe, and returns it.
     private func read(_ pipe: Pipe) throws -> String {
         var bytes = [UInt8](repeating: 0, count: 1 << 16)
         let count = Foundation.read(pipe.fileHandleForReading.fileDescriptor, &bytes, bytes.count)
@@ -70,11 +70,11 @@ import Testing
         defer { withExtendedLifetime(pipe) {} }
         let stream = DiagnosticStream(descriptor: pipe.fileHandleForWriting.fileDescriptor, bytesMax: 100_000)
         let line = String(repeating: "x", count: 999) + "\n"
-        // Far more than the pipe and the backlog hold. Were one of these to block, the test would never end.
+        // Much more than the pipe and the backlog can hold. If a write blocked, the test would never end.
         for _ in 0..<1000 { stream.write(line) }
         #expect(stream.dropped > 500)
         stream.flush(within: .milliseconds(50))
-        // It is read again: what was kept comes, and after it how much is missing.
+        // The pipe is read again. The kept lines arrive first, and then the notice with the number of missing lines.
         var text = ""
         var written = 0
         var missing = 0
@@ -90,7 +90,7 @@ import Testing
         #expect(try self.read(pipe).hasSuffix("after\n"))
     }
 
-    @Test func aReaderThatIsGoneIsSurvived() async throws {
+    @Test func theStreamSurvivesAClosedReader() async throws {
         let pipe = Pipe()
         defer { withExtendedLifetime(pipe) {} }
         try pipe.fileHandleForReading.close()
@@ -102,7 +102,7 @@ import Testing
         }
     }
 
-    @Test func aDescriptorThatAnotherProcessMadeNonBlockingIsWaitedFor() async throws {
+    @Test func aWriteWaitsForANonBlockingDescriptor() async throws {
         let pipe = Pipe()
         defer { withExtendedLifetime(pipe) {} }
         let descriptor = pipe.fileHandleForWriting.fileDescriptor

@@ -15,7 +15,7 @@ import Testing
         #expect(self.parsed(text) == .init(address: "a:1", syncLimitMilliseconds: 10_000))
     }
 
-    @Test func aServerThatIsAloneHasNoOthers() {
+    @Test func aStandaloneServerHasTheLimitZero() {
         #expect(self.parsed("clientPort=2181\ntickTime=500\nserverId=0\n") == .init(address: "a:1", syncLimitMilliseconds: 0))
     }
 

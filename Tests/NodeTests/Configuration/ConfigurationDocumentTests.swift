@@ -3,9 +3,9 @@ import Testing
 
 @testable import Node
 
-/// `docs/configuration.md` and the table of keys say the same.
+/// `docs/configuration.md` contains the same keys and texts as the table of keys.
 @Suite struct ConfigurationDocumentTests {
-    @Test func theDocumentHasARowForEveryKeyAndNoOther() throws {
+    @Test func theDocumentHasARowForEveryKeyAndNoOtherRow() throws {
         let path = URL(fileURLWithPath: #filePath).resolvingSymlinksInPath().deletingLastPathComponent().appendingPathComponent(
             "../../../docs/configuration.md"
         ).standardized

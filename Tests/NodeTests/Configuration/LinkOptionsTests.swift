@@ -6,7 +6,7 @@ import Testing
 
 @testable import Node
 
-/// What `--check-config` says of a member's link.
+/// The problems that `--check-config` reports about a member's link.
 @Suite struct LinkOptionsTests {
     private static let member = ["zookeeper": "127.0.0.1:2181", "link": "127.0.0.1:8082"]
 
@@ -20,7 +20,7 @@ import Testing
         return error.description
     }
 
-    @Test func beyondLoopbackPeersMustProveThemselves() throws {
+    @Test func aLinkBeyondLoopbackNeedsAuthentication() throws {
         let sentence = try self.problem(["link": "10.0.0.1:8082"])
         #expect(sentence.hasPrefix("--link: link 10.0.0.1:8082 can be reached from other machines"))
         #expect(sentence.contains("set link-secret-file, or link-cert, link-key and link-ca"))
@@ -34,7 +34,7 @@ import Testing
         #expect(try self.problem(["zookeeper": servers]).contains("write host:port, with commas between servers"))
     }
 
-    @Test(arguments: ["a:2181", "[::1]:2181,b:2181"]) func serversAreTakenAsTheyAre(_ servers: String) throws {
+    @Test(arguments: ["a:2181", "[::1]:2181,b:2181"]) func validServersAreAccepted(_ servers: String) throws {
         #expect(try self.load(["zookeeper": servers]).cluster.zookeeper == servers)
     }
 
@@ -42,12 +42,12 @@ import Testing
         ("a:1/x/", "/x/ ends with /"), ("a:1//", "// has an empty part"), ("a:1//x", "//x has an empty part"), ("a:1/x//y", "/x//y has an empty part"),
         ("a:1/.", "/. has the part ."), ("a:1/x/../y", "/x/../y has the part .."), ("a:1/x\u{1}", "a character that ZooKeeper does not allow"),
         ("a:1/zookeeper", "ZooKeeper reserves /zookeeper"),
-    ]) func aChrootIsAPathThatZooKeeperTakes(_ given: (servers: String, sentence: String)) throws {
+    ]) func invalidChrootsAreRefused(_ given: (servers: String, sentence: String)) throws {
         let sentence = try self.problem(["zookeeper": given.servers])
         #expect(sentence.contains(given.sentence), "\(sentence)")
     }
 
-    @Test(arguments: ["a:2181/x", "a:2181,b:2181/x/y-1", "a:2181/"]) func aChrootIsTaken(_ servers: String) throws {
+    @Test(arguments: ["a:2181/x", "a:2181,b:2181/x/y-1", "a:2181/"]) func validChrootsAreAccepted(_ servers: String) throws {
         #expect(try self.load(["zookeeper": servers]).cluster.zookeeper == servers)
     }
 
@@ -55,18 +55,18 @@ import Testing
         #expect(try self.problem(["zookeeper": servers]).contains("write host:port"))
     }
 
-    /// ZooKeeper refuses them as parts of a path.
-    @Test(arguments: ["id", "cluster", "zone"], [".", ".."]) func namesAreNoDots(_ key: String, _ name: String) throws {
+    /// ZooKeeper refuses `.` and `..` as parts of a path.
+    @Test(arguments: ["id", "cluster", "zone"], [".", ".."]) func namesOfDotsAreRefused(_ key: String, _ name: String) throws {
         #expect(try self.problem([key: name]).contains("\(key) cannot be \"\(name)\""))
         #expect(try self.load([key: "..."]).cluster.zookeeper != nil)
     }
 
-    @Test(arguments: ["0:8082", "0.0:8082", "[::0]:8082", "[::ffff:0.0.0.0]:8082"]) func noSpellingOfAnyAddressIsAdvertised(_ link: String) throws {
+    @Test(arguments: ["0:8082", "0.0:8082", "[::0]:8082", "[::ffff:0.0.0.0]:8082"]) func noSpellingOfTheWildcardAddressIsAdvertised(_ link: String) throws {
         #expect(try self.problem(["link": link, "link-secret": "0123456789abcdef"]).contains("the other nodes cannot dial \(link): set link-advertise"))
         #expect(try self.problem(["link-advertise": link]).contains("the other nodes cannot dial \(link)"))
     }
 
-    @Test func theLoopbackIsKnownHoweverItIsWritten() throws {
+    @Test func everySpellingOfLoopbackIsRecognized() throws {
         #expect(try self.load(["link": "127.1:8082", "api": "127.1:8081"]).apiToken == nil)
         #expect(try self.problem(["api": "0:8081"]).contains("api 0:8081 can be reached from other machines, so it needs a token"))
     }
@@ -75,7 +75,7 @@ import Testing
         #expect(try self.problem(["link": "10.0.0.1:8082", "link-secret": "0123456789abcde"]).contains("fewer than 16 bytes"))
     }
 
-    @Test func whatOthersDial() throws {
+    @Test func anAddressThatCannotBeDialledIsRefused() throws {
         #expect(
             try self.problem(["link": "0.0.0.0:8082", "link-secret": "0123456789abcdef"]).contains(
                 "the other nodes cannot dial 0.0.0.0:8082: set link-advertise"))

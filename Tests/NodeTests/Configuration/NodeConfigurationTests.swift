@@ -37,14 +37,14 @@ import Testing
 
     // MARK: - Precedence
 
-    @Test func nothingGivenIsTheDefaults() throws {
+    @Test func withoutOptionsTheDefaultsApply() throws {
         let configuration = try self.load()
         #expect(configuration == NodeConfiguration())
         #expect(configuration.limits == Limits())
         #expect(configuration.origins.isEmpty)
     }
 
-    @Test func flagsWinOverVariablesWinOverFile() throws {
+    @Test func flagsOverrideVariablesAndVariablesOverrideTheFile() throws {
         let file = "listen: 127.0.0.1:1001\nlog: memory\nheartbeat-seconds: 3\nconnections-max: 30\n"
         let environment = ["REALERTIME_LISTEN": "127.0.0.1:1002", "REALERTIME_HEARTBEAT_SECONDS": "2", "PATH": "/bin"]
         let configuration = try self.load(["--listen", "[::1]:1003"], environment: environment, file: file)
@@ -83,7 +83,7 @@ import Testing
         #expect(try NodeOptions.parse(flags.flatMap { ["--\($0)", $1] }).values == Dictionary(uniqueKeysWithValues: flags))
     }
 
-    @Test func everyFieldOfLimitsHasItsKey() {
+    @Test func everyFieldOfLimitsHasAKey() {
         let fields = Mirror(reflecting: Limits()).children.compactMap(\.label)
         #expect(fields.map(kebab).sorted() == LimitKey.all.map(\.name).sorted())
         var limits = Limits()
@@ -94,7 +94,7 @@ import Testing
         }
     }
 
-    @Test func everySettingArrives() throws {
+    @Test func everySettingIsApplied() throws {
         let configuration = try self.load(
             [
                 "--id", "n1", "--listen", "0.0.0.0:1", "--api", "127.0.0.1:2", "--data", "/d", "--log", "memory", "--durability", "power",
@@ -119,7 +119,7 @@ import Testing
         #expect(configuration == expected)
     }
 
-    @Test func filesMayBeJSONOrEmptyAndListsMayBeLists() throws {
+    @Test func filesMayBeJSONOrEmptyAndMayContainLists() throws {
         let json = try self.load(file: "{\n\t\"cors-origins\": [\"https://a.example\", \"https://b.example\"],\n\t\"loops\": 2\n}\n")
         #expect(json.corsOrigins == ["https://a.example", "https://b.example"])
         #expect(json.loops == 2)
@@ -129,13 +129,13 @@ import Testing
         #expect(try self.load(environment: ["REALERTIME_LISTEN": ""]) == NodeConfiguration())
     }
 
-    @Test func theFileMayBeNamedByAVariable() throws {
+    @Test func aVariableMayNameTheFile() throws {
         #expect(try self.problem(environment: ["REALERTIME_CONFIG": "/nowhere/realertime.yaml"]).contains("/nowhere/realertime.yaml does not exist"))
     }
 
     // MARK: - Mistakes
 
-    @Test func unknownNamesNameTheNearest() throws {
+    @Test func unknownNamesAreReportedWithTheNearestName() throws {
         #expect(
             try self.problem(file: "listen: 127.0.0.1:1\nheartbeat-second: 3\n").hasSuffix(
                 ":2: no such key \"heartbeat-second\"; did you mean heartbeat-seconds?"))
@@ -148,7 +148,7 @@ import Testing
         #expect(throws: (any Error).self) { try NodeOptions.parse(["--conections-max", "3"]) }
     }
 
-    @Test func wrongValuesNameKeyPlaceAndRange() throws {
+    @Test func invalidValuesAreReportedWithKeyPlaceAndRange() throws {
         #expect(try self.problem(["--heartbeat-seconds", "26"]) == "--heartbeat-seconds: heartbeat-seconds cannot be \"26\": allowed is 1 to 25 seconds")
         #expect(
             try self.problem(environment: ["REALERTIME_LOOPS": "many"]) == "REALERTIME_LOOPS: loops cannot be \"many\": allowed is 1 to 64 loops")
@@ -165,7 +165,7 @@ import Testing
         #expect(try self.problem(file: "id: a\nid: b\n").contains("id occurs twice"))
     }
 
-    @Test func allMistakesAreToldAtOnce() throws {
+    @Test func allProblemsAreReportedTogether() throws {
         let error = try #require(throws: ConfigurationError.self) {
             try self.load(["--loops", "0"], environment: ["REALERTIME_LOG": "x"], file: "nope: 1\nid: ''\n")
         }
@@ -200,7 +200,7 @@ import Testing
         #expect(try self.problem(["--api-token-file", path]).contains("first line"))
     }
 
-    /// Only the end of the line is no part of a secret.
+    /// A secret is its whole line, without the line end.
     @Test(arguments: [
         ("open sesame 1\n", "open sesame 1"), ("open sesame 1", "open sesame 1"), ("open\tsesame  1\r\n", "open\tsesame  1"), ("  a  \nb\n", "  a  "),
     ])
@@ -209,7 +209,7 @@ import Testing
         try Data(text.utf8).write(to: URL(fileURLWithPath: path))
         let member = ["--zookeeper", "127.0.0.1:1", "--link", "127.0.0.1:2", "--zookeeper-user", "u"]
         #expect(try self.load(member + ["--zookeeper-password-file", path]).cluster.password == secret)
-        // A header loses spaces at its ends, so such a token would be refused whoever sends it.
+        // HTTP removes spaces at both ends of a header value, so no request could carry such a token.
         if secret.hasPrefix(" ") || secret.contains("\t") {
             #expect(try self.problem(["--api-token-file", path]).contains("which no HTTP header can carry"))
         } else {
@@ -217,7 +217,7 @@ import Testing
         }
     }
 
-    @Test func aFileThatIsNotThereIsNotCalledUnreadable() throws {
+    @Test func aMissingFileIsNotReportedAsUnreadable() throws {
         let folder = TemporaryFolder.make()
         let missing = folder.appendingPathComponent("node.yaml").path
         let bytes = folder.appendingPathComponent("bytes").path
@@ -234,13 +234,13 @@ import Testing
         }
     }
 
-    /// As from `<(…)` or `/dev/stdin`.
+    /// A shell's `<(…)` and `/dev/stdin` are pipes.
     @Test func filesMayBePipes() throws {
         let path = TemporaryFolder.path()
         try #require(mkfifo(path, 0o600) == 0)
         func write(_ text: String) {
             let writer = Thread {
-                // Blocks until it is read.
+                // Blocks until the pipe is read.
                 guard let pipe = FileHandle(forWritingAtPath: path) else { return }
                 try? pipe.write(contentsOf: Data(text.utf8))
                 try? pipe.close()
@@ -256,7 +256,7 @@ import Testing
     }
 
     @Test(arguments: ["zookeeper-password", "link-secret"])
-    func aSecretsFileIsShownAndTheSecretIsNot(_ key: String) throws {
+    func thePathOfASecretIsShownAndTheSecretIsNot(_ key: String) throws {
         let path = TemporaryFolder.path()
         try Data("s3cret-of-many-bytes\n".utf8).write(to: URL(fileURLWithPath: path))
         let member = ["--zookeeper", "127.0.0.1:1", "--link", "127.0.0.1:2"] + (key == "zookeeper-password" ? ["--zookeeper-user", "u"] : [])
@@ -267,7 +267,7 @@ import Testing
         #expect(NodeConfiguration().describe().split(separator: "\n").contains { $0.hasPrefix(key + "-file ") && $0.contains(" none ") })
     }
 
-    /// What `--check-config` says of a key, by words.
+    /// The words of the line that `--check-config` prints for a key, without the key.
     private func row(_ key: String, of configuration: NodeConfiguration) -> [String] {
         let row = configuration.describe().split(separator: "\n").first { $0.hasPrefix(key + " ") }
         return (row ?? "").split(separator: " ").dropFirst().map(String.init)

@@ -10,11 +10,11 @@ import Testing
             ("Name:\tx\nCpus_allowed_list:\t0\nMems:\t0\n", 1), ("Cpus_allowed_list:\t0-3,8\n", 5), ("Cpus_allowed_list:\t2,4,6\n", 3),
             ("Cpus_allowed_list:\t0-127\n", 6), ("Cpus_allowed_list:\t\n", 6), ("Cpus_allowed:\tff\n", 6), ("Cpus_allowed_list:\tx-y\n", 6), ("", 6),
         ])
-    func theAffinity(status: String, count: Int) {
+    func readsTheAffinity(status: String, count: Int) {
         #expect(Processors.affinity(status: status, online: 6) == count)
     }
 
-    @Test func theSmallerOfAffinityAndQuota() {
+    @Test func theSmallerOfAffinityAndQuotaIsUsed() {
         #expect(Processors(affinity: 8, quota: nil).count == 8)
         #expect(Processors(affinity: 8, quota: nil).source == "the processor affinity")
         #expect(Processors(affinity: 8, quota: 2).count == 2)
@@ -28,19 +28,19 @@ import Testing
 
     private func quota(_ cgroups: String, _ files: [String: String]) -> Double? { Processors.quota(cgroups: cgroups) { files[$0] } }
 
-    @Test func theQuotaOfVersion2() {
+    @Test func readsTheQuotaOfVersion2() {
         #expect(self.quota("0::/\n", ["/sys/fs/cgroup/cpu.max": "150000 100000\n"]) == 1.5)
         #expect(self.quota("0::/\n", ["/sys/fs/cgroup/cpu.max": "max 100000\n"]) == nil)
-        // The least of it and all that it is in.
+        // The smallest quota of the group and its parents.
         let files = ["/sys/fs/cgroup/a/b/cpu.max": "400000 100000\n", "/sys/fs/cgroup/a/cpu.max": "200000 100000\n", "/sys/fs/cgroup/cpu.max": "max 100000\n"]
         #expect(self.quota("0::/a/b\n", files) == 2)
-        // A container's own group, whose path is that of the host.
+        // In a container, /proc/self/cgroup shows the path of the group on the host.
         #expect(self.quota("0::/../../docker/7\n", ["/sys/fs/cgroup/cpu.max": "100000 100000\n"]) == 1)
         for text in ["", "1", "x y", "0 100000", "100000 0", "1 2 3"] { #expect(self.quota("0::/\n", ["/sys/fs/cgroup/cpu.max": text]) == nil) }
         #expect(self.quota("", ["/sys/fs/cgroup/cpu.max": "150000 100000\n"]) == nil)
     }
 
-    @Test func theQuotaOfVersion1() {
+    @Test func readsTheQuotaOfVersion1() {
         let own = ["/sys/fs/cgroup/cpu/x/cpu.cfs_quota_us": "300000\n", "/sys/fs/cgroup/cpu/x/cpu.cfs_period_us": "100000\n"]
         #expect(self.quota("5:memory:/x\n4:cpu,cpuacct:/x\n", own) == 3)
         let root = ["/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "50000\n", "/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n"]
@@ -49,7 +49,7 @@ import Testing
         #expect(self.quota("4:cpu:/\n", ["/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n", "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"]) == nil)
     }
 
-    @Test func thisProcessHasSome() {
+    @Test func thisProcessHasAtLeastOneProcessor() {
         #expect(Processors.ofThisProcess.count >= 1)
         #expect(NodeConfiguration().loops == min(64, Processors.ofThisProcess.count))
         let line = NodeConfiguration().describe().split(separator: "\n").first { $0.hasPrefix("loops ") }
@@ -65,9 +65,9 @@ import Testing
         return try DescriptorShares(descriptors: descriptors, limits: limits, loops: loops, isMember: isMember, isAPIMaxGiven: apiMax != nil)
     }
 
-    /// Whatever the limit, all of them together leave something for the files of the log and for ZooKeeper.
+    /// For every limit, the shares together leave descriptors for the files of the log and for ZooKeeper.
     @Test(arguments: [160, 200, 256, 512, 1000, 1024, 4096, 20_000, 65_536, 1_048_576], [true, false])
-    func noneTakesWhatIsAnothers(descriptors: Int, isMember: Bool) throws {
+    func sharesDoNotOverlap(descriptors: Int, isMember: Bool) throws {
         let shares = try self.shares(descriptors, isMember: isMember)
         let taken = shares.subscribers + shares.api + 2 * shares.refusals + shares.links
         #expect(descriptors - taken >= 40 + (isMember ? 16 : 0))
@@ -75,11 +75,11 @@ import Testing
         #expect(isMember ? shares.links >= 32 : shares.links == 0)
     }
 
-    @Test func loopsTakeTheirs() throws {
+    @Test func loopsHaveTheirOwnDescriptors() throws {
         #expect(try self.shares(1024, loops: 64).subscribers == self.shares(1024, loops: 1).subscribers - 63 * 3)
     }
 
-    @Test func whatAnOperatorHasSetIsKeptOrRefused() throws {
+    @Test func aValueOfAnOperatorIsKeptOrRefused() throws {
         #expect(try self.shares(1024).api == 128)
         #expect(try self.shares(1024, apiMax: 500).api == 500)
         let tooFew = #expect(throws: NodeError.self) { try self.shares(200, apiMax: 1000) }
