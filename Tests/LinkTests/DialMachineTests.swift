@@ -5,7 +5,7 @@ import Testing
 @testable import Link
 
 @Suite struct DialMachineTests {
-    @Test(arguments: 0..<500) func walk(seed: UInt64) {
+    @Test(arguments: 0..<500) func dialsAndLinkEventsAlternate(seed: UInt64) {
         var generator = SplitMix(seed: seed)
         let limits = LinkLimits()
         var machine = DialMachine(limits: limits, attempt: 100)
@@ -37,7 +37,7 @@ import Testing
                 }
             }
             #expect(machine.isUp == isUp)
-            // A waiting machine is woken.
+            // A waiting machine has a timer.
             if case .waiting = machine.state { #expect(timers.contains(machine.attempt)) }
         }
 
@@ -61,7 +61,7 @@ import Testing
         }
     }
 
-    @Test func backoff() {
+    @Test func theDelayDoublesAndRestartsAfterALongConnection() {
         var generator = SplitMix(seed: 1)
         var machine = DialMachine(limits: LinkLimits())
         _ = machine.renew()
@@ -79,7 +79,7 @@ import Testing
             #expect((ceiling / 2...ceiling).contains(wait))
         }
         #expect(waits.count == 12 && logs == 1)
-        // After a long connection the backoff restarts; after a short one it does not.
+        // After a long connection the delay restarts at its minimum. After a short connection it does not.
         for (lasted, ceiling) in [(1000, 5000), (6000, 100)] {
             let isWanted = machine.connected(machine.attempt)
             #expect(isWanted)
@@ -90,7 +90,7 @@ import Testing
         }
     }
 
-    @Test func refusalsAreNewsOnce() {
+    @Test func repeatedRefusalsAreNotNew() {
         var refusals = LinkRefusals()
         let now = NIODeadline.uptimeNanoseconds(1_000_000_000)
         var news = [("a", now), ("a", now + .seconds(1)), ("a", now + .seconds(2) + LinkRefusals.memory)].map { refusals.isNew($0, now: $1) }

@@ -4,7 +4,7 @@ import Partitioning
 
 @testable import Link
 
-/// A peer that completes the handshake and then misbehaves: it sends or reads nothing.
+/// A peer that completes the handshake, and then sends nothing or reads nothing.
 final class FakePeer: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer

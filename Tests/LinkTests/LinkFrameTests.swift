@@ -20,7 +20,7 @@ import Testing
     }
 
     /// Written frames are decoded, for any split of the bytes.
-    @Test(arguments: 0..<200) func roundTrip(seed: UInt64) throws {
+    @Test(arguments: 0..<200) func framesAreDecodedForAnySplit(seed: UInt64) throws {
         var generator = SplitMix(seed: seed)
         let frames = Self.frames(1 + generator.below(12), &generator)
         var decoder = LinkFrameDecoder(payloadBytesMax: 60)
@@ -37,12 +37,12 @@ import Testing
         return nil
     }
 
-    @Test func bounds() throws {
+    @Test func invalidFramesAreRefused() throws {
         var decoder = LinkFrameDecoder(payloadBytesMax: 10)
         decoder.feed(ByteBuffer(bytes: Self.bytes([LinkFrame(kind: .message, viewVersion: 0, payload: [UInt8](repeating: 1, count: 10))])))
         let frame = try decoder.next()
         #expect(frame?.payload.count == 10)
-        // The length alone is enough to refuse it: nothing of a frame that is too long is buffered.
+        // A frame that is too long is refused as soon as its length has arrived, so its payload is not buffered.
         decoder.feed(ByteBuffer(bytes: [0, 0, 0, 20]))
         #expect(Self.complaint(&decoder) == "a frame of 20 bytes is too long: at most 19 are allowed")
         for (bytes, sentence) in [
@@ -55,7 +55,7 @@ import Testing
     }
 
     /// For any input, an unauthenticated connection stays unauthenticated, and sends at most one frame.
-    @Test(arguments: 0..<300) func unauthenticatedPeers(seed: UInt64) {
+    @Test(arguments: 0..<300) func anUnauthenticatedPeerGetsAtMostAChallenge(seed: UInt64) {
         var generator = SplitMix(seed: seed)
         let secret = LinkSecret("secret")
         let own = LinkIdentity(cluster: "c", process: ProcessID(id: "b", incarnation: 2), protocols: 1...1, version: "1")
@@ -89,26 +89,26 @@ import Testing
         #expect(actions.count { if case .close = $0 { true } else { false } } <= 1)
     }
 
-    @Test(arguments: 0..<300) func hellos(seed: UInt64) throws {
+    @Test(arguments: 0..<300) func hellosAreDecodedAndNamesArePrintable(seed: UInt64) throws {
         var generator = SplitMix(seed: seed)
         let hello = LinkHello(
             identity: LinkIdentity(cluster: "c", process: ProcessID(id: "a\(seed)", incarnation: Int64(seed)), protocols: 1...Int(1 + seed), version: "0.1"),
             to: seed % 2 == 0 ? nil : ProcessID(id: "b", incarnation: .max), nonce: LinkHello.makeNonce())
         #expect(try LinkHello(json: hello.json) == hello)
         #expect(hello.json.count <= LinkHello.bytesMax)
-        // Never traps, and accepted names are safe to log.
+        // Decoding never traps, and accepted names are safe to log.
         if let other = try? LinkHello(json: generator.mutate(hello.json, with: ["[9,1]", "null", "-1", "\"", "\\n", "18446744073709551616"])) {
             #expect((other.identity.id + other.identity.cluster + other.identity.version).utf8.allSatisfy { (0x21...0x7e).contains($0) })
             #expect(other.identity.process.incarnation >= 0)
         }
     }
 
-    @Test func proofs() {
+    @Test func aProofIsValidForOneSideAndConnection() {
         let secret = LinkSecret("one")
         let proof = secret.proof(by: .outgoing, hello: [1, 2], challenge: [3])
         #expect(proof.count == LinkSecret.proofBytes)
         #expect(secret.isProof(proof, by: .outgoing, hello: [1, 2], challenge: [3]))
-        // Invalid for the other side, another connection, another secret, or another split of the bytes.
+        // The proof is invalid for the other side, another connection, another secret, or another split of the bytes.
         #expect(!secret.isProof(proof, by: .incoming, hello: [1, 2], challenge: [3]))
         #expect(!secret.isProof(proof, by: .outgoing, hello: [1, 2], challenge: [4]))
         #expect(!secret.isProof(proof, by: .outgoing, hello: [1], challenge: [2, 3]))

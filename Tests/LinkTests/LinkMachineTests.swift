@@ -7,7 +7,7 @@ import Testing
 /// Two machines and the frames in flight between them.
 private struct Pair {
     var machines: [LinkMachine]
-    /// To each of them.
+    /// The frames in flight to each machine.
     var way: [[LinkFrame]] = [[], []]
     var now = 0
     var ups = [0, 0]
@@ -27,7 +27,7 @@ private struct Pair {
         self.execute(self.machines[0].opened(), of: 0)
     }
 
-    /// Every transition is one that the states' documentation names.
+    /// Whether the documentation of the states allows the transition.
     static func isAllowed(_ from: LinkMachine.State, _ to: LinkMachine.State) -> Bool {
         if from == to { return true }
         return switch (from, to) {
@@ -78,7 +78,7 @@ private struct Pair {
 }
 
 @Suite struct LinkMachineTests {
-    @Test func trust() {
+    @Test func peersWithTheSameSecretGetALink() {
         var pair = Pair()
         pair.deliverAll()
         #expect(pair.machines.map(\.state) == [.up, .up])
@@ -89,7 +89,7 @@ private struct Pair {
         }
     }
 
-    @Test func noTrust() {
+    @Test func mismatchedPeersGetNoLink() {
         for var pair in [
             Pair(secrets: ("s", "t")), Pair(secrets: ("s", nil)), Pair(secrets: (nil, "s")), Pair(incarnation: 3), Pair(cluster: "d"),
         ] {
@@ -99,17 +99,17 @@ private struct Pair {
         }
     }
 
-    @Test func silence() {
+    @Test func aSilentPeerLosesItsLink() {
         var pair = Pair()
         pair.deliverAll()
-        // Both send heartbeats, and stay up as long as they do.
+        // While both machines send heartbeats, both stay up.
         for _ in 0..<100 {
             pair.now += 250_000
             for side in 0..<2 { pair.change(side) { [now = pair.now] in $0.ticked(now: now) } }
             pair.deliverAll()
         }
         #expect(pair.machines.map(\.state) == [.up, .up])
-        // One stops.
+        // No more frames are delivered.
         var ticks = 0
         while pair.machines[0].state == .up, ticks < 100 {
             ticks += 1
@@ -123,21 +123,21 @@ private struct Pair {
         #expect(pair.machines[1].state == .up)
     }
 
-    /// A process that was paused has received nothing, which says nothing about its peers.
-    @Test func aLateTickBlamesNobody() {
+    /// A process that was paused has received no bytes, but its peers may be alive.
+    @Test func aLateTickDoesNotEndTheLink() {
         var pair = Pair()
         pair.deliverAll()
         pair.change(0) { $0.ticked(now: 60_000_000) }
         #expect(pair.machines[0].state == .up)
     }
 
-    @Test func aPeerThatTakesNothing() {
+    @Test func aPeerThatReadsNothingLosesItsLink() {
         var pair = Pair()
         pair.deliverAll()
         var taken = 0
         for tick in 1...200 {
             pair.now += 250_000
-            // It reads, but slowly.
+            // For the first 100 ticks the peer reads slowly.
             if tick <= 100 { taken += tick % 20 == 0 ? 1 : 0 }
             pair.change(0) { [now = pair.now, taken] in
                 $0.didReceiveBytes(now: now)
@@ -148,8 +148,8 @@ private struct Pair {
         #expect(pair.machines[0].state == .closed)
     }
 
-    /// Random frames, lost frames, forged frames, passing time, and ends from both sides.
-    @Test(arguments: 0..<500) func walk(seed: UInt64) {
+    /// Random frames, lost frames, forged frames, advancing time, and ends from both sides.
+    @Test(arguments: 0..<500) func everyTransitionIsAllowed(seed: UInt64) {
         var generator = SplitMix(seed: seed)
         let isHonest = generator.below(3) > 0
         let secrets: (String?, String?) = generator.below(4) == 0 ? ("s", "t") : generator.below(4) == 0 ? (nil, nil) : ("s", "s")

@@ -35,7 +35,7 @@ final class TestNode: Sendable {
             configuration, cluster: cluster, id: id, version: "0.1", protocols: protocols, group: Self.group, logger: Logger(label: "test") { _ in logs })
     }
 
-    /// Listens, reads events, and is incarnation `incarnation`.
+    /// Starts listening, sets the incarnation, and reads events.
     func start(_ incarnation: Int64? = 1, reads: Bool = true) async throws {
         let address = try await self.links.start()
         self.bound.withLockedValue { $0 = address }
@@ -77,7 +77,7 @@ final class TestNode: Sendable {
         }
     }
 
-    /// The reasons for which links to or from others were rejected.
+    /// The reasons of all rejected links.
     var rejections: [String] {
         self.all.compactMap { if case .down(_, _, .rejected(let reason)) = $0 { reason } else { nil } }
     }
@@ -88,7 +88,7 @@ final class TestNode: Sendable {
 }
 
 extension LinkLimits {
-    /// Times short enough to wait for, and long enough for a busy machine.
+    /// The times are short enough for a test, and long enough for a busy machine.
     static let test: LinkLimits = {
         var limits = LinkLimits()
         limits.heartbeatMilliseconds = 100

@@ -7,7 +7,7 @@ import Testing
 
 /// Peers and unauthenticated connections that misbehave.
 @Suite struct LinksFaultTests {
-    @Test func aSilentPeer() async throws {
+    @Test func aSilentPeerLosesItsLink() async throws {
         let fake = try await FakePeer.listen("b", .silent)
         var limits = LinkLimits.test
         limits.silenceMilliseconds = 1500
@@ -22,7 +22,7 @@ import Testing
         try await fake.close()
     }
 
-    @Test func aPeerThatReadsNothing() async throws {
+    @Test func aPeerThatReadsNothingLosesItsLink() async throws {
         var limits = LinkLimits.test
         limits.bufferedBytesMax = 4 << 20
         limits.frameBytesMax = 1 << 20
@@ -31,9 +31,9 @@ import Testing
         try await a.start()
         a.links.setPeers([LinkPeer(ProcessID(id: "b", incarnation: 1), address: "127.0.0.1:\(fake.localAddress!.port!)")])
         try await a.waitUp("b")
-        // What the kernel accepts, and no more than the limit after that.
+        // The kernel accepts some bytes. Then at most `bufferedBytesMax` bytes are queued.
         var sent = 0
-        try await eventually("no room") {
+        try await eventually("the buffer is full") {
             while a.links.send([UInt8](repeating: 1, count: (1 << 20) - 100), to: "b") { sent += 1 }
             try await Task.sleep(for: .milliseconds(20))
             return a.links.states[0].queuedBytes > 3 << 20 && !a.links.send([UInt8](repeating: 1, count: (1 << 20) - 100), to: "b")
@@ -42,13 +42,13 @@ import Testing
         let state = a.links.states[0]
         #expect(state.queuedBytes <= 4 << 20)
         #expect(state.droppedMessages > 0 && a.links.dropped == state.droppedMessages)
-        try await a.wait("it is dropped") { $0 == .down(ProcessID(id: "b", incarnation: 1), .outgoing, .stalled) }
+        try await a.wait("the link is down") { $0 == .down(ProcessID(id: "b", incarnation: 1), .outgoing, .stalled) }
         await a.close()
         try await fake.close()
     }
 
     /// A slow reader makes its peers wait, and loses no accepted message.
-    @Test func aSlowReader() async throws {
+    @Test func aSlowReaderLosesNoAcceptedMessage() async throws {
         var limits = LinkLimits.test
         limits.bufferedBytesMax = 2 << 20
         limits.frameBytesMax = 64 << 10
@@ -68,7 +68,7 @@ import Testing
             if number % 20 == 0 { try await Task.sleep(for: .milliseconds(2)) }
         }
         #expect(sent.count < 400)
-        // Longer than the allowed silence: here the silence is caused by this node.
+        // The pause is longer than the allowed silence. The link stays up, because this node itself does not read.
         try await Task.sleep(for: .milliseconds(6000))
         #expect(b.links.inbox.waitingBytes < 3 << 20, "\(b.links.inbox.waitingBytes)")
         #expect(a.links.states[0].isUp)
@@ -80,14 +80,14 @@ import Testing
         await b.close()
     }
 
-    @Test func unauthenticatedPeers() async throws {
+    @Test func unauthenticatedConnectionsAreBounded() async throws {
         var limits = LinkLimits.test
         limits.unauthenticatedMax = 4
         limits.handshakeMilliseconds = 500
         let (a, b) = (TestNode("a", secret: "s"), TestNode("b", secret: "s", limits: limits))
         try await a.start()
         try await b.start()
-        // Ten silent connections: four wait for their timeout, the others are closed immediately.
+        // Of ten silent connections, four wait for their timeout. The others are closed immediately.
         let answers = try await withThrowingTaskGroup(of: (Duration, ByteBuffer).self) { group in
             for _ in 0..<10 {
                 group.addTask {
@@ -100,7 +100,7 @@ import Testing
         }
         #expect(answers.count { $0.1.readableBytes > 0 } == 4)
         #expect(answers.allSatisfy { $0.1.readableBytes == 0 || $0.0 > .milliseconds(400) })
-        // Garbage gets a reason.
+        // A peer that sends garbage gets the reason of the refusal.
         let answer = try await Keeper.send(Array("GET / HTTP/1.1\r\n\r\n".utf8), to: b)
         #expect(String(buffer: answer).contains("too long"))
         // Then a peer can connect.
@@ -113,8 +113,8 @@ import Testing
         await b.close()
     }
 
-    /// Of two processes with one id, the newer one keeps its link.
-    @Test func twoProcessesOfOneID() async throws {
+    /// If two processes have one id, only the newer process keeps its link.
+    @Test func theNewerOfTwoProcessesKeepsItsLink() async throws {
         let (old, new, b) = (TestNode("a"), TestNode("a"), TestNode("b"))
         try await old.start(1)
         try await new.start(2)
@@ -122,9 +122,9 @@ import Testing
         old.links.setPeers([b.peer()])
         try await old.waitUp("b")
         new.links.setPeers([b.peer()])
-        try await b.wait("the newer one") { $0 == .up(ProcessID(id: "a", incarnation: 2), .incoming) }
-        try await old.wait("is let go of") { $0 == .down(ProcessID(id: "b", incarnation: 1), .outgoing, .closed) }
-        try await old.wait("and told why") {
+        try await b.wait("the newer process has a link") { $0 == .up(ProcessID(id: "a", incarnation: 2), .incoming) }
+        try await old.wait("the link of the older process ends") { $0 == .down(ProcessID(id: "b", incarnation: 1), .outgoing, .closed) }
+        try await old.wait("the older process gets the reason") {
             if case .down(ProcessID(id: "b", incarnation: 1), .outgoing, .rejected(let reason)) = $0 { reason.contains("a newer process of a") } else { false }
         }
         #expect(b.links.states.map(\.peer.incarnation) == [2])

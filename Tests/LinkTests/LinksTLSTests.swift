@@ -7,7 +7,7 @@ import Testing
 
 @testable import Link
 
-/// An authority and the certificates it signs, made by `openssl` in a temporary folder.
+/// A certificate authority. `openssl` makes its certificates in a temporary folder.
 private struct Authority {
     let folder: String
     var path: String { self.folder + "/ca.pem" }
@@ -41,7 +41,7 @@ private struct Authority {
 }
 
 @Suite struct LinksTLSTests {
-    @Test func mutualTLS() async throws {
+    @Test func nodesOfOneAuthorityGetALink() async throws {
         let authority = try Authority()
         let (a, b) = (TestNode("a", secret: "s", tls: try authority.tls("a")), TestNode("b", secret: "s", tls: try authority.tls("b")))
         try await a.start()
@@ -55,14 +55,14 @@ private struct Authority {
         try await eventually("all arrives") { b.payloads.count == 101 }
         #expect(b.payloads[0].count == 5 << 20 && b.payloads.dropFirst().map { Int($0[0]) } == Array(0..<100))
         await a.close()
-        try await b.wait("goodbye is heard") { $0 == .down(ProcessID(id: "a", incarnation: 1), .incoming, .closed) }
+        try await b.wait("a's end is reported") { $0 == .down(ProcessID(id: "a", incarnation: 1), .incoming, .closed) }
         await b.close()
         expectAlternates(b.all)
     }
 
-    @Test func anotherAuthority() async throws {
+    @Test func aCertificateOfAnotherAuthorityIsRefused() async throws {
         let (one, two) = (try Authority(), try Authority())
-        // Neither accepts the other; only the dialler accepts the listener; only the listener accepts the dialler.
+        // First neither side accepts the other, then only the dialler accepts the listener, then only the listener accepts the dialler.
         let pairs = [(one, one, two, two), (one, two, two, two), (one, one, two, one)]
         for (number, (a, aTrusts, b, bTrusts)) in pairs.enumerated() {
             let tls = (try a.tls("a\(number)", trusting: aTrusts), try b.tls("b\(number)", trusting: bTrusts))
@@ -70,14 +70,14 @@ private struct Authority {
         }
     }
 
-    @Test func onlyOneSpeaksTLS() async throws {
+    @Test func aNodeWithoutTLSIsRefused() async throws {
         let authority = try Authority()
         try await self.refused(TestNode("a"), TestNode("b", tls: try authority.tls("b")), "uses TLS and this node does not", "does not use TLS")
         try await self.refused(TestNode("a", tls: try authority.tls("a")), TestNode("b"), "TLS", "uses TLS and this node does not")
     }
 
-    /// The right authority, but no certificate.
-    @Test func noClientCertificate() async throws {
+    /// The client trusts the right authority, but has no certificate.
+    @Test func aClientWithoutACertificateIsRefused() async throws {
         let authority = try Authority()
         let b = TestNode("b", tls: try authority.tls("b"))
         try await b.start()
@@ -98,7 +98,7 @@ private struct Authority {
         await b.close()
     }
 
-    @Test func filesThatCannotBeUsed() throws {
+    @Test func unusableFilesAreRefused() throws {
         let authority = try Authority()
         let (a, b) = (try authority.sign("a"), try authority.sign("b"))
         for (certificate, key, root, sentence) in [
