@@ -11,7 +11,7 @@ import Testing
 
     private func elections(_ bench: ClusterMachineBench) -> Int { bench.requests.count(where: Self.isElection) }
 
-    /// A node in a cluster that has no controller, which asks for the lock next.
+    /// A node in a cluster without a controller, whose next request is the election.
     private func electing(epoch: Int32 = 6) -> ClusterMachineBench {
         var bench = ClusterMachineBench()
         bench.found(epoch: epoch)
@@ -26,7 +26,7 @@ import Testing
         return bench
     }
 
-    @Test func theLockAndTheNextEpochAreWrittenTogether() throws {
+    @Test func theControllersZnodeAndTheNextEpochAreWrittenTogether() throws {
         var bench = self.electing()
         guard case .multi(let parts)? = bench.open.first?.request, parts.count == 2, case .create(let path, let data, true) = parts[1] else {
             return recordMissing("\(bench.open)")
@@ -43,10 +43,10 @@ import Testing
         #expect(bench.events.contains(.elected))
     }
 
-    /// By hand, or by another program: a number that has no next one must not end the processes that read it. Its znode's version is what fences, so
-    /// the number only has to be above those of all views.
+    /// An operator or another program has written an invalid epoch. This must not crash the processes that read it. The version of the znode is the fence, so
+    /// the number only has to be above the epochs of all views.
     @Test(arguments: ["2147483647", "-1", "seven", "", nil])
-    func anEpochThatCannotBeCountedOnFromIsAnAlarmAndTheNewestViewCounts(_ text: String?) {
+    func anInvalidEpochIsAnAlarmAndTheEpochOfTheNewestViewCounts(_ text: String?) {
         var bench = ClusterMachineBench.follower()
         bench.publish(bench.view(2, ["n2", "n2", "n2", "n2"]) { $0.controllerEpoch = 6 })
         if let text { bench.store.put("/rt/c/controller_epoch", Array(text.utf8)) } else { bench.store.remove("/rt/c/controller_epoch") }
@@ -56,8 +56,8 @@ import Testing
         #expect(bench.machine.alarm?.contains("/rt/c/controller_epoch") == true)
     }
 
-    /// Of which epochs there were, nothing is known then.
-    @Test func anEpochThatCannotBeCountedOnFromWaitsForAViewThatCanBeRead() {
+    /// Without a readable view, no node knows which epochs were used before.
+    @Test func withAnInvalidEpochAndAnUnreadableViewNoControllerIsElected() {
         var bench = ClusterMachineBench()
         bench.found()
         bench.store.put("/rt/c/controller_epoch", [])
@@ -70,8 +70,8 @@ import Testing
         #expect(bench.machine.isController && bench.machine.controller?.epoch == 7)
     }
 
-    /// At a random moment, so that not all do at once.
-    @Test func theLockIsTriedForWithinAFifthOfASecond() {
+    /// Each node tries at a random time, so that not all nodes try together.
+    @Test func anElectionStartsWithin200Milliseconds() {
         var bench = ClusterMachineBench()
         bench.found()
         bench.connect()
@@ -81,20 +81,20 @@ import Testing
         #expect(bench.machine.isController)
     }
 
-    @Test func nobodyTriesWhileThereIsAController() {
+    @Test func noElectionStartsWhileThereIsAController() {
         var bench = ClusterMachineBench.follower()
         bench.advance(.seconds(60))
         #expect(self.elections(bench) == 0 && bench.machine.controller?.id == "n2")
     }
 
-    @Test func theNextIsElectedWhenTheControllersSessionEnds() {
+    @Test func aNewControllerIsElectedWhenTheControllersSessionEnds() {
         var bench = ClusterMachineBench.follower()
         bench.store.end(200)
         bench.advance(.seconds(1))
         #expect(bench.machine.isController && bench.machine.controller?.epoch == 2)
     }
 
-    @Test func whoeverComesSecondFollows() {
+    @Test func aNodeThatLosesTheElectionFollowsTheController() {
         var bench = self.electing()
         bench.addMember("n2", session: 200)
         bench.store.put("/rt/c/controller_epoch", Array("7".utf8))
@@ -104,8 +104,8 @@ import Testing
         #expect(bench.viewWrites.isEmpty)
     }
 
-    /// It holds the lock without knowing the epoch's version, so it gives it back and begins again.
-    @Test func anElectionWhoseAnswerWasLostIsHeldAgain() {
+    /// The node has created the controller's znode but does not know the version of the epoch. So it deletes the znode and starts a new election.
+    @Test func anElectionWhoseReplyWasLostIsRepeated() {
         var bench = self.electing()
         bench.loseReply()
         bench.advance(.seconds(1))
@@ -113,15 +113,15 @@ import Testing
         #expect(bench.machine.isController && bench.machine.controller?.epoch == 8)
     }
 
-    @Test func anElectionThatWasLostItselfIsHeldAgain() {
+    @Test func anElectionThatWasNotExecutedIsRepeated() {
         var bench = self.electing()
         bench.reply(.failure(.ambiguous(code: -4)))
         bench.advance(.seconds(1))
         #expect(bench.machine.isController && bench.machine.controller?.epoch == 7)
     }
 
-    /// ZooKeeper has lost epochs under which views were written; every node refuses what is older.
-    @Test func anElectionGoesBeyondTheEpochOfTheNewestView() {
+    /// ZooKeeper has lost epochs under which views were written. All nodes refuse views with an older epoch.
+    @Test func theEpochOfAnElectionIsAboveTheEpochOfTheNewestView() {
         var bench = ClusterMachineBench.follower()
         bench.publish(bench.view(2, ["n2", "n2", "n2", "n2"]) { $0.controllerEpoch = 9 })
         bench.store.end(200)
@@ -129,9 +129,9 @@ import Testing
         #expect(bench.machine.isController && bench.machine.controller?.epoch == 10)
     }
 
-    // MARK: - Candidates that reach few others
+    // MARK: - Candidates that reach few members
 
-    /// Follows `n2`, of four members, whose node is about to go.
+    /// A follower of `n2` in a cluster of four members. The link to `n2` is down.
     private func ofFour() -> ClusterMachineBench {
         var bench = ClusterMachineBench.follower()
         for (id, session) in [("n3", Int64(300)), ("n4", 400)] { bench.addMember(id, session: session) }
@@ -140,8 +140,8 @@ import Testing
         return bench
     }
 
-    /// A wrong link secret, for example: as the controller it would only have to be deposed.
-    @Test func aCandidateThatReachesLessThanHalfOfTheOthersLetsThemGoFirst() {
+    /// The candidate may have a wrong link secret. As the controller, it would soon be deposed.
+    @Test func aCandidateThatReachesLessThanHalfOfTheMembersWaits() {
         var bench = self.ofFour()
         for id in ["n3", "n4"] { bench.handle(.linkDown(bench.process(id), isRefused: false)) }
         bench.advance(.seconds(20))
@@ -152,7 +152,7 @@ import Testing
         #expect(bench.machine.isController)
     }
 
-    @Test func aLinkThatIsMadeMeanwhileEndsTheWait() {
+    @Test func aNewLinkEndsTheWait() {
         var bench = self.ofFour()
         bench.advance(.seconds(20))
         bench.store.end(200)
@@ -163,8 +163,8 @@ import Testing
         #expect(bench.machine.isController)
     }
 
-    /// The last controller is gone, and so is a node whose port is closed; who was linked a moment ago may be linked again in a moment.
-    @Test(arguments: [false, true]) func theDeadAreNotCountedAmongTheOthers(_ areOthersDead: Bool) {
+    /// The last controller and nodes with a closed port count as dead. A link that broke a moment ago counts as up, because it may come back.
+    @Test(arguments: [false, true]) func deadNodesDoNotCountForACandidate(_ areOthersDead: Bool) {
         var bench = self.ofFour()
         for id in ["n3", "n4"] {
             if !areOthersDead { bench.handle(.linkUp(bench.process(id))) }
@@ -189,8 +189,8 @@ import Testing
         #expect(bench.machine.isController && bench.machine.controller?.epoch == 6)
     }
 
-    /// Everything it writes is checked against the epoch it was elected with.
-    @Test func whoeverRaisesTheEpochDeposesTheController() {
+    /// ZooKeeper checks each write of a controller against the version of the epoch with which it was elected.
+    @Test func aHigherEpochDeposesTheController() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.store.put("/rt/c/controller_epoch", Array("9".utf8))
         // The watch is late.
@@ -201,7 +201,7 @@ import Testing
         #expect(bench.storedView?.node("n2")?.state == .active)
     }
 
-    @Test func aControllerWhoseNodeBelongsToAnotherStepsDown() {
+    @Test func aControllerWhoseZnodeBelongsToAnotherNodeStepsDown() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.store.remove("/rt/c/controller")
         bench.addController("n2", epoch: 2, session: 200)
@@ -209,7 +209,7 @@ import Testing
         #expect(!bench.machine.isController && bench.machine.controller?.id == "n2")
     }
 
-    @Test func aControllerThatOthersRemovedLetsThemGoFirstForAMinute() {
+    @Test func aControllerThatWasRemovedWaitsBeforeItsNextElection() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.store.remove("/rt/c/controller")
         bench.settle()
@@ -220,7 +220,7 @@ import Testing
         #expect(bench.machine.isController && bench.machine.controller?.epoch == 2)
     }
 
-    @Test func aControllerThatWasDeposedLongAgoWaitsForNobody() {
+    @Test func aControllerThatWasDeposedAMinuteAgoDoesNotWait() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.store.remove("/rt/c/controller")
         bench.store.put("/rt/c/controller_epoch", Array("2".utf8))

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Coordination
 
-/// A node that was forgotten stays so, and one that comes under its name is a new one.
+/// A forgotten node stays forgotten. A node that joins with the same id later is a new node.
 @Suite struct ClusterMachineForgottenTests {
     private static let path = "/rt/c/nodes/n5"
 
@@ -16,7 +16,7 @@ import Testing
         }
     }
 
-    /// `n1`, which has refused a view by which something was requested of `n5`.
+    /// `n1`, after it has refused a view that contains a desired state for `n5`.
     private func refusing(_ desired: NodeRecord.Desired, isKnown: Bool = true) -> ClusterMachineBench {
         var bench = ClusterMachineBench.follower()
         bench.publish(self.view(bench, 2, ownerEpoch: 3, n5: isKnown ? .some(nil) : nil))
@@ -25,7 +25,7 @@ import Testing
         return bench
     }
 
-    /// The other node is gone, and `n1` is the controller.
+    /// Ends the session of `n2`, so that `n1` becomes the controller.
     private func elect(_ bench: inout ClusterMachineBench) {
         bench.forget()
         bench.store.end(200)
@@ -37,7 +37,7 @@ import Testing
         bench.machine.history.events.map(\.text).filter { $0.contains("lost operators' requests") }
     }
 
-    @Test(arguments: [NodeRecord.Desired.cordoned, .removed]) func whatWasRequestedOfANodeThatWasForgottenStaysForgotten(_ desired: NodeRecord.Desired) {
+    @Test(arguments: [NodeRecord.Desired.cordoned, .removed]) func theDesiredStateOfAForgottenNodeStaysForgotten(_ desired: NodeRecord.Desired) {
         var bench = self.refusing(desired)
         bench.publish(self.view(bench, 4, ownerEpoch: 3, n5: .some(nil)))
         bench.publish(self.view(bench, 5, ownerEpoch: 3))
@@ -47,20 +47,20 @@ import Testing
         #expect(!bench.requests.contains { "\($0)".contains(Self.path) })
     }
 
-    @Test(arguments: [true, false]) func whatWasLostIsWrittenAgainOfANodeThatThereIs(_ isKnown: Bool) throws {
+    @Test(arguments: [true, false]) func theLostDesiredStateOfAnExistingNodeIsWrittenAgain(_ isKnown: Bool) throws {
         var bench = self.refusing(.cordoned, isKnown: isKnown)
         if isKnown { bench.publish(self.view(bench, 4, ownerEpoch: 3, n5: .some(nil))) }
         self.elect(&bench)
         let record = try NodeRecord(json: try #require(bench.store.tree[Self.path]).data)
         #expect(record.desired == .cordoned && record.note == "disk" && record.by == "alice" && record.revision == 3)
         #expect(bench.machine.view?.node("n5")?.desired?.desired == .cordoned && self.lost(bench).count == 1)
-        // Then it may be forgotten as any other.
+        // Then the node can be forgotten like any other node.
         #expect(bench.request(AdminRequest(.forget, node: "n5"))?.isSuccess == true)
         bench.advance(.seconds(60))
         #expect(bench.store.tree[Self.path] == nil && bench.machine.view?.node("n5") == nil && self.lost(bench).count == 1)
     }
 
-    @Test func aNodeThatJoinsWhileItsEntryIsRemovedIsANewOne() {
+    @Test func aNodeThatJoinsWhileItsEntryIsRemovedIsANewNode() {
         var bench = ClusterMachineBench.controller(of: 3)
         bench.vanish("n3")
         bench.handle(.request(number: 1, AdminRequest(.forget, node: "n3")))
@@ -71,7 +71,7 @@ import Testing
         bench.close(token)
         #expect(bench.state("n3") == nil)
         bench.arrive("n3")
-        // By what this controller has read last.
+        // The controller still has the old record, because it has not read the removal yet.
         #expect(bench.machine.view?.node("n3")?.desired?.desired == .removed)
         bench.handle(.replied(token: token, bench.store.apply(request, session: bench.session)))
         bench.balance()

@@ -31,7 +31,7 @@ import Testing
                 .create(path: "/rt/c/members", data: [], ephemeral: false),
                 .create(path: "/rt/c/controller_epoch", data: Array("0".utf8), ephemeral: false),
             ])
-        // One that has a view is not new.
+        // The node reads the view, because a cluster that has a view is not new.
         #expect(bench.step() == [.get(path: "/rt/c/config", watch: true)] && bench.step() == [.get(path: "/rt/c/view", watch: false)])
         let configuring = bench.step()
         guard case .create("/rt/c/config", let data, false) = configuring.first else { return recordMissing("\(configuring)") }
@@ -44,7 +44,7 @@ import Testing
         #expect(bench.events == [.joined])
     }
 
-    @Test func rootsThatSomebodyRemovesAreMadeAgain() {
+    @Test func parentZnodesThatWereRemovedAreCreatedAgain() {
         var bench = self.bench()
         bench.connect()
         bench.settle(until: Self.isRegistration)
@@ -53,7 +53,7 @@ import Testing
         #expect(bench.machine.incarnation == bench.incarnation("n1") && bench.incarnation("n1") > 0)
     }
 
-    @Test func credentialsThatMayNotRegisterEndIt() {
+    @Test func aNodeWhoseCredentialsMayNotRegisterRefusesToStart() {
         var bench = self.bench()
         bench.connect()
         bench.settle(until: Self.isRegistration)
@@ -61,7 +61,7 @@ import Testing
         #expect(bench.refusals.first?.contains("zookeeper-user") == true)
     }
 
-    @Test func aLostConfigurationIsWrittenAgainAsItWas() throws {
+    @Test func aLostConfigurationIsWrittenAgainUnchanged() throws {
         var bench = ClusterMachineBench.follower()
         let known = try #require(bench.machine.configuration)
         bench.store.remove("/rt/c/config")
@@ -71,16 +71,16 @@ import Testing
         #expect(bench.machine.alarm?.contains("lost the cluster's configuration") == true)
     }
 
-    /// Channels would be looked for where they are not.
-    @Test func aConfigurationOfAnotherClusterIsNotTakenOver() throws {
+    /// With another number of partitions, this node would look for channels in the wrong partitions.
+    @Test func aConfigurationOfAnotherClusterIsNotUsed() throws {
         var bench = ClusterMachineBench.follower()
         bench.store.put("/rt/c/config", ClusterConfiguration(clusterID: "c-2", partitionCount: 8).json)
         bench.settle()
         #expect(bench.machine.configuration?.partitionCount == 4 && bench.machine.alarm?.contains("8 partitions") == true)
     }
 
-    /// It is damage, and the controller's to repair.
-    @Test func aConfigurationOfAnotherClusterInTheSameZnodeIsWrittenOver() throws {
+    /// Other content in the same znode is damage, which the controller repairs.
+    @Test func aConfigurationOfAnotherClusterInTheSameZnodeIsOverwritten() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         let known = try #require(bench.machine.configuration)
         bench.store.put("/rt/c/config", ClusterConfiguration(clusterID: "c-2", partitionCount: 9).json)
@@ -89,8 +89,8 @@ import Testing
         #expect(bench.refusals.isEmpty && bench.machine.alarm?.contains("c-2 with 9 partitions") == true)
     }
 
-    /// Other nodes have made a cluster of their own in the place of this one: this node would be granted partitions that it never takes.
-    @Test(arguments: [4, 9]) func anotherClusterInThePlaceOfThisOneEndsIt(_ partitionCount: Int) {
+    /// Other nodes have founded another cluster in the same place. If this node stayed, it would be granted partitions that it never takes.
+    @Test(arguments: [4, 9]) func aNodeStopsIfAnotherClusterReplacesItsCluster(_ partitionCount: Int) {
         var bench = ClusterMachineBench.follower()
         bench.publish(bench.view(5, ["n1", "n2", "n2", "n2"], ownerEpochs: [2, 1, 1, 1]))
         bench.forget()
@@ -101,7 +101,7 @@ import Testing
         #expect(bench.releases == [.init(partition: 0, ownerEpoch: 2)] && bench.machine.incarnation == nil)
     }
 
-    @Test func anotherClusterThatWasMadeWhileZooKeeperWasAwayEndsIt() {
+    @Test func aNodeStopsIfAnotherClusterWasFoundedWhileItHadNoSession() {
         var bench = ClusterMachineBench.follower()
         bench.lose()
         for path in bench.store.tree.keys.sorted(by: >) where path.hasPrefix("/rt/c") { bench.store.remove(path) }
@@ -111,8 +111,8 @@ import Testing
         #expect(bench.refusals.first?.contains("c-2 with 4 partitions by xxh64-v1, and not c-1 with 4") == true)
     }
 
-    /// A node that starts does not make a second cluster of one that has a view.
-    @Test func aLostConfigurationIsWaitedForAndThenMadeFromTheView() throws {
+    /// A node that starts does not found a new cluster where a view exists.
+    @Test func aNewNodeWaitsForALostConfigurationAndThenCreatesItFromTheView() throws {
         var bench = ClusterMachineBench(partitionCount: 99)
         bench.found()
         bench.store.remove("/rt/c/config")
@@ -125,7 +125,7 @@ import Testing
         #expect(bench.machine.incarnation != nil)
     }
 
-    @Test func aConfigurationThatCannotBeReadIsWaitedForWithAnAlarm() {
+    @Test func aNodeWaitsWithAnAlarmWhileTheConfigurationCannotBeRead() {
         var bench = ClusterMachineBench()
         bench.found()
         bench.store.put("/rt/c/config", Array("{".utf8))
@@ -137,7 +137,7 @@ import Testing
         #expect(bench.machine.incarnation != nil)
     }
 
-    @Test func theMemberNodeSaysWhoThisIs() throws {
+    @Test func theMemberZnodeDescribesTheNode() throws {
         var bench = self.bench {
             $0.zone = "z"
             $0.weight = 2.5
@@ -153,7 +153,7 @@ import Testing
         #expect(bench.machine.incarnation == node.stat.czxid)
     }
 
-    @Test func aLaterNodeTakesTheConfigurationThatIsThere() {
+    @Test func aLaterNodeUsesTheExistingConfiguration() {
         var bench = ClusterMachineBench(partitionCount: 99)
         bench.found(ClusterConfiguration(clusterID: "theirs", partitionCount: 16))
         bench.connect()
@@ -162,7 +162,7 @@ import Testing
         #expect(bench.machine.incarnation != nil)
     }
 
-    @Test func afterJoiningEverythingIsReadUnderWatches() {
+    @Test func afterJoiningAllZnodesAreReadWithWatches() {
         var bench = self.bench()
         bench.connect()
         bench.settle(until: Self.isRegistration)
@@ -175,7 +175,7 @@ import Testing
             ])
     }
 
-    @Test func aRegistrationWhoseAnswerWasLostIsRecognised() {
+    @Test func aRegistrationWhoseReplyWasLostIsRecognized() {
         var bench = self.bench()
         bench.connect()
         bench.settle(until: Self.isRegistration)
@@ -186,7 +186,7 @@ import Testing
         #expect(self.registrations(bench) == 1)
     }
 
-    @Test func aRegistrationThatWasLostItselfIsMadeAgain() {
+    @Test func aRegistrationThatWasNotExecutedIsRepeated() {
         var bench = self.bench()
         bench.connect()
         bench.settle(until: Self.isRegistration)

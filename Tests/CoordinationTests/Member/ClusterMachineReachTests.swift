@@ -4,7 +4,7 @@ import Testing
 
 @testable import Coordination
 
-/// Nodes that are out of reach, for the controller and for the others.
+/// Nodes that the controller and other members cannot reach.
 @Suite struct ClusterMachineReachTests {
     private func evictions(_ bench: ClusterMachineBench, of id: String) -> Int {
         bench.requests.count { request in
@@ -13,7 +13,7 @@ import Testing
         }
     }
 
-    /// Time passes, and some go on reporting what they see: only what was said lately counts.
+    /// Lets time pass while the given members report every second. Only recent reports count.
     private func pass(
         _ duration: Duration, _ bench: inout ClusterMachineBench, reports others: [String] = [], change: (inout NodeReport) -> Void = { _ in }
     ) {
@@ -32,7 +32,7 @@ import Testing
 
     // MARK: - Closed ports
 
-    @Test func ofTwoTheControllerAloneEvictsWhoseLinkIsRefused() {
+    @Test func withTwoNodesTheControllerAloneEvictsANodeThatRefusesConnections() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.handle(.linkDown(bench.process("n2"), isRefused: true))
         bench.advance(.milliseconds(299))
@@ -44,28 +44,28 @@ import Testing
         #expect(bench.events.contains(.evicted))
     }
 
-    @Test(arguments: [3, 4]) func ofMoreOneOtherHasToSeeTheSame(_ count: Int) {
+    @Test(arguments: [3, 4]) func withMoreNodesAnotherMemberMustReportTheSame(_ count: Int) {
         var bench = ClusterMachineBench.controller(of: count)
         let id = "n\(count)"
         let dead = bench.process(id)
         bench.handle(.linkDown(dead, isRefused: true))
         self.pass(.seconds(3), &bench)
         #expect(self.evictions(bench, of: id) == 0)
-        // Of an earlier incarnation, and so of another process.
+        // A report about an earlier incarnation does not count, because that was another process.
         self.pass(.seconds(3), &bench, reports: ["n2"]) { $0.refused = [.init(id: id, incarnation: 1)] }
         #expect(self.evictions(bench, of: id) == 0)
         self.pass(.zero, &bench, reports: ["n2"]) { $0.refused = [dead] }
         #expect(self.evictions(bench, of: id) == 1 && bench.state(id) == .down)
     }
 
-    @Test func whatOthersSeeAloneEvictsNobody() {
+    @Test func reportsOfOtherMembersAloneEvictNoNode() {
         var bench = ClusterMachineBench.controller(of: 4)
         let dead = bench.process("n4")
         self.pass(.seconds(10), &bench, reports: ["n2", "n3"]) { $0.refused = [dead] }
         #expect(self.evictions(bench, of: "n4") == 0 && bench.state("n4") == .active)
     }
 
-    @Test func aPortThatIsOpenAgainInTimeSavesItsNode() {
+    @Test func aNodeWhosePortIsOpenAgainInTimeIsNotEvicted() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.handle(.linkDown(bench.process("n2"), isRefused: true))
         bench.advance(.milliseconds(200))
@@ -76,7 +76,7 @@ import Testing
 
     // MARK: - Out of reach
 
-    @Test func aNodeThatMostOthersCannotReachIsFencedAfterFourSeconds() {
+    @Test func aNodeThatMostMembersCannotReachIsFencedAfterFourSeconds() {
         var bench = ClusterMachineBench.controller(of: 3)
         let lost = bench.process("n3")
         bench.handle(.linkDown(lost, isRefused: false))
@@ -87,7 +87,7 @@ import Testing
         #expect(bench.incarnation("n3") > 0)
     }
 
-    /// It has nothing that others would have to be given, and is active as soon as it is reached.
+    /// The node owns no partition that must be reassigned. It becomes active as soon as it is reached.
     @Test func aNodeThatWasNeverReachedStaysJoining() {
         var bench = ClusterMachineBench.controller(of: 3)
         bench.arrive("n4", isLinked: false)
@@ -100,14 +100,14 @@ import Testing
         #expect(bench.state("n4") == .active)
     }
 
-    @Test func oneBrokenPairFencesNobody() {
+    @Test func oneBrokenLinkFencesNoNode() {
         var bench = ClusterMachineBench.controller(of: 3)
         bench.handle(.linkDown(bench.process("n3"), isRefused: false))
         self.pass(.seconds(20), &bench, reports: ["n2"])
         #expect(bench.state("n3") == .active)
     }
 
-    @Test func aFencedNodeIsTakenBackAfterHalfAMinuteWithinReach() {
+    @Test func aFencedNodeIsActiveAgainAfterItWasReachableForHalfAMinute() {
         var bench = ClusterMachineBench.controller(of: 3)
         let lost = bench.process("n3")
         bench.handle(.linkDown(lost, isRefused: false))
@@ -119,8 +119,8 @@ import Testing
         #expect(bench.state("n3") == .active)
     }
 
-    /// Another process of the same id is judged by itself.
-    @Test func aFencedNodeThatIsRestartedIsTakenBackWhenItIsReached() {
+    /// Reports about the old process do not count for a new process with the same id.
+    @Test func aFencedNodeThatRestartsIsActiveWhenItIsReached() {
         var bench = ClusterMachineBench.controller(of: 3)
         let lost = bench.process("n3")
         bench.handle(.linkDown(lost, isRefused: false))
@@ -131,7 +131,7 @@ import Testing
         #expect(bench.state("n3") == .active)
     }
 
-    @Test func whatIsKnownOfProcessesThatAreGoneIsForgotten() {
+    @Test func theStateOfEndedProcessesIsRemoved() {
         var bench = ClusterMachineBench.controller(of: 3)
         let lost = bench.process("n3")
         bench.handle(.linkDown(lost, isRefused: false))
@@ -158,8 +158,8 @@ import Testing
         #expect(bench.state("n6") == .fenced)
     }
 
-    /// Most others of those that live: what the dead once reported does not count.
-    @Test func theReportsOfNodesThatAreGoneCountForNothing() {
+    /// More than half of the living members must report the node as unreachable. Reports of dead members do not count.
+    @Test func theReportsOfDeadMembersDoNotCount() {
         var bench = ClusterMachineBench.controller(of: 5)
         let lost = bench.process("n3")
         bench.vanish("n4", "n5")
@@ -168,8 +168,8 @@ import Testing
         #expect(bench.state("n3") == .fenced)
     }
 
-    /// One with a wrong link secret reports to nobody, and its silence must not keep another in.
-    @Test func aNodeThatOnlyJoinsIsNoWitness() {
+    /// A joining node with a wrong link secret cannot report. Its silence must not prevent the fencing of another node.
+    @Test func aJoiningNodeIsNoWitness() {
         var bench = ClusterMachineBench.controller(of: 3)
         bench.arrive("n4", isLinked: false)
         let lost = bench.process("n3")

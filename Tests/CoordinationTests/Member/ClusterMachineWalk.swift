@@ -6,7 +6,7 @@ import TestKit
 
 /// One machine on a random walk of events, with checks after every step.
 ///
-/// All events are possible in reality. ZooKeeper's replies are true or lost, other controllers raise the controller epoch, and each grant raises the owner epoch.
+/// All events are possible. ZooKeeper's replies are true or lost, other controllers raise the controller epoch, and each grant raises the owner epoch.
 struct ClusterMachineWalk {
     var bench: ClusterMachineBench
     private var random: SplitMix
