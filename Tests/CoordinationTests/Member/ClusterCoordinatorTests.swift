@@ -7,7 +7,7 @@ import Testing
 @testable import Coordination
 
 extension ZooKeeperTests {
-    /// Whole members on a real ZooKeeper: what the machine's own tests say, but with sessions, watches and time as they are.
+    /// Tests with whole members and a real ZooKeeper: with real sessions, watches and time, unlike the tests of the machines.
     @Suite struct ClusterCoordinatorTests {
         private func withCluster(_ body: (ClusterInProcess) async throws -> Void) async throws {
             let name = String(Namespace.next().dropFirst())
@@ -49,7 +49,7 @@ extension ZooKeeperTests {
             return counts
         }
 
-        @Test func aLoneMemberOwnsEverything() async throws {
+        @Test func aLoneMemberOwnsEveryPartition() async throws {
             try await self.withCluster { cluster in
                 cluster.start("n1")
                 try await self.healthy(cluster, at: "n1")
@@ -57,7 +57,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func aLogThatRefusesIsTriedAgain() async throws {
+        @Test func aSealThatTheLogRefusesIsRepeated() async throws {
             try await self.withCluster { cluster in
                 let member = cluster.start("n1")
                 member.storage.refusing.withLock { $0 = [3, 4] }
@@ -67,7 +67,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func threeShareAndAnyAnswers() async throws {
+        @Test func threeMembersShareThePartitionsAndEachResponds() async throws {
             try await self.withCluster { cluster in
                 for id in ["n1", "n2", "n3"] { cluster.start(id) }
                 for id in ["n1", "n2", "n3"] { try await self.healthy(cluster, at: id) }
@@ -75,7 +75,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func oneLeavesAndTheOthersTakeOver() async throws {
+        @Test func theOtherMembersTakeOverWhenAMemberLeaves() async throws {
             try await self.withCluster { cluster in
                 for id in ["n1", "n2", "n3"] { cluster.start(id) }
                 try await eventually(within: .seconds(60), "not balanced") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
@@ -85,7 +85,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func oneDrainsAndComesBack() async throws {
+        @Test func aMemberIsDrainedAndUndrained() async throws {
             try await self.withCluster { cluster in
                 for id in ["n1", "n2", "n3"] { cluster.start(id) }
                 try await self.healthy(cluster, at: "n2")
@@ -114,7 +114,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func anIdIsUsedOnce() async throws {
+        @Test func anIDIsUsedByOneNodeOnly() async throws {
             try await self.withCluster { cluster in
                 cluster.start("n1")
                 try await self.healthy(cluster, at: "n1")
@@ -145,7 +145,7 @@ extension ZooKeeperTests {
                     members.contains { $0.recorded.all.contains { $0.kind == .alarm && ($0.text.contains(path) || $0.text.contains("the view in ZooKeeper")) } }
                 }
                 for id in ["n1", "n2"] { try await self.healthy(cluster, at: id) }
-                // The next controller finds everything that it needs.
+                // The next controller must find all data that it needs.
                 var controller: ClusterInProcess.Member?
                 for member in members where await member.coordinator.summary.isController { controller = member }
                 let gone = try #require(controller)
@@ -156,7 +156,7 @@ extension ZooKeeperTests {
             }
         }
 
-        @Test func aZooKeeperThatWasEmptiedIsGivenWhatNodesHaveKept() async throws {
+        @Test func nodesRestoreTheClusterAfterZooKeeperLostAllData() async throws {
             let server = ZooKeeperServer()
             let empty = try server.saveData()
             try await server.start()

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Coordination
 
-/// Several members of one cluster in this process, on a real ZooKeeper, with links made of memory.
+/// Several members of one cluster in this process, with a real ZooKeeper and with links in memory.
 final class ClusterInProcess: Sendable {
     final class Member: Sendable {
         let id: String
@@ -45,7 +45,7 @@ final class ClusterInProcess: Sendable {
             }
         }
 
-        /// Why it was refused, when it ends.
+        /// Waits until the member ends. Returns the reason if the member was refused.
         var end: String? { get async { await self.running.withLock { $0 }?.value } }
 
         func stop() async {
@@ -59,7 +59,7 @@ final class ClusterInProcess: Sendable {
     let name: String
     private let servers: String
     let members = Mutex<[String: Member]>([:])
-    /// What each id has kept, over its starts.
+    /// The disk of each id, which keeps its content when a member restarts.
     private let disks = Mutex<[String: MemoryDisk]>([:])
 
     func disk(_ id: String) -> MemoryDisk {
@@ -121,7 +121,7 @@ final class MutexBox: Sendable {
     var all: [ClusterEvent] { self.events.withLock { $0 } }
 }
 
-/// Whose link is open, and under which incarnation.
+/// The members that accept links, and their incarnations.
 final class Exchange: Sendable {
     struct Entry: Sendable {
         var incarnation: Int64
@@ -133,7 +133,7 @@ final class Exchange: Sendable {
     func set(_ id: String, _ entry: Entry?) { self.entries.withLock { $0[id] = entry } }
 }
 
-/// Looks every 20 ms whether the wanted peers are there.
+/// Checks every 20 ms whether the requested peers accept links.
 final class MemoryTransport: ClusterTransport {
     private struct State {
         var peers: [ClusterMachine.Peer] = []
@@ -213,7 +213,7 @@ final class MemoryTransport: ClusterTransport {
     }
 }
 
-/// What the log was told.
+/// Records the grants that the log serves.
 final class RecordingStorage: PartitionStorage {
     private let served = Mutex<[Int: Int64]>([:])
 
@@ -228,7 +228,7 @@ final class RecordingStorage: PartitionStorage {
             return refusing
         }
         self.served.withLock { served in for owned in partitions where !refusing.contains(owned.partition) { served[owned.partition] = owned.ownerEpoch } }
-        return partitions.filter { refusing.contains($0.partition) }.map { SealRefusal(grant: $0, reason: "it is full") }
+        return partitions.filter { refusing.contains($0.partition) }.map { SealRefusal(grant: $0, reason: "the disk is full") }
     }
 
     func handOver(_ partitions: [Grant]) async {

@@ -3,7 +3,7 @@ import Partitioning
 
 @testable import Coordination
 
-/// Situations for a machine, and what it has done.
+/// Situations for a machine, and accessors for its effects.
 extension ClusterMachineBench {
     // MARK: - Effects
 
@@ -46,7 +46,7 @@ extension ClusterMachineBench {
 
     // MARK: - A node in the cluster of another controller
 
-    /// The roots and the configuration, as an earlier node left them.
+    /// Creates the parent znodes and the configuration, like an earlier node.
     mutating func found(_ configuration: ClusterConfiguration = ClusterConfiguration(clusterID: "c-1", partitionCount: 4), epoch: Int32 = 1) {
         for path in ["/rt", "/rt/c", "/rt/c/nodes", "/rt/c/members"] { self.store.put(path, []) }
         self.store.put("/rt/c/controller_epoch", Array(String(epoch).utf8))
@@ -69,7 +69,7 @@ extension ClusterMachineBench {
         self.store.put("/rt/c/controller", json, session: session)
     }
 
-    /// Joined as `n1`, with `n2` as the controller and a link to it, and a view in which `n1` owns nothing.
+    /// `n1` has joined. `n2` is the controller, with a link to `n1`. In the view `n1` owns no partition.
     static func follower(change: (inout ClusterSettings) -> Void = { _ in }) -> ClusterMachineBench {
         var bench = ClusterMachineBench(change: change)
         bench.found()
@@ -84,7 +84,7 @@ extension ClusterMachineBench {
         return bench
     }
 
-    /// A view of the members there are, all active.
+    /// A view in which the owners, `n1` and `n2` are active.
     func view(_ version: Int64, _ owners: [String?], ownerEpochs: [Int64]? = nil, change: (inout ClusterView) -> Void = { _ in }) -> ClusterView {
         let ids = Set(owners.compactMap { $0 } + ["n1", "n2"]).sorted()
         var view = ClusterView(
@@ -96,7 +96,7 @@ extension ClusterMachineBench {
     }
 
     mutating func write(_ view: ClusterView) {
-        guard let data = try? view.json() else { fatalError("the test made a view that contradicts itself") }
+        guard let data = try? view.json() else { fatalError("the test created an invalid view") }
         self.store.put("/rt/c/view", data)
     }
 
@@ -107,13 +107,13 @@ extension ClusterMachineBench {
     }
 
     mutating func receive(_ message: ClusterMessage, from id: String = "n2") {
-        guard let payload = try? message.payload() else { fatalError("the test made a message that cannot be written") }
+        guard let payload = try? message.payload() else { fatalError("the test created a message that cannot be encoded") }
         self.handle(.received(from: self.process(id), payload: payload))
     }
 
     // MARK: - The controller
 
-    /// `n1`, elected, which owns everything.
+    /// `n1` is the controller and owns all partitions.
     static func controller(partitionCount: Int = 4, change: (inout ClusterSettings) -> Void = { _ in }) -> ClusterMachineBench {
         var bench = ClusterMachineBench(partitionCount: partitionCount, change: change)
         bench.connect()
@@ -122,7 +122,7 @@ extension ClusterMachineBench {
         return bench
     }
 
-    /// The controller with others, balanced: `n2` to the last, each with a session of its own.
+    /// `n1` is the controller of a balanced cluster of `count` nodes.
     static func controller(of count: Int, partitionCount: Int = 8, change: (inout ClusterSettings) -> Void = { _ in }) -> ClusterMachineBench {
         var bench = Self.controller(partitionCount: partitionCount, change: change)
         for index in 2...count { bench.arrive("n\(index)") }
@@ -141,7 +141,7 @@ extension ClusterMachineBench {
         self.report()
     }
 
-    /// Its session ends.
+    /// The sessions of these nodes end.
     mutating func vanish(_ ids: String...) {
         for id in ids { self.store.end(Self.session(of: id)) }
         self.settle()
@@ -151,7 +151,7 @@ extension ClusterMachineBench {
         self.store.tree.keys.filter { $0.hasPrefix("/rt/c/members/") && $0 != "/rt/c/members/n1" }.map { String($0.dropFirst(14)) }.sorted()
     }
 
-    /// The report of a member that follows the view: it serves its partitions, has sealed those that move away, and reaches all others.
+    /// The report of a member that follows the view. The member serves its partitions, has sealed its moving partitions, and reaches all other members.
     func report(of id: String) -> NodeReport {
         var report = NodeReport(incarnation: self.incarnation(id), viewVersion: self.machine.view?.version ?? 0)
         for (index, entry) in (self.machine.view?.partitions ?? []).enumerated() where entry.owner == id {
@@ -162,13 +162,13 @@ extension ClusterMachineBench {
         return report
     }
 
-    /// All members but those report.
+    /// All other members send a report, except the given members.
     mutating func report(except silent: Set<String> = []) {
         for id in self.otherMembers where !silent.contains(id) { self.receive(.report(self.report(of: id)), from: id) }
         self.settle()
     }
 
-    /// All members follow the views until nothing moves any more.
+    /// All members follow the views until no partition moves any more.
     mutating func balance() {
         for _ in 0..<60 {
             self.advance(.milliseconds(500))

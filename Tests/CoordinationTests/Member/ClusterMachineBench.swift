@@ -14,7 +14,7 @@ struct ClusterMachineBench {
     /// All effects of the machine since ``forget()``.
     private(set) var effects: [ClusterMachine.Effect] = []
     private(set) var wake: ContinuousClock.Instant?
-    /// Whether ``settle()`` also seals and hands over immediately.
+    /// Whether ``settle(until:)`` also performs seals and handoffs.
     var isStoragePrompt = true
     private(set) var generation: UInt64 = 0
     private(set) var session: Int64 = 100
@@ -71,7 +71,7 @@ struct ClusterMachineBench {
         self.handle(.replied(token: token, result ?? self.store.apply(request, session: self.session)))
     }
 
-    /// The test itself replies.
+    /// Removes an open request. The test itself sends the reply.
     mutating func close(_ token: UInt64) { self.open.removeAll { $0.token == token } }
 
     /// Executes the oldest open request, and loses its reply.
@@ -129,5 +129,5 @@ struct ClusterMachineBench {
     mutating func forget() { self.effects = [] }
 }
 
-/// Records that something is missing that the test needs.
+/// Records a failure: something that the test needs is missing.
 func recordMissing(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) { Issue.record("\(text)", sourceLocation: sourceLocation) }

@@ -3,9 +3,9 @@ import Testing
 
 @testable import Coordination
 
-/// Controllers that others remove: dead ones, and silent ones.
+/// Dead and silent controllers that other members remove.
 @Suite struct ClusterMachineDeposeTests {
-    /// Under the epoch of the one that is removed, so that it is not the next one's node.
+    /// The number of removals. Each checks the epoch of the old controller, so that it never removes the znode of the next controller.
     private func deposals(_ bench: ClusterMachineBench) -> Int {
         bench.requests.count { $0 == .multi([.check(path: "/rt/c/controller_epoch", version: 0), .delete(path: "/rt/c/controller", version: 0)]) }
     }
@@ -21,7 +21,7 @@ import Testing
         #expect(bench.machine.isController)
     }
 
-    @Test func aControllerThatIsOnlyOutOfReachOrOfAnotherIncarnationStays() {
+    @Test func anUnreachableControllerOrARefusalByAnOldIncarnationIsNoReasonForRemoval() {
         var bench = ClusterMachineBench.follower()
         bench.handle(.linkDown(bench.process("n2"), isRefused: false))
         bench.advance(.seconds(20))
@@ -36,7 +36,7 @@ import Testing
         bench.sent(to: "n3").count { if case .complaint(epoch: 1) = $0 { true } else { false } }
     }
 
-    /// Follows `n2`, with links to it and to `n3`, of three members.
+    /// A follower of `n2` in a cluster of three members, with links to `n2` and `n3`.
     private func withSilentController() -> ClusterMachineBench {
         var bench = ClusterMachineBench.follower()
         bench.addMember("n3", session: 300)
@@ -47,7 +47,7 @@ import Testing
         return bench
     }
 
-    @Test func aSilentControllerIsComplainedAboutOnceASecondAndStaysForOneAlone() {
+    @Test func oneMemberComplainsOncePerSecondAndCannotRemoveASilentController() {
         var bench = self.withSilentController()
         bench.advance(.milliseconds(4900))
         #expect(self.complaints(bench) == 0)
@@ -59,8 +59,8 @@ import Testing
         #expect(self.complaints(bench) == 0)
     }
 
-    /// Its links are cut without a word, and ZooKeeper knows nothing of it.
-    @Test func aControllerThatNoLinkReachesIsRemovedWhenMostSaySo() {
+    /// The links of the controller are cut, but its session with ZooKeeper continues.
+    @Test func aControllerThatNoLinkReachesIsRemovedIfMostMembersComplain() {
         var bench = self.withSilentController()
         bench.handle(.linkDown(bench.process("n2"), isRefused: false))
         bench.receive(.complaint(epoch: 1), from: "n3")
@@ -71,8 +71,8 @@ import Testing
         #expect(self.deposals(bench) == 1)
     }
 
-    /// It is linked to one of the three others: two hear nothing, and one of them reaches most.
-    @Test func theControllerItselfIsNotAskedWhetherItIsSilent() {
+    /// Two of three other members complain. The controller itself has no vote, so they are more than half.
+    @Test func theControllerHasNoVoteAboutItself() {
         var bench = self.withSilentController()
         bench.addMember("n4", session: 400)
         bench.publish(bench.view(3, ["n2", "n2", "n3", "n4"], ownerEpochs: [1, 1, 2, 3]))
@@ -83,8 +83,8 @@ import Testing
         #expect(self.deposals(bench) == 1)
     }
 
-    /// The other half has a controller that it hears: each would remove the other's for ever.
-    @Test func halfACleftClusterRemovesNobody() {
+    /// The cluster is split in half. If each half could remove the controller, the halves would remove each other's controllers again and again.
+    @Test func halfOfASplitClusterRemovesNoController() {
         var bench = self.withSilentController()
         bench.addMember("n4", session: 400)
         bench.publish(bench.view(3, ["n2", "n2", "n3", "n4"], ownerEpochs: [1, 1, 2, 3]))
@@ -99,7 +99,7 @@ import Testing
         var bench = self.withSilentController()
         bench.receive(.complaint(epoch: 1), from: "n3")
         bench.advance(.seconds(5))
-        // The complaint of the other is too old by now.
+        // The complaint of n3 is too old by now.
         #expect(bench.machine.controller?.id == "n2")
         bench.receive(.complaint(epoch: 1), from: "n3")
         bench.settle()
@@ -112,8 +112,8 @@ import Testing
         for id in ids { bench.handle(.linkDown(bench.process(id), isRefused: true)) }
     }
 
-    /// One with a wrong link secret, for example: it hears of no controller, and reaches nobody.
-    @Test(arguments: [NodeState.joining, .fenced]) func aNodeThatTheClusterHasNotTakenHasNoVote(_ state: NodeState) {
+    /// For example, a node with a wrong link secret gets no message from any controller, and reaches no member.
+    @Test(arguments: [NodeState.joining, .fenced]) func aJoiningOrFencedNodeHasNoVote(_ state: NodeState) {
         var bench = self.withSilentController()
         bench.addMember("n4", session: 400)
         var view = bench.view(3, ["n2", "n2", "n3", "n3"], ownerEpochs: [1, 1, 2, 2])
@@ -126,7 +126,7 @@ import Testing
         #expect(self.deposals(bench) == 1)
     }
 
-    /// The first node of a cluster has a wrong link secret: the others join, reach each other, and are never taken.
+    /// The first node of a cluster has a wrong link secret. The other nodes reach each other, but that controller never admits them.
     @Test func nodesThatJoinReplaceAControllerThatNoneOfThemReaches() {
         var bench = self.withSilentController()
         var view = bench.view(3, ["n2", "n2", "n2", "n2"], ownerEpochs: [1, 1, 3, 3])
@@ -142,8 +142,8 @@ import Testing
         #expect(self.deposals(bench) == 1)
     }
 
-    /// The controller died with another node, of four.
-    @Test func aNodeThatIsDeadHasNoVote() {
+    /// In a cluster of four nodes, the controller and another node have died.
+    @Test func aDeadNodeHasNoVote() {
         var bench = self.withSilentController()
         bench.addMember("n4", session: 400)
         bench.publish(bench.view(3, ["n2", "n2", "n3", "n4"], ownerEpochs: [1, 1, 2, 3]))
@@ -153,8 +153,8 @@ import Testing
         #expect(self.deposals(bench) == 1)
     }
 
-    /// Its own machine may refuse its connections.
-    @Test func aNodeThatFindsAllPortsClosedRemovesNobodyAlone() {
+    /// The machine of this node itself may block all its connections.
+    @Test func aNodeThatSeesAllPortsClosedRemovesNoControllerAlone() {
         var bench = self.withSilentController()
         bench.addMember("n4", session: 400)
         bench.publish(bench.view(3, ["n2", "n2", "n3", "n4"], ownerEpochs: [1, 1, 2, 3]))
@@ -163,8 +163,8 @@ import Testing
         #expect(self.deposals(bench) == 0)
     }
 
-    /// Were it dead, its session would have ended: half a cluster behind a firewall is alive.
-    @Test func aNodeWhosePortHasBeenClosedForLongHasItsVoteBack() {
+    /// The session of a dead node would have ended by then. So the node is alive, for example behind a firewall with half of the cluster.
+    @Test func aNodeWhosePortHasBeenClosedForThirtySecondsHasAVoteAgain() {
         var bench = self.withSilentController()
         bench.addMember("n4", session: 400)
         bench.publish(bench.view(3, ["n2", "n2", "n3", "n4"], ownerEpochs: [1, 1, 2, 3]))

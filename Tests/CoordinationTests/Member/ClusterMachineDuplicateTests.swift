@@ -3,7 +3,7 @@ import Testing
 
 @testable import Coordination
 
-/// Ids that are taken, clusters that do not fit, and a join whose answers fail.
+/// Ids that are in use, incompatible clusters, and joins whose requests fail.
 @Suite struct ClusterMachineDuplicateTests {
     private static let member = "/rt/c/members/n1"
 
@@ -17,7 +17,7 @@ import Testing
         bench.requests.count { if case .create(Self.member, _, true) = $0 { true } else { false } }
     }
 
-    @Test func anIDThatAnotherLiveNodeHoldsIsWaitedForAndThenRefused() {
+    @Test func aNodeWaitsForAnIDInUseAndThenRefusesToStart() {
         var bench = self.bench()
         bench.addMember("n1", session: 900, link: "elsewhere:1")
         bench.connect()
@@ -30,8 +30,8 @@ import Testing
         #expect(!bench.requests.contains { if case .delete = $0 { true } else { false } })
     }
 
-    /// The servers' tick may make all sessions longer than was asked for, and so the leftover of a dead process.
-    @Test func theWaitIsAsLongAsTheSessionsThatTheServersGrant() {
+    /// The servers may grant longer session timeouts than requested. Then the session of a dead process also lasts longer.
+    @Test func theWaitForAnIDInUseDependsOnTheGrantedSessionTimeout() {
         var bench = self.bench()
         bench.addMember("n1", session: 900, link: "elsewhere:1")
         bench.connect(timeout: .seconds(12))
@@ -41,7 +41,7 @@ import Testing
         #expect(bench.refusals.count == 1)
     }
 
-    @Test func anIDThatBecomesFreeInTimeIsTaken() {
+    @Test func anIDThatBecomesFreeInTimeIsUsed() {
         var bench = self.bench()
         bench.addMember("n1", session: 900, link: "elsewhere:1")
         bench.connect()
@@ -53,7 +53,7 @@ import Testing
         #expect(bench.refusals.isEmpty)
     }
 
-    @Test func aPredecessorAtTheSameAddressIsDeadAndIsReplaced() {
+    @Test func aPredecessorWithTheSameAddressCountsAsDeadAndIsReplaced() {
         var bench = self.bench()
         bench.addMember("n1", session: 900, link: "n1:1")
         let predecessor = bench.incarnation("n1")
@@ -64,8 +64,8 @@ import Testing
         #expect(bench.events == [.joined])
     }
 
-    @Test func aLeftoverOfAnEarlierSessionOfThisProcessIsReplaced() {
-        // Even if this process has moved to another address meanwhile, as its record in ZooKeeper shows.
+    @Test func aMemberZnodeOfAnEarlierSessionOfThisProcessIsReplaced() {
+        // The znode is replaced even if it contains another address of this process.
         var bench = self.bench()
         bench.connect()
         bench.settle()
@@ -80,13 +80,13 @@ import Testing
         #expect(bench.incarnation("n1") > before && bench.machine.incarnation == bench.incarnation("n1"))
     }
 
-    // MARK: - Not for this node
+    // MARK: - Incompatible clusters and credentials
 
     @Test(arguments: [
         (ClusterConfiguration(clusterID: "c", partitionCount: 4, hash: "md5"), "assigns channels to partitions by md5"),
         (ClusterConfiguration(clusterID: "c", partitionCount: 4, activeProtocol: 2), "uses protocol 2"),
     ])
-    func aClusterThatThisVersionDoesNotFitIsRefused(_ configuration: ClusterConfiguration, _ reason: String) {
+    func aClusterThatThisVersionDoesNotSupportIsRefused(_ configuration: ClusterConfiguration, _ reason: String) {
         var bench = ClusterMachineBench()
         bench.found(configuration)
         bench.connect()
@@ -104,10 +104,10 @@ import Testing
         #expect(bench.refusals.count == 1 && self.registrations(bench) == 0)
     }
 
-    // MARK: - Answers that fail
+    // MARK: - Requests that fail
 
-    /// A server that refuses all of them would be asked five times as much at every turn otherwise.
-    @Test func foundationsThatFailAreAskedForAgainLaterAndOnce() {
+    /// The five requests are repeated together. Otherwise each failure would cause five new requests.
+    @Test func failedRequestsForParentZnodesAreRepeatedOnceAndLater() {
         var bench = ClusterMachineBench()
         bench.connect()
         for _ in 0..<5 { bench.reply(.failure(.ambiguous(code: -7))) }
@@ -116,7 +116,7 @@ import Testing
         #expect(bench.machine.incarnation != nil)
     }
 
-    /// The connection broke before it was sent, and the session lives on.
+    /// The connection broke before the request was sent, and the session continues.
     @Test func aConfigurationThatWasNotCreatedIsCreatedAgain() {
         var bench = ClusterMachineBench()
         bench.connect()
