@@ -1,4 +1,4 @@
-# Functions shared by up, status, kill, pause and down. Sourced, not run.
+# Functions that up, status, kill, pause and down share. The scripts source this file.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # All files of the local cluster; `down` removes them. A failed `up` keeps its logs in the second folder.
@@ -11,7 +11,7 @@ listen_port() { echo $((base - 10 + 10 * $1)); }
 api_port() { echo $((base - 9 + 10 * $1)); }
 link_port() { echo $((base - 8 + 10 * $1)); }
 client_port() { echo $((base + 4100 + $1)); }
-# Ports of an ensemble only: for following the ZooKeeper leader, and for electing it.
+# Only an ensemble uses these ports: one to follow the ZooKeeper leader, one to elect it.
 follow_port() { echo $((base + 4200 + $1)); }
 election_port() { echo $((base + 4300 + $1)); }
 
@@ -20,7 +20,7 @@ help() {
     case ${1:-} in -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;; esac
 }
 
-# Whether the process in a pid file is still the one that was started.
+# Succeeds if the process in a pid file is still the process that was started.
 alive() {
     local pid
     pid=$(cat "$run/$1.pid" 2>/dev/null) || return 1
@@ -29,23 +29,23 @@ alive() {
 
 names() { for file in "$run"/${1:-*}.pid; do [ -e "$file" ] && basename "$file" .pid; done; }
 
-# Starts a command in the background, with its output in NAME.log and its process id in NAME.pid. Its arguments contain the path of NAME's files, so that `alive` recognises it.
+# Starts a command in the background. NAME.log gets its output, NAME.pid its process id. One of its arguments must contain the path of NAME's files: `alive` searches it.
 start() {
     local name=$1 pid
     shift
-    # `restart` runs this again.
+    # `restart` runs this command again.
     printf '%q ' "$@" >"$run/$name.command"
     setsid "$@" >>"$run/$name.log" 2>&1 </dev/null &
     pid=$!
     echo "$pid" >"$run/$name.pid"
-    # Wait until the process has become the command: `alive` does not recognise it before.
+    # Wait until setsid has executed the command: before that, `alive` does not recognise the process.
     for _ in $(seq 100); do
         if alive "$name" || ! kill -0 "$pid" 2>/dev/null; then return; fi
         sleep 0.02
     done
 }
 
-# Ends processes gracefully, and with SIGKILL after $2 seconds.
+# Ends the processes with the names in $1 gracefully, and with SIGKILL after $2 seconds.
 end() {
     local name running
     for name in $1; do
@@ -62,7 +62,7 @@ end() {
     for name in $running; do kill -9 "$(cat "$run/$name.pid")" || true; done
 }
 
-# Nodes first, so that they can still leave the cluster in ZooKeeper.
+# Ends the nodes before ZooKeeper, so that they can leave the cluster.
 end_all() {
     end "$(names 'n*')" 15
     end "$(names 'zookeeper*')" 5
@@ -85,8 +85,8 @@ holder() {
 }
 
 need_node() {
-    [ -n "${1:-}" ] || fail "Name one of: $(names | xargs)"
-    [ -e "$run/$1.pid" ] || fail "$1 does not exist. Name one of: $(names | xargs)"
+    [ -n "${1:-}" ] || fail "Pass one of these names: $(names | xargs)"
+    [ -e "$run/$1.pid" ] || fail "$1 does not exist. Pass one of these names: $(names | xargs)"
 }
 
 start_node() {
@@ -97,8 +97,8 @@ restart() {
     eval "start $1 $(cat "$run/$1.command")"
 }
 
-# Fails if the process that was just started has ended.
+# Fails if the process ends within the first second.
 stays() {
     sleep 1
-    alive "$1" || { tail -3 "$run/$1.log" >&2; fail "$1 ended immediately; its log is $run/$1.log"; }
+    alive "$1" || { tail -3 "$run/$1.log" >&2; fail "$1 ended immediately. Its log is $run/$1.log."; }
 }

@@ -1,6 +1,6 @@
-# Functions shared by the scripts of this folder. Sourced, not run.
+# Functions that the scripts of this folder share. The scripts source this file.
 
-# Read before changing the folder. A node would treat the variable as a misspelt key, so it is unset.
+# REALERTIME_BINARY may be relative to the caller's folder, so it is read before the folder changes. A node would treat the variable as a misspelt key, so it is unset.
 caller=$PWD
 given=""
 [ -z "${REALERTIME_BINARY:-}" ] || given=$(realpath "$REALERTIME_BINARY")
@@ -13,7 +13,7 @@ fail() { printf '%s\n' "$*" >&2; exit 1; }
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else
-        fail "These packages are missing and need root to install: ${*: -1}. Run this as root, or install them: $*"
+        fail "Only root can install packages. Run this script as root, or install the packages named above first. The command that failed: $*"
     fi
 }
 
@@ -24,7 +24,7 @@ need_packages() {
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
     done
     [ ${#missing[@]} = 0 ] && return
-    command -v apt-get >/dev/null || fail "Install these first (this script supports apt-get only): ${missing[*]}"
+    command -v apt-get >/dev/null || fail "These packages are missing: ${missing[*]}. Install them first, because this script can install packages only with apt-get."
     say "Installing ${missing[*]}"
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
@@ -35,7 +35,7 @@ need_swift() {
     need_packages libhiredis-dev libsqlite3-dev libzookeeper-mt-dev
 }
 
-# Builds the release binary: one file that includes the Swift libraries. REALERTIME_BINARY selects another binary instead.
+# Sets `binary`. Builds the release binary, one file that includes the Swift libraries, unless REALERTIME_BINARY names another binary.
 build_release() {
     if [ -n "$given" ]; then
         binary=$given
@@ -45,13 +45,13 @@ build_release() {
     commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
     [ -z "$(git status --porcelain -- Sources Package.swift 2>/dev/null)" ] || commit+=-dirty
     binary=$root/.build/release/realertime
-    # The build system needs seconds to find that nothing has changed; this check needs none.
+    # The build system needs several seconds to find that nothing has changed. This check is faster.
     local stamp
     stamp=$commit-$(find Package.swift Sources -type f -printf '%p %T@ %s\n' | sort | cksum | cut -d' ' -f1)
     if [ -x "$binary" ] && [ "$(cat .build/release.stamp 2>/dev/null)" = "$stamp" ]; then return; fi
     say "Building (the first build takes several minutes)"
-    # The tests run debug builds, which check exclusivity; here the checks would cost a twentieth of the CPU.
-    # REALERTIME_COMMIT is set for the build only: a node would treat it as a misspelt key.
+    # Exclusivity checks are off, because they cost a twentieth of the CPU. The tests run debug builds, which have the checks.
+    # REALERTIME_COMMIT is set for the build only: a node would treat the variable as a misspelt key.
     REALERTIME_COMMIT=$commit swift build -c release --static-swift-stdlib -Xlinker --strip-debug -Xswiftc -enforce-exclusivity=unchecked --product realertime
     echo "$stamp" >.build/release.stamp
 }
