@@ -8,11 +8,11 @@ package struct ClusterEvent: Hashable, Sendable {
         case node, granted, moved, mode, removed
         case operation
         case alarm
-        /// A kind that this version does not know, by the name that another version gave it.
+        /// A kind of another version that this version does not know, with its name.
         case other(String)
     }
 
-    /// Numbers the events of one node, from 1.
+    /// The number of the event. Each node numbers its events from 1.
     package var number: Int64 = 0
     package var kind: Kind
     /// Milliseconds since 1970, by the clock of the node that reports the event.
@@ -100,7 +100,7 @@ extension ClusterEvent.Kind: RawRepresentable, CaseIterable {
     }
 }
 
-/// Partitions that changed owners by one decision. The count is exact; only the first pairs of nodes and partitions are listed.
+/// Partitions that changed owners by one decision. The count is exact, but only the first pairs of nodes and their first partitions are listed.
 package struct Transfers: Hashable, Sendable {
     package static let pairsMax = 20
     package static let partitionsMax = 20

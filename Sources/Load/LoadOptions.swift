@@ -79,13 +79,13 @@ struct TargetOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "To measure another server: its URL for subscribers. The load tool replaces {channel} by a channel name, or by several names joined by / (see --channels-per-subscriber).",
+            "The URL for subscribers of another server to measure. The load tool replaces {channel} by a channel name, or by several names joined by / (see --channels-per-subscriber).",
             valueName: "url"))
     var subscribeUrl: String?
 
     @Option(
         help: ArgumentHelp(
-            "To measure another server: its URL for publishing. The load tool replaces {channel} by a channel name.", valueName: "url"))
+            "The URL for publishing to another server to measure. The load tool replaces {channel} by a channel name.", valueName: "url"))
     var publishUrl: String?
 
     @Option(

@@ -89,7 +89,7 @@ struct PayloadTemplate: Sendable {
         self.bytes = Self.prefix + [UInt8](repeating: 48, count: MarkerText.length) + middle + [UInt8](repeating: 120, count: padding) + end
     }
 
-    /// The distance from the `@` of one marker to the first possible place of the next. The bytes between are padding.
+    /// The distance from the `@` of one marker to the first possible place of the next marker. The bytes between the markers are padding.
     var stride: Int { self.bytes.count - Self.prefix.count }
 
     mutating func set(_ marker: Marker) {

@@ -37,7 +37,7 @@ extension Double {
         return sign + whole.grouped + (places > 0 ? "." + String(repeating: "0", count: places - String(rest).count) + String(rest) : "")
     }
 
-    /// A rate with one decimal, or without decimals from 100.
+    /// A rate with one decimal. From 100 upwards, a rate without decimals.
     var rate: String { self.fixed(self < 100 ? 1 : 0) }
     /// A share of 1 in percent.
     var percent: String { (self * 100).fixed(0) + " %" }

@@ -29,7 +29,7 @@ struct ClusterClient: Sendable {
     /// The message for an unknown node id. Nil if the cluster has a node with this id.
     func unknownNodeMessage(_ node: String) async throws -> String? {
         let ids = try await self.fetch(ClusterMembers.self).report.members.map(\.id)
-        return ids.contains(node) ? nil : "There is no node \(node) in this cluster. Its nodes are \(ids.joined(separator: ", "))."
+        return ids.contains(node) ? nil : "There is no node \(node) in this cluster. The nodes of the cluster are \(ids.joined(separator: ", "))."
     }
 
     private func expectKnownPath(_ response: Response, _ path: String) throws -> Response {

@@ -55,7 +55,7 @@ struct TableOptions: ParsableArguments {
 
 /// Options of every command that makes a change.
 struct ChangeOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Your name. The cluster's events show it with the change. (default: $USER)", valueName: "name"))
+    @Option(help: ArgumentHelp("Your name. The cluster's events show this name with the change. (default: $USER)", valueName: "name"))
     var by: String?
 
     @Option(help: ArgumentHelp("The reason for the change. The cluster's events and status show it.", valueName: "text"))

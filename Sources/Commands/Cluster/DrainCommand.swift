@@ -60,7 +60,7 @@ actor DrainProgress {
         if member.desired?.state == "draining" { self.wasDraining = true }
         if member.state == "drained" {
             let connected =
-                member.report.flatMap { $0.connections > 0 ? " \(Readable.count($0.connections)) subscribers are still connected to it." : nil } ?? ""
+                member.report.flatMap { $0.connections > 0 ? " \(Readable.count($0.connections)) subscribers are still connected to this node." : nil } ?? ""
             return .done("\(self.node) owns no partitions and can be stopped.\(connected)", .ok)
         }
         if member.state == "down", member.owned == 0 { return .done("\(self.node) is down and owns no partitions.", .ok) }

@@ -133,7 +133,8 @@ struct EventTail: Sendable {
             self.after = 0
             self.isCatchingUp = true
             return Step(
-                events: [], notice: "The following events are reported by \(report.through) instead of \(before). Some may be repeated.", mustRestart: true)
+                events: [], notice: "The following events are reported by \(report.through) instead of \(before). Some of these events may be repeated.",
+                mustRestart: true)
         }
         let events = self.isCatchingUp ? report.events.filter { $0.at >= self.lastAt } : report.events
         self.isCatchingUp = false

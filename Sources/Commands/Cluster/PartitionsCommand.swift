@@ -40,7 +40,7 @@ package struct PartitionsCommand: AsyncParsableCommand {
 
     package func validate() throws {
         if self.options.output == .json, self.node != nil || self.state != nil {
-            throw ValidationError("--node and --state select rows of the table. -o json prints the node's whole response: leave them out.")
+            throw ValidationError("--node and --state select rows of the table. -o json prints the node's whole response: leave out --node and --state.")
         }
     }
 

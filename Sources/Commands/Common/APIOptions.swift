@@ -82,5 +82,5 @@ enum Help {
           there is no controller, 3 the node cannot be reached, 64 wrong usage.
         """
     static let stoppedWaiting = "1 also: the command stopped waiting before the operation was complete."
-    static let watch = "Print the output again every second, until Ctrl-C. On a terminal it replaces the previous output."
+    static let watch = "Print the output again every second, until Ctrl-C. On a terminal, new output replaces the previous output."
 }

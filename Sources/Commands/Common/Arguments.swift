@@ -19,6 +19,6 @@ package enum Arguments {
             let isUnknown = [number[...], number.prefix(2)].contains { error.contains("Unknown option '\($0)'") }
             return isUnknown || error.contains("Missing expected argument")
         }
-        return number.map { "\($0) looks like an option. Numbers must not be negative. If it is text, put -- before it." }
+        return number.map { "\($0) looks like an option. Numbers must not be negative. If this argument is a text, put -- before it." }
     }
 }

@@ -52,7 +52,7 @@ struct ClusterChecks: Sendable {
         guard let controller = head.controller else {
             return .fail(
                 "controller", head.coordination.reason ?? "the cluster has no controller",
-                do: "If ZooKeeper is healthy, see the nodes' logs for the reason why they elect no controller.")
+                do: "If ZooKeeper is healthy, see the nodes' logs for the reason why the nodes elect no controller.")
         }
         guard head.authoritative else {
             return .warn(
@@ -66,7 +66,7 @@ struct ClusterChecks: Sendable {
         guard self.isCutOff else { return .ok("zookeeper", self.overview.sessionText) }
         return .warn(
             "zookeeper", self.overview.head.coordination.reason ?? self.overview.sessionText,
-            do: "Repair ZooKeeper, or the network between the node and ZooKeeper. The nodes reconnect automatically: do not restart them.")
+            do: "Repair ZooKeeper, or the network between the node and ZooKeeper. Do not restart the nodes: they reconnect automatically.")
     }
 
     func nodes() -> Check {
@@ -79,7 +79,7 @@ struct ClusterChecks: Sendable {
                 "nodes", states.joined(separator: ", "), do: "Start nodes that are down, or remove them with realertime forget. See the logs of suspect nodes.")
         }
         let count = Readable.count(self.living.count, "node")
-        guard self.members.head.authoritative else { return .skip("nodes", "the cluster has \(count); only the controller has their reports") }
+        guard self.members.head.authoritative else { return .skip("nodes", "the cluster has \(count); only the controller has the nodes' reports") }
         return .ok("nodes", "the cluster has \(count); all send reports")
     }
 
@@ -98,7 +98,8 @@ struct ClusterChecks: Sendable {
         guard self.overview.head.authoritative else { return .skip("partitions", "only the controller knows which node serves which partition") }
         let orphans = all.filter { $0.state == .orphan }
         guard orphans.isEmpty else {
-            return .fail("partitions", "no owner: \(list(orphans))", do: "Start a node. If nodes are up, realertime members shows why they get no partitions.")
+            return .fail(
+                "partitions", "no owner: \(list(orphans))", do: "Start a node. If nodes are up, realertime members shows why these nodes get no partitions.")
         }
         let unserved = all.filter { ![.served, .moving].contains($0.state) }
         guard unserved.isEmpty else {

@@ -53,7 +53,7 @@ actor Doctor {
                 return nil
             }
         } catch let failure as CommandError {
-            self.add(.fail("api", failure.message, do: "Start the node, or set --api to its API port."))
+            self.add(.fail("api", failure.message, do: "Start the node, or set --api to the node's API port."))
             return nil
         }
         self.add(.ok("api", "\(self.node.base) responded in \(Readable.milliseconds(ContinuousClock.now - start))"))
@@ -64,7 +64,9 @@ actor Doctor {
             // An operator requested the drain, and the node still serves connected subscribers. So this is not a failure.
             self.add(.warn("ready", reason, do: "If the drain is intended, do nothing. Load balancers send no new clients to this node."))
         } else {
-            self.add(.fail("ready", "the node is not ready: \(ready.errorMessage ?? ready.text)", do: "If the node is starting, wait. Otherwise see its log."))
+            self.add(
+                .fail("ready", "the node is not ready: \(ready.errorMessage ?? ready.text)", do: "If the node is starting, wait. Otherwise see the node's log.")
+            )
         }
         do {
             return try NodeStatus(json: await self.node.expect(NodeStatus.path).body)

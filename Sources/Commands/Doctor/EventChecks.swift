@@ -74,7 +74,7 @@ struct EventChecks: Sendable {
             guard second.position == first.position, second.isDuplicate else {
                 return .fail(
                     name, "the node published two events with the same message id",
-                    do: "Check the node's message-ids-max: with 0 it does not detect repeated message ids.")
+                    do: "Check the node's message-ids-max: with 0 the node does not detect repeated message ids.")
             }
             return .ok(name, "the node publishes nothing for a repeated message id")
         }
@@ -106,13 +106,14 @@ struct EventChecks: Sendable {
             } catch is TimeoutError {
                 return .fail(
                     name, "no event arrived in time",
-                    do: "If --url leads to a proxy, turn off its buffering for /\(transport.path)/. Otherwise see the node's log.")
+                    do: "If --url leads to a proxy, turn off the proxy's buffering for /\(transport.path)/. Otherwise see the node's log.")
             } catch is Probe.HistoryLostError {
                 return .fail(
                     name, "a gap was delivered instead of the events that were published a moment ago",
                     do: "Raise history-events-max, history-seconds-max or history-bytes-max: the history is too short to resume from.")
             } catch let error as DisconnectedError {
-                return .fail(name, error.reason, do: "If --url leads to a proxy, make it forward /\(transport.path)/. Otherwise see the node's log.")
+                return .fail(
+                    name, error.reason, do: "If --url leads to a proxy, configure the proxy to forward /\(transport.path)/. Otherwise see the node's log.")
             }
         }
     }

@@ -32,7 +32,7 @@ struct PortChecks: Sendable {
             let wrong = required.filter { response.headers.first(name: $0.0)?.lowercased().hasPrefix($0.1) != true }
             guard wrong.isEmpty else {
                 let list = wrong.map { "\($0.0) is \(response.headers.first(name: $0.0) ?? "missing") instead of \($0.1)" }.joined(separator: ", ")
-                return .fail(name, list, do: "If --url leads to a proxy, make it forward these headers, and turn off its buffering.")
+                return .fail(name, list, do: "If --url leads to a proxy, configure the proxy to forward these headers and not to buffer responses.")
             }
             return .ok(name, "the headers forbid caches and proxies to store or delay events")
         }

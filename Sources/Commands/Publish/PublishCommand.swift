@@ -40,26 +40,26 @@ package struct PublishCommand: AsyncParsableCommand {
     )
     var channelsAndPayload: [String]
 
-    @Option(help: "The type of the events. Subscribers get it with each event.")
+    @Option(help: "The type of the events. Subscribers get this type with each event.")
     var type: String?
 
     @Option(help: "The message id of the event. The node does not publish the same id twice. (default: a random id)")
     var id: String?
 
-    @Flag(help: "Check that the payload is JSON, and do not send it if it is not.")
+    @Flag(help: "Send the payload only if it is JSON.")
     var json = false
 
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "With -: the maximum number of events in flight. They use one connection and stay in order. With an https URL the value is always 1. (default: 16)",
+            "With -: the maximum number of events in flight. The events use one connection and stay in order. With an https URL the value is always 1. (default: 16)",
             valueName: "n"),
         transform: wholeNumber(1...1024))
     var concurrency: Int?
 
     @Option(
         name: [.short, .customLong("output")],
-        help: "table prints the position of the event; if the payload is -, it prints only a summary. json prints each response of the node on one line.")
+        help: "table prints the position of the event, or only a summary if the payload is -. json prints each response of the node on one line.")
     var output = OutputFormat.table
 
     @Option(
@@ -141,7 +141,7 @@ package struct PublishCommand: AsyncParsableCommand {
         if let payloadArgument { return Array(payloadArgument.utf8) }
         let input = StandardInput()
         guard !input.isInteractive else {
-            throw CommandError(.critical, "The payload is missing. Give it after the channel, or give - and type one event on each line.")
+            throw CommandError(.critical, "The payload is missing. Give a payload after the channel, or give - and type one event on each line.")
         }
         var payload: [UInt8] = []
         try await input.read { payload += $0 }

@@ -111,7 +111,7 @@ final class ClusterMember: Sendable {
     }
 }
 
-/// Passes the coordinator's effects to the links. These calls take a lock and never wait for a socket, so the coordinator calls them directly and in order.
+/// Passes the coordinator's effects to the links. A call to the links takes a lock and never waits for a socket. So the coordinator calls directly, in order.
 private struct LinkTransport: ClusterTransport {
     let links: Links
 

@@ -58,7 +58,8 @@ final class ClusterMemoryFile: ClusterMemoryStore {
     /// Renames the file, because an operator may need its owner epochs. Returns the rest of the message.
     private func setAside() -> String {
         renameat(self.directory, Self.name, self.directory, Self.name + ".damaged") == 0
-            ? "it was renamed to \(self.path).damaged, and the node writes a new file when it has joined" : "the node replaces it when it has joined"
+            ? "the file was renamed to \(self.path).damaged, and the node writes a new file after it has joined the cluster"
+            : "the node replaces the file after it has joined the cluster"
     }
 
     func save(_ bytes: [UInt8]) async -> String? {

@@ -2,7 +2,7 @@ package import Coordination
 package import Partitioning
 package import Pipeline
 
-/// Lets `Coordination` seal partitions in the sequencers, although it does not know `Pipeline`.
+/// Lets `Coordination` seal partitions in the sequencers, although `Coordination` does not know `Pipeline`.
 extension Sequencers: PartitionStorage {
     package nonisolated func seal(_ partitions: [Grant]) async -> [SealRefusal] {
         await self.acquire(partitions).map { SealRefusal(grant: $0.grant, reason: $0.error.message) }

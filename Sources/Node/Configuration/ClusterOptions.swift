@@ -56,7 +56,7 @@ extension ConfigurationKey {
             text: { $0.cluster.user }),
         ConfigurationKey(
             name: "zookeeper-password", kind: .text,
-            help: "The password of zookeeper-user. Other users of the machine can see it if it is given as a flag: prefer zookeeper-password-file.",
+            help: "The password of zookeeper-user. Other users of the machine can see the value of a flag: prefer zookeeper-password-file.",
             isSecret: true,
             text: { $0.cluster.password }),
         ConfigurationKey(
@@ -73,7 +73,7 @@ extension ConfigurationKey {
         ConfigurationKey(
             name: "link-secret", kind: .text,
             help:
-                "A secret of at least 16 bytes that only the cluster's nodes know. Other users of the machine can see it if it is given as a flag: prefer link-secret-file.",
+                "A secret of at least 16 bytes that only the cluster's nodes know. Other users of the machine can see the value of a flag: prefer link-secret-file.",
             isSecret: true, text: { $0.cluster.linkSecret }),
         ConfigurationKey(
             name: "link-secret-file", kind: .text, help: "A file whose first line is the link secret.",

@@ -16,14 +16,14 @@ extension ConfigurationKey {
             name: "id", kind: .nodeID, help: "The node's name in status and metrics.", defaultNote: "the host's name",
             text: { $0.id }),
         ConfigurationKey(
-            name: "listen", kind: .address, help: "The subscriber port: browsers connect here. Port 0 takes a free port.",
+            name: "listen", kind: .address, help: "The subscriber port: browsers connect here. With port 0 the system chooses a free port.",
             text: { $0.listen.description }),
         ConfigurationKey(
             name: "api", kind: .address,
             help: "The API port: back ends publish here, and operators' commands connect here. A token is required if other machines can reach this port.",
             text: { $0.api.description }),
         ConfigurationKey(
-            name: "data", kind: .text, help: "The folder of the log. It is created if it does not exist. Only one node at a time can use it.",
+            name: "data", kind: .text, help: "The folder of the log. The node creates a missing folder. Only one node at a time can use the folder.",
             text: { $0.data }),
         ConfigurationKey(
             name: "log", kind: .choice(NodeConfiguration.LogKind.allCases.map(\.rawValue)),
@@ -46,13 +46,13 @@ extension ConfigurationKey {
         ConfigurationKey(
             name: "api-token", kind: .text,
             help:
-                "Every request on the API port must contain this token. Other users of the machine can see it if it is given as a flag: prefer api-token-file.",
+                "Every request on the API port must contain this token. Other users of the machine can see the value of a flag: prefer api-token-file.",
             isSecret: true, text: { $0.apiToken }),
         ConfigurationKey(
             name: "api-token-file", kind: .text, help: "A file whose first line is the API token.",
             text: { $0.secretFiles["api-token-file"] }),
         ConfigurationKey(
-            name: "log-level", kind: .choice(Logger.Level.allCases.map(\.rawValue)), help: "The least severe message that is logged.",
+            name: "log-level", kind: .choice(Logger.Level.allCases.map(\.rawValue)), help: "Messages below this level are not logged.",
             text: { $0.logLevel.rawValue }),
     ]
 }

@@ -1,7 +1,7 @@
 import Configuration
 import Yams
 
-/// The values of one source (flags, environment or file), by key. Each has an origin.
+/// The values of one source (flags, environment or file), by key. Each value has an origin.
 struct ConfigurationSource: Sendable {
     struct Entry: Sendable, Equatable {
         var texts: [String]
@@ -82,7 +82,7 @@ extension ConfigurationSource {
     private mutating func read(_ key: Yams.Node, _ value: Yams.Node, path: String) {
         let origin = ConfigurationOrigin.file(path: path, line: key.mark?.line ?? 1)
         guard let name = key.scalar?.string else {
-            self.problems.append(.init("a key must be a word", at: origin))
+            self.problems.append(.init("a key must be a text, not a list or a mapping", at: origin))
             return
         }
         guard ConfigurationKey.named(name) != nil else {

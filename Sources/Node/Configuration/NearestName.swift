@@ -1,6 +1,6 @@
 /// Finds the name that a misspelt name probably stands for.
 package enum NearestName {
-    /// The most similar of `names`. Nil if none is similar, because a wrong suggestion would mislead.
+    /// The most similar of `names`. Nil if no name is similar, because a wrong suggestion would mislead.
     package static func of(_ name: String, among names: some Sequence<String>) -> String? {
         let bytes = Array(name.utf8)
         let nearest = names.map { (name: $0, distance: distance(bytes, Array($0.utf8))) }.min { $0.distance < $1.distance }

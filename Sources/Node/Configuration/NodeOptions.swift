@@ -1,6 +1,6 @@
 package import ArgumentParser
 
-/// The flags of a node: one for each key of its configuration, and the file.
+/// The flags of a node: one flag for each key of its configuration, and a flag for the configuration file.
 package struct NodeOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(

@@ -72,8 +72,8 @@ package struct NodeCommand: AsyncParsableCommand {
     /// SIGHUP stops the node like SIGTERM. A closed terminal sends SIGHUP. If SIGHUP is ignored at the start, as with `nohup`, the node ignores it too.
     private static var stopSignals: [UnixSignal] { OperatingSystem.isIgnored(SIGHUP) ? [.sigterm, .sigint] : [.sigterm, .sigint, .sighup] }
 
-    /// The first signal begins a graceful stop, the second one exits. SIGHUP does not count: a closed terminal can cause two of them, and systemd may send it
-    /// together with SIGTERM.
+    /// The first signal begins a graceful stop, and the second signal ends the process. SIGHUP is not counted: a closed terminal can send SIGHUP twice, and
+    /// systemd may send SIGHUP together with SIGTERM.
     private static func exitAtSecondSignal(_ logger: Logger) -> Task<Void, Never> {
         Task {
             var count = 0

@@ -78,7 +78,7 @@ final class NodeInspector: NodeFacade {
         if let summary = await self.member?.coordinator.summary {
             guard summary.hasJoined else { return "node has not joined its cluster yet" + (summary.obstacle.map { ": \($0)" } ?? "") }
             if summary.isIsolated { return "node has no link to any other member of its cluster" }
-            if summary.isDraining { return "node is drained; run realertime undrain to use it again" }
+            if summary.isDraining { return "node is drained; run realertime undrain to use the node again" }
         }
         return await self.log.metrics.error.map { "the log cannot be written: \($0)" }
     }
@@ -135,7 +135,7 @@ final class NodeInspector: NodeFacade {
     /// Asks subscribers to reconnect while the node is drained.
     func followDrain() async {
         guard let summary = await self.member?.coordinator.summary else { return }
-        // Without another node, subscribers would reconnect to this one.
+        // Without another node, subscribers would reconnect to this node.
         self.gateway.setDraining(summary.isDraining && summary.hasOther)
     }
 

@@ -5,7 +5,7 @@ import Link
 import Partitioning
 import Pipeline
 
-/// The metrics of this process at one moment, and its health. The source of `GET /api/status`, `GET /metrics` and the report to the controller.
+/// The metrics of this process at one moment, and its health. `GET /api/status`, `GET /metrics` and the report to the controller contain these values.
 struct ProcessStatus: Sendable {
     var identity: NodeIdentity
     var processState: NodeLife.State

@@ -39,7 +39,7 @@ struct LineBacklog {
         return taken
     }
 
-    /// The lines that were taken could not be written. `unreported` is the number in the notice that was not written, `lost` the number of lost lines.
+    /// Must be called if taken lines could not be written. `unreported` is the number in the notice that was not written. `lost` is the number of lost lines.
     mutating func failed(unreported: Int, lost: Int) {
         self.missingBefore += unreported + lost
         self.dropped += UInt64(lost)

@@ -31,7 +31,7 @@ enum OperatingSystem {
         return fields.count > 1 ? (Int(fields[1]) ?? 0) * Int(getpagesize()) : 0
     }
 
-    /// Removes the pages of the program's file from this process. Pages that are used again come back from the page cache. At the start the dynamic linker and
+    /// Removes the pages of the program's file from this process. If a page is used again, the kernel maps it again from the page cache. At the start the dynamic linker and
     /// the Swift runtime read tens of megabytes once. Returns the size of the mapped file, or 0 if this is not possible.
     @discardableResult
     static func releaseProgramPages() -> Int {
