@@ -1,7 +1,7 @@
 package import AdminAPI
 
 extension ClusterEvent {
-    /// The changes of nodes and mode from one view to the next, one event for each. ``TransferHistory`` makes the events for partitions.
+    /// One event for each change of a node or of the mode between two views. ``TransferHistory`` creates the events for partitions.
     static func changes(from old: ClusterView?, to new: ClusterView, _ reasons: ViewReasons, at: Int64) -> [ClusterEvent] {
         var events: [ClusterEvent] = []
         func note(_ kind: Kind, _ node: String, _ text: String, _ reason: String? = nil) {
@@ -27,10 +27,10 @@ extension ClusterEvent {
     }
 }
 
-/// The newest events of one node, in order. Operations, transfers of partitions and all others are bounded separately, so that many events of one group do not
-/// remove those of another.
+/// The newest events of one node, in order. Operations, transfers of partitions and other events have separate limits, so that many events of one group do not
+/// remove events of another group.
 package struct ClusterHistory: Sendable {
-    /// The most events of each group.
+    /// The number of events that are kept in each group.
     package static let countMax = 1000
 
     private var operations: [ClusterEvent] = []
@@ -57,7 +57,7 @@ package struct ClusterHistory: Sendable {
 
     private static func append(_ event: ClusterEvent, to events: inout [ClusterEvent]) {
         events.append(event)
-        // In batches of 100, so that not every event moves all others.
+        // Old events are removed 100 at a time, because each removal moves all other events of the array.
         if events.count >= Self.countMax + 100 { events.removeFirst(events.count - Self.countMax) }
     }
 

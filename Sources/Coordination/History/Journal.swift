@@ -1,13 +1,13 @@
 import AdminAPI
 
-/// This node's events of its cluster, and the alarm that it shows. For people. A pure value.
+/// The events of the cluster that this node has recorded, and this node's alarm. Both are only for people. A pure value.
 struct Journal: Sendable {
     private let ownID: String
     private let alarmMin: Duration
     private let wallClock: @Sendable () -> Int64
     private(set) var history = ClusterHistory()
     private var transfers = TransferHistory()
-    /// The last alarm, for some time after it was last raised. Most faults are repaired before a person looks.
+    /// The last alarm. It is kept for some time after it was last raised, because most faults are repaired before a person looks.
     private(set) var alarm: String?
     private var alarmedAt: ContinuousClock.Instant?
     /// Recent alarms. An alarm that repeats, or alternates with another one, is recorded once.

@@ -1,8 +1,8 @@
 import AdminAPI
 
-/// Makes one event for each decision that changes owners of partitions, even if several views carry it out. Pure.
+/// Creates one event for each decision that changes owners of partitions, even if its moves are spread over several views. A pure value.
 ///
-/// A drain moves eight partitions at a time, and every member sees each of its views. The event of the drain follows when its last move has ended.
+/// For example, a drain moves eight partitions at a time, and each step is a view. One event is recorded for the whole drain, when its last move has ended.
 struct TransferHistory: Sendable {
     /// A decision that moves partitions.
     private struct Decision: Hashable {
@@ -18,15 +18,15 @@ struct TransferHistory: Sendable {
         var abandoned = 0
     }
 
-    /// Why a partition is granted without the end of a move.
+    /// Why a partition was granted although no move ended.
     private enum Grant: Hashable {
-        /// The owner is gone.
+        /// The owner has lost the partition. `state` is the owner's new state.
         case lost(String, state: String)
         /// The partition had no owner. The value is the id of its previous owner.
         case owned(String)
         /// The partition had no owner, and no known previous owner.
         case orphan
-        /// The owner gets a new owner epoch.
+        /// The owner is the same, under a new owner epoch.
         case again(String)
     }
 

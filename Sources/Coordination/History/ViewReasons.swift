@@ -2,7 +2,7 @@
 struct ViewReasons: Sendable {
     /// The reason for each node that changed its state or was removed from the view.
     var nodes: [String: String] = [:]
-    /// For a change of the mode.
+    /// The reason for a change of the mode.
     var mode: String?
     /// The previous owners of the orphans that this view grants.
     var previousOwners: [Int: String] = [:]

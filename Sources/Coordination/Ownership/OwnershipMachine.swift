@@ -30,7 +30,7 @@ struct OwnershipMachine: Sendable {
         case seal([Grant])
         /// Finish commits in flight and accept nothing new, then call ``OwnershipMachine/handedOver(_:)``.
         case handOver([Grant])
-        /// Stop immediately: these partitions belong to other nodes now.
+        /// Stop serving these partitions immediately, because they may belong to other nodes now.
         case release([Grant])
     }
 
@@ -76,14 +76,16 @@ struct OwnershipMachine: Sendable {
         return effects
     }
 
-    /// The log is sealed under these grants. A grant that ended meanwhile is released again: its release may have reached the storage before its seal.
+    /// The log has been sealed for these grants. A grant that ended meanwhile is released again, because its release may have reached the storage before its
+    /// seal.
     mutating func sealed(_ partitions: [Grant]) -> [Effect] {
         self.change(partitions, from: .sealing, to: .serving)
         let ended = partitions.filter { self.partitions[$0.partition]?.ownerEpoch != $0.ownerEpoch }
         return ended.isEmpty ? [] : [.release(ended)]
     }
 
-    /// The log refused to be sealed under these grants. The next ``follow(_:id:incarnation:isConnected:isCovered:)`` requests it again, if the view still contains them.
+    /// The log refused to seal these grants. The next ``follow(_:id:incarnation:isConnected:isCovered:)`` requests the seal again, if the view still contains
+    /// them.
     mutating func refused(_ partitions: [Grant]) { self.change(partitions, from: .sealing, to: .granted) }
 
     /// The grants that this node serves, in the order of partitions.
@@ -96,7 +98,7 @@ struct OwnershipMachine: Sendable {
 
     private mutating func change(_ partitions: [Grant], from state: Ownership.State, to next: Ownership.State) {
         for owned in partitions {
-            // With another owner epoch, or none, the grant was revoked meanwhile.
+            // If the held owner epoch is another one, or if there is none, the grant was revoked meanwhile.
             guard let held = self.partitions[owned.partition], held.ownerEpoch == owned.ownerEpoch, held.state == state else { continue }
             self.partitions[owned.partition]!.state = next
         }

@@ -2,20 +2,20 @@ package import Partitioning
 
 /// The log's part in ownership. The sequencers of a node implement it.
 ///
-/// Calls may overlap. Each names grants, so that a call for an older owner epoch does not affect a newer one.
+/// Calls may overlap. Each call names grants, so that a call for an older owner epoch does not affect a newer grant.
 package protocol PartitionStorage: Sendable {
-    /// Takes the partitions over. After it returns, nothing is appended to them under an older owner epoch. Returns the grants that the log refused.
+    /// Takes over the partitions. After the return, nothing is appended to them under an older owner epoch. Returns the grants that the log refused.
     func seal(_ partitions: [Grant]) async -> [SealRefusal]
-    /// Accepts nothing new for these partitions. Returns when everything in flight is committed; nothing more is committed under these owner epochs.
+    /// Accepts no new events for these partitions. Returns when all events in flight are committed. After that, nothing is committed under these owner epochs.
     func handOver(_ partitions: [Grant]) async
-    /// Ends these grants: this node does not own the partitions any more. Starts no new commit under them; one that is in flight may still end.
+    /// Ends these grants, because this node does not own the partitions any more. Starts no new commit under them. A commit in flight may still succeed.
     func release(_ partitions: [Grant]) async
 }
 
 /// The log cannot be sealed under a grant, because of an error or a newer owner epoch.
 package struct SealRefusal: Error, CustomStringConvertible {
     package var grant: Grant
-    /// A sentence for a person.
+    /// The reason, as a sentence for people.
     package var reason: String
 
     package init(grant: Grant, reason: String) {

@@ -1,7 +1,8 @@
 /// Weighted rendezvous hashing: breaks ties between nodes for a partition, with the same result on every machine and in every version.
 ///
-/// The cost of a node is −ln(u) / weight, with u in (0, 1] hashed from node and partition; the lowest wins, so that each node wins in proportion to its weight
-/// (<https://datatracker.ietf.org/doc/draft-ietf-bess-weighted-hrw/>). Uses only additions, products and quotients of doubles, which IEEE 754 defines exactly.
+/// The cost of a node is -ln(u) / weight. The number u is in (0, 1], and is a hash of the node and the partition. The node with the lowest cost wins, so each
+/// node wins in proportion to its weight (<https://datatracker.ietf.org/doc/draft-ietf-bess-weighted-hrw/>). The calculation uses only additions, products and
+/// quotients of doubles, which IEEE 754 defines exactly.
 struct Affinity {
     private let hashes: [UInt64]
     private let weights: [Double]
@@ -30,7 +31,7 @@ struct Affinity {
         return word ^ (word >> 31)
     }
 
-    /// −ln(word / 2⁶⁴), to 7 digits: ln m = 2 artanh((m − 1) / (m + 1)) for the mantissa m in [1, 2).
+    /// -ln(word / 2^64), to 7 digits: ln m = 2 artanh((m - 1) / (m + 1)) for the mantissa m in [1, 2).
     private static func negativeLog(_ word: UInt64) -> Double {
         let word = word | 1
         let zeros = word.leadingZeroBitCount

@@ -1,5 +1,5 @@
 extension ClusterView {
-    /// Performs a plan that was made from this view: drops the cancelled moves, grants the orphans, lists the new moves. The writer raises the version.
+    /// Applies a plan that was computed from this view: removes the cancelled moves, grants the orphans, and adds the new moves. The caller raises the version.
     ///
     /// A move's id consists of the next version and the partition, so it is unique.
     package mutating func apply(_ plan: Plan) {
@@ -11,7 +11,7 @@ extension ClusterView {
         }
     }
 
-    /// Ends a move: its target becomes the owner under the next epoch.
+    /// Completes a move: its target becomes the owner under the next owner epoch.
     package mutating func finishMove(of partition: Int) {
         guard let move = self.partitions[partition].move else { return }
         self.grant(partition, to: move.to)

@@ -1,12 +1,12 @@
-/// Detects a node that keeps restarting or losing its session: its partitions move each time, and an operator has to know.
+/// Detects a node that restarts or loses its session again and again. Its partitions move each time, so an operator has to know.
 ///
-/// If most nodes are lost within 10 s, ZooKeeper or the network is the cause, and these losses are not counted. Bounded: old losses are removed
-/// at the next loss of any node.
+/// If most nodes are lost within 10 s, ZooKeeper or the network is the cause, and these losses are not counted. The memory is bounded, because old losses are
+/// removed at the next loss of any node.
 package struct FlapGuard: Hashable, Sendable {
     package static let window: Duration = .seconds(300)
     package static let lossesMax = 3
     package static let wave: Duration = .seconds(10)
-    /// Losses of one node that are compared with those of the others.
+    /// The number of losses that are kept for one node, and compared with the losses of other nodes.
     private static let rememberedMax = 20
 
     private var losses: [String: [ContinuousClock.Instant]] = [:]
@@ -16,7 +16,7 @@ package struct FlapGuard: Hashable, Sendable {
 
     package init() {}
 
-    /// Returns whether the node has been lost too often.
+    /// Records a loss, and returns whether the node has been lost too often.
     ///
     /// - Parameter count: the number of nodes.
     package mutating func lost(_ id: String, of count: Int, at now: ContinuousClock.Instant) -> Bool {

@@ -1,9 +1,9 @@
-/// Holds reassignment back when many nodes vanish together: that is the network more likely than the nodes, and giving everything to the few survivors would
-/// bring them down too, only to move it all back a moment later.
+/// Delays reassignment when many nodes vanish together. Then the fault is probably in the network and not in the nodes. If the few remaining nodes got all
+/// partitions, they could fail too, and the partitions would move back a moment later.
 ///
-/// Enters guarded mode when more than 40 % of the nodes, and at least 3, vanish within 10 s. It ends after `hold`, or when all vanished nodes own partitions again.
-/// Another such wave restarts the hold, but guarded mode never lasts longer than twice the hold. Meanwhile a vanished node's partitions wait for it:
-/// see `PreviousOwners`.
+/// Guarded mode begins when more than 40 % of the nodes, and at least 3, vanish within 10 s. It ends after `hold`, or when all vanished nodes own partitions
+/// again. Another mass failure restarts the hold, but guarded mode never lasts longer than twice the hold. In guarded mode, a vanished node's partitions wait
+/// for it: see `PreviousOwners`.
 package struct MassFailureGuard: Hashable, Sendable {
     package static let window: Duration = .seconds(10)
     package static let hold: Duration = .seconds(15)
@@ -26,8 +26,8 @@ package struct MassFailureGuard: Hashable, Sendable {
         self.hold = hold
     }
 
-    /// A node is gone, and `remaining` others are still members. Not called for nodes that were drained, that announced leaving, or that are
-    /// members under a new incarnation: these are not failures.
+    /// Records that a node has vanished while `remaining` other nodes are members. Not called for nodes that were drained, that announced leaving, or that are
+    /// members under a new incarnation, because these are not failures.
     package mutating func vanished(_ id: String, remaining: Int, at now: ContinuousClock.Instant) {
         self.advance(to: now)
         self.losses.removeAll { $0.id == id || $0.at.advanced(by: MassFailureGuard.window) <= now }
@@ -47,7 +47,8 @@ package struct MassFailureGuard: Hashable, Sendable {
         self.losses.removeAll { $0.id == id }
     }
 
-    /// A node is back and active, not only joining. Call it when the view that returns its partitions is written: the last such node ends guarded mode.
+    /// A node is back and active, not only joining. Called when the view that returns its partitions is computed. The last vanished node that returns ends
+    /// guarded mode.
     package mutating func returned(_ id: String, at now: ContinuousClock.Instant) {
         self.advance(to: now)
         self.losses.removeAll { $0.id == id }
@@ -67,7 +68,7 @@ package struct MassFailureGuard: Hashable, Sendable {
         if let until = self.until, now >= until { self.end() }
     }
 
-    /// Earlier losses no longer count, so that the same losses do not trigger it twice.
+    /// Ends guarded mode. Earlier losses no longer count, so that the same losses do not start guarded mode twice.
     private mutating func end() {
         guard self.until != nil else { return }
         self.until = nil

@@ -8,12 +8,12 @@ extension Plan {
         package internal(set) var moves: [NewMove] = []
         /// The view at the end.
         package internal(set) var view: ClusterView
-        /// What would move if the mode allowed it.
+        /// The number of moves that do not start, because the mode does not allow them.
         package internal(set) var remaining = 0
         package internal(set) var spread = 1.0
     }
 
-    /// Plans and applies rounds until nothing is left to do, and ends the moves in flight after each round. At most one round for each move.
+    /// Plans and applies rounds until nothing is left to do. Completes the moves in flight after each round. There is at most one round for each move.
     package static func complete(_ input: PlanInput) -> Complete {
         var input = input
         var complete = Complete(view: input.view)

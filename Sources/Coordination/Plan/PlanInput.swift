@@ -1,16 +1,18 @@
 /// Everything that a plan depends on. The same input gives the same plan, for any order of its nodes.
 package struct PlanInput: Sendable {
-    /// The view with the controller's current knowledge: the state, weight, zone and version of a node decide what it may own. The mode decides what may move.
+    /// The view with the controller's current knowledge. The state, weight, zone and version of a node decide which partitions it may own. The mode decides
+    /// which moves may start.
     package var view: ClusterView
     /// Pinned partitions, with the id of the node.
     package var pins: [Int: String]
-    /// Previous owner of an orphaned partition; preferred while it is below its quota.
+    /// The previous owner of each orphaned partition. The partition goes to this node if it is below its quota.
     package var previousOwners: [Int: String]
-    /// Nodes whose partitions wait for them, while they are away: see `PreviousOwners`.
+    /// Absent nodes whose partitions wait for their return: see `PreviousOwners`.
     package var awaited: Set<String>
-    /// Nodes that do not report. The end of a handoff would not be known, so they keep their partitions and gain none.
+    /// Nodes that do not report. The controller would not know the end of a handoff, so such a node keeps its partitions and gains none.
     package var silent: Set<String>
-    /// False while more joins are expected, versions differ or members cannot reach each other: then balancing waits; failover, drains and pins continue.
+    /// Whether balancing moves may start. False while more joins are expected, versions differ or members cannot reach each other. Failover, drains and pins
+    /// do not depend on it.
     package var balances: Bool
     package var limits: PlanLimits
 
@@ -28,13 +30,13 @@ package struct PlanInput: Sendable {
     }
 }
 
-/// How many moves may be in flight. Not a limit for orphans, because these are not served anyway.
+/// How many moves may be in flight. Grants of orphans have no limit, because no node serves an orphan.
 package struct PlanLimits: Hashable, Sendable {
-    /// Moves in flight in the cluster. More of them wait for the next plan.
+    /// The limit of moves in flight in the cluster. Further moves wait for a later plan.
     package var movesMax: Int
-    /// Moves in flight away from a node.
+    /// The limit of moves in flight away from one node.
     package var outMax: Int
-    /// Moves in flight to a node.
+    /// The limit of moves in flight to one node.
     package var inMax: Int
 
     package init(movesMax: Int, outMax: Int = 8, inMax: Int = 8) {
@@ -43,7 +45,7 @@ package struct PlanLimits: Hashable, Sendable {
         self.inMax = inMax
     }
 
-    /// A tenth of the partitions, at least 1 and at most 64, as Akka's and Pekko's rebalance limit
+    /// A tenth of the partitions, at least 1 and at most 64. The fraction is the one of Akka's and Pekko's rebalance limit
     /// (<https://pekko.apache.org/docs/pekko/current/typed/cluster-sharding.html#rebalancing>).
     package init(partitionCount: Int) {
         self.init(movesMax: max(1, min(partitionCount / 10, 64)))

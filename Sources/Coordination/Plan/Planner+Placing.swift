@@ -1,5 +1,5 @@
 extension Planner {
-    /// Decides the remaining targets: the pool, and partitions above a node's quota, go to nodes with free quota. The rest stays.
+    /// Decides the remaining targets. Partitions of the pool, and partitions above a node's quota, go to nodes below their quota. All other partitions stay.
     mutating func place(_ quotas: [Int]) {
         var free = self.nodes.indices.map { max(0, quotas[$0] - self.have[$0]) }
         var unplaced = self.pool
@@ -7,7 +7,7 @@ extension Planner {
             unplaced += self.shed(self.have[node] - quotas[node], from: node, free)
         }
         for partition in self.places.indices where self.targets[partition] == nil { self.targets[partition] = self.places[partition] }
-        // First partitions that can return to a node, then the others: newest version, then affinity.
+        // Partitions that can return to a previous node are placed first. Each of the others goes to the newest version, and within it to the highest affinity.
         var others: [Int] = []
         for partition in unplaced {
             if let node = self.shadow(of: partition) ?? self.previousOwner(of: partition), free[node] > 0 {
@@ -24,7 +24,8 @@ extension Planner {
         }
     }
 
-    /// The partitions that a node gives up, except those already moving: first those that would return to a previous owner, then those with the least affinity.
+    /// The partitions that a node gives up. Partitions that would return to a previous owner come first, then partitions with the lowest affinity. Partitions
+    /// with a move in flight come last.
     private func shed(_ count: Int, from node: Int, _ free: [Int]) -> [Int] {
         let candidates = self.places.indices.filter { self.places[$0] == node && self.targets[$0] == nil }
         let sorted = candidates.map { partition -> (moving: Int, away: Int, affinity: Double, partition: Int) in
@@ -34,7 +35,7 @@ extension Planner {
         return sorted.prefix(count).map(\.partition)
     }
 
-    /// The target of an orphan's move when its owner died: it already has most of the state.
+    /// The target of an orphan's move, if the owner died during the move. The target is already prepared for the partition.
     private func shadow(of partition: Int) -> Int? {
         guard self.places[partition] == Planner.nowhere, let move = self.input.view.partitions[partition].move else { return nil }
         return self.indexes[move.to].flatMap { self.roles[$0] == .shares ? $0 : nil }

@@ -1,14 +1,14 @@
 extension Planner {
-    /// The quota of each sharing node. Exact: weights are whole millionths, and remainders are compared, not rounded.
+    /// The quota of each node. Quotas are exact, because weights are whole millionths, and remainders are compared, not rounded.
     ///
-    /// If none of these nodes has a weight, no node gives up or gains partitions: the quota of each node is its present number.
+    /// If no active node has a weight above 0, no node gives up or gains partitions: the quota of each node is its present number.
     func quotas() -> [Int] {
         var quotas = self.have
         var sharing = self.nodes.indices.filter { self.roles[$0] == .shares && self.weights[$0] > 0 }
         guard !sharing.isEmpty else { return quotas }
         let sharers = self.nodes.indices.filter { self.roles[$0] == .shares }
         var rest = sharers.reduce(self.pool.count) { $0 + self.have[$1] }
-        // A node with more pins than its share gets exactly its pins, and the others share the rest. Their shares become smaller, so repeat.
+        // A node with more pins than its share gets exactly its pins, and the others share the rest. The shares become smaller, so the loop repeats.
         var fixed = sharers.filter { self.weights[$0] == 0 }
         var shares: [(floor: Int, remainder: Int)] = []
         var ceilings = 0
@@ -35,10 +35,11 @@ extension Planner {
         return quotas
     }
 
-    /// Gives one more partition to some nodes: first to nodes whose pins need it, then to nodes that have more than their floor (each saves one move), then to others.
+    /// Gives one more partition to `count` nodes: first to nodes whose pins need it, then to nodes that have more than their floor (this saves a move), then to
+    /// others.
     ///
-    /// Within each group, nodes that would have more than their floor if all partitions returned to their previous owners go first, so that a returning node gets its
-    /// former partitions.
+    /// Within each group, nodes come first that would have more than their floor if all partitions returned to their previous owners. So a returning node gets
+    /// its former partitions.
     private func addCeilings(_ count: Int, _ shares: [(floor: Int, remainder: Int)], _ sharing: [Int], _ quotas: inout [Int]) {
         var zones = Zones(self, quotas)
         let projected = self.projected()

@@ -1,5 +1,5 @@
 extension Planner {
-    /// Grants every orphan that has a target, and starts moves as far as mode and limits allow.
+    /// Grants every orphan that has a target, and starts the moves that the mode and the limits allow.
     mutating func start() {
         var needed: [Need] = []
         var unplaced = (orphans: 0, drained: 0)
@@ -55,7 +55,7 @@ extension Planner {
         return Need(partition: partition, from: place, to: target, reason: reason)
     }
 
-    /// Order: drains, pins, balance; then newest version of the target; then partition.
+    /// The needed moves that start now. Drains come first, then pins, then balance. Within each group, moves to nodes with the newest version come first.
     private func started(_ needed: [Need]) -> [Need] {
         let limits = self.input.limits
         var (inFlight, out, into) = self.inFlight()
@@ -103,7 +103,7 @@ extension Planner {
         }
     }
 
-    /// The counts for each node, and the spread.
+    /// Computes the loads of the nodes, and the spread.
     mutating func report() {
         var before = self.nodes.map { _ in 0 }
         var final = before

@@ -1,11 +1,12 @@
 /// Computes a `Plan`: decides the target of every partition, then starts as many moves as the limits allow.
 ///
-/// Nodes are indexes into `nodes` (sorted by id), a place of -1 is nowhere. No dictionary is iterated: the result depends on values only.
+/// A node is an index into `nodes`, which is sorted by id. The place -1 means that the partition is nowhere. The code does not depend on the order of a
+/// dictionary, because the same input must give the same plan.
 struct Planner {
     enum Role {
         /// Active: has a quota.
         case shares
-        /// Cordoned.
+        /// Cordoned, or active without fresh reports.
         case keeps
         /// Draining, or drained with partitions left.
         case gives
@@ -17,22 +18,22 @@ struct Planner {
     let input: PlanInput
     let nodes: [ClusterView.Node]
     let roles: [Role]
-    /// In millionths, so that quotas are exact.
+    /// The weights in millionths, so that quotas are exact.
     let weights: [Int]
     let affinity: Affinity
-    /// 0 is the newest version.
+    /// The rank of each node's version. The newest version has rank 0.
     let versionRanks: [Int]
     let indexes: [String: Int]
 
-    /// The place of each partition, with moves in flight at their targets; nowhere for orphans.
+    /// The place of each partition. A partition in flight is at its target. An orphan is nowhere.
     var places: [Int]
     /// The target of each partition. Nil while undecided.
     var targets: [Int?]
-    /// Whether the partition has a move in flight, so that no other can start.
+    /// Whether each partition has a move in flight. No other move of such a partition can start.
     var isMoving: [Bool]
-    /// The number of partitions that each sharing node certainly keeps or gets, before others are given up or placed.
+    /// The number of partitions of each active node before partitions are given up or placed. Pinned partitions are included.
     var have: [Int]
-    /// How many of those are pinned.
+    /// The number of pinned partitions in `have`.
     var pinned: [Int]
     /// Orphans, then partitions of draining nodes, to be placed within the quotas.
     var pool: [Int] = []
@@ -117,7 +118,7 @@ struct Planner {
         }
     }
 
-    /// Whether its last owner vanished and may come back for it.
+    /// Whether the partition waits for its last owner, which has vanished and may return.
     private func isAwaited(_ partition: Int) -> Bool {
         func waits(for id: String?) -> Bool {
             guard let id, self.input.awaited.contains(id) else { return false }
@@ -126,7 +127,7 @@ struct Planner {
         return waits(for: self.input.view.partitions[partition].owner) || waits(for: self.input.previousOwners[partition])
     }
 
-    /// Its previous owner, if it may own partitions again.
+    /// The partition's previous owner, if that node may own partitions again.
     func previousOwner(of partition: Int) -> Int? {
         guard let index = self.input.previousOwners[partition].flatMap({ self.indexes[$0] }), self.roles[index] == .shares else { return nil }
         return index
@@ -134,7 +135,7 @@ struct Planner {
 
     // MARK: - Pins
 
-    /// The node that a partition is pinned to, if it may own it: it is active, or it is cordoned and has it.
+    /// The node that a partition is pinned to, if the pin applies: the node is active, or it is cordoned and already has the partition.
     private func pin(of partition: Int) -> Int? {
         guard let index = self.input.pins[partition].flatMap({ self.indexes[$0] }) else { return nil }
         return self.roles[index] == .shares || (self.roles[index] == .keeps && self.places[partition] == index) ? index : nil
@@ -160,7 +161,8 @@ struct Planner {
 
     // MARK: - Versions
 
-    /// Newest first during an upgrade of the cluster, so that partitions do not move twice. A text that is not a dotted version counts as oldest.
+    /// During an upgrade of the cluster, partitions go to the newest version first, so that they do not move twice. A text that is not a dotted version counts
+    /// as the oldest version.
     private static func versionRanks(_ nodes: [ClusterView.Node]) -> [Int] {
         let versions = nodes.map { self.numbers($0.version) }
         return versions.map { version in

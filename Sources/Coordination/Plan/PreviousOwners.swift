@@ -1,6 +1,6 @@
-/// Returns partitions to a node that comes back: they wait for the node for a while, and it is preferred for 10 minutes afterwards.
+/// Returns partitions to a node that comes back. The partitions wait for the node for a while, and prefer the node for 10 minutes after they lost it.
 ///
-/// Kept in the controller's memory only: a new controller grants partitions by quota. At most one entry for each partition and each node.
+/// Only the present controller has this data. A new controller grants partitions by quota. The size is bounded by one entry for each partition and each node.
 package struct PreviousOwners: Hashable, Sendable {
     package static let age: Duration = .seconds(600)
 
@@ -14,14 +14,14 @@ package struct PreviousOwners: Hashable, Sendable {
 
     package init() {}
 
-    /// The node lost these partitions. `ClusterView.orphan` returns them.
+    /// Records that the node lost these partitions, which `ClusterView.orphan` returned.
     package mutating func lost(_ partitions: [Int], by id: String, at now: ContinuousClock.Instant) {
         self.entries = self.entries.filter { $0.value.at.advanced(by: PreviousOwners.age) > now }
         self.waits = self.waits.filter { now < $0.value }
         for partition in partitions { self.entries[partition] = Entry(id: id, at: now) }
     }
 
-    /// The node is expected back: until then its partitions are granted to no other node.
+    /// Records that the node is expected to return. Until that time its partitions are granted to no other node.
     package mutating func wait(for id: String, until time: ContinuousClock.Instant) { self.waits[id] = max(self.waits[id] ?? time, time) }
 
     /// The node is back, or is no longer expected.

@@ -1,17 +1,17 @@
 import AdminAPI
 package import JSON
 
-/// The configuration shared by all nodes of a cluster: `/config`. A node with another hash, or without the protocol, does not join.
+/// The configuration shared by all nodes of a cluster: `/config`. A starting node that uses another hash, or does not support the protocol, does not join.
 package struct ClusterConfiguration: Hashable, Sendable {
     package var clusterID: String
     /// Fixed when the cluster is created.
     package var partitionCount: Int
     /// How channels are mapped to partitions. Fixed when the cluster is created.
     package var hash: String
-    /// The link protocol of all nodes. Raised only when every member supports the next one.
+    /// The link protocol of all nodes. It may be raised only when every member supports the next protocol.
     package var activeProtocol: Int
     package var rebalance: RebalanceMode { didSet { self.rebalanceRemainder.remove("mode") } }
-    /// Who paused rebalancing, and why. For people. Empty while it is not paused.
+    /// Who paused rebalancing, for people. This and the note are empty while rebalancing is not paused.
     package private(set) var pausedBy = ""
     package private(set) var pauseNote = ""
     /// Pinned partitions, with the id of the node.
@@ -20,7 +20,7 @@ package struct ClusterConfiguration: Hashable, Sendable {
     package var revision: Int64 = 0
     /// Fields of a newer version, which are kept unchanged.
     package internal(set) var remainder = JSONRemainder()
-    /// The same for the object `rebalance`. An unknown mode counts as paused, until it is set.
+    /// Fields of a newer version in the object `rebalance`. An unknown mode counts as paused until an operator sets the mode.
     private var rebalanceRemainder = JSONRemainder()
 
     package enum RebalanceMode: String, Hashable, Sendable, CaseIterable {
@@ -67,7 +67,7 @@ package struct ClusterConfiguration: Hashable, Sendable {
         self.clusterID == other.clusterID && self.partitionCount == other.partitionCount && self.hash == other.hash
     }
 
-    /// Shown to operators; decisions do not use it.
+    /// The cluster's identity as text for operators. Decisions do not use it.
     var identity: String { "\(self.clusterID) with \(self.partitionCount) partitions by \(self.hash)" }
 
     /// The operators' requests in this configuration, for people.

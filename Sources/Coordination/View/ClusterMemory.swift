@@ -1,28 +1,29 @@
-/// Decides when a node's knowledge of its cluster is written to its disk, and which owner epochs have to wait for that. A pure value.
+/// Decides when a node's knowledge of its cluster is written to the node's disk, and which owner epochs must not be used before such a write. A pure value.
 ///
-/// Many views arrive while partitions move. Not all of them are written: the newest one is, within a second. So owner epochs are reserved: the file contains a
-/// number that is far above those in use, and a restarted controller grants only above the number in its file. So no owner epoch is granted twice, even if all
-/// nodes restart and ZooKeeper has lost its last hours.
+/// Many views arrive while partitions move, and only the newest view is written, once a second. Therefore owner epochs are reserved. The file contains a number
+/// far above the owner epochs in use, and a restarted controller grants only owner epochs above the number in its file. So no owner epoch is granted twice,
+/// even if all nodes restart and ZooKeeper has lost the writes of its last hours.
 struct ClusterMemory: Sendable {
     /// The number of owner epochs in one reservation. The next reservation follows when half of them are used.
     static let reservation: Int64 = 1000
     static let interval = Duration.seconds(1)
     static let retryInterval = Duration.seconds(5)
 
-    /// Without a folder nothing is stored, and nothing waits.
+    /// Whether the node has a folder for this file. Without a folder nothing is stored, and no owner epoch waits.
     let isKept: Bool
-    /// What was kept when this process started; its view until ZooKeeper has shown whether it knows a newer one.
+    /// The contents of the file when this process started. Nil after the first view or the first read of ZooKeeper, because the view in the file is used only
+    /// then.
     private(set) var past: RememberedCluster?
-    /// While this node was away, others may have granted above its number: by one reservation for each process that started and was elected.
+    /// A distance above this node's number. While this node was away, each process that started and was elected may have granted one more reservation.
     static let lostReservation: Int64 = 1 << 20
 
-    /// This process grants only owner epochs above this.
+    /// This process grants only owner epochs above this number.
     private(set) var reservedAtStart: Int64
     private var stored: RememberedCluster?
     private var writing: (number: UInt64, value: RememberedCluster)?
     private var lastNumber: UInt64 = 0
     private var notBefore: ContinuousClock.Instant?
-    /// Why the last write failed: the cluster continues without it.
+    /// Why the last write failed. The cluster continues without the file.
     private(set) var failure: String?
 
     init(isKept: Bool, past: RememberedCluster?) {
@@ -37,13 +38,13 @@ struct ClusterMemory: Sendable {
         return self.past?.view
     }
 
-    /// ZooKeeper does not know what this node's file knows, so it may not know of grants that were made while this node was away either.
+    /// ZooKeeper has lost the view in this node's file. So it may also have lost grants that other nodes received while this node was away.
     mutating func skipLostGrants() {
         self.reservedAtStart = max(
             self.reservedAtStart, min(self.reservedAtStart + Self.lostReservation, ClusterView.ownerEpochMax - 2 * ClusterView.headroom))
     }
 
-    /// Whether an owner epoch may be used: the reservation is on disk, or the disk cannot be written: a full or broken disk must not stop the cluster.
+    /// Whether an owner epoch may be used: its reservation is on disk, or the disk cannot be written. A full or broken disk must not stop the cluster.
     func covers(_ ownerEpoch: Int64) -> Bool { !self.isKept || self.failure != nil || ownerEpoch <= self.stored?.reservedOwnerEpoch ?? 0 }
 
     enum Step {
@@ -52,7 +53,7 @@ struct ClusterMemory: Sendable {
         case nothing
     }
 
-    /// - Parameter highest: the highest owner epoch that is in use, or will be next.
+    /// - Parameter highest: the highest owner epoch that is in use, or that will be used next.
     mutating func next(
         cluster: String, configuration: ClusterConfiguration, view: ClusterView?, highest: Int64, at now: ContinuousClock.Instant
     ) -> Step {

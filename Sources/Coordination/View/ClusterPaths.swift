@@ -1,6 +1,6 @@
 /// The paths of a cluster's znodes.
 struct ClusterPaths: Sendable {
-    /// The parents of the chroot, in order, and the chroot itself. Empty without one.
+    /// The parents of the chroot, in order, and the chroot itself. Empty if there is no chroot.
     let chroot: [String]
     let root: String
 
@@ -23,8 +23,8 @@ struct ClusterPaths: Sendable {
     func node(_ id: String) -> String { "\(self.nodes)/\(id)" }
     func member(_ id: String) -> String { "\(self.members)/\(id)" }
 
-    /// Creates the znodes that must exist before a node can join, parents first. The chroot and `/rt` are shared with other clusters on the same servers, so every
-    /// user may create children there.
+    /// The requests that create the znodes that a node needs before it can join, parents first. Other clusters on the same servers use the same chroot and
+    /// `/rt`, so every user may create children there.
     var foundations: [ZooKeeperRequest] {
         let own: [(path: String, data: [UInt8])] = [(self.root, []), (self.nodes, []), (self.members, []), (self.controllerEpoch, Array("0".utf8))]
         return (self.chroot + ["\(self.chroot.last ?? "")/rt"]).map { .createShared(path: $0) }

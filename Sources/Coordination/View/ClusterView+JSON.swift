@@ -31,7 +31,7 @@ extension ClusterView {
             writer.fields(self.remainder)
         }
         guard writer.bytes.count <= ClusterView.bytesMax else {
-            throw JSONFailure("the view has \(writer.bytes.count) bytes, and \(ClusterView.bytesMax) are the most")
+            throw JSONFailure("the view has \(writer.bytes.count) bytes; the limit is \(ClusterView.bytesMax)")
         }
         return writer.bytes
     }

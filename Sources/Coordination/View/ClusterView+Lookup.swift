@@ -12,7 +12,7 @@ extension ClusterView {
     /// The partitions with a handoff in progress, in order.
     package var moving: [Int] { self.partitions.indices.filter { self.partitions[$0].move != nil } }
 
-    /// Adds a node, or replaces the one with its id, in the order of ids.
+    /// Adds a node in the order of ids, or replaces the node with the same id.
     package mutating func upsert(_ node: Node) {
         let index = self.nodes.firstIndex { $0.id >= node.id } ?? self.nodes.count
         if index < self.nodes.count, self.nodes[index].id == node.id {
@@ -22,17 +22,17 @@ extension ClusterView {
         }
     }
 
-    /// Makes this node the owner under the next owner epoch, which fences the previous one. Ends the partition's move.
+    /// Makes this node the owner under the next owner epoch, which fences the previous owner. Ends the partition's move.
     package mutating func grant(_ partition: Int, to id: String) {
         self.partitions[partition].owner = id
         self.partitions[partition].ownerEpoch += 1
         self.partitions[partition].move = nil
     }
 
-    /// Takes all partitions from a node that is gone or has a new incarnation, and ends the moves to it. Returns its partitions, in order.
+    /// Makes the partitions of a node orphans, and ends the moves to the node. Returns the orphans, in order.
     ///
-    /// Owner epochs do not change here: the next grant raises them. A restarted member keeps its id, so its former partitions would seem to have a live owner.
-    /// The controller calls this when it sees a new incarnation.
+    /// Called when the node is gone, fenced, or has a new incarnation. A restarted member keeps its id, so otherwise its former partitions would seem to have a
+    /// live owner. Owner epochs do not change here, because the next grant raises them.
     @discardableResult
     package mutating func orphan(ownedBy id: String) -> [Int] {
         var orphaned: [Int] = []

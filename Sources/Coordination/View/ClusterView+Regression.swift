@@ -1,14 +1,15 @@
 extension ClusterView {
-    /// Why a view must not replace the newest one seen: ZooKeeper lost a write, or another program wrote it. The node raises an alarm and keeps its view.
+    /// Why a view must not replace the newest view that this node has seen. ZooKeeper lost a write, or another program wrote the view. The node raises an alarm
+    /// and keeps its view.
     package enum Regression: Error, Hashable, CustomStringConvertible {
         case version(seen: Int64, candidate: Int64)
-        /// Two views with one version.
+        /// Two different views have the same version.
         case divergence(version: Int64)
         case controllerEpoch(seen: Int32, candidate: Int32)
         /// The number of partitions of a cluster never changes.
         case partitionCount(seen: Int, candidate: Int)
         case ownerEpoch(partition: Int, seen: Int64, candidate: Int64)
-        /// One owner epoch granted twice: only a higher epoch fences the former owner.
+        /// One owner epoch was granted twice. Only a higher owner epoch fences the former owner.
         case grant(partition: Int, ownerEpoch: Int64, seen: String?, candidate: String)
 
         package var description: String {
@@ -24,7 +25,7 @@ extension ClusterView {
         }
     }
 
-    /// Nil if `candidate` may replace this view, which is the newest one seen, or is equal to it.
+    /// Why `candidate` must not replace this view, the newest view seen. Nil if it may, or if both views are equal.
     package func regression(in candidate: ClusterView) -> Regression? {
         if candidate.version < self.version { return .version(seen: self.version, candidate: candidate.version) }
         if candidate.version == self.version { return candidate == self ? nil : .divergence(version: self.version) }

@@ -3,24 +3,24 @@ package import JSON
 import Partitioning
 
 extension ClusterView {
-    /// ZooKeeper refuses data above 1,048,575 bytes with its headers; this leaves space for them. 16,384 partitions and 60 nodes need about 150 KB.
+    /// ZooKeeper refuses a request above 1,048,575 bytes, and this limit leaves space for the headers. 16,384 partitions and 60 nodes need about 150 KB.
     package static let bytesMax = 1_000_000
     package static let nodeCountMax = 1000
     package static let partitionCountMax = Partitions.countMax
-    /// Some stores handle owner epochs as doubles, which are exact up to here.
+    /// Some stores handle owner epochs as doubles, which are exact up to this number.
     package static let ownerEpochMax: Int64 = 1 << 53 - 1
-    /// A view is accepted only if its numbers are this far below the maximum. No real cluster comes near.
+    /// The numbers in an accepted view are at least this far below their maximum, so that they can grow. No real cluster reaches such numbers.
     package static let headroom: Int64 = 1 << 20
     package static let weightMax = 1000.0
-    /// Addresses, zones, versions and writers.
+    /// The limit of addresses, zones, versions and writers.
     package static let textBytesMax = 300
 
-    /// Throws a message about the contradiction. Called when a view is read, and before one is written.
+    /// Throws a message about the contradiction. Called when a view is read, and before a view is written.
     package func validate() throws(JSONFailure) {
         guard (0...ClusterView.ownerEpochMax).contains(self.version) else { throw JSONFailure("version \(self.version) is out of range") }
         guard self.controllerEpoch >= 0 else { throw JSONFailure("controller epoch \(self.controllerEpoch) is negative") }
         guard (1...ClusterView.partitionCountMax).contains(self.partitions.count) else {
-            throw JSONFailure("there are \(self.partitions.count) partitions, and 1 to \(ClusterView.partitionCountMax) are possible")
+            throw JSONFailure("there are \(self.partitions.count) partitions, and 1 to \(ClusterView.partitionCountMax) are allowed")
         }
         try self.validateNodes()
         try self.validatePartitions()
@@ -28,11 +28,11 @@ extension ClusterView {
 
     private func validateNodes() throws(JSONFailure) {
         guard self.nodes.count <= ClusterView.nodeCountMax else {
-            throw JSONFailure("there are \(self.nodes.count) nodes, and \(ClusterView.nodeCountMax) are the most")
+            throw JSONFailure("there are \(self.nodes.count) nodes; the limit is \(ClusterView.nodeCountMax)")
         }
         for (index, node) in self.nodes.enumerated() {
             guard NodeID.isValid(node.id) else {
-                throw JSONFailure("nodes[\(index)] has the id \(node.id.prefix(70).debugDescription), which is not 1 to 64 of A-Z a-z 0-9 _ . -")
+                throw JSONFailure("nodes[\(index)] has the id \(node.id.prefix(70).debugDescription), which is not 1 to 64 characters of A-Z a-z 0-9 _ . -")
             }
             guard node.weight.isFinite, (0...ClusterView.weightMax).contains(node.weight) else {
                 throw JSONFailure("node \(node.id) has the weight \(node.weight), which is not from 0 to \(ClusterView.weightMax)")

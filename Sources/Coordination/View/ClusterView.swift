@@ -3,22 +3,22 @@ package import Partitioning
 
 /// The register of members and owners. Only the controller writes it.
 ///
-/// A reader sees members, owners and moves as of one moment. Versions grow by one with each write.
+/// One read returns the members, owners and moves of the same moment. Versions grow by one with each write.
 package struct ClusterView: Hashable, Sendable {
     /// Incremented by every write.
     package var version: Int64
     /// The controller epoch of its writer.
     package var controllerEpoch: Int32
-    /// The writer, as `node/incarnation/sequence`. The writer recognizes its own view by it, and knows its reasons.
+    /// The writer, as `node/incarnation/sequence`. The writer recognizes its own view by this text, and then records the reasons for the changes.
     package var writer: String
-    /// Milliseconds since 1970 at the writer; for people, never for decisions.
+    /// Milliseconds since 1970 on the writer's clock, for people. Decisions do not use it.
     package var writtenAt: Int64
     package var mode: Mode { didSet { self.remainder.remove("mode") } }
     /// In the order of their ids.
     package var nodes: [Node]
-    /// One for each partition, in order.
+    /// One element for each partition, in order.
     package var partitions: [Partition]
-    /// Fields of a newer version, which are kept unchanged. An unknown mode is read as maintenance: failover continues, and nothing is balanced.
+    /// Fields of a newer version, which are kept unchanged. An unknown mode counts as maintenance: failover continues, and no balancing moves start.
     package internal(set) var remainder = JSONRemainder()
 
     package init(
@@ -35,9 +35,9 @@ package struct ClusterView: Hashable, Sendable {
 
     package enum Mode: String, Hashable, Sendable, CaseIterable {
         case normal
-        /// No balancing, requested by an operator. Failover continues.
+        /// An operator has paused balancing. Failover continues.
         case maintenance
-        /// Many nodes vanished together: reassignment is held back for a while.
+        /// Many nodes vanished together. Reassignment is delayed for a while.
         case guarded
     }
 
@@ -46,7 +46,7 @@ package struct ClusterView: Hashable, Sendable {
         package var id: String
         /// The czxid of its member znode, which changes with each restart. Nil while the node is down.
         package var incarnation: Int64?
-        /// `host:port` of its link; empty while unknown.
+        /// `host:port` of its link. Empty while unknown.
         package var link: String
         /// `host:port` of its API, for commands to that node.
         package var api: String
@@ -54,9 +54,9 @@ package struct ClusterView: Hashable, Sendable {
         package var weight: Double
         package var version: String
         package var state: NodeState { didSet { self.remainder.remove("st") } }
-        /// The operator's request when the view was written. `/nodes` decides; this copy survives the loss of `/nodes`.
+        /// A copy of the operator's request in `/nodes` when the view was written. It restores the request if ZooKeeper loses `/nodes`.
         package internal(set) var desired: NodeRecord?
-        /// Fields of a newer version, which are kept unchanged. An unknown state counts as fenced, until it is set.
+        /// Fields of a newer version, which are kept unchanged. An unknown state counts as fenced until the controller sets the state.
         package internal(set) var remainder = JSONRemainder()
 
         package init(
@@ -78,9 +78,9 @@ package struct ClusterView: Hashable, Sendable {
     }
 
     package struct Partition: Hashable, Sendable {
-        /// The id of the owning node; nil for an orphan.
+        /// The id of the owning node. Nil for an orphan.
         package var owner: String?
-        /// The owner epoch: grows with every grant, never shrinks.
+        /// The owner epoch. It grows with every grant, and never shrinks.
         package var ownerEpoch: Int64
         /// A planned handoff in progress.
         package var move: Move?
@@ -113,25 +113,25 @@ package struct ClusterView: Hashable, Sendable {
 
 /// The states of a node.
 package enum NodeState: String, Hashable, Sendable, CaseIterable {
-    /// Member, not ready yet. Owns nothing.
+    /// The node is a member, but is not ready yet. It owns nothing.
     /// Can transition to: active, cordoned, draining, down.
     case joining
-    /// Owns its share.
+    /// The node owns its share of the partitions.
     /// Can transition to: cordoned, draining, fenced, down.
     case active
-    /// Keeps its partitions, gains none.
+    /// The node keeps its partitions, but gains none.
     /// Can transition to: active, draining, fenced, down.
     case cordoned
-    /// Its partitions are moved to other nodes.
+    /// The node's partitions are being moved to other nodes.
     /// Can transition to: active, cordoned, drained, fenced, down.
     case draining
-    /// Has no partitions left.
+    /// The node was drained, and has no partitions left.
     /// Can transition to: active, cordoned, draining, fenced, down.
     case drained
-    /// Has a session, but its peers cannot reach it: owns nothing until it has been healthy for a while.
+    /// The node has a session, but its peers cannot reach it. It owns nothing until peers have reached it for a while.
     /// Can transition to: active, cordoned, draining, down.
     case fenced
-    /// Not a member, but expected to return.
+    /// The node is not a member, but is expected to return.
     /// Can transition to: joining, removed from the view (forgotten).
     case down
 

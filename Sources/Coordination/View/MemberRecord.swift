@@ -1,8 +1,8 @@
 package import JSON
 
-/// A node's own record while its session lives: `/members/<id>`, ephemeral. Only the controller reads it.
+/// A node's own record: the ephemeral znode `/members/<id>`. The controller reads it, and so does a starting node whose id is already in use.
 package struct MemberRecord: Hashable, Sendable {
-    /// `host:port` where other nodes reach it.
+    /// `host:port` where other nodes reach the node's link.
     package var link: String
     /// `host:port` of its API.
     package var api: String
@@ -38,7 +38,7 @@ package struct MemberRecord: Hashable, Sendable {
     package init(json bytes: [UInt8]) throws(JSONFailure) {
         var object = try JSONValue(bytes, named: "member", bytesMax: MemberRecord.bytesMax).object()
         let protocols = try object.required("proto").integers(in: 0...Int64(Int32.max), countMax: 2)
-        guard protocols.count == 2, protocols[0] <= protocols[1] else { throw JSONFailure("member.proto is not the least and the greatest protocol") }
+        guard protocols.count == 2, protocols[0] <= protocols[1] else { throw JSONFailure("member.proto is not the lowest and the highest protocol") }
         self.init(
             link: try object.string("link", bytesMax: ClusterView.textBytesMax),
             api: try object.string("api", bytesMax: ClusterView.textBytesMax),

@@ -5,13 +5,14 @@ package import JSON
 package struct NodeRecord: Hashable, Sendable {
     package var desired: Desired { didSet { self.remainder.remove("desired") } }
     package var note: String
-    /// Who changed it last, for people.
+    /// Who last changed the desired state, for people.
     package var by: String
     /// Milliseconds since 1970, for people.
     package var at: Int64
     /// Incremented by every change. A lower revision means that ZooKeeper has lost a record.
     package var revision: Int64
-    /// Fields of a newer version, which are kept unchanged. An unknown desired state is read as cordoned: the node keeps its partitions and gains none until it is set again.
+    /// Fields of a newer version, which are kept unchanged. An unknown desired state is read as cordoned: the node keeps its partitions and gains none until it
+    /// is set again.
     package internal(set) var remainder = JSONRemainder()
 
     package enum Desired: String, Hashable, Sendable, CaseIterable {
@@ -47,7 +48,7 @@ package struct NodeRecord: Hashable, Sendable {
         self.remainder = remainder
     }
 
-    /// The form in the view, which must have space for a thousand of them.
+    /// The short form for the view, which must have space for the records of a thousand nodes.
     var brief: NodeRecord {
         var brief = self
         if brief.note.utf8.count > 200 { brief.note = String(decoding: brief.note.utf8.prefix(200), as: UTF8.self) + "…" }
@@ -68,7 +69,7 @@ package struct NodeRecord: Hashable, Sendable {
         return writer.bytes
     }
 
-    /// Who requested it, and why, for people.
+    /// Who requested the desired state, and why, for people.
     var request: String { Self.request(by: self.by, note: self.note) }
 
     static func request(by: String, note: String) -> String {

@@ -1,6 +1,6 @@
 /// Decides when each znode of the cluster is read. A pure value. The data goes to the machines that need it.
 ///
-/// A watch is only a hint: it marks its target dirty, and the target is read again. Every target is also read again after a while without a watch.
+/// A watch is only a hint: it marks its target dirty, and the target is read again. Every target is also read again after a while, even if no watch has fired.
 struct RegistryReads: Sendable {
     enum Target: Hashable, Sendable, CaseIterable {
         case configuration, controller, view, ownMember
@@ -9,7 +9,7 @@ struct RegistryReads: Sendable {
 
         /// Whether the controller also watches the children.
         fileprivate var hasChildren: Bool { self == .members || self == .nodes }
-        /// Whether its absence is a normal state. Then its creation is watched, too.
+        /// Whether the znode is often absent. If so, its creation is watched too.
         fileprivate var isOftenAbsent: Bool { self == .controller || self == .view }
     }
 
@@ -17,7 +17,7 @@ struct RegistryReads: Sendable {
         var isDirty = true
         var isOpen = false
         var sentAt: ContinuousClock.Instant?
-        /// The time of the next read, after a failure.
+        /// After a failure, the earliest time of the next read.
         var notBefore: ContinuousClock.Instant?
         /// When the target was last read.
         var readAt: ContinuousClock.Instant?
@@ -58,7 +58,7 @@ struct RegistryReads: Sendable {
     /// Begins to read these targets, or reads them again.
     mutating func read(_ targets: Target...) { for target in targets { self.states[target, default: State()].isDirty = true } }
 
-    /// Reads a target again, if it is read at all. With a time: at that time, because the content is wrong and a watch may not fire.
+    /// Reads a target again, if this node reads it at all. `time` is set if the content is wrong, because then a watch may not fire.
     mutating func readAgain(_ target: Target, from time: ContinuousClock.Instant? = nil) {
         self.states[target]?.isDirty = true
         if let time { self.states[target]?.notBefore = time }
@@ -82,7 +82,7 @@ struct RegistryReads: Sendable {
 
     // MARK: - Reading
 
-    /// The requests that are due now, and when the next ones are due.
+    /// The requests that are due now, and the times of later requests.
     mutating func next(at now: ContinuousClock.Instant) -> (requests: [(target: Target, request: ZooKeeperRequest)], wakes: [ContinuousClock.Instant]) {
         var requests: [(target: Target, request: ZooKeeperRequest)] = []
         var wakes: [ContinuousClock.Instant] = []
@@ -98,7 +98,7 @@ struct RegistryReads: Sendable {
                 } else {
                     state.isOpen = true
                     state.sentAt = now
-                    // A watch that fires from here on may be about a change that this read does not show.
+                    // A watch that fires after this may report a change that this read does not contain. It marks the target dirty again.
                     state.isDirty = false
                     requests.append((target, self.request(of: target)))
                 }

@@ -2,15 +2,15 @@ package import JSON
 
 /// A node's stored knowledge of its cluster, in case all nodes restart and ZooKeeper has lost its data.
 ///
-/// The node's decisions depend on ZooKeeper, not on this file. It contains the cluster that the node belongs to, the numbers that new ones must exceed, and
-/// operators' requests.
+/// The node's decisions depend on ZooKeeper, not on this file. The file contains the cluster that the node belongs to, the numbers that new numbers must
+/// exceed, and operators' requests.
 package struct RememberedCluster: Hashable, Sendable {
     /// The cluster's name in ZooKeeper.
     package var cluster: String
     package var configuration: ClusterConfiguration
-    /// The newest view that this node had, with what operators had requested of each node.
+    /// The newest view that this node had. It contains the operators' request for each node.
     package var view: ClusterView?
-    /// No owner epoch in use is above this. It is raised long before epochs reach it.
+    /// No owner epoch in use is above this number. The number is raised long before owner epochs reach it.
     package var reservedOwnerEpoch: Int64
 
     /// Enough for a view, a configuration and the other fields.

@@ -1,7 +1,7 @@
 /// The highest numbers of all views that this node has seen, including refused ones. A pure value.
 ///
-/// If ZooKeeper has lost writes, its readers know more than it does. The next view gets higher numbers than all of these, so that every node accepts it, and no
-/// owner epoch has two owners.
+/// If ZooKeeper has lost writes, nodes know numbers that ZooKeeper does not know. The next view gets numbers above all of these, so that every node accepts the
+/// view, and no owner epoch has two owners.
 struct ViewFloor: Sendable {
     struct Entry: Sendable {
         var ownerEpoch: Int64
@@ -41,7 +41,7 @@ struct ViewFloor: Sendable {
         }
     }
 
-    /// The least owner epoch that a view may have for this grant of the partition.
+    /// The lowest owner epoch that the next view may have for this grant of the partition.
     func ownerEpoch(_ index: Int, _ entry: ClusterView.Partition) -> Int64 {
         guard self.partitions.indices.contains(index) else { return entry.ownerEpoch }
         let known = self.partitions[index]

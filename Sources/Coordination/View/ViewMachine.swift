@@ -1,11 +1,11 @@
 import JSON
 
-/// Follows the view: from ZooKeeper, from peers, and from this node's own disk. A pure value.
+/// Follows the view, which comes from ZooKeeper, from peers, and from this node's own disk. A pure value.
 ///
-/// It accepts a newer view, and refuses a view that contradicts the newest one, because then ZooKeeper has lost a write. ``floor`` stores the highest numbers of all
-/// views.
+/// It accepts a newer view, and refuses a view that contradicts the newest one, because then ZooKeeper has lost a write. ``floor`` stores the highest numbers
+/// of all views.
 struct ViewMachine: Sendable {
-    /// The znode of the view contains something else than a view.
+    /// The znode of the view contains bytes that this version cannot read as a view.
     struct Unreadable: Hashable, Sendable {
         /// The version of the znode.
         var stat: Int32
@@ -18,7 +18,7 @@ struct ViewMachine: Sendable {
         case alarm(String)
         /// Read the view again at that time.
         case readAgain(from: ContinuousClock.Instant)
-        /// Store these bytes. A restart must keep them.
+        /// Store these bytes, so that they survive a restart.
         case remember(number: UInt64, [UInt8])
         /// Request the views of these peers.
         case pull([String])
@@ -29,17 +29,18 @@ struct ViewMachine: Sendable {
     private let cluster: String
     /// The newest view that was accepted, from ZooKeeper or from a peer.
     private(set) var view: ClusterView?
-    /// Includes refused views.
+    /// The highest numbers of all views, including refused views.
     private(set) var floor = ViewFloor()
     private(set) var memory: ClusterMemory
-    /// For nodes of the present view: a newer desired state that was found only in a refused view.
+    /// Desired states of nodes in the present view that are newer than in this view, and were found only in a refused view.
     private(set) var lostDesired: [String: NodeRecord] = [:]
-    /// Since when this process has had a view.
+    /// When this process got its first view.
     private(set) var since: ContinuousClock.Instant?
     private(set) var unreadable: Unreadable?
-    /// The version of the view that ZooKeeper showed last in this session, and the version of its znode. A lower version later means that it has lost writes.
+    /// The version of the view that ZooKeeper showed last in this session, and the version of its znode. A lower version later means that ZooKeeper has lost
+    /// writes.
     private(set) var stored: (version: Int64, stat: Int32)?
-    /// Since when a new session has shown an older view than this node has: the server lags, or has lost writes.
+    /// When a new session first showed an older view than this node has. The server lags, or has lost writes.
     private var olderSince: ContinuousClock.Instant?
     /// The versions that peers have reported and that are newer than this node's view, by peer.
     private(set) var newerVersions: [String: Int64] = [:]
@@ -82,9 +83,9 @@ struct ViewMachine: Sendable {
         return effects
     }
 
-    /// This node wrote the view. A peer may have sent a newer one meanwhile.
+    /// This node wrote the view. A peer may have sent a newer view meanwhile.
     ///
-    /// - Parameter stat: nil for a znode that was created together with a check: its version is 0, and the reply does not contain the rest.
+    /// - Parameter stat: nil if the write created the znode. Then the reply contains no stat, and the version is 0.
     mutating func wrote(_ view: ClusterView, stat: ZooKeeperStat?) {
         self.unreadable = nil
         self.stored = (view.version, stat?.version ?? 0)
@@ -100,7 +101,7 @@ struct ViewMachine: Sendable {
             self.olderSince = nil
             return []
         }
-        // The first read of a session: it may be served by another server than the previous session.
+        // The first read of a session may come from another server than the reads of the previous session, so the period begins again.
         let since = self.stored == nil ? now : self.olderSince ?? now
         self.olderSince = since
         guard now < since.advanced(by: .seconds(1)) else {
@@ -117,8 +118,8 @@ struct ViewMachine: Sendable {
         return effects + [.alarm("the view in ZooKeeper cannot be read, and ownership does not change: \(failure). \(self.advice)")]
     }
 
-    /// Whether a controller may replace the znode of the view. It replaces unreadable bytes if it knows a view, but not bytes that a newer version of the program
-    /// may have written: that is an operator's decision.
+    /// Whether a controller may replace the znode of the view. It replaces unreadable bytes if it knows a view. It does not replace bytes that a newer version
+    /// of the program may have written, because an operator has to decide that.
     var mayBeReplaced: Bool { self.unreadable.map { !$0.isNewer && self.view != nil } ?? true }
 
     /// Advice to the operator about a view that cannot be read.
@@ -142,7 +143,7 @@ struct ViewMachine: Sendable {
             self.since = now
             return (true, effects + self.adopt(candidate))
         }
-        // A peer's view may be late, and so may the reply to a read if a peer's newer view came first.
+        // An older view is ignored without an alarm: a peer's message may be late, or a peer's newer view may have arrived before the reply to a read.
         guard candidate.version >= seen.version else { return (false, effects) }
         if let regression = seen.regression(in: candidate) {
             for node in candidate.nodes {
@@ -157,7 +158,7 @@ struct ViewMachine: Sendable {
     private mutating func adopt(_ view: ClusterView) -> [Effect] {
         let before = self.view
         self.view = view
-        // A forgotten node is not in the view any more, and loses nothing.
+        // A node that is not in the view any more was forgotten, and its desired state is not restored.
         self.lostDesired = self.lostDesired.filter { id, desired in view.node(id).map { $0.desired?.revision ?? 0 < desired.revision } ?? false }
         return [.adopted(view, before: before)]
     }
@@ -184,7 +185,8 @@ struct ViewMachine: Sendable {
 
     // MARK: - From this node's disk
 
-    /// ZooKeeper has an older view than this node had before its restart, or none. This node continues with its own view, and reports its version to the controller.
+    /// If ZooKeeper has no view, or an older view than this node had before its restart, this node continues with the view from its disk. It reports the
+    /// version of that view to the controller.
     private mutating func recall(unless version: Int64?, at now: ContinuousClock.Instant) -> [Effect] {
         guard self.view == nil, let past = self.memory.takePast(), version ?? 0 < past.version else { return [] }
         self.memory.skipLostGrants()

@@ -94,13 +94,13 @@ import Testing
         (text.replacing("[5,5,6]", with: "[5,5.5,6]"), "view.oe[1] is not a whole number from 0 to 9007199253692415"),
         (
             text.replacing("[0,0,-1]", with: "[]").replacing("[5,5,6]", with: "[]").replacing("{\"id\":77,\"p\":0,\"to\":\"n2\",\"why\":\"drain\"}", with: ""),
-            "view: there are 0 partitions, and 1 to 65536 are possible"
+            "view: there are 0 partitions, and 1 to 65536 are allowed"
         ),
         (text.replacing("\"w\":0.5", with: "\"w\":-0.5"), "view.nodes[1].w is not a number from 0.0 to 1000.0"),
         (text.replacing("\"w\":0.5", with: "\"w\":\"1\""), "view.nodes[1].w is not a number from 0.0 to 1000.0"),
         (text.replacing("\"id\":\"n2\"", with: "\"id\":\"n1\""), "view: node n1 is listed twice"),
         (text.replacing("\"id\":\"n2\"", with: "\"id\":\"m\""), "view: node m is listed after n1, out of order"),
-        (text.replacing("\"id\":\"n2\"", with: "\"id\":\"n 2\""), "view: nodes[1] has the id \"n 2\", which is not 1 to 64 of A-Z a-z 0-9 _ . -"),
+        (text.replacing("\"id\":\"n2\"", with: "\"id\":\"n 2\""), "view: nodes[1] has the id \"n 2\", which is not 1 to 64 characters of A-Z a-z 0-9 _ . -"),
         (text.replacing("\"to\":\"n2\"", with: "\"to\":\"n1\""), "view: partition 0 moves to n1, which owns it already"),
         (text.replacing("\"to\":\"n2\"", with: "\"to\":\"n7\""), "view: partition 0 moves to n7, which is not among the nodes"),
         (text.replacing("\"p\":0", with: "\"p\":2"), "view: partition 2 moves to n2, but has no owner"),
