@@ -1,6 +1,6 @@
 import Testing
 
-/// The arrows test on sources that are made up: what it must find, and what it must not.
+/// Tests the checks of this target on invented sources: which arrows and violations they find, and which they do not.
 @Suite struct ArrowRulesTests {
     private func tree(_ files: [(path: String, text: String)]) -> SourceTree { SourceTree(files: files.map { SourceFile(path: $0.path, text: $0.text) }) }
 
@@ -8,7 +8,7 @@ import Testing
         self.tree(files).arrows.sorted { $0.key < $1.key }.map { "\($0.key.from) \($0.key.to) \($0.value[0])" }
     }
 
-    @Test func anArrowIsATypeOfAnotherFolder() {
+    @Test func aTypeFromAnotherFolderMakesAnArrow() {
         let home = ("M/Home/Home.swift", "struct Home { enum Room { case big } }\nfunc enter() {}\nlet doors = 3")
         #expect(arrows([home, ("M/Street/A.swift", "let x = 1\nfunc f(_ home: Home) {}")]) == ["M/Street M/Home Sources/M/Street/A.swift:2 names Home"])
         #expect(arrows([home, ("M/Street/A.swift", "let room: [Home.Room] = []")]).count == 1)
@@ -18,7 +18,7 @@ import Testing
         #expect(arrows([home, ("M/Home/A.swift", "var home: Home")]) == [])
     }
 
-    @Test func anArrowIsAMemberThatAnotherFolderAddsToAType() {
+    @Test func aMemberFromAnotherFoldersExtensionMakesAnArrow() {
         let files = [
             ("M/Home/Home.swift", "struct Home {}"),
             ("M/Garden/Home+Garden.swift", "extension Home { func plantTrees() {} }\nextension Home { struct Tree {} }"),
@@ -29,7 +29,7 @@ import Testing
         #expect(arrows(files + [("M/Street/A.swift", "let tree = Home.Tree()")]).contains("M/Street M/Garden Sources/M/Street/A.swift:1 names Tree"))
     }
 
-    @Test func whatOnlyLooksLikeAnArrowIsNone() {
+    @Test func namesOfOtherThingsMakeNoArrow() {
         let home = ("M/Home/Home.swift", "struct Home {}\nprivate struct Secret {}\nextension Home { struct Room {} }")
         for text in [
             "// Home\n/* Home /* */ Home */ let a = \"Home\" + #\"\\(Home)\"# + \"\"\"\n Home \"Home\"\n\"\"\"",
@@ -44,7 +44,7 @@ import Testing
         ] {
             #expect(arrows([home, ("M/Street/A.swift", text)]) == [], "\(text)")
         }
-        #expect(arrows([home, ("N/Street/A.swift", "let home: Home")]) == [], "another module's names are reached by an import only")
+        #expect(arrows([home, ("N/Street/A.swift", "let home: Home")]) == [], "names of another module need an import and make no arrow")
     }
 
     @Test func aCircleIsFoundAndNamed() throws {
@@ -57,9 +57,9 @@ import Testing
         #expect(violations.count == 1)
         #expect(violations.first?.contains("M/C -> M/A: Sources/M/C/C.swift:2 names A") == true)
         #expect(tree.violations(knownCircles: [["M/A", "M/B", "M/C"]]) == [])
-        #expect(tree.violations(knownCircles: [["M/A", "M/B"]]).count == 1, "it has grown")
-        #expect(tree.violations(knownCircles: [["M/A", "M/B", "M/C", "M/D"]]).count == 1, "it has shrunk")
-        #expect(tree.violations(knownCircles: [["M/A", "M/B", "M/C"], ["M/D", "M/E"]]).count == 1, "it is gone")
+        #expect(tree.violations(knownCircles: [["M/A", "M/B"]]).count == 1, "the circle has grown")
+        #expect(tree.violations(knownCircles: [["M/A", "M/B", "M/C", "M/D"]]).count == 1, "the circle has shrunk")
+        #expect(tree.violations(knownCircles: [["M/A", "M/B", "M/C"], ["M/D", "M/E"]]).count == 1, "the circle is gone")
     }
 
     private func violations(_ rows: [LayerTable.Row], _ files: [(path: String, text: String)]) -> [String] {
@@ -73,7 +73,7 @@ import Testing
         let lowFile = ("Low/B.swift", "internal import NIOCore\nimport Glibc")
         let highFile = ("High/A.swift", "package import Low")
         #expect(violations([high, low], [highFile, lowFile]) == [])
-        #expect(violations([low, high], [highFile, lowFile]) == ["High may import Low, which is not further down: an arrow that points back"])
+        #expect(violations([low, high], [highFile, lowFile]) == ["the row of High allows Low, but the row of Low is not further down"])
         #expect(
             violations([high, low], [highFile, lowFile, ("Low/C.swift", "\nimport High")]) == [
                 "Sources/Low/C.swift:2 imports High: no row of the table allows it"
@@ -81,9 +81,9 @@ import Testing
         #expect(
             violations([high, low], [("High/A.swift", "import Low\nimport struct Foundation.URL"), lowFile])
                 == ["Sources/High/A.swift:2 imports Foundation: no row of the table allows it"])
-        #expect(violations([high, low], [("High/A.swift", ""), lowFile]) == ["High may import Low, and no file of it does: remove it from the row"])
+        #expect(violations([high, low], [("High/A.swift", ""), lowFile]) == ["no file of High imports Low: remove Low from the row"])
         #expect(violations([low], [("High/A.swift", ""), lowFile]) == ["Sources/High has no row"])
-        #expect(violations([high, low, .init(name: "Gone", ours: [], others: [])], [highFile, lowFile]) == ["Gone has a row and no folder in Sources"])
+        #expect(violations([high, low, .init(name: "Gone", ours: [], others: [])], [highFile, lowFile]) == ["Gone has a row, but no folder in Sources"])
         let folder = LayerTable.Row(name: "High/Disk", ours: [], others: ["GRDB"])
         #expect(violations([high, folder, low], [highFile, lowFile, ("High/Disk/D.swift", "import GRDB")]) == [])
         #expect(

@@ -1,9 +1,10 @@
 import Foundation
 import Testing
 
-/// Arrows between modules are imports: ARCHITECTURE.md's table of layers lists them all. Arrows between folders of one module are names: they may not form a circle.
+/// Arrows between modules are imports: ARCHITECTURE.md's table of layers lists all of them. Arrows between folders of one module are uses of names: these
+/// arrows must not form a circle.
 @Suite struct ArrowsTests {
-    /// Circles that wait to be opened. Nothing may be added; a folder that has left its circle is taken out here too.
+    /// Circles that still exist. Do not add any. If a folder leaves its circle, remove it from this list.
     static let knownCircles: [[String]] = []
 
     @Test func modulesImportOnlyWhatTheTableOfLayersAllows() throws {
@@ -19,7 +20,7 @@ import Testing
     }
 }
 
-/// What the tests read of this package.
+/// The sources and documents of this package that the tests read.
 struct Package {
     var tree: SourceTree
     /// The folders directly under Sources.

@@ -1,7 +1,7 @@
-/// The table under `## Layers` in ARCHITECTURE.md: which module, or folder of one, may import what.
+/// The table under `## Layers` in ARCHITECTURE.md: which modules each module or folder may import.
 struct LayerTable {
     struct Row: Equatable {
-        /// A module, or a folder of one that may import more than the rest of it.
+        /// A module, or a folder that may import more than the rest of its module.
         var name: String
         /// Modules of this package, which have rows further down.
         var ours: [String]
@@ -25,15 +25,15 @@ struct LayerTable {
         }
     }
 
-    /// What stands between pairs of backticks.
+    /// The texts between pairs of backticks.
     private static func names(in cell: Substring) -> [String] {
         cell.split(separator: "`", omittingEmptySubsequences: false).enumerated().compactMap { index, part in index % 2 == 1 ? String(part) : nil }
     }
 
-    /// What any module may import without a row: the system's library and the language's own.
+    /// Modules that any module may import without a row: libraries of the system and of the language.
     private static let free: Set<String> = ["Darwin", "Dispatch", "Glibc", "Musl", "Synchronization"]
 
-    /// One sentence for each import that the table does not allow, and for each line of the table that the sources do not need.
+    /// One sentence for each import that the table does not allow, and for each entry of the table that is wrong or not needed.
     func violations(in files: [SourceFile], modules: Set<String>) -> [String] {
         var violations: [String] = []
         var place: [String: Int] = [:]
@@ -41,10 +41,10 @@ struct LayerTable {
         for row in self.rows {
             for name in row.ours {
                 guard let below = place[name] else {
-                    violations.append("\(row.name) may import \(name), which has no row")
+                    violations.append("the row of \(row.name) allows \(name), but \(name) has no row")
                     continue
                 }
-                if below <= place[row.name]! { violations.append("\(row.name) may import \(name), which is not further down: an arrow that points back") }
+                if below <= place[row.name]! { violations.append("the row of \(row.name) allows \(name), but the row of \(name) is not further down") }
             }
         }
         var used: Set<String> = []
@@ -61,12 +61,12 @@ struct LayerTable {
         }
         for row in self.rows {
             for name in row.ours + row.others where !used.contains("\(row.name) \(name)") {
-                violations.append("\(row.name) may import \(name), and no file of it does: remove it from the row")
+                violations.append("no file of \(row.name) imports \(name): remove \(name) from the row")
             }
         }
         let named = Set(self.rows.map(\.name))
         violations += modules.subtracting(named).sorted().map { "Sources/\($0) has no row" }
-        violations += named.filter { !$0.contains("/") }.subtracting(modules).sorted().map { "\($0) has a row and no folder in Sources" }
+        violations += named.filter { !$0.contains("/") }.subtracting(modules).sorted().map { "\($0) has a row, but no folder in Sources" }
         return violations
     }
 }

@@ -1,10 +1,10 @@
-/// What one file of Swift declares, imports and uses, as far as its tokens show it.
+/// The declarations, imports and uses of one Swift file, as far as its tokens show them.
 struct SourceFile {
     struct Declaration {
         enum Place: Equatable {
             /// At file scope.
             case file
-            /// Inside a type's own braces, or an extension's: the type's full name.
+            /// Inside the braces of a type, with the type's full name.
             case type(String)
             case `extension`(of: String)
             /// Inside a function or a closure.
@@ -14,31 +14,31 @@ struct SourceFile {
         var name: String
         var place: Place
         var isType: Bool
-        /// Seen by other files.
+        /// True if other files can use the declaration.
         var isShared: Bool
     }
 
     struct Use {
         var name: String
-        /// The words before it: `A.B.name` has `["A", "B"]`; empty where it stands alone.
+        /// The words before the name: `A.B.name` has `["A", "B"]`. Empty if there are none.
         var base: [String]
-        /// A dot is before it, after something else than words: `f().name`, `.name`.
+        /// True if a dot is before the name.
         var isMember: Bool
         var isCall: Bool
-        /// The types whose braces it is in, outermost first, as full names.
+        /// The full names of the types whose braces contain the use, outermost first.
         var inside: [String]
         var line: Int
     }
 
-    /// From the sources' root.
+    /// The path from the folder `Sources`.
     var path: String
     var imports: [(module: String, line: Int)] = []
     var declarations: [Declaration] = []
     var uses: [Use] = []
-    /// Names of generic parameters: they hide types of the same name.
+    /// Names of generic parameters. They hide types of the same name.
     var parameters: Set<String> = []
 
-    /// The folder the file is in, from the sources' root: `Pipeline/Event`.
+    /// The folder of the file, from the folder `Sources`: `Pipeline/Event`.
     var folder: String { self.path.split(separator: "/").dropLast().joined(separator: "/") }
     var module: String { String(self.path.prefix { $0 != "/" }) }
 
@@ -58,13 +58,13 @@ struct SourceFile {
         self.path = path
         let tokens = SwiftTokens.tokens(of: source)
         var scopes: [Scope] = []
-        /// The type or extension whose opening brace comes next.
+        /// The type or extension whose opening brace is next.
         var pending: Scope?
         var declared: Set<Int> = []
         var inside: [String] { scopes.compactMap { if case .type(let name) = $0 { name } else if case .extension(let name) = $0 { name } else { nil } } }
         func text(_ index: Int) -> String { tokens.indices.contains(index) ? tokens[index].text : "" }
         func isWord(_ index: Int) -> Bool { tokens.indices.contains(index) && tokens[index].kind == .word }
-        /// The words `A.B.C` from an index on.
+        /// The words of `A.B.C`, from this index on.
         func chain(from start: Int) -> [String] {
             var words = [text(start)]
             var index = start + 1
@@ -82,12 +82,12 @@ struct SourceFile {
             case .other: .local
             }
         }
-        /// Whether the declaration whose keyword is at the index is for this file alone.
+        /// Returns true if the declaration whose keyword is at this index is private to the file.
         func isPrivate(_ index: Int) -> Bool {
             var index = index - 1
             while index >= 0 {
                 if text(index) == ")" {
-                    // `private(set)`, `nonisolated(unsafe)`, an attribute's arguments: they hide nothing.
+                    // `private(set)`, `nonisolated(unsafe)`, an attribute's arguments: these do not hide the declaration.
                     while index >= 0, text(index) != "(" { index -= 1 }
                     index -= text(index - 2) == "@" ? 3 : 2
                 } else if text(index - 1) == "@" {

@@ -1,6 +1,6 @@
-/// All files of the sources, and the arrows between their folders: who names what the other declares.
+/// All source files, and the arrows between their folders.
 struct SourceTree {
-    /// One folder's file names something that another folder declares.
+    /// A file of the folder `from` uses a name that the folder `to` declares.
     struct Arrow: Hashable, Comparable {
         var from: String
         var to: String
@@ -19,7 +19,7 @@ struct SourceTree {
     }
 
     let files: [SourceFile]
-    /// Between folders of one module. Those between modules are imports.
+    /// The arrows between folders of the same module, with their references.
     let arrows: [Arrow: [Reference]]
 
     init(files: [SourceFile]) {
@@ -38,7 +38,7 @@ struct SourceTree {
         self.arrows = arrows.mapValues { $0.sorted() }
     }
 
-    /// The groups of folders that reach each other, each sorted.
+    /// The groups of folders that reach each other through arrows. Each group is sorted.
     var circles: [[String]] {
         var next: [String: Set<String>] = [:]
         for arrow in self.arrows.keys { next[arrow.from, default: []].insert(arrow.to) }
@@ -50,13 +50,13 @@ struct SourceTree {
         return circles.sorted { $0[0] < $1[0] }
     }
 
-    /// One text for each circle that is not known, and for each known one that is not there any more, or not whole.
+    /// One text for each circle that is not known, and for each known circle that is gone or smaller.
     func violations(knownCircles: [[String]]) -> [String] {
         var violations: [String] = []
         let circles = self.circles
         for circle in circles where !knownCircles.contains(where: { Set(circle).isSubset(of: $0) }) {
             let inside = self.arrows.filter { circle.contains($0.key.from) && circle.contains($0.key.to) }
-            // Those with the fewest references first: they are the cheapest to remove.
+            // Arrows with the fewest references first, because they are the easiest to remove.
             let lines = inside.sorted { ($0.value.count, $0.key) < ($1.value.count, $1.key) }
                 .map { "  \($0.key.from) -> \($0.key.to): \($0.value[0])" + ($0.value.count > 1 ? " (and \($0.value.count - 1) more)" : "") }
             violations.append((["a circle of folders: " + circle.joined(separator: ", ")] + lines).joined(separator: "\n"))
@@ -82,11 +82,11 @@ struct SourceTree {
 
 /// The names of one module, and the folders that declare them.
 private struct ModuleNames {
-    /// Types at file scope, and types inside types by their full name: the folder.
+    /// The folder of each type, by the type's full name.
     private var types: [String: String] = [:]
-    /// Functions and values at file scope whose name is used for nothing else in the module.
+    /// The folder of each function or value at file scope whose name has no other use in the module.
     private var globals: [String: String] = [:]
-    /// Members that an extension adds to a type, in another folder than the type's, with a name that nothing else in the module has.
+    /// The folder of each member that an extension adds to a type of another folder, if its name has no other use in the module.
     private var members: [String: String] = [:]
 
     init(files: [SourceFile]) {
@@ -117,7 +117,7 @@ private struct ModuleNames {
         }
     }
 
-    /// The folders that declare what is used: none where it is not of this module.
+    /// The folder that declares the used name. Empty if the module does not declare it.
     func homes(of use: SourceFile.Use, in file: SourceFile) -> [String] {
         if use.base.isEmpty, !use.isMember {
             if let home = self.type(use.name, inside: use.inside, in: file) { return [home.folder] }
@@ -135,7 +135,7 @@ private struct ModuleNames {
     private func type(_ name: String, inside: [String], in file: SourceFile) -> (name: String, folder: String)? {
         if file.parameters.contains(name) { return nil }
         for outer in inside.reversed() {
-            // `A.B` inside of which a name may be `A.B.name`, then `A.name`.
+            // Inside `A.B`, a name may mean `A.B.name` or `A.name`, in this order.
             var words = outer.split(separator: ".")[...]
             while !words.isEmpty {
                 let full = words.joined(separator: ".") + "." + name

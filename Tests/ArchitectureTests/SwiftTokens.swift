@@ -1,4 +1,4 @@
-/// A word or a mark of Swift source text, and where it is.
+/// A word or a mark of Swift source text, with its line.
 struct Token: Equatable {
     enum Kind { case word, mark }
 
@@ -7,8 +7,8 @@ struct Token: Equatable {
     var line: Int
 }
 
-/// The words and marks of Swift source text: no comments, and of string literals only what is interpolated.
-/// It knows just enough of the language to say which names a file declares and which it uses.
+/// The words and marks of Swift source text, without comments. A string literal contributes only its interpolations. This is just enough to find the names that
+/// a file declares and uses.
 struct SwiftTokens {
     private let bytes: [UInt8]
     private var index = 0
@@ -30,7 +30,7 @@ struct SwiftTokens {
         self.index += 1
     }
 
-    /// Reads to the end of the text, or of an interpolation: to the parenthesis that closes it.
+    /// Reads to the end of the text, or to the parenthesis that closes an interpolation.
     private mutating func read(until closing: UInt8?) {
         var depth = 0
         while let byte = self.byte() {
@@ -92,7 +92,7 @@ struct SwiftTokens {
         }
     }
 
-    /// Reads a string literal of any kind: `"…"`, `"""…"""`, `#"…"#`. Returns whether one begins here.
+    /// Reads a string literal of any kind: `"…"`, `"""…"""`, `#"…"#`. Returns false if no string literal begins here.
     private mutating func readString() -> Bool {
         var hashes = 0
         while self.byte(hashes) == UInt8(ascii: "#") { hashes += 1 }

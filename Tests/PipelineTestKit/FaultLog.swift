@@ -4,11 +4,11 @@ package import Pipeline
 
 /// A log in memory with faults: a call can wait, fail, or have an uncertain result. Confined to its loop, except ``release()`` and ``waitFor(_:)``.
 package final class FaultLog: Log, @unchecked Sendable {
-    /// The course of one call. Without a fault it succeeds immediately.
+    /// The behaviour of one call. A call without a fault succeeds immediately.
     package struct Fault: Sendable {
         package var waits: Bool
         package var error: LogError?
-        /// Whether the batch is stored although the result is an error.
+        /// True if the batch is stored although the result is an error.
         package var stores: Bool
 
         package init(waits: Bool = false, error: LogError? = nil, stores: Bool = false) {

@@ -20,7 +20,7 @@ import Testing
                     let decoded = try FrameDecoder.decode(buffer, framing)
                     #expect(decoded.count == taken)
                     #expect(taken == 1 || buffer.readableBytes <= bytesMax)
-                    // As many as fit: one more would not.
+                    // The slice has as many frames as fit: one more would exceed the limit.
                     if start + taken < Int(count) { #expect(frames.end(start + taken) - frames.start(start) > bytesMax) }
                     let positions = decoded.map { frame -> Position? in
                         guard case .event(let cursor, _, _, _) = frame else { return nil }
@@ -33,9 +33,9 @@ import Testing
         }
     }
 
-    /// The naive buffer: every offset with its chunk's second and number.
+    /// Compares the buffer with a simple model, which stores each offset with its chunk's second and number.
     @Test(arguments: [1, 2, 3, 4, 5, 6] as [UInt64])
-    func feedBufferFollowsItsModel(seed: UInt64) {
+    func feedBufferMatchesItsModel(seed: UInt64) {
         var random = SplitMix(seed: seed)
         var buffer = FeedBuffer(head: position(1, random.number(bits: 4)))
         var head = buffer.head
@@ -75,7 +75,7 @@ import Testing
                 if let first = model.first, first.second <= oldest { model.removeFirst() }
                 buffer.removeFirst(notAfter: oldest)
             case 6:
-                // A subscriber with another framing: the chunk grows.
+                // A subscriber with another framing makes the chunk grow.
                 guard let chunk = model.randomElement(using: &random)?.chunk else { break }
                 _ = chunk.frames(Framing.allCases.randomElement(using: &random)!)
                 if random.chance(30) { _ = chunk.bodies(.lines) }
@@ -106,7 +106,7 @@ import Testing
         }
     }
 
-    /// A chunk counts exactly the memory that it holds, and holds only encodings that were requested.
+    /// A chunk counts exactly its own memory, and has only encodings that were requested.
     @Test func aChunkCountsTheMemoryThatItHolds() {
         let payload = [UInt8](repeating: 0x61, count: 120)
         let chunk = Chunk(events: [sequenced("c", position(1, 1), payload)], channelHash: hash32("c"), second: 0)
@@ -118,7 +118,7 @@ import Testing
         #expect(chunk.memoryBytes == bare + frames)
         let others = chunk.frames(.line).memoryBytes + chunk.bodies(.envelopeTail).memoryBytes
         #expect(chunk.memoryBytes == bare + frames + others)
-        // An event of this size, for one framing, in memory.
+        // The memory of one event of this size, encoded for one framing.
         #expect(bare + frames < 1024)
     }
 }

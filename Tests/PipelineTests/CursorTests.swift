@@ -16,7 +16,7 @@ import Testing
             })
     }
 
-    /// A cursor of any body with a correct checksum. Only a program that implements the format can make it.
+    /// A cursor with any body and a correct checksum. A client would have to implement the format to make it.
     private func forged(_ body: [UInt8]) -> String {
         let check = body.withUnsafeBytes { XXH64.hash($0, seed: Cursor.checkSeed) }
         var buffer = ByteBuffer()
@@ -25,7 +25,7 @@ import Testing
     }
 
     @Test(arguments: [1, 2, 3] as [UInt64])
-    func readsWhatItWrote(seed: UInt64) {
+    func readsCursorsThatItWrote(seed: UInt64) {
         var random = SplitMix(seed: seed)
         for _ in 0..<500 {
             let cursor = self.random(&random)
@@ -41,7 +41,7 @@ import Testing
         #expect(Cursor(nothing.text) == nothing)
     }
 
-    /// The checksum has 16 bits, so one of 65,536 changed cursors may be accepted. With these fixed seeds none is.
+    /// The checksum has 16 bits, so one of 65,536 changed cursors may be accepted. With these fixed seeds, none or very few are.
     @Test(arguments: [11, 12] as [UInt64])
     func refusesEveryChangeOfOneCharacter(seed: UInt64) {
         var random = SplitMix(seed: seed)
@@ -75,7 +75,7 @@ import Testing
     }
 
     @Test(arguments: [31, 32] as [UInt64])
-    func garbageIsRefusedOrMeansItself(seed: UInt64) {
+    func randomTextIsRefusedOrIsACanonicalCursor(seed: UInt64) {
         var random = SplitMix(seed: seed)
         for _ in 0..<5000 {
             let text = String(decoding: random.bytes(upTo: 60), as: UTF8.self)
@@ -89,23 +89,23 @@ import Testing
     @Test(
         arguments: [
             [], [1], [2, 1, 2, 3, 4, 0, 0], [1, 1, 2, 3], [1, 1, 2, 3, 4], [1, 1, 2, 3, 4, 0],
-            // A number with a needless last byte.
+            // A number with an unnecessary last byte.
             [1, 1, 2, 3, 4, 0x80, 0, 1], [1, 1, 2, 3, 4, 1, 0x81, 0],
-            // A number that does not end, and ones of more than 63 bits.
+            // A number that does not end, and numbers of more than 63 bits.
             [1, 1, 2, 3, 4, 1, 0x81],
             [1, 1, 2, 3, 4, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],
             [1, 1, 2, 3, 4, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x02],
             [1, 1, 2, 3, 4, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],
         ] as [[UInt8]])
-    func refusesWhatIsNotCanonicalThoughItsCheckIsRight(_ body: [UInt8]) {
+    func refusesNonCanonicalCursorsWithACorrectChecksum(_ body: [UInt8]) {
         #expect(Cursor(self.forged(body)) == nil)
     }
 
-    @Test func forgedHelperMakesGoodCursorsToo() {
+    @Test func theForgedHelperCanMakeValidCursors() {
         #expect(Cursor(self.forged([1, 1, 2, 3, 4, 5, 6])) == Cursor(entries: [.init(channel: 0x0403_0201, position: position(5, 6))]))
     }
 
-    @Test func oneOfOneChannelIsWrittenAlike() {
+    @Test func aCursorOfOneChannelIsWrittenInTheSameWay() {
         var buffer = ByteBuffer()
         Cursor.write(channel("room:1"), position(3, 300), into: &buffer)
         #expect(Cursor(String(buffer: buffer)) == Cursor(entries: [.init(channel: hash32("room:1"), position: position(3, 300))]))
@@ -113,7 +113,7 @@ import Testing
 
     /// `since` accepts a cursor or a position.
     @Test(arguments: [51] as [UInt64])
-    func noCursorReadsAsAPosition(seed: UInt64) {
+    func noCursorIsAlsoAPosition(seed: UInt64) {
         var random = SplitMix(seed: seed)
         for _ in 0..<500 {
             #expect(Position(self.random(&random).text) == nil, "seed \(seed)")
@@ -141,7 +141,7 @@ import Testing
             #expect(Base64URL.decode(buffer.readableBytesView) == bytes, "seed \(seed)")
         }
         #expect(Base64URL.decode("A".utf8) == nil)
-        #expect(Base64URL.decode("AB".utf8) == nil, "bits left over")
+        #expect(Base64URL.decode("AB".utf8) == nil, "the unused last bits are not zero")
         #expect(Base64URL.decode("AA==".utf8) == nil)
         #expect(Base64URL.decode("+/".utf8) == nil)
     }

@@ -58,7 +58,7 @@ private final class World: ChannelOwner, @unchecked Sendable {
     }
 }
 
-/// A connection whose socket is full, or breaks, after some bytes.
+/// A connection whose socket accepts some bytes, and is then full or breaks.
 private final class Client: ChannelDuplexHandler, SubscriberConnection, @unchecked Sendable {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -196,7 +196,7 @@ private final class FanoutWalk: @unchecked Sendable {
         for _ in 0...self.random.below(4) {
             let name = Self.channels.randomElement(using: &self.random)!
             if self.random.chance(2), !events.contains(where: { $0.event.channel == name }) {
-                // Continuity is lost, between two commits: all of this channel's history with it.
+                // Between two commits, this channel loses its continuity and all of its history.
                 self.world.stories[name]!.head = position(self.world.stories[name]!.head.epoch + 1, 0)
                 self.world.stories[name]!.oldest = 1
             }
@@ -204,7 +204,7 @@ private final class FanoutWalk: @unchecked Sendable {
             self.world.stories[name]!.head = next
             events += run(name.string, next.epoch, next.offset...next.offset).filter { _ in self.world.stories[name]!.isWanted }
         }
-        // A lost message makes a hole, which must be filled from the log.
+        // If this message is lost, events are missing in the feed, and the fanout must read them from the log.
         if !events.isEmpty, !self.random.chance(4) { self.world.messages.append(.events(RelayedEvents(events, under: 1))) }
     }
 
@@ -264,11 +264,11 @@ private final class FanoutWalk: @unchecked Sendable {
     }
 
     private func opened(_ client: Client, _ text: String) {
-        guard let cursor = Cursor(text) else { return self.problem("opens with \(text)", client) }
+        guard let cursor = Cursor(text) else { return self.problem("the opening is not a cursor: \(text)", client) }
         for (name, start) in client.requests {
             guard let begin = cursor.position(of: name) else { return self.problem("\(name) is not in the cursor", client) }
-            if case .after(let requested) = start, requested != begin { self.problem("opens at \(begin), not at \(requested)", client) }
-            if case .live = start, begin > self.world.stories[name]!.head { self.problem("opens in the future", client) }
+            if case .after(let requested) = start, requested != begin { self.problem("the opening cursor is \(begin), but \(requested) was requested", client) }
+            if case .live = start, begin > self.world.stories[name]!.head { self.problem("the opening cursor is after the head", client) }
             self.checkers[ObjectIdentifier(client), default: [:]][name] = HistoryChecker(start: begin)
         }
     }
@@ -284,7 +284,7 @@ private final class FanoutWalk: @unchecked Sendable {
             // {"at":"c0 1-7"}
             let parts = String(decoding: data, as: UTF8.self).dropFirst(7).dropLast(2).split(separator: " ")
             guard parts.count == 2, let found = ChannelName(String(parts[0])), let at = Position(parts[1]), named ?? found.string == found.string else {
-                return self.problem("data \(data)", client)
+                return self.problem("unexpected data: \(data)", client)
             }
             (name, next, cursor) = (found, .event(at), text)
             self.counts.events += 1
@@ -303,9 +303,9 @@ private final class FanoutWalk: @unchecked Sendable {
 
     /// A cursor has exactly the delivered position of every channel.
     private func checkCursor(_ text: String, _ client: Client) {
-        guard let cursor = Cursor(text) else { return self.problem("cursor \(text)", client) }
+        guard let cursor = Cursor(text) else { return self.problem("not a cursor: \(text)", client) }
         for (name, checker) in self.checkers[ObjectIdentifier(client)] ?? [:] where cursor.position(of: name) != checker.position {
-            self.problem("the cursor has \(name) at \(cursor.position(of: name) as Position?), given was \(checker.position)", client)
+            self.problem("the cursor has \(name) at \(cursor.position(of: name) as Position?), but \(checker.position) was delivered", client)
         }
     }
 
@@ -387,7 +387,7 @@ private final class FanoutWalk: @unchecked Sendable {
             }
         }
         try await loop.submit { walk.publishEverywhere() }.get()
-        // No later event would repair a missed delivery: new subscribers join while passes over the last events are running.
+        // New subscribers join while passes over the last events are running. No later event would repair a delivery that such a pass misses.
         for _ in 0..<20 {
             try await loop.submit { walk.joinDuringAPass() }.get()
         }

@@ -26,7 +26,7 @@ enum FrameDecoder {
         case .lineChunked: return try self.chunks(bytes).flatMap { try self.one(self.lines($0)) }
         case .element:
             if bytes.isEmpty { return [] }
-            guard bytes.last == UInt8(ascii: ",") else { throw Malformed(what: "an element ends in a comma") }
+            guard bytes.last == UInt8(ascii: ",") else { throw Malformed(what: "an element does not end in a comma") }
             let array = try JSONSerialization.jsonObject(with: Data([0x5B] + bytes.dropLast() + [0x5D]))
             return try (array as? [[String: Any]] ?? []).map(self.object)
         }
@@ -45,10 +45,10 @@ enum FrameDecoder {
             guard let end = rest.firstIndex(of: 0x0D), rest.dropFirst(end - rest.startIndex + 1).first == 0x0A else { throw Malformed(what: "no size line") }
             let text = String(decoding: rest[..<end], as: UTF8.self)
             guard let size = Int(text, radix: 16), text == String(size, radix: 16), rest.endIndex - end >= size + 4 else {
-                throw Malformed(what: "size \(text)")
+                throw Malformed(what: "the size is not a number: \(text)")
             }
             let data = rest[(end + 2)..<(end + 2 + size)]
-            guard Array(rest[(end + 2 + size)..<(end + 4 + size)]) == [0x0D, 0x0A] else { throw Malformed(what: "a chunk does not end where its size says") }
+            guard Array(rest[(end + 2 + size)..<(end + 4 + size)]) == [0x0D, 0x0A] else { throw Malformed(what: "the size of a chunk is wrong") }
             if size > 0 { chunks.append(Array(data)) }
             rest = rest[(end + 4 + size)...]
         }
@@ -65,7 +65,7 @@ enum FrameDecoder {
             var length = short
             if short >= 126 {
                 header = short == 126 ? 4 : 10
-                guard short <= 127, rest.count >= header else { throw Malformed(what: "masked or cut") }
+                guard short <= 127, rest.count >= header else { throw Malformed(what: "a frame is masked or truncated") }
                 length = rest.dropFirst(2).prefix(header - 2).reduce(0) { $0 << 8 | Int($1) }
                 guard short == 126 ? length >= 126 : length >= 65_536 else { throw Malformed(what: "a length that is not minimal") }
             }
@@ -83,7 +83,7 @@ enum FrameDecoder {
 
     private static func object(_ bytes: [UInt8]) throws -> Decoded {
         guard !bytes.contains(0x0A), !bytes.contains(0x0D) else { throw Malformed(what: "a raw line break") }
-        guard let object = try JSONSerialization.jsonObject(with: Data(bytes)) as? [String: Any] else { throw Malformed(what: "no object") }
+        guard let object = try JSONSerialization.jsonObject(with: Data(bytes)) as? [String: Any] else { throw Malformed(what: "not a JSON object") }
         return try self.object(object)
     }
 
@@ -107,7 +107,7 @@ enum FrameDecoder {
     private static func gap(_ gap: [String: Any], _ cursor: String) throws -> Decoded {
         guard let channel = gap["channel"] as? String, let from = gap["from"] as? String, let to = gap["to"] as? String,
             let reason = gap["reason"] as? String, gap.count == 4
-        else { throw Malformed(what: "gap \(gap)") }
+        else { throw Malformed(what: "a gap with a missing or unknown field: \(gap)") }
         return .gap(cursor: cursor, channel: channel, from: from, to: to, reason: reason)
     }
 
@@ -146,7 +146,7 @@ enum FrameDecoder {
             } else if text.hasPrefix("event: ") {
                 type = String(text.dropFirst(7))
             } else if !text.hasPrefix("retry: ") {
-                throw Malformed(what: "line \(text)")
+                throw Malformed(what: "an unknown field: \(text)")
             }
         }
         guard !isInside else { throw Malformed(what: "an event does not end") }
@@ -157,11 +157,11 @@ enum FrameDecoder {
         if data.isEmpty { return .opening(cursor: cursor) }
         let joined = Array(data.joined(separator: [0x0A]))
         if envelope {
-            guard type == nil else { throw Malformed(what: "an envelope of the type \(type!)") }
+            guard type == nil else { throw Malformed(what: "an envelope in an event with the type \(type!)") }
             let inner = try self.object(joined)
             switch inner {
             case .event(cursor, _, _, _), .gap(cursor, _, _, _, _): return inner
-            default: throw Malformed(what: "the envelope disagrees with its event")
+            default: throw Malformed(what: "the envelope and its event have different cursors")
             }
         }
         if type == "gap" { return try self.gap(JSONSerialization.jsonObject(with: Data(joined)) as? [String: Any] ?? [:], cursor) }

@@ -37,7 +37,7 @@ import Testing
         ].map { Array($0.utf8) } + [[0xFF], [0x61, 0xC3], [0, 1, 2, 0xFE, 0x0A, 0x41]]
 
     @Test(arguments: Framing.allCases)
-    func everyPayloadComesBack(_ framing: Framing) throws {
+    func everyPayloadIsDecodedUnchanged(_ framing: Framing) throws {
         for payload in Self.payloads {
             for type in [nil, "comment", "a \"b\" é"] {
                 let frame = self.encode(framing, sequenced("room:1", position(1, 1), payload, type: type), cursor: "Cursor")
@@ -49,7 +49,7 @@ import Testing
     }
 
     @Test(arguments: [1, 2] as [UInt64])
-    func randomPayloadsInARowComeBack(seed: UInt64) throws {
+    func randomPayloadsInARowAreDecodedUnchanged(seed: UInt64) throws {
         var random = SplitMix(seed: seed)
         for framing in Framing.allCases {
             var buffer = ByteBuffer()
@@ -66,9 +66,9 @@ import Testing
         }
     }
 
-    /// Around every length at which a header grows.
+    /// Payloads with lengths around each length at which a header grows.
     @Test(arguments: Framing.allCases)
-    func lengthsAtTheEdges(_ framing: Framing) throws {
+    func lengthsAroundTheSizesOfHeaders(_ framing: Framing) throws {
         for length in Array(60...130) + Array(65_440...65_540) where length < 140 || length % 3 == 0 || length > 65_525 {
             let payload = [UInt8](repeating: UInt8(ascii: "x"), count: length)
             let decoded = try FrameDecoder.decode(self.encode(framing, sequenced("c", position(1, 1), payload, type: "t"), cursor: "C"), framing)
@@ -145,7 +145,7 @@ import Testing
 }
 
 extension [UInt8] {
-    /// CR, LF and CRLF as LF.
+    /// Replaces CR and CRLF by LF.
     var normalizedLines: [UInt8] {
         var lines: [UInt8] = []
         for (index, byte) in self.enumerated() {

@@ -1,8 +1,8 @@
 import SubscriberAPI
 @testable import Pipeline
 
-/// Compares the events that one subscriber received from one channel with the channel's whole history: no event is missing, repeated or out of order, except in
-/// a gap that covers exactly the missing events.
+/// Compares the events that one subscriber received from one channel with the channel's whole history: no event is repeated or out of order, and a gap covers
+/// exactly the missing events.
 struct HistoryChecker {
     enum Item: Equatable {
         case event(Position)
@@ -22,21 +22,21 @@ struct HistoryChecker {
     mutating func take(_ item: Item, head: Position, oldest: UInt64) {
         switch item {
         case .event(let event):
-            if event > head { self.problems.append("\(event) has not happened") }
+            if event > head { self.problems.append("\(event) is after the head") }
             if event != self.position.next { self.problems.append("\(event) after \(self.position)") }
             self.position = event
         case .gap(let from, let to, let reason):
-            if to < from { self.problems.append("a gap from \(from) ends before it, at \(to)") }
+            if to < from { self.problems.append("a gap from \(from) ends before its beginning, at \(to)") }
             if from != min(self.position.next, to) { self.problems.append("a gap from \(from) after \(self.position)") }
             if to.epoch == head.epoch, to.offset >= oldest, reason != .reset || self.position < to {
-                self.problems.append("a gap to \(to) hides what history holds from \(oldest) on")
+                self.problems.append("a gap to \(to) hides events that the history has from \(oldest) on")
             }
             switch reason {
             case .expired, .overflow:
                 if to.epoch != from.epoch || to < from { self.problems.append("a gap from \(from) to \(to)") }
             case .reset:
-                // A reset inside the epoch happens only for a cursor from the future, and before any event.
-                if to.epoch == self.position.epoch, self.hasBegun { self.problems.append("a reset inside an epoch, at \(self.position)") }
+                // A reset without a new epoch is valid only before the first event, for a cursor from the future.
+                if to.epoch == self.position.epoch, self.hasBegun { self.problems.append("a reset without a new epoch, at \(self.position)") }
             }
             self.position = to
         }

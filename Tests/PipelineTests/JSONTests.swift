@@ -71,7 +71,7 @@ import Testing
         }
     }
 
-    @Test func lineBreaksBetweenTokensAreSeen() {
+    @Test func lineBreaksBetweenTokensAreDetected() {
         func breaks(_ text: String) -> Bool { Array(text.utf8).withUnsafeBytes { JSONScanner.isValue($0).hasLineBreaks } }
         #expect(!breaks("[1, \"\\n\"]"))
         #expect(breaks("[1,\n2]"))

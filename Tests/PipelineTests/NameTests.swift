@@ -24,7 +24,7 @@ import Testing
         #expect(ChannelName(bytes: [0x61, 0xC3]) == nil)
     }
 
-    @Test func onlyNameBytesAreNameBytes() {
+    @Test func onlyBytesOfTheAlphabetAreNameBytes() {
         let allowed = Set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-".utf8)
         for byte in UInt8.min...UInt8.max { #expect(ChannelName.isNameByte(byte) == allowed.contains(byte)) }
     }

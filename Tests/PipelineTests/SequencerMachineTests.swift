@@ -10,8 +10,8 @@ private struct NoOrigin: PublishOrigin {
     func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int) {}
 }
 
-/// Publishes, commits that fail or are uncertain, partitions that come, move and are taken away, sweeps and interest at random, held against what a log would
-/// hold.
+/// A random walk: publishes, commits that fail or are uncertain, changes of owners, sweeps and interest. The results are compared with a simple model of the
+/// log.
 private struct Walk {
     static let partitions = Partitions(count: 5)
     var random: SplitMix
@@ -19,16 +19,16 @@ private struct Walk {
     let limits: Limits
     var machine: SequencerMachine
     var now: Int64 = 1_000_000
-    /// What the log has: all that was ever stored, in order, and which channels it remembers.
+    /// All events that the log has ever stored, in order. `remembered` has the channels that the log remembers.
     var stored: [ChannelName: [(position: Position, messageID: String?, at: Int64)]] = [:]
     var remembered: Set<ChannelName> = []
     var floor: UInt64 = 1
     /// The log's fence.
     var sealed: [PartitionID: OwnerEpoch] = [:]
-    /// Grants whose seal has not been answered.
+    /// Grants whose seal has no result yet.
     var sealing: [Grant] = []
     var firstOf: [String: (position: Position, at: Int64)] = [:]
-    /// Which events of a batch are not answered yet.
+    /// The events of each batch that have no outcome yet.
     var open: [UInt64: Set<Int>] = [:]
     var nextBatch: UInt64 = 0
     var isInFlight = false
@@ -91,7 +91,7 @@ private struct Walk {
             if !self.isInFlight { #expect(self.machine.isRelinquished(held.grant), self.at) }
         case 1: self.machine.release([held.grant])
         case 2: self.acquire(Grant(partition: partition, ownerEpoch: held.grant.ownerEpoch + 1))
-        // Another node takes it: the log is sealed, and this machine has not heard of it.
+        // Another node acquires the partition: the log is sealed, but this machine has not been notified.
         default: self.sealed[partition] = held.grant.ownerEpoch + 1
         }
     }
@@ -146,7 +146,7 @@ private struct Walk {
         }
     }
 
-    // MARK: - What the log does
+    // MARK: - The log
 
     private mutating func readHeads() {
         let (places, channels) = self.machine.headsToRead(limit: 1 + self.random.below(4))
@@ -178,19 +178,20 @@ private struct Walk {
         if !self.machine.commit.batch.isEmpty, !self.isUncertain, self.random.chance(10) {
             for batch in self.machine.becameUncertain() { self.answered(batch) }
             self.isUncertain = true
-            // The log may have it all the same.
+            // The log may have stored the commit although its result is uncertain.
             if self.random.chance(50) { _ = self.append(failing: 0) }
             return
         }
         self.finish(failing: self.random.chance(30) ? 60 : 0)
     }
 
-    /// The log's rules: the fence; positions continue what is there; a new epoch begins at 1 and above all that the channel had.
+    /// Applies the log's rules: the fence is respected, positions continue the stored positions, and a new epoch begins at offset 1 and is above all former
+    /// epochs of the channel.
     private mutating func append(failing percent: Int) -> [Result<Void, LogError>] {
         let commit = self.machine.commit
         let results = commit.batch.grants.map { grant -> Result<Void, LogError> in
             guard self.sealed[grant.partition] == grant.ownerEpoch else { return .failure(LogError(.fenced, "newer")) }
-            // What was stored when the log did not know is there.
+            // Events that were stored by an uncertain commit are still stored, so the repeated commit succeeds.
             return self.random.chance(percent) && !self.isStored(grant.partition) ? .failure(LogError(.unavailable, "disk full")) : .success(())
         }
         for (event, grantIndex) in zip(commit.batch.events, commit.batch.grantIndices) {
@@ -237,10 +238,10 @@ private struct Walk {
         self.isUncertain = false
     }
 
-    /// Each event once, in one part of its batch or another.
+    /// Checks that each event of a batch gets exactly one outcome. A batch may be split into parts.
     private mutating func answered(_ batch: PublishBatch) {
         let left = self.open.removeValue(forKey: batch.id)
-        #expect(left?.isSuperset(of: batch.events.indices) == true, "answered once: seed \(self.seed), step \(self.step)")
+        #expect(left?.isSuperset(of: batch.events.indices) == true, "each event has one outcome: seed \(self.seed), step \(self.step)")
         if let left, left.count > batch.events.count { self.open[batch.id] = left.subtracting(batch.events.indices) }
     }
 
@@ -250,7 +251,7 @@ private struct Walk {
         case .published(let position, _):
             self.counts.published += 1
             #expect(
-                self.stored[event.channel]?.contains { $0.position == position } == true, "published only what is stored: seed \(self.seed), step \(self.step)")
+                self.stored[event.channel]?.contains { $0.position == position } == true, "a published event is stored: seed \(self.seed), step \(self.step)")
             if let key {
                 if let first = self.firstOf[key] {
                     #expect(first.at < formedAt - self.window, "published twice: seed \(self.seed), step \(self.step)")
@@ -261,7 +262,7 @@ private struct Walk {
             self.counts.duplicates += 1
             #expect(
                 self.stored[event.channel]?.contains { $0.position == position && $0.messageID == event.messageID } == true,
-                "the first one's position: seed \(self.seed), step \(self.step)")
+                "a duplicate has the position of the first event: seed \(self.seed), step \(self.step)")
         case .refused(.moved): self.counts.moved += 1
         case .refused(.tooManyChannels): self.counts.refused += 1
         case .refused(.logUnavailable): break
@@ -322,7 +323,7 @@ private struct Walk {
     func walk(seed: UInt64) {
         var walk = Walk(seed: seed)
         walk.run(steps: 6000)
-        // A walk that meets nothing shows nothing.
+        // The walk must have met every case often enough.
         let counts = walk.counts
         #expect(counts.published > 50 && counts.duplicates > 20 && counts.failed > 20 && counts.parts > 20, "seed \(seed): \(counts)")
         #expect(counts.forgotten > 0 && counts.refused > 0 && counts.moved > 10 && counts.fenced > 0 && counts.reads > 20, "seed \(seed): \(counts)")
@@ -333,7 +334,7 @@ private struct Walk {
             id: id, events: names.map { Event(channel: channel($0), payload: ByteBuffer(string: "x"), messageID: messageID) }, origin: NoOrigin())
     }
 
-    /// A machine that serves every partition, and what it does until a commit is formed, over a log with these heads.
+    /// A machine that serves every partition, with a simulated log that has these heads.
     private struct Ready {
         var machine: SequencerMachine
         var heads: [ChannelName: ChannelHead] = [:]
@@ -378,7 +379,7 @@ private struct Walk {
         #expect(ready.form(at: 2) == [position(5, 1)])
     }
 
-    @Test func waitsForTheSealAndStopsForGood() {
+    @Test func publishesWaitForTheSealAndAreRefusedAfterStop() {
         var ready = Ready(isSealed: false)
         ready.heads[channel("a")] = ChannelHead(head: position(3, 7), messageIDs: [("m", position(3, 6), 0)])
         #expect(ready.machine.accept(self.batch(1, ["a"])) == .parked)
@@ -394,8 +395,8 @@ private struct Walk {
         #expect(ready.machine.isDrained)
     }
 
-    /// Partitions that are being acquired hold up their own publishes only, and those stay in order.
-    @Test func aPartitionThatIsAcquiredHoldsUpNoOther() {
+    /// A partition that is being acquired delays only its own publishes, and these stay in order.
+    @Test func acquiringAPartitionDelaysNoOtherPartition() {
         var ready = Ready()
         let partition = ready.machine.channels.partition(of: channel("a"))
         ready.machine.acquire([Grant(partition: partition, ownerEpoch: 2)])
@@ -411,7 +412,7 @@ private struct Walk {
         #expect(ready.machine.isDrained)
     }
 
-    @Test func aDuplicateOfWhatFailedInTheSameCommitFailsToo() {
+    @Test func aDuplicateOfAFailedEventInTheSameCommitFailsToo() {
         var ready = Ready()
         _ = ready.machine.accept(self.batch(1, ["a"], messageID: "m"))
         _ = ready.machine.accept(self.batch(2, ["a"], messageID: "m"))
@@ -420,7 +421,7 @@ private struct Walk {
         #expect(ready.end(Self.full) == [[.refused(.logUnavailable("disk full"))], [.refused(.logUnavailable("disk full"))]])
     }
 
-    @Test func aCommitGoesToEachEdgeThatListens() {
+    @Test func anEdgeListHasEachEdgeOnce() {
         var edges = EdgeList()
         #expect(edges.isEmpty && !edges.contains(0))
         for slot in [3, 0, 200, 3] { edges.insert(slot) }
@@ -455,7 +456,7 @@ private struct Walk {
         #expect(window.count == 0)
     }
 
-    @Test func namingAChannelLeavesNothingBehind() {
+    @Test func aChannelWithoutEventsAndEdgesIsRemoved() {
         var ready = Ready()
         let open = InterestChange(channel: channel("a"), subscribers: 2, wanted: .open)
         #expect(ready.machine.interest(open, edge: 63, now: 1) == nil)
@@ -466,18 +467,18 @@ private struct Walk {
         #expect(ready.machine.channels.count == 0)
     }
 
-    @Test func aChannelThatIsNotUsedLeavesTheTableInSlices() {
+    @Test func unusedChannelsAreRemovedInSlices() {
         var table = ChannelTable(partitions: Partitions())
         for number in 0..<100 { _ = table.touch(channel("c\(number)"), at: number % 2 == 0 ? 0 : 99_000) }
         var slices = 1
         while table.sweep(unusedSince: 50_000, count: 7) {
             slices += 1
-            // New ones take the places of those that are gone, before and behind where it continues.
+            // New channels use the places of removed channels, before and after the place where the sweep continues.
             _ = table.touch(channel("new\(slices)"), at: 100_000)
         }
         #expect(slices == 15 && table.count == 50 + 14)
         #expect((0..<100).allSatisfy { (table[channel("c\($0)")] == nil) == ($0 % 2 == 0) })
-        // What is in use stays.
+        // A channel in use stays.
         let index = table.touch(channel("c1"), at: 0)
         table[index].edges.insert(3)
         while table.sweep(unusedSince: 1_000_000, count: 7) {}

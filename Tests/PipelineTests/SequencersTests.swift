@@ -7,16 +7,16 @@ import Testing
 
 @testable import Pipeline
 
-/// Several sequencers share the partitions of a node, and look like one.
+/// Several sequencers share the partitions of a node, and behave like one.
 @Suite(.timeLimit(.minutes(1))) struct SequencersTests {
-    /// Three sequencers over one log with a publisher and an edge. All are on one loop, because the log of these tests is confined to one.
+    /// Three sequencers over one log with a publisher and an edge. All are on one loop, because the log of these tests is confined to one loop.
     private final class Stages: PublishSink, Edge, @unchecked Sendable {
         let loop = NIOAsyncTestingEventLoop()
         let log: FaultLog
         let clock = TestClock(60_000)
         let sequencers: Sequencers
         let publisher: Publisher
-        /// Outcomes by number, and what was relayed. Confined to the loop.
+        /// Outcomes by number, and the relayed events. Confined to the loop.
         private(set) var outcomes: [UInt64: PublishOutcome] = [:]
         private(set) var relayed: [String] = []
 
@@ -33,13 +33,13 @@ import Testing
 
         func run() async { await self.loop.run() }
 
-        /// One second's upkeep, to its end.
+        /// Does the upkeep of one second, and waits for its end.
         func maintain() async {
             await self.sequencers.tick()
             while !Task.isCancelled, await self.sequencers.isMaintaining { await self.run() }
         }
 
-        /// Publishes in one turn of the loop; `first` is the number of the first.
+        /// Publishes in one turn of the loop; `first` is the number of the first publish.
         func send(_ names: [String], from first: UInt64 = 0) async throws {
             try await self.loop.executeInContext {
                 for (number, name) in names.enumerated() {
@@ -49,7 +49,7 @@ import Testing
             }
         }
 
-        /// Returns when all have their outcomes.
+        /// Publishes, and returns when all publishes have their outcomes.
         func publish(_ names: [String], from first: UInt64 = 0) async throws {
             try await self.send(names, from: first)
             while !Task.isCancelled, try await self.onLoop({ self.outcomes[first + UInt64(names.count) - 1] == nil || self.outcomes.count < names.count }) {
@@ -98,13 +98,13 @@ import Testing
             let relayed = try await stages.onLoop { stages.relayed.filter { $0.hasPrefix("\(name) ") } }
             #expect(relayed == (1...6).map { "\(name) \($0)" })
         }
-        #expect(Set(names.map { self.index(of: $0, in: stages) }).count == 3, "the channels are of all three")
+        #expect(Set(names.map { self.index(of: $0, in: stages) }).count == 3, "all three sequencers have channels")
         #expect(await stages.sequencers.metrics.published == 60)
         #expect(await stages.sequencers.subscribers(of: channel("c3")) == 1)
         #expect(try await stages.sequencers.head(of: channel("c3")).offset == 6)
     }
 
-    @Test func aPageHasTheChannelsOfAll() async throws {
+    @Test func aPageHasTheChannelsOfAllSequencers() async throws {
         let stages = await Stages()
         _ = await stages.sequencers.acquire(Grant.everyPartition())
         try await stages.publish((0..<10).map { "a\($0)" })
@@ -118,7 +118,7 @@ import Testing
         #expect(page.map(\.subscribers) == Array(repeating: 0, count: 10) + Array(repeating: 2, count: 10))
     }
 
-    @Test func grantsEndWhereTheyAreHeld() async throws {
+    @Test func grantsEndAtTheirSequencer() async throws {
         let stages = await Stages()
         _ = await stages.sequencers.acquire(Grant.everyPartition())
         let partition = Partitions().partition(ofHash: channel("c").hash64)
@@ -132,7 +132,7 @@ import Testing
         await #expect(throws: LogError.self) { try await stages.sequencers.head(of: channel("c")) }
     }
 
-    @Test func oldHeadsOfAllAreForgotten() async throws {
+    @Test func oldHeadsOfAllSequencersAreForgotten() async throws {
         let stages = await Stages { limits in
             limits.headSecondsMax = 1
             limits.historySecondsMax = 1
@@ -141,15 +141,15 @@ import Testing
         let names = (0..<12).map { "c\($0)" }
         try await stages.publish(names)
         await stages.maintain()
-        #expect(try await stages.onLoop { stages.log.forgets } == [], "they are not old yet")
+        #expect(try await stages.onLoop { stages.log.forgets } == [], "the heads are not old yet")
         stages.clock.advance(seconds: 60)
         await stages.maintain()
         #expect(try await stages.onLoop { stages.log.stored.isEmpty })
         #expect(try await stages.onLoop { Set(stages.log.forgets.joined()) } == Set(names.map { channel($0) }))
     }
 
-    /// The limit on parked publishes counts for each.
-    @Test func oneThatIsFullRefusesForItself() async throws {
+    /// The limit on parked publishes applies to each sequencer separately.
+    @Test func aFullSequencerRefusesOnlyItsOwnPublishes() async throws {
         let stages = await Stages { $0.parkedPublishesMax = 10 }
         // Nothing is served yet, so publishes are parked.
         try await stages.onLoop { stages.log.sealFaults = [.unavailable, .unavailable, .unavailable] }

@@ -6,7 +6,7 @@ import Testing
 
 /// Ages must be correct when the wall clock is set.
 @Suite struct ClocksTests {
-    @Test func aStoredFutureIsNow() {
+    @Test func aStoredTimeInTheFutureCountsAsNow() {
         let ages = StoredAges(wall: 10_000, steady: 50_000)
         #expect(ages.steady(of: 10_000) == 50_000)
         #expect(ages.steady(of: 4_000) == 44_000)
@@ -15,7 +15,7 @@ import Testing
         #expect(ages.steady(of: .min) == 40_000)
     }
 
-    @Test func theSteadyClockBeginsAtTheTimeOfDayAndPasses() async throws {
+    @Test func theSteadyClockStartsAtTheTimeOfDayAndAdvances() async throws {
         let clocks = Clocks { 1_000_000 }
         let first = clocks.steady()
         #expect(first >= 1_000_000 && first < 1_000_000 + 3_600_000)
@@ -43,7 +43,7 @@ import Testing
     }
 
     @Test(arguments: Kind.allCases, [-3600, 3600] as [Int64])
-    func historyAgesByTheTimeThatPasses(kind: Kind, step: Int64) async throws {
+    func historyAgesByTheSteadyClock(kind: Kind, step: Int64) async throws {
         try await Self.withLog(kind) { log, clock in
             try await log.append(events("a", 1, 1...3, at: clock.clocks.wall()))
             clock.setWall(ahead: step)
@@ -59,7 +59,7 @@ import Testing
     }
 
     @Test(arguments: [3600, 31_536_000] as [Int64])
-    func whatWasStoredWhileTheClockWasAheadExpiresInItsTime(ahead: Int64) async throws {
+    func eventsStoredWhileTheClockWasAheadExpireOnTime(ahead: Int64) async throws {
         try await withTemporaryFolder { folder in
             var limits = Limits()
             limits.historySecondsMax = 10
@@ -82,7 +82,7 @@ import Testing
         }
     }
 
-    @Test func whatIsOldAtAStartIsOld() async throws {
+    @Test func eventsKeepTheirAgeAcrossARestart() async throws {
         try await withTemporaryFolder { folder in
             var limits = Limits()
             limits.historySecondsMax = 10
@@ -91,7 +91,7 @@ import Testing
             _ = try await log.sealed(oneGrant)
             try await log.append([event("a", position(1, 1), at: clock.now)])
             await log.close()
-            // Another process, with another steady clock.
+            // Simulates another process, which has another steady clock.
             let later = Clocks(wall: { clock.now + 8000 }, steady: { 500 })
             log = try SQLiteLog(folder: folder, limits: limits, clocks: later)
             #expect(try await log.sealed(oneGrant).heads.map(\.timestamp) == [500 - 8000])

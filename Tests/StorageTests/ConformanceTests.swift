@@ -35,7 +35,7 @@ enum LogKind: String, CaseIterable, Sendable {
 
     // MARK: - Append and read
 
-    @Test(arguments: LogKind.allCases) func whatIsAppendedIsRead(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func appendedEventsCanBeRead(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, clock in
             let batch = [
                 event("a", position(7, 1), "first", type: "comment", messageID: "m1", at: clock.now),
@@ -51,7 +51,7 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(arguments: LogKind.allCases) func readingBeginsAfterThePosition(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func readingStartsAfterThePosition(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, clock in
             try await log.append(events("a", 5, 1...20, at: clock.now))
             func offsets(after: Position, limit: Int = 100, bytesMax: Int = 100_000) async throws -> [UInt64] {
@@ -60,7 +60,7 @@ enum LogKind: String, CaseIterable, Sendable {
             #expect(try await offsets(after: position(5, 17)) == [18, 19, 20])
             #expect(try await offsets(after: position(5, 20)) == [])
             #expect(try await offsets(after: position(5, 99)) == [])
-            // An older epoch is before everything, a newer one after it.
+            // A position of an older epoch is before all events. A position of a newer epoch is after all events.
             #expect(try await offsets(after: position(4, 99), limit: 2) == [1, 2])
             #expect(try await offsets(after: position(6, 0)) == [])
             #expect(try await offsets(after: position(5, 3), limit: 4) == [4, 5, 6, 7])
@@ -72,7 +72,7 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(arguments: LogKind.allCases) func aChannelThatNobodyKnowsIsEmpty(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func anUnknownChannelIsEmpty(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, _ in
             let slice = try await log.read(channel("unknown"), after: position(0, 0), limit: 10, bytesMax: 10)
             #expect(slice.events.isEmpty)
@@ -89,7 +89,7 @@ enum LogKind: String, CaseIterable, Sendable {
             try await log.append(batch)
             try await log.append(batch)
             #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3])
-            // Half old, half new.
+            // The first part of this batch is already stored, the rest is new.
             try await log.append(batch + events("a", 5, 4...5, at: clock.now) + events("c", 5, 1...1, at: clock.now))
             #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3, 4, 5])
             #expect(try await log.read(channel("b"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2])
@@ -98,7 +98,7 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(arguments: LogKind.allCases) func anOlderEpochIsRefusedAndItsBatchWithIt(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func aBatchWithAnOlderEpochIsRefusedCompletely(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, clock in
             try await log.append(events("a", 5, 1...3, at: clock.now))
             let error = try await logError { try await log.append(events("b", 5, 1...1, at: clock.now) + events("a", 4, 9...9, at: clock.now)) }
@@ -107,7 +107,7 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(arguments: LogKind.allCases) func aNewEpochBeginsAnew(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func aNewEpochRemovesTheEventsOfTheOldEpoch(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, clock in
             try await log.append(events("a", 5, 1...3, at: clock.now) + events("a", 6, 1...2, at: clock.now))
             let slice = try await log.read(channel("a"), after: position(5, 1), limit: 10, bytesMax: 1000)
@@ -118,7 +118,7 @@ enum LogKind: String, CaseIterable, Sendable {
 
     // MARK: - Sealing
 
-    @Test(arguments: LogKind.allCases) func nothingGoesBeforeSealing(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func appendsAndReadsBeforeSealingAreRefused(_ kind: LogKind) async throws {
         try await self.withLog(kind, sealed: false) { log, clock in
             let append = try await logError { try await log.append(events("a", 5, 1...1, at: clock.now)) }
             #expect(append.code == .fenced)
@@ -127,20 +127,20 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(arguments: LogKind.allCases) func anOlderOwnerEpochIsFencedAndTheOtherPartitionsAreTaken(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func anOlderOwnerEpochIsFencedAndTheOtherPartitionsAreSealed(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, _ in
             _ = try await log.sealed([Grant(partition: 1, ownerEpoch: 5), Grant(partition: 2, ownerEpoch: 5)])
             let results = await log.seal([Grant(partition: 1, ownerEpoch: 9), Grant(partition: 2, ownerEpoch: 4), Grant(partition: 3, ownerEpoch: 1)])
             #expect(results.map(code) == [nil, .fenced, nil])
             #expect(try results[0].get().previousOwnerEpoch == 5 && results[0].get().keptEverything)
             #expect(try results[2].get().previousOwnerEpoch == nil && !results[2].get().keptEverything)
-            // Partition 1 was taken.
+            // Partition 1 was sealed.
             #expect(await log.seal([Grant(partition: 1, ownerEpoch: 8)]).map(code) == [.fenced])
             #expect(await log.seal([Grant(partition: 1, ownerEpoch: 9), Grant(partition: 2, ownerEpoch: 6)]).map(code) == [nil, nil])
         }
     }
 
-    /// The fence (invariant I5): calls of an older owner are refused, calls of a newer owner succeed.
+    /// The fence: calls of an older owner are refused, calls of a newer owner succeed.
     @Test(arguments: LogKind.allCases) func anAppendUnderAnOlderOwnerEpochIsRefused(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, clock in
             let (old, new) = (Grant(partition: 3, ownerEpoch: 5), Grant(partition: 3, ownerEpoch: 6))
@@ -193,7 +193,7 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(arguments: LogKind.allCases) func whatIsReleasedIsNotServedAndStaysFenced(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func aReleasedPartitionIsNotServedAndStaysFenced(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, clock in
             let grant = Grant(partition: 1, ownerEpoch: 5)
             _ = try await log.sealed([grant])
@@ -210,7 +210,7 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(arguments: LogKind.allCases) func headsAreReadWhenTheyAreAskedFor(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func headsAreReadWithTheirMessageIDs(_ kind: LogKind) async throws {
         var limits = Limits()
         limits.historySecondsMax = 100
         try await self.withLog(kind, limits: limits) { log, clock in
@@ -240,7 +240,7 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(arguments: LogKind.allCases) func rememberedChannelsComeInSlices(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func rememberedChannelsAreReturnedInSlices(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, clock in
             for number in 0..<50 { try await log.append(events("c\(number)", 5, 1...1, at: clock.now)) }
             try await log.forget([channel("c7"), channel("c8")])
@@ -256,11 +256,11 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(arguments: LogKind.allCases) func whatSeveralSequencersAskIsStored(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func batchesOfSeveralSequencersAreStored(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, clock in
             let grants = (0..<8).map { Grant(partition: $0, ownerEpoch: 2) }
             _ = try await log.sealed(grants)
-            // The fenced partition does not affect the results of the others.
+            // The fenced partition does not affect the results of the other partitions.
             _ = await log.seal([Grant(partition: 5, ownerEpoch: 3)])
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for grant in grants {
@@ -280,7 +280,7 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(arguments: LogKind.allCases) func sealingAnswersWhatIsThere(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func sealingKeepsHeadsAndMessageIDs(_ kind: LogKind) async throws {
         var limits = Limits()
         limits.historySecondsMax = 100
         try await self.withLog(kind, limits: limits) { log, clock in
@@ -297,7 +297,7 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(arguments: LogKind.allCases) func thePartitionsFloorIsAtLeastItsOwnerEpoch(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func theEpochFloorIsAtLeastTheOwnerEpoch(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, _ in
             let grant = Grant(partition: 9, ownerEpoch: 1_900_000_000_000)
             let high = try await log.sealed([grant])
@@ -311,7 +311,7 @@ enum LogKind: String, CaseIterable, Sendable {
 
     // MARK: - Bounds
 
-    @Test(arguments: LogKind.allCases) func aChannelKeepsSoManyEvents(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func theEventsOfAChannelAreLimited(_ kind: LogKind) async throws {
         var limits = Limits()
         limits.historyEventsMax = 4
         try await self.withLog(kind, limits: limits) { log, clock in
@@ -323,7 +323,7 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(arguments: LogKind.allCases) func whatExpiredIsNotReadEvenBeforeTheTrim(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func expiredEventsAreNotReadEvenBeforeTheTrim(_ kind: LogKind) async throws {
         var limits = Limits()
         limits.historySecondsMax = 60
         try await self.withLog(kind, limits: limits) { log, clock in
@@ -341,7 +341,7 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(arguments: LogKind.allCases) func trimmingDropsWhatExpiredAndKeepsHeads(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func trimmingDeletesExpiredEventsAndKeepsHeads(_ kind: LogKind) async throws {
         var limits = Limits()
         limits.historySecondsMax = 60
         try await self.withLog(kind, limits: limits) { log, clock in
@@ -360,7 +360,7 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(arguments: LogKind.allCases) func theOldestOfAllGoFirst(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func theOldestEventsOfAllChannelsAreDeletedFirst(_ kind: LogKind) async throws {
         var limits = Limits()
         limits.historyBytesMax = 200_000
         try await self.withLog(kind, limits: limits) { log, clock in
@@ -371,7 +371,7 @@ enum LogKind: String, CaseIterable, Sendable {
                 try await log.append([event(name, position(5, next + 1), payload, at: clock.now)])
             }
             try await log.trim(now: clock.now)
-            // 100 events of `a` and 50 of `b` were deleted, or a few more: a log may delete in small steps.
+            // About 67 events of `a` and 33 of `b` were deleted. A log may delete a few more, because it deletes in small steps.
             let metrics = await log.metrics
             #expect(metrics.bytes <= 200_000)
             #expect(metrics.bytes >= 190_000)
@@ -384,7 +384,7 @@ enum LogKind: String, CaseIterable, Sendable {
 
     // MARK: - Forgetting
 
-    @Test(arguments: LogKind.allCases) func aForgottenChannelIsGoneAndTheFloorIsRaised(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func forgettingAChannelRemovesItsHeadAndRaisesTheFloor(_ kind: LogKind) async throws {
         var limits = Limits()
         limits.historySecondsMax = 60
         try await self.withLog(kind, limits: limits) { log, clock in
@@ -396,7 +396,7 @@ enum LogKind: String, CaseIterable, Sendable {
             var contents = try await log.sealed(oneGrant)
             #expect(contents.headsByName == ["b": position(5, 3), "c": position(5, 1)])
             #expect(contents.epochFloor == 1_800_000_000_001)
-            // A channel of a lower epoch changes nothing.
+            // Forgetting a channel with a lower epoch does not change the floor.
             try await log.forget([channel("c")])
             contents = try await log.sealed(oneGrant)
             #expect(contents.epochFloor == 1_800_000_000_001)
@@ -409,7 +409,7 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    /// An append may be committed between the look for old channels and the request to forget them.
+    /// An append may be committed after a caller has found old channels and before it requests to forget them.
     @Test(arguments: LogKind.allCases) func aChannelThatWasWrittenMeanwhileIsNotForgotten(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, clock in
             try await log.append(events("a", 5, 1...3, at: clock.now) + events("b", 5, 1...3, at: clock.now))
@@ -435,9 +435,9 @@ enum LogKind: String, CaseIterable, Sendable {
         }
     }
 
-    // MARK: - Together
+    // MARK: - Readers and a writer together
 
-    @Test(arguments: LogKind.allCases) func readersSeeEveryEventOnceWhileTheWriterGoesOn(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.allCases) func readersSeeEveryEventOnceWhileTheWriterContinues(_ kind: LogKind) async throws {
         var limits = Limits()
         limits.historyEventsMax = 50
         limits.historyBytesMax = 100_000
@@ -449,13 +449,13 @@ enum LogKind: String, CaseIterable, Sendable {
                         var position = position(5, 0)
                         while position.offset < last {
                             let slice = try await log.read(channel("a"), after: position, limit: 20, bytesMax: 10_000)
-                            // The slice is contiguous. `oldest` shows a hole before it.
+                            // The slice is contiguous. If events before it are missing, it starts at `oldest`.
                             if let first = slice.events.first {
                                 #expect(first.position == max(position.next, slice.oldest ?? position.next), "reader \(reader)")
                                 #expect(slice.offsets == Array(first.position.offset..<first.position.offset + UInt64(slice.events.count)))
                                 position = slice.events.last!.position
                             } else {
-                                // The log in memory never suspends, and the pool has few threads.
+                                // The log in memory never suspends. Without this yield the readers would use all threads of the pool.
                                 await Task.yield()
                             }
                         }

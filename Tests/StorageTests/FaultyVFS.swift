@@ -47,7 +47,7 @@ final class Faults: Sendable {
     private let rules = NIOLockedValueBox(Rules())
     private let gate = NIOLockedValueBox<Gate?>(nil)
 
-    /// Faults for connections that are opened to files in this folder from now on.
+    /// The faults apply to connections that are opened to files in this folder from now on.
     init(folder: String) {
         FaultyVFS.register()
         FaultyVFS.state.withLockedValue { $0.folders[folder] = self }
@@ -61,7 +61,7 @@ final class Faults: Sendable {
         self.set { $0 = Rules() }
     }
 
-    /// Stops the next connection that begins to read or write, and only that one.
+    /// Stops only the next connection that begins to read or write.
     func holdNextReader() -> Gate {
         let gate = Gate()
         self.gate.withLockedValue { $0 = gate }
@@ -91,7 +91,7 @@ final class Faults: Sendable {
 
 private enum FaultyVFS {
     struct OpenFile: @unchecked Sendable {
-        /// SQLite's own methods: a table that lives as long as the process.
+        /// SQLite's own methods: a table that is never freed.
         var methods: UnsafePointer<sqlite3_io_methods>
         var faults: Faults
     }

@@ -25,7 +25,7 @@ import Testing
     }
 
     @Test(arguments: Loss.allCases)
-    func nothingIsStoredAnyMore(loss: Loss) async throws {
+    func nothingIsStoredAfterTheLoss(loss: Loss) async throws {
         try await withTemporaryFolder { folder in
             let log = try SQLiteLog(folder: folder, limits: Limits())
             _ = try await log.sealed(oneGrant)
@@ -56,18 +56,18 @@ import Testing
         }
     }
 
-    /// An older copy over the open files, which stay the same files: the database is smaller than it was.
-    @Test func anOlderCopyOverTheFilesIsNoticed() async throws {
+    /// Overwrites the open files with older copies. The inodes stay the same, but the database becomes smaller.
+    @Test func anOlderCopyOverTheFilesIsDetected() async throws {
         try await withTemporaryFolder { folder in
             let database = folder + "/log.sqlite"
             try await SQLiteLog(folder: folder, limits: Limits()).close()
             let older = try Data(contentsOf: URL(fileURLWithPath: database))
             let log = try SQLiteLog(folder: folder, limits: Limits())
             _ = try await log.sealed(oneGrant)
-            // Enough for a checkpoint.
+            // The WAL is large enough for a checkpoint.
             for offset in 1...UInt64(40) { try await log.append([large(offset)]) }
             try await eventually("a checkpoint") { try size(of: database) >= 1 << 20 }
-            // The log has checked its files meanwhile.
+            // Waits until the log has checked its files.
             try await Task.sleep(for: .milliseconds(1200))
             try overwrite(database, with: older)
             try await eventually("the log reports the loss") { await log.metrics.error != nil }
@@ -78,9 +78,9 @@ import Testing
         }
     }
 
-    /// Damage that a reader or the writer finds ends the log, without a check of the files.
+    /// Damage that a reader or the writer finds ends the log. No check of the files is needed.
     @Test(arguments: ["read", "write"])
-    func damageThatIsMetEndsTheLog(by: String) async throws {
+    func damageThatACallFindsEndsTheLog(by: String) async throws {
         try await withTemporaryFolder { folder in
             let database = folder + "/log.sqlite"
             let first = try SQLiteLog(folder: folder, limits: Limits())
@@ -129,7 +129,7 @@ import Testing
         try handle.close()
     }
 
-    @Test func aFolderThatStaysIsNotMissed() async throws {
+    @Test func anUnchangedFolderIsNotReported() async throws {
         try await withTemporaryFolder { folder in
             let log = try SQLiteLog(folder: folder, limits: Limits())
             _ = try await log.sealed(oneGrant)

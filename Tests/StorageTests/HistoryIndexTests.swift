@@ -63,7 +63,7 @@ private struct NaiveHistory {
         var now: Int64 = 1_000_000
         var epoch: UInt64 = 1
 
-        // Long enough that the index sweeps its dead places several times.
+        // Long enough that the index removes its dead places several times.
         for step in 0..<16_000 {
             // The clock steps back now and then.
             now += Int64.random(in: -3...6, using: &random)
@@ -123,7 +123,7 @@ private struct NaiveHistory {
         try #require(slice.oldest == held.first?.position)
     }
 
-    @Test func oneBusyChannelLeavesNoTraceInTheOthers() {
+    @Test func aBusyChannelRemovesNoEntriesOfOthers() {
         var index = HistoryIndex<Int>(bounds: .init(eventsMax: 10, ageMillisecondsMax: 1000, bytesMax: .max))
         index.append(-1, to: channel("quiet"), at: Position(epoch: 1, offset: 1), timestamp: 0, bytes: 1)
         for offset in 1...100_000 {
@@ -133,7 +133,7 @@ private struct NaiveHistory {
         #expect(index.elementsInOrder == [-1] + Array(99_991...100_000))
     }
 
-    @Test func theHeadOutlivesItsEntries() {
+    @Test func theHeadStaysAfterItsEntriesHaveExpired() {
         var index = HistoryIndex<Int>(bounds: .init(eventsMax: 10, ageMillisecondsMax: 1000, bytesMax: .max))
         let position = Position(epoch: 3, offset: 9)
         index.append(1, to: channel("a"), at: position, timestamp: 0, bytes: 1)
@@ -143,7 +143,7 @@ private struct NaiveHistory {
         #expect(index.elements(of: channel("a"), after: Position(epoch: 3, offset: 0), limit: 10, now: 5000).oldest == nil)
     }
 
-    @Test func anEventBeyondTheWholeBoundIsNotKept() {
+    @Test func anEventLargerThanTheLimitIsNotKept() {
         var index = HistoryIndex<Int>(bounds: .init(eventsMax: 10, ageMillisecondsMax: 1000, bytesMax: 100))
         index.append(1, to: channel("a"), at: Position(epoch: 1, offset: 1), timestamp: 0, bytes: 101)
         #expect(index.count == 0)
@@ -155,7 +155,7 @@ private struct NaiveHistory {
 extension HistoryIndex {
     /// All elements of all channels, in the order in which they were appended.
     fileprivate var elementsInOrder: [Element] {
-        // A negative number counts the dead places to skip. After that it is the index of the next entry.
+        // One number for each channel. While it is negative, it counts the dead places to skip. Then it is the index of the next entry.
         var next = self.channels.map { -$0.deadPlaces }
         var elements: [Element] = []
         for place in self.order {

@@ -12,9 +12,9 @@ import Testing
     import Musl
 #endif
 
-/// Processes append until they are killed. Then the log must have all acknowledged events.
+/// Kills processes while they append. The log must then have all acknowledged events.
 @Suite struct KillTests {
-    @Test func killedAtAnyMomentItHasWhatItAcknowledged() async throws {
+    @Test func aKilledProcessLosesNoAcknowledgedEvent() async throws {
         try await withTemporaryFolder { folder in
             for _ in 0..<8 {
                 await #expect(processExitsWith: .signal(SIGKILL)) { [folder = folder as String] in
@@ -30,7 +30,7 @@ import Testing
         let log = try SQLiteLog(folder: folder, limits: Appender.limits)
         let heads = try await log.sealed(oneGrant).headsByName
         let stored = heads["count"]?.offset ?? 0
-        // The last batch may be committed although its acknowledgement was not written. Apart from that the log has exactly the acknowledged events.
+        // The last batch may be committed although its acknowledgement was not written. All other events of the log are acknowledged.
         #expect(stored == acknowledged || stored == acknowledged + 1)
         #expect(heads == Appender.heads(after: stored))
         for (name, head) in heads {

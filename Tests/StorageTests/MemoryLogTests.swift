@@ -5,7 +5,7 @@ import Storage
 import Testing
 
 @Suite struct MemoryLogTests {
-    @Test func aNewLogIsANewHistory() async throws {
+    @Test func aNewLogHasANewHistory() async throws {
         let first = MemoryLog(limits: Limits(), clocks: Clocks { 1000 })
         let second = MemoryLog(limits: Limits(), clocks: Clocks { 2000 })
         let grant = [Grant(partition: 0, ownerEpoch: 1)]

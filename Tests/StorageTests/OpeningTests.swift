@@ -5,7 +5,7 @@ import Storage
 import TestKit
 import Testing
 
-/// Folders and files that the log must not use, and its messages for the person who has to repair them.
+/// Folders and files that the log must refuse, and its error messages.
 @Suite struct OpeningTests {
     private func refusal(_ folder: String) async throws -> LogError {
         let error = try await logError { await (try SQLiteLog(folder: folder, limits: Limits())).close() }
@@ -14,7 +14,7 @@ import Testing
         return error
     }
 
-    @Test func aMissingFolderIsCreatedForThisUserAlone() async throws {
+    @Test func aMissingFolderIsCreatedForThisUserOnly() async throws {
         try await withTemporaryFolder { folder in
             let log = try SQLiteLog(folder: folder + "/x/y", limits: Limits())
             let attributes = try FileManager.default.attributesOfItem(atPath: folder + "/x/y")
@@ -23,7 +23,7 @@ import Testing
         }
     }
 
-    @Test func aFolderInUseIsRefusedWithTheProcessThatHasIt() async throws {
+    @Test func aFolderInUseIsRefusedAndItsProcessIsNamed() async throws {
         try await withTemporaryFolder { folder in
             let log = try SQLiteLog(folder: folder, limits: Limits())
             let error = try await self.refusal(folder)
@@ -32,7 +32,7 @@ import Testing
         }
     }
 
-    @Test func aLockFileThatWasLeftBehindIsNoObstacle() async throws {
+    @Test func aLockFileOfAnEndedProcessIsReused() async throws {
         try await withTemporaryFolder { folder in
             try Data("1\n".utf8).write(to: URL(fileURLWithPath: folder + "/lock"))
             let log = try SQLiteLog(folder: folder, limits: Limits())
@@ -41,16 +41,16 @@ import Testing
         }
     }
 
-    @Test func aFolderIsThisUsersAloneHoweverItIsWritten() async throws {
+    @Test func aFolderWithSlashesAtTheEndIsForThisUserOnly() async throws {
         try await withTemporaryFolder { folder in
             await (try SQLiteLog(folder: folder + "/x//", limits: Limits())).close()
             #expect(try FileManager.default.attributesOfItem(atPath: folder + "/x")[.posixPermissions] as? Int == 0o700)
         }
     }
 
-    /// Names that SQLite would read as a URI. Only a relative name can be one, so the folders are in the process's working folder.
+    /// Names that SQLite would read as a URI. Only a relative name can be a URI, so these folders are in the process's working folder.
     @Test(arguments: ["file:data", "file:///srv/data", "file:data?mode=memory", ":memory:", "a?b=c#d%41"])
-    func aNameIsAPathAndNoURI(name: String) async throws {
+    func aNameIsReadAsAPathAndNotAsAURI(name: String) async throws {
         let name = name + UUID().uuidString
         let first = String(name.split(separator: "/")[0])
         defer { try? FileManager.default.removeItem(atPath: "./" + first) }
@@ -69,13 +69,13 @@ import Testing
         #expect(below.message.contains("cannot create"))
     }
 
-    @Test func aFolderThatNobodyMayWriteInIsRefused() async throws {
-        // Not even root creates files here.
+    @Test func aFolderThatCannotBeWrittenIsRefused() async throws {
+        // Even root cannot create files here.
         let error = try await self.refusal("/proc/self")
         #expect(error.message.contains("cannot write"))
     }
 
-    @Test func aFileThatIsNoDatabaseIsRefusedAndLeftAlone() async throws {
+    @Test func aFileThatIsNoDatabaseIsRefusedAndNotChanged() async throws {
         try await withTemporaryFolder { folder in
             let garbage = Data((0..<50_000).map { UInt8(truncatingIfNeeded: $0 &* 31) })
             try garbage.write(to: URL(fileURLWithPath: folder + "/log.sqlite"))
@@ -85,7 +85,7 @@ import Testing
         }
     }
 
-    @Test func theDatabaseOfAnotherProgramIsRefusedAndLeftAlone() async throws {
+    @Test func theDatabaseOfAnotherProgramIsRefusedAndNotChanged() async throws {
         try await withTemporaryFolder { folder in
             let queue = try DatabaseQueue(path: folder + "/log.sqlite")
             try await queue.write { try $0.execute(sql: "CREATE TABLE bookmark (url TEXT)") }
@@ -109,7 +109,7 @@ import Testing
         }
     }
 
-    @Test func aDamagedPageIsNoticedWhenTheLogIsOpened() async throws {
+    @Test func aDamagedPageIsDetectedWhenTheLogIsOpened() async throws {
         try await withTemporaryFolder { folder in
             let log = try SQLiteLog(folder: folder, limits: Limits())
             _ = try await log.sealed(oneGrant)

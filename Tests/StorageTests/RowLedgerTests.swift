@@ -29,7 +29,7 @@ import Testing
                 let horizon = now - Int64.random(in: 0...20_000, using: &random)
                 let limit = Int64.random(in: 1...600, using: &random)
                 guard let last = ledger.lastExpendable(before: horizon, bytesMax: bytesMax, limit: limit) else {
-                    // The remaining rows are within the bound, and at most one segment of them has expired.
+                    // The remaining rows are within the limit, and at most one segment of them has expired.
                     try #require(rows.reduce(0) { $0 + $1.bytes } <= bytesMax)
                     let expired = rows.prefix { $0.timestamp < horizon }
                     try #require(expired.count <= RowLedger.segmentRowsMax)
@@ -37,7 +37,7 @@ import Testing
                 }
                 let deleted = rows.prefix { $0.number <= last }
                 try #require(!deleted.isEmpty && deleted.count <= limit)
-                // Each deleted row has expired, or exceeds the bound, or is in the same segment as such a row.
+                // Each deleted row has expired, or exceeds the limit, or is in the same segment as such a row.
                 var excess = rows.reduce(0) { $0 + $1.bytes } - bytesMax
                 for row in deleted {
                     try #require(row.timestamp < horizon + RowLedger.segmentMillisecondsMax || excess > -max(bytesMax / 256, 2000) * 2)

@@ -6,7 +6,7 @@ import Storage
 import TestKit
 import Testing
 
-/// Full and broken disks, and the log's error messages. Each fault ends, and the log must then continue without a restart.
+/// Full and broken disks, and the log's error messages. When the fault ends, the log must continue without a restart.
 @Suite struct SQLiteFaultTests {
     private func withFaultyLog(
         durability: Durability = .process, limits: Limits = Limits(), _ body: (SQLiteLog, Faults, TestClock, String) async throws -> Void
@@ -57,7 +57,7 @@ import Testing
             #expect(full.error == error.message)
 
             faults.heal()
-            // The positions of refused events are free: other events get them.
+            // Other events get the positions of the refused events.
             let others = [event("a", position(5, 4), "another", at: clock.now)]
             try await log.append(others)
             let slice = try await log.read(channel("a"), after: position(5, 3), limit: 10, bytesMax: 1000)
@@ -79,7 +79,7 @@ import Testing
         }
     }
 
-    @Test func aDiskThatFillsUpInTheMiddleOfABatchKeepsNoneOfIt() async throws {
+    @Test func aDiskThatFillsUpDuringABatchStoresNoneOfTheBatch() async throws {
         try await self.withFaultyLog { log, faults, clock, folder in
             let payload = ByteBuffer(repeating: 7, count: 60_000)
             let batch = (1...200).map { offset in
@@ -97,7 +97,7 @@ import Testing
     }
 
     @Test(arguments: [ResultCode.SQLITE_IOERR_WRITE, .SQLITE_IOERR_FSYNC, .SQLITE_READONLY_DBMOVED, .SQLITE_PERM].map(\.rawValue))
-    func theErrorOfAFailedWriteHasItsPlaceAndCause(_ code: CInt) async throws {
+    func theErrorOfAFailedWriteNamesItsFileAndCause(_ code: CInt) async throws {
         try await self.withFaultyLog { log, faults, clock, folder in
             faults.set { $0.write = code }
             let error = try await logError { try await log.append(events("a", 5, 1...1, at: clock.now)) }
@@ -125,7 +125,7 @@ import Testing
 
     // MARK: - Uncertain commits
 
-    @Test func whatCannotBeReadBackIsUncertainAndARepeatIsExact() async throws {
+    @Test func aCommitThatCannotBeCheckedIsUncertainAndCanBeRepeated() async throws {
         try await self.withFaultyLog { log, faults, clock, folder in
             try await log.append(events("a", 5, 1...1, at: clock.now))
             let batch = events("a", 5, 2...3, at: clock.now) + events("b", 5, 1...1, at: clock.now)
@@ -174,7 +174,7 @@ import Testing
         }
     }
 
-    // MARK: - Everything else that touches the disk
+    // MARK: - Other calls that use the disk
 
     @Test func aFailedReadThrowsAndTheNextOneWorks() async throws {
         try await self.withFaultyLog { log, faults, clock, folder in
@@ -210,7 +210,7 @@ import Testing
         }
     }
 
-    @Test func aTrimThatFailsIsDoneTheNextTime() async throws {
+    @Test func aFailedTrimIsRepeated() async throws {
         var limits = Limits()
         limits.historySecondsMax = 60
         try await self.withFaultyLog(limits: limits) { log, faults, clock, folder in
@@ -228,7 +228,7 @@ import Testing
         }
     }
 
-    @Test func aForgetThatFailsForgetsNothing() async throws {
+    @Test func aFailedForgetForgetsNothing() async throws {
         try await self.withFaultyLog { log, faults, clock, folder in
             try await log.append(events("a", 1_800_000_000_000, 1...3, at: clock.now))
             faults.set { $0.space = 0 }
@@ -240,7 +240,7 @@ import Testing
         }
     }
 
-    @Test func anotherProgramThatWritesIsWaitedForAndThenNamed() async throws {
+    @Test func aWriteWaitsForAnotherProgramAndThenFails() async throws {
         try await self.withFaultyLog { log, faults, clock, folder in
             var configuration = Configuration()
             configuration.allowsUnsafeTransactions = true

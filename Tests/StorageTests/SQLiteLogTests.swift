@@ -8,7 +8,7 @@ import Storage
 import TestKit
 import Testing
 
-/// Restarts, which only the log on disk survives.
+/// Behaviour that only the log on disk has, such as restarts.
 @Suite struct SQLiteLogTests {
     private func open(_ folder: String, durability: Durability = .process, limits: Limits = Limits(), clock: TestClock) throws -> SQLiteLog {
         try SQLiteLog(folder: folder, durability: durability, limits: limits, clocks: clock.clocks)
@@ -57,7 +57,7 @@ import Testing
         }
     }
 
-    @Test func headsOutliveTheirRowsAndTheRestart() async throws {
+    @Test func headsSurviveTheirRowsAndARestart() async throws {
         var limits = Limits()
         limits.historySecondsMax = 60
         let clock = TestClock()
@@ -91,7 +91,7 @@ import Testing
         }
     }
 
-    @Test func whatWasForgottenStaysForgotten() async throws {
+    @Test func forgottenChannelsStayForgotten() async throws {
         var limits = Limits()
         limits.historySecondsMax = 60
         let clock = TestClock()
@@ -113,8 +113,9 @@ import Testing
         }
     }
 
-    /// The rows of a forgotten channel may still exist at a restart. Then its head is the real one, and never below a later epoch.
-    @Test func aChannelForgottenBeforeItsRowsWereDeletedNeverGoesBack() async throws {
+    /// The rows of a forgotten channel may still exist at a restart. Then the log reads the channel's head from these rows. A head of a later epoch is never
+    /// replaced by a lower one.
+    @Test func theHeadOfAForgottenChannelWithRowsIsNeverLower() async throws {
         var limits = Limits()
         limits.historyEventsMax = 2
         let clock = TestClock()
@@ -131,7 +132,7 @@ import Testing
         }
     }
 
-    @Test func ageIsJudgedAtTheRestartToo() async throws {
+    @Test func expiredEventsAreNotReadAfterARestart() async throws {
         var limits = Limits()
         limits.historySecondsMax = 60
         let clock = TestClock()
@@ -150,7 +151,7 @@ import Testing
         }
     }
 
-    @Test func anotherFolderIsAnotherHistory() async throws {
+    @Test func anotherFolderHasAnotherHistory() async throws {
         let clock = TestClock()
         try await withTemporaryFolder { folder in
             let first = try self.open(folder + "/first", clock: clock)
@@ -166,7 +167,7 @@ import Testing
 
     // MARK: - Continuity
 
-    @Test func aMachineThatWentDownBeginsNewEpochs() async throws {
+    @Test func newEpochsBeginAfterAPowerCut() async throws {
         let clock = TestClock()
         try await withTemporaryFolder { folder in
             let log = try self.open(folder + "/a", clock: clock)
@@ -181,7 +182,7 @@ import Testing
             let contents = try await after.sealed(oneGrant)
             #expect(contents.headsByName == [:])
             #expect(contents.messageIDs.isEmpty)
-            // Above every epoch that was ever used, even if such an epoch is above the clock.
+            // The new epoch is above every epoch that was ever used, even if such an epoch is above the clock.
             #expect(contents.epochFloor == 1_700_000_009_001)
             #expect(try await after.read(channel("a"), after: position(0, 0), limit: 10, bytesMax: 1000).events.isEmpty)
             try await after.append([event("a", position(contents.epochFloor, 1), "new", at: clock.now)])
@@ -206,7 +207,7 @@ import Testing
             if how == "closed" { await log.close() } else { try self.copy(folder + "/a", to: folder + "/b") }
             await log.close()
             let last = folder + (how == "closed" ? "/a" : "/b")
-            // A kill does not change the boot. In the other cases the boot is another one, and nothing was lost.
+            // A kill does not change the boot. In the other cases the boot has changed, and nothing was lost.
             if how != "killed" { try self.edit(last, "UPDATE meta SET value = 'another boot' WHERE key = 'boot'") }
             let after = try self.open(last, durability: durability, clock: clock)
             let contents = try await after.sealed(oneGrant)
@@ -245,7 +246,7 @@ import Testing
             let payload = ByteBuffer(repeating: 1, count: 32_000)
             var written = 0
             var offset: UInt64 = 0
-            // A writer that is faster than the copying thread is ahead of it for a while, but not forever.
+            // The WAL may grow for a while, if the writer is faster than the thread that copies pages. But it must not grow forever.
             var isBounded = false
             while !isBounded, written < 1_000_000_000 {
                 let batch = (0..<16).map { _ in

@@ -26,7 +26,7 @@ func events(_ name: String, _ epoch: UInt64, _ offsets: ClosedRange<UInt64>, at 
     offsets.map { event(name, position(epoch, $0), "\(name) \(epoch)-\($0)", at: timestamp) }
 }
 
-/// The parts of an event that tests compare.
+/// The properties of an event that tests compare.
 struct Seen: Equatable {
     var channel: String
     var position: Position

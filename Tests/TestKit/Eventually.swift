@@ -4,8 +4,8 @@ public struct NotInTime: Error, CustomStringConvertible {
     public var description: String
 }
 
-/// Waits until the condition is true: looks every few milliseconds, and fails the test at the limit.
-/// The limit is for a machine that is busy or a program that is broken. It is not what the test measures.
+/// Waits until the condition is true. Checks it every few milliseconds, and fails the test at the limit. The limit is long, because a busy machine is slow. It
+/// measures nothing.
 public func eventually(
     within limit: Duration = .seconds(60), _ message: @autoclosure () -> String, at location: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool
@@ -13,7 +13,7 @@ public func eventually(
     let deadline = ContinuousClock.now + limit
     while try await !condition() {
         guard .now < deadline else {
-            let description = "not within \(limit): \(message())"
+            let description = "the condition was not true within \(limit): \(message())"
             Issue.record(Comment(rawValue: description), sourceLocation: location)
             throw NotInTime(description: description)
         }

@@ -2,7 +2,7 @@
     import Glibc
 #endif
 
-/// A TCP socket on 127.0.0.1, closed when its last reference goes.
+/// A TCP socket on 127.0.0.1. Closed when its last reference is released.
 public final class LoopbackSocket: Sendable {
     private let descriptor: Int32
 
@@ -15,14 +15,14 @@ public final class LoopbackSocket: Sendable {
         close(self.descriptor)
     }
 
-    /// Takes a free port and refuses connections to it. No other process can be given the port meanwhile.
+    /// Binds a free port, and refuses connections to it. No other process can get the port meanwhile.
     public static func refusing() -> LoopbackSocket {
         let socket = LoopbackSocket()
         precondition(socket.withAddress(port: 0) { bind(socket.descriptor, $0, $1) } == 0, "No free port: \(errno)")
         return socket
     }
 
-    /// On a free port. The kernel accepts connections for it, and no response ever comes.
+    /// Listens on a free port. The kernel accepts connections, but no response is ever sent.
     public static func listening(backlog: Int32 = 64) -> LoopbackSocket {
         let socket = self.refusing()
         listen(socket.descriptor, backlog)
@@ -37,7 +37,7 @@ public final class LoopbackSocket: Sendable {
         return socket
     }
 
-    /// Nil if no process listens. Nothing waits longer than a second, now or later.
+    /// Returns nil if no process listens. A receive on the socket waits for at most a second.
     public static func connected(to port: UInt16) -> LoopbackSocket? {
         let socket = LoopbackSocket()
         var timeout = timeval(tv_sec: 1, tv_usec: 0)
@@ -63,7 +63,7 @@ public final class LoopbackSocket: Sendable {
         _ = Array(text.utf8).withUnsafeBytes { Glibc.send(self.descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
     }
 
-    /// Until the other side closes.
+    /// Receives until the other side closes, or until a receive fails.
     public func receiveAll() -> String {
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 4096)

@@ -5,9 +5,9 @@ import Synchronization
     public import Glibc
 #endif
 
-/// A child process that is killed when this process ends, however it ends.
+/// A child process. The kernel kills it when this process ends in any way.
 ///
-/// The kernel watches the thread that spawned it, not the process, so one thread that never ends spawns all of them.
+/// The kernel kills the child when the thread that spawned it ends. So one thread, which never ends, spawns all children.
 public final class SpawnedProcess: Sendable {
     public let pid: pid_t
     private let hasExited = Mutex(false)
@@ -31,19 +31,19 @@ public final class SpawnedProcess: Sendable {
         self.hasExited.withLock { if !$0 { _ = Glibc.kill(self.pid, signal) } }
     }
 
-    /// Stops it with SIGSTOP, and returns when its last thread has stopped: on a busy machine a thread may still send something until then.
+    /// Stops the process with SIGSTOP, and returns when its last thread has stopped. On a busy machine a thread may still send something until it stops.
     public func stop() {
         self.signal(SIGSTOP)
         let threads = "/proc/\(self.pid)/task"
         let hasStopped: (String) -> Bool = { thread in
-            // `pid (name) state ...`, and a name may hold anything.
+            // The line is `pid (name) state ...`, and the name may contain any characters.
             guard let line = try? String(contentsOfFile: "\(threads)/\(thread)/stat", encoding: .utf8) else { return true }
             return line.split(separator: ")").last.map { $0.hasPrefix(" T") || $0.hasPrefix(" Z") } ?? true
         }
         while let all = try? FileManager.default.contentsOfDirectory(atPath: threads), !all.allSatisfy(hasStopped) { usleep(1000) }
     }
 
-    /// Kills it and waits until it is gone.
+    /// Kills the process and waits until it has exited.
     public func kill() {
         self.hasExited.withLock { hasExited in
             guard !hasExited else { return }

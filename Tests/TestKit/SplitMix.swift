@@ -1,4 +1,4 @@
-/// A random number generator with a seed: a failing walk can be repeated.
+/// A random number generator with a seed, so that a failing test can be repeated.
 public struct SplitMix: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
@@ -16,12 +16,12 @@ public struct SplitMix: RandomNumberGenerator, Sendable {
 
     public mutating func chance(_ percent: Int) -> Bool { self.below(100) < percent }
 
-    /// Numbers of every length in bits, not only long ones.
+    /// A random number with a random number of bits, so that small numbers are frequent too.
     public mutating func number(bits: Int = 63) -> UInt64 { (self.next() >> UInt64(64 - bits)) >> UInt64(self.below(bits)) }
 
     public mutating func bytes(upTo count: Int) -> [UInt8] { (0..<self.below(count + 1)).map { _ in UInt8(truncatingIfNeeded: self.next()) } }
 
-    /// The bytes with one to four changes: a byte or a token inserted, a byte removed, a bit flipped, a run of bytes cut out or doubled, the end cut off.
+    /// The bytes with one to four changes: a byte or a token inserted, a byte removed, a bit flipped, a run of bytes removed or repeated, the end removed.
     public mutating func mutate(_ bytes: [UInt8], with tokens: [String]) -> [UInt8] {
         var bytes = bytes
         for _ in 0...self.below(4) {

@@ -1,6 +1,6 @@
 public import Foundation
 
-/// Files and folders that are deleted after the run: when this process exits, or, if it was killed, by the next run.
+/// Files and folders that are deleted when this process exits. If this process is killed, the next run deletes them.
 public enum TemporaryFolder {
     private static let parents = FileManager.default.temporaryDirectory
     private static let prefix = "realertime-tests-"
@@ -16,10 +16,10 @@ public enum TemporaryFolder {
         return parent
     }()
 
-    /// A path where nothing is yet, for a file or a folder.
+    /// An unused path, for a file or a folder.
     public static func path() -> String { self.parent.appending(path: UUID().uuidString).path }
 
-    /// A folder with nothing in it.
+    /// A new, empty folder.
     public static func make() -> URL {
         let folder = self.parent.appending(path: UUID().uuidString)
         try! FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -27,7 +27,7 @@ public enum TemporaryFolder {
     }
 }
 
-/// Runs the body with a folder of its own, which is deleted after it.
+/// Runs the body with a new folder, and then deletes the folder.
 public func withTemporaryFolder<Value>(_ body: (String) async throws -> Value) async throws -> Value {
     let folder = TemporaryFolder.make().path
     defer { try? FileManager.default.removeItem(atPath: folder) }

@@ -1,6 +1,7 @@
 import Synchronization
 
-/// A clock that stands until a test moves it: time passes on both its readings, and only the wall clock can be set.
+/// A clock that advances only when a test advances it. ``advance(seconds:)`` changes both clocks, ``setWall(ahead:)``
+/// only the wall clock.
 public final class TestClock: Sendable {
     private let milliseconds: Atomic<Int64>
     private let wallOffset = Atomic<Int64>(0)

@@ -15,7 +15,7 @@ import Testing
 
     private func failures(_ stage: Stage) async -> UInt64 { await stage.fanout.metrics.replayFailures }
 
-    @Test func aReadThatFailsIsRepeatedWithoutAHole() async throws {
+    @Test func aFailedReadIsRepeatedAndNoEventIsMissing() async throws {
         let stage = try await self.stage("c", reads: .unavailable)
         let reader = try await Reader(stage, [(channel("c"), .after(position(1, 1)))])
         #expect(await self.failures(stage) == 1)
@@ -92,7 +92,7 @@ import Testing
 
     // MARK: - A backlog that has expired
 
-    /// The opening cursor of a reader with a backlog of three events, and the frames after it reconnects with that cursor.
+    /// Returns the opening cursor and the data of a reader with a backlog of three events. `again` is the data after it has reconnected with that cursor.
     private func backlog(_ stage: Stage, _ names: [String] = ["c"]) async throws -> (opening: Cursor?, data: [String], again: [String]) {
         let reader = try await Reader(stage, names.map { (channel($0), .backlog(3)) })
         let opening = try await stage.run { reader.openingCursor }.flatMap { Cursor($0) }
@@ -110,7 +110,7 @@ import Testing
         #expect(found.data == [] && found.again == [])
     }
 
-    @Test func aBacklogBeginsWhereHistoryDoes() async throws {
+    @Test func aBacklogStartsAtTheOldestStoredEvent() async throws {
         let stage = try await self.stage("c", "d")
         try await stage.run { stage.log.expire(channel("c"), upTo: 2) }
         let found = try await self.backlog(stage, ["c", "d"])

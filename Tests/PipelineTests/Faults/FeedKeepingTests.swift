@@ -36,7 +36,7 @@ import Testing
     @Test func oldEventsAreDroppedInSlices() async throws {
         let stage = try await self.stage()
         let reader = try await Reader(stage, [(channel("c"), .live)])
-        // One turn of the loop for each event. In one turn, the pass would join them.
+        // Each event has its own turn of the loop. In one turn, the pass would join the chunks.
         for offset in 1...1000 as ClosedRange<UInt64> { try await self.relay(stage, "c", offset...offset) }
         try await self.tick(stage, 2)
         let all = await self.bytes(stage)
@@ -46,14 +46,14 @@ import Testing
                 return fanout.currentMetrics.feedBytes
             }
         }
-        // Between the slices the loop polls its sockets.
+        // The first slice has dropped only a part, because the loop polls its sockets between slices.
         #expect(rest > all / 2 && rest < all)
         await stage.loop.advanceTime(by: .seconds(1))
         #expect(await self.bytes(stage) == 0)
         #expect(try await reader.data().count == 1000)
     }
 
-    @Test func nothingIsCountedTwice() async throws {
+    @Test func memoryIsNotCountedTwice() async throws {
         let stage = try await self.stage { $0.feedBytesTotalMax = 20_000 }
         for round in 0..<4 {
             // A feed is closed while its events are young, and events of other feeds displace them.

@@ -6,7 +6,7 @@ import Testing
 @testable import Pipeline
 
 @Suite(.timeLimit(.minutes(1))) struct PublisherTests {
-    /// Keeps batches for the test to answer. Confined to the loop.
+    /// Keeps batches until the test sends their outcomes. Confined to the loop.
     private final class Owner: ChannelOwner, @unchecked Sendable {
         var batches: [PublishBatch] = []
         var answersAtOnce = false
@@ -16,7 +16,7 @@ import Testing
             if self.answersAtOnce { self.answer(Int(batch.id)) }
         }
 
-        /// Answers a batch with a position for each event: its batch and its place there.
+        /// Sends the outcomes of a batch. The position of each event consists of the batch's id and the event's index.
         func answer(_ index: Int) {
             let batch = self.batches[index]
             batch.origin.published(batch.events.indices.map { done(UInt64($0), batch.id) }, batch: batch.id, from: 0)
@@ -76,11 +76,11 @@ import Testing
         #expect(batches == [["c7", "c8", "c9"], ["c4"]])
     }
 
-    @Test func answersFindTheirSinksInOrder() async throws {
+    @Test func outcomesReachTheirSinksInOrder() async throws {
         let other = Sink()
         try await self.publish(7, 7, 9)
         try await self.publish(5, sink: other)
-        // In another order than they were asked.
+        // The outcomes arrive in another order than the batches.
         try await self.run { [owner] in
             owner.answer(1)
             owner.answer(0)
@@ -89,7 +89,7 @@ import Testing
         #expect(try await self.run { other.heard } == ["5: 1-0"])
     }
 
-    @Test func noAnswerComesBeforePublishReturns() async throws {
+    @Test func noOutcomeArrivesBeforePublishReturns() async throws {
         let heardEarly = try await self.run { [owner, sink, publisher] in
             owner.answersAtOnce = true
             let event = Event(channel: channel("c"), payload: ByteBuffer(string: "x"))
@@ -100,7 +100,7 @@ import Testing
         #expect(try await self.heard == ["1: 0-0"])
     }
 
-    @Test func aBatchMayBeAnsweredInParts() async throws {
+    @Test func outcomesOfABatchMayArriveInParts() async throws {
         try await self.publish(7, 8, 9)
         try await self.run { [owner] in owner.batches[0].origin.published([done(1), done(2)], batch: 0, from: 0) }
         #expect(try await self.heard == ["7: 1-1", "8: 1-2"])
@@ -108,14 +108,14 @@ import Testing
         #expect(try await self.heard == ["7: 1-1", "8: 1-2", "9: 1-3"])
     }
 
-    @Test func anAnswerMayComeFromAnotherThread() async throws {
+    @Test func outcomesMayArriveOnAnotherThread() async throws {
         try await self.publish(1)
         let batch = try await self.run { [owner] in owner.batches[0] }
         batch.origin.published([done(3)], batch: batch.id, from: 0)
         #expect(try await self.heard == ["1: 1-3"])
     }
 
-    @Test func aSecondAnswerMeansNothing() async throws {
+    @Test func aSecondOutcomeIsIgnored() async throws {
         try await self.publish(1)
         try await self.run { [owner] in
             owner.answer(0)
@@ -124,7 +124,7 @@ import Testing
         #expect(try await self.heard == ["1: 0-0"])
     }
 
-    @Test func aSinkLivesUntilItsAnswer() async throws {
+    @Test func aSinkLivesUntilItsOutcome() async throws {
         weak var last: Sink?
         do {
             let sink = Sink()

@@ -7,11 +7,11 @@ import Testing
 @Suite(.timeLimit(.minutes(1))) struct SequencerBoundsTests {
     private final class Origin: PublishOrigin, @unchecked Sendable {
         private var parts: [UInt64: [Int: [PublishOutcome]]] = [:]
-        /// In the order of the batches' events, whatever the order of the answers.
+        /// In the order of the events of each batch, for any order of the parts.
         var outcomes: [UInt64: [PublishOutcome]] { self.parts.mapValues { $0.sorted { $0.key < $1.key }.flatMap(\.value) } }
 
         func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int) {
-            precondition(self.parts[batch]?[index] == nil, "A part is answered once")
+            precondition(self.parts[batch]?[index] == nil, "A part has two outcomes")
             self.parts[batch, default: [:]][index] = outcomes
         }
     }
@@ -21,9 +21,9 @@ import Testing
         return PublishBatch(id: id, events: Array(repeating: event, count: count), origin: origin)
     }
 
-    // MARK: - What waits
+    // MARK: - Limits on parked publishes
 
-    @Test func soManyPublishesWait() async throws {
+    @Test func parkedPublishesAreLimited() async throws {
         let stage = try await Stage { $0.parkedPublishesMax = 2 }
         try await stage.appends(.none.late)
         for _ in 0..<4 { try await stage.publish() }
@@ -34,7 +34,7 @@ import Testing
         #expect(try await stage.outcome(after) == done(4))
     }
 
-    @Test func soManyBytesWait() async throws {
+    @Test func parkedBytesAreLimited() async throws {
         let stage = try await Stage { $0.parkedBytesMax = 1000 }
         let origin = Origin()
         try await stage.appends(.none.late)
@@ -47,7 +47,7 @@ import Testing
         #expect(try await stage.run { origin.outcomes } == [0: [done(1)], 1: [done(2)], 2: [.refused(.overloaded)], 3: [done(3)]])
     }
 
-    @Test func aBatchOverTheBoundIsTakenAlone() async throws {
+    @Test func aBatchAboveTheLimitIsAcceptedIfNothingIsParked() async throws {
         let stage = try await Stage { $0.parkedPublishesMax = 2 }
         let origin = Origin()
         try await stage.appends(.none.late)
@@ -60,7 +60,7 @@ import Testing
         #expect(try await stage.run { origin.outcomes[1] } == (2...6).map { done($0) })
     }
 
-    @Test func aLargeBatchGoesInSeveralCommits() async throws {
+    @Test func aLargeBatchIsSplitIntoSeveralCommits() async throws {
         let stage = try await Stage { $0.commitEventsMax = 4 }
         try await stage.listen()
         let origin = Origin()
@@ -76,7 +76,7 @@ import Testing
         #expect(await stage.sequencers.parkedEvents == [0])
     }
 
-    @Test func partsOfABatchHaveTheirOwnFates() async throws {
+    @Test func partsOfABatchHaveTheirOwnOutcomes() async throws {
         let stage = try await Stage { $0.commitEventsMax = 2 }
         let origin = Origin()
         try await stage.appends(.none, .unavailable)
@@ -86,7 +86,7 @@ import Testing
         #expect(try await stage.run { origin.outcomes } == [0: [done(1), done(2), full, full, done(3)]])
     }
 
-    @Test func theRestOfABatchIsRefusedWhenTheLogDoesNotKnow() async throws {
+    @Test func theRestOfABatchIsRefusedDuringAnUncertainCommit() async throws {
         let stage = try await Stage { $0.commitEventsMax = 2 }
         let origin = Origin()
         try await stage.appends(.uncertainButStored)
@@ -98,9 +98,9 @@ import Testing
         #expect(try await stage.stored().count == 2)
     }
 
-    // MARK: - Dedup
+    // MARK: - Duplicates
 
-    @Test func aMessageIsTheSameInItsChannelOnly() async throws {
+    @Test func aMessageIDIsADuplicateOnlyInItsChannel() async throws {
         let stage = try await Stage()
         try await stage.publish("c", id: "m")
         try await stage.publish("d", id: "m")
@@ -121,7 +121,7 @@ import Testing
         #expect(try await stage.run { stage.log.appends.count } == 1)
     }
 
-    @Test func duplicatesAreKnownFromTheLog() async throws {
+    @Test func duplicatesOfStoredEventsAreDetected() async throws {
         let stage = try await Stage(isStarted: false)
         try await stage.run {
             stage.log.known[channel("c")] = ChannelHead(head: position(3, 7), messageIDs: [("m", position(3, 6), 0)])
@@ -133,7 +133,7 @@ import Testing
         #expect(try await stage.answers == [duplicate(6, 3), done(8, 3)])
     }
 
-    @Test func messagesAreForgottenWithTheirHistory() async throws {
+    @Test func messageIDsExpireWithTheHistory() async throws {
         let stage = try await Stage { $0.historySecondsMax = 10 }
         try await stage.publish(id: "m")
         try await stage.run { stage.now = 10_000 }
@@ -145,7 +145,7 @@ import Testing
         #expect(try await stage.answers == [done(1), duplicate(1), done(2)])
     }
 
-    // MARK: - The beginning and the end
+    // MARK: - Start and stop
 
     @Test func publishesWaitForTheSeal() async throws {
         let stage = try await Stage(isStarted: false)
@@ -157,13 +157,13 @@ import Testing
         #expect(try await stage.answers == [done(1)])
     }
 
-    @Test func stoppingWaitsForWhatWasAccepted() async throws {
+    @Test func stoppingWaitsForAcceptedPublishes() async throws {
         let stage = try await Stage()
         try await stage.appends(.none.late)
         try await stage.publish()
         try await stage.publish()
         async let stopped: Void = stage.sequencers.stop(deadline: .now + .seconds(50))
-        // It has begun when it refuses.
+        // Stopping has begun when publishes are refused.
         while try await stage.outcome(try await stage.publish()) != .refused(.stopping) {}
         await stage.release()
         await stopped
@@ -182,7 +182,7 @@ import Testing
 
     // MARK: - Upkeep
 
-    @Test func forgettingIsRepeatedUntilTheLogDoes() async throws {
+    @Test func aFailedForgetOfTheLogIsRepeated() async throws {
         let stage = try await Stage { limits in
             limits.headSecondsMax = 1
             limits.historySecondsMax = 1
@@ -194,7 +194,7 @@ import Testing
         while try await stage.run({ stage.log.epochFloor }) == 1 {}
         #expect(try await stage.run { stage.log.forgets } == [[channel("c")], [channel("c")]])
         #expect(await stage.metrics.trimFailures == 1)
-        // What was forgotten comes back in a new epoch.
+        // A forgotten channel that is used again begins a new epoch.
         let again = try await stage.publish()
         #expect(try await stage.outcome(again) == done(1, 2))
     }

@@ -9,7 +9,7 @@ import Testing
 @Suite(.timeLimit(.minutes(1))) struct SequencerFaultTests {
     // MARK: - A log that is slow
 
-    @Test func nothingIsSaidBeforeTheLogHasIt() async throws {
+    @Test func nothingIsAcknowledgedOrRelayedBeforeItIsStored() async throws {
         let stage = try await Stage()
         try await stage.listen()
         try await stage.appends(.none.late)
@@ -21,7 +21,7 @@ import Testing
         #expect(try await stage.sequencers.head(of: channel("c")) == position(1, 1))
     }
 
-    @Test func whatWaitsBehindASlowCommitGoesTogether() async throws {
+    @Test func publishesBehindASlowCommitAreCommittedTogether() async throws {
         let stage = try await Stage()
         try await stage.appends(.none.late)
         for _ in 0..<5 { try await stage.publish() }
@@ -32,7 +32,7 @@ import Testing
         #expect(try await stage.run { stage.log.appends.map(\.count) } == [1, 4])
     }
 
-    @Test func aCommitHoldsSoManyEvents() async throws {
+    @Test func theEventsOfACommitAreLimited() async throws {
         let stage = try await Stage { $0.commitEventsMax = 3 }
         try await stage.appends(.none.late)
         for _ in 0..<8 { try await stage.publish() }
@@ -44,7 +44,7 @@ import Testing
 
     // MARK: - A log that refuses
 
-    @Test func aRefusedCommitTakesNoPosition() async throws {
+    @Test func aRefusedCommitUsesNoPosition() async throws {
         let stage = try await Stage()
         try await stage.listen()
         try await stage.appends(.unavailable)
@@ -67,7 +67,7 @@ import Testing
 
     // MARK: - Another owner
 
-    @Test func aFencedPartitionIsGivenUpAndTheOthersAreServed() async throws {
+    @Test func aFencedPartitionIsReleasedAndTheOthersAreServed() async throws {
         let stage = try await Stage()
         try await stage.listen()
         let partition = stage.partition(of: "c")
@@ -78,12 +78,12 @@ import Testing
         try await stage.publish("d")
         await stage.release()
         #expect(try await stage.answers == [done(1), moved, done(1)])
-        // It says so without asking the log again.
+        // The next publish is refused without a call of the log.
         try await stage.publish("c", id: "m")
         #expect(try await stage.answers.last == moved)
         #expect(try await stage.run { stage.log.appends.count } == 3)
         #expect(await stage.metrics.fencedPartitions == 1)
-        // Under a newer owner epoch the channel is read again, and edges hear where it stands.
+        // Under a newer owner epoch the channel's head is read again, and edges receive it.
         try await stage.run { stage.log.fenced = [] }
         #expect(await stage.sequencers.acquire([Grant(partition: partition, ownerEpoch: 2)]).isEmpty)
         try await stage.publish("c")
@@ -104,7 +104,7 @@ import Testing
         #expect(try await stage.stored("c").isEmpty)
     }
 
-    @Test func aPartitionWhoseHeadsAreFencedIsGivenUp() async throws {
+    @Test func aPartitionWhoseHeadsAreFencedIsReleased() async throws {
         let stage = try await Stage()
         let partition = stage.partition(of: "c")
         try await stage.run { stage.log.fencedHeads = [partition] }
@@ -114,7 +114,7 @@ import Testing
         #expect(await stage.metrics.fencedPartitions == 1)
     }
 
-    @Test func handingOverEndsWhatIsInFlightAndTakesNothingNew() async throws {
+    @Test func handingOverWaitsForTheCommitInFlightAndRefusesOtherPublishes() async throws {
         let stage = try await Stage()
         let grant = Grant(partition: stage.partition(of: "c"), ownerEpoch: 1)
         try await stage.appends(.none.late)
@@ -130,8 +130,8 @@ import Testing
         #expect(try await stage.run { stage.log.released } == [grant])
     }
 
-    /// Teardown is by owner epoch: an old one's must not touch a newer one.
-    @Test func releasingAnOlderGrantLeavesTheNewerOne() async throws {
+    /// A release applies only to its own owner epoch, not to a newer one.
+    @Test func releasingAnOlderGrantKeepsTheNewerGrant() async throws {
         let stage = try await Stage()
         let partition = stage.partition(of: "c")
         _ = await stage.sequencers.acquire([Grant(partition: partition, ownerEpoch: 2)])
@@ -142,7 +142,7 @@ import Testing
 
     // MARK: - Heads
 
-    @Test func aChannelIsReadOnceWhenItIsFirstTouched() async throws {
+    @Test func aHeadIsReadOnceAtTheFirstUseOfItsChannel() async throws {
         let stage = try await Stage()
         try await stage.run { stage.log.known[channel("c")] = ChannelHead(head: position(3, 7)) }
         try await stage.listen("d")
@@ -151,7 +151,7 @@ import Testing
         #expect(try await stage.answers == [done(8, 3), done(9, 3), done(1), done(10, 3)])
     }
 
-    @Test func whatIsTouchedDuringAReadIsInTheNext() async throws {
+    @Test func channelsUsedDuringAReadAreInTheNextRead() async throws {
         let stage = try await Stage()
         try await stage.run { stage.log.headFaults = [.none.late] }
         for name in ["a", "b", "c", "b"] { try await stage.publish(name) }
@@ -193,7 +193,7 @@ import Testing
         #expect(try await stage.stored() == ["x"])
     }
 
-    @Test func whatWaitedBehindARefusedCommitIsAnswered() async throws {
+    @Test func publishesBehindARefusedCommitAreCommitted() async throws {
         let stage = try await Stage()
         try await stage.appends(.unavailable.late)
         try await stage.publish(id: "m", "a")
@@ -204,7 +204,7 @@ import Testing
         #expect(try await stage.stored() == ["b"])
     }
 
-    @Test func aChannelThatWasRefusedTakesNoRoom() async throws {
+    @Test func aRefusedChannelDoesNotCountForTheLimit() async throws {
         let stage = try await Stage { $0.channelsMax = 1 }
         try await stage.appends(.unavailable)
         try await stage.publish("a")
@@ -214,10 +214,10 @@ import Testing
         #expect(try await stage.run { stage.log.stored.count } == 1)
     }
 
-    // MARK: - A log that does not know
+    // MARK: - A log with uncertain commits
 
     @Test(arguments: [false, true])
-    func anUncertainCommitIsRepeatedUntilItIsKnown(_ isStored: Bool) async throws {
+    func anUncertainCommitIsRepeatedUntilItsResultIsKnown(_ isStored: Bool) async throws {
         let stage = try await Stage()
         try await stage.listen()
         let fault = isStored ? FaultLog.Fault.uncertainButStored : .uncertain
@@ -231,7 +231,7 @@ import Testing
         #expect(try await stage.run { stage.relayed } == [position(1, 1)])
     }
 
-    @Test func nothingWaitsBehindAnUncertainCommit() async throws {
+    @Test func publishesBehindAnUncertainCommitAreRefused() async throws {
         let stage = try await Stage()
         try await stage.appends(.uncertain.late, .none.late)
         try await stage.publish()
@@ -249,7 +249,7 @@ import Testing
         #expect(await stage.metrics.refused == 2)
     }
 
-    @Test func afterAnUncertainCommitItGoesOn() async throws {
+    @Test func publishingContinuesAfterAnUncertainCommit() async throws {
         let stage = try await Stage()
         try await stage.appends(.uncertainButStored)
         try await stage.publish(id: "m")
@@ -262,7 +262,7 @@ import Testing
         #expect(try await stage.outcome(next) == done(2))
     }
 
-    @Test func anUncertainCommitMayTurnOutRefused() async throws {
+    @Test func anUncertainCommitMayBeRefusedLater() async throws {
         let stage = try await Stage()
         try await stage.appends(.uncertain, .unavailable)
         try await stage.publish(id: "m")

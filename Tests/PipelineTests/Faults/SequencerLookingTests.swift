@@ -4,9 +4,9 @@ import Testing
 
 @testable import Pipeline
 
-/// What the sequencer shows of its channels.
+/// Pages of channels, as the API shows them.
 @Suite(.timeLimit(.minutes(1))) struct SequencerLookingTests {
-    /// Reads a page while the loop turns.
+    /// Returns the names of one page of channels.
     private func page(_ stage: Stage, prefix: String = "", after: String? = nil, limit: Int) async -> [String] {
         let page = Task { await stage.sequencers.channels(prefix: prefix, after: after, limit: limit).map(\.channel.string) }
         return await page.value
