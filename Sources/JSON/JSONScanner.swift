@@ -1,7 +1,7 @@
 /// Scans JSON text (RFC 8259) without building objects: it finds where values begin and end, and whether the text is valid.
 ///
-/// The payload of a publish is a JSON value that is delivered unchanged. Decoding it into objects and encoding it again would cost more than the rest of
-/// the publish, and could change it. Depth is bounded, so that hostile nesting cannot exhaust the stack.
+/// The payload of a publish is a JSON value that is delivered unchanged. Decoding the payload into objects and encoding it again would cost more than the rest
+/// of the publish, and could change the payload. The depth is bounded, so that hostile nesting cannot exhaust the stack.
 package struct JSONScanner {
     package static let depthMax = 128
 

@@ -30,7 +30,7 @@ package struct JSONValue: Sendable {
     /// The value's JSON text, unchanged.
     package var utf8: [UInt8] { Array(self.bytes) }
 
-    /// Writes the value, with each string and field name in it replaced by the result of `change`. Throws if a string is not valid text.
+    /// Writes the value. Each string and field name in the value is replaced by the result of `change`. Throws if a string is not valid text.
     package func write(to writer: inout JSONWriter<some JSONSink>, changing change: (String) -> String) throws(JSONFailure) {
         switch self.bytes.first {
         case UInt8(ascii: "{"):
@@ -53,7 +53,7 @@ package struct JSONValue: Sendable {
 
     package var isNull: Bool { self.bytes.elementsEqual("null".utf8) }
 
-    /// The fields, in order. A name that occurs twice is refused, because readers differ in which of the two they use.
+    /// The fields, in order. A name that occurs twice is refused, because JSON parsers disagree about which of the two values counts.
     package func object() throws(JSONFailure) -> JSONObject {
         let found = self.scan { scanner -> [(String, Range<Int>)]? in
             var fields: [(String, Range<Int>)] = []

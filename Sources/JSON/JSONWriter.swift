@@ -1,7 +1,7 @@
 /// Writes compact JSON text into a sink, and adds the commas. The closures of `object` and `array` guarantee that brackets are paired.
 package struct JSONWriter<Sink: JSONSink> {
     @usableFromInline package var sink: Sink
-    /// True if a value has been written at this level: the next value needs a comma before it.
+    /// True if a value has been written at this level. Then the next value needs a comma before it.
     @usableFromInline var needsComma = false
 
     /// Appends to the existing content of the sink.

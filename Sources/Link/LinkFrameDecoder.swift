@@ -17,7 +17,7 @@ struct LinkFrameDecoder: Sendable {
         if self.buffer.readableBytes == 0 { self.buffer = bytes } else { self.buffer.writeImmutableBuffer(bytes) }
     }
 
-    /// The next frame, or nil if it is not complete yet.
+    /// The next frame. Nil if the frame is not complete yet.
     mutating func next() throws(Malformed) -> LinkFrame? {
         let start = self.buffer.readerIndex
         guard let length = self.buffer.getInteger(at: start, as: UInt32.self).map(Int.init) else { return nil }

@@ -52,7 +52,7 @@ struct LinkHello: Hashable, Sendable {
     init(json bytes: [UInt8]) throws(JSONFailure) {
         var object = try JSONValue(bytes, named: "hello", bytesMax: Self.bytesMax).object()
         let protocols = try object.required("proto").integers(in: 0...1_000_000, countMax: 2)
-        guard protocols.count == 2, protocols[0] <= protocols[1] else { throw JSONFailure("hello.proto is not the least and the greatest protocol") }
+        guard protocols.count == 2, protocols[0] <= protocols[1] else { throw JSONFailure("hello.proto is not the lowest and the highest protocol version") }
         self.identity = LinkIdentity(
             cluster: try Self.name("cluster", &object),
             process: ProcessID(id: try Self.name("id", &object), incarnation: try object.integer("inc", in: 0...Int64.max)),
@@ -69,7 +69,7 @@ struct LinkHello: Hashable, Sendable {
     /// Reads a name. The name must be printable, because it is logged before the peer is authenticated.
     private static func name(_ field: String, _ object: inout JSONObject) throws(JSONFailure) -> String {
         let name = try object.string(field, bytesMax: Self.nameBytesMax)
-        guard !name.isEmpty, name.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else { throw JSONFailure("hello.\(field) is not a name") }
+        guard !name.isEmpty, name.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else { throw JSONFailure("hello.\(field) is not a printable name") }
         return name
     }
 }

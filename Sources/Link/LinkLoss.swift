@@ -12,14 +12,14 @@ package enum LinkLoss: Hashable, Sendable, CustomStringConvertible {
     case unreachable(String)
     /// One side refused the other side.
     case rejected(String)
-    /// The peer left, or this node no longer needs the link.
+    /// The peer has closed its links, or this node no longer needs the link.
     case closed
 
     package var description: String {
         switch self {
         case .refused: "connection refused"
-        case .silent: "silent"
-        case .stalled: "reads nothing"
+        case .silent: "the peer sends nothing"
+        case .stalled: "the peer reads nothing"
         case .reset: "connection lost"
         case .unreachable(let reason): "unreachable: \(reason)"
         case .rejected(let reason): "rejected: \(reason)"

@@ -7,16 +7,16 @@ import Partitioning
 /// guess the secret. Until both proofs are checked, only these four frames and `bye` are accepted.
 struct LinkMachine: Sendable {
     enum State: Hashable, Sendable {
-        /// Outgoing: our hello was sent.
+        /// Outgoing: this node has sent its hello.
         /// Can transition to: proofSent, closed.
         case helloSent
         /// Incoming: the peer has not sent its hello.
         /// Can transition to: awaitingProof, closed.
         case awaitingHello
-        /// Outgoing: the peer claims to be the expected one; our proof was sent.
+        /// Outgoing: the peer's hello names the expected process, and this node has sent its proof.
         /// Can transition to: up, closed.
         case proofSent(LinkHello, challenge: [UInt8])
-        /// Incoming: the hello is valid, the proof has not arrived.
+        /// Incoming: the peer's hello is valid, but its proof has not arrived.
         /// Can transition to: up, closed.
         case awaitingProof(LinkHello, hello: [UInt8])
         /// Both sides are authenticated.
@@ -43,7 +43,7 @@ struct LinkMachine: Sendable {
     /// Nil for a node that is not a member yet. Such a node accepts no peer.
     let identity: LinkIdentity?
     let secret: LinkSecret?
-    /// Our own hello, exactly as it is sent: proofs are computed over it.
+    /// This node's hello, exactly as it is sent, because proofs are computed over these bytes.
     let ownHello: [UInt8]
     let to: ProcessID?
     private let limits: LinkLimits
@@ -59,7 +59,7 @@ struct LinkMachine: Sendable {
     private var lastWrittenAt: Int
     private var peerView: Int64?
 
-    /// - Parameter to: the expected peer of an outgoing link; nil for an incoming one.
+    /// - Parameter to: the expected peer of an outgoing link. Nil for an incoming link.
     init(_ direction: LinkDirection, identity: LinkIdentity?, to: ProcessID?, nonce: String, secret: LinkSecret?, limits: LinkLimits, now: Int) {
         self.direction = direction
         self.identity = identity
@@ -90,7 +90,7 @@ struct LinkMachine: Sendable {
         case (.awaitingProof(let peer, let hello), .proof): return self.handleProof(frame.payload, peer, hello)
         case (.proofSent(let peer, let challenge), .ready): return self.handleReady(frame, peer, challenge)
         case (.up, .heartbeat):
-            guard frame.payload.count == 8 else { return self.malformed("a heartbeat has 8 bytes") }
+            guard frame.payload.count == 8 else { return self.malformed("a heartbeat must have 8 bytes") }
             return [.send(.heartbeatReply, frame.payload)] + self.view(of: frame)
         case (.up, .heartbeatReply): return self.heartbeatReply(frame.payload, now: now) + self.view(of: frame)
         // The view version is reported first, because the message may depend on it.
@@ -112,7 +112,7 @@ struct LinkMachine: Sendable {
     /// Called several times a second.
     ///
     /// - Parameters:
-    ///   - isReading: false while this node does not read the connection. Then a missing byte does not mean that the peer is silent.
+    ///   - isReading: false while this node does not read the connection. Then missing bytes do not mean that the peer is silent.
     ///   - taken: bytes that the system has accepted for the peer so far. If the number has grown, the peer reads.
     ///   - waiting: bytes that the system has not accepted yet.
     mutating func ticked(now: Int, isReading: Bool = true, taken: Int = 0, waiting: Int = 0) -> [Action] {

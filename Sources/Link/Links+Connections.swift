@@ -146,7 +146,7 @@ extension Links {
         self.perform(effects)
     }
 
-    /// A refused peer keeps trying. One log line is enough for a person.
+    /// Logs a refusal. A refused peer tries again, and its repeated refusals are not logged.
     private func refused(_ reason: String, _ host: String, _ state: inout State) {
         guard state.refused.isNew("\(host) \(reason)", now: .now()) else { return }
         self.logger.warning("a link was refused", metadata: ["from": "\(host)", "reason": "\(reason)"])

@@ -33,7 +33,7 @@ package final class Links: Sendable {
         var identity: LinkIdentity?
         /// The peer's address, for an incoming connection.
         var address = ""
-        /// True from its event `up` to its event `down`.
+        /// True between the events `up` and `down` of the connection.
         var isUp = false
         var changedAt = NIODeadline.now()
         var protocolVersion: Int?
@@ -173,7 +173,7 @@ package final class Links: Sendable {
         self.perform(effects)
     }
 
-    /// Sends over the outgoing link. Messages of one caller to one peer arrive in order, or not at all.
+    /// Sends a message over the outgoing link. Messages of one caller to one peer arrive in order, but a message may be lost.
     ///
     /// Returns false if there is no link, if the message is too large for a frame, or if too many bytes already wait for the peer. Then the message is lost.
     /// True does not guarantee delivery, because the link may break.

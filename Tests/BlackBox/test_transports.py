@@ -596,9 +596,9 @@ def test_an_origin_that_cannot_be_listed(nodes, channel, origin):
     """It must not suggest a value that the configuration refuses: local files and sandboxed frames send null."""
     node = nodes.make()
     error = node.post(f"/pub?id={channel}", b"1", {"Origin": origin}).json["error"]
-    assert error["code"] == "forbidden_origin" and "cannot be in cors-origins" in error["message"] and "add it" not in error["message"]
+    assert error["code"] == "forbidden_origin" and "cannot be in cors-origins" in error["message"] and "add the origin" not in error["message"]
     eventually(lambda: "cannot be in cors-origins" in node.tail())
-    assert "add it" not in node.tail()
+    assert "add the origin" not in node.tail()
 
 
 @pytest.mark.parametrize("host", ["[::1]:9999", "[::1]", "localhost:9999", "127.0.0.1"])

@@ -21,7 +21,7 @@ extension APIHandler {
         self.complete(index, response, closes: !keepAlive)
     }
 
-    /// `headers` replaces the CORS headers reserved for this response; it already includes them.
+    /// `headers` already contains the CORS headers, so it replaces the CORS headers that were reserved for this response.
     func respondToPreflight(_ index: UInt64, _ headers: String, _ keepAlive: Bool) {
         var response = ByteBuffer()
         ResponseWriter.write(.noContent, content: .text, body: ByteBuffer(), headers: headers, keepAlive: keepAlive, into: &response)

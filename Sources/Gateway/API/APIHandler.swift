@@ -1,7 +1,7 @@
 import NIOCore
 import Pipeline
 
-/// One connection of the API port: HTTP/1.1 with keep-alive and pipelining. The only handler in its pipeline.
+/// One connection of the API port: HTTP/1.1 with keep-alive and pipelining. This is the only handler of the channel.
 ///
 /// `@unchecked Sendable`: confined to its event loop, which is also the loop of its publisher.
 final class APIHandler: ChannelInboundHandler, HTTPHandler, FlushingConnection, PublishSink, @unchecked Sendable {

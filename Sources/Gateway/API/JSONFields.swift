@@ -22,7 +22,7 @@ struct JSONFields {
                 return .failure(error)
             }
         }
-        guard let ranges = try parsed.get() else { throw .badBody("the body is not a JSON object with \(Self.list(names))") }
+        guard let ranges = try parsed.get() else { throw .badBody("the body is not a JSON object with the fields \(Self.list(names))") }
         self.ranges = ranges
     }
 

@@ -70,7 +70,7 @@ enum PublishRequest {
     static func channel(_ name: String) throws(HTTPFailure) -> ChannelName {
         guard let channel = ChannelName(name) else {
             throw .badChannel(
-                "\(name.prefix(40).debugDescription) is not a channel name; use 1 to \(ChannelName.bytesMax) of A-Z a-z 0-9 _ . : - ; the name must not end in .b followed by digits"
+                "\(name.prefix(40).debugDescription) is not a channel name; use 1 to \(ChannelName.bytesMax) characters of A-Z a-z 0-9 _ . : - ; the name must not end in .b followed by digits"
             )
         }
         return channel

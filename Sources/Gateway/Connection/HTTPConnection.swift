@@ -26,7 +26,7 @@ struct HTTPConnection {
 
     /// What a deadline waits for.
     enum Wait {
-        /// The rest of a request. The deadline is set at its first byte; later bytes do not extend it.
+        /// The rest of a request. The deadline is set at the request's first byte. Later bytes do not extend the deadline.
         case request
         /// The first byte of the next request.
         case nextRequest
@@ -136,7 +136,7 @@ struct HTTPConnection {
         if self.stall.isBlocked { return .checkStall }
         if hasPendingResponse || self.state == .paused { return .extend }
         guard self.state == .reading, self.timer == .request else { return .close(isLate: false) }
-        // Only an incomplete request gets a response.
+        // Only an incomplete request gets the response 408. A connection that has sent no byte of a request is closed without a response.
         return self.isOverLimit || self.parser?.isBetweenRequests ?? true ? .close(isLate: true) : .refuse
     }
 

@@ -6,7 +6,7 @@ protocol HTTPHandler: LoopConnection {
     var http: HTTPConnection { get set }
     var context: ChannelHandlerContext! { get }
     var loop: LoopContext { get }
-    /// The connection is not a stream, and no request blocks the next one.
+    /// True if the connection is not a stream and no request blocks the next request.
     var takesRequests: Bool { get }
     /// Whether one more response may be outstanding.
     var canTakeRequest: Bool { get }
@@ -14,7 +14,7 @@ protocol HTTPHandler: LoopConnection {
     var canResume: Bool { get }
 
     func handle(_ request: Request)
-    /// The client waits for `100 Continue` before it sends a body.
+    /// Called when the client waits for `100 Continue` before it sends a body.
     func sendContinue()
     /// Responds with the failure and closes the connection. Called for invalid bytes and for late requests.
     func refuse(_ failure: HTTPFailure)
@@ -65,7 +65,7 @@ extension HTTPHandler {
 
     // MARK: - Time
 
-    /// Time from accepting the connection to a complete request.
+    /// The longest time from accepting the connection to a complete request.
     var firstDeadlineSeconds: Int { self.http.isOverLimit ? 2 : self.loop.limits.handshakeSecondsMax }
 
     /// Handles the deadline of a connection that is not a stream.
@@ -107,7 +107,7 @@ extension HTTPHandler {
 
     // MARK: - Closing
 
-    /// No further request is handled. Outstanding responses can still be written.
+    /// After this call no further request is handled. Outstanding responses can still be written.
     func endRequests() {
         if self.http.end() { self.setAutoRead(true) }
     }

@@ -100,7 +100,7 @@ enum HeadParser {
     private static func field(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int) throws(HTTPFailure) -> RequestHead.Field {
         guard bytes[start] != 0x20, bytes[start] != 0x09 else { throw .badRequest("a header line is folded; send each field on one line") }
         guard let colon = bytes[start..<end].firstIndex(of: UInt8(ascii: ":")), colon > start else { throw .badRequest("a header line has no name") }
-        guard bytes[start..<colon].allSatisfy(Self.isToken) else { throw .badRequest("a header name has a byte that names must not contain") }
+        guard bytes[start..<colon].allSatisfy(Self.isToken) else { throw .badRequest("a header name contains a byte that is not allowed in a name") }
         var valueStart = colon + 1
         var valueEnd = end
         while valueStart < valueEnd, bytes[valueStart] == 0x20 || bytes[valueStart] == 0x09 { valueStart += 1 }

@@ -52,8 +52,8 @@ package struct Origins: Sendable {
     /// that are not origins.
     static func refusal(of origin: String) -> String {
         guard origin != "*", Self.isOrigin(origin) else {
-            return "the Origin \(String(origin.prefix(100)).debugDescription) cannot be in cors-origins (only * allows it, and only to subscribe); "
-                + "serve the page over http or https"
+            return "the Origin \(String(origin.prefix(100)).debugDescription) cannot be in cors-origins; serve the page over http or https "
+                + "(cors-origins: * allows this Origin to subscribe, but not to publish)"
         }
         return "pages of the origin \(origin.prefix(100)) are refused; add the origin to cors-origins if its pages may use this node"
     }

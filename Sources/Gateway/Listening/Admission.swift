@@ -1,6 +1,6 @@
 import NIOConcurrencyHelpers
 
-/// Counts the connections of one port against its limit. Shared by all loops, behind a lock that is taken when a connection opens and when it closes.
+/// Counts the connections of one port against its limit. All loops share this object. Its lock is taken only when a connection opens or closes.
 final class Admission: Sendable {
     enum Verdict {
         case admitted

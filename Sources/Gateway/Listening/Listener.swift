@@ -55,7 +55,7 @@ struct Listener {
         switch error.errnoCode {
         case EADDRINUSE: return "another process listens on this address; stop it, or choose another port"
         case EACCES: return "no permission to listen on this port; choose a port above 1023"
-        case EADDRNOTAVAIL: return "this machine does not have this address; choose another one"
+        case EADDRNOTAVAIL: return "this machine does not have this address; choose another address"
         default: return "cannot listen on this address: \(error)"
         }
     }

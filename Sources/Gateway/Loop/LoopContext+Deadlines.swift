@@ -56,7 +56,7 @@ extension LoopContext {
         self.fanout.onLoop { $0.tick() }
     }
 
-    /// Handles a slice of the due entries. After an entry became due, its connection may have closed or may have got another deadline. Both are checked here.
+    /// Handles a slice of the due entries. The connection of a due entry may have closed or may have another deadline. Both are checked here.
     private func handleDueDeadlines() {
         self.isDeadlineSliceScheduled = false
         var budget = Slices.deadlinesMax

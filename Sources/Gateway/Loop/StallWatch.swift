@@ -1,13 +1,13 @@
 import NIOCore
 
-/// Distinguishes a slow socket from a socket that accepts no bytes. Pure. Small, because every connection has one.
+/// Distinguishes a slow socket from a socket that accepts no bytes. Pure. This type is small, because every connection has one value.
 struct StallWatch {
     /// The second in which the socket last accepted bytes, and the number of waiting bytes at the last check. Nil while the channel is writable.
     private var last: (second: Int32, bytes: UInt32)?
 
     var isBlocked: Bool { self.last != nil }
 
-    /// The socket accepts no more bytes, and `bytes` wait.
+    /// The socket accepts no more bytes, and `bytes` written bytes wait.
     mutating func block(at second: Int, waiting bytes: Int) {
         self.last = (Int32(truncatingIfNeeded: second), UInt32(clamping: bytes))
     }

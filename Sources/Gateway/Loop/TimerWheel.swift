@@ -38,7 +38,7 @@ struct TimerWheel {
     }
 }
 
-/// A slot in a loop's connection table. The generation distinguishes the connections that use the slot one after another.
+/// A slot in a loop's connection table. The generation distinguishes the connections that have used the same slot.
 struct ConnectionID: Hashable, Sendable {
     var slot: UInt32
     var generation: UInt32

@@ -78,7 +78,7 @@ struct SubscribeRequest {
             backlog = count
         }
         guard let channel = ChannelName(name) else {
-            throw .badChannel("a channel name must be 1 to \(ChannelName.bytesMax) of A-Z a-z 0-9 _ . : -")
+            throw .badChannel("a channel name must be 1 to \(ChannelName.bytesMax) characters of A-Z a-z 0-9 _ . : -")
         }
         return (channel, backlog)
     }

@@ -35,7 +35,7 @@ extension SubscriberHandler {
         }
     }
 
-    /// Ends a long-poll. The response contains the events collected in this turn of the loop, because the cursor is already after them.
+    /// Ends a long-poll. The response contains the events collected in this turn of the loop, because the cursor is already after these events.
     func respondToPoll() {
         guard let subscriber else { return }
         self.pollCompleted(elements: subscriber.gathered, cursor: subscriber.cursor)

@@ -13,7 +13,7 @@ extension SubscriberHandler {
             case .pong:
                 self.missedPongs = 0
             case .ping(let payload):
-                // Pongs to a client that does not read must not fill the memory.
+                // Pongs are sent only while the channel is writable. Otherwise pongs to a client that does not read could fill the memory.
                 guard self.context.channel.isWritable else { continue }
                 self.writeFrame(.pong, payload)
             case .close(let code):

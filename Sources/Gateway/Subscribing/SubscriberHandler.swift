@@ -2,7 +2,7 @@ import NIOCore
 import Pipeline
 import SubscriberAPI
 
-/// One connection of the subscriber port. The only handler in its pipeline.
+/// One connection of the subscriber port. This is the only handler of the channel.
 ///
 /// Confined to its event loop. ``HTTPConnection``, ``WebSocketParser`` and the fanout decide; this class executes their decisions.
 final class SubscriberHandler: ChannelInboundHandler, HTTPHandler, SubscriberConnection {
@@ -11,7 +11,7 @@ final class SubscriberHandler: ChannelInboundHandler, HTTPHandler, SubscriberCon
 
     /// The phase of the connection. It has no meaning after ``http`` has ended.
     enum Phase {
-        /// A request is awaited, or has arrived in part.
+        /// No complete request has arrived.
         /// Can transition to: opening.
         case requests
         /// The request is valid, and its channels are being opened.

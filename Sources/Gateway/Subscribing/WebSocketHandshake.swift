@@ -8,7 +8,7 @@ enum WebSocketHandshake {
     private static let subprotocol = "realertime.v1"
     private static let guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-    /// The response head, or the reason for the refusal.
+    /// Returns the head of the response. Throws the reason for a refusal.
     static func response(to head: RequestHead) throws(HTTPFailure) -> String {
         guard head.isVersion11, head.has("connection", token: "upgrade"), head.has("upgrade", token: "websocket") else {
             throw Self.upgradeRequired("/ws/ is for WebSocket; send Connection: Upgrade and Upgrade: websocket")

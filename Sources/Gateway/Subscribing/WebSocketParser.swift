@@ -44,7 +44,7 @@ struct WebSocketParser {
         }
     }
 
-    /// Nil after a fragment that is not the last of its message: call again.
+    /// The next step. Nil after a fragment that does not complete its message. Then the caller must call again.
     private mutating func nextFrame() -> Step? {
         let start = self.input.readerIndex
         guard let first = self.input.getInteger(at: start, as: UInt8.self), let second = self.input.getInteger(at: start + 1, as: UInt8.self) else {
@@ -93,7 +93,7 @@ struct WebSocketParser {
 
     private mutating func append(_ opcode: WebSocketFrame.Opcode, _ payload: ByteBuffer, isFinal: Bool) -> Step? {
         var bytes = self.message?.bytes ?? ByteBuffer()
-        // The buffer must have no other reference during the write, or each fragment would copy all previous ones.
+        // The buffer must have no other reference during the write. Otherwise each new fragment would copy all previous fragments.
         self.message = nil
         bytes.writeImmutableBuffer(payload)
         guard bytes.readableBytes <= self.messageBytesMax else { return .close(code: 1009) }
