@@ -4,7 +4,7 @@ import Testing
 
 @testable import Coordination
 
-/// What must not be is noticed without being asked for.
+/// The controller raises an alarm without a request if two nodes serve one partition.
 @Suite struct ClusterMachineContestedTests {
     private static let text = "partitions are served by two nodes under one owner epoch, n2 and n3: stop one of the two immediately"
 
@@ -12,7 +12,7 @@ import Testing
         bench.effects.compactMap { if case .log(let event) = $0, event.kind == .alarm { event.text } else { nil } }
     }
 
-    /// `n3` says that it serves what is `n2`'s, and maybe differently each time.
+    /// `n3` reports that it serves two random partitions of `n2`.
     private func contest(_ bench: inout ClusterMachineBench, change: (inout Grant) -> Void = { _ in }) {
         var report = bench.report(of: "n3")
         report.serving += bench.report(of: "n2").serving.shuffled().prefix(2).map {
@@ -25,7 +25,7 @@ import Testing
         bench.settle()
     }
 
-    @Test func twoThatServeTheSameAreAnAlarmAndToldOnce() {
+    @Test func twoNodesThatServeTheSamePartitionRaiseOneAlarm() {
         var bench = ClusterMachineBench.controller(of: 3, partitionCount: 24)
         for _ in 0..<20 {
             self.contest(&bench)
@@ -35,13 +35,13 @@ import Testing
         bench.report()
         bench.advance(.seconds(601))
         #expect(bench.machine.alarm == nil)
-        // Another time, and told again as soon as both have reported lately.
+        // Later the same fault raises a new alarm, as soon as both nodes have reported recently.
         for _ in 0..<2 { self.contest(&bench) }
         #expect(self.alarms(bench) == [Self.text, Self.text])
     }
 
-    /// Its owner is heard first, and last.
-    @Test func theControllersOwnAreLookedAtToo() {
+    /// `n2` reports that it serves the partitions of the controller `n1`.
+    @Test func partitionsOfTheControllerAreCheckedToo() {
         var bench = ClusterMachineBench.controller(of: 2)
         var report = bench.report(of: "n2")
         report.serving += (bench.machine.view?.partitions(ownedBy: "n1") ?? []).map {
@@ -52,13 +52,13 @@ import Testing
         #expect(self.alarms(bench).count == 1 && bench.machine.alarm?.contains("n1 and n2") == true)
     }
 
-    @Test func whatWasServedUnderAnOlderOwnerEpochIsNone() {
+    @Test func aPartitionServedUnderAnOlderOwnerEpochIsNoAlarm() {
         var bench = ClusterMachineBench.controller(of: 3, partitionCount: 24)
         self.contest(&bench) { $0.ownerEpoch -= 1 }
         #expect(bench.machine.alarm == nil)
     }
 
-    @Test func whatTheOtherSaidLongAgoIsNone() {
+    @Test func anOldReportOfTheOtherNodeIsNoAlarm() {
         var bench = ClusterMachineBench.controller(of: 3, partitionCount: 24)
         let old = bench.report(of: "n2")
         bench.advance(.seconds(6))

@@ -5,7 +5,7 @@ import Testing
 @testable import Coordination
 
 @Suite struct ClusterMachineControllerTests {
-    /// The controller's own report may show that a partition is handed over, and then it decides again. Without ZooKeeper it decides nothing.
+    /// A finished handoff of the controller itself causes a new decision. Without ZooKeeper the controller decides nothing.
     @Test func aSuspendedControllerDecidesNothing() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.isStoragePrompt = false
@@ -25,7 +25,7 @@ import Testing
         #expect(bench.state("n1") == .drained && bench.count("n1") == 0)
     }
 
-    @Test func theFirstViewIsCreatedUnderTheEpochAndGrantsEverything() throws {
+    @Test func theFirstViewIsCreatedWithAnEpochCheckAndGrantsAllPartitions() throws {
         var bench = ClusterMachineBench(partitionCount: 4)
         bench.connect()
         bench.advance(.seconds(2))
@@ -40,7 +40,7 @@ import Testing
         #expect(bench.viewWrites.count == 1)
     }
 
-    @Test func theNextViewIsWrittenOverTheVersionItWasMadeFrom() throws {
+    @Test func theNextViewReplacesOnlyTheVersionOnWhichItIsBased() throws {
         var bench = ClusterMachineBench.controller()
         bench.arrive("n2")
         let write = try #require(bench.viewWrites.first)
@@ -50,13 +50,13 @@ import Testing
         #expect(bench.machine.view == bench.storedView)
     }
 
-    @Test func whenNothingIsDifferentNothingIsWritten() {
+    @Test func withoutAChangeNoViewIsWritten() {
         var bench = ClusterMachineBench.controller(of: 3)
         bench.advance(.seconds(60))
         #expect(bench.viewWrites.isEmpty)
     }
 
-    @Test func aNewViewIsPushedToWhoeverHasALink() throws {
+    @Test func aNewViewIsPushedToAllLinkedNodes() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.arrive("n3")
         guard case .view(let view)? = bench.sent(to: "n2").last(where: { if case .view = $0 { true } else { false } }) else {
@@ -65,7 +65,7 @@ import Testing
         #expect(view.node("n3") != nil)
     }
 
-    // MARK: - Who comes
+    // MARK: - Nodes that join
 
     @Test func aMemberThatTheControllerCannotReachJoinsAndOwnsNothing() {
         var bench = ClusterMachineBench.controller()
@@ -79,7 +79,7 @@ import Testing
         #expect(bench.state("n2") == .active)
     }
 
-    /// A way that works in one direction only: it would be given partitions, and nobody would hear what becomes of them.
+    /// The link works in one direction only. If the node got partitions, the controller would receive no report about them.
     @Test func aMemberThatCannotReportJoinsAndOwnsNothing() {
         var bench = ClusterMachineBench.controller()
         bench.addMember("n2", session: 200)
@@ -92,7 +92,7 @@ import Testing
         #expect(bench.state("n2") == .active)
     }
 
-    @Test func aMemberThatTheOthersCannotReachJoinsUntilHalfOfThemDo() {
+    @Test func aMemberStaysJoiningUntilHalfOfTheOtherMembersReachIt() {
         var bench = ClusterMachineBench.controller(of: 3)
         bench.addMember("n4", session: 400)
         bench.settle()
@@ -118,21 +118,21 @@ import Testing
         #expect([bench.count("n1"), bench.count("n2"), bench.count("n3")] == [4, 4, 4])
     }
 
-    @Test func joinsThatDoNotEndHoldBalancingForAQuarterOfAMinute() {
+    @Test func continuousJoinsDelayBalancingForFifteenSeconds() {
         var bench = ClusterMachineBench.controller(partitionCount: 12)
         for index in 2...8 {
             bench.arrive("n\(index)")
             bench.advance(.seconds(2))
         }
-        // 14 s after the first, 2 s after the last.
+        // It is 14 s after the first join and 2 s after the last join.
         #expect(bench.count("n1") == 12)
         bench.advance(.milliseconds(1100))
         #expect(bench.count("n1") < 12)
     }
 
-    // MARK: - Who goes
+    // MARK: - Nodes that vanish
 
-    @Test func whatAVanishedNodeOwnedIsGrantedAtOnceUnderTheNextOwnerEpoch() throws {
+    @Test func partitionsOfAVanishedNodeAreGrantedImmediatelyUnderTheNextOwnerEpoch() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         let before = try #require(bench.machine.view)
         bench.vanish("n2")
@@ -144,7 +144,7 @@ import Testing
         #expect(after.version == before.version + 1)
     }
 
-    @Test func anotherIncarnationOfTheSameIDIsGrantedAnew() throws {
+    @Test func aNewIncarnationGetsGrantsWithNewOwnerEpochs() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         let before = try #require(bench.machine.view)
         bench.store.end(200)
@@ -156,8 +156,8 @@ import Testing
         #expect(bench.count("n1") == 4 && bench.count("n2") == 4)
     }
 
-    /// Whoever is not on half a list is not gone.
-    @Test func aMemberThatCouldNotBeReadIsNotTakenForGone() {
+    /// A member that is missing in an incomplete list is not gone.
+    @Test func aMemberWhoseZnodeCouldNotBeReadDoesNotCountAsGone() {
         var bench = ClusterMachineBench.controller(of: 3)
         bench.handle(.changed(["/rt/c/members"]))
         bench.settle { $0 == .get(path: "/rt/c/members/n2", watch: true) }
@@ -181,8 +181,8 @@ import Testing
         #expect(bench.machine.view?.partitions[partition].owner == "n1" && bench.states[partition] == .serving)
     }
 
-    /// It may have given it up long ago. Under the next owner epoch whatever it still does is fenced.
-    @Test func aMoveOutOfANodeThatSaysNothingIsEndedWithoutIt() throws {
+    /// The source may have released the partition long ago. If it has not, the next owner epoch fences it.
+    @Test func aMoveFromASilentNodeEndsWithoutItsReport() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         let partition = try #require(bench.machine.view?.partitions(ownedBy: "n2").first)
         #expect(bench.request(AdminRequest(.move, node: "n1", partition: partition)) != nil)
@@ -193,7 +193,7 @@ import Testing
         #expect(after.owner == "n1" && after.ownerEpoch == before.ownerEpoch + 1 && after.move == nil)
     }
 
-    @Test func nothingIsMovedFromOrToANodeThatSaysNothing() {
+    @Test func noPartitionMovesFromOrToASilentNode() {
         var bench = ClusterMachineBench.controller(of: 3, partitionCount: 12)
         for _ in 0..<6 {
             bench.advance(.seconds(1))
@@ -205,17 +205,17 @@ import Testing
             bench.report(except: ["n3"])
         }
         #expect(bench.machine.view?.moving == [] && bench.count("n3") == 4 && bench.state("n3") == .draining)
-        // What a dead one leaves behind is given to others all the same.
+        // Partitions of a dead node are still reassigned.
         bench.vanish("n2")
         #expect(bench.machine.view?.orphans == [] && bench.count("n1") == 8)
         bench.balance()
         #expect(bench.count("n3") == 0 && bench.state("n3") == .drained)
     }
 
-    @Test func whileNoViewCanBeWrittenItIsCritical() {
+    @Test func healthIsCriticalWhileNoViewCanBeWritten() {
         var bench = ClusterMachineBench.controller(of: 2)
         let view = bench.store.tree["/rt/c/view"]!.data
-        // As a newer version might write it.
+        // A newer version might write such a view.
         bench.store.put("/rt/c/view", Array(#"{"v":900,"format":2}"#.utf8))
         bench.settle()
         let broken = bench.request(AdminRequest(.status), number: 1)
@@ -225,7 +225,7 @@ import Testing
         #expect(bench.request(AdminRequest(.status), number: 2)?.json.contains("\"health\":\"critical\"") == false)
     }
 
-    @Test(arguments: ["", "{}", #"{"v":6"#, nil]) func aViewThatIsNoneIsWrittenAgain(_ text: String?) {
+    @Test(arguments: ["", "{}", #"{"v":6"#, nil]) func aMissingOrUnreadableViewIsWrittenAgain(_ text: String?) {
         var bench = ClusterMachineBench.controller(of: 2)
         let version = bench.machine.view?.version ?? 0
         if let text { bench.store.put("/rt/c/view", Array(text.utf8)) } else { bench.store.remove("/rt/c/view") }
@@ -234,8 +234,8 @@ import Testing
         #expect(bench.machine.alarm?.contains("its view of version \(version) was lost; the controller has written the view again") == true)
     }
 
-    /// Its owner reports, so nothing is reassigned, and publishers wait.
-    @Test func whatIsGrantedAndNotServedForTenSecondsIsCritical() {
+    /// The owner still reports, so its partitions are not reassigned, and publishers wait.
+    @Test func partitionsThatAreGrantedButNotServedForTenSecondsAreCritical() {
         var bench = ClusterMachineBench.controller(of: 2)
         func isTold(_ number: UInt64) -> Bool {
             let answer = bench.request(AdminRequest(.status), number: number)
@@ -257,7 +257,7 @@ import Testing
         #expect(!isTold(101))
     }
 
-    @Test func whatADrainedNodeHadGoesToThoseThatAnswer() {
+    @Test func partitionsOfADrainedNodeMoveOnlyToNodesThatReport() {
         var bench = ClusterMachineBench.controller(of: 3, partitionCount: 12)
         for second in 0..<40 {
             if second == 6 { #expect(bench.request(AdminRequest(.drain, node: "n2"))?.isSuccess == true) }
@@ -269,8 +269,8 @@ import Testing
 
     // MARK: - The registry
 
-    /// What the servers refuse is not repeated as fast as they answer.
-    @Test func anEntryThatCannotBeRemovedIsTriedAgainAfterAWhile() {
+    /// A refused request is repeated after a delay, and not as fast as the servers reply.
+    @Test func theRemovalOfAnEntryIsRepeatedAfterADelay() {
         func isRemoval(_ request: ZooKeeperRequest) -> Bool {
             if case .multi(let parts) = request, case .delete("/rt/c/nodes/n3", _)? = parts.last { true } else { false }
         }
@@ -285,7 +285,7 @@ import Testing
         #expect(bench.requests.count(where: isRemoval) == 2 && bench.store.tree["/rt/c/nodes/n3"] == nil)
     }
 
-    @Test func aRemovalUnderAnOldEpochDeposes() {
+    @Test func aRemovalUnderAnOldEpochDeposesTheController() {
         var bench = ClusterMachineBench.controller(of: 3)
         bench.handle(.linkDown(bench.process("n3"), isRefused: true))
         bench.receive(.report(bench.report(of: "n2")), from: "n2")
@@ -301,7 +301,7 @@ import Testing
         #expect(!bench.machine.isController)
     }
 
-    @Test func whatCannotBeReadOfANodeLeavesItAsItWas() {
+    @Test func anUnreadableRecordDoesNotReactivateANode() {
         var bench = ClusterMachineBench.controller(of: 3)
         #expect(bench.request(AdminRequest(.drain, node: "n2"), number: 1)?.isSuccess == true)
         bench.balance()
@@ -309,7 +309,7 @@ import Testing
         for id in ["n2", "n3"] { bench.store.put("/rt/c/nodes/\(id)", Array("{\"desired\":7}".utf8)) }
         bench.settle()
         bench.balance()
-        // One wish is known from before; the other one might have been any.
+        // The desired state of n2 is known from before. The desired state of n3 is unknown, so n3 is cordoned.
         #expect(bench.state("n2") == .drained && bench.state("n3") == .cordoned && bench.machine.alarm?.contains("cannot be read") == true)
         #expect(bench.request(AdminRequest(.undrain, node: "n2"), number: 2)?.isSuccess == true)
         bench.settle()

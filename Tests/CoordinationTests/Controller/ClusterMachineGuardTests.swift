@@ -4,7 +4,7 @@ import Testing
 @testable import Coordination
 
 @Suite struct ClusterMachineGuardTests {
-    @Test func manyNodesThatVanishTogetherAreWaitedFor() throws {
+    @Test func theControllerWaitsForManyNodesThatVanishTogether() throws {
         var bench = ClusterMachineBench.controller(of: 7, partitionCount: 14)
         bench.vanish("n2", "n3", "n4")
         #expect(bench.machine.view?.mode == .guarded)
@@ -16,7 +16,7 @@ import Testing
         #expect(bench.machine.view?.orphans == [] && bench.machine.view?.mode == .normal)
     }
 
-    @Test func whoeverComesBackGetsItsPartitionsBackAndEndsTheGuard() throws {
+    @Test func nodesThatReturnGetTheirPartitionsBackAndEndGuardedMode() throws {
         var bench = ClusterMachineBench.controller(of: 7, partitionCount: 14)
         let before = try #require(bench.machine.view)
         bench.vanish("n2", "n3", "n4")
@@ -31,13 +31,13 @@ import Testing
         }
     }
 
-    @Test func twoOfFiveAreNotMany() {
+    @Test func twoOfFiveNodesAreNoMassFailure() {
         var bench = ClusterMachineBench.controller(of: 5, partitionCount: 10)
         bench.vanish("n2", "n3")
         #expect(bench.machine.view?.mode == .normal && bench.machine.view?.orphans == [])
     }
 
-    /// As a ZooKeeper outage of some seconds does it: the controller kept its session, the others gave theirs up and are members again.
+    /// After a short ZooKeeper outage, the controller has kept its session. Other nodes gave up their sessions and have already joined again.
     @Test func newIncarnationsOfLivingNodesAreNoMassFailure() {
         var bench = ClusterMachineBench.controller(of: 4)
         for id in ["n2", "n3"] {
@@ -50,7 +50,7 @@ import Testing
         #expect(bench.machine.view?.mode == .normal && bench.machine.view?.orphans == [])
     }
 
-    /// Seen as gone for a moment, between the end of the old member node and the making of the new one.
+    /// The nodes seem gone for a moment, between the end of the old member znode and the creation of the new one.
     @Test func nodesThatAreMembersAgainAreNoMassFailure() {
         var bench = ClusterMachineBench.controller(of: 4)
         for id in ["n2", "n3"] {
@@ -62,7 +62,7 @@ import Testing
         #expect(bench.machine.view?.mode == .normal && bench.machine.view?.orphans == [])
     }
 
-    /// Nodes that join again are there: those that are missing are few.
+    /// Nodes that join again count as present, so only a few nodes are missing.
     @Test func nodesThatJoinCountAsPresent() {
         var bench = ClusterMachineBench.controller(of: 8, partitionCount: 16)
         for id in ["n2", "n3", "n4", "n5"] {
@@ -76,7 +76,7 @@ import Testing
 
     // MARK: - Nodes that leave on purpose
 
-    @Test func whoeverSaysThatItLeavesIsNotWaitedFor() {
+    @Test func theControllerDoesNotWaitForNodesThatLeaveOnPurpose() {
         var bench = ClusterMachineBench.controller(of: 7, partitionCount: 14)
         for id in ["n2", "n3", "n4"] {
             bench.receive(.leaving, from: id)
@@ -94,12 +94,12 @@ import Testing
             self.restart("n2", &bench)
         }
         #expect(!self.isFlapping(bench))
-        // The next process of that id has said nothing.
+        // The next processes with this id do not announce that they leave.
         for _ in 0..<3 { self.restart("n2", &bench) }
         #expect(self.isFlapping(bench))
     }
 
-    /// So quickly that the controller sees the next incarnation only.
+    /// The restart is so quick that the controller sees only the next incarnation.
     @Test func aQuickRestartOnPurposeIsNoLossEither() {
         var bench = ClusterMachineBench.controller(of: 2)
         for _ in 0..<5 {
@@ -111,7 +111,7 @@ import Testing
         #expect(bench.state("n2") == .active && !self.isFlapping(bench))
     }
 
-    /// A controller that leaves has told whoever comes after it.
+    /// A controller that leaves announces this to the other nodes, so the next controller knows it.
     @Test func theNextControllerKnowsThatTheLastOneLeft() {
         var bench = ClusterMachineBench.follower()
         bench.receive(.leaving)
@@ -120,7 +120,7 @@ import Testing
         #expect(bench.machine.isController && bench.state("n2") == .down && bench.machine.controlling?.guards.flaps.count == 0)
     }
 
-    @Test func whoHasLeftIsNotRememberedForEver() {
+    @Test func processesThatHaveLeftAreRemoved() {
         var bench = ClusterMachineBench.controller(of: 2)
         for _ in 0..<10 {
             bench.receive(.leaving, from: "n2")
@@ -131,7 +131,7 @@ import Testing
 
     // MARK: - Maintenance
 
-    @Test func maintenanceHoldsBalancingAndNotFailover() {
+    @Test func maintenanceStopsBalancingButNotFailover() {
         var bench = ClusterMachineBench.controller(of: 2)
         #expect(bench.request(AdminRequest(.pause))?.isSuccess == true)
         #expect(bench.machine.view?.mode == .maintenance)
@@ -145,7 +145,7 @@ import Testing
         #expect(bench.machine.view?.mode == .normal && bench.count("n3") == 4)
     }
 
-    // MARK: - Sessions that are lost again and again
+    // MARK: - Repeated losses of sessions
 
     private func restart(_ id: String, _ bench: inout ClusterMachineBench) {
         bench.vanish(id)
@@ -166,7 +166,7 @@ import Testing
         #expect(!self.isFlapping(bench))
     }
 
-    @Test func outagesOfZooKeeperAreNoNodesLosses() {
+    @Test func outagesOfZooKeeperDoNotCountAsLossesOfANode() {
         var bench = ClusterMachineBench.controller(of: 4)
         for _ in 0..<4 {
             for id in ["n2", "n3", "n4"] {
@@ -178,7 +178,7 @@ import Testing
         #expect(["n2", "n3", "n4"].allSatisfy { bench.state($0) == .active } && bench.machine.alarm == nil)
     }
 
-    /// However often the view that says so has to be written.
+    /// The write of the view fails several times, but the loss counts once.
     @Test func oneLossCountsOnce() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.store.end(200)

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Coordination
 
-/// The controller's writes that fail, or are lost by their servers.
+/// Writes of the controller that fail, or that ZooKeeper loses.
 @Suite struct ClusterMachineWriteTests {
     private static func isViewWrite(_ request: ZooKeeperRequest) -> Bool {
         guard case .multi(let parts) = request, parts.count == 2 else { return false }
@@ -12,20 +12,20 @@ import Testing
         }
     }
 
-    @Test func aWriteWhoseAnswerWasLostIsReadBackAndNotRepeated() throws {
+    @Test func aWriteWhoseReplyWasLostIsReadBackAndNotRepeated() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.store.end(200)
         bench.settle(until: Self.isViewWrite)
         let before = try #require(bench.machine.view?.version)
         bench.loseReply()
-        // The watch is lost with it.
+        // The watch is lost together with the reply.
         _ = bench.store.takeFired()
         bench.advance(.seconds(2))
         #expect(bench.viewWrites.count == 1 && bench.machine.view?.version == before + 1 && bench.machine.view == bench.storedView)
         #expect(bench.state("n2") == .down && bench.machine.isController)
     }
 
-    @Test func aWriteThatWasLostItselfIsMadeAgainAMomentLater() throws {
+    @Test func aWriteThatWasNotExecutedIsRepeatedAMomentLater() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.store.end(200)
         bench.settle(until: Self.isViewWrite)
@@ -37,8 +37,8 @@ import Testing
         #expect(bench.viewWrites.count == 2 && bench.machine.view?.version == before + 1 && bench.machine.view == bench.storedView)
     }
 
-    /// A watch tells a peer of it, and the peer tells this node, before ZooKeeper's answer is here.
-    @Test func aPeerThatIsFasterThanTheAnswerIsNoLossOfWrites() throws {
+    /// A peer's watch fires, and the peer sends the new view to this node before ZooKeeper's reply arrives.
+    @Test func aViewFromAPeerBeforeTheReplyIsNoLossOfWrites() throws {
         var bench = ClusterMachineBench.controller(of: 3)
         bench.store.end(300)
         bench.settle(until: Self.isViewWrite)
@@ -47,13 +47,13 @@ import Testing
         bench.forget()
         bench.settle()
         #expect(bench.machine.alarm == nil && bench.machine.view == bench.storedView && bench.viewWrites.isEmpty)
-        // The others are told all the same, and the next look is not put off.
+        // The view is still sent to the other members, and the next decision is not delayed.
         #expect(bench.sent(to: "n2").contains { if case .view = $0 { true } else { false } })
         bench.vanish("n2")
         #expect(bench.viewWrites.count == 1)
     }
 
-    @Test func aViewThatAnotherWroteMeanwhileIsReadAndPlannedFrom() throws {
+    @Test func aViewThatAnotherNodeWroteMeanwhileIsTheBaseOfTheNextPlan() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.store.end(200)
         bench.settle(until: Self.isViewWrite)
@@ -66,7 +66,7 @@ import Testing
         #expect(try #require(bench.machine.view?.partitions[0].ownerEpoch) >= other.partitions[0].ownerEpoch && bench.state("n2") == .down)
     }
 
-    @Test func aSuspendedControllerWritesNothingAndGoesOnAfterwards() {
+    @Test func aSuspendedControllerWritesNothingUntilItIsConnectedAgain() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.suspend()
         bench.store.end(200)
@@ -77,7 +77,7 @@ import Testing
         #expect(bench.state("n2") == .down && bench.machine.isController)
     }
 
-    /// Under owner epochs that nobody has had, since what was lost may have been granted.
+    /// The new owner epochs were never used before, because the lost views may have granted the old ones.
     @Test func aRegisterThatLostWritesIsWrittenAgainUnderNewOwnerEpochs() throws {
         var bench = ClusterMachineBench.controller()
         let lost = bench.store.tree["/rt/c/view"]

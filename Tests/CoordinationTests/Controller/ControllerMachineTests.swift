@@ -5,7 +5,7 @@ import Testing
 
 @testable import Coordination
 
-/// What the controller hears, and what it writes because of it.
+/// The events of the controller, and the writes that they cause.
 @Suite struct ControllerMachineTests {
     private static let now = ContinuousClock.now
     private static let settings = ClusterSettings(cluster: "c", id: "n1", link: "n1:1", api: "n1:2", version: "1")
@@ -36,7 +36,7 @@ import Testing
         self.machine.handle(event, self.facts(after: duration))
     }
 
-    /// Nothing is known to have changed since.
+    /// Marks these targets as read, without a change since.
     private mutating func read(_ targets: RegistryReads.Target...) {
         for target in targets {
             self.reads.read(target)
@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    /// `n1` alone is there, and there is no view yet.
+    /// `n1` is the only member, and there is no view yet.
     private mutating func gather() {
         _ = self.handle(.listed(.members, ["n1"]))
         _ = self.handle(.replied(.readMember("n1"), .success(.node(data: Self.member("n1"), stat: Self.stat(7)))))
@@ -58,7 +58,7 @@ import Testing
         return nil
     }
 
-    @Test mutating func aListingIsReadUnderWatches() {
+    @Test mutating func theMembersOfAListAreReadWithWatches() {
         #expect(
             self.handle(.listed(.members, ["n2", "n1", "no id"])) == [
                 .perform(.get(path: "/rt/c/members/n2", watch: true), for: .readMember("n2")),
@@ -83,13 +83,13 @@ import Testing
         #expect(
             effects.contains(
                 .perform(.multi([Self.check, .create(path: "/rt/c/view", data: try view.json(), ephemeral: false)]), for: .writeView(view))))
-        // One at a time.
+        // Only one write is in flight at a time.
         #expect(self.written(self.handle(.look)) == nil)
         #expect(
             self.handle(.replied(.writeView(view), .success(.multi([nil, nil])))) == [.wrote(view, stat: nil)])
     }
 
-    @Test mutating func aViewThatIsRefusedIsMadeOfWhatThereIsNow() throws {
+    @Test mutating func aRefusedViewIsReplacedByAViewOfTheNewestState() throws {
         self.gather()
         let view = try #require(self.written(self.handle(.look)))
         #expect(
@@ -100,14 +100,14 @@ import Testing
         #expect(self.written(self.handle(.look, after: .milliseconds(50))) != nil)
     }
 
-    @Test mutating func aRaisedEpochEndsIt() throws {
+    @Test mutating func aControllerStepsDownAfterTheEpochWasRaised() throws {
         self.gather()
         let view = try #require(self.written(self.handle(.look)))
         #expect(
             self.handle(.replied(.writeView(view), .failure(.refused(.badVersion, part: 0)))) == [.stepDown("another node has raised the controller epoch")])
     }
 
-    /// Half a list would take partitions from those that are not on it.
+    /// With an incomplete list of members, the controller would take partitions from living nodes.
     @Test mutating func aMemberThatCannotBeReadIsReadAgain() {
         _ = self.handle(.listed(.members, ["n1"]))
         let again = Self.now.advanced(by: .milliseconds(200))
@@ -132,11 +132,11 @@ import Testing
             effects.contains(
                 .perform(.multi([Self.check, .delete(path: "/rt/c/members/n2", version: nil)]), for: .evict(ProcessID(id: "n2", incarnation: 8)))))
         #expect(effects.contains { if case .record(.evicted, "n2", _) = $0 { true } else { false } })
-        // Once.
+        // The eviction is recorded only once.
         #expect(!self.handle(.look, after: .milliseconds(400)).contains { if case .record(.evicted, _, _) = $0 { true } else { false } })
     }
 
-    @Test mutating func aLostFolderIsMadeAgain() {
+    @Test mutating func aLostParentZnodeIsCreatedAgain() {
         #expect(self.handle(.folderIsAbsent(.nodes)) == [.alarm("ZooKeeper lost /rt/c/nodes: the controller creates it again")])
         self.read(.nodes)
         #expect(
@@ -146,7 +146,7 @@ import Testing
         #expect(self.handle(.replied(.repair("/rt/c/nodes"), .success(.multi([nil, nil])))) == [.markDirty("/rt/c/nodes")])
     }
 
-    @Test mutating func itsOwnDamagedZnodeIsWrittenAgain() {
+    @Test mutating func theControllerWritesItsDamagedZnodeAgain() {
         self.damagedController = 2
         self.read(.controller)
         let record = ControllerRecord.json(ProcessID(id: "n1", incarnation: 7), epoch: 4, epochVersion: 4, link: "n1:1", api: "n1:2")
@@ -156,8 +156,8 @@ import Testing
             ])
     }
 
-    /// Two watches fire for a znode that is deleted, so its folder is being read again while its loss is known already.
-    @Test mutating func aDesiredStateThatIsLostIsInTheNextViewEvenWhileTheRegistryIsReadAgain() throws {
+    /// Two watches fire when a znode is deleted. So its parent is still being read again when the controller already knows the loss.
+    @Test mutating func aLostDesiredStateIsInTheNextViewEvenWhileTheRegistryIsReadAgain() throws {
         self.gather()
         var node = ClusterView.Node(id: "n2", state: .down)
         node.desired = NodeRecord(desired: .cordoned, note: "disk", by: "ann", revision: 3)

@@ -3,14 +3,14 @@ import Testing
 
 @testable import Coordination
 
-/// How many nodes a view has, at most.
+/// The limits on the number of nodes in a view.
 @Suite struct ViewEvolutionRoomTests {
     private let now = ContinuousClock.now
     private let settings = ClusterSettings(cluster: "c", id: "n1", link: "n1:1", api: "n1:2", version: "1")
 
     private static func name(_ prefix: String, _ number: Int) -> String { prefix + String(String(10_000 + number).dropFirst()) }
 
-    /// `n1`, the controller, and whoever is in the view besides; `n1` owns two partitions, and `owner` the others.
+    /// A view with `n1`, which is the controller, and with `others`. `n1` owns two partitions, and `owner` owns the other two.
     private func view(_ others: [ClusterView.Node], owner: String = "n1") -> ClusterView {
         var view = ClusterView(
             version: 1, controllerEpoch: 1, writer: "", nodes: [.init(id: "n1", incarnation: 1, state: .active)],
@@ -35,9 +35,9 @@ import Testing
         return evolution
     }
 
-    @Test func ofThoseThatAreDownTheOldestAreForgotten() {
+    @Test func ofTheNodesThatAreDownTheOldestAreForgotten() {
         let ids = (0..<300).map { Self.name("d", $0) }
-        // The first 250 were seen to go, the later ones are the older; the others went before this controller was elected.
+        // The controller saw the first 250 nodes go down. Later ones of them are older. The other 50 nodes were down before its election.
         let evolution = self.evolve(self.view(ids.map { .init(id: $0, state: .down) }), members: [:]) { known, guards in
             for (index, id) in ids.prefix(250).enumerated() { guards.counted[id] = Int64(1000 - index) }
             known.entries[ids[299]] = KnownNodes.Entry(record: NodeRecord(desired: .draining), version: 0)
@@ -46,13 +46,13 @@ import Testing
         #expect(evolution.reasons.nodes[ids[250]] == "too many nodes are down" && evolution.alarms.isEmpty)
     }
 
-    @Test func fewThatAreDownAreRemembered() {
+    @Test func twoHundredNodesThatAreDownAreKept() {
         let ids = (0..<200).map { Self.name("d", $0) }
         let evolution = self.evolve(self.view(ids.map { .init(id: $0, state: .down) }), members: [:])
         #expect(evolution.view.nodes.map(\.id) == ids + ["n1"])
     }
 
-    @Test func whoeverIsOneTooManyIsNotAdmittedAndTheViewGoesOn() throws {
+    @Test func nodesAboveTheLimitAreNotAdmittedAndTheViewIsStillWritten() throws {
         let ids = (0..<999).map { Self.name("n", $0) }
         let living = ids.map { ClusterView.Node(id: $0, incarnation: 5, link: "\($0):1", api: "\($0):2", version: "1", state: .active) }
         var members = Dictionary(uniqueKeysWithValues: ids.map { ($0, Int64(5)) })
@@ -61,7 +61,7 @@ import Testing
         let full = self.evolve(self.view(living), members: members)
         #expect(full.view.nodes.count == 1000 && full.refused == ["z1", "z2"] && full.alarms.contains { $0.contains("z1 and 1 others cannot join") })
         _ = try full.view.json()
-        // One of them dies: what it had is granted on, and its room is somebody's who lives.
+        // A node dies. Its partitions are reassigned, and a waiting node takes its place in the view.
         members[ids[3]] = nil
         let next = self.evolve(self.view(living, owner: ids[3]), members: members)
         _ = try next.view.json()
@@ -69,7 +69,7 @@ import Testing
         #expect(next.refused == ["z2"] && next.view.node("z1")?.state == .joining && next.view.node(ids[3]) == nil)
     }
 
-    @Test func anExpectedNodeIsOneOfThemToo() throws {
+    @Test func aNodeThatIsOnlyInTheRegistryCountsTowardsTheLimit() throws {
         let ids = (0..<999).map { Self.name("n", $0) }
         let members = Dictionary(uniqueKeysWithValues: ids.map { ($0, Int64(5)) })
         let evolution = self.evolve(self.view(ids.map { .init(id: $0, incarnation: 5, state: .active) }), members: members) { known, _ in
@@ -79,7 +79,7 @@ import Testing
         #expect(evolution.refused == ["z1"])
     }
 
-    @Test func theControllerSaysWhoIsNotAdmittedAndWritesOn() {
+    @Test func theControllerRaisesAnAlarmAboutNodesAboveTheLimitAndStillWritesViews() {
         var bench = ClusterMachineBench()
         bench.found()
         for number in 0..<1000 { bench.addMember(Self.name("z", number), session: 1000 + Int64(number)) }
