@@ -130,10 +130,10 @@ package struct Transfers: Hashable, Sendable {
         if self.found[index].partitions.count < Self.partitionsMax { self.found[index].partitions.append(partition) }
     }
 
-    /// "85 partitions".
+    /// The number of partitions as text, such as "85 partitions".
     package var amount: String { "\(self.count) partition\(self.count == 1 ? "" : "s")" }
 
-    /// "43 to n1, 42 to n3". If the partitions come from several nodes, "43 from n2 to n1".
+    /// The destinations as text, such as "43 to n1, 42 to n3". If the partitions come from several nodes, such as "43 from n2 to n1".
     package var destinations: String {
         let pairs = self.pairs
         let sources = Set(pairs.map(\.from))

@@ -2,7 +2,7 @@ package import JSON
 
 /// The response to `status`: the cluster's metrics, its health, and the reasons for the health.
 package struct ClusterOverview: Hashable, Sendable {
-    /// The session of the responding node with ZooKeeper.
+    /// The ZooKeeper session of the responding node.
     package struct ZooKeeper: Hashable, Sendable {
         package var node: String
         package var state: String

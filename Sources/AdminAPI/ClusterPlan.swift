@@ -6,7 +6,7 @@ package struct ClusterPlan: Hashable, Sendable {
     package struct Pair: Hashable, Sendable {
         package var from: String
         package var to: String
-        /// `orphan`, `drain`, `operator` or `balance`.
+        /// Why the partitions move: `orphan`, `drain`, `operator` or `balance`.
         package var reason: String
         package var count: Int
 

@@ -31,7 +31,7 @@ extension JSONValue {
 
     func integer() throws(JSONFailure) -> Int { Int(try self.integer(in: Int64.min...Int64.max)) }
 
-    /// A count, from 0.
+    /// A count. It must not be negative.
     func index() throws(JSONFailure) -> Int { Int(try self.integer(in: 0...Int64(Int32.max))) }
 
     func number() throws(JSONFailure) -> Double { try self.number(in: -Double.greatestFiniteMagnitude...Double.greatestFiniteMagnitude) }

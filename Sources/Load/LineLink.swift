@@ -11,7 +11,7 @@ struct LineLink: ~Copyable {
 
     deinit { close(self.descriptor) }
 
-    /// Creates both ends, non-blocking.
+    /// Creates both ends of a link as non-blocking sockets.
     static func pair() throws(LoadError) -> (Int32, Int32) {
         var ends: [Int32] = [-1, -1]
         let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)

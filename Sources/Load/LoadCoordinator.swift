@@ -37,7 +37,7 @@ struct LoadCoordinator: ~Copyable {
         return report
     }
 
-    // MARK: Before
+    // MARK: Before the run
 
     private mutating func check() throws(LoadError) {
         // The capacity is checked before the probes, because a probe is also a connection to the node.

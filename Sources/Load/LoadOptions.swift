@@ -120,7 +120,7 @@ struct TargetOptions: ParsableArguments {
 struct ShapeOptions: ParsableArguments {
     @Option(
         name: [.customShort("n"), .long], parsing: .unconditional,
-        help: ArgumentHelp("The number of subscribers. Each has one connection. (default: 100)", valueName: "n"),
+        help: ArgumentHelp("The number of subscribers. Each subscriber has one connection. (default: 100)", valueName: "n"),
         transform: wholeNumber(0...10_000_000))
     var subscribers = 100
 
@@ -148,7 +148,7 @@ struct ShapeOptions: ParsableArguments {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "The number of publishers. Each has one connection with one request in flight. Without --hot, each channel has only one publisher. (default: 4)",
+            "The number of publishers. Each publisher has one connection with one request in flight. Without --hot, each channel has only one publisher. (default: 4)",
             valueName: "n"),
         transform: wholeNumber(1...4096))
     var publishers = 4
@@ -240,7 +240,8 @@ struct ResourceOptions: ParsableArguments {
 
     @Option(
         parsing: .unconditionalSingleValue,
-        help: ArgumentHelp("The id of a server process. The report shows its CPU time and memory. Can be given several times.", valueName: "pid"),
+        help: ArgumentHelp(
+            "The id of a server process. The report shows the CPU time and the memory of this process. Can be given several times.", valueName: "pid"),
         transform: wholeNumber(1...4_194_304))
     var pid: [Int] = []
 

@@ -31,7 +31,7 @@ struct LoadWorker: ~Copyable {
     let loop = EpollLoop(capacity: 512)
     let publisherLoop = EpollLoop(capacity: 64)
 
-    // Subscribers: dense arrays with one entry for each connection.
+    // The state of the subscribers: dense arrays with one entry for each connection.
     let firstSubscriber: Int
     let count: Int
     let subscribers: UnsafeMutablePointer<Subscriber>
@@ -48,7 +48,7 @@ struct LoadWorker: ~Copyable {
     var pollPositions: [Int: PollPosition] = [:]
     var reconnects: [Int] = []
 
-    // Connecting.
+    // The state of connecting.
     var inFlight: [Int] = []
     var connectStart: UInt64 = 0
     var connectsStarted = 0
@@ -58,7 +58,7 @@ struct LoadWorker: ~Copyable {
     /// The free indexes for churn. Without churn each connection has a fixed index.
     var freeIndexes: [Int] = []
 
-    // Publishers.
+    // The state of the publishers.
     let publishers: UnsafeMutablePointer<Publisher>
     let publishersCount: Int
     var payload: PayloadTemplate
@@ -71,7 +71,7 @@ struct LoadWorker: ~Copyable {
     var nextPublish = UInt64.max
     var nextServePublishers = UInt64.max
 
-    // The run.
+    // The state of the run.
     var phase = Phase.connecting
     var start: UInt64 = .max
     var measureFrom: UInt64 = .max

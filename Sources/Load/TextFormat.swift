@@ -1,6 +1,6 @@
 /// Formats numbers for output.
 extension UInt64 {
-    /// 1234567 → 1,234,567
+    /// The number with separators: 1234567 becomes `1,234,567`.
     var grouped: String {
         let digits = Array(String(self))
         var text = ""
@@ -11,7 +11,7 @@ extension UInt64 {
         return text
     }
 
-    /// `1 channel`, `2 channels`.
+    /// The number with a noun, such as `1 channel` or `2 channels`.
     func counted(_ thing: String) -> String { "\(self.grouped) \(thing)\(self == 1 ? "" : "s")" }
 
     var mebibytes: String { (Double(self) / 1_048_576).fixed(1) }
@@ -39,7 +39,7 @@ extension Double {
 
     /// A rate with one decimal. From 100 upwards, a rate without decimals.
     var rate: String { self.fixed(self < 100 ? 1 : 0) }
-    /// A share of 1 in percent.
+    /// A share in percent: 0.5 becomes `50 %`.
     var percent: String { (self * 100).fixed(0) + " %" }
 }
 

@@ -1,7 +1,7 @@
 /// The coordinator's end of the link to one worker, and the worker's reports.
 final class WorkerEnd {
     var link: LineLink
-    /// 0 for a thread.
+    /// The id of the worker's process. 0 if the worker is a thread.
     let pid: Int32
     private(set) var isConnected = false
     private(set) var hasPublished = false

@@ -45,7 +45,7 @@ struct WorkerTally: Sendable {
     var errors: [String: UInt64] = [:]
 
     static let nanosecondsMax: UInt64 = 600_000_000_000
-    /// Limits the memory: a histogram needs 200 KB.
+    /// The maximum number of histograms for single seconds, because one histogram needs 200 KB.
     static let secondsMax = 120
 
     static func histogram() -> Histogram<UInt64> {

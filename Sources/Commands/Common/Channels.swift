@@ -7,6 +7,6 @@ enum Channels {
     /// Refuses empty names before a request is sent. The node checks the other rules for names.
     static func check(_ names: [String]) throws {
         if names.isEmpty { throw ValidationError("Give at least one channel.") }
-        if names.contains("") { throw ValidationError("A channel name is empty. Write one / between two names, and none at the beginning or end.") }
+        if names.contains("") { throw ValidationError("A channel name is empty. Write one / between two names, and no / at the beginning or end.") }
     }
 }

@@ -43,7 +43,7 @@ extension JSONObject {
     mutating func text(_ name: String) -> String? { self.take(name)?.string }
 }
 
-/// The text that `body` writes.
+/// Returns the JSON text that `body` writes.
 func writtenJSON(_ body: (inout JSONWriter<[UInt8]>) -> Void) -> String {
     var writer = JSONWriter()
     body(&writer)

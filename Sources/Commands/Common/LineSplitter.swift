@@ -4,7 +4,7 @@ struct LineSplitter: Sendable {
         /// The number of the line. The first line is 1.
         var number: Int
         var bytes: [UInt8]
-        /// The line was too long, and `bytes` is empty.
+        /// Whether the line was too long. Then `bytes` is empty.
         var isTooLong = false
     }
 

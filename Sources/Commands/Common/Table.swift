@@ -93,7 +93,7 @@ enum Readable {
         return number < 0 ? "-\(text)" : text
     }
 
-    /// `1 channel`, `2 channels`.
+    /// The number with a noun, such as `1 channel` or `2 channels`.
     static func count(_ number: Int, _ thing: String) -> String { "\(self.count(number)) \(thing)\(number == 1 ? "" : "s")" }
 
     static func bytes(_ bytes: Int) -> String {

@@ -35,7 +35,7 @@ struct Request: Sendable {
     }
 }
 
-/// Text as one segment of a path.
+/// Escapes a text, so that it is one segment of a path.
 func escapedSegment(_ text: String) -> String {
     text.utf8.map { byte in
         switch byte {

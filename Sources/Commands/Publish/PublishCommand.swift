@@ -101,7 +101,7 @@ package struct PublishCommand: AsyncParsableCommand {
         }
     }
 
-    // MARK: many
+    // MARK: many events
 
     private func publishLines(_ sender: PublishSender) async throws -> CommandStatus {
         let publisher = LinePublisher(
@@ -110,7 +110,7 @@ package struct PublishCommand: AsyncParsableCommand {
         return try await untilInterrupted { try await publisher.run(StandardInput()) } ?? .ok
     }
 
-    // MARK: one
+    // MARK: one event
 
     private func publishOne(_ sender: PublishSender) async throws -> CommandStatus {
         let payload = try await self.payload()

@@ -15,7 +15,7 @@ struct CursorFile: Sendable {
     func load() throws -> String? {
         guard FileManager.default.fileExists(atPath: self.path) else { return nil }
         guard let text = try? String(contentsOfFile: self.path, encoding: .utf8) else {
-            throw CommandError(.critical, "The cursor file \(self.path) cannot be read. Check its permissions.")
+            throw CommandError(.critical, "The cursor file \(self.path) cannot be read. Check the permissions of the file.")
         }
         let cursor = text.trimming(\.isWhitespace)
         // A start without a cursor would skip events without a message.
@@ -34,7 +34,7 @@ struct CursorFile: Sendable {
         do {
             try Data("\(cursor)\n".utf8).write(to: URL(fileURLWithPath: self.path), options: .atomic)
         } catch {
-            throw CommandError(.critical, "The cursor file \(self.path) cannot be written. Check that its folder exists and can be written.")
+            throw CommandError(.critical, "The cursor file \(self.path) cannot be written. Check that the folder exists and can be written.")
         }
     }
 }

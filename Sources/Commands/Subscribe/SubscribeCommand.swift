@@ -118,7 +118,7 @@ package struct SubscribeCommand: AsyncParsableCommand {
             return .ok
         } catch is TimeoutError {
             guard await subscriber.wasConnected else {
-                throw CommandError(.unreachable, "The node did not accept a connection in time. Is the node running, and is --url its subscriber port?")
+                throw CommandError(.unreachable, "The node did not accept a connection in time. Is the node running, and is --url the node's subscriber port?")
             }
             let events = await subscriber.events
             guard let max, events < max else { return .ok }

@@ -32,7 +32,7 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var data = "./realertime-data"
     package var log = LogKind.sqlite
     package var durability = Durability.process
-    /// Event loops.
+    /// The number of event loops.
     package var loops = min(Processors.ofThisProcess.count, 64)
     /// Origins whose pages may subscribe and publish from a browser, or `*`. The API's own page is always allowed.
     package var corsOrigins: [String] = []

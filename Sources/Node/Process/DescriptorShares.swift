@@ -2,22 +2,22 @@ import Pipeline
 
 /// The descriptors reserved for each kind of connection, so that one kind cannot use up the descriptors of another. A pure value.
 struct DescriptorShares: Equatable, Sendable {
-    /// Subscribers' connections.
+    /// The descriptors for subscribers' connections.
     let subscribers: Int
-    /// Connections of the API port.
+    /// The descriptors for connections of the API port.
     let api: Int
-    /// For each port: the connections above its limit that stay open until their refusal is sent.
+    /// The descriptors for each port's connections above its limit. Such a connection stays open until its refusal is sent.
     let refusals: Int
-    /// Links to other nodes, in both directions. 0 for a node outside a cluster.
+    /// The descriptors for links to other nodes, in both directions. 0 for a node outside a cluster.
     let links: Int
 
-    /// For the log's files, the listeners, standard streams, and accepted connections that are not counted yet.
+    /// The descriptors for the log's files, the listeners, standard streams, and accepted connections that are not counted yet.
     private static let processDescriptors = 40
     private static let loopDescriptors = 3
-    /// For two ZooKeeper sessions, because a new session begins before the old one has ended, and for resolving names.
+    /// The descriptors for resolving names, and for two ZooKeeper sessions, because a new session begins before the old session has ended.
     private static let zooKeeperDescriptors = 16
     private static let linksMin = 32
-    /// For two links with each of 1,000 nodes, and for unauthenticated peers.
+    /// The descriptors for two links with each of 1,000 nodes, and for unauthenticated peers.
     private static let linksMax = 2064
 
     /// - Parameters:

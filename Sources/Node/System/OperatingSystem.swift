@@ -8,7 +8,7 @@ import CPages
     import Darwin
 #endif
 
-/// Calls of the operating system.
+/// Calls to the operating system.
 enum OperatingSystem {
     static func iso8601(_ milliseconds: Int64) -> String {
         var seconds = time_t(milliseconds / 1000)
@@ -21,7 +21,7 @@ enum OperatingSystem {
 
     static var processID: Int32 { getpid() }
 
-    /// 0 if the system does not report it.
+    /// The resident memory of this process. 0 if the system does not report it.
     static func residentBytes() -> Int {
         guard let file = fopen("/proc/self/statm", "r") else { return 0 }
         defer { fclose(file) }
