@@ -26,6 +26,14 @@ final class NodeInspector: NodeFacade {
         var member: ClusterMember?
     }
 
+    private struct Rates {
+        var published = 0.0
+        var delivered = 0.0
+        var lastPublished: UInt64 = 0
+        var lastDelivered: UInt64 = 0
+        var lastSample: ContinuousClock.Instant?
+    }
+
     init(identity: NodeIdentity, life: NodeLife, limits: Limits, gateway: Gateway, sequencers: Sequencers, log: any Log) {
         self.identity = identity
         self.life = life
