@@ -65,7 +65,11 @@ let package = Package(
             swiftSettings: settings
         ),
         // Who is in and who owns what. Does not know Pipeline.
-        .target(name: "Coordination", dependencies: ["AdminAPI", "CZooKeeper", "JSON", "Partitioning"], swiftSettings: settings),
+        .target(
+            name: "Coordination",
+            dependencies: [
+                "AdminAPI", "CZooKeeper", "JSON", "Partitioning", .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+            ], swiftSettings: settings),
         // Apache ZooKeeper's C client, from the system.
         .systemLibrary(name: "CZooKeeper", providers: [.apt(["libzookeeper-mt-dev"])]),
         // The reader of Redis' replies, from the system.
@@ -208,7 +212,11 @@ let package = Package(
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ], swiftSettings: settings),
-        .testTarget(name: "CoordinationTests", dependencies: ["AdminAPI", "Coordination", "JSON", "Partitioning", "TestKit"], swiftSettings: settings),
+        .testTarget(
+            name: "CoordinationTests",
+            dependencies: [
+                "AdminAPI", "Coordination", "JSON", "Partitioning", "TestKit", .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+            ], swiftSettings: settings),
         .testTarget(
             name: "StorageTests",
             dependencies: [

@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Events for the coordinator, in order. One reader takes all waiting events together.
 ///
@@ -40,11 +40,11 @@ final class CoordinatorInbox: Sendable {
         }
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     /// Never waits.
     func put(_ event: ClusterMachine.Event) {
-        let reader: CheckedContinuation<Void, Never>? = self.state.withLock { state in
+        let reader: CheckedContinuation<Void, Never>? = self.state.withLockedValue { state in
             guard !state.isFinished else { return nil }
             state.append(event)
             return state.reader.take()
@@ -55,7 +55,7 @@ final class CoordinatorInbox: Sendable {
     /// Returns when the inbox has accepted the event, or has ended and dropped it.
     func offer(_ event: ClusterMachine.Event) async {
         await withCheckedContinuation { continuation in
-            let (isDone, reader): (Bool, CheckedContinuation<Void, Never>?) = self.state.withLock { state in
+            let (isDone, reader): (Bool, CheckedContinuation<Void, Never>?) = self.state.withLockedValue { state in
                 guard !state.isFinished else { return (true, nil) }
                 guard state.offers.isEmpty, state.hasSpace(for: event) else {
                     state.offers.append((event, continuation))
@@ -75,7 +75,7 @@ final class CoordinatorInbox: Sendable {
         await withTaskCancellationHandler {
             if let events = self.takeNow() { return events.isEmpty ? nil : events }
             await withCheckedContinuation { continuation in
-                let isReady = self.state.withLock { state in
+                let isReady = self.state.withLockedValue { state in
                     if state.isFinished || !state.events.isEmpty { return true }
                     precondition(state.reader == nil, "the inbox has one reader")
                     state.reader = continuation
@@ -92,7 +92,7 @@ final class CoordinatorInbox: Sendable {
 
     /// Returns nil if the inbox is empty, and an empty array if it is empty and has ended.
     private func takeNow() -> [ClusterMachine.Event]? {
-        let (events, accepted): ([ClusterMachine.Event]?, [CheckedContinuation<Void, Never>]) = self.state.withLock { state in
+        let (events, accepted): ([ClusterMachine.Event]?, [CheckedContinuation<Void, Never>]) = self.state.withLockedValue { state in
             guard !state.events.isEmpty else { return (state.isFinished ? [] : nil, []) }
             let events = state.events
             state.events = []
@@ -105,7 +105,7 @@ final class CoordinatorInbox: Sendable {
 
     /// Ends the inbox: it accepts no more events, and drops waiting offers. Events in the inbox can still be taken.
     func finish() {
-        let (reader, offers) = self.state.withLock { state in
+        let (reader, offers) = self.state.withLockedValue { state in
             state.isFinished = true
             defer { state.offers = [] }
             return (state.reader.take(), state.offers)

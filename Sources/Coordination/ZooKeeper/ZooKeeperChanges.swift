@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The paths whose watches fired, coalesced: an element is the set of all that fired since the last one. For one reader.
 ///
@@ -13,7 +13,7 @@ package struct ZooKeeperChanges: AsyncSequence, Sendable {
     private let wake: AsyncStream<Void>.Continuation
 
     fileprivate final class Dirty: Sendable {
-        let paths = Mutex<Set<String>>([])
+        let paths = NIOLockedValueBox<Set<String>>([])
     }
 
     init() {
@@ -23,7 +23,7 @@ package struct ZooKeeperChanges: AsyncSequence, Sendable {
 
     /// Callable from any thread.
     func mark(_ paths: some Sequence<String>) {
-        self.dirty.paths.withLock { $0.formUnion(paths) }
+        self.dirty.paths.withLockedValue { $0.formUnion(paths) }
         self.wake.yield()
     }
 
@@ -45,7 +45,7 @@ package struct ZooKeeperChanges: AsyncSequence, Sendable {
 
         package mutating func next(isolation actor: isolated (any Actor)?) async -> Set<String>? {
             while await self.waker.next(isolation: actor) != nil {
-                let paths = self.dirty.paths.withLock { paths in
+                let paths = self.dirty.paths.withLockedValue { paths in
                     defer { paths = [] }
                     return paths
                 }

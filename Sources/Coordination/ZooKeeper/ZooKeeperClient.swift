@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Keeps a session with ZooKeeper, and opens the next one when it is lost. Owns the generations and reports their states.
 ///
@@ -25,7 +25,7 @@ package actor ZooKeeperClient {
     private var machine: ZooKeeperSessionMachine
     private var generator = SystemRandomNumberGenerator()
     private var session: ZooKeeperSession?
-    private nonisolated let lastIdentity = Mutex<ZooKeeperIdentity?>(nil)
+    private nonisolated let lastIdentity = NIOLockedValueBox<ZooKeeperIdentity?>(nil)
     private var watched: Set<String> = []
     private var isRunning = false
     private var isFinished = false
@@ -82,7 +82,7 @@ package actor ZooKeeperClient {
     }
 
     /// The identity of the last session that was connected. For tests that take it over.
-    package nonisolated var identity: ZooKeeperIdentity? { self.lastIdentity.withLock { $0 } }
+    package nonisolated var identity: ZooKeeperIdentity? { self.lastIdentity.withLockedValue { $0 } }
 
     private func step(_ event: ZooKeeperSessionMachine.Event, in group: inout DiscardingTaskGroup) {
         for action in self.machine.event(event, at: .now, using: &self.generator) { self.execute(action, in: &group) }
@@ -145,7 +145,7 @@ package actor ZooKeeperClient {
     private nonisolated func hear(_ event: ZooKeeperSession.Event, generation: UInt64) {
         switch event {
         case .connected(let identity, let timeout):
-            self.lastIdentity.withLock { $0 = identity }
+            self.lastIdentity.withLockedValue { $0 = identity }
             self.inputsContinuation.yield(.connected(generation: generation, session: identity.session, timeout: timeout))
         case .disconnected: self.inputsContinuation.yield(.disconnected(generation: generation))
         case .expired: self.inputsContinuation.yield(.expired(generation: generation))

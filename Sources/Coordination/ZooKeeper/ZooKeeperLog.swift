@@ -1,5 +1,5 @@
 import CZooKeeper
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The C client's log, warnings and errors only. The client's states report more than its INFO lines, and at DEBUG it reads freed memory (ZOOKEEPER-4809).
 ///
@@ -10,15 +10,15 @@ package enum ZooKeeperLog {
         case error
     }
 
-    private static let handler = Mutex<(@Sendable (Level, String) -> Void)?>(nil)
-    private static let lastFault = Mutex<String?>(nil)
+    private static let handler = NIOLockedValueBox<(@Sendable (Level, String) -> Void)?>(nil)
+    private static let lastFault = NIOLockedValueBox<String?>(nil)
 
     /// The client's last error while it looked for a server, such as "Connection refused".
-    package static var fault: String? { self.lastFault.withLock { $0 } }
+    package static var fault: String? { self.lastFault.withLockedValue { $0 } }
 
     /// Sets the handler of the lines. It is called on the client's threads and must not block. Without a handler lines are dropped.
     package static func forward(to handler: (@Sendable (Level, String) -> Void)?) {
-        self.handler.withLock { $0 = handler }
+        self.handler.withLockedValue { $0 = handler }
     }
 
     /// Sets the level, which is also one for the process.
@@ -32,9 +32,9 @@ package enum ZooKeeperLog {
             let close = line[open...].firstIndex(of: ")")
         {
             let fault = String(line[line.index(after: open)..<close])
-            self.lastFault.withLock { $0 = fault }
+            self.lastFault.withLockedValue { $0 = fault }
         }
-        guard let handler = self.handler.withLock({ $0 }) else { return }
+        guard let handler = self.handler.withLockedValue({ $0 }) else { return }
         let pieces = line.split(separator: ":ZOO_", maxSplits: 1)
         let rest = pieces.count == 2 ? pieces[1] : Substring(line)
         let text = rest.split(separator: ": ", maxSplits: 1).last ?? rest

@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Maps the integers that the C client gets as contexts to operations that wait for a completion, and to sessions that receive events.
 ///
@@ -44,11 +44,11 @@ final class ZooKeeperRegistry: Sendable {
         }
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     /// Creates a number for a new handle, as its watches' context. `sink` is called on the C client's completion thread.
     func addHandle(sink: @escaping @Sendable (ZooKeeperSession.Event) -> Void) -> Token {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             let token = state.next()
             state.handles[token] = Handle(sink: sink)
             return token
@@ -57,12 +57,12 @@ final class ZooKeeperRegistry: Sendable {
 
     /// Creates a number for an operation.
     func newOperation() -> Token {
-        self.state.withLock { $0.next() }
+        self.state.withLockedValue { $0.next() }
     }
 
     /// Returns false if the handle has too many operations or is closed. Then nothing is stored.
     func add(_ token: Token, _ pending: Pending) -> Bool {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             guard let count = state.handles[pending.handle]?.operations.count, count < Self.inFlightMax else { return false }
             state.handles[pending.handle]!.operations.insert(token)
             state.operations[token] = pending
@@ -72,7 +72,7 @@ final class ZooKeeperRegistry: Sendable {
 
     /// Called exactly once: the completion has arrived, or will never arrive because the call was refused.
     func take(_ token: Token) -> Pending? {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             guard let pending = state.operations.removeValue(forKey: token) else { return nil }
             state.handles[pending.handle]?.operations.remove(token)
             return pending
@@ -81,7 +81,7 @@ final class ZooKeeperRegistry: Sendable {
 
     /// Completes an operation without waiting for its completion, and keeps the memory that the C client may still write to.
     func answer(_ token: Token, with result: Result) {
-        let resume = self.state.withLock { state in
+        let resume = self.state.withLockedValue { state in
             let resume = state.operations[token]?.resume
             state.operations[token]?.resume = nil
             return resume
@@ -92,7 +92,7 @@ final class ZooKeeperRegistry: Sendable {
     /// Completes overdue operations as ambiguous. Returns the next deadline.
     func expire(handle: Token, at now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
         var overdue: [@Sendable (Result) -> Void] = []
-        let next: ContinuousClock.Instant? = self.state.withLock { state in
+        let next: ContinuousClock.Instant? = self.state.withLockedValue { state in
             var next: ContinuousClock.Instant?
             for token in state.handles[handle]?.operations ?? [] {
                 guard let pending = state.operations[token], let resume = pending.resume else { continue }
@@ -112,19 +112,19 @@ final class ZooKeeperRegistry: Sendable {
     /// Forgets a handle that the C client has freed, and returns its operations whose completions never arrived: the client loses those that end
     /// while it closes (ZOOKEEPER-3868).
     func drain(handle: Token) -> [Pending] {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             guard let removed = state.handles.removeValue(forKey: handle) else { return [] }
             return removed.operations.compactMap { state.operations.removeValue(forKey: $0) }
         }
     }
 
     func deliver(_ event: ZooKeeperSession.Event, to handle: Token) {
-        let sink = self.state.withLock { $0.handles[handle]?.sink }
+        let sink = self.state.withLockedValue { $0.handles[handle]?.sink }
         sink?(event)
     }
 
     /// Operations that the C client may still complete, of all handles.
     var inFlight: Int {
-        self.state.withLock { $0.operations.count }
+        self.state.withLockedValue { $0.operations.count }
     }
 }

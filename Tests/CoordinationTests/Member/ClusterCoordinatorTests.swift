@@ -1,6 +1,6 @@
 import AdminAPI
 import JSON
-import Synchronization
+import NIOConcurrencyHelpers
 import TestKit
 import Testing
 
@@ -45,7 +45,7 @@ extension ZooKeeperTests {
 
         private func owned(_ cluster: ClusterInProcess) async throws -> [String: Int] {
             var counts: [String: Int] = [:]
-            for (id, member) in cluster.members.withLock({ $0 }) { counts[id] = await member.coordinator.summary.count(.serving) }
+            for (id, member) in cluster.members.withLockedValue({ $0 }) { counts[id] = await member.coordinator.summary.count(.serving) }
             return counts
         }
 
@@ -60,7 +60,7 @@ extension ZooKeeperTests {
         @Test func aSealThatTheLogRefusesIsRepeated() async throws {
             try await self.withCluster { cluster in
                 let member = cluster.start("n1")
-                member.storage.refusing.withLock { $0 = [3, 4] }
+                member.storage.refusing.withLockedValue { $0 = [3, 4] }
                 try await eventually(within: .seconds(60), "not sealed") { member.storage.grants.count == 60 }
                 try await eventually(within: .seconds(10), "not served") { try await self.status(cluster, at: "n1").served == 60 }
                 #expect(member.recorded.all.contains { $0.kind == .alarm && $0.text.contains("refuses 2 partitions of this node") })
@@ -79,7 +79,7 @@ extension ZooKeeperTests {
             try await self.withCluster { cluster in
                 for id in ["n1", "n2", "n3"] { cluster.start(id) }
                 try await eventually(within: .seconds(60), "not balanced") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
-                let leaving = cluster.members.withLock { $0.removeValue(forKey: "n1")! }
+                let leaving = cluster.members.withLockedValue { $0.removeValue(forKey: "n1")! }
                 await leaving.stop()
                 try await eventually(within: .seconds(60), "not taken over") { try await self.owned(cluster) == ["n2": 30, "n3": 30] }
             }
@@ -102,7 +102,7 @@ extension ZooKeeperTests {
                 for id in ["n1", "n2"] { cluster.start(id) }
                 try await eventually(within: .seconds(60), "not balanced") { try await self.owned(cluster) == ["n1": 30, "n2": 30] }
                 for id in ["n1", "n2"] {
-                    let member = cluster.members.withLock { $0[id]! }
+                    let member = cluster.members.withLockedValue { $0[id]! }
                     let before = await member.coordinator.summary.incarnation
                     try await expire(try #require(member.client.identity))
                     try await eventually(within: .seconds(60), "no new incarnation") {
@@ -140,7 +140,7 @@ extension ZooKeeperTests {
                         znode == "controller" || znode == "view" ? .set(path: path, data: garbage, version: nil) : .delete(path: path, version: nil)
                     ).get()
                 }
-                let members = cluster.members.withLock { Array($0.values) }
+                let members = cluster.members.withLockedValue { Array($0.values) }
                 try await eventually(within: .seconds(60), "no alarm") {
                     members.contains { $0.recorded.all.contains { $0.kind == .alarm && ($0.text.contains(path) || $0.text.contains("the view in ZooKeeper")) } }
                 }
@@ -149,7 +149,7 @@ extension ZooKeeperTests {
                 var controller: ClusterInProcess.Member?
                 for member in members where await member.coordinator.summary.isController { controller = member }
                 let gone = try #require(controller)
-                cluster.members.withLock { $0[gone.id] = nil }
+                cluster.members.withLockedValue { $0[gone.id] = nil }
                 await gone.stop()
                 let rest = gone.id == "n1" ? "n2" : "n1"
                 try await eventually(within: .seconds(60), "not taken over") { try await self.owned(cluster) == [rest: 60] }

@@ -1,6 +1,6 @@
 import AdminAPI
 import Partitioning
-import Synchronization
+import NIOConcurrencyHelpers
 import Testing
 
 @testable import Coordination
@@ -13,14 +13,14 @@ final class ClusterInProcess: Sendable {
         let client: ZooKeeperClient
         let transport: MemoryTransport
         let storage = RecordingStorage()
-        let events = Mutex<[ClusterEvent]>([])
-        private let running = Mutex<Task<String?, Never>?>(nil)
+        let events = NIOLockedValueBox<[ClusterEvent]>([])
+        private let running = NIOLockedValueBox<Task<String?, Never>?>(nil)
 
         init(id: String, settings: ClusterSettings, session: ZooKeeperConfiguration, exchange: Exchange, disk: MemoryDisk) {
             self.id = id
             self.client = ZooKeeperClient(configuration: session)
             self.transport = MemoryTransport(id: id, exchange: exchange)
-            let (events, storage) = (MutexBox(), self.storage)
+            let (events, storage) = (EventBox(), self.storage)
             self.coordinator = ClusterCoordinator(
                 settings: settings, client: self.client, transport: self.transport, storage: storage, leaveTimeout: .seconds(2),
                 memory: disk, remembered: disk.remembered
@@ -28,12 +28,12 @@ final class ClusterInProcess: Sendable {
             self.recorded = events
         }
 
-        let recorded: MutexBox
+        let recorded: EventBox
 
         func start() {
             self.transport.start(self.coordinator)
             let coordinator = self.coordinator
-            self.running.withLock {
+            self.running.withLockedValue {
                 $0 = Task {
                     do throws(ClusterRefusal) {
                         try await coordinator.run()
@@ -46,7 +46,7 @@ final class ClusterInProcess: Sendable {
         }
 
         /// Waits until the member ends. Returns the reason if the member was refused.
-        var end: String? { get async { await self.running.withLock { $0 }?.value } }
+        var end: String? { get async { await self.running.withLockedValue { $0 }?.value } }
 
         func stop() async {
             self.coordinator.leave()
@@ -58,12 +58,12 @@ final class ClusterInProcess: Sendable {
     let exchange = Exchange()
     let name: String
     private let servers: String
-    let members = Mutex<[String: Member]>([:])
+    let members = NIOLockedValueBox<[String: Member]>([:])
     /// The disk of each id, which keeps its content when a member restarts.
-    private let disks = Mutex<[String: MemoryDisk]>([:])
+    private let disks = NIOLockedValueBox<[String: MemoryDisk]>([:])
 
     func disk(_ id: String) -> MemoryDisk {
-        self.disks.withLock { disks in
+        self.disks.withLockedValue { disks in
             let disk = disks[id] ?? MemoryDisk()
             disks[id] = disk
             return disk
@@ -90,35 +90,35 @@ final class ClusterInProcess: Sendable {
         session.suspensionMax = .milliseconds(700)
         session.backoffMin = .milliseconds(20)
         let member = Member(id: id, settings: settings, session: session, exchange: self.exchange, disk: self.disk(id))
-        self.members.withLock { $0[id] = member }
+        self.members.withLockedValue { $0[id] = member }
         member.start()
         return member
     }
 
     func request(_ request: AdminRequest, at id: String) async -> AdminResponse {
-        await self.members.withLock { $0[id]! }.coordinator.respond(to: request)
+        await self.members.withLockedValue { $0[id]! }.coordinator.respond(to: request)
     }
 
     func stop() async {
-        for member in self.members.withLock({ Array($0.values) }) { await member.stop() }
+        for member in self.members.withLockedValue({ Array($0.values) }) { await member.stop() }
     }
 }
 
 final class MemoryDisk: ClusterMemoryStore {
-    private let bytes = Mutex<[UInt8]?>(nil)
+    private let bytes = NIOLockedValueBox<[UInt8]?>(nil)
 
     func save(_ bytes: [UInt8]) async -> String? {
-        self.bytes.withLock { $0 = bytes }
+        self.bytes.withLockedValue { $0 = bytes }
         return nil
     }
 
-    var remembered: RememberedCluster? { self.bytes.withLock { $0 }.flatMap { try? RememberedCluster(json: $0) } }
+    var remembered: RememberedCluster? { self.bytes.withLockedValue { $0 }.flatMap { try? RememberedCluster(json: $0) } }
 }
 
-final class MutexBox: Sendable {
-    private let events = Mutex<[ClusterEvent]>([])
-    func append(_ event: ClusterEvent) { self.events.withLock { $0.append(event) } }
-    var all: [ClusterEvent] { self.events.withLock { $0 } }
+final class EventBox: Sendable {
+    private let events = NIOLockedValueBox<[ClusterEvent]>([])
+    func append(_ event: ClusterEvent) { self.events.withLockedValue { $0.append(event) } }
+    var all: [ClusterEvent] { self.events.withLockedValue { $0 } }
 }
 
 /// The members that accept links, and their incarnations.
@@ -128,9 +128,9 @@ final class Exchange: Sendable {
         var coordinator: ClusterCoordinator
     }
 
-    private let entries = Mutex<[String: Entry]>([:])
-    func entry(_ id: String) -> Entry? { self.entries.withLock { $0[id] } }
-    func set(_ id: String, _ entry: Entry?) { self.entries.withLock { $0[id] = entry } }
+    private let entries = NIOLockedValueBox<[String: Entry]>([:])
+    func entry(_ id: String) -> Entry? { self.entries.withLockedValue { $0[id] } }
+    func set(_ id: String, _ entry: Entry?) { self.entries.withLockedValue { $0[id] = entry } }
 }
 
 /// Checks every 20 ms whether the requested peers accept links.
@@ -147,7 +147,7 @@ final class MemoryTransport: ClusterTransport {
 
     private let id: String
     private let exchange: Exchange
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     init(id: String, exchange: Exchange) {
         self.id = id
@@ -155,7 +155,7 @@ final class MemoryTransport: ClusterTransport {
     }
 
     func start(_ coordinator: ClusterCoordinator) {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             state.coordinator = coordinator
             state.task = Task { [weak self] in
                 while !Task.isCancelled {
@@ -167,7 +167,7 @@ final class MemoryTransport: ClusterTransport {
     }
 
     func stop() {
-        self.state.withLock {
+        self.state.withLockedValue {
             $0.task?.cancel()
             $0.coordinator = nil
         }
@@ -175,7 +175,7 @@ final class MemoryTransport: ClusterTransport {
     }
 
     func setPeers(_ peers: [ClusterMachine.Peer], incarnation: Int64, viewVersion: Int64) {
-        let coordinator = self.state.withLock { state in
+        let coordinator = self.state.withLockedValue { state in
             state.peers = peers
             state.incarnation = incarnation
             state.viewVersion = viewVersion
@@ -185,17 +185,17 @@ final class MemoryTransport: ClusterTransport {
     }
 
     func send(_ payload: [UInt8], to id: String) {
-        let incarnation = self.state.withLock { state in state.up[id] == nil ? nil : state.incarnation }
+        let incarnation = self.state.withLockedValue { state in state.up[id] == nil ? nil : state.incarnation }
         guard let incarnation else { return }
         self.exchange.entry(id)?.coordinator.inbox.put(.received(from: ProcessID(id: self.id, incarnation: incarnation), payload: payload))
     }
 
     private func look() {
-        let (peers, coordinator) = self.state.withLock { ($0.peers, $0.coordinator) }
+        let (peers, coordinator) = self.state.withLockedValue { ($0.peers, $0.coordinator) }
         guard let coordinator else { return }
         for peer in peers {
             let isThere = self.exchange.entry(peer.id)?.incarnation == peer.process.incarnation
-            let event: ClusterMachine.Event? = self.state.withLock { state in
+            let event: ClusterMachine.Event? = self.state.withLockedValue { state in
                 if isThere, state.up[peer.id] != peer.process.incarnation {
                     state.up[peer.id] = peer.process.incarnation
                     state.refused[peer.id] = nil
@@ -215,27 +215,28 @@ final class MemoryTransport: ClusterTransport {
 
 /// Records the grants that the log serves.
 final class RecordingStorage: PartitionStorage {
-    private let served = Mutex<[Int: Int64]>([:])
+    private let served = NIOLockedValueBox<[Int: Int64]>([:])
 
-    var grants: [Grant] { self.served.withLock { $0.sorted { $0.key < $1.key }.map { Grant(partition: $0.key, ownerEpoch: $0.value) } } }
+    var grants: [Grant] { self.served.withLockedValue { $0.sorted { $0.key < $1.key }.map { Grant(partition: $0.key, ownerEpoch: $0.value) } } }
 
     /// The next call refuses these partitions.
-    let refusing = Mutex<Set<Int>>([])
+    let refusing = NIOLockedValueBox<Set<Int>>([])
 
     func seal(_ partitions: [Grant]) async -> [SealRefusal] {
-        let refusing = self.refusing.withLock { refusing in
+        let refusing = self.refusing.withLockedValue { refusing in
             defer { refusing = [] }
             return refusing
         }
-        self.served.withLock { served in for owned in partitions where !refusing.contains(owned.partition) { served[owned.partition] = owned.ownerEpoch } }
+        self.served.withLockedValue { served in for owned in partitions where !refusing.contains(owned.partition) { served[owned.partition] = owned.ownerEpoch }
+        }
         return partitions.filter { refusing.contains($0.partition) }.map { SealRefusal(grant: $0, reason: "the disk is full") }
     }
 
     func handOver(_ partitions: [Grant]) async {
-        self.served.withLock { served in for owned in partitions { served[owned.partition] = nil } }
+        self.served.withLockedValue { served in for owned in partitions { served[owned.partition] = nil } }
     }
 
     func release(_ partitions: [Grant]) async {
-        self.served.withLock { served in for owned in partitions where served[owned.partition] == owned.ownerEpoch { served[owned.partition] = nil } }
+        self.served.withLockedValue { served in for owned in partitions where served[owned.partition] == owned.ownerEpoch { served[owned.partition] = nil } }
     }
 }

@@ -1,6 +1,6 @@
 import AdminAPI
 import Partitioning
-import Synchronization
+import NIOConcurrencyHelpers
 import Testing
 
 @testable import Coordination
@@ -29,7 +29,7 @@ import Testing
 
     @Test func aLogThatRefusesASealEndsTheStart() async throws {
         let storage = RecordingStorage()
-        storage.refusing.withLock { $0 = [7] }
+        storage.refusing.withLockedValue { $0 = [7] }
         let coordinator = self.coordinator(storage)
         await #expect(throws: SealRefusal.self) { try await coordinator.start() }
         #expect(await self.counts(coordinator)?.served == 255)
