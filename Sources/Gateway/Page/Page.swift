@@ -19,7 +19,7 @@ enum Page {
         <header>
           <h1>Realertime</h1>
           <p id="state" data-state="connecting"><span id="mark" aria-hidden="true">○</span> <span id="state-text">connecting</span></p>
-          <p id="node">Looking for the node…</p>
+          <p id="node">Connecting to the node…</p>
         </header>
         <main>
         <noscript><p class="notice">This page needs JavaScript to watch events.</p></noscript>
@@ -27,7 +27,7 @@ enum Page {
         <section id="token-section" aria-labelledby="token-heading" hidden>
         <h2 id="token-heading">API token</h2>
         <form id="token-form">
-          <p id="token-help">This node needs its API token. The page keeps the token in this tab only.</p>
+          <p id="token-help">This node needs an API token. The page keeps the token only in this tab.</p>
           <div class="row">
             <label class="grow">Token <input id="token" type="password" autocomplete="off" required aria-describedby="token-help"></label>
             <button>Use token</button>
@@ -69,7 +69,7 @@ enum Page {
           <div><dt>Own pending</dt><dd id="awaited">0</dd></div>
           <div><dt>Resumes</dt><dd id="resumes">0</dd></div>
           <div><dt>Gaps</dt><dd id="gaps">0</dd></div>
-          <div><dt>Repeated</dt><dd id="repeats">0</dd></div>
+          <div><dt>Own repeated</dt><dd id="repeats">0</dd></div>
         </dl>
         <figure>
           <canvas id="plot" role="img" aria-label="No events in the last minute.">Plot</canvas>
@@ -209,7 +209,7 @@ enum Page {
         }
 
         function connect() {
-          if (opened && !cursor) notice('Reconnected without a cursor', 'events published in between are not shown');
+          if (opened && !cursor) notice('Reconnected without a cursor', 'events published during the interruption are not shown');
           // With the envelope every event and every gap is a message. Without it EventSource would call only listeners of the event's type.
           const s = source = new EventSource(base + '/ev/' + channel + '?envelope=1' + (cursor ? '&since=' + cursor : ''));
           s.onopen = () => {
@@ -395,7 +395,7 @@ enum Page {
           try {
             const response = await fetch('/api/status', { headers: auth(), signal: AbortSignal.timeout(5000) });
             if (response.status === 401) {
-              show('node', sessionStorage.getItem('token') ? 'The node refused this API token.' : 'The node needs its API token.');
+              show('node', sessionStorage.getItem('token') ? 'The node refused this API token.' : 'The node needs an API token.');
               return showTokenForm();
             }
             if (response.ok) s = await response.json();
