@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-# Short turns: a dozen client threads share this interpreter.
+# The interpreter switches threads often, because a dozen client threads share it.
 sys.setswitchinterval(0.0005)
 
 from harness.node import Node, binary  # noqa: E402
@@ -23,7 +23,7 @@ def pytest_report_header():
 
 
 def pytest_terminal_summary(terminalreporter):
-    """How long the tests of each file took, the slowest file first. Files run side by side, so the sum is more than the run."""
+    """Prints how long the tests of each file took, the slowest file first. Files run in parallel, so the sum is longer than the run."""
     seconds, tests = Counter(), Counter()
     for reports in terminalreporter.stats.values():
         for report in reports:
@@ -37,7 +37,7 @@ def pytest_terminal_summary(terminalreporter):
 
 
 class Nodes:
-    """Makes nodes, and stops all of them."""
+    """Makes the nodes of a test, and stops all of them at its end."""
 
     def __init__(self):
         self.made = []
@@ -77,7 +77,7 @@ def module_nodes():
 
 @pytest.fixture(scope="module")
 def shared(request, module_nodes):
-    """One node for all tests of a module that do not damage it. The module's FLAGS are its flags."""
+    """One node that the tests of a module share if they do not damage it. The module's FLAGS are the node's flags."""
     return module_nodes.make(*getattr(request.module, "FLAGS", []))
 
 
@@ -89,13 +89,13 @@ def channel(request):
 
 @pytest.fixture(scope="session")
 def seed():
-    """The seed of the random choices. REALERTIME_SEED repeats a run."""
+    """The seed of the random choices. REALERTIME_SEED sets the seed, to repeat a run."""
     return int(os.environ.get("REALERTIME_SEED") or random.SystemRandom().getrandbits(32))
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A failure shows the last output of the nodes."""
+    """Adds the last output of the nodes to the report of a failure."""
     outcome = yield
     report = outcome.get_result()
     if not report.failed:

@@ -8,12 +8,12 @@ from collections import Counter
 from harness.node import HOST, Node, PATIENCE, Port, die_with_parent, eventually
 
 CLASSPATH = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar"
-# The default session timeout in seconds. Longer than a busy machine delays a process, so that only nodes whose test intends it lose their session.
+# The default session timeout in seconds. It is longer than a busy machine delays a process, so that a node loses its session only if the test intends this.
 SESSION = 20
 
 
 class ZooKeeper:
-    """One server, in a process that dies with this one."""
+    """One ZooKeeper server. Its process dies with the test process."""
 
     def __init__(self, folder):
         self.folder = folder / "zookeeper"
@@ -46,7 +46,7 @@ class ZooKeeper:
 
     @property
     def mode(self):
-        """standalone, leader or follower; None while it serves no client."""
+        """standalone, leader or follower; None while the server serves no client."""
         if self.process is None or self.process.poll() is not None:
             return None
         try:
@@ -95,14 +95,14 @@ class Member(Node):
         return reply.json if reply.status == 200 else None
 
     def authoritative(self, path):
-        """Waits for the controller's response through this node. While the controller is slow, the node responds with what it knows itself."""
+        """Waits for the controller's response through this node. While the controller is slow, this node responds with the data that it has itself."""
         def response():
             reply = self.get_json(path)
             return reply if reply and reply.get("authoritative", True) else None
         return eventually(response)
 
     def owners(self):
-        """Partition to owner, from the cluster's response through this node."""
+        """The owner of each partition, from the cluster's response through this node."""
         return {p["partition"]: p.get("owner") for p in self.authoritative("/api/partitions")["partitions"]}
 
 
@@ -124,7 +124,7 @@ class Cluster:
         return [m for m in self.members.values() if m.running]
 
     def settled(self, names, seconds=2 * PATIENCE):
-        """Waits until exactly these nodes own all partitions evenly, and all of them report it. Returns the owners."""
+        """Waits until exactly these nodes own all partitions evenly, and all of these nodes report it. Returns the owners."""
         last, counts, owners = {}, Counter(), {}
 
         def check():
@@ -145,7 +145,7 @@ class Cluster:
         try:
             eventually(check, seconds)
         except AssertionError:
-            raise AssertionError(f"not settled: {counts} {last}") from None
+            raise AssertionError(f"the partitions are not evenly owned: {counts} {last}") from None
         return owners
 
     def close(self):
@@ -159,7 +159,7 @@ def moved(before, after):
 
 
 def health(member, wanted):
-    """Waits until the cluster reports this health through this node. A failure shows the last report."""
+    """Waits until the cluster reports this health through this member. A failure shows the last report."""
     last = {}
 
     def check():
@@ -168,4 +168,4 @@ def health(member, wanted):
     try:
         eventually(check)
     except AssertionError:
-        raise AssertionError(f"not {wanted}: {last}") from None
+        raise AssertionError(f"the cluster is not {wanted}: {last}") from None

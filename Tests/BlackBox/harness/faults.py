@@ -1,4 +1,4 @@
-"""Faults from outside: a link that can be cut, an ensemble of ZooKeeper servers, and a witness that checks every node's reports."""
+"""Causes faults from outside: a proxy that can be cut, an ensemble of ZooKeeper servers, and a witness that checks every node's reports."""
 
 import contextlib
 import http.client
@@ -13,7 +13,7 @@ from .node import HOST, PATIENCE, Port, eventually
 
 
 class Proxy:
-    """A proxy to a port of this machine that can be cut. `silence` forwards nothing and closes nothing; `shut` closes all connections and the port."""
+    """A proxy to a port of this machine. After `silence` it forwards nothing and closes nothing. After `shut` all connections and its port are closed."""
 
     def __init__(self, target):
         self.target, self.port = target, Port()
@@ -67,7 +67,7 @@ class Proxy:
             self.selector.close()
             self.selector = selectors.DefaultSelector()
             self.selector.register(self.wakened, selectors.EVENT_READ)
-            # In silence nothing is read: sent data waits, as lost packets would, and only the kernel accepts new connections.
+            # In the state silent the proxy reads nothing: sent data waits, as lost packets would, and only the kernel accepts new connections.
             if state == "open":
                 if self.listener is None:
                     self.listen()
@@ -87,7 +87,7 @@ class Proxy:
         self.done.set()
 
     def pass_on(self):
-        """Returns true if the state is to change."""
+        """Forwards data once. Returns true if the state has to change."""
         for key, _ in self.selector.select():
             if key.fileobj is self.wakened:
                 self.wakened.recv(100)
@@ -151,7 +151,7 @@ class Server(ZooKeeper):
         (data / "myid").write_text(str(self.number))
         config = self.folder / "zoo.cfg"
         lines = [f"server.{s.number}={HOST}:{s.peer_port.number}:{s.election_port.number}" for s in ensemble]
-        # The servers wait half a minute for each other. A server that dies closes its connections, so no test waits for that.
+        # The servers wait half a minute for a silent server. A server that dies closes its connections, so no test waits that long.
         config.write_text("\n".join([*self.configuration(data), "initLimit=60", "syncLimit=60", *lines, ""]))
         self.run(config)
 
@@ -190,22 +190,22 @@ class Ensemble:
 
 
 class FaultMember(Member):
-    """A member, with access to what it knows itself."""
+    """A member, with access to the member's own data."""
 
     @property
     def own(self):
-        """What the node itself knows about its membership."""
+        """The node's own data about its membership, or None."""
         return (self.get_json("/api/status") or {}).get("cluster")
 
     @property
     def serving(self):
-        """How many partitions it reports that it serves; None without a report."""
+        """The number of partitions that the node reports as served; None without a report."""
         own = self.own
         return own["partitions"]["serving"] if own else None
 
     @property
     def events(self):
-        """The events that it returns: the controller's history, or its own if it knows no controller."""
+        """The events that the node returns: the controller's history, or its own history if it knows no controller."""
         return (self.get_json("/api/events") or {"events": []})["events"]
 
 
@@ -227,7 +227,7 @@ class FaultCluster(Cluster):
         return proxy
 
     def make(self, name, *flags, zookeeper=None, session=SESSION, link_proxy=False):
-        """Creates a member without starting it. With `link_proxy` the others can reach it only through its attribute `link_proxy`."""
+        """Creates a member without starting it. With `link_proxy` the other members can reach its link only through the proxy `member.link_proxy`."""
         member = FaultMember(self.folder / name, zookeeper or self.zookeeper.address, name, *flags, session=session)
         if link_proxy:
             member.link_proxy = self.proxy(member.link.number)
@@ -236,9 +236,9 @@ class FaultCluster(Cluster):
         return member
 
     def begin(self, *names, **options):
-        """Starts these members one after the other, creates missing ones, and waits until each running member has its share. Returns the owners.
+        """Creates missing members, starts these members one after the other, and waits until each running member has its share. Returns the owners.
 
-        The first of a new cluster is its controller. From here on there is a witness.
+        The first member of a new cluster is its controller. At the end a witness starts.
         """
         for name in names:
             if name not in self.members:
@@ -251,7 +251,7 @@ class FaultCluster(Cluster):
         return owners
 
     def controller(self, through):
-        """The member that is the controller, according to one node."""
+        """The member that is the controller, according to the node `through`."""
         return self.members[self.members[through].authoritative("/api/cluster")["controller"]["id"]]
 
     def epochs(self, through):
@@ -274,19 +274,20 @@ class FaultCluster(Cluster):
 
 
 class Witness:
-    """Polls every node for what it serves under which view.
+    """Polls every node for the number of partitions that it serves, and for the version of its view.
 
-    Under one view every partition has one owner. So the sum of the most that each node ever served under it is at most the number of partitions.
+    Under one view every partition has one owner. Take the greatest number that each node ever served under a view: the sum over all nodes is at most the
+    number of partitions.
     """
 
-    # How long one response may take. A paused node sends none, and its witness must notice when it continues.
+    # How many seconds one response may take. A paused node sends no response, and the witness must notice when the node continues.
     PATIENCE = 15
 
     def __init__(self, members, every=0.05):
         self.members, self.every = list(members), every
         self.stopping = threading.Event()
         self.lock = threading.Lock()
-        # View version → node → the most partitions that it served.
+        # View version → node → the greatest number of partitions that the node served.
         self.most = {}
         self.faults = []
         self.looks = {m.name: 0 for m in self.members}
@@ -300,7 +301,7 @@ class Witness:
             while not self.stopping.wait(self.every):
                 last = self.look(member, last)
         except BaseException as error:
-            self.faults.append(f"the look at {member.name} ended with {error!r}")
+            self.faults.append(f"polling {member.name} ended with {error!r}")
 
     def look(self, member, last):
         process = member.process.pid
@@ -312,7 +313,7 @@ class Witness:
             return last
         with self.lock:
             self.looks[member.name] += 1
-            # After a restart in between it is unknown which of the two processes responded.
+            # If the node was restarted during the request, it is unknown which of the two processes responded.
             if own and member.process.pid == process:
                 version, serving = own["view_version"], own["partitions"]["serving"]
                 if last[0] == process and version < last[1]:
@@ -321,9 +322,9 @@ class Witness:
                 most = self.most.setdefault(version, {})
                 most[member.name] = max(most.get(member.name, 0), serving)
                 if sum(most.values()) > Cluster.PARTITIONS:
-                    self.faults.append(f"view {version} is served more than once: {most}")
+                    self.faults.append(f"under view {version} the nodes served more partitions than exist: {most}")
             if contested:
-                self.faults.append(f"{member.name} says: {whole.body.decode()}")
+                self.faults.append(f"{member.name} reports that two nodes serve one partition: {whole.body.decode()}")
         return last
 
     def stop(self):
@@ -331,7 +332,7 @@ class Witness:
         for thread in self.threads:
             thread.join(3 * self.PATIENCE)
             if thread.is_alive():
-                self.faults.append("a look at a node hangs")
+                self.faults.append("polling a node hangs")
 
     def finish(self):
         """Checks that every node was polled, and that none reported a fault."""
@@ -343,14 +344,14 @@ class Witness:
 
 
 def restored(zookeeper, copy):
-    """Replaces a server's data with an old copy. The server must not run."""
+    """Replaces a ZooKeeper server's data with an old copy. The server must not run."""
     data = zookeeper.folder / "data"
     shutil.rmtree(data)
     shutil.copytree(copy, data)
 
 
 def during(seconds):
-    """Yields repeatedly until the time is over, and at least once."""
+    """Yields at least once, and repeatedly until the time is over."""
     deadline = time.monotonic() + seconds
     while True:
         yield

@@ -12,10 +12,10 @@ def faults(published, received):
         if item.kind == "gap":
             found.append(f"gap {item.data}")
         elif item.channel not in seen:
-            found.append(f"an event of {item.channel}, which was not requested")
+            found.append(f"an event of channel {item.channel}, which was not requested")
         else:
             if item.data["channel"] != item.channel:
-                found.append(f"{item.data} came as an event of {item.channel}")
+                found.append(f"{item.data} arrived as an event of channel {item.channel}")
             seen[item.channel].append(item.data["n"])
     for channel, count in published.items():
         numbers = seen[channel]
@@ -30,10 +30,10 @@ def faults(published, received):
         if repeated:
             found.append(f"{channel}: repeated: {repeated[:10]}")
         if unknown:
-            found.append(f"{channel}: never acknowledged: {unknown[:10]}")
+            found.append(f"{channel}: received, but never acknowledged: {unknown[:10]}")
         late = next((pair for pair in zip(numbers, numbers[1:]) if pair[1] <= pair[0]), None)
         if late and not repeated:
-            found.append(f"{channel}: {late[1]} came after {late[0]}")
+            found.append(f"{channel}: event {late[1]} arrived after event {late[0]}")
     return found
 
 

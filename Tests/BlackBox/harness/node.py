@@ -1,4 +1,4 @@
-"""One real node process on its own loopback ports."""
+"""One real node process with its own loopback ports."""
 
 import contextlib
 import ctypes
@@ -16,24 +16,24 @@ import time
 from pathlib import Path
 
 HOST = "127.0.0.1"
-# How long any step may take before it counts as hung. Waits poll their condition, so only a failure takes this long, on a machine of any speed.
+# How many seconds any step may take before it counts as hung. A wait ends when its condition is true, so only a failure takes this long.
 PATIENCE = 90
-# Below the range of ports for outgoing connections, so that a restarted node gets its ports back.
+# These ports are below the range of outgoing connections, so that a restarted node can use the same ports again.
 PORTS = range(12000, 32000)
 
 
-# Looked up before any fork, because the child of a process with threads must not load a library.
+# The function is looked up before any fork, because the child of a process with threads must not load a library.
 PRCTL = ctypes.CDLL(None).prctl
 PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent():
-    """Runs in a child process before exec: the child is killed when the thread that started it ends."""
+    """Must be called in a child process before exec. The kernel then kills the child when the thread that started it ends."""
     PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def binary() -> str:
-    """The realertime under test."""
+    """The path of the binary under test."""
     given = os.environ.get("REALERTIME_BINARY")
     if given:
         return str(Path(given).resolve())
@@ -41,11 +41,11 @@ def binary() -> str:
     for kind in ("release", "debug"):
         if (builds / kind / "realertime").is_file():
             return str(builds / kind / "realertime")
-    raise RuntimeError("Build realertime first, or name it in REALERTIME_BINARY.")
+    raise RuntimeError("Build realertime first (swift build), or set REALERTIME_BINARY to the path of its binary.")
 
 
 class Port:
-    """A port that no other test uses, in this process or another, until it is released."""
+    """A port that no other test uses until it is released, in any process."""
 
     def __init__(self):
         folder = Path(tempfile.gettempdir()) / f"realertime-test-ports-{os.getuid()}"
@@ -97,7 +97,7 @@ class Node:
         self.descriptors = descriptors
         self.ports = Port(), Port()
         self.api_host = HOST
-        # The beginning of the command line, and further options for the process: for unusual environments.
+        # For unusual environments: the beginning of the command line, and further options of Popen.
         self.prefix, self.popen = [], {}
         self.process = None
 
@@ -122,17 +122,17 @@ class Node:
         return {k: v for k, v in os.environ.items() if not k.startswith("REALERTIME_")} | self.env
 
     def fails(self, *flags):
-        """Runs the node with flags that take precedence over its own, and waits until it ends. Returns the exit code and the output."""
+        """Runs the node with additional flags, and waits until it ends. Returns the exit code and the output."""
         self.folder.mkdir(parents=True, exist_ok=True)
         done = subprocess.run([*self.command(), *flags], env=self.environment, capture_output=True, text=True, timeout=PATIENCE)
         return done.returncode, done.stdout + done.stderr
 
     def start(self, *flags, ready=True):
-        """Must be called on the main thread: the node dies with the thread that started it, so that no process is left behind."""
-        assert self.process is None or self.process.poll() is not None, "it runs already"
+        """Must be called on the main thread: the node dies with the thread that started it, so that no process remains after the tests."""
+        assert self.process is None or self.process.poll() is not None, "the node runs already"
         def prepare():
             die_with_parent()
-            # The same as from a terminal, even if the tests run without one.
+            # SIGHUP is not ignored, as in a terminal, even if the tests run under nohup.
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
             if self.descriptors:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
@@ -166,17 +166,17 @@ class Node:
         raise AssertionError(f"the node was not ready within {seconds} s: {last}\n{self.tail()}")
 
     def kill(self):
-        """As `kill -9`."""
+        """Kills the node like `kill -9`."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(PATIENCE)
 
     def terminate(self, seconds=PATIENCE):
-        """SIGTERM; the exit code."""
+        """Sends SIGTERM, waits until the node ends, and returns its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 
     def restart(self, *flags):
-        """Starts it again on the same ports and folder, after a `kill -9`."""
+        """Kills the node like `kill -9`, if it runs, and starts it again with the same ports and folder."""
         if self.running:
             self.kill()
         return self.start(*flags)
@@ -218,7 +218,7 @@ class Node:
         return self.request("POST", target, body, headers, **options)
 
     def publish(self, channels, data, *, type=None, message_id=None, headers=None):
-        """One publish that must succeed. Returns the response."""
+        """Publishes one event. Fails if the response is not 200. Returns the response's JSON."""
         headers = dict(headers or {})
         if type is not None:
             headers["Event-Type"] = type
@@ -254,7 +254,7 @@ class Node:
         return reply.json["result"]
 
     def everything(self, channel):
-        """All publications of a channel, read in portions."""
+        """Reads all publications of a channel, in portions."""
         head = self.history(channel, limit=0)
         found, since = [], f"{head['epoch']}-0"
         while True:
@@ -278,7 +278,7 @@ class Node:
 
 
 def eventually(condition, seconds=PATIENCE, every=0.02):
-    """Waits until the condition returns something true, and returns it. Checks once more after the deadline, because the process may have slept past it."""
+    """Waits until the condition returns a true value, and returns the value. Checks once more after the deadline, because this process may have been paused."""
     deadline = time.monotonic() + seconds
     while True:
         late = time.monotonic() > deadline
@@ -286,5 +286,5 @@ def eventually(condition, seconds=PATIENCE, every=0.02):
         if value:
             return value
         if late:
-            raise AssertionError(f"not within {seconds} s; at last {value!r}")
+            raise AssertionError(f"the condition was not true within {seconds} s; its last value was {value!r}")
         time.sleep(every)

@@ -1,4 +1,4 @@
-"""A back end that loses nothing: it numbers its events, gives each a message id, and repeats it until it is acknowledged."""
+"""A back end that loses no event: it numbers its events, gives each a message id, and repeats a publish until it is acknowledged."""
 
 import http.client
 import json
@@ -10,7 +10,7 @@ from .node import HOST, PATIENCE
 
 
 class Publisher(threading.Thread):
-    """Publishes 1, 2, 3… to each channel in turn, until `finish`. `acknowledged` has the positions of each channel in order."""
+    """Publishes 1, 2, 3… in each channel, until `finish` is called. `acknowledged` has the positions of each channel in order."""
 
     def __init__(self, node, channels, *, seed=0, pause=0.002, patience=PATIENCE):
         super().__init__(daemon=True)
@@ -60,7 +60,7 @@ class Publisher(threading.Thread):
                 self.connection = None
             self.repeats += 1
             time.sleep(0.03)
-        raise AssertionError(f"{channel} {number} was not acknowledged within {self.patience} s")
+        raise AssertionError(f"event {number} of channel {channel} was not acknowledged within {self.patience} s")
 
     def count(self):
         """The number of acknowledged events so far."""
@@ -77,7 +77,7 @@ class Publisher(threading.Thread):
 
 
 def pipelined(node, channel, payloads, *, timeout=PATIENCE):
-    """Publishes many events on one connection, and reads the responses meanwhile. Returns the positions."""
+    """Publishes events on one connection, in portions of 16 pipelined requests. Returns the positions."""
     from .wire import Response, Wire
 
     positions = []

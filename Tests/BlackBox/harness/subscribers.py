@@ -1,4 +1,4 @@
-"""Strict clients for the four transports, byte by byte."""
+"""Strict clients for the four transports. They check every byte that arrives."""
 
 import base64
 import json
@@ -54,7 +54,7 @@ class Frame:
 
 
 def from_object(object):
-    """An item from an envelope or gap as JSON."""
+    """Makes an item from the JSON object of an event or a gap."""
     assert object.get("id"), object
     if "gap" in object:
         gap = object["gap"]
@@ -66,7 +66,7 @@ def from_object(object):
 
 
 class Subscriber:
-    """Receives the items of a list of channels after a cursor. A new subscriber would continue from `cursor`."""
+    """Receives the events and gaps of channels after a cursor. `cursor` is the position from which a new subscriber would continue."""
 
     prefix = ""
 
@@ -107,7 +107,7 @@ class Subscriber:
         self.opened()
 
     def next(self, timeout=None):
-        """The next event or gap."""
+        """Waits for the next event or gap."""
         deadline = self.wire.deadline(timeout)
         while True:
             item = self.step(deadline)
@@ -144,7 +144,7 @@ class SSE(Subscriber):
         self.retries = []
 
     def frame(self, timeout=None):
-        """The next block, heartbeats included."""
+        """Waits for the next block. A heartbeat is a block too."""
         frame = Frame()
         text = self.response.until(b"\n\n", timeout).decode("utf-8", "surrogateescape")
         assert "\r" not in text, repr(text)
@@ -232,7 +232,7 @@ class LongPoll(Subscriber):
         self.polling = False
 
     def send_poll(self):
-        """Sends a poll. `open` does not send one, so that a first poll without a cursor is registered when this returns."""
+        """Sends a poll. `open` does not send one, so that the test decides when the first poll without a cursor starts."""
         query = self.query
         if self.response is not None:
             query = f"since={quote(self.cursor, safe='')}"
@@ -241,7 +241,7 @@ class LongPoll(Subscriber):
         self.polling = True
 
     def poll(self, timeout=None):
-        """One response: its items, and the cursor after them."""
+        """Waits for one response. Returns its items and the cursor after them."""
         if not self.polling:
             self.send_poll()
             self.head = None
@@ -271,7 +271,7 @@ class LongPoll(Subscriber):
             self.waiting, _ = self.poll(deadline - time.monotonic())
             if not self.waiting:
                 return None
-            # Returned one by one: a client that dies between two of them continues after the last one that it handled.
+            # Items are returned one by one: a client that dies between two items continues after the last item that it handled.
             self.polled, self.cursor = self.cursor, cursor
         item = self.waiting.pop(0)
         if not self.waiting:
@@ -283,7 +283,7 @@ TRANSPORTS = {"sse": SSEEnvelope, "websocket": WS, "longpoll": LongPoll, "lines"
 
 
 def subscribe(kind, node, channels, since=None, **options):
-    """A subscriber that is registered: events published from now on reach it."""
+    """Returns a subscriber that the node has registered: it gets all events published from now on."""
     subscriber = TRANSPORTS[kind](node, channels, since, **options)
     if kind == "longpoll" and since is None:
         names = [channels] if isinstance(channels, str) else channels

@@ -1,4 +1,4 @@
-// Preloaded into a node, moves its wall clock, and no other clock, by the seconds in the file that WALL_CLOCK_OFFSET names.
+// This library is preloaded into a node. It shifts only the node's wall clock, by the seconds in the file that WALL_CLOCK_OFFSET names.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>

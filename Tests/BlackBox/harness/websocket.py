@@ -1,4 +1,4 @@
-"""A hand-made RFC 6455 client that can send every kind of invalid frame."""
+"""An RFC 6455 client that can send every kind of invalid frame."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ class Closed(EOFError):
 
 
 def frame(opcode, payload=b"", *, fin=True, rsv=0, mask=True, length_bytes=None, length=None):
-    """A client's frame. `length_bytes` forces a longer form, `length` sets a wrong size."""
+    """Makes a client's frame. `length_bytes` forces a longer form of the length, `length` sets a wrong length."""
     if isinstance(payload, str):
         payload = payload.encode()
     size = len(payload) if length is None else length
@@ -60,7 +60,7 @@ class WebSocket:
         self.wire.send(frame(opcode, payload, **options))
 
     def frame(self, timeout=None):
-        """The server's next frame: fin, opcode, payload. A server never masks, and sets no reserved bit."""
+        """Waits for the server's next frame. Returns fin, opcode and payload. Fails if the frame is masked or has a reserved bit."""
         deadline = self.wire.deadline(timeout)
         # Bytes are removed only when the frame is complete, so that a deadline in the middle loses nothing.
         buffer = self.wire.buffer
@@ -77,11 +77,11 @@ class WebSocket:
         if size == 126:
             need(4)
             size, start = struct.unpack("!H", buffer[2:4])[0], 4
-            assert size > 125, "not the shortest length"
+            assert size > 125, "the length is not in its shortest form"
         elif size == 127:
             need(10)
             size, start = struct.unpack("!Q", buffer[2:10])[0], 10
-            assert size > 65535, "not the shortest length"
+            assert size > 65535, "the length is not in its shortest form"
         need(start + size)
         payload = bytes(buffer[start:start + size])
         del buffer[:start + size]
@@ -91,7 +91,7 @@ class WebSocket:
         return bool(first & 0x80), opcode, payload
 
     def message(self, timeout=None):
-        """The next text message. Responds to pings; raises `Closed` at a close."""
+        """Waits for the next text message. Responds to pings. Raises `Closed` at a close frame."""
         deadline = self.wire.deadline(timeout)
         whole = b""
         while True:
@@ -102,7 +102,7 @@ class WebSocket:
             elif opcode == CLOSE:
                 raise Closed(*self.parse_close(payload))
             elif opcode in (TEXT, CONTINUATION):
-                assert (opcode == CONTINUATION) == bool(whole), "a message in the middle of another"
+                assert (opcode == CONTINUATION) == bool(whole), "a message begins in the middle of another message"
                 whole += payload
                 if fin:
                     return whole.decode()
@@ -117,7 +117,7 @@ class WebSocket:
         return struct.unpack("!H", payload[:2])[0], payload[2:].decode()
 
     def close_code(self, timeout=None):
-        """The code of the server's close frame. Skips frames before it; the connection must end after it."""
+        """Waits for the server's close frame and returns its code. Skips frames before the close frame. The connection must end after it."""
         deadline = self.wire.deadline(timeout)
         while True:
             _, opcode, payload = self.frame(deadline - time.monotonic())

@@ -1,4 +1,4 @@
-"""Bytes on a socket, and the part of HTTP that is needed to read a response."""
+"""A client that sends and reads bytes, and the part of HTTP that is needed to read a response."""
 
 import socket
 import struct
@@ -8,7 +8,7 @@ from .node import HOST, PATIENCE
 
 
 class Wire:
-    """A connection that reads with a deadline. When the deadline passes it keeps what it has read."""
+    """A connection that reads with a deadline. When the deadline passes, it keeps the bytes that it has read."""
 
     def __init__(self, port, *, timeout=PATIENCE, receive_buffer=None, recv_bytes=65536):
         self.socket = socket.socket()
@@ -36,7 +36,7 @@ class Wire:
         return self
 
     def try_send(self, data):
-        """Sends as much as the other side still accepts."""
+        """Sends the data. Ignores an error, because the other side may have closed the connection."""
         try:
             self.send(data)
         except OSError:
@@ -44,7 +44,7 @@ class Wire:
         return self
 
     def fill(self, deadline):
-        """Reads once. Raises EOFError at the end of the stream, also when it ends with a reset."""
+        """Reads once. Raises EOFError at the end of the stream, also if the stream ends with a reset."""
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("nothing more arrived in time")
@@ -79,7 +79,7 @@ class Wire:
         return found
 
     def rest(self, timeout=None):
-        """All bytes until the other side closes."""
+        """Returns all bytes until the other side closes."""
         deadline = self.deadline(timeout)
         while True:
             try:
@@ -90,7 +90,7 @@ class Wire:
                 return found
 
     def ended(self, timeout=None):
-        """Whether the other side closes in time. Ignores what it sends before that."""
+        """Returns whether the other side closes in time. Ignores the bytes before the close."""
         try:
             self.rest(timeout)
             return True
@@ -98,7 +98,7 @@ class Wire:
             return False
 
     def reset(self):
-        """Closes with RST, as a client that vanishes."""
+        """Closes the connection with RST, like a client that vanishes."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -114,7 +114,7 @@ class Head:
         self.pairs = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines[1:])]
 
     def __getitem__(self, name):
-        """The only value of a header, or None. Fails if the header is repeated."""
+        """The value of a header, or None. Fails if the header occurs more than once."""
         values = [value for key, value in self.pairs if key == name.lower()]
         assert len(values) < 2, self.pairs
         return values[0] if values else None
@@ -124,7 +124,7 @@ class Head:
 
 
 class Response:
-    """One HTTP response, whose body arrives in pieces."""
+    """One HTTP response. Its body may arrive in pieces."""
 
     def __init__(self, wire, *, method="GET", timeout=None):
         self.wire = wire
