@@ -2,8 +2,8 @@ package import Partitioning
 
 /// The events that the links report to their only reader.
 ///
-/// Between two `up` of one peer in one direction there is a `down`. Messages of a connection come after its `up` and before its `down`, in the order in
-/// which the peer sent them.
+/// For each peer and direction, a `down` comes between two `up`. The messages of a connection come between its `up` and its `down`, in the order in which the
+/// peer sent them.
 package enum LinkEvent: Hashable, Sendable {
     case up(ProcessID, LinkDirection)
     /// Also reported for each failed attempt to dial, so that the reader can count how long a port has been closed.

@@ -49,7 +49,7 @@ final class LinkInbox: Sendable {
         if canContinue { self.wake([handler]) }
     }
 
-    /// The next event, or nil at the end. Only one reader may call it.
+    /// The next event, or nil at the end. Only one reader may call this function.
     func next() async -> LinkEvent? {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in

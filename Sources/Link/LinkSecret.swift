@@ -2,7 +2,7 @@ import Crypto
 
 /// The secret that all nodes of a cluster share. It is never shown and never sent.
 ///
-/// It authenticates nodes at the handshake. It neither encrypts nor authenticates later traffic: on an untrusted network links need TLS.
+/// The secret authenticates nodes at the handshake. It neither encrypts nor authenticates later traffic, so links on an untrusted network need TLS.
 package struct LinkSecret: Sendable, CustomStringConvertible {
     static let proofBytes = SHA256.byteCount
     /// A recorded proof allows guessing the secret offline, so short secrets are refused.

@@ -18,12 +18,12 @@ package struct TransportCounters: Sendable {
 
 /// Counters of one loop's connections. Opens and closes are counted separately, so that the counters can be checked against each other.
 package struct ConnectionMetrics: Sendable {
-    /// Connections of the subscriber port that were accepted, and those that have closed.
+    /// `accepted` and `closed` count connections of the subscriber port.
     package internal(set) var accepted: UInt64 = 0
     package internal(set) var closed: UInt64 = 0
     package internal(set) var apiAccepted: UInt64 = 0
     package internal(set) var apiClosed: UInt64 = 0
-    /// Subscriptions that have begun, and subscriptions that have ended.
+    /// `opened` and `ended` count subscriptions.
     package internal(set) var opened = TransportCounters()
     package internal(set) var ended = TransportCounters()
     package internal(set) var refusedAtLimit: UInt64 = 0

@@ -34,7 +34,7 @@ extension SubscriberHandler {
             self.loop.metrics.refusedOrigins += 1
             self.port.refusedOrigins.report(refusedOrigin)
         }
-        // A preflight is not refused for the reasons below. After a refusal the browser would not send the request, and the page could not read the reason.
+        // A preflight gets no refusal here. After a refused preflight the browser would not send the request, and the page could not read the reason.
         if head.method == .options, SubscribeRequest.transport(of: head.path) != nil || head.path == "/healthz" { return self.respondToPreflight(head) }
         if self.loop.isStopping { throw .unavailable("node is stopping; connect again") }
         if head.path == "/healthz" { return try self.respondToHealth(head) }
