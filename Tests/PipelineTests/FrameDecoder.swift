@@ -10,7 +10,7 @@ enum Decoded: Equatable {
     case opening(cursor: String)
 }
 
-/// Reads frames as a client does, but more strictly. It shares no code with the encoder.
+/// Reads frames as a client does, but more strictly. The decoder shares no code with the encoder.
 enum FrameDecoder {
     struct Malformed: Error { var what: String }
 

@@ -1,7 +1,7 @@
 import SubscriberAPI
 @testable import Pipeline
 
-/// Compares the events that one subscriber received from one channel with the channel's whole history: no event is repeated or out of order, and a gap covers
+/// Compares the events that one subscriber received from one channel with the channel's whole history: events are in order and not repeated, and gaps cover
 /// exactly the missing events.
 struct HistoryChecker {
     enum Item: Equatable {

@@ -18,7 +18,8 @@ import Testing
         }
     }
 
-    /// Foundation's result. It is compared only where both must agree: Foundation refuses lone surrogates and numbers beyond its range, and guesses UTF-16.
+    /// Foundation's result. The test compares only texts for which both must agree, because Foundation refuses lone surrogates and numbers beyond its range,
+    /// and guesses UTF-16.
     private func foundationAccepts(_ bytes: [UInt8]) -> Bool {
         (try? JSONSerialization.jsonObject(with: Data(bytes), options: [.fragmentsAllowed])) != nil
     }

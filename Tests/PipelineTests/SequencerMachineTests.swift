@@ -185,8 +185,8 @@ private struct Walk {
         self.finish(failing: self.random.chance(30) ? 60 : 0)
     }
 
-    /// Applies the log's rules: the fence is respected, positions continue the stored positions, and a new epoch begins at offset 1 and is above all former
-    /// epochs of the channel.
+    /// Applies the log's rules. The fence refuses older owner epochs. Positions continue the stored positions. A new epoch begins at offset 1, and is above all
+    /// former epochs of the channel.
     private mutating func append(failing percent: Int) -> [Result<Void, LogError>] {
         let commit = self.machine.commit
         let results = commit.batch.grants.map { grant -> Result<Void, LogError> in

@@ -4,7 +4,7 @@ import NIOConcurrencyHelpers
 
 /// Makes SQLite's calls on files fail on demand, as on a full, broken or missing disk.
 ///
-/// It wraps SQLite's own file layer, and changes only files in folders that have faults.
+/// The faults wrap SQLite's own file layer. They affect only files in folders that have faults.
 final class Faults: Sendable {
     struct Rules: Sendable {
         /// The result of a write, if it must fail.

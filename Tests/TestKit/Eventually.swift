@@ -4,8 +4,8 @@ public struct NotInTime: Error, CustomStringConvertible {
     public var description: String
 }
 
-/// Waits until the condition is true. Checks it every few milliseconds, and fails the test at the limit. The limit is long, because a busy machine is slow. It
-/// measures nothing.
+/// Waits until the condition is true. Checks it every few milliseconds, and fails the test at the limit. The limit is long, because a busy machine is slow. The
+/// limit is not a measurement.
 public func eventually(
     within limit: Duration = .seconds(60), _ message: @autoclosure () -> String, at location: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool

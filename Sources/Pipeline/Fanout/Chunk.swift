@@ -2,7 +2,7 @@ import NIOCore
 
 /// Consecutive events of one channel in one epoch, with their encodings. An encoding is made when it is first needed, and then shared.
 ///
-/// It is confined to one event loop, so that one core changes the encodings' reference counts.
+/// A chunk is confined to one event loop, so that one core changes the encodings' reference counts.
 final class Chunk {
     /// At least one event. The offsets are consecutive.
     let events: [SequencedEvent]

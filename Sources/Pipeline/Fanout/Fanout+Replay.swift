@@ -70,8 +70,8 @@ extension Fanout {
         // Subscriptions that begin are served from this read too, if it contains their next events.
         self.openWaiting(feed, oldest: oldest)
         for subscription in feed.takeWaiting() where !subscription.subscriber.isClosed {
-            // The reset is checked here, not at the time of subscribing: a client can receive an event on one loop and reconnect on another loop, which has not
-            // processed the same event yet. A read that waited for the barrier sees every earlier commit. A read that did not wait proves nothing, so the
+            // The reset is checked here, not at the time of subscribing. A client can receive an event on one loop, and reconnect on another loop that has not
+            // processed this event yet. A read that waited for the barrier sees every earlier commit. A read that did not wait proves nothing, so the
             // subscription waits for the next read, which waits for the barrier.
             subscription.checkReset(head: head)
             if subscription.needsReset, !wasAhead {

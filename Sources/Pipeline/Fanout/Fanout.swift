@@ -4,9 +4,9 @@ import Partitioning
 
 /// Delivers to one event loop's subscribers.
 ///
-/// It is pinned to that loop, so that connections call it without a thread hop. Commits arrive as batches through ``relay(_:)``. A subscriber is a cursor: no
-/// events are queued for it. A pass writes everything between its cursor and the head in one write. Under overload a pass takes longer, and the next pass
-/// delivers more events.
+/// The actor is pinned to that loop, so that connections call it without a thread hop. Commits arrive as batches through ``relay(_:)``. A subscriber is a
+/// cursor: no events are queued for it. A pass writes all events between the cursor and the head in one write. Under overload a pass takes longer, and the next
+/// pass delivers more events.
 package actor Fanout: Edge {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let loop: any EventLoop
@@ -19,7 +19,7 @@ package actor Fanout: Edge {
     let writeBytesMax: Int
 
     var feeds: [ChannelName: Feed] = [:]
-    /// Feeds with subscribers behind the head, each listed once.
+    /// Feeds with subscribers behind the head. Each feed is listed once.
     var dirty: Deque<Feed> = []
     var isPassScheduled = false
     /// Feeds whose interest must be reported to the owner, once in each turn of the loop.

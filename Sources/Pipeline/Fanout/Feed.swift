@@ -4,7 +4,7 @@ import Partitioning
 final class Feed {
     let channel: ChannelName
     let channelHash: UInt32
-    /// The owner has reported the head. Until then subscriptions wait.
+    /// True after the owner has reported the head. Until then subscriptions wait.
     var isOpen = false
     /// The newest owner epoch that was seen. Events under an older owner epoch are refused.
     var ownerEpoch: OwnerEpoch = 0

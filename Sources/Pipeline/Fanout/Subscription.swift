@@ -4,13 +4,13 @@ final class Subscription {
         /// The channel's head or the start of its history is not known yet, or another channel of the subscriber is not ready.
         /// Can transition to: following, replaying.
         case opening
-        /// Its next event is in the feed's buffer, or has not been published yet.
-        /// Can transition to: replaying (the buffer moved past it), blocked.
+        /// The subscription's next event is in the feed's buffer, or has not been published yet.
+        /// Can transition to: replaying (the buffer has dropped the next event), blocked.
         case following
-        /// Its next event must be read from the log.
-        /// Can transition to: following (it reached the buffer), blocked.
+        /// The subscription's next event must be read from the log.
+        /// Can transition to: following (the next event is in the buffer), blocked.
         case replaying
-        /// Its socket accepts no more bytes. It lags.
+        /// The subscriber's socket accepts no more bytes. The subscription lags.
         /// Can transition to: following or replaying, when the socket drains.
         case blocked
     }
@@ -18,16 +18,16 @@ final class Subscription {
     let feed: Feed
     unowned let subscriber: Subscriber
     let start: SubscribeStart
-    /// Its index in the feed's array of subscriptions. The feed keeps it up to date.
+    /// The subscription's index in the feed's array of subscriptions. The feed keeps it up to date.
     var slot = -1
-    /// Its index among the feed's subscriptions that wait for a read. The feed keeps it up to date.
+    /// The subscription's index in the feed's list of subscriptions that wait for a read. -1 if it does not wait. The feed keeps it up to date.
     var waitingSlot = -1
-    /// The position of its last delivered event, or the position before its first.
+    /// The position of the last delivered event, or the position before the first event.
     var position: Position
     var state = State.opening
-    /// The subscription has reached the head before. So if it misses events now, the reason is that it is slow.
+    /// True if the subscription has reached the head before. If such a subscription misses events, the reason is that it is slow.
     var wasCurrent = false
-    /// Its cursor does not belong to the channel's current epoch: a reset must be reported first.
+    /// True if the position does not belong to the channel's current epoch. Then a reset must be reported first.
     var needsReset = false
 
     init(feed: Feed, subscriber: Subscriber, start: SubscribeStart) {
@@ -51,8 +51,8 @@ final class Subscription {
         self.wasCurrent = self.position == head
     }
 
-    /// `.bN` means *up to* N events. The opening cursor depends on the number of events that the history still has: if the opening cursor named expired events,
-    /// resuming from it would report a gap.
+    /// True if the start depends on the log. `.bN` means *up to* N events. So the opening cursor depends on the events that the history still has. An opening
+    /// cursor before expired events would cause a gap when the subscriber resumes.
     var needsHistory: Bool {
         guard case .backlog = self.start else { return false }
         return self.position < self.feed.buffer.head && self.position.offset + 1 < self.feed.buffer.first

@@ -16,7 +16,7 @@ package enum Framing: UInt8, CaseIterable, Sendable {
     case sseEnvelopeChunked
     case lineChunked
 
-    /// This framing in chunks. WebSocket frames and long-poll elements are never in chunks.
+    /// The same framing in chunks. WebSocket frames and long-poll elements are never in chunks.
     package var chunked: Framing {
         switch self {
         case .sse, .sseChunked: .sseChunked

@@ -35,8 +35,8 @@ package protocol Log: Sendable {
 
     /// Forgets the heads and the history of channels. If a channel is used again, it begins an epoch above all its former epochs.
     ///
-    /// Channels of fenced partitions are not changed. A channel with an event at or after `oldest` (steady clock) is not changed either: an append may have
-    /// reached the log before this call.
+    /// Channels of fenced partitions are not changed. Channels with an event at or after `oldest` (steady clock) are not changed: an append may have reached
+    /// the log before this call.
     func forget(_ channels: [Grant: [ChannelName]], writtenBefore oldest: Int64) async throws(LogError)
 
     /// Deletes events that exceed the limits of the history, and returns when they are deleted. `now` is the time on the steady clock. ``Sequencers`` calls

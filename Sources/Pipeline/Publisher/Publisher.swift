@@ -1,14 +1,14 @@
 package import NIOCore
 
-/// Receives the outcome of one event. It is confined to its publisher's loop.
+/// Receives the outcome of one event. A sink is confined to its publisher's loop.
 package protocol PublishSink: AnyObject, Sendable {
     func published(_ outcome: PublishOutcome, token: UInt64)
 }
 
 /// Collects the events that one loop's connections publish in one turn of the loop. Each owner gets its share of them as one batch.
 ///
-/// It is pinned to that loop. An event needs no promise, task or closure: the pair (sink, token) identifies the connection and its request. Events of one
-/// channel stay in order, because a channel has one owner.
+/// The actor is pinned to that loop. An event needs no promise, task or closure: the pair (sink, token) identifies the connection and its request. Events of
+/// one channel stay in order, because a channel has one owner.
 package actor Publisher: PublishOrigin {
     private struct Waiting {
         var sink: any PublishSink

@@ -2,8 +2,8 @@ import Partitioning
 
 /// The channels in use at a sequencer: their heads, the edges interested in them, their subscribers. A pure value.
 ///
-/// The log stores the heads of all channels; this table caches those in use. A channel is added at its first use, its head is read from the log once, and it is
-/// removed when it has not been used for a while. Removing a channel loses nothing.
+/// The log stores the heads of all channels; this table caches those in use. A channel is added at its first use, and its head is read from the log once. A
+/// channel that has not been used for a while is removed. Removing a channel loses nothing.
 struct ChannelTable {
     /// A place in the table. A channel keeps its place while it is in the table.
     typealias Index = UInt32
@@ -33,7 +33,7 @@ struct ChannelTable {
         /// The last use, by the steady clock.
         var usedAt: Int64
 
-        /// The channel may be removed from the table.
+        /// True if the channel may be removed from the table.
         var isIdle: Bool {
             self.inFlight == 0 && self.forming == 0 && self.edges.isEmpty && self.subscribers == 0 && self.reading != .reading
         }

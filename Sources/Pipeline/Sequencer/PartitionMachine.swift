@@ -2,7 +2,7 @@ import Partitioning
 
 /// One grant of a partition, from its start to its end. A pure value; ``SequencerMachine`` holds one for each partition.
 ///
-/// It holds no references, so that reading it for every event needs no reference counting.
+/// The machine holds no references, so that reading it for every event needs no reference counting.
 struct PartitionMachine {
     enum State: Equatable {
         /// The log is being sealed under the owner epoch. Publishes are parked.
@@ -33,7 +33,7 @@ struct PartitionMachine {
         self.grant = grant
     }
 
-    /// Whether events may be sequenced.
+    /// True if events of the partition may be sequenced.
     var isServing: Bool { self.state == .serving }
 
     // MARK: - Lifecycle

@@ -3,8 +3,8 @@ import Partitioning
 
 /// Owns partitions of this node: drops duplicates, assigns positions, appends, then acknowledges and relays.
 ///
-/// It is pinned to one event loop. ``SequencerMachine`` makes the decisions, and this actor executes them. One task at a time commits. ``Sequencers`` has one
-/// sequencer for each loop.
+/// The actor is pinned to one event loop. ``SequencerMachine`` makes the decisions, and the actor executes them. One task at a time commits. ``Sequencers`` has
+/// one sequencer for each loop.
 package actor Sequencer: ChannelOwner {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let loop: any EventLoop

@@ -4,8 +4,8 @@ import Partitioning
 /// The sequencer's decisions: which publishes are duplicates, which positions events get, what the next commit contains, which outcomes publishers get.
 /// A pure value; ``Sequencer`` executes its decisions.
 ///
-/// It holds one ``PartitionMachine`` for each granted partition. An event gets its position when its commit is formed, not when it arrives, and one commit is
-/// in flight at a time. So a failed commit uses up no position, and nothing is relayed or acknowledged before the log has stored it.
+/// The machine holds one ``PartitionMachine`` for each granted partition. An event gets its position when its commit is formed, not when it arrives. Only one
+/// commit is in flight at a time. So a failed commit uses up no position, and nothing is relayed or acknowledged before the log has stored it.
 struct SequencerMachine {
     enum State {
         /// No commit is in flight.
@@ -17,7 +17,7 @@ struct SequencerMachine {
         /// The log is storing a commit.
         /// Can transition to: idle, uncertain.
         case committing
-        /// It is unknown whether the log has stored the commit. The commit is repeated until the log knows; new publishes are refused meanwhile.
+        /// It is unknown whether the log has stored the commit. The commit is repeated until its result is known. New publishes are refused meanwhile.
         /// Can transition to: idle.
         case uncertain
     }
@@ -54,9 +54,9 @@ struct SequencerMachine {
 
     /// The result of a commit.
     struct Ended {
-        /// The log refused the events of these partitions, because another node owns them now. They have been released.
+        /// Partitions whose events the log refused, because another node owns them now. These partitions have been released.
         var fenced: [Grant] = []
-        /// At least one event is committed; the caller relays.
+        /// True if at least one event is committed. The caller then relays the commit.
         var isCommitted = false
     }
 
@@ -66,7 +66,7 @@ struct SequencerMachine {
     private(set) var partitions: [PartitionMachine?]
     /// The commit that is being formed, or is in flight. Its memory is reused for the next one.
     private(set) var commit = Commit()
-    /// A channel of the commit is new in the table, and its head may be unknown.
+    /// True if a channel of the commit is new in the table, so that its head may be unknown.
     private var hasUnread = false
     /// Message ids of the commit that is being formed.
     private var pendingIDs: [String: [(hash: UInt64, position: Position)]] = [:]
@@ -76,14 +76,14 @@ struct SequencerMachine {
     private(set) var parkedBytes = 0
     /// Partitions that are being acquired. While it is 0, batches need no check for such partitions.
     private var acquiringCount = 0
-    /// Publishes to partitions that are being acquired, in order.
+    /// Publishes to partitions that are being acquired, in the order of their arrival.
     private var waiting: [PartitionID: Deque<PublishBatch>] = [:]
     private var isStopping = false
     /// The number of channels that the log remembers: its last count, plus the channels added since.
     private var rememberedCount = 0
     /// The number of new channels in the commit in flight.
     private var addedCount = 0
-    /// A new channel was refused since the last ``clearPressed()``.
+    /// True if a new channel was refused since the last ``clearPressed()``.
     private(set) var isPressed = false
     private let limits: Limits
 
@@ -188,7 +188,7 @@ struct SequencerMachine {
     struct HeadsRead {
         /// Channels that edges wait for. The caller sends ``EdgeMessage/opened(_:head:ownerEpoch:)`` for them.
         var opened: [ChannelTable.Index] = []
-        /// Another node owns these partitions now. They have been released.
+        /// Partitions that another node owns now. They have been released.
         var fenced: [Grant] = []
     }
 

@@ -1,7 +1,7 @@
 import NIOCore
 import Partitioning
 
-/// Work that is done about once a second: the sequencers remove old message ids and unused channels, the log is trimmed, old heads are forgotten.
+/// Work that is done about once a second: remove old message ids and unused channels from the sequencers, trim the log, forget old heads.
 extension Sequencers {
     /// Returns before the work is done. Skips the work on the log while such work of an earlier call continues.
     package func tick() async {

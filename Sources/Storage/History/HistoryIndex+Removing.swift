@@ -29,7 +29,7 @@ extension HistoryIndex {
         self.dropFirst(at: index)
     }
 
-    /// Removes a channel's entries. Its places in `order` become dead.
+    /// Removes a channel's entries. The channel's places in `order` become dead.
     mutating func removeEntries(at index: Int) {
         let removed = self.channels[index].entries.count
         guard removed > 0 else { return }
@@ -61,7 +61,7 @@ extension HistoryIndex {
 
     /// Removes the dead places from `order` when more places are dead than live: a busy channel leaves a dead place with every append.
     ///
-    /// This visits every place, but only after as many appends as there are entries. So on average an append costs one or two visits.
+    /// The removal visits every place, but happens only after as many appends as there are entries. So on average an append costs one or two visits.
     mutating func compactIfWorthwhile() {
         guard self.order.count > 2 * self.count + 4096 else { return }
         var living: Deque<UInt32> = []

@@ -25,7 +25,7 @@ package struct HistoryIndex<Element> {
         /// When the head was written, on the steady clock.
         package var timestamp: Int64
         package var entries: Deque<Entry>
-        /// The number of this channel's places in `order` that belong to removed entries. They are the channel's oldest places there.
+        /// The number of this channel's places in `order` that belong to removed entries. These are the channel's oldest places in `order`.
         var deadPlaces: Int
     }
 
@@ -41,7 +41,7 @@ package struct HistoryIndex<Element> {
     /// For each appended entry, the place of its channel in `channels`. Oldest first: the limit on the total size removes entries in this order.
     ///
     /// If an entry is removed earlier, by its channel's own limit, its place stays here and is counted in the channel's `deadPlaces`. A channel's entries are
-    /// removed oldest first, so the first `deadPlaces` places of a channel are the dead ones, and four bytes for each entry are enough.
+    /// removed oldest first, so the first `deadPlaces` places of a channel are dead. So an entry of `order` needs only four bytes.
     var order: Deque<UInt32> = []
 
     package init(bounds: Bounds) {

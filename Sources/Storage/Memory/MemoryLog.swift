@@ -6,8 +6,8 @@ package import Pipeline
 
 /// History in memory, without durability: it is lost when the process ends.
 ///
-/// Only ``trim(_:now:)`` suspends, between its slices. The other calls are `async` because the protocol requires it. They run on the caller's thread,
-/// without a hop or a suspension, and hold the lock for about a microsecond for each event. The lock is needed because loops read while sequencers append.
+/// Only ``trim(_:now:)`` suspends, between its slices. The other calls are `async` because the protocol requires it. These calls run on the caller's thread,
+/// without a suspension. They hold the lock for about a microsecond for each event. The lock is needed because loops read while sequencers append.
 package final class MemoryLog: Log {
     private struct State {
         var history: HistoryIndex<SequencedEvent>

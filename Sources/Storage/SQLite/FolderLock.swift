@@ -10,8 +10,8 @@ import Pipeline
 
 /// The exclusive use of a data folder by one process.
 ///
-/// It is an advisory lock on the file `lock`. The kernel releases it with the process, so a killed node leaves nothing to clean up. The file contains
-/// the holder's process id, for people; only the lock itself counts.
+/// This is an advisory lock on the file `lock`. The kernel releases the lock when the process ends, so a killed node leaves nothing to clean up. The file
+/// contains the holder's process id, for people; only the lock itself counts.
 final class FolderLock: Sendable {
     private let descriptor: CInt
     let path: String

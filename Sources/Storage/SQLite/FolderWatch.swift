@@ -50,7 +50,7 @@ final class FolderWatch: Sendable {
 /// The file that a path leads to, and its largest size so far.
 struct WatchedFile {
     private let path: String
-    /// The log never makes the file smaller while it is open.
+    /// True if the log never makes the file smaller while the file is open.
     private let onlyGrows: Bool
     private let device: UInt64
     private let number: UInt64
@@ -59,7 +59,7 @@ struct WatchedFile {
     /// An existing file.
     init(path: String, onlyGrows: Bool = false) {
         var information = stat()
-        // If the file is missing, its numbers are 0, which no file has. So the first check reports it.
+        // If the file is missing, its numbers are 0, which no file has. So the first check reports the missing file.
         if stat(path, &information) != 0 { information = stat() }
         self.path = path
         self.onlyGrows = onlyGrows

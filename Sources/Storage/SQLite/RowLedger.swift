@@ -3,7 +3,7 @@ import DequeModule
 /// Sizes and ages of the rows in the table of events, in segments of consecutive rows. The ledger decides which prefix of the table can be deleted. It uses a
 /// few bytes for each hundred rows.
 ///
-/// The table has more rows than the ``HistoryIndex``: a row beyond its channel's limit on the number of events stays until its prefix is deleted.
+/// The table may have more rows than the ``HistoryIndex``. A row beyond its channel's limit on the number of events stays until its prefix is deleted.
 package struct RowLedger {
     private struct Segment {
         var lastRow: Int64

@@ -115,8 +115,8 @@ extension SQLiteLog {
         self.shared.withLockedValue { $0.history.remembered(from: place, count: count) }
     }
 
-    /// Runs a transaction that does not wait for the disk. If a power cut undoes a trim, the rows are deleted again after the next start. The next commit syncs
-    /// the trim.
+    /// Runs a transaction that does not wait for the disk. If a power cut undoes a trim, the rows are deleted again after the next start. The next synced
+    /// commit also syncs the trim.
     private func withoutSync(_ db: Database, _ body: () throws -> Void) throws {
         guard self.durability == .power else { return try body() }
         try db.execute(sql: "PRAGMA synchronous = NORMAL")
@@ -125,7 +125,7 @@ extension SQLiteLog {
     }
 }
 
-/// Adapts the number of rows in a chunk of a trim, so that deleting a chunk takes about half a millisecond on this disk with these channels.
+/// Adapts the number of rows that a trim deletes in one transaction. One transaction should take about half a millisecond on this disk with these channels.
 struct TrimPace {
     private(set) var rows: Int64 = 128
 

@@ -6,14 +6,14 @@ package import Pipeline
 
 /// History in a data folder, with SQLite. After `append` has returned, its events stay stored, even if the process is killed at any moment.
 ///
-/// It uses three kinds of threads, none of them an event loop:
+/// The log uses three kinds of threads. None of them is an event loop:
 /// - the writer's queue, which belongs to GRDB's only writing connection. Appends, trims, forgets and seals run there one after another, in the order in which
 ///   they were requested;
 /// - the readers' queues, for connections that read committed data while the writer continues;
-/// - the checkpointer's, see ``Checkpointer``.
+/// - the checkpoint thread, see ``Checkpointer``.
 ///
-/// The index of recent history is in memory, rebuilt when the log is opened. The order of updates makes reads exact without blocking: the writer adds to the
-/// index after the rows are committed, and removes from it before the rows are deleted. So every row in the index exists. If a trim runs between a reader's
+/// The index of recent history is in memory, and is rebuilt when the log is opened. The writer adds a row to the index after the row is committed, and removes
+/// it from the index before the row is deleted. So every row in the index exists, and readers need not block the writer. If a trim runs between a reader's
 /// look-up and its read, the reader detects that, and repeats the look-up.
 package final class SQLiteLog: Log {
     /// State for all threads. Protected by a lock that is never held during disk access.
@@ -32,11 +32,12 @@ package final class SQLiteLog: Log {
         var checkpointError: String?
     }
 
-    /// State for the writer's queue only. Its lock is never contended: it proves to the compiler that access is safe.
+    /// State for the writer's queue only. The lock of this state is never contended. The compiler requires the lock.
     struct Writer {
         var nextRow: Int64 = 1
         var ledger: RowLedger
-        /// A commit failed, and it is not known yet whether it was stored. Nothing is written before ``SQLiteLog/resolve(_:_:)`` has checked.
+        /// True if a commit has failed, and it is unknown whether the commit was stored. Nothing is written before ``SQLiteLog/resolve(_:_:)`` has checked
+        /// this.
         var isUnresolved = false
         var trim = TrimPace()
         var checkpoint = CheckpointPace()
