@@ -133,7 +133,7 @@ package struct Transfers: Hashable, Sendable {
     /// The number of partitions as text, such as "85 partitions".
     package var amount: String { "\(self.count) partition\(self.count == 1 ? "" : "s")" }
 
-    /// The destinations as text, such as "43 to n1, 42 to n3". If the partitions come from several nodes, such as "43 from n2 to n1".
+    /// The destinations as text, such as "43 to n1, 42 to n3". The text is "43 from n2 to n1" if the partitions come from several nodes.
     package var destinations: String {
         let pairs = self.pairs
         let sources = Set(pairs.map(\.from))

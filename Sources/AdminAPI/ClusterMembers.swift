@@ -5,7 +5,7 @@ package struct ClusterMembers: Hashable, Sendable {
     /// Whether a node is up, according to the members' reports about each other.
     package enum Presence: String, Hashable, Sendable, CaseIterable {
         case up
-        /// Most witnesses do not reach the node, or the controller gets no report from it. A witness is a member that reports whether it reaches the node.
+        /// Most witnesses do not reach the node, or the controller gets no report from the node. A witness is a member that reports whether it reaches the node.
         case suspect
         /// The node has no session, or its link port is closed.
         case down

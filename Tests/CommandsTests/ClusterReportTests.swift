@@ -6,7 +6,7 @@ import Testing
 @Suite struct ClusterReportTests {
     private let plain = ClusterSamples.plain
 
-    @Test func overviews() throws {
+    @Test func showsTheOverview() throws {
         let overview = try ClusterOverview(
             ClusterSamples.overview(moving: 3, health: "degraded", reasons: "\"n7 cannot reach n2.\""))
         let table = overview.table(on: self.plain)
@@ -38,7 +38,7 @@ import Testing
         }
     }
 
-    @Test func members() throws {
+    @Test func showsMembers() throws {
         let members = try ClusterMembers(
             ClusterSamples.members(
                 ClusterSamples.member("n1"), ClusterSamples.member("n2", state: "draining", desired: "draining", movingOut: 8),
@@ -73,7 +73,7 @@ import Testing
         #expect(members.exitStatus == .ok && members.members[1].code == "DD")
     }
 
-    @Test func partitions() throws {
+    @Test func showsPartitions() throws {
         let served = "{\"partition\":3,\"owner\":\"n1\",\"owner_epoch\":12,\"state\":\"served\",\"api\":\"n1:8081\"}"
         let moving =
             "{\"partition\":4,\"owner\":\"n2\",\"owner_epoch\":9,\"state\":\"moving\",\"moving_to\":\"n5\",\"reason\":\"drain\",\"pinned_to\":\"n5\",\"api\":\"n2:8081\"}"
@@ -92,7 +92,7 @@ import Testing
         }
     }
 
-    @Test func plans() throws {
+    @Test func showsPlans() throws {
         let pair = "{\"from\":\"n1\",\"to\":\"n12\",\"reason\":\"balance\",\"count\":10}"
         let plan = try ClusterPlan(ClusterSamples.plan(moves: 52, pairs: pair))
         let table = plan.table(on: self.plain)

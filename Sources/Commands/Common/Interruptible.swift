@@ -28,7 +28,7 @@ func withTimeout<Result: Sendable>(_ duration: Duration, _ body: @escaping @Send
 /// The interval of the checks whether the reader has closed the output. The system sends no event for this, and the next write may be hours away.
 private let closedInterval = Duration.milliseconds(200)
 
-/// Runs `body`, and cancels it on Ctrl-C or SIGTERM. Returns nil if it was cancelled. A second signal ends the process immediately.
+/// Runs `body`, and cancels it on Ctrl-C or SIGTERM. Returns nil if `body` was cancelled. A second signal ends the process immediately.
 ///
 /// - Parameter output: where `body` writes. `body` is also cancelled when the reader closes this output.
 /// - Throws: `OutputClosedError` when the reader closes the output.

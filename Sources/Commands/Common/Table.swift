@@ -52,7 +52,7 @@ struct Table {
 
     /// The table as text.
     ///
-    /// - Parameter paint: colours a cell. It is called after the alignment, because colour codes must not count as width. Row 0 is the first below the header.
+    /// - Parameter paint: colours a cell. It is called after the alignment, because colour codes must not count as width. Row 0 is the first row below the header.
     func text(on terminal: Terminal, paint: (_ row: Int, _ column: Int, _ cell: String) -> String = { $2 }) -> String {
         var rows = self.rows
         var widths = self.columns.indices.map { column in

@@ -67,7 +67,7 @@ package struct DoctorCommand: AsyncParsableCommand {
 
     // MARK: showing
 
-    /// If the details would have less space than this, they are on separate lines.
+    /// The details are on separate lines if they would otherwise have less space than this.
     private static let detailWidthMin = 20
 
     /// One result as text. Results are printed one by one, so the columns have fixed widths.

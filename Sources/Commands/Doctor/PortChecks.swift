@@ -50,7 +50,7 @@ struct PortChecks: Sendable {
         }
     }
 
-    /// No page has this origin, because `.invalid` is reserved. A node refuses it without a line in its log.
+    /// No page has this origin, because `.invalid` is reserved. A node refuses this origin without a line in the node's log.
     private static let foreignOrigin = "https://doctor.invalid"
 
     private func foreignOrigin() async -> Check {

@@ -1,7 +1,7 @@
 import AdminAPI
 import JSON
 
-/// Checks how long a ZooKeeper server continues to serve after it is cut off from the other servers. It must stop before a session expires.
+/// Checks how long a ZooKeeper server continues to serve after it is cut off from the other servers. The server must stop before a session expires.
 struct ZooKeeperCheck: Sendable {
     var limits: ZooKeeperLimits
 

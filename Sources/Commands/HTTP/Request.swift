@@ -4,7 +4,7 @@ import NIOHTTP1
 /// A request to a node, for the HTTP client and for connections that this module opens itself.
 struct Request: Sendable {
     var method = HTTPMethod.GET
-    /// The path and the query, below the path of the base URL.
+    /// The path and the query. They are appended to the path of the base URL.
     var path: String
     var headers: [(name: String, value: String)] = []
     var body: [UInt8]?

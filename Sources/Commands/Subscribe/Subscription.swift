@@ -28,7 +28,7 @@ struct Subscription: Sendable {
 
     /// Runs one connection, and calls `each` for every delivery. Returns when the node closes the connection.
     ///
-    /// - Throws: `DisconnectedError` if a new connection may succeed, `CommandError` if it cannot, and the errors of `each`.
+    /// - Throws: `DisconnectedError` if a new connection may succeed, `CommandError` if no new connection can succeed, and the errors of `each`.
     func connect(since cursor: String?, _ each: (Delivery) async throws -> Void) async throws {
         switch self.transport {
         case .sse: try await self.connectEventStream(since: cursor, each)

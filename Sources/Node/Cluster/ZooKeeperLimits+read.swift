@@ -5,7 +5,7 @@ import NIOPosix
 import Pipeline
 import Sockets
 
-/// Requests from each ZooKeeper server, with the command `conf`, how long the server serves clients after it has lost the other servers.
+/// Sends the command `conf` to each ZooKeeper server, and reads how long the server serves clients after it has lost the other servers.
 extension ZooKeeperLimits {
     /// Requests the limits of all servers in parallel.
     static func read(from servers: ZooKeeperServers, sessionMilliseconds: Int, _ group: any EventLoopGroup) async -> ZooKeeperLimits {

@@ -33,14 +33,16 @@ extension LimitKey {
     static let all = requests + connections + history + queues + links + stopping
 
     private static let requests = [
-        LimitKey("event-bytes-max", \.eventBytesMax, 1...16 * mib, "bytes", "The size of one payload. Above the limit: 413."),
+        LimitKey("event-bytes-max", \.eventBytesMax, 1...16 * mib, "bytes", "The size of one payload. Above the limit: status 413."),
         LimitKey(
             "request-bytes-max", \.requestBytesMax, kib...256 * mib, "bytes",
-            "The size of one request body on the API port. A body may contain several events. Above the limit: 413."),
-        LimitKey("header-bytes-max", \.headerBytesMax, kib...256 * kib, "bytes", "The size of all header lines of one request together. Above the limit: 431."),
+            "The size of one request body on the API port. A body may contain several events. Above the limit: status 413."),
+        LimitKey(
+            "header-bytes-max", \.headerBytesMax, kib...256 * kib, "bytes", "The size of all header lines of one request together. Above the limit: status 431."
+        ),
         LimitKey(
             "channels-per-connection-max", \.channelsPerConnectionMax, 1...250, "channels",
-            "The number of channels of one subscriber or one publish. Above the limit: 400."),
+            "The number of channels of one subscriber or one publish. Above the limit: status 400."),
         LimitKey(
             "subscribed-channels-max", \.subscribedChannelsMax, 1000...100_000_000, "channels",
             "The number of channels with a current or recent subscriber, for each loop. "
@@ -54,13 +56,14 @@ extension LimitKey {
     private static let connections = [
         LimitKey(
             "connections-max", \.connectionsMax, 0...10_000_000, "connections",
-            "The number of subscriber connections. Above the limit: 503 with Retry-After (an EventSource gets 200 with retry:). "
+            "The number of subscriber connections. Above the limit: status 503 with Retry-After (an EventSource gets 200 with retry:). "
                 + "0: the number that the descriptor limit allows."),
         LimitKey(
-            "api-connections-max", \.apiConnectionsMax, 1...1_000_000, "connections", "The number of API connections. Above the limit: 503 with Retry-After."),
+            "api-connections-max", \.apiConnectionsMax, 1...1_000_000, "connections",
+            "The number of API connections. Above the limit: status 503 with Retry-After."),
         LimitKey(
             "handshake-seconds-max", \.handshakeSecondsMax, 1...300, "seconds",
-            "The time from accepting a connection to a complete request. Above the limit: 408, and the connection closes."),
+            "The time from accepting a connection to a complete request. Above the limit: status 408, and the connection closes."),
         LimitKey(
             "idle-seconds-max", \.idleSecondsMax, 1...86_400, "seconds",
             "How long a keep-alive connection may be without a request. Above the limit: the connection closes."),
@@ -69,7 +72,7 @@ extension LimitKey {
             "The longest time between two heartbeats, and the longest wait of a long-poll. A WebSocket without a pong for two intervals is closed with 1001."),
         LimitKey(
             "stalled-seconds-max", \.stalledSecondsMax, 1...86_400, "seconds",
-            "How long a subscriber's socket may accept none of the bytes written to it. Above the limit: the connection is closed; the subscriber may resume."),
+            "How long a subscriber's socket may accept no bytes. Above the limit: the connection is closed; the subscriber may resume."),
         LimitKey(
             "subscriber-buffered-bytes-max", \.subscriberBufferedBytesMax, kib...64 * mib, "bytes",
             "The bytes that wait in this process for one subscriber's socket. Above the limit: the subscriber lags and catches up from history."),
@@ -88,7 +91,7 @@ extension LimitKey {
             "How long a channel keeps events and message ids. Older events and ids are deleted."),
         LimitKey(
             "history-bytes-max", \.historyBytesMax, mib...1024 * gib, "bytes",
-            "Payload bytes of all channels' history together. Above the limit: the oldest events are deleted."),
+            "The payload bytes of all channels' history together. Above the limit: the oldest events are deleted."),
         LimitKey(
             "channels-max", \.channelsMax, 1...100_000_000, "channels",
             "The number of channels whose head the log keeps. Above the limit: heads of idle channels are deleted. "
@@ -106,19 +109,19 @@ extension LimitKey {
     private static let queues = [
         LimitKey(
             "parked-publishes-max", \.parkedPublishesMax, 1...10_000_000, "publishes",
-            "The number of publishes of one loop that wait for the log. Above the limit: 503 with Retry-After."),
+            "The number of publishes of one loop that wait for the log. Above the limit: status 503 with Retry-After."),
         LimitKey(
             "parked-bytes-max", \.parkedBytesMax, kib...64 * gib, "bytes",
-            "The bytes of all publishes of one loop that wait for the log. Above the limit: 503 with Retry-After."),
+            "The bytes of all publishes of one loop that wait for the log. Above the limit: status 503 with Retry-After."),
         LimitKey(
             "commit-events-max", \.commitEventsMax, 1...65_536, "events",
             "The number of events in one commit. Above the limit: further events wait for the next commit, even events of the same request."),
         LimitKey(
             "feed-bytes-max", \.feedBytesMax, kib...64 * mib, "bytes",
-            "Memory for one loop's encoded events of one channel. A subscriber that lags by more than this reads from history."),
+            "The memory for one loop's encoded events of one channel. A subscriber that lags by more than this reads from history."),
         LimitKey(
             "feed-bytes-total-max", \.feedBytesTotalMax, kib...64 * gib, "bytes",
-            "Memory for one loop's encoded events of all channels. Above the limit: the oldest events are dropped."),
+            "The memory for one loop's encoded events of all channels. Above the limit: the oldest events are dropped."),
         LimitKey(
             "feed-seconds-max", \.feedSecondsMax, 1...3600, "seconds",
             "How long one loop keeps encoded events. Subscribers that lag further, or reconnect later, read from history."),

@@ -12,7 +12,7 @@ package import Storage
     import Darwin
 #endif
 
-/// The configuration of a node. A value that does not depend on flags, files or the environment.
+/// The configuration of a node. This type does not know flags, files or the environment.
 package struct NodeConfiguration: Sendable, Equatable {
     /// Where history is stored.
     package enum LogKind: String, Sendable, CaseIterable {

@@ -51,7 +51,9 @@ import Testing
         #expect(try self.load(["zookeeper": servers]).cluster.zookeeper == servers)
     }
 
-    @Test(arguments: ["[::1:2181", "::1]:2181", "[]:2181", "[x]:2181", "[::1]2181", "[::1]:0", "::1:2181", "a b:1"]) func brackets(_ servers: String) throws {
+    @Test(arguments: ["[::1:2181", "::1]:2181", "[]:2181", "[x]:2181", "[::1]2181", "[::1]:0", "::1:2181", "a b:1"]) func malformedBracketsAreRefused(
+        _ servers: String
+    ) throws {
         #expect(try self.problem(["zookeeper": servers]).contains("write host:port"))
     }
 
@@ -95,7 +97,7 @@ import Testing
         #expect(!(fromFile.describe() + fromEnvironment.describe()).contains("fr0m"))
     }
 
-    @Test func limits() throws {
+    @Test func linkLimitsMustFitTogether() throws {
         let configuration = try self.load(["link-frame-bytes-max": "2097152", "link-heartbeat-seconds": "2", "link-silence-seconds-max": "9"])
         let limits = LinkLimits(configuration.limits)
         #expect(limits.frameBytesMax == 2_097_152 && limits.bufferedBytesMax == 32 << 20)
