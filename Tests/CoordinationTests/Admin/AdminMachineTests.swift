@@ -47,7 +47,7 @@ import Testing
 
     @Test mutating func aRequestIsForwardedAndItsResponseIsPassedOn() throws {
         let effects = self.machine.handle(Self.drain, .local(9), self.facts())
-        guard case .forward(1, Self.drain, "n2")? = effects.first, effects.count == 1 else { return recordMissing("not forwarded") }
+        guard case .forward(1, Self.drain, "n2")? = effects.first, effects.count == 1 else { return recordMissing("the request was not forwarded") }
         let response = self.machine.responded(1, .failed(.conflict, "no"), by: "n2", self.facts())
         guard case .respond(.failed(let error), .local(9))? = response.first else { return recordMissing("no response") }
         #expect(error.code == .conflict && self.machine.isIdle)
@@ -77,7 +77,7 @@ import Testing
         self.elect()
         let effects = self.machine.handle(Self.drain, .local(1), self.facts())
         guard case .perform(let parts, let change)? = effects.first, case .create("/rt/c/nodes/n2", let data, false)? = parts.first else {
-            return recordMissing("not written")
+            return recordMissing("the change was not written")
         }
         let record = try NodeRecord(json: data)
         #expect(record.desired == .draining && record.by == "ann" && record.note == "disk" && record.revision == 1)
@@ -90,7 +90,7 @@ import Testing
     @Test mutating func aChangeThatIsAlreadyInEffectIsConfirmedAndNotRecorded() {
         self.elect()
         let effects = self.machine.handle(AdminRequest(.uncordon, node: "n2"), .local(1), self.facts())
-        guard case .perform(let parts, let change)? = effects.first else { return recordMissing("not confirmed") }
+        guard case .perform(let parts, let change)? = effects.first else { return recordMissing("the change was not confirmed") }
         #expect(parts.isEmpty)
         let done = self.machine.replied(change, .success(.multi([nil])), self.facts())
         #expect(self.responses(done) == [nil] && !done.contains { if case .record = $0 { true } else { false } })
@@ -105,7 +105,7 @@ import Testing
 
     @Test mutating func aControllerThatWasReplacedStepsDown() {
         self.elect()
-        guard case .perform(_, let change)? = self.machine.handle(Self.drain, .local(1), self.facts()).first else { return recordMissing("not written") }
+        guard case .perform(_, let change)? = self.machine.handle(Self.drain, .local(1), self.facts()).first else { return recordMissing("no write") }
         let effects = self.machine.replied(change, .failure(.refused(.badVersion, part: 0)), self.facts())
         #expect(self.responses(effects) == [.noController])
         #expect(effects.contains { if case .stepDown = $0 { true } else { false } })

@@ -94,7 +94,7 @@ import Testing
         #expect(answer == nil, "the request is forwarded to the controller")
         bench.advance(.seconds(2))
         let members = try #require(bench.response(to: 1)?.json)
-        #expect(members.contains("\"session\":\"lost\"") && members.ranges(of: "\"session\"").count == 1, "nothing is known of the session of n2: \(members)")
+        #expect(members.contains("\"session\":\"lost\"") && members.ranges(of: "\"session\"").count == 1, "n1 cannot know the session of n2: \(members)")
     }
 
     @Test func aNodeThatIsCutOffSuspectsOnlyItself() throws {

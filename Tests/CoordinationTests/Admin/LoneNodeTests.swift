@@ -22,7 +22,7 @@ import Testing
             case .members(let members) = self.response(AdminRequest(.members), of: self.node(.active, metrics)),
             case .partitions(let partitions) = self.response(AdminRequest(.partitions), of: self.node()),
             case .plan(let plan) = self.response(AdminRequest(.plan), of: self.node())
-        else { return recordMissing("a response") }
+        else { return recordMissing("no response") }
         #expect(overview.head.cluster == "embedded" && overview.head.authoritative && overview.head.controller?.id == "n1")
         #expect(overview.head.viewAgeSeconds == 60 && overview.head.coordination == .init(.healthy) && overview.zookeeper == nil)
         #expect(overview.health == .healthy && overview.reasons == [] && overview.partitions.served == 256 && overview.spread == 1)
@@ -37,14 +37,14 @@ import Testing
         var metrics = NodeMetrics()
         metrics.health = .critical
         metrics.reasons = ["The log cannot be written."]
-        guard case .status(let overview) = self.response(AdminRequest(.status), of: self.node(.draining, metrics)) else { return recordMissing("a response") }
+        guard case .status(let overview) = self.response(AdminRequest(.status), of: self.node(.draining, metrics)) else { return recordMissing("no response") }
         #expect(overview.health == .critical && overview.reasons == ["The log cannot be written."])
         #expect(overview.partitions.preparing == 256, "the node is stopping and serves no partition")
     }
 
     @Test func locateRepeatsTheChannel() {
         guard case .partitions(let location) = self.response(AdminRequest(.locate, partition: 108, channel: "thread:42"), of: self.node()) else {
-            return recordMissing("a response")
+            return recordMissing("no response")
         }
         #expect(location.channel == "thread:42" && location.partitions.map(\.partition) == [108] && location.partitions[0].api == "127.0.0.1:8081")
         #expect(self.response(AdminRequest(.locate, partition: 256), of: self.node()).code == .badRequest)
@@ -73,7 +73,7 @@ import Testing
             case .partitions(let partitions): #expect(try ClusterPartitions(value) == partitions)
             case .plan(let plan): #expect(try ClusterPlan(value) == plan)
             case .events(let events): #expect(try ClusterEvents(value) == events)
-            case .accepted, .failed, .forwarded: recordMissing("a response to \(kind)")
+            case .accepted, .failed, .forwarded: recordMissing("no response to \(kind)")
             }
         }
         let accepted = AcceptedChange(result: "drain n1", through: "n2", note: "x")

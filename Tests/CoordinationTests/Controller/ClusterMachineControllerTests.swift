@@ -60,14 +60,14 @@ import Testing
         var bench = ClusterMachineBench.controller(of: 2)
         bench.arrive("n3")
         guard case .view(let view)? = bench.sent(to: "n2").last(where: { if case .view = $0 { true } else { false } }) else {
-            return recordMissing("not pushed")
+            return recordMissing("no view was pushed")
         }
         #expect(view.node("n3") != nil)
     }
 
     // MARK: - Nodes that join
 
-    @Test func aMemberThatTheControllerCannotReachJoinsAndOwnsNothing() {
+    @Test func aMemberThatTheControllerCannotReachStaysJoiningAndOwnsNothing() {
         var bench = ClusterMachineBench.controller()
         bench.arrive("n2", isLinked: false)
         #expect(bench.state("n2") == .joining)
@@ -80,7 +80,7 @@ import Testing
     }
 
     /// The link works in one direction only. If the node got partitions, the controller would receive no report about them.
-    @Test func aMemberThatCannotReportJoinsAndOwnsNothing() {
+    @Test func aMemberThatCannotReportStaysJoiningAndOwnsNothing() {
         var bench = ClusterMachineBench.controller()
         bench.addMember("n2", session: 200)
         bench.settle()
@@ -171,7 +171,7 @@ import Testing
 
     // MARK: - Moves
 
-    @Test func aMoveIsFinishedWhenItsSourceHasReportedIt() throws {
+    @Test func aMoveIsFinishedWhenItsSourceHasReportedTheHandoff() throws {
         var bench = ClusterMachineBench.controller(of: 2)
         #expect(bench.request(AdminRequest(.move, node: "n1", partition: try #require(bench.machine.view?.partitions(ownedBy: "n2").first))) != nil)
         let partition = try #require(bench.machine.view?.moving.first)

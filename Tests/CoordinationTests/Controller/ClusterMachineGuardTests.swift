@@ -112,7 +112,7 @@ import Testing
     }
 
     /// A controller that leaves announces this to the other nodes, so the next controller knows it.
-    @Test func theNextControllerKnowsThatTheLastOneLeft() {
+    @Test func theNextControllerKnowsThatThePreviousControllerLeft() {
         var bench = ClusterMachineBench.follower()
         bench.receive(.leaving)
         bench.store.end(200)

@@ -74,7 +74,7 @@ import Testing
         #expect(self.written(self.handle(.look)) != nil)
     }
 
-    @Test mutating func theFirstViewGrantsEverythingUnderTheEpoch() throws {
+    @Test mutating func theFirstViewGrantsAllPartitionsWithAnEpochCheck() throws {
         self.gather()
         let effects = self.handle(.look)
         let view = try #require(self.written(effects))

@@ -58,7 +58,7 @@ import Testing
         _ = bench.request(AdminRequest(.move, node: "n2", partition: partition, by: "ann", note: "hot"))
         bench.advance(.seconds(1))
         bench.report()
-        // Only the first two events are compared, because balancing may move another partition back.
+        // Only two events are compared, because balancing may move another partition back.
         let events = bench.machine.history.after(last).prefix(2)
         #expect(events.map(\.text) == ["move \(partition) to n2 by ann: hot", "move to n2: 1 partition moved (1 to n2)"])
         #expect(events.allSatisfy { $0.node == "n2" })

@@ -61,8 +61,8 @@ extension ZooKeeperTests {
             try await self.withCluster { cluster in
                 let member = cluster.start("n1")
                 member.storage.refusing.withLockedValue { $0 = [3, 4] }
-                try await eventually(within: .seconds(60), "not sealed") { member.storage.grants.count == 60 }
-                try await eventually(within: .seconds(10), "not served") { try await self.status(cluster, at: "n1").served == 60 }
+                try await eventually(within: .seconds(60), "not all partitions are sealed") { member.storage.grants.count == 60 }
+                try await eventually(within: .seconds(10), "not all partitions are served") { try await self.status(cluster, at: "n1").served == 60 }
                 #expect(member.recorded.all.contains { $0.kind == .alarm && $0.text.contains("refuses 2 partitions of this node") })
             }
         }
@@ -81,7 +81,7 @@ extension ZooKeeperTests {
                 try await eventually(within: .seconds(60), "not balanced") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
                 let leaving = cluster.members.withLockedValue { $0.removeValue(forKey: "n1")! }
                 await leaving.stop()
-                try await eventually(within: .seconds(60), "not taken over") { try await self.owned(cluster) == ["n2": 30, "n3": 30] }
+                try await eventually(within: .seconds(60), "the partitions are not taken over") { try await self.owned(cluster) == ["n2": 30, "n3": 30] }
             }
         }
 
@@ -91,9 +91,9 @@ extension ZooKeeperTests {
                 try await self.healthy(cluster, at: "n2")
                 try await eventually(within: .seconds(60), "not balanced") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
                 #expect(await cluster.request(AdminRequest(.drain, node: "n3", by: "test"), at: "n2").isSuccess)
-                try await eventually(within: .seconds(60), "not drained") { try await self.owned(cluster) == ["n1": 30, "n2": 30, "n3": 0] }
+                try await eventually(within: .seconds(60), "n3 is not drained") { try await self.owned(cluster) == ["n1": 30, "n2": 30, "n3": 0] }
                 #expect(await cluster.request(AdminRequest(.undrain, node: "n3"), at: "n1").isSuccess)
-                try await eventually(within: .seconds(60), "not back") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
+                try await eventually(within: .seconds(60), "n3 got no partitions") { try await self.owned(cluster) == ["n1": 20, "n2": 20, "n3": 20] }
             }
         }
 
@@ -152,7 +152,7 @@ extension ZooKeeperTests {
                 cluster.members.withLockedValue { $0[gone.id] = nil }
                 await gone.stop()
                 let rest = gone.id == "n1" ? "n2" : "n1"
-                try await eventually(within: .seconds(60), "not taken over") { try await self.owned(cluster) == [rest: 60] }
+                try await eventually(within: .seconds(60), "the partitions are not taken over") { try await self.owned(cluster) == [rest: 60] }
             }
         }
 
@@ -164,7 +164,7 @@ extension ZooKeeperTests {
             for id in ["n1", "n2"] { cluster.start(id) }
             try await self.healthy(cluster, at: "n1")
             #expect(await cluster.request(AdminRequest(.cordon, node: "n2", by: "alice", note: "disk"), at: "n1").isSuccess)
-            try await eventually(within: .seconds(60), "not kept") {
+            try await eventually(within: .seconds(60), "the cordon is not on both disks") {
                 ["n1", "n2"].allSatisfy { cluster.disk($0).remembered?.view?.node("n2")?.desired?.desired == .cordoned }
             }
             let before = try #require(cluster.disk("n1").remembered)
@@ -174,7 +174,7 @@ extension ZooKeeperTests {
             try server.restoreData(from: empty)
             try await server.start()
             for id in ["n1", "n2"] { cluster.start(id) }
-            try await eventually(within: .seconds(60), "not as it was") {
+            try await eventually(within: .seconds(60), "the cluster is not restored") {
                 guard let now = cluster.disk("n1").remembered, now.configuration.clusterID == before.configuration.clusterID, let view = now.view else {
                     return false
                 }

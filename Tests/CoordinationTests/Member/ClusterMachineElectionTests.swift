@@ -176,7 +176,7 @@ import Testing
         #expect(bench.machine.isController)
     }
 
-    // MARK: - Deposed
+    // MARK: - Deposed controllers
 
     @Test func aViewOfALaterEpochDeposesTheController() {
         var bench = ClusterMachineBench.controller(of: 2)
@@ -193,7 +193,7 @@ import Testing
     @Test func aHigherEpochDeposesTheController() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.store.put("/rt/c/controller_epoch", Array("9".utf8))
-        // The watch is late.
+        // The controller does not get the watch in time.
         _ = bench.store.takeFired()
         bench.store.end(200)
         bench.settle()

@@ -86,7 +86,7 @@ import Testing
         #expect(bench.request(AdminRequest(.status))?.json.contains("and knows no controller") == true)
     }
 
-    @Test func theResponseOfANodeThatNeverJoinedSaysSo() {
+    @Test func theResponseSaysThatTheNodeHasNotJoined() {
         var bench = ClusterMachineBench()
         #expect(bench.request(AdminRequest(.status))?.json.contains("n1 has not joined its cluster. n1 has no connection to ZooKeeper") == true)
     }

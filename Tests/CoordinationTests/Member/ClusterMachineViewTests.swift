@@ -126,9 +126,9 @@ import Testing
         bench.handle(.peerView(bench.process("n2"), version: 1))
         #expect(bench.sent(to: "n2").isEmpty)
         bench.handle(.peerView(bench.process("n2"), version: 2))
-        guard case .pull? = bench.sent(to: "n2").last else { return recordMissing("not pulled") }
+        guard case .pull? = bench.sent(to: "n2").last else { return recordMissing("the view was not pulled") }
         bench.receive(.pull)
-        guard case .view(let view)? = bench.sent(to: "n2").last else { return recordMissing("not sent") }
+        guard case .view(let view)? = bench.sent(to: "n2").last else { return recordMissing("the view was not sent") }
         #expect(view == bench.machine.view)
     }
 

@@ -104,7 +104,7 @@ struct ClusterMachineWalk {
                 self.bench.reconnect()
                 self.connection = .up
             } else {
-                // A session that was given up may live on for a while, with its ephemeral znodes.
+                // After a client gives a session up, the servers may keep it for a while, with its ephemeral znodes.
                 self.bench.lose(self.random.chance(50) ? .expired : .givenUp)
                 self.connection = .gone
             }

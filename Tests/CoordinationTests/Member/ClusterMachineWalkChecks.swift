@@ -32,7 +32,7 @@ extension ClusterMachineWalk {
             let old = self.before[partition].flatMap { $0.ownerEpoch == held.ownerEpoch ? $0.state : nil }
             switch (old, held.state) {
             case (nil, .sealing), (.sealing, .sealing), (.sealing, .serving), (.serving, .serving), (.serving, .sealed), (.sealed, .sealed): break
-            // Prompt storage does more than one step within an event of this walk.
+            // With prompt storage, a partition may take several steps in one event of this walk.
             case (nil, .serving), (nil, .sealed), (.sealing, .sealed): if !self.bench.isStoragePrompt { fallthrough }
             default: self.fail("partition \(partition) went from \(String(describing: old)) to \(held.state) under owner epoch \(held.ownerEpoch)")
             }
@@ -55,7 +55,7 @@ extension ClusterMachineWalk {
         self.before = machine.ownership
     }
 
-    /// Everything that the machine waits for arrives by a reply or by a wake.
+    /// A connected machine must always wait for a reply or for a wake. Otherwise it would wait forever.
     private mutating func checkWake(_ machine: ClusterMachine) {
         guard self.connection == .up else { return }
         guard self.bench.open.isEmpty else { return }

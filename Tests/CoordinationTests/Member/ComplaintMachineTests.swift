@@ -29,7 +29,7 @@ import Testing
 
     private static func incarnation(_ id: String) -> Int64 { Int64(id.dropFirst())! }
 
-    /// A cluster of active nodes, `n1` to `n` plus `count`. The incarnation of each node is its number.
+    /// A cluster of `count` active nodes, from `n1` on. The incarnation of each node is its number.
     private static func facts(members count: Int, _ links: [String: Link], at milliseconds: Int) -> ComplaintMachine.Facts {
         let nodes = (1...count).map { ClusterView.Node(id: "n\($0)", incarnation: Int64($0), state: .active) }
         let reaches = links.map { id, link in

@@ -63,7 +63,7 @@ import Testing
     @Test func anotherClusterIsRefusedAndADamagedConfigurationIsOverwritten() {
         let other = ClusterConfiguration(clusterID: "other", partitionCount: 4)
         var machine = self.machine(Self.known)
-        guard case .refuse? = machine.found(other.json, Self.stat(), wasMember: true).first else { return recordMissing("not refused") }
+        guard case .refuse? = machine.found(other.json, Self.stat(), wasMember: true).first else { return recordMissing("the node does not refuse") }
         machine = self.machine()
         _ = machine.found(Self.known.json, Self.stat(5), wasMember: true)
         guard case .alarm? = machine.found(other.json, Self.stat(5, version: 9), wasMember: true).first else { return recordMissing("no alarm") }

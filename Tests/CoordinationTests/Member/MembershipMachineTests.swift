@@ -89,7 +89,7 @@ import Testing
         let effects = self.machine.replied(.inspectMember, .success(.node(data: other, stat: Self.stat(5, session: 50))), self.facts())
         #expect(effects == [.record(.blocked, "another session holds the id n1, at n9:1; waiting for it to end"), .read(.ownMember)])
         #expect(self.machine.proceed(self.facts(after: .seconds(10))) == [.wake(at: Self.now.advanced(by: .seconds(11)))])
-        guard case .refuse? = self.machine.proceed(self.facts(after: .seconds(11))).first else { return recordMissing("not refused") }
+        guard case .refuse? = self.machine.proceed(self.facts(after: .seconds(11))).first else { return recordMissing("the node does not refuse") }
     }
 
     /// ZooKeeper was restored from an old copy and uses numbers again.

@@ -14,7 +14,7 @@ final class FakeZooKeeper {
 
     struct Session {
         var node: SimulatedNode?
-        /// The newest transaction that the session has seen. Its reads show nothing older.
+        /// The newest transaction that the session has seen. Reads of the session show nothing older.
         var zxid: Int64 = 0
         /// The time of the last contact. The session expires one timeout later.
         var touchedAt: ContinuousClock.Instant

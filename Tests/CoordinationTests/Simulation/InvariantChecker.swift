@@ -17,9 +17,11 @@ struct InvariantChecker {
     }
 
     private(set) var problem: String?
-    /// The node and the process that got each grant.
+    /// The node that got each grant.
     private var owners: [Key: String] = [:]
+    /// The process that got each grant.
     private var granted: [Key: Int] = [:]
+    /// The process that has served each grant.
     private var servers: [Key: Int] = [:]
     private var finished: Set<Finished> = []
     /// The highest owner epoch under which each partition was ever granted, including grants in views that the register has lost.
@@ -39,8 +41,8 @@ struct InvariantChecker {
     mutating func wrote(_ view: ClusterView, after before: ClusterView?, _ processes: [String: Int]) {
         self.writes += 1
         if let last = self.last {
-            if view.version <= last.version { self.fail("view \(view.version) after \(last.version)") }
-            if view.controllerEpoch < last.controllerEpoch { self.fail("controller epoch \(view.controllerEpoch) after \(last.controllerEpoch)") }
+            if view.version <= last.version { self.fail("view \(view.version) was written after view \(last.version)") }
+            if view.controllerEpoch < last.controllerEpoch { self.fail("controller epoch \(view.controllerEpoch) was written after \(last.controllerEpoch)") }
             for (index, (old, new)) in zip(last.partitions, view.partitions).enumerated() where new.ownerEpoch < old.ownerEpoch {
                 self.fail("I2: partition \(index) went from owner epoch \(old.ownerEpoch) to \(new.ownerEpoch)")
             }
@@ -59,7 +61,7 @@ struct InvariantChecker {
             }
             let highest = self.highest[index] ?? 0
             if entry.ownerEpoch < highest {
-                self.fail("I2: partition \(index) is granted under owner epoch \(entry.ownerEpoch), after \(highest)")
+                self.fail("I2: partition \(index) is granted under owner epoch \(entry.ownerEpoch), after owner epoch \(highest)")
             }
             self.highest[index] = max(highest, entry.ownerEpoch)
         }

@@ -37,13 +37,13 @@ import Testing
         let first = Step.write(1, to: "n1", process: 1, ownerEpoch: 5)
         let rows: [(steps: [Step], problem: String?)] = [
             ([first, .write(2, to: "n2", process: 2, ownerEpoch: 6)], nil),
-            ([first, .write(1, to: "n2", process: 2, ownerEpoch: 6)], "view 1 after 1"),
+            ([first, .write(1, to: "n2", process: 2, ownerEpoch: 6)], "view 1 was written after view 1"),
             ([first, .write(2, to: "n2", process: 2, ownerEpoch: 5)], "I1: partition 0 is granted under owner epoch 5 to n1 and n2"),
             ([first, .orphan(2, ownerEpoch: 4)], "I2: partition 0 went from owner epoch 5 to 4"),
             // After a rollback, an entry without an owner may have a lower owner epoch, but a new grant may not.
             ([first, .rollBack, .orphan(1, ownerEpoch: 4), .write(2, to: "n1", process: 2, ownerEpoch: 6)], nil),
             ([first, .rollBack, .write(1, to: "n1", process: 2, ownerEpoch: 5)], "partition 0 is granted twice under owner epoch 5, to processes 1 and 2"),
-            ([first, .rollBack, .write(1, to: "n1", process: 2, ownerEpoch: 4)], "I2: partition 0 is granted under owner epoch 4, after 5"),
+            ([first, .rollBack, .write(1, to: "n1", process: 2, ownerEpoch: 4)], "I2: partition 0 is granted under owner epoch 4, after owner epoch 5"),
         ]
         for row in rows { #expect(Self.problem(row.steps) == row.problem, "\(row.steps)") }
     }

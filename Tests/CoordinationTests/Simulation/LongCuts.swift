@@ -26,7 +26,7 @@ struct LongCuts {
         let kind = Int.random(in: 0..<5, using: &self.simulation.random)
         let direction = Int.random(in: 0..<3, using: &self.simulation.random)
         let (one, other) = (self.anyNode(), self.anyNode())
-        // Some cuts begin while a partition is handed over.
+        // Some cuts begin during a handoff.
         let waits = self.simulation.chance(25)
         self.simulation.after(from) {
             let body = {

@@ -26,7 +26,7 @@ import Testing
             simulation.after(simulation.milliseconds(15_000...22_000)) { simulation.node(id)?.crash() }
             simulation.after(simulation.milliseconds(23_000...24_000)) { if !(simulation.node(id)?.isAlive ?? true) { simulation.startNode(id) } }
         }
-        // More than once, because a response may be lost.
+        // The requests are sent three times, because a response may be lost.
         for second in [32, 33, 34] {
             simulation.after(.seconds(second)) {
                 simulation.sortedNodes.first?.request(AdminRequest(.cordon, node: "n1", by: "alice", note: "disk"))
@@ -60,7 +60,7 @@ import Testing
             #expect(self.configuration(simulation)?.rebalance == .paused, trace("rebalancing is not paused"))
             let alarms = simulation.sortedNodes.flatMap(\.machine.history.events).filter { $0.kind == .alarm }
             #expect(
-                alarms.contains { $0.text.contains("lost") && $0.text.contains("n1 is to be cordoned") && $0.text.contains("(disk)") }, trace("not reported"))
+                alarms.contains { $0.text.contains("lost") && $0.text.contains("n1 is to be cordoned") && $0.text.contains("(disk)") }, trace("no alarm"))
             simulation.makePeace(simulation.sortedNodes.count)
             try simulation.run(until: .seconds(220))
             try simulation.checkConvergence()

@@ -105,7 +105,7 @@ extension SimulatedNode {
         self.isStranded = true
         self.simulation.server.touch(session, ago: self.simulation.milliseconds(0...1500))
         self.simulation.after(duration) {
-            self.simulation.note("\(self.id) is stranded no longer")
+            self.simulation.note("\(self.id) is no longer stranded")
             self.isStranded = false
         }
     }

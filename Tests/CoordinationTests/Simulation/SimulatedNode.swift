@@ -142,7 +142,7 @@ final class SimulatedNode {
         self.simulation.note("\(self.id) hangs for \(duration)")
         self.isHung = true
         self.simulation.after(duration) {
-            self.simulation.note("\(self.id) hangs no longer")
+            self.simulation.note("\(self.id) no longer hangs")
             self.isHung = false
             self.catchUp()
         }

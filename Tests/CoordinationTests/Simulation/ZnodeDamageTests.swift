@@ -42,7 +42,7 @@ import Testing
         Damage.allCases.flatMap { damage in Scene.allCases.map { Case(znode: znode, damage: damage, scene: $0) } }
     }
 
-    // MARK: - The table
+    // MARK: - The expected outcomes
 
     private enum Outcome {
         /// The cluster is whole, and the znode has the right content. If nothing was lost, no alarm is needed.
@@ -94,7 +94,7 @@ import Testing
         }
     }
 
-    // MARK: -
+    // MARK: - The test
 
     @Test(arguments: cases) func everyDamageHasTheExpectedOutcome(_ test: Case) throws {
         let simulation = Simulation(seed: 7, partitionCount: 12)
@@ -139,7 +139,7 @@ import Testing
 
         switch outcome {
         case .alarm(let advice):
-            for node in nodes { #expect(node.refusal == nil, trace("\(node.id) left")) }
+            for node in nodes { #expect(node.refusal == nil, trace("\(node.id) refused to continue")) }
             let machine = try #require(nodes.first { $0.machine.isController }).machine
             #expect(machine.alarm?.contains(advice) ?? false, trace("\(machine.alarm ?? "no alarm")"))
             #expect(machine.obstacle?.contains(advice) ?? false, trace("\(machine.obstacle ?? "no obstacle")"))
@@ -183,18 +183,18 @@ import Testing
     private func checkWhole(_ simulation: Simulation, _ nodes: [SimulatedNode]) throws {
         func fail(_ text: String) -> Simulation.Failure { .init(description: "\(text)\n" + simulation.trace.suffix(80).joined(separator: "\n")) }
         guard let view = simulation.server.view else { throw fail("there is no view") }
-        guard nodes.count(where: \.machine.isController) == 1 else { throw fail("\(nodes.filter(\.machine.isController).map(\.id)) are controllers") }
+        guard nodes.count(where: \.machine.isController) == 1 else { throw fail("the controllers are \(nodes.filter(\.machine.isController).map(\.id))") }
         for node in nodes {
-            guard node.refusal == nil, let incarnation = node.machine.incarnation else { throw fail("\(node.id) is no member: \(node.refusal ?? "")") }
+            guard node.refusal == nil, let incarnation = node.machine.incarnation else { throw fail("\(node.id) is not a member: \(node.refusal ?? "")") }
             guard view.node(node.id)?.incarnation == incarnation, let state = view.node(node.id)?.state, state.mayOwn || state == .drained else {
                 throw fail("\(node.id) is \(view.node(node.id).map { "\($0.state)" } ?? "not in the view")")
             }
-            guard node.machine.view == view else { throw fail("\(node.id) has view \(node.machine.view?.version ?? 0), ZooKeeper \(view.version)") }
+            guard node.machine.view == view else { throw fail("\(node.id) has view \(node.machine.view?.version ?? 0), ZooKeeper has view \(view.version)") }
         }
         for (index, entry) in view.partitions.enumerated() {
             guard let owner = entry.owner, let node = simulation.node(owner) else { throw fail("partition \(index) has no owner") }
             guard node.machine.ownership[index] == Ownership(state: .serving, ownerEpoch: entry.ownerEpoch) else {
-                throw fail("\(owner) holds partition \(index) as \(String(describing: node.machine.ownership[index])), the view says \(entry)")
+                throw fail("\(owner) holds partition \(index) as \(String(describing: node.machine.ownership[index])), but the view contains \(entry)")
             }
         }
     }

@@ -22,7 +22,7 @@ import Testing
     @Test mutating func oneGetReadsTheViewAndWatchesIt() {
         self.reads.read(.view)
         #expect(self.requests() == [.get(path: "/rt/c/view", watch: true)] && !self.reads.isCurrent(.view))
-        guard case .found = self.reply(.view, Self.node) else { return recordMissing("not found") }
+        guard case .found = self.reply(.view, Self.node) else { return recordMissing("the view was not found") }
         #expect(self.reads.isCurrent(.view) && self.requests() == [])
         self.reads.markDirty(["/rt/c/view"])
         #expect(!self.reads.isCurrent(.view) && self.requests() == [.get(path: "/rt/c/view", watch: true)])
@@ -33,9 +33,9 @@ import Testing
         let path = target == .view ? "/rt/c/view" : "/rt/c/controller"
         self.reads.read(target)
         #expect(self.requests() == [.get(path: path, watch: true)])
-        guard case .watch(.exists(path, true)) = self.reply(target, Self.noNode) else { return recordMissing("not watched") }
+        guard case .watch(.exists(path, true)) = self.reply(target, Self.noNode) else { return recordMissing("no watch was set") }
         #expect(!self.reads.isCurrent(target) && self.requests() == [])
-        guard case .absent = self.reply(target, .success(.stat(nil))) else { return recordMissing("not absent") }
+        guard case .absent = self.reply(target, .success(.stat(nil))) else { return recordMissing("the znode is not absent") }
         #expect(self.reads.isCurrent(target))
     }
 
@@ -50,7 +50,7 @@ import Testing
     @Test mutating func aMissingConfigurationIsAbsentWithoutAWatch() {
         self.reads.read(.configuration)
         _ = self.requests()
-        guard case .absent = self.reply(.configuration, Self.noNode) else { return recordMissing("not absent") }
+        guard case .absent = self.reply(.configuration, Self.noNode) else { return recordMissing("the znode is not absent") }
     }
 
     /// The watch may be about a change that the pending read did not see.
@@ -83,7 +83,7 @@ import Testing
         self.reads.read(.nodes)
         _ = self.requests()
         self.reads.end(.nodes)
-        guard case .nothing = self.reply(.nodes, .success(.children([], stat: Self.stat))) else { return recordMissing("still read") }
+        guard case .nothing = self.reply(.nodes, .success(.children([], stat: Self.stat))) else { return recordMissing("the reply was not ignored") }
         self.reads.readAgain(.nodes)
         #expect(self.requests() == [])
     }

@@ -36,7 +36,7 @@ extension ZooKeeperTests {
                     #expect(await running.perform(request, within: .milliseconds(100)) == .failure(.ambiguous(code: -7)))
                 }
                 let cancelled = Task { await running.perform(.get(path: root, watch: false)) }
-                try await eventually("Not sent") { ZooKeeperRegistry.shared.inFlight == 3 }
+                try await eventually("The request was not sent") { ZooKeeperRegistry.shared.inFlight == 3 }
                 cancelled.cancel()
                 #expect(await cancelled.value == .failure(.ambiguous(code: -116)))
                 server.resume()
@@ -132,7 +132,7 @@ extension ZooKeeperTests {
             try await self.withServer({ $0.sessionTimeout = .seconds(5) }) { server, running, root in
                 server.pause()
                 async let lost = running.perform(.get(path: root, watch: false), within: .seconds(10))
-                try await eventually("Not sent") { ZooKeeperRegistry.shared.inFlight > 0 }
+                try await eventually("The request was not sent") { ZooKeeperRegistry.shared.inFlight > 0 }
                 // Closing ends the request long before its deadline.
                 await running.client.close()
                 #expect(await lost == .failure(.ambiguous(code: -116)))
