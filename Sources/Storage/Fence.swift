@@ -1,7 +1,7 @@
 import Partitioning
 import Pipeline
 
-/// The owner epoch that each partition is sealed under, and whether the partition is in use now. Not synchronized: the log that has it protects it with a lock.
+/// The owner epoch that each partition is sealed under, and whether the partition is in use now. Not synchronized: a log accesses its fence only under a lock.
 struct Fence {
     private struct Seal {
         var ownerEpoch: OwnerEpoch
@@ -24,13 +24,13 @@ struct Fence {
         self.seals.indices.contains(partition) ? self.seals[partition]?.ownerEpoch : nil
     }
 
-    /// Why this grant cannot be sealed. Nil if it can.
+    /// The reason why this grant cannot be sealed. Nil if it can be sealed.
     func refusal(sealing grant: Grant) -> LogError? {
         guard let sealed = self.ownerEpoch(of: grant.partition), sealed > grant.ownerEpoch else { return nil }
         return .fenced(grant, by: sealed)
     }
 
-    /// Why this grant cannot be used. Nil if its partition is sealed under it.
+    /// The reason why this grant cannot be used. Nil if its partition is sealed under this grant.
     func refusal(using grant: Grant) -> LogError? {
         guard self.seals.indices.contains(grant.partition), let seal = self.seals[grant.partition], seal.ownerEpoch >= grant.ownerEpoch else {
             return .notSealed(grant)
@@ -71,7 +71,7 @@ extension HistoryIndex {
 
 /// The result of the check that a log makes before it appends a batch.
 struct BatchCheck {
-    /// For each grant of the batch, why its events cannot be appended. Nil if they can.
+    /// For each grant of the batch, the reason why its events cannot be appended. Nil if they can be appended.
     var refusals: [LogError?]
     /// True if a position of the batch is at or before its channel's head: the batch is repeated, or has an older epoch.
     var hasStoredEvents = false

@@ -7,7 +7,7 @@ import Partitioning
 /// The string is the base64url form of these bytes:
 /// - The version (1 byte).
 /// - For each channel: the low 32 bits of the xxh64 of its name (little endian), then epoch and offset as LEB128.
-/// - A checksum: 16 bits of xxh64 over all bytes before it. With it a node refuses a truncated or mistyped cursor.
+/// - A checksum: 16 bits of xxh64 over all bytes before it. A node uses it to refuse a truncated or mistyped cursor.
 ///
 /// The hashes ensure that a cursor of one channel is never used as a position in another channel.
 package struct Cursor: Equatable, Sendable {

@@ -3,7 +3,7 @@ package import NIOCore
 /// One payload for one channel, not yet sequenced.
 package struct Event: Sendable {
     package var channel: ChannelName
-    /// The payload as published. Owned by the event: never a slice of a socket's read buffer.
+    /// The payload as published. The event owns these bytes: they are never a slice of a socket's read buffer.
     package var payload: ByteBuffer
     package var type: String?
     /// The publisher's id for this event. The sequencer drops a repeated publish with the same id.
@@ -16,7 +16,7 @@ package struct Event: Sendable {
         self.messageID = messageID
     }
 
-    /// The size of this event for all limits, in bytes.
+    /// The size of this event in bytes, as all limits count it.
     package var accountedBytes: Int { self.payload.readableBytes + self.channel.string.utf8.count + 64 }
 }
 

@@ -1,4 +1,4 @@
-/// The position of an event in its channel. In one epoch the offsets are 1, 2, 3… without a hole.
+/// The position of an event in its channel. In one epoch the offsets are consecutive: 1, 2, 3…
 ///
 /// Offset 0 is the position before the first event. The epoch changes only when continuity was lost. A new epoch is always higher.
 package struct Position: Hashable, Comparable, Sendable, CustomStringConvertible {

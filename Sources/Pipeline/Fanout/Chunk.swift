@@ -12,7 +12,7 @@ final class Chunk {
     var countedBytes = 0
     /// True if the chunk has grown since its buffer counted it.
     var hasGrown: Bool { self.countedBytes > 0 && self.memoryBytes != self.countedBytes }
-    /// The approximate size of its events in a write. Limits how many chunks are joined.
+    /// The approximate size of the chunk's events in a write, in bytes. Limits how many chunks are joined.
     let frameBytes: Int
     /// The value of ``Fanout/second`` when this chunk was made. Decides when the chunk is dropped.
     let second: Int

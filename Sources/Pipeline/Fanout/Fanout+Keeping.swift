@@ -10,7 +10,7 @@ extension Fanout {
         return body(&feed.buffer)
     }
 
-    /// A chunk has one more encoding, so it uses more memory.
+    /// Updates the memory of a chunk that has a new encoding.
     func recount(_ chunk: Chunk, in feed: Feed) {
         self.update(feed) { $0.recount(chunk) }
         self.dropOldestChunks()
@@ -21,7 +21,7 @@ extension Fanout {
         while self.feedBytes > self.limits.feedBytesTotalMax, self.chunkOrder.count > 1 { self.dropOldestChunk() }
     }
 
-    /// A chunk that was joined with a younger chunk is dropped when the younger one is due.
+    /// A chunk that was joined with a younger chunk is dropped when the younger chunk is due.
     private func dropOldestChunk() {
         guard let (feed, second) = self.chunkOrder.popFirst() else { return }
         self.update(feed) { $0.removeFirst(notAfter: second) }
@@ -56,7 +56,7 @@ extension Fanout {
 
     // MARK: - Feeds without subscribers
 
-    /// The last subscriber left. The feed stays for a while, in case a subscriber returns.
+    /// Called when the last subscriber of a feed has left. The feed stays for a while, in case a subscriber returns.
     func feedEmptied(_ feed: Feed) {
         feed.emptySince = self.second
         guard !feed.isLeaving else { return }
@@ -85,7 +85,7 @@ extension Fanout {
         if !closing.isEmpty { self.router.interest(closing, edge: self.id) }
     }
 
-    /// Closes a feed, unless it has got subscribers since. Its chunks are dropped by age, like all others.
+    /// Closes a feed, unless it has new subscribers. The feed's chunks are dropped by age, like all chunks.
     private func leave(_ feed: Feed, since second: Int, _ closing: inout [InterestChange]) {
         guard let emptySince = feed.emptySince else {
             feed.isLeaving = false

@@ -96,7 +96,7 @@ extension Fanout {
         }
     }
 
-    /// Encodes frames for a subscriber of several channels: it shares the bodies and has its own cursor.
+    /// Encodes frames for a subscriber of several channels. The bodies are shared, and each frame has the subscriber's own cursor.
     private func encode(_ chunk: Chunk, from start: Int, to subscription: Subscription, into buffer: inout ByteBuffer) -> Int {
         let subscriber = subscription.subscriber
         let bodies = chunk.bodies(subscriber.framing.body)
@@ -119,7 +119,7 @@ extension Fanout {
         if subscriber.isPoll { self.queueResponse(subscriber) }
     }
 
-    /// The socket accepts bytes again.
+    /// Called when the subscriber's socket accepts bytes again.
     package func writable(_ subscriber: Subscriber) {
         self.loop.preconditionInEventLoop()
         for subscription in subscriber.subscriptions where subscription.state == .blocked {

@@ -2,7 +2,7 @@ import NIOCore
 import SubscriberAPI
 
 extension Fanout {
-    /// The subscription's next event is not in the buffer: queue the subscription for the feed's next read of the log.
+    /// Queues a subscription for the feed's next read of the log, because its next event is not in the buffer.
     ///
     /// Each feed has one read at a time. All waiting subscriptions share it, because thousands return with similar cursors after a restart.
     func catchUp(_ subscription: Subscription) {
@@ -11,7 +11,7 @@ extension Fanout {
         self.read(for: subscription.feed)
     }
 
-    /// The subscription opens when the log has returned the position of the channel's oldest event.
+    /// Queues a subscription that opens when the log has returned the position of the channel's oldest event.
     func awaitHistory(_ subscription: Subscription) {
         subscription.feed.wait(subscription)
         self.read(for: subscription.feed)

@@ -36,7 +36,7 @@ extension Fanout {
             subscription.feed.remove(subscription)
             self.countChanged(subscription.feed, by: -1)
         }
-        // A subscription refers to its feed, and the subscriber to its subscriptions. The array is cleared so that nothing outlives the connection.
+        // Releases the subscriptions, which retain their feeds, so that nothing outlives the connection.
         subscriber.subscriptions = []
     }
 
@@ -74,7 +74,7 @@ extension Fanout {
         self.router.interest(changes, edge: self.id)
     }
 
-    /// The owner has reported the head: waiting subscriptions can start. A new owner reports the head again.
+    /// Called when the owner has reported the head: waiting subscriptions can start. A new owner reports the head again.
     func opened(_ channel: ChannelName, head: Position, ownerEpoch: OwnerEpoch) {
         guard let feed = self.feeds[channel], ownerEpoch >= feed.ownerEpoch else { return }
         feed.ownerEpoch = ownerEpoch
@@ -87,7 +87,7 @@ extension Fanout {
         }
     }
 
-    /// Events that were committed while this edge was not connected to the owner are read from the log.
+    /// Restarts an open feed at the head that its owner has reported again. Events that this loop has missed are read from the log.
     private func reopened(_ feed: Feed, head: Position) {
         guard head > feed.buffer.head else { return }
         self.update(feed) { $0.restart(at: head) }

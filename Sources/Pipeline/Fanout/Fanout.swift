@@ -10,7 +10,7 @@ import Partitioning
 package actor Fanout: Edge {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let loop: any EventLoop
-    /// The owners' id for this edge.
+    /// The id of this edge at the owners.
     package nonisolated let id: EdgeID
 
     let router: Router
@@ -52,7 +52,7 @@ package actor Fanout: Edge {
         try self.assumeIsolated(body)
     }
 
-    /// The totals, with the current gauges.
+    /// The totals, and the current values of the gauges.
     package var currentMetrics: FanoutMetrics {
         var metrics = self.metrics
         metrics.feeds = self.feeds.count
@@ -90,7 +90,7 @@ package actor Fanout: Edge {
         var byChannel: [ChannelName: [SequencedEvent]] = [:]
         var order: [(channel: ChannelName, ownerEpoch: OwnerEpoch)] = []
         for (index, event) in events.enumerated() {
-            // All events of a channel are of one partition, and a commit has one grant for each partition.
+            // All events of a channel belong to one partition, and a commit has one grant for each partition.
             if byChannel[event.event.channel, default: []].isEmpty { order.append((event.event.channel, relayed.ownerEpoch(of: index))) }
             byChannel[event.event.channel, default: []].append(event)
         }

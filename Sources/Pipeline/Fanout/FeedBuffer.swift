@@ -2,7 +2,7 @@ import DequeModule
 
 /// The newest events of a channel, already encoded, that a loop keeps for its subscribers. A window of the history: `[tail, head]`.
 ///
-/// A cache only: everything that it drops can be read from the log.
+/// The buffer is only a cache: events that it drops can be read from the log.
 struct FeedBuffer {
     enum OnAppend: Equatable {
         case appended

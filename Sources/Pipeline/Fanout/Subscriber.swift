@@ -2,10 +2,11 @@ package import NIOCore
 
 /// The connection of a subscriber, as the fanout calls it. All calls are on the connection's loop.
 package protocol SubscriberConnection: AnyObject {
-    /// Every channel is open: write the head of the response. Events follow immediately.
+    /// Called when every channel is open. The connection writes the head of the response. Events follow immediately.
     func subscriberOpened(cursor: String)
 
-    /// A long-poll's response is complete: the elements, each with a comma after it, and the cursor after the last element. The subscriber has been detached.
+    /// Called when a long-poll's response is complete. `elements` has a comma after each element. `cursor` is the cursor after the last element. The subscriber
+    /// has been detached.
     func pollCompleted(elements: ByteBuffer, cursor: String)
 }
 

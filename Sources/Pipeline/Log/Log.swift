@@ -7,8 +7,8 @@ package import Partitioning
 package protocol Log: Sendable {
     /// Seals these partitions under their grants. Returns the result for each of them, in the order of `grants`.
     ///
-    /// Callers may seal again: more partitions, the same partitions, or under newer owner epochs. After a seal, every call for the partition under an older
-    /// owner epoch fails with ``LogError/Code/fenced``. Sealing reads no channels, so its duration does not depend on the number of channels.
+    /// A caller may seal again: more partitions, or the same partitions, also under newer owner epochs. After a seal, every call for the partition under an
+    /// older owner epoch fails with ``LogError/Code/fenced``. Sealing reads no channels, so its duration does not depend on the number of channels.
     func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>]
 
     /// The heads of these channels, in the order of `channels`, with their recent message ids, which detect repeated publishes. A sequencer calls this once for

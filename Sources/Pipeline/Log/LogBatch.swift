@@ -33,7 +33,7 @@ package struct LogBatch: Sendable {
         self.grantIndices.append(grantIndex)
     }
 
-    /// Keeps the allocated memory for the next commit.
+    /// Removes everything. Keeps the allocated memory for the next commit.
     package mutating func removeAll() {
         self.events.removeAll(keepingCapacity: true)
         self.grants.removeAll(keepingCapacity: true)

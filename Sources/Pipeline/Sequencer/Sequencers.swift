@@ -48,7 +48,7 @@ package actor Sequencers {
         return refused
     }
 
-    /// Accepts nothing new under these grants. Returns when nothing is committed under them any more.
+    /// Refuses new publishes under these grants. Returns when the commits in flight under these grants have ended.
     package func handOver(_ grants: [Grant]) async {
         await withDiscardingTaskGroup { group in
             // In parallel, because each sequencer waits for its commit in flight.

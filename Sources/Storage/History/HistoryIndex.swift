@@ -8,7 +8,7 @@ package import Pipeline
 ///
 /// `Element` is the log's own value for an event: the event itself, or the number of its row.
 ///
-/// Not synchronized: the log that has it protects it with a lock.
+/// Not synchronized: a log accesses its index only under a lock.
 package struct HistoryIndex<Element> {
     package struct Entry {
         package var element: Element

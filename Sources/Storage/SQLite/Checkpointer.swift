@@ -92,7 +92,7 @@ struct CheckpointPace {
 
     /// Returns true if a checkpoint must start now.
     mutating func committed(pages: Int) -> Bool {
-        // Fewer pages than before: the WAL has restarted.
+        // Fewer pages than before mean that the WAL has restarted.
         if pages < self.pagesSeen { self.pagesDue = Checkpointer.pagesMin }
         self.pagesSeen = pages
         guard !self.isRunning, pages >= self.pagesDue else { return false }
@@ -105,8 +105,8 @@ struct CheckpointPace {
         self.pagesDue = 0
     }
 
-    /// A checkpoint has ended. The next commit restarts the WAL, unless a reader prevents it. In that case, and after a failure, the next checkpoint is due
-    /// only after more pages.
+    /// Called when a checkpoint has ended. The next commit restarts the WAL, unless a reader prevents it. In that case, and after a failure, the next
+    /// checkpoint is due only after more pages.
     mutating func finished(pages: Int, failed: Bool) {
         self.isRunning = false
         self.pagesDue = pages + (failed ? Checkpointer.pagesLeftMax : Checkpointer.pagesMin / 4)

@@ -23,7 +23,7 @@ package struct RowLedger {
     private var segments: Deque<Segment> = []
     private let segmentBytesMax: Int
 
-    /// A segment is at most 1/256 of the bound on the bytes, so that only a little more is deleted than necessary.
+    /// A segment has at most 1/256 of the limit on the bytes, so that only a little more is deleted than necessary.
     package init(bytesMax: Int) {
         self.segmentBytesMax = max(1, min(bytesMax / 256, 256 * 1024))
     }
@@ -46,7 +46,7 @@ package struct RowLedger {
         }
     }
 
-    /// The last row of the prefix that has expired or exceeds the bound on the bytes, at most `limit` rows from the first. Nil if no row has to be deleted.
+    /// The last row of the prefix that has expired or exceeds the limit on the bytes, at most `limit` rows from the first. Nil if no row has to be deleted.
     package func lastExpendable(before horizon: Int64, bytesMax: Int, limit: Int64) -> Int64? {
         var excess = self.accountedBytes - bytesMax
         var last: Int64?

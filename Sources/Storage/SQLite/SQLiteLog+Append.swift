@@ -84,8 +84,8 @@ extension SQLiteLog {
 
     /// The events of a batch that must be written: all of them, unless the batch is repeated or a partition is refused.
     ///
-    /// Only the writer changes heads, and this runs on its thread. Two batches that wait together have different partitions, because each partition has one
-    /// owner.
+    /// Only the writer changes heads, and this method runs on the writer's thread. Two batches that wait together have different partitions, because each
+    /// partition has one owner.
     private func newEvents(of batch: LogBatch, _ check: BatchCheck) -> [SequencedEvent] {
         if check.isWholeAndNew { return batch.events }
         return self.shared.withLockedValue { shared in
@@ -175,7 +175,7 @@ private enum EventInsertion {
                     statement.bind(messageID, at: 7)
                     try event.event.payload.withUnsafeReadableBytes { payload in
                         statement.bind(payload, at: 8)
-                        // Resets before the bytes go out of scope.
+                        // SQLite uses the bound bytes until the reset, so the reset is before the bytes go out of scope.
                         defer { statement.reset() }
                         _ = try statement.step()
                     }

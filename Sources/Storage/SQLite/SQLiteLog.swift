@@ -28,7 +28,7 @@ package final class SQLiteLog: Log {
         var error: String?
         /// The files were replaced or are damaged. Only a restart ends this, because it is unknown what was lost.
         var loss: String?
-        /// Why the WAL cannot be copied into the database. Nil if it can.
+        /// The reason why the WAL cannot be copied into the database. Nil if it can be copied.
         var checkpointError: String?
     }
 
@@ -96,7 +96,7 @@ package final class SQLiteLog: Log {
         self.shared = NIOLockedValueBox(Shared(history: opened.history, fence: opened.fence, epochFloor: opened.epochFloor))
         self.writer = NIOLockedValueBox(Writer(nextRow: opened.nextRow, ledger: opened.ledger))
         self.pool.writeWithoutTransaction { self.checkpointer.watch($0) }
-        // There is no vacuum, so the database never shrinks. The WAL does.
+        // The database is never vacuumed, so its file never shrinks. The file of the WAL may shrink.
         let files = [WatchedFile(path: file, onlyGrows: true), WatchedFile(path: file + "-wal"), WatchedFile(path: lock.path)]
         self.watch.withLockedValue { $0 = FolderWatch(files: files) { [weak self] in self?.folderLost($0) } }
     }
@@ -237,7 +237,7 @@ package final class SQLiteLog: Log {
             _ = Unmanaged.passRetained(self)
         } else {
             self.pool.writeWithoutTransaction { db in
-                // If this fails, the WAL stays and the next start finds everything in it.
+                // If this fails, the WAL stays, and the next start reads it.
                 try? Continuity.close(db)
                 _ = try? db.checkpoint(.truncate)
             }

@@ -73,6 +73,6 @@ extension ChannelName {
 }
 
 extension Event {
-    /// ``accountedBytes`` of an event of which only the sizes are known.
+    /// ``accountedBytes`` of an event, computed from the sizes of its parts.
     static func accountedBytes(payloadBytes: Int, channelBytes: Int) -> Int { payloadBytes + channelBytes + 64 }
 }
