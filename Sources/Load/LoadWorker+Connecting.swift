@@ -2,7 +2,7 @@ import Glibc
 import Histogram
 
 extension LoadWorker {
-    /// After this number of failures in a row the worker stops connecting: the server is down or full, and further attempts would only add load.
+    /// After this number of consecutive failures the worker stops connecting. The server is down or full, and further attempts would only add load.
     static let consecutiveFailuresMax: UInt64 = 1000
 
     /// The time of the next connect. Nil if no connect is possible now.

@@ -85,7 +85,7 @@ import Testing
         let plan = try ClusterPlan(
             ClusterSamples.plan(
                 moves: 52, waiting: 52, settled: false, pairs: "{\"from\":\"n1\",\"to\":\"n12\",\"reason\":\"balance\",\"count\":10}",
-                refusals: "\"partition 3 is pinned to n9, but there is no such node, and no node with this id has ever joined the cluster\""))
+                refusals: "\"partition 3 is pinned to n9, but the cluster has never had a node with this id, so the partition cannot move\""))
         let event = ClusterEvent.lost("n2", at: 1, view: 8123, String(repeating: "was away for long ", count: 9))
         let status = try NodeStatus(json: Array(StatusTests.json.utf8))
         let overview = try ClusterOverview(

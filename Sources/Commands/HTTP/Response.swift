@@ -5,7 +5,7 @@ import NIOHTTP1
 
 /// A complete response.
 struct Response: Sendable {
-    /// The maximum sizes of a node's responses: to a publish, to another request, and to a long-poll, which may contain many events of the maximum size.
+    /// The maximum sizes of a node's responses: to a publish, to another request, and to a long-poll. A long-poll may contain many events of the maximum size.
     static let publishBytesMax = 1024 * 1024
     static let bytesMax = 64 * 1024 * 1024
     static let pageBytesMax = 256 * 1024 * 1024

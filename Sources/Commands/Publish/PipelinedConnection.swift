@@ -4,8 +4,8 @@ import NIOPosix
 
 /// One connection with several requests in flight. The node handles them in order and sends the responses in order.
 ///
-/// The HTTP client of ``NodeClient`` waits for each response before it sends the next request on a connection, which would limit `publish -` to one event
-/// for each round trip.
+/// The HTTP client of ``NodeClient`` waits for each response before it sends the next request on a connection. This would limit `publish -` to one event for
+/// each round trip.
 final class PipelinedConnection: Sendable {
     private let channel: any Channel
     private let handler: NIOLoopBound<PipelineHandler>

@@ -101,7 +101,7 @@ final class NodeInspector: NodeFacade {
         metrics.connections = status.gateway.openSubscribers
         metrics.publishedPerSecond = ProcessStatus.rounded(status.publishedPerSecond)
         metrics.deliveredPerSecond = ProcessStatus.rounded(status.deliveredPerSecond)
-        // Problems of the ZooKeeper session are left out: the report already contains the session, and the controller compares the sessions of all nodes.
+        // Problems of the ZooKeeper session are left out, because the report already contains the session. The controller compares the sessions of all nodes.
         var process = status
         process.member = nil
         let (health, reasons) = process.health
