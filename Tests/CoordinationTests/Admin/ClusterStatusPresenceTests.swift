@@ -35,7 +35,7 @@ import Testing
         self.silence(&bench)
         let sightings = try self.sightings(bench)
         #expect(sightings.mapValues(\.presence) == ["n1": .up, "n2": .up, "n3": .suspect])
-        // The last report of n3 still counts: in it, n3 reaches n1.
+        // The last report of n3 still counts. In this report, n3 reaches n1.
         #expect(sightings["n3"] == .init(presence: .suspect, witnesses: 2, unseenBy: ["n1", "n2"]) && sightings["n1"]?.unseenBy == [])
     }
 

@@ -37,7 +37,7 @@ import Testing
 
     @Test func ofTheNodesThatAreDownTheOldestAreForgotten() {
         let ids = (0..<300).map { Self.name("d", $0) }
-        // The controller saw the first 250 nodes go down. Later ones of them are older. The other 50 nodes were down before its election.
+        // The controller saw the first 250 nodes go down. Among these, later nodes have older incarnations. The other 50 nodes were down before its election.
         let evolution = self.evolve(self.view(ids.map { .init(id: $0, state: .down) }), members: [:]) { known, guards in
             for (index, id) in ids.prefix(250).enumerated() { guards.counted[id] = Int64(1000 - index) }
             known.entries[ids[299]] = KnownNodes.Entry(record: NodeRecord(desired: .draining), version: 0)

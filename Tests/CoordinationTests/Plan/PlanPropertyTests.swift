@@ -148,7 +148,7 @@ import Testing
                 #expect(complete.view.partitions[partition].owner == id, "seed \(seed), partition \(partition)")
                 counts[id, default: 0] += 1
             }
-            // Partitions without a pin are shared evenly: a node that gave one away would then own fewer per weight than the receiver.
+            // Partitions without a pin are shared evenly: a node that gave one away would then own fewer partitions per weight than the receiver.
             func count(_ node: ClusterView.Node) -> Double { Double(complete.view.count(node.id)) }
             let sharing = active.filter { $0.weight > 0 }
             for node in active where !sharing.isEmpty && node.weight == 0 { #expect(count(node) == Double(counts[node.id] ?? 0), "seed \(seed), \(node.id)") }

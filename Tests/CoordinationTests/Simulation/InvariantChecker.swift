@@ -36,7 +36,7 @@ struct InvariantChecker {
     /// Checks I1 and I2 for all views that were ever written.
     ///
     /// - Parameters:
-    ///   - before: the view that this one replaces in the register.
+    ///   - before: the view that the new view replaces in the register.
     ///   - processes: the running process of each node.
     mutating func wrote(_ view: ClusterView, after before: ClusterView?, _ processes: [String: Int]) {
         self.writes += 1

@@ -130,7 +130,7 @@ extension SimulatedNode {
             guard !self.simulation.server.isAway, !self.isStranded else { return }
             // The connection broke meanwhile. Half of these operations have still reached the servers.
             if self.disconnections != number, self.simulation.chance(50) { return }
-            // The servers refuse an operation of an older connection once the session has a new one.
+            // The servers refuse an operation of an older connection once the session has a new connection.
             if self.disconnections != number, self.isConnected || self.session != session { return }
             let result = self.simulation.server.apply(request, session: session)
             self.simulation.after(self.simulation.microseconds(100...3000)) {

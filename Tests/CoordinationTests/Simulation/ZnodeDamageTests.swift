@@ -131,7 +131,7 @@ import Testing
         try simulation.run(until: .seconds(33))
         let alarmed = simulation.sortedNodes.filter { $0.isAlive && ($0.machine.history.counts[.alarm] ?? 0) > alarms[$0.id] ?? 0 }
         func trace(_ text: String) -> Comment { Comment(rawValue: "\(text)\n" + simulation.trace.suffix(60).joined(separator: "\n")) }
-        // The alarm is raised within seconds and without a request. The member znode of a controller that dies ends with it.
+        // The alarm is raised within seconds and without a request. No alarm is expected for a znode that ends with the dying controller.
         let isGone = test.scene == .controllerDies && (test.znode == .controller || (test.znode == .member && controller.id == "n2"))
         if case .repaired(isAlarmed: false) = outcome {} else if !isGone { #expect(!alarmed.isEmpty, trace("no alarm")) }
         try simulation.run(until: .seconds(80))

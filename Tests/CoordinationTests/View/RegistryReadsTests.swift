@@ -28,7 +28,7 @@ import Testing
         #expect(!self.reads.isCurrent(.view) && self.requests() == [.get(path: "/rt/c/view", watch: true)])
     }
 
-    /// A get sets no watch on a znode that does not exist.
+    /// A `get` sets no watch if the znode does not exist.
     @Test(arguments: [RegistryReads.Target.view, .controller]) mutating func anAbsentViewOrControllerIsWatched(_ target: RegistryReads.Target) {
         let path = target == .view ? "/rt/c/view" : "/rt/c/controller"
         self.reads.read(target)
