@@ -3,14 +3,14 @@ import AdminAPI
 /// Handles operators' requests at one node: forwards them to the controller, or executes them as the controller. Each request gets a response within a bounded
 /// time. A pure value.
 struct AdminMachine: Sendable {
-    /// A request without a response yet: it waits for the controller, or at the controller for ZooKeeper.
+    /// A request without a response. It waits for the controller's response, or at the controller for ZooKeeper's reply.
     struct Pending: Sendable {
         var from: Requester
         var request: AdminRequest
         var until: ContinuousClock.Instant
         /// False if nothing has to be written, because the desired state exists already.
         var changes = true
-        /// Additional effects, for the response.
+        /// Additional effects of the change, as text for the response.
         var outcome: String?
     }
 
@@ -30,7 +30,7 @@ struct AdminMachine: Sendable {
     enum Effect: Sendable {
         case respond(AdminResponse, to: Requester)
         case forward(number: Int64, AdminRequest, to: String)
-        /// Write these parts as the controller. Also if there are none, because only ZooKeeper knows whether this node still is the controller.
+        /// Write these parts as the controller. Sent even without parts, because only ZooKeeper knows whether this node still is the controller.
         case perform([ZooKeeperRequest.Part], for: Change)
         case record(AdminRequest, outcome: String?)
         case readAgain(RegistryReads.Target)
@@ -52,9 +52,9 @@ struct AdminMachine: Sendable {
         let reachable: String?
         /// Why this node responds without the controller, as a sentence.
         let noControllerReason: String
-        /// Nil while this node has a connection to ZooKeeper.
+        /// The outage of ZooKeeper. Nil while this node has a connection.
         let outage: ZooKeeperOutage?
-        /// This node's own response. The second parameter is a better reason than ``noControllerReason``, if there is one.
+        /// This node's own response. The second parameter replaces ``noControllerReason``, unless it is nil.
         let localResponse: (AdminRequest, String?) -> AdminResponse?
 
         /// The refusal of a request that needs ZooKeeper. Nil while there is a connection.
@@ -70,9 +70,9 @@ struct AdminMachine: Sendable {
     private var nextForwarded: Int64 = 1
     /// Changes that were sent to ZooKeeper and have no reply, by their number.
     private var changes: [Int64: Pending] = [:]
-    /// Never reset, so that a late reply to a change of an earlier controllership is recognized.
+    /// The number of the next change. It is never reset, so that a late reply to a change under an earlier controller epoch is not mistaken for a new reply.
     private var nextChange: Int64 = 1
-    /// Requests that wait until the data that they change has been read again. Outdated data could show that there is nothing to change.
+    /// Requests that wait until the data that they change has been read again. With outdated data, a necessary change could look unnecessary.
     private var held: [Pending] = []
 
     init(settings: ClusterSettings) {
@@ -252,7 +252,7 @@ struct AdminMachine: Sendable {
     private func setDesired(
         _ desired: NodeRecord.Desired, _ request: AdminRequest, _ known: KnownNodes, _ facts: Facts
     ) throws(AdminError) -> [ZooKeeperRequest.Part] {
-        guard let id = request.node, NodeID.isValid(id) else { throw AdminError(.badRequest, "node is missing: the id of a node, as members lists it") }
+        guard let id = request.node, NodeID.isValid(id) else { throw AdminError(.badRequest, "node is not the id of a node; members lists the ids") }
         let entry = known.entries[id]
         guard facts.view?.node(id) != nil || entry != nil else {
             throw AdminError(.notFound, "there is no node \(id) in this cluster; members lists the nodes")
@@ -265,7 +265,7 @@ struct AdminMachine: Sendable {
             guard facts.view?.node(id)?.state == .fenced else {
                 throw AdminError(.conflict, "\(id) is a member: drain it and stop it first, or stop it and wait until it is down")
             }
-            // No node reaches it, but its member znode still exists: some servers have kept ephemeral znodes of sessions that had ended.
+            // No node reaches the fenced node, but its member znode still exists. Some ZooKeeper servers have kept ephemeral znodes of sessions that had ended.
             parts.append(.delete(path: self.paths.member(id), version: nil))
         }
         var record = entry?.record ?? NodeRecord()
@@ -280,7 +280,7 @@ struct AdminMachine: Sendable {
         } else if desired != .active {
             parts.append(.create(path: self.paths.node(id), data: record.json, ephemeral: false))
         }
-        // No plan can follow a pin to a node that is not in the cluster.
+        // The pins to the forgotten node are removed too, because no plan can follow them.
         if desired == .removed, var configuration = facts.configuration, configuration.pins.values.contains(id) {
             configuration.pins = configuration.pins.filter { $0.value != id }
             configuration.revision += 1
@@ -289,7 +289,7 @@ struct AdminMachine: Sendable {
         return parts
     }
 
-    /// The pins to a node that is forgotten, as a sentence. They are removed with it.
+    /// The pins to a forgotten node, as text for the response. The pins are removed together with the node.
     private func endedPins(of id: String?, _ configuration: ClusterConfiguration?) -> String? {
         let partitions = (configuration?.pins ?? [:]).filter { $0.value == id }.keys.sorted()
         guard !partitions.isEmpty else { return nil }
@@ -307,7 +307,7 @@ struct AdminMachine: Sendable {
                 throw AdminError(.badRequest, "partition is a number from 0 to \(configuration.partitionCount - 1)")
             }
             guard let id = request.node, let node = facts.view?.node(id) else {
-                throw AdminError(.badRequest, "node names no node of this cluster; members lists them")
+                throw AdminError(.badRequest, "node is not the id of a node in this cluster; members lists the ids")
             }
             guard node.state == .active else { throw AdminError(.conflict, "\(id) is \(node.state.rawValue), and only an active node gains partitions") }
             configuration.pins[partition] = id

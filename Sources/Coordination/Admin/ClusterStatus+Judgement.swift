@@ -2,7 +2,7 @@ import AdminAPI
 import Partitioning
 
 extension ClusterStatus {
-    /// Whether the cluster can make decisions, and what it means if it cannot. A part of every response.
+    /// Whether the cluster can make decisions, and what follows if it cannot. Every response contains this.
     var coordination: ClusterHead.Coordination {
         let byItself = "This response contains only what \(self.ownID) itself knows."
         if let outage { return .init(.degraded, reason: self.isAuthoritative ? outage.text : "\(outage.text) \(byItself)") }
@@ -19,7 +19,7 @@ extension ClusterStatus {
 
     /// The health of the cluster, and its reasons: sentences that say what to do, the worst first.
     var judgement: (Health, [String]) {
-        // Without ZooKeeper, the health of the process is the health of the cluster.
+        // On a node without ZooKeeper, the health of the process is the health of the cluster.
         guard self.session != nil else { return (self.ownReport.metrics.health, self.ownReport.metrics.reasons) }
         var reasons: [(level: Health, text: String)] = []
         func note(_ level: Health, _ text: String) { reasons.append((level, text)) }
@@ -28,7 +28,7 @@ extension ClusterStatus {
         if !self.contested.isEmpty {
             note(
                 .critical,
-                "\(self.contested.count) partitions are served by two nodes under one owner epoch (\(self.contested.sorted().prefix(5).map(String.init).joined(separator: ", "))): stop one of them and report this."
+                "\(self.contested.count) partitions are served by two nodes under one owner epoch (\(self.contested.sorted().prefix(5).map(String.init).joined(separator: ", "))): stop one of the two nodes and report this."
             )
         }
         if let obstacle { note(.critical, "Nothing is reassigned: \(obstacle).") }
@@ -55,7 +55,7 @@ extension ClusterStatus {
         self.judgeReach(note)
         if self.view.mode == .maintenance {
             let request = self.configuration.pauseRequest.map { ", \($0)" } ?? ""
-            note(.degraded, "Rebalancing is paused\(request): realertime rebalance resume ends that.")
+            note(.degraded, "Rebalancing is paused\(request): realertime rebalance resume ends the pause.")
         }
         self.judgePins(note)
         let unheard = self.isAuthoritative ? self.count(.unknown) : 0
@@ -128,7 +128,7 @@ extension ClusterStatus {
     private func judge(_ node: ClusterView.Node, _ note: (Health, String) -> Void) {
         switch node.state {
         case .down where !self.isAuthoritative:
-            // Only the controller knows its desired state.
+            // Only the controller knows the desired state of the node.
             note(.degraded, "\(node.id) is down.")
         case .down where self.desired[node.id]?.desired != .draining:
             note(.degraded, "\(node.id) is down: start it, or forget it (realertime forget \(node.id)).")

@@ -7,12 +7,12 @@ extension ClusterStatus {
         var presence = ClusterMembers.Presence.up
         /// The number of other members that report whether they reach the node.
         var witnesses = 0
-        /// The members among them that do not reach it, in order.
+        /// The witnesses that do not reach the node, in order.
         var unseenBy: [String] = []
     }
 
-    /// The reports that count. If this node is not the controller, only its own report counts, and not even that if this node reaches less than half of the others:
-    /// then it is probably cut off itself.
+    /// The reports that count. At the controller these are all fresh reports. At another node only that node's own report counts. If that node reaches less
+    /// than half of the others, it is probably cut off itself, and no report counts.
     private var witnesses: [String: NodeReport] {
         guard self.isAuthoritative else { return self.isCutOff ? [:] : [self.ownID: self.ownReport] }
         return self.reports.filter { id, received in
@@ -59,7 +59,7 @@ extension ClusterStatus {
         return node.id != self.ownID ? .unknown : self.isCutOff ? .suspect : .up
     }
 
-    /// Whether the node has not reported to this controller for too long. A joining node may not have had the time.
+    /// Whether the node has not reported to this controller for too long. A joining node that has never reported is not silent, because it has just started.
     func isSilent(_ id: String) -> Bool {
         guard let node = self.view.node(id) else { return false }
         if let received = self.reports[id], node.incarnation == received.report.incarnation { return !self.isFresh(received) }

@@ -52,7 +52,7 @@ extension ClusterStatus {
 
     // MARK: - Members
 
-    /// The most names in one list of a response.
+    /// The limit of names in one list of a response.
     private static let namesMax = 20
 
     var members: ClusterMembers {
@@ -105,7 +105,8 @@ extension ClusterStatus {
 
     // MARK: - Plan
 
-    /// The plan of a rebalance as if balancing were neither paused nor waiting for more joins. `waiting` counts the moves that do not start now for these reasons.
+    /// The plan of a rebalance as if balancing were neither paused nor waiting for more joins. `waiting` counts the moves that do not start now for these
+    /// reasons.
     func plan(_ input: PlanInput) -> ClusterPlan {
         var free = input
         free.balances = true

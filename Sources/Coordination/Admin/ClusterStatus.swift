@@ -1,7 +1,7 @@
 import AdminAPI
 import Partitioning
 
-/// The state of the cluster as one node knows it, and its judgement: the basis of the responses to `status`, `members` and `partitions`.
+/// The state of the cluster as one node knows it, and the judgement of that state. The responses to `status`, `members` and `partitions` contain it.
 struct ClusterStatus {
     let view: ClusterView
     let configuration: ClusterConfiguration
@@ -11,27 +11,27 @@ struct ClusterStatus {
     let controllerLink: String?
     /// Whether this node is the controller.
     let isAuthoritative: Bool
-    /// Nil for a node without ZooKeeper.
+    /// The state of the session with ZooKeeper. Nil for a node without ZooKeeper.
     let session: ZooKeeperState?
-    /// Nil while this node is connected to ZooKeeper.
+    /// The outage of ZooKeeper. Nil while this node is connected.
     let outage: ZooKeeperOutage?
-    /// Why the response is not from the controller. Nil if it is.
+    /// Why the response is not from the controller. Nil if it is from the controller.
     let noControllerReason: String?
     let alarm: String?
-    /// Why the controller cannot write a view.
+    /// Why the controller cannot write a view. Nil if it can.
     let obstacle: String?
-    /// Nil if this node is not the controller.
+    /// When this node was elected. Nil if this node is not the controller.
     let electedAt: ContinuousClock.Instant?
     let desired: [String: NodeRecord]
     private(set) var reports: [String: KnownNodes.Received] = [:]
-    /// This node's report about itself. Also available while it is not a member.
+    /// This node's report about itself. Also available while this node is not a member.
     let ownReport: NodeReport
     let now: ContinuousClock.Instant
     let wallClock: Int64
     private(set) var states: [PartitionState] = []
     /// Partitions that two nodes report as served under the view's owner epoch.
     let contested: Set<Int>
-    /// Partitions that were granted a while ago, and that their owners do not serve.
+    /// Partitions that their owners have not served for ``UnservedPartitions/patience``.
     let unserved: [Int]
 
     init(
@@ -59,7 +59,7 @@ struct ClusterStatus {
         self.wallClock = wallClock
         self.reports = controlling?.known.reports ?? [:]
         self.ownReport = ownReport
-        // Its own report is never outdated.
+        // This node's own report is never outdated.
         if isMember { self.reports[ownID] = KnownNodes.Received(report: ownReport, at: now) }
         self.judgePartitions()
     }
@@ -90,7 +90,7 @@ struct ClusterStatus {
 
     private mutating func judgePartitions() {
         var served: Set<Int> = []
-        // Without the controller and without ZooKeeper this node does not know the owners: it may have been paused, and other nodes may own its partitions now.
+        // Without the controller and ZooKeeper, this node does not know the owners. Its process may have been paused, and other nodes may own its partitions.
         let known = self.outage == nil || self.isAuthoritative ? self.reports : [:]
         for (id, received) in known where self.isFresh(received) && self.view.node(id)?.incarnation == received.report.incarnation {
             for owned in received.report.serving where self.view.partitions.indices.contains(owned.partition) {

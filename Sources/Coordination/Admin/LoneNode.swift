@@ -1,7 +1,7 @@
 import AdminAPI
 import Partitioning
 
-/// A node without ZooKeeper: a cluster of one, in which no operator can change anything. Its responses are those of a controller, from a view of one member that
+/// A node without ZooKeeper is a cluster of one node, in which no operator can change anything. It responds like a controller whose view has one member that
 /// owns every partition. A pure value.
 struct LoneNode: Sendable {
     static let clusterName = "embedded"
@@ -15,9 +15,9 @@ struct LoneNode: Sendable {
     var state = NodeState.joining
     var metrics = NodeMetrics()
     var wallClock: Int64 = 0
-    /// What the view grants. It never changes.
+    /// The grants in the view. They never change.
     var grants = Grant.everyPartition()
-    /// Those of the grants that are served.
+    /// The grants that are served.
     var serving: [Grant] = []
 
     func response(to request: AdminRequest, at now: ContinuousClock.Instant) -> AdminResponse {

@@ -1,14 +1,14 @@
-/// The meaning of a lost connection to ZooKeeper. The status of the node and of the cluster and the refusal of a change all contain this text.
+/// Explains a lost connection to ZooKeeper to operators. The status of the node, the status of the cluster, and the refusal of a change contain this text.
 ///
 /// In this version each node keeps its own history, and no event crosses nodes. So the ownership of partitions does not affect publishers and subscribers.
 package struct ZooKeeperOutage: Hashable, Sendable {
-    /// The beginning of every reason about decisions that the cluster cannot make.
+    /// The beginning of every text about decisions that the cluster cannot make.
     static let unaffected = "Publishers and subscribers are not affected: each node serves its own clients from its own history."
 
     var node: String
-    /// ``ZooKeeperState/Phase/name``.
+    /// The state of the session: a ``ZooKeeperState/Phase/name``.
     var session: String
-    /// False before the node has seen its cluster's view for the first time.
+    /// Whether the node has ever seen its cluster's view.
     var hasJoined: Bool
     var knowsController: Bool
     /// The number of partitions that the node has not given up.

@@ -1,9 +1,9 @@
 import CZooKeeper
 
-/// Hands one request to the C client, which copies all of it before the call returns, except where results go.
+/// Passes one request to the C client. The client copies the whole request before the call returns. Only the memory for results must live longer.
 struct ZooKeeperCall {
     let handle: OpaquePointer
-    /// The context of path watches: one for the handle, so that the client keeps one entry for a path however often it is watched.
+    /// The context of path watches. All watches of a handle have the same context, so that the client keeps only one entry for each path.
     let watches: UnsafeMutableRawPointer?
     /// The context of the completion.
     let context: UnsafeRawPointer?
@@ -40,7 +40,7 @@ struct ZooKeeperCall {
     }
 
     private func send(_ parts: [ZooKeeperRequest.Part], results: ZooKeeperMultiResults) -> Int32 {
-        // The operations point to their paths and data, so these stay allocated in one block until the call returns.
+        // The operations contain pointers to paths and data. The arena keeps that memory allocated until the call returns.
         var operations = [zoo_op_t](repeating: zoo_op_t(), count: parts.count)
         let arena = Arena()
         for (index, part) in parts.enumerated() {
@@ -48,7 +48,7 @@ struct ZooKeeperCall {
             case .check(let path, let version):
                 zoo_check_op_init(&operations[index], arena.string(path), version ?? Self.anyVersion)
             case .create(let path, let data, let ephemeral):
-                // Not `create2`, which would return a stat: the C client refuses it in a multi.
+                // `create2` would return a stat, but the C client refuses `create2` in a multi.
                 zoo_create_op_init(
                     &operations[index], arena.string(path), arena.bytes(data), Int32(data.count), self.accessList, Self.mode(ephemeral), nil, 0)
             case .set(let path, let data, let version):
@@ -68,7 +68,7 @@ struct ZooKeeperCall {
     }
 }
 
-/// Copies that live as long as this does.
+/// Owns copies of strings and bytes, and frees them when it is released.
 private final class Arena {
     private var blocks: [UnsafeMutablePointer<CChar>] = []
 
@@ -96,7 +96,7 @@ private final class Arena {
 extension [UInt8] {
     fileprivate func withCharacters(_ body: (UnsafePointer<CChar>?, Int32) -> Int32) -> Int32 {
         self.withUnsafeBytes { bytes in
-            // Never null: for the client null means a znode without data, which differs from a znode with empty data.
+            // The pointer is never null, because null means a znode without data. ZooKeeper distinguishes that from empty data.
             let empty: [CChar] = [0]
             return empty.withUnsafeBufferPointer { body(bytes.baseAddress?.assumingMemoryBound(to: CChar.self) ?? $0.baseAddress, Int32(bytes.count)) }
         }

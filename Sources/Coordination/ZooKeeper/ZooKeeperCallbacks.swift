@@ -1,8 +1,8 @@
 import CZooKeeper
 
-// Called by the C client: completions and watches on its one completion thread, in the order of the server's replies (and, at the end of a handle,
-// on the thread that closes it); lines of its log on any of its threads. So nothing here may block, and everything is copied before the return,
-// because the client frees it then.
+// The C client calls these functions. Completions and watches run on the client's one completion thread, in the order of the server's replies. At the end of a
+// handle they also run on the thread that closes it. Log lines arrive on any of the client's threads. So no function here may block. Each function copies its
+// arguments before it returns, because the client frees them then.
 
 /// The default watcher of a handle: events of the session.
 func zooKeeperSessionWatcher(
@@ -12,7 +12,7 @@ func zooKeeperSessionWatcher(
     let event: ZooKeeperSession.Event
     switch state {
     case ZOO_CONNECTED_STATE:
-        // Read only here: the client's other thread writes these fields, and only before it queues this event.
+        // These fields are read only here. The client's other thread writes them only before it queues this event, so there is no race.
         event = .connected(ZooKeeperIdentity(zoo_client_id(handle).pointee), timeout: .milliseconds(zoo_recv_timeout(handle)))
     case ZOO_EXPIRED_SESSION_STATE: event = .expired
     case ZOO_AUTH_FAILED_STATE: event = .authenticationFailed
@@ -21,7 +21,7 @@ func zooKeeperSessionWatcher(
     ZooKeeperRegistry.shared.deliver(event, to: UInt(bitPattern: context))
 }
 
-/// The watcher of all paths. Session events arrive here too, once for each handle; the default watcher handles them.
+/// The watcher of all paths. Session events arrive here too, once for each handle. They are ignored here, because the default watcher handles them.
 func zooKeeperPathWatcher(
     handle: OpaquePointer?, type: Int32, state: Int32, path: UnsafePointer<CChar>?, context: UnsafeMutableRawPointer?
 ) {
@@ -70,7 +70,8 @@ func zooKeeperMultiCompletion(code: Int32, context: UnsafeRawPointer?) {
     complete(context, code) { .multi($0!.stats) }
 }
 
-/// The completion of `zoo_add_auth`. The session's watcher gets its failure too. Runs on any thread that uses the client, even the one that closes it.
+/// The completion of `zoo_add_auth`. It does nothing, because the session's watcher also gets a failure. Runs on any thread that uses the client, even on the
+/// thread that closes the handle.
 func zooKeeperAuthenticationCompletion(code: Int32, context: UnsafeRawPointer?) {}
 
 func zooKeeperLogCallback(message: UnsafePointer<CChar>?) {

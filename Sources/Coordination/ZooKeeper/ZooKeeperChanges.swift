@@ -1,9 +1,9 @@
 import NIOConcurrencyHelpers
 
-/// The paths whose watches fired, coalesced: an element is the set of all that fired since the last one. For one reader.
+/// The paths whose watches have fired. Each element is the set of all paths since the previous element. Only one reader may use the sequence.
 ///
-/// Only a hint to read again: it contains neither what changed nor the watch's generation, and it may arrive before the reply of
-/// the read that set it. So a path that arrives while it is being read must be read once more.
+/// An element is only a hint to read again. It contains neither the change nor the generation of the watch. It may arrive before the reply to the read that set
+/// the watch. So if a path arrives while it is being read, it must be read once more.
 package struct ZooKeeperChanges: AsyncSequence, Sendable {
     package typealias Element = Set<String>
     package typealias Failure = Never
@@ -17,7 +17,7 @@ package struct ZooKeeperChanges: AsyncSequence, Sendable {
     }
 
     init() {
-        // One wake-up is enough: the reader takes all paths.
+        // One wake-up is enough, because the reader takes all paths together.
         (self.waker, self.wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 

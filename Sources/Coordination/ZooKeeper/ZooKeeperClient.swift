@@ -1,24 +1,27 @@
 import NIOConcurrencyHelpers
 
-/// Keeps a session with ZooKeeper, and opens the next one when it is lost. Owns the generations and reports their states.
+/// Keeps a session with ZooKeeper. When the session is lost, the client opens a new session under the next generation number, and reports the states.
 ///
-/// All work is in ``run()``, and no task outlives it. ``ZooKeeperSessionMachine`` decides. Runs on the cooperative pool; blocking calls are
-/// in ``ZooKeeperSession``, which has its own thread.
+/// All work is in ``run()``, and no task outlives that function. ``ZooKeeperSessionMachine`` makes the decisions. The actor runs on the cooperative pool.
+/// Blocking calls are in ``ZooKeeperSession``, which has its own thread.
 package actor ZooKeeperClient {
-    /// Every change of state, for one reader. Unbounded: a generation has only a few, and generations are ``ZooKeeperConfiguration/backoffMin`` apart.
+    /// Every change of state, for one reader. The stream is unbounded, because a generation has only a few changes, and generations are at least half of
+    /// ``ZooKeeperConfiguration/backoffMin`` apart.
     package nonisolated let states: AsyncStream<ZooKeeperState>
-    /// The paths whose watches fired, for one reader. After a reconnection these are all paths with a watch in this generation. The C client sets
-    /// its watches again with the new connection (measured: all three kinds still fire after a restart of the server), and the server fires those whose
-    /// znodes changed meanwhile. But a watch whose reply was lost with the connection exists on the server only, and does not fire here.
+    /// The paths whose watches have fired, for one reader. After a reconnection these are all paths with a watch in this generation.
+    ///
+    /// The C client sets its watches again on the new connection (measured: all three kinds still fire after a restart of the server), and the server fires the
+    /// watches of znodes that changed meanwhile. But if the reply that confirmed a watch was lost with the connection, only the server knows the watch. Then it
+    /// does not fire here.
     package nonisolated let changes = ZooKeeperChanges()
 
     private let configuration: ZooKeeperConfiguration
     private let statesContinuation: AsyncStream<ZooKeeperState>.Continuation
-    /// Unbounded for the same reason as `states`.
+    /// Events for the machine. The stream is unbounded for the same reason as `states`.
     private let inputs: AsyncStream<ZooKeeperSessionMachine.Event>
     private nonisolated let inputsContinuation: AsyncStream<ZooKeeperSessionMachine.Event>.Continuation
 
-    /// Creates the session object. Nil while the system has no thread for it.
+    /// Creates the session object. Returns nil if the system has no thread for it.
     package typealias MakeSession = @Sendable (ZooKeeperConfiguration, @escaping @Sendable (ZooKeeperSession.Event) -> Void) -> ZooKeeperSession?
 
     private let makeSession: MakeSession
@@ -43,16 +46,16 @@ package actor ZooKeeperClient {
         (self.inputs, self.inputsContinuation) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
     }
 
-    /// Keeps a session until ``close()``, or until its task is cancelled, and then ends it. Call it once.
+    /// Keeps a session until ``close()``, or until the task is cancelled, and then ends the session. Call this function only once.
     package func run() async {
         guard !self.isRunning, !self.isFinished else { return }
         self.isRunning = true
         self.inputsContinuation.yield(.started)
         await withDiscardingTaskGroup { group in
             for await input in self.inputs { self.step(input, in: &group) }
-            // The input stream of a cancelled task ends immediately; then this closes the handle.
+            // If the task is cancelled, the input stream ends immediately, and this step closes the handle.
             self.step(.closingRequested, in: &group)
-            // Ends the timers. Closing handles ignores the cancellation and is awaited.
+            // The cancellation ends the timers. Tasks that close handles ignore it, and the group waits for them.
             group.cancelAll()
         }
         await withDiscardingTaskGroup { self.step(.handleClosed(generation: self.machine.generation), in: &$0) }
@@ -62,8 +65,8 @@ package actor ZooKeeperClient {
 
     /// Executes one request in the session of that generation.
     ///
-    /// - Parameter deadline: of the reply. After it the result is ``ZooKeeperFailure/ambiguous(code:)``.
-    /// - Returns: ``ZooKeeperFailure/sessionLost`` if `generation` is not the current one, ``ZooKeeperFailure/notSent(code:)`` if it is not connected
+    /// - Parameter deadline: the deadline of the reply. Later the result is ``ZooKeeperFailure/ambiguous(code:)``.
+    /// - Returns: ``ZooKeeperFailure/sessionLost`` if `generation` is not the current one, ``ZooKeeperFailure/notSent(code:)`` if the session is not connected
     ///   or has 512 operations in flight.
     package func perform(
         _ request: ZooKeeperRequest, generation: UInt64, deadline: ContinuousClock.Instant
@@ -81,7 +84,7 @@ package actor ZooKeeperClient {
         await withCheckedContinuation { self.waitingForEnd.append($0) }
     }
 
-    /// The identity of the last session that was connected. For tests that take it over.
+    /// The identity of the last session that was connected. Used by tests that take over the session.
     package nonisolated var identity: ZooKeeperIdentity? { self.lastIdentity.withLockedValue { $0 } }
 
     private func step(_ event: ZooKeeperSessionMachine.Event, in group: inout DiscardingTaskGroup) {
@@ -95,7 +98,7 @@ package actor ZooKeeperClient {
         case .report(let state): self.statesContinuation.yield(state)
         case .verify(let generation): self.verify(generation, in: &group)
         case .wake(let time):
-            // In steps, because the clock of a sleeping task may stop while the machine sleeps.
+            // The task sleeps in steps, because its clock may stop while the computer is suspended.
             group.addTask { [inputsContinuation] in
                 while !Task.isCancelled, .now < time { try? await Task.sleep(until: min(time, .now + .seconds(1)), clock: .continuous) }
                 inputsContinuation.yield(.ticked)
@@ -129,7 +132,8 @@ package actor ZooKeeperClient {
         }
     }
 
-    /// Most of the servers write a multi to disk before its reply, even one that only checks. A refusal counts as a reply too.
+    /// Verifies that the connected server reaches most of the servers. They write a multi to disk before its reply, even a multi with only checks. A refusal
+    /// also counts as a reply.
     private func verify(_ generation: UInt64, in group: inout DiscardingTaskGroup) {
         guard let session = self.session else { return }
         let sentAt = ContinuousClock.now
@@ -141,7 +145,7 @@ package actor ZooKeeperClient {
         }
     }
 
-    /// On the C client's completion thread.
+    /// Runs on the C client's completion thread.
     private nonisolated func hear(_ event: ZooKeeperSession.Event, generation: UInt64) {
         switch event {
         case .connected(let identity, let timeout):

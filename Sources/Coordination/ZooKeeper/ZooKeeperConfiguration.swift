@@ -1,22 +1,24 @@
-/// The servers' addresses, and how long a session lives without them.
+/// The servers' addresses, and how long a session survives without a connection.
 package struct ZooKeeperConfiguration: Sendable {
-    /// `host:port`, separated by commas, an IPv6 address without brackets. Names are resolved when a generation starts and not again during it.
+    /// The addresses as `host:port`, separated by commas. IPv6 addresses have no brackets. Names are resolved only when a generation starts.
     package var servers: String
-    /// The requested timeout. The server clamps it to 2...20 of its ticks. With three servers, two silent ones in a row take 4/3 of it,
-    /// so use six seconds or more.
+    /// The requested session timeout. The server limits it to a range from 2 to 20 of its ticks. If the client tries two silent servers of three first, that
+    /// takes 4/3 of the timeout, so use six seconds or more.
     package var sessionTimeout: Duration = .seconds(6)
-    /// How long a generation may wait for its first connection before the next one starts and resolves the names again.
+    /// How long a generation may wait for its first connection. After that the next generation starts, and resolves the names again.
     package var connectTimeout: Duration = .seconds(15)
-    /// How long a session may be suspended before it is given up, in which case its ephemeral znodes may remain on the servers for one more
-    /// timeout. Nil means the negotiated session timeout. On live servers the session has expired by then: the client needs up to 2/3 of a
-    /// timeout to notice a silent server, and the servers count from before that.
+    /// How long a session may be suspended before the client gives it up. Its ephemeral znodes may then remain on the servers for one more timeout. Nil means
+    /// the negotiated session timeout. If the servers are alive, they have ended the session before the client gives it up. Their period begins earlier,
+    /// because the client needs up to 2/3 of a timeout to notice a silent server.
     package var suspensionMax: Duration?
-    /// If true and ``suspensionMax`` is nil, the limit is a third of the negotiated timeout. A silent server is noticed after two thirds, so the session is given
-    /// up before the servers can have ended it. The client also verifies that a connected server reaches the others: see ``ZooKeeperSessionMachine``.
+    /// If true and ``suspensionMax`` is nil, the limit is a third of the negotiated timeout. The client notices a silent server after two thirds, so it gives
+    /// up the session before the servers can end it. The client also verifies that a connected server reaches the other servers: see
+    /// ``ZooKeeperSessionMachine``.
     package var isCautious = false
-    /// Nil leaves all znodes open to every client.
+    /// The credentials for the servers. If nil, all clients have access to all znodes.
     package var credentials: ZooKeeperCredentials?
-    /// The wait between generations: it doubles from the first to the second value, minus a random part of up to a half, and starts again after a connection.
+    /// The wait between generations doubles from ``backoffMin`` to ``backoffMax``. A random part of up to a half is subtracted. After a connection, the wait
+    /// begins with ``backoffMin`` again.
     package var backoffMin: Duration = .milliseconds(100)
     package var backoffMax: Duration = .seconds(10)
 
@@ -25,14 +27,14 @@ package struct ZooKeeperConfiguration: Sendable {
     }
 }
 
-/// A user and a password for the servers' `digest` scheme. With them, every created znode belongs to its creator only.
+/// A user and a password for the servers' `digest` scheme. With credentials, only this user has access to the znodes that it creates.
 ///
 /// Neither its description nor a dump shows the password, so it may be part of a logged configuration.
 package struct ZooKeeperCredentials: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     package var user: String
     package var password: String
 
-    /// - Parameter user: must not contain a colon, which ends it on the wire.
+    /// - Parameter user: must not contain a colon, because a colon ends the user on the wire.
     package init(user: String, password: String) {
         self.user = user
         self.password = password

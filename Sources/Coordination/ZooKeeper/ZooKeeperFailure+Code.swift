@@ -1,9 +1,9 @@
 import CZooKeeper
 
 extension ZooKeeperFailure {
-    /// The meaning of a completion's result code. After every code that the C client itself produces, the server may or may not have done the work:
-    /// a lost connection (`ZCONNECTIONLOSS`), a silent one (`ZOPERATIONTIMEOUT`), replies out of order (`ZRUNTIMEINCONSISTENCY`), a handle that closes
-    /// (`ZCLOSING`). An operation refused because its session moved to another server (`ZSESSIONMOVED`) counts among them: the session lives.
+    /// The meaning of a completion's result code. After a code that the C client itself produces, the server may or may not have executed the operation. Such
+    /// codes mean a lost connection (`ZCONNECTIONLOSS`), a silent one (`ZOPERATIONTIMEOUT`), replies out of order (`ZRUNTIMEINCONSISTENCY`), or a handle that
+    /// closes (`ZCLOSING`). `ZSESSIONMOVED` means that the session moved to another server. It counts as ambiguous too, because the session is still valid.
     ///
     /// - Parameter part: the first part of a multi that the server refused.
     init(completion code: Int32, part: Int? = nil) {
@@ -23,21 +23,21 @@ extension ZooKeeperFailure {
         }
     }
 
-    /// The meaning of a call that was refused before anything was queued. On an expired handle that is `ZINVALIDSTATE`, and no completion follows.
+    /// The meaning of the code of a call that queued no operation. On an expired handle the code is `ZINVALIDSTATE`. No completion follows.
     init(call code: Int32) {
         self = code == ZINVALIDSTATE.rawValue ? .sessionLost : .notSent(code: code)
     }
 
-    /// The deadline passed after the operation was handed over.
+    /// The deadline passed after the operation was passed to the client.
     static var overdue: Self { .ambiguous(code: ZOPERATIONTIMEOUT.rawValue) }
-    /// The deadline passed before.
+    /// The deadline passed before the operation was passed to the client.
     static var tooLate: Self { .notSent(code: ZOPERATIONTIMEOUT.rawValue) }
-    /// The caller's task was cancelled before.
+    /// The caller's task was cancelled before the operation was passed to the client.
     static var cancelled: Self { .notSent(code: ZNOTHING.rawValue) }
     /// The handle has reached its limit of operations.
     static var tooMany: Self { .notSent(code: ZTHROTTLEDOP.rawValue) }
     /// The session is suspended, or does not exist yet.
     static var disconnected: Self { .notSent(code: ZCONNECTIONLOSS.rawValue) }
-    /// The handle was closed while it waited.
+    /// The handle was closed, or the task was cancelled, while the operation waited for its completion.
     static var closed: Self { .ambiguous(code: ZCLOSING.rawValue) }
 }

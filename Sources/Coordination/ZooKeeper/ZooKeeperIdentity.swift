@@ -1,6 +1,6 @@
 import CZooKeeper
 
-/// Proves to a server that a handle belongs to a session. Any process that has it can take the session over, and end it.
+/// Proves to a server that a handle belongs to a session. Any process that has the identity can take over the session, and end it.
 package struct ZooKeeperIdentity: Hashable, Sendable, CustomStringConvertible, CustomReflectable {
     package let session: Int64
     private let password: [UInt8]

@@ -1,9 +1,9 @@
 import CZooKeeper
 import NIOConcurrencyHelpers
 
-/// The C client's log, warnings and errors only. The client's states report more than its INFO lines, and at DEBUG it reads freed memory (ZOOKEEPER-4809).
+/// The C client's log: only warnings and errors. INFO lines contain less than the reported states, and at DEBUG the client reads freed memory (ZOOKEEPER-4809).
 ///
-/// One for the process, because the client's callback has no context. None of its lines contains a credential.
+/// The process has only one log, because the client's callback has no context. No line contains a credential.
 package enum ZooKeeperLog {
     package enum Level: Hashable, Sendable {
         case warning
@@ -13,7 +13,7 @@ package enum ZooKeeperLog {
     private static let handler = NIOLockedValueBox<(@Sendable (Level, String) -> Void)?>(nil)
     private static let lastFault = NIOLockedValueBox<String?>(nil)
 
-    /// The client's last error while it looked for a server, such as "Connection refused".
+    /// The client's last error when it tried to connect to a server, such as "Connection refused".
     package static var fault: String? { self.lastFault.withLockedValue { $0 } }
 
     /// Sets the handler of the lines. It is called on the client's threads and must not block. Without a handler lines are dropped.
@@ -21,7 +21,7 @@ package enum ZooKeeperLog {
         self.handler.withLockedValue { $0 = handler }
     }
 
-    /// Sets the level, which is also one for the process.
+    /// Sets the log level, once for the whole process.
     static let configure: Void = zoo_set_debug_level(ZOO_LOG_LEVEL_WARN)
 
     /// Lines look like `2026-01-31 12:00:00,000:1234(0x7f):ZOO_WARN@function@1746: text`.

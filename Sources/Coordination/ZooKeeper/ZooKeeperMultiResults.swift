@@ -1,9 +1,9 @@
 import CZooKeeper
 
-/// Memory for the results of a multi. The C client writes it some time before the completion.
+/// Memory for the results of a multi. The C client writes to it before the completion.
 ///
-/// Unchecked, because it contains pointers: the session's thread creates it, then only the client's completion thread writes and reads it. It is freed when
-/// the operation is removed from the registry: by the completion, or by the session when the client has freed the handle.
+/// `@unchecked Sendable`, because the class contains pointers. The session's thread creates the memory, and then only the client's completion thread writes and
+/// reads it. The memory is freed when the operation is removed from the registry: by the completion, or by the session after the client has freed the handle.
 final class ZooKeeperMultiResults: @unchecked Sendable {
     let results: UnsafeMutableBufferPointer<zoo_op_result_t>
     private let written: UnsafeMutableBufferPointer<Stat>

@@ -2,19 +2,19 @@ import NIOConcurrencyHelpers
 
 /// Maps the integers that the C client gets as contexts to operations that wait for a completion, and to sessions that receive events.
 ///
-/// Integers, because the client may call back late, never, or more than once with the same context (a session event goes to every path watch too).
-/// A pointer would dangle; an unknown integer is ignored.
+/// The contexts are integers, because the client may call back late, never, or more than once with the same context (every path watch gets session events too).
+/// A pointer could point to freed memory. An unknown integer is ignored.
 ///
-/// Every method may be called from any thread. None blocks and none calls C.
+/// Every method may be called from any thread. No method blocks or calls C.
 final class ZooKeeperRegistry: Sendable {
-    /// One for the process: a C callback has no other way to find it.
+    /// The process has only one registry, because a C callback could not find another one.
     static let shared = ZooKeeperRegistry()
 
     typealias Token = UInt
     typealias Result = Swift.Result<ZooKeeperReply, ZooKeeperFailure>
 
-    /// Operations of one handle that the C client may hold. It wakes its own thread through a pipe of 64 KiB, one byte for each operation, and drops
-    /// the connection when the pipe is full. This limit is far below.
+    /// The limit of operations in flight for one handle. The C client wakes its own thread through a pipe of 64 KiB, with one byte for each operation. It drops
+    /// the connection when the pipe is full. This limit is far below the size of the pipe.
     static let inFlightMax = 512
 
     /// One operation of the C client. After its deadline it is still counted, and still owns the memory that the client will write to.
@@ -22,7 +22,7 @@ final class ZooKeeperRegistry: Sendable {
         /// The handle's token.
         let handle: Token
         var deadline: ContinuousClock.Instant
-        /// Nil once the operation has its result.
+        /// Delivers the result. Nil once the operation has its result.
         var resume: (@Sendable (Result) -> Void)?
         /// The memory for the results of a multi, until its completion or, if that never arrives, the end of the handle.
         let results: ZooKeeperMultiResults?
@@ -46,7 +46,7 @@ final class ZooKeeperRegistry: Sendable {
 
     private let state = NIOLockedValueBox(State())
 
-    /// Creates a number for a new handle, as its watches' context. `sink` is called on the C client's completion thread.
+    /// Creates a number for a new handle. The number is the context of the handle's watches. `sink` is called on the C client's completion thread.
     func addHandle(sink: @escaping @Sendable (ZooKeeperSession.Event) -> Void) -> Token {
         self.state.withLockedValue { state in
             let token = state.next()
@@ -70,7 +70,7 @@ final class ZooKeeperRegistry: Sendable {
         }
     }
 
-    /// Called exactly once: the completion has arrived, or will never arrive because the call was refused.
+    /// Removes an operation, because its completion has arrived, or will never arrive after a refused call. Called exactly once for each operation.
     func take(_ token: Token) -> Pending? {
         self.state.withLockedValue { state in
             guard let pending = state.operations.removeValue(forKey: token) else { return nil }
@@ -109,8 +109,8 @@ final class ZooKeeperRegistry: Sendable {
         return next
     }
 
-    /// Forgets a handle that the C client has freed, and returns its operations whose completions never arrived: the client loses those that end
-    /// while it closes (ZOOKEEPER-3868).
+    /// Removes a handle that the C client has freed, and returns its operations without a completion. The client loses operations that end while it closes a
+    /// handle (ZOOKEEPER-3868).
     func drain(handle: Token) -> [Pending] {
         self.state.withLockedValue { state in
             guard let removed = state.handles.removeValue(forKey: handle) else { return [] }
@@ -123,7 +123,7 @@ final class ZooKeeperRegistry: Sendable {
         sink?(event)
     }
 
-    /// Operations that the C client may still complete, of all handles.
+    /// The number of operations that the C client may still complete, for all handles together.
     var inFlight: Int {
         self.state.withLockedValue { $0.operations.count }
     }

@@ -1,8 +1,8 @@
 /// One operation on ZooKeeper, as a value: a state machine requests it, and a session executes it.
 ///
-/// Paths are absolute. Versions are the data version of the znode. Nil writes or deletes any version.
+/// Paths are absolute. A version is the data version of the znode. If it is nil, any version is written or deleted.
 ///
-/// A successful read sets a watch, which fires once. A failed read sets none, or one that never fires here: read again.
+/// A successful read with `watch` sets a watch, which fires once. A failed read sets no watch that can be relied on, so the read has to be repeated.
 package enum ZooKeeperRequest: Hashable, Sendable {
     /// Returns ``ZooKeeperReply/node(data:stat:)``. With `watch`, the next change of this znode marks its path dirty.
     case get(path: String, watch: Bool)
@@ -12,16 +12,17 @@ package enum ZooKeeperRequest: Hashable, Sendable {
     case children(path: String, watch: Bool)
     /// Returns the stat of the new znode. Its `czxid` is never used again.
     case create(path: String, data: [UInt8], ephemeral: Bool)
-    /// Creates a persistent znode without data in which every user may create children and list them, whatever the credentials of this session. Returns as `create`.
+    /// Creates a persistent znode without data. Every user may create and list children of it, also if this session has credentials. Returns the same as
+    /// `create`.
     case createShared(path: String)
     /// Returns the stat after the write.
     case set(path: String, data: [UInt8], version: Int32?)
     /// Returns ``ZooKeeperReply/done``.
     case delete(path: String, version: Int32?)
-    /// Executes all parts or none. Returns ``ZooKeeperReply/multi(_:)``, one stat for each `set` and `create` (nil for the others; a create inside a multi
-    /// returns no stat either, because the C client does not support it).
+    /// Executes all parts or none. Returns ``ZooKeeperReply/multi(_:)`` with one element for each part: a stat for a `set`, and nil for all other parts. A
+    /// `create` in a multi returns no stat, because the C client does not support it.
     ///
-    /// Unlike reads, it is decided by ZooKeeper's leader: even a multi with only checks proves that the session lives and the versions are current.
+    /// Unlike a read, a multi is decided by ZooKeeper's leader. Even a multi with only checks proves that the session is valid and the versions are current.
     case multi([Part])
 
     package enum Part: Hashable, Sendable {
@@ -42,13 +43,13 @@ package enum ZooKeeperReply: Hashable, Sendable {
 
 /// The part of a znode's stat that decisions use.
 package struct ZooKeeperStat: Hashable, Sendable {
-    /// The transaction that created the znode. It is used as an incarnation: no other znode, at this path or another, has the same.
+    /// The number of the transaction that created the znode. It is used as an incarnation, because no other znode has the same number, at any path.
     package var czxid: Int64
-    /// The transaction that last changed it.
+    /// The number of the transaction that last changed the znode.
     package var mzxid: Int64
-    /// The number of times that its data was set.
+    /// The number of times that the znode's data was set.
     package var version: Int32
-    /// The session of an ephemeral znode; 0 for a persistent one.
+    /// The session that owns an ephemeral znode. 0 for a persistent znode.
     package var ephemeralOwner: Int64
 
     package init(czxid: Int64, mzxid: Int64, version: Int32, ephemeralOwner: Int64) {
@@ -59,15 +60,15 @@ package struct ZooKeeperStat: Hashable, Sendable {
     }
 }
 
-/// Why an operation has no reply. The cases differ in whether it may have happened.
+/// Why an operation failed. The cases differ in whether the server may have executed the operation.
 package enum ZooKeeperFailure: Error, Hashable, Sendable {
-    /// The server refused it: nothing happened. For a multi, `part` is the first refused part.
+    /// The server refused the operation, and nothing was changed. For a multi, `part` is the first refused part.
     case refused(Refusal, part: Int?)
-    /// The reply was lost, or is late: it may have happened, now or later. Resolved by reading back.
+    /// The reply was lost, or is late. The operation may have been executed, or may still be. Only a later read shows the result.
     case ambiguous(code: Int32)
-    /// Not sent: nothing happened.
+    /// The operation was not sent, so nothing was changed.
     case notSent(code: Int32)
-    /// The session is over. The operation may have been executed before.
+    /// The session has ended. The operation may have been executed before the end.
     case sessionLost
 
     package enum Refusal: Hashable, Sendable {
@@ -76,7 +77,7 @@ package enum ZooKeeperFailure: Error, Hashable, Sendable {
         case badVersion
         case notEmpty
         case noChildrenForEphemerals
-        /// The credentials do not allow it.
+        /// The credentials do not allow the operation.
         case notAuthorized
         case other(code: Int32)
     }

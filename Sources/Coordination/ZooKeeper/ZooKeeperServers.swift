@@ -1,13 +1,13 @@
 /// ZooKeeper's servers, and the path for a cluster's znodes, as operators write them: `host:port,[v6]:port/chroot`.
 ///
-/// ``ClusterPaths`` adds the path to every path. The C client could do that too, but it would treat the path as the root, and could not create it.
+/// ``ClusterPaths`` adds the chroot to every path. The C client could do that too, but it would treat the chroot as the root, and could not create it.
 package struct ZooKeeperServers: Sendable {
-    /// Each with its host without brackets.
+    /// The servers' addresses. Hosts have no brackets.
     package private(set) var addresses: [(host: String, port: UInt16)] = []
     /// Empty, or a path that begins with a slash and does not end with one.
     package private(set) var chroot = ""
 
-    /// Throws a message for a person.
+    /// Throws a message for people.
     package init(_ text: String) throws(ZooKeeperServersError) {
         let slash = text.firstIndex(of: "/") ?? text.endIndex
         for server in text[..<slash].split(separator: ",", omittingEmptySubsequences: false) {

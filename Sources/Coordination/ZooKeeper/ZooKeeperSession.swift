@@ -4,19 +4,22 @@ import CZooKeeper
 ///
 /// Runs on its own thread, ``ZooKeeperThread``. The client adds two threads: one for the socket, one for completions and watches.
 ///
-/// Measured against ZooKeeper 3.8.0 on loopback with a session timeout of 2 s: opening takes 4-20 ms; an operation on an expired handle is refused
-/// by the call with `ZINVALIDSTATE`, and one on a handle that looks for a server is queued and completes as `ZOPERATIONTIMEOUT` after 2/3 of the timeout.
-/// One that is in flight when the session expires completes as `ZSESSIONEXPIRED`, or as `ZCONNECTIONLOSS` if the connection broke first. A multi of a
-/// single check is executed like any other (0.5 ms, as a read) and refused as `ZBADVERSION` or `ZNONODE`; an empty one succeeds.
+/// Measured against ZooKeeper 3.8.0 on loopback with a session timeout of 2 s:
+///
+/// * Opening a handle takes 4 to 20 ms.
+/// * The call for an operation on an expired handle returns `ZINVALIDSTATE`.
+/// * An operation on a handle that looks for a server is queued. It completes as `ZOPERATIONTIMEOUT` after 2/3 of the timeout.
+/// * An operation that is in flight when the session expires completes as `ZSESSIONEXPIRED`, or as `ZCONNECTIONLOSS` if the connection broke first.
+/// * A multi with one check takes 0.5 ms, like a read. The server refuses it as `ZBADVERSION` or `ZNONODE`. An empty multi succeeds.
 package actor ZooKeeperSession {
     /// Events of the C client, on its completion thread.
     package enum Event: Hashable, Sendable {
         case connected(ZooKeeperIdentity, timeout: Duration)
-        /// Also reported while it looks for its first server.
+        /// Also reported while the handle looks for its first server.
         case disconnected
         case expired
         case authenticationFailed
-        /// A watch has fired. It fires once; the next change needs another read with a watch.
+        /// A watch has fired. A watch fires only once, so the next change needs another read with a watch.
         case changed(path: String)
     }
 
@@ -46,11 +49,12 @@ package actor ZooKeeperSession {
         self.thread = thread
     }
 
-    /// Creates the handle, which starts to look for a server. Blocks its thread while names are resolved.
+    /// Creates the handle, which starts to look for a server. Blocks the session's thread while names are resolved.
     ///
-    /// - Parameter identity: takes over the session of another handle, which loses it. For tests: a session can be ended from outside this way. Measured:
-    ///   the other handle is disconnected within 4 ms; once this one closes, the ephemeral nodes are gone 2 ms later, and the other handle learns that it
-    ///   has expired when it has reconnected, about 40 ms later. Until then each may take it back from the other.
+    /// - Parameter identity: the identity of a session to take over from another handle. Only for tests, which end a session from outside in this way.
+    /// Measured:
+    /// the other handle is disconnected within 4 ms. The ephemeral znodes vanish 2 ms after this handle closes. The other handle reconnects about 40 ms later,
+    ///   and reports that the session has expired. Before that, each handle may take back the session from the other.
     /// - Returns: false if the handle could not be created, because the servers' text is malformed or a name does not resolve.
     package func open(takingOver identity: ZooKeeperIdentity? = nil) -> Bool {
         guard self.handle == nil, !self.isClosed else { return false }
@@ -67,10 +71,10 @@ package actor ZooKeeperSession {
                 zookeeper_init2(servers, zooKeeperSessionWatcher, timeout, nil, context, 0, zooKeeperLogCallback)
             }
         guard let handle else { return false }
-        // Otherwise the client resolves the names in every turn of its loop.
+        // Without this setting, the client resolves the names in every turn of its loop.
         zoo_set_servers_resolution_delay(handle, -1)
         if let credentials = self.configuration.credentials {
-            // Before the first operation: the client repeats it at the start of every connection.
+            // The credentials are added before the first operation. The client sends them again at the start of every connection.
             let text = "\(credentials.user):\(credentials.password)"
             zoo_add_auth(handle, "digest", text, Int32(text.utf8.count), zooKeeperAuthenticationCompletion, nil)
         }
@@ -78,11 +82,12 @@ package actor ZooKeeperSession {
         return true
     }
 
-    /// Executes one request. If the task is cancelled it returns immediately: not sent, or ambiguous.
+    /// Executes one request. If the task is cancelled, the function returns immediately, and the result is not sent or ambiguous.
     ///
-    /// - Parameter deadline: after it the result is ``ZooKeeperFailure/ambiguous(code:)``; a later completion is ignored.
-    /// - Returns: ``ZooKeeperFailure/notSent(code:)`` if the handle has ``ZooKeeperRegistry/inFlightMax`` operations already, including those
-    ///   that are overdue and not completed; ``ZooKeeperFailure/sessionLost`` if it is closed or has expired.
+    /// - Parameter deadline: after this time the result is ``ZooKeeperFailure/ambiguous(code:)``, and a later completion is ignored.
+    /// - Returns: ``ZooKeeperFailure/notSent(code:)`` if the handle has ``ZooKeeperRegistry/inFlightMax`` operations already, including overdue operations
+    /// without
+    ///   a completion. ``ZooKeeperFailure/sessionLost`` if the handle is closed or has expired.
     package func perform(_ request: ZooKeeperRequest, deadline: ContinuousClock.Instant) async -> Result<ZooKeeperReply, ZooKeeperFailure> {
         let token = ZooKeeperRegistry.shared.newOperation()
         return await withTaskCancellationHandler {
@@ -93,15 +98,15 @@ package actor ZooKeeperSession {
         }
     }
 
-    /// Ends the session, so that its ephemeral znodes vanish immediately, if a server is connected. After it every operation has its result.
+    /// Ends the session. If a server is connected, the ephemeral znodes vanish immediately. After the return every operation has its result.
     ///
-    /// Measured: 1 ms when connected (28 ms with 256 operations in flight), 0.1 ms when expired or while it looks for a server, 1.5 s when the
-    /// server has stopped and the client has not noticed; 4.5 s are possible. Of 51,200 operations in flight while handles closed, the client never completed
-    /// 15-19 %: they get their result here, as ``ZooKeeperFailure/ambiguous(code:)``.
+    /// Measured: 1 ms if connected (28 ms with 256 operations in flight), 0.1 ms if expired or still looking for a server, and 1.5 s if the server has stopped
+    /// and the client has not noticed. The maximum is 4.5 s. In a test with 51,200 operations in flight while handles closed, the client never completed 15 to
+    /// 19 % of them. Such operations get their result here, as ``ZooKeeperFailure/ambiguous(code:)``.
     package func close() {
         guard !self.isClosed else { return }
         self.isClosed = true
-        // Set to nil first: nothing may use the handle once it closes.
+        // The property is set to nil first, because no code may use the handle once it closes.
         if let handle = self.handle.take() { zookeeper_close(handle) }
         for pending in ZooKeeperRegistry.shared.drain(handle: self.number) { pending.resume?(.failure(.closed)) }
     }
@@ -125,7 +130,7 @@ package actor ZooKeeperSession {
             sharedAccessList: self.configuration.credentials == nil ? czookeeper_acl_world_open() : czookeeper_acl_shared())
         let code = call.send(request, results: results)
         if code != ZOK.rawValue { ZooKeeperRegistry.shared.take(token)?.resume?(.failure(ZooKeeperFailure(call: code))) }
-        // Cancelled between the check and here: the handler may have run before the operation was added.
+        // If the task was cancelled after the check above, the cancellation handler may have run before the operation was added.
         if Task.isCancelled { ZooKeeperRegistry.shared.answer(token, with: .failure(.closed)) }
     }
 }

@@ -1,4 +1,5 @@
-/// Decides about a client's sessions. Pure: ``ZooKeeperClient`` passes events in and executes the returned actions.
+/// Decides when a client opens, verifies, suspends and closes its sessions. A pure value: ``ZooKeeperClient`` passes events in and executes the returned
+/// actions.
 ///
 /// States and their exits are documented on ``ZooKeeperState/Phase``.
 package struct ZooKeeperSessionMachine: Sendable {
@@ -8,11 +9,11 @@ package struct ZooKeeperSessionMachine: Sendable {
         case openingFailed(generation: UInt64)
         case connected(generation: UInt64, session: Int64, timeout: Duration)
         case disconnected(generation: UInt64)
-        /// Most of the servers have confirmed the request of ``Action/verify(generation:)``. It was sent at this time, or later.
+        /// Most of the servers have confirmed the request of ``Action/verify(generation:)``. The request was sent at the time `sentAt`, or later.
         case verified(generation: UInt64, sentAt: ContinuousClock.Instant)
         case expired(generation: UInt64)
         case authenticationFailed(generation: UInt64)
-        /// Time has passed. Has no effect if nothing is due.
+        /// Time has passed. Has no effect if no work is due.
         case ticked
         case closingRequested
         /// The handle has closed as requested.
@@ -27,7 +28,7 @@ package struct ZooKeeperSessionMachine: Sendable {
         case verify(generation: UInt64)
         /// Send ``Event/ticked`` at this time.
         case wake(at: ContinuousClock.Instant)
-        /// The connection is back. Changes in between may have been missed.
+        /// Read all watched paths again. The connection is back, and changes may have been missed meanwhile.
         case reread
         /// The machine has ended.
         case finish
@@ -54,12 +55,14 @@ package struct ZooKeeperSessionMachine: Sendable {
         case closed
     }
 
-    /// When a cautious client last had proof that the session lives.
+    /// When a cautious client last had proof that the session is valid.
     ///
-    /// A connection proves nothing: a follower that is cut off replies to reads and heartbeats until `syncLimit` ticks are over, while the leader ends the
-    /// session. So the client sends a request that needs most of the servers six times per session timeout. Every half tick a follower reports to the leader
-    /// which sessions were active. A session timeout is at least two ticks. So the leader's last report of this session is at most a quarter of the
-    /// timeout older than the request, and the leader ends the session at the earliest three quarters of the timeout after the request.
+    /// A connection proves nothing. A follower that is cut off from the leader still replies to reads and heartbeats until `syncLimit` ticks are over.
+    /// Meanwhile the leader may end the session. So the client sends a request that needs most of the servers, six times per session timeout.
+    ///
+    /// The limits follow from two facts. Every half tick a follower reports to the leader which sessions were active, and a session timeout is at least two
+    /// ticks. So the leader's last report of this session is at most a quarter of the timeout older than the request. The leader ends the session at the
+    /// earliest three quarters of the timeout after the request.
     private struct Contact: Hashable, Sendable {
         let session: Int64
         let timeout: Duration
@@ -179,7 +182,7 @@ package struct ZooKeeperSessionMachine: Sendable {
             guard contact.strandedAt <= now else { return actions }
             self.phase = .stranded(contact)
             actions.append(self.report(.suspended))
-            // While the process was paused, nothing could be verified.
+            // Both limits can pass together while the process is paused, because it cannot verify the session then.
             if contact.lostAt <= now { return actions + self.lose(self.generation, .givenUp, at: now, using: &generator) }
             return actions + [.wake(at: contact.lostAt)]
         case .stranded(var contact):
@@ -191,7 +194,7 @@ package struct ZooKeeperSessionMachine: Sendable {
         }
     }
 
-    /// Requests a verification when it is due. Only a due verification schedules the next one, so that other wake-ups do not multiply them.
+    /// Requests a verification when it is due. Only a due verification schedules the next one, so that other wake-ups do not cause additional verifications.
     private func verify(_ contact: inout Contact, at now: ContinuousClock.Instant) -> [Action] {
         guard contact.nextAt <= now else { return [] }
         contact.nextAt = now + contact.timeout / 6
@@ -209,7 +212,7 @@ package struct ZooKeeperSessionMachine: Sendable {
         case .stranded(var contact):
             contact.verifiedAt = max(contact.verifiedAt, sentAt)
             self.phase = .stranded(contact)
-            // A confirmation that took this long proves nothing about the present. The next one may.
+            // A confirmation that took this long does not prove that the session is valid now. The next confirmation may prove it.
             guard now < contact.strandedAt else { return [.wake(at: max(contact.lostAt, now + .milliseconds(1)))] }
             self.phase = .connected(contact)
             return [self.report(.connected(session: contact.session, timeout: contact.timeout)), .reread]
@@ -233,7 +236,7 @@ package struct ZooKeeperSessionMachine: Sendable {
     }
 
     private mutating func backoff(using generator: inout some RandomNumberGenerator) -> Duration {
-        // Thirty doublings of a millisecond are twelve days: longer than the largest wait, without an overflow.
+        // The limit of 30 doublings avoids an overflow. Thirty doublings of a millisecond are twelve days, which is longer than any wait.
         let wait = min(self.settings.backoffMax, self.settings.backoffMin * (1 << min(self.failures, 30)))
         self.failures += 1
         return wait * Double.random(in: 0.5...1, using: &generator)

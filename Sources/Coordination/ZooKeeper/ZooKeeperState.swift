@@ -1,6 +1,6 @@
-/// A client's knowledge about its session, as it reports it.
+/// The state of a client's session, as the client reports it.
 package struct ZooKeeperState: Hashable, Sendable {
-    /// Counts the sessions of one client, from 1. Never reused: anything with an older generation is out of date.
+    /// The number of the session, counted from 1 for each client. A number is never reused, so every event with an older generation is outdated.
     package var generation: UInt64
     package var phase: Phase
 
@@ -8,38 +8,38 @@ package struct ZooKeeperState: Hashable, Sendable {
         /// A handle looks for a server.
         /// Can transition to:
         ///   - `connected` when a server grants a session,
-        ///   - `lost` when no server does in time,
+        ///   - `lost` when no server grants a session in time,
         ///   - `closing` on request.
         case connecting
-        /// The session lives, according to a server. `timeout` is the granted timeout.
+        /// A server has confirmed that the session is valid. `timeout` is the granted timeout.
         /// Can transition to:
         ///   - `suspended` when the connection breaks or is silent for 2/3 of the timeout, or when the server is cut off from the others (a cautious client),
         ///   - `lost` when a server refuses the credentials,
         ///   - `closing` on request.
         case connected(session: Int64, timeout: Duration)
-        /// The connection is lost, and perhaps the session. Operations are not sent.
+        /// The connection is lost, and the session may have ended too. Operations are not sent.
         /// Can transition to:
         ///   - `connected` when a server still has the session,
-        ///   - `lost` when a server has expired it, or no server was reached in time,
+        ///   - `lost` when a server has ended the session, or when no server was reached in time,
         ///   - `closing` on request.
         case suspended
-        /// The session has ended, with its ephemeral znodes. Also the end of a generation that never had a session.
+        /// The generation is over: its session has ended, was given up, or never began.
         /// Can transition to:
         ///   - `connecting`, of the next generation,
         ///   - `closed` on request.
         case lost(Loss)
         /// The session is being ended.
         /// Can transition to:
-        ///   - `closed` when the servers have confirmed it, or cannot be reached.
+        ///   - `closed` when the servers have confirmed the end, or cannot be reached.
         case closing
         /// The last state. If a server was reached, the ephemeral znodes are deleted.
         case closed
     }
 
     package enum Loss: Hashable, Sendable {
-        /// A server reported it.
+        /// A server reported that the session has ended.
         case expired
-        /// Suspended for too long: the session may live on the servers for a while.
+        /// The session was suspended for too long. The servers may keep it for a while.
         case givenUp
         /// No server was reached in ``ZooKeeperConfiguration/connectTimeout``.
         case unreachable
@@ -67,7 +67,7 @@ package struct ZooKeeperState: Hashable, Sendable {
 }
 
 extension ZooKeeperState.Phase {
-    /// For people and reports.
+    /// The name of the state, for people and reports.
     var name: String {
         switch self {
         case .connecting: "connecting"

@@ -4,20 +4,21 @@
     import Musl
 #endif
 
-/// A thread that runs the jobs of one actor in order, and an alarm between them.
+/// A thread that runs the jobs of one actor in order, and an alarm function between the jobs.
 ///
-/// A handle of the C client needs it for two reasons: its calls take no reference on the handle, so only confinement to one executor separates them
-/// from `zookeeper_close`; and `zookeeper_init` (names are resolved) and `zookeeper_close` (up to 4.5 s) block, which the cooperative pool must not.
+/// A handle of the C client needs its own thread for two reasons. First, a call takes no reference on the handle. So all calls and `zookeeper_close` must run
+/// on one executor, or a call could use a freed handle. Second, `zookeeper_init` (resolves names) and `zookeeper_close` (up to 4.5 s) block. The cooperative
+/// pool must not be blocked.
 ///
 /// The thread ends when the last reference to this object is released. Each waiting job holds a reference, so no job is lost.
 final class ZooKeeperThread: SerialExecutor {
     private let queue: Queue
 
-    /// Returns nil if the system has no thread available. It may have one later.
+    /// Returns nil if the system cannot create a thread now. A later attempt may succeed.
     ///
     /// - Parameters:
-    ///   - stackBytes: nil means pthread's default. For tests: too large a value is refused.
-    ///   - onAlarm: runs on the thread, at or after the time of ``wake(at:)``. Returns the next time.
+    ///   - stackBytes: the size of the stack. Nil means pthread's default. Tests set a value that is too large, so that the system refuses the thread.
+    ///   - onAlarm: runs on the thread, at or after the time of ``wake(at:)``. Returns the time of the next alarm.
     init?(stackBytes: Int? = nil, onAlarm: @escaping @Sendable (ContinuousClock.Instant) -> ContinuousClock.Instant?) {
         self.queue = Queue(onAlarm: onAlarm)
         guard self.queue.start(stackBytes) else { return nil }
@@ -44,8 +45,8 @@ final class ZooKeeperThread: SerialExecutor {
 extension ZooKeeperThread {
     /// State that the thread and its owner share.
     ///
-    /// Unchecked, because the compiler does not know pthread: `items`, `alarm` and `stopped` are touched between lock and unlock of `mutex` only,
-    /// everything else is immutable.
+    /// `@unchecked Sendable`, because the compiler does not know pthread. `items`, `alarm` and `stopped` are used only while `mutex` is locked. Everything else
+    /// is immutable.
     private final class Queue: @unchecked Sendable {
         struct Item {
             let job: UnownedJob
@@ -60,7 +61,7 @@ extension ZooKeeperThread {
         private var alarm: ContinuousClock.Instant?
         private var stopped = false
 
-        /// The condition's clock stops while the machine sleeps, but deadlines do not. So with an alarm set, the thread waits at most this long.
+        /// The condition's clock stops while the computer is suspended, but deadlines do not. So while an alarm is set, one wait is at most this long.
         private static let waitNanosecondsMax = 500_000_000
 
         init(onAlarm: @escaping @Sendable (ContinuousClock.Instant) -> ContinuousClock.Instant?) {
