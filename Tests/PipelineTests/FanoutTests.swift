@@ -281,7 +281,7 @@ private final class FanoutWalk: @unchecked Sendable {
         switch item {
         case .opening: return self.problem("a second opening", client)
         case .event(let text, let named, _, let data):
-            // {"at":"c0 1-7"}
+            // The data has this form: `{"at":"c0 1-7"}`.
             let parts = String(decoding: data, as: UTF8.self).dropFirst(7).dropLast(2).split(separator: " ")
             guard parts.count == 2, let found = ChannelName(String(parts[0])), let at = Position(parts[1]), named ?? found.string == found.string else {
                 return self.problem("unexpected data: \(data)", client)

@@ -118,7 +118,7 @@ import Testing
 
     /// `onmessage` of a browser receives nothing that has an `event:` line.
     @Test(arguments: [Framing.sseEnvelope, .sseEnvelopeChunked])
-    func withTheEnvelopeEverythingIsAMessage(_ framing: Framing) {
+    func withTheEnvelopeEveryFrameIsAMessage(_ framing: Framing) {
         var frames = self.encode(framing, sequenced("a", position(1, 1), Array("x".utf8), type: "t"), cursor: "C")
         let gap = Gap(from: position(1, 2), to: position(1, 3), reason: .expired)
         FrameEncoder.writeGap(gap, channel: channel("a"), cursor: ByteBuffer(string: "D").readableBytesView, framing: framing, into: &frames)

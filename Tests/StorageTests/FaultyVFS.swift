@@ -139,7 +139,7 @@ private enum FaultyVFS {
         self.state.withLockedValue { $0.files[UInt(bitPattern: file)]! }
     }
 
-    /// A table of methods that check for faults first. Never freed: a test makes only a few of them.
+    /// A table of methods that check for faults first. The table is never freed, because a test makes only a few tables.
     private static func methods(over original: UnsafePointer<sqlite3_io_methods>) -> UnsafeMutablePointer<sqlite3_io_methods> {
         let methods = UnsafeMutablePointer<sqlite3_io_methods>.allocate(capacity: 1)
         methods.initialize(to: original.pointee)

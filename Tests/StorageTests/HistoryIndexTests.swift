@@ -65,7 +65,7 @@ private struct NaiveHistory {
 
         // Long enough that the index removes its dead places several times.
         for step in 0..<16_000 {
-            // The clock steps back now and then.
+            // The clock sometimes steps back.
             now += Int64.random(in: -3...6, using: &random)
             let channel = channels.randomElement(using: &random)!
             switch Int.random(in: 0..<100, using: &random) {

@@ -43,7 +43,7 @@ import Testing
     }
 }
 
-/// Appends batches. The content of a batch follows from its number.
+/// Appends batches. The number of a batch determines its content.
 private struct Appender {
     /// The history is so small that rows are deleted all the time.
     static var limits: Limits {

@@ -85,7 +85,7 @@ import Testing
             let batch = (1...200).map { offset in
                 SequencedEvent(event: Event(channel: channel("big"), payload: payload), position: position(5, offset), timestamp: clock.now)
             }
-            // Larger than SQLite's cache: pages are written long before the commit.
+            // The batch is larger than SQLite's cache, so pages are written long before the commit.
             faults.set { $0.space = 9_000_000 }
             let error = try await logError { try await log.append(batch) }
             #expect(error.code == .unavailable)
@@ -176,7 +176,7 @@ import Testing
 
     // MARK: - Other calls that use the disk
 
-    @Test func aFailedReadThrowsAndTheNextOneWorks() async throws {
+    @Test func aFailedReadThrowsAndTheNextReadWorks() async throws {
         try await self.withFaultyLog { log, faults, clock, folder in
             try await log.append(events("a", 5, 1...3, at: clock.now))
             faults.set { $0.lock = ResultCode.SQLITE_IOERR_SHMLOCK.rawValue }

@@ -5,7 +5,7 @@ import Synchronization
     public import Glibc
 #endif
 
-/// A child process. The kernel kills it when this process ends in any way.
+/// A child process. The kernel kills the child whenever this process ends.
 ///
 /// The kernel kills the child when the thread that spawned it ends. So one thread, which never ends, spawns all children.
 public final class SpawnedProcess: Sendable {

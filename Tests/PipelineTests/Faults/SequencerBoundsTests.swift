@@ -7,7 +7,7 @@ import Testing
 @Suite(.timeLimit(.minutes(1))) struct SequencerBoundsTests {
     private final class Origin: PublishOrigin, @unchecked Sendable {
         private var parts: [UInt64: [Int: [PublishOutcome]]] = [:]
-        /// In the order of the events of each batch, for any order of the parts.
+        /// The outcomes of each batch, in the order of its events.
         var outcomes: [UInt64: [PublishOutcome]] { self.parts.mapValues { $0.sorted { $0.key < $1.key }.flatMap(\.value) } }
 
         func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int) {
