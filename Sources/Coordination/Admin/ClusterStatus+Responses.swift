@@ -105,8 +105,8 @@ extension ClusterStatus {
 
     // MARK: - Plan
 
-    /// The plan of a rebalance as if balancing were neither paused nor waiting for more joins. `waiting` counts the moves that do not start now for these
-    /// reasons.
+    /// The plan of a rebalance as if balancing were neither paused nor waiting for more joins.
+    /// `waiting` counts the moves that do not start now for these reasons.
     func plan(_ input: PlanInput) -> ClusterPlan {
         var free = input
         free.balances = true

@@ -28,8 +28,8 @@ package struct ClusterSettings: Sendable {
     package var operationTimeout: Duration = .seconds(5)
     /// Every znode is read again after this time, even if no watch has fired.
     package var rereadInterval: Duration = .seconds(30)
-    /// How long a starting node waits until another session that holds its id ends. Longer than a session timeout, so that a leftover session ends in this
-    /// time.
+    /// How long a starting node waits until another session that holds its id ends.
+    /// Longer than a session timeout, so that a leftover session ends in this time.
     package var duplicateWait: Duration = .seconds(11)
     package var reportInterval: Duration = .seconds(1)
     /// A peer that has refused connections for this long counts as dead.

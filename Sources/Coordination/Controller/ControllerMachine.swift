@@ -86,8 +86,8 @@ struct ControllerMachine: Sendable {
     private var gatheringNodes: Gathering<NodeEntry>?
 
     private var unserved = UnservedPartitions()
-    /// Contested partitions: two nodes report that they serve the partition under the same owner epoch. The key is the node to which the view does not grant
-    /// the partition.
+    /// Contested partitions: two nodes report that they serve the partition under the same owner epoch.
+    /// The key is the node to which the view does not grant the partition.
     private var contested: [String: [Grant]] = [:]
     private(set) var guards: ControllerGuards
 

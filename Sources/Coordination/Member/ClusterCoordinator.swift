@@ -55,8 +55,8 @@ package actor ClusterCoordinator: ClusterAdministration {
         if let refusal = self.refusal { throw ClusterRefusal(reason: refusal) }
     }
 
-    /// Releases all partitions and ends ``run()``. If ZooKeeper does not respond, this takes the initializer's `leaveTimeout`, and up to 4.5 s more to close
-    /// the session.
+    /// Releases all partitions and ends ``run()``. If ZooKeeper does not respond, this takes the initializer's `leaveTimeout`,
+    /// and up to 4.5 s more to close the session.
     package nonisolated func leave() {
         self.inbox.put(.leave)
         Task { [inbox, leaveTimeout] in

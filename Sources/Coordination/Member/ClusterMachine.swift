@@ -2,8 +2,8 @@ package import AdminAPI
 import JSON
 package import Partitioning
 
-/// Decides the next steps of one node in a cluster: joining, following the view, taking over and releasing partitions, and the controller's work if it is
-/// elected.
+/// Decides the next steps of one node in a cluster: joining, following the view, taking over and releasing partitions,
+/// and the controller's work if it is elected.
 ///
 /// A pure value without I/O, clock or randomness of its own. ``ClusterCoordinator`` performs its effects in production, and a simulation performs them in
 /// tests. Each child machine owns its state. This value passes an event to the child machines that it concerns, and performs their effects. Everything is
@@ -303,8 +303,8 @@ package struct ClusterMachine: Sendable {
         }
     }
 
-    /// Sends a view to every peer with a link. A peer that misses this message learns the view's version from the next heartbeat, and reads the view in
-    /// ZooKeeper.
+    /// Sends a view to every peer with a link. A peer that misses this message learns the view's version from the next heartbeat,
+    /// and reads the view in ZooKeeper.
     private mutating func push(_ view: ClusterView, _ turn: inout Turn) {
         guard let payload = try? ClusterMessage.view(view).payload() else { return }
         for id in self.peers.links.up { turn.effects.append(.send(to: id, payload: payload)) }

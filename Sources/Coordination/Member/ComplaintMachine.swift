@@ -10,8 +10,8 @@ struct ComplaintMachine: Sendable {
     static let silenceMax = Duration.seconds(5)
     /// A complaint is repeated every second. It ends when it has not been repeated for this long.
     static let complaintLifetime = Duration.seconds(3)
-    /// A process with a closed port counts as dead for this time. A dead process loses its session in this time, so a process that is still a member then is
-    /// alive.
+    /// A process with a closed port counts as dead for this time.
+    /// A dead process loses its session in this time, so a process that is still a member then is alive.
     static let deadMax = Duration.seconds(20)
 
     struct Facts {
@@ -110,8 +110,8 @@ struct ComplaintMachine: Sendable {
         return self.others.count { id, complaint in complaint.epoch == epoch && members[id] == complaint.incarnation }
     }
 
-    /// Whether a process with a closed port counts as dead. After ``deadMax`` the session of a dead process has ended, so a process that is still a member is
-    /// alive.
+    /// Whether a process with a closed port counts as dead.
+    /// After ``deadMax`` the session of a dead process has ended, so a process that is still a member is alive.
     private func isDead(_ reach: LinkReach, _ facts: Facts) -> Bool {
         guard let since = reach.refusedSince else { return false }
         return (facts.settings.refusedMin..<Self.deadMax).contains(since.duration(to: facts.now))

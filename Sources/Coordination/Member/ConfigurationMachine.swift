@@ -136,8 +136,8 @@ struct ConfigurationMachine: Sendable {
         ]
     }
 
-    /// ZooKeeper has the configuration of another cluster. A node of one cluster never becomes a member of another, because it would look for channels on the
-    /// wrong partitions.
+    /// ZooKeeper has the configuration of another cluster.
+    /// A node of one cluster never becomes a member of another, because it would look for channels on the wrong partitions.
     private mutating func isForeign(_ candidate: ClusterConfiguration, _ known: ClusterConfiguration, _ stat: ZooKeeperStat) -> [Effect] {
         // If the znode is still the same one, its content is damaged. If the znode was created later, it belongs to another cluster.
         guard stat.czxid == self.created else {

@@ -69,8 +69,8 @@ final class CoordinatorInbox: Sendable {
         }
     }
 
-    /// Returns all waiting events, as soon as there is one. Returns nil when the inbox has ended or the task is cancelled. Only one task may call this
-    /// function.
+    /// Returns all waiting events, as soon as there is one. Returns nil when the inbox has ended or the task is cancelled.
+    /// Only one task may call this function.
     func take() async -> [ClusterMachine.Event]? {
         await withTaskCancellationHandler {
             if let events = self.takeNow() { return events.isEmpty ? nil : events }

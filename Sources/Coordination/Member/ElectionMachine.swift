@@ -240,8 +240,8 @@ struct ElectionMachine: Sendable {
         case .following, .waiting, .reading, .electing:
             // A reply may arrive after the connection was lost. The znode is read again with the next connection.
             guard facts.isConnected else { return [] }
-            // The znode belongs to a session that this process has given up. The servers keep the znode for a while, and other nodes cannot detect that it is
-            // useless.
+            // The znode belongs to a session that this process has given up.
+            // The servers keep the znode for a while, and other nodes cannot detect that it is useless.
             if !isOwn, facts.ownSessions.contains(stat.ephemeralOwner) {
                 return self.depose(record, "the znode of this node's former session is removed", facts.reads)
             }

@@ -41,8 +41,8 @@ struct PeerTable: Sendable {
         self.leaving.insert(incarnation)
     }
 
-    /// The peers to link to: the processes in the view, the controller, and for the controller also members that are not in the view yet. Nil if nothing
-    /// changed.
+    /// The peers to link to: the processes in the view, the controller, and for the controller also members that are not in the view yet.
+    /// Nil if nothing changed.
     mutating func peers(
         _ view: ClusterView?, members: [String: KnownNodes.Member], controller: ControllerRecord?, incarnation: Int64
     ) -> ClusterMachine.Effect? {

@@ -76,16 +76,16 @@ struct OwnershipMachine: Sendable {
         return effects
     }
 
-    /// The log has been sealed for these grants. A grant that ended meanwhile is released again, because its release may have reached the storage before its
-    /// seal.
+    /// The log has been sealed for these grants. A grant that ended meanwhile is released again,
+    /// because its release may have reached the storage before its seal.
     mutating func sealed(_ partitions: [Grant]) -> [Effect] {
         self.change(partitions, from: .sealing, to: .serving)
         let ended = partitions.filter { self.partitions[$0.partition]?.ownerEpoch != $0.ownerEpoch }
         return ended.isEmpty ? [] : [.release(ended)]
     }
 
-    /// The log refused to seal these grants. The next ``follow(_:id:incarnation:isConnected:isCovered:)`` requests the seal again, if the view still contains
-    /// them.
+    /// The log refused to seal these grants. The next ``follow(_:id:incarnation:isConnected:isCovered:)`` requests the seal again,
+    /// if the view still contains them.
     mutating func refused(_ partitions: [Grant]) { self.change(partitions, from: .sealing, to: .granted) }
 
     /// The grants that this node serves, in the order of partitions.

@@ -47,8 +47,8 @@ package struct MassFailureGuard: Hashable, Sendable {
         self.losses.removeAll { $0.id == id }
     }
 
-    /// A node is back and active, not only joining. Called when the view that returns its partitions is computed. The last vanished node that returns ends
-    /// guarded mode.
+    /// A node is back and active, not only joining. Called when the view that returns its partitions is computed.
+    /// The last vanished node that returns ends guarded mode.
     package mutating func returned(_ id: String, at now: ContinuousClock.Instant) {
         self.advance(to: now)
         self.losses.removeAll { $0.id == id }

@@ -3,18 +3,16 @@
 /// Partitions are sticky, and quotas are exact. A partition moves only if its owner is gone, drains or is above its quota, or if an operator pinned the
 /// partition. The whole rebalance takes `bound.total` grants and moves, the fewest that any algorithm needs for the same quotas.
 ///
-/// * **Active** nodes share the partitions that the other nodes do not keep. A node's quota is the floor or the ceiling of `count · weight / Σ weight`. Nodes
-/// that
-///   already hold more than their floor get a ceiling first, which minimizes the moves. Next are nodes whose former partitions would return, then nodes in the
-///   zone that is furthest below its share. If all partitions are placed together from nothing, every zone is within one partition of its share.
+/// * **Active** nodes share the partitions that the other nodes do not keep. A node's quota is the floor or the ceiling of `count · weight / Σ weight`.
+///   Nodes that already hold more than their floor get a ceiling first, which minimizes the moves. Next are nodes whose former partitions would return, then
+///   nodes in the zone that is furthest below its share. If no partition has a place yet, every zone ends within one partition of its share.
 /// * **Cordoned** nodes keep exactly their partitions, and gain none. Active nodes share the rest.
 /// * **Draining** (and drained) nodes give up all partitions, within the limits.
 /// * **Joining, fenced and down** nodes own nothing: their former partitions are orphans and are granted immediately, in every mode.
 /// * **Moves in flight**: the partition counts as already at its target. A move whose target may no longer own partitions is cancelled.
 /// * **Pins** apply if their node is active. If a node has more pins than its quota, the quota rises to the number of pins.
-/// * Mode `maintenance` starts no balancing moves. Mode `guarded` starts no balancing moves and no moves for pins. In this mode a returning node gets its
-/// former
-///   partitions back regardless of quotas.
+/// * Mode `maintenance` starts no balancing moves. Mode `guarded` starts no balancing moves and no moves for pins.
+///   In mode `guarded` a returning node gets its former partitions back regardless of quotas.
 ///
 /// Measured with 1024 partitions and about 10 nodes, and with joins, deaths and drains in equal parts: 60 such events take 6,099 grants and moves, and 100
 /// events take 10,675. Both numbers equal the bound. The greatest load divided by the mean is never above 1.010 (one partition more than a mean of 102.4). In a

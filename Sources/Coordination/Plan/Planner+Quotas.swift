@@ -35,8 +35,8 @@ extension Planner {
         return quotas
     }
 
-    /// Gives one more partition to `count` nodes: first to nodes whose pins need it, then to nodes that have more than their floor (this saves a move), then to
-    /// others.
+    /// Gives one more partition to `count` nodes: first to nodes whose pins need it, then to nodes that have more than their floor (this saves a move),
+    /// then to others.
     ///
     /// Within each group, nodes come first that would have more than their floor if all partitions returned to their previous owners. So a returning node gets
     /// its former partitions.

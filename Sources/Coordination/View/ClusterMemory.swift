@@ -11,8 +11,8 @@ struct ClusterMemory: Sendable {
 
     /// Whether the node has a folder for this file. Without a folder nothing is stored, and no owner epoch waits.
     let isKept: Bool
-    /// The contents of the file when this process started. Nil after the first view or the first read of ZooKeeper, because the view in the file is used only
-    /// then.
+    /// The contents of the file when this process started.
+    /// Nil after the first view or the first read of ZooKeeper, because the view in the file is used only then.
     private(set) var past: RememberedCluster?
     /// A distance above this node's number. While this node was away, each process that started and was elected may have granted one more reservation.
     static let lostReservation: Int64 = 1 << 20

@@ -5,8 +5,8 @@ package import Partitioning
 package struct ControllerRecord: Hashable, Sendable {
     package var process: ProcessID
     package var epoch: Int32
-    /// The version of `/controller_epoch` after the election of this controller. A node removes this record's znode only if `/controller_epoch` has this
-    /// version.
+    /// The version of `/controller_epoch` after the election of this controller.
+    /// A node removes this record's znode only if `/controller_epoch` has this version.
     var epochVersion: Int32
     /// The controller's link address. Nil if the controller runs an older version.
     package var link: String?

@@ -37,8 +37,8 @@ struct ViewMachine: Sendable {
     /// When this process got its first view.
     private(set) var since: ContinuousClock.Instant?
     private(set) var unreadable: Unreadable?
-    /// The version of the view that ZooKeeper showed last in this session, and the version of its znode. A lower version later means that ZooKeeper has lost
-    /// writes.
+    /// The version of the view that ZooKeeper showed last in this session, and the version of its znode.
+    /// A lower version later means that ZooKeeper has lost writes.
     private(set) var stored: (version: Int64, stat: Int32)?
     /// When a new session first showed an older view than this node has. The server lags, or has lost writes.
     private var olderSince: ContinuousClock.Instant?

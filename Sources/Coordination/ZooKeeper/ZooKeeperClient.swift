@@ -5,8 +5,8 @@ import NIOConcurrencyHelpers
 /// All work is in ``run()``, and no task outlives that function. ``ZooKeeperSessionMachine`` makes the decisions. The actor runs on the cooperative pool.
 /// Blocking calls are in ``ZooKeeperSession``, which has its own thread.
 package actor ZooKeeperClient {
-    /// Every change of state, for one reader. The stream is unbounded, because a generation has only a few changes, and generations are at least half of
-    /// ``ZooKeeperConfiguration/backoffMin`` apart.
+    /// Every change of state, for one reader. The stream is unbounded, because a generation has only a few changes,
+    /// and generations are at least half of ``ZooKeeperConfiguration/backoffMin`` apart.
     package nonisolated let states: AsyncStream<ZooKeeperState>
     /// The paths whose watches have fired, for one reader. After a reconnection these are all paths with a watch in this generation.
     ///

@@ -109,8 +109,8 @@ final class ZooKeeperRegistry: Sendable {
         return next
     }
 
-    /// Removes a handle that the C client has freed, and returns its operations without a completion. The client loses operations that end while it closes a
-    /// handle (ZOOKEEPER-3868).
+    /// Removes a handle that the C client has freed, and returns its operations without a completion.
+    /// The client loses operations that end while it closes a handle (ZOOKEEPER-3868).
     func drain(handle: Token) -> [Pending] {
         self.state.withLockedValue { state in
             guard let removed = state.handles.removeValue(forKey: handle) else { return [] }

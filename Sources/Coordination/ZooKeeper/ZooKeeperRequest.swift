@@ -12,8 +12,8 @@ package enum ZooKeeperRequest: Hashable, Sendable {
     case children(path: String, watch: Bool)
     /// Returns the stat of the new znode. Its `czxid` is never used again.
     case create(path: String, data: [UInt8], ephemeral: Bool)
-    /// Creates a persistent znode without data. Every user may create and list children of it, also if this session has credentials. Returns the same as
-    /// `create`.
+    /// Creates a persistent znode without data. Every user may create and list children of it, also if this session has credentials.
+    /// Returns the same as `create`.
     case createShared(path: String)
     /// Returns the stat after the write.
     case set(path: String, data: [UInt8], version: Int32?)

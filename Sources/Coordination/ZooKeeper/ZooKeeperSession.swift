@@ -52,9 +52,8 @@ package actor ZooKeeperSession {
     /// Creates the handle, which starts to look for a server. Blocks the session's thread while names are resolved.
     ///
     /// - Parameter identity: the identity of a session to take over from another handle. Only for tests, which end a session from outside in this way.
-    /// Measured:
-    /// the other handle is disconnected within 4 ms. The ephemeral znodes vanish 2 ms after this handle closes. The other handle reconnects about 40 ms later,
-    ///   and reports that the session has expired. Before that, each handle may take back the session from the other.
+    ///   Measured: the other handle is disconnected within 4 ms. The ephemeral znodes vanish 2 ms after this handle closes. The other handle reconnects about
+    ///   40 ms later, and reports that the session has expired. Before that, each handle may take back the session from the other.
     /// - Returns: false if the handle could not be created, because the servers' text is malformed or a name does not resolve.
     package func open(takingOver identity: ZooKeeperIdentity? = nil) -> Bool {
         guard self.handle == nil, !self.isClosed else { return false }
@@ -85,9 +84,8 @@ package actor ZooKeeperSession {
     /// Executes one request. If the task is cancelled, the function returns immediately, and the result is not sent or ambiguous.
     ///
     /// - Parameter deadline: after this time the result is ``ZooKeeperFailure/ambiguous(code:)``, and a later completion is ignored.
-    /// - Returns: ``ZooKeeperFailure/notSent(code:)`` if the handle has ``ZooKeeperRegistry/inFlightMax`` operations already, including overdue operations
-    /// without
-    ///   a completion. ``ZooKeeperFailure/sessionLost`` if the handle is closed or has expired.
+    /// - Returns: ``ZooKeeperFailure/notSent(code:)`` if the handle has ``ZooKeeperRegistry/inFlightMax`` operations already, including overdue operations.
+    ///   ``ZooKeeperFailure/sessionLost`` if the handle is closed or has expired.
     package func perform(_ request: ZooKeeperRequest, deadline: ContinuousClock.Instant) async -> Result<ZooKeeperReply, ZooKeeperFailure> {
         let token = ZooKeeperRegistry.shared.newOperation()
         return await withTaskCancellationHandler {

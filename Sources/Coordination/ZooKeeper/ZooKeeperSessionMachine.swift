@@ -1,5 +1,5 @@
-/// Decides when a client opens, verifies, suspends and closes its sessions. A pure value: ``ZooKeeperClient`` passes events in and executes the returned
-/// actions.
+/// Decides when a client opens, verifies, suspends and closes its sessions. A pure value:
+/// ``ZooKeeperClient`` passes events in and executes the returned actions.
 ///
 /// States and their exits are documented on ``ZooKeeperState/Phase``.
 package struct ZooKeeperSessionMachine: Sendable {

@@ -45,8 +45,8 @@ final class ZooKeeperThread: SerialExecutor {
 extension ZooKeeperThread {
     /// State that the thread and its owner share.
     ///
-    /// `@unchecked Sendable`, because the compiler does not know pthread. `items`, `alarm` and `stopped` are used only while `mutex` is locked. Everything else
-    /// is immutable.
+    /// `@unchecked Sendable`, because the compiler does not know pthread. `items`, `alarm` and `stopped` are used only while `mutex` is locked.
+    /// Everything else is immutable.
     private final class Queue: @unchecked Sendable {
         struct Item {
             let job: UnownedJob
