@@ -45,7 +45,7 @@ enum FrameDecoder {
             guard let end = rest.firstIndex(of: 0x0D), rest.dropFirst(end - rest.startIndex + 1).first == 0x0A else { throw Malformed(what: "no size line") }
             let text = String(decoding: rest[..<end], as: UTF8.self)
             guard let size = Int(text, radix: 16), text == String(size, radix: 16), rest.endIndex - end >= size + 4 else {
-                throw Malformed(what: "the size is not a number: \(text)")
+                throw Malformed(what: "an invalid chunk size: \(text)")
             }
             let data = rest[(end + 2)..<(end + 2 + size)]
             guard Array(rest[(end + 2 + size)..<(end + 4 + size)]) == [0x0D, 0x0A] else { throw Malformed(what: "the size of a chunk is wrong") }
@@ -161,7 +161,7 @@ enum FrameDecoder {
             let inner = try self.object(joined)
             switch inner {
             case .event(cursor, _, _, _), .gap(cursor, _, _, _, _): return inner
-            default: throw Malformed(what: "the envelope and its event have different cursors")
+            default: throw Malformed(what: "the envelope is not an event or gap with the cursor of its SSE event")
             }
         }
         if type == "gap" { return try self.gap(JSONSerialization.jsonObject(with: Data(joined)) as? [String: Any] ?? [:], cursor) }
