@@ -1,4 +1,4 @@
-"""For any input of a client, the response is the documented one, nothing is published, and the node continues to work."""
+"""After any invalid input of a client, the response is the documented error, nothing is published, and the node continues to work."""
 
 import json
 import time
@@ -10,7 +10,7 @@ from harness.subscribers import Lines, LongPoll, SSE, SSEEnvelope
 from harness.wire import Response, Wire
 
 HEADER_BYTES_MAX = 16 * 1024
-# A request may take as long as a busy machine needs to send and read it.
+# The timeout is long, because a busy machine may need minutes to send and read a request.
 FLAGS = ["--handshake-seconds-max", "300"]
 
 
@@ -22,17 +22,17 @@ def hasty(module_nodes):
 
 @pytest.fixture(autouse=True)
 def unharmed(request):
-    """After each case both ports respond, and only acknowledged events were published."""
+    """Checks after each case that both ports respond, and that only acknowledged events were published."""
     node = request.getfixturevalue("shared")
     before = node.status()["totals"]["published"]
     yield
     node.healthy()
     wanted = getattr(request.node, "published", 0)
-    assert node.status()["totals"]["published"] == before + wanted, "something was published"
+    assert node.status()["totals"]["published"] == before + wanted, "the number of published events is wrong"
 
 
 def refused(node, port, data, status, code, *, closes=None):
-    """Expects exactly one response, with this error. With `closes` the connection ends after it."""
+    """Checks that there is exactly one response, with this error. With `closes` it also checks that the connection ends after the response."""
     with Wire(port) as wire:
         wire.try_send(data)
         response = Response(wire)
@@ -121,7 +121,7 @@ def test_framing_on_the_api_port(shared, case):
 
 @pytest.mark.parametrize("case", FRAMING)
 def test_framing_on_the_subscriber_port(shared, case):
-    """The same requests as GET. This port needs no body, but must not misread one either."""
+    """Sends the same requests as GET. This port needs no body, but it must not misread a body."""
     data = FRAMING[case].replace(b"POST /pub?id=refused", b"GET /lp/refused")
     with Wire(shared.listen) as wire:
         wire.try_send(data + SNEAKED)
@@ -143,7 +143,7 @@ def test_other_transfer_codings(shared, coding):
 
 
 def test_chunked_identity(shared):
-    """chunked must be last. 400 (RFC 9112 §6.3) or 501: refused, and closed."""
+    """The coding chunked must be the last one (RFC 9112 §6.3). Otherwise the response is 400 or 501, and the connection is closed."""
     with Wire(shared.api) as wire:
         wire.try_send(PUB + b"Transfer-Encoding: chunked, identity\r\n\r\n1\r\nx\r\n0\r\n\r\n" + SNEAKED)
         response = Response(wire)
@@ -153,7 +153,7 @@ def test_chunked_identity(shared):
 
 
 def test_legal_framing_is_accepted(shared, request, channel):
-    """Proves that the refusals above do not refuse everything."""
+    """Checks that valid requests are accepted, so that the refusals above prove something."""
     name = channel.encode()
     head = b"POST /pub?id=" + name + b" HTTP/1.1\r\nHost: x\r\n"
     legal = [
@@ -237,7 +237,7 @@ def test_request_line(shared, case, port):
 
 
 def test_zeros(hasty):
-    """A line that never ends is refused, at the latest by a timeout."""
+    """A request line that never ends is refused, at the latest after the timeout."""
     for port in (hasty.listen, hasty.api):
         with Wire(port) as wire:
             wire.try_send(b"\x00" * 2000)
@@ -329,8 +329,8 @@ def test_paths(shared, path):
 
 
 @pytest.mark.parametrize("path", ["/ev/a%2Fb", "/ev/%2e%2e/api", "/ev/../healthz", "/ev/%2e%2e%2fhealthz"])
-def test_paths_are_not_walked(shared, path):
-    """`..` is a channel of two dots or an error, but never a parent folder. %2F is a slash or an error, and nothing else."""
+def test_dots_in_a_path_never_name_a_parent_folder(shared, path):
+    """`..` is the name of a channel or an error, but never a parent folder. `%2F` is a slash or an error."""
     with Wire(shared.listen) as wire:
         response = Response(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
         if response.status == 200:
@@ -340,8 +340,8 @@ def test_paths_are_not_walked(shared, path):
 
 
 @pytest.mark.parametrize("prefix", ["ev", "ws", "lp", "sub"])
-def test_longest_and_most(shared, prefix):
-    """The limits themselves are allowed."""
+def test_the_limits_themselves_are_allowed(shared, prefix):
+    """A request exactly at a limit is accepted."""
     names = ["c" * 195 + f":{n}" for n in range(3)] + [f"c{n}" for n in range(29)]
     for channels in (["a" * 200], names, ["A-Za.z0_9:-"], ["..", "."], ["a.b", "b.bx", "b3"]):
         extra = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
@@ -405,7 +405,7 @@ def test_head(shared, port):
 
 @pytest.mark.parametrize("prefix", ["ev", "lp", "sub", "ws"])
 def test_head_of_a_stream(shared, prefix):
-    """It must not leave a stream open that no page may read."""
+    """A HEAD request must not leave a stream open, because no client reads the stream."""
     with Wire(shared.listen) as wire:
         wire.send(f"HEAD /{prefix}/a HTTP/1.1\r\nHost: x\r\n\r\n")
         response = Response(wire, method="HEAD")
@@ -419,11 +419,11 @@ def test_http10(shared):
             wire.send("GET /healthz HTTP/1.0\r\n\r\n")
             response = Response(wire)
             assert not response.chunked and (response.status, response.all().strip()) == (200, b"ok")
-            assert wire.ended(), "HTTP/1.0 without keep-alive closes"
+            assert wire.ended(), "the node did not close a connection of HTTP/1.0 without keep-alive"
 
 
 @pytest.mark.parametrize("port", ["listen", "api"])
-def test_http10_learns_that_its_connection_stays(shared, port):
+def test_http10_keep_alive_is_confirmed(shared, port):
     with Wire(getattr(shared, port)) as wire:
         for _ in range(2):
             response = Response(wire.send("GET /healthz HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"))
@@ -500,7 +500,7 @@ TWICE = {
 
 
 @pytest.mark.parametrize("case", TWICE)
-def test_what_is_said_twice_is_refused(shared, case):
+def test_a_repeated_parameter_or_header_is_refused(shared, case):
     port, data = TWICE[case]
     with Wire(getattr(shared, port)) as wire:
         response = Response(wire.send(data))
@@ -510,7 +510,7 @@ def test_what_is_said_twice_is_refused(shared, case):
         assert f"{name} occurs" in error["message"] and "more than once" in error["message"]
 
 
-def test_a_field_that_is_there_twice(shared):
+def test_a_repeated_json_field_is_refused(shared):
     reply = shared.post("/api/publish", '{"channel":"a","channel":"b","data":1}')
     assert (reply.status, reply.error) == (400, "bad_body") and "the field channel occurs more than once" in reply.json["error"]["message"]
 
@@ -542,7 +542,7 @@ def test_identity_is_no_compression(shared, request, channel):
 
 
 def test_a_number_and_the_same_text(shared, request, channel):
-    """Only the payload decides the envelope: to keep a text that looks like JSON, publish it as a JSON string."""
+    """The envelope depends only on the payload. A text that looks like JSON stays a text only if it is published as a JSON string."""
     with Lines(shared, channel) as lines:
         shared.publish(channel, "123")
         shared.publish(channel, '"123"')
@@ -581,7 +581,7 @@ def test_a_type_in_utf8(shared, request, channel):
 
 
 def test_an_event_type_cannot_break_the_stream(shared, request, channel):
-    """Each accepted type arrives unchanged, and none is mistaken for another field."""
+    """Each accepted type arrives unchanged, and no part of it is read as another field."""
     types = ["a", "A-Z_0.9:x", "with space", "a:b", "x" * 64, "\"q\"", "a\tb", "<b>"]
     sent = []
     with SSE(shared, channel) as s, SSEEnvelope(shared, channel) as envelopes, Lines(shared, channel) as lines:
@@ -697,7 +697,7 @@ def test_websocket_upgrades(shared, case):
 @pytest.mark.parametrize("headers", [
     "Upgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n", "upgrade: WEBSOCKET\r\nconnection: upgrade\r\n", "Upgrade: h2c, websocket\r\nConnection: Upgrade\r\n",
 ])
-def test_websocket_upgrades_that_are_right(shared, headers):
+def test_valid_websocket_upgrades(shared, headers):
     with Wire(shared.listen) as wire:
         wire.send(f"GET /ws/a HTTP/1.1\r\nHost: x\r\n{headers}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
         response = Response(wire)
@@ -722,7 +722,7 @@ def test_websocket_frames_that_come_with_the_upgrade(shared):
 
 @pytest.mark.parametrize("port", ["listen", "api"])
 def test_slow_heads_are_cut_off(hasty, port):
-    """A client that sends one byte at a time cannot keep a connection open without end."""
+    """A client that sends one byte at a time cannot keep a connection open beyond the timeout."""
     with Wire(getattr(hasty, port)) as wire:
         wire.send("GET /healthz HTTP/1.1\r\nX-Slow: ")
         started = time.monotonic()
@@ -740,7 +740,7 @@ def test_slow_heads_are_cut_off(hasty, port):
             except OSError:
                 break
         else:
-            raise AssertionError("still open")
+            raise AssertionError("the connection is still open")
         assert not received or b" 408 " in received.split(b"\r\n")[0], received
 
 
@@ -753,7 +753,7 @@ def test_slow_bodies_are_cut_off(hasty):
 
 
 @pytest.mark.parametrize("port", ["listen", "api"])
-def test_a_connection_that_says_nothing_is_closed(hasty, port):
+def test_a_silent_connection_is_closed(hasty, port):
     with Wire(getattr(hasty, port)) as wire:
         received = wire.rest()
         assert not received or b" 408 " in received.split(b"\r\n")[0], received
@@ -770,7 +770,7 @@ def test_pipelined_publishes_get_responses_in_order(shared, request, channel):
 
 
 def test_pipelined_requests_of_all_kinds_get_responses_in_order(shared, request, channel):
-    """A slow request (it waits for the log) delays the responses behind it. A bad request does not affect those before it."""
+    """A slow request, which waits for the log, delays the responses to later requests. A bad request does not affect earlier requests."""
     request.node.published = 20
     parts, expected = [], []
     for n in range(20):
@@ -803,7 +803,7 @@ def test_a_client_that_closes_its_half_still_gets_its_response(shared, request, 
 
 
 def test_pipelined_long_polls(shared, request, channel):
-    """The second request is sent before the first has its response."""
+    """The client sends the second request before it has the response to the first."""
     request.node.published = 2
     with SSE(shared, channel) as s:
         cursor = s.cursor
@@ -826,7 +826,7 @@ def test_connection_close_is_obeyed(shared):
 
 
 def test_random_bytes(shared, seed):
-    """Random bytes, and valid requests with one byte changed. A changed byte may give another valid request, so none of these can publish."""
+    """Sends random bytes, and valid requests with one byte changed. No such request publishes, because a changed byte may make another valid request."""
     import random
     chance = random.Random(seed)
     good = b"GET /ev/a/b.b3?since=abc HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 3\r\n\r\nabc"

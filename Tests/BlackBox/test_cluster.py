@@ -118,7 +118,7 @@ def test_one_id_twice(cluster):
     cluster.settled(["n1"])
 
 
-def test_it_says_when_it_is_ready(cluster):
+def test_a_node_logs_when_it_is_ready(cluster):
     """The log agrees with /readyz, in the order of events."""
     member = cluster.add("n1")
     eventually(lambda: "] ready" in member.tail(20_000))
@@ -155,7 +155,7 @@ def test_zookeeper_is_away(cluster):
     assert now != before or moved(owners, after) == 0
 
 
-def test_zookeeper_is_not_there_at_first(cluster):
+def test_a_node_starts_before_zookeeper(cluster):
     cluster.zookeeper.kill()
     member = cluster.add("n1", ready=False)
     eventually(lambda: member.get_or_none("/healthz"))
@@ -225,7 +225,7 @@ def test_operators_drain_cordon_and_move(cluster):
     assert any("drain n3" in e["text"] for e in cluster.members["n1"].authoritative("/api/events")["events"] + events)
 
 
-def test_a_drained_node_sends_its_subscribers_away(cluster):
+def test_a_drained_node_asks_its_subscribers_to_reconnect(cluster):
     for name in ("n1", "n2"):
         cluster.add(name, "--drain-seconds", "2")
     cluster.settled(["n1", "n2"])
@@ -313,7 +313,7 @@ def metrics_of(member):
     return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line and not line.startswith("#")}
 
 
-def test_a_member_shows_its_links_and_figures(cluster):
+def test_a_member_shows_its_links_and_metrics(cluster):
     for name in ("n1", "n2", "n3"):
         cluster.add(name)
     cluster.settled(["n1", "n2", "n3"])

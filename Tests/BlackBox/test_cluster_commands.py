@@ -48,7 +48,7 @@ def name(arguments):
 
 
 @pytest.mark.parametrize("arguments", LOOKS, ids=name)
-def test_looks(shared, arguments):
+def test_commands_that_only_read(shared, arguments):
     code, out, err = run(shared, *arguments)
     assert (code, err) == (HEALTHY, ""), (out, err)
     assert out.strip() and "\x1b" not in out, "no colours without a terminal"
@@ -63,7 +63,7 @@ def test_looks(shared, arguments):
         assert set(response) == set(shared.get(f"/api/{path}").json), "as the node answered"
 
 
-def test_status_of_a_node_alone_is_as_ever(shared):
+def test_status_of_a_node_without_a_cluster(shared):
     _, out, _ = run(shared, "status", "-o", "json")
     assert set(json.loads(out)) == set(shared.status())
     _, out, _ = run(shared, "status")
@@ -159,7 +159,7 @@ def test_events_are_followed(shared):
         process.kill()
 
 
-def test_a_full_node_is_seen(nodes):
+def test_a_full_node_changes_the_exit_status(nodes):
     """A problem of a node appears in the exit status of each command about it."""
     node = nodes.make("--connections-max", "1")
     with SSE(node, "a"):
@@ -204,7 +204,7 @@ def test_locate_without_a_channel(shared, query):
 
 
 @pytest.mark.parametrize("after", ["x", "-1", "1.5", "", "9" * 30])
-def test_events_after_nonsense(shared, after):
+def test_events_after_an_invalid_number(shared, after):
     reply = shared.get(f"/api/events?after={after}")
     assert (reply.status, reply.error) == (400, "bad_request"), reply
 
@@ -224,7 +224,7 @@ def test_a_token_is_needed(nodes):
 
 
 @pytest.mark.parametrize("arguments", LOOKS + CHANGES, ids=name)
-def test_no_node_there(arguments):
+def test_no_node_responds(arguments):
     port = Port()
     try:
         code, out, err = run(None, *arguments, port=port.number)
@@ -323,7 +323,7 @@ def test_watch_refreshes_in_place(shared, command):
         screen.close()
 
 
-def test_colours_can_be_refused(shared):
+def test_colours_can_be_disabled(shared):
     for env, colours in ({}, True), ({"NO_COLOR": "1"}, False):
         screen = Screen(shared, "members", rows=40, columns=200, **env)
         try:

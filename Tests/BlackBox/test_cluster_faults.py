@@ -1,4 +1,4 @@
-"""Faults of a real cluster: something is down, silent, paused or set back. The cluster recovers completely afterwards."""
+"""Faults of a real cluster: a process is down, silent or paused, or ZooKeeper has old data. The cluster recovers completely afterwards."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from harness.node import HOST, PATIENCE, binary, eventually
 from harness.publisher import Publisher
 
 LONG = os.environ.get("REALERTIME_LONG_TESTS") == "1"
-# The session timeout in seconds of a node that is to lose its session. All other sessions last far longer than the test delays a node.
+# The session timeout in seconds of a node that has to lose its session. All other sessions are much longer than any delay of a node in a test.
 SHORT = 6
 
 
@@ -54,12 +54,12 @@ def clusters(folder):
 
 @pytest.fixture
 def cluster(clusters):
-    """On one server."""
+    """A cluster with one ZooKeeper server."""
     return clusters.make()
 
 
 def run(member, *arguments, timeout=3 * PATIENCE):
-    """A command, as an operator types it."""
+    """Runs a command, as an operator would. Returns its exit code and its output."""
     done = subprocess.run(
         [binary(), *arguments, "--timeout", str(PATIENCE), "--api", f"http://{HOST}:{member.api}"], capture_output=True, text=True, timeout=timeout,
         env={k: v for k, v in os.environ.items() if not k.startswith("REALERTIME_")})
@@ -67,7 +67,7 @@ def run(member, *arguments, timeout=3 * PATIENCE):
 
 
 def says(member, command, words):
-    """Waits until a command prints this and reports a problem."""
+    """Waits until a command prints these words and its exit code is 1."""
     last = []
 
     def check():
@@ -76,7 +76,7 @@ def says(member, command, words):
     try:
         eventually(check)
     except AssertionError:
-        raise AssertionError(f"not {words!r}: {last}") from None
+        raise AssertionError(f"the command never printed {words!r}: {last}") from None
 
 
 def publishing(members):
@@ -91,13 +91,13 @@ def counts(publishers):
 
 
 def goes_on(publishers):
-    """Waits until each of them acknowledges publishes again."""
+    """Waits until the node of each publisher acknowledges further publishes."""
     before = counts(publishers)
     eventually(lambda: all(now > before[name] for name, now in counts(publishers).items()))
 
 
 def kinds_logged(member, since, kinds):
-    """The kinds of the events in a member's log about itself after an offset, in order."""
+    """Returns the kinds of the events about a member in its own log, in order, from the offset `since`."""
     logged = re.findall(rf" event=(\w+) node={member.name} ", member.output.read_bytes()[since:].decode())
     return [kind for kind in logged if kind in kinds]
 
@@ -107,7 +107,7 @@ def has_link(member, peer):
 
 
 def judged_alike(member):
-    """Without ZooKeeper every command reports the same reason, and says first whether clients are affected."""
+    """Checks that every command reports the same reason while ZooKeeper is away, and first says whether clients are affected."""
     unaffected = "Publishers and subscribers are not affected: "
     own, whole = member.get("/api/status").json, member.get_json("/api/cluster")
     [text] = own["reasons"]
@@ -134,14 +134,14 @@ def test_zookeeper_is_away_for_longer_than_the_sessions(cluster):
     publishers = publishing(members)
     cluster.zookeeper.kill()
     killed = time.monotonic()
-    # Each node gives its partitions up when its own session is over, and reports why it is degraded.
+    # Each node relinquishes its partitions before its session ends, and reports why it is degraded.
     for member in members:
         eventually(lambda: member.serving == 0)
     for _ in during((60 if LONG else SESSION + 2) - (time.monotonic() - killed)):
         for member in members:
             own, status = member.own, eventually(lambda: member.get_json("/api/cluster"))
             assert own["session"] != "connected" and own["partitions"]["serving"] == 0, own
-            # No node decides anything.
+            # No node makes a decision.
             assert own["view_version"] == status["view_version"] == versions[member.name] and not status["authoritative"], status
             assert status["health"] != "healthy" and status["zookeeper"]["state"] != "connected", status
             assert any("no connection to ZooKeeper" in reason for reason in status["reasons"]), status
@@ -151,10 +151,10 @@ def test_zookeeper_is_away_for_longer_than_the_sessions(cluster):
     for member in members:
         judged_alike(member)
     cluster.zookeeper.start()
-    # Their member znodes exist for another session timeout, and all nodes come back before that is over.
+    # The member znodes exist for another session timeout. All nodes come back before that time is over.
     after = cluster.settled(names)
     assert moved(owners, after) == 0, Counter(zip(owners.values(), after.values()))
-    # Each partition was granted to its previous owner once. No other node had it in between.
+    # Each partition was granted exactly once, to its previous owner. No other node owned it in the meantime.
     assert {p: e - epochs[p] for p, e in cluster.epochs("n1").items() if e - epochs[p] != 1} == {}
     for member in members:
         health(member, "healthy")
@@ -165,12 +165,12 @@ def test_zookeeper_is_away_for_longer_than_the_sessions(cluster):
 
 
 def codes(member):
-    """What `members` shows for each node: its two letters, and its session."""
+    """Returns for each node the two letters of its state and its session, as `members` shows them."""
     lines = run(member, "members")[1].splitlines()
     return {line.split()[1]: (line.split()[0], line[lines[0].index("SESSION"):].split("  ")[0]) for line in lines[1:] if re.match(r"[UDFS?][A-Z] ", line)}
 
 
-def test_the_suspect_is_the_one_that_is_not_seen(cluster):
+def test_only_the_unreachable_node_is_suspect(cluster):
     names = ["n1", "n2", "n3"]
     cluster.begin(*names)
     controller = cluster.controller("n1")
@@ -180,13 +180,13 @@ def test_the_suspect_is_the_one_that_is_not_seen(cluster):
         eventually(lambda: codes(member).get(lost.name, ("", ""))[0] == "SA")
         seen = codes(member)
         assert seen[controller.name][0] == seen[other.name][0] == "UA", seen
-        # Five seconds after its last report.
+        # The session is shown as "no report" five seconds after the node's last report.
         eventually(lambda: codes(member)[lost.name][1].startswith("no report"))
     code, output = run(other, "members")
     assert code == 1 and f"{lost.name} is suspect: unreachable from {', '.join(sorted([controller.name, other.name]))}" in output, output
     lost.process.send_signal(signal.SIGCONT)
     cluster.settled(names)
-    # Without ZooKeeper nothing is decided, but a dead node is still shown as down.
+    # While ZooKeeper is away no decision is made, but a dead node is still shown as down.
     cluster.zookeeper.kill()
     eventually(lambda: other.own["session"] != "connected" and other.serving == 0 and controller.serving == 0)
     lost.process.kill()
@@ -199,7 +199,7 @@ def test_the_suspect_is_the_one_that_is_not_seen(cluster):
 @pytest.mark.parametrize("elections", [0, 2], ids=["one-controller", "two-elections-later"])
 def test_zookeeper_comes_back_with_an_older_snapshot(cluster, folder, elections):
     cluster.begin("n1", "n2", session=SHORT)
-    # A copy as an operator would make it, while the server is down for a moment.
+    # The copy is made while the server is down for a moment, as an operator would do it.
     cluster.zookeeper.kill()
     shutil.copytree(cluster.zookeeper.folder / "data", folder / "copy")
     cluster.zookeeper.start()
@@ -225,12 +225,12 @@ def test_zookeeper_comes_back_with_an_older_snapshot(cluster, folder, elections)
     cluster.zookeeper.kill()
     restored(cluster.zookeeper, folder / "copy")
     cluster.zookeeper.start()
-    # No node follows the old view, and one of them reports the problem.
+    # No node follows the old view, and one node reports the problem.
     eventually(lambda: any("lost writes" in (m.own or {}).get("alarm", "") for m in members))
     alarmed = next(m for m in members if "lost writes" in (m.own or {}).get("alarm", ""))
-    # The controller's history contains it after that node's next report.
+    # The controller's history contains the alarm after that node's next report.
     eventually(lambda: any(e["kind"] == "alarm" and "lost writes" in e["text"] for m in members for e in m.events))
-    # No action is needed: the controller writes the newer view again, under owner epochs that were never used.
+    # No operator has to act: the controller writes the newer view again, with owner epochs that were never used.
     after = cluster.settled(names)
     assert alarmed.own["view_version"] > version
     assert {p: (epochs[p], e) for p, e in cluster.epochs("n1").items() if e <= epochs[p]} == {}
@@ -255,7 +255,7 @@ def test_zookeeper_is_emptied_and_all_nodes_restart(cluster):
     code, output = run(members[0], "cordon", "n2", "--note", "disk")
     assert code == 0, output
     epochs, version = cluster.epochs("n1"), members[0].own["view_version"]
-    # The last request is on every disk within a second.
+    # Every node has the last request on its disk within a second.
     eventually(lambda: all('"note":"disk"' in (m.data / "cluster.json").read_text() for m in members))
     cluster.witness.stop()
     for member in members:
@@ -270,7 +270,7 @@ def test_zookeeper_is_emptied_and_all_nodes_restart(cluster):
     assert {p: (epochs[p], e) for p, e in cluster.epochs("n1").items() if e <= epochs[p]} == {}
     assert members[0].own["view_version"] > version
     assert any(e["kind"] == "alarm" and "n2 is to be cordoned" in e["text"] for m in members for e in m.events)
-    # Other nodes make a cluster of the same name in its place. This node is not a member of it.
+    # Other nodes make a new cluster of the same name. The first node is not a member of the new cluster.
     for member in members:
         member.kill()
     cluster.zookeeper.kill()
@@ -293,7 +293,7 @@ def test_the_leader_of_the_ensemble_dies(clusters, folder):
     leader = cluster.zookeeper.leader()
     leader.kill()
     eventually(lambda: cluster.zookeeper.leader().mode == "leader")
-    # Sessions outlive a server: no node left, and no partition moved.
+    # Sessions survive the death of one server: no node left, and no partition moved.
     eventually(lambda: all((m.own or {}).get("session") == "connected" for m in members))
     after = cluster.settled(names)
     assert cluster.incarnations("n1") == incarnations
@@ -327,15 +327,15 @@ def test_one_node_is_cut_off_from_zookeeper(cluster, name, cut):
     publishers = publishing([member])
     logged = member.output.stat().st_size
     getattr(proxy, cut)()
-    # It gives up when its session is over by its own clock, because no server can report it.
+    # No server can report the end of the session to this node. So the node ends its session by its own clock.
     eventually(lambda: member.serving == 0)
     assert eventually(lambda: kinds_logged(member, logged, ("session_lost", "joined", "elected", "evicted")))[0] == "session_lost"
     assert member.own["session"] != "connected" and member.own.get("incarnation") is None
-    # The others take over its partitions, and only these.
+    # The other nodes take over the partitions of this node, and no other partition moves.
     without = cluster.settled(rest)
     assert sorted(p for p in without if without[p] != owners[p]) == sorted(p for p in owners if owners[p] == name)
     assert all(e > epochs[p] for p, e in cluster.epochs("n2").items() if owners[p] == name)
-    # It returns only what it knows itself, with the reason.
+    # The node returns only the data that it has itself, with the reason.
     status = eventually(lambda: member.get_json("/api/cluster"))
     assert not status["authoritative"] and any("no connection to ZooKeeper" in reason for reason in status["reasons"]), status
     assert member.serving == 0
@@ -361,12 +361,12 @@ def test_the_link_of_one_node_is_cut(cluster):
     member.link_proxy.silence()
     cutoff = time.monotonic()
     eventually(lambda: cluster.member_state("n3", "n1") == "fenced")
-    # Four seconds of silence. The link notices its own silence before that.
+    # The node is fenced after four seconds of silence. The link itself is down before that.
     assert time.monotonic() - cutoff > 4
     eventually(lambda: Counter(cluster.members["n1"].owners().values()) == {"n1": 128, "n2": 128})
     fenced = cluster.members["n1"].owners()
     assert all(owners[p] == "n3" for p in owners if owners[p] != fenced[p])
-    # It has a session, so it knows that it is fenced. The same process stays, and owns nothing.
+    # The node has a session, so it reads in the view that it is fenced. The same incarnation stays a member, and owns nothing.
     eventually(lambda: member.serving == 0)
     assert member.own["session"] == "connected" and cluster.incarnations("n1") == before
     says(cluster.members["n2"], "status", "n3 is fenced")
@@ -376,7 +376,7 @@ def test_the_link_of_one_node_is_cut(cluster):
     opened = time.monotonic()
     eventually(lambda: has_link(cluster.members["n1"], "n3") and has_link(cluster.members["n2"], "n3"))
     goes_on(publishers)
-    # It has to be reached for half a minute before it gets partitions. A check that comes later proves nothing.
+    # The node gets partitions only after it has been reached for half a minute. After that time this check would prove nothing.
     for _ in during(28 - (time.monotonic() - opened) if LONG else 2):
         seen = cluster.member_state("n3", "n1"), member.serving
         assert seen == ("fenced", 0) or time.monotonic() - opened > 28, seen
@@ -396,13 +396,13 @@ def test_the_link_of_one_node_refuses(cluster):
     before = cluster.incarnations("n1")
     logged = member.output.stat().st_size
     member.link_proxy.shut()
-    # A closed port means a dead process. Its partitions are reassigned without waiting for the end of its session or for the fencing.
+    # A closed port counts as a dead process: the controller reassigns its partitions before its session ends and before it would be fenced.
     eventually(lambda: Counter(cluster.members["n1"].owners().values()) == {"n1": 128, "n2": 128})
     without = cluster.members["n1"].owners()
     assert all(owners[p] == "n3" for p in owners if owners[p] != without[p])
     states = [e["text"] for e in cluster.members["n1"].events if e["kind"] == "node" and e["node"] == "n3"]
     assert "active is now down: it refuses connections" in states and not any(text.startswith("active is now fenced") for text in states), states
-    # This node lives. It comes back as a new incarnation, and owns nothing, because no node reaches it: it stays joining.
+    # But this node lives. It joins again as a new incarnation and owns nothing. It stays joining, because no node reaches it.
     eventually(lambda: cluster.member_state("n3", "n1") == "joining" and (cluster.incarnations("n1")["n3"] or 0) > before["n3"])
     joining = cluster.incarnations("n1")["n3"]
     for _ in during(3):
@@ -417,7 +417,7 @@ def test_the_link_of_one_node_refuses(cluster):
 
 def test_a_pause_longer_than_the_session(cluster):
     names = ["n1", "n2", "n3"]
-    # Ends before its silence makes the others replace it as controller. Another test covers that.
+    # The pause ends before the other nodes would replace this node as controller. Another test covers that case.
     cluster.make("n1", session=SHORT)
     owners = cluster.begin(*names)
     member = cluster.members["n1"]
@@ -429,7 +429,7 @@ def test_a_pause_longer_than_the_session(cluster):
     assert sorted(p for p in without if without[p] != owners[p]) == sorted(p for p in owners if owners[p] == "n1")
     taken = cluster.members["n2"].own["view_version"]
     member.process.send_signal(signal.SIGCONT)
-    # It first gives its partitions up. Everything that it serves later was granted to its new incarnation, by a view written after the pause.
+    # The node first relinquishes its partitions. All partitions that it serves later were granted to its new incarnation, by a view written after the pause.
     seen = []
 
     def served_again():
@@ -439,13 +439,13 @@ def test_a_pause_longer_than_the_session(cluster):
         seen.append(own)
         return own["partitions"]["serving"] and own.get("incarnation") not in (incarnation, None)
     eventually(served_again, every=0.005)
-    # Counted in responses and not in seconds, so that a slow machine has the same number of checks.
+    # The limit is a number of responses and not of seconds, so that a slow machine has the same number of checks.
     kept = [own for own in seen if own["partitions"]["serving"] and own.get("incarnation") in (incarnation, None)]
     assert len(kept) < 100 and kept == seen[:len(kept)], f"{len(kept)} of {len(seen)}: {kept[-1:]}"
     assert seen[-1]["incarnation"] > incarnation and seen[-1]["view_version"] > taken, seen[-3:]
     after = cluster.settled(names)
     assert moved(without, after) == sum(owner == "n1" for owner in after.values())
-    # Its own events: first the lost session, then the return. It was not elected in between, and the others' decisions still hold.
+    # The node logged first the lost session, then that it joined. It was not elected in between, so the others' decisions are still valid.
     assert kinds_logged(member, logged, ("session_lost", "joined", "elected", "alarm")) == ["session_lost", "joined"]
     assert cluster.controller("n1") is not member and member.own["view_version"] > version
     cluster.witness.finish()

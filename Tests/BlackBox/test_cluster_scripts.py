@@ -139,7 +139,7 @@ def test_a_port_that_is_taken_is_named_before_anything_starts(scripts, step, wha
     assert scripts.processes() == [] and not (scripts.folder / "realertime-cluster").exists()
 
 
-def test_a_node_that_does_not_start_takes_the_others_along(scripts):
+def test_if_one_node_does_not_start_all_are_stopped(scripts):
     wrapper = scripts.folder / "realertime"
     wrapper.write_text(f'#!/bin/bash\n[ "$1 ${{3##*/}}" != "node n2.yaml" ] || {{ echo "the disk is made of cheese"; exit 1; }}\nexec {binary()} "$@"\n')
     wrapper.chmod(0o755)
@@ -174,7 +174,7 @@ def test_an_interrupted_up_leaves_nothing(scripts):
 
 
 @pytest.mark.parametrize("name", ["up", "down", "status", "kill", "pause"])
-def test_each_explains_itself(scripts, name):
+def test_each_script_has_a_help(scripts, name):
     code, out, err = scripts.run(name, "--help")
     assert (code, err) == (0, "") and out and f"cluster/{name}" in out + f"cluster/{name}" and "set -e" not in out
 

@@ -1,4 +1,4 @@
-"""The everyday commands, as a shell runs them: their input, their output, and when they end."""
+"""The commands for one node, as a shell runs them: their input, their output, and when they end."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ HEALTHY, DEGRADED, CRITICAL, UNREACHABLE, USAGE = 0, 1, 2, 3, 64
 
 
 def call(*arguments, timeout=2 * PATIENCE, input=None, **env):
-    """The exit code, standard output and standard error. An argument may be bytes."""
+    """Runs a command. Returns its exit code, standard output and standard error. An argument may be bytes."""
     done = subprocess.run([binary(), *arguments], input=input, capture_output=True, timeout=timeout, env=environment(**env))
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
@@ -36,7 +36,7 @@ API = [["status"], ["members"], ["partitions"], ["plan"], ["events"], ["drain", 
 
 @pytest.mark.parametrize("address", ["h:65536", "http://127.0.0.1:70000", "http://127.0.0.1:99999999999999999999", "http://h:-1", "127.0.0.1:0", "", "ftp://h", "h:1/a b"])
 @pytest.mark.parametrize("option, arguments", [("--api", a) for a in API] + [("--url", a) for a in (["subscribe", "a"], ["doctor"], ["load", "-n", "1"])], ids=str)
-def test_an_address_that_cannot_be_is_a_sentence(option, arguments, address):
+def test_an_invalid_address_is_reported_in_a_sentence(option, arguments, address):
     code, out, err = call(*arguments, option, address, timeout=30)
     assert (code, out) == (USAGE, "") and option in err and "Error: " in err, (code, err)
 
@@ -103,15 +103,15 @@ def test_a_secret_and_a_configuration_may_come_from_a_pipe(nodes, tmp_path):
     assert code == 0 and "sekret" not in out and re.search("^api-token +set", out, re.MULTILINE), (out, err)
 
 
-def test_an_empty_cursor_file_is_no_silent_start(shared, channel, tmp_path):
+def test_an_empty_cursor_file_is_an_error(shared, channel, tmp_path):
     file = tmp_path / "cursor"
     file.touch()
     code, out, err = call("subscribe", channel, "--cursor-file", str(file), "--timeout", "30", **urls(shared))
     assert (code, out) == (CRITICAL, "") and "is empty" in err and "remove it" in err, err
 
 
-def test_a_node_that_does_not_accept_is_passed_over(shared):
-    """Like a machine that is switched off: the connect is not refused. The change goes to the next node, because the first cannot have received it."""
+def test_a_node_that_does_not_accept_is_skipped(shared):
+    """The first node neither accepts nor refuses, like a machine that is switched off. It cannot have received the change, so the next node gets the change."""
     with socket.create_server((HOST, 0), backlog=0) as silent, contextlib.ExitStack() as full:
         for _ in range(4):
             connection = full.enter_context(socket.socket())
@@ -121,12 +121,12 @@ def test_a_node_that_does_not_accept_is_passed_over(shared):
         both = ["--api", f"{hangs},{HOST}:{shared.api}", "--timeout", "4"]
         code, out, err = call("members", *both)
         assert code == HEALTHY and out and f"http://{hangs} cannot be reached (no connection in time)" in err, err
-        # A node in no cluster refuses it: so it received the request.
+        # The second node is in no cluster, so it refuses the change. The refusal shows that it received the request.
         code, out, err = call("drain", "n1", "--no-wait", *both)
         assert code == CRITICAL and f"http://{HOST}:{shared.api} returned" in err, err
 
 
-def test_any_node_of_a_list_is_asked(shared):
+def test_the_first_node_of_a_list_that_responds_is_used(shared):
     port = Port()
     try:
         there, absent = f"{HOST}:{shared.api}", f"{HOST}:{port.number}"
@@ -144,7 +144,7 @@ def test_any_node_of_a_list_is_asked(shared):
 # MARK: load
 
 
-def test_load_does_not_try_what_a_node_has_no_room_for(nodes):
+def test_load_starts_no_connection_above_the_nodes_limit(nodes):
     node = nodes.make("--connections-max", "20")
     env = urls(node)
     with SSE(node, "a"):
@@ -155,13 +155,13 @@ def test_load_does_not_try_what_a_node_has_no_room_for(nodes):
         code, out, err = call("load", "-n", "20", **env)
         assert code == USAGE and "accepts only 19 more subscribers (connections-max 20, 1 are connected), but this run needs 20" in err, err
         assert time.monotonic() - begin < PATIENCE
-        assert node.metric('realertime_connections_opened_total{transport="sse"}') == 1, "not one was tried"
-        # Slightly fewer, because connections that have just ended may still be counted.
+        assert node.metric('realertime_connections_opened_total{transport="sse"}') == 1, "load started connections"
+        # The number is slightly lower than the limit, because connections that have just ended may still be counted.
         assert call("load", "-n", "15", "-r", "0", "--hold", "0.2", "--settle", "0.1", **env)[0] == HEALTHY
 
 
-def test_load_asks_only_the_node_that_its_subscribers_connect_to(nodes):
-    """The capacity of the node at --api says nothing about another node at --url."""
+def test_load_reads_only_the_limit_of_the_node_that_its_subscribers_connect_to(nodes):
+    """The connection limit of the node at --api does not apply to another node at --url."""
     small, other = nodes.make("--connections-max", "10"), nodes.make()
     arguments = ["load", "-n", "20", "-r", "0", "--hold", "0.2", "--settle", "0.1", "--api", f"{HOST}:{small.api}"]
     code, out, err = call(*arguments, "--url", f"{HOST}:{other.listen}")
@@ -170,7 +170,7 @@ def test_load_asks_only_the_node_that_its_subscribers_connect_to(nodes):
     assert code == USAGE and "accepts only 10 more subscribers" in err, err
 
 
-def test_load_hands_a_token_from_a_pipe_to_its_workers(nodes, tmp_path):
+def test_load_passes_a_token_from_a_pipe_to_its_workers(nodes, tmp_path):
     secret, pipe = tmp_path / "secret", tmp_path / "pipe"
     secret.write_text("open sesame\n")
     node = nodes.make("--api-token-file", str(secret))
@@ -186,7 +186,7 @@ def test_load_hands_a_token_from_a_pipe_to_its_workers(nodes, tmp_path):
 
 
 def test_load_stops_when_nothing_connects(nodes):
-    """For a server that does not report its capacity."""
+    """The server does not report its connection limit."""
     node = nodes.make("--connections-max", "20")
     target = ["--subscribe-url", f"http://{HOST}:{node.listen}/ev/{{channel}}", "--publish-url", f"http://{HOST}:{node.api}/pub?id={{channel}}"]
     code, out, err = call("load", *target, "-n", "9000", "-r", "0", "--hold", "0.1", "--settle", "0.1", "-o", "json")
@@ -201,19 +201,19 @@ def test_load_stops_when_nothing_connects(nodes):
 
 @pytest.mark.parametrize("arguments", [["subscribe", "CHANNEL", "--backlog", "1"], ["subscribe", "CHANNEL", "--backlog", "1", "--transport", "ws"],
                                        ["subscribe", "CHANNEL", "--backlog", "1", "--transport", "lp"], ["events", "-f", "-o", "json"]], ids=" ".join)
-def test_it_ends_when_nothing_reads_any_more(shared, channel, arguments):
-    """As with `| head -1`: the command ends without another event or heartbeat."""
+def test_a_command_ends_when_its_output_is_closed(shared, channel, arguments):
+    """The reader closes the pipe, as `| head -1` does. The command ends without another event or heartbeat."""
     shared.publish(channel, "one")
     process = subprocess.Popen(
         [binary(), *(channel if word == "CHANNEL" else word for word in arguments)], stdout=subprocess.PIPE, env=environment(**urls(shared)))
     try:
         assert process.stdout.readline()
         time.sleep(0.5)
-        assert process.poll() is None, "as long as it is read"
+        assert process.poll() is None, "the command ended although its output was read"
         process.stdout.close()
         begin = time.monotonic()
         assert process.wait(PATIENCE) == HEALTHY
-        assert time.monotonic() - begin < 20, "a heartbeat would take 25 s"
+        assert time.monotonic() - begin < 20, "the command ended only at the next heartbeat, after 25 s"
     finally:
         process.kill()
         process.wait()
@@ -244,7 +244,7 @@ def test_the_report_of_load_does_not_wrap(shared):
 
 
 def read_all(screen):
-    """Until the terminal's other end is closed."""
+    """Reads until the terminal's other end is closed."""
     while True:
         try:
             piece = os.read(screen.file, 65536)
@@ -267,7 +267,7 @@ def test_what_changes_comes_first_and_w_shows_all(shared):
     everything = header("-w")
     assert everything[-2:] == ["API", "LINK"] and everything == header("--wide") == header(columns=300) == header(COLUMNS="300")
     assert header(COLUMNS="80", columns=300) == narrow
-    assert run(shared, "members", COLUMNS="40")[1].splitlines()[0].split() == everything, "not a terminal: all columns"
+    assert run(shared, "members", COLUMNS="40")[1].splitlines()[0].split() == everything, "output into a pipe must have all columns"
 
 
 def test_watch_shows_what_changes(shared):
@@ -281,11 +281,11 @@ def test_watch_shows_what_changes(shared):
         screen.close()
 
 
-def test_a_payload_does_not_draw_on_the_terminal(shared, channel):
+def test_a_payload_cannot_control_the_terminal(shared, channel):
     payload = "a\x1b]0;title\x07\x1b[2Jb\u202ec"
     shared.publish(channel, payload.encode())
     arguments = ["subscribe", channel, "--backlog", "1", "--max", "1", "--url", f"{HOST}:{shared.listen}"]
-    assert call(*arguments)[1] == payload + "\n", "into a pipe as it was published"
+    assert call(*arguments)[1] == payload + "\n", "the payload was changed in a pipe"
     ours, theirs = os.openpty()
     process = subprocess.Popen([binary(), *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment(TERM="xterm"))
     os.close(theirs)

@@ -40,7 +40,7 @@ def test_nothing_is_wider_than_the_terminal(command):
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_what_stands_alone_is_not_wrapped_and_what_is_wrapped_flows(command):
+def test_examples_are_not_wrapped_and_paragraphs_are_not_broken(command):
     """An example that is wrapped cannot be pasted. A paragraph with fixed line breaks is ragged at other widths."""
     overview = run("help", *command, columns=10_000)[1].split("\nUSAGE:")[0].splitlines()
     for line in overview:
@@ -61,7 +61,7 @@ def test_an_unknown_command_is_named(arguments):
     assert (code, out) == (64, "") and "no command 'publsh'" in err and "'publish'" in err, (code, out, err)
 
 
-def test_load_has_the_names_that_the_others_have():
+def test_load_has_the_option_names_of_the_other_commands():
     """The same option has the same name, variable and default in all commands."""
     def options(command):
         out = run("help", command, columns=10_000)[1]

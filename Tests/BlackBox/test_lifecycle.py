@@ -35,7 +35,7 @@ def clear(text, *words):
 # MARK: stopping
 
 
-def test_sigterm_ends_streams_in_good_order(nodes, channel):
+def test_sigterm_ends_streams_properly(nodes, channel):
     node = nodes.make()
     with SSE(node, channel) as sse, WS(node, channel) as ws, Lines(node, channel) as lines, LongPoll(node, channel) as poll:
         node.publish(channel, 1)
@@ -155,7 +155,7 @@ def test_a_second_sigterm_ends_immediately(nodes, channel):
         ends(node)
 
 
-def test_while_stopping_it_says_so(nodes, channel):
+def test_a_stopping_node_reports_that_it_stops(nodes, channel):
     """Not ready; new subscribers and publishes get 503 or are refused; running requests may finish."""
     node = nodes.make("--shutdown-seconds-max", "5", "--history-events-max", "2000")
     with SSE(node, channel, receive_buffer=4096), Wire(node.api) as api:
@@ -424,7 +424,7 @@ def test_subscribers_need_no_token(guarded):
         assert s.next().data == "1"
 
 
-def test_the_token_is_nowhere_to_be_seen(guarded):
+def test_the_token_appears_nowhere(guarded):
     assert TOKEN not in guarded.tail(100_000)
     headers = {"X-API-Key": TOKEN}
     for target in ("/api/status", "/metrics", "/"):
@@ -440,7 +440,7 @@ def test_a_public_api_port_needs_a_token(nodes):
 
 
 @pytest.mark.parametrize("method,target", PROTECTED)
-def test_a_page_from_elsewhere_cannot_publish(unguarded, method, target):
+def test_a_page_of_another_origin_cannot_publish(unguarded, method, target):
     own = f"http://127.0.0.1:{unguarded.api}"
     for origin in (
         "https://evil.example", "null", f"http://127.0.0.1:{unguarded.listen}", f"https://127.0.0.1:{unguarded.api}", own + ".evil.example",
@@ -453,7 +453,7 @@ def test_a_page_from_elsewhere_cannot_publish(unguarded, method, target):
         assert ask(unguarded, method, target, {"Origin": origin}).status == 200, origin
 
 
-def test_another_host_name_is_not_ones_own(unguarded):
+def test_another_host_name_is_not_the_nodes_own(unguarded):
     """DNS rebinding: evil.example resolves to this node, so Host and Origin of its page match, but neither is the node's."""
     name = f"evil.example:{unguarded.api}"
     reply = unguarded.post("/pub?id=rebound", b"1", {"Host": name, "Origin": f"http://{name}"})
@@ -461,7 +461,7 @@ def test_another_host_name_is_not_ones_own(unguarded):
     assert unguarded.history("rebound")["offset"] == 0
 
 
-def test_a_preflight_from_elsewhere_is_refused(unguarded):
+def test_a_preflight_of_another_origin_is_refused(unguarded):
     headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "message-id"}
     reply = unguarded.request("OPTIONS", "/pub?id=a", None, headers)
     assert reply.headers["Access-Control-Allow-Origin"] is None
@@ -567,7 +567,7 @@ def test_channels(nodes, channel):
         assert seen == names
 
 
-def test_only_one_epoch_and_offset_whatever_the_concurrency(nodes, channel):
+def test_concurrent_publishes_get_consecutive_positions(nodes, channel):
     """Eight clients publish to one channel: every position occurs once, none is missing."""
     node = nodes.make()
     positions = []
@@ -602,7 +602,7 @@ def test_one_message_id_at_the_same_time(nodes, channel):
     assert node.history(channel)["offset"] == 1
 
 
-def test_a_message_id_is_of_its_channel(nodes, channel):
+def test_a_message_id_belongs_to_one_channel(nodes, channel):
     node = nodes.make()
     assert "duplicate" not in node.publish(channel + "a", 1, message_id="m")
     assert "duplicate" not in node.publish(channel + "b", 1, message_id="m")
@@ -610,7 +610,7 @@ def test_a_message_id_is_of_its_channel(nodes, channel):
     assert [a.get("duplicate", False) for a in both] == [True, False]
 
 
-def test_killed_at_any_moment_it_starts_again(nodes, channel, seed):
+def test_a_node_killed_at_any_moment_starts_again(nodes, channel, seed):
     """Repeated kill -9 while publishes are in flight; after each start all acknowledged events are there."""
     import random
     chance = random.Random(seed)

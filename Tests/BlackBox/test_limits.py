@@ -64,7 +64,7 @@ def asked_to_come_back(response):
     return comment[2:], int(retry[7:])
 
 
-def test_an_eventsource_over_the_limit_is_asked_to_come_back(nodes, channel):
+def test_an_eventsource_over_the_limit_is_asked_to_reconnect(nodes, channel):
     """Any status but 200 ends a browser's EventSource for good."""
     node = nodes.make("--connections-max", "2", "--cors-origins", "https://site.example")
     request = f"GET /ev/{channel} HTTP/1.1\r\nHost: x\r\nOrigin: https://site.example\r\nAccept: {{}}\r\n\r\n"
@@ -92,7 +92,7 @@ def test_an_eventsource_over_the_limit_is_asked_to_come_back(nodes, channel):
     assert eventually(lambda: can(lambda: SSE(node, channel).close()))
 
 
-def test_the_load_tool_knows_a_refusal(nodes):
+def test_the_load_tool_recognises_a_refusal(nodes):
     node = nodes.make("--connections-max", "5")
     # `load` reads the limit from the node's API, and does not start.
     other = nodes.make()
@@ -117,7 +117,7 @@ def test_a_preflight_gets_a_response_over_the_limit(nodes, port, path, limit):
             unavailable(response.status, response.head, response.all())
 
 
-def test_what_is_wrong_for_good_ends_an_eventsource(node, channel):
+def test_a_permanent_error_ends_an_eventsource(node, channel):
     for path, status in ((f"/ev/{channel}?since=x", 400), ("/ev/", 400), ("/nothing", 404), ("/ev", 404)):
         with Wire(node.listen) as wire:
             response = Response(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"))
@@ -303,7 +303,7 @@ def flood(node, channel, count, recover=lambda: None):
 # MARK: half-open connections
 
 
-def test_half_open_connections_go_away(nodes, channel):
+def test_half_open_connections_are_closed(nodes, channel):
     node = nodes.make("--handshake-seconds-max", "3", "--connections-max", "40")
     starts = [b"", b"G", b"GET /ev/a HTTP/1.1\r\n", b"GET /ev/a HTTP/1.1\r\nHost: x\r\n", b"GET /ws/a HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"]
     with contextlib.ExitStack() as stack:
@@ -317,7 +317,7 @@ def test_half_open_connections_go_away(nodes, channel):
         eventually(lambda: node.status()["subscribers"]["connections"] == 0)
 
 
-def test_idle_keep_alive_connections_go_away(nodes, channel):
+def test_idle_keep_alive_connections_are_closed(nodes, channel):
     node = nodes.make("--idle-seconds-max", "1")
     for port in (node.listen, node.api):
         with Wire(port) as wire:
@@ -415,7 +415,7 @@ def test_a_stalled_subscriber_gets_a_gap(nodes, channel, kind):
     assert gaps and all(gap["reason"] in ("overflow", "expired") for gap in gaps)
 
 
-def test_a_subscriber_that_takes_nothing_is_closed_and_resumes(nodes, channel):
+def test_a_subscriber_that_reads_nothing_is_closed_and_resumes(nodes, channel):
     node = nodes.make("--stalled-seconds-max", "1", "--heartbeat-seconds", "1", "--history-events-max", "2000")
     with Lines(node, channel) as start:
         cursor = start.cursor

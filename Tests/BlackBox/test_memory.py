@@ -32,7 +32,7 @@ def pages_in(pid, begin, length):
 
 
 @pytest.mark.skipif(os.uname().sysname != "Linux" or os.uname().machine not in ("x86_64", "aarch64"), reason="reads ELF files and Linux' page tables")
-def test_a_ready_node_has_let_go_of_what_only_its_start_needed(nodes, channel):
+def test_a_ready_node_has_returned_the_pages_that_only_its_start_needed(nodes, channel):
     node = nodes.make()
     begin, length = relocations(binary())
     with open(f"/proc/{node.pid}/maps") as maps:

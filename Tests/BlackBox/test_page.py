@@ -92,7 +92,7 @@ def page(shared, channel, open_page):
     return open_page(shared, channel).live()
 
 
-def test_it_loads_without_complaints(page, shared):
+def test_the_page_loads_without_errors(page, shared):
     assert page.driver.title.endswith("Realertime")
     assert shared.status()["node"]["version"] in page.text("node")
     assert page.problems() == []
@@ -201,7 +201,7 @@ def test_another_channel(page, shared, channel):
     page.live()
 
 
-def test_a_bad_channel_is_not_asked_for(page, shared, channel):
+def test_a_bad_channel_is_not_requested(page, shared, channel):
     for bad in ("a b", "ü", "x.b5"):
         page["channel"].clear()
         page["channel"].send_keys(bad, Keys.ENTER)
@@ -340,7 +340,7 @@ def example(heading, language, file="README.md"):
     return re.search(rf"{re.escape(heading)}.*?```{language}\n(.*?)```", text, re.DOTALL).group(1)
 
 
-def test_what_readme_shows_receives_every_type(nodes, channel, chromium):
+def test_the_example_of_readme_receives_every_type(nodes, channel, chromium):
     node = nodes.make("--history-events-max", "3")
     first = node.publish(channel, 1)["cursor"]
     # A page of the same origin with nothing in it.
@@ -493,7 +493,7 @@ def test_landmarks_and_labels(page):
     assert page.script("return [...document.querySelectorAll('[id]')].length === new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size")
 
 
-def test_it_says_what_happens_but_not_too_often(page, shared, channel):
+def test_a_screen_reader_is_notified_at_most_every_four_seconds(page, shared, channel):
     page.script(
         "window.said = []; new MutationObserver(() => said.push(document.getElementById('announce').textContent))"
         ".observe(document.getElementById('announce'), { childList: true, characterData: true, subtree: true })")

@@ -23,7 +23,7 @@ def block(language, number):
     return [text for name, text in BLOCKS if name == language][number]
 
 
-def test_these_are_the_blocks():
+def test_readme_has_exactly_these_blocks():
     """Fails when a block is added, so that the new one gets a test."""
     assert [name for name, _ in BLOCKS] == ["sh", "sh", "js"]
 

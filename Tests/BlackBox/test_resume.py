@@ -177,7 +177,7 @@ def test_the_checker_accepts_a_good_history():
 
 @pytest.mark.parametrize("index", range(10))
 @pytest.mark.parametrize("fault", ["lost", "repeated", "swapped", "gap", "foreign", "ahead"])
-def test_the_checker_sees(fault, index):
+def test_the_checker_detects(fault, index):
     published, received = good()
     if fault == "lost":
         del received[index]
@@ -232,7 +232,7 @@ def test_a_cursor_from_before_the_first_event_survives_a_restart(nodes, channel)
 
 
 @EVERY
-def test_memory_is_gone_after_a_restart_and_says_so(nodes, channel, kind):
+def test_the_loss_of_a_log_in_memory_is_reported_after_a_restart(nodes, channel, kind):
     node = nodes.make("--log", "memory")
     with Lines(node, channel) as s:
         for n in range(5):
@@ -318,7 +318,7 @@ def test_history_by_age_has_expired(nodes, channel, kind):
 
 
 @EVERY
-def test_nothing_missed_is_no_gap_even_when_history_has_expired(nodes, channel, kind):
+def test_an_expired_history_is_no_gap_if_no_event_was_missed(nodes, channel, kind):
     node = nodes.make("--history-seconds-max", "1", *EXACT)
     with Lines(node, channel) as s:
         node.publish(channel, 1)
@@ -482,7 +482,7 @@ def test_every_changed_character_is_noticed(shared, channel):
 
 @pytest.mark.parametrize("to", TRANSPORTS)
 @pytest.mark.parametrize("start", TRANSPORTS)
-def test_a_cursor_goes_from_one_transport_to_another(shared, channel, start, to):
+def test_a_cursor_of_one_transport_works_on_another(shared, channel, start, to):
     names = [channel, channel + "x", channel + "y"]
     with subscribe(start, shared, names) as s:
         for n in range(4):
@@ -510,7 +510,7 @@ def test_channels_in_another_order_and_number(shared, channel):
 
 
 @EVERY
-def test_coming_back_immediately_on_another_loop(nodes, channel, kind, seed):
+def test_an_immediate_reconnect_on_another_loop(nodes, channel, kind, seed):
     """One event for each connection, and a reconnect within a millisecond: the accepting loop may not know that event yet."""
     node = nodes.make("--loops", "4")
     publishers, threads, received, failures = [], [], {}, []

@@ -1,4 +1,4 @@
-"""A node's environment fails or is unusual: the reader of its log, the wall clock, its data folder, signals, limits."""
+"""A node's environment fails or is unusual: its standard error, wall clock, data folder, signals, descriptors and processors."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ from harness.websocket import Closed
 
 
 class Pipe:
-    """A pipe for a node's log. The test decides when it is read."""
+    """A pipe for a node's log. The test decides when the pipe is read."""
 
     def __init__(self):
         self.read_end, self.write_end = os.pipe()
@@ -38,7 +38,7 @@ class Pipe:
         os.set_blocking(self.write_end, True)
 
     def read(self):
-        """Its current content."""
+        """Returns the bytes that are in the pipe now."""
         os.set_blocking(self.read_end, False)
         with contextlib.suppress(BlockingIOError):
             return os.read(self.read_end, 1 << 20).decode(errors="replace")
@@ -57,7 +57,7 @@ def pipe():
 
 
 def test_a_full_pipe_on_standard_error_stops_nothing(nodes, pipe, channel):
-    """It starts, serves and stops. Its log lines arrive when the pipe is read again."""
+    """The node starts, serves and stops. Its log lines arrive when the pipe is read again."""
     node = nodes.make(start=False)
     node.popen["stderr"] = pipe.write_end
     pipe.fill()
@@ -87,7 +87,7 @@ def test_a_second_signal_ends_a_node_whose_log_is_not_read(nodes, pipe, channel)
             node.publish(channel, "x" * 60_000)
         node.process.send_signal(signal.SIGTERM)
         eventually(lambda: stopping(node))
-        # It waits for the subscriber, which reads nothing.
+        # The node waits for the subscriber, which reads nothing.
         time.sleep(1)
         assert node.process.poll() is None
         node.process.send_signal(signal.SIGTERM)
@@ -95,7 +95,7 @@ def test_a_second_signal_ends_a_node_whose_log_is_not_read(nodes, pipe, channel)
 
 
 def stopping(node):
-    """Its ports are closed, or it reports that it stops."""
+    """Returns whether the node's ports are closed, or the node reports that it stops."""
     try:
         return node.get("/readyz").status == 503
     except OSError:
@@ -103,7 +103,7 @@ def stopping(node):
 
 
 def test_refused_links_and_zookeeper_do_not_block_on_the_log(nodes, pipe, channel):
-    """Both log a line: the links on an event loop, the ZooKeeper client on its own threads."""
+    """Links and the ZooKeeper client both log lines: the links on an event loop, the ZooKeeper client on its own threads."""
     closed = Port()
     node = Member(nodes.folder / "member", f"{HOST}:{closed.number}", "n1")
     nodes.made.append(node)
@@ -135,7 +135,7 @@ def test_refused_links_and_zookeeper_do_not_block_on_the_log(nodes, pipe, channe
 
 
 class WallClock:
-    """The wall clock of one node, set by the test. Its other clocks are unaffected."""
+    """The wall clock of one node. The test can set it. The node's other clocks are not affected."""
 
     def __init__(self, folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -173,7 +173,7 @@ def test_a_wall_clock_that_is_set(nodes, clock, channel, step):
     for n in range(60):
         eventually(lambda: node.post(f"/pub?id={channel}new{n}", b"1").status == 200, every=0.1)
         if n == 10:
-            assert node.history(f"{channel}new10")["publications"], "what is new stays for its time"
+            assert node.history(f"{channel}new10")["publications"], "a new event was deleted too early"
     eventually(lambda: node.status()["log"]["events"] == 0, every=0.2)
 
 
@@ -181,7 +181,7 @@ def test_message_ids_outlive_a_step_of_the_wall_clock(nodes, clock, channel):
     node = nodes.make("--history-seconds-max", "600", env=clock.env)
     first = node.publish(channel, 1, message_id="m")["id"]
     clock.set(86_400)
-    # Aged once a second.
+    # The node deletes old message ids once a second.
     commits = node.metric("realertime_log_commits_total")
     time.sleep(2.5)
     again = node.publish(channel, 1, message_id="m")
@@ -190,8 +190,8 @@ def test_message_ids_outlive_a_step_of_the_wall_clock(nodes, clock, channel):
     assert len(node.history(channel)["publications"]) == 1
 
 
-def test_what_was_stored_in_the_future_is_survived(nodes, clock, channel):
-    """An event written while the clock was an hour ahead counts as written at the start."""
+def test_events_stored_with_a_time_in_the_future(nodes, clock, channel):
+    """An event was stored while the clock was an hour ahead. After a restart the event counts as stored at that start."""
     clock.set(3600)
     node = nodes.make("--channels-max", "50", "--history-seconds-max", "3", env=clock.env)
     for n in range(50):
@@ -205,7 +205,7 @@ def test_what_was_stored_in_the_future_is_survived(nodes, clock, channel):
     assert node.post(f"/pub?id={channel}new", b"1").status == 200
 
 
-# MARK: the data folder is taken away
+# MARK: the data folder is removed or replaced
 
 
 def files(folder):
@@ -213,7 +213,7 @@ def files(folder):
 
 
 def lost(node, channel):
-    """It refuses publishes, reports why, is not ready, and stays that way."""
+    """Checks that the node refuses publishes, reports why, is not ready, and does not recover."""
     def refused():
         reply = node.post(f"/pub?id={channel}", b"1")
         return reply.status == 503 and reply
@@ -228,14 +228,14 @@ def lost(node, channel):
 
 
 @pytest.mark.parametrize("how", ["removed", "renamed", "older copy", "database", "wal", "lock", "overwritten"])
-def test_a_data_folder_that_is_taken_away(nodes, channel, how):
+def test_a_data_folder_that_is_removed_or_replaced(nodes, channel, how):
     node = nodes.make()
     aside = node.folder / "aside"
     if how == "overwritten":
         assert node.terminate() == 0
         shutil.copytree(node.data, aside)
         node.start()
-        # Enough for a checkpoint, which makes the database larger.
+        # The events are enough for a checkpoint, which makes the database larger.
         for _ in range(300):
             node.publish(channel, "x" * 60_000)
         eventually(lambda: (node.data / "log.sqlite").stat().st_size > 1 << 20)
@@ -250,12 +250,12 @@ def test_a_data_folder_that_is_taken_away(nodes, channel, how):
         shutil.rmtree(node.data)
         aside.rename(node.data)
     elif how == "overwritten":
-        # The same files, with other bytes.
+        # The files have the same names and other bytes.
         subprocess.run(["cp", "-r", f"{aside}/.", node.data], check=True)
     else:
         (node.data / {"database": "log.sqlite", "wal": "log.sqlite-wal", "lock": "lock"}[how]).unlink()
     lost(node, channel)
-    # Nothing later restores what was lost.
+    # The node does not recover later: the former data is lost.
     if how == "renamed":
         aside.rename(node.data)
         for _ in range(20):
@@ -264,16 +264,16 @@ def test_a_data_folder_that_is_taken_away(nodes, channel, how):
     before = files(node.data)
     assert node.terminate() == 0
     if how in ("older copy", "overwritten"):
-        assert files(node.data) == before, "what was put there is not touched"
+        assert files(node.data) == before, "the node changed the files that replaced its own"
     if how == "overwritten":
-        # As documented: empty the folder, then copy the backup into it.
+        # The documented way to restore: empty the folder, then copy the backup into it.
         shutil.rmtree(node.data)
         aside.rename(node.data)
         node.start()
         assert node.publish(channel, 1)
     if how in ("renamed", "older copy"):
         node.start()
-        # Events acknowledged before it noticed are in the renamed folder, and not in the copy.
+        # Events that the node acknowledged before it noticed the change are in the renamed folder, and not in the copy.
         assert node.history(channel)["offset"] == 1 if how == "older copy" else node.history(channel)["offset"] >= 1
 
 
@@ -282,7 +282,7 @@ def test_a_data_folder_that_is_taken_away(nodes, channel, how):
 
 @pytest.mark.parametrize("name", ["file:data", "file:///srv/data", "file:data?mode=memory", ":memory:", "a?b=c#d%41", "x/", "-x"])
 def test_a_data_path_is_a_path(nodes, name):
-    """It is not a URI: the database and its lock are in the same folder, and there is only one."""
+    """The path is not treated as a URI: the database and its lock are in the same folder, and no other folder is created."""
     base = nodes.folder / "base"
     base.mkdir()
     two = [nodes.make(start=False), nodes.make(start=False)]
@@ -305,8 +305,8 @@ def test_a_data_path_is_a_path(nodes, name):
 # MARK: signals
 
 
-def test_sighup_is_a_goodbye(nodes, channel):
-    """SIGHUP acts as SIGTERM, because a closing terminal sends it. Two SIGHUPs count as one: a shell and the kernel both send it."""
+def test_sighup_stops_a_node_gracefully(nodes, channel):
+    """SIGHUP acts as SIGTERM, because a closing terminal sends SIGHUP. Two SIGHUPs count as one, because a shell and the kernel both send it."""
     node = nodes.make()
     with SSE(node, channel) as sse, WS(node, channel) as ws:
         eventually(lambda: node.subscribers(channel) == 2)
@@ -358,7 +358,7 @@ def test_idle_api_connections_leave_descriptors_for_the_rest(nodes, zookeeper, c
     with contextlib.ExitStack() as stack:
         idle = [stack.enter_context(socket.create_connection((HOST, node.api), PATIENCE)) for _ in range(300)]
         assert len(idle) == 300
-        # Only now may it join, accept subscribers, and read its history.
+        # Only now the node can join. It must still have descriptors for ZooKeeper, subscribers and its history.
         zookeeper.start()
         eventually(lambda: "] ready" in node.tail())
         with SSE(node, channel) as sse:

@@ -71,7 +71,7 @@ def test_another_channel_stays_silent(shared, channel, kind):
 
 
 @EVERY
-def test_no_type_means_none(shared, channel, kind):
+def test_an_event_without_a_type_has_no_type_field(shared, channel, kind):
     with subscribe(kind, shared, channel) as s:
         shared.publish(channel, 1)
         assert s.next().type is None
@@ -217,7 +217,7 @@ def test_longpoll_keeps_its_connection(shared, channel):
         assert (s.response.head["connection"] or "").lower() != "close"
 
 
-def test_longpoll_that_went_away_is_not_counted(shared, channel):
+def test_a_longpoll_that_was_closed_is_not_counted(shared, channel):
     with LongPoll(shared, channel) as s:
         s.send_poll()
         eventually(lambda: shared.subscribers(channel) == 1)
@@ -278,7 +278,7 @@ def test_backlog_of_some_channels(shared, channel, kind):
 
 
 @EVERY
-def test_a_cursor_wins_over_the_backlog(shared, channel, kind):
+def test_a_cursor_takes_precedence_over_the_backlog(shared, channel, kind):
     for n in range(5):
         shared.publish(channel, n)
     with Lines(shared, channel + ".b2") as s:
@@ -305,7 +305,7 @@ def test_since_and_header(shared, channel, kind):
 
 
 @EVERY
-def test_a_header_that_is_empty_is_none(shared, channel, kind):
+def test_an_empty_header_counts_as_absent(shared, channel, kind):
     shared.publish(channel, "before")
     s = TRANSPORTS[kind](shared, channel, headers={"Last-Event-ID": ""})
     with s:
@@ -483,7 +483,7 @@ def test_the_cursor_of_a_publish_is_where_to_continue(shared, channel, kind):
                     assert [item.data for item in s.take(len(rest))] == rest
 
 
-def test_a_duplicate_has_the_first_ones_cursor(shared, channel):
+def test_a_duplicate_has_the_cursor_of_the_first_event(shared, channel):
     first = shared.publish(channel, 1, message_id="m")
     shared.publish(channel, 2)
     again = shared.publish(channel, 1, message_id="m")
@@ -506,7 +506,7 @@ def test_load_state_then_follow(shared, channel, kind):
             assert [item.data for item in s.take(len(expected))] == expected
 
 
-def test_a_position_is_of_one_channel(shared, channel):
+def test_a_position_is_accepted_only_for_one_channel(shared, channel):
     position = shared.publish(channel, 1)["id"]
     reply = shared.get(f"/lp/{channel}/{channel}x?since={position}", port=shared.listen)
     assert (reply.status, reply.error) == (400, "bad_cursor") and "one channel" in reply.json["error"]["message"]
@@ -526,7 +526,7 @@ def test_a_cursor_of_a_longer_history_is_a_reset_whose_end_is_not_before_its_sta
 
 
 @pytest.mark.parametrize("name", ["lastEventId", "evs_last_event_id"])
-def test_what_polyfills_call_the_cursor(shared, channel, name):
+def test_the_names_that_polyfills_use_for_the_cursor(shared, channel, name):
     first = shared.publish(channel, 1)["cursor"]
     second = shared.publish(channel, 2)["cursor"]
     shared.publish(channel, 3)
