@@ -1,4 +1,4 @@
-"""A cluster of real processes on a real ZooKeeper: membership, ownership, and how they change."""
+"""A cluster of real processes with a real ZooKeeper: membership, ownership, and how they change."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def cluster():
 
 
 def served(cluster, names):
-    """The partitions that these nodes report as served. Fails if two serve one under the same owner epoch."""
+    """Checks that no two nodes report that they serve one partition under the same owner epoch."""
     for name in names:
         status = cluster.members[name].authoritative("/api/cluster")
         assert status["partitions"]["contested"] == 0, status
@@ -44,7 +44,7 @@ def test_from_one_to_five_to_two(cluster):
     owners = cluster.settled(["n1"])
     names = ["n1"]
     for name in ("n2", "n3", "n4", "n5"):
-        # One node is paused below until its session ends.
+        # The session of n3 is short, because this test later pauses n3 until its session ends.
         cluster.add(name, **({"session": 6} if name == "n3" else {}))
         names.append(name)
         before, owners = owners, cluster.settled(names)
@@ -60,7 +60,7 @@ def test_from_one_to_five_to_two(cluster):
         end(member)
         names.remove(name)
         before, owners = owners, cluster.settled(names)
-        # Only its partitions moved.
+        # Only the partitions of this node moved.
         assert sorted(p for p in owners if owners[p] != before[p]) == sorted(had)
         served(cluster, names)
 
@@ -71,7 +71,7 @@ def test_from_one_to_five_to_two(cluster):
     cluster.members["n3"].process.send_signal(signal.SIGCONT)
     names.append("n3")
     cluster.settled(names)
-    # It knows that it was paused, and serves only what it was granted since.
+    # The node notices that it was paused. It serves only partitions that were granted to it after the pause.
     assert cluster.members["n3"].authoritative("/api/cluster")["partitions"]["contested"] == 0
 
 
@@ -91,7 +91,7 @@ def test_the_controller_dies(cluster):
 
 def test_a_restart_keeps_its_name(cluster):
     cluster.add("n1")
-    # This session would end only after a minute. No node waits for it.
+    # This session would end only after a minute. No node waits for its end.
     member = cluster.add("n2", session=60)
     cluster.settled(["n1", "n2"])
     before = incarnations(cluster.members["n1"])
@@ -99,7 +99,7 @@ def test_a_restart_keeps_its_name(cluster):
     killed = time.monotonic()
     member.start()
     eventually(lambda: (incarnations(cluster.members["n1"])["n2"] or 0) > before["n2"])
-    assert time.monotonic() - killed < 50, "it waited for the session"
+    assert time.monotonic() - killed < 50, "the node waited until its former session ended"
     cluster.settled(["n1", "n2"])
     assert incarnations(cluster.members["n1"])["n1"] == before["n1"]
 
@@ -107,7 +107,7 @@ def test_a_restart_keeps_its_name(cluster):
 def test_one_id_twice(cluster):
     cluster.add("n1")
     cluster.settled(["n1"])
-    # It waits for the other session as long as its own session timeout.
+    # The twin waits for the end of the other session, for as long as its own session timeout.
     twin = Member(cluster.folder / "twin", cluster.zookeeper.address, "n1", session=2)
     try:
         code, output = twin.fails()
@@ -119,7 +119,7 @@ def test_one_id_twice(cluster):
 
 
 def test_a_node_logs_when_it_is_ready(cluster):
-    """The log agrees with /readyz, in the order of events."""
+    """The log has the same steps as /readyz, in order: the node serves, has joined, is ready."""
     member = cluster.add("n1")
     eventually(lambda: "] ready" in member.tail(20_000))
     log = member.tail(20_000)
@@ -135,15 +135,15 @@ def test_every_kind_of_event_can_be_chosen(cluster):
 
 
 def test_zookeeper_is_away(cluster):
-    # A node keeps its partitions for a third of its session without a server, and a server takes a while to start.
+    # Sessions are long: without a server a node keeps its partitions for a third of its session timeout, and a server needs some seconds to start.
     for name in ("n1", "n2"):
         cluster.add(name, session=60)
     owners = cluster.settled(["n1", "n2"])
     before = incarnations(cluster.members["n1"])
     cluster.zookeeper.kill()
-    # Long enough to be detected, shorter than the sessions.
+    # The outage is long enough to be detected, and shorter than the sessions.
     eventually(lambda: (cluster.members["n1"].get_json("/api/cluster") or {"zookeeper": {"state": "connected"}})["zookeeper"]["state"] != "connected")
-    # Everything that needs no decision continues.
+    # Publishes and readiness need no decision of the cluster, so both continue.
     cluster.members["n1"].publish("c", "x")
     assert cluster.members["n1"].get("/readyz").status == 200
     cluster.zookeeper.start()
@@ -151,7 +151,7 @@ def test_zookeeper_is_away(cluster):
     after = cluster.settled(["n1", "n2"])
     now = incarnations(cluster.members["n1"])
     assert set(now) == set(before)
-    # A client that connects before the server is ready may wait until its session ends. A node that kept its session has kept all its partitions.
+    # A client that connects before the server is ready may wait until its session ends. If all nodes kept their sessions, no partition has moved.
     assert now != before or moved(owners, after) == 0
 
 
@@ -168,7 +168,7 @@ def test_a_node_starts_before_zookeeper(cluster):
 
 
 def run(*arguments, api, timeout=3 * PATIENCE):
-    """A command, as an operator types it."""
+    """Runs a command, as an operator would. Returns its exit code and its output."""
     done = subprocess.run(
         [binary(), *arguments, "--timeout", str(PATIENCE), "--api", f"http://127.0.0.1:{api}"], capture_output=True, text=True, timeout=timeout,
         env={k: v for k, v in os.environ.items() if not k.startswith("REALERTIME_")})
@@ -179,14 +179,14 @@ def test_operators_drain_cordon_and_move(cluster):
     for name in ("n1", "n2", "n3"):
         cluster.add(name)
     owners = cluster.settled(["n1", "n2", "n3"])
-    # Any node can be used.
+    # The commands may use any node, here n2.
     api = cluster.members["n2"].api
     eventually(lambda: run("status", api=api)[0] == 0)
     code, output = run("drain", "n3", "--note", "kernel update", api=api)
     assert code == 0, output
     after = cluster.members["n1"].owners()
     assert "n3" not in after.values()
-    # Only its partitions have moved.
+    # Only the partitions of n3 have moved.
     assert all(owners[p] == "n3" for p in owners if owners[p] != after[p])
     member = next(m for m in cluster.members["n1"].authoritative("/api/members")["members"] if m["id"] == "n3")
     assert member["state"] == "drained" and member["note"] == "kernel update"
@@ -216,7 +216,7 @@ def test_operators_drain_cordon_and_move(cluster):
     code, output = run("move", str(partition), "--to", "n3", api=api)
     assert code == 0, output
     eventually(lambda: cluster.members["n1"].owners()[partition] == "n3")
-    # A node that is down may be forgotten, a live one may not.
+    # A node that is down can be forgotten. A live node cannot.
     code, output = run("forget", "n1", api=api)
     assert code != 0 and "member" in output, output
     assert run("forget", "n2", api=api)[0] == 0
@@ -245,7 +245,7 @@ def test_a_drained_node_asks_its_subscribers_to_reconnect(cluster):
         with pytest.raises(EOFError):
             lines.next()
         assert poll.poll()[0] == []
-        # A subscriber that still arrives is served, and asked to reconnect when its turn comes.
+        # The node serves a subscriber that still arrives, and asks it to reconnect a little later.
         node.publish("c", 1)
         with SSE(node, "c.b1") as late:
             assert late.next().data == "1"
@@ -255,11 +255,11 @@ def test_a_drained_node_asks_its_subscribers_to_reconnect(cluster):
         assert run("undrain", "n1", api=other.api)[0] == 0
         eventually(lambda: node.get("/readyz").status == 200)
         cluster.settled(["n1", "n2"])
-        # Its loops learn of it within a second. A subscriber that arrives before that may still be asked to reconnect.
+        # The node's loops stop disconnecting subscribers within a second. A subscriber that arrives before that may still be asked to reconnect.
         time.sleep(3)
         with SSE(node, "c") as back:
             back.none(4)
-            # Without another node to connect to, they stay.
+            # If no other node is active, the subscribers stay.
             elsewhere.close()
             other.kill()
             eventually(lambda: node.authoritative("/api/cluster")["nodes"]["active"] == 1)
@@ -281,8 +281,8 @@ def test_many_vanish_together(cluster):
         cluster.members[name].process.kill()
     for name in vanished:
         cluster.members[name].process.wait()
-    # The cause is more likely the network than the nodes: the survivors do not get all partitions immediately. The partitions of the first two were
-    # reassigned before this could be known; those of the third wait for it.
+    # The cause is more likely the network than the nodes, so the partitions wait for their owners. The controller reassigned the partitions of the first
+    # two nodes before it found the third one missing. Only the partitions of the third node wait.
     guarded = {}
 
     def is_guarded():
@@ -301,14 +301,14 @@ def test_many_vanish_together(cluster):
     begin, end = (e["number"] for e in modes)
     taken = [e for e in events if begin < e["number"] < end and e["kind"] == "granted" and {t["to"] for t in e["transfers"]} & {"n1", "n2"}]
     assert taken == [], taken
-    # They wait only 15 seconds. A node that was back by then has its partitions again.
+    # Partitions wait only 15 seconds. A node that was back within that time has its partitions again.
     back = [next(e["view"] for e in events if e["node"] == name and e["number"] > begin and " is now active" in e["text"]) for name in vanished]
     if max(back) <= modes[1]["view"]:
         assert moved(owners, after) <= 103, Counter(after.values())
 
 
 def metrics_of(member):
-    """The samples of /metrics by name and labels."""
+    """Returns the samples of /metrics, by name and labels."""
     text = member.get("/metrics").body.decode()
     return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line and not line.startswith("#")}
 

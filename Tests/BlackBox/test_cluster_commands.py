@@ -1,4 +1,4 @@
-"""The cluster commands against a node in no cluster: everything can be read, and nothing can be changed."""
+"""The cluster commands with a node that is not in a cluster. Commands that read work. Commands that change something are refused."""
 
 import fcntl
 import json
@@ -32,7 +32,7 @@ def environment(**more):
 
 
 def run(node, *arguments, port=None, timeout=2 * PATIENCE, **env):
-    """The exit code, standard output and standard error."""
+    """Runs a command. Returns its exit code, standard output and standard error."""
     patience = [] if "--timeout" in arguments else ["--timeout", str(PATIENCE)]
     done = subprocess.run(
         [binary(), *arguments, *patience, "--api", f"http://{HOST}:{port or node.api}"], capture_output=True, text=True, timeout=timeout,
@@ -60,7 +60,7 @@ def test_commands_that_only_read(shared, arguments):
     if arguments[0] not in ("status", "events"):
         assert response["through"] == response["controller"]["id"] and response["authoritative"] is True and response["view_version"] == 1
         path = {"rebalance": "plan", "locate": "locate?channel=thread:42"}.get(arguments[0], arguments[0])
-        assert set(response) == set(shared.get(f"/api/{path}").json), "as the node answered"
+        assert set(response) == set(shared.get(f"/api/{path}").json), "the command must print the fields of the node's response"
 
 
 def test_status_of_a_node_without_a_cluster(shared):
@@ -76,7 +76,7 @@ def test_members(shared):
     for column in ("ST", "NODE", "ZONE", "INCARNATION", "VERSION", "WEIGHT", "OWNS", "SHARE", "CONNECTIONS", "SESSION", "REACHES"):
         assert column in header.split()
     assert row.startswith("UA ") and "256" in row and "100.0%" in row
-    assert "controller " in out.splitlines()[-1], "names whom it spoke through"
+    assert "controller " in out.splitlines()[-1], "the last line must name the controller"
 
 
 def test_partitions(shared):
@@ -92,7 +92,7 @@ def test_partitions(shared):
 
 
 def test_locate(shared):
-    """xxh64 of the name, by its published vector, mod 256."""
+    """The partition is xxh64 of the name mod 256. The hash is a published test vector."""
     code, out, _ = run(shared, "locate", "a", "-o", "json")
     response = json.loads(out)
     assert code == 0 and response["channel"] == "a" and len(response["partitions"]) == 1
@@ -117,7 +117,7 @@ def test_events_are_chosen(shared):
         assert (code, err) == (HEALTHY, "")
         header, *rows, last = out.splitlines()
         assert header.split() == ["NUMBER", "TIME", "KIND", "NODE", "VIEW", "WHAT"] and last.startswith("reported by ")
-        assert all(row.index("alone") == header.index("WHAT") for row in rows), "aligned"
+        assert all(row.index("alone") == header.index("WHAT") for row in rows), "the columns are not aligned"
         return rows
     [every] = rows()
     me = json.loads(run(shared, "events", "-o", "json")[1])["through"]
@@ -160,7 +160,7 @@ def test_events_are_followed(shared):
 
 
 def test_a_full_node_changes_the_exit_status(nodes):
-    """A problem of a node appears in the exit status of each command about it."""
+    """A problem of a node changes the exit status of each command about the node."""
     node = nodes.make("--connections-max", "1")
     with SSE(node, "a"):
         assert eventually(lambda: run(node, "status")[0] == CRITICAL)
@@ -180,7 +180,7 @@ def test_changes_are_refused(shared, arguments, output):
 
 @pytest.mark.parametrize("path", ["rebalance", "rebalance/pause", "rebalance/resume", "drain", "undrain", "cordon", "uncordon", "move", "unpin", "forget"])
 def test_bodies(shared, path):
-    """Errors of the body are reported before errors of the request."""
+    """An invalid body is 400, even if the request would be refused for another reason."""
     good = {"node": "n1"} if path in ("drain", "undrain", "cordon", "uncordon", "forget") else {}
     if path in ("move", "unpin"):
         good = {"partition": 3} | ({"node": "n1"} if path == "move" else {})
@@ -247,7 +247,7 @@ def test_a_stopped_node_times_out(nodes, arguments):
     node = nodes.make("--log", "memory")
     os.kill(node.pid, signal.SIGSTOP)
     try:
-        # A command with a longer timeout is still waiting when this one has ended.
+        # A command with a longer timeout still waits when this command has ended.
         patient = subprocess.Popen(
             [binary(), *arguments, "--timeout", "300", "--api", f"http://{HOST}:{node.api}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env=environment())
@@ -275,7 +275,7 @@ def test_wrong_usage(shared, arguments):
 
 
 class Screen:
-    """A command on a terminal of its own."""
+    """Runs a command in a separate terminal."""
 
     def __init__(self, node, *arguments, rows=12, columns=60, **env):
         ours, theirs = pty.openpty()
@@ -310,15 +310,15 @@ def test_watch_refreshes_in_place(shared, command):
     screen = Screen(shared, command, "--watch")
     try:
         text = screen.read_until("\x1b[H", 3)
-        assert text.count("\x1b[2J") == 1, "cleared once, then written over"
+        assert text.count("\x1b[2J") == 1, "the screen must be cleared once, and then overwritten"
         frames = text.split("\x1b[H")[1:3]
         for frame in frames:
-            assert frame.count("\n") < 12, "never more lines than the terminal has"
+            assert frame.count("\n") < 12, "a frame has more lines than the terminal"
             assert frame.rstrip().endswith("\x1b[J")
-        assert "\x1b[?7l" in text, "long lines are cut off"
+        assert "\x1b[?7l" in text, "long lines must be cut off"
         screen.process.send_signal(signal.SIGINT)
         assert screen.process.wait(PATIENCE) == HEALTHY
-        assert screen.read_until("\x1b[?7h"), "the terminal is as it was"
+        assert screen.read_until("\x1b[?7h"), "the terminal's settings were not restored"
     finally:
         screen.close()
 

@@ -1,4 +1,4 @@
-"""cluster/up and its companions: a complete cluster, or nothing."""
+"""The scripts of the folder cluster. `cluster/up` starts a complete cluster, or leaves nothing running."""
 
 import fcntl
 import os
@@ -18,18 +18,18 @@ CLUSTER = Path(__file__).resolve().parents[2] / "cluster"
 
 
 class Scripts:
-    """The scripts in a separate folder, so that they find no other cluster, with free ports."""
+    """The scripts with free ports, in a separate folder, so that they find no other cluster."""
 
     def __init__(self, folder, binary):
         shutil.copytree(CLUSTER, folder / "cluster")
         self.folder = folder
         self.binary = binary
-        # Below the range of outgoing connections. ZooKeeper's port, 4,101 above, is never another test's first port.
+        # These ports are below the range of outgoing connections. ZooKeeper's port is 4,101 higher, and is never the first port of another test.
         self.base, self.lock = next(filter(None, map(self.take, range(24000, 27900, 100))))
 
     @staticmethod
     def take(base):
-        """None if a port is in use, or if another test has taken these ports."""
+        """Reserves the ports of a cluster. Returns None if a port is in use, or if another test has reserved these ports."""
         lock = open(Path(tempfile.gettempdir()) / f"realertime-test-cluster-{base}", "w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,7 +52,7 @@ class Scripts:
         return self.run("up", *arguments, "--port", str(self.base))
 
     def processes(self):
-        """The command lines of the processes that run from this folder."""
+        """Returns the command lines of the processes that run from this folder."""
         found = []
         for entry in Path("/proc").iterdir():
             try:
@@ -83,7 +83,7 @@ def test_up_and_down(scripts):
     assert code == 1 and "There is a cluster already" in err
     code, out, _ = scripts.run("pause", "--resume", "n2")
     assert code == 0 and "n2 is not paused" in out
-    # It is restarted with the environment of its first start.
+    # `cluster/kill --start` starts the node with REALERTIME_BINARY in the environment, as at its first start.
     assert scripts.run("kill", "n2")[0] == 0
     code, out, err = scripts.run("kill", "--start", "n2")
     assert code == 0 and "n2 runs again" in out and len(scripts.processes()) == 3, (out, err)
@@ -98,11 +98,11 @@ def test_up_ends_with_an_even_cluster(scripts):
     assert code == 0, (out, err)
     header, *rows = [line.split() for line in out.splitlines() if re.match(r"ST |[A-Z]{2}  n\d", line)]
     assert sorted(row[header.index("OWNS")] for row in rows) == ["85", "85", "86"], out
-    assert "redis" not in (scripts.folder / "cluster/up").read_text(), "installs nothing that it does not use"
+    assert "redis" not in (scripts.folder / "cluster/up").read_text(), "cluster/up installs a package that it does not use"
 
 
 def test_relative_paths_are_the_callers(scripts, tmp_path):
-    """Relative paths given to `cluster/run` from another folder."""
+    """Relative paths in the options of `cluster/run` begin at the caller's folder."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "node.yaml").write_text(f"listen: {HOST}:{scripts.base}\napi: {HOST}:{scripts.base + 1}\ndata: here\n")
@@ -157,7 +157,7 @@ def test_if_one_node_does_not_start_all_are_stopped(scripts):
 
 def test_an_interrupted_up_leaves_nothing(scripts):
     wrapper = scripts.folder / "realertime"
-    # A node that never joins: `up` waits for it.
+    # The node never joins, so `up` waits until it is interrupted.
     wrapper.write_text('#!/bin/bash\n[ "$1" = node ] || exit 3\nexec -a "$*" sleep 1000\n')
     wrapper.chmod(0o755)
     env = dict(os.environ, REALERTIME_BINARY=str(wrapper))

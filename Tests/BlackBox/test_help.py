@@ -17,7 +17,7 @@ def run(*arguments, columns=80):
 
 
 def subcommands(*path):
-    """The subcommands of a command, from its help. Default subcommands appear under their own name."""
+    """Returns the subcommands of a command, from its help. The help also lists a default subcommand by its name."""
     text = run("help", *path)[1]
     found = []
     for section in re.findall(r"SUBCOMMANDS:\n((?:  .*\n|\n(?=  \S))*)", text):
@@ -41,7 +41,7 @@ def test_nothing_is_wider_than_the_terminal(command):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_examples_are_not_wrapped_and_paragraphs_are_not_broken(command):
-    """An example that is wrapped cannot be pasted. A paragraph with fixed line breaks is ragged at other widths."""
+    """A wrapped example could not be pasted. A paragraph with fixed line breaks would be ragged at other widths."""
     overview = run("help", *command, columns=10_000)[1].split("\nUSAGE:")[0].splitlines()
     for line in overview:
         assert not line.startswith(" ") or len(line) < 80, line

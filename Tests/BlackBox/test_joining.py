@@ -25,7 +25,7 @@ def cluster(folder):
 
 
 def waits(member, words):
-    """It reports why it has not joined, everywhere in the same words."""
+    """Checks that a node reports why it has not joined: in the same words in its log, in its status and at /readyz."""
     eventually(lambda: words in member.tail(100_000) and "not in cluster test for" in member.tail(100_000), 2 * PATIENCE)
     status = member.get("/api/status").json
     assert status["health"] == "degraded" and any(words in reason for reason in status["reasons"]), status
@@ -41,7 +41,7 @@ def test_no_zookeeper_server_responds(folder):
     member = Member(folder / "n1", f"{HOST}:{closed.number}/a", "n1").start(ready=False)
     try:
         waits(member, f"no ZooKeeper server of {HOST}:{closed.number}/a gives this node a session (Connection refused)")
-        # Logged again, after a growing pause.
+        # The node logs the reason again, after a growing pause.
         eventually(lambda: member.tail(100_000).count("not in cluster test for") > 1, 2 * PATIENCE)
     finally:
         member.close()
@@ -79,13 +79,13 @@ def test_zookeeper_has_an_ipv6_address(folder):
 
 def test_a_node_with_another_link_secret(cluster):
     good, bad = ("--link-secret", "0123456789abcdef"), ("--link-secret", "fedcba9876543210")
-    # These sessions would end only after a minute. No node waits for it.
+    # These sessions would end only after a minute. No node waits for their end.
     for name in ("n1", "n2", "n3"):
         cluster.add(name, *good, session=60)
     cluster.settled(["n1", "n2", "n3"])
     stranger = cluster.add("n4", *bad, session=60, ready=False)
     waits(stranger, "have different link secrets")
-    # It has no vote about the others, and does not become their controller.
+    # The node with another secret has no vote about the other nodes, and does not become their controller.
     before = cluster.members["n1"].authoritative("/api/cluster")["controller"]["id"]
     cluster.members[before].kill()
     rest = [name for name in ("n1", "n2", "n3") if name != before]

@@ -19,13 +19,13 @@ from harness.wire import Response, Wire
 
 
 def ends(node, seconds=PATIENCE):
-    """The exit code and the output."""
+    """Waits until the node ends. Returns its exit code and its output."""
     code = node.process.wait(seconds)
     return code, node.tail()
 
 
 def clear(text, *words):
-    """An error message for a person: it names the problem, and the process did not crash."""
+    """Checks that an error message is for people: it names the problem, and the process did not crash."""
     for word in words:
         assert word.lower() in text.lower(), f"{word!r} is not in:\n{text}"
     for bad in ("Fatal error", "stack dump", "Backtrace", "Thread 0 crashed", "GRDB.", "Swift/"):
@@ -47,7 +47,7 @@ def test_sigterm_ends_streams_properly(nodes, channel):
         node.process.send_signal(signal.SIGTERM)
         with pytest.raises(EOFError):
             sse.next()
-        assert sse.retries and all(r > 0 for r in sse.retries), "SSE gets a reconnect time"
+        assert sse.retries and all(r > 0 for r in sse.retries), "SSE got no reconnect time"
         with pytest.raises(Closed) as closed:
             ws.next()
         assert closed.value.code == 1012
@@ -55,7 +55,7 @@ def test_sigterm_ends_streams_properly(nodes, channel):
             lines.next()
         items, after = poll.poll()
         assert items == [] and after
-        assert not sse.response.chunked or sse.response.ended, "a chunked response ends properly"
+        assert not sse.response.chunked or sse.response.ended, "a chunked response has no end"
     assert ends(node)[0] == 0
     node.start()
     node.publish(channel, 2)
@@ -65,7 +65,7 @@ def test_sigterm_ends_streams_properly(nodes, channel):
 
 
 def test_nothing_runs_on_a_loop_that_has_shut_down(nodes):
-    """A stop at different moments of the work that is done every second. On one processor, so that this work is late."""
+    """The node stops at different moments of its work that is done every second. It runs on one processor, so that this work is late."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
@@ -94,7 +94,7 @@ def test_retry_is_jittered(nodes, channel):
 
 
 def test_a_stop_does_not_wait_for_clients_that_stay(nodes, channel):
-    """The clients have been notified; the node does not wait for them to close."""
+    """The node notifies its clients. It does not wait until they close their connections."""
     node = nodes.make("--shutdown-seconds-max", "3600")
     with SSE(node, channel), WS(node, channel), Lines(node, channel), LongPoll(node, channel) as poll:
         poll.send_poll()
@@ -110,7 +110,7 @@ def test_signals_without_clients(nodes, number):
 
 
 def test_sigterm_while_publishing_loses_nothing(nodes, channel):
-    """A publish with a response is durable; one without a response may be repeated."""
+    """A publish with a response is durable. A publish without a response may be repeated."""
     node = nodes.make()
     publishers = [Publisher(node, [f"{channel}:{n}"], seed=n, pause=0) for n in range(4)]
     for publisher in publishers:
@@ -156,7 +156,7 @@ def test_a_second_sigterm_ends_immediately(nodes, channel):
 
 
 def test_a_stopping_node_reports_that_it_stops(nodes, channel):
-    """Not ready; new subscribers and publishes get 503 or are refused; running requests may finish."""
+    """A stopping node is not ready. New subscribers and publishes get 503, or their connection is refused. Running requests may finish."""
     node = nodes.make("--shutdown-seconds-max", "5", "--history-events-max", "2000")
     with SSE(node, channel, receive_buffer=4096), Wire(node.api) as api:
         assert Response(api.send("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")).all().strip() == b"ready"
@@ -244,7 +244,7 @@ def test_a_data_path_that_is_a_file(nodes):
 
 @pytest.mark.parametrize("damage", ["words", "zeros", "header", "page"])
 def test_a_corrupt_file(nodes, channel, damage):
-    """It names the file and ends. The file is kept, because a person may need it."""
+    """The node names the file and ends. It does not change the file, because an operator may need it."""
     node = nodes.make()
     for n in range(200):
         node.publish(channel, {"n": n, "x": "x" * 500})
@@ -264,8 +264,8 @@ def test_a_corrupt_file(nodes, channel, damage):
     code, said = ends(node)
     assert code > 0, f"ended with {code}:\n{said}"
     clear(said, file.name)
-    # The first page has a change counter; the rest of the file is unchanged.
-    assert file.read_bytes()[4096:len(broken)] == broken[4096:], "it neither repairs nor replaces what it cannot read"
+    # The first page may differ, because it has a change counter. The rest of the file must not change.
+    assert file.read_bytes()[4096:len(broken)] == broken[4096:], "the node changed a file that it cannot read"
 
 
 # MARK: a folder that fails
@@ -298,10 +298,10 @@ def test_a_read_only_folder(nodes):
 
 @root_needed
 def test_a_full_disk(nodes, channel):
-    """Publishes get 503, acknowledged events and subscribers stay, and the node recovers by itself."""
+    """Publishes get 503. Acknowledged events and subscribers stay. The node recovers by itself."""
     node = nodes.make(start=False)
     ballast = node.data / "ballast"
-    # Without the ballast there is space for the events twice: in the WAL, and in the database after the checkpoint.
+    # When the ballast is removed, there is space for the events twice: in the WAL, and in the database after the checkpoint.
     with mounted(node.data, "size=12m"):
         try:
             ballast.write_bytes(b"x" * 8_000_000)
@@ -454,7 +454,7 @@ def test_a_page_of_another_origin_cannot_publish(unguarded, method, target):
 
 
 def test_another_host_name_is_not_the_nodes_own(unguarded):
-    """DNS rebinding: evil.example resolves to this node, so Host and Origin of its page match, but neither is the node's."""
+    """DNS rebinding: evil.example resolves to this node's address. Host and Origin of its page match, but neither is the node's name."""
     name = f"evil.example:{unguarded.api}"
     reply = unguarded.post("/pub?id=rebound", b"1", {"Host": name, "Origin": f"http://{name}"})
     assert reply.status == 403, reply
@@ -568,7 +568,7 @@ def test_channels(nodes, channel):
 
 
 def test_concurrent_publishes_get_consecutive_positions(nodes, channel):
-    """Eight clients publish to one channel: every position occurs once, none is missing."""
+    """Eight clients publish to one channel. Every position occurs once, and no position is missing."""
     node = nodes.make()
     positions = []
 
@@ -589,7 +589,7 @@ def test_concurrent_publishes_get_consecutive_positions(nodes, channel):
 
 
 def test_one_message_id_at_the_same_time(nodes, channel):
-    """Many attempts of one publish in parallel: one event, one position."""
+    """Many clients send the same publish in parallel. The result is one event with one position."""
     node = nodes.make()
     responses = []
     threads = [threading.Thread(target=lambda: responses.append(node.publish(channel, "x", message_id="same"))) for _ in range(16)]
@@ -611,7 +611,7 @@ def test_a_message_id_belongs_to_one_channel(nodes, channel):
 
 
 def test_a_node_killed_at_any_moment_starts_again(nodes, channel, seed):
-    """Repeated kill -9 while publishes are in flight; after each start all acknowledged events are there."""
+    """The node is killed repeatedly while publishes are in flight. After each start all acknowledged events are there."""
     import random
     chance = random.Random(seed)
     node = nodes.make("--history-events-max", "100000")

@@ -1,4 +1,4 @@
-"""At every limit: a client above it gets an error, clients within it are not affected."""
+"""Every limit: a client above the limit gets an error, and clients within the limit are not affected."""
 
 import contextlib
 import json
@@ -40,12 +40,12 @@ def test_the_connection_limit(nodes, channel):
                     if kind == "longpoll":
                         s.poll()
                 unavailable(refused.value.status, refused.value.head, refused.value.body)
-        # The connected ones continue.
+        # The connected subscribers continue.
         node.publish(channel, "x")
         for s in inside:
             assert s.next().data in ("x", '"x"')
         assert node.status()["subscribers"]["connections_max"] == 20
-        # One disconnects, one may connect.
+        # When one subscriber disconnects, another may connect.
         inside.pop().close()
 
         def enter():
@@ -65,7 +65,7 @@ def asked_to_come_back(response):
 
 
 def test_an_eventsource_over_the_limit_is_asked_to_reconnect(nodes, channel):
-    """Any status but 200 ends a browser's EventSource for good."""
+    """Any status other than 200 ends a browser's EventSource permanently."""
     node = nodes.make("--connections-max", "2", "--cors-origins", "https://site.example")
     request = f"GET /ev/{channel} HTTP/1.1\r\nHost: x\r\nOrigin: https://site.example\r\nAccept: {{}}\r\n\r\n"
     with SSE(node, channel), SSE(node, channel):
@@ -78,7 +78,7 @@ def test_an_eventsource_over_the_limit_is_asked_to_reconnect(nodes, channel):
                 assert response.head["access-control-allow-origin"] == "https://site.example"
                 assert wire.ended()
                 retries.add(retry)
-        assert len(retries) > 1, "they would all come back together"
+        assert len(retries) > 1, "all clients would reconnect at the same time"
         assert node.metric("realertime_refused_subscribers_total") == 4
         for accept in ("*/*", "text/html"):
             with Wire(node.listen) as wire:
@@ -110,7 +110,7 @@ def test_a_preflight_gets_a_response_over_the_limit(nodes, port, path, limit):
         with Wire(getattr(node, port)) as wire:
             response = Response(wire.send(f"OPTIONS {path} HTTP/1.1\r\nHost: x\r\nOrigin: https://site.example\r\nAccess-Control-Request-Method: GET\r\n\r\n"))
             assert response.status == 204 and response.head["access-control-allow-origin"] == "https://site.example", response.head
-            # Its connection closes, like that of a refusal.
+            # The connection closes after the response, as after a refusal.
             assert response.head["connection"] == "close" and wire.ended()
         with Wire(getattr(node, port)) as wire:
             response = Response(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nOrigin: https://site.example\r\n\r\n"))
@@ -142,7 +142,7 @@ def test_the_api_connection_limit(nodes, channel):
             extra.try_send("GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n")
             response = Response(extra)
             unavailable(response.status, response.head, response.all())
-            # Its connection closes: another client may connect.
+            # The refused connection closes, so that another client can connect.
             assert extra.ended()
         with Wire(node.api) as probe:
             # A liveness probe still succeeds: a node at its limit is alive.
@@ -231,7 +231,7 @@ def test_pipelined_polls_get_responses_in_order(nodes, channel):
 
 
 def test_few_descriptors(nodes, channel):
-    """The limit follows the descriptor limit, so that a client above it still gets a response."""
+    """The connection limit is computed from the descriptor limit, so that a client above it still gets a response."""
     node = nodes.make(descriptors=512)
     assert 50 <= node.status()["subscribers"]["connections_max"] <= 450
     flood(node, channel, 450)
@@ -245,7 +245,7 @@ def test_more_connections_than_descriptors(nodes):
 
 
 def test_descriptors_run_out(nodes, channel):
-    """Without free descriptors it may not respond to every client, but it lives, does not spin, and recovers."""
+    """Without free descriptors a node does not respond to every client. But it continues, its loops do not spin, and it recovers."""
     node = nodes.make(descriptors=1024)
     used = node.descriptor_count()
 
@@ -267,7 +267,7 @@ def flood(node, channel, count, recover=lambda: None):
                 wire.try_send(f"GET /ev/{channel} HTTP/1.1\r\nHost: x\r\n\r\n")
                 wires.append(wire)
         silent = {wire.socket: wire for wire in wires}
-        # Connections that are never accepted get no response, so this ends when no more responses arrive.
+        # Connections that are not accepted get no response, so this loop ends when no more responses arrive.
         while silent and (ready := select.select(list(silent), [], [], 2 if inside else PATIENCE)[0]):
             for one in ready:
                 with contextlib.suppress(EOFError, OSError):
@@ -284,9 +284,9 @@ def flood(node, channel, count, recover=lambda: None):
             before, begun = node.cpu_seconds(), time.monotonic()
             time.sleep(1)
             return (node.cpu_seconds() - before) / (time.monotonic() - begun) < 0.2
-        # A loop that spins without descriptors would never be idle.
+        # The CPU time shows whether a loop spins: such a loop would never be idle.
         eventually(rests)
-        # Connected clients continue, on both ports. The API connection existed before.
+        # Connected clients continue on both ports. The API connection existed before the descriptors ran out.
         api.send(f"POST /pub?id={channel} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
         response = Response(api)
         assert response.status == 200, response.all()
@@ -323,7 +323,7 @@ def test_idle_keep_alive_connections_are_closed(nodes, channel):
         with Wire(port) as wire:
             assert Response(wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).all().strip() == b"ok"
             assert wire.ended()
-    # A stream is not idle just because nothing is published.
+    # A stream without events does not count as idle.
     with SSE(node, channel) as s:
         s.none(2.5)
         node.publish(channel, 1)
@@ -347,7 +347,7 @@ def test_connections_that_vanish_are_not_counted(nodes, channel):
 
 
 def contiguous(items, ids):
-    """Each item follows the previous one: an event has the next position; a gap begins there and ends just before the following item."""
+    """Checks that each item follows the previous one without a hole. A gap covers its whole range. Returns the number of covered events, and the gaps."""
     order = {id: n for n, id in enumerate(ids)}
     at = 0
     gaps = []
@@ -358,13 +358,13 @@ def contiguous(items, ids):
             gaps.append(item.data)
             at = last + 1
         else:
-            assert item.data["n"] == at, f"{item.data['n']} after {at - 1}"
+            assert item.data["n"] == at, f"event {item.data['n']} follows event {at - 1}"
             at += 1
     return at, gaps
 
 
 def stall(node, kind, channel, payloads, **options):
-    """One subscriber reads nothing while many events are published, another reads all the time. Returns the items of the stalled one."""
+    """Publishes events. One subscriber reads nothing until the end, another reads all the time. Returns the gaps of the stalled subscriber."""
     with Lines(node, channel) as start:
         cursor = start.cursor
     slow = TRANSPORTS[kind](node, channel, cursor, receive_buffer=4096, **options)
@@ -379,12 +379,12 @@ def stall(node, kind, channel, payloads, **options):
         thread = threading.Thread(target=follow, args=(fast,))
         thread.start()
         ids = []
-        # In portions that fit the history, so that only a subscriber that does not read can miss events.
+        # Each portion fits the history, so that only a subscriber that does not read can miss events.
         for start in range(0, len(payloads), 10):
             ids += pipelined(node, channel, payloads[start:start + 10])
             eventually(lambda: len(got) >= len(ids) or not thread.is_alive(), every=0.001)
         thread.join(PATIENCE)
-        assert got == list(range(len(payloads))), "the other subscriber was held up"
+        assert got == list(range(len(payloads))), "the other subscriber did not get every event"
         items = []
         total, gaps = 0, []
         while total < len(ids):
@@ -402,14 +402,14 @@ def payloads(count, size):
 
 @pytest.mark.parametrize("kind", ["sse", "websocket", "lines", "longpoll"])
 def test_a_stalled_subscriber_catches_up_exactly(nodes, channel, kind):
-    """The history holds all events: nothing is missing, and there is no gap."""
+    """The history has all events: the subscriber misses no event and gets no gap."""
     node = nodes.make("--history-events-max", "2000", "--stalled-seconds-max", "3600")
     assert stall(node, kind, channel, payloads(800, 16_000)) == []
 
 
 @pytest.mark.parametrize("kind", ["sse", "websocket", "lines"])
 def test_a_stalled_subscriber_gets_a_gap(nodes, channel, kind):
-    """The history does not hold all events: a gap with the right ends, and all others."""
+    """The history does not have all events: the subscriber gets a gap with the right ends, and all other events."""
     node = nodes.make("--history-events-max", "20", "--stalled-seconds-max", "3600")
     gaps = stall(node, kind, channel, payloads(800, 16_000))
     assert gaps and all(gap["reason"] in ("overflow", "expired") for gap in gaps)
@@ -427,7 +427,7 @@ def test_a_subscriber_that_reads_nothing_is_closed_and_resumes(nodes, channel):
             while True:
                 items.append(slow.next())
         cursor = slow.cursor
-    # A subscriber that is delayed for a second is closed again, and resumes again.
+    # The node closes a subscriber that is delayed for a second again. Then the subscriber resumes again.
     while contiguous(items, ids)[0] < len(ids):
         with Lines(node, channel, cursor) as again, contextlib.suppress(EOFError):
             while contiguous(items, ids)[0] < len(ids):
@@ -437,7 +437,7 @@ def test_a_subscriber_that_reads_nothing_is_closed_and_resumes(nodes, channel):
 
 
 def test_the_memory_of_stalled_subscribers_is_bounded(nodes, channel):
-    """Thirty subscribers that read nothing, 13 MB for each: the node keeps far less than the sum."""
+    """Thirty subscribers read nothing, and 13 MB wait for each. The node's memory grows by far less than the sum."""
     node = nodes.make("--history-events-max", "50", "--stalled-seconds-max", "600")
     with contextlib.ExitStack() as stack:
         for n in range(30):
@@ -450,7 +450,7 @@ def test_the_memory_of_stalled_subscribers_is_bounded(nodes, channel):
 
 
 def resident(node):
-    """The process's private memory. File-backed pages of the binary vary."""
+    """Returns the process's private memory. File-backed pages of the binary are not counted, because their number varies."""
     with open(f"/proc/{node.pid}/statm") as file:
         _, total, shared, *_ = map(int, file.read().split())
         return (total - shared) * 4096
@@ -464,7 +464,7 @@ def test_the_event_limit(nodes, channel):
     assert node.post(f"/pub?id={channel}", b"x" * 100).status == 200
     reply = node.post(f"/pub?id={channel}", b"x" * 101)
     assert (reply.status, reply.error) == (413, "too_large")
-    # Of a JSON publish only the payload counts.
+    # The limit applies only to the payload of a JSON publish.
     assert node.post("/api/publish", {"channel": channel, "data": "x" * 98}).status == 200
     reply = node.post("/api/publish", {"channel": channel, "data": "x" * 99})
     assert (reply.status, reply.error) == (413, "too_large")
@@ -486,7 +486,7 @@ def test_the_channel_limit_of_a_connection(nodes, channel):
 
 
 def test_too_many_channels(nodes, channel):
-    """If every remembered channel is in use, a new one is 429; the others continue."""
+    """If every remembered channel is in use, a publish to a new channel is 429. The other channels continue."""
     node = nodes.make("--channels-max", "5")
     names = [f"{channel}{n}" for n in range(5)]
     with Lines(node, names) as s:
@@ -500,7 +500,7 @@ def test_too_many_channels(nodes, channel):
 
 
 def test_idle_channels_make_room_and_come_back_with_a_new_epoch(nodes, channel):
-    """After a head was forgotten its positions are not used again, and a subscriber with an old cursor gets a gap."""
+    """After a channel's head is forgotten, its positions are not used again. A subscriber with an old cursor gets a gap."""
     node = nodes.make("--channels-max", "5", "--history-seconds-max", "1", "--feed-seconds-max", "1")
     with Lines(node, channel) as s:
         old = node.publish(channel, 1)["id"]
@@ -550,7 +550,7 @@ def test_longpolls_in_flight_at_the_limit(nodes, channel):
 
 @pytest.mark.parametrize("port", ["listen", "api"])
 def test_responses_that_no_client_reads_do_not_accumulate(nodes, port):
-    """The node stops reading from such a client long before its responses use much memory, and serves the others."""
+    """The node stops reading from a client that does not read its responses, before they use much memory. It serves other clients."""
     node = nodes.make()
     before = resident(node)
     requests = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2000
@@ -560,6 +560,6 @@ def test_responses_that_no_client_reads_do_not_accumulate(nodes, port):
         with contextlib.suppress(TimeoutError):
             while sent < 60_000_000:
                 sent += client.send(requests)
-        assert sent < 60_000_000, "the node took everything"
+        assert sent < 60_000_000, "the node read all requests"
         assert resident(node) - before < 20_000_000
         assert node.get("/healthz").status == 200

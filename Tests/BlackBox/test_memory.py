@@ -1,4 +1,4 @@
-"""How much of its own binary a node keeps in memory."""
+"""A node returns the pages of its binary that only its start needed."""
 
 import os
 import struct
@@ -11,7 +11,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def relocations(path):
-    """Offset and size of the binary's relocations. Only the dynamic linker reads them, once."""
+    """Returns offset and size of the binary's relocations. Only the dynamic linker reads them, once."""
     with open(path, "rb") as file:
         image = file.read()
     assert image[:5] == b"\x7fELF\x02"
@@ -23,7 +23,7 @@ def relocations(path):
 
 
 def pages_in(pid, begin, length):
-    """How many pages of an address range are mapped in the process, and how many the range has."""
+    """Returns the number of pages of an address range that are mapped in the process, and the number of all its pages."""
     first, last = begin // PAGE, (begin + length - 1) // PAGE
     with open(f"/proc/{pid}/pagemap", "rb") as file:
         file.seek(first * 8)
@@ -40,11 +40,11 @@ def test_a_ready_node_has_returned_the_pages_that_only_its_start_needed(nodes, c
 
     def is_released():
         there, total = pages_in(node.pid, base + begin, length)
-        # A few return together with adjacent code.
+        # A few of the pages are mapped again together with adjacent code.
         return there * 4 < total
 
     eventually(is_released)
-    # The other pages return when they are needed.
+    # The kernel maps other returned pages again when the node needs them.
     assert node.post(f"/pub?id={channel}", b"x").status == 200
     assert node.get("/api/status").status == 200
     node.healthy()

@@ -1,4 +1,4 @@
-"""The page at `/`, in a real browser, and the browser's own EventSource."""
+"""The page at `/` in a real browser, and the EventSource of a browser without the page's code."""
 
 import json
 import os
@@ -66,17 +66,17 @@ class Page:
         return self
 
     def rows(self):
-        """The list's texts, newest first."""
+        """Returns the texts of the list, the newest first."""
         return self.script("return [...document.querySelectorAll('#list > li')].map(li => li.querySelector('p').textContent)")
 
     def problems(self):
-        """New lines of the console, without the lost connections that a test itself caused."""
+        """Returns the new warnings and errors of the browser's console."""
         return [entry for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
 
 @pytest.fixture
 def open_page(chromium):
-    """Opens the page; leaves nothing behind."""
+    """Opens the page. After the test, restores the browser's settings and closes the page."""
     def open(node, channel, **options):
         chromium.get("about:blank")
         chromium.get_log("browser")
@@ -121,7 +121,7 @@ def test_an_event_type(page):
         page["publish"].click()
         eventually(lambda: len(page.rows()) == count)
     time.sleep(0.3)
-    assert page.state == "live", "a type called error is no error"
+    assert page.state == "live", "the page treats an event of type error as a failed connection"
     eventually(lambda: (page.text("received"), page.text("resumes")) == ("4", "0"))
 
 
@@ -216,7 +216,7 @@ def test_it_resumes_through_a_kill(nodes, channel, open_page):
     eventually(lambda: page.number("received") == 1)
     node.kill()
     eventually(lambda: page.state == "reconnecting")
-    # Published while the node is down: the page repeats it until it is accepted.
+    # The node is down. The page repeats this publish until the node accepts it.
     page["publish"].click()
     eventually(lambda: "again" in page.text("result"))
     node.start()
@@ -226,7 +226,7 @@ def test_it_resumes_through_a_kill(nodes, channel, open_page):
     eventually(lambda: sorted(page.rows()) == ["Hello", "Hello", "from elsewhere"])
     assert page.number("resumes") >= 1
     eventually(lambda: (page.text("awaited"), page.text("repeats"), page.text("gaps")) == ("0", "0", "0"))
-    assert node.history(channel)["offset"] == 3, "nothing was published twice"
+    assert node.history(channel)["offset"] == 3, "an event was published twice"
 
 
 def test_it_shows_a_gap(nodes, channel, open_page):
@@ -250,7 +250,7 @@ def refuse(listener):
         deadline = time.monotonic() + PATIENCE
         try:
             while True:
-                assert time.monotonic() < deadline, "no client came"
+                assert time.monotonic() < deadline, "no client connected"
                 for key, _ in selector.select(1):
                     if key.fileobj is listener:
                         selector.register(listener.accept()[0], selectors.EVENT_READ)
@@ -267,7 +267,7 @@ def refuse(listener):
 
 
 def test_it_continues_after_a_refusal(nodes, channel, open_page):
-    """A 503 ends a browser's EventSource for good. The page reconnects by itself, with its cursor."""
+    """A 503 ends a browser's EventSource permanently. The page then makes a new one, with its cursor."""
     node = nodes.make()
     page = open_page(node, channel).live()
     page["publish"].click()
@@ -296,7 +296,7 @@ bare.addEventListener('gap', e => bad.push(e.data));
 
 
 def test_a_bare_eventsource_resumes_exactly(nodes, channel, open_page, seed):
-    """Only new EventSource(url), without our own code: through kill -9 and a restart, and through a planned restart."""
+    """An EventSource without our own code resumes after kill -9 and after a graceful restart."""
     node = nodes.make("--history-events-max", "100000")
     page = open_page(node, channel + "other").live()
     assert page.driver.execute_async_script(BARE, f"http://127.0.0.1:{node.listen}/ev/{channel}")
@@ -323,7 +323,7 @@ def test_a_bare_eventsource_resumes_exactly(nodes, channel, open_page, seed):
 
 
 def test_a_bare_eventsource_before_its_first_event(nodes, channel, open_page):
-    """The opening id alone is enough: what is published while the connection is down arrives."""
+    """The id at the start of the stream is enough for a resume: events published while the connection is down arrive."""
     node = nodes.make()
     node.publish(channel, "before")
     page = open_page(node, channel + "other").live()
@@ -335,7 +335,7 @@ def test_a_bare_eventsource_before_its_first_event(nodes, channel, open_page):
 
 
 def example(heading, language, file="README.md"):
-    """The first block of this language after this text in a document."""
+    """Returns the first block of this language after this text in a document."""
     text = (Path(__file__).resolve().parents[2] / file).read_text()
     return re.search(rf"{re.escape(heading)}.*?```{language}\n(.*?)```", text, re.DOTALL).group(1)
 
@@ -343,12 +343,12 @@ def example(heading, language, file="README.md"):
 def test_the_example_of_readme_receives_every_type(nodes, channel, chromium):
     node = nodes.make("--history-events-max", "3")
     first = node.publish(channel, 1)["cursor"]
-    # A page of the same origin with nothing in it.
+    # This response has the node's origin and no scripts.
     chromium.get(f"http://127.0.0.1:{node.listen}/healthz")
     snippet = example("In a page:", "js")
     url = re.search(r'"(http://[^"]*)"', snippet).group(1)
     assert "envelope=1" in url
-    # Replaces the page's reactions with ones that the test can read.
+    # Replaces the example's reactions with reactions that the test can read.
     for old, new in [
         (url, f"http://127.0.0.1:{node.listen}/ev/{channel}?envelope=1&since={first}"), ("location.reload()", "reloads++"), ("console.log(", "shown.push("),
     ]:
@@ -360,7 +360,7 @@ def test_the_example_of_readme_receives_every_type(nodes, channel, chromium):
     chromium.execute_script("window.shown = []; window.reloads = 0;" + snippet)
     eventually(lambda: chromium.execute_script("return shown.length") == 3)
     assert chromium.execute_script("return shown.map(x => [x.type ?? null, x.data])") == [[None, 3], ["open", 4], ["error", 5]]
-    assert chromium.execute_script("return reloads") == 1, "the gap"
+    assert chromium.execute_script("return reloads") == 1, "the gap must reload the page once"
     chromium.get("about:blank")
 
 
@@ -376,7 +376,7 @@ def test_a_bare_eventsource_survives_a_full_node(nodes, channel, open_page):
     eventually(lambda: node.subscribers(channel) == 1)
     node.publish(channel, "x")
     eventually(lambda: page.script("return got") == ["x"])
-    assert set(page.script("return states")) == {0}, "it never gave up"
+    assert set(page.script("return states")) == {0}, "the EventSource was closed permanently"
     page.script("bare.close()")
 
 
@@ -472,7 +472,7 @@ def test_no_horizontal_scrolling(page, shared, channel, width):
     assert wide[0] <= wide[1] == width and wide[2:] == [], wide
     small = page.script(
         "return [...document.querySelectorAll('button, input, textarea')].filter(e => e.offsetParent && e.getBoundingClientRect().height < 44).map(e => e.id)")
-    assert small == [], "too small for a thumb"
+    assert small == [], "these controls are too small to touch"
 
 
 def test_landmarks_and_labels(page):

@@ -1,4 +1,4 @@
-"""The proxy examples of docs/operations.md, unchanged: a browser behind each of them survives the node's restart and misses nothing."""
+"""The proxy examples of docs/operations.md, unchanged. A browser behind each proxy survives the node's restart and misses no event."""
 
 import os
 import re
@@ -22,7 +22,7 @@ PROXIES = ["nginx", "haproxy", "caddy"]
 
 
 def example(language):
-    """The document's only block of this language."""
+    """Returns the document's only block of this language."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
     assert len(blocks) == 1, f"{len(blocks)} blocks of {language} in {DOCUMENT}"
     return blocks[0]
@@ -35,7 +35,7 @@ def replaced(text, pattern, replacement):
 
 
 class Proxy:
-    """One of the document's examples in front of a node. Only addresses are changed."""
+    """A proxy in front of a node, with one of the document's examples. Only addresses are changed."""
 
     def __init__(self, name, node, folder):
         self.name, self.port, self.folder = name, Port(), folder
@@ -149,7 +149,7 @@ window.sources = [false, true].map((withCredentials, i) => {
 @BROWSER
 @EVERY
 def test_a_browser_survives_the_nodes_restart(proxied, channel, open_page, seed):  # noqa: F811
-    """From a page of another origin, with and without cookies: it reconnects by itself, and misses nothing."""
+    """Two EventSources on a page of another origin, with and without cookies. Both reconnect by themselves, and miss no event."""
     node, proxy = proxied
     page = open_page(node, channel + "other").live()
     page["stop"].click()
@@ -159,7 +159,7 @@ def test_a_browser_survives_the_nodes_restart(proxied, channel, open_page, seed)
     publisher.start()
     eventually(lambda: page.script("return Math.min(...got.map(x => x.length))") > 20)
     node.kill()
-    # Each has lost its connection, and has got a response from the proxy itself.
+    # Each EventSource has lost its connection, and has received a response from the proxy itself.
     eventually(lambda: page.script("return states.length") >= 6)
     node.start()
     eventually(lambda: node.subscribers(channel) == 2)
@@ -168,7 +168,7 @@ def test_a_browser_survives_the_nodes_restart(proxied, channel, open_page, seed)
     eventually(lambda: page.script("return Math.min(...got.map(x => x.length))") >= count)
     time.sleep(0.3)
     got, states = page.script("sources.forEach(x => x.close()); return [got, states]")
-    assert set(states) == {0}, "an EventSource gave up"
+    assert set(states) == {0}, "an EventSource was closed permanently"
     for received in got:
         items = []
         for id, data in received:

@@ -1,4 +1,4 @@
-"""The examples of README run as pasted."""
+"""The examples of README.md work when they are pasted."""
 
 import contextlib
 import http.server
@@ -24,7 +24,7 @@ def block(language, number):
 
 
 def test_readme_has_exactly_these_blocks():
-    """Fails when a block is added, so that the new one gets a test."""
+    """Fails when a block is added, so that the new block gets a test."""
     assert [name for name, _ in BLOCKS] == ["sh", "sh", "js"]
 
 
@@ -37,7 +37,7 @@ def ports():
 
 
 def placed(text, ports):
-    """The text with this test's ports in place of README's default ports."""
+    """Returns the text with this test's ports instead of the default ports."""
     return text.replace(":8080", f":{ports[0]}").replace(":8081", f":{ports[1]}")
 
 
@@ -61,7 +61,7 @@ class Shell:
         def seen():
             if all(word in self.text for word in words):
                 return True
-            assert self.process.poll() is None, f"it ended with {self.process.returncode}: {self.text}"
+            assert self.process.poll() is None, f"the shell ended with {self.process.returncode}: {self.text}"
         eventually(seen)
 
     def close(self):
@@ -87,7 +87,7 @@ def test_the_first_steps(tmp_path, ports):
         node.until("A node runs here", f"http://{HOST}:{ports[1]}/", f"{tmp_path}/realertime-data")
         steps = Shell(placed(block("sh", 1), ports), tmp_path, REALERTIME_URL=f"http://{HOST}:{ports[0]}", REALERTIME_API_URL=f"http://{HOST}:{ports[1]}")
         try:
-            # The endless command is the last one; all commands before it have ended.
+            # The last command does not end. All commands before it have ended.
             steps.until("retry: ", 'data: {"hello":"world"}', 'data: {"hello":"curl"}')
             assert '{"hello":"world"}\n{"hello":"curl"}\n' in steps.text, steps.text
         finally:

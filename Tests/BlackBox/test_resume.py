@@ -1,4 +1,4 @@
-"""Resume is exact, or the loss is reported, whatever breaks."""
+"""After any failure, a subscriber resumes exactly, or the loss is reported."""
 
 import random
 import shutil
@@ -14,12 +14,12 @@ from harness.subscribers import TRANSPORTS, Item, Lines, Refused, SSE, SSEEnvelo
 
 EVERY = pytest.mark.parametrize("kind", TRANSPORTS)
 
-# A node's loops may still hold more than its history. They hold almost nothing here, so that a test knows exactly which events are gone.
+# A node's loops may still have events that its history no longer has. With these flags loops keep almost nothing, so that a test knows which events are gone.
 EXACT = ["--feed-bytes-max", "1024", "--feed-seconds-max", "1"]
 
 
 def big(n):
-    """Two of these exceed what a loop holds."""
+    """Returns a payload so large that two of them exceed the memory of a loop's encoded events."""
     return {"n": n, "x": "x" * 600}
 
 
@@ -64,7 +64,7 @@ class Storm:
                 try:
                     if subscriber is None:
                         subscriber = self.connect()
-                    # A long-poll has no cursor before its first response, so it breaks only after that.
+                    # A long-poll has no cursor before its first response, so its connection is broken only after that response.
                     left = self.random.randint(0, 40) if not first or self.kind != "longpoll" else 1
                     until = time.monotonic() + self.random.uniform(0.05, 0.6)
                     self.cursor = subscriber.cursor or self.cursor
@@ -87,7 +87,7 @@ class Storm:
                     assert refused.status == 503 and refused.head["retry-after"], refused
                     time.sleep(0.03)
                 subscriber = None
-            # Nothing more may arrive.
+            # No further item may arrive.
             self.subscriber = self.connect()
             try:
                 while True:
@@ -100,7 +100,7 @@ class Storm:
 
 @pytest.fixture(scope="module")
 def storm(module_nodes, seed):
-    """All transports together, each with one channel and with five. Meanwhile the node is killed and restarted twice."""
+    """Subscribers of all transports, each with one channel and with five. The node is killed and restarted twice while they run."""
     node = module_nodes.make("--history-events-max", "100000")
     runs, publishers = {}, []
     for index, (kind, count) in enumerate((k, c) for k in TRANSPORTS for c in (1, 5)):
@@ -143,7 +143,7 @@ def test_nothing_is_lost_repeated_or_reordered(storm, seed, kind, count):
     assert not run.thread.is_alive(), f"seed {seed}: the subscriber hangs"
     if run.failure:
         raise run.failure
-    assert run.broken >= 3 and publisher.repeats >= 1 and sum(run.published.values()) >= 50, "the storm was none"
+    assert run.broken >= 3 and publisher.repeats >= 1 and sum(run.published.values()) >= 50, "too few connections broke, or too few events were published"
     found = faults(run.published, run.received)
     assert not found, f"seed {seed}: " + "; ".join(found)
 
@@ -151,7 +151,7 @@ def test_nothing_is_lost_repeated_or_reordered(storm, seed, kind, count):
 @pytest.mark.parametrize("count", [1, 5])
 @EVERY
 def test_acknowledged_positions_have_no_hole(storm, seed, kind, count):
-    """Across both kills: one epoch, offsets 1, 2, 3… and the history agrees with what was acknowledged."""
+    """Each channel keeps one epoch over both kills, with the offsets 1, 2, 3… The history has exactly the acknowledged events."""
     node, runs = storm
     _, publisher = runs[kind, count]
     for channel, positions in publisher.acknowledged.items():
@@ -200,7 +200,7 @@ def test_the_checker_detects(fault, index):
 
 @EVERY
 def test_every_cursor_survives_a_restart(nodes, channel, kind):
-    """Every issued cursor works, not only the last."""
+    """Every issued cursor works, not only the last one."""
     node = nodes.make()
     names = [channel, channel + "x"]
     with subscribe(kind, node, names) as s:
@@ -210,7 +210,7 @@ def test_every_cursor_survives_a_restart(nodes, channel, kind):
     node.restart()
     for index, item in enumerate(items):
         with TRANSPORTS[kind](node, names, item.cursor) as s:
-            # Order is defined within a channel only.
+            # The order of events is defined only within a channel.
             rest = s.take(9 - index)
             key = lambda i: (i.channel, i.data["n"])
             assert sorted(map(key, rest)) == sorted(map(key, items[index + 1:]))
@@ -227,7 +227,7 @@ def test_a_cursor_from_before_the_first_event_survives_a_restart(nodes, channel)
     node.publish(channel, 1)
     with SSE(node, channel, cursor) as s:
         items = [s.next()]
-        # The channel had no event that a restart could remember: exact resume, or a gap.
+        # The channel had no event, so nothing of it was stored. The subscriber gets every event, or a gap.
         assert [i.data for i in items if i.kind == "event"] == ["1"] or items[0].data["reason"] == "reset"
 
 
@@ -251,7 +251,7 @@ def test_the_loss_of_a_log_in_memory_is_reported_after_a_restart(nodes, channel,
 
 @EVERY
 def test_memory_with_events_before_the_resume(nodes, channel, kind):
-    """As above, but the new history already has events: they follow the gap without a further hole."""
+    """After a restart with the log in memory, the new history already has events. They follow the gap without a further hole."""
     node = nodes.make("--log", "memory")
     with Lines(node, channel) as s:
         for n in range(3):
@@ -266,7 +266,7 @@ def test_memory_with_events_before_the_resume(nodes, channel, kind):
 
 
 def follow_gap(s, gap, events, node, channel):
-    """After a gap: all events after its `to`, in order, then live events."""
+    """Checks that all events after the gap's `to` follow in order, and then live events."""
     expected = [data for id, data in events.items() if position(id) > position(gap.data["to"])]
     items = s.take(len(expected))
     assert [(i.kind, i.data) for i in items] == [("event", data) for data in expected]
@@ -293,7 +293,7 @@ def test_history_by_count_has_expired(nodes, channel, kind):
         assert [i.data["n"] for i in items] == [16, 17, 18, 19, 20]
         after_gap = gap.cursor
     with TRANSPORTS[kind](node, channel, after_gap) as s:
-        assert [i.data["n"] for i in s.take(5)] == [16, 17, 18, 19, 20], "the cursor of a gap stands after it"
+        assert [i.data["n"] for i in s.take(5)] == [16, 17, 18, 19, 20], "the cursor of a gap must be the position after the gap"
 
 
 def expired(node, channel):
@@ -313,7 +313,7 @@ def test_history_by_age_has_expired(nodes, channel, kind):
         gap = s.next()
         assert (gap.kind, gap.data) == ("gap", {"channel": channel, "from": ids[0], "to": ids[1], "reason": "expired"})
         last = node.publish(channel, 4)["id"]
-        assert position(last)[1] == 4, "an expired history does not restart the offsets"
+        assert position(last)[1] == 4, "offsets must continue after the history expired"
         assert s.next().data == 4
 
 
@@ -369,7 +369,7 @@ def test_a_gap_in_one_of_several_channels(nodes, channel, kind):
 
 @EVERY
 def test_a_cursor_from_the_future(nodes, channel, kind):
-    """As after a restored backup: the history is behind what the subscriber has seen."""
+    """The subscriber's cursor is ahead of the history, as after a restored backup."""
     node = nodes.make()
     with Lines(node, channel) as s:
         for n in range(3):
@@ -466,7 +466,7 @@ def test_bad_cursors(shared, channel, kind, bad):
 
 
 def test_every_changed_character_is_noticed(shared, channel):
-    """A cursor is exact: a changed cursor is never accepted as another position."""
+    """A cursor with a changed character is never accepted as another position."""
     with Lines(shared, channel) as s:
         shared.publish(channel, 1)
         cursor = s.next().cursor
@@ -511,7 +511,7 @@ def test_channels_in_another_order_and_number(shared, channel):
 
 @EVERY
 def test_an_immediate_reconnect_on_another_loop(nodes, channel, kind, seed):
-    """One event for each connection, and a reconnect within a millisecond: the accepting loop may not know that event yet."""
+    """Each connection receives one event and reconnects within a millisecond. The loop that accepts it may not have that event yet."""
     node = nodes.make("--loops", "4")
     publishers, threads, received, failures = [], [], {}, []
 

@@ -24,7 +24,7 @@ def url(node, path, scheme="http"):
 
 
 def later(node, channel, values, subscribers=1):
-    """Publishes once the subscriber is connected."""
+    """Publishes on another thread, when the subscriber is connected."""
     def run():
         eventually(lambda: node.subscribers(channel) >= subscribers)
         for value in values:
@@ -44,13 +44,13 @@ def curl(*arguments, input=None):
 
 
 def curl_until(text, *arguments):
-    """Its output up to this text. The process is then interrupted; it must still be reading."""
+    """Runs curl and returns its output up to this text. Fails if curl ends by itself. Then kills curl."""
     process = subprocess.Popen(["curl", "-sS", "-N", "--max-time", str(PATIENCE), *arguments], stdout=subprocess.PIPE)
     try:
         printed = b""
         while text not in printed:
             some = process.stdout.read1()
-            assert some, f"it ended with {process.wait()} after {printed}"
+            assert some, f"curl ended with {process.wait()} after {printed}"
             printed += some
         assert process.poll() is None
         return printed.decode()
@@ -74,7 +74,7 @@ def test_curl_posts(shared, channel, expect, size):
 
 @curl_needed
 def test_curl_waits_for_100_continue(shared, channel):
-    """With a very long timeout, curl sends the body only after the 100."""
+    """With a very long timeout, curl sends the body only after the response 100."""
     done = curl(
         "-v", "-H", "Expect: 100-continue", "--expect100-timeout", str(10 * PATIENCE), "--data-binary", "@-",
         f"http://127.0.0.1:{shared.api}/pub?id={channel}", input=b"x" * 5000)
@@ -105,7 +105,7 @@ def test_curl_too_large_with_expect_sends_no_body(shared, channel):
         f"http://127.0.0.1:{shared.api}/pub?id={channel}", input=b"x" * 3_000_000)
     status, uploaded = done.stdout.rsplit(b"\n", 1)[1].split()
     assert status == b"413", done.stderr
-    assert int(uploaded) == 0, "the response came before the body"
+    assert int(uploaded) == 0, "curl sent the body before the response"
 
 
 @curl_needed
@@ -220,7 +220,7 @@ def test_websocket_client(shared, channel):
 
 
 def test_websocket_client_app(shared, channel):
-    """Runs its own event loop; the client closes."""
+    """The client runs its own event loop, and closes the connection itself."""
     got = []
 
     def on_message(app, text):

@@ -151,7 +151,7 @@ def test_sse_envelope(shared, channel):
         while not frame.fields:
             frame = s.frame()
         assert json.loads(frame.data) == {"id": frame["id"], "channel": channel, "type": "note", "data": {"a": 1}}
-        assert frame["event"] is None, "a browser's onmessage gets only what has no type"
+        assert frame["event"] is None, "a browser's onmessage gets only events without a type"
 
 
 def test_sse_envelope_gaps_are_messages_too(nodes, channel):
@@ -206,7 +206,7 @@ def test_longpoll_without_events_responds_in_time(beating, channel):
         items, cursor = s.poll()
         assert items == []
         beating.publish(channel, 1)
-        assert [item.data for item in s.poll()[0]] == [1], "the cursor of an empty response resumes"
+        assert [item.data for item in s.poll()[0]] == [1], "the cursor of an empty response must work for a resume"
 
 
 def test_longpoll_keeps_its_connection(shared, channel):
@@ -300,7 +300,7 @@ def test_since_and_header(shared, channel, kind):
             assert [item.data for item in s.take(2)] == [2, 3]
             s.none(0.2)
     with subscribe(kind, shared, channel, cursors[2], as_header=True, query=f"since={cursors[0]}") as s:
-        assert s.next().data == 3, "the header wins over the query"
+        assert s.next().data == 3, "the header takes precedence over the query"
         s.none(0.2)
 
 
@@ -327,7 +327,7 @@ def test_a_cursor_of_other_channels_starts_the_new_ones_live(shared, channel, ki
         shared.publish(name, "missed")
     with subscribe(kind, shared, [b, c], cursor) as s:
         item = s.next()
-        assert (item.channel, item.data) == (b, "missed"), "a is not listed any more, c starts live"
+        assert (item.channel, item.data) == (b, "missed"), "channel a is no longer listed, and channel c starts at its next event"
         s.none(0.2)
         shared.publish(c, "live")
         item = s.next()
@@ -532,7 +532,7 @@ def test_the_names_that_polyfills_use_for_the_cursor(shared, channel, name):
     shared.publish(channel, 3)
     with SSE(shared, channel, query=f"{name}={second}") as s:
         assert s.next().data == "3"
-    # The URL still contains the cursor of the first connection.
+    # A polyfill adds its parameter to a URL that still contains the cursor of the first connection.
     with SSE(shared, channel, first, query=f"{name}={second}") as s:
         assert s.next().data == "3"
     with SSE(shared, channel, first, query=f"{name}=") as s:
@@ -593,7 +593,7 @@ def test_a_refused_origin_is_logged_once(nodes, channel):
 
 @pytest.mark.parametrize("origin", ["null", "file://", "*", ""])
 def test_an_origin_that_cannot_be_listed(nodes, channel, origin):
-    """It must not suggest a value that the configuration refuses: local files and sandboxed frames send null."""
+    """Local files and sandboxed frames send the origin null. The log must not suggest a value that the configuration refuses."""
     node = nodes.make()
     error = node.post(f"/pub?id={channel}", b"1", {"Origin": origin}).json["error"]
     assert error["code"] == "forbidden_origin" and "cannot be in cors-origins" in error["message"] and "add the origin" not in error["message"]
@@ -603,7 +603,7 @@ def test_an_origin_that_cannot_be_listed(nodes, channel, origin):
 
 @pytest.mark.parametrize("host", ["[::1]:9999", "[::1]", "localhost:9999", "127.0.0.1"])
 def test_the_api_ports_own_page_under_any_loopback_name(shared, channel, host):
-    """Behind a tunnel the port differs."""
+    """Behind a tunnel the page's port differs from the node's port."""
     assert shared.post(f"/pub?id={channel}", b"1", {"Host": host, "Origin": f"http://{host}"}).status == 200
     assert shared.post(f"/pub?id={channel}", b"1", {"Host": host, "Origin": "http://evil.example"}).status == 403
 

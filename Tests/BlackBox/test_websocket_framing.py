@@ -1,4 +1,4 @@
-"""RFC 6455, frame by frame."""
+"""The framing of RFC 6455: valid and invalid frames of a client."""
 
 import struct
 import time
@@ -20,7 +20,7 @@ def ws(shared, channel):
 
 
 def goes_on(ws, shared):
-    """The connection still delivers, and responds to pings."""
+    """Checks that the connection still delivers events, and responds to pings."""
     ws.socket.send(PING, b"still there")
     while True:
         _, opcode, payload = ws.socket.frame()
@@ -33,7 +33,7 @@ def goes_on(ws, shared):
 
 
 def closes(ws, shared, code):
-    """The node sends the reason and closes; the subscriber is no longer counted."""
+    """Checks that the node sends the close code and closes the connection, and no longer counts the subscriber."""
     assert ws.socket.close_code() == code
     assert ws.wire.ended(), "the connection stays open"
     eventually(lambda: shared.subscribers(ws.channels[0]) == 0)
@@ -81,7 +81,7 @@ def test_pings_carry_their_payload_back(ws, shared, size):
 
 
 def test_many_pings(ws, shared):
-    """Pongs arrive in order. The latest ping must get one (§5.5.3 allows skipping the others)."""
+    """Pongs arrive in order. The last ping must get a pong (§5.5.3 allows skipping the others)."""
     ws.wire.send(b"".join(frame(PING, str(n).encode()) for n in range(500)))
     got = []
     while not got or got[-1] != 499:
@@ -100,7 +100,7 @@ def test_byte_by_byte(ws, shared):
 
 
 def test_writes_that_never_end_with_a_frame(ws, shared):
-    """Bytes that were read are released, although they are always followed by the beginning of another frame."""
+    """The node releases the bytes that it has read, although each write ends in the middle of a frame."""
     data = frame(TEXT, b"x" * 4000)
     before = resident(shared)
     ws.wire.send(data[:7])
@@ -108,11 +108,11 @@ def test_writes_that_never_end_with_a_frame(ws, shared):
         ws.wire.send((data[7:] + data[:7]) * 40)
     ws.wire.send(data[7:])
     goes_on(ws, shared)
-    assert resident(shared) - before < 16_000_000, "it keeps what it has read"
+    assert resident(shared) - before < 16_000_000, "the node keeps the bytes that it has read"
 
 
 def resident(node):
-    """The process's private memory. File-backed pages of the binary vary."""
+    """Returns the process's private memory. File-backed pages of the binary are not counted, because their number varies."""
     with open(f"/proc/{node.pid}/statm") as file:
         _, total, shared, *_ = map(int, file.read().split())
         return (total - shared) * 4096
@@ -235,7 +235,7 @@ def test_oversized_in_fragments(ws, shared):
 
 @pytest.mark.parametrize("length", [LIMIT + 1, 65535, 65536, 2**31, 2**62])
 def test_oversized_by_announcement(ws, shared, length):
-    """Refused at its header: the node neither waits for the bytes nor reserves memory for them."""
+    """The node refuses the frame when it has read its header. It neither waits for the bytes nor reserves memory for them."""
     ws.socket.send(BINARY, b"", length=length)
     closes(ws, shared, 1009)
 
@@ -303,7 +303,7 @@ def test_a_close_in_the_middle_of_a_message(ws, shared):
 
 
 def test_a_close_while_events_arrive(ws, shared):
-    """The close follows complete frames, never the middle of one."""
+    """The node sends its close frame only after a complete frame."""
     import threading
     stop = threading.Event()
 
