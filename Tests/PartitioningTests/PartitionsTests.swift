@@ -8,7 +8,7 @@ import Testing
         #expect(Set(grants.map(\.ownerEpoch)) == [1])
     }
 
-    /// Where channels are must never change: their history and their owners are found by it.
+    /// The partition of a channel must never change, because the channel's history and owner are found by the partition.
     @Test(arguments: [("", 0x99), ("a", 0x5b), ("asdf", 0x1e), ("Nobody inspects the spammish repetition", 0xf1)] as [(String, Int)])
     func aChannelKeepsItsPartition(_ name: String, _ partition: Int) {
         #expect(Partitions().partition(ofHash: XXH64.hash(name)) == partition)

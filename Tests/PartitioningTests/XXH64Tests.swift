@@ -12,11 +12,11 @@ import Testing
         #expect(XXH64.hash(text) == hash)
     }
 
-    @Test func aSeedChangesIt() {
+    @Test func aSeedChangesTheHash() {
         #expect(XXH64.hash("xxhash", seed: 20_141_025) == 0xb559_b98d_844e_0635)
     }
 
-    @Test func bytesAtAnyAlignmentHashAlike() {
+    @Test func theHashDoesNotDependOnTheAlignment() {
         let bytes = (0..<100).map { UInt8($0) }
         for length in 0..<80 {
             let hashes = (0..<8).map { shift in

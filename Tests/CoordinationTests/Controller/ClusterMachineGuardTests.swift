@@ -100,7 +100,7 @@ import Testing
     }
 
     /// The restart is so quick that the controller sees only the next incarnation.
-    @Test func aQuickRestartOnPurposeIsNoLossEither() {
+    @Test func aQuickRestartOnPurposeIsNoLoss() {
         var bench = ClusterMachineBench.controller(of: 2)
         for _ in 0..<5 {
             bench.receive(.leaving, from: "n2")

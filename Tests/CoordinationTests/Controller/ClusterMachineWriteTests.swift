@@ -78,7 +78,7 @@ import Testing
     }
 
     /// The new owner epochs were never used before, because the lost views may have granted the old ones.
-    @Test func aRegisterThatLostWritesIsWrittenAgainUnderNewOwnerEpochs() throws {
+    @Test func aViewThatZooKeeperLostIsWrittenAgainUnderNewOwnerEpochs() throws {
         var bench = ClusterMachineBench.controller()
         let lost = bench.store.tree["/rt/c/view"]
         bench.arrive("n2")

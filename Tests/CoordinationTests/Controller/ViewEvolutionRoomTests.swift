@@ -35,7 +35,7 @@ import Testing
         return evolution
     }
 
-    @Test func ofTheNodesThatAreDownTheOldestAreForgotten() {
+    @Test func theOldestNodesThatAreDownAreForgotten() {
         let ids = (0..<300).map { Self.name("d", $0) }
         // The controller saw the first 250 nodes go down. Among these, later nodes have older incarnations. The other 50 nodes were down before its election.
         let evolution = self.evolve(self.view(ids.map { .init(id: $0, state: .down) }), members: [:]) { known, guards in

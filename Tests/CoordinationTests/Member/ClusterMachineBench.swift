@@ -65,7 +65,7 @@ struct ClusterMachineBench {
         self.handle(.session(ZooKeeperState(generation: self.generation, phase: .lost(loss))))
     }
 
-    /// Replies to the oldest open request: with the given result, or with that of the store.
+    /// Replies to the oldest open request with the given result. Nil means the result of the store.
     mutating func reply(_ result: Result<ZooKeeperReply, ZooKeeperFailure>? = nil) {
         let (token, request) = self.open.removeFirst()
         self.handle(.replied(token: token, result ?? self.store.apply(request, session: self.session)))

@@ -153,7 +153,7 @@ import Testing
         #expect(self.deposals(bench) == 1)
     }
 
-    /// The machine of this node itself may block all its connections.
+    /// This node's own computer may block all its connections.
     @Test func aNodeThatSeesAllPortsClosedRemovesNoControllerAlone() {
         var bench = self.withSilentController()
         bench.addMember("n4", session: 400)
@@ -163,7 +163,7 @@ import Testing
         #expect(self.deposals(bench) == 0)
     }
 
-    /// The session of a dead node would have ended by then. So the node is alive, for example behind a firewall with half of the cluster.
+    /// A dead node's session would have ended within 30 seconds. So the node is alive, for example behind a firewall with half of the cluster.
     @Test func aNodeWhosePortHasBeenClosedForThirtySecondsHasAVoteAgain() {
         var bench = self.withSilentController()
         bench.addMember("n4", session: 400)

@@ -56,7 +56,7 @@ import Testing
         #expect(bench.seals == [.init(partition: 2, ownerEpoch: 2)])
     }
 
-    /// The ZooKeeper client decides when a session is lost. From then on this node owns no partition.
+    /// The ZooKeeper client decides when a session is lost. After the loss this node owns no partition.
     @Test(arguments: [ZooKeeperState.Loss.expired, .givenUp])
     func aLostSessionReleasesAllPartitionsImmediately(_ loss: ZooKeeperState.Loss) {
         var bench = self.serving()
@@ -149,7 +149,7 @@ import Testing
         #expect(bench.machine.isController && !bench.events.contains(.deposed))
     }
 
-    /// The node must also recognize its member znode. Otherwise it would delete the znode as a leftover of a former session.
+    /// If the node did not recognize its member znode, it would delete the znode as a leftover of a former session.
     @Test func aNodeWithoutAConnectionRecognizesItsMemberZnode() {
         var bench = ClusterMachineBench()
         bench.connect()

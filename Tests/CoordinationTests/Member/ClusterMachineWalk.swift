@@ -6,7 +6,8 @@ import TestKit
 
 /// One machine on a random walk of events, with checks after every step.
 ///
-/// All events are possible. ZooKeeper's replies are true or lost, other controllers raise the controller epoch, and each grant raises the owner epoch.
+/// Each event can happen in a real cluster. ZooKeeper's replies are true or lost, other controllers raise the controller epoch, and each grant raises the owner
+/// epoch.
 struct ClusterMachineWalk {
     var bench: ClusterMachineBench
     private var random: SplitMix
@@ -148,7 +149,7 @@ struct ClusterMachineWalk {
         } else if var view = self.bench.storedView {
             self.evolve(&view, epoch)
             self.bench.write(view)
-            // A push may overtake the watch.
+            // A pushed view may arrive before the watch fires.
             if self.random.chance(40) { self.bench.receive(.view(view)) }
         }
     }

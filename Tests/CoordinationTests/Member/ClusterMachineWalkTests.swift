@@ -13,7 +13,7 @@ import Testing
         private static let seeds: ClosedRange<UInt64> = 1...100
     #endif
 
-    /// All events are possible. They come from ZooKeeper, other nodes and operators.
+    /// Each event can happen in a real cluster. The events come from ZooKeeper, other nodes and operators.
     @Test(arguments: seeds) func possibleEventsKeepTheInvariants(_ seed: UInt64) {
         var walk = ClusterMachineWalk(seed: seed)
         for _ in 0..<1500 where walk.problem == nil { walk.step() }
@@ -23,7 +23,7 @@ import Testing
         #expect(hasJoined)
     }
 
-    /// Some events are impossible: replies of the wrong kind, random bytes, unknown tokens.
+    /// Some events cannot happen in a real cluster: replies of the wrong kind, random bytes, unknown tokens.
     @Test(arguments: seeds) func impossibleEventsDoNotCrashTheMachine(_ seed: UInt64) {
         var bench = seed.isMultiple(of: 2) ? ClusterMachineBench.follower() : ClusterMachineBench.controller(of: 3)
         bench.random = SplitMix(seed: seed)
