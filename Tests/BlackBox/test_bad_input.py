@@ -236,7 +236,7 @@ def test_request_line(shared, case, port):
     refused(shared, getattr(shared, port), data, status, code)
 
 
-def test_zeros(hasty):
+def test_a_request_line_without_an_end(hasty):
     """A request line that never ends is refused, at the latest after the timeout."""
     for port in (hasty.listen, hasty.api):
         with Wire(port) as wire:
@@ -275,7 +275,7 @@ def test_trailer_flood(shared):
 
 
 def test_chunk_extension_flood(shared):
-    """A chunk's extensions are bounded."""
+    """The extensions of a chunk have a size limit."""
     data = PUB + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 200_000
     with Wire(shared.api) as wire:
         wire.try_send(data)
@@ -394,7 +394,7 @@ def test_connect(shared, port):
 
 @pytest.mark.parametrize("port", ["listen", "api"])
 def test_head(shared, port):
-    """The response to HEAD has no body, whatever its status. The connection continues after it."""
+    """The response to HEAD has no body, with any status. The connection stays open after the response."""
     with Wire(getattr(shared, port)) as wire:
         wire.send("HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         head = Response(wire, method="HEAD")
@@ -438,7 +438,7 @@ def test_targets_that_are_neither_a_path_nor_a_url(shared, port, target):
 
 
 def test_a_coding_that_only_looks_like_chunked(shared):
-    """Some parsers treat the Kelvin sign as a k, others do not."""
+    """Some parsers treat the Kelvin sign as a k, others do not. The node refuses such a coding."""
     refused(
         shared, shared.api, PUB + "Transfer-Encoding: chun\u212aed\r\n\r\n1\r\nx\r\n0\r\n\r\n".encode(), 501, "not_implemented", closes=True)
 
@@ -599,7 +599,7 @@ def test_an_event_type_cannot_break_the_stream(shared, request, channel):
 
 
 def test_a_publisher_cannot_fake_a_gap(shared, request, channel):
-    """On SSE only the node itself sends `event: gap`."""
+    """Only the node itself sends `event: gap` on SSE."""
     reply = shared.post(f"/pub?id={channel}", b'{"channel":"x","from":"1-1","to":"1-9","reason":"reset"}', {"Event-Type": "gap"})
     request.node.published = int(reply.status == 200)
     assert (reply.status, reply.error if reply.status != 200 else None) == (400, "bad_body")
@@ -705,7 +705,7 @@ def test_valid_websocket_upgrades(shared, headers):
 
 
 def test_websocket_frames_that_come_with_the_upgrade(shared):
-    """A client need not wait for the 101."""
+    """A client may send frames before it has received the response 101."""
     from harness.websocket import PING, PONG, frame
     with Wire(shared.listen) as wire:
         wire.send(

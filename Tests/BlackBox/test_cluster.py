@@ -39,7 +39,7 @@ def incarnations(member):
     return {m["id"]: m.get("incarnation") for m in member.authoritative("/api/members")["members"]}
 
 
-def test_from_one_to_five_to_two(cluster):
+def test_a_cluster_grows_to_five_nodes_and_shrinks(cluster):
     cluster.add("n1")
     owners = cluster.settled(["n1"])
     names = ["n1"]
@@ -89,7 +89,7 @@ def test_the_controller_dies(cluster):
         assert after["id"] in rest and after["epoch"] > before["epoch"]
 
 
-def test_a_restart_keeps_its_name(cluster):
+def test_a_restarted_node_keeps_its_id(cluster):
     cluster.add("n1")
     # This session would end only after a minute. No node waits for its end.
     member = cluster.add("n2", session=60)
@@ -104,7 +104,7 @@ def test_a_restart_keeps_its_name(cluster):
     assert incarnations(cluster.members["n1"])["n1"] == before["n1"]
 
 
-def test_one_id_twice(cluster):
+def test_a_second_node_with_the_same_id_is_refused(cluster):
     cluster.add("n1")
     cluster.settled(["n1"])
     # The twin waits for the end of the other session, for as long as its own session timeout.
@@ -211,7 +211,7 @@ def test_operators_drain_cordon_and_move(cluster):
     api = cluster.members["n3"].api
     assert run("uncordon", "n1", api=api)[0] == 0
     eventually(lambda: Counter(cluster.members["n3"].owners().values()) == {"n1": 128, "n3": 128})
-    # A partition stays where an operator put it.
+    # A partition stays at the node that an operator moved it to.
     partition = next(p for p, owner in cluster.members["n3"].owners().items() if owner == "n1")
     code, output = run("move", str(partition), "--to", "n3", api=api)
     assert code == 0, output

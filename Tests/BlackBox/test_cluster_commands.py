@@ -51,11 +51,11 @@ def name(arguments):
 def test_commands_that_only_read(shared, arguments):
     code, out, err = run(shared, *arguments)
     assert (code, err) == (HEALTHY, ""), (out, err)
-    assert out.strip() and "\x1b" not in out, "no colours without a terminal"
+    assert out.strip() and "\x1b" not in out, "the output has colours without a terminal"
     code, out, err = run(shared, *arguments, "-o", "json")
     assert (code, err) == (HEALTHY, "")
     lines = out.splitlines()
-    assert len(lines) == 1, "one object on one line"
+    assert len(lines) == 1, "the output is not one object on one line"
     response = json.loads(lines[0])
     if arguments[0] not in ("status", "events"):
         assert response["through"] == response["controller"]["id"] and response["authoritative"] is True and response["view_version"] == 1
@@ -291,7 +291,7 @@ class Screen:
         deadline = time.monotonic() + seconds
         while self.text.count(text) < count:
             left = deadline - time.monotonic()
-            assert left > 0, f"{text!r} not {count} times in {self.text!r}"
+            assert left > 0, f"{text!r} did not appear {count} times in {self.text!r}"
             if select.select([self.file], [], [], left)[0]:
                 try:
                     self.text += os.read(self.file, 65536).decode()

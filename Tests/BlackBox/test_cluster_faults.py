@@ -234,7 +234,7 @@ def test_zookeeper_comes_back_with_an_older_snapshot(cluster, folder, elections)
     after = cluster.settled(names)
     assert alarmed.own["view_version"] > version
     assert {p: (epochs[p], e) for p, e in cluster.epochs("n1").items() if e <= epochs[p]} == {}
-    # Every node reports what was lost, for ten minutes.
+    # For ten minutes every node reports what was lost.
     for member in members:
         says(member, "status", "lost writes")
     # The cluster works again: an operator's request is executed.
@@ -298,7 +298,7 @@ def test_the_leader_of_the_ensemble_dies(clusters, folder):
     after = cluster.settled(names)
     assert cluster.incarnations("n1") == incarnations
     assert moved(owners, after) == 0 and members[0].own["view_version"] >= version
-    # Two of three servers are enough.
+    # ZooKeeper works with two of three servers.
     code, output = run(members[0], "drain", "n3")
     assert code == 0, output
     drained = cluster.members["n2"].owners()
@@ -306,7 +306,7 @@ def test_the_leader_of_the_ensemble_dies(clusters, folder):
     code, output = run(members[0], "undrain", "n3")
     assert code == 0, output
     cluster.settled(names)
-    # The server that was killed catches up.
+    # The server that was killed starts again, and catches up.
     leader.launch(cluster.zookeeper.servers)
     eventually(lambda: leader.mode == "follower")
     for publisher in publishers.values():
@@ -342,7 +342,7 @@ def test_one_node_is_cut_off_from_zookeeper(cluster, name, cut):
     goes_on(publishers)
     proxy.open()
     after = cluster.settled(names)
-    # Exactly the share that a join needs moves back.
+    # Only as many partitions move back as a join needs.
     assert moved(without, after) == sum(owner == name for owner in after.values())
     now = cluster.incarnations("n2")
     assert now[name] > before[name] and all(now[other] == before[other] for other in rest)

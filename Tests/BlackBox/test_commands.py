@@ -224,7 +224,7 @@ def test_a_command_ends_when_its_output_is_closed(shared, channel, arguments):
 
 @pytest.mark.parametrize("columns", [50, 80, 120])
 @pytest.mark.parametrize("arguments", [["status"], ["members"], ["partitions"], ["plan"], ["events"], ["locate", "a"], ["doctor"]], ids=" ".join)
-def test_nothing_wraps(shared, arguments, columns):
+def test_no_line_wraps(shared, arguments, columns):
     url = ["--url", f"http://{HOST}:{shared.listen}"] if arguments == ["doctor"] else []
     screen = Screen(shared, *arguments, *url, rows=40, columns=columns, NO_COLOR="1")
     try:
@@ -255,7 +255,7 @@ def read_all(screen):
         screen.text += piece.decode()
 
 
-def test_what_changes_comes_first_and_w_shows_all(shared):
+def test_the_columns_that_change_come_first_and_w_shows_all(shared):
     def header(*more, columns=80, **env):
         screen = Screen(shared, "members", *more, rows=40, columns=columns, NO_COLOR="1", **env)
         try:
@@ -270,7 +270,7 @@ def test_what_changes_comes_first_and_w_shows_all(shared):
     assert run(shared, "members", COLUMNS="40")[1].splitlines()[0].split() == everything, "output into a pipe must have all columns"
 
 
-def test_watch_shows_what_changes(shared):
+def test_watch_shows_changes(shared):
     screen = Screen(shared, "members", "--watch", rows=20, columns=80)
     try:
         frame = screen.read_until("\x1b[H", 2).split("\x1b[H")[1]

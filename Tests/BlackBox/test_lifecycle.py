@@ -209,7 +209,7 @@ def test_a_folder_in_use(nodes):
     two.data = one.data
     two.start(ready=False)
     code, said = ends(two)
-    assert code not in (0, None) and code > 0, f"ended with {code}"
+    assert code not in (0, None) and code > 0, f"the node ended with {code}"
     clear(said, str(one.data), "use")
     one.healthy()
     one.publish("a", 1)
@@ -262,7 +262,7 @@ def test_a_corrupt_file(nodes, channel, damage):
     file.write_bytes(broken)
     node.start(ready=False)
     code, said = ends(node)
-    assert code > 0, f"ended with {code}:\n{said}"
+    assert code > 0, f"the node ended with {code}:\n{said}"
     clear(said, file.name)
     # The first page may differ, because it has a change counter. The rest of the file must not change.
     assert file.read_bytes()[4096:len(broken)] == broken[4096:], "the node changed a file that it cannot read"
@@ -278,7 +278,7 @@ def mounted(folder, options):
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True)
     if done.returncode:
-        pytest.skip(f"no mount here: {done.stderr.strip()}")
+        pytest.skip(f"cannot mount a file system here: {done.stderr.strip()}")
     try:
         yield folder
     finally:

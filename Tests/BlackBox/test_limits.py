@@ -94,7 +94,7 @@ def test_an_eventsource_over_the_limit_is_asked_to_reconnect(nodes, channel):
 
 def test_the_load_tool_recognises_a_refusal(nodes):
     node = nodes.make("--connections-max", "5")
-    # `load` reads the limit from the node's API, and does not start.
+    # `load` reads the limit from the node's API, and refuses to start.
     other = nodes.make()
     command = [binary(), "load", "-n", "9", "-r", "0", "-d", "1", "-o", "json", "--url", f"http://127.0.0.1:{node.listen}", "--api", f"http://127.0.0.1:{other.api}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=node.environment)
@@ -165,7 +165,7 @@ def can(action):
 # MARK: channels
 
 
-def test_invented_names_do_not_keep_publishers_out(nodes, channel):
+def test_the_channel_names_of_subscribers_do_not_block_publishing(nodes, channel):
     node = nodes.make("--channels-max", "50")
     with contextlib.ExitStack() as stack:
         for number in range(3):
@@ -187,14 +187,14 @@ def test_names_of_subscribers_are_bounded(nodes, channel):
             names = "/".join(f"{channel}{number}x{index}" for index in range(200))
             responses.append(Response(stack.enter_context(Wire(node.listen)).send(f"GET /sub/{names} HTTP/1.1\r\nHost: x\r\n\r\n")))
         assert [a.status for a in responses] == [200] * 4 + [503] * 3
-        # Channels that are already known accept more subscribers.
+        # A channel that already has a subscriber accepts more subscribers.
         with SSE(node, channel) as other:
             node.publish(channel, "x")
             assert keep.next().data == other.next().data == "x"
 
 
 def test_channels_that_a_cursor_cannot_tell_apart(node):
-    # Their hashes are equal in the 32 bits that a cursor stores for a channel.
+    # The hashes of the two channels are equal in the 32 bits that a cursor stores for each channel.
     for path in ("/sub/thread:52277/thread:119527", "/ev/thread:119527/a/thread:52277"):
         with Wire(node.listen) as wire:
             response = Response(wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
@@ -427,7 +427,7 @@ def test_a_subscriber_that_reads_nothing_is_closed_and_resumes(nodes, channel):
             while True:
                 items.append(slow.next())
         cursor = slow.cursor
-    # The node closes a subscriber that is delayed for a second again. Then the subscriber resumes again.
+    # If the subscriber is delayed for a second, the node closes its connection again. Then the subscriber resumes again.
     while contiguous(items, ids)[0] < len(ids):
         with Lines(node, channel, cursor) as again, contextlib.suppress(EOFError):
             while contiguous(items, ids)[0] < len(ids):

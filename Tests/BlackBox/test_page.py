@@ -209,7 +209,7 @@ def test_a_bad_channel_is_not_requested(page, shared, channel):
     assert page.state == "live" and shared.subscribers(channel) == 1
 
 
-def test_it_resumes_through_a_kill(nodes, channel, open_page):
+def test_the_page_resumes_after_a_kill(nodes, channel, open_page):
     node = nodes.make()
     page = open_page(node, channel).live()
     page["publish"].click()
@@ -229,7 +229,7 @@ def test_it_resumes_through_a_kill(nodes, channel, open_page):
     assert node.history(channel)["offset"] == 3, "an event was published twice"
 
 
-def test_it_shows_a_gap(nodes, channel, open_page):
+def test_the_page_shows_a_gap(nodes, channel, open_page):
     node = nodes.make("--log", "memory")
     page = open_page(node, channel).live()
     page["publish"].click()
@@ -266,7 +266,7 @@ def refuse(listener):
                     key.fileobj.close()
 
 
-def test_it_continues_after_a_refusal(nodes, channel, open_page):
+def test_the_page_reconnects_after_a_refusal(nodes, channel, open_page):
     """A 503 ends a browser's EventSource permanently. The page then makes a new one, with its cursor."""
     node = nodes.make()
     page = open_page(node, channel).live()
@@ -447,7 +447,7 @@ def test_the_policy_is_strict(shared, page):
     assert page.script("return getComputedStyle(probe).position") == "static"
 
 
-def test_it_is_one_small_document(shared):
+def test_the_page_is_one_small_document(shared):
     body = shared.get("/").body
     assert len(body) < 20_480
     text = body.decode()
@@ -503,7 +503,7 @@ def test_a_screen_reader_is_notified_at_most_every_four_seconds(page, shared, ch
         time.sleep(0.02)
     eventually(lambda: any("arrived" in text for text in page.script("return said")))
     said = page.script("return said")
-    # At most once in four seconds.
+    # The page announces at most one text in four seconds.
     assert len(said) <= 2 + (time.monotonic() - begun) / 4, said
     assert "aria-live" not in page["list"].get_attribute("outerHTML")[:60]
 

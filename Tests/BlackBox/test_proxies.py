@@ -24,7 +24,7 @@ PROXIES = ["nginx", "haproxy", "caddy"]
 def example(language):
     """Returns the document's only block of this language."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 1, f"{len(blocks)} blocks of {language} in {DOCUMENT}"
+    assert len(blocks) == 1, f"{DOCUMENT} has {len(blocks)} blocks of {language}, not one"
     return blocks[0]
 
 
@@ -104,7 +104,7 @@ EVERY = pytest.mark.parametrize("proxied", PROXIES, indirect=True)
 
 
 @EVERY
-def test_its_own_errors_keep_an_eventsource_alive(proxied, channel):
+def test_a_proxys_own_errors_keep_an_eventsource_alive(proxied, channel):
     node, proxy = proxied
     node.kill()
     request = "GET {} HTTP/1.1\r\nHost: x\r\nOrigin: https://site.example\r\nAccept: text/event-stream\r\n\r\n"
@@ -119,7 +119,7 @@ def test_its_own_errors_keep_an_eventsource_alive(proxied, channel):
             retries.add(int(found.group(1)))
     assert len(retries) > 1 and all(1000 <= retry <= 5000 for retry in retries), retries
     with Wire(proxy.port.number) as wire:
-        assert Response(wire.send(request.format(f"/lp/{channel}"))).status in (502, 503, 504), "only an EventSource needs a 200"
+        assert Response(wire.send(request.format(f"/lp/{channel}"))).status in (502, 503, 504), "a proxy must not convert errors of other transports to 200"
 
 
 @EVERY

@@ -109,7 +109,7 @@ def test_refused_links_and_zookeeper_do_not_block_on_the_log(nodes, pipe, channe
     nodes.made.append(node)
     node.popen["stderr"] = pipe.write_end
     node.start(ready=False)
-    # The last line before the pipe is full.
+    # The test reads the pipe until the node joins. After that it does not read, so that the pipe fills.
     text = ""
 
     def joining():
@@ -141,7 +141,7 @@ class WallClock:
         folder.mkdir(parents=True, exist_ok=True)
         self.file, library = folder / "offset", folder / "wall_clock.so"
         source = Path(__file__).parent / "harness" / "wall_clock.c"
-        compiler = next((c for c in ("cc", "clang", "gcc") if shutil.which(c)), None) or pytest.skip("no C compiler")
+        compiler = next((c for c in ("cc", "clang", "gcc") if shutil.which(c)), None) or pytest.skip("needs a C compiler")
         subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source)], check=True)
         self.set(0)
         self.env = {"LD_PRELOAD": str(library), "WALL_CLOCK_OFFSET": str(self.file)}
@@ -372,7 +372,7 @@ def test_idle_api_connections_leave_descriptors_for_the_rest(nodes, zookeeper, c
 # MARK: processors
 
 
-def test_loops_follow_the_processors_that_it_may_use(nodes):
+def test_loops_default_to_the_usable_processors(nodes):
     node = nodes.make(start=False)
     node.prefix = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
     node.start()

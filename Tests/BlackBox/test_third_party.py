@@ -36,7 +36,7 @@ def later(node, channel, values, subscribers=1):
 
 # MARK: curl
 
-curl_needed = pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
+curl_needed = pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 
 
 def curl(*arguments, input=None):

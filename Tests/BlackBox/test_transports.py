@@ -228,7 +228,7 @@ def test_a_longpoll_that_was_closed_is_not_counted(shared, channel):
 
 
 @EVERY
-def test_it_starts_with_the_next_event(shared, channel, kind):
+def test_a_subscription_starts_with_the_next_event(shared, channel, kind):
     shared.publish(channel, "before")
     with subscribe(kind, shared, channel) as s:
         shared.publish(channel, "after")
@@ -247,7 +247,7 @@ def test_backlog(shared, channel, kind):
 
 
 @EVERY
-def test_backlog_of_more_than_there_is(shared, channel, kind):
+def test_a_backlog_larger_than_the_history(shared, channel, kind):
     shared.publish(channel, 1)
     with subscribe(kind, shared, channel + ".b50") as s:
         assert s.next().data == 1
@@ -465,7 +465,7 @@ def test_http10_gets_no_chunks(shared, channel):
 
 
 @EVERY
-def test_the_cursor_of_a_publish_is_where_to_continue(shared, channel, kind):
+def test_a_subscription_continues_from_the_cursor_of_a_publish(shared, channel, kind):
     one = shared.publish(channel, "one")
     two = shared.post("/api/publish", {"channel": channel, "data": 2}).json["result"]
     three = shared.post("/api/broadcast", {"channels": [channel, channel + "x"], "data": 3}).json["result"]["responses"][0]["result"]
@@ -539,7 +539,7 @@ def test_the_names_that_polyfills_use_for_the_cursor(shared, channel, name):
         assert s.next().data == "2"
 
 
-def test_what_polyfills_send_is_allowed(shared, channel):
+def test_the_headers_that_polyfills_send_are_allowed(shared, channel):
     headers = {"Origin": "https://site.example", "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "cache-control,last-event-id"}
     reply = shared.request("OPTIONS", f"/ev/{channel}", headers=headers, port=shared.listen)
     allowed = {name.strip().lower() for name in reply.headers["Access-Control-Allow-Headers"].split(",")}

@@ -27,7 +27,7 @@ def goes_on(ws, shared):
         if opcode == PONG:
             assert payload == b"still there"
             break
-        assert opcode not in (CLOSE,), f"closed: {payload}"
+        assert opcode not in (CLOSE,), f"the node closed the connection: {payload}"
     shared.publish(ws.channels[0], "still there")
     assert ws.next().data == "still there"
 
@@ -75,7 +75,7 @@ def test_a_ping_in_the_middle_of_a_message(ws, shared):
 
 
 @pytest.mark.parametrize("size", [0, 1, 125])
-def test_pings_carry_their_payload_back(ws, shared, size):
+def test_pongs_have_the_payload_of_the_ping(ws, shared, size):
     ws.socket.send(PING, bytes(range(size)))
     assert ws.socket.frame()[1:] == (PONG, bytes(range(size)))
 
@@ -234,7 +234,7 @@ def test_oversized_in_fragments(ws, shared):
 
 
 @pytest.mark.parametrize("length", [LIMIT + 1, 65535, 65536, 2**31, 2**62])
-def test_oversized_by_announcement(ws, shared, length):
+def test_an_oversized_length_is_refused_at_the_header(ws, shared, length):
     """The node refuses the frame when it has read its header. It neither waits for the bytes nor reserves memory for them."""
     ws.socket.send(BINARY, b"", length=length)
     closes(ws, shared, 1009)
@@ -288,7 +288,7 @@ def test_a_close_whose_reason_is_not_utf8(ws, shared):
     assert ws.wire.ended()
 
 
-def test_what_follows_a_close_is_ignored(ws, shared):
+def test_frames_after_a_close_are_ignored(ws, shared):
     ws.wire.send(frame(CLOSE, struct.pack("!H", 1000)) + frame(PING, b"after") + frame(TEXT, b"\xff"))
     _, opcode, payload = ws.socket.frame()
     assert opcode == CLOSE and payload[:2] == struct.pack("!H", 1000)

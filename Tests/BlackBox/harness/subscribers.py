@@ -124,7 +124,7 @@ class Subscriber:
             item = self.next(seconds)
         except TimeoutError:
             return
-        raise AssertionError(f"unexpected: {item}")
+        raise AssertionError(f"an unexpected item arrived: {item}")
 
     def close(self):
         self.wire.close()

@@ -47,14 +47,14 @@ class Wire:
         """Reads once. Raises EOFError at the end of the stream, also if the stream ends with a reset."""
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("nothing more arrived in time")
+            raise TimeoutError("no further data arrived in time")
         self.socket.settimeout(left)
         try:
             data = self.socket.recv(self.recv_bytes)
         except ConnectionError as error:
             raise EOFError(str(error)) from error
         if not data:
-            raise EOFError("closed")
+            raise EOFError("the other side closed the connection")
         self.buffer += data
 
     def deadline(self, timeout):
