@@ -109,7 +109,7 @@ def test_refused_links_and_zookeeper_do_not_block_on_the_log(nodes, pipe, channe
     nodes.made.append(node)
     node.popen["stderr"] = pipe.write_end
     node.start(ready=False)
-    # The test reads the pipe until the node joins. After that it does not read, so that the pipe fills.
+    # The test reads the pipe until the node begins to join. Then it fills the pipe and reads no more.
     text = ""
 
     def joining():
