@@ -1,10 +1,10 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-/// `.ci/run` makes warnings errors. Other builds do not, so that the new warnings of a newer compiler break no build.
+/// In `.ci/run` warnings are errors. In other builds they are not, so that the new warnings of a newer compiler break no build.
 let warnings: [SwiftSetting] = Context.environment["WARNINGS_ARE_ERRORS"] == nil ? [] : [.treatAllWarnings(as: .error)]
 
-/// One array for every target: Swift 6 mode and the upcoming features that make an import, an existential and an executor visible.
+/// The settings of every target: Swift 6 mode, and the upcoming features that make imports, existentials and executors explicit.
 let settings: [SwiftSetting] =
     warnings + [
         .swiftLanguageMode(.v6),
@@ -14,7 +14,7 @@ let settings: [SwiftSetting] =
         .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     ]
 
-/// What `--version` names: the commit, from whoever builds (`cluster/run`), else from git.
+/// The commit that `--version` prints. `cluster/run` passes it in REALERTIME_COMMIT; otherwise it is read from git.
 let commit =
     Context.environment["REALERTIME_COMMIT"]
     ?? Context.gitInformation.map { String($0.currentCommit.prefix(12)) + ($0.hasUncommittedChanges ? "-dirty" : "") } ?? "unknown"
@@ -40,19 +40,19 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
     ],
     targets: [
-        // JSON text: a scanner, a reader of bounded records, a writer. Knows no other module.
+        // JSON text: a scanner, a reader of bounded records, a writer. Imports no other module.
         .target(name: "JSON", swiftSettings: settings),
-        // What every listening socket needs: its address, and a pause when the system has no room for more. Knows no other module.
+        // The parts that every listening socket needs: its address, and a pause when the system has no free descriptors.
         .target(name: "Sockets", dependencies: [.product(name: "NIOCore", package: "swift-nio")], swiftSettings: settings),
-        // What a partition, a grant and a process are, and where a channel belongs: the one thing that Pipeline and Coordination share.
+        // Partition, grant, process identity, and the partition of a channel. Pipeline and Coordination share only this module.
         .target(name: "Partitioning", swiftSettings: settings),
-        // What operators' calls take and return, with their JSON. A leaf: the cluster fills it, the gateway serves it, the commands read it.
+        // Parameters and results of operators' calls, with their JSON. The cluster makes the results, the gateway sends them, the commands read them.
         .target(name: "AdminAPI", dependencies: ["JSON"], swiftSettings: settings),
-        // The names that a subscriber's URLs and notices consist of: transports, reasons for gaps. Knows no other module.
+        // Names that subscribers see in URLs and notices: transports, reasons for gaps. Imports no other module.
         .target(name: "SubscriberAPI", swiftSettings: settings),
-        // What options of several commands need: the text of a file, the API token.
+        // Code that options of several commands share: reading a file, the API token.
         .target(name: "Options", dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser")], swiftSettings: settings),
-        // The stages and what they need. Knows NIOCore; knows no HTTP, no SQLite, no ZooKeeper.
+        // The stages of an event: publisher, sequencer, fanout. Independent of HTTP, SQLite and ZooKeeper.
         .target(
             name: "Pipeline",
             dependencies: [
@@ -64,7 +64,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // Who is in and who owns what. Does not know Pipeline.
+        // Membership of the cluster and ownership of partitions. Independent of Pipeline.
         .target(
             name: "Coordination",
             dependencies: [
@@ -72,7 +72,7 @@ let package = Package(
             ], swiftSettings: settings),
         // Apache ZooKeeper's C client, from the system.
         .systemLibrary(name: "CZooKeeper", providers: [.apt(["libzookeeper-mt-dev"])]),
-        // The reader of Redis' replies, from the system.
+        // hiredis, the system's reader of Redis replies.
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
         // The logs.
         .target(
@@ -91,7 +91,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // Connections between nodes. Knows no events, no view and no configuration.
+        // Connections between nodes. Independent of events, view and configuration.
         .target(
             name: "Link",
             dependencies: [
@@ -108,7 +108,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // The two ports: subscribers' transports and the API. Knows Pipeline; asks its node and the cluster through protocols.
+        // The two ports: subscribers' transports and the API. Imports Pipeline. Calls its node and the cluster only through Swift protocols.
         .target(
             name: "Gateway",
             dependencies: [
@@ -156,7 +156,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // What a person types. Speaks to nodes over HTTP only.
+        // The commands. They communicate with nodes only over HTTP.
         .target(
             name: "Commands",
             dependencies: [
@@ -170,7 +170,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // The measuring instrument. Knows no protocol of ours, so that it measures every server alike.
+        // The load tool. It uses none of our protocols, so that it measures every server in the same way.
         .target(
             name: "Load",
             dependencies: [
@@ -180,11 +180,11 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // The commit, as a C string: the one thing a Swift target cannot be given by its manifest.
+        // The commit, as a C string: a manifest cannot pass a string to a Swift target.
         .target(name: "CBuild", cSettings: [.define("REALERTIME_COMMIT", to: "\"\(commit)\"")]),
-        // Gives back the memory of what only the start needed: the C library shows a program its own segments in C alone.
+        // Returns memory to the system that only the start needed. It is in C, because the C library shows a program its own segments only in C.
         .target(name: "CPages"),
-        // Introduces them all.
+        // The executable: it connects the modules.
         .executableTarget(
             name: "realertime",
             dependencies: [
@@ -193,9 +193,9 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // What test targets share: a seeded generator, clocks, folders, sockets, processes, waiting for a condition.
+        // Code that test targets share: a seeded generator, clocks, folders, sockets, processes, waiting for a condition.
         .target(name: "TestKit", path: "Tests/TestKit", swiftSettings: settings),
-        // What tests of the stages share: a log with faults, channels and positions.
+        // Code that tests of the stages share: a log with faults, channels and positions.
         .target(
             name: "PipelineTestKit", dependencies: ["Partitioning", "Pipeline", .product(name: "NIOCore", package: "swift-nio")],
             path: "Tests/PipelineTestKit", swiftSettings: settings),
@@ -241,13 +241,13 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(name: "NodeTests", dependencies: ["AdminAPI", "JSON", "Node", "Partitioning", "TestKit"], swiftSettings: settings),
         .testTarget(name: "CommandsTests", dependencies: ["AdminAPI", "Commands", "JSON", "Options", "SubscriberAPI", "TestKit"], swiftSettings: settings),
-        // Which module and folder knows which, read from the sources' text.
+        // Check the dependencies between modules and folders, from the text of the sources.
         .testTarget(name: "ArchitectureTests", swiftSettings: settings),
         .testTarget(name: "LoadTests", dependencies: ["Load"], swiftSettings: settings),
     ]
 )
 
-// `cluster/test --sanitize` builds these test targets and what they need. With a sanitizer, the first build of everything else takes ten minutes.
+// `cluster/test --sanitize` builds only these test targets and their dependencies. With a sanitizer, the first build of all other targets takes ten minutes.
 if let names = Context.environment["ONLY_TEST_TARGETS"]?.split(separator: ",").map(String.init) {
     var kept: Set<String> = []
     func keep(_ name: String) {
