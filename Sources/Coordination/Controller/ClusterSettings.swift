@@ -29,7 +29,7 @@ package struct ClusterSettings: Sendable {
     /// Every znode is read again after this time, even if no watch has fired.
     package var rereadInterval: Duration = .seconds(30)
     /// How long a starting node waits until another session that holds its id ends.
-    /// Longer than a session timeout, so that a leftover session ends in this time.
+    /// Longer than a session timeout, so that a leftover session ends before the wait is over.
     package var duplicateWait: Duration = .seconds(11)
     package var reportInterval: Duration = .seconds(1)
     /// A peer that has refused connections for this long counts as dead.
@@ -44,13 +44,13 @@ package struct ClusterSettings: Sendable {
     package var deposedMin: Duration = .seconds(60)
     /// How much longer a candidate waits if it reaches less than half of the other nodes.
     package var isolatedWait: Duration = .seconds(2)
-    /// A node without a link to any other node counts as isolated after this time. It is so long that the sessions of dead nodes have ended.
+    /// A node without a link to any other node counts as isolated after this time. The sessions of dead nodes end earlier.
     package var isolatedMin: Duration = .seconds(11)
     /// How long an alarm is shown after it was last raised.
     package var alarmMin: Duration = .seconds(600)
     /// How long a new controller waits for the reports of the other nodes.
     package var reportsMax: Duration = .seconds(2)
-    /// How long the partitions of a restarted node wait until it is linked again.
+    /// How long the partitions of a restarted node wait until the node is linked again.
     package var returningMax: Duration = .seconds(1)
     /// How long an operator's request waits for the controller's response.
     package var requestTimeout: Duration = .seconds(5)

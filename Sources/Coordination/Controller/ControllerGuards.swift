@@ -2,7 +2,7 @@
 struct ControllerGuards: Sendable {
     var debounce: RebalanceDebounce
     var massFailure: MassFailureGuard
-    /// The newest lost incarnation of each node. It prevents that a loss is counted twice when the view has to be written again.
+    /// The newest lost incarnation of each node, so that a loss is not counted twice if the view has to be written again.
     var counted: [String: Int64] = [:]
     /// Incarnations that have announced that they leave.
     var leaving: Set<Int64> = []

@@ -12,7 +12,7 @@ struct ControllerMachine: Sendable {
         /// Something may have changed: check everything.
         case look
         case replied(Operation, Result<ZooKeeperReply, ZooKeeperFailure>)
-        /// The names in a folder have been read.
+        /// The children of a parent znode have been listed.
         case listed(RegistryReads.Target, [String])
         case folderIsAbsent(RegistryReads.Target)
         case reported(NodeReport, by: String)
@@ -91,7 +91,7 @@ struct ControllerMachine: Sendable {
     private var contested: [String: [Grant]] = [:]
     private(set) var guards: ControllerGuards
 
-    /// Whether the write of a view has no reply yet. The next view waits for it.
+    /// Whether the write of a view has no reply yet. The next view waits for the reply.
     private var isWriting = false
     /// Why the next view is not valid and cannot be written. Nil if it is valid.
     private(set) var invalid: String?
@@ -354,7 +354,7 @@ struct ControllerMachine: Sendable {
 
     /// Raises an alarm if two nodes report that they serve a partition under the same owner epoch. This must never happen.
     ///
-    /// Checks only partitions that the view does not grant to the reporting node. The other partitions are checked when the second server reports them.
+    /// Checks only partitions that the view does not grant to the reporting node. The node's own partitions are checked when another node reports them.
     private mutating func checkContested(_ report: NodeReport, of id: String, _ facts: Facts, _ effects: inout [Effect]) {
         guard let view = facts.view else { return }
         let others = Set(

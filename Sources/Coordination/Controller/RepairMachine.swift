@@ -1,10 +1,10 @@
-/// Restores folders, znodes and the view if ZooKeeper has lost or damaged them, and the controller knows their content. A pure value.
+/// Restores znodes, including the view, if ZooKeeper has lost or damaged them, and the controller knows their content. A pure value.
 ///
 /// The machines that read the data detect a loss: ``ViewMachine`` with ``ViewFloor`` and ``ClusterMemory``, ``ConfigurationMachine``, ``ElectionMachine``.
 struct RepairMachine: Sendable {
     private let settings: ClusterSettings
     private let paths: ClusterPaths
-    /// Folders of the cluster that ZooKeeper has lost.
+    /// Parent znodes of the cluster (`/members` or `/nodes`) that ZooKeeper has lost.
     private var absentFolders: Set<RegistryReads.Target> = []
     /// The paths of repairs without a reply.
     private var open: Set<String> = []
@@ -18,9 +18,9 @@ struct RepairMachine: Sendable {
         self.paths = settings.paths
     }
 
-    // MARK: - Folders and znodes
+    // MARK: - Znodes
 
-    /// Returns an alarm.
+    /// Records that ZooKeeper has lost a parent znode. Returns an alarm.
     mutating func folderIsAbsent(_ folder: RegistryReads.Target) -> String {
         self.absentFolders.insert(folder)
         return "ZooKeeper lost \(self.path(of: folder)): the controller creates it again"

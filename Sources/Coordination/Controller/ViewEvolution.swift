@@ -6,7 +6,7 @@ struct ViewEvolution {
     private(set) var guards: ControllerGuards
     /// Times at which the result may change although no event arrives.
     private(set) var wakes: [ContinuousClock.Instant] = []
-    /// The reasons of the changes.
+    /// The reasons for the changes.
     var reasons = ViewReasons()
     /// Nodes that do not fit into the view.
     private(set) var refused: [String] = []

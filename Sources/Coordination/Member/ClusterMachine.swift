@@ -85,7 +85,7 @@ package struct ClusterMachine: Sendable {
         case remember(number: UInt64, [UInt8])
         /// Prepare the log for these partitions under their owner epochs, then send ``Event/sealed(_:)``.
         case seal([Grant])
-        /// Finish commits in flight and accept nothing new, then send ``Event/handedOver(_:)``.
+        /// Finish commits in flight and accept no new events, then send ``Event/handedOver(_:)``.
         case handOver([Grant])
         /// Stop serving these partitions immediately, because they may belong to other nodes now.
         case release([Grant])
@@ -119,7 +119,7 @@ package struct ClusterMachine: Sendable {
     /// The effects of one event, while they are collected.
     struct Turn {
         let now: ContinuousClock.Instant
-        /// Random, 0 to 1.
+        /// A random number from 0 to 1.
         let jitter: Double
         var effects: [Effect] = []
         private(set) var wake: ContinuousClock.Instant?

@@ -10,7 +10,7 @@ enum ClusterMessage: Sendable {
     case report(NodeReport)
     /// The sender's configuration, which ZooKeeper has lost or damaged.
     case configuration(ClusterConfiguration)
-    /// The controller has received the receiver's report. This shows that the controller is alive. The JSON field is `heard`.
+    /// The controller sends this message after each report, to show that it is alive. The JSON field is `heard`.
     case acknowledged
     /// The controller of this epoch refuses the sender's connections, or has not responded for a while.
     case complaint(epoch: Int32)

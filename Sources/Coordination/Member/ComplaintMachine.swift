@@ -97,7 +97,7 @@ struct ComplaintMachine: Sendable {
         return self.lastMessage!.at.advanced(by: Self.silenceMax)
     }
 
-    /// True once a second.
+    /// Whether a complaint is due. It is due once a second.
     private mutating func isComplaintDue(at now: ContinuousClock.Instant) -> Bool {
         if let sentAt, now < sentAt.advanced(by: .seconds(1)) { return false }
         self.sentAt = now

@@ -10,7 +10,7 @@ struct ConfigurationMachine: Sendable {
 
     enum Effect: Hashable, Sendable {
         case perform(ZooKeeperRequest, for: Operation)
-        /// Create the cluster's folders that are missing.
+        /// Create the cluster's parent znodes that are missing.
         case makeFoundations
         /// Read the configuration again at that time, or immediately if the time is nil.
         case read(from: ContinuousClock.Instant?)
@@ -40,7 +40,7 @@ struct ConfigurationMachine: Sendable {
     private(set) var fault: Fault?
     /// When the configuration was first found missing in ZooKeeper. Nil if it exists there.
     private(set) var absentSince: ContinuousClock.Instant?
-    /// Whether this process created the cluster's configuration while it knew no earlier one.
+    /// Whether this process created the cluster's configuration while it knew no earlier configuration.
     private(set) var hasFounded = false
     private var open: Set<Operation> = []
 
@@ -166,7 +166,7 @@ struct ConfigurationMachine: Sendable {
         // A cluster with a view is not new, and its other nodes know the configuration. So this node looks for a view first.
         guard self.configuration != nil else { return [self.perform(.get(path: self.paths.view, watch: false), for: .inspectView)] }
         guard wasMember else { return [self.create()] }
-        // The folders are created again too. Otherwise a starting node could create a new cluster here.
+        // The parent znodes are created again too. Otherwise a starting node could create a new cluster here.
         return [.alarm("ZooKeeper lost the cluster's configuration: this node writes it again"), .makeFoundations, self.create()]
     }
 

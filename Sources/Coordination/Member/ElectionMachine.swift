@@ -48,7 +48,7 @@ struct ElectionMachine: Sendable {
     /// The current state of everything that the election depends on.
     struct Facts: Sendable {
         let now: ContinuousClock.Instant
-        /// Random, 0 to 1.
+        /// A random number from 0 to 1.
         let jitter: Double
         /// The id of the present session, even while it has no connection.
         let sessionID: Int64?
@@ -127,8 +127,8 @@ struct ElectionMachine: Sendable {
         }
     }
 
-    /// Whether this node has links to half of the other nodes, or had such links in the last 10 s. Without links it would be a useless controller that the
-    /// others have to depose, so it waits longer. Nodes with a closed port and the former controller count as dead, and are not counted among the others.
+    /// Whether this node has links to half of the other nodes, or had such links in the last 10 s. Without such links this node would be a useless controller
+    /// that the others have to depose. The former controller and nodes with a closed port are probably dead, and are not counted.
     private func hasReachedHalf(_ facts: Facts) -> Bool {
         if let reachedHalfAt, facts.now < reachedHalfAt.advanced(by: .seconds(10)) { return true }
         return self.reachesHalf(facts.register.view, facts.links)

@@ -7,7 +7,7 @@ struct MembershipMachine: Sendable {
         /// Joining has not begun in this session.
         /// Can transition to: preparing.
         case absent
-        /// Creates the cluster's folders that are missing. `open` has the index of each folder whose request has no reply yet.
+        /// Creates the cluster's parent znodes that are missing. `open` has the index of each request without a reply.
         /// Can transition to: configuring (all exist), absent (a reply was lost), refused.
         case preparing(open: Set<Int>)
         /// Waits for the cluster's configuration.
@@ -61,7 +61,7 @@ struct MembershipMachine: Sendable {
     /// The current state of everything that joining depends on.
     struct Facts: Sendable {
         let now: ContinuousClock.Instant
-        /// Random, 0 to 1.
+        /// A random number from 0 to 1.
         let jitter: Double
         /// The id of the present session, even while it has no connection.
         let sessionID: Int64?
@@ -228,7 +228,7 @@ struct MembershipMachine: Sendable {
             // The znode may be this node's own: created earlier, or by this request if its reply was lost.
             return [.perform(.get(path: self.path, watch: false), for: .inspectMember)]
         case .failure(.refused(.noNode, _)):
-            // The cluster's folders were removed, and have to be created again.
+            // The cluster's parent znodes were removed, and have to be created again.
             self.joinAgain(facts)
         case .failure(.refused(.notAuthorized, _)):
             return [self.refuseCredentials]
@@ -243,8 +243,8 @@ struct MembershipMachine: Sendable {
         case .success(.node(let data, let stat)):
             let found = try? MemberRecord(json: data)
             if stat.ephemeralOwner == facts.sessionID, found?.nonce == self.record.nonce { return self.join(stat, facts) }
-            // The znode may be a leftover of an earlier session of this process. Or it has this node's address: then its process is dead, because this process
-            // listens on the address now.
+            // The znode may be a leftover of an earlier session of this process. If it has this node's address, its process is dead, because this process
+            // listens on that address now.
             let isPredecessor = found?.link == self.settings.link && !self.hasReplacedPredecessor
             if facts.ownSessions.contains(stat.ephemeralOwner) || isPredecessor {
                 if isPredecessor { self.hasReplacedPredecessor = true }
@@ -282,7 +282,7 @@ struct MembershipMachine: Sendable {
         switch self.state {
         case .joined(let incarnation) where stat?.czxid != incarnation:
             // This node was evicted or forgotten. Its session is alive, so it may join again as another incarnation, which owns nothing yet.
-            // It begins with the folders, because they may have been removed too, or replaced by the folders of another cluster.
+            // It begins with the parent znodes, because they may have been removed too, or replaced by those of another cluster.
             self.restart()
             self.joinFrom = facts.now.advanced(by: .milliseconds(500 + Int(500 * facts.jitter)))
             let text = "the member znode of incarnation \(incarnation) was removed by another node; joining again"

@@ -28,7 +28,7 @@ struct OwnershipMachine: Sendable {
     enum Effect: Hashable, Sendable {
         /// Seal the log under these owner epochs, then call ``OwnershipMachine/sealed(_:)``.
         case seal([Grant])
-        /// Finish commits in flight and accept nothing new, then call ``OwnershipMachine/handedOver(_:)``.
+        /// Finish commits in flight and accept no new events, then call ``OwnershipMachine/handedOver(_:)``.
         case handOver([Grant])
         /// Stop serving these partitions immediately, because they may belong to other nodes now.
         case release([Grant])

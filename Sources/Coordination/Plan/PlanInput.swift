@@ -5,7 +5,7 @@ package struct PlanInput: Sendable {
     package var view: ClusterView
     /// Pinned partitions, with the id of the node.
     package var pins: [Int: String]
-    /// The previous owner of each orphaned partition. The partition goes to this node if it is below its quota.
+    /// The previous owner of each orphaned partition. The partition goes to this node if the node is below its quota.
     package var previousOwners: [Int: String]
     /// Absent nodes whose partitions wait for their return: see `PreviousOwners`.
     package var awaited: Set<String>

@@ -4,7 +4,7 @@
 /// dictionary, because the same input must give the same plan.
 struct Planner {
     enum Role {
-        /// Active: has a quota.
+        /// Active. The node has a quota.
         case shares
         /// Cordoned, or active without fresh reports.
         case keeps

@@ -1,4 +1,4 @@
-/// Returns partitions to a node that comes back. The partitions wait for the node for a while, and prefer the node for 10 minutes after they lost it.
+/// Returns partitions to a node that comes back. The partitions wait for the node for a while. The plan prefers the node for 10 minutes after the loss.
 ///
 /// Only the present controller has this data. A new controller grants partitions by quota. The size is bounded by one entry for each partition and each node.
 package struct PreviousOwners: Hashable, Sendable {

@@ -14,7 +14,8 @@ struct ClusterMemory: Sendable {
     /// The contents of the file when this process started.
     /// Nil after the first view or the first read of ZooKeeper, because the view in the file is used only then.
     private(set) var past: RememberedCluster?
-    /// A distance above this node's number. While this node was away, each process that started and was elected may have granted one more reservation.
+    /// The distance from this node's number to numbers that are certainly unused. While this node was away, each process that started and was elected may have
+    /// used one reservation.
     static let lostReservation: Int64 = 1 << 20
 
     /// This process grants only owner epochs above this number.

@@ -2,14 +2,14 @@ import JSON
 
 /// Follows the view, which comes from ZooKeeper, from peers, and from this node's own disk. A pure value.
 ///
-/// It accepts a newer view, and refuses a view that contradicts the newest one, because then ZooKeeper has lost a write. ``floor`` stores the highest numbers
-/// of all views.
+/// The machine accepts a newer view. It refuses a view that contradicts the newest view, because then ZooKeeper has lost a write. ``floor`` stores the highest
+/// numbers of all views.
 struct ViewMachine: Sendable {
     /// The znode of the view contains bytes that this version cannot read as a view.
     struct Unreadable: Hashable, Sendable {
         /// The version of the znode.
         var stat: Int32
-        /// Whether a newer version of the program may have written it.
+        /// Whether a newer version of the program may have written the znode.
         var isNewer: Bool
     }
 
