@@ -7,7 +7,8 @@ extension Planner {
             unplaced += self.shed(self.have[node] - quotas[node], from: node, free)
         }
         for partition in self.places.indices where self.targets[partition] == nil { self.targets[partition] = self.places[partition] }
-        // Partitions that can return to a previous node are placed first. Each of the others goes to the newest version, and within it to the highest affinity.
+        // Partitions that can return to a previous owner are placed first. Each other partition goes to a node with the newest version. Among these nodes, the node
+        // with the highest affinity gets it.
         var others: [Int] = []
         for partition in unplaced {
             if let node = self.shadow(of: partition) ?? self.previousOwner(of: partition), free[node] > 0 {

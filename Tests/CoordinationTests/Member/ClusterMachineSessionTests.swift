@@ -125,7 +125,7 @@ import Testing
         #expect(bench.machine.incarnation == nil && bench.machine.session.pending.isEmpty)
     }
 
-    /// Another node or an operator has removed the member znode of a session that still lives.
+    /// Another node or an operator has removed the member znode, although its session is still valid.
     @Test func anEvictedNodeReleasesItsPartitionsAndJoinsAsANewIncarnation() {
         var bench = self.serving()
         let before = bench.incarnation("n1")

@@ -13,7 +13,7 @@ import Testing
         bench.publish(view)
         #expect(bench.machine.view == view)
         #expect(bench.requests == [.get(path: "/rt/c/view", watch: true)])
-        // The links tell the peers which version this node has.
+        // The links report this node's view version to the peers.
         guard case .peers(_, _, let version)? = bench.effects.last(where: { if case .peers = $0 { true } else { false } }) else {
             return recordMissing("no peers")
         }
