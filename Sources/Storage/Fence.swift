@@ -39,6 +39,11 @@ struct Fence {
         return seal.isHeld ? nil : .notSealed(grant)
     }
 
+    /// The result of ``Log/verify(_:)`` for a storage that only this process writes: it loses no data that it has committed.
+    func verify(_ grants: [Grant]) -> [Result<Void, LogError>] {
+        grants.map { grant in self.refusal(using: grant).map { .failure($0) } ?? .success(()) }
+    }
+
     mutating func seal(_ grant: Grant) {
         self.isSealed = true
         self.set(grant.partition, Seal(ownerEpoch: grant.ownerEpoch, isHeld: true))

@@ -43,10 +43,13 @@ package final class FaultLog: Log, @unchecked Sendable {
     package var epochFloor: UInt64 = 1
     /// Partitions that another owner has taken over: appends to them are refused.
     package var fenced: Set<PartitionID> = []
+    /// Partitions of which data was lost: appends to them are refused until they are sealed again.
+    package var lost: Set<PartitionID> = []
     /// Partitions whose heads are refused.
     package var fencedHeads: Set<PartitionID> = []
     /// All requests so far, including failed ones.
     package private(set) var heads: [[ChannelName]] = []
+    package private(set) var seals: [[Grant]] = []
     package private(set) var released: [Grant] = []
     package private(set) var appends: [[Position]] = []
     package private(set) var reads: [Position] = []
@@ -118,6 +121,8 @@ package final class FaultLog: Log, @unchecked Sendable {
     package func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>] {
         do throws(LogError) {
             try await self.meet(\.sealFaults)
+            self.seals.append(grants)
+            self.lost.subtract(grants.map(\.partition))
             return grants.map { _ in .success(SealedPartition(epochFloor: self.epochFloor, previousOwnerEpoch: nil, keptEverything: true)) }
         } catch {
             return grants.map { _ in .failure(error) }
@@ -129,8 +134,11 @@ package final class FaultLog: Log, @unchecked Sendable {
         try await self.meet(\.headFaults)
         let heads = channels.map { requested -> ChannelHead? in
             if self.fencedHeads.contains(requested.grant.partition) { return nil }
-            return self.stored[requested.channel]?.last.map { ChannelHead(head: $0.position) } ?? self.known[requested.channel]
+            let head =
+                self.stored[requested.channel]?.last.map { ChannelHead(head: $0.position) } ?? self.known[requested.channel]
                 ?? ChannelHead(head: Position(epoch: self.epochFloor, offset: 0))
+            if let known = requested.known, head.head < known { return ChannelHead(head: Position(epoch: known.epoch + 1, offset: 0), lostAfter: head.head) }
+            return head
         }
         return LogHeads(heads: heads, channelCount: Set(self.stored.keys).union(self.known.keys).count)
     }
@@ -139,12 +147,12 @@ package final class FaultLog: Log, @unchecked Sendable {
         self.appends.append(batch.events.map(\.position))
         do throws(LogError) {
             try await self.meet(\.appendFaults) {
-                for (event, grant) in zip(batch.events, batch.grantIndices) where !self.fenced.contains(batch.grants[Int(grant)].partition) {
+                for (event, grant) in zip(batch.events, batch.grantIndices) where self.refusal(batch.grants[Int(grant)]) == nil {
                     guard !self.stored[event.event.channel, default: []].contains(where: { $0.position == event.position }) else { continue }
                     self.stored[event.event.channel, default: []].append(event)
                 }
             }
-            return batch.grants.map { self.fenced.contains($0.partition) ? .failure(LogError(.fenced, "newer")) : .success(()) }
+            return batch.grants.map { self.refusal($0).map { .failure($0) } ?? .success(()) }
         } catch {
             return batch.grants.map { _ in .failure(error) }
         }
@@ -157,11 +165,12 @@ package final class FaultLog: Log, @unchecked Sendable {
         return LogSlice(events: Array(events.filter { $0.position > position }.prefix(limit)), oldest: events.first?.position)
     }
 
-    package func remembered(from place: Int, count: Int) async -> RememberedSlice {
+    package func remembered(from place: RememberedPlace, count: Int) async throws(LogError) -> RememberedSlice {
+        let place = Int(place.cursor)
         let stored = self.stored.compactMapValues(\.last).mapValues { (head: $0.position, timestamp: $0.timestamp) }
         let heads = self.known.mapValues { (head: $0.head, timestamp: 0) }.merging(stored) { $1 }.sorted { $0.key.string < $1.key.string }
         let slice = heads.dropFirst(place).prefix(count).map { (channel: $0.key, head: $0.value.head, timestamp: $0.value.timestamp) }
-        return RememberedSlice(channels: slice, next: place + count < heads.count ? place + count : nil)
+        return RememberedSlice(channels: slice, next: place + count < heads.count ? RememberedPlace(cursor: UInt64(place + count)) : nil)
     }
 
     package func forget(_ channels: [Grant: [ChannelName]], writtenBefore oldest: Int64) async throws(LogError) {
@@ -176,6 +185,20 @@ package final class FaultLog: Log, @unchecked Sendable {
     package func trim(_ grants: [Grant], now: Int64) async throws(LogError) {
         self.trims += 1
         try await self.meet(\.trimFaults)
+    }
+
+    package func verify(_ grants: [Grant]) async -> [Result<Void, LogError>] {
+        grants.map { self.refusal($0).map { .failure($0) } ?? .success(()) }
+    }
+
+    private func refusal(_ grant: Grant) -> LogError? {
+        if self.fenced.contains(grant.partition) { return LogError(.fenced, "newer") }
+        return self.lost.contains(grant.partition) ? LogError(.lost, "lost") : nil
+    }
+
+    /// Removes a channel's events from this offset on, as if the storage had lost them.
+    package func lose(_ channel: ChannelName, from offset: UInt64) {
+        self.stored[channel]?.removeAll { $0.position.offset >= offset }
     }
 
     package func release(_ grants: [Grant]) async { self.released += grants }

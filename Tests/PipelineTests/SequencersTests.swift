@@ -113,7 +113,7 @@ import Testing
                 (0..<10).map { InterestChange(channel: channel("b\($0)"), subscribers: 2, wanted: .open) }, edge: .loop(0))
         }
         await stages.run()
-        let page = await stages.sequencers.channels(prefix: "", after: nil, limit: 100)
+        let page = try await stages.sequencers.channels(prefix: "", after: nil, limit: 100)
         #expect(page.map(\.channel.string) == (0..<10).map { "a\($0)" } + (0..<10).map { "b\($0)" })
         #expect(page.map(\.subscribers) == Array(repeating: 0, count: 10) + Array(repeating: 2, count: 10))
     }

@@ -245,9 +245,9 @@ enum LogKind: String, CaseIterable, Sendable {
             for number in 0..<50 { try await log.append(events("c\(number)", 5, 1...1, at: clock.now)) }
             try await log.forget([channel("c7"), channel("c8")])
             var names: [String] = []
-            var next: Int? = 0
+            var next: RememberedPlace? = .start
             while let place = next {
-                let slice = await log.remembered(from: place, count: 7)
+                let slice = try await log.remembered(from: place, count: 7)
                 #expect(slice.channels.count <= 7 && slice.channels.allSatisfy { $0.head == position(5, 1) && $0.timestamp == clock.now })
                 names += slice.channels.map(\.channel.string)
                 next = slice.next

@@ -61,9 +61,9 @@ extension Log {
     func sealed(_ grants: [Grant]) async throws -> LogContents {
         var contents = LogContents(epochFloor: 0)
         for result in await self.seal(grants) { contents.epochFloor = max(contents.epochFloor, try result.get().epochFloor) }
-        var next: Int? = 0
+        var next: RememberedPlace? = .start
         while let place = next {
-            let slice = await self.remembered(from: place, count: 100)
+            let slice = try await self.remembered(from: place, count: 100)
             contents.heads += slice.channels
             next = slice.next
         }

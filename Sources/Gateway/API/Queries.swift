@@ -159,7 +159,12 @@ struct ChannelsQuery: Sendable {
     }
 
     func run(_ channels: ChannelReader) async throws(HTTPFailure) -> ByteBuffer {
-        let found = await channels.sequencers.channels(prefix: self.prefix, after: self.after, limit: self.limit + 1)
+        let found: [(channel: ChannelName, head: Position, subscribers: Int)]
+        do throws(LogError) {
+            found = try await channels.sequencers.channels(prefix: self.prefix, after: self.after, limit: self.limit + 1)
+        } catch {
+            throw .unavailable(error.message)
+        }
         var writer = JSONWriter(ByteBuffer())
         writer.object { writer in
             writer.name("result")

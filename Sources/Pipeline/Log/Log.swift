@@ -21,17 +21,17 @@ package protocol Log: Sendable {
     /// grants.
     ///
     /// ``LogError/Code/unavailable`` means that none of the partition's events is stored. ``LogError/Code/uncertain`` means that it is unknown whether they are
-    /// stored: the caller repeats the same batch, and events that are already stored are skipped. The caller chooses positions that continue from the stored
-    /// heads.
+    /// stored: the caller repeats the same batch, and events that are already stored are skipped. After ``LogError/Code/lost`` the caller seals the partition
+    /// again. The caller chooses positions that continue from the stored heads.
     func append(_ batch: LogBatch) async -> [Result<Void, LogError>]
 
     /// Events of a channel after a position, oldest first, at most `limit`, with at most `bytesMax` bytes of payloads. The first event is always returned, even
     /// if it is larger.
     func read(_ channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice
 
-    /// A slice of the remembered channels, beginning at `place`: 0, or `next` of the previous slice. A channel that exists during the whole iteration is in
-    /// exactly one slice.
-    func remembered(from place: Int, count: Int) async -> RememberedSlice
+    /// A slice of the remembered channels, beginning at `place`: the start, or `next` of the previous slice. A channel that exists during the whole iteration
+    /// is in at least one slice.
+    func remembered(from place: RememberedPlace, count: Int) async throws(LogError) -> RememberedSlice
 
     /// Forgets the heads and the history of channels. If a channel is used again, it begins an epoch above all its former epochs.
     ///
@@ -42,6 +42,11 @@ package protocol Log: Sendable {
     /// Deletes events that exceed the limits of the history, and returns when they are deleted. `now` is the time on the steady clock. ``Sequencers`` calls
     /// this about once a second. A log that stores the events of all partitions in one order also deletes events of partitions that are not in `grants`.
     func trim(_ grants: [Grant], now: Int64) async throws(LogError)
+
+    /// Whether the storage still has these seals and all data that was stored under them. Returns the result for each grant: ``LogError/Code/fenced`` after a
+    /// newer seal, ``LogError/Code/lost`` if the partition must be sealed again. ``Sequencers`` calls this about once a second, because a partition without
+    /// appends would not notice either.
+    func verify(_ grants: [Grant]) async -> [Result<Void, LogError>]
 
     /// Ends the use of partitions that are sealed under these grants. A newer seal is not changed. The stored events stay.
     func release(_ grants: [Grant]) async
@@ -73,10 +78,14 @@ package struct SealedPartition: Hashable, Sendable {
 package struct ChannelOfPartition: Sendable {
     package var channel: ChannelName
     package var grant: Grant
+    /// The last committed position that the caller knows under this grant. A storage that has lost data may have a lower head, or none: then the log returns
+    /// the first position of a new epoch. Nil if the caller knows none.
+    package var known: Position?
 
-    package init(_ channel: ChannelName, _ grant: Grant) {
+    package init(_ channel: ChannelName, _ grant: Grant, known: Position? = nil) {
         self.channel = channel
         self.grant = grant
+        self.known = known
     }
 }
 
@@ -86,10 +95,16 @@ package struct ChannelHead: Sendable {
     package var head: Position
     /// The message ids of events that are recent enough to detect duplicates, oldest first. `timestamp` is on the steady clock.
     package var messageIDs: [(messageID: String, position: Position, timestamp: Int64)]
+    /// The last position that the storage still has, or offset 0 if it has none, of a channel that lost events: `head` begins a new epoch then, and events
+    /// between the two are lost. Nil if nothing was lost.
+    package var lostAfter: Position?
 
-    package init(head: Position, messageIDs: [(messageID: String, position: Position, timestamp: Int64)] = []) {
+    package init(
+        head: Position, messageIDs: [(messageID: String, position: Position, timestamp: Int64)] = [], lostAfter: Position? = nil
+    ) {
         self.head = head
         self.messageIDs = messageIDs
+        self.lostAfter = lostAfter
     }
 }
 
@@ -105,14 +120,29 @@ package struct LogHeads: Sendable {
     }
 }
 
+/// A place in the iteration over the remembered channels.
+package struct RememberedPlace: Hashable, Sendable {
+    /// For a log that stores the channels of each partition separately: the partition.
+    package var partition: PartitionID
+    /// The place in the partition, or in all channels.
+    package var cursor: UInt64
+
+    package init(partition: PartitionID = 0, cursor: UInt64) {
+        self.partition = partition
+        self.cursor = cursor
+    }
+
+    package static let start = RememberedPlace(cursor: 0)
+}
+
 /// One slice of the remembered channels.
 package struct RememberedSlice: Sendable {
     /// `timestamp` is the time of the last event on the steady clock.
     package var channels: [(channel: ChannelName, head: Position, timestamp: Int64)]
     /// The place where the next slice begins. Nil after the last slice.
-    package var next: Int?
+    package var next: RememberedPlace?
 
-    package init(channels: [(channel: ChannelName, head: Position, timestamp: Int64)], next: Int?) {
+    package init(channels: [(channel: ChannelName, head: Position, timestamp: Int64)], next: RememberedPlace?) {
         self.channels = channels
         self.next = next
     }

@@ -129,17 +129,26 @@ struct ChannelTable {
 
     // MARK: - Acquired and lost partitions
 
-    /// The heads of a partition's channels may be out of date: channels in use are marked to be read again, the others are removed.
+    /// The partition is owned by another node now, or by no node: channels in use are marked to be read again, the others are removed.
     mutating func invalidate(_ partition: PartitionID) {
         for index in self.places.indices where self.places[index].name != nil && self.places[index].state.partition == partition {
             self.places[index].state.reading = .wanted
+            // The next owner may have reset the channel: this head says nothing about the ones that are read later.
+            self.places[index].state.head = Position(epoch: 0, offset: 0)
             if self.places[index].state.isIdle { self.remove(Index(index)) }
         }
     }
 
-    /// A partition is served from now on: the heads of its channels in the table can be read.
-    mutating func readAll(of partition: PartitionID) {
-        for index in self.places.indices where self.places[index].name != nil && self.places[index].state.partition == partition {
+    /// The log may have lost events of these partitions: all channels are marked to be read again. They keep their heads, for the comparison.
+    mutating func doubt(_ partitions: Set<PartitionID>) {
+        for index in self.places.indices where self.places[index].name != nil && partitions.contains(self.places[index].state.partition) {
+            self.places[index].state.reading = .wanted
+        }
+    }
+
+    /// These partitions are served from now on: their channels in the table can be read.
+    mutating func readAll(of partitions: Set<PartitionID>) {
+        for index in self.places.indices where self.places[index].name != nil && partitions.contains(self.places[index].state.partition) {
             if self.places[index].state.reading == .wanted { self.toRead.append(Index(index)) }
         }
     }

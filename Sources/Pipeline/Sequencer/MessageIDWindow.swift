@@ -16,8 +16,17 @@ struct MessageIDWindow {
         }
     }
 
+    /// Events after a position, of the epochs before another one.
+    private struct Loss {
+        var after: Position
+        var before: Position
+        var timestamp: Int64
+    }
+
     private var positions: [Key: Position] = [:]
     private var order: Deque<(key: Key, timestamp: Int64)> = []
+    /// Events that the storage has lost, by channel: their ids are no duplicates any more. Nearly always empty.
+    private var losses: [UInt64: [Loss]] = [:]
     private let countMax: Int
     private let millisecondsMax: Int64
 
@@ -30,7 +39,14 @@ struct MessageIDWindow {
 
     /// The position of the event with this message id, if it is in the window. `channelHash` is ``ChannelName/hash64``.
     func position(_ messageID: String, in channelHash: UInt64) -> Position? {
-        self.positions[Key(channelHash: channelHash, messageID: messageID)]
+        guard let position = self.positions[Key(channelHash: channelHash, messageID: messageID)] else { return nil }
+        if !self.losses.isEmpty, let losses = self.losses[channelHash], losses.contains(where: { $0.after < position && position < $0.before }) { return nil }
+        return position
+    }
+
+    /// The storage has lost a channel's events between these positions. A publish that repeats one of them is stored again.
+    mutating func lose(in channelHash: UInt64, after: Position, before: Position, timestamp: Int64) {
+        self.losses[channelHash, default: []].append(Loss(after: after, before: before, timestamp: timestamp))
     }
 
     mutating func insert(_ messageID: String, in channelHash: UInt64, position: Position, timestamp: Int64) {
@@ -42,6 +58,12 @@ struct MessageIDWindow {
 
     /// Removes up to `limit` ids that are older than the window. Returns true if more remain.
     mutating func trim(now: Int64, limit: Int) -> Bool {
+        if !self.losses.isEmpty {
+            self.losses = self.losses.compactMapValues { losses in
+                let recent = losses.filter { $0.timestamp >= now - self.millisecondsMax }
+                return recent.isEmpty ? nil : recent
+            }
+        }
         var left = limit
         while let oldest = self.order.first, oldest.timestamp < now - self.millisecondsMax {
             guard left > 0 else { return true }

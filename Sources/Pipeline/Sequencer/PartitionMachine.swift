@@ -12,6 +12,7 @@ struct PartitionMachine {
         case acquiring
         /// Events are committed, and history is returned.
         /// Can transition to:
+        ///   - `acquiring` when the log has lost data of the partition, and it must be sealed again,
         ///   - `handingOver` when the partition moves to another node,
         ///   - `relinquished` when the partition is released, or the log refuses a commit because the partition has a newer owner.
         case serving
@@ -44,6 +45,14 @@ struct PartitionMachine {
         // Sealed again under the same owner epoch: nothing changes.
         case .serving, .handingOver, .relinquished: break
         }
+    }
+
+    /// The log has lost data of the partition, or may have: it must be sealed again. Returns false if nothing is served under the grant, or if a commit is in
+    /// flight, whose result will report the same.
+    mutating func lost() -> Bool {
+        guard self.state == .serving, self.grantIndex == nil else { return false }
+        self.state = .acquiring
+        return true
     }
 
     mutating func handOver() {

@@ -46,19 +46,61 @@ package actor Sequencer: ChannelOwner {
     /// See ``Sequencers/acquire(_:)``.
     func acquire(_ grants: [Grant]) async -> [(grant: Grant, error: LogError)] {
         self.machine.acquire(grants)
+        return await self.seal(grants)
+    }
+
+    private func seal(_ grants: [Grant]) async -> [(grant: Grant, error: LogError)] {
+        var sealed: [Grant] = []
         var refused: [(grant: Grant, error: LogError)] = []
         for (grant, result) in zip(grants, await self.log.seal(grants)) {
             switch result {
             case .success:
-                self.machine.sealed(grant)
+                sealed.append(grant)
             case .failure(let error):
                 if error.code == .fenced { self.machine.release([grant]) }
                 refused.append((grant, error))
             }
         }
+        self.machine.sealed(sealed)
         self.readHeadsIfNeeded()
         self.drainIfNeeded()
         return refused
+    }
+
+    /// The log has lost data of these partitions. Their heads are compared after the seal; edges get the new heads of channels that lost events.
+    private func sealAgain(_ grants: [Grant], after wait: TimeAmount = .zero) {
+        guard !grants.isEmpty else { return }
+        // A scheduled task, because a task that sleeps would resume on a loop that has shut down.
+        self.loop.assumeIsolated().scheduleTask(in: wait) {
+            self.assumeIsolated { sequencer in
+                Task {
+                    let held = grants.filter { sequencer.machine.isAcquiring($0) }
+                    if held.isEmpty { return }
+                    let refused = await sequencer.seal(held)
+                    sequencer.sealAgain(refused.filter { $0.error.code != .fenced }.map(\.grant), after: .seconds(1))
+                }
+            }
+        }
+    }
+
+    /// Compares the seals of the served partitions with the log: see ``Log/verify(_:)``.
+    func verify() async {
+        let grants = self.machine.grants
+        var fenced: [Grant] = []
+        var lost: [Grant] = []
+        for (grant, result) in zip(grants, await self.log.verify(grants)) {
+            guard case .failure(let error) = result else { continue }
+            if error.code == .fenced { fenced.append(grant) }
+            if error.code == .lost { lost.append(grant) }
+        }
+        self.machine.release(fenced)
+        self.metrics.fencedPartitions += UInt64(fenced.count)
+        self.lose(self.machine.lost(lost))
+    }
+
+    private func lose(_ grants: [Grant]) {
+        self.metrics.lostPartitions += UInt64(grants.count)
+        self.sealAgain(grants)
     }
 
     /// See ``Sequencers/handOver(_:)``.
@@ -165,7 +207,7 @@ package actor Sequencer: ChannelOwner {
             let (places, channels) = self.machine.headsToRead(limit: Slices.channelsMax)
             if channels.isEmpty { continue }
             do throws(LogError) {
-                let read = self.machine.headsRead(try await self.log.heads(of: channels), of: places)
+                let read = self.machine.headsRead(try await self.log.heads(of: channels), of: places, now: self.clocks.steady())
                 self.metrics.fencedPartitions += UInt64(read.fenced.count)
                 self.open(read.opened)
             } catch {
@@ -247,13 +289,20 @@ package actor Sequencer: ChannelOwner {
     /// A commit of this many events is not delayed.
     private static let fullCommit = 64
 
+    /// How long publishers of a commit wait while it is unknown whether the log has stored it.
+    private static let uncertainMillisecondsMax: Int64 = 1000
+
     private func store() async {
         var backoff = Duration.milliseconds(50)
+        let began = self.clocks.steady()
         while true {
             let batch = self.machine.commit.batch
             let results = batch.isEmpty ? [] : await self.log.append(batch)
             guard results.contains(where: \.isUncertain) else { return self.end(results) }
             for batch in self.machine.becameUncertain() { self.refuse(batch, SequencerMachine.uncertain) }
+            if self.clocks.steady() >= began + Self.uncertainMillisecondsMax {
+                for batch in self.machine.stoppedWaiting() { self.refuse(batch, SequencerMachine.uncertain) }
+            }
             try? await Task.sleep(for: backoff)
             backoff = min(backoff * 2, .seconds(2))
         }
@@ -270,6 +319,7 @@ package actor Sequencer: ChannelOwner {
         if results.contains(where: \.isFailure) { self.metrics.failedCommits += 1 }
         self.metrics.fencedPartitions += UInt64(ended.fenced.count)
         self.machine.finished()
+        self.lose(ended.lost)
         let waiting = self.waitingForCommit
         self.waitingForCommit = []
         for continuation in waiting { continuation.resume() }
@@ -324,6 +374,8 @@ package struct SequencerMetrics: Sendable {
     package var failedCommits: UInt64 = 0
     /// Partitions released because the log refused them: another node owns them.
     package var fencedPartitions: UInt64 = 0
+    /// Partitions that were sealed again, because the log had lost data, or might have.
+    package var lostPartitions: UInt64 = 0
     package var failedHeads: UInt64 = 0
     /// Failed calls of ``Log/trim(_:now:)`` and ``Log/forget(_:writtenBefore:)``, counted by ``Sequencers``.
     package var trimFailures: UInt64 = 0
@@ -337,6 +389,7 @@ package struct SequencerMetrics: Sendable {
         left.commits += right.commits
         left.failedCommits += right.failedCommits
         left.fencedPartitions += right.fencedPartitions
+        left.lostPartitions += right.lostPartitions
         left.failedHeads += right.failedHeads
         left.trimFailures += right.trimFailures
     }

@@ -56,6 +56,8 @@ struct SequencerMachine {
     struct Ended {
         /// Partitions whose events the log refused, because another node owns them now. These partitions have been released.
         var fenced: [Grant] = []
+        /// The log has lost data of these partitions. The caller seals them again.
+        var lost: [Grant] = []
         /// True if at least one event is committed. The caller then relays the commit.
         var isCommitted = false
     }
@@ -110,11 +112,36 @@ struct SequencerMachine {
 
     /// The log has sealed the partition under this grant. Publishes that waited for the seal can be committed, and heads of the partition's channels can be
     /// read.
-    mutating func sealed(_ grant: Grant) {
-        guard self.partitions[grant.partition]?.grant == grant, self.partitions[grant.partition]?.state == .acquiring else { return }
-        self.partitions[grant.partition]!.sealed()
-        self.parkWaiting(grant.partition)
-        self.channels.readAll(of: grant.partition)
+    mutating func sealed(_ grants: [Grant]) {
+        let sealed = grants.filter { self.isAcquiring($0) }
+        for grant in sealed {
+            self.partitions[grant.partition]!.sealed()
+            self.parkWaiting(grant.partition)
+        }
+        if !sealed.isEmpty { self.channels.readAll(of: Set(sealed.map(\.partition))) }
+    }
+
+    /// The grant is held, and the log has not sealed the partition yet.
+    func isAcquiring(_ grant: Grant) -> Bool {
+        self.partitions[grant.partition]?.grant == grant && self.partitions[grant.partition]?.state == .acquiring
+    }
+
+    /// The log has lost data of these partitions, or may have. Their publishes wait, and the heads of their channels are read again, after the next seal.
+    /// Returns the grants for the caller to seal again.
+    mutating func lost(_ grants: [Grant]) -> [Grant] {
+        var lost: [Grant] = []
+        for grant in grants where self.partitions[grant.partition]?.grant == grant {
+            guard self.partitions[grant.partition]!.lost() else { continue }
+            self.acquiringCount += 1
+            lost.append(grant)
+        }
+        guard !lost.isEmpty else { return [] }
+        self.channels.doubt(Set(lost.map(\.partition)))
+        // What is parked already is sorted as new batches are, so that the order of each partition's publishes stays.
+        let parked = self.parked
+        self.parked = []
+        for batch in parked { self.park(runsOf: batch) }
+        return lost
     }
 
     /// Adds no more events to commits under these grants. A commit that is in flight is still valid.
@@ -179,7 +206,12 @@ struct SequencerMachine {
     mutating func headsToRead(limit: Int) -> (places: [ChannelTable.Index], channels: [ChannelOfPartition]) {
         let partitions = self.partitions
         let places = self.channels.takeToRead(limit) { partitions[$0]?.isServing ?? false }
-        return (places, places.map { ChannelOfPartition(self.channels.name(of: $0)!, partitions[self.channels[$0].partition]!.grant) })
+        let channels = places.map { index in
+            let head = self.channels[index].head
+            return ChannelOfPartition(
+                self.channels.name(of: index)!, partitions[self.channels[index].partition]!.grant, known: head.offset > 0 ? head : nil)
+        }
+        return (places, channels)
     }
 
     var hasHeadsToRead: Bool { self.channels.hasToRead }
@@ -193,7 +225,7 @@ struct SequencerMachine {
     }
 
     /// The log has returned these heads.
-    mutating func headsRead(_ heads: LogHeads, of places: [ChannelTable.Index]) -> HeadsRead {
+    mutating func headsRead(_ heads: LogHeads, of places: [ChannelTable.Index], now: Int64) -> HeadsRead {
         self.rememberedCount = heads.channelCount
         var read = HeadsRead()
         // If the partition was released meanwhile, its channels are no longer in the state `reading`.
@@ -209,6 +241,7 @@ struct SequencerMachine {
             let hash = self.channels[index].hash
             self.channels[index].head = found.head
             self.channels[index].reading = .done
+            if let after = found.lostAfter { self.messageIDs.lose(in: hash, after: after, before: found.head, timestamp: now) }
             for (messageID, position, timestamp) in found.messageIDs {
                 self.messageIDs.insert(messageID, in: hash, position: position, timestamp: timestamp)
             }
@@ -413,7 +446,11 @@ struct SequencerMachine {
     private mutating func sequence(_ event: Event, at index: ChannelTable.Index, stamp: Int64) -> PublishOutcome {
         let partition = self.channels[index].partition
         let subscribers = self.channels[index].subscribers
-        guard self.partitions[partition]?.isServing ?? false else { return .refused(.moved) }
+        switch self.partitions[partition]?.state {
+        case .serving: break
+        case .acquiring: return .refused(Self.sealing)
+        case .handingOver, .relinquished, nil: return .refused(.moved)
+        }
         if case .failed(let message) = self.channels[index].reading { return .refused(.logUnavailable(message)) }
         if let messageID = event.messageID {
             let hash = self.channels[index].hash
@@ -457,7 +494,9 @@ struct SequencerMachine {
         let isHeld = self.commit.batch.grants.map { self.partitions[$0.partition]?.grant == $0 }
         for (index, grant) in self.commit.batch.grants.enumerated() where isHeld[index] {
             self.partitions[grant.partition]!.commitEnded()
-            if case .failure(let error) = results[index], error.code == .fenced { ended.fenced.append(grant) }
+            guard case .failure(let error) = results[index] else { continue }
+            if error.code == .fenced { ended.fenced.append(grant) }
+            if error.code == .lost { ended.lost.append(grant) }
         }
         var hasFailed = false
         for (number, index) in self.commit.places.enumerated() {
@@ -473,6 +512,7 @@ struct SequencerMachine {
         }
         if hasFailed { self.refuseFailed(results) }
         self.release(ended.fenced)
+        ended.lost = self.lost(ended.lost)
         return ended
     }
 
@@ -534,5 +574,15 @@ struct SequencerMachine {
         return batches
     }
 
+    /// The log has not said for a while whether it has stored the commit. Returns the batches of the commit for the caller to refuse, once; ``ended(_:)`` then
+    /// has nothing left to acknowledge.
+    mutating func stoppedWaiting() -> [PublishBatch] {
+        guard case .uncertain = self.state else { return [] }
+        let batches = self.commit.parts.map(\.batch)
+        self.commit.parts.removeAll(keepingCapacity: true)
+        return batches
+    }
+
+    static let sealing = PublishRefusal.logUnavailable("the log is being sealed; publish again with the same message id")
     static let uncertain = PublishRefusal.logUnavailable("the log is checking whether it has stored its last commit; publish again with the same message id")
 }

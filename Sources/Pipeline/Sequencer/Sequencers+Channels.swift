@@ -15,7 +15,7 @@ extension Sequencers {
     @concurrent
     package nonisolated func channels(
         prefix: String, after: String?, limit: Int
-    ) async -> [(channel: ChannelName, head: Position, subscribers: Int)] {
+    ) async throws(LogError) -> [(channel: ChannelName, head: Position, subscribers: Int)] {
         var page = ChannelPage(prefix: prefix, after: after, limit: limit)
         for sequencer in self.all {
             var next: Int? = 0
@@ -25,10 +25,10 @@ extension Sequencers {
                 page.add(slice.channels)
             }
         }
-        var next: Int? = 0
-        while let start = next {
-            let slice = await self.log.remembered(from: start, count: Slices.channelsMax)
-            next = slice.next
+        var place: RememberedPlace? = .start
+        while let start = place {
+            let slice = try await self.log.remembered(from: start, count: Slices.channelsMax)
+            place = slice.next
             page.add(slice.channels.map { ($0.channel, $0.head) })
         }
         let found = page.sorted

@@ -9,6 +9,7 @@ extension Sequencers {
         guard !self.isMaintaining, !self.isStopping else { return }
         self.isMaintaining = true
         Task {
+            for sequencer in self.all { await sequencer.verify() }
             do throws(LogError) {
                 try await self.trim()
                 try await self.forgetOldHeads()
@@ -48,9 +49,9 @@ extension Sequencers {
     }
 
     private func forget(writtenBefore oldest: Int64) async throws(LogError) {
-        var next: Int? = 0
+        var next: RememberedPlace? = .start
         while let place = next, !self.isStopping {
-            let slice = await self.log.remembered(from: place, count: Slices.channelsMax)
+            let slice = try await self.log.remembered(from: place, count: Slices.channelsMax)
             next = slice.next
             var old: [[ChannelName]] = Array(repeating: [], count: self.all.count)
             for entry in slice.channels where entry.timestamp < oldest { old[self.router.index(of: entry.channel)].append(entry.channel) }

@@ -41,13 +41,14 @@ extension HistoryIndex {
     }
 
     /// The remembered channels in `count` places from `start` on, with the times at which their heads were written.
-    package func remembered(from start: Int, count: Int) -> RememberedSlice {
+    package func remembered(from place: RememberedPlace, count: Int) -> RememberedSlice {
+        let start = Int(place.cursor)
         let end = min(self.channels.count, start + count)
         guard start < end else { return RememberedSlice(channels: [], next: nil) }
         let channels = self.channels[start..<end].compactMap { channel in
             channel.name.map { (channel: $0, head: channel.head, timestamp: channel.timestamp) }
         }
-        return RememberedSlice(channels: channels, next: end < self.channels.count ? end : nil)
+        return RememberedSlice(channels: channels, next: end < self.channels.count ? RememberedPlace(cursor: UInt64(end)) : nil)
     }
 
     /// The lowest epoch for channels without a head after these channels are forgotten: they must not use a former epoch again.

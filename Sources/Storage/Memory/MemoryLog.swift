@@ -113,7 +113,11 @@ package final class MemoryLog: Log {
 
     // MARK: - Upkeep
 
-    package func remembered(from place: Int, count: Int) async -> RememberedSlice {
+    package func verify(_ grants: [Grant]) async -> [Result<Void, LogError>] {
+        self.state.withLockedValue { $0.fence.verify(grants) }
+    }
+
+    package func remembered(from place: RememberedPlace, count: Int) async throws(LogError) -> RememberedSlice {
         self.state.withLockedValue { $0.history.remembered(from: place, count: count) }
     }
 

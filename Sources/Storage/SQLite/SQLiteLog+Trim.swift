@@ -111,7 +111,11 @@ extension SQLiteLog {
         }
     }
 
-    package func remembered(from place: Int, count: Int) async -> RememberedSlice {
+    package func verify(_ grants: [Grant]) async -> [Result<Void, LogError>] {
+        self.shared.withLockedValue { $0.fence.verify(grants) }
+    }
+
+    package func remembered(from place: RememberedPlace, count: Int) async throws(LogError) -> RememberedSlice {
         self.shared.withLockedValue { $0.history.remembered(from: place, count: count) }
     }
 

@@ -149,9 +149,10 @@ private final class ShelfLog: Log, @unchecked Sendable {
     func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>] { [] }
     func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads { LogHeads(heads: [], channelCount: 0) }
     func append(_ batch: LogBatch) async -> [Result<Void, LogError>] { [] }
-    func remembered(from place: Int, count: Int) async -> RememberedSlice { RememberedSlice(channels: [], next: nil) }
+    func remembered(from place: RememberedPlace, count: Int) async throws(LogError) -> RememberedSlice { RememberedSlice(channels: [], next: nil) }
     func forget(_ channels: [Grant: [ChannelName]], writtenBefore oldest: Int64) async throws(LogError) {}
     func trim(_ grants: [Grant], now: Int64) async throws(LogError) {}
+    func verify(_ grants: [Grant]) async -> [Result<Void, LogError>] { grants.map { _ in .success(()) } }
     func release(_ grants: [Grant]) async {}
     var metrics: LogMetrics {
         get async {

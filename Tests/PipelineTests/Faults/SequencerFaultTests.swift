@@ -114,6 +114,84 @@ import Testing
         #expect(await stage.metrics.fencedPartitions == 1)
     }
 
+    // MARK: - A storage that loses data
+
+    @Test func aChannelThatLostEventsBeginsANewEpochAndTheOthersContinue() async throws {
+        let stage = try await Stage()
+        try await stage.listen("c")
+        let partition = stage.partition(of: "c")
+        // Another channel of the same partition, which loses nothing.
+        let other = (0...).lazy.map { "o\($0)" }.first { stage.partition(of: $0) == partition }!
+        try await stage.listen(other)
+        for name in ["c", "c", other] { try await stage.publish(name, id: "m-\(name)") }
+        try await stage.publish("c", id: "second")
+        try await stage.run {
+            stage.log.lost = [partition]
+            stage.log.lose(channel("c"), from: 2)
+        }
+        // The commit that finds it is refused; its publisher repeats it.
+        try await stage.publish("c", id: "third")
+        #expect(try await stage.answers.last == .refused(.logUnavailable("lost")))
+        #expect(try await stage.run { stage.log.seals.last?.map(\.partition) } == [partition])
+        for name in ["c", other] { try await stage.publish(name, id: "third") }
+        #expect(try await stage.answers.suffix(2) == [done(1, 2), done(2, 1)])
+        // The edge is told where the channel begins again; of the other channel it sees nothing new.
+        #expect(try await stage.run { stage.opened } == [position(1, 0), position(1, 0), position(2, 0), position(1, 1)])
+        // The lost event can be published again, the kept one is a duplicate.
+        try await stage.publish("c", id: "second")
+        try await stage.publish("c", id: "m-c")
+        #expect(try await stage.answers.suffix(2) == [done(2, 2), duplicate(1, 1)])
+        #expect(await stage.metrics.lostPartitions == 1)
+    }
+
+    @Test func lostDataIsFoundWithoutAPublish() async throws {
+        let stage = try await Stage()
+        try await stage.listen("c")
+        try await stage.publish("c")
+        try await stage.run {
+            stage.log.lost = [stage.partition(of: "c")]
+            stage.log.lose(channel("c"), from: 1)
+        }
+        let tick = Task { await stage.sequencers.tick() }
+        try await stage.settle { stage.opened.count == 2 }
+        await tick.value
+        #expect(try await stage.run { stage.opened } == [position(1, 0), position(2, 0)])
+    }
+
+    @Test func publishesWaitInOrderWhileAPartitionIsSealedAgain() async throws {
+        let stage = try await Stage()
+        try await stage.publish("c")
+        try await stage.run {
+            stage.log.lost = [stage.partition(of: "c")]
+            stage.log.sealFaults = [.unavailable.late, .none]
+        }
+        try await stage.publish("c", "refused")
+        for number in 1...3 { try await stage.publish("c", "\(number)") }
+        try await stage.publish("d")
+        #expect(try await stage.answers.count == 3)
+        await stage.release()
+        // The first seal fails; the second is tried a second later.
+        try await stage.settle { stage.outcomes.count == 6 }
+        #expect(try await stage.stored("c") == ["x", "1", "2", "3"])
+        #expect(try await stage.run { stage.log.seals.count } == 2)
+    }
+
+    @Test func publishersOfAnUncertainCommitAreNotKeptWaiting() async throws {
+        let stage = try await Stage()
+        try await stage.appends(.uncertainButStored, .uncertain, .uncertain.late)
+        try await stage.publish("c", id: "m")
+        try await stage.run { stage.now += 1500 }
+        try await stage.settle { stage.outcomes.count == 1 }
+        #expect(try await stage.answers.first.map { if case .refused(.logUnavailable) = $0 { true } else { false } } == true)
+        try await stage.settle { stage.log.appends.count == 3 }
+        // The log answers in the end, and the repeated publish is a duplicate.
+        await stage.release()
+        try await stage.settle { stage.log.appends.count == 4 }
+        try await stage.publish("c", id: "m")
+        #expect(try await stage.answers.last == duplicate(1))
+        #expect(try await stage.stored("c") == ["x"])
+    }
+
     @Test func handingOverWaitsForTheCommitInFlightAndRefusesOtherPublishes() async throws {
         let stage = try await Stage()
         let grant = Grant(partition: stage.partition(of: "c"), ownerEpoch: 1)

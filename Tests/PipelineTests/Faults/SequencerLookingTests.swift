@@ -7,9 +7,9 @@ import Testing
 /// Pages of channels, as the API shows them.
 @Suite(.timeLimit(.minutes(1))) struct SequencerLookingTests {
     /// Returns the names of one page of channels.
-    private func page(_ stage: Stage, prefix: String = "", after: String? = nil, limit: Int) async -> [String] {
-        let page = Task { await stage.sequencers.channels(prefix: prefix, after: after, limit: limit).map(\.channel.string) }
-        return await page.value
+    private func page(_ stage: Stage, prefix: String = "", after: String? = nil, limit: Int) async throws -> [String] {
+        let page = Task { try await stage.sequencers.channels(prefix: prefix, after: after, limit: limit).map(\.channel.string) }
+        return try await page.value
     }
 
     @Test func channelsWithSubscribersOnlyAreShownToo() async throws {
@@ -17,8 +17,8 @@ import Testing
         try await stage.publish("b")
         let changes = ["a", "b"].map { InterestChange(channel: channel($0), subscribers: 2, wanted: .open) }
         try await stage.run { stage.sequencer.interest(changes, edge: .loop(1)) }
-        let page = Task { await stage.sequencers.channels(prefix: "", after: nil, limit: 10).map { "\($0.channel) \($0.head) \($0.subscribers)" } }
-        #expect(await page.value == ["a 1-0 2", "b 1-1 2"])
+        let page = Task { try await stage.sequencers.channels(prefix: "", after: nil, limit: 10).map { "\($0.channel) \($0.head) \($0.subscribers)" } }
+        #expect(try await page.value == ["a 1-0 2", "b 1-1 2"])
     }
 
     @Test func pagesAreInTheOrderOfNames() async throws {
@@ -29,12 +29,12 @@ import Testing
         }
         try await stage.start()
         let sorted = names.sorted()
-        #expect(await self.page(stage, limit: 10_000) == sorted)
-        #expect(await self.page(stage, limit: 7) == Array(sorted.prefix(7)))
-        #expect(await self.page(stage, prefix: "b", limit: 100) == Array(sorted.filter { $0.hasPrefix("b") }.prefix(100)))
+        #expect(try await self.page(stage, limit: 10_000) == sorted)
+        #expect(try await self.page(stage, limit: 7) == Array(sorted.prefix(7)))
+        #expect(try await self.page(stage, prefix: "b", limit: 100) == Array(sorted.filter { $0.hasPrefix("b") }.prefix(100)))
         var found: [String] = []
         while true {
-            let next = await self.page(stage, prefix: "a", after: found.last, limit: 300)
+            let next = try await self.page(stage, prefix: "a", after: found.last, limit: 300)
             if next.isEmpty { break }
             found += next
         }
