@@ -1,3 +1,5 @@
+import Synchronization
+
 #if canImport(Glibc)
     import Glibc
 #endif
@@ -37,10 +39,10 @@ public final class LoopbackSocket: Sendable {
         return socket
     }
 
-    /// Returns nil if no process listens. A receive on the socket waits for at most a second.
-    public static func connected(to port: UInt16) -> LoopbackSocket? {
+    /// Returns nil if no process listens. A receive on the socket waits for at most `seconds`.
+    public static func connected(to port: UInt16, seconds: Int = 1) -> LoopbackSocket? {
         let socket = LoopbackSocket()
-        var timeout = timeval(tv_sec: 1, tv_usec: 0)
+        var timeout = timeval(tv_sec: seconds, tv_usec: 0)
         setsockopt(socket.descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
         return socket.withAddress(port: port) { connect(socket.descriptor, $0, $1) } == 0 ? socket : nil
     }
@@ -49,6 +51,21 @@ public final class LoopbackSocket: Sendable {
     public static func freePorts(_ count: Int) -> [UInt16] {
         (0..<count).map { _ in Self.listening() }.map(\.port)
     }
+
+    /// Returns a port that was free a moment ago, that this process has not returned before, and that the kernel uses for no outgoing connection.
+    ///
+    /// A server needs such a port if it is stopped and started again. While the server is down, the kernel could otherwise use the port for the own end of a
+    /// client that connects to it: the client would be connected to itself.
+    public static func serverPort() -> UInt16 {
+        while true {
+            let port = UInt16.random(in: 12_000..<32_000)
+            guard self.serverPorts.withLock({ $0.insert(port).inserted }) else { continue }
+            let socket = LoopbackSocket()
+            if socket.withAddress(port: port, { bind(socket.descriptor, $0, $1) }) == 0 { return port }
+        }
+    }
+
+    private static let serverPorts = Mutex<Set<UInt16>>([])
 
     public var port: UInt16 {
         var address = sockaddr_in()
@@ -61,6 +78,36 @@ public final class LoopbackSocket: Sendable {
 
     public func send(_ text: String) {
         _ = Array(text.utf8).withUnsafeBytes { Glibc.send(self.descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+    }
+
+    /// Returns false if the connection has ended.
+    public func send(_ bytes: [UInt8]) -> Bool {
+        var sent = 0
+        while sent < bytes.count {
+            let count = bytes.withUnsafeBytes { Glibc.send(self.descriptor, $0.baseAddress! + sent, $0.count - sent, Int32(MSG_NOSIGNAL)) }
+            guard count > 0 else { return false }
+            sent += count
+        }
+        return true
+    }
+
+    public enum Received: Hashable, Sendable {
+        case bytes([UInt8])
+        /// The other side closed the connection.
+        case end
+        /// The other side, or its system, reset the connection.
+        case reset
+        /// No bytes came. The connection is open.
+        case nothing
+    }
+
+    /// Receives what has come. Waits for the first byte, for as long as ``connected(to:seconds:)`` allows, unless `waiting` is false.
+    public func receive(waiting: Bool = true) -> Received {
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        let count = recv(self.descriptor, &chunk, chunk.count, waiting ? 0 : Int32(MSG_DONTWAIT))
+        if count > 0 { return .bytes(Array(chunk[..<count])) }
+        if count == 0 { return .end }
+        return errno == EAGAIN || errno == EINTR ? .nothing : .reset
     }
 
     /// Receives until the other side closes, or until a receive fails.
