@@ -120,6 +120,7 @@ public final class RedisServer: Sendable {
         try self.launch()
         for _ in 0..<1200 {
             if (try? self.command("PING")) == .status("PONG") { return }
+            if self.process.withLock({ $0?.hasEnded ?? true }) { break }
             try await Task.sleep(for: .milliseconds(25))
         }
         throw NotServing(log: (try? String(contentsOfFile: self.logPath, encoding: .utf8)) ?? "")

@@ -53,6 +53,14 @@ public final class SpawnedProcess: Sendable {
         }
     }
 
+    /// Whether the process has ended by itself, or was killed.
+    public var hasEnded: Bool {
+        self.hasExited.withLock { hasExited in
+            if !hasExited { hasExited = waitpid(self.pid, nil, WNOHANG) == self.pid }
+            return hasExited
+        }
+    }
+
     private static func spawn(_ command: [String], log: String) -> pid_t? {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
