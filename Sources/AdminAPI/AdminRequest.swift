@@ -93,10 +93,10 @@ package struct AdminRequest: Hashable, Sendable {
         if let note = self.note { writer.field("note", note) }
     }
 
-    package init(_ value: JSONValue) throws(JSONFailure) {
+    package init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         let name = try object.string("do", bytesMax: 40)
-        guard let kind = Kind(rawValue: name) else { throw JSONFailure("\(value.name).do is \(name.debugDescription), which this version does not support") }
+        guard let kind = Kind(rawValue: name) else { throw JSONError("\(value.name).do is \(name.debugDescription), which this version does not support") }
         self.init(
             kind, node: try object.optional("node")?.string(bytesMax: NodeID.bytesMax), partition: try object.optional("partition")?.index(),
             channel: try object.optional("channel")?.string(bytesMax: 1000), after: try object.optional("after")?.integer(in: 0...Int64.max),

@@ -32,7 +32,7 @@ package enum AdminResponse: Hashable, Sendable {
     }
 
     /// A response of another node.
-    package init(forwarding value: JSONValue) throws(JSONFailure) {
+    package init(forwarding value: JSONValue) throws(JSONError) {
         self = try AdminError(ifIn: value).map { .failed($0) } ?? .forwarded(json: value.text)
     }
 }
@@ -82,7 +82,7 @@ package struct AdminError: Error, Hashable, Sendable {
     }
 
     /// Nil if the response is not an error. An unknown code counts as a temporary state.
-    package init?(ifIn value: JSONValue) throws(JSONFailure) {
+    package init?(ifIn value: JSONValue) throws(JSONError) {
         var object = try value.object()
         guard var error = try object.optional("error")?.object() else { return nil }
         self.init(Code(rawValue: try error.string("code", bytesMax: 100)) ?? .starting, try error.string("message", bytesMax: 100_000))
@@ -112,7 +112,7 @@ package struct AcceptedChange: Hashable, Sendable {
         }
     }
 
-    package init(_ value: JSONValue) throws(JSONFailure) {
+    package init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.init(result: try object.text("result"), through: try object.text("through"), note: try object.optional("note")?.text())
     }

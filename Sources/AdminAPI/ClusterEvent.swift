@@ -49,7 +49,7 @@ package struct ClusterEvent: Hashable, Sendable {
         }
     }
 
-    package init(_ value: JSONValue) throws(JSONFailure) {
+    package init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.number = Int64(try object.integer("number"))
         self.kind = try Kind(received: object.text("kind"))
@@ -167,14 +167,14 @@ package struct Transfers: Hashable, Sendable {
         }
     }
 
-    init(from object: inout JSONObject) throws(JSONFailure) {
+    init(from object: inout JSONObject) throws(JSONError) {
         self.count = try object.optional("count")?.integer() ?? 0
         guard self.count > 0 else { return }
-        self.found = try object.values("transfers") { value throws(JSONFailure) in
+        self.found = try object.values("transfers") { value throws(JSONError) in
             var pair = try value.object()
             return Pair(
                 from: try pair.optional("from")?.text(), to: try pair.text("to"), count: try pair.integer("count"),
-                partitions: try pair.values("partitions") { value throws(JSONFailure) in try value.index() })
+                partitions: try pair.values("partitions") { value throws(JSONError) in try value.index() })
         }
     }
 }

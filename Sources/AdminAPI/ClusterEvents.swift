@@ -18,9 +18,9 @@ package struct ClusterEvents: Hashable, Sendable {
         }
     }
 
-    package init(_ value: JSONValue) throws(JSONFailure) {
+    package init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.through = try object.text("through")
-        self.events = try object.values("events") { value throws(JSONFailure) in try ClusterEvent(value) }
+        self.events = try object.values("events") { value throws(JSONError) in try ClusterEvent(value) }
     }
 }

@@ -80,7 +80,7 @@ package struct ClusterHead: Hashable, Sendable {
         writer.field("view_age_seconds", self.viewAgeSeconds)
     }
 
-    init(from object: inout JSONObject) throws(JSONFailure) {
+    init(from object: inout JSONObject) throws(JSONError) {
         self.cluster = try object.text("cluster")
         self.through = try object.text("through")
         self.authoritative = try object.boolean("authoritative")

@@ -132,10 +132,10 @@ package struct ClusterMembers: Hashable, Sendable {
         }
     }
 
-    package init(_ value: JSONValue) throws(JSONFailure) {
+    package init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.head = try ClusterHead(from: &object)
-        self.members = try object.values("members") { value throws(JSONFailure) in try Member(value) }
+        self.members = try object.values("members") { value throws(JSONError) in try Member(value) }
     }
 }
 
@@ -167,7 +167,7 @@ extension ClusterMembers.Member {
         }
     }
 
-    fileprivate init(_ value: JSONValue) throws(JSONFailure) {
+    fileprivate init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.id = try object.text("id")
         self.state = try object.text("state")
@@ -209,7 +209,7 @@ extension ClusterMembers.Report {
         writer.field("does_not_see", self.doesNotSee)
     }
 
-    fileprivate init(from object: inout JSONObject, ageMilliseconds: Int) throws(JSONFailure) {
+    fileprivate init(from object: inout JSONObject, ageMilliseconds: Int) throws(JSONError) {
         self.uptimeSeconds = try object.optional("uptime_seconds")?.integer()
         self.session = try object.optional("session")?.text()
         self.serving = try object.integer("serving")

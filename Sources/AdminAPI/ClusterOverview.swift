@@ -116,7 +116,7 @@ package struct ClusterOverview: Hashable, Sendable {
         }
     }
 
-    package init(_ value: JSONValue) throws(JSONFailure) {
+    package init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.head = try ClusterHead(from: &object)
         if var zookeeper = try object.optional("zookeeper")?.object() {
@@ -139,7 +139,7 @@ package struct ClusterOverview: Hashable, Sendable {
 }
 
 extension ClusterOverview.Partitions {
-    fileprivate init(_ value: JSONValue) throws(JSONFailure) {
+    fileprivate init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.total = try object.integer("total")
         self.served = try object.integer("served")

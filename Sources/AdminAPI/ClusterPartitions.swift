@@ -66,11 +66,11 @@ package struct ClusterPartitions: Hashable, Sendable {
         }
     }
 
-    package init(_ value: JSONValue) throws(JSONFailure) {
+    package init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.channel = try object.optional("channel")?.text()
         self.head = try ClusterHead(from: &object)
-        self.partitions = try object.values("partitions") { value throws(JSONFailure) in try Partition(value) }
+        self.partitions = try object.values("partitions") { value throws(JSONError) in try Partition(value) }
     }
 }
 
@@ -89,7 +89,7 @@ extension ClusterPartitions.Partition {
         }
     }
 
-    fileprivate init(_ value: JSONValue) throws(JSONFailure) {
+    fileprivate init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.partition = try object.integer("partition")
         self.owner = try object.optional("owner")?.text()

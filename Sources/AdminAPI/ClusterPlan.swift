@@ -65,7 +65,7 @@ package struct ClusterPlan: Hashable, Sendable {
         }
     }
 
-    package init(_ value: JSONValue) throws(JSONFailure) {
+    package init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.head = try ClusterHead(from: &object)
         self.moves = try object.integer("moves")
@@ -76,7 +76,7 @@ package struct ClusterPlan: Hashable, Sendable {
         self.spreadBefore = try object.number("spread_before")
         self.spreadAfter = try object.number("spread_after")
         self.settled = try object.boolean("settled")
-        self.pairs = try object.values("pairs") { value throws(JSONFailure) in
+        self.pairs = try object.values("pairs") { value throws(JSONError) in
             var pair = try value.object()
             return Pair(from: try pair.text("from"), to: try pair.text("to"), reason: try pair.text("reason"), count: try pair.integer("count"))
         }

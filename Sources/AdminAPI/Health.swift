@@ -19,7 +19,7 @@ package enum Health: String, Hashable, Sendable, CaseIterable, Comparable {
     }
 
     /// An unknown value, from a newer version, is read as `degraded`.
-    package init(_ value: JSONValue) throws(JSONFailure) {
+    package init(_ value: JSONValue) throws(JSONError) {
         self = Health(rawValue: try value.string(bytesMax: 20)) ?? .degraded
     }
 }

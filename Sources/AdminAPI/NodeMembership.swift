@@ -83,7 +83,7 @@ package struct NodeMembership: Hashable, Sendable {
         }
     }
 
-    init(_ value: JSONValue) throws(JSONFailure) {
+    init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.name = try object.text("name")
         self.session = try object.text("session")
@@ -94,7 +94,7 @@ package struct NodeMembership: Hashable, Sendable {
         var counts = try object.required("partitions").object()
         for state in counts.names { self.partitions.append(PartitionCount(state: state, count: try counts.integer(state))) }
         self.alarm = try object.optional("alarm")?.text()
-        self.links = try object.values("links") { value throws(JSONFailure) in try Link(value) }
+        self.links = try object.values("links") { value throws(JSONError) in try Link(value) }
     }
 }
 
@@ -114,7 +114,7 @@ extension NodeMembership.Link {
         }
     }
 
-    fileprivate init(_ value: JSONValue) throws(JSONFailure) {
+    fileprivate init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.peer = try object.text("peer")
         self.incarnation = try object.integer("incarnation")

@@ -158,7 +158,7 @@ package struct NodeStatus: Hashable, Sendable {
         }
     }
 
-    package init(_ value: JSONValue) throws(JSONFailure) {
+    package init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.node = try Node(try object.required("node"))
         self.listen = try object.text("listen")
@@ -169,7 +169,7 @@ package struct NodeStatus: Hashable, Sendable {
         self.rates = Rates(
             publishedPerSecond: try rates.number("published_per_second"), deliveredPerSecond: try rates.number("delivered_per_second"))
         self.totals = try Totals(try object.required("totals"))
-        self.cluster = try object.optional("cluster").map { (value) throws(JSONFailure) in try NodeMembership(value) }
+        self.cluster = try object.optional("cluster").map { (value) throws(JSONError) in try NodeMembership(value) }
         self.health = try Health(try object.required("health"))
         self.reasons = try object.texts("reasons")
     }
@@ -190,7 +190,7 @@ extension NodeStatus.Node {
         }
     }
 
-    fileprivate init(_ value: JSONValue) throws(JSONFailure) {
+    fileprivate init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.id = try object.text("id")
         self.version = try object.text("version")
@@ -220,7 +220,7 @@ extension NodeStatus.Log {
         }
     }
 
-    fileprivate init(_ value: JSONValue) throws(JSONFailure) {
+    fileprivate init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.kind = try object.text("kind")
         self.path = try object.optional("path")?.text()
@@ -244,7 +244,7 @@ extension NodeStatus.Subscribers {
         }
     }
 
-    fileprivate init(_ value: JSONValue) throws(JSONFailure) {
+    fileprivate init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.connections = try object.integer("connections")
         self.connectionsMax = try object.integer("connections_max")
@@ -267,7 +267,7 @@ extension NodeStatus.Totals {
         }
     }
 
-    fileprivate init(_ value: JSONValue) throws(JSONFailure) {
+    fileprivate init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.published = try object.integer("published")
         self.delivered = try object.integer("delivered")

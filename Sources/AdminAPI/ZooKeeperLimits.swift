@@ -40,10 +40,10 @@ package struct ZooKeeperLimits: Hashable, Sendable {
         }
     }
 
-    package init(_ value: JSONValue) throws(JSONFailure) {
+    package init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.sessionMilliseconds = try object.integer("session_ms")
-        self.servers = try object.values("servers") { value throws(JSONFailure) in
+        self.servers = try object.values("servers") { value throws(JSONError) in
             var server = try value.object()
             return Server(
                 address: try server.text("address"), syncLimitMilliseconds: try server.optional("sync_limit_ms")?.integer(),

@@ -22,23 +22,23 @@ package struct JSONObject: Sendable {
         return value
     }
 
-    package mutating func required(_ name: String) throws(JSONFailure) -> JSONValue {
-        guard let value = self.optional(name) else { throw JSONFailure("\(self.name) has no \(name)") }
+    package mutating func required(_ name: String) throws(JSONError) -> JSONValue {
+        guard let value = self.optional(name) else { throw JSONError("\(self.name) has no \(name)") }
         return value
     }
 
-    package mutating func string(_ name: String, bytesMax: Int) throws(JSONFailure) -> String {
+    package mutating func string(_ name: String, bytesMax: Int) throws(JSONError) -> String {
         try self.required(name).string(bytesMax: bytesMax)
     }
 
-    package mutating func integer(_ name: String, in limits: ClosedRange<Int64>) throws(JSONFailure) -> Int64 {
+    package mutating func integer(_ name: String, in limits: ClosedRange<Int64>) throws(JSONError) -> Int64 {
         try self.required(name).integer(in: limits)
     }
 
     /// Reads a case of an enumeration by its name. A name that this version does not support is stored in `remainder`, and `unknown` is returned.
     package mutating func name<Value: RawRepresentable<String>>(
         _ name: String, unknown: Value, remainder: inout JSONRemainder
-    ) throws(JSONFailure) -> Value {
+    ) throws(JSONError) -> Value {
         let value = try self.required(name)
         if let known = Value(rawValue: try value.string(bytesMax: 100)) { return known }
         remainder.append(name, text: value.text)

@@ -6,16 +6,16 @@ package struct JSONValue: Sendable {
     private let bytes: ArraySlice<UInt8>
 
     /// Reads bytes that are exactly one JSON value in UTF-8, no longer than `bytesMax`, nested no deeper than `depthMax`.
-    package init(_ bytes: [UInt8], named name: String, bytesMax: Int, depthMax: Int = JSONScanner.depthMax) throws(JSONFailure) {
-        guard !bytes.isEmpty else { throw JSONFailure("\(name) is empty") }
-        guard bytes.count <= bytesMax else { throw JSONFailure("\(name) has \(bytes.count) bytes, but at most \(bytesMax) are allowed") }
-        guard String(validating: bytes, as: UTF8.self) != nil else { throw JSONFailure("\(name) is not UTF-8") }
+    package init(_ bytes: [UInt8], named name: String, bytesMax: Int, depthMax: Int = JSONScanner.depthMax) throws(JSONError) {
+        guard !bytes.isEmpty else { throw JSONError("\(name) is empty") }
+        guard bytes.count <= bytesMax else { throw JSONError("\(name) has \(bytes.count) bytes, but at most \(bytesMax) are allowed") }
+        guard String(validating: bytes, as: UTF8.self) != nil else { throw JSONError("\(name) is not UTF-8") }
         let range = bytes.withUnsafeBytes { bytes -> Range<Int>? in
             var scanner = JSONScanner(bytes, depthMax: depthMax)
             guard let range = scanner.value(), scanner.isAtEnd() else { return nil }
             return range
         }
-        guard let range else { throw JSONFailure("\(name) is not valid JSON, or is incomplete") }
+        guard let range else { throw JSONError("\(name) is not valid JSON, or is incomplete") }
         self.init(name: name, bytes: bytes[range])
     }
 
@@ -31,11 +31,11 @@ package struct JSONValue: Sendable {
     package var utf8: [UInt8] { Array(self.bytes) }
 
     /// Writes the value. Each string and field name in the value is replaced by the result of `change`. Throws if a string is not valid text.
-    package func write(to writer: inout JSONWriter<some JSONSink>, changing change: (String) -> String) throws(JSONFailure) {
+    package func write(to writer: inout JSONWriter<some JSONSink>, changing change: (String) -> String) throws(JSONError) {
         switch self.bytes.first {
         case UInt8(ascii: "{"):
             var fields = try self.object()
-            try writer.object { (writer) throws(JSONFailure) in
+            try writer.object { (writer) throws(JSONError) in
                 for name in fields.names {
                     writer.name(change(name))
                     try fields.take(name)!.write(to: &writer, changing: change)
@@ -43,7 +43,7 @@ package struct JSONValue: Sendable {
             }
         case UInt8(ascii: "["):
             let elements = try self.array(countMax: .max)
-            try writer.array { (writer) throws(JSONFailure) in
+            try writer.array { (writer) throws(JSONError) in
                 for element in elements { try element.write(to: &writer, changing: change) }
             }
         case UInt8(ascii: "\""): writer.string(change(try self.string(bytesMax: .max)))
@@ -54,67 +54,67 @@ package struct JSONValue: Sendable {
     package var isNull: Bool { self.bytes.elementsEqual("null".utf8) }
 
     /// The fields, in order. A name that occurs twice is refused, because JSON parsers disagree about which of the two values counts.
-    package func object() throws(JSONFailure) -> JSONObject {
+    package func object() throws(JSONError) -> JSONObject {
         let found = self.scan { scanner -> [(String, Range<Int>)]? in
             var fields: [(String, Range<Int>)] = []
             return scanner.object { fields.append(($0, $1)) } ? fields : nil
         }
-        guard let found else { throw JSONFailure("\(self.name) is not an object whose field names are valid text") }
+        guard let found else { throw JSONError("\(self.name) is not an object whose field names are valid text") }
         var fields: [String: JSONValue] = [:]
         for (name, range) in found where fields.updateValue(self.part(range, named: "\(self.name).\(name)"), forKey: name) != nil {
-            throw JSONFailure("\(self.name) has the field \(name.prefix(40).debugDescription) twice")
+            throw JSONError("\(self.name) has the field \(name.prefix(40).debugDescription) twice")
         }
         return JSONObject(name: self.name, order: found.map(\.0), fields: fields)
     }
 
-    package func array(countMax: Int) throws(JSONFailure) -> [JSONValue] {
+    package func array(countMax: Int) throws(JSONError) -> [JSONValue] {
         let ranges = try self.ranges(countMax: countMax)
         return ranges.enumerated().map { self.part($0.element, named: "\(self.name)[\($0.offset)]") }
     }
 
     /// An array of whole numbers. Such arrays are long, so this function does not build a ``JSONValue`` for each number.
-    package func integers(in limits: ClosedRange<Int64>, countMax: Int) throws(JSONFailure) -> [Int64] {
+    package func integers(in limits: ClosedRange<Int64>, countMax: Int) throws(JSONError) -> [Int64] {
         let ranges = try self.ranges(countMax: countMax)
         var integers: [Int64] = []
         integers.reserveCapacity(ranges.count)
         for (index, range) in ranges.enumerated() {
             guard let integer = self.integer(at: range, in: limits) else {
-                throw JSONFailure("\(self.name)[\(index)] is not a whole number from \(limits.lowerBound) to \(limits.upperBound)")
+                throw JSONError("\(self.name)[\(index)] is not a whole number from \(limits.lowerBound) to \(limits.upperBound)")
             }
             integers.append(integer)
         }
         return integers
     }
 
-    package func integer(in limits: ClosedRange<Int64>) throws(JSONFailure) -> Int64 {
+    package func integer(in limits: ClosedRange<Int64>) throws(JSONError) -> Int64 {
         guard let integer = self.integer(at: 0..<self.bytes.count, in: limits) else {
-            throw JSONFailure("\(self.name) is not a whole number from \(limits.lowerBound) to \(limits.upperBound)")
+            throw JSONError("\(self.name) is not a whole number from \(limits.lowerBound) to \(limits.upperBound)")
         }
         return integer
     }
 
-    package func number(in limits: ClosedRange<Double>) throws(JSONFailure) -> Double {
+    package func number(in limits: ClosedRange<Double>) throws(JSONError) -> Double {
         guard self.bytes.first != UInt8(ascii: "\""), let number = Double(self.text), limits.contains(number) else {
-            throw JSONFailure("\(self.name) is not a number from \(limits.lowerBound) to \(limits.upperBound)")
+            throw JSONError("\(self.name) is not a number from \(limits.lowerBound) to \(limits.upperBound)")
         }
         return number
     }
 
-    package func boolean() throws(JSONFailure) -> Bool {
+    package func boolean() throws(JSONError) -> Bool {
         if self.bytes.elementsEqual("true".utf8) { return true }
-        guard self.bytes.elementsEqual("false".utf8) else { throw JSONFailure("\(self.name) is neither true nor false") }
+        guard self.bytes.elementsEqual("false".utf8) else { throw JSONError("\(self.name) is neither true nor false") }
         return false
     }
 
-    package func string(bytesMax: Int) throws(JSONFailure) -> String {
-        guard let string = self.scan({ $0.string() }) else { throw JSONFailure("\(self.name) is not a string of valid text") }
-        guard string.utf8.count <= bytesMax else { throw JSONFailure("\(self.name) has \(string.utf8.count) bytes, but at most \(bytesMax) are allowed") }
+    package func string(bytesMax: Int) throws(JSONError) -> String {
+        guard let string = self.scan({ $0.string() }) else { throw JSONError("\(self.name) is not a string of valid text") }
+        guard string.utf8.count <= bytesMax else { throw JSONError("\(self.name) has \(string.utf8.count) bytes, but at most \(bytesMax) are allowed") }
         return string
     }
 
-    private func ranges(countMax: Int) throws(JSONFailure) -> [Range<Int>] {
-        guard let ranges = self.scan({ $0.array() }) else { throw JSONFailure("\(self.name) is not an array") }
-        guard ranges.count <= countMax else { throw JSONFailure("\(self.name) has \(ranges.count) elements, but at most \(countMax) are allowed") }
+    private func ranges(countMax: Int) throws(JSONError) -> [Range<Int>] {
+        guard let ranges = self.scan({ $0.array() }) else { throw JSONError("\(self.name) is not an array") }
+        guard ranges.count <= countMax else { throw JSONError("\(self.name) has \(ranges.count) elements, but at most \(countMax) are allowed") }
         return ranges
     }
 

@@ -49,10 +49,10 @@ struct LinkHello: Hashable, Sendable {
     }
 
     /// Throws if the bytes are not a hello. Unknown fields are ignored.
-    init(json bytes: [UInt8]) throws(JSONFailure) {
+    init(json bytes: [UInt8]) throws(JSONError) {
         var object = try JSONValue(bytes, named: "hello", bytesMax: Self.bytesMax).object()
         let protocols = try object.required("proto").integers(in: 0...1_000_000, countMax: 2)
-        guard protocols.count == 2, protocols[0] <= protocols[1] else { throw JSONFailure("hello.proto is not the lowest and the highest protocol version") }
+        guard protocols.count == 2, protocols[0] <= protocols[1] else { throw JSONError("hello.proto is not the lowest and the highest protocol version") }
         self.identity = LinkIdentity(
             cluster: try Self.name("cluster", &object),
             process: ProcessID(id: try Self.name("id", &object), incarnation: try object.integer("inc", in: 0...Int64.max)),
@@ -63,13 +63,13 @@ struct LinkHello: Hashable, Sendable {
         }
         self.nonce = try object.string("nonce", bytesMax: 128)
         // The nonce protects the side that made it. This check only detects a broken peer.
-        guard self.nonce.utf8.count >= 32 else { throw JSONFailure("hello.nonce is too short") }
+        guard self.nonce.utf8.count >= 32 else { throw JSONError("hello.nonce is too short") }
     }
 
     /// Reads a name. The name must be printable, because it is logged before the peer is authenticated.
-    private static func name(_ field: String, _ object: inout JSONObject) throws(JSONFailure) -> String {
+    private static func name(_ field: String, _ object: inout JSONObject) throws(JSONError) -> String {
         let name = try object.string(field, bytesMax: Self.nameBytesMax)
-        guard !name.isEmpty, name.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else { throw JSONFailure("hello.\(field) is not a printable name") }
+        guard !name.isEmpty, name.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else { throw JSONError("hello.\(field) is not a printable name") }
         return name
     }
 }

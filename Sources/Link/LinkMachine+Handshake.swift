@@ -5,7 +5,7 @@ extension LinkMachine {
     mutating func handleHello(_ payload: [UInt8]) -> [Action] {
         guard let own = self.identity else { return self.refuse("this node is not a member yet") }
         let peer: LinkHello
-        do throws(JSONFailure) { peer = try LinkHello(json: payload) } catch { return self.malformed(error.description) }
+        do throws(JSONError) { peer = try LinkHello(json: payload) } catch { return self.malformed(error.description) }
         if let reason = self.objection(to: peer.identity, own) { return self.refuse(reason) }
         guard peer.to == own.process else {
             return self.refuse("\(peer.identity.id) dialled \(peer.to.map(\.description) ?? "no node") and reached \(own.process)")
@@ -17,7 +17,7 @@ extension LinkMachine {
     mutating func handleChallenge(_ payload: [UInt8]) -> [Action] {
         guard let own = self.identity else { return self.refuse("this node is not a member yet") }
         let peer: LinkHello
-        do throws(JSONFailure) { peer = try LinkHello(json: payload) } catch { return self.malformed(error.description) }
+        do throws(JSONError) { peer = try LinkHello(json: payload) } catch { return self.malformed(error.description) }
         if let reason = self.objection(to: peer.identity, own) { return self.refuse(reason) }
         let reached = peer.identity.process
         guard let to = self.to, reached == to else {

@@ -15,7 +15,7 @@ func read(_ pieces: [[UInt8]], headerBytesMax: Int = 1024, bodyBytesMax: Int = 2
     var results: [Read] = []
     for piece in pieces {
         parser.feed(ByteBuffer(bytes: piece))
-        do throws(HTTPFailure) {
+        do throws(HTTPError) {
             while case .request(let request) = try parser.next() {
                 let head = request.head
                 let fields = head.fields.map { field -> String in
@@ -45,7 +45,7 @@ func failure(_ body: () throws -> Void) -> String? {
     do {
         try body()
         return nil
-    } catch let error as HTTPFailure {
+    } catch let error as HTTPError {
         return "\(error.status.code) \(error.code)"
     } catch {
         return "\(error)"

@@ -120,7 +120,7 @@ import Testing
 
     @Test func aRefusedHandshakeGets426() throws {
         let head = try head("/ws/a")
-        do throws(HTTPFailure) {
+        do throws(HTTPError) {
             _ = try WebSocketHandshake.response(to: head)
             Issue.record("not refused")
         } catch {

@@ -25,7 +25,7 @@ extension ClusterHead {
 /// A response about the cluster that a command shows.
 protocol ClusterReport: Sendable {
     static var kind: AdminRequest.Kind { get }
-    init(_ value: JSONValue) throws(JSONFailure)
+    init(_ value: JSONValue) throws(JSONError)
     var exitStatus: CommandStatus { get }
     func table(on terminal: Terminal) -> String
 }

@@ -189,7 +189,7 @@ struct ControllerMachine: Sendable {
         next.writer = "\(self.settings.id)/\(facts.incarnation)/\(self.sequence)"
         next.writtenAt = self.settings.wallClock()
         self.reasons = (next.writer, evolution.reasons)
-        do throws(JSONFailure) {
+        do throws(JSONError) {
             let data = try next.json()
             let write: ZooKeeperRequest.Part =
                 (register.unreadable?.stat ?? register.stored?.stat).map { .set(path: self.paths.view, data: data, version: $0) }
@@ -291,7 +291,7 @@ struct ControllerMachine: Sendable {
         guard self.gatheringMembers?.open.remove(id) != nil else { return }
         switch result {
         case .success(.node(let data, let stat)):
-            do throws(JSONFailure) {
+            do throws(JSONError) {
                 self.gatheringMembers!.found[id] = Member(record: try MemberRecord(json: data), incarnation: stat.czxid)
             } catch {
                 self.gatheringMembers!.found[id] = self.repairs.knownMember(id, stat.czxid, self.known.members[id], facts.view)
@@ -310,7 +310,7 @@ struct ControllerMachine: Sendable {
         guard self.gatheringNodes?.open.remove(id) != nil else { return }
         switch result {
         case .success(.node(let data, let stat)):
-            do throws(JSONFailure) {
+            do throws(JSONError) {
                 self.gatheringNodes!.found[id] = NodeEntry(record: try NodeRecord(json: data), version: stat.version)
             } catch {
                 self.nodeIsUnreadable(id, stat, error, facts.view, &effects)
@@ -476,7 +476,7 @@ struct ControllerMachine: Sendable {
     }
 
     private mutating func nodeIsUnreadable(
-        _ id: String, _ stat: ZooKeeperStat, _ failure: JSONFailure, _ view: ClusterView?, _ effects: inout [Effect]
+        _ id: String, _ stat: ZooKeeperStat, _ failure: JSONError, _ view: ClusterView?, _ effects: inout [Effect]
     ) {
         let entry = self.repairs.knownEntry(self.known.entries[id], version: stat.version, view?.node(id))
         self.gatheringNodes!.found[id] = entry

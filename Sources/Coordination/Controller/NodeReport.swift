@@ -87,7 +87,7 @@ package struct NodeReport: Hashable, Sendable {
         }
     }
 
-    init(_ value: JSONValue) throws(JSONFailure) {
+    init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         self.init(
             incarnation: try object.integer("inc", in: 0...Int64.max), viewVersion: try object.integer("v", in: 0...ClusterView.ownerEpochMax))
@@ -107,13 +107,13 @@ package struct NodeReport: Hashable, Sendable {
         self.alarm = try object.optional("alarm")?.string(bytesMax: 2000)
     }
 
-    private static func partitions(_ value: JSONValue) throws(JSONFailure) -> [Grant] {
+    private static func partitions(_ value: JSONValue) throws(JSONError) -> [Grant] {
         let numbers = try value.integers(in: 0...ClusterView.ownerEpochMax, countMax: 2 * ClusterView.partitionCountMax)
-        guard numbers.count.isMultiple(of: 2) else { throw JSONFailure("\(value.name) has a partition without an owner epoch") }
+        guard numbers.count.isMultiple(of: 2) else { throw JSONError("\(value.name) has a partition without an owner epoch") }
         return stride(from: 0, to: numbers.count, by: 2).map { Grant(partition: Int(numbers[$0]), ownerEpoch: numbers[$0 + 1]) }
     }
 
-    private static func peers(_ value: JSONValue) throws(JSONFailure) -> [ProcessID] {
+    private static func peers(_ value: JSONValue) throws(JSONError) -> [ProcessID] {
         var peers: [ProcessID] = []
         for value in try value.array(countMax: ClusterView.nodeCountMax) {
             var object = try value.object()

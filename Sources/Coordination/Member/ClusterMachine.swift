@@ -296,7 +296,7 @@ package struct ClusterMachine: Sendable {
     // MARK: - Peers
 
     mutating func send(_ message: ClusterMessage, to id: String, _ turn: inout Turn) {
-        do throws(JSONFailure) {
+        do throws(JSONError) {
             turn.effects.append(.send(to: id, payload: try message.payload()))
         } catch {
             self.raise("a message to \(id) cannot be written: \(error)", &turn)
@@ -313,7 +313,7 @@ package struct ClusterMachine: Sendable {
     private mutating func received(_ payload: [UInt8], from peer: ProcessID, _ turn: inout Turn) {
         let id = peer.id
         let message: ClusterMessage
-        do throws(JSONFailure) {
+        do throws(JSONError) {
             guard let known = try ClusterMessage(payload) else { return }
             message = known
         } catch {

@@ -23,7 +23,7 @@ enum ClusterMessage: Sendable {
 
     static let bytesMax = 8 * 1024 * 1024
 
-    func payload() throws(JSONFailure) -> [UInt8] {
+    func payload() throws(JSONError) -> [UInt8] {
         var writer = JSONWriter()
         switch self {
         case .view(let view):
@@ -67,7 +67,7 @@ enum ClusterMessage: Sendable {
     }
 
     /// Nil for a kind of message that only a newer version knows. A newer version must not depend on a response to such a message.
-    init?(_ payload: [UInt8]) throws(JSONFailure) {
+    init?(_ payload: [UInt8]) throws(JSONError) {
         var object = try JSONValue(payload, named: "message", bytesMax: Self.bytesMax).object()
         if let value = object.optional("view") {
             self = .view(try ClusterView(json: Array(value.text.utf8)))

@@ -70,7 +70,7 @@ struct ConfigurationMachine: Sendable {
     mutating func found(_ data: [UInt8], _ stat: ZooKeeperStat, wasMember: Bool) -> [Effect] {
         self.absentSince = nil
         let candidate: ClusterConfiguration
-        do throws(JSONFailure) {
+        do throws(JSONError) {
             candidate = try ClusterConfiguration(json: data)
         } catch {
             return self.isUnreadable(data, stat, error, wasMember)
@@ -119,7 +119,7 @@ struct ConfigurationMachine: Sendable {
             + "Upgrade it, or set activeProto back"
     }
 
-    private mutating func isUnreadable(_ data: [UInt8], _ stat: ZooKeeperStat, _ failure: JSONFailure, _ wasMember: Bool) -> [Effect] {
+    private mutating func isUnreadable(_ data: [UInt8], _ stat: ZooKeeperStat, _ failure: JSONError, _ wasMember: Bool) -> [Effect] {
         if let number = ClusterConfiguration.activeProtocol(in: data), number > self.settings.protocols.upperBound {
             guard wasMember else { return [.refuse("the cluster uses protocol \(number), and \(self.ownProtocols): upgrade this node")] }
             self.fault = Fault(version: stat.version, isNewer: true)

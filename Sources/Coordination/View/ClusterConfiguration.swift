@@ -84,7 +84,7 @@ package struct ClusterConfiguration: Hashable, Sendable {
     }
 
     /// Throws a message that says what is wrong with the bytes.
-    package init(json bytes: [UInt8]) throws(JSONFailure) {
+    package init(json bytes: [UInt8]) throws(JSONError) {
         var object = try JSONValue(bytes, named: "config", bytesMax: ClusterConfiguration.bytesMax).object()
         self.init(
             clusterID: try object.string("clusterId", bytesMax: ClusterView.textBytesMax),
@@ -103,14 +103,14 @@ package struct ClusterConfiguration: Hashable, Sendable {
         object.rest(into: &self.remainder)
     }
 
-    private mutating func readPins(_ value: JSONValue?) throws(JSONFailure) {
+    private mutating func readPins(_ value: JSONValue?) throws(JSONError) {
         guard var pins = try value?.object() else { return }
         for name in pins.names {
             guard let partition = Int(name), String(partition) == name, (0..<self.partitionCount).contains(partition) else {
-                throw JSONFailure("\(pins.name) has \(name.prefix(40).debugDescription), which is not a partition from 0 to \(self.partitionCount - 1)")
+                throw JSONError("\(pins.name) has \(name.prefix(40).debugDescription), which is not a partition from 0 to \(self.partitionCount - 1)")
             }
             let id = try pins.string(name, bytesMax: 64)
-            guard NodeID.isValid(id) else { throw JSONFailure("\(pins.name).\(name) is \(id.debugDescription), which is not a node's id") }
+            guard NodeID.isValid(id) else { throw JSONError("\(pins.name).\(name) is \(id.debugDescription), which is not a node's id") }
             self.pins[partition] = id
         }
     }

@@ -10,7 +10,7 @@ package import JSON
 /// `owner` holds indexes into `nodes`, -1 for an orphan. Unknown fields are kept, and written after the known ones.
 extension ClusterView {
     /// Throws if the view contradicts itself or is longer than `bytesMax`.
-    package func json() throws(JSONFailure) -> [UInt8] {
+    package func json() throws(JSONError) -> [UInt8] {
         try self.validate()
         let indexes = Dictionary(uniqueKeysWithValues: self.nodes.enumerated().map { ($0.element.id, $0.offset) })
         var writer = JSONWriter()
@@ -31,13 +31,13 @@ extension ClusterView {
             writer.fields(self.remainder)
         }
         guard writer.bytes.count <= ClusterView.bytesMax else {
-            throw JSONFailure("the view has \(writer.bytes.count) bytes; the limit is \(ClusterView.bytesMax)")
+            throw JSONError("the view has \(writer.bytes.count) bytes; the limit is \(ClusterView.bytesMax)")
         }
         return writer.bytes
     }
 
     /// Throws a message that says what is wrong with the bytes.
-    package init(json bytes: [UInt8]) throws(JSONFailure) {
+    package init(json bytes: [UInt8]) throws(JSONError) {
         var object = try JSONValue(bytes, named: "view", bytesMax: ClusterView.bytesMax).object()
         var remainder = JSONRemainder()
         self.init(
@@ -46,14 +46,14 @@ extension ClusterView {
             writer: try object.string("writer", bytesMax: ClusterView.textBytesMax),
             writtenAt: try object.integer("at", in: 0...Int64.max),
             mode: try object.name("mode", unknown: .maintenance, remainder: &remainder),
-            nodes: try ClusterView.elements(try object.required("nodes"), countMax: ClusterView.nodeCountMax) { (value) throws(JSONFailure) in try Node(value)
+            nodes: try ClusterView.elements(try object.required("nodes"), countMax: ClusterView.nodeCountMax) { (value) throws(JSONError) in try Node(value)
             },
             partitions: [])
         self.partitions = try ClusterView.partitions(&object, nodes: self.nodes)
         try self.readMoves(try object.required("moves"))
         object.rest(into: &remainder)
         self.remainder = remainder
-        do { try self.validate() } catch { throw JSONFailure("view: \(error)") }
+        do { try self.validate() } catch { throw JSONError("view: \(error)") }
     }
 
     /// Whether bytes that this version cannot read may be a view of a newer version.
@@ -63,32 +63,32 @@ extension ClusterView {
     }
 
     private static func elements<Element>(
-        _ value: JSONValue, countMax: Int, _ element: (JSONValue) throws(JSONFailure) -> Element
-    ) throws(JSONFailure) -> [Element] {
+        _ value: JSONValue, countMax: Int, _ element: (JSONValue) throws(JSONError) -> Element
+    ) throws(JSONError) -> [Element] {
         var elements: [Element] = []
         for value in try value.array(countMax: countMax) { elements.append(try element(value)) }
         return elements
     }
 
-    private static func partitions(_ object: inout JSONObject, nodes: [Node]) throws(JSONFailure) -> [Partition] {
+    private static func partitions(_ object: inout JSONObject, nodes: [Node]) throws(JSONError) -> [Partition] {
         let owners = try object.required("owner").integers(in: -1...Int64(nodes.count) - 1, countMax: ClusterView.partitionCountMax)
         let epochs = try object.required("oe").integers(in: 0...ClusterView.ownerEpochMax - ClusterView.headroom, countMax: ClusterView.partitionCountMax)
-        guard owners.count == epochs.count else { throw JSONFailure("view.owner has \(owners.count) elements and view.oe \(epochs.count)") }
+        guard owners.count == epochs.count else { throw JSONError("view.owner has \(owners.count) elements and view.oe \(epochs.count)") }
         return zip(owners, epochs).map { Partition(owner: $0 < 0 ? nil : nodes[Int($0)].id, ownerEpoch: $1) }
     }
 
-    private mutating func readMoves(_ value: JSONValue) throws(JSONFailure) {
+    private mutating func readMoves(_ value: JSONValue) throws(JSONError) {
         for value in try value.array(countMax: self.partitions.count) {
             var object = try value.object()
             let partition = Int(try object.integer("p", in: 0...Int64(self.partitions.count) - 1))
-            guard self.partitions[partition].move == nil else { throw JSONFailure("\(value.name) contains a second move of partition \(partition)") }
+            guard self.partitions[partition].move == nil else { throw JSONError("\(value.name) contains a second move of partition \(partition)") }
             self.partitions[partition].move = try Move(&object)
         }
     }
 }
 
 extension ClusterView.Node {
-    fileprivate init(_ value: JSONValue) throws(JSONFailure) {
+    fileprivate init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         var remainder = JSONRemainder()
         self.init(
@@ -100,7 +100,7 @@ extension ClusterView.Node {
             weight: try object.required("w").number(in: 0...ClusterView.weightMax),
             version: try object.string("ver", bytesMax: ClusterView.textBytesMax),
             state: try object.name("st", unknown: .fenced, remainder: &remainder))
-        self.desired = try object.optional("desired").map { (value) throws(JSONFailure) in try NodeRecord(value) }
+        self.desired = try object.optional("desired").map { (value) throws(JSONError) in try NodeRecord(value) }
         object.rest(into: &remainder)
         self.remainder = remainder
     }
@@ -125,7 +125,7 @@ extension ClusterView.Node {
 }
 
 extension ClusterView.Move {
-    fileprivate init(_ object: inout JSONObject) throws(JSONFailure) {
+    fileprivate init(_ object: inout JSONObject) throws(JSONError) {
         var remainder = JSONRemainder()
         self.init(
             id: try object.integer("id", in: 0...Int64.max), to: try object.string("to", bytesMax: 64),

@@ -35,10 +35,10 @@ package struct MemberRecord: Hashable, Sendable {
     }
 
     /// Throws a message that says what is wrong with the bytes.
-    package init(json bytes: [UInt8]) throws(JSONFailure) {
+    package init(json bytes: [UInt8]) throws(JSONError) {
         var object = try JSONValue(bytes, named: "member", bytesMax: MemberRecord.bytesMax).object()
         let protocols = try object.required("proto").integers(in: 0...Int64(Int32.max), countMax: 2)
-        guard protocols.count == 2, protocols[0] <= protocols[1] else { throw JSONFailure("member.proto is not the lowest and the highest protocol") }
+        guard protocols.count == 2, protocols[0] <= protocols[1] else { throw JSONError("member.proto is not the lowest and the highest protocol") }
         self.init(
             link: try object.string("link", bytesMax: ClusterView.textBytesMax),
             api: try object.string("api", bytesMax: ClusterView.textBytesMax),

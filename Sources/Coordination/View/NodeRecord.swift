@@ -31,11 +31,11 @@ package struct NodeRecord: Hashable, Sendable {
     }
 
     /// Throws a message that says what is wrong with the bytes.
-    package init(json bytes: [UInt8]) throws(JSONFailure) {
+    package init(json bytes: [UInt8]) throws(JSONError) {
         try self.init(try JSONValue(bytes, named: "node", bytesMax: NodeRecord.bytesMax))
     }
 
-    init(_ value: JSONValue) throws(JSONFailure) {
+    init(_ value: JSONValue) throws(JSONError) {
         var object = try value.object()
         var remainder = JSONRemainder()
         self.init(

@@ -25,18 +25,18 @@ package struct RememberedCluster: Hashable, Sendable {
     }
 
     /// Throws a message that says what is wrong with the bytes.
-    package init(json bytes: [UInt8]) throws(JSONFailure) {
+    package init(json bytes: [UInt8]) throws(JSONError) {
         var object = try JSONValue(bytes, named: "cluster", bytesMax: RememberedCluster.bytesMax).object()
         let format = try object.integer("format", in: 0...Int64.max)
-        guard format == Self.format else { throw JSONFailure("cluster.format is \(format), and this version reads \(Self.format)") }
+        guard format == Self.format else { throw JSONError("cluster.format is \(format), and this version reads \(Self.format)") }
         self.init(
             cluster: try object.string("cluster", bytesMax: 64),
             configuration: try ClusterConfiguration(json: Array(try object.required("config").text.utf8)),
-            view: try object.optional("view").map { (value) throws(JSONFailure) in try ClusterView(json: Array(value.text.utf8)) },
+            view: try object.optional("view").map { (value) throws(JSONError) in try ClusterView(json: Array(value.text.utf8)) },
             reservedOwnerEpoch: try object.integer("reserved", in: 0...ClusterView.ownerEpochMax - ClusterView.headroom))
     }
 
-    func json() throws(JSONFailure) -> [UInt8] {
+    func json() throws(JSONError) -> [UInt8] {
         let view = try self.view?.json()
         var writer = JSONWriter()
         writer.object { writer in

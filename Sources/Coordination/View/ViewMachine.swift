@@ -59,7 +59,7 @@ struct ViewMachine: Sendable {
 
     mutating func found(_ data: [UInt8], _ stat: ZooKeeperStat, at now: ContinuousClock.Instant) -> [Effect] {
         let candidate: ClusterView
-        do throws(JSONFailure) {
+        do throws(JSONError) {
             candidate = try ClusterView(json: data)
         } catch {
             return self.isUnreadable(data, stat, error, at: now)
@@ -112,7 +112,7 @@ struct ViewMachine: Sendable {
         return [.readAgain(from: now.advanced(by: .seconds(1)))]
     }
 
-    private mutating func isUnreadable(_ data: [UInt8], _ stat: ZooKeeperStat, _ failure: JSONFailure, at now: ContinuousClock.Instant) -> [Effect] {
+    private mutating func isUnreadable(_ data: [UInt8], _ stat: ZooKeeperStat, _ failure: JSONError, at now: ContinuousClock.Instant) -> [Effect] {
         let effects = self.recall(unless: nil, at: now)
         self.unreadable = Unreadable(stat: stat.version, isNewer: ClusterView.isVersioned(data))
         return effects + [.alarm("the view in ZooKeeper cannot be read, and ownership does not change: \(failure). \(self.advice)")]

@@ -3,17 +3,17 @@ import Pipeline
 /// The checks before a request is executed: method, origin, token and content coding.
 extension APIHandler {
     /// Throws if the path does not support the method.
-    func check(_ head: RequestHead, methods: [RequestHead.Method], allow: String) throws(HTTPFailure) {
+    func check(_ head: RequestHead, methods: [RequestHead.Method], allow: String) throws(HTTPError) {
         guard methods.contains(head.method) else { throw .methodNotAllowed(allow) }
     }
 
-    func admit(_ head: RequestHead, methods: [RequestHead.Method], allow: String) throws(HTTPFailure) {
+    func admit(_ head: RequestHead, methods: [RequestHead.Method], allow: String) throws(HTTPError) {
         try self.check(head, methods: methods, allow: allow)
         // A browser adds an `Origin` header to every request from a page of another origin. Without this check, any page that a person on this machine
         // visits could publish.
         if let origin = self.refusedOrigin(head) {
             self.originRefused(origin)
-            throw HTTPFailure(.forbidden, "forbidden_origin", Origins.refusal(of: origin))
+            throw HTTPError(.forbidden, "forbidden_origin", Origins.refusal(of: origin))
         }
         try self.checkToken(head)
         if methods.contains(.post) { try Self.checkCoding(head) }
@@ -30,20 +30,20 @@ extension APIHandler {
     }
 
     /// Payloads are delivered unchanged, and a subscriber could not detect that a payload is compressed.
-    private static func checkCoding(_ head: RequestHead) throws(HTTPFailure) {
+    private static func checkCoding(_ head: RequestHead) throws(HTTPError) {
         guard let codings = head.list("content-encoding") else { return }
         guard codings.split(separator: ",").allSatisfy({ $0.trimmingSpaces().asciiLowercased() == "identity" }) else {
-            throw HTTPFailure(
+            throw HTTPError(
                 .unsupportedMediaType, "unsupported_encoding",
                 "Content-Encoding \(codings.prefix(100)) is not supported; send the body without Content-Encoding", header: "Accept-Encoding: identity\r\n")
         }
     }
 
-    private func checkToken(_ head: RequestHead) throws(HTTPFailure) {
+    private func checkToken(_ head: RequestHead) throws(HTTPError) {
         guard let token = self.services.token else { return }
         let bearer = head.field("authorization").flatMap { $0.lowercased().hasPrefix("bearer ") ? String($0.dropFirst(7).trimmingSpaces()) : nil }
         guard let given = bearer ?? head.field("x-api-key"), Self.isEqual(given, token) else {
-            throw HTTPFailure(
+            throw HTTPError(
                 .unauthorized, "unauthorized", "send the API token as Authorization: Bearer TOKEN or X-API-Key: TOKEN",
                 header: "WWW-Authenticate: Bearer\r\n")
         }

@@ -6,7 +6,7 @@ import Pipeline
 extension APIHandler {
     // MARK: - Requests
 
-    func publishRaw(_ request: Request, _ index: UInt64, _ keepAlive: Bool) throws(HTTPFailure) {
+    func publishRaw(_ request: Request, _ index: UInt64, _ keepAlive: Bool) throws(HTTPError) {
         let events = try PublishRequest.raw(request, limits: self.loop.limits)
         if events.count == 1 { return self.publish(events[0], index, form: .raw, keepAlive: keepAlive) }
         self.publish(events) { outcomes in
@@ -19,7 +19,7 @@ extension APIHandler {
         }
     }
 
-    func broadcast(_ request: Request, _ index: UInt64, _ keepAlive: Bool) throws(HTTPFailure) {
+    func broadcast(_ request: Request, _ index: UInt64, _ keepAlive: Bool) throws(HTTPError) {
         let events = try PublishRequest.broadcast(request.body, limits: self.loop.limits)
         self.publish(events) { outcomes in
             var writer = JSONWriter(ByteBuffer())
@@ -35,7 +35,7 @@ extension APIHandler {
         }
     }
 
-    func batch(_ request: Request, _ index: UInt64, _ keepAlive: Bool) throws(HTTPFailure) {
+    func batch(_ request: Request, _ index: UInt64, _ keepAlive: Bool) throws(HTTPError) {
         let batch = try BatchRequest(request.body, limits: self.loop.limits)
         self.publish(batch.events) { outcomes in
             self.respond(index, .ok, content: .json, body: batch.response(outcomes), keepAlive: keepAlive)

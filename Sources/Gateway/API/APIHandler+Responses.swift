@@ -14,7 +14,7 @@ extension APIHandler {
         self.complete(index, response, closes: !keepAlive)
     }
 
-    func respond(_ index: UInt64, _ failure: HTTPFailure, keepAlive: Bool, omitBody: Bool = false) {
+    func respond(_ index: UInt64, _ failure: HTTPError, keepAlive: Bool, omitBody: Bool = false) {
         if failure.status.isClientError { self.loop.metrics.badRequests += 1 }
         var response = ByteBuffer()
         ResponseWriter.write(failure, headers: self.responses.headers(of: index), keepAlive: keepAlive, omitBody: omitBody, into: &response)
@@ -33,11 +33,11 @@ extension APIHandler {
     /// Responds with the body that `work` returns. `work` runs on the cooperative pool, not on the event loop.
     func respond(
         _ index: UInt64, _ keepAlive: Bool, content: ResponseWriter.Content = .json, omitBody: Bool = false,
-        _ work: @escaping @Sendable (any NodeFacade) async throws(HTTPFailure) -> ByteBuffer
+        _ work: @escaping @Sendable (any NodeFacade) async throws(HTTPError) -> ByteBuffer
     ) {
         let node = self.services.node
         self.executeOffLoop {
-            do throws(HTTPFailure) {
+            do throws(HTTPError) {
                 let body = try await work(node)
                 return { $0.respond(index, .ok, content: content, body: body, keepAlive: keepAlive, omitBody: omitBody) }
             } catch {

@@ -7,7 +7,7 @@ extension APIHandler {
     private static let paths =
         "/pub, /api/publish, /api/broadcast, /api/batch, /api/history, /api/channels, /api/presence_stats, /api/status, /api/zookeeper, \(ClusterCall.paths), /healthz, /readyz, /metrics and /"
 
-    func route(_ request: Request, _ index: UInt64, _ keepAlive: Bool) throws(HTTPFailure) {
+    func route(_ request: Request, _ index: UInt64, _ keepAlive: Bool) throws(HTTPError) {
         let head = request.head
         let omitBody = head.method == .head
         if head.method == .options, head.path.hasPrefix("/api/") || head.path == "/pub" {
@@ -43,7 +43,7 @@ extension APIHandler {
             self.respond(index, keepAlive, omitBody: omitBody) { await $0.status() }
         case "/api/zookeeper":
             try self.admit(head, methods: [.get, .head], allow: "GET, HEAD")
-            guard let zooKeeper = self.services.node.zooKeeper else { throw HTTPFailure(.notFound, "not_found", "this node runs without ZooKeeper") }
+            guard let zooKeeper = self.services.node.zooKeeper else { throw HTTPError(.notFound, "not_found", "this node runs without ZooKeeper") }
             self.respond(index, keepAlive, omitBody: omitBody) { _ in await zooKeeper() }
         case "/metrics":
             try self.admit(head, methods: [.get, .head], allow: "GET, HEAD")
@@ -71,12 +71,12 @@ extension APIHandler {
         }
     }
 
-    private func read(_ index: UInt64, _ keepAlive: Bool, _ query: @escaping @Sendable (ChannelReader) async throws(HTTPFailure) -> ByteBuffer) {
+    private func read(_ index: UInt64, _ keepAlive: Bool, _ query: @escaping @Sendable (ChannelReader) async throws(HTTPError) -> ByteBuffer) {
         let channels = self.services.channels
-        self.respond(index, keepAlive) { _ throws(HTTPFailure) in try await query(channels) }
+        self.respond(index, keepAlive) { _ throws(HTTPError) in try await query(channels) }
     }
 
-    private static let readiness: @Sendable (any NodeFacade) async throws(HTTPFailure) -> ByteBuffer = { node throws(HTTPFailure) in
+    private static let readiness: @Sendable (any NodeFacade) async throws(HTTPError) -> ByteBuffer = { node throws(HTTPError) in
         if let reason = await node.reasonNotReady() { throw .unavailable(reason) }
         return ByteBuffer(string: "ready\n")
     }

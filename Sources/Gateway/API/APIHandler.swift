@@ -80,7 +80,7 @@ final class APIHandler: ChannelInboundHandler, HTTPHandler, FlushingConnection, 
         let index = self.responses.reserve(headers: self.services.origins.headers(for: request.head))
         let keepAlive = self.http.keepsAlive(after: request.head)
         if !keepAlive { self.endRequests() }
-        do throws(HTTPFailure) {
+        do throws(HTTPError) {
             // A health probe is not refused at the limit, because the node works. A preflight is not refused, because the page could not read the reason.
             if self.http.isOverLimit, request.head.path != "/healthz", request.head.method != .options {
                 throw .unavailable(
@@ -99,7 +99,7 @@ final class APIHandler: ChannelInboundHandler, HTTPHandler, FlushingConnection, 
         self.queueFlush()
     }
 
-    func refuse(_ failure: HTTPFailure) {
+    func refuse(_ failure: HTTPError) {
         self.endRequests()
         self.respond(self.responses.reserve(), failure, keepAlive: false)
     }

@@ -7,20 +7,20 @@ struct BatchRequest {
     private enum Command {
         case publish(event: Int)
         case broadcast(events: Range<Int>)
-        case failed(HTTPFailure)
+        case failed(HTTPError)
     }
 
     private var commands: [Command] = []
     private(set) var events: [Event] = []
 
-    init(_ body: ByteBuffer, limits: Limits) throws(HTTPFailure) {
+    init(_ body: ByteBuffer, limits: Limits) throws(HTTPError) {
         let fields = try JSONFields(body, names: ["commands"])
         let commands = try fields.required("commands", try fields.array("commands"))
         guard commands.count <= FixedLimits.batchCommandsMax else {
             throw .badBody("more than \(FixedLimits.batchCommandsMax) commands; send several batches")
         }
         for command in commands {
-            do throws(HTTPFailure) {
+            do throws(HTTPError) {
                 try self.read(command, limits)
             } catch {
                 self.commands.append(.failed(error))
@@ -28,7 +28,7 @@ struct BatchRequest {
         }
     }
 
-    private mutating func read(_ command: ByteBuffer, _ limits: Limits) throws(HTTPFailure) {
+    private mutating func read(_ command: ByteBuffer, _ limits: Limits) throws(HTTPError) {
         let fields = try JSONFields(command, names: ["publish", "broadcast"])
         switch (fields.raw("publish"), fields.raw("broadcast")) {
         case (let publish?, nil):

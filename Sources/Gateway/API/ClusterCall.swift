@@ -19,11 +19,11 @@ struct ClusterCall: Hashable, Sendable {
     var allow: String { self.kind.changes ? "POST" : "GET, HEAD" }
 
     /// Throws an error whose message names the invalid field.
-    func request(_ request: Request) throws(HTTPFailure) -> AdminRequest {
+    func request(_ request: Request) throws(HTTPError) -> AdminRequest {
         self.kind.changes ? try self.change(request) : try self.read(request.head)
     }
 
-    private func read(_ head: RequestHead) throws(HTTPFailure) -> AdminRequest {
+    private func read(_ head: RequestHead) throws(HTTPError) -> AdminRequest {
         var request = AdminRequest(self.kind)
         switch self.kind {
         case .locate:
@@ -40,7 +40,7 @@ struct ClusterCall: Hashable, Sendable {
         return request
     }
 
-    private func change(_ request: Request) throws(HTTPFailure) -> AdminRequest {
+    private func change(_ request: Request) throws(HTTPError) -> AdminRequest {
         let names = (self.kind.takesPartition ? ["partition"] : []) + (self.kind.takesNode ? ["node"] : []) + ["by", "note"]
         let isEmpty = request.body.readableBytes == 0
         let fields = try JSONFields(isEmpty ? .init(string: "{}") : request.body, names: names)
@@ -59,7 +59,7 @@ struct ClusterCall: Hashable, Sendable {
     }
 
     /// Text for people. Control characters are refused, because a terminal that shows the text would execute them.
-    private static func text(_ name: String, _ fields: JSONFields, bytesMax: Int) throws(HTTPFailure) -> String? {
+    private static func text(_ name: String, _ fields: JSONFields, bytesMax: Int) throws(HTTPError) -> String? {
         guard let text = try fields.string(name) else { return nil }
         guard text.utf8.count <= bytesMax, text.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control }) else {
             throw .badBody("\(name) must have at most \(bytesMax) bytes and no control characters")

@@ -11,11 +11,11 @@ struct JSONFields {
     private let names: [String]
 
     /// Throws if the body is not exactly one JSON object, or has a field that is not in `names`.
-    init(_ body: ByteBuffer, names: [String]) throws(HTTPFailure) {
+    init(_ body: ByteBuffer, names: [String]) throws(HTTPError) {
         self.body = body
         self.names = names
-        let parsed = body.withUnsafeReadableBytes { bytes -> Result<[(name: String, range: Range<Int>)]?, HTTPFailure> in
-            do throws(HTTPFailure) {
+        let parsed = body.withUnsafeReadableBytes { bytes -> Result<[(name: String, range: Range<Int>)]?, HTTPError> in
+            do throws(HTTPError) {
                 guard PayloadForm.isUTF8(bytes) else { return .success(nil) }
                 return .success(try Self.fields(bytes, names))
             } catch {
@@ -27,10 +27,10 @@ struct JSONFields {
     }
 
     /// Nil if the text is not an object.
-    private static func fields(_ bytes: UnsafeRawBufferPointer, _ names: [String]) throws(HTTPFailure) -> [(name: String, range: Range<Int>)]? {
+    private static func fields(_ bytes: UnsafeRawBufferPointer, _ names: [String]) throws(HTTPError) -> [(name: String, range: Range<Int>)]? {
         var scanner = JSONScanner(bytes)
         var fields: [(name: String, range: Range<Int>)] = []
-        let isObject = try scanner.object { (name, range) throws(HTTPFailure) in
+        let isObject = try scanner.object { (name, range) throws(HTTPError) in
             // This check comes before the search for a repeated name. With many unknown names, that search would take quadratic time.
             guard names.contains(name) else {
                 throw .badBody("the field \(name.prefix(40).debugDescription) is unknown; the fields are \(Self.list(names))")
@@ -48,7 +48,7 @@ struct JSONFields {
     }
 
     /// Nil if the field is absent or null.
-    func string(_ name: String) throws(HTTPFailure) -> String? {
+    func string(_ name: String) throws(HTTPError) -> String? {
         guard let raw = self.present(name) else { return nil }
         let value = raw.withUnsafeReadableBytes { bytes -> String? in
             var scanner = JSONScanner(bytes)
@@ -58,7 +58,7 @@ struct JSONFields {
         return value
     }
 
-    func integer(_ name: String, in range: ClosedRange<Int>) throws(HTTPFailure) -> Int? {
+    func integer(_ name: String, in range: ClosedRange<Int>) throws(HTTPError) -> Int? {
         guard let raw = self.present(name) else { return nil }
         guard let value = Int(String(buffer: raw)), range.contains(value) else {
             throw .badBody("\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)")
@@ -66,7 +66,7 @@ struct JSONFields {
         return value
     }
 
-    func boolean(_ name: String) throws(HTTPFailure) -> Bool? {
+    func boolean(_ name: String) throws(HTTPError) -> Bool? {
         guard let raw = self.present(name) else { return nil }
         switch String(buffer: raw) {
         case "true": return true
@@ -76,7 +76,7 @@ struct JSONFields {
     }
 
     /// The raw JSON of each element of an array. Nil if the field is absent or null.
-    func array(_ name: String) throws(HTTPFailure) -> [ByteBuffer]? {
+    func array(_ name: String) throws(HTTPError) -> [ByteBuffer]? {
         guard let raw = self.present(name) else { return nil }
         let ranges = raw.withUnsafeReadableBytes { bytes -> [Range<Int>]? in
             var scanner = JSONScanner(bytes)
@@ -86,7 +86,7 @@ struct JSONFields {
         return ranges.map { raw.getSlice(at: raw.readerIndex + $0.lowerBound, length: $0.count)! }
     }
 
-    func required<Value>(_ name: String, _ value: Value?) throws(HTTPFailure) -> Value {
+    func required<Value>(_ name: String, _ value: Value?) throws(HTTPError) -> Value {
         guard let value else { throw .badBody("\(name) is missing; the fields are \(Self.list(self.names))") }
         return value
     }

@@ -8,7 +8,7 @@ enum PublishRequest {
     static let gapType = "gap"
 
     /// `POST /pub?id=CHANNEL[/CHANNEL…]`: the body is the payload.
-    static func raw(_ request: Request, limits: Limits) throws(HTTPFailure) -> [Event] {
+    static func raw(_ request: Request, limits: Limits) throws(HTTPError) -> [Event] {
         guard let list = try PercentEncoding.value("id", in: request.head.query), !list.isEmpty else {
             throw .badChannel("add the channel to the query: /pub?id=CHANNEL, or /pub?id=CHANNEL/CHANNEL for several")
         }
@@ -31,7 +31,7 @@ enum PublishRequest {
     }
 
     /// `{"channel","data","type"?,"idempotency_key"?}`.
-    static func publish(_ body: ByteBuffer, limits: Limits) throws(HTTPFailure) -> Event {
+    static func publish(_ body: ByteBuffer, limits: Limits) throws(HTTPError) -> Event {
         let fields = try JSONFields(body, names: ["channel", "data", "type", "idempotency_key"])
         let channel = try Self.channel(try fields.required("channel", try fields.string("channel")))
         let (payload, type, messageID) = try Self.content(fields, limits)
@@ -39,7 +39,7 @@ enum PublishRequest {
     }
 
     /// `{"channels":[…],"data",…}`.
-    static func broadcast(_ body: ByteBuffer, limits: Limits) throws(HTTPFailure) -> [Event] {
+    static func broadcast(_ body: ByteBuffer, limits: Limits) throws(HTTPError) -> [Event] {
         let fields = try JSONFields(body, names: ["channels", "data", "type", "idempotency_key"])
         let names = try fields.required("channels", try fields.array("channels"))
         guard !names.isEmpty else { throw .badChannel("channels is empty; add at least one channel") }
@@ -59,7 +59,7 @@ enum PublishRequest {
         return events
     }
 
-    private static func content(_ fields: JSONFields, _ limits: Limits) throws(HTTPFailure) -> (ByteBuffer, String?, String?) {
+    private static func content(_ fields: JSONFields, _ limits: Limits) throws(HTTPError) -> (ByteBuffer, String?, String?) {
         let data = try fields.required("data", fields.raw("data"))
         try Self.checkSize(data, limits)
         return (Self.copy(data), try Self.type(try fields.string("type")), try Self.messageID(try fields.string("idempotency_key")))
@@ -67,7 +67,7 @@ enum PublishRequest {
 
     // MARK: - Checks
 
-    static func channel(_ name: String) throws(HTTPFailure) -> ChannelName {
+    static func channel(_ name: String) throws(HTTPError) -> ChannelName {
         guard let channel = ChannelName(name) else {
             throw .badChannel(
                 "\(name.prefix(40).debugDescription) is not a channel name; use 1 to \(ChannelName.bytesMax) characters of A-Z a-z 0-9 _ . : - ; the name must not end in .b followed by digits"
@@ -76,13 +76,13 @@ enum PublishRequest {
         return channel
     }
 
-    private static func header(_ name: StaticString, _ head: RequestHead) throws(HTTPFailure) -> String? {
+    private static func header(_ name: StaticString, _ head: RequestHead) throws(HTTPError) -> String? {
         guard head.count(name) > 0 else { return nil }
         guard let value = head.utf8Field(name) else { throw .badBody("the header \(name) is not UTF-8") }
         return value
     }
 
-    private static func type(_ type: String?) throws(HTTPFailure) -> String? {
+    private static func type(_ type: String?) throws(HTTPError) -> String? {
         guard let type, !type.isEmpty else { return nil }
         guard type.utf8.count <= FixedLimits.eventTypeBytesMax, type.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }), type != Self.gapType else {
             throw .badBody(
@@ -91,7 +91,7 @@ enum PublishRequest {
         return type
     }
 
-    private static func messageID(_ id: String?) throws(HTTPFailure) -> String? {
+    private static func messageID(_ id: String?) throws(HTTPError) -> String? {
         guard let id, !id.isEmpty else { return nil }
         guard id.utf8.count <= FixedLimits.messageIDBytesMax, id.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
             throw .badBody("a message id must have at most \(FixedLimits.messageIDBytesMax) bytes of UTF-8 and no control characters")
@@ -99,13 +99,13 @@ enum PublishRequest {
         return id
     }
 
-    private static func checkSize(_ payload: ByteBuffer, _ limits: Limits) throws(HTTPFailure) {
+    private static func checkSize(_ payload: ByteBuffer, _ limits: Limits) throws(HTTPError) {
         guard payload.readableBytes <= limits.eventBytesMax else {
             throw .tooLarge("the payload is \(payload.readableBytes) bytes; event-bytes-max is \(limits.eventBytesMax)")
         }
     }
 
-    private static func checkCount(_ count: Int, _ limits: Limits) throws(HTTPFailure) {
+    private static func checkCount(_ count: Int, _ limits: Limits) throws(HTTPError) {
         guard count <= limits.channelsPerConnectionMax else {
             throw .badChannel("more than \(limits.channelsPerConnectionMax) channels (channels-per-connection-max); send several requests")
         }

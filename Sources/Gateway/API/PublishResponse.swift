@@ -76,12 +76,12 @@ enum PublishResponse {
         }
     }
 
-    static func failure(_ refusal: PublishRefusal) -> HTTPFailure {
+    static func failure(_ refusal: PublishRefusal) -> HTTPError {
         switch refusal {
         case .logUnavailable(let message): .unavailable(message)
         case .overloaded: .unavailable("too many publishes wait for the log (parked-publishes-max); publish again with the same message id")
         case .tooManyChannels:
-            HTTPFailure(
+            HTTPError(
                 .tooManyRequests, "limit", "channel limit reached (channels-max) and no channel is idle; raise channels-max, or publish to existing channels")
         case .stopping: .unavailable("node is stopping; publish again with the same message id")
         case .moved: .unavailable("another node has taken over this channel; publish again with the same message id")

@@ -10,7 +10,7 @@ struct HistoryQuery: Sendable {
     private let since: Position?
     private let isReversed: Bool
 
-    init(_ body: ByteBuffer) throws(HTTPFailure) {
+    init(_ body: ByteBuffer) throws(HTTPError) {
         let fields = try JSONFields(body, names: ["channel", "limit", "since", "reverse"])
         self.channel = try PublishRequest.channel(try fields.required("channel", try fields.string("channel")))
         self.limit = try fields.integer("limit", in: 0...FixedLimits.historyRequestEventsMax) ?? 10
@@ -25,7 +25,7 @@ struct HistoryQuery: Sendable {
         }
     }
 
-    func run(_ channels: ChannelReader) async throws(HTTPFailure) -> ByteBuffer {
+    func run(_ channels: ChannelReader) async throws(HTTPError) -> ByteBuffer {
         do throws(LogError) {
             return try await self.response(try await channels.sequencers.head(of: self.channel), channels.log)
         } catch {
@@ -151,14 +151,14 @@ struct ChannelsQuery: Sendable {
     private let after: String?
     private let limit: Int
 
-    init(_ body: ByteBuffer) throws(HTTPFailure) {
+    init(_ body: ByteBuffer) throws(HTTPError) {
         let fields = try JSONFields(body.readableBytes == 0 ? ByteBuffer(string: "{}") : body, names: ["prefix", "after", "limit"])
         self.prefix = try fields.string("prefix") ?? ""
         self.after = try fields.string("after")
         self.limit = try fields.integer("limit", in: 1...FixedLimits.listedChannelsMax) ?? 1000
     }
 
-    func run(_ channels: ChannelReader) async throws(HTTPFailure) -> ByteBuffer {
+    func run(_ channels: ChannelReader) async throws(HTTPError) -> ByteBuffer {
         let found: [(channel: ChannelName, head: Position, subscribers: Int)]
         do throws(LogError) {
             found = try await channels.sequencers.channels(prefix: self.prefix, after: self.after, limit: self.limit + 1)
@@ -191,12 +191,12 @@ struct ChannelsQuery: Sendable {
 struct PresenceQuery: Sendable {
     private let channel: ChannelName
 
-    init(_ body: ByteBuffer) throws(HTTPFailure) {
+    init(_ body: ByteBuffer) throws(HTTPError) {
         let fields = try JSONFields(body, names: ["channel"])
         self.channel = try PublishRequest.channel(try fields.required("channel", try fields.string("channel")))
     }
 
-    func run(_ channels: ChannelReader) async throws(HTTPFailure) -> ByteBuffer {
+    func run(_ channels: ChannelReader) async throws(HTTPError) -> ByteBuffer {
         let subscribers = await channels.sequencers.subscribers(of: self.channel)
         var writer = JSONWriter(ByteBuffer())
         writer.object { writer in

@@ -80,7 +80,7 @@ struct HTTPConnection {
     /// The next step. Nil if no further request is handled. After a failure the connection must be closed.
     ///
     /// - Parameter canTakeRequest: the client reads its responses, and one more response may be outstanding.
-    mutating func next(canTakeRequest: Bool) throws(HTTPFailure) -> Step? {
+    mutating func next(canTakeRequest: Bool) throws(HTTPError) -> Step? {
         guard self.state != .ended, self.parser != nil else { return nil }
         guard canTakeRequest else {
             self.state = .paused

@@ -17,7 +17,7 @@ protocol HTTPHandler: LoopConnection {
     /// Called when the client waits for `100 Continue` before it sends a body.
     func sendContinue()
     /// Responds with the failure and closes the connection. Called for invalid bytes and for late requests.
-    func refuse(_ failure: HTTPFailure)
+    func refuse(_ failure: HTTPError)
     /// Called after the client has closed its side. Closes the connection after the last outstanding response.
     func finish()
 }
@@ -26,7 +26,7 @@ extension HTTPHandler {
     // MARK: - Reading
 
     func readRequests() {
-        do throws(HTTPFailure) {
+        do throws(HTTPError) {
             // Requests are handled only while the channel is writable. Otherwise the responses to a client that does not read them could fill the memory.
             while self.takesRequests, let step = try self.http.next(canTakeRequest: self.canTakeRequest && self.context?.channel.isWritable ?? false) {
                 switch step {

@@ -4,16 +4,16 @@ import Pipeline
 /// The rules for the coding of a request's body, and the parser's failures. Pure.
 extension HTTPRequestParser {
     /// Accepts only `chunked`, exactly once. A repeated or misplaced `chunked` may be an attempt at request smuggling. Other codings are not supported.
-    static func checkCoding(_ coding: String) throws(HTTPFailure) {
+    static func checkCoding(_ coding: String) throws(HTTPError) {
         if coding == "chunked" { return }
         let codings = coding.split(separator: ",", omittingEmptySubsequences: false).map { String($0.trimmingSpaces()) }
         guard !codings.contains(""), !codings.contains("chunked") || (codings.last == "chunked" && codings.count(where: { $0 == "chunked" }) == 1) else {
             throw .badRequest("chunked must be the last transfer coding and occur once")
         }
-        throw HTTPFailure(.notImplemented, "not_implemented", "only the transfer coding chunked is supported")
+        throw HTTPError(.notImplemented, "not_implemented", "only the transfer coding chunked is supported")
     }
 
-    static func chunkSize(_ line: ByteBuffer) throws(HTTPFailure) -> Int {
+    static func chunkSize(_ line: ByteBuffer) throws(HTTPError) -> Int {
         var size = 0
         var digits = 0
         for byte in line.readableBytesView {
@@ -32,14 +32,14 @@ extension HTTPRequestParser {
 
     // MARK: - Failures
 
-    static let uriTooLong = HTTPFailure(
+    static let uriTooLong = HTTPError(
         .uriTooLong, "uri_too_long", "the request line is longer than \(FixedLimits.requestLineBytesMax) bytes; name fewer channels in one request")
 
-    static func headersTooLarge(_ max: Int) -> HTTPFailure {
-        HTTPFailure(.headersTooLarge, "headers_too_large", "the headers are larger than \(max) bytes (header-bytes-max)")
+    static func headersTooLarge(_ max: Int) -> HTTPError {
+        HTTPError(.headersTooLarge, "headers_too_large", "the headers are larger than \(max) bytes (header-bytes-max)")
     }
 
-    static func bodyTooLarge(_ max: Int) -> HTTPFailure {
+    static func bodyTooLarge(_ max: Int) -> HTTPError {
         .tooLarge("the body is larger than \(max) bytes")
     }
 }

@@ -69,7 +69,7 @@ struct HTTPRequestParser {
     }
 
     /// The next complete request. After a failure the connection must be closed.
-    mutating func next() throws(HTTPFailure) -> Step {
+    mutating func next() throws(HTTPError) -> Step {
         while true {
             switch self.state {
             case .head:
@@ -118,7 +118,7 @@ struct HTTPRequestParser {
     // MARK: - Head
 
     /// Reads a head from the input. Returns false if the head is not complete.
-    private mutating func readHead() throws(HTTPFailure) -> Bool {
+    private mutating func readHead() throws(HTTPError) -> Bool {
         // A client may send an empty line after a body (RFC 9112 §2.2).
         if self.searched == 0, self.input.getInteger(at: self.input.readerIndex, as: UInt16.self) == 0x0D0A { self.input.moveReaderIndex(forwardBy: 2) }
         guard let length = try self.headLength() else { return false }
@@ -130,7 +130,7 @@ struct HTTPRequestParser {
     }
 
     /// The length of the head with its empty line. Nil if the empty line has not arrived.
-    private mutating func headLength() throws(HTTPFailure) -> Int? {
+    private mutating func headLength() throws(HTTPError) -> Int? {
         let searched = self.searched
         let (end, lineEnd) = self.input.withUnsafeReadableBytes { bytes -> (Int?, Int?) in
             var index = searched
@@ -162,7 +162,7 @@ struct HTTPRequestParser {
         return nil
     }
 
-    private mutating func frameBody(of head: RequestHead) throws(HTTPFailure) {
+    private mutating func frameBody(of head: RequestHead) throws(HTTPError) {
         let lengths = head.count("content-length")
         if let coding = head.list("transfer-encoding") {
             guard lengths == 0 else { throw .badRequest("a request cannot have both Content-Length and Transfer-Encoding; send one of them") }
@@ -186,7 +186,7 @@ struct HTTPRequestParser {
     // MARK: - Chunks
 
     /// A line without its CRLF. Nil if the line is not complete.
-    private mutating func readLine(bytesMax: Int) throws(HTTPFailure) -> ByteBuffer? {
+    private mutating func readLine(bytesMax: Int) throws(HTTPError) -> ByteBuffer? {
         guard let end = self.input.readableBytesView.firstIndex(of: 0x0A) else {
             guard self.input.readableBytes <= bytesMax else {
                 throw .badRequest("the size line or a trailer of a chunked body is longer than \(bytesMax) bytes")

@@ -5,9 +5,9 @@ import Pipeline
 enum HeadParser {
     private static let schemes = ["http://", "https://"]
 
-    static func parse(_ bytes: ByteBuffer) throws(HTTPFailure) -> RequestHead {
-        let parsed = bytes.withUnsafeReadableBytes { bytes -> Result<RequestHead, HTTPFailure> in
-            do throws(HTTPFailure) { return .success(try Self.parse(bytes)) } catch { return .failure(error) }
+    static func parse(_ bytes: ByteBuffer) throws(HTTPError) -> RequestHead {
+        let parsed = bytes.withUnsafeReadableBytes { bytes -> Result<RequestHead, HTTPError> in
+            do throws(HTTPError) { return .success(try Self.parse(bytes)) } catch { return .failure(error) }
         }
         var head = try parsed.get()
         head.bytes = bytes
@@ -15,7 +15,7 @@ enum HeadParser {
         return head
     }
 
-    private static func parse(_ bytes: UnsafeRawBufferPointer) throws(HTTPFailure) -> RequestHead {
+    private static func parse(_ bytes: UnsafeRawBufferPointer) throws(HTTPError) -> RequestHead {
         let lineEnd = try Self.lineEnd(bytes, from: 0)
         guard lineEnd <= FixedLimits.requestLineBytesMax else {
             throw HTTPRequestParser.uriTooLong
@@ -27,7 +27,7 @@ enum HeadParser {
             let end = try Self.lineEnd(bytes, from: start)
             if end == start { return head }
             guard head.fields.count < FixedLimits.headerFieldsMax else {
-                throw HTTPFailure(.headersTooLarge, "headers_too_large", "more than \(FixedLimits.headerFieldsMax) header fields")
+                throw HTTPError(.headersTooLarge, "headers_too_large", "more than \(FixedLimits.headerFieldsMax) header fields")
             }
             head.fields.append(try Self.field(bytes, start, end))
             start = end + 2
@@ -35,7 +35,7 @@ enum HeadParser {
     }
 
     /// The index at which the CRLF of a line begins.
-    private static func lineEnd(_ bytes: UnsafeRawBufferPointer, from start: Int) throws(HTTPFailure) -> Int {
+    private static func lineEnd(_ bytes: UnsafeRawBufferPointer, from start: Int) throws(HTTPError) -> Int {
         var index = start
         while index < bytes.count, bytes[index] != 0x0A {
             if bytes[index] == 0x0D, index + 1 >= bytes.count || bytes[index + 1] != 0x0A {
@@ -47,7 +47,7 @@ enum HeadParser {
         return index - 1
     }
 
-    private static func requestLine(_ line: UnsafeRawBufferPointer) throws(HTTPFailure) -> RequestHead {
+    private static func requestLine(_ line: UnsafeRawBufferPointer) throws(HTTPError) -> RequestHead {
         guard let methodEnd = line.firstIndex(of: 0x20), methodEnd > 0, line[..<methodEnd].allSatisfy(Self.isToken) else {
             throw .badRequest("the request line has no method")
         }
@@ -61,12 +61,12 @@ enum HeadParser {
             isVersion11: isVersion11, fields: [])
     }
 
-    private static func version(_ bytes: UnsafeRawBufferPointer) throws(HTTPFailure) -> Bool {
+    private static func version(_ bytes: UnsafeRawBufferPointer) throws(HTTPError) -> Bool {
         guard bytes.count == 8, bytes.starts(with: "HTTP/".utf8), bytes[6] == UInt8(ascii: "."), (0x30...0x39).contains(bytes[5]),
             (0x30...0x39).contains(bytes[7])
         else { throw .badRequest("the request line does not end with HTTP/1.1") }
-        guard bytes[5] == 0x31 else { throw HTTPFailure(.versionNotSupported, "bad_version", "this HTTP version is not supported; send HTTP/1.1") }
-        guard bytes[7] <= 0x31 else { throw HTTPFailure(.versionNotSupported, "bad_version", "this HTTP version is not supported; send HTTP/1.1") }
+        guard bytes[5] == 0x31 else { throw HTTPError(.versionNotSupported, "bad_version", "this HTTP version is not supported; send HTTP/1.1") }
+        guard bytes[7] <= 0x31 else { throw HTTPError(.versionNotSupported, "bad_version", "this HTTP version is not supported; send HTTP/1.1") }
         return bytes[7] == 0x31
     }
 
@@ -82,7 +82,7 @@ enum HeadParser {
     }
 
     /// Path and query. A server must also accept the absolute form (RFC 9112 §3.2.2); its authority is ignored.
-    private static func target(_ target: String) throws(HTTPFailure) -> (String, String?) {
+    private static func target(_ target: String) throws(HTTPError) -> (String, String?) {
         var target = Substring(target)
         if target.first != "/", target != "*" {
             guard let authority = Self.schemes.lazy.compactMap(target.without).first else { throw .badRequest("the request target must begin with /") }
@@ -97,7 +97,7 @@ enum HeadParser {
     /// `http://h` and `http://h/` have the same path (RFC 9110 §4.2.3).
     private static func path(_ path: Substring) -> String { path.isEmpty ? "/" : String(path) }
 
-    private static func field(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int) throws(HTTPFailure) -> RequestHead.Field {
+    private static func field(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int) throws(HTTPError) -> RequestHead.Field {
         guard bytes[start] != 0x20, bytes[start] != 0x09 else { throw .badRequest("a header line is folded; send each field on one line") }
         guard let colon = bytes[start..<end].firstIndex(of: UInt8(ascii: ":")), colon > start else { throw .badRequest("a header line has no name") }
         guard bytes[start..<colon].allSatisfy(Self.isToken) else { throw .badRequest("a header name contains a byte that is not allowed in a name") }
@@ -113,9 +113,9 @@ enum HeadParser {
     }
 
     /// Checks a trailer field by the rules of header fields. Valid trailer fields are ignored.
-    static func checkField(_ line: ByteBuffer) throws(HTTPFailure) {
-        let checked = line.withUnsafeReadableBytes { bytes -> HTTPFailure? in
-            do throws(HTTPFailure) { _ = try Self.field(bytes, 0, bytes.count) } catch { return error }
+    static func checkField(_ line: ByteBuffer) throws(HTTPError) {
+        let checked = line.withUnsafeReadableBytes { bytes -> HTTPError? in
+            do throws(HTTPError) { _ = try Self.field(bytes, 0, bytes.count) } catch { return error }
             return nil
         }
         if let checked { throw checked }
@@ -127,7 +127,7 @@ enum HeadParser {
         "sec-websocket-version",
     ]
 
-    private static func checkCounts(_ head: RequestHead) throws(HTTPFailure) {
+    private static func checkCounts(_ head: RequestHead) throws(HTTPError) {
         if let name = head.firstRepeated(of: Self.singleFields) { throw .badRequest("the header \(name) occurs more than once; send it once") }
         guard head.count("host") == 1 || !head.isVersion11 else { throw .badRequest("a request must have exactly one Host header") }
     }

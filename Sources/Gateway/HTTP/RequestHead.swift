@@ -145,7 +145,7 @@ enum PercentEncoding {
     }
 
     /// The decoded value of a name in a query string. Nil if the name is absent. Throws if the name occurs twice, or if its value has an invalid escape.
-    static func value(_ name: String, in query: String?) throws(HTTPFailure) -> String? {
+    static func value(_ name: String, in query: String?) throws(HTTPError) -> String? {
         guard let query else { return nil }
         var found: Substring?
         for pair in query.split(separator: "&") {

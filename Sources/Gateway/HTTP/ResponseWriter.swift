@@ -31,7 +31,7 @@ enum ResponseWriter {
         if !omitBody { buffer.writeImmutableBuffer(body) }
     }
 
-    static func write(_ failure: HTTPFailure, headers: String = "", keepAlive: Bool, omitBody: Bool = false, into buffer: inout ByteBuffer) {
+    static func write(_ failure: HTTPError, headers: String = "", keepAlive: Bool, omitBody: Bool = false, into buffer: inout ByteBuffer) {
         self.write(
             failure.status, content: .json, body: self.errorBody(failure), headers: headers + (failure.header ?? ""), keepAlive: keepAlive,
             omitBody: omitBody, into: &buffer)
@@ -55,7 +55,7 @@ enum ResponseWriter {
         return keepAlive ? "Connection: keep-alive\r\n" : "Connection: close\r\n"
     }
 
-    private static func errorBody(_ failure: HTTPFailure) -> ByteBuffer {
+    private static func errorBody(_ failure: HTTPError) -> ByteBuffer {
         var writer = JSONWriter(ByteBuffer())
         writer.object { failure.writeError(to: &$0) }
         return writer.sink

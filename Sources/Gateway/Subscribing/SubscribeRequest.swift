@@ -21,7 +21,7 @@ struct SubscribeRequest {
         return (transport, path[path.utf8.index(after: slash)...])
     }
 
-    init(_ transport: Transport, channels list: Substring, head: RequestHead, limits: Limits) throws(HTTPFailure) {
+    init(_ transport: Transport, channels list: Substring, head: RequestHead, limits: Limits) throws(HTTPError) {
         self.transport = transport
         let framing = try Self.framing(transport, query: head.query)
         self.framing = head.isVersion11 ? framing.chunked : framing
@@ -66,7 +66,7 @@ struct SubscribeRequest {
     }
 
     /// Parses `NAME` or `NAME.bN`.
-    private static func channel(_ segment: Substring) throws(HTTPFailure) -> (ChannelName, Int?) {
+    private static func channel(_ segment: Substring) throws(HTTPError) -> (ChannelName, Int?) {
         guard let decoded = PercentEncoding.decode(segment) else { throw .badChannel("a channel name has an invalid percent-encoding") }
         var name = decoded
         var backlog: Int?
@@ -84,7 +84,7 @@ struct SubscribeRequest {
     }
 
     /// A cursor that a browser or a polyfill adds at a reconnect takes precedence: it is newer than the cursor that the page wrote into the URL.
-    private static func since(_ head: RequestHead) throws(HTTPFailure) -> Since? {
+    private static func since(_ head: RequestHead) throws(HTTPError) -> Since? {
         var added = [head.field("last-event-id")]
         for name in Self.polyfillNames { added.append(try PercentEncoding.value(name, in: head.query)) }
         let written = try PercentEncoding.value("since", in: head.query)
@@ -97,7 +97,7 @@ struct SubscribeRequest {
     /// Query parameters of EventSource polyfills that cannot send the header.
     private static let polyfillNames = ["lastEventId", "evs_last_event_id"]
 
-    private static func framing(_ transport: Transport, query: String?) throws(HTTPFailure) -> Framing {
+    private static func framing(_ transport: Transport, query: String?) throws(HTTPError) -> Framing {
         switch transport {
         case .sse:
             switch try PercentEncoding.value("envelope", in: query) {

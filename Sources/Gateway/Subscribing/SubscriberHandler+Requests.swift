@@ -16,7 +16,7 @@ extension SubscriberHandler {
 
     func handle(_ request: Request) {
         let head = request.head
-        do throws(HTTPFailure) {
+        do throws(HTTPError) {
             try self.route(head)
         } catch {
             // Only a refusal needs `isEventSource`, so it is not computed for every subscriber.
@@ -25,7 +25,7 @@ extension SubscriberHandler {
         }
     }
 
-    private func route(_ head: RequestHead) throws(HTTPFailure) {
+    private func route(_ head: RequestHead) throws(HTTPError) {
         self.keepsAlive = self.http.keepsAlive(after: head)
         self.omitsBody = head.method == .head
         self.crossOriginHeaders = self.port.origins.headers(for: head)
@@ -57,7 +57,7 @@ extension SubscriberHandler {
         }
         if transport == .webSocket {
             if let refusedOrigin {
-                throw HTTPFailure(.forbidden, "forbidden_origin", Origins.refusal(of: refusedOrigin))
+                throw HTTPError(.forbidden, "forbidden_origin", Origins.refusal(of: refusedOrigin))
             }
             self.upgradeResponse = try WebSocketHandshake.response(to: head)
         }
@@ -88,7 +88,7 @@ extension SubscriberHandler {
         self.port.fanout.onLoop { $0.unsubscribe(subscriber) }
     }
 
-    func respondToHealth(_ head: RequestHead) throws(HTTPFailure) {
+    func respondToHealth(_ head: RequestHead) throws(HTTPError) {
         guard head.method == .get || head.method == .head else { throw .methodNotAllowed("GET, HEAD, OPTIONS") }
         self.respond(.ok, content: .text, body: ByteBuffer(string: "ok\n"), omitBody: head.method == .head)
     }
@@ -108,7 +108,7 @@ extension SubscriberHandler {
         if !self.keepsAlive { self.closeSubscriber() }
     }
 
-    func refuse(_ failure: HTTPFailure) {
+    func refuse(_ failure: HTTPError) {
         if failure.status.isClientError { self.loop.metrics.badRequests += 1 }
         var buffer = ByteBuffer()
         if failure.retryAfterSeconds != nil { self.loop.metrics.refusedSubscribers += 1 }

@@ -9,7 +9,7 @@ enum WebSocketHandshake {
     private static let guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
     /// Returns the head of the response. Throws the reason for a refusal.
-    static func response(to head: RequestHead) throws(HTTPFailure) -> String {
+    static func response(to head: RequestHead) throws(HTTPError) -> String {
         guard head.isVersion11, head.has("connection", token: "upgrade"), head.has("upgrade", token: "websocket") else {
             throw Self.upgradeRequired("/ws/ is for WebSocket; send Connection: Upgrade and Upgrade: websocket")
         }
@@ -32,8 +32,8 @@ enum WebSocketHandshake {
         return Base64.string(Array(hash.finalize()))
     }
 
-    private static func upgradeRequired(_ message: String) -> HTTPFailure {
-        HTTPFailure(
+    private static func upgradeRequired(_ message: String) -> HTTPError {
+        HTTPError(
             .upgradeRequired, "upgrade_required", message, header: "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
     }
 

@@ -42,7 +42,7 @@ final class ClusterMemoryFile: ClusterMemoryStore {
         } catch {
             return (nil, "\(self.path) cannot be read (\(error)) and is ignored; \(self.setAside())")
         }
-        do throws(JSONFailure) {
+        do throws(JSONError) {
             let remembered = try RememberedCluster(json: bytes)
             guard remembered.cluster == cluster else {
                 return (

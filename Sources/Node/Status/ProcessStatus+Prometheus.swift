@@ -65,6 +65,8 @@ extension ProcessStatus {
         text.counter("realertime_duplicates_total", "Publishes whose message id was already published.", self.sequencer.duplicates)
         text.counter(
             "realertime_partitions_fenced_total", "Partitions relinquished because another owner had sealed the log.", self.sequencer.fencedPartitions)
+        text.counter(
+            "realertime_partitions_lost_total", "Partitions sealed again because the log had lost data, or might have.", self.sequencer.lostPartitions)
         text.counter("realertime_refused_total", "Publishes refused with 429 or 503.", self.sequencer.refused)
         text.gauge("realertime_parked", "Publishes that wait for the log.", self.parked)
         text.counter(
@@ -85,6 +87,9 @@ extension ProcessStatus {
         text.gauge("realertime_log_bytes", "Payload bytes in history.", self.log.bytes)
         text.counter("realertime_log_commits_total", "Commits to the log.", self.log.commits)
         text.counter("realertime_log_failures_total", "Commits that failed.", self.log.failures)
+        text.counter(
+            "realertime_log_upkeep_failures_total", "Failed attempts to delete expired events or idle channels; each is repeated.",
+            self.sequencer.upkeepFailures)
         text.gauge("realertime_log_failing", "1 while the log cannot be written.", self.log.error == nil ? 0 : 1)
         text.counter(
             "realertime_stderr_lines_dropped_total", "Lines of the node's log that could not be written to standard error.",

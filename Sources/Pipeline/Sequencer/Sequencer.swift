@@ -378,7 +378,7 @@ package struct SequencerMetrics: Sendable {
     package var lostPartitions: UInt64 = 0
     package var failedHeads: UInt64 = 0
     /// Failed calls of ``Log/trim(_:now:)`` and ``Log/forget(_:writtenBefore:)``, counted by ``Sequencers``.
-    package var trimFailures: UInt64 = 0
+    package var upkeepFailures: UInt64 = 0
 
     package init() {}
 
@@ -391,6 +391,6 @@ package struct SequencerMetrics: Sendable {
         left.fencedPartitions += right.fencedPartitions
         left.lostPartitions += right.lostPartitions
         left.failedHeads += right.failedHeads
-        left.trimFailures += right.trimFailures
+        left.upkeepFailures += right.upkeepFailures
     }
 }

@@ -14,7 +14,7 @@ extension Sequencers {
                 try await self.trim()
                 try await self.forgetOldHeads()
             } catch {
-                self.trimFailures += 1
+                self.upkeepFailures += 1
             }
             await self.countRemembered()
             self.isMaintaining = false

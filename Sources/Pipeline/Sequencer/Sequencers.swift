@@ -17,7 +17,7 @@ package actor Sequencers {
     private(set) var isStopping = false
     /// When heads were last forgotten, by the steady clock.
     var forgotAt = Int64.min / 2
-    var trimFailures: UInt64 = 0
+    var upkeepFailures: UInt64 = 0
 
     /// - Parameters:
     ///   - loops: at least one.
@@ -84,7 +84,7 @@ package actor Sequencers {
         get async {
             var metrics = SequencerMetrics()
             for sequencer in self.all { metrics += await sequencer.metrics }
-            metrics.trimFailures = self.trimFailures
+            metrics.upkeepFailures = self.upkeepFailures
             return metrics
         }
     }

@@ -17,7 +17,7 @@ import Testing
 
     /// The error message for a view that is refused, or nil.
     static func refusal(_ text: String) -> String? {
-        do throws(JSONFailure) {
+        do throws(JSONError) {
             _ = try ClusterView(json: Array(text.utf8))
             return nil
         } catch { return error.description }
@@ -116,7 +116,7 @@ import Testing
     @Test func writesNoViewThatContradictsItself() throws {
         var view = try Self.view(Self.text)
         view.partitions[1].owner = "n9"
-        #expect(throws: JSONFailure("partition 1 is owned by n9, which is not among the nodes")) { try view.json() }
+        #expect(throws: JSONError("partition 1 is owned by n9, which is not among the nodes")) { try view.json() }
     }
 
     /// Damaged JSON never crashes the reader. A view that can be read is unchanged after writing and reading.
@@ -126,7 +126,7 @@ import Testing
         for seed in 0..<20_000 as Range<UInt64> {
             var random = SplitMix(seed: seed)
             let bytes = random.mutate(random.chance(50) ? Array(Self.text.utf8) : try Self.random(&random).json(), with: tokens)
-            do throws(JSONFailure) {
+            do throws(JSONError) {
                 let view = try ClusterView(json: bytes)
                 #expect(try ClusterView(json: view.json()) == view, "seed \(seed)")
             } catch {

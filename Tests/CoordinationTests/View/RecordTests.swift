@@ -24,9 +24,9 @@ import Testing
         let record = MemberRecord(link: "h:1", api: "h:2", zone: "a", weight: 0.3, version: "1.2.3", protocols: 2...3, nonce: "x", startedAt: 99)
         #expect(try MemberRecord(json: record.json) == record)
         for proto in ["[3,2]", "[1]", "[1,2,3]", "1", "[1,\"2\"]"] {
-            #expect(throws: JSONFailure.self) { try MemberRecord(json: Array(self.text(record.json).replacing("[2,3]", with: proto).utf8)) }
+            #expect(throws: JSONError.self) { try MemberRecord(json: Array(self.text(record.json).replacing("[2,3]", with: proto).utf8)) }
         }
-        #expect(throws: JSONFailure("member has no weight")) {
+        #expect(throws: JSONError("member has no weight")) {
             var mad = record
             mad.weight = .nan
             _ = try MemberRecord(json: mad.json)
@@ -51,7 +51,7 @@ import Testing
             (#"{"01":"n1"}"#, #"config.pins has "01", which is not a partition from 0 to 7"#),
             (#"{"1":"n 1"}"#, #"config.pins.1 is "n 1", which is not a node's id"#),
         ] {
-            #expect(throws: JSONFailure(sentence)) {
+            #expect(throws: JSONError(sentence)) {
                 try ClusterConfiguration(json: Array(text.replacing(#""pins":{}"#, with: "\"pins\":\(pins)").utf8))
             }
         }

@@ -193,7 +193,7 @@ import Testing
         while try await stage.run({ stage.log.forgets.count }) < 2 { await stage.sequencers.tick() }
         while try await stage.run({ stage.log.epochFloor }) == 1 {}
         #expect(try await stage.run { stage.log.forgets } == [[channel("c")], [channel("c")]])
-        #expect(await stage.metrics.trimFailures == 1)
+        #expect(await stage.metrics.upkeepFailures == 1)
         // A forgotten channel that is used again begins a new epoch.
         let again = try await stage.publish()
         #expect(try await stage.outcome(again) == done(1, 2))
@@ -205,7 +205,7 @@ import Testing
         for _ in 0..<3 { await stage.sequencers.tick() }
         #expect(try await stage.run { stage.log.trims } == 1)
         await stage.release()
-        #expect(await stage.metrics.trimFailures == 1)
+        #expect(await stage.metrics.upkeepFailures == 1)
         await stage.sequencers.tick()
         #expect(try await stage.run { stage.log.trims } == 2)
     }

@@ -3,7 +3,7 @@ import NIOCore
 import Pipeline
 
 /// The refusal of a request: an HTTP status, a code for programs, and a message that says what to change.
-struct HTTPFailure: Error, Equatable {
+struct HTTPError: Error, Equatable {
     var status: HTTPStatus
     var code: String
     var message: String
@@ -19,24 +19,24 @@ struct HTTPFailure: Error, Equatable {
         self.header = header
     }
 
-    static func badRequest(_ message: String) -> HTTPFailure { HTTPFailure(.badRequest, "bad_request", message) }
-    static func badChannel(_ message: String) -> HTTPFailure { HTTPFailure(.badRequest, "bad_channel", message) }
-    static func badBody(_ message: String) -> HTTPFailure { HTTPFailure(.badRequest, "bad_body", message) }
-    static func badCursor(_ message: String) -> HTTPFailure { HTTPFailure(.badRequest, "bad_cursor", message) }
+    static func badRequest(_ message: String) -> HTTPError { HTTPError(.badRequest, "bad_request", message) }
+    static func badChannel(_ message: String) -> HTTPError { HTTPError(.badRequest, "bad_channel", message) }
+    static func badBody(_ message: String) -> HTTPError { HTTPError(.badRequest, "bad_body", message) }
+    static func badCursor(_ message: String) -> HTTPError { HTTPError(.badRequest, "bad_cursor", message) }
 
     /// - Parameter hint: names the node's other port, if the path belongs to that port.
-    static func notFound(_ path: String, _ paths: String, hint: String? = nil) -> HTTPFailure {
-        HTTPFailure(.notFound, "not_found", "nothing is at \(path.prefix(100))\(hint.map { ": \($0)" } ?? ""); the paths are \(paths)")
+    static func notFound(_ path: String, _ paths: String, hint: String? = nil) -> HTTPError {
+        HTTPError(.notFound, "not_found", "nothing is at \(path.prefix(100))\(hint.map { ": \($0)" } ?? ""); the paths are \(paths)")
     }
 
-    static func methodNotAllowed(_ allow: String) -> HTTPFailure {
-        HTTPFailure(.methodNotAllowed, "method_not_allowed", "use \(allow)", header: "Allow: \(allow)\r\n")
+    static func methodNotAllowed(_ allow: String) -> HTTPError {
+        HTTPError(.methodNotAllowed, "method_not_allowed", "use \(allow)", header: "Allow: \(allow)\r\n")
     }
 
-    static func tooLarge(_ message: String) -> HTTPFailure { HTTPFailure(.contentTooLarge, "too_large", message) }
+    static func tooLarge(_ message: String) -> HTTPError { HTTPError(.contentTooLarge, "too_large", message) }
 
-    static func unavailable(_ message: String, retryAfterSeconds: Int = 1) -> HTTPFailure {
-        var failure = HTTPFailure(.serviceUnavailable, "unavailable", message, header: "Retry-After: \(retryAfterSeconds)\r\n")
+    static func unavailable(_ message: String, retryAfterSeconds: Int = 1) -> HTTPError {
+        var failure = HTTPError(.serviceUnavailable, "unavailable", message, header: "Retry-After: \(retryAfterSeconds)\r\n")
         failure.retryAfterSeconds = retryAfterSeconds
         return failure
     }
@@ -50,7 +50,7 @@ struct HTTPFailure: Error, Equatable {
         }
     }
 
-    static let timeout = HTTPFailure(.requestTimeout, "timeout", "the request did not arrive in time; send it completely within handshake-seconds-max")
+    static let timeout = HTTPError(.requestTimeout, "timeout", "the request did not arrive in time; send it completely within handshake-seconds-max")
 }
 
 /// The HTTP statuses of a node's responses.
