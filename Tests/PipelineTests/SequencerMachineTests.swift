@@ -111,7 +111,9 @@ private struct Walk {
         guard !self.isUncertain else { return }
         self.damaged.insert(partition)
         self.counts.damaged += 1
-        for name in self.remembered where Self.partitions.partition(ofHash: name.hash64) == partition && self.random.chance(50) {
+        // Sorted, so that a seed always has the same walk.
+        for name in self.remembered.sorted(by: { $0.string < $1.string }) where Self.partitions.partition(ofHash: name.hash64) == partition {
+            guard self.random.chance(50) else { continue }
             let count = min(self.stored[name]!.count, self.random.below(3))
             self.lostEvents[name, default: []].formUnion(self.stored[name]!.suffix(count).map(\.position))
             self.stored[name]!.removeLast(count)
@@ -357,7 +359,8 @@ private struct Walk {
     }
 
     private mutating func drain() {
-        for _ in 0..<1000 where !self.machine.isDrained {
+        // A batch without events is not counted as parked.
+        for _ in 0..<1000 where !self.machine.isDrained || !self.open.isEmpty {
             self.sealing += self.machine.lost(self.machine.grants.filter { self.damaged.contains($0.partition) })
             self.seal()
             self.readHeads()

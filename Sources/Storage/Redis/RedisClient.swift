@@ -66,11 +66,29 @@ actor RedisClient {
         await withCheckedContinuation { self.closing.append($0) }
     }
 
+    /// What a caller needs for its requests on the present connection. Nil while there is none.
+    var session: Session? {
+        guard let facts = self.facts, self.machine.problem == nil else { return nil }
+        return Session(storage: facts.identity.text, scriptHashes: self.scriptHashes)
+    }
+
+    struct Session: Equatable {
+        /// The server's identity: see ``RedisServerFacts/Identity``.
+        let storage: String
+        let scriptHashes: [String]
+    }
+
     /// Sends requests in one write. Returns one result for each, in order, after ``RedisClientSettings/deadline`` at the latest.
     ///
     /// The task's cancellation has no effect.
-    func send(_ requests: [RedisRequest]) async -> [Result<RedisReply, RedisRequestError>] {
+    ///
+    /// - Parameter storage: the requests are sent only if this is the identity of the connected server. Nil sends them to any.
+    func send(_ requests: [RedisRequest], to storage: String? = nil) async -> [Result<RedisReply, RedisRequestError>] {
         guard !requests.isEmpty else { return [] }
+        if let storage, let facts = self.facts, facts.identity.text != storage {
+            let objection = "Redis at \(self.address.hostAndPort) was restarted or replaced"
+            return Array(repeating: .failure(.notSent(objection)), count: requests.count)
+        }
         var bytes = 0
         for request in requests {
             // Redis would take the beginning of the next request as the missing argument.

@@ -73,6 +73,9 @@ package struct RedisServerFacts: Hashable, Sendable {
         package let role: String
         package let replicationID: String
         package let evictedKeys: UInt64
+
+        /// Stored with a seal, and compared with the text of a later connection.
+        var text: String { "\(self.runID) \(self.replicationID) \(self.evictedKeys)" }
     }
 
     package var identity: Identity {

@@ -83,7 +83,7 @@ import Testing
         #expect(try self.shares(1024).api == 128)
         #expect(try self.shares(1024, apiMax: 500).api == 500)
         let tooFew = #expect(throws: NodeError.self) { try self.shares(200, apiMax: 1000) }
-        #expect(tooFew?.description.contains("raise the limit") == true && tooFew?.description.contains("api-connections-max") == true)
+        #expect(tooFew?.description.contains("Raise the limit") == true && tooFew?.description.contains("api-connections-max") == true)
         #expect(throws: NodeError.self) { try self.shares(100, loops: 64) }
         let tooMany = #expect(throws: NodeError.self) { try self.shares(1024, connectionsMax: 5000) }
         #expect(tooMany?.description.contains("connections-max is 5000") == true)

@@ -1,0 +1,330 @@
+/// The Lua scripts of ``RedisLog``. Redis runs a script as one step: no other command comes between its checks and its writes.
+///
+/// Scripts are not rolled back, so each of them checks everything before its first write. They begin with `#!lua`, because Redis then refuses a script whole when
+/// its memory is full, in place of the first command inside it that writes.
+///
+/// Keys of a partition, behind the prefix `rt:CLUSTER:{PARTITION}:`. The braces put all keys of a partition into one slot of a Redis Cluster.
+///
+/// | key | type | content |
+/// |---|---|---|
+/// | `f` | hash | the fence: `oe` owner epoch, `floor` epoch for new channels, `trusted` oldest trusted epoch, `storage` identity of the server at the seal |
+/// | `h` | hash | the heads: channel → `epoch-offset-milliseconds` of its last event |
+/// | `s:CHANNEL` | stream | the events: id `epoch-offset`, `m` metadata (``RedisEvent``), `d` payload |
+///
+/// Streams expire; fences and heads do not, so a head that is missing means that the channel was forgotten, or that Redis has lost data.
+enum RedisScripts {
+    /// A script's status for a partition.
+    enum Status {
+        static let done: Int64 = 0
+        /// Sealed under a newer owner epoch, which follows.
+        static let fenced: Int64 = 1
+        /// Not sealed, or under an older owner epoch: Redis has lost the seal.
+        static let unsealed: Int64 = 2
+        /// An event does not follow the stored head: Redis has lost events.
+        static let gap: Int64 = 3
+        /// An event's epoch is older than the stored head's.
+        static let overtaken: Int64 = 4
+        /// Redis refused to add an event, with the error that follows. Earlier events of the partition are in their streams, but no head is changed: the same events
+        /// must be appended again.
+        static let failed: Int64 = 5
+    }
+
+    enum Script: Int, CaseIterable {
+        case seal, append, read, heads, verify, forget
+    }
+
+    /// The sources, in the order of ``Script``.
+    static let all = Script.allCases.map { script in
+        switch script {
+        case .seal: seal
+        case .append: append
+        case .read: read
+        case .heads: heads
+        case .verify: verify
+        case .forget: forget
+        }
+    }
+
+    /// Keys: the fences. Arguments: the storage's identity; for each partition its owner epoch and the lowest floor.
+    /// Returns for each partition: status, stored owner epoch, 1 if nothing can have been lost since the last seal, floor, trusted epoch.
+    ///
+    /// If the storage is another one than at the last seal, or the fence is missing, heads of former epochs are not trusted any more: new events begin epochs from
+    /// the raised floor on.
+    static let seal = """
+        #!lua
+        local reply = {}
+        for i, key in ipairs(KEYS) do
+            local oe, least = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+            local fence = redis.call('HMGET', key, 'oe', 'floor', 'trusted', 'storage')
+            local stored, floor, trusted = tonumber(fence[1] or 0), tonumber(fence[2] or 0), tonumber(fence[3] or 0)
+            local status, kept = 0, 0
+            if stored > oe then
+                status = 1
+            else
+                if fence[4] == ARGV[1] then
+                    kept = 1
+                    floor = math.max(floor, least)
+                else
+                    floor = math.max(floor, least) + 1
+                    trusted = floor
+                end
+                redis.call('HSET', key, 'oe', ARGV[2 * i], 'floor', floor, 'trusted', trusted, 'storage', ARGV[1])
+            end
+            for _, value in ipairs({status, stored, kept, floor, trusted}) do reply[#reply + 1] = value end
+        end
+        return reply
+        """
+
+    /// Keys: for each partition its fence and its heads. Arguments: events that a stream keeps; milliseconds until it expires; for each partition its owner epoch;
+    /// for each event the partition's number in the keys, channel, epoch, offset, metadata, payload.
+    /// Returns for each partition: status, and the newer owner epoch or the head that does not fit.
+    ///
+    /// A partition's events are stored together or not at all, unless a key has a type that it should not have. An event that an earlier call has added before it
+    /// failed is found in its stream. Events at or before the head are skipped: only the owner writes under its owner epoch, so they are
+    /// a repeat of its own append.
+    static let append = """
+        #!lua
+        local partitions = #KEYS / 2
+        local status, detail, names, heads, fresh = {}, {}, {}, {}, {}
+        local first = partitions + 3
+        for p = 1, partitions do
+            local fence, oe = tonumber(redis.call('HGET', KEYS[2 * p - 1], 'oe') or 0), tonumber(ARGV[p + 2])
+            status[p], detail[p] = 0, ''
+            if fence > oe then status[p], detail[p] = 1, tostring(fence) end
+            if fence < oe then status[p] = 2 end
+            names[p], heads[p], fresh[p] = {}, {}, {}
+        end
+        for i = first, #ARGV, 6 do
+            local p, channel = tonumber(ARGV[i]), ARGV[i + 1]
+            if heads[p][channel] == nil then
+                heads[p][channel] = false
+                names[p][#names[p] + 1] = channel
+            end
+        end
+        for p = 1, partitions do
+            if status[p] == 0 then
+                local stored = redis.call('HMGET', KEYS[2 * p], unpack(names[p]))
+                for n, channel in ipairs(names[p]) do
+                    if stored[n] then
+                        local epoch, offset = string.match(stored[n], '^(%d+)-(%d+)')
+                        heads[p][channel] = {tonumber(epoch), tonumber(offset)}
+                    else
+                        heads[p][channel] = {0, 0}
+                    end
+                end
+            end
+        end
+        local new = {}
+        for i = first, #ARGV, 6 do
+            local p, channel = tonumber(ARGV[i]), ARGV[i + 1]
+            if status[p] == 0 then
+                local head, epoch, offset = heads[p][channel], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+                if epoch < head[1] then
+                    status[p], detail[p] = 4, channel
+                elseif epoch > head[1] and offset ~= 1 or epoch == head[1] and offset > head[2] + 1 then
+                    status[p], detail[p] = 3, channel
+                elseif epoch > head[1] or offset > head[2] then
+                    if epoch > head[1] then fresh[p][channel] = head[1] > 0 end
+                    head[1], head[2], head[3] = epoch, offset, i
+                    new[i] = true
+                end
+            end
+        end
+        for i = first, #ARGV, 6 do
+            local p, channel = tonumber(ARGV[i]), ARGV[i + 1]
+            if new[i] and status[p] == 0 then
+                local stream = string.sub(KEYS[2 * p], 1, -2) .. 's:' .. channel
+                if fresh[p][channel] then
+                    redis.call('UNLINK', stream)
+                    fresh[p][channel] = nil
+                end
+                local id = ARGV[i + 2] .. '-' .. ARGV[i + 3]
+                local added = redis.pcall('XADD', stream, 'MAXLEN', ARGV[1], id, 'm', ARGV[i + 4], 'd', ARGV[i + 5])
+                if type(added) == 'table' and added.err then
+                    local entry = redis.pcall('XRANGE', stream, id, id)
+                    if entry.err or #entry == 0 then status[p], detail[p] = 5, added.err end
+                end
+                if status[p] == 0 and heads[p][channel][3] == i then redis.call('PEXPIRE', stream, ARGV[2]) end
+            end
+        end
+        local reply = {}
+        for p = 1, partitions do
+            if status[p] == 0 then
+                local changed = {}
+                for _, channel in ipairs(names[p]) do
+                    local i = heads[p][channel][3]
+                    if i then
+                        changed[#changed + 1] = channel
+                        changed[#changed + 1] = ARGV[i + 2] .. '-' .. ARGV[i + 3] .. '-' .. string.match(ARGV[i + 4], '^%d+')
+                    end
+                end
+                if #changed > 0 then redis.call('HSET', KEYS[2 * p], unpack(changed)) end
+            end
+            reply[2 * p - 1], reply[2 * p] = status[p], detail[p]
+        end
+        return reply
+        """
+
+    /// Keys: fence, stream. Arguments: owner epoch, position to read after, number of events, bytes of payloads, the time before which events have expired.
+    /// Returns status, the newer owner epoch or the oldest position, then for each event its id, metadata and payload.
+    ///
+    /// Deletes expired events at the beginning of the stream: a busy channel's stream does not expire as a whole.
+    static let read = """
+        #!lua
+        local fence, oe = tonumber(redis.call('HGET', KEYS[1], 'oe') or 0), tonumber(ARGV[1])
+        if fence > oe then return {1, tostring(fence)} end
+        if fence < oe then return {2, ''} end
+        local limit, bytesMax, horizon = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+        local oldest, start, count = false, '-', 1
+        while not oldest do
+            local page = redis.call('XRANGE', KEYS[2], start, '+', 'COUNT', count)
+            for n, entry in ipairs(page) do
+                if tonumber(string.match(entry[2][2], '^%d+')) >= horizon then
+                    oldest = entry[1]
+                    if n > 1 or start ~= '-' then redis.call('XTRIM', KEYS[2], 'MINID', oldest) end
+                    break
+                end
+            end
+            if #page < count then break end
+            start, count = '(' .. page[#page][1], 32
+        end
+        if not oldest then return {0, ''} end
+        local reply, bytes = {0, oldest}, 0
+        start = '(' .. ARGV[2]
+        while limit > 0 do
+            count = math.min(limit, 64)
+            local page = redis.call('XRANGE', KEYS[2], start, '+', 'COUNT', count)
+            for _, entry in ipairs(page) do
+                bytes = bytes + #entry[2][4]
+                if bytes > bytesMax and #reply > 2 then return reply end
+                reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = entry[1], entry[2][2], entry[2][4]
+            end
+            limit = limit - #page
+            if #page < count then break end
+            start = '(' .. page[#page][1]
+        end
+        return reply
+        """
+
+    /// Keys: for each partition its fence and its heads. Arguments: the time before which message ids have expired; for each partition its owner epoch; for each
+    /// channel the partition's number in the keys, the channel, and the id to read message ids down from (`+`, or `(` and an id).
+    /// Returns for each partition its status; for each channel its head or '', the number of events that follow, those events' ids and metadata, newest first,
+    /// and the id to continue from or ''. The number -1 means that the call had read enough before it came to the channel.
+    static let heads = """
+        #!lua
+        local partitions = #KEYS / 2
+        local reply = {}
+        for p = 1, partitions do
+            local fence, oe = tonumber(redis.call('HGET', KEYS[2 * p - 1], 'oe') or 0), tonumber(ARGV[p + 1])
+            reply[p] = fence > oe and 1 or fence < oe and 2 or 0
+        end
+        local horizon, bytes, entries = tonumber(ARGV[1]), 1048576, 4096
+        for i = partitions + 2, #ARGV, 3 do
+            local p, channel = tonumber(ARGV[i]), ARGV[i + 1]
+            local head = redis.call('HGET', KEYS[2 * p], channel) or ''
+            reply[#reply + 1] = head
+            local place, start, count, next = #reply + 1, ARGV[i + 2], 16, ''
+            reply[place] = 0
+            if bytes <= 0 or entries <= 0 then
+                reply[place] = -1
+            elseif reply[p] == 0 and head ~= '' then
+                local stream = string.sub(KEYS[2 * p], 1, -2) .. 's:' .. channel
+                local found = 0
+                repeat
+                    local page = redis.call('XREVRANGE', stream, start, '-', 'COUNT', count)
+                    local isDone = #page < count
+                    for _, entry in ipairs(page) do
+                        if tonumber(string.match(entry[2][2], '^%d+')) < horizon then
+                            isDone = true
+                            break
+                        end
+                        found = found + 1
+                        bytes = bytes - #entry[2][4]
+                        entries = entries - 1
+                        reply[#reply + 1], reply[#reply + 2] = entry[1], entry[2][2]
+                        start = '(' .. entry[1]
+                    end
+                    if not isDone and (bytes <= 0 or entries <= 0) then
+                        next = start
+                        isDone = true
+                    end
+                    count = 64
+                until isDone
+                reply[place] = found
+            end
+            reply[#reply + 1] = next
+        end
+        return reply
+        """
+
+    /// Keys: for each partition its fence and its heads. Arguments: for each partition its owner epoch. Returns for each partition its status, the newer owner
+    /// epoch, and the number of its heads.
+    static let verify = """
+        #!lua
+        local reply = {}
+        for p = 1, #KEYS / 2 do
+            local fence, oe = tonumber(redis.call('HGET', KEYS[2 * p - 1], 'oe') or 0), tonumber(ARGV[p])
+            reply[3 * p - 2] = fence > oe and 1 or fence < oe and 2 or 0
+            reply[3 * p - 1] = fence
+            reply[3 * p] = redis.call('HLEN', KEYS[2 * p])
+        end
+        return reply
+        """
+
+    /// Keys: fence, heads. Arguments: owner epoch, the time before which a head may be forgotten, channels. Returns status, and the new floor.
+    static let forget = """
+        #!lua
+        local fence, oe = redis.call('HMGET', KEYS[1], 'oe', 'floor'), tonumber(ARGV[1])
+        local stored, floor, oldest = tonumber(fence[1] or 0), tonumber(fence[2] or 0), tonumber(ARGV[2])
+        if stored > oe then return {1, stored} end
+        if stored < oe then return {2, 0} end
+        local heads = redis.call('HMGET', KEYS[2], unpack(ARGV, 3))
+        local old, streams = {}, {}
+        for n, head in ipairs(heads) do
+            if head then
+                local epoch, time = string.match(head, '^(%d+)-%d+-(%d+)')
+                if tonumber(time) < oldest then
+                    old[#old + 1] = ARGV[n + 2]
+                    streams[#streams + 1] = string.sub(KEYS[2], 1, -2) .. 's:' .. ARGV[n + 2]
+                    floor = math.max(floor, tonumber(epoch) + 1)
+                end
+            end
+        end
+        if #old > 0 then
+            redis.call('HSET', KEYS[1], 'floor', floor)
+            redis.call('HDEL', KEYS[2], unpack(old))
+            redis.call('UNLINK', unpack(streams))
+        end
+        return {0, floor}
+        """
+}
+
+extension RedisRequest {
+    /// Begins a call of a script. The caller appends the keys, then the arguments.
+    init(_ script: RedisScripts.Script, on session: RedisClient.Session, keyCount: Int, argumentCount: Int, capacity: Int = 256) {
+        self.init("EVALSHA", argumentCount: 2 + keyCount + argumentCount, capacity: capacity)
+        self.append(session.scriptHashes[script.rawValue])
+        self.append(keyCount)
+    }
+}
+
+extension Result where Success == RedisReply, Failure == RedisRequestError {
+    /// Redis has forgotten its scripts, which it does on `SCRIPT FLUSH`. It executed nothing.
+    var isMissingScript: Bool {
+        if case .success(let reply) = self { reply.errorCode == "NOSCRIPT" } else { false }
+    }
+}
+
+extension RedisReply {
+    /// Nil if it is not an array of integers.
+    var integers: [Int64]? {
+        guard case .array(let values) = self else { return nil }
+        var integers: [Int64] = []
+        integers.reserveCapacity(values.count)
+        for value in values {
+            guard case .integer(let integer) = value else { return nil }
+            integers.append(integer)
+        }
+        return integers
+    }
+}
