@@ -31,6 +31,7 @@ package final class FaultLog: Log, @unchecked Sendable {
     }
 
     package let loop: any EventLoop
+    package let storages: Int
     /// The faults of the next calls, in order. Calls after them succeed immediately.
     package var sealFaults: [Fault] = []
     package var headFaults: [Fault] = []
@@ -52,6 +53,8 @@ package final class FaultLog: Log, @unchecked Sendable {
     package private(set) var seals: [[Grant]] = []
     package private(set) var released: [Grant] = []
     package private(set) var appends: [[Position]] = []
+    /// The storages of each append's partitions.
+    package private(set) var appendedStorages: [Set<Int>] = []
     package private(set) var reads: [Position] = []
     package private(set) var forgets: [[ChannelName]] = []
     package private(set) var trims = 0
@@ -61,7 +64,10 @@ package final class FaultLog: Log, @unchecked Sendable {
     private var nextWatcher = 0
     private var returning = 0
 
-    package init(loop: any EventLoop) { self.loop = loop }
+    package init(loop: any EventLoop, storages: Int = 1) {
+        self.loop = loop
+        self.storages = storages
+    }
 
     /// Drops a channel's events up to this offset, as if they were too old.
     package func expire(_ channel: ChannelName, upTo offset: UInt64) {
@@ -145,6 +151,7 @@ package final class FaultLog: Log, @unchecked Sendable {
 
     package func append(_ batch: LogBatch) async -> [Result<Void, LogError>] {
         self.appends.append(batch.events.map(\.position))
+        self.appendedStorages.append(Set(batch.grants.map { $0.partition % self.storages }))
         do throws(LogError) {
             try await self.meet(\.appendFaults) {
                 for (event, grant) in zip(batch.events, batch.grantIndices) where self.refusal(batch.grants[Int(grant)]) == nil {

@@ -20,12 +20,12 @@ import Testing
         private(set) var outcomes: [UInt64: PublishOutcome] = [:]
         private(set) var relayed: [String] = []
 
-        init(_ change: (inout Limits) -> Void = { _ in }) async {
+        init(loops: Int = 3, storages: Int = 1, _ change: (inout Limits) -> Void = { _ in }) async {
             var limits = Limits()
             change(&limits)
-            self.log = FaultLog(loop: self.loop)
+            self.log = FaultLog(loop: self.loop, storages: storages)
             self.sequencers = Sequencers(
-                loops: [self.loop, self.loop, self.loop], log: self.log, limits: limits,
+                loops: Array(repeating: self.loop, count: loops), log: self.log, limits: limits,
                 clocks: Clocks(wall: { [clock] in clock.now }, steady: { [clock] in clock.now }))
             self.publisher = Publisher(loop: self.loop, router: self.sequencers.router)
             await self.sequencers.add(self, as: .loop(0))
@@ -162,5 +162,23 @@ import Testing
         await stages.run()
         #expect(await stages.sequencers.parkedEvents == [0, 10, 1])
         #expect(try await stages.onLoop { stages.outcomes } == [10: .refused(.overloaded)])
+    }
+
+    @Test func aStorageThatDoesNotAnswerDelaysOnlyItsPartitions() async throws {
+        let stages = await Stages(loops: 2, storages: 3)
+        #expect(await stages.sequencers.acquire(Grant.everyPartition()).isEmpty)
+        let names = (0..<60).map { "c\($0)" }
+        func storage(_ name: String) -> Int { Partitions().partition(ofHash: channel(name).hash64) % 3 }
+        // The first two appends are of the two sequencers of one storage.
+        let slow = names.filter { storage($0) == 1 }
+        let others = names.filter { storage($0) != 1 }
+        try await stages.onLoop { stages.log.appendFaults = [.wait, .wait] }
+        try await stages.send(slow)
+        await stages.run()
+        try await stages.publish(others, from: 100)
+        #expect(try await stages.onLoop { Set(stages.outcomes.keys) } == Set((0..<others.count).map { UInt64(100 + $0) }))
+        await stages.log.release()
+        while !Task.isCancelled, try await stages.onLoop({ stages.outcomes.count < names.count }) { await stages.run() }
+        #expect(try await stages.onLoop { stages.log.appendedStorages.allSatisfy { $0.count == 1 } })
     }
 }

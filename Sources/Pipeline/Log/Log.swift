@@ -5,6 +5,10 @@ package import Partitioning
 /// Every call that changes a partition passes the grant under which the caller owns the partition. The log refuses a grant if the partition is sealed under a
 /// newer owner epoch. Each sequencer appends one batch at a time. Any number of callers may read. Implementations choose their threads.
 package protocol Log: Sendable {
+    /// The number of storages that do not wait for each other. Partition p is in storage p modulo this number. A sequencer has partitions of one storage, so
+    /// a slow one delays only its own partitions.
+    var storages: Int { get }
+
     /// Seals these partitions under their grants. Returns the result for each of them, in the order of `grants`.
     ///
     /// A caller may seal again: more partitions, or the same partitions, also under newer owner epochs. After a seal, every call for the partition under an
@@ -56,6 +60,10 @@ package protocol Log: Sendable {
 
     /// Writes buffered data and releases files and locks.
     func close() async
+}
+
+extension Log {
+    package var storages: Int { 1 }
 }
 
 /// The result of sealing a partition.

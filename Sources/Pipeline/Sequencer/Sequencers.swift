@@ -1,7 +1,7 @@
 package import NIOCore
 package import Partitioning
 
-/// The sequencers of a node, one on each event loop. Each of them has a fixed share of the partitions. Limits on parked publishes and on message ids apply to
+/// The sequencers of a node, one for each event loop and each storage of the log. Each of them has a fixed share of the partitions. Limits on parked publishes and on message ids apply to
 /// each sequencer separately.
 ///
 /// Ownership, upkeep of the log and metrics concern several sequencers, and go through this actor. Publishes and interest reach their sequencer directly,
@@ -25,7 +25,13 @@ package actor Sequencers {
     package init(
         loops: [any EventLoop], log: any Log, limits: Limits, commitInterval: TimeAmount = .zero, clocks: Clocks, partitions: Partitions = Partitions()
     ) {
-        self.all = loops.map { Sequencer(loop: $0, log: log, limits: limits, commitInterval: commitInterval, clocks: clocks, partitions: partitions) }
+        // Partition p has the sequencer at p modulo their number (``Router``), and the storage at p modulo the number of storages. Because the second number divides
+        // the first, all partitions of a sequencer are in one storage.
+        self.all = loops.flatMap { loop in
+            (0..<log.storages).map { _ in
+                Sequencer(loop: loop, log: log, limits: limits, commitInterval: commitInterval, clocks: clocks, partitions: partitions)
+            }
+        }
         self.router = Router(self.all, partitions: partitions)
         self.unownedExecutor = loops[0].executor.asUnownedSerialExecutor()
         self.log = log

@@ -59,7 +59,9 @@ package final class RedisLog: Log {
 
     // MARK: - Servers
 
-    /// The server of a partition. Another number of servers moves nearly all partitions: their channels begin new epochs.
+    package var storages: Int { self.clients.count }
+
+    /// The server of a partition, as ``Log/storages`` says. Another number of servers moves nearly all partitions: their channels begin new epochs.
     func server(of partition: PartitionID) -> Int { partition % self.clients.count }
 
     /// The connection of this loop to a server. Calls from other threads use the first loop's.

@@ -96,7 +96,7 @@ import Testing
         let calls = AppendCalls(batch, grants: [0, 2]) { _ in true }.calls
         #expect(calls.flatMap(\.events) == (0..<600).filter { $0 % 3 != 1 })
         #expect(calls.allSatisfy { $0.events.count <= AppendCalls.eventsMax && ($0.bytes <= AppendCalls.bytesMax || $0.events.count == 1) })
-        #expect(calls.count == 4)
+        #expect(calls.count == 3)
         for call in calls { #expect(Set(call.grants) == Set(call.events.map { batch.grantIndices[$0] }) && Set(call.grants).count == call.grants.count) }
     }
 }
