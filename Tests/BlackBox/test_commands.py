@@ -107,7 +107,7 @@ def test_an_empty_cursor_file_is_an_error(shared, channel, tmp_path):
     file = tmp_path / "cursor"
     file.touch()
     code, out, err = call("subscribe", channel, "--cursor-file", str(file), "--timeout", "30", **urls(shared))
-    assert (code, out) == (CRITICAL, "") and "is empty" in err and "remove it" in err, err
+    assert (code, out) == (CRITICAL, "") and "is empty" in err and "remove the file" in err, err
 
 
 def test_a_node_that_does_not_accept_is_skipped(shared):
