@@ -59,7 +59,7 @@ package struct JSONValue: Sendable {
             var fields: [(String, Range<Int>)] = []
             return scanner.object { fields.append(($0, $1)) } ? fields : nil
         }
-        guard let found else { throw JSONError("\(self.name) is not an object whose field names are valid text") }
+        guard let found else { throw JSONError("\(self.name) is not a JSON object, or one of its field names is not valid text") }
         var fields: [String: JSONValue] = [:]
         for (name, range) in found where fields.updateValue(self.part(range, named: "\(self.name).\(name)"), forKey: name) != nil {
             throw JSONError("\(self.name) has the field \(name.prefix(40).debugDescription) twice")

@@ -6,12 +6,12 @@ struct DialMachine: Sendable {
         /// This node has no identity yet.
         /// Can transition to: dialling, ended.
         case idle
-        /// Can transition to: dialling (under a new identity), handshaking, waiting, ended.
+        /// Can transition to: dialling (if this node gets a new identity), handshaking, waiting, ended.
         case dialling
         /// Connected, but not authenticated yet.
-        /// Can transition to: dialling (under a new identity), up, waiting, ended.
+        /// Can transition to: dialling (if this node gets a new identity), up, waiting, ended.
         case handshaking
-        /// Can transition to: dialling (under a new identity), waiting, ended.
+        /// Can transition to: dialling (if this node gets a new identity), waiting, ended.
         case up(since: Int)
         /// Can transition to: dialling, ended.
         case waiting(LinkLoss)

@@ -29,8 +29,10 @@ package struct LoadCommand: AsyncParsableCommand {
                 --publish-url 'http://127.0.0.1:9080/pub?id={channel}'
 
             EXIT STATUS:
-              0 all expected events arrived once and in order, 1 at least one did not,
-              or a connection failed, 3 the server cannot be reached, 64 wrong usage.
+              0 all expected events arrived once and in order
+              1 an event is missing, repeated or out of order, or a connection failed
+              3 the server cannot be reached
+              64 wrong usage
             """
     )
 

@@ -161,17 +161,17 @@ struct ShapeOptions: ParsableArguments {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Measure connects instead of deliveries: this number of subscribers connect, wait for the head of the response, and disconnect. Nothing is published. (default: 0)",
+            "Measure new connections instead of deliveries: this number of subscribers connect, wait for the head of the response, and disconnect. Nothing is published. (default: 0)",
             valueName: "n"),
         transform: wholeNumber(0...1_000_000_000))
     var churn = 0
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("With --churn: the maximum number of open connections. (default: 256)", valueName: "n"),
+        parsing: .unconditional, help: ArgumentHelp("The maximum number of open connections with --churn. (default: 256)", valueName: "n"),
         transform: wholeNumber(1...1_000_000))
     var churnAtOnce = 256
 
-    @Flag(help: "With --churn: end each connection with a TCP reset instead of a normal close.")
+    @Flag(help: "End each connection with a TCP reset instead of a normal close. Only with --churn.")
     var churnReset = false
 }
 
@@ -198,7 +198,7 @@ struct TimeOptions: ParsableArguments {
     var settle = 0.5
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("With --rate 0: the time to keep the connections open. (default: 10)", valueName: "seconds"),
+        parsing: .unconditional, help: ArgumentHelp("The time to keep the connections open with --rate 0. (default: 10)", valueName: "seconds"),
         transform: Numbers.seconds())
     var hold = 10.0
 }
@@ -245,7 +245,7 @@ struct ResourceOptions: ParsableArguments {
         transform: wholeNumber(1...4_194_304))
     var pid: [Int] = []
 
-    @Flag(help: "With --pid: also measure the child processes.")
+    @Flag(help: "Also measure the child processes of --pid.")
     var pidChildren = false
 
     @Option(name: [.short, .customLong("output")], help: "table prints a report for people; json prints all metrics as one JSON object.")

@@ -109,7 +109,7 @@ struct LoadReport: Sendable {
         for (count, what) in counts where count > 0 { failures.append("\(count.grouped) \(what)") }
         if self.settings.plan.publishers > 0, self.tally.published == 0 { failures.append("nothing was published") }
         if self.tally.errors.keys.contains("publish: status 401") {
-            failures.append("the server refused the API token, or requires a token (REALERTIME_API_TOKEN)")
+            failures.append("the server refused the API token, or requires a token: set REALERTIME_API_TOKEN")
         }
         if self.isIdle, self.tally.disconnected > 0 { failures.append("\(self.tally.disconnected.grouped) connections ended early") }
         if self.tally.errors.keys.contains(where: { $0.hasPrefix("worker:") }) { failures.append("a worker ended without a report") }

@@ -115,7 +115,7 @@ extension LoadSettings {
         let needed = max(1, (connections + each - 1) / each)
         guard needed <= self.processesMax else {
             throw .usage(
-                "\(connections) connections need \(needed) processes, because one process can have only \(limits.descriptors) descriptors, but the maximum is "
+                "\(connections) connections need \(needed) processes, because one process can have only \(limits.descriptors) descriptors. The maximum is "
                     + "\(self.processesMax) processes: use at most \(each * self.processesMax) connections, or raise the descriptor limit (ulimit -Hn)")
         }
         guard connections + self.descriptorsReserved <= limits.systemDescriptors else {

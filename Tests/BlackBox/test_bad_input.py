@@ -469,7 +469,7 @@ def test_bad_channels_to_publish_to(shared, query):
     refused(shared, shared.api, f"POST /pub{query} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx", 400, "bad_channel")
 
 
-def test_one_bad_channel_of_several_publishes_to_none(shared):
+def test_if_one_of_several_channels_is_bad_nothing_is_published(shared):
     refused(shared, shared.api, "POST /pub?id=good/b%20d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx", 400, "bad_channel")
     assert shared.post("/api/broadcast", {"channels": ["good", "b d"], "data": 1}).error == "bad_channel"
     assert shared.history("good")["offset"] == 0

@@ -117,7 +117,7 @@ def test_events_are_chosen(shared):
         assert (code, err) == (HEALTHY, "")
         header, *rows, last = out.splitlines()
         assert header.split() == ["NUMBER", "TIME", "KIND", "NODE", "VIEW", "WHAT"] and last.startswith("reported by ")
-        assert all(row.index("alone") == header.index("WHAT") for row in rows), "the columns are not aligned"
+        assert all(row.index("this node") == header.index("WHAT") for row in rows), "the columns are not aligned"
         return rows
     [every] = rows()
     me = json.loads(run(shared, "events", "-o", "json")[1])["through"]
@@ -139,7 +139,7 @@ def test_followed_events_have_a_header(shared):
         [binary(), "events", "-f", "--kind", "joined", "--api", f"http://{HOST}:{shared.api}"], stdout=subprocess.PIPE, text=True, env=environment())
     try:
         header, row = process.stdout.readline(), process.stdout.readline()
-        assert header.startswith("NUMBER") and row.index("alone") == header.index("WHAT")
+        assert header.startswith("NUMBER") and row.index("this node") == header.index("WHAT")
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == HEALTHY and process.stdout.read() == ""
     finally:
@@ -174,7 +174,7 @@ def test_a_full_node_changes_the_exit_status(nodes):
 @pytest.mark.parametrize("arguments", CHANGES, ids=name)
 def test_changes_are_refused(shared, arguments, output):
     code, _, err = run(shared, *arguments, "-o", output)
-    assert code == CRITICAL and "409" in err and "alone (no --zookeeper)" in err, err
+    assert code == CRITICAL and "409" in err and "not in a cluster (zookeeper is not set)" in err, err
     assert "Fatal error" not in err
 
 

@@ -160,7 +160,7 @@ def test_load_starts_no_connection_above_the_nodes_limit(nodes):
         assert call("load", "-n", "15", "-r", "0", "--hold", "0.2", "--settle", "0.1", **env)[0] == HEALTHY
 
 
-def test_load_reads_only_the_limit_of_the_node_that_its_subscribers_connect_to(nodes):
+def test_load_ignores_the_connection_limit_of_another_node(nodes):
     """The connection limit of the node at --api does not apply to another node at --url."""
     small, other = nodes.make("--connections-max", "10"), nodes.make()
     arguments = ["load", "-n", "20", "-r", "0", "--hold", "0.2", "--settle", "0.1", "--api", f"{HOST}:{small.api}"]

@@ -430,7 +430,7 @@ def test_a_token(nodes, channel, open_page):
 # MARK: policy
 
 
-def test_the_policy_is_strict(shared, page):
+def test_the_content_security_policy_is_strict(shared, page):
     reply = shared.get("/")
     policy = {part.split()[0]: part.split()[1:] for part in reply.headers["Content-Security-Policy"].split(";") if part.strip()}
     assert policy["default-src"] == ["'none'"]

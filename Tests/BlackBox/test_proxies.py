@@ -123,7 +123,7 @@ def test_a_proxys_own_errors_keep_an_eventsource_alive(proxied, channel):
 
 
 @EVERY
-def test_the_nodes_own_errors_pass(proxied, channel):
+def test_a_proxy_does_not_change_the_nodes_own_errors(proxied, channel):
     node, proxy = proxied
     for path, status in ((f"/ev/{channel}?since=x", 400), ("/nothing", 404)):
         with Wire(proxy.port.number) as wire:

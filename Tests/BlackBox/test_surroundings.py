@@ -350,7 +350,7 @@ def zookeeper():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_idle_api_connections_leave_descriptors_for_the_rest(nodes, zookeeper, channel):
+def test_a_node_with_many_idle_api_connections_can_join_a_cluster(nodes, zookeeper, channel):
     node = Member(nodes.folder / "member", zookeeper.address, "n1", "--handshake-seconds-max", "300", descriptors=200)
     nodes.made.append(node)
     node.start(ready=False)

@@ -547,7 +547,7 @@ def test_the_headers_that_polyfills_send_are_allowed(shared, channel):
     assert reply.headers["Access-Control-Allow-Credentials"] == "true"
 
 
-def test_credentials_are_for_listed_origins(nodes, channel):
+def test_the_wildcard_origin_does_not_allow_credentials(nodes, channel):
     node = nodes.make("--cors-origins", "*")
     with SSE(node, channel, headers={"Origin": "https://any.example"}) as s:
         assert s.response.head["access-control-allow-origin"] == "*" and s.response.head["access-control-allow-credentials"] is None

@@ -67,7 +67,7 @@ import Testing
         #expect(table.lines(events, on: ClusterSamples.plain).last == "6       2026-01-01T00:00:00Z  quorum_lost   n2        9       text")
     }
 
-    @Test func aSelectionShowsTheNumberOfAllEvents() throws {
+    @Test func aFilteredTableShowsHowManyEventsThereAreInTotal() throws {
         let report = try ClusterEvents(Self.json)
         #expect(report.table(on: ClusterSamples.plain).hasSuffix("\nreported by n2"))
         #expect(report.table(of: Array(report.events[..<2]), on: ClusterSamples.plain).hasSuffix("\nreported by n2: 2 of 5 events"))

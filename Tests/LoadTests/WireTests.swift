@@ -89,7 +89,7 @@ import Testing
         #expect(WebSocketWalker.maskedFrame(opcode: 10, payload: [1, 2]) == [0x8A, 0x82, 0, 0, 0, 0, 1, 2])
     }
 
-    @Test func readsThePositionOfAPoll() {
+    @Test func readsWhereTheNextLongPollStarts() {
         func position(_ text: String) -> PollPosition? { Array(text.utf8).withUnsafeBufferPointer { PollPosition(response: $0) } }
         #expect(position("HTTP/1.1 200 OK\r\n\r\n{\"events\":[{\"cursor\":\"old\"}],\"cursor\":\"aB-_9\"}") == .cursor(Array("aB-_9".utf8)))
         #expect(position("HTTP/1.1 200 OK\r\nLast-Modified: Mon\r\nETAG: 0\r\n\r\nx") == .validators(lastModified: Array("Mon".utf8), etag: [48]))

@@ -91,7 +91,7 @@ import Testing
             [], [1], [2, 1, 2, 3, 4, 0, 0], [1, 1, 2, 3], [1, 1, 2, 3, 4], [1, 1, 2, 3, 4, 0],
             // A number with an unnecessary last byte.
             [1, 1, 2, 3, 4, 0x80, 0, 1], [1, 1, 2, 3, 4, 1, 0x81, 0],
-            // A number that does not end, and numbers of more than 63 bits.
+            // A number that stops before its last byte, and numbers of more than 63 bits.
             [1, 1, 2, 3, 4, 1, 0x81],
             [1, 1, 2, 3, 4, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],
             [1, 1, 2, 3, 4, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x02],
@@ -105,7 +105,7 @@ import Testing
         #expect(Cursor(self.forged([1, 1, 2, 3, 4, 5, 6])) == Cursor(entries: [.init(channel: 0x0403_0201, position: position(5, 6))]))
     }
 
-    @Test func aCursorOfOneChannelIsWrittenInTheSameWay() {
+    @Test func aCursorWrittenForOneChannelIsReadAsThatCursor() {
         var buffer = ByteBuffer()
         Cursor.write(channel("room:1"), position(3, 300), into: &buffer)
         #expect(Cursor(String(buffer: buffer)) == Cursor(entries: [.init(channel: hash32("room:1"), position: position(3, 300))]))

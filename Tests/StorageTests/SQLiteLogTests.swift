@@ -207,7 +207,8 @@ import Testing
             if how == "closed" { await log.close() } else { try self.copy(folder + "/a", to: folder + "/b") }
             await log.close()
             let last = folder + (how == "closed" ? "/a" : "/b")
-            // A kill does not change the boot. In the other cases the boot has changed, and nothing was lost.
+            // After a kill of the process, the machine has not restarted. In the other cases the test stores another boot id, as after a restart of the machine.
+            // Every event must still be there.
             if how != "killed" { try self.edit(last, "UPDATE meta SET value = 'another boot' WHERE key = 'boot'") }
             let after = try self.open(last, durability: durability, clock: clock)
             let contents = try await after.sealed(oneGrant)

@@ -48,7 +48,7 @@ struct Seen: Equatable {
 /// The heads and message ids of a log.
 struct LogContents {
     var heads: [(channel: ChannelName, head: Position, timestamp: Int64)] = []
-    /// Message ids that still detect duplicates, oldest first.
+    /// The message ids that the log still uses to detect duplicates, oldest first.
     var messageIDs: [(messageID: String, position: Position, timestamp: Int64)] = []
     var epochFloor: UInt64
 

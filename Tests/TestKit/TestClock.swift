@@ -1,7 +1,7 @@
 import Synchronization
 
-/// A clock that advances only when a test advances it. ``advance(seconds:)`` changes both clocks, ``setWall(ahead:)``
-/// only the wall clock.
+/// A steady clock and a wall clock that advance only when a test advances them. ``advance(seconds:)`` changes both clocks,
+/// ``setWall(ahead:)`` changes only the wall clock.
 public final class TestClock: Sendable {
     private let milliseconds: Atomic<Int64>
     private let wallOffset = Atomic<Int64>(0)

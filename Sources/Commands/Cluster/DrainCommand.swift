@@ -17,8 +17,7 @@ package struct DrainCommand: AsyncParsableCommand {
             Meanwhile it shows the number of remaining partitions, the rate, and the reason if no partition moves. Ctrl-C stops only the \
             command, not the drain. To cancel the drain, use undrain.
 
-            \(Help.exitStatus)
-              \(Help.stoppedWaiting)
+            \(Help.waitExitStatus)
             """)
 
     @Argument(help: "The id of the node.")

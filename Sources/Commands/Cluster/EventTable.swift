@@ -6,9 +6,9 @@ struct EventTable: Sendable {
     private static let (time, node, what) = (1, 3, 5)
     /// The columns that a narrow terminal leaves out. -w and -o json show them.
     private static let optional: Set<Int> = [0, 4]
-    /// Optional columns are left out if the text of an event would otherwise have less space than this.
+    /// If the column WHAT would be narrower than this, the optional columns are left out.
     private static let whatWidth = 40
-    /// The text of an event is on separate lines if it would otherwise have less space than this.
+    /// If the column WHAT would still be narrower than this, the text of each event is printed on its own lines.
     private static let whatWidthMin = 20
     /// Times have no date if the terminal is narrower than this.
     private static let dateWidthMin = 46

@@ -14,8 +14,8 @@ package struct EventsCommand: AsyncParsableCommand {
               realertime events --node n2 --since 8100
               realertime events --after 120 -o json
 
-            The controller keeps its newest 1,000 operations, 1,000 transfers of partitions and 1,000 other events. A new controller \
-            has its own history with its own numbers, but it continues the versions of the view. All moves of a drain are \
+            The controller keeps its newest 1,000 operations, 1,000 transfers of partitions and 1,000 other events. After \
+            a change of controller, the command shows the new controller's history, in which events have other numbers. All moves of a drain are \
             one event, at the end of the drain. With -f and -o json each event is one line.
 
             \(Help.exitStatus)
@@ -31,7 +31,8 @@ package struct EventsCommand: AsyncParsableCommand {
     var kind: [ClusterEvent.Kind] = []
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Show only events since this version of the cluster's view. (default: 0)", valueName: "view"),
+        parsing: .unconditional,
+        help: ArgumentHelp("Show only events at or after this version of the view, the table of nodes and partition owners. (default: 0)", valueName: "view"),
         transform: wholeNumber(0 ... .max))
     var since = 0
 

@@ -23,7 +23,7 @@ package struct MembersCommand: AsyncParsableCommand {
               2/3 means that the node reaches 2 of the 3 other nodes.
 
             \(Help.exitStatus)
-              1: a node is down, fenced, joining, suspect or unknown.
+              1 means that a node is down, fenced, joining, suspect or unknown.
             """)
 
     @Flag(help: ArgumentHelp(Help.watch))

@@ -16,8 +16,7 @@ package struct MoveCommand: AsyncParsableCommand {
             partition back. The command waits until the node serves the partition. Ctrl-C stops only the command, not the move. To find \
             the partition of a channel, use realertime locate.
 
-            \(Help.exitStatus)
-              \(Help.stoppedWaiting)
+            \(Help.waitExitStatus)
             """)
 
     @Argument(help: "The number of the partition. The first is 0.", transform: wholeNumber(0...65_535))

@@ -25,7 +25,7 @@ package struct UndrainCommand: AsyncParsableCommand {
 
             The node gets its share of the partitions with the next automatic rebalance.
 
-            \(Help.exitStatus)
+            \(Help.changeExitStatus)
             """)
 
     @OptionGroup var target: NodeChangeOptions
@@ -46,7 +46,7 @@ package struct CordonCommand: AsyncParsableCommand {
 
             To move the node's partitions to other nodes, use drain.
 
-            \(Help.exitStatus)
+            \(Help.changeExitStatus)
             """)
 
     @OptionGroup var target: NodeChangeOptions
@@ -67,7 +67,7 @@ package struct UncordonCommand: AsyncParsableCommand {
 
             This does not end a drain. To end a drain, use undrain.
 
-            \(Help.exitStatus)
+            \(Help.changeExitStatus)
             """)
 
     @OptionGroup var target: NodeChangeOptions
@@ -86,9 +86,9 @@ package struct ForgetCommand: AsyncParsableCommand {
             EXAMPLES:
               realertime forget n3
 
-            The cluster refuses this while the node is a member. Drain and stop the node first.
+            The cluster refuses this while the node still runs and is connected to the cluster. Drain and stop the node first.
 
-            \(Help.exitStatus)
+            \(Help.changeExitStatus)
             """)
 
     @OptionGroup var target: NodeChangeOptions

@@ -20,11 +20,12 @@ package struct PartitionsCommand: AsyncParsableCommand {
               moving     the partition is being handed to another node
               orphan     the partition has no owner
               unknown    the owner has not sent a report for a while
-              contested  (in addition) two nodes serve the partition
+              contested  two nodes serve the partition (shown together with one of the
+                         states above)
 
             \(Help.exitStatus)
-              1: a partition is preparing or unknown,
-              2: a partition is an orphan or contested.
+              1 means that a partition is preparing or unknown.
+              2 means that a partition is an orphan or contested.
             """)
 
     @Option(help: ArgumentHelp("Show only partitions that this node owns or will own. Not with -o json.", valueName: "node"))
@@ -75,8 +76,8 @@ package struct LocateCommand: AsyncParsableCommand {
             In this version a node stores the events that are published to it, even if another node owns the partition.
 
             \(Help.exitStatus)
-              1: the partition is preparing or unknown,
-              2: the partition is an orphan or contested.
+              1 means that the partition is preparing or unknown.
+              2 means that the partition is an orphan or contested.
             """)
 
     @Argument(help: "The name of the channel.")

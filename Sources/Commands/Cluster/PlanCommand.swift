@@ -14,7 +14,8 @@ package struct PlanCommand: AsyncParsableCommand {
             The summary also shows the lower bound: the smallest number of moves that could balance the cluster.
 
             \(Help.exitStatus)
-              1: a request cannot be executed, such as a pin to a node that is down.
+              1 means that a request cannot be executed, such as a pin to a node that is
+              down.
             """)
 
     @OptionGroup var table: TableOptions

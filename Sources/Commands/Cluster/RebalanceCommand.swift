@@ -21,8 +21,9 @@ package struct RebalanceCommand: AsyncParsableCommand {
             when a node joins or fails, unless rebalancing is paused. `realertime rebalance` ends the pause. Ctrl-C stops only the command, not the moves. \
             With -o json the plan is in the field plan of the response.
 
-            \(Help.exitStatus)
-              \(Help.stoppedWaiting)
+            \(Help.waitExitStatus)
+              1 also means that a request cannot be executed, such as a pin to a node
+              that is down.
             """,
         subcommands: [RunCommand.self, PauseCommand.self, ResumeCommand.self], defaultSubcommand: RunCommand.self)
 

@@ -78,9 +78,28 @@ enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
 enum Help {
     static let exitStatus = """
         EXIT STATUS:
-          0 all is well, 1 degraded, 2 critical, or the request was refused, or
-          there is no controller, 3 the node cannot be reached, 64 wrong usage.
+          0 all is well
+          1 degraded
+          2 critical, or the request was refused, or there is no controller
+          3 the node cannot be reached
+          64 wrong usage
         """
-    static let stoppedWaiting = "1 also: the command stopped waiting before the operation was complete."
+    /// The exit status of commands that change the cluster.
+    static let changeExitStatus = """
+        EXIT STATUS:
+          0 success
+          2 the request was refused, or there is no controller
+          3 the node cannot be reached
+          64 wrong usage
+        """
+    /// The exit status of commands that change the cluster and wait until the change is complete.
+    static let waitExitStatus = """
+        EXIT STATUS:
+          0 success
+          1 the command stopped waiting before the operation was complete
+          2 the request was refused or cancelled, or there is no controller
+          3 the node cannot be reached
+          64 wrong usage
+        """
     static let watch = "Print the output again every second, until Ctrl-C. On a terminal, new output replaces the previous output."
 }

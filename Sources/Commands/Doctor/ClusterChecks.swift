@@ -43,7 +43,7 @@ struct ClusterChecks: Sendable {
 
     private var living: [ClusterMembers.Member] { self.members.members.filter { $0.incarnation != nil } }
 
-    /// Whether the responding node has no ZooKeeper session. The doctor reports this as one finding, without the consequences.
+    /// Whether the responding node has no ZooKeeper session. The doctor reports this once, and skips checks that would only fail for the same reason.
     private var isCutOff: Bool { self.overview.zookeeper?.state != "connected" }
 
     func controller() -> Check {

@@ -76,7 +76,7 @@ struct CounterChecks: Sendable {
     static func log(_ metrics: PrometheusText) -> Check {
         let failures = metrics.value("realertime_log_failures_total") ?? 0
         guard failures > 0 else { return .ok("log", "no commit has failed") }
-        return .warn("log", "\(Readable.count(failures)) commits have failed since the node started", do: "See the node's log, and check the node's disk.")
+        return .warn("log", "failed commits since the node started: \(Readable.count(failures))", do: "See the node's log, and check the node's disk.")
     }
 
     private static func metrics(_ probe: Probe) async throws -> PrometheusText {

@@ -18,7 +18,8 @@ package struct DoctorCommand: AsyncParsableCommand {
             have the same view and version and reach each other, that each node id is used once, and that there is no alarm.
 
             \(Help.exitStatus)
-              1: at least one check has a warning, 2: at least one check failed.
+              1 means that at least one check has a warning.
+              2 means that at least one check failed.
             """)
 
     @Option(

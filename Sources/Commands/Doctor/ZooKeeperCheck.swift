@@ -24,7 +24,7 @@ struct ZooKeeperCheck: Sendable {
         guard long.isEmpty else {
             return .warn(
                 Self.name,
-                "cut off from the other servers, \(long.map { "\($0.0) continues to serve for \(seconds($0.1))" }.joined(separator: ", ")) (syncLimit × tickTime), but a session lasts only \(seconds(self.limits.sessionMilliseconds))",
+                "a server that is cut off from the other servers continues to serve for longer than a session of \(seconds(self.limits.sessionMilliseconds)) (syncLimit × tickTime): \(long.map { "\($0.0) for \(seconds($0.1))" }.joined(separator: ", "))",
                 do:
                     "Lower syncLimit in zoo.cfg, or raise zookeeper-session-seconds. Until then a node that is connected to such a server detects the failure only after half a session."
             )

@@ -83,7 +83,9 @@ extension CommandError {
     /// The node refused the API token. The message is the same for every request.
     static func tokenRefused(by node: String) -> CommandError {
         CommandError(
-            .critical, "\(node) refused the API token, or requires a token. Set REALERTIME_API_TOKEN or --api-token-file to the node's api-token.")
+            .critical,
+            "\(node) refused the API token, or requires a token. Set REALERTIME_API_TOKEN to the node's api-token, or --api-token-file to a file that contains it."
+        )
     }
 
     /// The response does not have the form that this version expects.

@@ -30,8 +30,8 @@ package struct PublishCommand: AsyncParsableCommand {
             published.
 
             \(Help.exitStatus)
-              With -: 1 if some lines were refused, 2 or 3 if the command stopped
-              before the end of the input.
+              With - as the payload, 1 means that the node refused some lines. 2 or 3
+              means that the command stopped before the end of the input.
             """)
 
     @Argument(
@@ -52,7 +52,7 @@ package struct PublishCommand: AsyncParsableCommand {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "With -: the maximum number of events in flight. The events use one connection and stay in order. With an https URL the value is always 1. (default: 16)",
+            "With - as the payload, the maximum number of events in flight. The events use one connection and stay in order. With an https URL the value is always 1. (default: 16)",
             valueName: "n"),
         transform: wholeNumber(1...1024))
     var concurrency: Int?

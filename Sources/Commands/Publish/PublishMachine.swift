@@ -18,7 +18,7 @@ struct PublishMachine: Sendable {
         /// Events that the node would always refuse.
         var refused = 0
         var firstRefusal: Refusal?
-        /// Events that were published before an earlier event, because the node refused the earlier event temporarily.
+        /// Events that were published out of order: the node refused an earlier event temporarily, so the earlier event came after them.
         var overtaking = 0
         var firstOvertakenLine: Int?
     }

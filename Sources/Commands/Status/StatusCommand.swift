@@ -13,8 +13,8 @@ package struct StatusCommand: AsyncParsableCommand {
               realertime status -o json --api http://10.0.0.5:8081
 
             \(Help.exitStatus)
-              The worse of the node's health and the cluster's health counts. With
-              --watch, the exit status is that of the last report.
+              If the health of the node and of the cluster differ, the worse one counts.
+              With --watch, the exit status is that of the last report.
             """)
 
     @Flag(help: ArgumentHelp(Help.watch))

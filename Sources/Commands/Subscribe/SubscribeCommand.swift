@@ -17,11 +17,11 @@ package struct SubscribeCommand: AsyncParsableCommand {
             If the connection ends, the command reconnects and resumes after the last event, so no event is lost or repeated. If the node \
             no longer has the next events, the command reports the gap on standard error, or with -o json as an object on standard output. \
             Ctrl-C ends the command with exit status 0. The cursor file is at most 0.2 s older than the last printed event: after kill -9, \
-            the next run may print the events of this time again.
+            the next run may print the events of the last 0.2 s again.
 
             \(Help.exitStatus)
-              With --timeout: 1 if fewer than --max events arrived,
-              3 if there was no connection.
+              With --timeout, 1 means that fewer than --max events arrived, and 3 means
+              that there was no connection.
             """)
 
     enum Format: String, ExpressibleByArgument, CaseIterable, Sendable {
@@ -52,7 +52,7 @@ package struct SubscribeCommand: AsyncParsableCommand {
         help: "lines prints each payload on one line (a JSON string without its quotes); json prints the whole event unchanged, with its metadata.")
     var output = Format.lines
 
-    @Flag(name: [.short, .long], help: "With -o lines: print the channel, the type and the cursor before each payload, separated by tabs.")
+    @Flag(name: [.short, .long], help: "Print the channel, the type and the cursor before each payload, separated by tabs. Only with -o lines.")
     var verbose = false
 
     @Option(

@@ -252,10 +252,12 @@ struct AdminMachine: Sendable {
     private func setDesired(
         _ desired: NodeRecord.Desired, _ request: AdminRequest, _ known: KnownNodes, _ facts: Facts
     ) throws(AdminError) -> [ZooKeeperRequest.Part] {
-        guard let id = request.node, NodeID.isValid(id) else { throw AdminError(.badRequest, "node is not the id of a node; members lists the ids") }
+        guard let id = request.node, NodeID.isValid(id) else {
+            throw AdminError(.badRequest, "the field \"node\" must be the id of a node (realertime members lists the ids)")
+        }
         let entry = known.entries[id]
         guard facts.view?.node(id) != nil || entry != nil else {
-            throw AdminError(.notFound, "there is no node \(id) in this cluster; members lists the nodes")
+            throw AdminError(.notFound, "there is no node \(id) in this cluster (realertime members lists the nodes)")
         }
         if let record = entry?.record, let end = record.endsFirst(for: request.kind) {
             throw AdminError(.conflict, "\(id) is \(record.desired.rawValue), \(record.request): \(end.rawValue) it first")
@@ -304,15 +306,15 @@ struct AdminMachine: Sendable {
         case .pause: if configuration.pauseRequest == nil { configuration.pause(by: request.by ?? "", note: request.note ?? "") }
         case .move:
             guard let partition = request.partition, (0..<configuration.partitionCount).contains(partition) else {
-                throw AdminError(.badRequest, "partition is a number from 0 to \(configuration.partitionCount - 1)")
+                throw AdminError(.badRequest, "the field \"partition\" must be a number from 0 to \(configuration.partitionCount - 1)")
             }
             guard let id = request.node, let node = facts.view?.node(id) else {
-                throw AdminError(.badRequest, "node is not the id of a node in this cluster; members lists the ids")
+                throw AdminError(.badRequest, "the field \"node\" must be the id of a node in this cluster (realertime members lists the ids)")
             }
             guard node.state == .active else { throw AdminError(.conflict, "\(id) is \(node.state.rawValue), and only an active node gains partitions") }
             configuration.pins[partition] = id
         case .unpin:
-            guard let partition = request.partition, configuration.pins[partition] != nil else { throw AdminError(.conflict, "that partition is not pinned") }
+            guard let partition = request.partition, configuration.pins[partition] != nil else { throw AdminError(.conflict, "this partition is not pinned") }
             configuration.pins[partition] = nil
         case .rebalance, .resume: configuration.resume()
         case .status, .members, .partitions, .locate, .plan, .events, .drain, .undrain, .cordon, .uncordon, .forget: break

@@ -137,7 +137,7 @@ extension ClusterStatus {
             let hasReported = !self.isAuthoritative || self.reports[node.id]?.report.incarnation == node.incarnation
             note(
                 .degraded,
-                "\(node.id) joins: it gets no partitions until the controller and half of the other nodes reach it at \(node.link)."
+                "\(node.id) is joining: it gets no partitions until the controller and half of the other nodes reach it at \(node.link)."
                     + (hasReported ? "" : " It has not reported to the controller \(self.ownID) yet."))
         case .down, .active, .cordoned, .draining, .drained: break
         }

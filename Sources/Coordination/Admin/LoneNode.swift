@@ -28,13 +28,13 @@ struct LoneNode: Sendable {
         case .partitions: return .partitions(status.partitions)
         case .locate:
             guard let partition = request.partition, self.grants.indices.contains(partition) else {
-                return .failed(.badRequest, "partition is a number from 0 to \(self.grants.count - 1)")
+                return .failed(.badRequest, "the field \"partition\" must be a number from 0 to \(self.grants.count - 1)")
             }
             return .partitions(status.location(of: partition, channel: request.channel))
         case .plan: return .plan(status.plan(PlanInput(view: self.view)))
         case .events: return .events(ClusterEvents(through: self.id, events: [self.joined].filter { $0.number > request.after ?? 0 }))
         case .rebalance, .pause, .resume, .drain, .undrain, .cordon, .uncordon, .move, .unpin, .forget:
-            return .failed(.conflict, "this node is alone (no --zookeeper): it owns every partition, and no other node can take one")
+            return .failed(.conflict, "this node is not in a cluster (zookeeper is not set): it owns every partition, and there is no other node")
         }
     }
 
@@ -54,7 +54,8 @@ struct LoneNode: Sendable {
     }
 
     private var joined: ClusterEvent {
-        var event = ClusterEvent(kind: .joined, at: self.startedAt, node: self.id, viewVersion: 1, text: "alone, and owns all partitions")
+        var event = ClusterEvent(
+            kind: .joined, at: self.startedAt, node: self.id, viewVersion: 1, text: "this node is not in a cluster, and owns all partitions")
         event.number = 1
         return event
     }

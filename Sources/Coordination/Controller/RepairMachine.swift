@@ -62,7 +62,7 @@ struct RepairMachine: Sendable {
         return (writes.filter { self.open.insert($0.path).inserted }, nil)
     }
 
-    /// Handles the reply to a repair. After a failure the next repair waits a second, so that refused repairs do not load the servers.
+    /// Handles the reply to a repair. If the repair failed, the machine waits a second before the next repair. Repeated failures then do not load the servers.
     mutating func replied(_ path: String, hasFailed: Bool, at now: ContinuousClock.Instant) {
         self.open.remove(path)
         if hasFailed { self.repairFrom = now.advanced(by: .seconds(1)) }

@@ -347,7 +347,9 @@ extension ViewEvolution {
     func reason(for state: NodeState, _ id: String, _ member: KnownNodes.Member, _ record: NodeRecord?, _ before: ClusterView.Node?) -> String {
         switch state {
         case .joining:
-            if before?.state == .fenced, before?.incarnation == member.incarnation { return "it is no longer fenced, but too few nodes reach it yet" }
+            if before?.state == .fenced, before?.incarnation == member.incarnation {
+                return "the node is no longer fenced, but too few other nodes can reach it so far"
+            }
             return before == nil ? "a new member" : before?.incarnation == nil ? "it is a member again" : "it has restarted, or lost its session"
         case .fenced:
             let unable = ([self.ownID] + self.notReaching(id, member).sorted()).prefix(10).joined(separator: ", ")

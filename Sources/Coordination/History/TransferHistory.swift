@@ -70,7 +70,7 @@ struct TransferHistory: Sendable {
         }
     }
 
-    /// The decision of a move that began and ended between two views that this node received.
+    /// Guesses why a partition moved, if the move began and ended between two views that this node received. Such a move is in neither view.
     private func unseenDecision(of owner: String?, to gained: String, in new: ClusterView) -> Decision? {
         guard let owner, owner != gained else { return nil }
         switch new.node(owner)?.state {

@@ -24,7 +24,7 @@ extension ClusterMachine {
         case .partitions: return .partitions(status.partitions)
         case .locate:
             guard let partition = request.partition, view.partitions.indices.contains(partition) else {
-                return .failed(.badRequest, "partition is a number from 0 to \(view.partitions.count - 1)")
+                return .failed(.badRequest, "the field \"partition\" must be a number from 0 to \(view.partitions.count - 1)")
             }
             return .partitions(status.location(of: partition, channel: request.channel))
         case .plan:

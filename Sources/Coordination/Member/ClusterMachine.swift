@@ -76,7 +76,7 @@ package struct ClusterMachine: Sendable {
 
     package enum Effect: Sendable {
         case perform(token: UInt64, ZooKeeperRequest, generation: UInt64, deadline: ContinuousClock.Instant)
-        /// Send ``Event/ticked`` at that time. Replaces an earlier wake.
+        /// Send ``Event/ticked`` at that time. Replaces the time of the previous `wake` effect.
         case wake(at: ContinuousClock.Instant)
         /// The peers to link to, and this node's incarnation and view version for the handshakes. Sent again when one of these values changes.
         case peers([Peer], incarnation: Int64, viewVersion: Int64)
@@ -299,7 +299,7 @@ package struct ClusterMachine: Sendable {
         do throws(JSONError) {
             turn.effects.append(.send(to: id, payload: try message.payload()))
         } catch {
-            self.raise("a message to \(id) cannot be written: \(error)", &turn)
+            self.raise("a message to \(id) cannot be encoded: \(error)", &turn)
         }
     }
 

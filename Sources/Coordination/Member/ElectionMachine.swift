@@ -203,14 +203,14 @@ struct ElectionMachine: Sendable {
         guard facts.reads.isCurrent(.view), facts.register.mayBeReplaced else {
             return (nil, [.alarm("\(text): no node can be elected until the view can be read, or until the znode is set to \(known)")])
         }
-        return (known, [.alarm("\(text): the next controller's epoch is above that of the newest view, \(known)")])
+        return (known, [.alarm("\(text): the next controller's epoch will be above \(known), the epoch of the newest view")])
     }
 
     private mutating func makeEpoch(_ facts: Facts) -> [Effect] {
         guard facts.reads.isCurrent(.view) else { return self.wait(.milliseconds(200), facts) }
         let known = facts.register.floor.controllerEpoch
         return [
-            .alarm("ZooKeeper lost \(self.paths.controllerEpoch): it is created again with the epoch of the newest view, \(known)"),
+            .alarm("ZooKeeper lost \(self.paths.controllerEpoch): this node creates it again with \(known), the epoch of the newest view"),
             .perform(.create(path: self.paths.controllerEpoch, data: Array(String(known).utf8), ephemeral: false), for: .createEpoch),
         ]
     }

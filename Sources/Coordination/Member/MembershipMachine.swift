@@ -243,8 +243,8 @@ struct MembershipMachine: Sendable {
         case .success(.node(let data, let stat)):
             let found = try? MemberRecord(json: data)
             if stat.ephemeralOwner == facts.sessionID, found?.nonce == self.record.nonce { return self.join(stat, facts) }
-            // The znode may be a leftover of an earlier session of this process. If it has this node's address, its process is dead, because this process
-            // listens on that address now.
+            // The znode may be left over from an earlier session of this process, or from an earlier process of this node. If the znode has this node's link
+            // address, that earlier process is dead, because this process listens on the address now.
             let isPredecessor = found?.link == self.settings.link && !self.hasReplacedPredecessor
             if facts.ownSessions.contains(stat.ephemeralOwner) || isPredecessor {
                 if isPredecessor { self.hasReplacedPredecessor = true }

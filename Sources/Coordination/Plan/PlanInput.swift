@@ -11,8 +11,8 @@ package struct PlanInput: Sendable {
     package var awaited: Set<String>
     /// Nodes that do not report. The controller would not know the end of a handoff, so such a node keeps its partitions and gains none.
     package var silent: Set<String>
-    /// Whether balancing moves may start. False while more joins are expected, versions differ or members cannot reach each other. Failover, drains and pins
-    /// do not depend on it.
+    /// Whether moves for balance may start. False while more nodes are expected to join, while versions differ, or while members cannot reach each other.
+    /// Failover, drains and pins continue even if this is false.
     package var balances: Bool
     package var limits: PlanLimits
 

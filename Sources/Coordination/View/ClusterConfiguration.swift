@@ -68,7 +68,7 @@ package struct ClusterConfiguration: Hashable, Sendable {
     }
 
     /// The cluster's identity as text for operators. Decisions do not use it.
-    var identity: String { "\(self.clusterID) with \(self.partitionCount) partitions by \(self.hash)" }
+    var identity: String { "\(self.clusterID) (\(self.partitionCount) partitions, hash \(self.hash))" }
 
     /// The operators' requests in this configuration, for people.
     var requests: String {

@@ -1,8 +1,8 @@
 /// Decides when a node's knowledge of its cluster is written to the node's disk, and which owner epochs must not be used before such a write. A pure value.
 ///
-/// Many views arrive while partitions move, and only the newest view is written, once a second. Therefore owner epochs are reserved. The file contains a number
-/// far above the owner epochs in use, and a restarted controller grants only owner epochs above the number in its file. So no owner epoch is granted twice,
-/// even if all nodes restart and ZooKeeper has lost the writes of its last hours.
+/// Many views arrive while partitions move, but only the newest view is written, once a second. So the view in the file may be older than the view in use.
+/// Therefore the file also contains a number far above the owner epochs in use: these owner epochs are reserved. A restarted controller grants only owner epochs
+/// above that number. So no owner epoch is granted twice, even if all nodes restart and ZooKeeper has lost the writes of its last hours.
 struct ClusterMemory: Sendable {
     /// The number of owner epochs in one reservation. The next reservation follows when half of them are used.
     static let reservation: Int64 = 1000

@@ -5,10 +5,10 @@ import NIOConcurrencyHelpers
 /// All work is in ``run()``, and no task outlives that function. ``ZooKeeperSessionMachine`` makes the decisions. The actor runs on the cooperative pool.
 /// Blocking calls are in ``ZooKeeperSession``, which has its own thread.
 package actor ZooKeeperClient {
-    /// Every change of state, for one reader. The stream is unbounded, because a generation has only a few changes,
+    /// Every change of state. Only one task may read this stream. The stream is unbounded, because a generation has only a few changes,
     /// and generations are at least half of ``ZooKeeperConfiguration/backoffMin`` apart.
     package nonisolated let states: AsyncStream<ZooKeeperState>
-    /// The paths whose watches have fired, for one reader. After a reconnection these are all paths with a watch in this generation.
+    /// The paths whose watches have fired. Only one task may read them. After a reconnection these are all paths that have a watch of the present handle.
     ///
     /// The C client sets its watches again on the new connection (measured: all three kinds still fire after a restart of the server), and the server fires the
     /// watches of znodes that changed meanwhile. But if the reply that confirmed a watch was lost with the connection, only the server knows the watch. Then it

@@ -25,7 +25,7 @@ package struct ZooKeeperServers: Sendable {
         self.chroot = path
     }
 
-    /// The servers in the C client's format: without brackets, with the last colon before the port.
+    /// The servers in the C client's format: an IPv6 address has no brackets, and the port follows the last colon.
     package var clientText: String { self.addresses.map { "\($0.host):\($0.port)" }.joined(separator: ",") }
 
     private static func trimmed(_ text: Substring) -> Substring {

@@ -4,7 +4,7 @@
     import Musl
 #endif
 
-/// A thread that runs the jobs of one actor in order, and an alarm function between the jobs.
+/// A thread that runs the jobs of one actor in order, and calls a timer function (`onAlarm`) between the jobs.
 ///
 /// A handle of the C client needs its own thread for two reasons. First, a call takes no reference on the handle. So all calls and `zookeeper_close` must run
 /// on one executor, or a call could use a freed handle. Second, `zookeeper_init` (resolves names) and `zookeeper_close` (up to 4.5 s) block. The cooperative

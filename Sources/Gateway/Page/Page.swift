@@ -403,7 +403,7 @@ enum Page {
           if (!s) return show('node', 'The node does not respond. Trying again…');
           $('token-section').hidden = true;
           show('node', 'Node ' + [s.node.id, s.node.version, s.health, s.subscribers.connections + ' connected'].concat(s.reasons).join(' · '));
-          // If the node listens on all addresses or on loopback, the subscriber port has the host name of this page.
+          // If the node listens on all addresses or on loopback, this page connects to the subscriber port under the page's own host name.
           const [, host, port] = s.listen.match(/^(.*):(\d+)$/);
           const any = /^(\*|0\.0\.0\.0|\[?::\]?|127\..*|\[?::1\]?|localhost|)$/.test(host);
           const found = location.protocol + '//' + (any ? location.hostname : host) + ':' + port;

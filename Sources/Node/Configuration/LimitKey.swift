@@ -72,7 +72,7 @@ extension LimitKey {
             "The longest time between two heartbeats, and the longest wait of a long-poll. A WebSocket without a pong for two intervals is closed with 1001."),
         LimitKey(
             "stalled-seconds-max", \.stalledSecondsMax, 1...86_400, "seconds",
-            "How long a subscriber's socket may accept no bytes. Above the limit: the connection is closed; the subscriber may resume."),
+            "How long a subscriber's socket may accept no bytes. Above the limit: the connection is closed, and the subscriber can reconnect and resume."),
         LimitKey(
             "subscriber-buffered-bytes-max", \.subscriberBufferedBytesMax, kib...64 * mib, "bytes",
             "The bytes that wait in this process for one subscriber's socket. Above the limit: the subscriber lags and catches up from history."),
@@ -94,11 +94,11 @@ extension LimitKey {
             "The payload bytes of all channels' history together. Above the limit: the oldest events are deleted."),
         LimitKey(
             "channels-max", \.channelsMax, 1...100_000_000, "channels",
-            "The number of channels whose head the log keeps. Above the limit: heads of idle channels are deleted. "
+            "The number of channels whose last position (head) the log keeps. Above the limit: heads of idle channels are deleted. "
                 + "If no channel is idle, a publish to a new channel gets 429."),
         LimitKey(
             "head-seconds-max", \.headSecondsMax, 1...31_536_000, "seconds",
-            "How long the log keeps the head of an idle channel. After that, the channel's next event has a new epoch."),
+            "How long the log keeps the last position (head) of an idle channel. After that, the channel's next event has a new epoch."),
         LimitKey(
             "message-ids-max", \.messageIDsMax, 0...100_000_000, "ids",
             "The number of message ids that each loop keeps for its channels. Above the limit: the oldest ids are deleted, "
@@ -112,25 +112,25 @@ extension LimitKey {
             "The number of publishes of one loop that wait for the log. Above the limit: status 503 with Retry-After."),
         LimitKey(
             "parked-bytes-max", \.parkedBytesMax, kib...64 * gib, "bytes",
-            "The bytes of all publishes of one loop that wait for the log. Above the limit: status 503 with Retry-After."),
+            "The total size of the publishes of one loop that wait for the log. Above the limit: status 503 with Retry-After."),
         LimitKey(
             "commit-events-max", \.commitEventsMax, 1...65_536, "events",
             "The number of events in one commit. Above the limit: further events wait for the next commit, even events of the same request."),
         LimitKey(
             "feed-bytes-max", \.feedBytesMax, kib...64 * mib, "bytes",
-            "The memory for one loop's encoded events of one channel. A subscriber that lags by more than this reads from history."),
+            "The memory that one loop uses for the encoded events of one channel. A subscriber that lags by more than this reads from history."),
         LimitKey(
             "feed-bytes-total-max", \.feedBytesTotalMax, kib...64 * gib, "bytes",
-            "The memory for one loop's encoded events of all channels. Above the limit: the oldest events are dropped."),
+            "The memory that one loop uses for the encoded events of all channels together. Above the limit: the oldest events are dropped."),
         LimitKey(
             "feed-seconds-max", \.feedSecondsMax, 1...3600, "seconds",
             "How long one loop keeps encoded events. Subscribers that lag further, or reconnect later, read from history."),
         LimitKey(
             "replay-events-max", \.replayEventsMax, 1...65_536, "events",
-            "The number of events in one read of the log for subscribers that catch up. Above the limit: several reads."),
+            "The number of events in one read of the log, for a subscriber that catches up. Above the limit: several reads."),
         LimitKey(
             "replay-bytes-max", \.replayBytesMax, kib...64 * mib, "bytes",
-            "The bytes in one read of the log for subscribers that catch up. Above the limit: several reads."),
+            "The size of one read of the log, for a subscriber that catches up. Above the limit: several reads."),
         LimitKey(
             "pass-subscribers-max", \.passSubscribersMax, 1...1_000_000, "subscribers",
             "The number of subscribers that a loop sends events to before it polls its sockets again. The other subscribers follow after the poll."),
@@ -150,7 +150,7 @@ extension LimitKey {
         LimitKey("link-heartbeat-seconds", \.linkHeartbeatSeconds, 1...60, "seconds", "The time between two heartbeats on a link, in both directions."),
         LimitKey(
             "link-silence-seconds-max", \.linkSilenceSecondsMax, 2...300, "seconds",
-            "How long a link may receive nothing. Above the limit: the link is down, and this node dials the peer again."),
+            "How long a link may receive nothing. Above the limit: the link is down, and this node connects to the peer again."),
     ]
 
     private static let stopping = [

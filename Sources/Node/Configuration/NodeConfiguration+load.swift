@@ -42,7 +42,8 @@ extension NodeConfiguration {
         return configuration
     }
 
-    /// Reads a secret from its file. If a source with higher precedence contains the secret itself, the file is not read. Both keys in one source are an error.
+    /// Reads a secret from the file that the key `NAME-file` names. If a source with higher precedence sets `NAME` itself, the file is not read.
+    /// A source that sets both keys is an error.
     private mutating func readSecretFile(
         _ name: String, _ secret: WritableKeyPath<NodeConfiguration, String?>, _ reader: ConfigReader, _ sources: [ConfigurationSource],
         _ problems: inout [ConfigurationError.Problem]

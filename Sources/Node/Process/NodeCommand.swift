@@ -21,8 +21,10 @@ package struct NodeCommand: AsyncParsableCommand {
               realertime node --config /etc/realertime/node.yaml --check-config
 
             EXIT STATUS:
-              0 after a graceful stop, 1 if the node cannot run, 64 for wrong usage or
-              settings, 78 if the cluster refuses this node: a restart would not help.
+              0 the node was stopped gracefully
+              1 the node cannot run
+              64 wrong usage or wrong settings
+              78 the cluster refuses this node: a restart would not help
             """
     )
 

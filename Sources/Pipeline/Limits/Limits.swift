@@ -30,7 +30,7 @@ package struct Limits: Sendable, Equatable {
     package var apiConnectionsMax = 1000
     /// Time from accepting a connection to a complete request. Above it: 408, and the connection closes.
     package var handshakeSecondsMax = 10
-    /// How long a keep-alive connection may have no request.
+    /// How long a keep-alive connection may be without a request. Above it: the connection is closed.
     package var idleSecondsMax = 75
     /// Time between two heartbeats. Also the longest wait of a long-poll.
     package var heartbeatSeconds = 25

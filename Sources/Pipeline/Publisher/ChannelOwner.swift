@@ -1,6 +1,6 @@
 /// The owner of channels, as fanouts and publishers call it. On this node a sequencer implements this protocol.
 package protocol ChannelOwner: Sendable {
-    /// Registers interest. The owner replies through the edge's ``Edge/relay(_:)``.
+    /// Starts or ends the relay of channels' events to an edge. The owner replies through the edge's ``Edge/relay(_:)``.
     nonisolated func interest(_ changes: [InterestChange], edge: EdgeID)
 
     /// History after a position, for subscribers that catch up.

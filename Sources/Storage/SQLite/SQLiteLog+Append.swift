@@ -175,7 +175,7 @@ private enum EventInsertion {
                     statement.bind(messageID, at: 7)
                     try event.event.payload.withUnsafeReadableBytes { payload in
                         statement.bind(payload, at: 8)
-                        // SQLite uses the bound bytes until the reset, so the reset is before the bytes go out of scope.
+                        // SQLite may read the bound bytes until the statement is reset. So the statement is reset before the bytes go out of scope.
                         defer { statement.reset() }
                         _ = try statement.step()
                     }

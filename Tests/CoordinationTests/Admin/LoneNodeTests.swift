@@ -54,7 +54,7 @@ import Testing
         func events(after number: Int64?) -> [String] {
             if case .events(let events) = self.response(AdminRequest(.events, after: number), of: self.node()) { events.events.map(\.text) } else { [] }
         }
-        #expect(events(after: nil) == ["alone, and owns all partitions"] && events(after: 0).count == 1 && events(after: 1) == [])
+        #expect(events(after: nil) == ["this node is not in a cluster, and owns all partitions"] && events(after: 0).count == 1 && events(after: 1) == [])
     }
 
     @Test(arguments: AdminRequest.Kind.allCases.filter(\.changes)) func nothingCanBeChanged(_ kind: AdminRequest.Kind) {

@@ -213,13 +213,13 @@ final class MemoryTransport: ClusterTransport {
     }
 }
 
-/// Records the grants that the log serves.
+/// A storage for tests. It records which partitions it serves, and under which owner epochs.
 final class RecordingStorage: PartitionStorage {
     private let served = NIOLockedValueBox<[Int: Int64]>([:])
 
     var grants: [Grant] { self.served.withLockedValue { $0.sorted { $0.key < $1.key }.map { Grant(partition: $0.key, ownerEpoch: $0.value) } } }
 
-    /// The next call refuses these partitions.
+    /// The next call of `seal` refuses these partitions.
     let refusing = NIOLockedValueBox<Set<Int>>([])
 
     func seal(_ partitions: [Grant]) async -> [SealRefusal] {

@@ -46,7 +46,7 @@ extension ClusterMachineBench {
 
     // MARK: - A node in the cluster of another controller
 
-    /// Creates the parent znodes and the configuration, like an earlier node.
+    /// Creates the parent znodes and the configuration, as if another node had joined the cluster before.
     mutating func found(_ configuration: ClusterConfiguration = ClusterConfiguration(clusterID: "c-1", partitionCount: 4), epoch: Int32 = 1) {
         for path in ["/rt", "/rt/c", "/rt/c/nodes", "/rt/c/members"] { self.store.put(path, []) }
         self.store.put("/rt/c/controller_epoch", Array(String(epoch).utf8))

@@ -108,7 +108,7 @@ import Testing
         bench.found(ClusterConfiguration(clusterID: "c-2", partitionCount: 4))
         bench.connect(session: 101)
         bench.advance(.seconds(5))
-        #expect(bench.refusals.first?.contains("c-2 with 4 partitions by xxh64-v1. This node belongs to c-1 with 4") == true)
+        #expect(bench.refusals.first?.contains("c-2 (4 partitions, hash xxh64-v1). This node belongs to c-1 (4 partitions") == true)
     }
 
     /// A node that starts does not found a new cluster where a view exists.

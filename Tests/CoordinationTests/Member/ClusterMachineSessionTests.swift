@@ -46,7 +46,7 @@ import Testing
         #expect(bench.states == [nil, .serving, nil, nil])
     }
 
-    @Test func aPartitionThatIsGrantedWhileSuspendedIsTakenAfterAReconnection() {
+    @Test func aPartitionGrantedWhileTheSessionIsSuspendedIsSealedAfterTheReconnection() {
         var bench = self.serving()
         bench.suspend()
         bench.receive(.view(bench.view(3, ["n1", "n1", "n1", "n2"], ownerEpochs: [2, 2, 2, 1])))

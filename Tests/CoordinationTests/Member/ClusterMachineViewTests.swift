@@ -51,8 +51,8 @@ import Testing
         #expect(bench.machine.alarm == nil && bench.machine.view?.version == 6)
     }
 
-    /// A server that only lags has the newer view a moment later.
-    @Test func anOlderViewInANewSessionIsAnAlarmIfItStays() {
+    /// A server that lags shows an older view for a moment. So an older view is an alarm only if the server still shows it later.
+    @Test func anOlderViewInANewSessionIsAnAlarmOnlyIfItStays() {
         var bench = ClusterMachineBench.follower()
         let lost = bench.store.tree["/rt/c/view"]
         bench.publish(bench.view(5, Self.allOfN2))

@@ -37,7 +37,7 @@ import Testing
         #expect(self.waitings(bench).count == 7 && !bench.machine.membership.joinWatch.hasJoined)
     }
 
-    @Test func serversWithoutAMajorityAreTheReason() {
+    @Test func theReasonSaysThatTheServersMayHaveNoMajority() {
         var bench = self.bench()
         bench.connect()
         for _ in 0..<10 {

@@ -2,8 +2,8 @@
 
 /// Checks that a cluster makes progress during faults, and not only after them.
 ///
-/// It checks only while there is a *core*. A core is more than half of all nodes. For ``patience``, all of them have run, kept their sessions and had links to
-/// each other in both directions. With a core, every partition must be served, and a controller must get reports from most nodes. An operator's request to a
+/// The checks apply only while the cluster has a *core*: more than half of all nodes, which have all run, kept their sessions and had links to each other in both
+/// directions for the time ``patience``. If the cluster has a core, every partition must be served, and a controller must get reports from most nodes. An operator's request to a
 /// node in the core must be executed.
 ///
 /// Nodes outside the core may be cut off in any way and for any time.

@@ -57,7 +57,7 @@ import Testing
         }
     }
 
-    @Test func mangledBytesNeverCrash() {
+    @Test func readingDamagedRecordsNeverCrashes() {
         let corpus = [
             NodeRecord(desired: .cordoned, note: "z").json,
             MemberRecord(link: "h:1", api: "h:2", version: "1", protocols: 1...2, nonce: "x", startedAt: 9).json,

@@ -58,7 +58,7 @@ import Testing
     }
 
     /// ZooKeeper refuses `.` and `..` as parts of a path.
-    @Test(arguments: ["id", "cluster", "zone"], [".", ".."]) func namesOfDotsAreRefused(_ key: String, _ name: String) throws {
+    @Test(arguments: ["id", "cluster", "zone"], [".", ".."]) func theNamesDotAndDotDotAreRefused(_ key: String, _ name: String) throws {
         #expect(try self.problem([key: name]).contains("\(key) cannot be \"\(name)\""))
         #expect(try self.load([key: "..."]).cluster.zookeeper != nil)
     }
