@@ -86,7 +86,7 @@ import Testing
         bench.store.put("/rt/c/config", ClusterConfiguration(clusterID: "c-2", partitionCount: 9).json)
         bench.settle()
         #expect(try ClusterConfiguration(json: try #require(bench.store.tree["/rt/c/config"]).data) == known)
-        #expect(bench.refusals.isEmpty && bench.machine.alarm?.contains("c-2 with 9 partitions") == true)
+        #expect(bench.refusals.isEmpty && bench.machine.alarm?.contains("c-2 (9 partitions") == true)
     }
 
     /// Other nodes have founded another cluster in the same place. If this node stayed, it would be granted partitions that it never takes.
