@@ -33,7 +33,9 @@ struct ClusterCall: Hashable, Sendable {
             request.channel = try PublishRequest.channel(name).string
         case .events:
             guard let text = try PercentEncoding.value("after", in: head.query) else { break }
-            guard let number = Int64(text), number >= 0 else { throw .badRequest("after must be the number of an event, or 0 for all events") }
+            guard let number = Int64(text), number >= 0 else {
+                throw .badRequest("the query parameter \"after\" must be the number of an event, or 0 for all events")
+            }
             request.after = number
         default: break
         }
@@ -50,7 +52,7 @@ struct ClusterCall: Hashable, Sendable {
         }
         if self.kind.takesNode {
             let id = try fields.required("node", try fields.string("node"))
-            guard NodeID.isValid(id) else { throw .badBody("node must be the id of a node from /api/members") }
+            guard NodeID.isValid(id) else { throw .badBody("the field \"node\" must be the id of a node from /api/members") }
             change.node = id
         }
         change.by = try Self.text("by", fields, bytesMax: AdminRequest.byBytesMax)
@@ -62,7 +64,7 @@ struct ClusterCall: Hashable, Sendable {
     private static func text(_ name: String, _ fields: JSONFields, bytesMax: Int) throws(HTTPError) -> String? {
         guard let text = try fields.string(name) else { return nil }
         guard text.utf8.count <= bytesMax, text.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control }) else {
-            throw .badBody("\(name) must have at most \(bytesMax) bytes and no control characters")
+            throw .badBody("the field \"\(name)\" must have at most \(bytesMax) bytes and no control characters")
         }
         return text
     }

@@ -35,7 +35,7 @@ struct JSONFields {
             guard names.contains(name) else {
                 throw .badBody("the field \(name.prefix(40).debugDescription) is unknown; the fields are \(Self.list(names))")
             }
-            guard !fields.contains(where: { $0.name == name }) else { throw .badBody("the field \(name) occurs more than once; send it once") }
+            guard !fields.contains(where: { $0.name == name }) else { throw .badBody("the field \"\(name)\" occurs more than once; send it once") }
             fields.append((name, range))
         }
         return isObject && scanner.isAtEnd() ? fields : nil
@@ -54,14 +54,14 @@ struct JSONFields {
             var scanner = JSONScanner(bytes)
             return scanner.string()
         }
-        guard let value else { throw .badBody("\(name) must be a string") }
+        guard let value else { throw .badBody("the field \"\(name)\" must be a string") }
         return value
     }
 
     func integer(_ name: String, in range: ClosedRange<Int>) throws(HTTPError) -> Int? {
         guard let raw = self.present(name) else { return nil }
         guard let value = Int(String(buffer: raw)), range.contains(value) else {
-            throw .badBody("\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+            throw .badBody("the field \"\(name)\" must be a whole number from \(range.lowerBound) to \(range.upperBound)")
         }
         return value
     }
@@ -71,7 +71,7 @@ struct JSONFields {
         switch String(buffer: raw) {
         case "true": return true
         case "false": return false
-        default: throw .badBody("\(name) must be true or false")
+        default: throw .badBody("the field \"\(name)\" must be true or false")
         }
     }
 
@@ -82,12 +82,12 @@ struct JSONFields {
             var scanner = JSONScanner(bytes)
             return scanner.array()
         }
-        guard let ranges else { throw .badBody("\(name) must be an array") }
+        guard let ranges else { throw .badBody("the field \"\(name)\" must be an array") }
         return ranges.map { raw.getSlice(at: raw.readerIndex + $0.lowerBound, length: $0.count)! }
     }
 
     func required<Value>(_ name: String, _ value: Value?) throws(HTTPError) -> Value {
-        guard let value else { throw .badBody("\(name) is missing; the fields are \(Self.list(self.names))") }
+        guard let value else { throw .badBody("the field \"\(name)\" is missing; the fields are \(Self.list(self.names))") }
         return value
     }
 

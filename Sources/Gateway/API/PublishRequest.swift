@@ -42,7 +42,7 @@ enum PublishRequest {
     static func broadcast(_ body: ByteBuffer, limits: Limits) throws(HTTPError) -> [Event] {
         let fields = try JSONFields(body, names: ["channels", "data", "type", "idempotency_key"])
         let names = try fields.required("channels", try fields.array("channels"))
-        guard !names.isEmpty else { throw .badChannel("channels is empty; add at least one channel") }
+        guard !names.isEmpty else { throw .badChannel("the field \"channels\" is empty; add at least one channel") }
         try Self.checkCount(names.count, limits)
         let (payload, type, messageID) = try Self.content(fields, limits)
         var events: [Event] = []
@@ -51,7 +51,7 @@ enum PublishRequest {
                 var scanner = JSONScanner(bytes)
                 return scanner.string()
             }
-            guard let name else { throw .badBody("channels must be an array of strings") }
+            guard let name else { throw .badBody("the field \"channels\" must be an array of strings") }
             let channel = try Self.channel(name)
             guard !events.contains(where: { $0.channel == channel }) else { throw .badChannel("channel \(channel) occurs more than once; send it once") }
             events.append(Event(channel: channel, payload: payload, type: type, messageID: messageID))

@@ -17,7 +17,7 @@ struct HistoryQuery: Sendable {
         self.isReversed = try fields.boolean("reverse") ?? false
         if let since = try fields.string("since") {
             guard let position = Position(since) ?? Cursor(since)?.position(of: self.channel) else {
-                throw .badCursor("since must be a position (EPOCH-OFFSET) or a cursor of this channel")
+                throw .badCursor("the field \"since\" must be a position (EPOCH-OFFSET) or a cursor of this channel")
             }
             self.since = position
         } else {

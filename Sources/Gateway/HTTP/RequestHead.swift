@@ -151,11 +151,11 @@ enum PercentEncoding {
         for pair in query.split(separator: "&") {
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             guard decode(parts[0]) == name else { continue }
-            guard found == nil else { throw .badRequest("\(name) occurs more than once in the query; send it once") }
+            guard found == nil else { throw .badRequest("the query parameter \"\(name)\" occurs more than once; send it once") }
             found = parts.count == 2 ? parts[1] : ""
         }
         guard let found else { return nil }
-        guard let value = decode(found) else { throw .badRequest("the value of \(name) in the query has an invalid percent-encoding") }
+        guard let value = decode(found) else { throw .badRequest("the query parameter \"\(name)\" has an invalid percent-encoding") }
         return value
     }
 }

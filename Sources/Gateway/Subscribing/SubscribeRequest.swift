@@ -103,7 +103,7 @@ struct SubscribeRequest {
             switch try PercentEncoding.value("envelope", in: query) {
             case nil, "0": return .sse
             case "1": return .sseEnvelope
-            default: throw .badRequest("envelope must be 0 or 1")
+            default: throw .badRequest("the query parameter \"envelope\" must be 0 or 1")
             }
         case .webSocket: return .webSocket
         case .longPoll: return .element
