@@ -10,7 +10,7 @@ package import Sockets
 /// Called from the coordinator's task and from the connections' event loops. One lock protects the shared state. The lock is held briefly, and never during an
 /// `await` or a write. Events enter the inbox under this lock, so the inbox has them in the order in which they happened.
 package final class Links: Sendable {
-    /// All events, for one reader. Ends after ``close()``. Unread events are bounded by ``LinkLimits/unreadBytesMax``.
+    /// All events. Only one task may read this stream. It ends after ``close()``. Unread events are bounded by ``LinkLimits/unreadBytesMax``.
     package let events: AsyncStream<LinkEvent>
 
     struct Peer {

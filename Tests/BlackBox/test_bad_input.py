@@ -404,7 +404,7 @@ def test_head(shared, port):
 
 
 @pytest.mark.parametrize("prefix", ["ev", "lp", "sub", "ws"])
-def test_head_of_a_stream(shared, prefix):
+def test_a_head_request_leaves_no_stream_open(shared, prefix):
     """A HEAD request must not leave a stream open, because no client reads the stream."""
     with Wire(shared.listen) as wire:
         wire.send(f"HEAD /{prefix}/a HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -443,7 +443,7 @@ def test_a_coding_that_only_looks_like_chunked(shared):
         shared, shared.api, PUB + "Transfer-Encoding: chun\u212aed\r\n\r\n1\r\nx\r\n0\r\n\r\n".encode(), 501, "not_implemented", closes=True)
 
 
-def test_many_unknown_names(shared):
+def test_a_body_with_very_many_unknown_fields_is_refused(shared):
     reply = shared.post("/api/publish", {f"{n:05}": 1 for n in range(60_000)})
     assert (reply.status, reply.error) == (400, "bad_body")
     shared.healthy()
@@ -534,7 +534,7 @@ def test_a_compressed_body_is_refused(shared, target, coding):
     assert "Content-Encoding" in reply.json["error"]["message"]
 
 
-def test_identity_is_no_compression(shared, request, channel):
+def test_the_content_encoding_identity_is_accepted(shared, request, channel):
     with Lines(shared, channel) as lines:
         shared.publish(channel, "1", headers={"Content-Encoding": "identity"})
         shared.publish(channel, "2", headers={"content-encoding": "Identity"})

@@ -268,7 +268,7 @@ def test_a_drained_node_asks_its_subscribers_to_reconnect(cluster):
             back.none(4)
 
 
-def test_many_vanish_together(cluster):
+def test_many_nodes_vanish_together(cluster):
     names = ["n1", "n2", "n3", "n4", "n5"]
     for name in names:
         cluster.add(name)

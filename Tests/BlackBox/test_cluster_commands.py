@@ -111,7 +111,7 @@ def test_events(shared):
     assert json.loads(out)["events"] == []
 
 
-def test_events_are_chosen(shared):
+def test_events_can_be_filtered(shared):
     def rows(*arguments):
         code, out, err = run(shared, "events", *arguments)
         assert (code, err) == (HEALTHY, "")
@@ -172,14 +172,14 @@ def test_a_full_node_changes_the_exit_status(nodes):
 
 @pytest.mark.parametrize("output", ["table", "json"])
 @pytest.mark.parametrize("arguments", CHANGES, ids=name)
-def test_changes_are_refused(shared, arguments, output):
+def test_a_node_without_a_cluster_refuses_changes(shared, arguments, output):
     code, _, err = run(shared, *arguments, "-o", output)
     assert code == CRITICAL and "409" in err and "not in a cluster (zookeeper is not set)" in err, err
     assert "Fatal error" not in err
 
 
 @pytest.mark.parametrize("path", ["rebalance", "rebalance/pause", "rebalance/resume", "drain", "undrain", "cordon", "uncordon", "move", "unpin", "forget"])
-def test_bodies(shared, path):
+def test_an_invalid_body_is_refused_before_the_change_is_judged(shared, path):
     """An invalid body is 400, even if the request would be refused for another reason."""
     good = {"node": "n1"} if path in ("drain", "undrain", "cordon", "uncordon", "forget") else {}
     if path in ("move", "unpin"):

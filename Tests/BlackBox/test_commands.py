@@ -224,7 +224,7 @@ def test_a_command_ends_when_its_output_is_closed(shared, channel, arguments):
 
 @pytest.mark.parametrize("columns", [50, 80, 120])
 @pytest.mark.parametrize("arguments", [["status"], ["members"], ["partitions"], ["plan"], ["events"], ["locate", "a"], ["doctor"]], ids=" ".join)
-def test_no_line_wraps(shared, arguments, columns):
+def test_no_line_is_wider_than_the_terminal(shared, arguments, columns):
     url = ["--url", f"http://{HOST}:{shared.listen}"] if arguments == ["doctor"] else []
     screen = Screen(shared, *arguments, *url, rows=40, columns=columns, NO_COLOR="1")
     try:

@@ -28,7 +28,7 @@ def subcommands(*path):
 COMMANDS = [(), *subcommands(), *subcommands("rebalance")]
 
 
-def test_all_are_found():
+def test_the_help_lists_every_command():
     assert len(COMMANDS) == 22, COMMANDS
 
 

@@ -80,7 +80,7 @@ def test_nothing_runs_on_a_loop_that_has_shut_down(nodes):
         os.sched_setaffinity(0, allowed)
 
 
-def test_retry_is_jittered(nodes, channel):
+def test_a_stopping_node_sends_jittered_retry_delays(nodes, channel):
     """Connections close in slices, so that not all clients reconnect together."""
     node = nodes.make()
     with contextlib.ExitStack() as stack:
@@ -103,7 +103,7 @@ def test_a_stop_does_not_wait_for_clients_that_stay(nodes, channel):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_without_clients(nodes, number):
+def test_a_node_without_clients_exits_on_a_signal(nodes, number):
     node = nodes.make()
     node.process.send_signal(number)
     assert ends(node)[0] == 0
@@ -413,7 +413,7 @@ def test_a_token_is_needed(guarded, method, target):
 
 
 @pytest.mark.parametrize("target", ["/", "/healthz", "/readyz"])
-def test_no_token_is_needed_for(guarded, target):
+def test_these_paths_need_no_token(guarded, target):
     assert guarded.get(target).status == 200
 
 

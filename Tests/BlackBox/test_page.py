@@ -138,7 +138,7 @@ def test_enter_in_the_type_publishes(page):
     eventually(lambda: page.rows() == ["Hello"])
 
 
-def test_a_burst(page):
+def test_a_burst_of_100_events_is_published_and_received(page):
     page["burst"].click()
     eventually(lambda: page.text("result").startswith("Published 100 of 100"))
     eventually(lambda: (page.text("received"), page.text("awaited"), page.text("repeats")) == ("100", "0", "0"))
@@ -186,7 +186,7 @@ def test_pause_and_clear(page, shared, channel):
     assert page.rows() == [] and page["empty"].is_displayed()
 
 
-def test_another_channel(page, shared, channel):
+def test_the_page_can_change_its_channel(page, shared, channel):
     page["channel"].clear()
     page["channel"].send_keys(channel + "x", Keys.ENTER)
     page.live()
@@ -390,7 +390,7 @@ def test_a_browsers_websocket_with_a_subprotocol(nodes, channel, open_page):
     page.script("ws.close()")
 
 
-def test_a_browsers_websocket(nodes, channel, open_page):
+def test_a_browser_receives_events_by_websocket(nodes, channel, open_page):
     node = nodes.make()
     page = open_page(node, channel).live()
     page.script(
@@ -404,7 +404,7 @@ def test_a_browsers_websocket(nodes, channel, open_page):
     eventually(lambda: page.script("return codes") == [1012])
 
 
-def test_by_the_name_localhost(shared, channel, open_page):
+def test_the_page_works_under_the_name_localhost(shared, channel, open_page):
     page = open_page(shared, channel, host="localhost").live()
     page["publish"].click()
     eventually(lambda: page.rows() == ["Hello"])
@@ -540,7 +540,7 @@ return [low, getComputedStyle(document.documentElement).backgroundColor];
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_contrast(page, shared, channel, scheme):
+def test_texts_have_enough_contrast(page, shared, channel, scheme):
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
     page["publish"].click()
     shared.publish(channel, "x", type="t")

@@ -158,7 +158,7 @@ def clock(nodes):
 
 
 @pytest.mark.parametrize("step", [-3600, -86_400, 3600])
-def test_a_wall_clock_that_is_set(nodes, clock, channel, step):
+def test_setting_the_wall_clock_does_not_affect_expiry(nodes, clock, channel, step):
     """Expiry depends on elapsed time, not on the wall clock."""
     clock.set(max(0, -step))
     node = nodes.make("--channels-max", "50", "--history-seconds-max", "2", env=clock.env)
@@ -281,7 +281,7 @@ def test_a_data_folder_that_is_removed_or_replaced(nodes, channel, how):
 
 
 @pytest.mark.parametrize("name", ["file:data", "file:///srv/data", "file:data?mode=memory", ":memory:", "a?b=c#d%41", "x/", "-x"])
-def test_a_data_path_is_a_path(nodes, name):
+def test_a_data_path_is_not_treated_as_a_uri(nodes, name):
     """The path is not treated as a URI: the database and its lock are in the same folder, and no other folder is created."""
     base = nodes.folder / "base"
     base.mkdir()

@@ -240,7 +240,7 @@ def test_websocket_client_app(shared, channel):
 # MARK: long-poll and lines
 
 
-def test_requests_long_polls(shared, channel):
+def test_long_polls_of_the_requests_library(shared, channel):
     publisher = later(shared, channel, [1])
     with requests.Session() as session:
         reply = session.get(url(shared, f"lp/{channel}"), timeout=PATIENCE).json()

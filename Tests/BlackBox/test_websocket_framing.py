@@ -216,7 +216,7 @@ def test_text_in_fragments_that_is_not_utf8(ws, shared):
     closes(ws, shared, 1007)
 
 
-def test_binary_need_not_be_utf8(ws, shared):
+def test_binary_messages_need_not_be_utf8(ws, shared):
     for data in NO_UTF8.values():
         ws.socket.send(BINARY, data)
     goes_on(ws, shared)

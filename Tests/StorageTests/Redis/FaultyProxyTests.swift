@@ -24,7 +24,7 @@ import Testing
         return last
     }
 
-    @Test func itForwardsAndCounts() async throws {
+    @Test func theProxyForwardsAndCounts() async throws {
         try await self.withClient { proxy, client, server in
             #expect(try client.command(["SET", "a", String(repeating: "x", count: 300_000)]) == .status("OK"))
             #expect(try client.command("GET a").string?.utf8.count == 300_000)
@@ -51,7 +51,7 @@ import Testing
         }
     }
 
-    @Test func aCutResetsWhatIsOpen() async throws {
+    @Test func aCutResetsOpenConnections() async throws {
         try await self.withClient { proxy, client, server in
             await proxy.cut()
             #expect(try await self.hasEnded(client) == .reset)
@@ -200,7 +200,7 @@ import Testing
         }
     }
 
-    @Test func itHoldsABoundedNumberOfBytes() async throws {
+    @Test func theProxyHoldsABoundedNumberOfBytes() async throws {
         try await self.withClient { proxy, client, _ in
             await proxy.stall(.toServer)
             for _ in 0..<70 { client.send(bytes: [UInt8](repeating: 0, count: 1 << 20)) }

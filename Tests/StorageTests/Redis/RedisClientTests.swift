@@ -7,7 +7,7 @@ import Testing
 
 /// The client against real servers.
 @Suite struct RedisClientTests {
-    @Test func requestsAreAnsweredInOrder() async throws {
+    @Test func repliesArriveInTheOrderOfTheRequests() async throws {
         let server = try await LocalRedis()
         try await withRedisClient(server.address) { client in
             try await client.waitUntilReady()

@@ -4,7 +4,7 @@ import Testing
 
 /// The servers that other tests start.
 @Suite(.timeLimit(.minutes(5))) struct RedisServerTests {
-    @Test func itIsConfiguredAsAsked() async throws {
+    @Test func theServerUsesTheRequestedConfiguration() async throws {
         var options = RedisServerOptions()
         options.appendOnly = .always
         options.maxMemory = 3_000_000
@@ -22,7 +22,7 @@ import Testing
         #expect(try plain.info()["tcp_port"] == "\(plain.port)" && plain.port != server.port)
     }
 
-    @Test func passwordsAndUsersAreAsked() async throws {
+    @Test func passwordsAndUsersAreRequired() async throws {
         var options = RedisServerOptions()
         options.password = "open sesame".replacing(" ", with: "-")
         options.users = ["app on >secret ~rt:* +@all -config"]
@@ -104,7 +104,7 @@ import Testing
         try replica.command("SET b 1")
     }
 
-    @Test func itSpeaksTLSWithItsCertificate() async throws {
+    @Test func theServerUsesTLSWithItsCertificate() async throws {
         var options = RedisServerOptions()
         options.certificate = try RedisCertificate()
         let server = try await RedisServer.started(options)
