@@ -5,7 +5,7 @@ extension LogError {
     static func fenced(_ grant: Grant, by newer: OwnerEpoch) -> LogError {
         LogError(
             .fenced,
-            "partition \(grant.partition) was sealed under owner epoch \(newer), which is newer than \(grant.ownerEpoch): another node owns it now"
+            "partition \(grant.partition) was sealed under owner epoch \(newer), which is newer than \(grant.ownerEpoch): another node owns the partition now"
         )
     }
 

@@ -296,7 +296,7 @@ struct ControllerMachine: Sendable {
             } catch {
                 self.gatheringMembers!.found[id] = self.repairs.knownMember(id, stat.czxid, self.known.members[id], facts.view)
                 effects.append(
-                    .alarm("\(self.paths.member(id)) cannot be read: \(error). The node writes it again; if no such node runs, delete it"))
+                    .alarm("\(self.paths.member(id)) cannot be read: \(error). That node writes the znode again. If no such node runs, delete the znode"))
             }
         case .failure(.refused(.noNode, _)): break
         case .success, .failure:

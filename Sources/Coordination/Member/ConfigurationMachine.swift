@@ -104,7 +104,7 @@ struct ConfigurationMachine: Sendable {
     func incompatibility(of configuration: ClusterConfiguration, wasMember: Bool) -> String? {
         if configuration.hash != ClusterConfiguration.hashName {
             return
-                "the cluster assigns channels to partitions by \(configuration.hash), and this version by \(ClusterConfiguration.hashName): use the same version"
+                "the cluster assigns channels to partitions by \(configuration.hash), but this version uses \(ClusterConfiguration.hashName): use the same version"
         }
         guard wasMember || self.settings.protocols.contains(configuration.activeProtocol) else {
             return "the cluster uses protocol \(configuration.activeProtocol), and \(self.ownProtocols): upgrade this node"
@@ -151,7 +151,7 @@ struct ConfigurationMachine: Sendable {
         self.fault = Fault(version: stat.version)
         return [
             .alarm(
-                "\(self.paths.configuration) was replaced by the configuration of another cluster, \(candidate.identity); this is \(known.identity), and the controller writes it again"
+                "\(self.paths.configuration) was replaced by the configuration of another cluster, \(candidate.identity); this node belongs to \(known.identity), and the controller writes that configuration again"
             )
         ]
     }
@@ -205,7 +205,7 @@ struct ConfigurationMachine: Sendable {
                 .alarm(
                     "ZooKeeper lost \(self.paths.configuration): a node that was a member writes it again. "
                         + (view != nil
-                            ? "If no node does within 5 seconds, this node creates it from the view"
+                            ? "If no such node writes it within 5 seconds, this node creates it from the view"
                             : "If no such node can be started, delete \(self.paths.view), which cannot be read either; then a new cluster is created")),
                 .read(from: now.advanced(by: .seconds(1))),
             ]

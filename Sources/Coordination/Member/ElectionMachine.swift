@@ -289,7 +289,7 @@ struct ElectionMachine: Sendable {
         let action =
             isLeading
             ? "this node is the controller and writes it again"
-            : "the controller writes it again; if it does not within 3 seconds, the znode is deleted, and a controller is elected"
+            : "the controller writes it again; if the znode is still damaged after 3 seconds, a node deletes it, and a controller is elected"
         let alarm = Effect.alarm("\(self.paths.controller) cannot be read: \(action)")
         return self.isElected && !isOwn ? [alarm, .stepDown("\(self.paths.controller) belongs to another session")] : [alarm]
     }

@@ -57,7 +57,7 @@ extension ClusterMachine {
         case .absent, .preparing:
             if self.membership.isChrootDenied {
                 return
-                    "\(self.settings.chroot) does not exist in ZooKeeper, and these credentials may not create it: create it, or remove it from the setting zookeeper"
+                    "\(self.settings.chroot) does not exist in ZooKeeper, and these credentials may not create it: create the path, or remove it from the setting zookeeper"
             }
             return "ZooKeeper has not created \(self.paths.root)\(self.lastFault)"
         case .configuring: return "\(self.paths.configuration) in ZooKeeper cannot be read\(self.alarm.map { ": " + $0 } ?? self.lastFault)"

@@ -53,7 +53,7 @@ struct Listener {
     private static func sentence(_ error: any Error, _ address: ListenAddress) -> String {
         guard let error = error as? IOError else { return "cannot listen on this address: \(error)" }
         switch error.errnoCode {
-        case EADDRINUSE: return "another process listens on this address; stop it, or choose another port"
+        case EADDRINUSE: return "another process listens on this address; stop that process, or choose another port"
         case EACCES: return "no permission to listen on this port; choose a port above 1023"
         case EADDRNOTAVAIL: return "this machine does not have this address; choose another address"
         default: return "cannot listen on this address: \(error)"

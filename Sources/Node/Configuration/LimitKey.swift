@@ -124,7 +124,7 @@ extension LimitKey {
             "The memory that one loop uses for the encoded events of all channels together. Above the limit: the oldest events are dropped."),
         LimitKey(
             "feed-seconds-max", \.feedSecondsMax, 1...3600, "seconds",
-            "How long one loop keeps encoded events. Subscribers that lag further, or reconnect later, read from history."),
+            "How long one loop keeps encoded events. Subscribers that lag by more than this time, or reconnect later, read from history."),
         LimitKey(
             "replay-events-max", \.replayEventsMax, 1...65_536, "events",
             "The number of events in one read of the log, for a subscriber that catches up. Above the limit: several reads."),

@@ -43,7 +43,7 @@ extension NodeConfiguration {
         if advertised.isWildcard || options.linkAdvertise?.port == 0 {
             problems.append(
                 .init(
-                    "the other nodes cannot dial \(advertised): set link-advertise to an address and port of this machine",
+                    "the other nodes cannot connect to \(advertised): set link-advertise to an address and port of this machine",
                     at: self.origins["link-advertise"] ?? self.origins["link"]))
         }
         if self.limits.linkFrameBytesMax > self.limits.linkBufferedBytesMax {

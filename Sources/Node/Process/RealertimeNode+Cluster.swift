@@ -30,7 +30,7 @@ extension RealertimeNode {
         let bound = try await links.start()
         let advertised = options.linkAdvertise ?? bound
         guard !advertised.isWildcard else {
-            throw NodeError("the other nodes cannot dial \(advertised): set link-advertise to an address and port of this machine")
+            throw NodeError("the other nodes cannot connect to \(advertised): set link-advertise to an address and port of this machine")
         }
         return ClusterMember(
             self.configuration, servers: servers, link: advertised.description, api: self.shownAPI(gateway, advertised.host), version: self.version,

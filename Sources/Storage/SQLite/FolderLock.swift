@@ -32,7 +32,7 @@ final class FolderLock: Sendable {
             guard code == EWOULDBLOCK else {
                 throw LogError(.unusable, "cannot lock the data folder \(folder) (\(systemMessage(code))): choose a folder on a local disk")
             }
-            throw LogError(.unusable, "the data folder \(folder) is in use by \(holder): stop it, or choose another folder")
+            throw LogError(.unusable, "the data folder \(folder) is in use by \(holder): stop that process, or choose another folder")
         }
         self.descriptor = descriptor
         self.path = path

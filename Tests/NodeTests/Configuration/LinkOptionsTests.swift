@@ -64,8 +64,8 @@ import Testing
     }
 
     @Test(arguments: ["0:8082", "0.0:8082", "[::0]:8082", "[::ffff:0.0.0.0]:8082"]) func noSpellingOfTheWildcardAddressIsAdvertised(_ link: String) throws {
-        #expect(try self.problem(["link": link, "link-secret": "0123456789abcdef"]).contains("the other nodes cannot dial \(link): set link-advertise"))
-        #expect(try self.problem(["link-advertise": link]).contains("the other nodes cannot dial \(link)"))
+        #expect(try self.problem(["link": link, "link-secret": "0123456789abcdef"]).contains("the other nodes cannot connect to \(link): set link-advertise"))
+        #expect(try self.problem(["link-advertise": link]).contains("the other nodes cannot connect to \(link)"))
     }
 
     @Test func everySpellingOfLoopbackIsRecognized() throws {
@@ -80,8 +80,8 @@ import Testing
     @Test func anAddressThatCannotBeDialledIsRefused() throws {
         #expect(
             try self.problem(["link": "0.0.0.0:8082", "link-secret": "0123456789abcdef"]).contains(
-                "the other nodes cannot dial 0.0.0.0:8082: set link-advertise"))
-        #expect(try self.problem(["link-advertise": "[::]:8082"]).hasPrefix("--link-advertise: the other nodes cannot dial [::]:8082"))
+                "the other nodes cannot connect to 0.0.0.0:8082: set link-advertise"))
+        #expect(try self.problem(["link-advertise": "[::]:8082"]).hasPrefix("--link-advertise: the other nodes cannot connect to [::]:8082"))
         #expect(try self.problem(["link-advertise": "10.0.0.1:0"]).contains("address and port"))
         let configuration = try self.load(["link": "0.0.0.0:8082", "link-secret": "0123456789abcdef", "link-advertise": "10.0.0.1:9"])
         #expect(configuration.cluster.linkAdvertise == ListenAddress(host: "10.0.0.1", port: 9))
