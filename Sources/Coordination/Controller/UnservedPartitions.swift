@@ -1,6 +1,6 @@
 import Partitioning
 
-/// The partitions whose owners do not report that they serve them, and since when. A pure value.
+/// The partitions whose owners do not report that they serve them, and for how long. A pure value.
 struct UnservedPartitions: Sendable {
     /// An owner usually serves a new partition within moments. If the partition is not served after this time, the operator is informed.
     static let patience = Duration.seconds(10)

@@ -21,7 +21,7 @@ struct MemberSession: Sendable {
     }
 
     enum Change: Sendable {
-        /// There is a connection, in a new session or in the same one as before.
+        /// A connection exists, in a new session or in the previous session.
         case connected(isNew: Bool)
         /// There is no connection now, but the session may still be valid. No partition is granted to another node before the session ends.
         case unchanged
