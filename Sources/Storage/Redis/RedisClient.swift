@@ -46,7 +46,7 @@ actor RedisClient {
         self.tls = settings.tls
         self.handshake = RedisHandshake(address: address, scripts: scripts)
         self.logger = log
-        self.machine = RedisConnectionMachine(settings: settings, place: address.hostAndPort)
+        self.machine = RedisConnectionMachine(settings: settings, place: address.hostAndPort, isTLS: address.isTLS)
         self.queue = RedisRequestQueue(requestsMax: settings.requestsMax, bytesMax: settings.bytesMax)
     }
 
@@ -55,6 +55,9 @@ actor RedisClient {
 
     /// Why there is no connection that can be used, as a sentence. Nil if there is one.
     var problem: String? { self.machine.problem }
+
+    /// Requests without a reply.
+    var waitingRequests: Int { self.queue.requests }
 
     /// Connects, and keeps connecting until ``close()``. Does not wait.
     func start() { self.perform(.started) }
@@ -106,7 +109,8 @@ actor RedisClient {
     private func write(_ requests: [RedisRequest], bytes: Int, for waiter: Waiter) {
         let now = NIODeadline.now()
         self.queue.add(waiter, count: requests.count, bytes: bytes, at: now)
-        if self.deadlineTimer == nil { self.wakeAtDeadline(now + self.settings.deadline) }
+        // The machine bounds the time of a handshake.
+        if self.deadlineTimer == nil, self.machine.state == .ready { self.wakeAtDeadline(now + self.settings.deadline) }
         guard let channel = self.channel else { preconditionFailure("Requests are written only while there is a connection") }
         // A socket that takes bytes gets them with this flush, and whether each byte left is not worth a promise for each request. Behind a socket
         // that is full, it is worth it: then many requests wait here, and they can be sent again without a doubt if the connection ends.
@@ -151,17 +155,19 @@ actor RedisClient {
     }
 
     func received(_ replies: [RedisReply], on channel: any Channel) {
+        // Why the server cannot be used any longer. The replies that came with this one still count.
+        var change: String?
         for reply in replies {
             // An earlier reply may have ended the connection.
             guard channel === self.channel else { return }
-            self.received(reply)
+            self.received(reply, change: &change)
         }
+        if let change { self.perform(.judged(attempt: self.machine.attempt, .unavailable(change))) }
     }
 
-    private func received(_ reply: RedisReply) {
+    private func received(_ reply: RedisReply, change: inout String?) {
         let attempt = self.machine.attempt
         var outcome = Result<RedisReply, RedisRequestError>.success(reply)
-        var change: String?
         if case .error(let text) = reply {
             if self.machine.state == .handshaking {
                 if let verdict = self.handshake.verdict(onGreeting: text) { return self.perform(.judged(attempt: attempt, verdict)) }
@@ -173,9 +179,8 @@ actor RedisClient {
         switch self.queue.received(outcome) {
         case .incomplete: break
         case .complete(let waiter, let results): self.finish(waiter, results)
-        case .unexpected: return self.lost(.malformed(RedisProtocolError(description: "a reply came without a request")))
+        case .unexpected: self.lost(.malformed(RedisProtocolError(description: "a reply came without a request")))
         }
-        if let change { self.perform(.judged(attempt: attempt, .unavailable(change))) }
     }
 
     /// Ignored if the connection was dropped before, or never was the one in use: of a name with several addresses, more than one may connect.

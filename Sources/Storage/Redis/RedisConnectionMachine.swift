@@ -96,9 +96,11 @@ struct RedisConnectionMachine: Sendable {
     private let settings: RedisClientSettings
     /// Of the server, for messages.
     private let place: String
+    private let isTLS: Bool
 
     /// - Parameter place: host and port of the server, for messages.
-    init(settings: RedisClientSettings, place: String) {
+    init(settings: RedisClientSettings, place: String, isTLS: Bool = false) {
+        self.isTLS = isTLS
         self.settings = settings
         self.place = place
         self.problem = "Redis at \(place) is not connected yet"
@@ -177,8 +179,10 @@ struct RedisConnectionMachine: Sendable {
         guard turn == self.turn else { return [] }
         switch self.state {
         case .handshaking:
+            // A server without TLS waits for the end of the first line, and may wait forever.
+            let hint = self.isTLS ? ": check that it uses TLS on this port" : ""
             let sentence = "Redis at \(self.place) sent no reply to the first requests in \(self.settings.deadline.nanoseconds / 1_000_000) ms"
-            return self.lost(self.attempt, sentence, using: &generator)
+            return self.lost(self.attempt, sentence + hint, using: &generator)
         case .ready: return [.refresh(attempt: self.attempt), self.wake(after: self.settings.factsInterval)]
         case .disconnected, .refused: return self.open()
         case .idle, .connecting, .closing, .closed: return []

@@ -8,45 +8,26 @@ import Testing
 
 @testable import Storage
 
-/// A real redis-server on a free port of 127.0.0.1, in a temporary folder. It is killed when its last reference goes.
-final class LocalRedis: Sendable {
-    let port: UInt16
-    let folder: URL
-    private let options: [String]
-    private let process = Mutex<SpawnedProcess?>(nil)
-
-    /// - Parameter options: of redis-server's command line, as `--maxmemory-policy`, `allkeys-lru`.
-    init(_ options: [String] = []) async throws {
-        self.port = LoopbackSocket.freePorts(1)[0]
-        self.folder = TemporaryFolder.make()
-        self.options = options
-        try await self.start()
-    }
-
-    deinit { self.kill() }
-
+extension RedisServer {
     var address: RedisAddress { try! RedisAddress("redis://127.0.0.1:\(self.port)") }
+}
 
-    func start() async throws {
-        let arguments =
-            ["/usr/bin/redis-server", "--port", "\(self.port)", "--bind", "127.0.0.1", "--dir", self.folder.path, "--save", "", "--appendonly", "no"]
-            + self.options
-        let process = try SpawnedProcess(arguments, log: self.folder.appending(path: "log").path)
-        self.process.withLock { $0 = process }
-        try await eventually("redis-server listens") { LoopbackSocket.connected(to: self.port) != nil }
+extension RedisClientSettings {
+    /// Tries again soon, so that tests need not wait.
+    static var eager: Self {
+        var settings = Self()
+        settings.backoffMin = .milliseconds(5)
+        settings.backoffMax = .milliseconds(50)
+        // A busy machine must not end a connection.
+        settings.deadline = .seconds(30)
+        settings.connectDeadline = .seconds(30)
+        return settings
     }
-
-    func kill() { self.process.withLock { $0.take()?.kill() } }
-
-    /// Its connections stay open and silent.
-    func pause() { self.process.withLock { $0?.stop() } }
-
-    func resume() { self.process.withLock { $0?.signal(SIGCONT) } }
 }
 
 /// Runs the body with a client that has started, and closes it.
 func withRedisClient(
-    _ address: RedisAddress, _ settings: RedisClientSettings = RedisClientSettings(), scripts: [String] = [], logs: LogLines = LogLines(),
+    _ address: RedisAddress, _ settings: RedisClientSettings = .eager, scripts: [String] = [], logs: LogLines = LogLines(),
     _ body: (RedisClient) async throws -> Void
 ) async throws {
     let loop = MultiThreadedEventLoopGroup.singleton.next()
@@ -92,6 +73,100 @@ final class LogLines: Sendable {
         func log(event: LogEvent) {
             let pairs = (event.metadata ?? [:]).sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }.joined()
             self.lines.all.withLock { $0.append("\(event.level): \(event.message)\(pairs)") }
+        }
+    }
+}
+
+/// A server in this process that replies what a test wants. Without a wish it is a good server with empty replies.
+final class ScriptedRedis: Sendable {
+    enum Answer: Sendable {
+        /// These bytes, as they are.
+        case bytes(String)
+        /// These bytes, and then the end of the connection.
+        case last(String)
+        case silence
+    }
+
+    /// - Parameters:
+    ///   - words: of the request. Empty when the connection has been accepted.
+    ///   - connection: counted from 1.
+    typealias Script = @Sendable (_ words: [String], _ connection: Int) -> Answer?
+
+    let channel: any Channel
+    var address: RedisAddress { try! RedisAddress("redis://127.0.0.1:\(self.channel.localAddress!.port!)") }
+
+    init(_ script: @escaping Script) async throws {
+        let connections = Mutex(0)
+        self.channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .childChannelInitializer { channel in
+                let number = connections.withLock {
+                    $0 += 1
+                    return $0
+                }
+                return channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Handler(script: script, number: number)) }
+            }
+            .bind(host: "127.0.0.1", port: 0).get()
+    }
+
+    deinit { self.channel.close(promise: nil) }
+
+    private final class Handler: ChannelInboundHandler {
+        typealias InboundIn = ByteBuffer
+        let script: Script
+        let number: Int
+        private var received = ByteBuffer()
+
+        init(script: @escaping Script, number: Int) {
+            self.script = script
+            self.number = number
+        }
+
+        func channelActive(context: ChannelHandlerContext) { self.answer([], context) }
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            self.received.writeImmutableBuffer(self.unwrapInboundIn(data))
+            while let words = self.next() { self.answer(words, context) }
+        }
+
+        func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+        private func answer(_ words: [String], _ context: ChannelHandlerContext) {
+            switch self.script(words, self.number) ?? Self.usual(words) {
+            case .bytes(let text): context.writeAndFlush(NIOAny(ByteBuffer(string: text)), promise: nil)
+            case .last(let text):
+                context.writeAndFlush(NIOAny(ByteBuffer(string: text)), promise: nil)
+                context.close(promise: nil)
+            case .silence: break
+            }
+        }
+
+        private static func usual(_ words: [String]) -> Answer {
+            func bulk(_ text: String) -> String { "$\(text.utf8.count)\r\n\(text)\r\n" }
+            return switch words.first {
+            case nil: .silence
+            case "INFO": .bytes(bulk(RedisServerFactsTests.good))
+            case "CONFIG": .bytes("*0\r\n")
+            case "SCRIPT": .bytes(bulk(String(repeating: "a", count: 40)))
+            default: .bytes("+OK\r\n")
+            }
+        }
+
+        /// The words of the next request that is here whole.
+        private func next() -> [String]? {
+            var rest = self.received
+            func number(_ first: UInt8) -> Int? {
+                guard let end = rest.readableBytesView.firstIndex(of: 10), let line = rest.readString(length: end + 1 - rest.readerIndex) else { return nil }
+                precondition(line.utf8.first == first, "\(line)")
+                return Int(line.dropFirst().prefix { $0.isNumber })
+            }
+            guard let count = number(UInt8(ascii: "*")) else { return nil }
+            var words: [String] = []
+            for _ in 0..<count {
+                guard let length = number(UInt8(ascii: "$")), let word = rest.readString(length: length), rest.readString(length: 2) != nil else { return nil }
+                words.append(word)
+            }
+            self.received = rest
+            return words
         }
     }
 }
