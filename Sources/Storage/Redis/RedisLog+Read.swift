@@ -14,8 +14,8 @@ extension RedisLog {
         request.append(self.fence(partition))
         request.append(self.stream(partition, channel))
         request.append(seal.ownerEpoch)
-        // The ids of a stream are numbers of 64 bits, and no head is that high.
-        request.append("\(position)")
+        // A subscriber can send any position. Redis reads after any id but the highest one, and no head is that high.
+        request.append("\(min(position, Position(epoch: .max, offset: .max - 1)))")
         request.append(max(0, limit))
         request.append(max(0, bytesMax))
         request.append(self.horizon)

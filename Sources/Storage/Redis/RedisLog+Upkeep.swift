@@ -32,7 +32,7 @@ extension RedisLog {
 
     package func forget(_ channels: [Grant: [ChannelName]], writtenBefore oldest: Int64) async throws(LogError) {
         // Heads have the wall clock's time.
-        let oldest = self.clocks.wall() - (self.clocks.steady() - oldest)
+        let oldest = oldest == .max ? .max : self.clocks.wall() - (self.clocks.steady() - oldest)
         for (grant, names) in channels {
             guard let seal = self.seals.withLockedValue({ try? $0.seal(grant) }) else { continue }
             let server = self.server(of: grant.partition)

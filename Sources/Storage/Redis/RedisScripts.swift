@@ -1,7 +1,8 @@
 /// The Lua scripts of ``RedisLog``. Redis runs a script as one step: no other command comes between its checks and its writes.
 ///
 /// Scripts are not rolled back, so each of them checks everything before its first write. They begin with `#!lua`, because Redis then refuses a script whole when
-/// its memory is full, in place of the first command inside it that writes.
+/// its memory is full, in place of the first command inside it that writes. Only the append is refused then: the other scripts have flags, because a full memory
+/// must stop neither readers nor a new owner, and forgetting makes room.
 ///
 /// Keys of a partition, behind the prefix `rt:CLUSTER:{PARTITION}:`. The braces put all keys of a partition into one slot of a Redis Cluster.
 ///
@@ -51,7 +52,7 @@ enum RedisScripts {
     /// If the storage is another one than at the last seal, or the fence is missing, heads of former epochs are not trusted any more: new events begin epochs from
     /// the raised floor on.
     static let seal = """
-        #!lua
+        #!lua flags=allow-oom
         local reply = {}
         for i, key in ipairs(KEYS) do
             local oe, least = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
@@ -124,7 +125,7 @@ enum RedisScripts {
                 elseif epoch > head[1] and offset ~= 1 or epoch == head[1] and offset > head[2] + 1 then
                     status[p], detail[p] = 3, channel
                 elseif epoch > head[1] or offset > head[2] then
-                    if epoch > head[1] then fresh[p][channel] = head[1] > 0 end
+                    if epoch > head[1] and head[1] > 0 then fresh[p][channel] = i end
                     head[1], head[2], head[3] = epoch, offset, i
                     new[i] = true
                 end
@@ -134,10 +135,7 @@ enum RedisScripts {
             local p, channel = tonumber(ARGV[i]), ARGV[i + 1]
             if new[i] and status[p] == 0 then
                 local stream = string.sub(KEYS[2 * p], 1, -2) .. 's:' .. channel
-                if fresh[p][channel] then
-                    redis.call('UNLINK', stream)
-                    fresh[p][channel] = nil
-                end
+                if fresh[p][channel] == i then redis.call('UNLINK', stream) end
                 local id = ARGV[i + 2] .. '-' .. ARGV[i + 3]
                 local added = redis.pcall('XADD', stream, 'MAXLEN', ARGV[1], id, 'm', ARGV[i + 4], 'd', ARGV[i + 5])
                 if type(added) == 'table' and added.err then
@@ -170,7 +168,7 @@ enum RedisScripts {
     ///
     /// Deletes expired events at the beginning of the stream: a busy channel's stream does not expire as a whole.
     static let read = """
-        #!lua
+        #!lua flags=allow-oom
         local fence, oe = tonumber(redis.call('HGET', KEYS[1], 'oe') or 0), tonumber(ARGV[1])
         if fence > oe then return {1, tostring(fence)} end
         if fence < oe then return {2, ''} end
@@ -211,7 +209,7 @@ enum RedisScripts {
     /// Returns for each partition its status; for each channel its head or '', the number of events that follow, those events' ids and metadata, newest first,
     /// and the id to continue from or ''. The number -1 means that the call had read enough before it came to the channel.
     static let heads = """
-        #!lua
+        #!lua flags=no-writes
         local partitions = #KEYS / 2
         local reply = {}
         for p = 1, partitions do
@@ -260,7 +258,7 @@ enum RedisScripts {
     /// Keys: for each partition its fence and its heads. Arguments: for each partition its owner epoch. Returns for each partition its status, the newer owner
     /// epoch, and the number of its heads.
     static let verify = """
-        #!lua
+        #!lua flags=no-writes
         local reply = {}
         for p = 1, #KEYS / 2 do
             local fence, oe = tonumber(redis.call('HGET', KEYS[2 * p - 1], 'oe') or 0), tonumber(ARGV[p])
@@ -273,7 +271,7 @@ enum RedisScripts {
 
     /// Keys: fence, heads. Arguments: owner epoch, the time before which a head may be forgotten, channels. Returns status, and the new floor.
     static let forget = """
-        #!lua
+        #!lua flags=allow-oom
         local fence, oe = redis.call('HMGET', KEYS[1], 'oe', 'floor'), tonumber(ARGV[1])
         local stored, floor, oldest = tonumber(fence[1] or 0), tonumber(fence[2] or 0), tonumber(ARGV[2])
         if stored > oe then return {1, stored} end
