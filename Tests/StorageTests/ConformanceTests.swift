@@ -6,21 +6,49 @@ import TestKit
 import Testing
 
 enum LogKind: String, CaseIterable, Sendable {
-    case memory, sqlite, sqlitePower
+    case memory, sqlite, sqlitePower, redis
+
+    /// Logs in this process, which know how many events and bytes they store, and delete the oldest ones of all channels. Redis counts only its memory, and each
+    /// of its streams has its own bounds.
+    static let local: [LogKind] = [.memory, .sqlite, .sqlitePower]
+
+    /// The epoch floor of a partition whose channels all have lower epochs. A log that one process writes takes the time of its first start. A log that several
+    /// processes share takes the owner epoch, because their clocks differ.
+    func floor(_ ownerEpoch: OwnerEpoch = 1) -> UInt64 { self == .redis ? UInt64(ownerEpoch) << 24 : 1_700_000_000_000 }
+}
+
+/// A name that begins with `name` and whose channel is on this partition, of as many as ``ConformanceTests`` has.
+private func name(_ name: String, on partition: PartitionID) -> String {
+    (0...).lazy.map { "\(name)\($0)" }.first { ConformanceTests.partitions.partition(ofHash: channel($0).hash64) == partition }!
 }
 
 /// The behaviour that every log must have.
 @Suite struct ConformanceTests {
+    /// Tests that use several partitions place their channels with ``name(_:on:)``.
+    fileprivate static let partitions = Partitions(count: 16)
+
+    /// - Parameters:
+    ///   - partitions: By default, all channels are on partition 0.
+    ///   - trusting: Partitions in which the test uses epochs that are lower than their floor.
     private func withLog(
-        _ kind: LogKind, limits: Limits = Limits(), sealed: Bool = true, _ body: (any Log, TestClock) async throws -> Void
+        _ kind: LogKind, partitions: Partitions = Partitions(count: 1), trusting: [PartitionID] = [0], limits: Limits = Limits(), sealed: Bool = true,
+        _ body: (any Log, TestClock) async throws -> Void
     ) async throws {
         let clock = TestClock()
+        if kind == .redis {
+            return try await withRedisLog(partitions: partitions, limits: limits, clocks: clock.clocks) { log, server in
+                try await log.trustEpochs(of: trusting, on: server)
+                if sealed { _ = try await log.sealed(oneGrant) }
+                try await body(log, clock)
+            }
+        }
         try await withTemporaryFolder { folder in
             let log: any Log =
                 switch kind {
                 case .memory: MemoryLog(limits: limits, clocks: clock.clocks)
                 case .sqlite: try SQLiteLog(folder: folder, limits: limits, clocks: clock.clocks)
                 case .sqlitePower: try SQLiteLog(folder: folder, durability: .power, limits: limits, clocks: clock.clocks)
+                case .redis: fatalError("made above")
                 }
             if sealed { _ = try await log.sealed(oneGrant) }
             do {
@@ -69,6 +97,8 @@ enum LogKind: String, CaseIterable, Sendable {
             #expect(try await offsets(after: position(5, 3), bytesMax: 14) == [4, 5])
             #expect(try await offsets(after: position(5, 3), bytesMax: 15) == [4, 5, 6])
             #expect(try await offsets(after: position(5, 3), bytesMax: 0) == [4])
+            // A subscriber can send any position.
+            #expect(try await offsets(after: position(.max, .max)) == [])
         }
     }
 
@@ -94,7 +124,7 @@ enum LogKind: String, CaseIterable, Sendable {
             #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3, 4, 5])
             #expect(try await log.read(channel("b"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2])
             #expect(try await log.read(channel("c"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1])
-            #expect(await log.metrics.events == 8)
+            if kind != .redis { #expect(await log.metrics.events == 8) }
         }
     }
 
@@ -142,59 +172,61 @@ enum LogKind: String, CaseIterable, Sendable {
 
     /// The fence: calls of an older owner are refused, calls of a newer owner succeed.
     @Test(arguments: LogKind.allCases) func anAppendUnderAnOlderOwnerEpochIsRefused(_ kind: LogKind) async throws {
-        try await self.withLog(kind) { log, clock in
+        try await self.withLog(kind, partitions: Self.partitions, trusting: [3]) { log, clock in
+            let a = name("a", on: 3)
             let (old, new) = (Grant(partition: 3, ownerEpoch: 5), Grant(partition: 3, ownerEpoch: 6))
             _ = try await log.sealed([old])
-            try await log.append(events("a", 5, 1...2, at: clock.now), under: old)
+            try await log.append(events(a, 5, 1...2, at: clock.now), under: old)
             #expect(await log.seal([new]).map(code) == [nil])
-            let error = try await logError { try await log.append(events("a", 5, 3...3, at: clock.now), under: old) }
+            let error = try await logError { try await log.append(events(a, 5, 3...3, at: clock.now), under: old) }
             #expect(error.code == .fenced && error.message.contains("newer than 5"))
-            #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2])
-            let heads = try await log.heads(of: [ChannelOfPartition(channel("a"), old), ChannelOfPartition(channel("a"), new)])
+            #expect(try await log.read(channel(a), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2])
+            let heads = try await log.heads(of: [ChannelOfPartition(channel(a), old), ChannelOfPartition(channel(a), new)])
             #expect(heads.heads.map { $0?.head } == [nil, position(5, 2)])
-            try await log.append(events("a", 5, 3...3, at: clock.now), under: new)
-            #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3])
+            try await log.append(events(a, 5, 3...3, at: clock.now), under: new)
+            #expect(try await log.read(channel(a), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3])
             // Appending under a grant that was never sealed is refused too.
             #expect(
-                try await logError { try await log.append(events("a", 5, 4...4, at: clock.now), under: Grant(partition: 3, ownerEpoch: 7)) }.code == .fenced)
+                try await logError { try await log.append(events(a, 5, 4...4, at: clock.now), under: Grant(partition: 3, ownerEpoch: 7)) }.code == .fenced)
             #expect(await log.metrics.error == nil)
         }
     }
 
     @Test(arguments: LogKind.allCases) func eachPartitionOfABatchHasItsOwnResult(_ kind: LogKind) async throws {
-        try await self.withLog(kind) { log, clock in
+        try await self.withLog(kind, partitions: Self.partitions) { log, clock in
+            let (a, b, c) = (name("a", on: 10), name("b", on: 11), name("c", on: 12))
             let grants = (0..<3).map { Grant(partition: $0 + 10, ownerEpoch: 2) }
             _ = try await log.sealed(grants)
             _ = await log.seal([Grant(partition: 11, ownerEpoch: 3)])
             var batch = LogBatch()
             let indices = grants.map { batch.add($0) }
             for offset in 1...3 as ClosedRange<UInt64> {
-                for (name, index) in zip(["a", "b", "c"], indices) { batch.add(event(name, position(5, offset), at: clock.now), grantIndex: index) }
+                for (name, index) in zip([a, b, c], indices) { batch.add(event(name, position(5, offset), at: clock.now), grantIndex: index) }
             }
             #expect(await log.append(batch).map(code) == [nil, .fenced, nil])
-            #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3])
-            #expect(try await log.read(channel("b"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [])
-            #expect(try await log.read(channel("c"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3])
+            #expect(try await log.read(channel(a), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3])
+            #expect(try await log.read(channel(b), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [])
+            #expect(try await log.read(channel(c), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [1, 2, 3])
             // The same batch again: its events are already stored.
             #expect(await log.append(batch).map(code) == [nil, .fenced, nil])
-            #expect(await log.metrics.events == 6)
+            if kind != .redis { #expect(await log.metrics.events == 6) }
         }
     }
 
     @Test(arguments: LogKind.allCases) func sealingMayBeRepeatedAndAddPartitions(_ kind: LogKind) async throws {
-        try await self.withLog(kind) { log, clock in
+        try await self.withLog(kind, trusting: [1, 2]) { log, clock in
             let (first, second) = (Grant(partition: 1, ownerEpoch: 1), Grant(partition: 2, ownerEpoch: 4))
             _ = try await log.sealed([first])
             try await log.append(events("a", 5, 1...2, at: clock.now), under: first)
             #expect(await log.seal([first, second]).map(code) == [nil, nil])
             try await log.append(events("a", 5, 3...3, at: clock.now), under: first)
             try await log.append(events("b", 5, 1...1, at: clock.now), under: second)
-            #expect(try await log.sealed([first]).headsByName == ["a": position(5, 3), "b": position(5, 1)])
+            #expect(try await log.sealed([first, second]).headsByName == ["a": position(5, 3), "b": position(5, 1)])
         }
     }
 
     @Test(arguments: LogKind.allCases) func aReleasedPartitionIsNotServedAndStaysFenced(_ kind: LogKind) async throws {
-        try await self.withLog(kind) { log, clock in
+        try await self.withLog(kind, trusting: [1]) { log, clock in
             let grant = Grant(partition: 1, ownerEpoch: 5)
             _ = try await log.sealed([grant])
             try await log.append(events("a", 5, 1...2, at: clock.now), under: grant)
@@ -220,11 +252,13 @@ enum LogKind: String, CaseIterable, Sendable {
                 event("a", position(5, 2), at: clock.now), event("b", position(6, 1), messageID: "b", at: clock.now),
                 event("a", position(5, 3), messageID: "new", at: clock.now),
             ])
+            // A log on Redis counts its channels when it verifies its seals.
+            _ = await log.verify(oneGrant)
             func heads(_ names: [String]) async throws -> LogHeads {
                 try await log.heads(of: names.map { ChannelOfPartition(channel($0), oneGrant[0]) })
             }
             var found = try await heads(["b", "unknown", "a"])
-            #expect(found.heads.map { $0?.head } == [position(6, 1), position(1_700_000_000_000, 0), position(5, 3)])
+            #expect(found.heads.map { $0?.head } == [position(6, 1), position(kind.floor(), 0), position(5, 3)])
             #expect(found.heads.map { $0?.messageIDs.map(\.messageID) } == [["b"], [], ["old", "new"]])
             #expect(found.heads[2]?.messageIDs.map(\.position) == [position(5, 1), position(5, 3)])
             #expect(found.heads[2]?.messageIDs.map(\.timestamp) == [clock.now - 60_000, clock.now])
@@ -248,7 +282,8 @@ enum LogKind: String, CaseIterable, Sendable {
             var next: RememberedPlace? = .start
             while let place = next {
                 let slice = try await log.remembered(from: place, count: 7)
-                #expect(slice.channels.count <= 7 && slice.channels.allSatisfy { $0.head == position(5, 1) && $0.timestamp == clock.now })
+                // Redis returns a small hash as a whole, whatever the count.
+                #expect((slice.channels.count <= 7 || kind == .redis) && slice.channels.allSatisfy { $0.head == position(5, 1) && $0.timestamp == clock.now })
                 names += slice.channels.map(\.channel.string)
                 next = slice.next
             }
@@ -257,7 +292,7 @@ enum LogKind: String, CaseIterable, Sendable {
     }
 
     @Test(arguments: LogKind.allCases) func batchesOfSeveralSequencersAreStored(_ kind: LogKind) async throws {
-        try await self.withLog(kind) { log, clock in
+        try await self.withLog(kind, partitions: Self.partitions) { log, clock in
             let grants = (0..<8).map { Grant(partition: $0, ownerEpoch: 2) }
             _ = try await log.sealed(grants)
             // The fenced partition does not affect the results of the other partitions.
@@ -266,7 +301,7 @@ enum LogKind: String, CaseIterable, Sendable {
                 for grant in grants {
                     group.addTask {
                         for offset in 1...40 as ClosedRange<UInt64> {
-                            let batch = LogBatch(events("p\(grant.partition)", 5, offset...offset, at: clock.now), under: grant)
+                            let batch = LogBatch(events(name("p", on: grant.partition), 5, offset...offset, at: clock.now), under: grant)
                             #expect(await log.append(batch).map(code) == [grant.partition == 5 ? .fenced : nil])
                         }
                     }
@@ -274,7 +309,7 @@ enum LogKind: String, CaseIterable, Sendable {
                 try await group.waitForAll()
             }
             for grant in grants {
-                let offsets = try await log.read(channel("p\(grant.partition)"), after: position(5, 0), limit: 100, bytesMax: 10_000).offsets
+                let offsets = try await log.read(channel(name("p", on: grant.partition)), after: position(5, 0), limit: 100, bytesMax: 10_000).offsets
                 #expect(offsets == (grant.partition == 5 ? [] : Array(1...40)))
             }
         }
@@ -293,19 +328,20 @@ enum LogKind: String, CaseIterable, Sendable {
             #expect(contents.heads.first { $0.channel == channel("a") }?.timestamp == clock.now - 101_000)
             #expect(contents.messageIDs.map(\.messageID) == ["id 1", "id 2", "id 3", "id 4"])
             #expect(contents.messageIDs.map(\.position) == (1...4).map { position(6, $0) })
-            #expect(contents.epochFloor == 1_700_000_000_000)
+            #expect(contents.epochFloor == kind.floor(3))
         }
     }
 
     @Test(arguments: LogKind.allCases) func theEpochFloorIsAtLeastTheOwnerEpoch(_ kind: LogKind) async throws {
         try await self.withLog(kind) { log, _ in
-            let grant = Grant(partition: 9, ownerEpoch: 1_900_000_000_000)
-            let high = try await log.sealed([grant])
-            #expect(high.epochFloor == 1_900_000_000_000)
+            // Redis has 53 bits for an epoch.
+            let grant = Grant(partition: 9, ownerEpoch: kind == .redis ? 1 << 28 : 1_900_000_000_000)
+            let high = try await log.sealed([grant]).epochFloor
+            #expect(kind == .redis ? high > grant.ownerEpoch : high == 1_900_000_000_000)
             let found = try await log.heads(of: [ChannelOfPartition(channel("a"), grant)])
-            #expect(found.heads[0]?.head == position(1_900_000_000_000, 0))
+            #expect(found.heads[0]?.head == position(high, 0))
             let low = try await log.sealed(oneGrant)
-            #expect(low.epochFloor == 1_700_000_000_000)
+            #expect(low.epochFloor == kind.floor())
         }
     }
 
@@ -319,7 +355,7 @@ enum LogKind: String, CaseIterable, Sendable {
             let slice = try await log.read(channel("a"), after: position(5, 2), limit: 10, bytesMax: 1000)
             #expect(slice.offsets == [7, 8, 9, 10])
             #expect(slice.oldest == position(5, 7))
-            #expect(await log.metrics.events == 4)
+            if kind != .redis { #expect(await log.metrics.events == 4) }
         }
     }
 
@@ -351,16 +387,18 @@ enum LogKind: String, CaseIterable, Sendable {
             clock.advance(seconds: 11)
             try await log.trim(now: clock.now)
             let metrics = await log.metrics
-            #expect(metrics.events == 1)
-            #expect(metrics.bytes == event("b", position(5, 3), "b 5-3", at: 0).event.accountedBytes)
-            #expect(metrics.channels == 2)
+            if kind != .redis {
+                #expect(metrics.events == 1)
+                #expect(metrics.bytes == event("b", position(5, 3), "b 5-3", at: 0).event.accountedBytes)
+                #expect(metrics.channels == 2)
+            }
             #expect(try await log.sealed(oneGrant).headsByName == ["a": position(5, 3000), "b": position(5, 3)])
             try await log.append(events("a", 5, 3001...3001, at: clock.now))
             #expect(try await log.read(channel("a"), after: position(5, 0), limit: 10, bytesMax: 1000).offsets == [3001])
         }
     }
 
-    @Test(arguments: LogKind.allCases) func theOldestEventsOfAllChannelsAreDeletedFirst(_ kind: LogKind) async throws {
+    @Test(arguments: LogKind.local) func theOldestEventsOfAllChannelsAreDeletedFirst(_ kind: LogKind) async throws {
         var limits = Limits()
         limits.historyBytesMax = 200_000
         try await self.withLog(kind, limits: limits) { log, clock in
@@ -428,9 +466,11 @@ enum LogKind: String, CaseIterable, Sendable {
             try await log.append(events("a", 5, 1...3, at: clock.now) + events("b", 5, 1...3, at: clock.now))
             try await log.forget([channel("a")])
             #expect(try await log.read(channel("a"), after: position(0, 0), limit: 10, bytesMax: 1000).events.isEmpty)
-            #expect(await log.metrics.events == 3)
+            if kind != .redis { #expect(await log.metrics.events == 3) }
             try await log.append(events("a", 6, 1...2, at: clock.now))
             #expect(try await log.read(channel("a"), after: position(0, 0), limit: 10, bytesMax: 1000).offsets == [1, 2])
+            // A log on Redis counts its channels when it verifies its seals.
+            _ = await log.verify(oneGrant)
             #expect(await log.metrics.channels == 2)
         }
     }

@@ -67,9 +67,13 @@ extension Log {
             contents.heads += slice.channels
             next = slice.next
         }
-        for (requested, found) in zip(contents.heads, try await self.heads(of: contents.heads.map { ChannelOfPartition($0.channel, grants[0]) }).heads) {
-            #expect(requested.head == found?.head)
-            contents.messageIDs += found?.messageIDs ?? []
+        // The partition of a channel is not known here. A log of one process finds it under each grant, a log on Redis under one.
+        let requests = contents.heads.flatMap { remembered in grants.map { ChannelOfPartition(remembered.channel, $0) } }
+        let found = try await self.heads(of: requests).heads
+        for (index, remembered) in contents.heads.enumerated() {
+            let match = found[(index * grants.count)..<((index + 1) * grants.count)].first { $0?.head == remembered.head }
+            #expect(match != nil)
+            contents.messageIDs += match??.messageIDs ?? []
         }
         contents.messageIDs.sort { $0.timestamp < $1.timestamp }
         return contents

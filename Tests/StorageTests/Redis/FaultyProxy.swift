@@ -80,6 +80,9 @@ final class FaultyProxy: Sendable {
     /// Discards all bytes of both sides. If one side closes, the other side is not notified: it still sees an open connection.
     func swallow() async { await self.run { $0.swallow() } }
 
+    /// Resets every connection. New ones go to another server.
+    func forward(to server: UInt16) async { await self.run { $0.forward(to: server) } }
+
     var counters: Counters {
         get async { await self.run { $0.counters } }
     }

@@ -17,7 +17,7 @@ actor FaultyProxyCore {
     private static let heldBytesMax = 64 << 20
 
     nonisolated let port: UInt16
-    private let serverPort: UInt16
+    private var serverPort: UInt16
 
     private var listener: (any Channel)?
     private var connections: [Int: Connection] = [:]
@@ -82,6 +82,11 @@ actor FaultyProxyCore {
     func cut(afterBytes count: Int, _ direction: Direction) { self.bytesUntilCut[direction] = count }
 
     func swallow() { self.isSwallowing = true }
+
+    func forward(to server: UInt16) {
+        self.serverPort = server
+        self.cut()
+    }
 
     var counters: FaultyProxy.Counters {
         var counters = self.counts

@@ -32,29 +32,36 @@ struct RESPScanner {
     /// The values that end in these bytes.
     mutating func scan(_ buffer: ByteBuffer) -> [Value] {
         var values: [Value] = []
-        for (index, byte) in buffer.readableBytesView.enumerated() {
-            guard self.consume(byte) else { continue }
-            values.append(Value(end: index + 1, name: String(decoding: self.name, as: UTF8.self).uppercased()))
-            self.name = []
-            self.isNaming = false
+        buffer.withUnsafeReadableBytes { bytes in
+            var index = 0
+            while index < bytes.count {
+                guard self.consume(bytes, &index) else { continue }
+                values.append(Value(end: index, name: String(decoding: self.name, as: UTF8.self).uppercased()))
+                self.name = []
+                self.isNaming = false
+            }
         }
         return values
     }
 
-    /// True if an outermost value ends with this byte.
-    private mutating func consume(_ byte: UInt8) -> Bool {
+    /// Consumes one byte of a line, or what there is of a string. Returns true if an outermost value ends with it.
+    private mutating func consume(_ bytes: UnsafeRawBufferPointer, _ index: inout Int) -> Bool {
         switch self.reading {
-        case .string(1):
+        case .string(let remaining):
+            let count = min(remaining, bytes.count - index)
+            // The last two bytes are the line end.
+            if self.isNaming { self.name += bytes[index..<index + min(count, max(0, remaining - 2))] }
+            index += count
+            self.reading = .string(remaining: remaining - count)
+            guard count == remaining else { return false }
             self.reading = .line
             self.isNaming = false
             return self.endsOutermost()
-        case .string(let remaining):
-            if self.isNaming, remaining > 2 { self.name.append(byte) }
-            self.reading = .string(remaining: remaining - 1)
-            return false
         case .line:
+            let byte = bytes[index]
+            index += 1
             guard byte == UInt8(ascii: "\n") else {
-                // Longer lines are those of errors, whose text is of no interest.
+                // Only the lines of errors are longer.
                 if self.line.count < 32 { self.line.append(byte) }
                 return false
             }

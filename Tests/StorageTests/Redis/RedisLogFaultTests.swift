@@ -1,0 +1,466 @@
+import NIOCore
+import Partitioning
+import Pipeline
+import PipelineTestKit
+import TestKit
+import Testing
+
+@testable import Storage
+
+/// A log on a real Redis server, behind a network with faults.
+@Suite(.serialized, .timeLimit(.minutes(5))) struct RedisLogFaultTests {
+    /// The owner of partition 0, which is the partition of all channels, and what is between it and Redis.
+    private struct Owner {
+        let log: RedisLog
+        let proxy: FaultyProxy
+        let server: RedisServer
+        let grant: Grant
+        /// The epoch for new channels.
+        let epoch: UInt64
+
+        func batch(_ name: String, _ offsets: ClosedRange<UInt64>) -> LogBatch {
+            LogBatch(events(name, self.epoch, offsets, at: WallClock.now()), under: self.grant)
+        }
+
+        func append(_ name: String, _ offsets: ClosedRange<UInt64>) async -> LogError.Code? { await code(self.log.append(self.batch(name, offsets))[0]) }
+
+        /// Repeats the batch as a sequencer does, and returns the first result that is final.
+        func appendUntilKnown(_ batch: LogBatch, at location: SourceLocation = #_sourceLocation) async throws -> [LogError.Code?] {
+            var codes: [LogError.Code?] = []
+            try await eventually("the result stays unknown: \(codes)", at: location) {
+                codes = await self.log.append(batch).map(code)
+                return codes.allSatisfy { $0 != .uncertain && $0 != .unavailable }
+            }
+            return codes
+        }
+
+        func offsets(_ name: String, after position: Position? = nil) async throws -> [UInt64] {
+            try await self.log.read(channel(name), after: position ?? Position(epoch: 0, offset: 0), limit: 10_000, bytesMax: 1 << 20).offsets
+        }
+
+        /// What Redis has, without the code under test: the ids of the stream.
+        func stored(_ name: String) throws -> [String] {
+            let entries = try self.server.command(["XRANGE", self.log.stream(0, channel(name)), "-", "+"]).array ?? []
+            return entries.compactMap { $0.array?[0].string }
+        }
+
+        func ids(_ offsets: ClosedRange<UInt64>) -> [String] { offsets.map { "\(self.epoch)-\($0)" } }
+
+        func head(_ name: String, known: Position? = nil) async throws -> ChannelHead? {
+            try await self.log.heads(of: [ChannelOfPartition(channel(name), self.grant, known: known)]).heads[0]
+        }
+    }
+
+    private func withOwner(
+        _ options: RedisServerOptions = RedisServerOptions(), deadline: TimeAmount = .seconds(5), _ change: (inout RedisLogSettings) -> Void = { _ in },
+        _ body: (Owner) async throws -> Void
+    ) async throws {
+        let server = try await RedisServer.started(options)
+        try await FaultyProxy.with(to: server.port) { proxy in
+            try await self.withLog(proxy.port, deadline: deadline, change) { log async throws in
+                let grant = Grant(partition: 0, ownerEpoch: 1)
+                var sealed: SealedPartition?
+                try await eventually("partition 0 is not sealed") {
+                    sealed = try? await log.seal([grant])[0].get()
+                    return sealed != nil
+                }
+                try await body(Owner(log: log, proxy: proxy, server: server, grant: grant, epoch: sealed!.epochFloor))
+            }
+        }
+    }
+
+    private func withLog(
+        _ port: UInt16, deadline: TimeAmount = .seconds(5), _ change: (inout RedisLogSettings) -> Void = { _ in }, _ body: (RedisLog) async throws -> Void
+    ) async throws {
+        try await withRedisLog(port: port, cluster: "t") {
+            $0.client.deadline = deadline
+            $0.client.backoffMin = .milliseconds(5)
+            $0.client.backoffMax = .milliseconds(50)
+            change(&$0)
+        } _: { log, _ in
+            try await body(log)
+        }
+    }
+
+    private static var durable: RedisServerOptions {
+        var options = RedisServerOptions()
+        options.appendOnly = .always
+        return options
+    }
+
+    // MARK: - The network
+
+    @Test func anAppendWhoseReplyIsLostIsStoredOnce() async throws {
+        try await self.withOwner { owner async throws in
+            #expect(await owner.append("a", 1...3) == nil)
+            await owner.proxy.dropReplies(ofNext: 1, named: "EVALSHA")
+            let batch = owner.batch("a", 4...5)
+            #expect(await owner.log.append(batch).map(code) == [.uncertain])
+            #expect(try owner.stored("a") == owner.ids(1...5))
+            // A repeat that was not sent says nothing about the first append.
+            await owner.proxy.refuse()
+            try await owner.log.waitUntilDisconnected()
+            #expect(await owner.log.append(batch).map(code) == [.uncertain])
+            try await owner.proxy.pass()
+            #expect(try await owner.appendUntilKnown(batch) == [nil])
+            #expect(try owner.stored("a") == owner.ids(1...5))
+            #expect(try await owner.offsets("a") == [1, 2, 3, 4, 5])
+            // Now the result is known, so the next append is definite again.
+            await owner.proxy.refuse()
+            try await owner.log.waitUntilDisconnected()
+            #expect(await owner.append("a", 6...6) == .unavailable)
+        }
+    }
+
+    @Test func aBatchOfSeveralCallsWhoseReplyIsLostIsStoredOnceAndInOrder() async throws {
+        try await self.withOwner { owner async throws in
+            await owner.proxy.dropReplies(ofNext: 2, named: "EVALSHA")
+            // Four calls, of which Redis executes two.
+            let batch = owner.batch("a", 1...1000)
+            #expect(await owner.log.append(batch).map(code) == [.uncertain])
+            #expect(try owner.stored("a").count == 512)
+            #expect(try await owner.appendUntilKnown(batch) == [nil])
+            #expect(try owner.stored("a") == owner.ids(1...1000))
+        }
+    }
+
+    @Test func anAppendWithoutAConnectionIsDefinitelyNotStored() async throws {
+        try await self.withOwner { owner async throws in
+            await owner.proxy.refuse()
+            try await owner.log.waitUntilDisconnected()
+            #expect(await owner.append("a", 1...3) == .unavailable)
+            let read = try await logError { _ = try await owner.offsets("a") }
+            #expect(read.code == .unavailable)
+            let seal = await owner.log.seal([owner.grant])
+            #expect(seal.map(code) == [.unavailable])
+            // A server that does not answer has lost nothing.
+            #expect(await owner.log.verify([owner.grant]).map(code) == [nil])
+            #expect(try owner.stored("a") == [])
+            try await owner.proxy.pass()
+            try await owner.log.waitUntilConnected()
+            #expect(await owner.append("a", 1...1) == nil)
+        }
+    }
+
+    @Test func aHalfRequestIsNotExecuted() async throws {
+        try await self.withOwner { owner async throws in
+            await owner.proxy.cut(afterBytes: 200, .toServer)
+            let batch = owner.batch("a", 1...3)
+            #expect(await owner.log.append(batch).map(code) == [.uncertain])
+            #expect(try owner.stored("a") == [])
+            #expect(try await owner.appendUntilKnown(batch) == [nil])
+            #expect(try owner.stored("a") == owner.ids(1...3))
+        }
+    }
+
+    @Test func aConnectionThatIsDeadOnOneSideIsGivenUp() async throws {
+        try await self.withOwner(deadline: .seconds(1)) { owner async throws in
+            await owner.proxy.swallow()
+            let batch = owner.batch("a", 1...3)
+            #expect(await owner.log.append(batch).map(code) == [.uncertain])
+            try await owner.proxy.pass()
+            #expect(try await owner.appendUntilKnown(batch) == [nil])
+            #expect(try owner.stored("a") == owner.ids(1...3))
+        }
+    }
+
+    // MARK: - The fence
+
+    @Test func anOldAppendThatArrivesAfterANewSealIsFenced() async throws {
+        try await self.withOwner(deadline: .seconds(60)) { old async throws in
+            #expect(await old.append("a", 1...2) == nil)
+            await old.proxy.stall(.toServer)
+            let late = Task { await old.append("a", 3...3) }
+            try await eventually("the append has not left") { await old.proxy.counters.held[.toServer]! > 0 }
+            try await self.withLog(old.server.port) { log async throws in
+                let grant = Grant(partition: 0, ownerEpoch: 2)
+                let sealed = try await log.seal([grant])[0].get()
+                #expect(sealed.previousOwnerEpoch == 1 && sealed.keptEverything)
+                let head = try await log.heads(of: [ChannelOfPartition(channel("a"), grant)]).heads[0]
+                #expect(head?.head == position(old.epoch, 2) && head?.lostAfter == nil)
+                try await log.append([event("a", position(old.epoch, 3), "new owner", at: WallClock.now())], under: grant)
+                await old.proxy.release(.toServer)
+                let result = await late.value
+                #expect(result == .fenced)
+                let slice = try await log.read(channel("a"), after: position(old.epoch, 0), limit: 10, bytesMax: 1000)
+                #expect(slice.offsets == [1, 2, 3] && slice.events.last.map { String(buffer: $0.event.payload) } == "new owner")
+            }
+            #expect(try old.stored("a") == old.ids(1...3))
+            let read = try await logError { _ = try await old.offsets("a") }
+            #expect(read.code == .fenced)
+            #expect(await old.log.verify([old.grant]).map(code) == [.fenced])
+            #expect(try await old.head("a") == nil)
+        }
+    }
+
+    @Test func anAppendThatItsOwnerHasGivenUpIsFencedWhenItArrives() async throws {
+        try await self.withOwner(deadline: .seconds(1)) { old async throws in
+            await old.proxy.stall(.toServer)
+            let batch = old.batch("a", 1...2)
+            #expect(await old.log.append(batch).map(code) == [.uncertain])
+            try await self.withLog(old.server.port) { log async throws in
+                #expect(await log.seal([Grant(partition: 0, ownerEpoch: 2)]).map(code) == [nil])
+            }
+            // The old connection is closed, and its bytes arrive now.
+            let requests = await old.proxy.counters.requests
+            await old.proxy.release(.toServer)
+            try await eventually("the append has not arrived") { await old.proxy.counters.requests > requests }
+            #expect(try await old.appendUntilKnown(batch) == [.fenced])
+            #expect(try old.stored("a") == [])
+        }
+    }
+
+    // MARK: - The process
+
+    @Test func aStoppedServerStoresOnce() async throws {
+        try await self.withOwner(deadline: .seconds(1)) { owner async throws in
+            owner.server.stop()
+            let batch = owner.batch("a", 1...3)
+            #expect(await owner.log.append(batch).map(code) == [.uncertain])
+            owner.server.cont()
+            #expect(try await owner.appendUntilKnown(batch) == [nil])
+            #expect(try owner.stored("a") == owner.ids(1...3))
+        }
+    }
+
+    @Test func aServerThatIsKilledAndSyncsEachWriteLosesNothing() async throws {
+        try await self.withOwner(Self.durable) { owner async throws in
+            for offset in 1...20 as ClosedRange<UInt64> { #expect(await owner.append("a", offset...offset) == nil) }
+            #expect(await owner.append("b", 1...2) == nil)
+            let batch = owner.batch("a", 21...25)
+            async let last = owner.log.append(batch)
+            try await owner.server.restart()
+            let result = await last.map(code)
+            try await owner.log.waitUntilConnected()
+            // Another process is another storage, until the owner has compared.
+            let again = try await owner.appendUntilKnown(batch)
+            if again == [.lost] {
+                #expect(await owner.log.verify([owner.grant]).map(code) == [.lost])
+                #expect(await owner.log.seal([owner.grant]).map(code) == [nil])
+            }
+            #expect(await owner.log.verify([owner.grant]).map(code) == [nil])
+            let known = position(owner.epoch, result == [nil] ? 25 : 20)
+            let head = try #require(try await owner.head("a", known: known))
+            #expect(head.lostAfter == nil && [position(owner.epoch, 20), position(owner.epoch, 25)].contains(head.head))
+            #expect(try await owner.appendUntilKnown(batch) == [nil])
+            #expect(try await owner.offsets("a") == Array(1...25))
+            let unknown = try await owner.head("b")
+            withKnownIssue("After a restart, a channel of which the owner knows nothing begins a new epoch, although its events are on disk") {
+                #expect(unknown?.head == position(owner.epoch, 2) && unknown?.lostAfter == nil)
+            }
+        }
+    }
+
+    @Test func aServerThatComesBackEmptyIsNoticed() async throws {
+        try await self.withOwner { owner async throws in
+            #expect(await owner.append("a", 1...3) == nil)
+            try await owner.server.restartEmpty()
+            try await owner.log.waitUntilConnected()
+            try await self.expectLoss(owner, of: 3, kept: 0)
+        }
+    }
+
+    @Test func dataThatIsFlushedWhileConnectedIsNoticed() async throws {
+        try await self.withOwner { owner async throws in
+            #expect(await owner.append("a", 1...3) == nil)
+            try owner.server.command("FLUSHALL")
+            try await self.expectLoss(owner, of: 3, kept: 0)
+        }
+    }
+
+    @Test func aReplicaWithoutTheLastEventsIsNoticed() async throws {
+        try await self.withOwner { owner async throws in
+            var options = RedisServerOptions()
+            options.replicaOf = owner.server.port
+            let replica = try await RedisServer.started(options)
+            #expect(await owner.append("a", 1...2) == nil)
+            #expect(await owner.append("b", 1...1) == nil)
+            try await replica.waitUntilInSync(with: owner.server)
+            replica.stop()
+            // Otherwise the kernel of the replica receives what follows.
+            try owner.server.command("CLIENT KILL TYPE replica")
+            #expect(await owner.append("a", 3...4) == nil)
+            owner.server.kill()
+            replica.cont()
+            try replica.promote()
+            await owner.proxy.forward(to: replica.port)
+            try await owner.log.waitUntilConnected()
+            let after = Owner(log: owner.log, proxy: owner.proxy, server: replica, grant: owner.grant, epoch: owner.epoch)
+            try await self.expectLoss(after, of: 4, kept: 2)
+            // What was kept is kept.
+            let kept = try await after.head("b", known: position(owner.epoch, 1))
+            #expect(kept?.head == position(owner.epoch, 1) && kept?.lostAfter == nil)
+        }
+    }
+
+    /// - Parameters:
+    ///   - last: the last offset of `a` that was acknowledged.
+    ///   - kept: the last offset that Redis still has.
+    private func expectLoss(_ owner: Owner, of last: UInt64, kept: UInt64, at location: SourceLocation = #_sourceLocation) async throws {
+        #expect(await owner.log.verify([owner.grant]).map(code) == [.lost], sourceLocation: location)
+        #expect(await owner.append("a", (last + 1)...(last + 1)) == .lost, sourceLocation: location)
+        let sealed = try await owner.log.seal([owner.grant])[0].get()
+        #expect(!sealed.keptEverything && sealed.epochFloor > owner.epoch, sourceLocation: location)
+        #expect(await owner.log.verify([owner.grant]).map(code) == [nil], sourceLocation: location)
+        let known = position(owner.epoch, last)
+        let head = try #require(try await owner.head("a", known: known), sourceLocation: location)
+        #expect(head.head.epoch > owner.epoch && head.head.offset == 0, sourceLocation: location)
+        #expect(head.lostAfter == position(owner.epoch, kept), sourceLocation: location)
+        // The old positions are never used again.
+        #expect(await owner.append("a", (last + 1)...(last + 1)) != nil, sourceLocation: location)
+        let next = [event("a", head.head.next, "after the loss", at: WallClock.now())]
+        try await owner.log.append(next, under: owner.grant)
+        let slice = try await owner.log.read(channel("a"), after: known, limit: 10, bytesMax: 1000)
+        #expect(slice.seen == next.map(Seen.init), sourceLocation: location)
+    }
+
+    @Test func scriptsThatRedisHasForgottenAreLoadedAgain() async throws {
+        try await self.withOwner { owner async throws in
+            func flush() throws { #expect(try owner.server.command("SCRIPT FLUSH") == .status("OK")) }
+            try flush()
+            #expect(await owner.append("a", 1...1000) == nil)
+            #expect(try owner.stored("a") == owner.ids(1...1000))
+            try flush()
+            #expect(try await owner.offsets("a", after: position(owner.epoch, 990)) == Array(991...1000))
+            try flush()
+            #expect(try await owner.head("a")?.head == position(owner.epoch, 1000))
+            try flush()
+            #expect(await owner.log.seal([owner.grant]).map(code) == [nil])
+            try flush()
+            #expect(await owner.log.verify([owner.grant, Grant(partition: 1, ownerEpoch: 1)]).map(code) == [nil, nil])
+            try flush()
+            try await owner.log.forget([owner.grant: [channel("a")]], writtenBefore: .max)
+            #expect(try await owner.offsets("a") == [])
+        }
+    }
+
+    @Test func aCommitWaitsForItsReplicas() async throws {
+        try await self.withOwner {
+            $0.replicasMin = 1
+            $0.replicaMillisecondsMax = 100
+        } _: { owner async throws in
+            let batch = owner.batch("a", 1...3)
+            #expect(await owner.log.append(batch).map(code) == [.uncertain])
+            var options = RedisServerOptions()
+            options.replicaOf = owner.server.port
+            let replica = try await RedisServer.started(options)
+            try await replica.waitUntilInSync(with: owner.server)
+            #expect(try await owner.appendUntilKnown(batch) == [nil])
+            replica.stop()
+            let next = owner.batch("a", 4...4)
+            #expect(await owner.log.append(next).map(code) == [.uncertain])
+            replica.cont()
+            #expect(try await owner.appendUntilKnown(next) == [nil])
+            #expect(try owner.stored("a") == owner.ids(1...4))
+        }
+    }
+
+    // MARK: - What Redis refuses
+
+    @Test func aFullMemoryRefusesTheWholeBatch() async throws {
+        try await self.withOwner { owner async throws in
+            let other = Grant(partition: 1, ownerEpoch: 1)
+            #expect(await owner.log.seal([other]).map(code) == [nil])
+            #expect(await owner.append("a", 1...3) == nil)
+            try owner.server.command("CONFIG SET maxmemory 500000")
+            var batch = LogBatch()
+            for (grant, name) in [(owner.grant, "a"), (other, "b")] {
+                let index = batch.add(grant)
+                for offset in 4...400 as ClosedRange<UInt64> {
+                    batch.add(event(name, position(owner.epoch, name == "a" ? offset : offset - 3), at: WallClock.now()), grantIndex: index)
+                }
+            }
+            let before = try owner.server.command("DBSIZE")
+            #expect(await owner.log.append(batch).map(code) == [.unavailable, .unavailable])
+            #expect(try owner.stored("a") == owner.ids(1...3))
+            #expect(try owner.server.command("DBSIZE") == before)
+            // Reading needs no memory, and nothing has been lost.
+            #expect(await owner.log.verify([owner.grant, other]).map(code) == [nil, nil])
+            #expect(try await owner.offsets("a") == [1, 2, 3])
+            #expect(try await owner.head("a")?.head == position(owner.epoch, 3))
+            try owner.server.command("CONFIG SET maxmemory 0")
+            #expect(await owner.log.append(batch).map(code) == [nil, nil])
+            #expect(try await owner.offsets("a") == Array(1...400))
+        }
+    }
+
+    /// Forgetting is what makes room.
+    @Test func aFullMemoryDoesNotKeepALogFromForgetting() async throws {
+        try await self.withOwner { owner async throws in
+            #expect(await owner.append("a", 1...3) == nil)
+            try owner.server.command("CONFIG SET maxmemory 500000")
+            try await owner.log.forget([owner.grant: [channel("a")]], writtenBefore: .max)
+            #expect(try owner.stored("a") == [])
+        }
+    }
+
+    @Test func aStreamOfAnotherTypeRefusesItsPartitionOnly() async throws {
+        try await self.withOwner { owner async throws in
+            let other = Grant(partition: 1, ownerEpoch: 1)
+            #expect(await owner.log.seal([other]).map(code) == [nil])
+            try owner.server.command(["SET", owner.log.stream(0, channel("b")), "foreign"])
+            var batch = LogBatch()
+            let (first, second) = (batch.add(owner.grant), batch.add(other))
+            batch.add(event("a", position(owner.epoch, 1), at: WallClock.now()), grantIndex: first)
+            batch.add(event("c", position(owner.epoch, 1), at: WallClock.now()), grantIndex: second)
+            batch.add(event("b", position(owner.epoch, 1), at: WallClock.now()), grantIndex: first)
+            let codes = await owner.log.append(batch).map(code)
+            #expect(codes[0] != nil && codes[1] == nil)
+            // Nothing of the partition is acknowledged.
+            #expect(try await owner.head("a")?.head == position(owner.epoch, 0))
+            try owner.server.command(["DEL", owner.log.stream(0, channel("b"))])
+            #expect(try await owner.appendUntilKnown(batch) == [nil, nil])
+            #expect(try await owner.offsets("a") == [1])
+            #expect(try await owner.offsets("b") == [1])
+        }
+    }
+
+    /// A new owner gives the position to another event.
+    @Test func anEventThatWasStoredWithoutItsHeadIsNotTakenForAnotherOne() async throws {
+        try await self.withOwner { owner async throws in
+            #expect(await owner.append("a", 1...1) == nil)
+            try owner.server.command(["SET", owner.log.stream(0, channel("b")), "foreign"])
+            let both = [event("a", position(owner.epoch, 2), at: WallClock.now()), event("b", position(owner.epoch, 1), at: WallClock.now())]
+            #expect(await owner.log.append(LogBatch(both, under: owner.grant)).map(code) != [nil])
+            let next = Grant(partition: 0, ownerEpoch: 2)
+            #expect(await owner.log.seal([next]).map(code) == [nil])
+            let found = try #require(try await owner.log.heads(of: [ChannelOfPartition(channel("a"), next)]).heads[0])
+            #expect(found.head == position(owner.epoch, 1))
+            let other = event("a", found.head.next, "of the new owner", at: WallClock.now())
+            let result = await owner.log.append(LogBatch([other], under: next)).map(code)
+            let slice = try await owner.log.read(channel("a"), after: found.head, limit: 10, bytesMax: 1000)
+            withKnownIssue("An append that failed in the middle leaves events behind its heads, and the next owner's event is taken for one of them") {
+                #expect(result != [nil] || slice.seen == [Seen(other)])
+            }
+        }
+    }
+
+    @Test func aFenceOfAnotherTypeIsReported() async throws {
+        try await self.withOwner { owner async throws in
+            #expect(await owner.append("a", 1...1) == nil)
+            try owner.server.command(["SET", owner.log.fence(0), "foreign"])
+            let error = try await logError { try await owner.log.append(events("a", owner.epoch, 2...2, at: WallClock.now()), under: owner.grant) }
+            #expect(error.code == .uncertain && error.message.contains("another program"))
+            #expect(try owner.stored("a") == owner.ids(1...1))
+        }
+    }
+
+    // MARK: - Many channels
+
+    @Test func aPartitionOfManyChannelsIsRememberedWhole() async throws {
+        try await self.withOwner { owner async throws in
+            let names = (0..<3000).map { "c\($0)" }
+            let batch = LogBatch(names.map { event($0, position(owner.epoch, 1), at: WallClock.now()) }, under: owner.grant)
+            #expect(await owner.log.append(batch).map(code) == [nil])
+            var (found, slices): ([String], Int) = ([], 0)
+            var next: RememberedPlace? = .start
+            while let place = next {
+                let slice = try await owner.log.remembered(from: place, count: 100)
+                found += slice.channels.map(\.channel.string)
+                slices += 1
+                next = slice.next
+            }
+            #expect(Set(found) == Set(names) && slices > 10)
+        }
+    }
+}
