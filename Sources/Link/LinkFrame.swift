@@ -18,6 +18,8 @@ struct LinkFrame: Hashable, Sendable {
         case message = 7
         /// Why the link ends, in UTF-8. Empty for a normal end.
         case bye = 8
+        /// A frame of the data path, on a connection that is for data.
+        case data = 9
     }
 
     /// The size of kind and view version.
@@ -29,9 +31,13 @@ struct LinkFrame: Hashable, Sendable {
     var payload: [UInt8] = []
 
     func write(into buffer: inout ByteBuffer) {
-        buffer.writeInteger(UInt32(Self.headBytes + self.payload.count))
-        buffer.writeInteger(self.kind.rawValue)
-        buffer.writeInteger(self.viewVersion)
+        Self.writeHead(self.kind, viewVersion: self.viewVersion, payloadBytes: self.payload.count, into: &buffer)
         buffer.writeBytes(self.payload)
+    }
+
+    static func writeHead(_ kind: Kind, viewVersion: Int64, payloadBytes: Int, into buffer: inout ByteBuffer) {
+        buffer.writeInteger(UInt32(Self.headBytes + payloadBytes))
+        buffer.writeInteger(kind.rawValue)
+        buffer.writeInteger(viewVersion)
     }
 }

@@ -17,8 +17,14 @@ struct LinkFrameDecoder: Sendable {
         if self.buffer.readableBytes == 0 { self.buffer = bytes } else { self.buffer.writeImmutableBuffer(bytes) }
     }
 
+    enum Item: Sendable {
+        case frame(LinkFrame)
+        /// The payload of a data frame: a slice of the bytes that were read, without a copy.
+        case data(ByteBuffer, viewVersion: Int64)
+    }
+
     /// The next frame. Nil if the frame is not complete yet.
-    mutating func next() throws(Malformed) -> LinkFrame? {
+    mutating func next() throws(Malformed) -> Item? {
         let start = self.buffer.readerIndex
         guard let length = self.buffer.getInteger(at: start, as: UInt32.self).map(Int.init) else { return nil }
         guard length >= LinkFrame.headBytes else { throw Malformed(description: "a frame of \(length) bytes is too short") }
@@ -27,11 +33,14 @@ struct LinkFrameDecoder: Sendable {
         self.buffer.moveReaderIndex(forwardBy: LinkFrame.lengthBytes)
         let number = self.buffer.readInteger(as: UInt8.self)!
         let viewVersion = self.buffer.readInteger(as: Int64.self)!
+        if number == LinkFrame.Kind.data.rawValue {
+            return .data(self.buffer.readSlice(length: length - LinkFrame.headBytes)!, viewVersion: viewVersion)
+        }
         let payload = self.buffer.readBytes(length: length - LinkFrame.headBytes)!
         // Once most of the buffer has been read, moving the rest costs less than keeping the read bytes.
         if self.buffer.readerIndex > self.buffer.readableBytes { self.buffer.discardReadBytes() }
         guard let kind = LinkFrame.Kind(rawValue: number) else { throw Malformed(description: "a frame has the unknown kind \(number)") }
-        return LinkFrame(kind: kind, viewVersion: viewVersion, payload: payload)
+        return .frame(LinkFrame(kind: kind, viewVersion: viewVersion, payload: payload))
     }
 
     /// Detects a peer that uses TLS: the first bytes of a TLS record look like a length that is too large.

@@ -14,6 +14,8 @@ final class LinkHandler: ChannelDuplexHandler {
     /// The peer and the attempt number of an outgoing connection.
     let peer: ProcessID?
     let attempt: Int
+    /// The use of an outgoing connection.
+    let use: LinkUse
     private var machine: LinkMachine
     private let limits: LinkLimits
     private let links: Links
@@ -24,11 +26,14 @@ final class LinkHandler: ChannelDuplexHandler {
     private var isReading = true
     /// All bytes that were written to the channel.
     private var written = 0
+    /// Nil until the peer is authenticated, and for a control connection.
+    private var data: LinkDataConnection?
 
     init(peer: ProcessID?, attempt: Int, machine: LinkMachine, limits: LinkLimits, links: Links) {
         self.serial = Self.serials.wrappingAdd(1, ordering: .relaxed).newValue
         self.peer = peer
         self.attempt = attempt
+        self.use = machine.use
         self.machine = machine
         self.limits = limits
         self.links = links
@@ -66,10 +71,22 @@ final class LinkHandler: ChannelDuplexHandler {
         self.machine.didReceiveBytes(now: now)
         self.decoder.feed(self.unwrapInboundIn(data))
         do throws(LinkFrameDecoder.Malformed) {
-            while self.machine.state != .closed, let frame = try self.decoder.next() { self.execute(self.machine.received(frame, now: now)) }
+            while self.machine.state != .closed, let item = try self.decoder.next() {
+                switch item {
+                case .frame(let frame): self.execute(self.machine.received(frame, now: now))
+                case .data(let payload, let viewVersion):
+                    self.execute(self.machine.receivedData(viewVersion: viewVersion))
+                    if self.machine.state == .up, let data = self.data { self.links.receiver?.received(payload, on: data) }
+                }
+            }
         } catch {
             self.execute(self.machine.malformed(error.description))
         }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if self.machine.state == .up, let data = self.data { self.links.receiver?.readCompleted(data) }
+        context.fireChannelReadComplete()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -145,9 +162,10 @@ final class LinkHandler: ChannelDuplexHandler {
             switch action {
             case .send(let kind, let payload):
                 self.send(kind, payload)
-            case .up(let identity, let protocolVersion):
+            case .up(let identity, let use, let protocolVersion):
                 self.decoder.payloadBytesMax = self.limits.frameBytesMax
-                if let objection = self.links.didOpen(self.serial, identity, protocolVersion) { return self.dismiss(objection) }
+                if let objection = self.links.didOpen(self.serial, identity, use, protocolVersion) { return self.dismiss(objection) }
+                if use == .data { self.openData(identity.process) }
             case .received(let viewVersion, let payload):
                 if !self.links.received(self.serial, viewVersion: viewVersion, payload) { self.pause() }
             case .peerView(let version):
@@ -160,9 +178,20 @@ final class LinkHandler: ChannelDuplexHandler {
         }
     }
 
+    private func openData(_ peer: ProcessID) {
+        guard let context = self.context, let receiver = self.links.receiver else { return }
+        let links = self.links
+        let data = LinkDataConnection(
+            peer: peer, direction: self.machine.direction, session: self.serial, channel: context.channel, limits: self.limits,
+            viewVersion: { links.viewVersion }, drained: { receiver.drained($0) })
+        self.data = data
+        receiver.opened(data)
+    }
+
     private func close(_ loss: LinkLoss, _ farewell: String?) {
         self.ticker?.cancel()
         self.links.didClose(self.serial, loss)
+        if let data = self.data.take() { self.links.receiver?.closed(data, loss) }
         guard let context = self.context else { return }
         guard let farewell, context.channel.isActive else { return context.close(promise: nil) }
         self.send(.bye, Array(farewell.utf8.prefix(300)))

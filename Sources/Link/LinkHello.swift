@@ -9,12 +9,15 @@ struct LinkHello: Hashable, Sendable {
     var identity: LinkIdentity
     /// The process that the dialling side expects.
     var to: ProcessID?
+    /// What the dialling side wants the connection for.
+    var use: LinkUse
     /// Random, so that no two connections begin with the same bytes.
     var nonce: String
 
-    init(identity: LinkIdentity, to: ProcessID? = nil, nonce: String) {
+    init(identity: LinkIdentity, to: ProcessID? = nil, use: LinkUse = .control, nonce: String) {
         self.identity = identity
         self.to = to
+        self.use = use
         self.nonce = nonce
     }
 
@@ -42,6 +45,7 @@ struct LinkHello: Hashable, Sendable {
             if let to = self.to {
                 writer.field("to", to.id)
                 writer.field("to_inc", to.incarnation)
+                writer.field("use", self.use.rawValue)
             }
             writer.field("nonce", self.nonce)
         }
@@ -60,6 +64,14 @@ struct LinkHello: Hashable, Sendable {
             version: try Self.name("version", &object))
         if let id = object.optional("to") {
             self.to = ProcessID(id: try id.string(bytesMax: Self.nameBytesMax), incarnation: try object.integer("to_inc", in: 0...Int64.max))
+        }
+        if let use = object.optional("use") {
+            guard let known = LinkUse(rawValue: try use.string(bytesMax: Self.nameBytesMax)) else {
+                throw JSONError("hello.use is not \(LinkUse.allCases.map(\.rawValue).joined(separator: " or "))")
+            }
+            self.use = known
+        } else {
+            self.use = .control
         }
         self.nonce = try object.string("nonce", bytesMax: 128)
         // The nonce protects the side that made it. This check only detects a broken peer.

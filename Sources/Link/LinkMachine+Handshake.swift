@@ -10,6 +10,8 @@ extension LinkMachine {
         guard peer.to == own.process else {
             return self.refuse("\(peer.identity.id) dialled \(peer.to.map(\.description) ?? "no node") and reached \(own.process)")
         }
+        guard self.accepted.contains(peer.use) else { return self.refuse("\(own.id) accepts no connections for \(peer.use.rawValue)") }
+        self.use = peer.use
         self.state = .awaitingProof(peer, hello: payload)
         return [.send(.challenge, self.ownHello)]
     }

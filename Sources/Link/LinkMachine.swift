@@ -29,7 +29,7 @@ struct LinkMachine: Sendable {
     enum Action: Hashable, Sendable {
         case send(LinkFrame.Kind, [UInt8])
         /// The peer is authenticated. Larger frames are allowed from now on.
-        case up(LinkIdentity, protocolVersion: Int)
+        case up(LinkIdentity, LinkUse, protocolVersion: Int)
         case received(viewVersion: Int64, [UInt8])
         case peerView(Int64)
         /// In microseconds.
@@ -46,6 +46,10 @@ struct LinkMachine: Sendable {
     /// This node's hello, exactly as it is sent, because proofs are computed over these bytes.
     let ownHello: [UInt8]
     let to: ProcessID?
+    /// Of an incoming link: known when the peer's hello has arrived.
+    var use: LinkUse
+    /// Uses that this node accepts from a peer.
+    let accepted: Set<LinkUse>
     private let limits: LinkLimits
 
     /// All times are microseconds on the caller's clock.
@@ -59,14 +63,21 @@ struct LinkMachine: Sendable {
     private var lastWrittenAt: Int
     private var peerView: Int64?
 
-    /// - Parameter to: the expected peer of an outgoing link. Nil for an incoming link.
-    init(_ direction: LinkDirection, identity: LinkIdentity?, to: ProcessID?, nonce: String, secret: LinkSecret?, limits: LinkLimits, now: Int) {
+    /// - Parameters:
+    ///   - to: the expected peer of an outgoing link. Nil for an incoming link.
+    ///   - use: the use of an outgoing link.
+    init(
+        _ direction: LinkDirection, identity: LinkIdentity?, to: ProcessID?, use: LinkUse = .control, accepted: Set<LinkUse> = [.control], nonce: String,
+        secret: LinkSecret?, limits: LinkLimits, now: Int
+    ) {
         self.direction = direction
+        self.use = use
+        self.accepted = accepted
         self.identity = identity
         self.to = to
         self.secret = secret
         self.limits = limits
-        self.ownHello = identity.map { LinkHello(identity: $0, to: to, nonce: nonce).json } ?? []
+        self.ownHello = identity.map { LinkHello(identity: $0, to: to, use: use, nonce: nonce).json } ?? []
         self.startedAt = now
         self.lastReceivedAt = now
         self.tickedAt = now
@@ -94,9 +105,18 @@ struct LinkMachine: Sendable {
             return [.send(.heartbeatReply, frame.payload)] + self.view(of: frame)
         case (.up, .heartbeatReply): return self.heartbeatReply(frame.payload, now: now) + self.view(of: frame)
         // The view version is reported first, because the message may depend on it.
-        case (.up, .message): return self.view(of: frame) + [.received(viewVersion: frame.viewVersion, frame.payload)]
+        case (.up, .message) where self.use == .control: return self.view(of: frame) + [.received(viewVersion: frame.viewVersion, frame.payload)]
         case (.helloSent, _), (.awaitingHello, _), (.proofSent, _), (.awaitingProof, _), (.up, _):
             return self.malformed("a \(frame.kind) frame is not allowed in this state")
+        }
+    }
+
+    /// A data frame has arrived. An empty array means that it may be passed on.
+    mutating func receivedData(viewVersion: Int64) -> [Action] {
+        switch self.state {
+        case .closed: return []
+        case .up where self.use == .data: return []
+        case .helloSent, .awaitingHello, .proofSent, .awaitingProof, .up: return self.malformed("a data frame is not allowed in this state")
         }
     }
 
@@ -142,7 +162,7 @@ struct LinkMachine: Sendable {
         self.state = .up
         // `handleHello` and `handleChallenge` have checked that the protocol versions overlap.
         let common = min(peer.identity.protocols.upperBound, self.identity?.protocols.upperBound ?? 0)
-        return [.up(peer.identity, protocolVersion: common)]
+        return [.up(peer.identity, self.use, protocolVersion: common)]
     }
 
     mutating func view(of frame: LinkFrame) -> [Action] {

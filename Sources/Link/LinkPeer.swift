@@ -19,6 +19,14 @@ package enum LinkDirection: String, Hashable, Sendable, CaseIterable {
     case outgoing, incoming
 }
 
+/// The purpose of a connection. Each node dials two connections to each peer, so that a heartbeat or a view never waits behind events.
+package enum LinkUse: String, Hashable, Sendable, CaseIterable {
+    /// Messages between coordinators: views, reports, requests. Only the dialling side sends messages.
+    case control
+    /// Frames of the data path, in both directions: see ``LinkDataConnection``.
+    case data
+}
+
 /// The identity that a node sends to its peers.
 struct LinkIdentity: Hashable, Sendable {
     var cluster: String

@@ -21,7 +21,8 @@ extension Links {
         guard let incarnation else { throw LinkRefusals.Full() }
         if let tls = self.configuration.tls { try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls.server)) }
         let machine = LinkMachine(
-            .incoming, identity: incarnation.map(self.identity), to: nil, nonce: LinkHello.makeNonce(), secret: self.configuration.secret, limits: self.limits,
+            .incoming, identity: incarnation.map(self.identity), to: nil, accepted: self.uses, nonce: LinkHello.makeNonce(), secret: self.configuration.secret,
+            limits: self.limits,
             now: LinkHandler.now)
         let handler = LinkHandler(peer: nil, attempt: 0, machine: machine, limits: self.limits, links: self)
         let serial = handler.serial
@@ -51,8 +52,9 @@ extension Links {
     private func lower(_ serial: UInt64, _ loss: LinkLoss, _ state: inout State) {
         guard let connection = state.connections[serial], connection.isUp, let identity = connection.identity else { return }
         state.connections[serial]!.isUp = false
-        if state.incoming[identity.id] == serial { state.incoming[identity.id] = nil }
-        self.inbox.put(.down(identity.process, .incoming, loss))
+        let key = Key(id: identity.id, use: connection.use)
+        if state.incoming[key] == serial { state.incoming[key] = nil }
+        if connection.use == .control { self.inbox.put(.down(identity.process, .incoming, loss)) }
     }
 
     // MARK: - From the connections, on their loops
@@ -61,12 +63,13 @@ extension Links {
     func opened(_ handler: LinkHandler, _ channel: any Channel) -> Bool {
         guard let peer = handler.peer else { return true }
         var connection = Connection(direction: .outgoing, channel: channel, handler: NIOLoopBound(handler, eventLoop: channel.eventLoop))
-        connection.peerID = peer.id
+        let key = Key(id: peer.id, use: handler.use)
+        connection.peer = key
         connection.attempt = handler.attempt
         let serial = handler.serial
         let isWanted = self.state.withLockedValue { [connection] state in
-            guard state.peers[peer.id]?.peer.process == peer, state.peers[peer.id]!.dial.connected(connection.attempt) else { return false }
-            state.peers[peer.id]!.serial = serial
+            guard state.peers[key]?.peer.process == peer, state.peers[key]!.dial.connected(connection.attempt) else { return false }
+            state.peers[key]!.serial = serial
             state.connections[serial] = connection
             return true
         }
@@ -75,21 +78,23 @@ extension Links {
     }
 
     /// Called when the peer is authenticated. If the link must be refused nevertheless, returns the reason.
-    func didOpen(_ serial: UInt64, _ identity: LinkIdentity, _ protocolVersion: Int) -> String? {
+    func didOpen(_ serial: UInt64, _ identity: LinkIdentity, _ use: LinkUse, _ protocolVersion: Int) -> String? {
         let (objection, effects): (String?, [Effect]) = self.state.withLockedValue { state in
             guard let connection = state.connections[serial] else { return ("", []) }
             if connection.direction == .incoming, connection.identity == nil { state.removeUnauthenticated(connection.address) }
             state.connections[serial]!.identity = identity
+            state.connections[serial]!.use = use
             state.connections[serial]!.protocolVersion = protocolVersion
             switch connection.direction {
             case .outgoing:
-                guard let id = connection.peerID, state.peers[id]?.serial == serial else { return ("", []) }
+                guard let key = connection.peer, state.peers[key]?.serial == serial else { return ("", []) }
                 state.connections[serial]!.isUp = true
-                return (nil, self.apply(id, state.peers[id]!.dial.didOpen(connection.attempt, now: LinkHandler.now / 1000), &state))
+                return (nil, self.apply(key, state.peers[key]!.dial.didOpen(connection.attempt, now: LinkHandler.now / 1000), &state))
             case .incoming:
                 guard !state.isClosed else { return ("", []) }
                 var effects: [Effect] = []
-                if let other = state.incoming[identity.id], let rival = state.connections[other], let known = rival.identity {
+                let key = Key(id: identity.id, use: use)
+                if let other = state.incoming[key], let rival = state.connections[other], let known = rival.identity {
                     // The connection of the newer process is kept. If both connections are from one process, the newer connection is kept.
                     guard identity.process.incarnation >= known.process.incarnation else {
                         return ("a newer process of \(identity.id) is connected: incarnation \(known.process.incarnation)", [])
@@ -99,8 +104,8 @@ extension Links {
                 }
                 state.connections[serial]!.isUp = true
                 state.connections[serial]!.changedAt = .now()
-                state.incoming[identity.id] = serial
-                self.inbox.put(.up(identity.process, .incoming))
+                state.incoming[key] = serial
+                if use == .control { self.inbox.put(.up(identity.process, .incoming)) }
                 return (nil, effects)
             }
         }
@@ -120,7 +125,9 @@ extension Links {
     /// Events of a connection that is no longer up are ignored.
     private func put(_ serial: UInt64, _ event: (LinkIdentity) -> LinkEvent) -> Bool {
         self.state.withLockedValue { state in
-            guard let connection = state.connections[serial], connection.isUp, let identity = connection.identity else { return true }
+            guard let connection = state.connections[serial], connection.isUp, connection.use == .control, let identity = connection.identity else {
+                return true
+            }
             return self.inbox.put(event(identity))
         }
     }
@@ -134,9 +141,9 @@ extension Links {
             switch connection.direction {
             case .outgoing:
                 state.connections[serial]!.isUp = false
-                guard let id = connection.peerID, state.peers[id]?.serial == serial else { return [] }
-                state.peers[id]!.serial = nil
-                return self.fall(id, connection.attempt, loss, &state)
+                guard let key = connection.peer, state.peers[key]?.serial == serial else { return [] }
+                state.peers[key]!.serial = nil
+                return self.fall(key, connection.attempt, loss, &state)
             case .incoming:
                 self.lower(serial, loss, &state)
                 if case .rejected(let reason) = loss { self.refused(reason, connection.channel.remoteAddress?.ipAddress ?? "?", &state) }
@@ -154,18 +161,18 @@ extension Links {
 
     // MARK: - Status
 
-    /// All links. Outgoing links come first. Both groups are sorted by id.
+    /// All control links. Outgoing links come first. Both groups are sorted by id.
     package var states: [LinkStatus] {
         let now = NIODeadline.now()
         return self.state.withLockedValue { state in
-            let outgoing = state.peers.values.sorted { $0.peer.id < $1.peer.id }.map { peer in
+            let outgoing = state.peers.filter { $0.key.use == .control }.values.sorted { $0.peer.id < $1.peer.id }.map { peer in
                 let connection = peer.serial.flatMap { state.connections[$0] }
                 return LinkStatus(
                     peer: peer.peer.process, direction: .outgoing, address: peer.peer.address, isUp: peer.dial.isUp,
                     milliseconds: Int((now - peer.changedAt).nanoseconds / 1_000_000), loss: peer.dial.lastLoss, roundTripMicroseconds: connection?.roundTrip,
                     queuedBytes: connection?.queuedBytes ?? 0, droppedMessages: peer.dropped, protocolVersion: connection?.protocolVersion)
             }
-            let incoming = state.incoming.sorted { $0.key < $1.key }.compactMap { _, serial -> LinkStatus? in
+            let incoming = state.incoming.filter { $0.key.use == .control }.sorted { $0.key.id < $1.key.id }.compactMap { _, serial -> LinkStatus? in
                 state.connections[serial].flatMap { connection in
                     guard let identity = connection.identity else { return nil }
                     return LinkStatus(

@@ -15,47 +15,48 @@ import Sockets
 extension Links {
     /// Effects to perform after the lock is released. The state may have changed by then. Attempt numbers and serials show whether an effect still applies.
     enum Effect {
-        case dial(LinkPeer, attempt: Int, LinkIdentity)
+        case dial(LinkPeer, LinkUse, attempt: Int, LinkIdentity)
         case dismiss(NIOLoopBound<LinkHandler>)
-        case wait(id: String, attempt: Int, milliseconds: Int)
-        case log(LinkPeer, LinkLoss)
+        case wait(Key, attempt: Int, milliseconds: Int)
+        case log(LinkPeer, LinkUse, LinkLoss)
     }
 
     // MARK: - Under the lock
 
     /// Applies the actions of a peer's ``DialMachine`` to the state. Returns the effects to perform without the lock.
-    func apply(_ id: String, _ actions: [DialMachine.Action], _ state: inout State) -> [Effect] {
-        guard let peer = state.peers[id]?.peer else { return [] }
+    func apply(_ key: Key, _ actions: [DialMachine.Action], _ state: inout State) -> [Effect] {
+        guard let peer = state.peers[key]?.peer else { return [] }
         var effects: [Effect] = []
         for action in actions {
             switch action {
             case .dial(let attempt):
                 guard let incarnation = state.incarnation else { continue }
-                effects.append(.dial(peer, attempt: attempt, self.identity(incarnation)))
+                effects.append(.dial(peer, key.use, attempt: attempt, self.identity(incarnation)))
             case .drop:
-                guard let serial = state.peers[id]!.serial.take(), let connection = state.connections[serial] else { continue }
+                guard let serial = state.peers[key]!.serial.take(), let connection = state.connections[serial] else { continue }
                 state.connections[serial]!.isUp = false
                 effects.append(.dismiss(connection.handler))
             case .wait(let attempt, let milliseconds):
-                effects.append(.wait(id: id, attempt: attempt, milliseconds: milliseconds))
+                effects.append(.wait(key, attempt: attempt, milliseconds: milliseconds))
             case .up:
-                state.peers[id]!.changedAt = .now()
-                self.inbox.put(.up(peer.process, .outgoing))
+                state.peers[key]!.changedAt = .now()
+                // The receiver of data learns it from the connection.
+                if key.use == .control { self.inbox.put(.up(peer.process, .outgoing)) }
             case .down(let loss, let isNew):
-                if isNew { state.peers[id]!.changedAt = .now() }
-                self.inbox.put(.down(peer.process, .outgoing, loss), isOptional: !isNew)
+                if isNew { state.peers[key]!.changedAt = .now() }
+                if key.use == .control { self.inbox.put(.down(peer.process, .outgoing, loss), isOptional: !isNew) }
             case .log(let loss):
-                effects.append(.log(peer, loss))
+                effects.append(.log(peer, key.use, loss))
             }
         }
         return effects
     }
 
     /// Removes a peer.
-    func end(_ id: String, _ state: inout State) -> [Effect] {
-        guard state.peers[id] != nil else { return [] }
-        defer { state.peers[id] = nil }
-        return self.apply(id, state.peers[id]!.dial.end(), &state)
+    func end(_ key: Key, _ state: inout State) -> [Effect] {
+        guard state.peers[key] != nil else { return [] }
+        defer { state.peers[key] = nil }
+        return self.apply(key, state.peers[key]!.dial.end(), &state)
     }
 
     // MARK: - Without the lock
@@ -63,18 +64,19 @@ extension Links {
     func perform(_ effects: [Effect]) {
         for effect in effects {
             switch effect {
-            case .dial(let peer, let attempt, let identity):
-                self.dial(peer, attempt, identity)
+            case .dial(let peer, let use, let attempt, let identity):
+                self.dial(peer, use, attempt, identity)
             case .dismiss(let handler):
                 handler.eventLoop.execute { handler.value.dismiss("") }
-            case .wait(let id, let attempt, let milliseconds):
+            case .wait(let key, let attempt, let milliseconds):
                 // If the peer was removed or dialled again in the meantime, `elapsed` returns no actions.
                 self.group.next().scheduleTask(in: .milliseconds(Int64(milliseconds))) {
-                    self.perform(self.state.withLockedValue { self.apply(id, $0.peers[id]?.dial.elapsed(attempt) ?? [], &$0) })
+                    self.perform(self.state.withLockedValue { self.apply(key, $0.peers[key]?.dial.elapsed(attempt) ?? [], &$0) })
                 }
-            case .log(let peer, let loss):
+            case .log(let peer, let use, let loss):
                 let metadata: Logger.Metadata = [
-                    "peer": "\(peer.id)", "incarnation": "\(peer.process.incarnation)", "address": "\(peer.address)", "reason": "\(loss)",
+                    "peer": "\(peer.id)", "incarnation": "\(peer.process.incarnation)", "address": "\(peer.address)", "use": "\(use.rawValue)",
+                    "reason": "\(loss)",
                 ]
                 // Only a rejected link is a warning, because an operator must fix it. Peers that leave or die are reported when the view changes.
                 if case .rejected = loss {
@@ -86,11 +88,12 @@ extension Links {
         }
     }
 
-    private func dial(_ peer: LinkPeer, _ attempt: Int, _ identity: LinkIdentity) {
+    private func dial(_ peer: LinkPeer, _ use: LinkUse, _ attempt: Int, _ identity: LinkIdentity) {
+        let key = Key(id: peer.id, use: use)
         guard let address = ListenAddress(peer.address) else {
-            return self.failed(peer.id, attempt, .unreachable("\(LinkMachine.printable(Array(peer.address.utf8))) is not host:port"))
+            return self.failed(key, attempt, .unreachable("\(LinkMachine.printable(Array(peer.address.utf8))) is not host:port"))
         }
-        if let objection = self.configuration.objection(to: address) { return self.failed(peer.id, attempt, .rejected(objection)) }
+        if let objection = self.configuration.objection(to: address) { return self.failed(key, attempt, .rejected(objection)) }
         let to = peer.process
         ClientBootstrap(group: self.group)
             .connectTimeout(.milliseconds(Int64(self.limits.handshakeMilliseconds)))
@@ -103,29 +106,29 @@ extension Links {
                     }
                     // A name with several addresses creates several channels. The first channel that connects is used.
                     let machine = LinkMachine(
-                        .outgoing, identity: identity, to: to, nonce: LinkHello.makeNonce(), secret: self.configuration.secret, limits: self.limits,
+                        .outgoing, identity: identity, to: to, use: use, nonce: LinkHello.makeNonce(), secret: self.configuration.secret, limits: self.limits,
                         now: LinkHandler.now)
                     let handler = LinkHandler(peer: to, attempt: attempt, machine: machine, limits: self.limits, links: self)
                     try channel.pipeline.syncOperations.addHandler(handler)
                 }
             }
             .connect(host: address.host, port: address.port)
-            .whenFailure { self.failed(peer.id, attempt, Self.loss($0)) }
+            .whenFailure { self.failed(key, attempt, Self.loss($0)) }
     }
 
     /// Called when the connection could not be opened. Does nothing if the attempt has already connected and closed.
-    private func failed(_ id: String, _ attempt: Int, _ loss: LinkLoss) {
+    private func failed(_ key: Key, _ attempt: Int, _ loss: LinkLoss) {
         self.perform(
             self.state.withLockedValue { state in
-                guard state.peers[id]?.dial.state == .dialling else { return [] }
-                return self.fall(id, attempt, loss, &state)
+                guard state.peers[key]?.dial.state == .dialling else { return [] }
+                return self.fall(key, attempt, loss, &state)
             })
     }
 
-    func fall(_ id: String, _ attempt: Int, _ loss: LinkLoss, _ state: inout State) -> [Effect] {
+    func fall(_ key: Key, _ attempt: Int, _ loss: LinkLoss, _ state: inout State) -> [Effect] {
         var generator = SystemRandomNumberGenerator()
-        guard let actions = state.peers[id]?.dial.didClose(attempt, loss, now: LinkHandler.now / 1000, using: &generator) else { return [] }
-        return self.apply(id, actions, &state)
+        guard let actions = state.peers[key]?.dial.didClose(attempt, loss, now: LinkHandler.now / 1000, using: &generator) else { return [] }
+        return self.apply(key, actions, &state)
     }
 
     /// A closed port means that the process is dead. Any other error may be a problem of the network.

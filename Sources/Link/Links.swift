@@ -13,6 +13,12 @@ package final class Links: Sendable {
     /// All events. Only one task may read this stream. It ends after ``close()``. Unread events are bounded by ``LinkLimits/unreadBytesMax``.
     package let events: AsyncStream<LinkEvent>
 
+    /// Identifies an outgoing or an incoming link.
+    struct Key: Hashable {
+        var id: String
+        var use: LinkUse
+    }
+
     struct Peer {
         var peer: LinkPeer
         var dial: DialMachine
@@ -27,10 +33,12 @@ package final class Links: Sendable {
         let channel: any Channel
         let handler: NIOLoopBound<LinkHandler>
         /// The peer and the attempt of an outgoing connection.
-        var peerID: String?
+        var peer: Key?
         var attempt = 0
         /// The authenticated identity.
         var identity: LinkIdentity?
+        /// The use of an authenticated connection.
+        var use = LinkUse.control
         /// The peer's address, for an incoming connection.
         var address = ""
         /// True between the events `up` and `down` of the connection.
@@ -44,13 +52,13 @@ package final class Links: Sendable {
     struct State {
         var incarnation: Int64?
         var viewVersion: Int64 = 0
-        var peers: [String: Peer] = [:]
+        var peers: [Key: Peer] = [:]
         /// The number of peers that were ever added. Each peer's attempt numbers begin with a different value.
         var peerCount = 0
         /// All authenticated, unauthenticated and closing connections, by serial.
         var connections: [UInt64: Connection] = [:]
-        /// The serials of the incoming links, by the peer's id.
-        var incoming: [String: UInt64] = [:]
+        /// The serials of the incoming links.
+        var incoming: [Key: UInt64] = [:]
         /// Number of unauthenticated incoming connections, by address.
         var unauthenticated: [String: Int] = [:]
         var incomingCount = 0
@@ -65,6 +73,8 @@ package final class Links: Sendable {
     let configuration: LinkConfiguration
     package let group: any EventLoopGroup
     let logger: Logger
+    /// Nil for a node without data connections.
+    let receiver: (any LinkDataReceiver)?
     private let cluster: String
     private let id: String
     private let version: String
@@ -72,9 +82,10 @@ package final class Links: Sendable {
 
     package init(
         _ configuration: LinkConfiguration, cluster: String, id: String, version: String, protocols: ClosedRange<Int> = 1...1, group: any EventLoopGroup,
-        logger: Logger
+        receiver: (any LinkDataReceiver)? = nil, logger: Logger
     ) {
         self.configuration = configuration
+        self.receiver = receiver
         self.cluster = cluster
         self.id = id
         self.version = version
@@ -87,6 +98,9 @@ package final class Links: Sendable {
     }
 
     var limits: LinkLimits { self.configuration.limits }
+
+    /// The connections that this node dials to each peer and accepts from each peer.
+    var uses: Set<LinkUse> { self.receiver == nil ? [.control] : [.control, .data] }
 
     var viewVersion: Int64 { self.state.withLockedValue { $0.viewVersion } }
 
@@ -161,19 +175,21 @@ package final class Links: Sendable {
         let effects: [Effect] = self.state.withLockedValue { state in
             guard !state.isClosed else { return [] }
             var effects: [Effect] = []
-            for (id, peer) in state.peers where wanted[id] != peer.peer { effects += self.end(id, &state) }
-            for (id, peer) in wanted where state.peers[id] == nil {
-                state.peerCount += 1
-                state.peers[id] = Peer(peer: peer, dial: DialMachine(limits: self.limits, attempt: state.peerCount << 32), changedAt: .now())
-                // A node without an identity does not dial.
-                if state.incarnation != nil { effects += self.apply(id, state.peers[id]!.dial.renew(), &state) }
+            for (key, peer) in state.peers where wanted[key.id] != peer.peer { effects += self.end(key, &state) }
+            for (id, peer) in wanted {
+                for key in self.uses.map({ Key(id: id, use: $0) }) where state.peers[key] == nil {
+                    state.peerCount += 1
+                    state.peers[key] = Peer(peer: peer, dial: DialMachine(limits: self.limits, attempt: state.peerCount << 32), changedAt: .now())
+                    // A node without an identity does not dial.
+                    if state.incarnation != nil { effects += self.apply(key, state.peers[key]!.dial.renew(), &state) }
+                }
             }
             return effects
         }
         self.perform(effects)
     }
 
-    /// Sends a message over the outgoing link. Messages of one caller to one peer arrive in order, but a message may be lost.
+    /// Sends a message over the outgoing control connection. Messages of one caller to one peer arrive in order, but a message may be lost.
     ///
     /// Returns false if there is no link, if the message is too large for a frame, or if too many bytes already wait for the peer. Then the message is lost.
     /// True does not guarantee delivery, because the link may break.
@@ -181,11 +197,12 @@ package final class Links: Sendable {
     package func send(_ payload: [UInt8], to id: String) -> Bool {
         let bytes = payload.count + LinkFrame.lengthBytes + LinkFrame.headBytes
         let taken: (channel: any Channel, serial: UInt64, viewVersion: Int64)? = self.state.withLockedValue { state in
-            guard payload.count <= self.limits.frameBytesMax, let peer = state.peers[id], peer.dial.isUp, let serial = peer.serial,
+            let key = Key(id: id, use: .control)
+            guard payload.count <= self.limits.frameBytesMax, let peer = state.peers[key], peer.dial.isUp, let serial = peer.serial,
                 let connection = state.connections[serial], connection.queuedBytes + bytes <= self.limits.bufferedBytesMax
             else {
                 state.dropped += 1
-                state.peers[id]?.dropped += 1
+                state.peers[key]?.dropped += 1
                 return nil
             }
             state.connections[serial]!.queuedBytes += bytes

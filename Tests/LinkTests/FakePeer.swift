@@ -38,7 +38,7 @@ final class FakePeer: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard self.machine.state != .up else { return }
         self.decoder.feed(self.unwrapInboundIn(data))
-        while self.machine.state != .up, let frame = try? self.decoder.next() {
+        while self.machine.state != .up, let frame = try? self.decoder.nextFrame() {
             for action in self.machine.received(frame, now: 0) {
                 if case .send(let kind, let payload) = action { Self.write(kind, payload, context) }
             }

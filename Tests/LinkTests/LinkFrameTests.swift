@@ -27,20 +27,20 @@ import Testing
         var read: [LinkFrame] = []
         for piece in generator.pieces(Self.bytes(frames)) {
             decoder.feed(ByteBuffer(bytes: piece))
-            while let frame = try decoder.next() { read.append(frame) }
+            while let frame = try decoder.nextFrame() { read.append(frame) }
         }
         #expect(read == frames)
     }
 
     private static func complaint(_ decoder: inout LinkFrameDecoder) -> String? {
-        do throws(LinkFrameDecoder.Malformed) { _ = try decoder.next() } catch { return error.description }
+        do throws(LinkFrameDecoder.Malformed) { _ = try decoder.nextFrame() } catch { return error.description }
         return nil
     }
 
     @Test func invalidFramesAreRefused() throws {
         var decoder = LinkFrameDecoder(payloadBytesMax: 10)
         decoder.feed(ByteBuffer(bytes: Self.bytes([LinkFrame(kind: .message, viewVersion: 0, payload: [UInt8](repeating: 1, count: 10))])))
-        let frame = try decoder.next()
+        let frame = try decoder.nextFrame()
         #expect(frame?.payload.count == 10)
         // A frame that is too long is refused as soon as its length has arrived, so its payload is not buffered.
         decoder.feed(ByteBuffer(bytes: [0, 0, 0, 20]))
@@ -74,7 +74,7 @@ import Testing
         do {
             for piece in generator.pieces(bytes) {
                 decoder.feed(ByteBuffer(bytes: piece))
-                while let frame = try decoder.next() { actions += machine.received(frame, now: 1) }
+                while let frame = try decoder.nextFrame() { actions += machine.received(frame, now: 1) }
             }
         } catch {
             actions += machine.malformed("\(error)")
@@ -93,7 +93,7 @@ import Testing
         var generator = SplitMix(seed: seed)
         let hello = LinkHello(
             identity: LinkIdentity(cluster: "c", process: ProcessID(id: "a\(seed)", incarnation: Int64(seed)), protocols: 1...Int(1 + seed), version: "0.1"),
-            to: seed % 2 == 0 ? nil : ProcessID(id: "b", incarnation: .max), nonce: LinkHello.makeNonce())
+            to: seed % 2 == 0 ? nil : ProcessID(id: "b", incarnation: .max), use: seed % 4 == 1 ? .data : .control, nonce: LinkHello.makeNonce())
         #expect(try LinkHello(json: hello.json) == hello)
         #expect(hello.json.count <= LinkHello.bytesMax)
         // Decoding never traps, and accepted names are safe to log.

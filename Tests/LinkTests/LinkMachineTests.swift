@@ -49,7 +49,7 @@ private struct Pair {
         for action in actions {
             switch action {
             case .send(let kind, let payload): self.way[1 - side].append(LinkFrame(kind: kind, viewVersion: 5, payload: payload))
-            case .up(let identity, let version):
+            case .up(let identity, _, let version):
                 self.ups[side] += 1
                 #expect(identity.id == (side == 0 ? "b" : "a") && version == 2)
             case .received(let version, let payload):

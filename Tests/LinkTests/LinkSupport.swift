@@ -23,7 +23,7 @@ final class TestNode: Sendable {
 
     init(
         _ id: String, cluster: String = "test", secret: String? = nil, tls: LinkTLS? = nil, limits: LinkLimits = .test, protocols: ClosedRange<Int> = 1...1,
-        port: Int = 0
+        port: Int = 0, receiver: (any LinkDataReceiver)? = nil
     ) {
         self.id = id
         var configuration = LinkConfiguration(ListenAddress(host: "127.0.0.1", port: port), secret: secret.map { LinkSecret($0) })
@@ -32,7 +32,8 @@ final class TestNode: Sendable {
         let logs = TestLogs()
         self.logs = logs
         self.links = Links(
-            configuration, cluster: cluster, id: id, version: "0.1", protocols: protocols, group: Self.group, logger: Logger(label: "test") { _ in logs })
+            configuration, cluster: cluster, id: id, version: "0.1", protocols: protocols, group: Self.group, receiver: receiver,
+            logger: Logger(label: "test") { _ in logs })
     }
 
     /// Starts listening, sets the incarnation, and reads events.
@@ -117,5 +118,16 @@ struct TestLogs: LogHandler {
     func log(event: LogEvent) {
         let fields = (event.metadata ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
         self.kept.withLockedValue { $0.append(([event.level.rawValue, event.message.description] + fields).joined(separator: " ")) }
+    }
+}
+
+extension LinkFrameDecoder {
+    /// The next frame of any kind.
+    mutating func nextFrame() throws(Malformed) -> LinkFrame? {
+        switch try self.next() {
+        case .frame(let frame): frame
+        case .data(let payload, let viewVersion): LinkFrame(kind: .data, viewVersion: viewVersion, payload: Array(payload.readableBytesView))
+        case nil: nil
+        }
     }
 }

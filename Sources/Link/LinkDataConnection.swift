@@ -1,0 +1,97 @@
+package import NIOCore
+package import Partitioning
+import Synchronization
+
+/// Receives the frames of data connections. All calls for one connection come on its event loop: first `opened`, then frames in the order in which the peer
+/// sent them, at last `closed`.
+///
+/// A connection that a peer opens again may be reported as opened before the former one is reported as closed, because they may be on different loops:
+/// ``LinkDataConnection/session`` tells them apart.
+package protocol LinkDataReceiver: Sendable {
+    /// The peer is authenticated.
+    func opened(_ connection: LinkDataConnection)
+    /// `frame` is a slice of the bytes that were read. A receiver that keeps a small part of it for long copies that part.
+    func received(_ frame: ByteBuffer, on connection: LinkDataConnection)
+    /// All frames of one read of the socket have been passed on. What they caused can be sent now, together.
+    func readCompleted(_ connection: LinkDataConnection)
+    /// The peer has accepted enough of the waiting bytes: frames can be sent again after ``LinkDataConnection/send(_:)`` had returned false.
+    func drained(_ connection: LinkDataConnection)
+    func closed(_ connection: LinkDataConnection, _ loss: LinkLoss)
+}
+
+/// One authenticated data connection between two nodes, which both sides may send on. Bounded in bytes that wait for the peer's socket.
+///
+/// Frames that one thread sends arrive in that order, until the connection breaks. Frames that were sent and have not arrived by then are lost.
+package final class LinkDataConnection: Sendable {
+    package let peer: ProcessID
+    /// Outgoing if this node dialled it.
+    package let direction: LinkDirection
+    /// Unique among all connections of this process.
+    package let session: UInt64
+    private let channel: any Channel
+    private let bytesMax: Int
+    private let frameBytesMax: Int
+    /// Bytes that wait for the peer's socket.
+    private let queued = Atomic<Int>(0)
+    /// A frame was refused since the connection was drained.
+    private let hasRefused = Atomic<Bool>(false)
+    private let viewVersion: @Sendable () -> Int64
+    private let drained: @Sendable (LinkDataConnection) -> Void
+
+    init(
+        peer: ProcessID, direction: LinkDirection, session: UInt64, channel: any Channel, limits: LinkLimits, viewVersion: @escaping @Sendable () -> Int64,
+        drained: @escaping @Sendable (LinkDataConnection) -> Void
+    ) {
+        self.peer = peer
+        self.direction = direction
+        self.session = session
+        self.channel = channel
+        self.bytesMax = limits.bufferedBytesMax
+        self.frameBytesMax = limits.frameBytesMax
+        self.viewVersion = viewVersion
+        self.drained = drained
+    }
+
+    /// The connection's event loop.
+    package var loop: any EventLoop { self.channel.eventLoop }
+
+    package var queuedBytes: Int { self.queued.load(ordering: .relaxed) }
+
+    /// Sends a frame. May be called from any thread; on the connection's loop no thread is crossed.
+    ///
+    /// Returns false, and sends nothing, if too many bytes wait for the peer or the frame is too large. ``LinkDataReceiver/drained(_:)`` follows when half of the
+    /// bytes have left. True does not guarantee delivery.
+    package func send(_ frame: ByteBuffer) -> Bool {
+        let bytes = LinkFrame.lengthBytes + LinkFrame.headBytes + frame.readableBytes
+        guard frame.readableBytes <= self.frameBytesMax else { return false }
+        guard self.queued.wrappingAdd(bytes, ordering: .relaxed).newValue <= self.bytesMax else {
+            self.hasRefused.store(true, ordering: .relaxed)
+            self.left(bytes)
+            return false
+        }
+        var head = self.channel.allocator.buffer(capacity: LinkFrame.lengthBytes + LinkFrame.headBytes)
+        LinkFrame.writeHead(.data, viewVersion: self.viewVersion(), payloadBytes: frame.readableBytes, into: &head)
+        let promise = self.loop.makePromise(of: Void.self)
+        // The system has accepted the bytes, or they were lost with the connection.
+        promise.futureResult.whenComplete { _ in self.left(bytes) }
+        if self.loop.inEventLoop {
+            self.channel.write(head, promise: nil)
+            self.channel.writeAndFlush(frame, promise: promise)
+        } else {
+            self.loop.execute { [head] in
+                self.channel.write(head, promise: nil)
+                self.channel.writeAndFlush(frame, promise: promise)
+            }
+        }
+        return true
+    }
+
+    private func left(_ bytes: Int) {
+        guard self.queued.wrappingSubtract(bytes, ordering: .relaxed).newValue * 2 <= self.bytesMax else { return }
+        guard self.hasRefused.load(ordering: .relaxed), self.hasRefused.exchange(false, ordering: .relaxed), self.channel.isActive else { return }
+        self.loop.execute { self.drained(self) }
+    }
+
+    /// Closes the connection. A dialled one is dialled again.
+    package func close() { self.channel.close(promise: nil) }
+}
