@@ -134,13 +134,13 @@ import Testing
         let connection = pair.ra.connection(.outgoing)!
         #expect(!connection.send(ByteBuffer(repeating: 0, count: limits.frameBytesMax + 1)))
         let frame = ByteBuffer(repeating: 0, count: 1 << 20)
-        // The kernel takes some. In one turn of the loop, nothing leaves.
-        let sent = try await connection.loop.submit { (0..<10).count { _ in connection.send(frame) } }.get()
-        #expect(sent == 3)
+        // The peer's loop is one of two, and the kernel takes a few megabytes.
+        let sent = try await connection.loop.submit { (0..<200).count { _ in connection.send(frame) } }.get()
+        #expect((3..<200).contains(sent))
         #expect(connection.queuedBytes <= limits.bufferedBytesMax)
         try await eventually("it is drained") { pair.ra.now.drained == 1 }
         #expect(connection.send(frame))
-        try await eventually("all arrive") { pair.rb.frames(pair.rb.connection(.incoming)).count == 4 }
+        try await eventually("all arrive") { pair.rb.frames(pair.rb.connection(.incoming)).count == sent + 1 }
         #expect(pair.ra.now.drained == 1)
         await pair.close()
     }
