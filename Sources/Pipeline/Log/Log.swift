@@ -86,7 +86,7 @@ package struct SealedPartition: Hashable, Sendable {
 package struct ChannelOfPartition: Sendable {
     package var channel: ChannelName
     package var grant: Grant
-    /// The last committed position that the caller knows under this grant. A storage that has lost data may have a lower head, or none: then the log returns
+    /// The head that the caller knows under this grant; of offset 0 if it has committed no event. A storage that has lost data may have a lower head, or none: then the log returns
     /// the first position of a new epoch. Nil if the caller knows none.
     package var known: Position?
 

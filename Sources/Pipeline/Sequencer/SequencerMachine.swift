@@ -209,7 +209,7 @@ struct SequencerMachine {
         let channels = places.map { index in
             let head = self.channels[index].head
             return ChannelOfPartition(
-                self.channels.name(of: index)!, partitions[self.channels[index].partition]!.grant, known: head.offset > 0 ? head : nil)
+                self.channels.name(of: index)!, partitions[self.channels[index].partition]!.grant, known: head.epoch > 0 ? head : nil)
         }
         return (places, channels)
     }

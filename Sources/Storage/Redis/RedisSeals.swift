@@ -60,6 +60,8 @@ struct RedisSeals {
     ///   - known: the last committed position that the owner knows. It proves that the storage has kept everything, also when the epoch is not trusted.
     func head(stored: Position?, known: Position?, under seal: Seal) -> (head: Position, lostAfter: Position?) {
         if let stored, known.map({ stored >= $0 }) ?? (stored.epoch >= seal.trusted) { return (stored, nil) }
+        // The owner has committed no event, so none can be lost.
+        if stored == nil, let known, known.offset == 0 { return (known, nil) }
         // The floor is above every epoch that was used in the partition before the seal, and the channel's own head may be of a later epoch.
         let used = max(stored?.epoch ?? 0, known?.epoch ?? 0)
         let head = Position(epoch: max(seal.floor, used + 1), offset: 0)

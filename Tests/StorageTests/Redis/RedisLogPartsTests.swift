@@ -77,6 +77,8 @@ import Testing
         #expect(head(position(7, 4), known: position(7, 4), trusted: 50) == (position(7, 4), nil))
         // An append whose reply was lost.
         #expect(head(position(7, 5), known: position(7, 4), trusted: 50) == (position(7, 5), nil))
+        // The owner knows that there was no event.
+        #expect(head(nil, known: position(45, 0), trusted: 50) == (position(45, 0), nil))
         // The owner knows that some were, also in an epoch that is trusted.
         #expect(head(position(7, 3), known: position(7, 4), trusted: 0) == (position(50, 0), position(7, 3)))
         #expect(head(position(60, 3), known: position(60, 4), trusted: 50) == (position(61, 0), position(60, 3)))
