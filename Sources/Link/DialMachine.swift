@@ -41,7 +41,8 @@ struct DialMachine: Sendable {
     private var logged: LinkLoss?
     private let limits: LinkLimits
 
-    /// - Parameter attempt: attempt numbers begin after this number. It must differ for each machine, so that no two attempts have the same number.
+    /// - Parameter attempt: attempt numbers begin after this number. Each machine gets its own range of numbers, so that no two attempts of this process have the
+    ///   same number.
     init(limits: LinkLimits, attempt: Int = 0) {
         self.limits = limits
         self.attempt = attempt

@@ -36,7 +36,7 @@ extension Planner {
         return sorted.prefix(count).map(\.partition)
     }
 
-    /// The target of an orphan's move, if the owner died during the move. The target is already prepared for the partition.
+    /// For a partition whose owner died while the partition moved: the target of that move. The target is already prepared for the partition.
     private func shadow(of partition: Int) -> Int? {
         guard self.places[partition] == Planner.nowhere, let move = self.input.view.partitions[partition].move else { return nil }
         return self.indexes[move.to].flatMap { self.roles[$0] == .shares ? $0 : nil }

@@ -8,8 +8,8 @@ package struct ZooKeeperConfiguration: Sendable {
     /// How long a generation may wait for its first connection. After that the next generation starts, and resolves the names again.
     package var connectTimeout: Duration = .seconds(15)
     /// How long a session may be suspended before the client gives it up. Its ephemeral znodes may then remain on the servers for one more timeout. Nil means
-    /// the negotiated session timeout. If the servers are alive, they have ended the session before the client gives it up. Their period begins earlier,
-    /// because the client needs up to 2/3 of a timeout to notice a silent server.
+    /// the negotiated session timeout. Servers that are alive end the session before the client gives it up: their timeout begins at the last message,
+    /// and the client notices a silent server only up to 2/3 of a timeout later.
     package var suspensionMax: Duration?
     /// If true and ``suspensionMax`` is nil, the limit is a third of the negotiated timeout. The client notices a silent server after two thirds, so it gives
     /// up the session before the servers can end it. The client also verifies that a connected server reaches the other servers: see

@@ -76,7 +76,7 @@ struct HistoryQuery: Sendable {
             let bytes = events.reduce(0) { $0 + $1.event.payload.readableBytes }
             guard last == upper, bytes <= bytesLeft || (slices.isEmpty && events.count == 1) else {
                 if upper - lower == 1 { return Stretch(events: Array(slices.reversed().joined()), isTruncated: true) }
-                // With halved slices, a few reads find the oldest event that fits, for any sizes of events.
+                // Each read is half as long as the one before, so a few reads find the oldest event that the response still has space for.
                 count = (upper - lower) / 2
                 isShrinking = true
                 continue

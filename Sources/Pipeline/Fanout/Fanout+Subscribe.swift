@@ -112,7 +112,7 @@ extension Fanout {
             subscription.state = .following
             if subscription.needsReset { self.catchUp(subscription) } else { self.deliver(to: subscription) }
         }
-        // Long-polls get their responses in the pass, not here: a response starts the connection's next request, which may call this method again.
+        // Long-polls get their responses in the next pass over the subscribers, not here: a response starts the connection's next request, which may call this method again.
         self.requestPass()
     }
 }

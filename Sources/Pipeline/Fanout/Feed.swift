@@ -35,8 +35,8 @@ final class Feed {
         self.channelHash = UInt32(truncatingIfNeeded: channel.hash64)
     }
 
-    /// Appends the subscription. A running pass gets one more visit. Otherwise the new subscription would use the visit of another subscription that waits for
-    /// its event.
+    /// Appends the subscription. If a pass over the subscriptions has begun, the number of subscriptions that the pass still visits grows by one. Otherwise the pass
+    /// would end before it has visited all earlier subscriptions.
     func add(_ subscription: Subscription) {
         subscription.slot = self.subscriptions.count
         self.subscriptions.append(subscription)

@@ -407,8 +407,10 @@ struct SequencerMachine {
         }
     }
 
-    /// Returns the first parked batch, or nil if it fits only into the next commit. A batch larger than a whole commit is split over several commits, so that
-    /// other batches wait for at most one commit. Each part may have a different outcome.
+    /// Takes the first of the batches that wait, or a part of it, for this commit. `room` is the number of events that the commit can still take.
+    ///
+    /// Returns nil if there is no batch, or if the batch is too large for the rest of this commit but not for a whole commit. A batch that is larger than a whole
+    /// commit is split over several commits, so that other batches wait for at most one commit. Each part may have a different outcome.
     private mutating func nextPart(_ room: Int) -> PublishBatch? {
         guard let batch = self.parked.first else { return nil }
         if batch.events.count <= room { return self.parked.removeFirst() }
