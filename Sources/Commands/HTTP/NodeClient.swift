@@ -1,23 +1,23 @@
 import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The nodes that a command may use, and the node that the command uses now.
 final class NodeList: Sendable {
     let bases: [BaseURL]
-    private let index = Mutex(0)
+    private let index = NIOLockedValueBox(0)
 
     init(_ bases: [BaseURL]) {
         precondition(!bases.isEmpty, "A list of nodes has at least one node")
         self.bases = bases
     }
 
-    var current: BaseURL { self.bases[self.index.withLock { $0 }] }
+    var current: BaseURL { self.bases[self.index.withLockedValue { $0 }] }
 
     /// Switches to the node after `base`. Returns false if a concurrent request has already switched.
     func next(after base: BaseURL) -> Bool {
-        self.index.withLock { index in
+        self.index.withLockedValue { index in
             guard self.bases[index] == base else { return false }
             index = (index + 1) % self.bases.count
             return true

@@ -2,7 +2,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOWebSocket
-import Synchronization
+import NIOConcurrencyHelpers
 
 extension Subscription {
     private enum Upgrade: Sendable {
@@ -144,10 +144,10 @@ private final class ConnectionAttempts: Sendable {
         var isCancelled = false
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     func add(_ channel: any Channel) {
-        let isCancelled = self.state.withLock { state in
+        let isCancelled = self.state.withLockedValue { state in
             state.channels.append(channel)
             return state.isCancelled
         }
@@ -155,7 +155,7 @@ private final class ConnectionAttempts: Sendable {
     }
 
     func cancel() {
-        let channels = self.state.withLock { state in
+        let channels = self.state.withLockedValue { state in
             state.isCancelled = true
             return state.channels
         }
