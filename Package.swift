@@ -241,7 +241,12 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(name: "NodeTests", dependencies: ["AdminAPI", "JSON", "Node", "Partitioning", "TestKit"], swiftSettings: settings),
-        .testTarget(name: "CommandsTests", dependencies: ["AdminAPI", "Commands", "JSON", "Options", "SubscriberAPI", "TestKit"], swiftSettings: settings),
+        .testTarget(
+            name: "CommandsTests",
+            dependencies: [
+                "AdminAPI", "Commands", "JSON", "Options", "SubscriberAPI", "TestKit", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ], swiftSettings: settings),
         // Check the dependencies between modules and folders, from the text of the sources.
         .testTarget(name: "ArchitectureTests", swiftSettings: settings),
         .testTarget(name: "LoadTests", dependencies: ["Load"], swiftSettings: settings),
