@@ -9,7 +9,8 @@ enum RedisEvent {
     static func writeMetadata(of event: SequencedEvent, into buffer: inout ByteBuffer) {
         buffer.writeString("\(event.timestamp) ")
         if let type = event.event.type {
-            buffer.writeString("\(type.utf8.count):\(type)")
+            buffer.writeString("\(type.utf8.count):")
+            buffer.writeString(type)
         } else {
             buffer.writeString("-")
         }

@@ -50,8 +50,8 @@ extension RedisLog {
 
     /// One call: the events of `range` that belong to these grants.
     private func request(_ call: AppendCalls.Call, of batch: LogBatch, on session: RedisClient.Session) -> RedisRequest {
-        var numbers: [UInt16: Int] = [:]
-        for (number, grant) in call.grants.enumerated() { numbers[grant] = number + 1 }
+        var numbers = Array(repeating: 0, count: batch.grants.count)
+        for (number, grant) in call.grants.enumerated() { numbers[Int(grant)] = number + 1 }
         var request = RedisRequest(
             .append, on: session, keyCount: 2 * call.grants.count, argumentCount: 2 + call.grants.count + 6 * call.events.count,
             capacity: call.bytes + 160 * call.events.count)
@@ -66,7 +66,7 @@ extension RedisLog {
         var metadata = ByteBuffer()
         for index in call.events {
             let event = batch.events[index]
-            request.append(numbers[batch.grantIndices[index]]!)
+            request.append(numbers[Int(batch.grantIndices[index])])
             request.append(event.event.channel.string)
             request.append(event.position.epoch)
             request.append(event.position.offset)

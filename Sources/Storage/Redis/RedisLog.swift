@@ -23,6 +23,8 @@ package final class RedisLog: Log {
     /// By server, then by loop.
     private let clients: [[RedisClient]]
     private let loops: [ObjectIdentifier: Int]
+    /// The keys of each partition's fence and heads, because every append names them.
+    private let keys: [(fence: String, heads: String)]
 
     struct Counters {
         var commits: UInt64 = 0
@@ -44,6 +46,7 @@ package final class RedisLog: Log {
         self.clients = settings.servers.map { address in
             loops.map { RedisClient(address: address, loop: $0, settings: settings.client, scripts: RedisScripts.all, log: logger) }
         }
+        self.keys = (0..<partitions.count).map { (Self.key(settings.cluster, $0, "f"), Self.key(settings.cluster, $0, "h")) }
         self.loops = Dictionary(uniqueKeysWithValues: loops.enumerated().map { (ObjectIdentifier($1), $0) })
         self.counters.withLockedValue { $0.errors = Array(repeating: nil, count: settings.servers.count) }
     }
@@ -78,10 +81,17 @@ package final class RedisLog: Log {
 
     // MARK: - Keys
 
-    func key(_ partition: PartitionID, _ suffix: String) -> String { "rt:\(self.settings.cluster):{\(partition)}:\(suffix)" }
-    func fence(_ partition: PartitionID) -> String { self.key(partition, "f") }
-    func heads(_ partition: PartitionID) -> String { self.key(partition, "h") }
-    func stream(_ partition: PartitionID, _ channel: ChannelName) -> String { self.key(partition, "s:\(channel.string)") }
+    private static func key(_ cluster: String, _ partition: PartitionID, _ suffix: String) -> String { "rt:\(cluster):{\(partition)}:\(suffix)" }
+
+    func fence(_ partition: PartitionID) -> String {
+        self.keys.indices.contains(partition) ? self.keys[partition].fence : Self.key(self.settings.cluster, partition, "f")
+    }
+
+    func heads(_ partition: PartitionID) -> String {
+        self.keys.indices.contains(partition) ? self.keys[partition].heads : Self.key(self.settings.cluster, partition, "h")
+    }
+
+    func stream(_ partition: PartitionID, _ channel: ChannelName) -> String { Self.key(self.settings.cluster, partition, "s:\(channel.string)") }
 
     // MARK: - Owning
 
