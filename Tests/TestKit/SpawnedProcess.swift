@@ -68,8 +68,8 @@ public final class SpawnedProcess: Sendable {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
-        // A child without this would inherit the connections of every client of this process, and keep them open.
-        for descriptor in Int32(3)..<1024 where fcntl(descriptor, F_GETFD) == 0 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+        // Otherwise the child inherits the sockets of every client and listener of this process, and keeps them open. Closing what is not open is no error.
+        for descriptor in Int32(3)..<1024 { posix_spawn_file_actions_addclose(&actions, descriptor) }
         var arguments = command.map { strdup($0) } + [nil]
         defer { for argument in arguments { free(argument) } }
         var pid: pid_t = 0
