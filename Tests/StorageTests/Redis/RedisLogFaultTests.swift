@@ -228,10 +228,11 @@ import Testing
             for offset in 1...20 as ClosedRange<UInt64> { #expect(await owner.append("a", offset...offset) == nil) }
             #expect(await owner.append("b", 1...2) == nil)
             let batch = owner.batch("a", 21...25)
+            let generation = await owner.log.generation
             async let last = owner.log.append(batch)
             try await owner.server.restart()
             let result = await last.map(code)
-            try await owner.log.waitUntilConnected()
+            try await owner.log.waitUntilConnected(after: generation)
             // Another process is another storage, until the owner has compared.
             let again = try await owner.appendUntilKnown(batch)
             if again == [.lost] {
@@ -254,8 +255,9 @@ import Testing
     @Test func aServerThatComesBackEmptyIsNoticed() async throws {
         try await self.withOwner { owner async throws in
             #expect(await owner.append("a", 1...3) == nil)
+            let generation = await owner.log.generation
             try await owner.server.restartEmpty()
-            try await owner.log.waitUntilConnected()
+            try await owner.log.waitUntilConnected(after: generation)
             try await self.expectLoss(owner, of: 3, kept: 0)
         }
     }
@@ -283,8 +285,9 @@ import Testing
             owner.server.kill()
             replica.cont()
             try replica.promote()
+            let generation = await owner.log.generation
             await owner.proxy.forward(to: replica.port)
-            try await owner.log.waitUntilConnected()
+            try await owner.log.waitUntilConnected(after: generation)
             let after = Owner(log: owner.log, proxy: owner.proxy, server: replica, grant: owner.grant, epoch: owner.epoch)
             try await self.expectLoss(after, of: 4, kept: 2)
             // What was kept is kept.

@@ -44,8 +44,17 @@ private enum RedisClusters {
 }
 
 extension RedisLog {
-    func waitUntilConnected(at location: SourceLocation = #_sourceLocation) async throws {
-        try await eventually("the log is not connected", at: location) { await self.client(0).session != nil }
+    /// - Parameter generation: the connection must be newer than this one, which the log may not have noticed to be dead.
+    func waitUntilConnected(after generation: UInt64 = 0, at location: SourceLocation = #_sourceLocation) async throws {
+        try await eventually("the log is not connected", at: location) {
+            let client = self.client(0)
+            guard await client.generation > generation else { return false }
+            return await client.session != nil
+        }
+    }
+
+    var generation: UInt64 {
+        get async { await self.client(0).generation }
     }
 
     func waitUntilDisconnected(at location: SourceLocation = #_sourceLocation) async throws {
