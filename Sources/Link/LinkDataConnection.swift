@@ -14,7 +14,7 @@ package protocol LinkDataReceiver: Sendable {
     func received(_ frame: ByteBuffer, on connection: LinkDataConnection)
     /// All frames of one read of the socket have been passed on. What they caused can be sent now, together.
     func readCompleted(_ connection: LinkDataConnection)
-    /// The peer has accepted enough of the waiting bytes: frames can be sent again after ``LinkDataConnection/send(_:)`` had returned false.
+    /// The peer has accepted enough of the waiting bytes: after ``LinkDataConnection/send(_:)`` returned false, frames can be sent again.
     func drained(_ connection: LinkDataConnection)
     func closed(_ connection: LinkDataConnection, _ loss: LinkLoss)
 }
@@ -33,7 +33,7 @@ package final class LinkDataConnection: Sendable {
     private let frameBytesMax: Int
     /// Bytes that wait for the peer's socket.
     private let queued = Atomic<Int>(0)
-    /// A frame was refused since the connection was drained.
+    /// True if ``send(_:)`` refused a frame after the last call of ``LinkDataReceiver/drained(_:)``.
     private let hasRefused = Atomic<Bool>(false)
     private let viewVersion: @Sendable () -> Int64
     private let drained: @Sendable (LinkDataConnection) -> Void

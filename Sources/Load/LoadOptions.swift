@@ -79,13 +79,13 @@ struct TargetOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The URL for subscribers of another server to measure. The load tool replaces {channel} by a channel name, or by several names joined by / (see --channels-per-subscriber).",
+            "To measure another server: the URL for its subscribers. The load tool replaces {channel} by a channel name, or by several names joined by / (see --channels-per-subscriber).",
             valueName: "url"))
     var subscribeUrl: String?
 
     @Option(
         help: ArgumentHelp(
-            "The URL for publishing to another server to measure. The load tool replaces {channel} by a channel name.", valueName: "url"))
+            "To measure another server: the URL for publishing to it. The load tool replaces {channel} by a channel name.", valueName: "url"))
     var publishUrl: String?
 
     @Option(

@@ -88,7 +88,7 @@ struct LoadReport: Sendable {
         if self.tally.lateness.totalCount > 0, lateness > Self.latenessMax { reasons.append("publishes were sent \(lateness.asTime) too late (p99)") }
         // A burst also fills the loop. The loop was too slow only if the CPU was busy too.
         let isBusy = self.cpuShare + self.runDelayShare > Self.busyShareMax
-        if self.fullWakesShare > Self.fullWakesShareMax, isBusy { reasons.append("the read loop of a worker was always full") }
+        if self.fullWakesShare > Self.fullWakesShareMax, isBusy { reasons.append("a worker always had more data to read than it could process in one turn") }
         return reasons
     }
 

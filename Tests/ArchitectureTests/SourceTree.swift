@@ -50,7 +50,7 @@ struct SourceTree {
         return circles.sorted { $0[0] < $1[0] }
     }
 
-    /// One text for each circle that is not known, and for each known circle that is gone or smaller.
+    /// One message for each circle that is not in `knownCircles`, and for each circle in `knownCircles` that no longer exists or is smaller.
     func violations(knownCircles: [[String]]) -> [String] {
         var violations: [String] = []
         let circles = self.circles

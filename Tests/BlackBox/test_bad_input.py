@@ -375,7 +375,7 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("port,path", [(port, path) for port in ALLOWED for path in ALLOWED[port]])
-def test_methods(shared, port, path):
+def test_a_wrong_method_gets_405_and_the_allowed_methods(shared, port, path):
     right = ALLOWED[port][path]
     for method in ("DELETE", "PATCH", "TRACE", "GET" if right == "POST" else "POST"):
         response = refused(shared, getattr(shared, port), f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 405, "method_not_allowed")

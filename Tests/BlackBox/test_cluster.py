@@ -107,7 +107,7 @@ def test_a_restarted_node_keeps_its_id(cluster):
 def test_a_second_node_with_the_same_id_is_refused(cluster):
     cluster.add("n1")
     cluster.settled(["n1"])
-    # The twin waits for the end of the other session, for as long as its own session timeout.
+    # The second node waits for the end of the first node's session, but at most for its own session timeout.
     twin = Member(cluster.folder / "twin", cluster.zookeeper.address, "n1", session=2)
     try:
         code, output = twin.fails()

@@ -174,7 +174,7 @@ def test_an_interrupted_up_leaves_nothing(scripts):
 
 
 @pytest.mark.parametrize("name", ["up", "down", "status", "kill", "pause"])
-def test_each_script_has_a_help(scripts, name):
+def test_each_script_prints_its_help(scripts, name):
     code, out, err = scripts.run(name, "--help")
     assert (code, err) == (0, "") and out and f"cluster/{name}" in out + f"cluster/{name}" and "set -e" not in out
 

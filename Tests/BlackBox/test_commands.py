@@ -120,7 +120,7 @@ def test_a_node_that_does_not_accept_is_skipped(shared):
         hangs = f"{HOST}:{silent.getsockname()[1]}"
         both = ["--api", f"{hangs},{HOST}:{shared.api}", "--timeout", "4"]
         code, out, err = call("members", *both)
-        assert code == HEALTHY and out and f"http://{hangs} cannot be reached (no connection in time)" in err, err
+        assert code == HEALTHY and out and f"http://{hangs} cannot be reached (no connection within the time limit)" in err, err
         # The second node is in no cluster, so it refuses the change. The refusal shows that it received the request.
         code, out, err = call("drain", "n1", "--no-wait", *both)
         assert code == CRITICAL and f"http://{HOST}:{shared.api} returned" in err, err

@@ -102,7 +102,7 @@ def test_the_load_tool_recognises_a_refusal(nodes):
 
 
 @pytest.mark.parametrize("port,path,limit", [("listen", "/lp/a", "connections-max"), ("api", "/pub", "api-connections-max")])
-def test_a_preflight_gets_a_response_over_the_limit(nodes, port, path, limit):
+def test_a_preflight_is_answered_even_at_the_connection_limit(nodes, port, path, limit):
     """If a preflight is refused, the browser does not send the request, and its page cannot see the reason."""
     node = nodes.make(f"--{limit}", "1", "--cors-origins", "https://site.example")
     with Wire(getattr(node, port)) as first:

@@ -99,7 +99,7 @@ import Testing
         #expect(table.contains("n1    n12  10          balance") && table.contains("52 moves (lower bound 52) in 3 rounds"))
         #expect(plan.exitStatus == .ok && !plan.isEmpty)
         let paused = try ClusterPlan(ClusterSamples.plan(ClusterSamples.head(mode: "maintenance"), moves: 52, waiting: 52))
-        #expect(paused.table(on: self.plain).contains("! 52 of these moves wait: rebalancing is paused (realertime rebalance resume ends the pause)"))
+        #expect(paused.table(on: self.plain).contains("! 52 of these moves wait: rebalancing is paused ('realertime rebalance resume' ends the pause)"))
         let unsettled = try ClusterPlan(ClusterSamples.plan(moves: 52, waiting: 52, settled: false))
         #expect(unsettled.table(on: self.plain).contains("a node is joining"))
         let refused = try ClusterPlan(ClusterSamples.plan(refusals: "\"partition 3 is pinned to n9, but there is no such node\""))

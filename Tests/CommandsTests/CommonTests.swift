@@ -101,7 +101,7 @@ import Testing
         for help in commands.map({ $0.helpMessage() }) {
             let words = help.split(whereSeparator: \.isWhitespace).joined(separator: " ")
             #expect(words.contains("EXAMPLES: realertime ") && words.contains("3 the node cannot be reached"))
-            #expect(words.contains("EXIT STATUS: 0 all is well 1 degraded") || words.contains("EXIT STATUS: 0 success"))
+            #expect(words.contains("EXIT STATUS: 0 healthy 1 degraded") || words.contains("EXIT STATUS: 0 success"))
         }
     }
 

@@ -152,7 +152,7 @@ import Testing
         #expect(next.body.readableBytes == 0)
     }
 
-    @Test func continueIsRequestedOnce() throws {
+    @Test func aContinueResponseIsRequestedOnlyOnce() throws {
         var parser = HTTPRequestParser(headerBytesMax: 1024, bodyBytesMax: 100)
         parser.feed(ByteBuffer(string: "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n"))
         guard case .needMore(wantsContinue: true) = try parser.next() else { return #expect(Bool(false)) }

@@ -89,7 +89,7 @@ import Testing
             tally.fullWakes = 900
             tally.cpuMillionths = 750_000
         }
-        #expect(full.bottlenecks == ["the read loop of a worker was always full"])
+        #expect(full.bottlenecks == ["a worker always had more data to read than it could process in one turn"])
         let burst = try self.report { tally in
             tally.wakes = 1000
             tally.fullWakes = 900

@@ -34,7 +34,7 @@ extension ClusterPlan: ClusterReport {
         guard self.waiting > 0 else { return nil }
         let count = "\(Readable.count(self.waiting)) of these moves \(self.waiting == 1 ? "waits" : "wait")"
         switch self.head.mode {
-        case "maintenance": return "\(count): rebalancing is paused (realertime rebalance resume ends the pause)"
+        case "maintenance": return "\(count): rebalancing is paused ('realertime rebalance resume' ends the pause)"
         case "guarded": return "\(count): many nodes failed together, and their partitions are reserved for these nodes for a while"
         default:
             return self.settled

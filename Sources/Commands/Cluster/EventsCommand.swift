@@ -14,11 +14,15 @@ package struct EventsCommand: AsyncParsableCommand {
               realertime events --node n2 --since 8100
               realertime events --after 120 -o json
 
-            The controller keeps its newest 1,000 operations, 1,000 transfers of partitions and 1,000 other events. After \
+            The controller keeps its newest 1,000 operators' requests, 1,000 transfers of partitions and 1,000 other events. After \
             a change of controller, the command shows the new controller's history, in which events have other numbers. All moves of a drain are \
             one event, at the end of the drain. With -f and -o json each event is one line.
 
-            \(Help.exitStatus)
+            EXIT STATUS:
+              0 success
+              2 the request was refused, or the node of --node is unknown
+              3 the node cannot be reached
+              64 wrong usage
             """)
 
     @Flag(name: [.customShort("f"), .long], help: "Wait for new events and print them, until Ctrl-C.")

@@ -16,7 +16,7 @@ package struct MembersCommand: AsyncParsableCommand {
 
             COLUMN ST (two letters):
               1st: U up, D down, F fenced, S suspect, ? unknown
-              2nd: A active, J joining, C cordoned, D draining, E drained,
+              2nd: A active, J joining, C cordoned, D draining, E empty (drained),
                    R being removed
 
             COLUMN REACHES:

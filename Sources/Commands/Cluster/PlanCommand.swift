@@ -13,9 +13,13 @@ package struct PlanCommand: AsyncParsableCommand {
 
             The summary also shows the lower bound: the smallest number of moves that could balance the cluster.
 
-            \(Help.exitStatus)
-              1 means that a request cannot be executed, such as a pin to a node that is
-              down.
+            EXIT STATUS:
+              0 success
+              1 degraded, or a request cannot be executed, such as a pin to a node that
+                is down
+              2 the cluster makes no decisions, or the node refused the request
+              3 the node cannot be reached
+              64 wrong usage
             """)
 
     @OptionGroup var table: TableOptions

@@ -78,7 +78,7 @@ enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
 enum Help {
     static let exitStatus = """
         EXIT STATUS:
-          0 all is well
+          0 healthy
           1 degraded
           2 critical, or the request was refused, or there is no controller
           3 the node cannot be reached

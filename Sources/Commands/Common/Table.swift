@@ -37,7 +37,7 @@ struct Table {
     private static let nameWidth = 24
 
     var columns: [Column]
-    /// The index of the column with names of any length.
+    /// The index of the column whose cells are names. A name can have any length, so this column is shortened first.
     var names: Int?
     private var rows: [[String]] = []
 

@@ -11,7 +11,7 @@ struct PortChecks: Sendable {
         await [self.readOnly(), self.headers(), self.ownOrigin(), self.foreignOrigin()]
     }
 
-    /// Checks that the subscriber port refuses to publish.
+    /// Checks that the subscriber port refuses publish requests.
     private func readOnly() async -> Check {
         let name = "read only"
         return await Check.catching(name) {
@@ -19,7 +19,7 @@ struct PortChecks: Sendable {
             guard response.status >= 400 else {
                 return .fail(name, "a publish on the subscriber port returned \(response.status)", do: "Check that --url is not the API port.")
             }
-            return .ok(name, "the subscriber port refuses to publish")
+            return .ok(name, "the subscriber port refuses publish requests, as it should")
         }
     }
 

@@ -38,11 +38,11 @@ func networkErrorText(_ error: any Error) -> String {
     case let error as NIOConnectionError:
         guard let first = error.connectionErrors.first else { return "the host name \(error.host) cannot be resolved" }
         return networkErrorText(first.error)
-    case let error as HTTPClientError where error == .connectTimeout || error == .getConnectionFromPoolTimeout: return "no connection in time"
+    case let error as HTTPClientError where error == .connectTimeout || error == .getConnectionFromPoolTimeout: return "no connection within the time limit"
     case let error as HTTPClientError where error == .remoteConnectionClosed: return "the connection was closed"
     case let error as HTTPClientError where error == .readTimeout: return "no data arrived within the time limit"
     case let error as ChannelError:
-        if case .connectTimeout = error { return "no connection in time" }
+        if case .connectTimeout = error { return "no connection within the time limit" }
         return "the connection was closed"
     case let error as NIOTooManyBytesError: return "the response has more than \(error.maxBytes ?? Response.bytesMax) bytes"
     default: return "\(error)"

@@ -78,7 +78,7 @@ package struct PublishCommand: AsyncParsableCommand {
     private var readsLines: Bool { self.payloadArgument == "-" }
 
     package func validate() throws {
-        if self.readsLines, self.id != nil { throw ValidationError("--id is for one event. With - each line gets its own message id: leave out --id.") }
+        if self.readsLines, self.id != nil { throw ValidationError("--id is for one event. Lines of standard input (-) get their own ids: leave out --id.") }
         if !self.readsLines, self.concurrency != nil { throw ValidationError("--concurrency needs many events: use it only with - as the payload.") }
         for (name, value) in [("--type", self.type), ("--id", self.id)] {
             guard let value else { continue }

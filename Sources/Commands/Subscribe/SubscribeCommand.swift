@@ -19,9 +19,12 @@ package struct SubscribeCommand: AsyncParsableCommand {
             Ctrl-C ends the command with exit status 0. The cursor file is at most 0.2 s older than the last printed event: after kill -9, \
             the next run may print the events of the last 0.2 s again.
 
-            \(Help.exitStatus)
-              With --timeout, 1 means that fewer than --max events arrived, and 3 means
-              that there was no connection.
+            EXIT STATUS:
+              0 success
+              1 fewer than --max events arrived before --timeout
+              2 the node refused the subscription, or the cursor file cannot be used
+              3 the node cannot be reached
+              64 wrong usage
             """)
 
     enum Format: String, ExpressibleByArgument, CaseIterable, Sendable {
@@ -32,7 +35,7 @@ package struct SubscribeCommand: AsyncParsableCommand {
     @Argument(help: "The names of the channels, separated by spaces or by /.")
     var channels: [String]
 
-    @Option(help: ArgumentHelp("Start after this cursor. With one channel, a position can be given instead.", valueName: "cursor"))
+    @Option(help: ArgumentHelp("Start after this cursor. With one channel, the position of an event can be given instead.", valueName: "cursor"))
     var since: String?
 
     @Option(help: "sse is Server-Sent Events, ws is WebSocket, lp is long-poll, stream is one line of JSON for each event.")
@@ -49,7 +52,7 @@ package struct SubscribeCommand: AsyncParsableCommand {
 
     @Option(
         name: [.short, .customLong("output")],
-        help: "lines prints each payload on one line (a JSON string without its quotes); json prints the whole event unchanged, with its metadata.")
+        help: "lines prints each payload on one line (if it is a JSON string, without the quotes); json prints the whole event unchanged, with its metadata.")
     var output = Format.lines
 
     @Flag(name: [.short, .long], help: "Print the channel, the type and the cursor before each payload, separated by tabs. Only with -o lines.")

@@ -110,7 +110,7 @@ struct AdminMachine: Sendable {
         return [.respond(own ?? response, to: pending.from)]
     }
 
-    /// Responds to requests whose time is over, and decides the held requests that can be decided now.
+    /// Responds to requests whose deadline has passed, and decides the held requests that can be decided now.
     mutating func proceed(_ facts: Facts) -> [Effect] {
         var effects = self.decideHeld(facts)
         for (number, pending) in self.forwarded.sorted(by: { $0.key < $1.key }) {
@@ -311,7 +311,7 @@ struct AdminMachine: Sendable {
             guard let id = request.node, let node = facts.view?.node(id) else {
                 throw AdminError(.badRequest, "the field \"node\" must be the id of a node in this cluster (realertime members lists the ids)")
             }
-            guard node.state == .active else { throw AdminError(.conflict, "\(id) is \(node.state.rawValue), and only an active node gains partitions") }
+            guard node.state == .active else { throw AdminError(.conflict, "\(id) is \(node.state.rawValue), and only an active node can get partitions") }
             configuration.pins[partition] = id
         case .unpin:
             guard let partition = request.partition, configuration.pins[partition] != nil else { throw AdminError(.conflict, "this partition is not pinned") }

@@ -55,7 +55,7 @@ extension ClusterStatus {
         self.judgeReach(note)
         if self.view.mode == .maintenance {
             let request = self.configuration.pauseRequest.map { ", \($0)" } ?? ""
-            note(.degraded, "Rebalancing is paused\(request): realertime rebalance resume ends the pause.")
+            note(.degraded, "Rebalancing is paused\(request): 'realertime rebalance resume' ends the pause.")
         }
         self.judgePins(note)
         let unheard = self.isAuthoritative ? self.count(.unknown) : 0
@@ -131,7 +131,7 @@ extension ClusterStatus {
             // Only the controller knows the desired state of the node.
             note(.degraded, "\(node.id) is down.")
         case .down where self.desired[node.id]?.desired != .draining:
-            note(.degraded, "\(node.id) is down: start it, or forget it (realertime forget \(node.id)).")
+            note(.degraded, "\(node.id) is down: start it, or remove it from the cluster with 'realertime forget \(node.id)'.")
         case .fenced: note(.degraded, "\(node.id) is fenced: most nodes cannot reach it at \(node.link).")
         case .joining:
             let hasReported = !self.isAuthoritative || self.reports[node.id]?.report.incarnation == node.incarnation

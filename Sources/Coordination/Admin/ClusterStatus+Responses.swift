@@ -3,7 +3,7 @@ import Partitioning
 
 /// The status of the cluster in the types of the admin API.
 extension ClusterStatus {
-    /// The beginning of every response: its source.
+    /// The fields that begin every response: which node responds, and which view it uses.
     var head: ClusterHead {
         ClusterHead(
             cluster: self.configuration.clusterID, through: self.ownID, authoritative: self.isAuthoritative,

@@ -81,7 +81,7 @@ struct ControllerMachine: Sendable {
     private(set) var known: KnownNodes
     private var areMembersRead = false
     private var areNodesRead = false
-    /// The listings whose znodes are being read.
+    /// The reads of all member znodes, and of all znodes with desired states, while they are in progress.
     private var gatheringMembers: Gathering<Member>?
     private var gatheringNodes: Gathering<NodeEntry>?
 

@@ -332,7 +332,7 @@ extension ViewEvolution {
         return self.view.nodes.count < ClusterView.nodeCountMax
     }
 
-    /// The alarm about nodes that do not fit.
+    /// The alarm about nodes that cannot join because the view has the maximum number of nodes.
     private var fullAlarm: String? {
         guard let first = self.refused.first else { return nil }
         return "\(first)\(self.refused.count > 1 ? " and \(self.refused.count - 1) others" : "") cannot join: a cluster has at most "

@@ -91,7 +91,7 @@ struct TransferHistory: Sendable {
             let (node, text) =
                 switch grant {
                 case .lost(let id, let state): (id, "\(id) is \(state): \(transfers.amount) reassigned (\(transfers.destinations))")
-                case .owned(let id): (id, "\(transfers.amount) of the previous owner \(id) assigned (\(transfers.destinations))")
+                case .owned(let id): (id, "\(transfers.amount) that \(id) owned before assigned (\(transfers.destinations))")
                 case .orphan: (transfers.node ?? "", "\(transfers.amount) without an owner assigned (\(transfers.destinations))")
                 case .again(let id): (id, "\(transfers.amount) granted to \(id) again")
                 }

@@ -151,7 +151,7 @@ struct ConfigurationMachine: Sendable {
         self.fault = Fault(version: stat.version)
         return [
             .alarm(
-                "\(self.paths.configuration) was replaced by the configuration of another cluster, \(candidate.identity); this node belongs to \(known.identity), and the controller writes that configuration again"
+                "\(self.paths.configuration) was replaced by the configuration of another cluster, \(candidate.identity); this node belongs to \(known.identity). The controller writes the configuration of \(known.identity) again"
             )
         ]
     }

@@ -1,6 +1,6 @@
 /// One operation on ZooKeeper, as a value: a state machine requests it, and a session executes it.
 ///
-/// Paths are absolute. A version is the data version of the znode. If it is nil, any version is written or deleted.
+/// Paths are absolute. A version is the data version of the znode. If the version is nil, the request applies to any version.
 ///
 /// A successful read with `watch` sets a watch, which fires once. A failed read sets no watch that can be relied on, so the read has to be repeated.
 package enum ZooKeeperRequest: Hashable, Sendable {

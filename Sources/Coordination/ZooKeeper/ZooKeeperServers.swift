@@ -53,7 +53,7 @@ package struct ZooKeeperServers: Sendable {
         let parts = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
         if parts.dropLast().contains("") || parts.allSatisfy(\.isEmpty) { return "\(path) has an empty part" }
         if parts.last == "" { return "\(path) ends with /" }
-        if let part = parts.first(where: { $0 == "." || $0 == ".." }) { return "\(path) has the part \(part), which ZooKeeper does not allow" }
+        if let part = parts.first(where: { $0 == "." || $0 == ".." }) { return "\(path) contains the part \(part), and ZooKeeper does not allow this part" }
         if parts.first == "zookeeper" { return "ZooKeeper reserves /zookeeper" }
         let isRefused = path.unicodeScalars.contains { scalar in
             switch scalar.value {

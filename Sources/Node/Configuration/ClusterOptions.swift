@@ -36,7 +36,8 @@ extension ConfigurationKey {
         ConfigurationKey(
             name: "cluster", kind: .nodeID, help: "The cluster's name in ZooKeeper, under /rt.", text: { $0.cluster.name }),
         ConfigurationKey(
-            name: "zone", kind: .nodeID, help: "The zone of this node. Each zone owns its share of the partitions.",
+            name: "zone", kind: .nodeID,
+            help: "The failure domain of this node, such as a rack. The nodes of a zone together get the zone's share of the partitions, by weight.",
             text: { $0.cluster.zone.isEmpty ? nil : $0.cluster.zone }),
         ConfigurationKey(
             name: "weight", kind: .number(0...1000),
@@ -68,7 +69,8 @@ extension ConfigurationKey {
                 + "If other machines can reach this address, link-secret-file or link-cert is required.",
             text: { $0.cluster.link?.description }),
         ConfigurationKey(
-            name: "link-advertise", kind: .address, help: "The address that other nodes connect to, if it differs from the value of link.",
+            name: "link-advertise", kind: .address,
+            help: "The address of this node for the other nodes. Only needed if they cannot connect to the address in link, such as 0.0.0.0.",
             text: { $0.cluster.linkAdvertise?.description }),
         ConfigurationKey(
             name: "link-secret", kind: .text,

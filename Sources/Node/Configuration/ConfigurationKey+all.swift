@@ -34,14 +34,15 @@ extension ConfigurationKey {
             help: "What an acknowledged event survives: a crash of the process, or a power cut (every commit waits for the disk).",
             text: { $0.durability.rawValue }),
         ConfigurationKey(
-            name: "loops", kind: .integer(1...64, unit: "loops"), help: "The number of event loops. More loops than usable processors do not help.",
-            defaultNote: "the processors that affinity and cgroup quota allow", defaultOrigin: { Processors.ofThisProcess.source },
+            name: "loops", kind: .integer(1...64, unit: "loops"),
+            help: "The number of event loops. More loops than the CPU affinity and the cgroup quota allow do not help.",
+            defaultNote: "the processors that this process may use", defaultOrigin: { Processors.ofThisProcess.source },
             text: { String($0.loops) }),
         ConfigurationKey(
             name: "cors-origins", kind: .origins,
             help:
                 "Origins whose pages may subscribe, and publish from a browser. The scheme's default port may be left out. "
-                + "The API port's own page is always allowed; * allows all origins to subscribe.",
+                + "The web page that the API port serves at / is always allowed; * allows all origins to subscribe.",
             text: { $0.corsOrigins.isEmpty ? nil : $0.corsOrigins.joined(separator: ",") }),
         ConfigurationKey(
             name: "api-token", kind: .text,

@@ -85,7 +85,7 @@ extension LimitKey {
         LimitKey(
             "history-events-max", \.historyEventsMax, 1...1_000_000, "events",
             "The number of events that a channel keeps. Above the limit: the oldest are deleted. "
-                + "A subscriber that resumes at a deleted event gets a gap with the reason expired."),
+                + "A subscriber that resumes at a deleted event gets a gap with the reason 'expired'."),
         LimitKey(
             "history-seconds-max", \.historySecondsMax, 1...31_536_000, "seconds",
             "How long a channel keeps events and message ids. Older events and ids are deleted."),
@@ -121,7 +121,8 @@ extension LimitKey {
             "The memory that one loop uses for the encoded events of one channel. A subscriber that lags by more than this reads from history."),
         LimitKey(
             "feed-bytes-total-max", \.feedBytesTotalMax, kib...64 * gib, "bytes",
-            "The memory that one loop uses for the encoded events of all channels together. Above the limit: the oldest events are dropped."),
+            "The memory that one loop uses for the encoded events of all channels together. Above the limit: "
+                + "the oldest events leave this memory; subscribers that need them read them from history."),
         LimitKey(
             "feed-seconds-max", \.feedSecondsMax, 1...3600, "seconds",
             "How long one loop keeps encoded events. Subscribers that lag by more than this time, or reconnect later, read from history."),
@@ -146,7 +147,7 @@ extension LimitKey {
             "The largest message between two nodes. A node does not send a larger message, and disconnects a peer that sends one."),
         LimitKey(
             "link-buffered-bytes-max", \.linkBufferedBytesMax, mib...gib, "bytes",
-            "The bytes that wait for the socket of one other node. Above the limit: messages to that node are dropped and later requested again."),
+            "The bytes that wait for the socket of one other node. Above the limit: messages to that node are dropped. The nodes request them again later."),
         LimitKey("link-heartbeat-seconds", \.linkHeartbeatSeconds, 1...60, "seconds", "The time between two heartbeats on a link, in both directions."),
         LimitKey(
             "link-silence-seconds-max", \.linkSilenceSecondsMax, 2...300, "seconds",

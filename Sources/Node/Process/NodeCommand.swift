@@ -22,7 +22,7 @@ package struct NodeCommand: AsyncParsableCommand {
 
             EXIT STATUS:
               0 the node was stopped gracefully
-              1 the node cannot run
+              1 the node could not start, or stopped because of an error
               64 wrong usage or wrong settings
               78 the cluster refuses this node: a restart would not help
             """

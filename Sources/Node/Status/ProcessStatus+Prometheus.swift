@@ -40,7 +40,7 @@ extension ProcessStatus {
         )
         text.counter(
             "realertime_refused_subscribers_total",
-            "Subscribers refused temporarily, at a limit or while the node is stopping: with 503, an EventSource with 200 and retry:.",
+            "Subscribers refused temporarily, at a limit or while the node is stopping. The status is 503; an EventSource gets 200 with a retry field.",
             self.gateway.connections.refusedSubscribers)
         text.counter(
             "realertime_refused_origins_total", "Requests from pages whose origin is not allowed, on either port.", self.gateway.connections.refusedOrigins)

@@ -3,9 +3,9 @@ import NIOSSL
 
 /// Deadlines and bounds of one connection to Redis.
 package struct RedisClientSettings: Sendable {
-    /// To open the TCP connection, with the look-up of the name.
+    /// The time limit for resolving the name and opening the TCP connection.
     package var connectDeadline: TimeAmount = .seconds(2)
-    /// From a request to its reply; also for the handshake, with that of TLS.
+    /// The time limit from a request to its reply. The whole handshake, including the TLS handshake, has the same limit.
     package var deadline: TimeAmount = .seconds(2)
     /// Requests that wait for their replies.
     package var requestsMax = 1024

@@ -104,7 +104,7 @@ struct RedisHandshake: Sendable {
         }
     }
 
-    private var loading: String { "Redis at \(self.place) is loading its data from disk: it will be ready by itself" }
+    private var loading: String { "Redis at \(self.place) is loading its data from disk. Wait: it becomes ready without action" }
 
     private static func quoted(_ text: String) -> String { String(text.prefix(200)) }
 }

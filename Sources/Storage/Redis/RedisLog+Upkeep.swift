@@ -55,6 +55,6 @@ extension RedisLog {
         }
     }
 
-    /// Streams expire by themselves, appends keep them short, and reads delete what has expired in busy ones.
+    /// Does nothing. Redis deletes streams when they expire, appends limit their length, and reads delete expired events of busy streams.
     package func trim(_ grants: [Grant], now: Int64) async throws(LogError) {}
 }

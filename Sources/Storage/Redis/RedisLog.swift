@@ -191,7 +191,7 @@ package final class RedisLog: Log {
         throw LogError(.unavailable, await client.problem ?? "Redis at \(client.address.hostAndPort) is not connected")
     }
 
-    /// Sends one request, and throws for everything but a reply that is no error. Loads the scripts if Redis has forgotten them.
+    /// Sends one request and returns its reply. Throws if the reply is an error, or if there is no reply. Loads the scripts if Redis has forgotten them.
     ///
     /// - Parameter storage: the request is sent only to the server with this identity. A script that compares owner epochs cannot see that its server is a replica
     ///   that was promoted since the seal.

@@ -22,7 +22,7 @@ package struct RedisServerFacts: Hashable, Sendable {
     package private(set) var rdbLastSaveFailed = false
     /// How long the last fork stopped the server.
     package private(set) var latestForkMicroseconds: UInt64 = 0
-    /// It reads its files, and executes nothing else.
+    /// The server is loading its files, and refuses requests until it has finished.
     package private(set) var isLoading = false
 
     /// Reads replies to `INFO`, with any sections. A line that is not understood is ignored.

@@ -16,7 +16,7 @@ extension SQLiteLog {
         let found = writer.ledger.lastExpendable(before: horizon, bytesMax: self.limits.historyBytesMax, limit: writer.trim.rows)
         guard let last = found else { return false }
 
-        // Removes the rows from the index first, so that no reader looks for deleted rows. If deleting fails, the ledger still has the rows for the next trim.
+        // Removes the rows from the index first, so that no reader looks for deleted rows. If deleting fails, `writer.ledger` still lists the rows for the next trim.
         self.shared.withLockedValue { shared in _ = shared.history.removeOldest(limit: .max) { $0.element.number <= last } }
         let began = ContinuousClock.now
         try self.withoutSync(db) {

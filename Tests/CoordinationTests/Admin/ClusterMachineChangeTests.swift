@@ -147,7 +147,7 @@ import Testing
         let body = bench.request(AdminRequest(.status), number: 4)?.json ?? ""
         #expect(body.contains("n2 is drained, requested by ann (kernel update)."), "\(body)")
         #expect(body.contains("n3 is down and is to be cordoned, requested by an operator."), "\(body)")
-        #expect(body.contains("Rebalancing is paused, requested by eve (rack 3): realertime rebalance resume ends the pause."), "\(body)")
+        #expect(body.contains("Rebalancing is paused, requested by eve (rack 3): 'realertime rebalance resume' ends the pause."), "\(body)")
         _ = bench.request(AdminRequest(.resume), number: 5)
         #expect(try self.configuration(bench).pauseRequest == nil)
     }

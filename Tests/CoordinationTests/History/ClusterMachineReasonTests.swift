@@ -56,7 +56,7 @@ import Testing
         bench.advance(.seconds(16))
         let texts = self.texts(bench)
         #expect(texts.first == "mode guarded is now normal: the wait for nodes that vanished is over")
-        #expect(texts.contains { $0.contains(" of the previous owner n2 assigned (") }, "\(texts)")
+        #expect(texts.contains { $0.contains(" that n2 owned before assigned (") }, "\(texts)")
     }
 
     @Test func theEventsNameTheOperatorAndTheNoteOfEachRequest() {

@@ -193,7 +193,7 @@ import Testing
     @Test func aHigherEpochDeposesTheController() {
         var bench = ClusterMachineBench.controller(of: 2)
         bench.store.put("/rt/c/controller_epoch", Array("9".utf8))
-        // The controller does not get the watch in time.
+        // The controller is not notified of the change before it writes.
         _ = bench.store.takeFired()
         bench.store.end(200)
         bench.settle()

@@ -124,7 +124,7 @@ import Testing
         switch test.scene {
         case .controllerLives: break
         case .controllerDies: controller.crash()
-        // The node starts later. Without the delay, a node that was never a member could found a new cluster here.
+        // The node starts later. Without the delay, a node that was never a member could create a new cluster here.
         case .nodeJoins: simulation.after(.milliseconds(300)) { simulation.startNode("n4") }
         }
         let outcome = self.outcome(test)

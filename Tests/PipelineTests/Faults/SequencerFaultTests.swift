@@ -144,7 +144,7 @@ import Testing
         #expect(await stage.metrics.lostPartitions == 1)
     }
 
-    @Test func lostDataIsFoundWithoutAPublish() async throws {
+    @Test func lostDataIsDetectedWithoutAPublish() async throws {
         let stage = try await Stage()
         try await stage.listen("c")
         try await stage.publish("c")

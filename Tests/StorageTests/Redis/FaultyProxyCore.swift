@@ -142,7 +142,7 @@ actor FaultyProxyCore {
         }
     }
 
-    /// Called by the end that received the bytes.
+    /// Called by the ``ProxyEnd`` that received the bytes from its peer.
     fileprivate func received(_ bytes: ByteBuffer, _ direction: Direction, of id: Int) {
         guard let connection = self.connections[id] else { return }
         guard !self.isSwallowing else {

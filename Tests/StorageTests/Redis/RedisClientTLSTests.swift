@@ -43,7 +43,7 @@ import Testing
         try await withRedisClient(address) { try await $0.waitForProblem("not from an authority") }
     }
 
-    /// The authority is right, so only the name or the address can be why.
+    /// The client trusts the authority, so only the name or the address can be the reason.
     @Test(arguments: ["127.0.0.1", "localhost"]) func aCertificateOfAnotherNameIsNotTrusted(host: String) async throws {
         let (server, certificate) = try await self.server("DNS:example.org,IP:10.0.0.1")
         try await withRedisClient(try RedisAddress("rediss://\(host):\(server.tlsPort)"), try self.settings(certificate)) {
@@ -60,7 +60,7 @@ import Testing
 
     @Test func onlyOneSideUsesTLS() async throws {
         let (server, certificate) = try await self.server()
-        // Redis replies to nonsense only after the end of its first line, which may not be there.
+        // Redis replies to a TLS hello only after a line end, and the hello may not contain one.
         var impatient = try self.settings(certificate)
         impatient.deadline = .milliseconds(300)
         try await withRedisClient(try RedisAddress("rediss://127.0.0.1:\(server.port)"), impatient) { try await $0.waitForProblem("TLS on this port") }

@@ -77,7 +77,7 @@ final class LogLines: Sendable {
     }
 }
 
-/// A server in this process that replies what a test wants. Without a wish it is a good server with empty replies.
+/// A server in this process. The test chooses the replies. If the test chooses none, the server sends the usual reply.
 final class ScriptedRedis: Sendable {
     enum Answer: Sendable {
         /// These bytes, as they are.
