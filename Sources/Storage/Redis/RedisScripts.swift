@@ -125,7 +125,7 @@ enum RedisScripts {
                 elseif epoch > head[1] and offset ~= 1 or epoch == head[1] and offset > head[2] + 1 then
                     status[p], detail[p] = 3, channel
                 elseif epoch > head[1] or offset > head[2] then
-                    if epoch > head[1] and head[1] > 0 then fresh[p][channel] = i end
+                    if epoch > head[1] then fresh[p][channel] = i end
                     head[1], head[2], head[3] = epoch, offset, i
                     new[i] = true
                 end
@@ -135,12 +135,16 @@ enum RedisScripts {
             local p, channel = tonumber(ARGV[i]), ARGV[i + 1]
             if new[i] and status[p] == 0 then
                 local stream = string.sub(KEYS[2 * p], 1, -2) .. 's:' .. channel
-                if fresh[p][channel] == i then redis.call('UNLINK', stream) end
+                if fresh[p][channel] == i and redis.call('TYPE', stream).ok == 'stream' then redis.call('UNLINK', stream) end
                 local id = ARGV[i + 2] .. '-' .. ARGV[i + 3]
                 local added = redis.pcall('XADD', stream, 'MAXLEN', ARGV[1], id, 'm', ARGV[i + 4], 'd', ARGV[i + 5])
                 if type(added) == 'table' and added.err then
                     local entry = redis.pcall('XRANGE', stream, id, id)
-                    if entry.err or #entry == 0 then status[p], detail[p] = 5, added.err end
+                    if entry.err or #entry == 0 then
+                        status[p], detail[p] = 5, added.err
+                    elseif entry[1][2][2] ~= ARGV[i + 4] or entry[1][2][4] ~= ARGV[i + 5] then
+                        status[p], detail[p] = 3, channel
+                    end
                 end
                 if status[p] == 0 and heads[p][channel][3] == i then redis.call('PEXPIRE', stream, ARGV[2]) end
             end
@@ -208,8 +212,11 @@ enum RedisScripts {
     /// channel the partition's number in the keys, the channel, and the id to read message ids down from (`+`, or `(` and an id).
     /// Returns for each partition its status; for each channel its head or '', the number of events that follow, those events' ids and metadata, newest first,
     /// and the id to continue from or ''. The number -1 means that the call had read enough before it came to the channel.
+    ///
+    /// An append that failed in the middle has left events after the head, and nobody knows whether they were stored. The head is moved to the last of them: they
+    /// count as stored, so no later event gets one of their positions.
     static let heads = """
-        #!lua flags=no-writes
+        #!lua flags=allow-oom
         local partitions = #KEYS / 2
         local reply = {}
         for p = 1, partitions do
@@ -221,7 +228,7 @@ enum RedisScripts {
             local p, channel = tonumber(ARGV[i]), ARGV[i + 1]
             local head = redis.call('HGET', KEYS[2 * p], channel) or ''
             reply[#reply + 1] = head
-            local place, start, count, next = #reply + 1, ARGV[i + 2], 16, ''
+            local headPlace, place, start, count, next = #reply, #reply + 1, ARGV[i + 2], 16, ''
             reply[place] = 0
             if bytes <= 0 or entries <= 0 then
                 reply[place] = -1
@@ -231,6 +238,15 @@ enum RedisScripts {
                 repeat
                     local page = redis.call('XREVRANGE', stream, start, '-', 'COUNT', count)
                     local isDone = #page < count
+                    if start == '+' and #page > 0 then
+                        local epoch, offset = string.match(page[1][1], '^(%d+)-(%d+)$')
+                        local headEpoch, headOffset = string.match(head, '^(%d+)-(%d+)')
+                        if epoch == headEpoch and tonumber(offset) > tonumber(headOffset) then
+                            head = page[1][1] .. '-' .. string.match(page[1][2][2], '^%d+')
+                            reply[headPlace] = head
+                            redis.call('HSET', KEYS[2 * p], channel, head)
+                        end
+                    end
                     for _, entry in ipairs(page) do
                         if tonumber(string.match(entry[2][2], '^%d+')) < horizon then
                             isDone = true
