@@ -83,6 +83,8 @@ enum RedisScripts {
     /// A partition's events are stored together or not at all, unless a key has a type that it should not have. An event that an earlier call has added before it
     /// failed is found in its stream. Events at or before the head are skipped: only the owner writes under its owner epoch, so they are
     /// a repeat of its own append.
+    ///
+    /// A stream's expiry is set once in 30 seconds, because it costs a quarter of an append. So the expiry must be at least 30 seconds longer than the history.
     static let append = """
         #!lua
         local partitions = #KEYS / 2
@@ -107,8 +109,8 @@ enum RedisScripts {
                 local stored = redis.call('HMGET', KEYS[2 * p], unpack(names[p]))
                 for n, channel in ipairs(names[p]) do
                     if stored[n] then
-                        local epoch, offset = string.match(stored[n], '^(%d+)-(%d+)')
-                        heads[p][channel] = {tonumber(epoch), tonumber(offset)}
+                        local epoch, offset, time = string.match(stored[n], '^(%d+)-(%d+)-(%d+)')
+                        heads[p][channel] = {tonumber(epoch), tonumber(offset), nil, tonumber(time)}
                     else
                         heads[p][channel] = {0, 0}
                     end
@@ -146,7 +148,12 @@ enum RedisScripts {
                         status[p], detail[p] = 3, channel
                     end
                 end
-                if status[p] == 0 and heads[p][channel][3] == i then redis.call('PEXPIRE', stream, ARGV[2]) end
+                if status[p] == 0 and heads[p][channel][3] == i then
+                    local time, former = tonumber(string.match(ARGV[i + 4], '^%d+')), heads[p][channel][4]
+                    if fresh[p][channel] or not former or math.floor(time / 30000) ~= math.floor(former / 30000) then
+                        redis.call('PEXPIRE', stream, ARGV[2])
+                    end
+                end
             end
         end
         local reply = {}
