@@ -27,6 +27,8 @@ struct MessageIDWindow {
     private var order: Deque<(key: Key, timestamp: Int64)> = []
     /// Events that the storage has lost, by channel: their ids are no duplicates any more. Nearly always empty.
     private var losses: [UInt64: [Loss]] = [:]
+    /// When the expired losses were removed last, or when the first loss was added.
+    private var lossesCheckedAt: Int64?
     private let countMax: Int
     private let millisecondsMax: Int64
 
@@ -46,6 +48,7 @@ struct MessageIDWindow {
 
     /// The storage has lost a channel's events between these positions. A publish that repeats one of them is stored again.
     mutating func lose(in channelHash: UInt64, after: Position, before: Position, timestamp: Int64) {
+        if self.lossesCheckedAt == nil { self.lossesCheckedAt = timestamp }
         self.losses[channelHash, default: []].append(Loss(after: after, before: before, timestamp: timestamp))
     }
 
@@ -58,11 +61,13 @@ struct MessageIDWindow {
 
     /// Removes up to `limit` ids that are older than the window. Returns true if more remain.
     mutating func trim(now: Int64, limit: Int) -> Bool {
-        if !self.losses.isEmpty {
+        // Once in a window: there may be as many losses as channels, and this function is called for each slice of them.
+        if let checkedAt = self.lossesCheckedAt, checkedAt < now - self.millisecondsMax {
             self.losses = self.losses.compactMapValues { losses in
                 let recent = losses.filter { $0.timestamp >= now - self.millisecondsMax }
                 return recent.isEmpty ? nil : recent
             }
+            self.lossesCheckedAt = self.losses.isEmpty ? nil : now
         }
         var left = limit
         while let oldest = self.order.first, oldest.timestamp < now - self.millisecondsMax {

@@ -51,10 +51,13 @@ package actor Sequencer: ChannelOwner {
 
     private func seal(_ grants: [Grant]) async -> [(grant: Grant, error: LogError)] {
         var sealed: [Grant] = []
+        var lost: [Grant] = []
         var refused: [(grant: Grant, error: LogError)] = []
         for (grant, result) in zip(grants, await self.log.seal(grants)) {
             switch result {
-            case .success:
+            case .success(let partition):
+                // Sealed again while it is served, and the log has lost data: heads are compared after another seal.
+                if self.machine.grants.contains(grant), !partition.keptEverything { lost.append(grant) }
                 sealed.append(grant)
             case .failure(let error):
                 if error.code == .fenced { self.machine.release([grant]) }
@@ -62,6 +65,7 @@ package actor Sequencer: ChannelOwner {
             }
         }
         self.machine.sealed(sealed)
+        self.lose(self.machine.lost(lost))
         self.readHeadsIfNeeded()
         self.drainIfNeeded()
         return refused
@@ -76,8 +80,11 @@ package actor Sequencer: ChannelOwner {
                 Task {
                     let held = grants.filter { sequencer.machine.isAcquiring($0) }
                     if held.isEmpty { return }
-                    let refused = await sequencer.seal(held)
-                    sequencer.sealAgain(refused.filter { $0.error.code != .fenced }.map(\.grant), after: .seconds(1))
+                    let refused = await sequencer.seal(held).filter { $0.error.code != .fenced }
+                    for (grant, error) in refused {
+                        for batch in sequencer.machine.stoppedWaiting(for: grant) { sequencer.refuse(batch, .logUnavailable(error.message)) }
+                    }
+                    sequencer.sealAgain(refused.map(\.grant), after: .seconds(1))
                 }
             }
         }
@@ -134,7 +141,15 @@ package actor Sequencer: ChannelOwner {
     func stop(deadline: ContinuousClock.Instant) async {
         self.machine.stop()
         while !self.machine.isDrained, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(5)) }
+        // A commit that is repeated would resume on a loop that has shut down.
+        self.isAbandoned = true
+        while self.isStoring, ContinuousClock.now < deadline + .milliseconds(200) { try? await Task.sleep(for: .milliseconds(5)) }
     }
+
+    /// The deadline of ``stop(deadline:)`` has passed.
+    private var isAbandoned = false
+    /// True while a commit is repeated because its result is unknown.
+    private var isStoring = false
 
     // MARK: - ChannelOwner
 
@@ -303,7 +318,12 @@ package actor Sequencer: ChannelOwner {
             if self.clocks.steady() >= began + Self.uncertainMillisecondsMax {
                 for batch in self.machine.stoppedWaiting() { self.refuse(batch, SequencerMachine.uncertain) }
             }
-            try? await Task.sleep(for: backoff)
+            self.isStoring = true
+            // In slices, because ``stop(deadline:)`` waits for the end.
+            let end = ContinuousClock.now + backoff
+            while ContinuousClock.now < end, !self.isAbandoned { try? await Task.sleep(for: min(backoff, .milliseconds(50))) }
+            self.isStoring = false
+            if self.isAbandoned { return self.end(results) }
             backoff = min(backoff * 2, .seconds(2))
         }
     }

@@ -585,6 +585,16 @@ struct SequencerMachine {
         return batches
     }
 
+    /// The log cannot be sealed now, and it is unknown for how long. Returns the publishes that wait for the seal, for the caller to refuse.
+    mutating func stoppedWaiting(for grant: Grant) -> [PublishBatch] {
+        guard self.isAcquiring(grant), let batches = self.waiting.removeValue(forKey: grant.partition) else { return [] }
+        for batch in batches {
+            self.parkedEvents -= batch.events.count
+            self.parkedBytes -= batch.events.reduce(0) { $0 + $1.accountedBytes }
+        }
+        return Array(batches)
+    }
+
     static let sealing = PublishRefusal.logUnavailable("the log is being sealed; publish again with the same message id")
     static let uncertain = PublishRefusal.logUnavailable("the log is checking whether it has stored its last commit; publish again with the same message id")
 }

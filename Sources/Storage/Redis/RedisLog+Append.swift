@@ -21,6 +21,7 @@ extension RedisLog {
         let session = await client.session
         let problem = session == nil ? await client.problem ?? "Redis at \(client.address.hostAndPort) is not connected" : nil
         var usable: [Int] = []
+        var numbers: [Int64] = Array(repeating: 0, count: batch.grants.count)
         self.seals.withLockedValue { seals in
             for index in indices {
                 do throws(LogError) {
@@ -28,6 +29,7 @@ extension RedisLog {
                     if let problem { throw LogError(seal.isAmbiguous ? .uncertain : .unavailable, problem) }
                     if seal.storage != session?.storage { throw .otherStorage(batch.grants[index], client.address) }
                     usable.append(index)
+                    numbers[index] = seal.number
                 } catch {
                     results[index] = .failure(error)
                 }
@@ -37,7 +39,7 @@ extension RedisLog {
         let calls = AppendCalls(batch, grants: usable) { self.server(of: batch.grants[Int($0)].partition) == server }
         // A script that Redis has forgotten is loaded, and everything is sent again: what was stored meanwhile is skipped.
         for attempt in 0... {
-            var requests = calls.calls.map { self.request($0, of: batch, on: session) }
+            var requests = calls.calls.map { self.request($0, of: batch, seals: numbers, on: session) }
             if self.settings.replicasMin > 0 {
                 requests.append(RedisRequest("WAIT", "\(self.settings.replicasMin)", "\(self.settings.replicaMillisecondsMax)"))
             }
@@ -49,11 +51,11 @@ extension RedisLog {
     }
 
     /// One call: the events of `range` that belong to these grants.
-    private func request(_ call: AppendCalls.Call, of batch: LogBatch, on session: RedisClient.Session) -> RedisRequest {
+    private func request(_ call: AppendCalls.Call, of batch: LogBatch, seals: [Int64], on session: RedisClient.Session) -> RedisRequest {
         var numbers = Array(repeating: 0, count: batch.grants.count)
         for (number, grant) in call.grants.enumerated() { numbers[Int(grant)] = number + 1 }
         var request = RedisRequest(
-            .append, on: session, keyCount: 2 * call.grants.count, argumentCount: 2 + call.grants.count + 6 * call.events.count,
+            .append, on: session, keyCount: 2 * call.grants.count, argumentCount: 2 + 2 * call.grants.count + 6 * call.events.count,
             capacity: call.bytes + 160 * call.events.count)
         for grant in call.grants {
             let partition = batch.grants[Int(grant)].partition
@@ -62,7 +64,10 @@ extension RedisLog {
         }
         request.append(self.limits.historyEventsMax)
         request.append(self.limits.historySecondsMax * 1000 + Self.expiryReserve)
-        for grant in call.grants { request.append(batch.grants[Int(grant)].ownerEpoch) }
+        for grant in call.grants {
+            request.append(batch.grants[Int(grant)].ownerEpoch)
+            request.append(seals[Int(grant)])
+        }
         var metadata = ByteBuffer()
         for index in call.events {
             let event = batch.events[index]
@@ -97,7 +102,7 @@ extension RedisLog {
             } catch {
                 var error = error
                 // An error of a script that had passed its checks: it may have written.
-                if case .success(let reply) = result, reply.errorCode != "NOSCRIPT" { error = LogError(.uncertain, error.message) }
+                if case .success(.error(let text)) = result, text.contains(" script: ") { error = LogError(.uncertain, error.message) }
                 for grant in call.grants { outcomes[Int(grant), default: PartitionOutcome()].add(error) }
             }
         }
@@ -155,7 +160,7 @@ extension RedisLog {
 }
 
 /// The result of a partition whose events are in several calls.
-private struct PartitionOutcome {
+struct PartitionOutcome {
     private var isStored = false
     private var error: LogError?
 
@@ -163,7 +168,8 @@ private struct PartitionOutcome {
         if let error {
             // The first one: later calls of the partition fail because of it.
             if self.error == nil { self.error = error }
-        } else if self.error == nil {
+        } else {
+            // Also after an earlier call was refused: Redis executes each call by itself.
             self.isStored = true
         }
     }

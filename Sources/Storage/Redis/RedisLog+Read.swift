@@ -94,8 +94,13 @@ extension RedisLog {
                     continue
                 }
                 if heads[index] == nil {
-                    let (head, lostAfter) = self.seals.withLockedValue {
-                        $0.head(stored: found.head, known: requested.known, under: seals[requested.grant]!)
+                    let (head, lostAfter) = self.seals.withLockedValue { known in
+                        let head = known.head(stored: found.head, known: requested.known, under: seals[requested.grant]!)
+                        // An epoch that was begun here is never begun again, also if Redis loses all data.
+                        if let seal = known[requested.grant.partition], seal.floor < head.head.epoch {
+                            known[requested.grant.partition]!.floor = head.head.epoch
+                        }
+                        return head
                     }
                     heads[index] = ChannelHead(head: head, lostAfter: lostAfter)
                 }

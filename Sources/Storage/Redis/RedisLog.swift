@@ -120,14 +120,17 @@ package final class RedisLog: Log {
                 request.append(least)
             }
             let reply = try await self.reply(to: request, from: client, of: server, storage: session.storage)
-            guard let numbers = reply.integers, numbers.count == 5 * grants.count else { throw .unexpected(reply, client.address) }
+            guard let numbers = reply.integers, numbers.count == 6 * grants.count else { throw .unexpected(reply, client.address) }
             return grants.indices.map { index in
-                let found = Array(numbers[(5 * index)..<(5 * index + 5)])
+                let found = Array(numbers[(6 * index)..<(6 * index + 6)])
                 guard found[0] == RedisScripts.Status.done else { return .failure(.fenced(grants[index], by: found[1])) }
                 self.seals.withLockedValue {
                     var seal = RedisSeals.Seal(
-                        ownerEpoch: grants[index].ownerEpoch, floor: UInt64(clamping: found[3]), trusted: UInt64(clamping: found[4]), storage: session.storage)
+                        ownerEpoch: grants[index].ownerEpoch, floor: UInt64(clamping: found[3]), trusted: UInt64(clamping: found[4]), number: found[5],
+                        storage: session.storage)
                     if let old = $0[grants[index].partition] {
+                        // A reply that is late: the partition is sealed under a newer owner epoch already.
+                        if old.ownerEpoch > seal.ownerEpoch || old.ownerEpoch == seal.ownerEpoch && old.number > seal.number { return }
                         seal.isAmbiguous = old.isAmbiguous && old.ownerEpoch == seal.ownerEpoch
                         seal.channelCount = old.channelCount
                     }

@@ -8,7 +8,7 @@
 ///
 /// | key | type | content |
 /// |---|---|---|
-/// | `f` | hash | the fence: `oe` owner epoch, `floor` epoch for new channels, `trusted` oldest trusted epoch, `storage` identity of the server at the seal |
+/// | `f` | hash | the fence: `oe` owner epoch, `floor` epoch for new channels, `trusted` oldest trusted epoch, `storage` identity of the server at the seal, `seals` number of seals |
 /// | `h` | hash | the heads: channel → `epoch-offset-milliseconds` of its last event |
 /// | `s:CHANNEL` | stream | the events: id `epoch-offset`, `m` metadata (``RedisEvent``), `d` payload |
 ///
@@ -47,7 +47,8 @@ enum RedisScripts {
     }
 
     /// Keys: the fences. Arguments: the storage's identity; for each partition its owner epoch and the lowest floor.
-    /// Returns for each partition: status, stored owner epoch, 1 if nothing can have been lost since the last seal, floor, trusted epoch.
+    /// Returns for each partition: status, stored owner epoch, 1 if nothing can have been lost since the last seal, floor, trusted epoch,
+    /// number of this seal.
     ///
     /// If the storage is another one than at the last seal, or the fence is missing, heads of former epochs are not trusted any more: new events begin epochs from
     /// the raised floor on.
@@ -58,7 +59,7 @@ enum RedisScripts {
             local oe, least = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
             local fence = redis.call('HMGET', key, 'oe', 'floor', 'trusted', 'storage')
             local stored, floor, trusted = tonumber(fence[1] or 0), tonumber(fence[2] or 0), tonumber(fence[3] or 0)
-            local status, kept = 0, 0
+            local status, kept, seals = 0, 0, 0
             if stored > oe then
                 status = 1
             else
@@ -70,31 +71,36 @@ enum RedisScripts {
                     trusted = floor
                 end
                 redis.call('HSET', key, 'oe', ARGV[2 * i], 'floor', floor, 'trusted', trusted, 'storage', ARGV[1])
+                seals = redis.call('HINCRBY', key, 'seals', 1)
             end
-            for _, value in ipairs({status, stored, kept, floor, trusted}) do reply[#reply + 1] = value end
+            for _, value in ipairs({status, stored, kept, floor, trusted, seals}) do reply[#reply + 1] = value end
         end
         return reply
         """
 
-    /// Keys: for each partition its fence and its heads. Arguments: events that a stream keeps; milliseconds until it expires; for each partition its owner epoch;
-    /// for each event the partition's number in the keys, channel, epoch, offset, metadata, payload.
+    /// Keys: for each partition its fence and its heads. Arguments: events that a stream keeps; milliseconds until it expires; for each partition its owner epoch
+    /// and the number of its seal; for each event the partition's number in the keys, channel, epoch, offset, metadata, payload.
     /// Returns for each partition: status, and the newer owner epoch or the head that does not fit.
     ///
     /// A partition's events are stored together or not at all, unless a key has a type that it should not have. An event that an earlier call has added before it
-    /// failed is found in its stream. Events at or before the head are skipped: only the owner writes under its owner epoch, so they are
-    /// a repeat of its own append.
+    /// failed is found in its stream. Events at or before the head are skipped: only the owner writes under its seal, so they are a repeat
+    /// of its own append. A call that was sent before the owner sealed again, and is executed after it, has the number of an older seal and is refused.
     ///
     /// A stream's expiry is set once in 30 seconds, because it costs a quarter of an append. So the expiry must be at least 30 seconds longer than the history.
     static let append = """
         #!lua
         local partitions = #KEYS / 2
         local status, detail, names, heads, fresh = {}, {}, {}, {}, {}
-        local first = partitions + 3
+        local first = 2 * partitions + 3
         for p = 1, partitions do
-            local fence, oe = tonumber(redis.call('HGET', KEYS[2 * p - 1], 'oe') or 0), tonumber(ARGV[p + 2])
+            local fence = redis.call('HMGET', KEYS[2 * p - 1], 'oe', 'seals')
+            local sealed, oe = tonumber(fence[1] or 0), tonumber(ARGV[2 * p + 1])
             status[p], detail[p] = 0, ''
-            if fence > oe then status[p], detail[p] = 1, tostring(fence) end
-            if fence < oe then status[p] = 2 end
+            if sealed > oe then
+                status[p], detail[p] = 1, tostring(sealed)
+            elseif sealed < oe or fence[2] ~= ARGV[2 * p + 2] then
+                status[p] = 2
+            end
             names[p], heads[p], fresh[p] = {}, {}, {}
         end
         for i = first, #ARGV, 6 do
@@ -184,6 +190,12 @@ enum RedisScripts {
         if fence > oe then return {1, tostring(fence)} end
         if fence < oe then return {2, ''} end
         local limit, bytesMax, horizon = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+        local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
+        if #newest == 0 then return {0, ''} end
+        if tonumber(string.match(newest[1][2][2], '^%d+')) < horizon then
+            redis.call('UNLINK', KEYS[2])
+            return {0, ''}
+        end
         local oldest, start, count = false, '-', 1
         while not oldest do
             local page = redis.call('XRANGE', KEYS[2], start, '+', 'COUNT', count)
@@ -198,10 +210,11 @@ enum RedisScripts {
             start, count = '(' .. page[#page][1], 32
         end
         if not oldest then return {0, ''} end
-        local reply, bytes = {0, oldest}, 0
+        local reply, bytes, size = {0, oldest}, 0, 4
         start = '(' .. ARGV[2]
         while limit > 0 do
-            count = math.min(limit, 64)
+            count = math.min(limit, size)
+            size = math.min(2 * size, 64)
             local page = redis.call('XRANGE', KEYS[2], start, '+', 'COUNT', count)
             for _, entry in ipairs(page) do
                 bytes = bytes + #entry[2][4]

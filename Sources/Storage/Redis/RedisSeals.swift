@@ -9,6 +9,8 @@ struct RedisSeals {
         var floor: UInt64
         /// Heads of older epochs are not trusted: the storage may have lost events after them.
         var trusted: UInt64
+        /// The number of this seal, of all seals of the partition in Redis. Appends that were sent under an older one are refused.
+        var number: Int64 = 0
         /// The identity of the server that was sealed. Another server may lack events, although it has the seal.
         var storage: String
         /// An append may or may not have been executed, so "not sent" says nothing about the repeated append until Redis has answered one.

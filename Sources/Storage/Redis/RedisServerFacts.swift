@@ -8,6 +8,8 @@ package struct RedisServerFacts: Hashable, Sendable {
     package private(set) var role = ""
     /// Changes with each change of the master; a restart may keep it.
     package private(set) var replicationID = ""
+    /// The server was a replica before it became a master.
+    package private(set) var wasReplica = false
     package private(set) var connectedReplicas = 0
     /// Keys that were deleted because the memory was full, since the process started.
     package private(set) var evictedKeys: UInt64 = 0
@@ -45,6 +47,8 @@ package struct RedisServerFacts: Hashable, Sendable {
         case "process_id": self.processID = Int(value)
         case "role": self.role = String(value)
         case "master_replid": self.replicationID = String(value)
+        // Zeros, unless this server was a replica once.
+        case "master_replid2": self.wasReplica = value.contains { $0 != "0" }
         case "connected_slaves": self.connectedReplicas = Int(value) ?? 0
         case "evicted_keys": self.evictedKeys = UInt64(value) ?? 0
         case "maxmemory_policy": self.maxMemoryPolicy = String(value)
@@ -79,7 +83,8 @@ package struct RedisServerFacts: Hashable, Sendable {
     }
 
     package var identity: Identity {
-        Identity(runID: self.runID, role: self.role, replicationID: self.replicationID, evictedKeys: self.evictedKeys)
+        // The replication id counts only if the server was a replica. It also changes when the first replica is attached, and then nothing was lost.
+        Identity(runID: self.runID, role: self.role, replicationID: self.wasReplica ? self.replicationID : "-", evictedKeys: self.evictedKeys)
     }
 
     /// Why this server cannot hold the log, as a sentence that says what to change. Nil if it can.

@@ -449,6 +449,22 @@ import Testing
         }
     }
 
+    /// The append was sent before the same owner sealed the partition again, and Redis executes it afterwards.
+    @Test func anAppendUnderAnOlderSealOfTheSameOwnerIsRefused() async throws {
+        try await self.withOwner { owner async throws in
+            #expect(await owner.append("a", 1...1) == nil)
+            let late = events("a", owner.epoch, 2...2, at: WallClock.now())
+            // Another log seals the same grant, as this one would after a loss.
+            try await withRedisLog(port: owner.server.port, cluster: owner.log.settings.cluster, partitions: owner.log.partitions) { log, _ in
+                #expect(await log.seal([owner.grant]).map(code) == [nil])
+                #expect(await owner.log.append(LogBatch(late, under: owner.grant)).map(code) == [.lost])
+                #expect(try owner.stored("a") == owner.ids(1...1))
+            }
+            #expect(await owner.log.seal([owner.grant]).map(code) == [nil])
+            #expect(await owner.log.append(LogBatch(late, under: owner.grant)).map(code) == [nil])
+        }
+    }
+
     @Test func aFenceOfAnotherTypeIsReported() async throws {
         try await self.withOwner { owner async throws in
             #expect(await owner.append("a", 1...1) == nil)

@@ -87,6 +87,24 @@ import Testing
 
     // MARK: - Calls
 
+    /// Redis executes each call by itself, so a later call may be executed although an earlier one was refused.
+    @Test func aBatchOfWhichOneCallWasExecutedIsNeverReportedAsNotStored() {
+        let refused = LogError(.unavailable, "full")
+        for order in [[refused, nil], [nil, refused], [nil, refused, nil], [refused, nil, refused]] {
+            var outcome = PartitionOutcome()
+            for error in order { outcome.add(error) }
+            #expect(code(outcome.result) == .uncertain)
+        }
+        var outcome = PartitionOutcome()
+        outcome.add(refused)
+        outcome.add(refused)
+        #expect(code(outcome.result) == .unavailable)
+        outcome = PartitionOutcome()
+        outcome.add(LogError(.lost, "gap"))
+        outcome.add(nil)
+        #expect(code(outcome.result) == .lost)
+    }
+
     @Test func aBatchIsSplitByCountAndBytesAndKeepsItsOrder() {
         var batch = LogBatch()
         let grants = (0..<3).map { batch.add(Grant(partition: $0, ownerEpoch: 1)) }
