@@ -455,7 +455,7 @@ import Testing
             #expect(await owner.append("a", 1...1) == nil)
             let late = events("a", owner.epoch, 2...2, at: WallClock.now())
             // Another log seals the same grant, as this one would after a loss.
-            try await withRedisLog(port: owner.server.port, cluster: owner.log.settings.cluster, partitions: owner.log.partitions) { log, _ in
+            try await withRedisLog(port: owner.server.port, cluster: owner.log.settings.cluster, partitions: owner.log.partitions) { log, _ async throws in
                 #expect(await log.seal([owner.grant]).map(code) == [nil])
                 #expect(await owner.log.append(LogBatch(late, under: owner.grant)).map(code) == [.lost])
                 #expect(try owner.stored("a") == owner.ids(1...1))
