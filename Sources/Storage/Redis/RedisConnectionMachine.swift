@@ -88,7 +88,7 @@ struct RedisConnectionMachine: Sendable {
     private(set) var generation: UInt64 = 0
     /// Why requests cannot be sent. Nil if they can.
     private(set) var problem: String?
-    /// Numbers the waits, so that one that no longer matters is ignored.
+    /// Numbers the waits: only the latest matters. States without a wait ignore every one.
     private var turn = 0
     private var failures = 0
     private var hasReportedLoss = false
@@ -217,8 +217,7 @@ struct RedisConnectionMachine: Sendable {
     private mutating func open() -> [Action] {
         self.state = .connecting
         self.attempt += 1
-        // A wait of an earlier state must not end this one. NIO bounds the time for connecting.
-        self.turn += 1
+        // NIO bounds the time for connecting.
         return [.open(attempt: self.attempt)]
     }
 
@@ -256,13 +255,11 @@ struct RedisConnectionMachine: Sendable {
     private mutating func close() {
         self.state = .closing
         self.problem = self.closingSentence
-        self.turn += 1
     }
 
     private mutating func finish() -> [Action] {
         self.state = .closed
         self.problem = self.closingSentence
-        self.turn += 1
         return [.finish]
     }
 
