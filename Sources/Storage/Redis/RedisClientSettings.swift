@@ -35,6 +35,8 @@ package struct RedisTLS: Sendable {
     ///   - certificate: shown to a server that asks for one, with its key.
     package init(authority: String? = nil, certificate: (path: String, key: String)? = nil) throws(RedisAddressError) {
         var configuration = TLSConfiguration.makeClientConfiguration()
+        // A connection that is closed says goodbye and waits for the other side's. A silent server does not keep it longer than this.
+        configuration.shutdownTimeout = .seconds(1)
         if let authority {
             configuration.trustRoots = .certificates(try Self.file("authority", authority) { try NIOSSLCertificate.fromPEMFile(authority) })
         }

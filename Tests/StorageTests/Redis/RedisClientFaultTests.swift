@@ -105,6 +105,19 @@ import Testing
         }
     }
 
+    /// A name with several addresses may connect more than once, and a dropped connection may have bytes left.
+    @Test func aConnectionThatIsNotInUseIsIgnored() async throws {
+        let server = try await ScriptedRedis { _, _ in nil }
+        try await withRedisClient(server.address) { client in
+            try await client.waitUntilReady()
+            await client.received([.status("stray")], on: server.channel)
+            await client.lost(.closed, on: server.channel)
+            #expect(await client.problem == nil)
+            #expect(await client.generation == 1)
+            #expect(try await client.send("SET", "a") == .status("OK"))
+        }
+    }
+
     // MARK: - Silence
 
     @Test func theDeadlineEndsTheConnection() async throws {

@@ -70,6 +70,20 @@ import Testing
         }
     }
 
+    /// TLS says goodbye and waits for the other side's, which a server that is held does not send.
+    @Test func aSilentServerDoesNotKeepAClientOpen() async throws {
+        let (server, certificate) = try await self.server()
+        try await withRedisClient(try RedisAddress("rediss://127.0.0.1:\(server.tlsPort)"), try self.settings(certificate)) { client in
+            try await client.waitUntilReady()
+            server.stop()
+            async let waiting = client.send([RedisRequest("INCR", "a")])
+            try await eventually("sent") { await client.waitingRequests == 1 }
+            await client.close()
+            guard case .failure(.noReply) = await waiting[0] else { return #expect(Bool(false)) }
+        }
+        server.cont()
+    }
+
     @Test func filesThatCannotBeUsed() throws {
         let (one, two) = (try RedisCertificate(), try RedisCertificate())
         for (authority, path, key, part) in [

@@ -212,6 +212,28 @@ import Testing
         }
     }
 
+    @Test func aWarningIsLoggedOnceUntilItChanges() async throws {
+        let (server, logs) = (try await RedisServer.started(), LogLines())
+        var settings = RedisClientSettings.eager
+        settings.factsInterval = .milliseconds(10)
+        let warnings = { (part: String) in logs.lines.count { $0.hasPrefix("warning") && $0.contains(part) } }
+        try await withRedisClient(server.address, settings, logs: logs) { client in
+            try await client.waitUntilReady()
+            #expect(warnings("appendonly off") == 1)
+            for memory in 1...5 {
+                try server.command("CONFIG SET maxmemory \(memory * 100_000_000)")
+                try await eventually("new facts") { await client.facts?.maxMemory == UInt64(memory * 100_000_000) }
+            }
+            try await server.restart()
+            try await eventually("back") { await client.generation == 2 }
+            #expect(warnings("appendonly off") == 1)
+            try server.command("CONFIG SET appendonly yes")
+            try await eventually("no warning") { await client.facts?.aofEnabled == true }
+            try server.command("CONFIG SET appendonly no")
+            try await eventually("the warning again") { warnings("appendonly off") == 2 }
+        }
+    }
+
     // MARK: - Closing
 
     @Test func aClosedClientSendsNothing() async throws {
