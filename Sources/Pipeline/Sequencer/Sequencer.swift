@@ -57,7 +57,7 @@ package actor Sequencer: ChannelOwner {
             switch result {
             case .success(let partition):
                 // Sealed again while it is served, and the log has lost data: heads are compared after another seal.
-                if self.machine.grants.contains(grant), !partition.keptEverything { lost.append(grant) }
+                if !partition.keptEverything, self.machine.isServing(grant) { lost.append(grant) }
                 sealed.append(grant)
             case .failure(let error):
                 if error.code == .fenced { self.machine.release([grant]) }

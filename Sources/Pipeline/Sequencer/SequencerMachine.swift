@@ -126,6 +126,10 @@ struct SequencerMachine {
         self.partitions[grant.partition]?.grant == grant && self.partitions[grant.partition]?.state == .acquiring
     }
 
+    func isServing(_ grant: Grant) -> Bool {
+        self.partitions[grant.partition]?.grant == grant && self.partitions[grant.partition]?.state == .serving
+    }
+
     /// The log has lost data of these partitions, or may have. Their publishes wait, and the heads of their channels are read again, after the next seal.
     /// Returns the grants for the caller to seal again.
     mutating func lost(_ grants: [Grant]) -> [Grant] {

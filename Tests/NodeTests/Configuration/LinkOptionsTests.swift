@@ -40,7 +40,7 @@ import Testing
 
     @Test(arguments: [
         ("a:1/x/", "/x/ ends with /"), ("a:1//", "// has an empty part"), ("a:1//x", "//x has an empty part"), ("a:1/x//y", "/x//y has an empty part"),
-        ("a:1/.", "/. has the part ."), ("a:1/x/../y", "/x/../y has the part .."), ("a:1/x\u{1}", "a character that ZooKeeper does not allow"),
+        ("a:1/.", "/. contains the part ."), ("a:1/x/../y", "/x/../y contains the part .."), ("a:1/x\u{1}", "a character that ZooKeeper does not allow"),
         ("a:1/zookeeper", "ZooKeeper reserves /zookeeper"),
     ]) func invalidChrootsAreRefused(_ given: (servers: String, sentence: String)) throws {
         let sentence = try self.problem(["zookeeper": given.servers])
