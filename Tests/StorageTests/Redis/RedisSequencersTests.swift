@@ -139,7 +139,15 @@ import Testing
         }
 
         func stored(_ channel: ChannelName) async throws -> [Position] {
-            try await self.log.read(channel, after: position(0, 0), limit: 10_000, bytesMax: 1 << 20).events.map(\.position)
+            var found: [Position] = []
+            // The last fault may have cut the connection, or may drop the next reply.
+            try await eventually("\(channel) is read") {
+                do {
+                    found = try await self.log.read(channel, after: position(0, 0), limit: 10_000, bytesMax: 1 << 20).events.map(\.position)
+                    return true
+                } catch { return false }
+            }
+            return found
         }
 
         /// Every acknowledged event is stored once and in order, and the edge has no complaint.
