@@ -233,7 +233,7 @@ enum RedisScripts {
     /// Returns for each partition its status; for each channel its head or '', the number of events that follow, those events' ids and metadata, newest first,
     /// and the id to continue from or ''. The number -1 means that the call had read enough before it came to the channel.
     ///
-    /// An append that failed in the middle has left events after the head, and nobody knows whether they were stored. The head is moved to the last of them: they
+    /// An append that failed in the middle has left events after the head, and their owner never learned whether they were stored. The head is moved to the last of them: they
     /// count as stored, so no later event gets one of their positions.
     static let heads = """
         #!lua flags=allow-oom
