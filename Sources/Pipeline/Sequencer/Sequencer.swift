@@ -4,7 +4,7 @@ import Partitioning
 /// Owns partitions of this node: drops duplicates, assigns positions, appends, then acknowledges and relays.
 ///
 /// The actor is pinned to one event loop. ``SequencerMachine`` makes the decisions, and the actor executes them. One task at a time commits. ``Sequencers`` has
-/// one sequencer for each loop.
+/// one sequencer for each loop and each storage of the log.
 package actor Sequencer: ChannelOwner {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let loop: any EventLoop

@@ -36,7 +36,7 @@ extension RedisLog {
             }
         }
         guard let session, !usable.isEmpty else { return }
-        let calls = AppendCalls(batch, grants: usable) { self.server(of: batch.grants[Int($0)].partition) == server }
+        let calls = AppendCalls(batch, grants: usable)
         // A script that Redis has forgotten is loaded, and everything is sent again: what was stored meanwhile is skipped.
         for attempt in 0... {
             var requests = calls.calls.map { self.request($0, of: batch, seals: numbers, on: session) }
@@ -50,7 +50,7 @@ extension RedisLog {
         }
     }
 
-    /// One call: the events of `range` that belong to these grants.
+    /// The request for one call.
     private func request(_ call: AppendCalls.Call, of batch: LogBatch, seals: [Int64], on session: RedisClient.Session) -> RedisRequest {
         var numbers = Array(repeating: 0, count: batch.grants.count)
         for (number, grant) in call.grants.enumerated() { numbers[Int(grant)] = number + 1 }
@@ -198,9 +198,9 @@ struct AppendCalls {
     static let bytesMax = 1024 * 1024
 
     /// - Parameter grants: the indices of the grants to append for.
-    init(_ batch: LogBatch, grants: [Int], isHere: (UInt16) -> Bool) {
+    init(_ batch: LogBatch, grants: [Int]) {
         var isUsable = Array(repeating: false, count: batch.grants.count)
-        for grant in grants { isUsable[grant] = isHere(UInt16(grant)) }
+        for grant in grants { isUsable[grant] = true }
         var call = Call()
         // The call in which a grant was named last, by grant.
         var named = Array(repeating: -1, count: batch.grants.count)

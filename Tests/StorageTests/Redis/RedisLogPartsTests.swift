@@ -113,7 +113,7 @@ import Testing
             let event = Event(channel: channel("c\(number % 3)"), payload: payload)
             batch.add(SequencedEvent(event: event, position: position(1, UInt64(number / 3 + 1)), timestamp: 0), grantIndex: grants[number % 3])
         }
-        let calls = AppendCalls(batch, grants: [0, 2]) { _ in true }.calls
+        let calls = AppendCalls(batch, grants: [0, 2]).calls
         #expect(calls.flatMap(\.events) == (0..<600).filter { $0 % 3 != 1 })
         #expect(calls.allSatisfy { $0.events.count <= AppendCalls.eventsMax && ($0.bytes <= AppendCalls.bytesMax || $0.events.count == 1) })
         #expect(calls.count == 3)
