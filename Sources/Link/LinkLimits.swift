@@ -18,8 +18,8 @@ package struct LinkLimits: Sendable, Equatable {
     package var unauthenticatedMax = 64
     /// The same limit for each address, so that one machine cannot block all others.
     package var unauthenticatedPerAddressMax = 16
-    /// All accepted connections. Above this limit, new connections are closed immediately.
-    package var incomingMax = 1024
+    /// All accepted connections: two from each of 1,000 nodes, and some that have not authenticated yet. Above this limit, new connections are closed immediately.
+    package var incomingMax = 2032
     /// The delay between two attempts to dial. It doubles with each consecutive failure. A random part, up to half of the delay, is subtracted.
     package var backoffMillisecondsMin = 100
     package var backoffMillisecondsMax = 5000

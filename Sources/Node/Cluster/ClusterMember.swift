@@ -42,9 +42,8 @@ final class ClusterMember: Sendable {
         self.servers = servers
         self.sessionSeconds = options.sessionSeconds
         self.logger = logger
-        // A node with its log in memory has no data folder, so it has no `cluster.json`.
-        let memory = configuration.log == .sqlite ? ClusterMemoryFile(folder: configuration.data) : nil
-        let (remembered, problem) = memory?.load(cluster: options.name) ?? (nil, nil)
+        let memory = ClusterMemoryFile(folder: configuration.data)
+        let (remembered, problem) = memory.load(cluster: options.name)
         self.coordinator = ClusterCoordinator(
             settings: settings, client: ZooKeeperClient(configuration: session), transport: LinkTransport(links: links), storage: UnsharedLog(),
             memory: memory,

@@ -1,4 +1,5 @@
 package import Sockets
+import Storage
 
 /// The configuration of a member of a cluster. Without `zookeeper` the node is in no cluster, and the other keys are not used.
 package struct ClusterOptions: Sendable, Equatable {
@@ -23,6 +24,35 @@ package struct ClusterOptions: Sendable, Equatable {
     package var linkCertificate: String?
     package var linkKey: String?
     package var linkAuthority: String?
+    package var redis = RedisOptions()
+}
+
+/// The servers of a log on Redis, and how to connect to them.
+package struct RedisOptions: Sendable, Equatable {
+    /// URLs, separated by commas. Secret: may contain passwords. Nil if there is no log on Redis.
+    package var servers: String?
+    /// The password for the servers whose URLs have none. Secret: never printed.
+    package var password: String?
+    package var certificate: String?
+    package var key: String?
+    package var authority: String?
+    /// The number of replicas that must confirm a commit.
+    package var replicasMin = 0
+    package var replicaMillisecondsMax = 500
+
+    /// The servers, in order. The URLs are separated by commas.
+    func addresses() throws(RedisAddressError) -> [RedisAddress] {
+        var addresses: [RedisAddress] = []
+        for url in (self.servers ?? "").split(separator: ",", omittingEmptySubsequences: false) {
+            addresses.append(try RedisAddress(String(url.drop { $0 == " " }), password: self.password))
+        }
+        return addresses
+    }
+
+    /// The servers without their passwords. Nil if there are none.
+    var shown: String? {
+        self.servers.map { _ in (try? self.addresses()).map { $0.map(\.description).joined(separator: ",") } ?? "not valid, not shown" }
+    }
 }
 
 extension ConfigurationKey {
@@ -86,5 +116,36 @@ extension ConfigurationKey {
         ConfigurationKey(
             name: "link-ca", kind: .text, help: "The certificate authority that signed all nodes' certificates, a PEM file.",
             text: { $0.cluster.linkAuthority }),
+        ConfigurationKey(
+            name: "redis", kind: .servers,
+            help:
+                "The Redis servers of the cluster's log. Partition p is on server p modulo the number of servers, so every node needs the same servers in the "
+                + "same order. With rediss:// the connections use TLS. Other users of the machine can see the value of a flag: prefer redis-password-file to a "
+                + "password in the URL.",
+            text: { $0.cluster.redis.shown }),
+        ConfigurationKey(
+            name: "redis-password", kind: .text,
+            help: "The password for the servers whose URLs have none. Other users of the machine can see the value of a flag: prefer redis-password-file.",
+            isSecret: true, text: { $0.cluster.redis.password }),
+        ConfigurationKey(
+            name: "redis-password-file", kind: .text, help: "A file whose first line is the password for the servers whose URLs have none.",
+            text: { $0.secretFiles["redis-password-file"] }),
+        ConfigurationKey(
+            name: "redis-cert", kind: .text, help: "This node's certificate for Redis servers that require one, a PEM file.",
+            text: { $0.cluster.redis.certificate }),
+        ConfigurationKey(name: "redis-key", kind: .text, help: "The private key of redis-cert, a PEM file.", text: { $0.cluster.redis.key }),
+        ConfigurationKey(
+            name: "redis-ca", kind: .text,
+            help: "The certificate authority that signed the Redis servers' certificates, a PEM file. Without it the system's authorities are trusted.",
+            text: { $0.cluster.redis.authority }),
+        ConfigurationKey(
+            name: "redis-replicas-min", kind: .integer(0...10, unit: "replicas"),
+            help: "The number of replicas of a Redis server that must confirm a commit. With 0 a commit does not wait for replicas.",
+            text: { String($0.cluster.redis.replicasMin) }),
+        ConfigurationKey(
+            name: "redis-replica-milliseconds-max", kind: .integer(10...1500, unit: "milliseconds"),
+            help:
+                "How long a commit waits for redis-replicas-min replicas. Above the limit: the commit is repeated, and its publishers get 503 after a second.",
+            text: { String($0.cluster.redis.replicaMillisecondsMax) }),
     ]
 }

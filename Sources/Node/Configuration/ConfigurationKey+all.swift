@@ -23,12 +23,15 @@ extension ConfigurationKey {
             help: "The API port: back ends publish here, and operators' commands connect here. A token is required if other machines can reach this port.",
             text: { $0.api.description }),
         ConfigurationKey(
-            name: "data", kind: .text, help: "The folder of the log. The node creates a missing folder. Only one node at a time can use the folder.",
+            name: "data", kind: .text,
+            help: "The folder of the log on SQLite, and of what a member of a cluster remembers of its cluster. The node creates a missing folder. "
+                + "Only one node at a time can use the folder.",
             text: { $0.data }),
         ConfigurationKey(
             name: "log", kind: .choice(NodeConfiguration.LogKind.allCases.map(\.rawValue)),
-            help: "Where history is stored: sqlite in the data folder, or memory. History in memory is lost when the process ends.",
-            text: { $0.log.rawValue }),
+            help: "Where history is stored: sqlite in the data folder, memory, or redis. History in memory is lost when the process ends. "
+                + "A member of a cluster needs redis or memory.",
+            defaultNote: "sqlite, or redis if the key redis is set", text: { $0.log.rawValue }),
         ConfigurationKey(
             name: "durability", kind: .choice(Durability.allCases.map(\.rawValue)),
             help: "What an acknowledged event survives: a crash of the process, or a power cut (every commit waits for the disk).",

@@ -10,6 +10,8 @@ struct ConfigurationKey: Sendable {
         case nodeID
         case address
         case origins
+        /// URLs of Redis. They may contain passwords, so a refused value is not quoted.
+        case servers
         case choice([String])
         case integer(ClosedRange<Int>, unit: String)
         case number(ClosedRange<Double>)
@@ -34,6 +36,7 @@ struct ConfigurationKey: Sendable {
         case .nodeID: "1 to 64 characters of A-Z a-z 0-9 _ . -, but not . or .."
         case .address: "host:port or [v6]:port"
         case .origins: "origins (scheme://host[:port]) separated by commas, or *"
+        case .servers: "redis://[[user]:password@]host[:6379][/database] or rediss://…, separated by commas"
         case .choice(let choices): choices.joined(separator: " or ")
         case .integer(let range, let unit): "\(range.lowerBound) to \(range.upperBound) \(unit)"
         case .number(let range): "\(Int(range.lowerBound)) to \(Int(range.upperBound)), decimals allowed"
@@ -62,6 +65,7 @@ extension ConfigurationKey {
             let origins = texts.flatMap { $0.split(separator: ",") }.map { trimmed($0) }.filter { !$0.isEmpty }
             return origins.allSatisfy(Origins.isOrigin) ? .stringArray(origins) : nil
         }
+        if case .servers = self.kind { return texts.isEmpty || texts.contains("") ? nil : .string(texts.joined(separator: ",")) }
         guard texts.count == 1 else { return nil }
         let text = texts[0]
         switch self.kind {
@@ -77,7 +81,7 @@ extension ConfigurationKey {
             return Int(text).flatMap { range.contains($0) ? .int($0) : nil }
         case .number(let range):
             return Double(text).flatMap { range.contains($0) ? .double($0) : nil }
-        case .origins:
+        case .origins, .servers:
             return nil
         }
     }
@@ -85,6 +89,7 @@ extension ConfigurationKey {
     /// Why the value is refused, and what is allowed. Never shows a secret.
     func refusal(_ texts: [String]) -> String {
         if self.isSecret { return "\(self.name) must be a single text that is not empty" }
+        if case .servers = self.kind { return "\(self.name) cannot have this value: allowed is \(self.allowed)" }
         let given = texts.joined(separator: ",")
         return "\(self.name) cannot be \"\(given)\": allowed is \(self.allowed)"
     }

@@ -15,6 +15,8 @@ extension NodeConfiguration {
     /// - `zookeeper`, `cluster`, `zone`, `zookeeper-user`, `zookeeper-password`, `link`, `link-advertise`, `link-secret`, `link-cert`, `link-key`,
     ///   `link-ca` (string, optional; `zookeeper-password` and `link-secret` are secret)
     /// - `weight` (double, optional), `partitions`, `zookeeper-session-seconds` (int, optional)
+    /// - `redis`, `redis-password`, `redis-cert`, `redis-key`, `redis-ca` (string, optional; `redis` and `redis-password` are secret)
+    /// - `redis-replicas-min`, `redis-replica-milliseconds-max` (int, optional)
     /// - one key for each of `LimitKey.all` (int, optional)
     init(config: ConfigReader) {
         self.init()
@@ -22,7 +24,6 @@ extension NodeConfiguration {
         self.listen = config.string(forKey: "listen").flatMap { ListenAddress($0) } ?? self.listen
         self.api = config.string(forKey: "api").flatMap { ListenAddress($0) } ?? self.api
         self.data = config.string(forKey: "data", default: self.data)
-        self.log = config.string(forKey: "log").flatMap { LogKind(rawValue: $0) } ?? self.log
         self.durability = config.string(forKey: "durability").flatMap { Durability(rawValue: $0) } ?? self.durability
         self.loops = config.int(forKey: "loops", default: self.loops)
         self.corsOrigins = config.stringArray(forKey: "cors-origins", default: self.corsOrigins)
@@ -42,6 +43,15 @@ extension NodeConfiguration {
         self.cluster.linkCertificate = config.string(forKey: "link-cert")
         self.cluster.linkKey = config.string(forKey: "link-key")
         self.cluster.linkAuthority = config.string(forKey: "link-ca")
+        self.cluster.redis.servers = config.string(forKey: "redis", isSecret: true)
+        self.cluster.redis.password = config.string(forKey: "redis-password", isSecret: true)
+        self.cluster.redis.certificate = config.string(forKey: "redis-cert")
+        self.cluster.redis.key = config.string(forKey: "redis-key")
+        self.cluster.redis.authority = config.string(forKey: "redis-ca")
+        self.cluster.redis.replicasMin = config.int(forKey: "redis-replicas-min", default: self.cluster.redis.replicasMin)
+        self.cluster.redis.replicaMillisecondsMax = config.int(
+            forKey: "redis-replica-milliseconds-max", default: self.cluster.redis.replicaMillisecondsMax)
+        self.log = config.string(forKey: "log").flatMap { LogKind(rawValue: $0) } ?? (self.cluster.redis.servers == nil ? self.log : .redis)
         for limit in LimitKey.all {
             self.limits[keyPath: limit.path] = config.int(forKey: ConfigKey([limit.name]), default: self.limits[keyPath: limit.path])
         }

@@ -36,6 +36,8 @@ extension NodeConfiguration {
         configuration.readSecretFile("api-token", \.apiToken, reader, sources, &problems)
         configuration.readSecretFile("zookeeper-password", \.cluster.password, reader, sources, &problems)
         configuration.readSecretFile("link-secret", \.cluster.linkSecret, reader, sources, &problems)
+        configuration.readSecretFile("redis-password", \.cluster.redis.password, reader, sources, &problems)
+        if configuration.origins["log"] == nil { configuration.origins["log"] = configuration.origins["redis"] }
         guard problems.isEmpty else { throw ConfigurationError(problems) }
         let contradictions = configuration.contradictions
         guard contradictions.isEmpty else { throw ConfigurationError(contradictions) }
@@ -86,7 +88,7 @@ extension NodeConfiguration {
         if self.listen.overlaps(self.api) {
             problems.append(.init("listen and api are both \(self.api): give each its own port", at: self.origins["api"] ?? self.origins["listen"]))
         }
-        problems += self.clusterContradictions
+        problems += self.clusterContradictions + self.logContradictions
         if (self.cluster.user == nil) != (self.cluster.password == nil) {
             problems.append(
                 .init(

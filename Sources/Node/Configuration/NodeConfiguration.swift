@@ -20,6 +20,8 @@ package struct NodeConfiguration: Sendable, Equatable {
         case sqlite
         /// In this process. History is lost when the process ends.
         case memory
+        /// On the Redis servers that all nodes of the cluster share.
+        case redis
     }
 
     /// The node's name in status and metrics.
@@ -28,7 +30,7 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var listen = ListenAddress(host: "127.0.0.1", port: 8080)
     /// The address of the API port.
     package var api = ListenAddress(host: "127.0.0.1", port: 8081)
-    /// The folder of the log.
+    /// The folder of the log on SQLite, and of `cluster.json`.
     package var data = "./realertime-data"
     package var log = LogKind.sqlite
     package var durability = Durability.process

@@ -86,6 +86,7 @@ extension ConfigurationKey {
         switch self.kind {
         // The last word of the key of a secret is its kind: api-token, link-secret.
         case .text: self.isSecret ? String(self.name.split(separator: "-").last ?? "secret") : self.name == "zookeeper" ? "servers" : "path"
+        case .servers: "urls"
         case .nodeID: "name"
         case .address: "host:port"
         case .origins: "origins"

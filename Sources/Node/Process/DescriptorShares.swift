@@ -8,7 +8,7 @@ struct DescriptorShares: Equatable, Sendable {
     let api: Int
     /// The descriptors for each port's connections above its limit. Such a connection stays open until its refusal is sent.
     let refusals: Int
-    /// The descriptors for links to other nodes, in both directions. 0 for a node outside a cluster.
+    /// The descriptors for connections with other nodes, in both directions. 0 for a node outside a cluster.
     let links: Int
 
     /// The descriptors for the log's files, the listeners, standard streams, and accepted connections that are not counted yet.
@@ -17,17 +17,19 @@ struct DescriptorShares: Equatable, Sendable {
     /// The descriptors for resolving names, and for two ZooKeeper sessions, because a new session begins before the old session has ended.
     private static let zooKeeperDescriptors = 16
     private static let linksMin = 32
-    /// The descriptors for two links with each of 1,000 nodes, and for unauthenticated peers.
-    private static let linksMax = 2064
+    /// The descriptors for four connections with each of 1,000 nodes, and for unauthenticated peers. Two of the four are this node's own: one for control
+    /// messages, and one for events.
+    private static let linksMax = 4064
 
     /// - Parameters:
     ///   - descriptors: the number that the system allows this process.
+    ///   - redisServers: each loop has one connection to each of them. While it is replaced, the old one may not be closed yet.
     ///   - isAPIMaxGiven: an operator has set `api-connections-max`. The node never reduces this value. It reduces the default if descriptors are scarce.
-    init(descriptors: Int, limits: Limits, loops: Int, isMember: Bool, isAPIMaxGiven: Bool) throws(NodeError) {
+    init(descriptors: Int, limits: Limits, loops: Int, isMember: Bool, redisServers: Int, isAPIMaxGiven: Bool) throws(NodeError) {
         self.refusals = min(200, descriptors / 16)
-        self.links = isMember ? min(Self.linksMax, max(Self.linksMin, descriptors / 16)) : 0
+        self.links = isMember ? min(Self.linksMax, max(Self.linksMin, descriptors / 8)) : 0
         self.api = isAPIMaxGiven ? limits.apiConnectionsMax : min(limits.apiConnectionsMax, max(1, descriptors / 8))
-        let own = Self.processDescriptors + loops * Self.loopDescriptors + (isMember ? Self.zooKeeperDescriptors : 0)
+        let own = Self.processDescriptors + loops * Self.loopDescriptors + (isMember ? Self.zooKeeperDescriptors : 0) + 2 * loops * redisServers
         let available = descriptors - own - self.links - 2 * self.refusals - self.api
         guard available > 0 else {
             throw NodeError(

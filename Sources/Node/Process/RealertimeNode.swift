@@ -25,8 +25,14 @@ struct RealertimeNode: Service {
     func run() async throws {
         let life = NodeLife(startedAt: WallClock.now())
         let descriptors = try self.descriptorShares()
-        let log = try self.openLog()
+        let folder = try self.lockFolder()
+        defer { withExtendedLifetime(folder) {} }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: self.configuration.loops)
+        let log: any Log
+        do { log = try await self.openLog(group) } catch {
+            try? await group.shutdownGracefully()
+            throw error
+        }
         do {
             try await self.serve(life, descriptors, log, group)
         } catch {
@@ -42,16 +48,32 @@ struct RealertimeNode: Service {
     private func descriptorShares() throws -> DescriptorShares {
         try DescriptorShares(
             descriptors: OperatingSystem.raiseDescriptorLimit(), limits: self.configuration.limits, loops: self.configuration.loops,
-            isMember: self.configuration.cluster.zookeeper != nil, isAPIMaxGiven: self.configuration.origins["api-connections-max"] != nil)
+            isMember: self.configuration.cluster.zookeeper != nil, redisServers: self.redisServerCount,
+            isAPIMaxGiven: self.configuration.origins["api-connections-max"] != nil)
     }
 
-    private func openLog() throws -> any Log {
+    private var redisServerCount: Int { (try? self.configuration.cluster.redis.addresses().count) ?? 0 }
+
+    /// A member without a log on SQLite keeps only `cluster.json` in its data folder. The log on SQLite locks the folder itself.
+    private func lockFolder() throws -> FolderLock? {
+        guard self.configuration.cluster.zookeeper != nil, self.configuration.log != .sqlite else { return nil }
+        return try FolderLock(folder: self.configuration.data)
+    }
+
+    /// Returns before the log on Redis is connected: the node starts without Redis, says why it is not ready, and becomes ready by itself.
+    private func openLog(_ group: MultiThreadedEventLoopGroup) async throws -> any Log {
         switch self.configuration.log {
         case .memory:
             return MemoryLog(limits: self.configuration.limits)
         case .sqlite:
             return try SQLiteLog(
                 folder: self.configuration.data, durability: self.configuration.durability, limits: self.configuration.limits)
+        case .redis:
+            let log = RedisLog(
+                settings: try self.configuration.redisLogSettings(), loops: Array(group.makeIterator()),
+                partitions: Partitions(count: self.configuration.cluster.partitions), limits: self.configuration.limits, logger: self.logger)
+            await log.start()
+            return log
         }
     }
 
@@ -72,8 +94,8 @@ struct RealertimeNode: Service {
         let lone = LoneCoordinator(
             id: self.configuration.id, version: self.version, startedAt: life.startedAt, wallClock: WallClock.now, storage: sequencers
         ) { await inspector.process() }
-        // A member of a cluster needs this too. Its log is not shared, so its sequencers serve every channel.
-        try await lone.start()
+        // A member with its log in memory needs this too. Its log is not shared, so its sequencers serve every channel.
+        if self.configuration.log != .redis { try await lone.start() }
 
         let listeners = try await gateway.bind(group: group, node: inspector)
         let member = try await self.makeMember(gateway, descriptors, group, startedAt: life.startedAt)

@@ -1,6 +1,6 @@
 /// A log's numbers and faults, for `status` and `/metrics`.
 package struct LogMetrics: Sendable {
-    /// `sqlite` or `memory`.
+    /// `sqlite`, `memory` or `redis`.
     package var kind: String
     package var path: String?
     package var durability: String
@@ -9,7 +9,7 @@ package struct LogMetrics: Sendable {
     package var channels: Int
     package var commits: UInt64
     package var failures: UInt64
-    /// The message of the last failure. Nil after a write has succeeded again.
+    /// Why nothing can be stored: the message of the last failure. Nil after a write has succeeded again.
     package var error: String?
     /// A problem that will become a failure if it is not repaired.
     package var warning: String?

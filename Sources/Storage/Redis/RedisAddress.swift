@@ -9,7 +9,8 @@ package struct RedisAddress: Hashable, Sendable {
     /// Nil means that no `SELECT` is sent, which is database 0.
     package let database: Int?
 
-    package init(_ url: String) throws(RedisAddressError) {
+    /// - Parameter password: used if the URL has none.
+    package init(_ url: String, password: String? = nil) throws(RedisAddressError) {
         let rest: Substring
         if url.hasPrefix("redis://") {
             (self.isTLS, rest) = (false, url.dropFirst(8))
@@ -21,10 +22,10 @@ package struct RedisAddress: Hashable, Sendable {
         // A password may contain an at sign, a slash or a question mark that was not encoded. A host and a database may not contain an at sign.
         let place: Substring
         if let at = rest.lastIndex(of: "@") {
-            (self.user, self.password) = try Self.login(rest[..<at])
+            (self.user, self.password) = try Self.login(rest[..<at], password)
             place = rest[rest.index(after: at)...]
         } else {
-            (self.user, self.password) = (nil, nil)
+            (self.user, self.password) = (nil, password)
             place = rest
         }
         let end = place.firstIndex { $0 == "/" || $0 == "?" || $0 == "#" } ?? place.endIndex
@@ -38,8 +39,9 @@ package struct RedisAddress: Hashable, Sendable {
     // MARK: - Parts
 
     // No message here quotes anything of the part before the at sign.
-    private static func login(_ text: Substring) throws(RedisAddressError) -> (user: String?, password: String?) {
+    private static func login(_ text: Substring, _ other: String?) throws(RedisAddressError) -> (user: String?, password: String?) {
         guard let colon = text.firstIndex(of: ":") else {
+            if let other, !text.isEmpty, let user = Self.decoded(text) { return (user, other) }
             throw RedisAddressError("the URL of Redis has a user and no password: write redis://user:password@host, or redis://:password@host without a user")
         }
         guard let user = Self.decoded(text[..<colon]), let password = Self.decoded(text[text.index(after: colon)...]) else {

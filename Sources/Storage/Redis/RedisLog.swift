@@ -235,16 +235,25 @@ package final class RedisLog: Log {
             let (counters, channels) = (self.counters.withLockedValue { $0 }, self.seals.withLockedValue { $0.channelCount })
             var bytes = 0
             var problems: [String] = []
-            for clients in self.clients {
-                let client = clients[0]
-                bytes += Int(clamping: await client.facts?.usedMemory ?? 0)
-                if let problem = await client.problem { problems.append(problem) }
-                problems += await client.facts?.warnings(at: client.address.hostAndPort) ?? []
+            var warnings: [String] = []
+            for (server, clients) in self.clients.enumerated() {
+                bytes += Int(clamping: await clients[0].facts?.usedMemory ?? 0)
+                warnings += await clients[0].facts?.warnings(at: clients[0].address.hostAndPort) ?? []
+                // A connection that is lost is known before a call fails. Each loop has its own connection.
+                var problem: String?
+                for client in clients where problem == nil { problem = await client.problem }
+                if let problem = problem ?? counters.errors[server] { problems.append(problem) }
+            }
+            // A node is not ready with an error. While some servers work, it serves their partitions.
+            let isPartial = !problems.isEmpty && problems.count < self.clients.count
+            if isPartial {
+                warnings.insert(
+                    "\(problems.count) of \(self.clients.count) servers cannot be used, so publishes to their channels get 503: \(problems[0])", at: 0)
             }
             return LogMetrics(
                 kind: "redis", path: self.settings.servers.map(\.description).joined(separator: ","), durability: self.settings.durability, events: 0,
                 bytes: bytes, channels: channels, commits: counters.commits, failures: counters.failures,
-                error: counters.errors.compactMap { $0 }.first, warning: problems.first)
+                error: isPartial ? nil : problems.first, warning: warnings.first)
         }
     }
 }

@@ -1,4 +1,4 @@
-import Pipeline
+package import Pipeline
 
 #if canImport(Darwin)
     import Darwin
@@ -12,12 +12,12 @@ import Pipeline
 ///
 /// This is an advisory lock on the file `lock`. The kernel releases the lock when the process ends, so a killed node leaves nothing to clean up. The file
 /// contains the holder's process id, for people; only the lock itself counts.
-final class FolderLock: Sendable {
+package final class FolderLock: Sendable {
     private let descriptor: CInt
     let path: String
 
     /// Creates the folder if it is missing, and locks it.
-    init(folder: String) throws(LogError) {
+    package init(folder: String) throws(LogError) {
         try FolderLock.create(folder)
         let path = FolderLock.path(folder) + "/lock"
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)

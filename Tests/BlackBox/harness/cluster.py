@@ -80,7 +80,7 @@ class Member(Node):
     def command(self, *flags):
         return super().command(
             "--id", self.name, "--zookeeper", self.zookeeper, "--cluster", "test", "--link", f"{HOST}:{self.link.number}",
-            "--zookeeper-session-seconds", str(self.session), *flags)
+            "--zookeeper-session-seconds", str(self.session), *(() if {"--log", "--redis"} & {*self.flags, *flags} else ("--log", "memory")), *flags)
 
     def close(self):
         super().close()

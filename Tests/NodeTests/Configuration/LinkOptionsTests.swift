@@ -8,7 +8,7 @@ import Testing
 
 /// The problems that `--check-config` reports about a member's link.
 @Suite struct LinkOptionsTests {
-    private static let member = ["zookeeper": "127.0.0.1:2181", "link": "127.0.0.1:8082"]
+    private static let member = ["zookeeper": "127.0.0.1:2181", "link": "127.0.0.1:8082", "log": "memory"]
 
     private func load(_ flags: [String: String], environment: [String: String] = [:]) throws -> NodeConfiguration {
         try NodeConfiguration.load(flags: Self.member.merging(flags) { _, given in given }, environment: environment, file: nil)

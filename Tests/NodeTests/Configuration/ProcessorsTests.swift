@@ -58,11 +58,14 @@ import Testing
 }
 
 @Suite struct DescriptorSharesTests {
-    private func shares(_ descriptors: Int, loops: Int = 2, isMember: Bool = true, apiMax: Int? = nil, connectionsMax: Int = 0) throws -> DescriptorShares {
+    private func shares(_ descriptors: Int, loops: Int = 2, isMember: Bool = true, redisServers: Int = 0, apiMax: Int? = nil, connectionsMax: Int = 0) throws
+        -> DescriptorShares
+    {
         var limits = Limits()
         if let apiMax { limits.apiConnectionsMax = apiMax }
         limits.connectionsMax = connectionsMax
-        return try DescriptorShares(descriptors: descriptors, limits: limits, loops: loops, isMember: isMember, isAPIMaxGiven: apiMax != nil)
+        return try DescriptorShares(
+            descriptors: descriptors, limits: limits, loops: loops, isMember: isMember, redisServers: redisServers, isAPIMaxGiven: apiMax != nil)
     }
 
     /// For every limit, the shares together leave descriptors for the files of the log and for ZooKeeper.
@@ -79,6 +82,17 @@ import Testing
         #expect(try self.shares(1024, loops: 64).subscribers == self.shares(1024, loops: 1).subscribers - 63 * 3)
     }
 
+    /// A connection that is replaced may not be closed yet.
+    @Test func everyLoopHasTwoDescriptorsForEachRedisServer() throws {
+        #expect(try self.shares(1024, loops: 4, redisServers: 3).subscribers == self.shares(1024, loops: 4).subscribers - 2 * 4 * 3)
+    }
+
+    /// A control connection and a data connection, in each direction.
+    @Test func aThousandNodesHaveFourConnectionsEach() throws {
+        #expect(try self.shares(65_536).links >= 4 * 1000)
+        #expect(try LinkLimits(Limits(), descriptors: self.shares(65_536).links).incomingMax >= 2 * 1000)
+    }
+
     @Test func aValueOfAnOperatorIsKeptOrRefused() throws {
         #expect(try self.shares(1024).api == 128)
         #expect(try self.shares(1024, apiMax: 500).api == 500)
@@ -93,6 +107,6 @@ import Testing
     @Test func linksStayInTheirShare() {
         let few = LinkLimits(Limits(), descriptors: 32)
         #expect(few.incomingMax == 16 && few.unauthenticatedMax == 8 && few.unauthenticatedPerAddressMax == 4)
-        #expect(LinkLimits(Limits(), descriptors: 2064) == LinkLimits(Limits()))
+        #expect(LinkLimits(Limits(), descriptors: 4064) == LinkLimits(Limits()))
     }
 }
