@@ -108,6 +108,20 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // The data path between the nodes of a cluster.
+        .target(
+            name: "Relay",
+            dependencies: [
+                "Link",
+                "Partitioning",
+                "Pipeline",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
         // The two ports: subscribers' transports and the API. Imports Pipeline. Calls its node and the cluster only through Swift protocols.
         .target(
             name: "Gateway",
@@ -140,6 +154,7 @@ let package = Package(
                 "Options",
                 "Partitioning",
                 "Pipeline",
+                "Relay",
                 "Sockets",
                 "Storage",
                 "SubscriberAPI",
@@ -231,6 +246,13 @@ let package = Package(
             dependencies: [
                 "Link", "Partitioning", "Sockets", "TestKit", .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "RelayTests",
+            dependencies: [
+                "Link", "Partitioning", "Pipeline", "PipelineTestKit", "Relay", "Sockets", "Storage", "TestKit",
+                .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: settings),
         .testTarget(

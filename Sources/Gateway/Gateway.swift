@@ -43,14 +43,14 @@ package final class Gateway: Sendable {
     private let settings: Settings
     private let stages: [Stages]
     private let loops: [NIOLoopBound<LoopContext>]
-    private let channels: ChannelReader
+    private let channels: any ChannelDirectory
     private let refusedOrigins: RefusedOriginLog
     private let addresses = BoundAddresses()
     private let subscriberAdmission: Admission
     private let apiAdmission: Admission
 
     /// Starts the clock of each loop. ``bind(group:node:)`` starts to accept connections.
-    package init(_ settings: Settings, stages: [Stages], channels: ChannelReader, logger: Logger) async throws {
+    package init(_ settings: Settings, stages: [Stages], channels: any ChannelDirectory, logger: Logger) async throws {
         self.settings = settings
         self.stages = stages
         self.channels = channels

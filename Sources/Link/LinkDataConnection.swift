@@ -59,12 +59,14 @@ package final class LinkDataConnection: Sendable {
 
     /// Sends a frame. May be called from any thread; on the connection's loop no thread is crossed.
     ///
-    /// Returns false, and sends nothing, if too many bytes wait for the peer or the frame is too large. ``LinkDataReceiver/drained(_:)`` follows when half of the
-    /// bytes have left. True does not guarantee delivery.
-    package func send(_ frame: ByteBuffer) -> Bool {
+    /// Returns false, and sends nothing, if too many bytes wait for the peer or the frame is too large. ``LinkDataReceiver/drained(_:)`` follows when an eighth of
+    /// the limit is left. True does not guarantee delivery.
+    ///
+    /// - Parameter isBulk: a frame of which the peer can ask for the contents again. It may use a quarter of the space, so that other frames are seldom refused.
+    package func send(_ frame: ByteBuffer, isBulk: Bool = false) -> Bool {
         let bytes = LinkFrame.lengthBytes + LinkFrame.headBytes + frame.readableBytes
         guard frame.readableBytes <= self.frameBytesMax else { return false }
-        guard self.queued.wrappingAdd(bytes, ordering: .relaxed).newValue <= self.bytesMax else {
+        guard self.queued.wrappingAdd(bytes, ordering: .relaxed).newValue <= (isBulk ? self.bytesMax / 4 : self.bytesMax) else {
             self.hasRefused.store(true, ordering: .relaxed)
             self.left(bytes)
             return false
@@ -87,7 +89,7 @@ package final class LinkDataConnection: Sendable {
     }
 
     private func left(_ bytes: Int) {
-        guard self.queued.wrappingSubtract(bytes, ordering: .relaxed).newValue * 2 <= self.bytesMax else { return }
+        guard self.queued.wrappingSubtract(bytes, ordering: .relaxed).newValue * 8 <= self.bytesMax else { return }
         guard self.hasRefused.load(ordering: .relaxed), self.hasRefused.exchange(false, ordering: .relaxed), self.channel.isActive else { return }
         self.loop.execute { self.drained(self) }
     }

@@ -1,6 +1,7 @@
 import AdminAPI
 import Logging
 import NIOCore
+import Pipeline
 
 @testable import Gateway
 
@@ -25,7 +26,7 @@ extension RefusedOriginLog {
 
 extension APIServices {
     static func forTests(
-        _ node: FakeNode, origins: [String] = [], token: String? = nil, channels: ChannelReader, addresses: BoundAddresses = BoundAddresses()
+        _ node: FakeNode, origins: [String] = [], token: String? = nil, channels: any ChannelDirectory, addresses: BoundAddresses = BoundAddresses()
     ) -> APIServices {
         APIServices(
             origins: Origins(origins + Origins.own), refusedOrigins: .forTests, token: token, connectionsMax: 20, page: PageResponse(), channels: channels,

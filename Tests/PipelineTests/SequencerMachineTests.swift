@@ -6,7 +6,7 @@ import Testing
 
 @testable import Pipeline
 
-private struct NoOrigin: PublishOrigin {
+private final class NoOrigin: PublishOrigin {
     func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int) {}
 }
 

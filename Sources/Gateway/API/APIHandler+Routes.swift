@@ -71,7 +71,7 @@ extension APIHandler {
         }
     }
 
-    private func read(_ index: UInt64, _ keepAlive: Bool, _ query: @escaping @Sendable (ChannelReader) async throws(HTTPError) -> ByteBuffer) {
+    private func read(_ index: UInt64, _ keepAlive: Bool, _ query: @escaping @Sendable (any ChannelDirectory) async throws(HTTPError) -> ByteBuffer) {
         let channels = self.services.channels
         self.respond(index, keepAlive) { _ throws(HTTPError) in try await query(channels) }
     }

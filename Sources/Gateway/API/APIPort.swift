@@ -23,12 +23,12 @@ final class APIServices: Sendable {
     /// Shown in the message of a refusal.
     let connectionsMax: Int
     let page: PageResponse
-    let channels: ChannelReader
+    let channels: any ChannelDirectory
     let node: any NodeFacade
     let addresses: BoundAddresses
 
     init(
-        origins: Origins, refusedOrigins: RefusedOriginLog, token: String?, connectionsMax: Int, page: PageResponse, channels: ChannelReader,
+        origins: Origins, refusedOrigins: RefusedOriginLog, token: String?, connectionsMax: Int, page: PageResponse, channels: any ChannelDirectory,
         node: any NodeFacade, addresses: BoundAddresses
     ) {
         self.origins = origins

@@ -85,6 +85,8 @@ enum PublishResponse {
                 .tooManyRequests, "limit", "channel limit reached (channels-max) and no channel is idle; raise channels-max, or publish to existing channels")
         case .stopping: .unavailable("node is stopping; publish again with the same message id")
         case .moved: .unavailable("another node has taken over this channel; publish again with the same message id")
+        case .ownerUnreachable:
+            .unavailable("the node that owns this channel cannot be reached, and no other node owns it yet; publish again with the same message id")
         }
     }
 }

@@ -25,20 +25,20 @@ struct HistoryQuery: Sendable {
         }
     }
 
-    func run(_ channels: ChannelReader) async throws(HTTPError) -> ByteBuffer {
+    func run(_ channels: any ChannelDirectory) async throws(HTTPError) -> ByteBuffer {
         do throws(LogError) {
-            return try await self.response(try await channels.sequencers.head(of: self.channel), channels.log)
+            return try await self.response(try await channels.head(of: self.channel), channels)
         } catch {
             throw .unavailable(error.message)
         }
     }
 
-    func response(_ head: Position, _ log: any Log) async throws(LogError) -> ByteBuffer {
+    func response(_ head: Position, _ channels: any ChannelDirectory) async throws(LogError) -> ByteBuffer {
         guard self.limit > 0 else { return self.body(head, Stretch(), gap: nil) }
-        guard let since else { return self.body(head, try await self.newest(head, log), gap: nil) }
+        guard let since else { return self.body(head, try await self.newest(head, channels), gap: nil) }
         let isLost = since.epoch != head.epoch || since.offset > head.offset
         let from = isLost ? (since < head ? Position(epoch: head.epoch, offset: 0) : head) : since
-        let found = try await self.next(after: from, head, log)
+        let found = try await self.next(after: from, head, channels)
         return self.body(head, found, gap: Self.gap(head, found.events, since, isLost: isLost))
     }
 
@@ -51,15 +51,15 @@ struct HistoryQuery: Sendable {
         var isTruncated = false
     }
 
-    private func next(after position: Position, _ head: Position, _ log: any Log) async throws(LogError) -> Stretch {
+    private func next(after position: Position, _ head: Position, _ channels: any ChannelDirectory) async throws(LogError) -> Stretch {
         guard position != head else { return Stretch() }
-        let events = try await log.read(self.channel, after: position, limit: self.limit, bytesMax: FixedLimits.historyResponseBytesMax).events
+        let events = try await channels.history(of: self.channel, after: position, limit: self.limit, bytesMax: FixedLimits.historyResponseBytesMax).events
         return Stretch(events: events, isTruncated: events.count < self.limit && (events.last.map { $0.position < head } ?? false))
     }
 
-    /// A log reads forwards and stops at the byte limit, so a single read could exclude the newest events. This function therefore reads slices backwards from
+    /// An owner reads forwards and stops at the byte limit, so a single read could exclude the newest events. This function therefore reads slices backwards from
     /// the head, and keeps a slice only if the whole slice fits.
-    private func newest(_ head: Position, _ log: any Log) async throws(LogError) -> Stretch {
+    private func newest(_ head: Position, _ channels: any ChannelDirectory) async throws(LogError) -> Stretch {
         let end = head.offset - min(head.offset, UInt64(self.limit))
         var slices: [[SequencedEvent]] = []
         var bytesLeft = FixedLimits.historyResponseBytesMax
@@ -68,8 +68,8 @@ struct HistoryQuery: Sendable {
         var isShrinking = false
         while upper > end {
             let lower = upper - min(upper - end, count)
-            let found = try await log.read(
-                self.channel, after: Position(epoch: head.epoch, offset: lower), limit: Int(upper - lower), bytesMax: bytesLeft)
+            let found = try await channels.history(
+                of: self.channel, after: Position(epoch: head.epoch, offset: lower), limit: Int(upper - lower), bytesMax: bytesLeft)
             // During the reads, old events may expire and new events may be published.
             let events = found.events.prefix { $0.position.epoch == head.epoch && $0.position.offset <= upper }
             guard let first = events.first?.position.offset, let last = events.last?.position.offset else { break }
@@ -158,10 +158,10 @@ struct ChannelsQuery: Sendable {
         self.limit = try fields.integer("limit", in: 1...FixedLimits.listedChannelsMax) ?? 1000
     }
 
-    func run(_ channels: ChannelReader) async throws(HTTPError) -> ByteBuffer {
-        let found: [(channel: ChannelName, head: Position, subscribers: Int)]
+    func run(_ channels: any ChannelDirectory) async throws(HTTPError) -> ByteBuffer {
+        let found: [ListedChannel]
         do throws(LogError) {
-            found = try await channels.sequencers.channels(prefix: self.prefix, after: self.after, limit: self.limit + 1)
+            found = try await channels.channels(prefix: self.prefix, after: self.after, limit: self.limit + 1)
         } catch {
             throw .unavailable(error.message)
         }
@@ -171,12 +171,12 @@ struct ChannelsQuery: Sendable {
             writer.object { writer in
                 writer.name("channels")
                 writer.object { writer in
-                    for (channel, head, subscribers) in found.prefix(self.limit) {
-                        writer.name(channel.string)
+                    for listed in found.prefix(self.limit) {
+                        writer.name(listed.channel.string)
                         writer.object { writer in
-                            writer.field("subscribers", max(0, subscribers))
-                            writer.field("epoch", head.epoch)
-                            writer.field("offset", head.offset)
+                            writer.field("subscribers", max(0, listed.subscribers))
+                            writer.field("epoch", listed.head.epoch)
+                            writer.field("offset", listed.head.offset)
                         }
                     }
                 }
@@ -196,8 +196,13 @@ struct PresenceQuery: Sendable {
         self.channel = try PublishRequest.channel(try fields.required("channel", try fields.string("channel")))
     }
 
-    func run(_ channels: ChannelReader) async throws(HTTPError) -> ByteBuffer {
-        let subscribers = await channels.sequencers.subscribers(of: self.channel)
+    func run(_ channels: any ChannelDirectory) async throws(HTTPError) -> ByteBuffer {
+        let subscribers: Int
+        do throws(LogError) {
+            subscribers = try await channels.subscribers(of: self.channel)
+        } catch {
+            throw .unavailable(error.message)
+        }
         var writer = JSONWriter(ByteBuffer())
         writer.object { writer in
             writer.name("result")

@@ -2,16 +2,19 @@ import AdminAPI
 import Coordination
 import Link
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import Partitioning
+import Pipeline
 import Storage
 
 /// This node as a member of a cluster: its session, its links and its coordinator, from joining to leaving.
 ///
-/// No event passes through this class on its way from a publisher to a subscriber.
+/// No event passes through this class: events cross between nodes through ``Relays``, over data connections of the same links.
 final class ClusterMember: Sendable {
     let coordinator: ClusterCoordinator
     private let links: Links
+    private let partitions: Partitions
     private let servers: ZooKeeperServers
     private let sessionSeconds: Int
     /// Why `cluster.json` of the previous process could not be used. Nil if there was no problem.
@@ -21,7 +24,7 @@ final class ClusterMember: Sendable {
     /// The link must be bound before this call, because its address is published to the other nodes.
     init(
         _ configuration: NodeConfiguration, servers: ZooKeeperServers, link: String, api: String, version: String, startedAt: Int64, links: Links,
-        logger: Logger
+        sequencers: Sequencers, partitions: Partitions, logger: Logger
     ) {
         let options = configuration.cluster
         var settings = ClusterSettings(
@@ -34,18 +37,17 @@ final class ClusterMember: Sendable {
         settings.partitionCount = options.partitions
         settings.duplicateWait = .seconds(options.sessionSeconds + 5)
         settings.wallClock = WallClock.now
-        var session = ZooKeeperConfiguration(servers: servers.clientText)
-        session.sessionTimeout = .seconds(options.sessionSeconds)
-        session.isCautious = true
-        if let user = options.user, let password = options.password { session.credentials = ZooKeeperCredentials(user: user, password: password) }
+        let session = Self.session(options, servers)
         self.links = links
+        self.partitions = partitions
         self.servers = servers
         self.sessionSeconds = options.sessionSeconds
         self.logger = logger
-        let memory = ClusterMemoryFile(folder: configuration.data)
+        let memory = Self.memory(configuration)
+        let storage = MemberStorage(sequencers: sequencers, partitions: partitions)
         let (remembered, problem) = memory.load(cluster: options.name)
         self.coordinator = ClusterCoordinator(
-            settings: settings, client: ZooKeeperClient(configuration: session), transport: LinkTransport(links: links), storage: UnsharedLog(),
+            settings: settings, client: ZooKeeperClient(configuration: session), transport: LinkTransport(links: links), storage: storage,
             memory: memory,
             remembered: remembered
         ) { event in
@@ -54,6 +56,25 @@ final class ClusterMember: Sendable {
                 metadata: ["event": "\(event.kind.rawValue)", "node": "\(event.node)", "view": "\(event.viewVersion)"])
         }
         self.problem = problem
+        storage.coordinator.withLockedValue { [coordinator] in $0 = coordinator }
+    }
+
+    static func memory(_ configuration: NodeConfiguration) -> ClusterMemoryFile { ClusterMemoryFile(folder: configuration.data) }
+
+    static func session(_ options: ClusterOptions, _ servers: ZooKeeperServers) -> ZooKeeperConfiguration {
+        var session = ZooKeeperConfiguration(servers: servers.clientText)
+        session.sessionTimeout = .seconds(options.sessionSeconds)
+        session.isCautious = true
+        if let user = options.user, let password = options.password { session.credentials = ZooKeeperCredentials(user: user, password: password) }
+        return session
+    }
+
+    /// Why this process cannot serve the cluster's partitions. Nil if there is no problem, or if the cluster's number of partitions is not known yet.
+    func partitionCountProblem() async -> String? {
+        let count = await self.coordinator.partitionCount
+        guard count > 0, count != self.partitions.count else { return nil }
+        return
+            "the cluster has \(count) partitions, and this node could not read that when it started, so it assumed \(self.partitions.count): start the node again"
     }
 
     /// Runs the member until ``leave()``. Throws if the cluster refuses this node.
@@ -77,8 +98,7 @@ final class ClusterMember: Sendable {
             } catch {
                 refusal = error
             }
-            // Ends the stream `links.events`, so that the first task ends.
-            await self.links.close()
+            // Ends the first task too: it reads the stream `links.events`.
             group.cancelAll()
             if let refusal { throw refusal }
         }
@@ -97,6 +117,9 @@ final class ClusterMember: Sendable {
 
     /// Begins to release all partitions and the membership. When the release is complete, ``run(metrics:)`` returns.
     func leave() { self.coordinator.leave() }
+
+    /// Closes the links, after the last publish and the last subscriber of this node.
+    func close() async { await self.links.close() }
 
     private static func machineEvent(_ event: LinkEvent) -> ClusterMachine.Event? {
         switch event {
@@ -123,10 +146,25 @@ private struct LinkTransport: ClusterTransport {
     func send(_ payload: [UInt8], to id: String) { self.links.send(payload, to: id) }
 }
 
-/// The partitions of a member whose log no other node shares. Ownership in the cluster changes nothing in this log. Each node stores what is published to it,
-/// and its sequencers serve every channel.
-private struct UnsharedLog: PartitionStorage {
-    func seal(_ partitions: [Grant]) async -> [SealRefusal] { [] }
-    func handOver(_ partitions: [Grant]) async {}
-    func release(_ partitions: [Grant]) async {}
+/// The sequencers of a member, once the cluster's number of partitions is known to be theirs.
+private final class MemberStorage: PartitionStorage {
+    let coordinator = NIOLockedValueBox<ClusterCoordinator?>(nil)
+    private let sequencers: Sequencers
+    private let partitions: Partitions
+
+    init(sequencers: Sequencers, partitions: Partitions) {
+        self.sequencers = sequencers
+        self.partitions = partitions
+    }
+
+    func seal(_ partitions: [Grant]) async -> [SealRefusal] {
+        let count = await self.coordinator.withLockedValue { $0 }?.partitionCount ?? 0
+        guard count == self.partitions.count else {
+            return partitions.map { SealRefusal(grant: $0, reason: "this node assumes another number of partitions than the cluster; start the node again") }
+        }
+        return await self.sequencers.seal(partitions)
+    }
+
+    func handOver(_ partitions: [Grant]) async { await self.sequencers.handOver(partitions) }
+    func release(_ partitions: [Grant]) async { await self.sequencers.release(partitions) }
 }

@@ -4,11 +4,30 @@ import Link
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
+import Partitioning
+import Pipeline
+import Relay
 import Sockets
 
 extension RealertimeNode {
+    /// The number of partitions: of the cluster that exists, or of the new cluster that this node will create. A cluster that cannot be read now may have another
+    /// number; the node then stops when it learns that.
+    func partitionCount() async throws -> Int {
+        let options = self.configuration.cluster
+        guard let text = options.zookeeper else { return Partitions.countByDefault }
+        let servers = try ZooKeeperServers(text)
+        let found = await ClusterPartitionCount.read(
+            cluster: options.name, chroot: servers.chroot, from: ClusterMember.session(options, servers), timeout: .seconds(3))
+        if let found { return found }
+        let remembered = ClusterMember.memory(self.configuration).load(cluster: options.name).0
+        return remembered?.configuration.partitionCount ?? options.partitions
+    }
+
     /// Binds the link. Other nodes dial this node only after ``ClusterMember/run(metrics:)`` has started. Returns nil for a node outside a cluster.
-    func makeMember(_ gateway: Gateway, _ descriptors: DescriptorShares, _ group: any EventLoopGroup, startedAt: Int64) async throws -> ClusterMember? {
+    func makeMember(
+        _ gateway: Gateway, _ sequencers: Sequencers, _ relays: Relays, _ partitions: Partitions, _ descriptors: DescriptorShares,
+        _ group: any EventLoopGroup, startedAt: Int64
+    ) async throws -> ClusterMember? {
         let options = self.configuration.cluster
         guard let text = options.zookeeper, let address = options.link else { return nil }
         let servers = try ZooKeeperServers(text)
@@ -26,7 +45,7 @@ extension RealertimeNode {
                 level: level == .error ? .error : .warning, "\(line)",
                 metadata: left > 0 ? ["from": "zookeeper", "left-out": "\(left)"] : ["from": "zookeeper"])
         }
-        let links = Links(link, cluster: options.name, id: self.configuration.id, version: self.version, group: group, logger: logger)
+        let links = Links(link, cluster: options.name, id: self.configuration.id, version: self.version, group: group, receiver: relays, logger: logger)
         let bound = try await links.start()
         let advertised = options.linkAdvertise ?? bound
         guard !advertised.isWildcard else {
@@ -34,7 +53,7 @@ extension RealertimeNode {
         }
         return ClusterMember(
             self.configuration, servers: servers, link: advertised.description, api: self.shownAPI(gateway, advertised.host), version: self.version,
-            startedAt: startedAt, links: links, logger: logger)
+            startedAt: startedAt, links: links, sequencers: sequencers, partitions: partitions, logger: logger)
     }
 
     /// The address at which operators reach the API. If the API listens on all addresses, the host is the host of the link, because another machine cannot

@@ -1,3 +1,4 @@
+import AdminAPI
 import Coordination
 import Gateway
 import Logging
@@ -5,6 +6,7 @@ import NIOCore
 import NIOPosix
 import Partitioning
 import Pipeline
+import Relay
 import ServiceLifecycle
 import Storage
 
@@ -29,12 +31,16 @@ struct RealertimeNode: Service {
         defer { withExtendedLifetime(folder) {} }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: self.configuration.loops)
         let log: any Log
-        do { log = try await self.openLog(group) } catch {
+        let partitions: Partitions
+        do {
+            partitions = Partitions(count: try await self.partitionCount())
+            log = try await self.openLog(partitions, group)
+        } catch {
             try? await group.shutdownGracefully()
             throw error
         }
         do {
-            try await self.serve(life, descriptors, log, group)
+            try await self.serve(life, descriptors, partitions, log, group)
         } catch {
             await log.close()
             try? await group.shutdownGracefully()
@@ -61,7 +67,7 @@ struct RealertimeNode: Service {
     }
 
     /// Returns before the log on Redis is connected: the node starts without Redis, says why it is not ready, and becomes ready by itself.
-    private func openLog(_ group: MultiThreadedEventLoopGroup) async throws -> any Log {
+    private func openLog(_ partitions: Partitions, _ group: MultiThreadedEventLoopGroup) async throws -> any Log {
         switch self.configuration.log {
         case .memory:
             return MemoryLog(limits: self.configuration.limits)
@@ -71,35 +77,44 @@ struct RealertimeNode: Service {
         case .redis:
             let log = RedisLog(
                 settings: try self.configuration.redisLogSettings(), loops: Array(group.makeIterator()),
-                partitions: Partitions(count: self.configuration.cluster.partitions), limits: self.configuration.limits, logger: self.logger)
+                partitions: partitions, limits: self.configuration.limits, logger: self.logger)
             await log.start()
             return log
         }
     }
 
-    private func serve(_ life: NodeLife, _ descriptors: DescriptorShares, _ log: any Log, _ group: MultiThreadedEventLoopGroup) async throws {
+    private func serve(
+        _ life: NodeLife, _ descriptors: DescriptorShares, _ partitions: Partitions, _ log: any Log, _ group: MultiThreadedEventLoopGroup
+    ) async throws {
         let eventLoops = Array(group.makeIterator())
         let limits = self.configuration.limits
         let sequencers = Sequencers(
             loops: eventLoops, log: log, limits: limits,
             commitInterval: self.configuration.log == .memory ? .zero : .microseconds(Int64(limits.commitIntervalMicroseconds)),
-            clocks: .system)
+            clocks: .system, partitions: partitions)
+        let relays = self.isMember ? Relays(logger: self.logger) : nil
+        let router = relays?.makeRouter(sequencers, partitions: partitions, clocks: .system, settings: RelaySettings(limits)) ?? sequencers.router
+        let stages = await self.makeStages(eventLoops, sequencers, router)
+        await relays?.start(stages.map(\.fanout))
         let gateway = try await Gateway(
-            self.gatewaySettings(descriptors), stages: self.makeStages(eventLoops, sequencers), channels: ChannelReader(sequencers: sequencers, log: log),
+            self.gatewaySettings(descriptors), stages: stages, channels: relays ?? sequencers,
             logger: self.logger)
         let inspector = NodeInspector(
             identity: NodeIdentity(id: self.configuration.id, version: self.version, commit: self.commit), life: life, limits: limits, gateway: gateway,
-            sequencers: sequencers, log: log)
+            sequencers: sequencers, relays: relays, log: log)
 
-        let lone = LoneCoordinator(
-            id: self.configuration.id, version: self.version, startedAt: life.startedAt, wallClock: WallClock.now, storage: sequencers
-        ) { await inspector.process() }
-        // A member with its log in memory needs this too. Its log is not shared, so its sequencers serve every channel.
-        if self.configuration.log != .redis { try await lone.start() }
+        let lone: LoneCoordinator? =
+            self.isMember
+            ? nil
+            : LoneCoordinator(
+                id: self.configuration.id, version: self.version, startedAt: life.startedAt, wallClock: WallClock.now, storage: sequencers
+            ) { await inspector.process() }
+        try await lone?.start()
 
         let listeners = try await gateway.bind(group: group, node: inspector)
-        let member = try await self.makeMember(gateway, descriptors, group, startedAt: life.startedAt)
-        inspector.join(member?.coordinator ?? lone, member: member)
+        var member: ClusterMember?
+        if let relays { member = try await self.makeMember(gateway, sequencers, relays, partitions, descriptors, group, startedAt: life.startedAt) }
+        if let coordinator: any ClusterAdministration = member?.coordinator ?? lone { inspector.join(coordinator, member: member) }
         life.state = .ready
         // A member of a cluster is ready (see /readyz) only after the cluster has accepted it.
         self.logger.info(
@@ -111,9 +126,10 @@ struct RealertimeNode: Service {
             ])
         OperatingSystem.releaseProgramPages()
 
-        try await withThrowingTaskGroup(of: Void.self) { group in
+        try await withThrowingTaskGroup(of: Void.self) { [member] group in
             if let member { group.addTask { try await member.run { await inspector.nodeMetrics() } } }
-            group.addTask { await self.everySecondUntilShutdown(inspector, sequencers, isReady: member == nil) }
+            if let relays { group.addTask { await self.expireUntilShutdown(relays) } }
+            group.addTask { try await self.everySecondUntilShutdown(inspector, sequencers, relays, member, isReady: member == nil) }
             for listener in listeners {
                 group.addTask {
                     // The system may close a listening socket. A node that no client can reach must be restarted.
@@ -125,10 +141,12 @@ struct RealertimeNode: Service {
             // A task ends after a signal, or with an error: the cluster refuses this node, or a listening socket was closed.
             let end = await group.nextResult()
             life.state = .stopping
-            // Other nodes take over the partitions while this node asks its subscribers to reconnect.
+            // Other nodes take over the partitions while this node asks its subscribers to reconnect. The links stay open until then: publishes that have
+            // reached this node go to the next owners, and subscribers get their events.
             member?.leave()
             if case .failure = end { group.cancelAll() }
-            await self.stop(gateway, listeners, sequencers)
+            await self.stop(gateway, listeners, sequencers, relays)
+            await member?.close()
             try await group.waitForAll()
             try end?.get()
         }
@@ -145,24 +163,39 @@ struct RealertimeNode: Service {
         return settings
     }
 
-    private func makeStages(_ eventLoops: [any EventLoop], _ sequencers: Sequencers) async -> [Gateway.Stages] {
+    private var isMember: Bool { self.configuration.cluster.zookeeper != nil }
+
+    private func makeStages(_ eventLoops: [any EventLoop], _ sequencers: Sequencers, _ router: Router) async -> [Gateway.Stages] {
         var stages: [Gateway.Stages] = []
         for (index, eventLoop) in eventLoops.enumerated() {
-            let fanout = Fanout(loop: eventLoop, id: .loop(index), router: sequencers.router, limits: self.configuration.limits)
+            let fanout = Fanout(loop: eventLoop, id: .loop(index), router: router, limits: self.configuration.limits)
             await sequencers.add(fanout, as: .loop(index))
-            stages.append(Gateway.Stages(loop: eventLoop, fanout: fanout, publisher: Publisher(loop: eventLoop, router: sequencers.router)))
+            let messageIDs = self.isMember ? MessageIDs(random: .random(in: 0...UInt64.max)) : nil
+            stages.append(
+                Gateway.Stages(loop: eventLoop, fanout: fanout, publisher: Publisher(loop: eventLoop, router: router, messageIDs: messageIDs)))
         }
         return stages
     }
 
     // MARK: - Serving
 
-    private func everySecondUntilShutdown(_ inspector: NodeInspector, _ sequencers: Sequencers, isReady: Bool) async {
+    /// Publishes and reads that wait for an owner are refused at their deadline, to a quarter of a second.
+    private func expireUntilShutdown(_ relays: Relays) async {
         await cancelWhenGracefulShutdown {
+            while (try? await Task.sleep(for: .milliseconds(250))) != nil { relays.tick() }
+        }
+    }
+
+    private func everySecondUntilShutdown(
+        _ inspector: NodeInspector, _ sequencers: Sequencers, _ relays: Relays?, _ member: ClusterMember?, isReady: Bool
+    ) async throws {
+        try await cancelWhenGracefulShutdown {
             var isReady = isReady
             // The shutdown cancels the sleep, so nothing below runs after the shutdown has begun.
             while (try? await Task.sleep(for: .seconds(1))) != nil {
+                if let problem = await member?.partitionCountProblem() { throw NodeError(problem) }
                 await sequencers.tick()
+                relays?.compare()
                 await inspector.sampleRates()
                 await inspector.followDrain()
                 await inspector.reportLogError(to: self.logger)
@@ -179,12 +212,13 @@ struct RealertimeNode: Service {
     /// Closes the listeners, responds to requests in flight, asks subscribers to reconnect in slices, and waits until all bytes are sent. At the deadline it
     /// stops waiting.
     private func stop(
-        _ gateway: Gateway, _ listeners: [any Channel], _ sequencers: Sequencers
+        _ gateway: Gateway, _ listeners: [any Channel], _ sequencers: Sequencers, _ relays: Relays?
     ) async {
         let seconds = self.configuration.limits.shutdownSecondsMax
         self.logger.info("stopping", metadata: ["seconds-max": "\(seconds)", "connections": "\(gateway.openSubscribers)"])
         let deadline = ContinuousClock.now + .seconds(seconds)
         for listener in listeners { try? await listener.close() }
+        await relays?.stop(deadline: deadline)
         await sequencers.stop(deadline: deadline)
         await gateway.stop(deadline: deadline)
     }

@@ -6,6 +6,7 @@ import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import Pipeline
+import Relay
 
 /// Collects a node's metrics and status, for operators and for the controller. No event passes through this class.
 final class NodeInspector: NodeFacade {
@@ -14,6 +15,8 @@ final class NodeInspector: NodeFacade {
     private let limits: Limits
     private let gateway: Gateway
     private let sequencers: Sequencers
+    /// Nil for a node outside a cluster.
+    private let relays: Relays?
     private let log: any Log
     private let membership = NIOLockedValueBox(Membership())
     private let rates = NIOLockedValueBox(Rates())
@@ -34,12 +37,13 @@ final class NodeInspector: NodeFacade {
         var lastSample: ContinuousClock.Instant?
     }
 
-    init(identity: NodeIdentity, life: NodeLife, limits: Limits, gateway: Gateway, sequencers: Sequencers, log: any Log) {
+    init(identity: NodeIdentity, life: NodeLife, limits: Limits, gateway: Gateway, sequencers: Sequencers, relays: Relays?, log: any Log) {
         self.identity = identity
         self.life = life
         self.limits = limits
         self.gateway = gateway
         self.sequencers = sequencers
+        self.relays = relays
         self.log = log
     }
 
@@ -56,7 +60,7 @@ final class NodeInspector: NodeFacade {
             identity: self.identity, processState: self.life.state, startedAt: self.life.startedAt, uptimeSeconds: self.life.uptime.components.seconds,
             listen: self.gateway.listenAddress, api: self.gateway.apiAddress, parkedMax: self.limits.parkedPublishesMax, gateway: await self.gateway.metrics(),
             sequencer: await self.sequencers.metrics, parkedBySequencer: await self.sequencers.parkedEvents,
-            log: await self.log.metrics, publishedPerSecond: rates.0, deliveredPerSecond: rates.1, member: await self.member?.status())
+            log: await self.log.metrics, publishedPerSecond: rates.0, deliveredPerSecond: rates.1, member: await self.member?.status(), relay: await self.relays?.metrics)
     }
 
     // MARK: - For the API

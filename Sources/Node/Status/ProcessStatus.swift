@@ -4,6 +4,7 @@ import Gateway
 import Link
 import Partitioning
 import Pipeline
+import Relay
 
 /// The metrics of this process at one moment, and its health. `GET /api/status`, `GET /metrics` and the report to the controller contain these values.
 struct ProcessStatus: Sendable {
@@ -26,6 +27,8 @@ struct ProcessStatus: Sendable {
     var deliveredPerSecond: Double
     /// Nil for a node outside a cluster.
     var member: MemberStatus?
+    /// Nil for a node outside a cluster.
+    var relay: RelayMetrics?
 
     /// The state of the node. A member's state is `starting` until the member has joined its cluster, as in `/readyz`.
     var state: NodeLife.State {

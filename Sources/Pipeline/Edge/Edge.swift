@@ -5,14 +5,24 @@ package import Partitioning
 /// A sequencer calls `relay` on its own loop. The edge handles the messages of one sequencer in the order of the calls.
 package protocol Edge: Sendable {
     nonisolated func relay(_ messages: [EdgeMessage])
+
+    /// The sequencer has begun to acquire partitions, or has ended grants: from now on it refuses publishes under them. An edge that is added gets all grants
+    /// that are held. A grant is acquired before it ends, and a sequencer never acquires an ended grant again.
+    nonisolated func ownershipChanged(acquired: [Grant], ended: [Grant])
+}
+
+extension Edge {
+    package nonisolated func ownershipChanged(acquired: [Grant], ended: [Grant]) {}
 }
 
 /// Identifies an edge.
 package enum EdgeID: Hashable, Sendable {
     /// A loop of this node, by its number.
     case loop(Int)
-    /// Another node's process.
-    case node(ProcessID)
+    /// The data connection of another node, by the number of its session. A node that connects again is another edge.
+    case session(UInt64)
+    /// The relay in front of the sequencer. It follows the ownership of partitions, and gets no events.
+    case relay
 }
 
 package enum EdgeMessage: Sendable {

@@ -24,6 +24,9 @@ package enum Base64URL {
         }
     }
 
+    /// The character of a number of 6 bits.
+    static func character(_ number: UInt8) -> UInt8 { self.alphabet.utf8Start[Int(number & 63)] }
+
     /// Returns nil if a byte is outside the alphabet, the length is impossible, or the unused last bits are not zero.
     package static func decode(_ text: some Sequence<UInt8>) -> [UInt8]? {
         var bytes: [UInt8] = []

@@ -13,7 +13,7 @@ package struct PublishBatch: Sendable {
     }
 
     /// Removes the first events and returns them. The events themselves are not copied.
-    mutating func removePart(_ count: Int) -> PublishBatch {
+    package mutating func removePart(_ count: Int) -> PublishBatch {
         var part = self
         part.events = self.events.prefix(count)
         self.events = self.events.dropFirst(count)
@@ -22,9 +22,18 @@ package struct PublishBatch: Sendable {
 }
 
 /// Receives the outcomes of a batch.
-package protocol PublishOrigin: Sendable {
+package protocol PublishOrigin: AnyObject, Sendable {
     /// A sequencer calls this on its loop: once for the whole batch, or once for each part, in any order. `index` is the index of the part's first event.
     nonisolated func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int)
+
+    /// The same for events that do not follow each other: `indices` has the index of each outcome's event.
+    nonisolated func published(_ outcomes: [PublishOutcome], batch: UInt64, at indices: [Int])
+}
+
+extension PublishOrigin {
+    package nonisolated func published(_ outcomes: [PublishOutcome], batch: UInt64, at indices: [Int]) {
+        for (index, outcome) in zip(indices, outcomes) { self.published([outcome], batch: batch, from: index) }
+    }
 }
 
 /// The outcome of one publish.
@@ -49,4 +58,6 @@ package enum PublishRefusal: Equatable, Sendable {
     case stopping
     /// This node does not own the channel's partition, or no longer does.
     case moved
+    /// No node that this node can reach owns the channel's partition, for longer than publishes wait.
+    case ownerUnreachable
 }

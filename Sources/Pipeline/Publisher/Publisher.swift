@@ -30,9 +30,13 @@ package actor Publisher: PublishOrigin {
     /// Batches that wait for outcomes.
     private var inFlight: [UInt64: (waiting: [Waiting], outstanding: Int)] = [:]
     private var nextBatch: UInt64 = 0
+    /// Nil at a node without a cluster, where no publish is ever sent twice.
+    private var messageIDs: MessageIDs?
 
-    package init(loop: any EventLoop, router: Router) {
+    /// - Parameter messageIDs: gives every event without a message id one, so that an event that is sent to two owners of its partition is stored once.
+    package init(loop: any EventLoop, router: Router, messageIDs: MessageIDs? = nil) {
         self.loop = loop
+        self.messageIDs = messageIDs
         self.unownedExecutor = loop.executor.asUnownedSerialExecutor()
         self.router = router
         self.collected = router.owners.map { _ in Collected() }
@@ -52,6 +56,9 @@ package actor Publisher: PublishOrigin {
         }
         let owner = self.router.index(of: event.channel)
         self.collected[owner].events.append(event)
+        if event.messageID == nil, let id = self.messageIDs?.next() {
+            self.collected[owner].events[self.collected[owner].events.count - 1].messageID = id
+        }
         self.collected[owner].waiting.append(Waiting(sink: sink, token: token))
     }
 
@@ -75,9 +82,27 @@ package actor Publisher: PublishOrigin {
         }
     }
 
+    package nonisolated func published(_ outcomes: [PublishOutcome], batch: UInt64, at indices: [Int]) {
+        if self.loop.inEventLoop {
+            self.assumeIsolated { $0.finish(batch, outcomes, at: indices) }
+        } else {
+            self.loop.execute { self.assumeIsolated { $0.finish(batch, outcomes, at: indices) } }
+        }
+    }
+
     private func finish(_ batch: UInt64, _ outcomes: [PublishOutcome], from index: Int) {
-        guard let (waiting, outstanding) = self.inFlight[batch] else { return }
-        self.inFlight[batch] = outstanding > outcomes.count ? (waiting, outstanding - outcomes.count) : nil
+        guard let waiting = self.waiting(for: batch, finished: outcomes.count) else { return }
         for (waiting, outcome) in zip(waiting[index...], outcomes) { waiting.sink.published(outcome, token: waiting.token) }
+    }
+
+    private func finish(_ batch: UInt64, _ outcomes: [PublishOutcome], at indices: [Int]) {
+        guard let waiting = self.waiting(for: batch, finished: outcomes.count) else { return }
+        for (index, outcome) in zip(indices, outcomes) { waiting[index].sink.published(outcome, token: waiting[index].token) }
+    }
+
+    private func waiting(for batch: UInt64, finished count: Int) -> [Waiting]? {
+        guard let (waiting, outstanding) = self.inFlight[batch] else { return nil }
+        self.inFlight[batch] = outstanding > count ? (waiting, outstanding - count) : nil
+        return waiting
     }
 }

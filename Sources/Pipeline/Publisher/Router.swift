@@ -2,7 +2,8 @@ package import Partitioning
 
 /// Finds the owner of a channel, by its partition.
 ///
-/// Partition p belongs to the owner at index p modulo the number of owners. This never changes, because the owners are the sequencers of one node.
+/// Partition p belongs to the owner at index p modulo the number of owners. This never changes, because the owners are on this node: its sequencers, or the
+/// relays in front of them.
 package struct Router: Sendable {
     package let owners: [any ChannelOwner]
     private let partitions: Partitions
@@ -18,7 +19,9 @@ package struct Router: Sendable {
         self.owners.count == 1 ? 0 : self.index(of: self.partitions.partition(ofHash: channel.hash64))
     }
 
-    func index(of partition: PartitionID) -> Int { partition % self.owners.count }
+    package func index(of partition: PartitionID) -> Int { partition % self.owners.count }
+
+    package func partition(of channel: ChannelName) -> PartitionID { self.partitions.partition(ofHash: channel.hash64) }
 
     package func owner(of channel: ChannelName) -> any ChannelOwner { self.owners[self.index(of: channel)] }
 

@@ -1,18 +1,20 @@
 /// The edges interested in one channel, as indices into the sequencer's edges. Most channels have at most one edge, which needs no allocation.
-struct EdgeList: Sendable {
+package struct EdgeList: Sendable {
     private var first: UInt32 = .max
     private var others: [UInt32] = []
 
-    var isEmpty: Bool { self.first == .max }
+    package init() {}
 
-    func contains(_ slot: Int) -> Bool { self.first == UInt32(slot) || self.others.contains(UInt32(slot)) }
+    package var isEmpty: Bool { self.first == .max }
 
-    mutating func insert(_ slot: Int) {
+    package func contains(_ slot: Int) -> Bool { self.first == UInt32(slot) || self.others.contains(UInt32(slot)) }
+
+    package mutating func insert(_ slot: Int) {
         if self.contains(slot) { return }
         if self.isEmpty { self.first = UInt32(slot) } else { self.others.append(UInt32(slot)) }
     }
 
-    mutating func remove(_ slot: Int) {
+    package mutating func remove(_ slot: Int) {
         if self.first == UInt32(slot) {
             self.first = self.others.popLast() ?? .max
         } else {
@@ -20,7 +22,7 @@ struct EdgeList: Sendable {
         }
     }
 
-    func forEach(_ body: (Int) -> Void) {
+    package func forEach(_ body: (Int) -> Void) {
         guard !self.isEmpty else { return }
         body(Int(self.first))
         for slot in self.others { body(Int(slot)) }

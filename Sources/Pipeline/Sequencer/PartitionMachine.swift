@@ -37,6 +37,14 @@ struct PartitionMachine {
     /// True if events of the partition may be sequenced.
     var isServing: Bool { self.state == .serving }
 
+    /// True if publishes are accepted: they are committed now, or after the seal.
+    var isHeld: Bool {
+        switch self.state {
+        case .acquiring, .serving: true
+        case .handingOver, .relinquished: false
+        }
+    }
+
     // MARK: - Lifecycle
 
     mutating func sealed() {

@@ -1,5 +1,5 @@
 package import NIOCore
-import Partitioning
+package import Partitioning
 
 /// Owns partitions of this node: drops duplicates, assigns positions, appends, then acknowledges and relays.
 ///
@@ -11,7 +11,8 @@ package actor Sequencer: ChannelOwner {
     let log: any Log
     let clocks: Clocks
     var machine: SequencerMachine
-    private var edges: [EdgeSlot] = []
+    /// Nil: a free slot.
+    private var edges: [EdgeSlot?] = []
     private var slots: [EdgeID: Int] = [:]
     private var isDraining = false
     private var isReadingHeads = false
@@ -45,8 +46,54 @@ package actor Sequencer: ChannelOwner {
 
     /// See ``Sequencers/acquire(_:)``.
     func acquire(_ grants: [Grant]) async -> [(grant: Grant, error: LogError)] {
+        let ended = self.machine.replaced(by: grants)
         self.machine.acquire(grants)
+        self.ownershipChanged(acquired: self.machine.held(grants), ended: ended)
         return await self.seal(grants)
+    }
+
+    /// Refuses the publishes that arrived under ended grants, and informs the edges. Called without a suspension after the change of the machine: so an edge
+    /// that is told of an end gets no later outcome of a publish that arrived before it out of order.
+    private func ownershipChanged(acquired: [Grant] = [], ended: [Grant] = []) {
+        self.resumeWaitingForSeal()
+        guard !acquired.isEmpty || !ended.isEmpty else { return }
+        for batch in self.machine.takeParked(of: Set(ended.map(\.partition))) { self.refuse(batch, .moved) }
+        for slot in self.edges { slot?.edge.ownershipChanged(acquired: acquired, ended: ended) }
+    }
+
+    /// Resumes the calls that wait for partitions whose seal has ended, and those that wait for partitions that the log could not seal now.
+    private func resumeWaitingForSeal(refused: [PartitionID: LogError] = [:]) {
+        guard !self.waitingForSeal.isEmpty else { return }
+        let waiting = self.waitingForSeal
+        self.waitingForSeal = []
+        for call in waiting {
+            if let error = refused[call.partition] {
+                call.continuation.resume(returning: error)
+            } else if self.machine.isBeingAcquired(call.partition) {
+                self.waitingForSeal.append(call)
+            } else {
+                call.continuation.resume(returning: nil)
+            }
+        }
+    }
+
+    /// Ends these grants in the machine.
+    private func end(_ grants: [Grant]) {
+        let held = self.machine.held(grants)
+        self.machine.release(grants)
+        self.ownershipChanged(ended: held)
+    }
+
+    /// Calls of ``isServed(_:)`` that wait for the seal of a partition. Bounded by the reads of subscribers' feeds and of API connections.
+    private var waitingForSeal: [(partition: PartitionID, continuation: CheckedContinuation<LogError?, Never>)] = []
+
+    /// Whether this sequencer serves the partition. Waits while the log is being sealed. Throws if the log cannot be sealed now.
+    package func isServed(_ partition: PartitionID) async throws(LogError) -> Bool {
+        while self.machine.isBeingAcquired(partition) {
+            let error = await withCheckedContinuation { self.waitingForSeal.append((partition, $0)) }
+            if let error { throw error }
+        }
+        return self.machine.partitions[partition]?.isServing ?? false
     }
 
     private func seal(_ grants: [Grant]) async -> [(grant: Grant, error: LogError)] {
@@ -60,11 +107,12 @@ package actor Sequencer: ChannelOwner {
                 if !partition.keptEverything, self.machine.isServing(grant) { lost.append(grant) }
                 sealed.append(grant)
             case .failure(let error):
-                if error.code == .fenced { self.machine.release([grant]) }
                 refused.append((grant, error))
             }
         }
         self.machine.sealed(sealed)
+        self.end(refused.filter { $0.error.code == .fenced }.map(\.grant))
+        self.resumeWaitingForSeal(refused: Dictionary(refused.map { ($0.grant.partition, $0.error) }) { first, _ in first })
         self.lose(self.machine.lost(lost))
         self.readHeadsIfNeeded()
         self.drainIfNeeded()
@@ -100,7 +148,7 @@ package actor Sequencer: ChannelOwner {
             if error.code == .fenced { fenced.append(grant) }
             if error.code == .lost { lost.append(grant) }
         }
-        self.machine.release(fenced)
+        self.end(fenced)
         self.metrics.fencedPartitions += UInt64(fenced.count)
         self.lose(self.machine.lost(lost))
     }
@@ -112,8 +160,9 @@ package actor Sequencer: ChannelOwner {
 
     /// See ``Sequencers/handOver(_:)``.
     func handOver(_ grants: [Grant]) async {
+        let held = self.machine.held(grants)
         self.machine.handOver(grants)
-        // Parked publishes to these partitions are refused.
+        self.ownershipChanged(ended: held)
         self.drainIfNeeded()
         while !grants.allSatisfy({ self.machine.isRelinquished($0) }) {
             await withCheckedContinuation { self.waitingForCommit.append($0) }
@@ -125,16 +174,47 @@ package actor Sequencer: ChannelOwner {
 
     /// See ``Sequencers/release(_:)``.
     func release(_ grants: [Grant]) async {
-        self.machine.release(grants)
+        self.end(grants)
         self.drainIfNeeded()
         await self.log.release(grants)
     }
 
-    /// Adds an edge. Must be called before the edge reports any interest.
-    func add(_ edge: any Edge, as id: EdgeID) {
+    /// Adds an edge, and tells it the grants that are held. Must be called before the edge reports any interest.
+    package func add(_ edge: any Edge, as id: EdgeID) {
         precondition(self.slots[id] == nil, "\(id) is an edge already")
-        self.slots[id] = self.edges.count
-        self.edges.append(EdgeSlot(edge: edge))
+        if let free = self.edges.firstIndex(where: { $0 == nil }) {
+            self.slots[id] = free
+            self.edges[free] = EdgeSlot(edge: edge)
+        } else {
+            self.slots[id] = self.edges.count
+            self.edges.append(EdgeSlot(edge: edge))
+        }
+        edge.ownershipChanged(acquired: self.machine.heldGrants, ended: [])
+    }
+
+    /// Removes an edge that has closed all its channels.
+    package func removeEdge(_ id: EdgeID) {
+        if let slot = self.slots.removeValue(forKey: id) { self.edges[slot] = nil }
+    }
+
+    /// The heads of these channels, as an edge gets them when it opens a channel. Only channels whose partition is served here, and whose head is known.
+    package func heads(of channels: [ChannelName]) -> [EdgeMessage] {
+        channels.compactMap { channel in
+            guard let index = self.machine.channels.index(of: channel) else { return nil }
+            let state = self.machine.channels[index]
+            guard state.reading == .done, self.machine.partitions[state.partition]?.isServing == true else { return nil }
+            return self.opened(index)
+        }
+    }
+
+    /// The owner epoch under which publishes to a partition are accepted. Nil if they are refused.
+    package func ownerEpoch(of partition: PartitionID) -> OwnerEpoch? {
+        self.machine.partitions[partition].flatMap { $0.isHeld ? $0.grant.ownerEpoch : nil }
+    }
+
+    /// Runs `body` synchronously. The caller must be on the loop.
+    package nonisolated func onLoop<Value: Sendable>(_ body: (isolated Sequencer) throws -> Value) rethrows -> Value {
+        try self.assumeIsolated(body)
     }
 
     /// See ``Sequencers/stop(deadline:)``.
@@ -154,11 +234,11 @@ package actor Sequencer: ChannelOwner {
     // MARK: - ChannelOwner
 
     package nonisolated func interest(_ changes: [InterestChange], edge: EdgeID) {
-        self.onLoop { $0.take(changes, edge: edge) }
+        self.run { $0.take(changes, edge: edge) }
     }
 
     package nonisolated func publish(_ batch: PublishBatch) {
-        self.onLoop { $0.take(batch) }
+        self.run { $0.take(batch) }
     }
 
     package nonisolated func history(
@@ -174,7 +254,7 @@ package actor Sequencer: ChannelOwner {
     /// The actor relays a commit to all edges without a suspension. So when this method runs, all earlier commits have been relayed.
     private func takeTurn() {}
 
-    private nonisolated func onLoop(_ body: @escaping @Sendable (isolated Sequencer) -> Void) {
+    private nonisolated func run(_ body: @escaping @Sendable (isolated Sequencer) -> Void) {
         if self.loop.inEventLoop {
             self.assumeIsolated(body)
         } else {
@@ -186,7 +266,7 @@ package actor Sequencer: ChannelOwner {
         guard let slot = self.slots[edge] else { return }
         let now = self.clocks.steady()
         let opened = changes.compactMap { change in self.machine.interest(change, edge: slot, now: now).map { self.opened($0) } }
-        if !opened.isEmpty { self.edges[slot].edge.relay(opened) }
+        if !opened.isEmpty { self.edges[slot]?.edge.relay(opened) }
         self.readHeadsIfNeeded()
     }
 
@@ -224,6 +304,7 @@ package actor Sequencer: ChannelOwner {
             do throws(LogError) {
                 let read = self.machine.headsRead(try await self.log.heads(of: channels), of: places, now: self.clocks.steady())
                 self.metrics.fencedPartitions += UInt64(read.fenced.count)
+                self.ownershipChanged(ended: read.fenced)
                 self.open(read.opened)
             } catch {
                 self.metrics.failedHeads += 1
@@ -242,7 +323,7 @@ package actor Sequencer: ChannelOwner {
             let message = self.opened(index)
             self.machine.channels[index].edges.forEach { messages[$0].append(message) }
         }
-        for (slot, messages) in messages.enumerated() where !messages.isEmpty { self.edges[slot].edge.relay(messages) }
+        for (slot, messages) in messages.enumerated() where !messages.isEmpty { self.edges[slot]?.edge.relay(messages) }
     }
 
     private func retryReading(_ places: [ChannelTable.Index]) {
@@ -339,6 +420,7 @@ package actor Sequencer: ChannelOwner {
         if results.contains(where: \.isFailure) { self.metrics.failedCommits += 1 }
         self.metrics.fencedPartitions += UInt64(ended.fenced.count)
         self.machine.finished()
+        self.ownershipChanged(ended: ended.fenced)
         self.lose(ended.lost)
         let waiting = self.waitingForCommit
         self.waitingForCommit = []
@@ -365,12 +447,13 @@ package actor Sequencer: ChannelOwner {
             let grantIndex = Int(batch.grantIndices[number])
             guard case .success = results[grantIndex] else { continue }
             self.machine.channels[index].edges.forEach { slot in
-                self.edges[slot].outgoing.append(batch.events[number], under: batch.grants[grantIndex].ownerEpoch)
+                self.edges[slot]?.outgoing.append(batch.events[number], under: batch.grants[grantIndex].ownerEpoch)
             }
         }
-        for slot in self.edges.indices where !self.edges[slot].outgoing.isEmpty {
-            self.edges[slot].edge.relay([.events(self.edges[slot].outgoing)])
-            self.edges[slot].outgoing = RelayedEvents()
+        for slot in self.edges.indices where self.edges[slot]?.outgoing.isEmpty == false {
+            let outgoing = self.edges[slot]!.outgoing
+            self.edges[slot]!.outgoing = RelayedEvents()
+            self.edges[slot]!.edge.relay([.events(outgoing)])
         }
     }
 }

@@ -110,6 +110,14 @@ struct SequencerMachine {
         }
     }
 
+    /// The held grants that these grants would replace.
+    func replaced(by grants: [Grant]) -> [Grant] {
+        grants.compactMap { grant in
+            guard let held = self.partitions[grant.partition], held.isHeld, held.grant.ownerEpoch < grant.ownerEpoch else { return nil }
+            return held.grant
+        }
+    }
+
     /// The log has sealed the partition under this grant. Publishes that waited for the seal can be committed, and heads of the partition's channels can be
     /// read.
     mutating func sealed(_ grants: [Grant]) {
@@ -125,6 +133,8 @@ struct SequencerMachine {
     func isAcquiring(_ grant: Grant) -> Bool {
         self.partitions[grant.partition]?.grant == grant && self.partitions[grant.partition]?.state == .acquiring
     }
+
+    func isBeingAcquired(_ partition: PartitionID) -> Bool { self.partitions[partition]?.state == .acquiring }
 
     func isServing(_ grant: Grant) -> Bool {
         self.partitions[grant.partition]?.grant == grant && self.partitions[grant.partition]?.state == .serving
@@ -154,6 +164,36 @@ struct SequencerMachine {
             if self.partitions[grant.partition]!.state == .acquiring { self.parkWaiting(grant.partition) }
             self.partitions[grant.partition]!.handOver()
         }
+    }
+
+    /// The grants under which publishes are accepted: they are served, or are being acquired.
+    var heldGrants: [Grant] { self.partitions.compactMap { $0?.isHeld == true ? $0?.grant : nil } }
+
+    /// Returns those of these grants under which publishes are accepted.
+    func held(_ grants: [Grant]) -> [Grant] { grants.filter { self.partitions[$0.partition]?.grant == $0 && self.partitions[$0.partition]?.isHeld == true } }
+
+    /// Removes the parked publishes to these partitions, for the caller to refuse. So a publish that arrived under an ended grant is never committed under a
+    /// later one, after publishes that followed it.
+    mutating func takeParked(of partitions: Set<PartitionID>) -> [PublishBatch] {
+        guard !partitions.isEmpty, !self.parked.isEmpty else { return [] }
+        var taken: [PublishBatch] = []
+        let parked = self.parked
+        self.parked = []
+        for batch in parked {
+            if batch.events.isEmpty { self.parked.append(batch) }
+            var rest = batch
+            while let first = rest.events.first {
+                let isTaken = partitions.contains(self.channels.partition(of: first.channel))
+                let count = rest.events.prefix { partitions.contains(self.channels.partition(of: $0.channel)) == isTaken }.count
+                let run = rest.removePart(count)
+                if isTaken { taken.append(run) } else { self.parked.append(run) }
+            }
+        }
+        for batch in taken {
+            self.parkedEvents -= batch.events.count
+            self.parkedBytes -= batch.events.reduce(0) { $0 + $1.accountedBytes }
+        }
+        return taken
     }
 
     /// The grants that are served.

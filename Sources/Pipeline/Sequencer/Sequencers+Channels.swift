@@ -1,7 +1,11 @@
 import Partitioning
 
 /// Channels, as the API shows them. The log has their heads; the sequencers have their numbers of subscribers.
-extension Sequencers {
+extension Sequencers: ChannelDirectory {
+    package nonisolated func history(of channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice {
+        try await self.log.read(channel, after: position, limit: limit, bytesMax: bytesMax)
+    }
+
     /// The position of a channel's last event. The offset is 0 if the channel has no event.
     package nonisolated func head(of channel: ChannelName) async throws(LogError) -> Position { try await self.sequencer(of: channel).head(of: channel) }
 
@@ -15,7 +19,7 @@ extension Sequencers {
     @concurrent
     package nonisolated func channels(
         prefix: String, after: String?, limit: Int
-    ) async throws(LogError) -> [(channel: ChannelName, head: Position, subscribers: Int)] {
+    ) async throws(LogError) -> [ListedChannel] {
         var page = ChannelPage(prefix: prefix, after: after, limit: limit)
         for sequencer in self.all {
             var next: Int? = 0
@@ -38,14 +42,14 @@ extension Sequencers {
             let own = indices.indices.filter { indices[$0] == index }
             for (place, count) in zip(own, await sequencer.subscribers(of: own.map { found[$0].channel })) { subscribers[place] = count }
         }
-        return zip(found, subscribers).map { ($0.channel, $0.head, $1) }
+        return zip(found, subscribers).map { ListedChannel(channel: $0.channel, head: $0.head, subscribers: $1) }
     }
 
 }
 
 extension Sequencer {
     /// Throws ``LogError/Code/fenced`` if this sequencer does not serve the channel's partition.
-    fileprivate func head(of channel: ChannelName) async throws(LogError) -> Position {
+    package func head(of channel: ChannelName) async throws(LogError) -> Position {
         if let state = self.machine.channels[channel], state.reading == .done { return state.head }
         if let grant = self.machine.grant(of: channel), let found = try await self.log.heads(of: [ChannelOfPartition(channel, grant)]).heads[0] {
             return found.head
@@ -53,7 +57,7 @@ extension Sequencer {
         throw LogError(.fenced, "this node does not own the partition of \(channel)")
     }
 
-    fileprivate func subscribers(of channel: ChannelName) -> Int { self.machine.channels[channel]?.subscribers ?? 0 }
+    package func subscribers(of channel: ChannelName) -> Int { self.machine.channels[channel]?.subscribers ?? 0 }
 
     fileprivate func subscribers(of channels: [ChannelName]) -> [Int] { channels.map { self.subscribers(of: $0) } }
 

@@ -9,7 +9,7 @@ package import Partitioning
 package actor Sequencers {
     package nonisolated let unownedExecutor: UnownedSerialExecutor
     package nonisolated let router: Router
-    nonisolated let all: [Sequencer]
+    package nonisolated let all: [Sequencer]
     nonisolated let log: any Log
     let limits: Limits
     let clocks: Clocks

@@ -40,7 +40,7 @@ private struct Connection {
             let log = MemoryLog(limits: limits)
             let sequencers = Sequencers(loops: [loop], log: log, limits: limits, clocks: Clocks(wall: { 0 }, steady: { 0 }))
             let context = LoopContext(loop: loop, fanout: Fanout(loop: loop, id: .loop(0), router: sequencers.router, limits: limits), limits: limits)
-            let services = APIServices.forTests(FakeNode(cluster: cluster), token: token, channels: ChannelReader(sequencers: sequencers, log: log))
+            let services = APIServices.forTests(FakeNode(cluster: cluster), token: token, channels: sequencers)
             let port = APIPort(loop: context, publisher: Publisher(loop: loop, router: sequencers.router), services: services)
             try channel.pipeline.syncOperations.addHandler(APIHandler(port: port, isOverLimit: false))
         }

@@ -1,6 +1,5 @@
 import Foundation
 import NIOCore
-import Partitioning
 import TestKit
 import Testing
 
@@ -127,14 +126,14 @@ import Testing
     }
 }
 
-/// A log with fixed events. It only supports reads.
-private final class ShelfLog: Log, @unchecked Sendable {
+/// A channel with fixed events.
+private final class ShelfLog: ChannelDirectory, @unchecked Sendable {
     private let events: [SequencedEvent]
     private(set) var reads = 0
 
     init(events: [SequencedEvent]) { self.events = events }
 
-    func read(_ channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice {
+    func history(of channel: ChannelName, after position: Position, limit: Int, bytesMax: Int) async throws(LogError) -> LogSlice {
         self.reads += 1
         var bytes = 0
         var found: [SequencedEvent] = []
@@ -146,18 +145,7 @@ private final class ShelfLog: Log, @unchecked Sendable {
         return LogSlice(events: found, oldest: self.events.first?.position)
     }
 
-    func seal(_ grants: [Grant]) async -> [Result<SealedPartition, LogError>] { [] }
-    func heads(of channels: [ChannelOfPartition]) async throws(LogError) -> LogHeads { LogHeads(heads: [], channelCount: 0) }
-    func append(_ batch: LogBatch) async -> [Result<Void, LogError>] { [] }
-    func remembered(from place: RememberedPlace, count: Int) async throws(LogError) -> RememberedSlice { RememberedSlice(channels: [], next: nil) }
-    func forget(_ channels: [Grant: [ChannelName]], writtenBefore oldest: Int64) async throws(LogError) {}
-    func trim(_ grants: [Grant], now: Int64) async throws(LogError) {}
-    func verify(_ grants: [Grant]) async -> [Result<Void, LogError>] { grants.map { _ in .success(()) } }
-    func release(_ grants: [Grant]) async {}
-    var metrics: LogMetrics {
-        get async {
-            LogMetrics(kind: "memory", path: nil, durability: "none", events: 0, bytes: 0, channels: 0, commits: 0, failures: 0, error: nil)
-        }
-    }
-    func close() async {}
+    func head(of channel: ChannelName) async throws(LogError) -> Position { self.events.last?.position ?? Position(epoch: 1, offset: 0) }
+    func subscribers(of channel: ChannelName) async throws(LogError) -> Int { 0 }
+    func channels(prefix: String, after: String?, limit: Int) async throws(LogError) -> [ListedChannel] { [] }
 }

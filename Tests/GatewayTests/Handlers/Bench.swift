@@ -33,7 +33,7 @@ final class Bench: @unchecked Sendable {
                 loop: self.context, fanout: fanout, origins: Origins(corsOrigins + Origins.own), refusedOrigins: .forTests, heartbeats: Heartbeats(),
                 addresses: self.addresses, subscribersMax: 20)
             let services = APIServices.forTests(
-                FakeNode(), origins: corsOrigins.filter { $0 != "*" }, channels: ChannelReader(sequencers: self.sequencers, log: self.log),
+                FakeNode(), origins: corsOrigins.filter { $0 != "*" }, channels: self.sequencers,
                 addresses: self.addresses)
             self.apiPort = APIPort(loop: self.context, publisher: self.publisher, services: services)
             self.context.start()
