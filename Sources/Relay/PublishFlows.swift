@@ -150,7 +150,11 @@ struct PublishFlows {
                 continue
             }
             if target == .here { self.letGo(event) }
-            if let place = picked.firstIndex(where: { $0.target == target }) { picked[place].events.append(pending) } else { picked.append((target, [pending])) }
+            if let place = picked.firstIndex(where: { $0.target == target }) {
+                picked[place].events.append(pending)
+            } else {
+                picked.append((target, [pending]))
+            }
         }
         return picked.flatMap { target, events in self.split(events).map { self.send(.picked($0), to: target, since: now) } }
     }

@@ -342,7 +342,8 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
             self.requests[token] = (session, continuation)
             guard sender.send(.request(relay: self.number, token: token, request)) else {
                 self.requests[token] = nil
-                continuation.resume(returning: .failed(LogError(.unavailable, "too many bytes wait for the node that owns this channel; try again in a few seconds")))
+                continuation.resume(
+                    returning: .failed(LogError(.unavailable, "too many bytes wait for the node that owns this channel; try again in a few seconds")))
                 return
             }
         }

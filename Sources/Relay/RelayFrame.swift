@@ -155,17 +155,20 @@ extension RelayFrame {
         case .publish:
             let relay = try buffer.take(UInt16.self)
             let id = try buffer.take(UInt64.self)
-            self = .publish(relay: relay, id: id, try buffer.takeArray { buffer throws(Malformed) in
-                let ownerEpoch = try buffer.take(OwnerEpoch.self)
-                let flow = try buffer.take(UInt64.self)
-                return PublishedEvent(event: try buffer.takeEvent(), ownerEpoch: ownerEpoch, flow: flow)
-            })
+            self = .publish(
+                relay: relay, id: id,
+                try buffer.takeArray { buffer throws(Malformed) in
+                    let ownerEpoch = try buffer.take(OwnerEpoch.self)
+                    let flow = try buffer.take(UInt64.self)
+                    return PublishedEvent(event: try buffer.takeEvent(), ownerEpoch: ownerEpoch, flow: flow)
+                })
         case .interest:
-            self = .interest(try buffer.takeArray { buffer throws(Malformed) in
-                let channel = try buffer.takeChannel()
-                let subscribers = Int(try buffer.take(UInt32.self))
-                return ChannelInterest(channel: channel, subscribers: subscribers, wanted: try Self.wanted(try buffer.take(UInt8.self)))
-            })
+            self = .interest(
+                try buffer.takeArray { buffer throws(Malformed) in
+                    let channel = try buffer.takeChannel()
+                    let subscribers = Int(try buffer.take(UInt32.self))
+                    return ChannelInterest(channel: channel, subscribers: subscribers, wanted: try Self.wanted(try buffer.take(UInt8.self)))
+                })
         case .request:
             let relay = try buffer.take(UInt16.self)
             let token = try buffer.take(UInt64.self)
@@ -173,11 +176,12 @@ extension RelayFrame {
         case .acquired: self = .acquired(try buffer.takeArray { buffer throws(Malformed) in try buffer.takeGrant() })
         case .ended: self = .ended(try buffer.takeArray { buffer throws(Malformed) in try buffer.takeGrant() })
         case .opened:
-            self = .opened(try buffer.takeArray { buffer throws(Malformed) in
-                let channel = try buffer.takeChannel()
-                let head = try buffer.takePosition()
-                return OpenedChannel(channel: channel, head: head, ownerEpoch: try buffer.take(OwnerEpoch.self))
-            })
+            self = .opened(
+                try buffer.takeArray { buffer throws(Malformed) in
+                    let channel = try buffer.takeChannel()
+                    let head = try buffer.takePosition()
+                    return OpenedChannel(channel: channel, head: head, ownerEpoch: try buffer.take(OwnerEpoch.self))
+                })
         case .events:
             var relayed = RelayedEvents()
             for _ in 0..<(try buffer.take(UInt32.self)) {
@@ -188,10 +192,12 @@ extension RelayFrame {
         case .outcomes:
             let relay = try buffer.take(UInt16.self)
             let id = try buffer.take(UInt64.self)
-            self = .outcomes(relay: relay, id: id, try buffer.takeArray { buffer throws(Malformed) in
-                let index = Int(try buffer.take(UInt32.self))
-                return IndexedOutcome(index: index, outcome: try buffer.takeOutcome())
-            })
+            self = .outcomes(
+                relay: relay, id: id,
+                try buffer.takeArray { buffer throws(Malformed) in
+                    let index = Int(try buffer.take(UInt32.self))
+                    return IndexedOutcome(index: index, outcome: try buffer.takeOutcome())
+                })
         case .reply:
             let relay = try buffer.take(UInt16.self)
             let token = try buffer.take(UInt64.self)
