@@ -28,6 +28,8 @@ actor RedisClient {
     private var generator = SystemRandomNumberGenerator()
     /// What the server said about itself on the present connection; nil while there is none.
     private(set) var facts: RedisServerFacts?
+    /// Made once for each reading of the facts, because every append needs it.
+    private var established: Session?
     /// The SHA-1 of each script, in order, for `EVALSHA`. Empty until the first connection.
     private(set) var scriptHashes: [String] = []
 
@@ -70,9 +72,16 @@ actor RedisClient {
     }
 
     /// What a caller needs for its requests on the present connection. Nil while there is none.
-    var session: Session? {
-        guard let facts = self.facts, self.machine.problem == nil else { return nil }
-        return Session(storage: facts.identity.text, scriptHashes: self.scriptHashes)
+    var session: Session? { self.machine.problem == nil ? self.established : nil }
+
+    /// The session, after the server's facts were read again: no change before this call is missed.
+    func freshSession() async -> Session? {
+        let attempt = self.machine.attempt
+        let handshake = RedisHandshake(factsOf: self.address)
+        let replies = await self.send(handshake.requests).compactMap { try? $0.get() }
+        // A connection that was made meanwhile has read the facts.
+        if attempt == self.machine.attempt, replies.count == handshake.requests.count { self.judged(handshake.judge(replies)) }
+        return self.session
     }
 
     struct Session: Equatable {
@@ -88,7 +97,7 @@ actor RedisClient {
     /// - Parameter storage: the requests are sent only if this is the identity of the connected server. Nil sends them to any.
     func send(_ requests: [RedisRequest], to storage: String? = nil) async -> [Result<RedisReply, RedisRequestError>] {
         guard !requests.isEmpty else { return [] }
-        if let storage, let facts = self.facts, facts.identity.text != storage {
+        if let storage, let established = self.established, established.storage != storage {
             let objection = "Redis at \(self.address.hostAndPort) was restarted or replaced"
             return Array(repeating: .failure(.notSent(objection)), count: requests.count)
         }
@@ -227,6 +236,7 @@ actor RedisClient {
     private func judged(_ result: RedisHandshake.Result) {
         if result.verdict == .accepted {
             self.facts = result.facts
+            self.established = result.facts.map { Session(storage: $0.identity.text, scriptHashes: self.scriptHashes) }
             self.logWarnings()
         }
         self.perform(.judged(attempt: self.machine.attempt, result.verdict))
@@ -304,6 +314,7 @@ actor RedisClient {
 
     private func drop(_ attempt: Int, _ sentence: String) {
         self.facts = nil
+        self.established = nil
         self.deadlineTimer?.cancel()
         self.deadlineTimer = nil
         for (waiter, results) in self.queue.end(sentence) { self.finish(waiter, results) }

@@ -17,7 +17,8 @@ package struct RedisClientSettings: Sendable {
     package var backoffMin: TimeAmount = .milliseconds(50)
     package var backoffMax: TimeAmount = .seconds(2)
     /// Between two reads of ``RedisServerFacts`` on a connection that is ready. They also show that an idle connection is dead.
-    package var factsInterval: TimeAmount = .seconds(10)
+    /// A loss of data is noticed after this time at the latest: an eviction, or a replica that became a master while this connection stayed open.
+    package var factsInterval: TimeAmount = .seconds(1)
     /// For a `rediss://` URL. Nil means the authorities of the system, and no client certificate.
     package var tls: RedisTLS?
 

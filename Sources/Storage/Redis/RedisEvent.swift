@@ -3,9 +3,10 @@ import Pipeline
 
 /// How an event is stored: the metadata field of its entry in the channel's stream.
 ///
-/// `MILLISECONDS TYPE ID`, where TYPE is `-` or `LENGTH:TYPE` and ID is empty or `=MESSAGE-ID`: `1700000000000 7:comment=m1`. The time comes first, because the
-/// scripts read it.
+/// `STORED TIMESTAMP TYPE ID`, where TYPE is `-` or `LENGTH:TYPE` and ID is empty or `=MESSAGE-ID`: `1700000000001 1700000000000 7:comment=m1`. The script that
+/// appends the event adds the time by the server's clock. It comes first, because the other scripts read it.
 enum RedisEvent {
+    /// Everything but the first time.
     static func writeMetadata(of event: SequencedEvent, into buffer: inout ByteBuffer) {
         buffer.writeString("\(event.timestamp) ")
         if let type = event.event.type {
@@ -21,17 +22,20 @@ enum RedisEvent {
     }
 
     struct Metadata: Equatable {
+        /// By the server's clock.
+        var storedAt: Int64
+        /// By the owner's clock.
         var timestamp: Int64
         var type: String?
         var messageID: String?
     }
 
-    /// Nil for anything that ``writeMetadata(of:into:)`` does not write.
+    /// Nil for anything that is not written so.
     static func metadata(_ buffer: ByteBuffer) -> Metadata? {
         let bytes = buffer.readableBytesView
-        guard let space = bytes.firstIndex(of: UInt8(ascii: " ")), let timestamp = Int64(String(decoding: bytes[..<space], as: UTF8.self)) else { return nil }
-        var metadata = Metadata(timestamp: timestamp)
-        var rest = bytes[(space + 1)...]
+        var rest = bytes[...]
+        guard let storedAt = Self.time(&rest), let timestamp = Self.time(&rest) else { return nil }
+        var metadata = Metadata(storedAt: storedAt, timestamp: timestamp)
         if rest.first == UInt8(ascii: "-") {
             rest = rest.dropFirst()
         } else {
@@ -49,6 +53,12 @@ enum RedisEvent {
             return nil
         }
         return metadata
+    }
+
+    private static func time(_ rest: inout ByteBufferView) -> Int64? {
+        guard let space = rest.firstIndex(of: UInt8(ascii: " ")), let time = Int64(String(decoding: rest[..<space], as: UTF8.self)) else { return nil }
+        rest = rest[(space + 1)...]
+        return time
     }
 
     static func event(_ channel: ChannelName, id: ByteBuffer, metadata: ByteBuffer, payload: ByteBuffer) -> SequencedEvent? {

@@ -55,7 +55,7 @@ extension RedisLog {
         var numbers = Array(repeating: 0, count: batch.grants.count)
         for (number, grant) in call.grants.enumerated() { numbers[Int(grant)] = number + 1 }
         var request = RedisRequest(
-            .append, on: session, keyCount: 2 * call.grants.count, argumentCount: 2 + 2 * call.grants.count + 6 * call.events.count,
+            .append, on: session, keyCount: 2 * call.grants.count, argumentCount: 3 + 2 * call.grants.count + 6 * call.events.count,
             capacity: call.bytes + 160 * call.events.count)
         for grant in call.grants {
             let partition = batch.grants[Int(grant)].partition
@@ -64,6 +64,7 @@ extension RedisLog {
         }
         request.append(self.limits.historyEventsMax)
         request.append(self.limits.historySecondsMax * 1000 + Self.expiryReserve)
+        request.append(self.time)
         for grant in call.grants {
             request.append(batch.grants[Int(grant)].ownerEpoch)
             request.append(seals[Int(grant)])
@@ -83,27 +84,28 @@ extension RedisLog {
         return request
     }
 
-    /// Milliseconds that Redis keeps a stream after its last event has expired, for nodes whose clocks differ.
+    /// Milliseconds that Redis keeps a stream after its last event has expired. More than the 30 seconds after which the script sets the expiry again.
     private static let expiryReserve = 60_000
 
     private func end(
         _ batch: LogBatch, _ calls: AppendCalls, _ usable: [Int], _ replies: [Result<RedisReply, RedisRequestError>], _ address: RedisAddress, _ server: Int,
         into results: inout [Result<Void, LogError>?]
     ) {
-        var outcomes: [Int: PartitionOutcome] = [:]
+        // By grant of the batch.
+        var outcomes = Array(repeating: PartitionOutcome(), count: batch.grants.count)
         for (call, result) in zip(calls.calls, replies) {
             do throws(LogError) {
                 let reply = try Self.reply(result, address)
                 guard case .array(let values) = reply, values.count == 2 * call.grants.count else { throw .unexpected(reply, address) }
                 for (number, grant) in call.grants.enumerated() {
                     let error = self.error(status: values[2 * number], detail: values[2 * number + 1], batch.grants[Int(grant)], address)
-                    outcomes[Int(grant), default: PartitionOutcome()].add(error)
+                    outcomes[Int(grant)].add(error)
                 }
             } catch {
                 var error = error
                 // An error of a script that had passed its checks: it may have written.
                 if case .success(.error(let text)) = result, text.contains(" script: ") { error = LogError(.uncertain, error.message) }
-                for grant in call.grants { outcomes[Int(grant), default: PartitionOutcome()].add(error) }
+                for grant in call.grants { outcomes[Int(grant)].add(error) }
             }
         }
         var notReplicated: LogError?
@@ -121,7 +123,7 @@ extension RedisLog {
         self.seals.withLockedValue { seals in
             for index in usable {
                 let partition = batch.grants[index].partition
-                var result = outcomes[index]?.result ?? .success(())
+                var result = outcomes[index].result
                 if case .success = result, let notReplicated { result = .failure(notReplicated) }
                 // Redis has not executed this repeat of an append that it may have executed before.
                 if case .failure(let error) = result, error.code == .unavailable, seals[partition]?.isAmbiguous == true {
@@ -153,6 +155,7 @@ extension RedisLog {
                 .fenced,
                 "\(detail.text ?? "a channel") has begun a newer epoch in Redis at \(address.hostAndPort): seal the partition again and sequence the event again"
             )
+        case .integer(RedisScripts.Status.foreign): .foreign(grant, address)
         case .integer(RedisScripts.Status.failed): LogError(.uncertain, LogError.failed(detail.text ?? "", address).message)
         default: .unexpected(status, address)
         }

@@ -10,7 +10,7 @@ extension RedisLog {
         let grant = Grant(partition: partition, ownerEpoch: seal.ownerEpoch)
         let server = self.server(of: partition)
         let client = self.client(server)
-        var request = RedisRequest(.read, on: try await self.session(of: client), keyCount: 2, argumentCount: 5)
+        var request = RedisRequest(.read, on: try await self.session(of: client), keyCount: 2, argumentCount: 6)
         request.append(self.fence(partition))
         request.append(self.stream(partition, channel))
         request.append(seal.ownerEpoch)
@@ -18,7 +18,8 @@ extension RedisLog {
         request.append("\(min(position, Position(epoch: .max, offset: .max - 1)))")
         request.append(max(0, limit))
         request.append(max(0, bytesMax))
-        request.append(self.horizon)
+        request.append(self.historyMilliseconds)
+        request.append(self.time)
         let reply = try await self.reply(to: request, from: client, of: server, storage: seal.storage)
         guard case .array(let values) = reply, values.count >= 2, case .integer(let status) = values[0] else { throw .unexpected(reply, client.address) }
         switch status {
@@ -38,8 +39,11 @@ extension RedisLog {
         return slice
     }
 
-    /// Events that were written before this time, by the wall clock, have expired.
-    var horizon: Int64 { self.clocks.wall() - Int64(self.limits.historySecondsMax) * 1000 }
+    /// Events that are older have expired.
+    private var historyMilliseconds: Int { self.limits.historySecondsMax * 1000 }
+
+    /// The time for a script: empty, so that it uses the server's clock. Tests give one.
+    var time: String { self.settings.clock.map { "\($0())" } ?? "" }
 
     // MARK: - Heads
 
@@ -53,7 +57,6 @@ extension RedisLog {
 
     /// Reads the heads of these channels, in as many calls as their message ids need.
     private func read(heads channels: [ChannelOfPartition], _ indices: [Int], on server: Int, into heads: inout [ChannelHead?]) async throws(LogError) {
-        let ages = self.clocks.ages
         let client = self.client(server)
         var seals: [Grant: RedisSeals.Seal] = [:]
         self.seals.withLockedValue { known in
@@ -67,12 +70,13 @@ extension RedisLog {
             let storages = Set(grants.map { seals[$0]!.storage })
             guard storages.count == 1, let storage = storages.first else { throw .otherStorage(grants[0], client.address) }
             var request = RedisRequest(
-                .heads, on: try await self.session(of: client), keyCount: 2 * grants.count, argumentCount: 1 + grants.count + 3 * rest.count)
+                .heads, on: try await self.session(of: client), keyCount: 2 * grants.count, argumentCount: 2 + grants.count + 3 * rest.count)
             for grant in grants {
                 request.append(self.fence(grant.partition))
                 request.append(self.heads(grant.partition))
             }
-            request.append(self.horizon)
+            request.append(self.historyMilliseconds)
+            request.append(self.time)
             for grant in grants { request.append(grant.ownerEpoch) }
             for (index, start) in rest {
                 request.append(numbers[channels[index].grant]!)
@@ -80,10 +84,19 @@ extension RedisLog {
                 request.append(start)
             }
             let reply = try await self.reply(to: request, from: client, of: server, storage: storage)
-            guard case .array(let values) = reply, values.count >= grants.count else { throw .unexpected(reply, client.address) }
-            for (grant, status) in zip(grants, values) where status == .integer(RedisScripts.Status.unsealed) { throw .lostSeal(grant, client.address) }
-            let fenced = Set(zip(grants, values).filter { $1 == .integer(RedisScripts.Status.fenced) }.map(\.0))
-            var reader = HeadsReader(values: values, place: grants.count)
+            guard case .array(let values) = reply, values.count > grants.count, case .integer(let now) = values[0] else {
+                throw .unexpected(reply, client.address)
+            }
+            let ages = StoredAges(wall: now, steady: self.clocks.steady())
+            for (grant, status) in zip(grants, values.dropFirst()) where status == .integer(RedisScripts.Status.unsealed) {
+                throw .lostSeal(grant, client.address)
+            }
+            // A partition with a foreign key has no heads either: its owner seals it again until the key is gone.
+            let fenced = Set(
+                zip(grants, values.dropFirst()).filter {
+                    $1 == .integer(RedisScripts.Status.fenced) || $1 == .integer(RedisScripts.Status.foreign)
+                }.map(\.0))
+            var reader = HeadsReader(values: values, place: grants.count + 1)
             var next: [(index: Int, start: String)] = []
             for (index, start) in rest {
                 guard let found = reader.next() else { throw .unexpected(reply, client.address) }
@@ -106,7 +119,7 @@ extension RedisLog {
                 }
                 for (position, metadata) in ids {
                     guard let messageID = metadata.messageID else { continue }
-                    heads[index]!.messageIDs.append((messageID, position, ages.steady(of: metadata.timestamp)))
+                    heads[index]!.messageIDs.append((messageID, position, ages.steady(of: metadata.storedAt)))
                 }
                 if let start = found.next { next.append((index, start)) } else { heads[index]!.messageIDs.reverse() }
             }

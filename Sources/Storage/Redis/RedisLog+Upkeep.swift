@@ -11,12 +11,15 @@ extension RedisLog {
         let cursor = partition == place.partition ? place.cursor : 0
         let server = self.server(of: partition)
         let client = self.client(server)
+        // The clock first, so that no head is newer.
+        let clock = try await self.reply(to: RedisRequest("TIME"), from: client, of: server, storage: nil)
+        guard case .array(let time) = clock, let seconds = time.first?.text.flatMap({ Int64($0) }) else { throw .unexpected(clock, client.address) }
+        let ages = StoredAges(wall: self.settings.clock?() ?? seconds * 1000, steady: self.clocks.steady())
         let reply = try await self.reply(
             to: RedisRequest("HSCAN", self.heads(partition), "\(cursor)", "COUNT", "\(count)"), from: client, of: server, storage: nil)
         guard case .array(let values) = reply, values.count == 2, let next = values[0].text.flatMap({ UInt64($0) }), case .array(let fields) = values[1] else {
             throw .unexpected(reply, client.address)
         }
-        let ages = self.clocks.ages
         var channels: [(channel: ChannelName, head: Position, timestamp: Int64)] = []
         for index in stride(from: 0, to: fields.count - 1, by: 2) {
             guard
@@ -31,18 +34,19 @@ extension RedisLog {
     }
 
     package func forget(_ channels: [Grant: [ChannelName]], writtenBefore oldest: Int64) async throws(LogError) {
-        // Heads have the wall clock's time.
-        let oldest = oldest == .max ? .max : self.clocks.wall() - (self.clocks.steady() - oldest)
+        // Lua's numbers are exact below 2⁵³.
+        let age = max(-(1 << 52), oldest == .max ? .min : self.clocks.steady() - oldest)
         for (grant, names) in channels {
             guard let seal = self.seals.withLockedValue({ try? $0.seal(grant) }) else { continue }
             let server = self.server(of: grant.partition)
             let client = self.client(server)
             for names in names.slices(of: Self.partitionsMax) {
-                var request = RedisRequest(.forget, on: try await self.session(of: client), keyCount: 2, argumentCount: 2 + names.count)
+                var request = RedisRequest(.forget, on: try await self.session(of: client), keyCount: 2, argumentCount: 3 + names.count)
                 request.append(self.fence(grant.partition))
                 request.append(self.heads(grant.partition))
                 request.append(grant.ownerEpoch)
-                request.append(oldest)
+                request.append(age)
+                request.append(self.time)
                 for name in names { request.append(name.string) }
                 let reply = try await self.reply(to: request, from: client, of: server, storage: seal.storage)
                 guard let numbers = reply.integers, numbers.count == 2 else { throw .unexpected(reply, client.address) }

@@ -74,6 +74,7 @@ package final class RedisLog: Log {
     }
 
     func sorted<Value>(_ values: [Value], by partition: (Value) -> PartitionID) -> [(server: Int, indices: [Int])] {
+        if self.clients.count == 1 { return values.isEmpty ? [] : [(0, Array(values.indices))] }
         var sorted: [[Int]] = Array(repeating: [], count: self.clients.count)
         for (index, value) in values.enumerated() { sorted[self.server(of: partition(value))].append(index) }
         return sorted.enumerated().filter { !$1.isEmpty }.map { ($0, $1) }
@@ -111,6 +112,8 @@ package final class RedisLog: Log {
     private func seal(_ grants: [Grant], on server: Int) async -> [Result<SealedPartition, LogError>] {
         let client = self.client(server)
         do throws(LogError) {
+            // An identity that is a second old could hide a loss from the seal, and heads would be trusted that are not.
+            _ = await client.freshSession()
             let session = try await self.session(of: client)
             var request = RedisRequest(.seal, on: session, keyCount: grants.count, argumentCount: 1 + 2 * grants.count)
             for grant in grants { request.append(self.fence(grant.partition)) }
@@ -123,6 +126,7 @@ package final class RedisLog: Log {
             guard let numbers = reply.integers, numbers.count == 6 * grants.count else { throw .unexpected(reply, client.address) }
             return grants.indices.map { index in
                 let found = Array(numbers[(6 * index)..<(6 * index + 6)])
+                if found[0] == RedisScripts.Status.foreign { return .failure(.foreign(grants[index], client.address)) }
                 guard found[0] == RedisScripts.Status.done else { return .failure(.fenced(grants[index], by: found[1])) }
                 self.seals.withLockedValue {
                     var seal = RedisSeals.Seal(
@@ -268,6 +272,8 @@ package struct RedisLogSettings: Sendable {
     package var replicasMin = 0
     /// How long a commit waits for the replicas.
     package var replicaMillisecondsMax = 500
+    /// Replaces the servers' clocks, in tests.
+    var clock: (@Sendable () -> Int64)?
 
     package init(cluster: String, servers: [RedisAddress], client: RedisClientSettings = RedisClientSettings()) {
         self.cluster = cluster
@@ -289,6 +295,13 @@ extension LogError {
     static func lostSeal(_ grant: Grant, _ address: RedisAddress) -> LogError {
         LogError(
             .lost, "Redis at \(address.hostAndPort) has no seal for \(grant): it has lost data, or was restarted without it; the partition is sealed again")
+    }
+
+    static func foreign(_ grant: Grant, _ address: RedisAddress) -> LogError {
+        LogError(
+            .unavailable,
+            "Redis at \(address.hostAndPort): a key of partition \(grant.partition) has another type, so another program writes keys that begin with rt:; "
+                + "delete the key, and stop that program")
     }
 
     static func otherStorage(_ grant: Grant, _ address: RedisAddress) -> LogError {

@@ -10,7 +10,10 @@
 /// |---|---|---|
 /// | `f` | hash | the fence: `oe` owner epoch, `floor` epoch for new channels, `trusted` oldest trusted epoch, `storage` identity of the server at the seal, `seals` number of seals |
 /// | `h` | hash | the heads: channel → `epoch-offset-milliseconds` of its last event |
-/// | `s:CHANNEL` | stream | the events: id `epoch-offset`, `m` metadata (``RedisEvent``), `d` payload |
+/// | `s:CHANNEL` | stream | the events: id `epoch-offset`, `m` milliseconds and metadata (``RedisEvent``), `d` payload |
+///
+/// Ages are measured by the clock of the server, because the clocks of nodes differ: a node whose clock is ahead would find that all events have expired, and
+/// delete them. A script's argument for the time is empty, except in tests.
 ///
 /// Streams expire; fences and heads do not, so a head that is missing means that the channel was forgotten, or that Redis has lost data.
 enum RedisScripts {
@@ -28,6 +31,9 @@ enum RedisScripts {
         /// Redis refused to add an event, with the error that follows. Earlier events of the partition are in their streams, but no head is changed: the same events
         /// must be appended again.
         static let failed: Int64 = 5
+        /// A key of the partition has another type, so another program writes keys of the log. Nothing was executed for the partition. The other partitions of the
+        /// call are not affected.
+        static let foreign: Int64 = 6
     }
 
     enum Script: Int, CaseIterable {
@@ -57,10 +63,12 @@ enum RedisScripts {
         local reply = {}
         for i, key in ipairs(KEYS) do
             local oe, least = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
-            local fence = redis.call('HMGET', key, 'oe', 'floor', 'trusted', 'storage')
+            local fence = redis.pcall('HMGET', key, 'oe', 'floor', 'trusted', 'storage')
             local stored, floor, trusted = tonumber(fence[1] or 0), tonumber(fence[2] or 0), tonumber(fence[3] or 0)
             local status, kept, seals = 0, 0, 0
-            if stored > oe then
+            if fence.err then
+                status = 6
+            elseif stored > oe then
                 status = 1
             else
                 if fence[4] == ARGV[1] then
@@ -78,7 +86,7 @@ enum RedisScripts {
         return reply
         """
 
-    /// Keys: for each partition its fence and its heads. Arguments: events that a stream keeps; milliseconds until it expires; for each partition its owner epoch
+    /// Keys: for each partition its fence and its heads. Arguments: events that a stream keeps; milliseconds until it expires; the time; for each partition its owner epoch
     /// and the number of its seal; for each event the partition's number in the keys, channel, epoch, offset, metadata, payload.
     /// Returns for each partition: status, and the newer owner epoch or the head that does not fit.
     ///
@@ -91,14 +99,18 @@ enum RedisScripts {
         #!lua
         local partitions = #KEYS / 2
         local status, detail, names, heads, fresh = {}, {}, {}, {}, {}
-        local first = 2 * partitions + 3
+        local first = 2 * partitions + 4
+        local clock = ARGV[3] ~= '' and {tonumber(ARGV[3]) / 1000, 0} or redis.call('TIME')
+        local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
         for p = 1, partitions do
-            local fence = redis.call('HMGET', KEYS[2 * p - 1], 'oe', 'seals')
-            local sealed, oe = tonumber(fence[1] or 0), tonumber(ARGV[2 * p + 1])
+            local fence = redis.pcall('HMGET', KEYS[2 * p - 1], 'oe', 'seals')
+            local sealed, oe = tonumber(fence[1] or 0), tonumber(ARGV[2 * p + 2])
             status[p], detail[p] = 0, ''
-            if sealed > oe then
+            if fence.err then
+                status[p], detail[p] = 6, fence.err
+            elseif sealed > oe then
                 status[p], detail[p] = 1, tostring(sealed)
-            elseif sealed < oe or fence[2] ~= ARGV[2 * p + 2] then
+            elseif sealed < oe or fence[2] ~= ARGV[2 * p + 3] then
                 status[p] = 2
             end
             names[p], heads[p], fresh[p] = {}, {}, {}
@@ -112,7 +124,8 @@ enum RedisScripts {
         end
         for p = 1, partitions do
             if status[p] == 0 then
-                local stored = redis.call('HMGET', KEYS[2 * p], unpack(names[p]))
+                local stored = redis.pcall('HMGET', KEYS[2 * p], unpack(names[p]))
+                if stored.err then status[p], detail[p] = 6, stored.err end
                 for n, channel in ipairs(names[p]) do
                     if stored[n] then
                         local epoch, offset, time = string.match(stored[n], '^(%d+)-(%d+)-(%d+)')
@@ -145,18 +158,18 @@ enum RedisScripts {
                 local stream = string.sub(KEYS[2 * p], 1, -2) .. 's:' .. channel
                 if fresh[p][channel] == i and redis.call('TYPE', stream).ok == 'stream' then redis.call('UNLINK', stream) end
                 local id = ARGV[i + 2] .. '-' .. ARGV[i + 3]
-                local added = redis.pcall('XADD', stream, 'MAXLEN', ARGV[1], id, 'm', ARGV[i + 4], 'd', ARGV[i + 5])
+                local added = redis.pcall('XADD', stream, 'MAXLEN', ARGV[1], id, 'm', now .. ' ' .. ARGV[i + 4], 'd', ARGV[i + 5])
                 if type(added) == 'table' and added.err then
                     local entry = redis.pcall('XRANGE', stream, id, id)
                     if entry.err or #entry == 0 then
                         status[p], detail[p] = 5, added.err
-                    elseif entry[1][2][2] ~= ARGV[i + 4] or entry[1][2][4] ~= ARGV[i + 5] then
+                    elseif string.match(entry[1][2][2], '^%d+ (.*)$') ~= ARGV[i + 4] or entry[1][2][4] ~= ARGV[i + 5] then
                         status[p], detail[p] = 3, channel
                     end
                 end
                 if status[p] == 0 and heads[p][channel][3] == i then
-                    local time, former = tonumber(string.match(ARGV[i + 4], '^%d+')), heads[p][channel][4]
-                    if fresh[p][channel] or not former or math.floor(time / 30000) ~= math.floor(former / 30000) then
+                    local former = heads[p][channel][4]
+                    if fresh[p][channel] or not former or math.floor(now / 30000) ~= math.floor(former / 30000) then
                         redis.call('PEXPIRE', stream, ARGV[2])
                     end
                 end
@@ -170,7 +183,7 @@ enum RedisScripts {
                     local i = heads[p][channel][3]
                     if i then
                         changed[#changed + 1] = channel
-                        changed[#changed + 1] = ARGV[i + 2] .. '-' .. ARGV[i + 3] .. '-' .. string.match(ARGV[i + 4], '^%d+')
+                        changed[#changed + 1] = ARGV[i + 2] .. '-' .. ARGV[i + 3] .. '-' .. now
                     end
                 end
                 if #changed > 0 then redis.call('HSET', KEYS[2 * p], unpack(changed)) end
@@ -180,7 +193,7 @@ enum RedisScripts {
         return reply
         """
 
-    /// Keys: fence, stream. Arguments: owner epoch, position to read after, number of events, bytes of payloads, the time before which events have expired.
+    /// Keys: fence, stream. Arguments: owner epoch, position to read after, number of events, bytes of payloads, milliseconds until an event expires, the time.
     /// Returns status, the newer owner epoch or the oldest position, then for each event its id, metadata and payload.
     ///
     /// Deletes expired events at the beginning of the stream: a busy channel's stream does not expire as a whole.
@@ -189,7 +202,9 @@ enum RedisScripts {
         local fence, oe = tonumber(redis.call('HGET', KEYS[1], 'oe') or 0), tonumber(ARGV[1])
         if fence > oe then return {1, tostring(fence)} end
         if fence < oe then return {2, ''} end
-        local limit, bytesMax, horizon = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+        local clock = ARGV[6] ~= '' and {tonumber(ARGV[6]) / 1000, 0} or redis.call('TIME')
+        local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+        local limit, bytesMax, horizon = tonumber(ARGV[3]), tonumber(ARGV[4]), now - tonumber(ARGV[5])
         local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
         if #newest == 0 then return {0, ''} end
         if tonumber(string.match(newest[1][2][2], '^%d+')) < horizon then
@@ -228,9 +243,9 @@ enum RedisScripts {
         return reply
         """
 
-    /// Keys: for each partition its fence and its heads. Arguments: the time before which message ids have expired; for each partition its owner epoch; for each
+    /// Keys: for each partition its fence and its heads. Arguments: milliseconds until a message id expires; the time; for each partition its owner epoch; for each
     /// channel the partition's number in the keys, the channel, and the id to read message ids down from (`+`, or `(` and an id).
-    /// Returns for each partition its status; for each channel its head or '', the number of events that follow, those events' ids and metadata, newest first,
+    /// Returns the time; for each partition its status; for each channel its head or '', the number of events that follow, those events' ids and metadata, newest first,
     /// and the id to continue from or ''. The number -1 means that the call had read enough before it came to the channel.
     ///
     /// An append that failed in the middle has left events after the head, and their owner never learned whether they were stored. The head is moved to the last of them: they
@@ -238,25 +253,29 @@ enum RedisScripts {
     static let heads = """
         #!lua flags=allow-oom
         local partitions = #KEYS / 2
-        local reply = {}
+        local clock = ARGV[2] ~= '' and {tonumber(ARGV[2]) / 1000, 0} or redis.call('TIME')
+        local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+        local reply, status = {now}, {}
         for p = 1, partitions do
-            local fence, oe = tonumber(redis.call('HGET', KEYS[2 * p - 1], 'oe') or 0), tonumber(ARGV[p + 1])
-            reply[p] = fence > oe and 1 or fence < oe and 2 or 0
+            local fence, oe = redis.pcall('HMGET', KEYS[2 * p - 1], 'oe'), tonumber(ARGV[p + 2])
+            local stored = tonumber(fence[1] or 0)
+            status[p] = (fence.err or type(redis.pcall('HLEN', KEYS[2 * p])) == 'table') and 6 or stored > oe and 1 or stored < oe and 2 or 0
+            reply[p + 1] = status[p]
         end
-        local horizon, bytes, entries = tonumber(ARGV[1]), 1048576, 4096
-        for i = partitions + 2, #ARGV, 3 do
+        local horizon, bytes, entries = now - tonumber(ARGV[1]), 1048576, 4096
+        for i = partitions + 3, #ARGV, 3 do
             local p, channel = tonumber(ARGV[i]), ARGV[i + 1]
-            local head = redis.call('HGET', KEYS[2 * p], channel) or ''
+            local head = status[p] ~= 6 and redis.call('HGET', KEYS[2 * p], channel) or ''
             reply[#reply + 1] = head
             local headPlace, place, start, count, next = #reply, #reply + 1, ARGV[i + 2], 16, ''
             reply[place] = 0
             if bytes <= 0 or entries <= 0 then
                 reply[place] = -1
-            elseif reply[p] == 0 and head ~= '' then
+            elseif status[p] == 0 and head ~= '' then
                 local stream = string.sub(KEYS[2 * p], 1, -2) .. 's:' .. channel
                 local found = 0
                 repeat
-                    local page = redis.call('XREVRANGE', stream, start, '-', 'COUNT', count)
+                    local page = redis.pcall('XREVRANGE', stream, start, '-', 'COUNT', count)
                     local isDone = #page < count
                     if start == '+' and #page > 0 then
                         local epoch, offset = string.match(page[1][1], '^(%d+)-(%d+)$')
@@ -297,29 +316,32 @@ enum RedisScripts {
         #!lua flags=no-writes
         local reply = {}
         for p = 1, #KEYS / 2 do
-            local fence, oe = tonumber(redis.call('HGET', KEYS[2 * p - 1], 'oe') or 0), tonumber(ARGV[p])
-            reply[3 * p - 2] = fence > oe and 1 or fence < oe and 2 or 0
-            reply[3 * p - 1] = fence
-            reply[3 * p] = redis.call('HLEN', KEYS[2 * p])
+            local fence, count, oe = redis.pcall('HMGET', KEYS[2 * p - 1], 'oe'), redis.pcall('HLEN', KEYS[2 * p]), tonumber(ARGV[p])
+            local stored, isForeign = tonumber(fence[1] or 0), fence.err or type(count) == 'table'
+            reply[3 * p - 2] = isForeign and 6 or stored > oe and 1 or stored < oe and 2 or 0
+            reply[3 * p - 1] = stored
+            reply[3 * p] = isForeign and 0 or count
         end
         return reply
         """
 
-    /// Keys: fence, heads. Arguments: owner epoch, the time before which a head may be forgotten, channels. Returns status, and the new floor.
+    /// Keys: fence, heads. Arguments: owner epoch, the least age of a head that is forgotten, the time, channels. Returns status, and the new floor.
     static let forget = """
         #!lua flags=allow-oom
         local fence, oe = redis.call('HMGET', KEYS[1], 'oe', 'floor'), tonumber(ARGV[1])
-        local stored, floor, oldest = tonumber(fence[1] or 0), tonumber(fence[2] or 0), tonumber(ARGV[2])
+        local clock = ARGV[3] ~= '' and {tonumber(ARGV[3]) / 1000, 0} or redis.call('TIME')
+        local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+        local stored, floor, oldest = tonumber(fence[1] or 0), tonumber(fence[2] or 0), now - tonumber(ARGV[2])
         if stored > oe then return {1, stored} end
         if stored < oe then return {2, 0} end
-        local heads = redis.call('HMGET', KEYS[2], unpack(ARGV, 3))
+        local heads = redis.call('HMGET', KEYS[2], unpack(ARGV, 4))
         local old, streams = {}, {}
         for n, head in ipairs(heads) do
             if head then
                 local epoch, time = string.match(head, '^(%d+)-%d+-(%d+)')
                 if tonumber(time) < oldest then
-                    old[#old + 1] = ARGV[n + 2]
-                    streams[#streams + 1] = string.sub(KEYS[2], 1, -2) .. 's:' .. ARGV[n + 2]
+                    old[#old + 1] = ARGV[n + 3]
+                    streams[#streams + 1] = string.sub(KEYS[2], 1, -2) .. 's:' .. ARGV[n + 3]
                     floor = math.max(floor, tonumber(epoch) + 1)
                 end
             end

@@ -4,6 +4,8 @@ package struct RedisServerFacts: Hashable, Sendable {
     package private(set) var runID = ""
     package private(set) var version = ""
     package private(set) var processID: Int?
+    /// `standalone`, `cluster` or `sentinel`.
+    package private(set) var mode = ""
     /// `master` or `slave`.
     package private(set) var role = ""
     /// Changes with each change of the master; a restart may keep it.
@@ -44,6 +46,7 @@ package struct RedisServerFacts: Hashable, Sendable {
         switch key {
         case "run_id": self.runID = String(value)
         case "redis_version": self.version = String(value)
+        case "redis_mode": self.mode = String(value)
         case "process_id": self.processID = Int(value)
         case "role": self.role = String(value)
         case "master_replid": self.replicationID = String(value)
@@ -97,6 +100,11 @@ package struct RedisServerFacts: Hashable, Sendable {
         }
         guard self.isVersion(atLeast: 7) else {
             return "Redis at \(place) has version \(self.version.prefix(32)), and the log needs 7.0 or later: upgrade Redis"
+        }
+        guard self.mode == "standalone" || self.mode.isEmpty else {
+            return self.mode == "cluster"
+                ? "Redis at \(place) is part of a Redis Cluster, which the log does not support: use servers with cluster-enabled no, and name all of them in redis"
+                : "Redis at \(place) runs in \(self.mode.prefix(32)) mode and stores no data: use the address of its master"
         }
         guard self.role == "master" else {
             return "Redis at \(place) has the role \(self.role.prefix(32)) and is not a master: use the address of its master, or make it a master"

@@ -91,7 +91,7 @@ import Testing
         var walk = Walk()
         walk.ready()
         for _ in 0..<3 {
-            #expect(walk.wake?.after == .seconds(10))
+            #expect(walk.wake?.after == .seconds(1))
             #expect(walk.wait() == [.refresh(attempt: 1)])
             #expect(walk.event(.judged(attempt: 1, .accepted)) == [])
         }

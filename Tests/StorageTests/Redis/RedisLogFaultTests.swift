@@ -1,4 +1,5 @@
 import NIOCore
+import NIOPosix
 import Partitioning
 import Pipeline
 import PipelineTestKit
@@ -465,13 +466,83 @@ import Testing
         }
     }
 
-    @Test func aFenceOfAnotherTypeIsReported() async throws {
+    /// Another program writes a key of one partition: only that partition stops.
+    @Test(arguments: ["f", "h", "s"]) func aKeyOfAnotherTypeStopsItsPartitionOnly(_ key: String) async throws {
+        let partitions = Partitions(count: 2)
+        let names = (0..<2).map { partition in
+            channel((0...).lazy.map { "c\($0)" }.first { partitions.partition(ofHash: channel($0).hash64) == partition }!)
+        }
+        let server = try await RedisServer.started()
+        try await withRedisLog(port: server.port, cluster: "t", partitions: partitions) { log, _ async throws in
+            let grants = Grant.everyPartition(of: 2)
+            let floors = try await log.seal(grants).map { try $0.get().epochFloor }
+            func batch(_ offset: UInt64) -> LogBatch {
+                var batch = LogBatch()
+                for (partition, name) in names.enumerated() {
+                    let index = batch.add(grants[partition])
+                    batch.add(event(name.string, position(floors[partition], offset), at: WallClock.now()), grantIndex: index)
+                }
+                return batch
+            }
+            #expect(await log.append(batch(1)).map(code) == [nil, nil])
+            let foreign = ["f": log.fence(0), "h": log.heads(0), "s": log.stream(0, names[0])][key]!
+            try server.command(["DEL", foreign])
+            try server.command(["SET", foreign, "foreign"])
+            let results = await log.append(batch(2))
+            #expect(results.map(code) == [key == "s" ? .uncertain : .unavailable, nil])
+            if key != "s", case .failure(let error) = results[0] { #expect(error.message.contains("another program"), "\(error)") }
+            let heads = try await log.heads(of: zip(names, grants).map { ChannelOfPartition($0, $1) }).heads
+            #expect(heads[1]?.head == position(floors[1], 2) && (heads[0] == nil) == (key != "s"))
+            #expect(await log.verify(grants).map(code)[1] == nil)
+            let sealed = await log.seal(grants.map { Grant(partition: $0.partition, ownerEpoch: $0.ownerEpoch + 1) }).map(code)
+            #expect(sealed == [key == "f" ? .unavailable : nil, nil])
+        }
+    }
+
+    // MARK: - Clocks
+
+    /// A node whose clock is wrong neither hides nor deletes events that are young by the server's clock.
+    @Test(arguments: [-3_600_000, 3_600_000] as [Int64]) func theServersClockDecidesWhatHasExpired(_ difference: Int64) async throws {
         try await self.withOwner { owner async throws in
+            let wrong = Clocks(wall: { WallClock.now() + difference })
+            #expect(await owner.append("a", 1...2) == nil)
+            var settings = owner.log.settings
+            settings.servers = [try RedisAddress("redis://127.0.0.1:\(owner.server.port)")]
+            let loop = MultiThreadedEventLoopGroup.singleton.next()
+            let next = RedisLog(
+                settings: settings, loops: [loop], partitions: owner.log.partitions, limits: Limits(), clocks: wrong, logger: LogLines().logger)
+            await next.start()
+            try await next.waitUntilConnected()
+            let grant = Grant(partition: 0, ownerEpoch: 2)
+            #expect(await next.seal([grant]).map(code) == [nil])
+            // It neither forgets the channel ...
+            try await next.forget([grant: [channel("a")]], writtenBefore: wrong.steady() - 10_000)
+            let found = try #require(try await next.heads(of: [ChannelOfPartition(channel("a"), grant)]).heads[0])
+            #expect(found.head == position(owner.epoch, 2))
+            let offsets = try await next.read(channel("a"), after: Position(epoch: 0, offset: 0), limit: 10, bytesMax: 1000).offsets
+            #expect(offsets == [1, 2])
+            // ... nor stores events that others take for old ones.
+            let event = event("a", found.head.next, messageID: "m", at: wrong.wall())
+            #expect(await next.append(LogBatch([event], under: grant)).map(code) == [nil])
+            let third = Grant(partition: 0, ownerEpoch: 3)
+            #expect(await owner.log.seal([third]).map(code) == [nil])
+            #expect(try await owner.offsets("a") == [1, 2, 3])
+            let ids = try await owner.log.heads(of: [ChannelOfPartition(channel("a"), third)]).heads[0]?.messageIDs ?? []
+            #expect(ids.map(\.messageID) == ["m"] && ids.allSatisfy { abs($0.timestamp - WallClock.now()) < 60_000 })
+            await next.close()
+        }
+    }
+
+    /// The identity of the server is read before each seal: what was evicted just before is noticed.
+    @Test func anEvictionJustBeforeASealIsNoticed() async throws {
+        try await self.withOwner(RedisServerOptions(), deadline: .seconds(5), { $0.client.factsInterval = .hours(1) }) { owner async throws in
             #expect(await owner.append("a", 1...1) == nil)
-            try owner.server.command(["SET", owner.log.fence(0), "foreign"])
-            let error = try await logError { try await owner.log.append(events("a", owner.epoch, 2...2, at: WallClock.now()), under: owner.grant) }
-            #expect(error.code == .uncertain && error.message.contains("another program"))
-            #expect(try owner.stored("a") == owner.ids(1...1))
+            try owner.server.command(["CONFIG", "SET", "maxmemory-policy", "allkeys-random"])
+            try owner.server.command(["CONFIG", "SET", "maxmemory", "1"])
+            _ = try? owner.server.command(["SET", "x", "y"])
+            try owner.server.command(["CONFIG", "SET", "maxmemory", "0"])
+            try owner.server.command(["CONFIG", "SET", "maxmemory-policy", "noeviction"])
+            #expect(try await owner.log.seal([Grant(partition: 0, ownerEpoch: 2)])[0].get().keptEverything == false)
         }
     }
 

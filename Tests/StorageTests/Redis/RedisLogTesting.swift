@@ -11,15 +11,17 @@ import Testing
 
 /// Runs the body with a log on Redis that is connected, and closes the log. By default on the shared server, with keys of its own.
 func withRedisLog<Value>(
-    port: UInt16? = nil, cluster: String? = nil, partitions: Partitions = Partitions(count: 1), limits: Limits = Limits(), clocks: Clocks = .system,
+    port: UInt16? = nil, cluster: String? = nil, partitions: Partitions = Partitions(count: 1), limits: Limits = Limits(), clocks: Clocks? = nil,
     _ change: (inout RedisLogSettings) -> Void = { _ in }, _ body: (RedisLog, RedisServer) async throws -> Value
 ) async throws -> Value {
     let server = try await RedisServer.shared()
     var settings = RedisLogSettings(
         cluster: cluster ?? "test-\(RedisClusters.next())", servers: [try RedisAddress("redis://127.0.0.1:\(port ?? server.port)")])
+    // With a test's clock, also the server's time is the test's.
+    settings.clock = clocks?.wall
     change(&settings)
     let loop = MultiThreadedEventLoopGroup.singleton.next()
-    let log = RedisLog(settings: settings, loops: [loop], partitions: partitions, limits: limits, clocks: clocks, logger: LogLines().logger)
+    let log = RedisLog(settings: settings, loops: [loop], partitions: partitions, limits: limits, clocks: clocks ?? .system, logger: LogLines().logger)
     await log.start()
     do {
         try await log.waitUntilConnected()

@@ -7,6 +7,7 @@ import Testing
     static let good = """
         # Server\r
         redis_version:7.0.15\r
+        redis_mode:standalone\r
         process_id:77\r
         run_id:0123abcd\r
         # Replication\r
@@ -57,7 +58,8 @@ import Testing
             ("redis_version", "6.2.14", "7.0 or later"), ("redis_version", "255", nil), ("redis_version", "10.0", nil), ("redis_version", "7", nil),
             ("redis_version", "unstable", "7.0 or later"), ("redis_version", "-7.0", "7.0 or later"), ("redis_version", "", "does not say its redis_version"),
             ("role", "slave", "not a master"), ("role", "", "does not say its role"), ("maxmemory_policy", "volatile-ttl", "set it to noeviction"),
-            ("maxmemory_policy", "", "does not say its maxmemory_policy"),
+            ("maxmemory_policy", "", "does not say its maxmemory_policy"), ("redis_mode", "cluster", "use servers with cluster-enabled no"),
+            ("redis_mode", "sentinel", "use the address of its master"), ("redis_mode", "", nil),
         ] as [(String, String, String?)]) func refusals(key: String, value: String, part: String?) throws
     {
         let refusal = self.facts([key: value]).refusal(at: "h:1")
