@@ -1,54 +1,14 @@
 """Which log a member of a cluster may have, and what it does while Redis is away or refused."""
 
 import shutil
-import socket
-import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from harness.cluster import Member, ZooKeeper
-from harness.node import HOST, PATIENCE, Node, Port, die_with_parent, eventually
-
-
-class Redis:
-    """One Redis server without persistence. Its process dies with the test process."""
-
-    def __init__(self, folder):
-        self.folder = folder / "redis"
-        self.folder.mkdir(parents=True)
-        self.port = Port()
-        self.process = None
-
-    @property
-    def url(self):
-        return f"redis://{HOST}:{self.port.number}"
-
-    def start(self, *flags):
-        with open(self.folder / "output.log", "ab") as output:
-            self.process = subprocess.Popen(
-                ["redis-server", "--port", str(self.port.number), "--bind", HOST, "--dir", str(self.folder), "--save", "", *flags],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=die_with_parent)
-        eventually(lambda: self.command("PING") == b"+PONG\r\n")
-        return self
-
-    def command(self, *words):
-        try:
-            with socket.create_connection((HOST, self.port.number), 5) as s:
-                s.sendall(" ".join(words).encode() + b"\r\n")
-                return s.recv(4096)
-        except OSError:
-            return None
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def close(self):
-        if self.process and self.process.poll() is None:
-            self.kill()
-        self.port.release()
+from harness.node import HOST, PATIENCE, Node, eventually
+from harness.redis import Redis
 
 
 @pytest.fixture
@@ -67,7 +27,7 @@ def zookeeper(folder):
 
 @pytest.fixture
 def redis(folder):
-    server = Redis(folder)
+    server = Redis(folder / "redis")
     yield server
     server.close()
 

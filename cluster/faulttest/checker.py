@@ -578,7 +578,8 @@ class Channels:
         changes = list(zip(epochs, epochs[1:]))
         for old, new in changes:
             if channel.first_seen[new] < channel.first_seen[old]:
-                self.verdict.find("K9", f"{channel.name}: epoch {new} was seen before epoch {old}")
+                self.verdict.find(
+                    "K9", f"{channel.name}: epoch {new} was seen before epoch {old}", self.line_of(channel, old), self.line_of(channel, new))
             if not self.cluster.allowed("resets", min(channel.last_seen[old], channel.first_seen[new]), channel.first_seen[new]):
                 self.verdict.find("K9", f"{channel.name}: epoch {new} follows epoch {old}, and no fault explains it", self.line_of(channel, new))
         if changes:

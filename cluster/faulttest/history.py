@@ -44,8 +44,8 @@ class History:
         self.file = open(path, "w", buffering=1 << 16)
         self.lock = threading.Lock()
 
-    def add(self, kind, at=None, **fields):
-        line = json.dumps({"t": now() if at is None else at, "e": kind, **fields}, separators=(",", ":"))
+    def add(self, kind, **fields):
+        line = json.dumps({"t": now(), "e": kind, **fields}, separators=(",", ":"))
         with self.lock:
             if not self.file.closed:
                 self.file.write(line + "\n")

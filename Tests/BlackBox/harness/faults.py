@@ -13,13 +13,24 @@ from .node import HOST, PATIENCE, Port, eventually
 
 
 class Proxy:
-    """A proxy to a port of this machine. After `silence` it forwards nothing and closes nothing. After `shut` all connections and its port are closed."""
+    """A proxy to a port of this machine.
+
+    - After `silence` it forwards nothing and closes nothing.
+    - After `one_way` it forwards only what the side that connected sends, or only what the target sends.
+    - After `strand` the open connections are silent, and new connections work: the other side has forgotten the old ones.
+    - After `slow` it forwards everything late, in small pieces.
+    - After `shut` all connections and its port are closed.
+    """
 
     def __init__(self, target):
         self.target, self.port = target, Port()
+        # The ends whose other side connected to this proxy; the ends that were open when `strand` was called.
+        self.near, self.stranded = set(), set()
+        self.delay = 0
         self.selector = selectors.DefaultSelector()
         self.waker, self.wakened = socket.socketpair()
         self.wanted, self.done = "open", threading.Event()
+        self.state = "open"
         self.listener, self.pairs = None, {}
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.listen()
@@ -38,8 +49,25 @@ class Proxy:
     def silence(self):
         self.become("silent")
 
+    def one_way(self, to_target):
+        self.become("to target" if to_target else "from target")
+
+    def strand(self):
+        self.become("strand")
+
+    def slow(self, seconds):
+        """Each piece of at most 4 KB waits this long."""
+        self.delay = seconds
+        self.become("slow")
+
     def shut(self):
         self.become("shut")
+
+    def retarget(self, target):
+        """Closes all connections. The next ones go to another port."""
+        self.target = target
+        self.become("shut")
+        self.become("open")
 
     def close(self):
         if self.thread.is_alive():
@@ -68,12 +96,21 @@ class Proxy:
             self.selector = selectors.DefaultSelector()
             self.selector.register(self.wakened, selectors.EVENT_READ)
             # In the state silent the proxy reads nothing: sent data waits, as lost packets would, and only the kernel accepts new connections.
-            if state == "open":
+            self.state = state
+            if state == "strand":
+                self.stranded = set(self.pairs)
+            else:
+                # Connections that only one side still knows never work again.
+                for end in self.stranded & self.pairs.keys():
+                    if end in self.pairs:
+                        self.drop(end)
+                self.stranded = set()
+            if state not in ("silent", "shut"):
                 if self.listener is None:
                     self.listen()
                 self.selector.register(self.listener, selectors.EVENT_READ)
                 for end in self.pairs:
-                    self.selector.register(end, selectors.EVENT_READ)
+                    self.watch(end)
             elif state == "shut":
                 self.drop_all()
             self.done.set()
@@ -85,6 +122,11 @@ class Proxy:
         self.waker.close()
         self.selector.close()
         self.done.set()
+
+    def watch(self, end):
+        """Forwards what this end sends, unless the state forbids it."""
+        if end not in self.stranded and self.state != ("from target" if end in self.near else "to target"):
+            self.selector.register(end, selectors.EVENT_READ)
 
     def pass_on(self):
         """Forwards data once. Returns true if the state has to change."""
@@ -104,15 +146,18 @@ class Proxy:
             far = socket.create_connection((HOST, self.target), 10)
         except OSError:
             return near.close()
+        self.near.add(near)
         for end, other in ((near, far), (far, near)):
             end.settimeout(10)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.pairs[end] = other
-            self.selector.register(end, selectors.EVENT_READ)
+            self.watch(end)
 
     def copy(self, end):
         try:
-            data = end.recv(65536)
+            if self.state == "slow":
+                time.sleep(self.delay)
+            data = end.recv(4096 if self.state == "slow" else 65536)
             if data:
                 return self.pairs[end].sendall(data)
         except OSError:
@@ -123,6 +168,7 @@ class Proxy:
         other = self.pairs.pop(end)
         del self.pairs[other]
         for one in (end, other):
+            self.near.discard(one)
             with contextlib.suppress(KeyError, ValueError):
                 self.selector.unregister(one)
             one.close()

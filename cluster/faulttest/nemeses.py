@@ -1,0 +1,495 @@
+"""The faults. Each is a generator: it causes the fault, yields how many seconds it lasts, and heals it.
+
+All run on the main thread, because a node dies with the thread that started it.
+"""
+
+import contextlib
+import http.client
+import json
+import signal
+
+NEMESES = {}
+# The session timeout of the nodes, in seconds.
+SESSION = 6
+
+
+class Nemesis:
+    def __init__(self, name, cause, needs, memory, redis, expires, overflows):
+        self.name, self.cause, self.needs = name, cause, needs
+        self.memory, self.redis, self.expires, self.overflows = memory, redis, expires, overflows
+
+    def possible(self, run):
+        return self.needs <= run.has
+
+    def allows(self, run):
+        """The consequences that this fault may have, for the checker."""
+        count = {"memory": self.memory, "redis": self.redis, "sqlite": 0}[run.log]
+        return {"resets": len(run.nodes) if count == "nodes" else count, "expires": self.expires, "overflows": self.overflows}
+
+
+def nemesis(name, *needs, memory=0, redis=0, expires=0, overflows=0):
+    """`memory` and `redis`: how many new epochs of one channel the fault may cause with that log. `nodes` is one for each node."""
+    def register(cause):
+        NEMESES[name] = Nemesis(name, cause, set(needs), memory, redis, expires, overflows)
+        return cause
+    return register
+
+
+# MARK: processes
+
+def kill(run, node):
+    run.target(node.name)
+    node.kill()
+    # Sometimes the node is back before its session ends, sometimes after.
+    yield run.random.choice((0.1, 1, SESSION + 2))
+    node.start(ready=False)
+
+
+@nemesis("kill-owner", memory=1)
+def kill_owner(run):
+    yield from kill(run, run.owner())
+
+
+@nemesis("kill-controller", "cluster", memory=1)
+def kill_controller(run):
+    yield from kill(run, run.controller())
+
+
+@nemesis("kill-ingress", "cluster", memory=1)
+def kill_ingress(run):
+    yield from kill(run, run.ingress())
+
+
+@nemesis("kill-edge", "cluster", memory=1)
+def kill_edge(run):
+    yield from kill(run, run.edge())
+
+
+@nemesis("kill-two", "cluster", memory=2)
+def kill_two(run):
+    first, second = run.random.sample(run.nodes, 2)
+    run.target(f"{first.name}, {second.name}")
+    first.kill()
+    yield run.random.uniform(0, 1)
+    second.kill()
+    yield run.random.uniform(0.5, SESSION + 2)
+    first.start(ready=False)
+    second.start(ready=False)
+
+
+@nemesis("kill-all", "cluster", memory=1)
+def kill_all(run):
+    run.target("all")
+    for node in run.nodes:
+        node.kill()
+    yield 1
+    for node in run.nodes:
+        node.start(ready=False)
+
+
+@nemesis("rolling-kill", "cluster", memory="nodes")
+def rolling_kill(run):
+    for node in list(run.nodes):
+        run.target(node.name)
+        node.kill()
+        yield 0.5
+        node.start(ready=False)
+        run.settle(record=False)
+
+
+def terminate(run, node):
+    node.process.send_signal(signal.SIGTERM)
+    run.wait(lambda: not node.running, 40)
+    if node.running:
+        run.finding(f"{node.name} did not end within 40 s after SIGTERM")
+        node.kill()
+    elif node.process.returncode != 0:
+        run.finding(f"{node.name} ended with status {node.process.returncode} after SIGTERM")
+
+
+@nemesis("terminate")
+def terminate_one(run):
+    node = run.owner()
+    run.target(node.name)
+    terminate(run, node)
+    yield run.random.choice((0, 1, 3))
+    node.start(ready=False)
+
+
+@nemesis("rolling-restart", "cluster")
+def rolling_restart(run):
+    for node in list(run.nodes):
+        run.target(node.name)
+        terminate(run, node)
+        yield 0.2
+        node.start(ready=False)
+        run.settle(record=False)
+
+
+@nemesis("join", "cluster")
+def join(run):
+    """A new node takes its share, serves requests meanwhile, and leaves."""
+    node = run.extra()
+    run.target(node.name)
+    node.start(ready=False)
+    run.nodes.append(node)
+    yield run.random.uniform(2, 8)
+    terminate(run, node)
+    run.nodes.remove(node)
+    yield 1
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        run.command("forget", {"node": node.name})
+
+
+# MARK: pauses
+
+def pause(run, node, seconds):
+    run.target(node.name)
+    node.process.send_signal(signal.SIGSTOP)
+    try:
+        yield seconds
+    finally:
+        node.process.send_signal(signal.SIGCONT)
+
+
+@nemesis("pause-short", memory=1)
+def pause_short(run):
+    yield from pause(run, run.owner(), SESSION / 3)
+
+
+@nemesis("pause-owner", "cluster", memory=1)
+def pause_owner(run):
+    yield from pause(run, run.owner(), SESSION + 2)
+
+
+@nemesis("pause-controller", "cluster", memory=1)
+def pause_controller(run):
+    yield from pause(run, run.controller(), SESSION + 2)
+
+
+@nemesis("pause-edge", "cluster", memory=1)
+def pause_edge(run):
+    yield from pause(run, run.edge(), SESSION + 2)
+
+
+@nemesis("pause-long", "cluster", memory=1)
+def pause_long(run):
+    yield from pause(run, run.random.choice(run.nodes), 3 * SESSION)
+
+
+# MARK: changes of ownership
+
+def move(run):
+    """Moves the partition of one channel. Returns its owner and its next owner."""
+    channel = run.random.choice(run.channels)
+    entry = run.locate(channel)
+    if not entry or not entry.get("owner") in run.names:
+        return None
+    source = run.names[entry["owner"]]
+    target = run.random.choice([n for n in run.nodes if n is not source])
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        run.command("move", {"partition": entry["partition"], "node": target.name})
+        run.pins.add(entry["partition"])
+    return source, target
+
+
+def unpin(run):
+    for partition in list(run.pins):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            run.command("unpin", {"partition": partition})
+            run.pins.discard(partition)
+
+
+@nemesis("move", "cluster")
+def moves(run):
+    for _ in range(6):
+        move(run)
+        yield run.random.uniform(0, 1)
+    unpin(run)
+
+
+@nemesis("move-with-resumes", "cluster")
+def move_with_resumes(run):
+    """Subscribers come with their cursors while the owners seal."""
+    for _ in range(6):
+        move(run)
+        run.reconnect()
+        yield run.random.uniform(0.2, 0.6)
+    unpin(run)
+
+
+def move_and_kill(run, which):
+    found = move(run)
+    node = run.controller() if which is None else found[which] if found else run.owner()
+    run.target(node.name)
+    yield run.random.choice((0, 0.01, 0.05))
+    node.kill()
+    yield run.random.choice((0.5, SESSION + 2))
+    node.start(ready=False)
+    yield 1
+    unpin(run)
+
+
+@nemesis("move-kill-source", "cluster", memory=1)
+def move_kill_source(run):
+    yield from move_and_kill(run, 0)
+
+
+@nemesis("move-kill-target", "cluster", memory=1)
+def move_kill_target(run):
+    yield from move_and_kill(run, 1)
+
+
+@nemesis("move-kill-controller", "cluster", memory=1)
+def move_kill_controller(run):
+    yield from move_and_kill(run, None)
+
+
+@nemesis("move-expire-target", "cluster", memory=1)
+def move_expire_target(run):
+    """The target of a handoff loses its session, and lives."""
+    found = move(run)
+    node = found[1] if found else run.owner()
+    run.target(node.name)
+    yield from proxied(run, node.zookeeper_proxies, lambda p: p.silence(), SESSION + 3)
+    unpin(run)
+
+
+@nemesis("drain", "cluster")
+def drain(run):
+    node = run.owner()
+    run.target(node.name)
+    run.command("drain", {"node": node.name})
+    try:
+        yield run.random.uniform(1, 8)
+    finally:
+        run.insist("undrain", {"node": node.name})
+
+
+@nemesis("rebalance", "cluster", memory=1)
+def rebalance(run):
+    """Balancing is paused while a node leaves and comes back, and resumes."""
+    run.insist("rebalance/pause", {})
+    node = run.random.choice(run.nodes)
+    run.target(node.name)
+    terminate(run, node)
+    yield 1
+    node.start(ready=False)
+    yield 2
+    run.insist("rebalance/resume", {})
+
+
+# MARK: connections
+
+def proxied(run, proxies, change, seconds):
+    try:
+        for proxy in proxies:
+            change(proxy)
+        yield seconds
+    finally:
+        for proxy in proxies:
+            proxy.open()
+
+
+def connections(name, choose, memory, durations, *needs):
+    """Five faults of the same connections."""
+    changes = {
+        "cut": lambda p: p.shut(), "silent": lambda p: p.silence(), "one-way-in": lambda p: p.one_way(True), "one-way-out": lambda p: p.one_way(False),
+        "half-open": lambda p: p.strand(), "slow": lambda p: p.slow(0.02)}
+    for kind, change in changes.items():
+        def cause(run, change=change):
+            node = run.random.choice((run.owner, run.controller, run.edge))()
+            run.target(node.name)
+            yield from proxied(run, choose(node), change, run.random.choice(durations))
+        nemesis(f"{name}-{kind}", *needs, memory=memory)(cause)
+
+
+connections("link", lambda node: [node.link_proxy], 1, (2, 6, 12), "cluster")
+# Longer than a session: the node lives and loses its session.
+connections("zookeeper", lambda node: node.zookeeper_proxies, 1, (3, SESSION + 3), "cluster")
+connections("redis", lambda node: node.redis_proxies, 0, (1, 4, 8), "redis")
+
+
+@nemesis("expire-session", "cluster", memory=1)
+def expire_session(run):
+    node = run.owner()
+    run.target(node.name)
+    yield from proxied(run, node.zookeeper_proxies, lambda p: p.silence(), SESSION + 3)
+
+
+@nemesis("expire-all-sessions", "cluster", memory=1)
+def expire_all_sessions(run):
+    run.target("all")
+    yield from proxied(run, [p for n in run.nodes for p in n.zookeeper_proxies], lambda p: p.silence(), SESSION + 3)
+
+
+@nemesis("split", "cluster", memory=1)
+def split(run):
+    """One node is cut from all other nodes in both directions; ZooKeeper and Redis see it."""
+    node = run.owner()
+    run.target(node.name)
+    # Its own proxy cuts what comes in. What it opens goes through the proxies of the other nodes, so their links are slow for a while too.
+    yield from proxied(run, [n.link_proxy for n in run.nodes], lambda p: p.shut(), run.random.choice((2, 6)))
+
+
+# MARK: ZooKeeper
+
+@nemesis("zookeeper-restart", "cluster", memory=1)
+def zookeeper_restart(run):
+    run.target("all servers")
+    for server in run.zookeepers:
+        server.kill()
+    yield run.random.choice((0.5, SESSION + 4))
+    run.start_zookeeper(run.zookeepers)
+
+
+@nemesis("zookeeper-pause", "cluster", memory=1)
+def zookeeper_pause(run):
+    run.target("all servers")
+    for server in run.zookeepers:
+        server.process.send_signal(signal.SIGSTOP)
+    try:
+        yield run.random.choice((2, SESSION + 4))
+    finally:
+        for server in run.zookeepers:
+            server.process.send_signal(signal.SIGCONT)
+
+
+@nemesis("zookeeper-kill-leader", "ensemble", memory=1)
+def zookeeper_kill_leader(run):
+    leader = next((s for s in run.zookeepers if s.mode == "leader"), run.zookeepers[0])
+    run.target(leader.folder.name)
+    leader.kill()
+    yield run.random.uniform(1, SESSION)
+    run.start_zookeeper([leader])
+
+
+@nemesis("zookeeper-pause-leader", "ensemble", memory=1)
+def zookeeper_pause_leader(run):
+    leader = next((s for s in run.zookeepers if s.mode == "leader"), run.zookeepers[0])
+    run.target(leader.folder.name)
+    leader.process.send_signal(signal.SIGSTOP)
+    try:
+        yield SESSION
+    finally:
+        leader.process.send_signal(signal.SIGCONT)
+
+
+# MARK: Redis
+
+@nemesis("redis-restart", "redis")
+def redis_restart(run):
+    """Killed, and started again with its append-only file: nothing acknowledged may be lost."""
+    server = run.random.choice(run.redis)
+    run.target(server.folder.name)
+    server.kill()
+    yield run.random.choice((0.2, 2, 6))
+    server.start()
+
+
+@nemesis("redis-pause", "redis")
+def redis_pause(run):
+    server = run.random.choice(run.redis)
+    run.target(server.folder.name)
+    server.pause()
+    try:
+        yield run.random.choice((0.5, 2, 6))
+    finally:
+        server.resume()
+
+
+@nemesis("redis-pause-with-resumes", "redis")
+def redis_pause_with_resumes(run):
+    """The stored history is slow while all subscribers resume."""
+    server = run.random.choice(run.redis)
+    run.target(server.folder.name)
+    server.pause()
+    try:
+        run.reconnect()
+        yield 2
+        run.reconnect()
+    finally:
+        server.resume()
+
+
+@nemesis("redis-kill-owner", "redis")
+def redis_kill_owner(run):
+    """The owner dies while Redis holds its appends: they may be stored after the next owner asked."""
+    node = run.owner()
+    run.target(node.name)
+    for server in run.redis:
+        server.pause()
+    try:
+        yield 0.3
+        node.kill()
+        yield 1
+    finally:
+        for server in run.redis:
+            server.resume()
+    node.start(ready=False)
+
+
+@nemesis("redis-flush", "redis", redis=1, expires=1)
+def redis_flush(run):
+    server = run.random.choice(run.redis)
+    run.target(server.folder.name)
+    server.command("FLUSHALL")
+    yield 2
+
+
+@nemesis("redis-empty", "redis", redis=1, expires=1)
+def redis_empty(run):
+    server = run.random.choice(run.redis)
+    run.target(server.folder.name)
+    server.kill()
+    server.forget()
+    yield run.random.choice((0.2, 3))
+    server.start()
+
+
+@nemesis("redis-promote", "replica", redis=1, expires=1)
+def redis_promote(run):
+    """The first server dies, and its replica, which may lack its last events, takes its place."""
+    run.target("redis1")
+    master, replica = run.redis[0], run.replica
+    master.kill()
+    yield 0.5
+    replica.command("REPLICAOF", "NO", "ONE")
+    for node in run.everyone():
+        node.redis_proxies[0].retarget(replica.port.number)
+    run.redis[0], run.replica = replica, master
+    yield 1
+    master.forget()
+    master.start("--replicaof", "127.0.0.1", str(replica.port.number))
+
+
+@nemesis("redis-script-flush", "redis")
+def redis_script_flush(run):
+    run.target("all")
+    for _ in range(4):
+        for server in run.redis:
+            server.command("SCRIPT", "FLUSH")
+        yield 0.5
+
+
+# MARK: clients
+
+@nemesis("slow-subscribers", overflows=1)
+def slow_subscribers(run):
+    chosen = run.random.sample(run.subscribers, len(run.subscribers) // 2)
+    run.target(f"{len(chosen)} subscribers")
+    for subscriber in chosen:
+        subscriber.reading.clear()
+    try:
+        yield run.random.choice((2, 8))
+    finally:
+        for subscriber in chosen:
+            subscriber.reading.set()
+
+
+@nemesis("resumes")
+def resumes(run):
+    run.target("all subscribers")
+    for _ in range(5):
+        run.reconnect()
+        yield run.random.uniform(0.2, 1)
