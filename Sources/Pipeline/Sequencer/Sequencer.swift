@@ -112,6 +112,10 @@ package actor Sequencer: ChannelOwner {
         }
         self.machine.sealed(sealed)
         self.end(refused.filter { $0.error.code == .fenced }.map(\.grant))
+        // It is unknown when the log can be sealed: publishers and readers get an error now.
+        for (grant, error) in refused {
+            for batch in self.machine.stoppedWaiting(for: grant) { self.refuse(batch, .logUnavailable(error.message)) }
+        }
         self.resumeWaitingForSeal(refused: Dictionary(refused.map { ($0.grant.partition, $0.error) }) { first, _ in first })
         self.lose(self.machine.lost(lost))
         self.readHeadsIfNeeded()
@@ -129,9 +133,6 @@ package actor Sequencer: ChannelOwner {
                     let held = grants.filter { sequencer.machine.isAcquiring($0) }
                     if held.isEmpty { return }
                     let refused = await sequencer.seal(held).filter { $0.error.code != .fenced }
-                    for (grant, error) in refused {
-                        for batch in sequencer.machine.stoppedWaiting(for: grant) { sequencer.refuse(batch, .logUnavailable(error.message)) }
-                    }
                     sequencer.sealAgain(refused.map(\.grant), after: .seconds(1))
                 }
             }
