@@ -270,7 +270,9 @@ class Cluster:
 
     def allowed(self, field, begin, end):
         """How many consequences of a kind the faults between two times allow."""
-        return sum(int(n.get(field) or 0) for n in self.nemeses.values() if n["t"] <= end and (n["end"] or 1 << 62) + GRACE_US >= begin)
+        return sum(
+            int(n.get(field) or 0) for n in self.nemeses.values()
+            if n["t"] <= end and (n.get("lasting") or (n["end"] or 1 << 62) + GRACE_US >= begin))
 
     def latency(self, channel, invoked, latency):
         """Stores how long an event took, under the fault that was active when it was published."""
@@ -640,6 +642,11 @@ class Channels:
                 continue
             if told:
                 counts["told missing"] += not reader.stored
+                if gaps[i][2] == "reset" and not self.cluster.allowed("loses", message.acknowledged, 1 << 62):
+                    lost.add(name)
+                    self.verdict.find(
+                        "K3", f"{channel.name}: {name} ({text(at)}) was acknowledged, {reader.name} received the gap {text(gaps[i][0])} to {text(gaps[i][1])}, and no "
+                        "fault explains the loss", message.acknowledged_line)
                 # A reset explains the end of the old epoch. The events of the new epoch are known, so they cannot be missing because of it.
                 if gaps[i][2] == "reset" and at[0] == gaps[i][1][0] and at[0] != gaps[i][0][0]:
                     newest = channel.newest.get(at[0], 0)

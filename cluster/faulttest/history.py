@@ -18,7 +18,8 @@
     own.commit      node, partition, owner_epoch, channel, position, message: after the log has confirmed the append
     own.fenced      node, partition, owner_epoch: the log has refused an append or a seal
     own.release     node, partition, owner_epoch: the node will append nothing more under this owner epoch
-    nemesis.begin   id, name, target, resets (how many new epochs of each channel this fault may cause), expires, overflows (whether such gaps may follow)
+    nemesis.begin   id, name, target, resets (how many new epochs of each channel this fault may cause), loses (whether the end of an old epoch may be missing
+                    then), expires, overflows (whether such gaps may follow), lasting (whether they may follow at any later time)
     nemesis.end     id: the fault is healed
     cluster.settled after (id of the nemesis), took_ms, served, total, contested, views, owned (node → number of partitions), moving
     cluster.moves   moves, lower_bound

@@ -37,7 +37,8 @@ class Good:
             self.oe[c] += 1
             self.seal(c)
         self.rounds(40)
-        self.add("nemesis.begin", id=1, name="kill-owner", target="n1", resets=1 if log == "memory" else 0, expires=0, overflows=0, settles=True)
+        self.add("nemesis.begin", id=1, name="kill-owner", target="n1", resets=1 if log == "memory" else 0,
+                 loses=log == "memory", expires=0, overflows=0, lasting=False, settles=True)
         for c in CHANNELS:
             self.die(c, log)
         self.add("nemesis.end", id=1)
@@ -185,6 +186,13 @@ def epoch_without_cause(lines, rng):
     for e in lines:
         if e["e"] == "nemesis.begin":
             e["resets"] = 0
+
+
+def loss_without_cause(lines, rng):
+    """A fault that may cause a new epoch, but no loss."""
+    for e in lines:
+        if e["e"] == "nemesis.begin":
+            e["loses"] = False
 
 
 def early_epoch(lines, rng):
@@ -402,7 +410,7 @@ def broken_line(lines, rng):
 # Each mutation with the rule that must find it.
 MUTATIONS = [
     (swap, "K2"), (drop, "K2"), (drop, "K3"), (repeat, "K4"), (repeat_elsewhere, "K4"), (wrong_epoch, "K9"), (epoch_without_notice, "K2"),
-    (epoch_without_cause, "K9"), (early_epoch, "K9"), (lose_acknowledged, "K1"), (lose_the_last, "R3"), (lose_from_history, "K3"), (shorter_history, "R3"),
+    (epoch_without_cause, "K9"), (loss_without_cause, "K3"), (early_epoch, "K9"), (lose_acknowledged, "K1"), (lose_the_last, "R3"), (lose_from_history, "K3"), (shorter_history, "R3"),
     (reset_skips_new_epoch, "K3"), (two_at_one_position, "K1"), (unknown_message, "K8"), (delivered_after_fail, "K8"), (moved_as_failure, "R1"),
     (acknowledged_elsewhere, "K4"), (gap_without_cause, "K9"), (overflow_of_a_fast_one, "K9"), (reset_within_an_epoch, "K9"), (gap_of_received, "K2"),
     (short_gap, "K2"), (resume_from_now, "K2"), (replay_cut, "K2"), (reorder, "K5"), (reorder_pipelined, "K6"), (two_owners, "K7"), (zombie, "K7"),

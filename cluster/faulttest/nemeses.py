@@ -14,9 +14,9 @@ SESSION = 6
 
 
 class Nemesis:
-    def __init__(self, name, cause, needs, memory, redis, expires, overflows):
+    def __init__(self, name, cause, needs, memory, redis, loses, overflows):
         self.name, self.cause, self.needs = name, cause, needs
-        self.memory, self.redis, self.expires, self.overflows = memory, redis, expires, overflows
+        self.memory, self.redis, self.loses, self.overflows = memory, redis, loses, overflows
 
     def possible(self, run):
         return self.needs <= run.has
@@ -24,13 +24,20 @@ class Nemesis:
     def allows(self, run):
         """The consequences that this fault may have, for the checker."""
         count = {"memory": self.memory, "redis": self.redis, "sqlite": 0}[run.log]
-        return {"resets": len(run.nodes) if count == "nodes" else count, "expires": self.expires, "overflows": self.overflows}
+        loses = count if self.loses else 0
+        return {
+            "resets": len(run.nodes) if count == "nodes" else count, "loses": bool(loses), "expires": bool(loses and run.log == "redis"), "overflows": self.overflows,
+            # A node that takes a partition over later notices what happened to Redis.
+            "lasting": bool(count and run.log == "redis")}
 
 
-def nemesis(name, *needs, memory=0, redis=0, expires=0, overflows=0):
-    """`memory` and `redis`: how many new epochs of one channel the fault may cause with that log. `nodes` is one for each node."""
+def nemesis(name, *needs, memory=0, redis=0, loses=True, overflows=0):
+    """`memory` and `redis`: how many new epochs of one channel the fault may cause with that log. `nodes` is one for each node.
+
+    `loses`: whether the end of the old epoch may be missing.
+    """
     def register(cause):
-        NEMESES[name] = Nemesis(name, cause, set(needs), memory, redis, expires, overflows)
+        NEMESES[name] = Nemesis(name, cause, set(needs), memory, redis, loses, overflows)
         return cause
     return register
 
@@ -377,9 +384,9 @@ def zookeeper_pause_leader(run):
 
 # MARK: Redis
 
-@nemesis("redis-restart", "redis")
+@nemesis("redis-restart", "redis", redis=1, loses=False)
 def redis_restart(run):
-    """Killed, and started again with its append-only file: nothing acknowledged may be lost."""
+    """Killed, and started again with its append-only file: nothing acknowledged may be lost. A later owner cannot know this, and may begin a new epoch."""
     server = run.random.choice(run.redis)
     run.target(server.folder.name)
     server.kill()
@@ -429,7 +436,7 @@ def redis_kill_owner(run):
     node.start(ready=False)
 
 
-@nemesis("redis-flush", "redis", redis=1, expires=1)
+@nemesis("redis-flush", "redis", redis=1)
 def redis_flush(run):
     server = run.random.choice(run.redis)
     run.target(server.folder.name)
@@ -437,7 +444,7 @@ def redis_flush(run):
     yield 2
 
 
-@nemesis("redis-empty", "redis", redis=1, expires=1)
+@nemesis("redis-empty", "redis", redis=1)
 def redis_empty(run):
     server = run.random.choice(run.redis)
     run.target(server.folder.name)
@@ -447,7 +454,7 @@ def redis_empty(run):
     server.start()
 
 
-@nemesis("redis-promote", "replica", redis=1, expires=1)
+@nemesis("redis-promote", "replica", redis=1)
 def redis_promote(run):
     """The first server dies, and its replica, which may lack its last events, takes its place."""
     run.target("redis1")
