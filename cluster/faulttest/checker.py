@@ -27,6 +27,7 @@ import tempfile
 import zlib
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
+from itertools import islice
 from pathlib import Path
 
 from .history import position, text
@@ -484,8 +485,7 @@ class Channels:
         at = position(event["position"])
         self.place(channel, event["message"], at, event["t"], number)
         reader = self.reader(channel, f"history {event['reader']}")
-        # It was read after the last acknowledgement, so it must have everything up to the end.
-        reader.stored = reader.ended = True
+        reader.stored, reader.ended = True, event.get("final", False)
         # A history of several epochs may begin in the middle of each.
         if reader.last is not None and at[0] > reader.last[0]:
             reader.gaps.append((after(reader.last), (at[0], at[1] - 1), "reset"))
@@ -518,8 +518,9 @@ class Channels:
         self.check_commits(channel)
         self.check_epochs(channel)
         lost = set()
+        acknowledged = sorted((m.at, name) for name, m in channel.messages.items() if m.acknowledged is not None and m.at is not None)
         for reader in channel.readers.values():
-            self.check_reader(channel, reader, lost)
+            self.check_reader(channel, reader, acknowledged, lost)
         self.verdict.counts["lost"] += len(lost)
 
     def check_outcomes(self, channel):
@@ -593,7 +594,7 @@ class Channels:
     def line_of(self, channel, epoch):
         return min((line for at, (_, line) in channel.at.items() if at[0] == epoch), default=0)
 
-    def check_reader(self, channel, reader, lost):
+    def check_reader(self, channel, reader, acknowledged, lost):
         counts = self.verdict.counts
         holes = sorted(reader.holes)
         run = None
@@ -620,18 +621,16 @@ class Channels:
             else:
                 starts.append(start)
                 ends.append(finish)
-        for name, message in channel.messages.items():
-            if message.acknowledged is None or message.at is None:
-                continue
-            at = message.at
-            if reader.begin is not None and at <= reader.begin:
-                continue
+        first = bisect_right(acknowledged, (reader.begin, chr(0x10FFFF))) if reader.begin is not None else 0
+        for at, name in islice(acknowledged, first, None):
+            message = channel.messages[name]
             if at > reader.last:
-                if reader.ended:
-                    lost.add(name)
-                    rule = "R3" if message.last else "K3"
-                    self.verdict.find(rule, f"{channel.name}: {reader.name} never received {name} ({text(at)}); its last event is {text(reader.last)}",
-                                      message.acknowledged_line, reader.last_line)
+                if not reader.ended:
+                    break
+                lost.add(name)
+                rule = "R3" if message.last else "K3"
+                self.verdict.find(rule, f"{channel.name}: {reader.name} never received {name} ({text(at)}); its last event is {text(reader.last)}",
+                                  message.acknowledged_line, reader.last_line)
                 continue
             i = bisect_right(starts, at) - 1
             if i >= 0 and at <= ends[i]:

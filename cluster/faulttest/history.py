@@ -12,7 +12,8 @@
     sub.gap         subscriber, channel, from, to, reason
     sub.closed      subscriber, why
     sub.end         subscriber: it was connected at the end of the run, so it must have received the last event of each of its channels
-    log.read        reader, channel, position, message: one event of the stored history; reader is a name for one whole read in order
+    log.read        reader, channel, position, message: one event of the stored history; reader is a name for one whole read in order. final: after the last
+                    acknowledgement, so the read must include it
     own.seal        node, partition, owner_epoch: the log has confirmed the seal
     own.assign      node, partition, owner_epoch, channel, position, message: before the append is sent
     own.commit      node, partition, owner_epoch, channel, position, message: after the log has confirmed the append

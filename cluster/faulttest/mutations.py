@@ -55,7 +55,7 @@ class Good:
         for c in CHANNELS:
             for at, m in self.events[c]:
                 if at[0] == self.epoch[c]:
-                    self.add("log.read", reader=f"n1 {c}", channel=c, position=text(at), message=m)
+                    self.add("log.read", reader=f"n1 {c}", channel=c, position=text(at), message=m, final=True)
 
     def add(self, kind, **fields):
         self.t += self.random.randint(1, 2000)

@@ -251,4 +251,64 @@ class Batches(Publisher):
         return {"broadcast": {"channels": [e.channel for e in events], **fields}}
 
 
-KINDS = (Sequential, Forgetful, Pipelined, Batches)
+class Broadcasts(Publisher):
+    """One event in several channels, by both calls that do this, with message ids. What has no acknowledgement is sent again."""
+
+    EVENTS = 3
+
+    def turn(self):
+        names = self.random.sample(self.channels, self.random.randint(2, 4))
+        number = max(self.numbers[c] for c in names) + 1
+        for c in names:
+            self.numbers[c] = number
+        raw = self.random.random() < 0.5
+
+        def attempt(events):
+            for event in events:
+                self.invoke(event, True)
+                event.unanswered = True
+            names, identity, data = [e.channel for e in events], f"{self.name}/{number}", events[0].data
+            if raw:
+                status, response = self.post(f"/pub?id={'/'.join(names)}", json.dumps(data), {"Message-Id": identity})
+                # One channel has an object, several have an array.
+                results = response if isinstance(response, list) else [response] * len(events)
+            else:
+                status, response = self.post("/api/broadcast", json.dumps({"channels": names, "data": data, "idempotency_key": identity}))
+                results = response["result"]["responses"] if status == 200 else [response] * len(events)
+            for event, result in zip(events, results):
+                event.unanswered = False
+                found = result if raw else result.get("result")
+                if status == 200 and "error" not in result:
+                    self.ok(event, found["id"] if raw else f"{found['epoch']}-{found['offset']}", found.get("duplicate", False))
+                else:
+                    self.refused(event, status if status != 200 else 503, self.why(result))
+        self.until_settled(attempt, [Event(self.name, c, number) for c in names])
+
+
+class Reader(threading.Thread):
+    """Reads the stored history of channels at any node while the run continues: also while their owners seal, die or are unknown."""
+
+    def __init__(self, run, seed):
+        super().__init__(daemon=True, name="reader")
+        self.run_, self.random, self.failure = run, random.Random(f"{seed}/reader"), None
+        self.reads = self.refusals = 0
+        self.stopping = threading.Event()
+
+    def run(self):
+        try:
+            while not self.stopping.wait(self.random.uniform(0, 1)):
+                node, channel = self.random.choice(self.run_.nodes), self.random.choice(self.run_.channels)
+                try:
+                    reply = node.post("/api/history", {"channel": channel, "limit": 30}, timeout=RESPONSE_SECONDS)
+                except (OSError, http.client.HTTPException):
+                    continue
+                if reply.status != 200:
+                    self.refusals += 1
+                    continue
+                self.reads += 1
+                self.run_.stored(f"read {self.reads}", channel, reply.json["result"]["publications"])
+        except Exception as error:
+            self.failure = error
+
+
+KINDS = (Sequential, Forgetful, Pipelined, Batches, Broadcasts)

@@ -44,7 +44,7 @@ class Run:
         self.log = options.log if options.nodes > 1 else "sqlite"
         self.has = set()
         self.nodes, self.extras, self.publishers, self.subscribers = [], [], [], []
-        self.zookeepers, self.redis, self.replica, self.cluster, self.witness = [], [], None, None, None
+        self.zookeepers, self.redis, self.replica, self.cluster, self.witness, self.reader = [], [], None, None, None, None
         self.pins = set()
         self.findings = []
         self.targets = []
@@ -130,7 +130,7 @@ class Run:
                 server.start()
 
     def clients(self):
-        count = 4 if self.options.nodes == 1 else 2 * len(publishers.KINDS)
+        count = (1 if self.options.nodes == 1 else 2) * len(publishers.KINDS)
         for n in range(count):
             kind = publishers.KINDS[n % len(publishers.KINDS)]
             self.publishers.append(kind(self, f"p{n + 1}", self.options.seed, kind.EVENTS * count / self.options.rate))
@@ -145,9 +145,15 @@ class Run:
         self.wait(lambda: all(s.connected.is_set() for s in self.subscribers), 30)
         for publisher in self.publishers:
             publisher.start()
+        self.reader = publishers.Reader(self, self.options.seed)
+        self.reader.start()
+
+    @property
+    def threads(self):
+        return [*self.publishers, *self.subscribers, *([self.reader] if self.reader else [])]
 
     def close(self):
-        for thread in [*self.publishers, *self.subscribers]:
+        for thread in self.threads:
             thread.stopping.set()
         for subscriber in self.subscribers:
             subscriber.stop()
@@ -163,7 +169,7 @@ class Run:
                 node.close()
         for server in [*self.redis, *([self.replica] if self.replica else [])]:
             server.close()
-        for thread in [*self.publishers, *self.subscribers]:
+        for thread in self.threads:
             if thread.is_alive():
                 thread.join(20)
         self.history.close()
@@ -281,7 +287,7 @@ class Run:
         took = self.settle(after=number)
         self.say(f"{number:3}  {name:<24} {', '.join(dict.fromkeys(self.targets)):<16} {healed - begun:5.1f} s, settled after {took:5.1f} s; "
                  f"{self.acknowledged:,} acknowledged, {self.delivered:,} delivered")
-        for thread in [*self.publishers, *self.subscribers]:
+        for thread in self.threads:
             if thread.failure:
                 raise thread.failure
         for node in self.nodes:
@@ -313,8 +319,8 @@ class Run:
     def finish(self):
         """Each channel gets one last event, which must arrive at every subscriber. Then every node reads the stored history."""
         self.say("no further faults; the last events must arrive everywhere")
-        for publisher in self.publishers:
-            publisher.stopping.set()
+        for thread in [*self.publishers, self.reader]:
+            thread.stopping.set()
         for publisher in self.publishers:
             publisher.join(60)
             if publisher.is_alive():
@@ -348,9 +354,13 @@ class Run:
         if reply.status != 200:
             self.finding(f"{node.name} does not return the history of {channel}: {reply}")
             return
-        for event in reply.json["result"]["publications"]:
+        self.stored(f"{node.name} {channel}", channel, reply.json["result"]["publications"], final=True)
+
+    def stored(self, reader, channel, publications, **fields):
+        for event in publications:
             data = event["data"]
-            self.history.add("log.read", reader=f"{node.name} {channel}", channel=channel, position=event["id"], message=f"{data['p']}/{channel}/{data['n']}")
+            self.history.add(
+                "log.read", reader=reader, channel=channel, position=event["id"], message=f"{data['p']}/{channel}/{data['n']}", **fields)
 
 
 def interrupted(*_):
