@@ -46,6 +46,8 @@ package final class FaultLog: Log, @unchecked Sendable {
     package var fenced: Set<PartitionID> = []
     /// Partitions of which data was lost: appends to them are refused until they are sealed again.
     package var lost: Set<PartitionID> = []
+    /// Partitions of which the log does not know whether it stores their events. It does not.
+    package var uncertain: Set<PartitionID> = []
     /// Partitions whose heads are refused.
     package var fencedHeads: Set<PartitionID> = []
     /// All requests so far, including failed ones.
@@ -195,11 +197,15 @@ package final class FaultLog: Log, @unchecked Sendable {
     }
 
     package func verify(_ grants: [Grant]) async -> [Result<Void, LogError>] {
-        grants.map { self.refusal($0).map { .failure($0) } ?? .success(()) }
+        grants.map { grant in
+            if self.uncertain.contains(grant.partition) { return .success(()) }
+            return self.refusal(grant).map { .failure($0) } ?? .success(())
+        }
     }
 
     private func refusal(_ grant: Grant) -> LogError? {
         if self.fenced.contains(grant.partition) { return LogError(.fenced, "newer") }
+        if self.uncertain.contains(grant.partition) { return LogError(.uncertain, "silent") }
         return self.lost.contains(grant.partition) ? LogError(.lost, "lost") : nil
     }
 

@@ -61,6 +61,8 @@ package struct ClusterMachine: Sendable {
         case sealed([Grant])
         /// The log refused to seal these grants. The machine requests the seal again.
         case sealRefused([Grant])
+        /// The log has refused these grants while they were served, so the storage has ended them.
+        case fenced([Grant])
         /// The storage has finished these grants, and commits nothing more under them.
         case handedOver([Grant])
         case metrics(NodeMetrics)
@@ -146,6 +148,7 @@ package struct ClusterMachine: Sendable {
         case .received(let peer, let payload): self.received(payload, from: peer, &turn)
         case .sealed(let partitions): self.perform(self.owning.sealed(partitions), &turn)
         case .sealRefused(let partitions): self.owning.refused(partitions)
+        case .fenced(let partitions): self.owning.fenced(partitions)
         case .handedOver(let partitions): self.owning.handedOver(partitions)
         case .metrics(let metrics): self.reporting.measured(metrics)
         case .remembered(let number, let failure): self.perform(self.register.remembered(number, failure: failure, at: now), &turn)

@@ -10,7 +10,7 @@ package struct Ownership: Hashable, Sendable {
         /// Can transition to: serving, granted (the log refused, and is to be sealed again), released.
         case sealing
         /// This node commits events, and serves history.
-        /// Can transition to: sealed (a handoff has finished), released.
+        /// Can transition to: sealed (a handoff has finished, or the log has refused the grant), released.
         case serving
         /// Nothing is committed under this owner epoch any more, so the controller may grant the partition again.
         /// Can transition to: granted (under a new owner epoch, if the move failed), released.
@@ -95,6 +95,10 @@ struct OwnershipMachine: Sendable {
     }
 
     mutating func handedOver(_ partitions: [Grant]) { self.change(partitions, from: .serving, to: .sealed) }
+
+    /// The storage serves these grants no longer, because the log has refused them. The report says so, and the controller grants the partitions again under new
+    /// owner epochs.
+    mutating func fenced(_ partitions: [Grant]) { self.change(partitions, from: .serving, to: .sealed) }
 
     private mutating func change(_ partitions: [Grant], from state: Ownership.State, to next: Ownership.State) {
         for owned in partitions {

@@ -14,6 +14,7 @@ import Storage
 final class ClusterMember: Sendable {
     let coordinator: ClusterCoordinator
     private let links: Links
+    private let sequencers: Sequencers
     private let partitions: Partitions
     private let servers: ZooKeeperServers
     private let sessionSeconds: Int
@@ -39,6 +40,7 @@ final class ClusterMember: Sendable {
         settings.wallClock = WallClock.now
         let session = Self.session(options, servers)
         self.links = links
+        self.sequencers = sequencers
         self.partitions = partitions
         self.servers = servers
         self.sessionSeconds = options.sessionSeconds
@@ -79,6 +81,7 @@ final class ClusterMember: Sendable {
 
     /// Runs the member until ``leave()``. Throws if the cluster refuses this node.
     func run(metrics: @escaping @Sendable () async -> NodeMetrics) async throws {
+        await self.sequencers.onFenced { [coordinator] grants in Task { await coordinator.deliver(.fenced(grants)) } }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { [links, coordinator, problem] in
                 if let problem { await coordinator.deliver(.fault(problem)) }

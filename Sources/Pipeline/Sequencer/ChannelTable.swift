@@ -13,6 +13,9 @@ struct ChannelTable {
         case wanted
         case reading
         case done
+        /// The log is forgetting the channel. If the channel is used meanwhile, its head is read afterwards: a head that was read before would be
+        /// deleted, and the event after it would have no predecessor.
+        case forgetting
         /// The log could not read the head. The head is read again for the next publish or edge that needs it.
         case failed(String)
     }
@@ -33,9 +36,11 @@ struct ChannelTable {
         /// The last use, by the steady clock.
         var usedAt: Int64
 
+        fileprivate var isUnused: Bool { self.inFlight == 0 && self.forming == 0 && self.edges.isEmpty && self.subscribers == 0 }
+
         /// True if the channel may be removed from the table.
         var isIdle: Bool {
-            self.inFlight == 0 && self.forming == 0 && self.edges.isEmpty && self.subscribers == 0 && self.reading != .reading
+            self.isUnused && self.reading != .reading && self.reading != .forgetting
         }
     }
 
@@ -113,6 +118,17 @@ struct ChannelTable {
         self.toRead.append(index)
     }
 
+    /// Takes those of these places whose heads are still wanted, before all others.
+    mutating func takeToRead(_ indices: [Index], limit: Int, isReadable: (PartitionID) -> Bool) -> [Index] {
+        var taken: [Index] = []
+        for index in indices where taken.count < limit {
+            guard self.places[Int(index)].state.reading == .wanted, isReadable(self.places[Int(index)].state.partition) else { continue }
+            self.places[Int(index)].state.reading = .reading
+            taken.append(index)
+        }
+        return taken
+    }
+
     /// Takes up to `count` places to read. Places of partitions that are not readable are dropped from the list: ``readAll(of:)`` adds them again.
     mutating func takeToRead(_ count: Int, isReadable: (PartitionID) -> Bool) -> [Index] {
         var taken: [Index] = []
@@ -176,6 +192,20 @@ struct ChannelTable {
         }
         self.sweepPlace = end < self.places.count ? end : 0
         return self.sweepPlace > 0
+    }
+
+    /// Marks a channel that is not in use while the log forgets it. Returns false if it is in use.
+    mutating func beginForgetting(_ channel: ChannelName, at now: Int64) -> Bool {
+        if let index = self.indices[channel], !self.places[Int(index)].state.isIdle { return false }
+        let index = self.touch(channel, at: now)
+        self.places[Int(index)].state.reading = .forgetting
+        return true
+    }
+
+    /// The log has forgotten the channel, or has failed to.
+    mutating func endForgetting(_ channel: ChannelName) {
+        guard let index = self.indices[channel], self.places[Int(index)].state.reading == .forgetting else { return }
+        if self.places[Int(index)].state.isUnused { self.remove(index) } else { self.readAgain(index) }
     }
 
     /// Removes a channel that is not in use. Returns false if it is in use.

@@ -6,9 +6,11 @@ import Partitioning
 /// Stores a 128-bit hash instead of channel and id. If two different ids had the same hash, an event would be lost. With a million ids in the window, the
 /// probability is below 10⁻²⁶.
 struct MessageIDWindow {
-    private struct Key: Hashable {
-        var low: UInt64
-        var high: UInt64
+    struct Key: Hashable, Sendable {
+        private var low: UInt64
+        private var high: UInt64
+
+        /// `channelHash` is ``ChannelName/hash64``.
 
         init(channelHash: UInt64, messageID: String) {
             self.low = XXH64.hash(messageID, seed: channelHash)
@@ -39,9 +41,9 @@ struct MessageIDWindow {
 
     var count: Int { self.positions.count }
 
-    /// The position of the event with this message id, if it is in the window. `channelHash` is ``ChannelName/hash64``.
-    func position(_ messageID: String, in channelHash: UInt64) -> Position? {
-        guard let position = self.positions[Key(channelHash: channelHash, messageID: messageID)] else { return nil }
+    /// The position of the event with this message id, if it is in the window.
+    func position(_ key: Key, in channelHash: UInt64) -> Position? {
+        guard let position = self.positions[key] else { return nil }
         if !self.losses.isEmpty, let losses = self.losses[channelHash], losses.contains(where: { $0.after < position && position < $0.before }) { return nil }
         return position
     }
@@ -52,8 +54,7 @@ struct MessageIDWindow {
         self.losses[channelHash, default: []].append(Loss(after: after, before: before, timestamp: timestamp))
     }
 
-    mutating func insert(_ messageID: String, in channelHash: UInt64, position: Position, timestamp: Int64) {
-        let key = Key(channelHash: channelHash, messageID: messageID)
+    mutating func insert(_ key: Key, position: Position, timestamp: Int64) {
         guard self.positions.updateValue(position, forKey: key) == nil else { return }
         self.order.append((key, timestamp))
         while self.order.count > self.countMax { self.removeOldest() }

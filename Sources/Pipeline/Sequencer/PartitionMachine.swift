@@ -12,13 +12,20 @@ struct PartitionMachine {
         case acquiring
         /// Events are committed, and history is returned.
         /// Can transition to:
+        ///   - `doubtful` when it is unknown whether the log has stored the last commit,
         ///   - `acquiring` when the log has lost data of the partition, and it must be sealed again,
         ///   - `handingOver` when the partition moves to another node,
         ///   - `relinquished` when the partition is released, or the log refuses a commit because the partition has a newer owner.
         case serving
+        /// It is unknown whether the log has stored the partition's last commit. It is repeated until the result is known. History is returned, and publishes are
+        /// refused. Other partitions are not affected.
+        /// Can transition to:
+        ///   - `serving` when the result is known,
+        ///   - `relinquished` when the partition moves to another node, is released, or has a newer owner. The seal of the next owner ends the doubt.
+        case doubtful
         /// Publishes are refused. The commit in flight has not ended yet.
         /// Can transition to:
-        ///   - `relinquished` when that commit has ended.
+        ///   - `relinquished` when that commit has ended, or when its result is unknown.
         case handingOver
         /// Nothing is committed under this owner epoch any more.
         /// Can transition to: none. The next grant gets a new machine.
@@ -26,21 +33,29 @@ struct PartitionMachine {
     }
 
     let grant: Grant
+    /// Differs from the serial of every other machine. A grant that was released may be acquired again while its last commit is in flight.
+    let serial: UInt64
     private(set) var state = State.acquiring
     /// The grant's index in the log batch that is being formed or is in flight. Nil if the batch has no event of this partition.
     private(set) var grantIndex: UInt16?
 
-    init(_ grant: Grant) {
+    init(_ grant: Grant, serial: UInt64) {
         self.grant = grant
+        self.serial = serial
     }
 
-    /// True if events of the partition may be sequenced.
-    var isServing: Bool { self.state == .serving }
+    /// True if the partition's heads are known to this node, and history is returned.
+    var isServing: Bool {
+        switch self.state {
+        case .serving, .doubtful: true
+        case .acquiring, .handingOver, .relinquished: false
+        }
+    }
 
-    /// True if publishes are accepted: they are committed now, or after the seal.
+    /// True while publishes belong here: they are committed now or after the seal, or the log is in doubt.
     var isHeld: Bool {
         switch self.state {
-        case .acquiring, .serving: true
+        case .acquiring, .serving, .doubtful: true
         case .handingOver, .relinquished: false
         }
     }
@@ -51,7 +66,7 @@ struct PartitionMachine {
         switch self.state {
         case .acquiring: self.state = .serving
         // Sealed again under the same owner epoch: nothing changes.
-        case .serving, .handingOver, .relinquished: break
+        case .serving, .doubtful, .handingOver, .relinquished: break
         }
     }
 
@@ -66,7 +81,8 @@ struct PartitionMachine {
     mutating func handOver() {
         switch self.state {
         case .serving: self.state = self.grantIndex == nil ? .relinquished : .handingOver
-        case .acquiring: self.state = .relinquished
+        // The next owner's seal decides whether the doubtful commit is stored, so nothing waits for the log.
+        case .acquiring, .doubtful: self.state = .relinquished
         case .handingOver, .relinquished: break
         }
     }
@@ -85,6 +101,18 @@ struct PartitionMachine {
     /// The log has returned a result for this partition's events.
     mutating func commitEnded() {
         self.grantIndex = nil
-        if self.state == .handingOver { self.state = .relinquished }
+        switch self.state {
+        case .doubtful: self.state = .serving
+        case .handingOver: self.state = .relinquished
+        case .acquiring, .serving, .relinquished: break
+        }
+    }
+
+    /// The log does not know whether it has stored this partition's events. Returns false if the grant ends anyway.
+    mutating func commitBecameDoubtful() -> Bool {
+        guard self.state == .serving else { return false }
+        self.grantIndex = nil
+        self.state = .doubtful
+        return true
     }
 }

@@ -56,6 +56,8 @@ package actor Sequencer: ChannelOwner {
     /// that is told of an end gets no later outcome of a publish that arrived before it out of order.
     private func ownershipChanged(acquired: [Grant] = [], ended: [Grant] = []) {
         self.resumeWaitingForSeal()
+        // Older than what is parked.
+        for commit in self.machine.takeEndedDoubts() { self.acknowledge(commit) }
         guard !acquired.isEmpty || !ended.isEmpty else { return }
         for batch in self.machine.takeParked(of: Set(ended.map(\.partition))) { self.refuse(batch, .moved) }
         for slot in self.edges { slot?.edge.ownershipChanged(acquired: acquired, ended: ended) }
@@ -132,7 +134,9 @@ package actor Sequencer: ChannelOwner {
                 Task {
                     let held = grants.filter { sequencer.machine.isAcquiring($0) }
                     if held.isEmpty { return }
-                    let refused = await sequencer.seal(held).filter { $0.error.code != .fenced }
+                    let results = await sequencer.seal(held)
+                    sequencer.reportFenced(results.filter { $0.error.code == .fenced }.map(\.grant))
+                    let refused = results.filter { $0.error.code != .fenced }
                     sequencer.sealAgain(refused.map(\.grant), after: .seconds(1))
                 }
             }
@@ -150,8 +154,21 @@ package actor Sequencer: ChannelOwner {
             if error.code == .lost { lost.append(grant) }
         }
         self.end(fenced)
-        self.metrics.fencedPartitions += UInt64(fenced.count)
+        self.reportFenced(fenced)
         self.lose(self.machine.lost(lost))
+    }
+
+    /// Is called with grants that the log has refused, on this loop. They have ended here. See ``Sequencers/onFenced(_:)``.
+    private var onFenced: (@Sendable ([Grant]) -> Void)?
+
+    func setOnFenced(_ body: @escaping @Sendable ([Grant]) -> Void) { self.onFenced = body }
+
+    /// The log has refused these grants outside of a call of ``acquire(_:)``, so their owner does not know yet that nothing is served under them.
+    private func reportFenced(_ grants: [Grant]) {
+        guard !grants.isEmpty else { return }
+        self.metrics.fencedPartitions += UInt64(grants.count)
+        self.onFenced?(grants)
+        Task { await self.log.release(grants) }
     }
 
     private func lose(_ grants: [Grant]) {
@@ -224,13 +241,13 @@ package actor Sequencer: ChannelOwner {
         while !self.machine.isDrained, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(5)) }
         // A commit that is repeated would resume on a loop that has shut down.
         self.isAbandoned = true
-        while self.isStoring, ContinuousClock.now < deadline + .milliseconds(200) { try? await Task.sleep(for: .milliseconds(5)) }
+        while self.isRepeating, ContinuousClock.now < deadline + .milliseconds(200) { try? await Task.sleep(for: .milliseconds(5)) }
     }
 
     /// The deadline of ``stop(deadline:)`` has passed.
     private var isAbandoned = false
-    /// True while a commit is repeated because its result is unknown.
-    private var isStoring = false
+    /// True while commits are repeated because their results are unknown.
+    private var isRepeating = false
 
     // MARK: - ChannelOwner
 
@@ -290,7 +307,7 @@ package actor Sequencer: ChannelOwner {
 
     // MARK: - Heads
 
-    private func readHeadsIfNeeded() {
+    func readHeadsIfNeeded() {
         guard !self.isReadingHeads, self.machine.hasHeadsToRead else { return }
         self.isReadingHeads = true
         Task { await self.readHeads() }
@@ -304,14 +321,16 @@ package actor Sequencer: ChannelOwner {
             if channels.isEmpty { continue }
             do throws(LogError) {
                 let read = self.machine.headsRead(try await self.log.heads(of: channels), of: places, now: self.clocks.steady())
-                self.metrics.fencedPartitions += UInt64(read.fenced.count)
                 self.ownershipChanged(ended: read.fenced)
+                self.reportFenced(read.fenced)
                 self.open(read.opened)
             } catch {
                 self.metrics.failedHeads += 1
                 self.machine.readingFailed(places, error.message)
                 self.retryReading(places)
             }
+            // The commit that is being formed waits for its own heads only.
+            self.drainIfNeeded()
         }
         self.isReadingHeads = false
         self.drainIfNeeded()
@@ -338,7 +357,7 @@ package actor Sequencer: ChannelOwner {
 
     // MARK: - Committing
 
-    private func drainIfNeeded() {
+    func drainIfNeeded() {
         guard !self.isDraining else { return }
         self.isDraining = true
         Task { await self.drain() }
@@ -352,9 +371,9 @@ package actor Sequencer: ChannelOwner {
             case .nothing:
                 break drain
             case .headsFirst:
-                // `readHeads` starts this loop again when it is done.
-                if self.isReadingHeads { break drain }
-                await self.readHeads()
+                // `readHeads` starts this loop again after each read, and so does the end of a call that forgets channels.
+                self.readHeadsIfNeeded()
+                break drain
             case .commit:
                 self.lastCommit = (.now(), self.machine.commit.batch.events.count)
                 let count = self.machine.commit.publishedCount
@@ -390,38 +409,66 @@ package actor Sequencer: ChannelOwner {
     private static let uncertainMillisecondsMax: Int64 = 1000
 
     private func store() async {
+        let batch = self.machine.commit.batch
+        self.end(batch.isEmpty ? [] : await self.log.append(batch))
+        self.repeatDoubtsIfNeeded()
+    }
+
+    private func repeatDoubtsIfNeeded() {
+        guard self.machine.hasDoubts, !self.isRepeating else { return }
+        self.isRepeating = true
+        Task { await self.repeatDoubts() }
+    }
+
+    /// Appends the events of commits whose results are unknown, until all results are known. Meanwhile the other partitions commit.
+    private func repeatDoubts() async {
         var backoff = Duration.milliseconds(50)
-        let began = self.clocks.steady()
-        while true {
-            let batch = self.machine.commit.batch
-            let results = batch.isEmpty ? [] : await self.log.append(batch)
-            guard results.contains(where: \.isUncertain) else { return self.end(results) }
-            for batch in self.machine.becameUncertain() { self.refuse(batch, SequencerMachine.uncertain) }
-            if self.clocks.steady() >= began + Self.uncertainMillisecondsMax {
-                for batch in self.machine.stoppedWaiting() { self.refuse(batch, SequencerMachine.uncertain) }
-            }
-            self.isStoring = true
-            // In slices, because ``stop(deadline:)`` waits for the end.
+        while self.machine.hasDoubts {
             let end = ContinuousClock.now + backoff
-            while ContinuousClock.now < end, !self.isAbandoned { try? await Task.sleep(for: min(backoff, .milliseconds(50))) }
-            self.isStoring = false
-            if self.isAbandoned { return self.end(results) }
+            // In slices, because ``stop(deadline:)`` waits for the end, and publishers do not wait longer than a second.
+            repeat {
+                try? await Task.sleep(for: min(backoff, .milliseconds(50)))
+                self.refuseWaiting(since: self.clocks.steady() - Self.uncertainMillisecondsMax)
+            } while ContinuousClock.now < end && !self.isAbandoned && self.machine.hasDoubts
+            if self.isAbandoned { break }
+            let (batch, serials) = self.machine.doubtfulBatch
+            if batch.isEmpty { break }
+            for (serial, result) in zip(serials, await self.log.append(batch)) {
+                guard let (commit, ended) = self.machine.resolved(serial, result) else { continue }
+                self.end(commit, ended)
+                self.finish(ended)
+            }
             backoff = min(backoff * 2, .seconds(2))
         }
+        self.isRepeating = false
+        if self.isAbandoned { self.refuseWaiting(since: .max) } else { self.drainIfNeeded() }
+    }
+
+    /// Refuses publishes that wait for the result of a commit that was formed before `time`.
+    private func refuseWaiting(since time: Int64) {
+        for batch in self.machine.stoppedWaiting(since: time) { self.refuse(batch, SequencerMachine.uncertain) }
+    }
+
+    private func end(_ results: [Result<Void, LogError>]) {
+        let ended = self.machine.ended(results)
+        self.end(self.machine.commit, ended)
+        self.machine.finished()
+        self.finish(ended)
     }
 
     /// The only place where a commit is acknowledged and relayed. Acknowledgements are first, because deliveries take longer.
-    private func end(_ results: [Result<Void, LogError>]) {
-        let ended = self.machine.ended(results)
-        self.acknowledge(self.machine.commit)
+    private func end(_ commit: SequencerMachine.Commit, _ ended: SequencerMachine.Ended) {
+        self.acknowledge(commit)
         if ended.isCommitted {
             self.metrics.commits += 1
-            self.relay(self.machine.commit, results)
+            self.relay(commit, ended.results)
         }
-        if results.contains(where: \.isFailure) { self.metrics.failedCommits += 1 }
-        self.metrics.fencedPartitions += UInt64(ended.fenced.count)
-        self.machine.finished()
+        if ended.results.contains(where: \.isFailure) { self.metrics.failedCommits += 1 }
+    }
+
+    private func finish(_ ended: SequencerMachine.Ended) {
         self.ownershipChanged(ended: ended.fenced)
+        self.reportFenced(ended.fenced)
         self.lose(ended.lost)
         let waiting = self.waitingForCommit
         self.waitingForCommit = []

@@ -15,19 +15,20 @@ struct SequencerMachine {
         /// Can transition to: committing.
         case forming
         /// The log is storing a commit.
-        /// Can transition to: idle, uncertain.
-        case committing
-        /// It is unknown whether the log has stored the commit. The commit is repeated until its result is known. New publishes are refused meanwhile.
         /// Can transition to: idle.
-        case uncertain
+        case committing
     }
 
     /// Batches, or parts of batches, that the log stores together.
     struct Commit: Sendable {
         /// The events that the log stores, without duplicates and refused events.
         var batch = LogBatch()
+        /// The serial of the partition's machine, for each grant of `batch`.
+        var serials: [UInt64] = []
         /// The channel of each event of `batch`, as a place in the table.
         var places: [ChannelTable.Index] = []
+        /// The message id of each event of `batch`.
+        var keys: [MessageIDWindow.Key?] = []
         /// Each batch with the outcomes of its events, in their order. Valid when the commit has ended.
         var parts: [(batch: PublishBatch, outcomes: [PublishOutcome])] = []
         /// When the commit was formed, by the steady clock.
@@ -58,20 +59,27 @@ struct SequencerMachine {
         var fenced: [Grant] = []
         /// The log has lost data of these partitions. The caller seals them again.
         var lost: [Grant] = []
+        /// The log's results for the grants of the commit. Grants in doubt are in the commit no longer.
+        var results: [Result<Void, LogError>] = []
         /// True if at least one event is committed. The caller then relays the commit.
         var isCommitted = false
     }
 
     private(set) var state = State.idle
-    private(set) var channels: ChannelTable
+    var channels: ChannelTable
     /// Indexed by partition. An array, because every event reads it.
-    private(set) var partitions: [PartitionMachine?]
+    var partitions: [PartitionMachine?]
     /// The commit that is being formed, or is in flight. Its memory is reused for the next one.
-    private(set) var commit = Commit()
+    var commit = Commit()
+    /// Commits of one partition each, which may or may not be stored. See `SequencerMachine+Doubt`.
+    var doubts: [Commit] = []
+    /// Commits in doubt whose grants have ended, with outcomes. See ``takeEndedDoubts()``.
+    var endedDoubts: [Commit] = []
+    private var lastSerial: UInt64 = 0
     /// True if a channel of the commit is new in the table, so that its head may be unknown.
     private var hasUnread = false
     /// Message ids of the commit that is being formed.
-    private var pendingIDs: [String: [(hash: UInt64, position: Position)]] = [:]
+    private var pendingIDs: [MessageIDWindow.Key: Position] = [:]
     private var messageIDs: MessageIDWindow
     private var parked: Deque<PublishBatch> = []
     private(set) var parkedEvents = 0
@@ -105,7 +113,8 @@ struct SequencerMachine {
                 guard held.grant.ownerEpoch < grant.ownerEpoch else { continue }
                 self.end(grant.partition)
             }
-            self.partitions[grant.partition] = PartitionMachine(grant)
+            self.lastSerial += 1
+            self.partitions[grant.partition] = PartitionMachine(grant, serial: self.lastSerial)
             self.acquiringCount += 1
         }
     }
@@ -158,11 +167,12 @@ struct SequencerMachine {
         return lost
     }
 
-    /// Adds no more events to commits under these grants. A commit that is in flight is still valid.
+    /// Adds no more events to commits under these grants. A commit that is in flight is still valid. A commit in doubt is left to the next owner.
     mutating func handOver(_ grants: [Grant]) {
         for grant in grants where self.partitions[grant.partition]?.grant == grant {
             if self.partitions[grant.partition]!.state == .acquiring { self.parkWaiting(grant.partition) }
             self.partitions[grant.partition]!.handOver()
+            if self.partitions[grant.partition]!.state == .relinquished { self.endDoubt(of: grant.partition) }
         }
     }
 
@@ -222,6 +232,7 @@ struct SequencerMachine {
     private mutating func end(_ partition: PartitionID) {
         if self.partitions[partition]!.state == .acquiring { self.parkWaiting(partition) }
         self.partitions[partition]!.relinquish()
+        self.endDoubt(of: partition)
         self.channels.invalidate(partition)
     }
 
@@ -239,8 +250,8 @@ struct SequencerMachine {
     /// True if every accepted publish has its outcome.
     var isDrained: Bool {
         switch self.state {
-        case .idle: self.parkedEvents == 0
-        case .forming, .committing, .uncertain: false
+        case .idle: self.parkedEvents == 0 && self.doubts.isEmpty && self.endedDoubts.isEmpty
+        case .forming, .committing: false
         }
     }
 
@@ -249,7 +260,10 @@ struct SequencerMachine {
     /// Takes up to `limit` channels whose heads must be read from the log.
     mutating func headsToRead(limit: Int) -> (places: [ChannelTable.Index], channels: [ChannelOfPartition]) {
         let partitions = self.partitions
-        let places = self.channels.takeToRead(limit) { partitions[$0]?.isServing ?? false }
+        func isReadable(_ partition: PartitionID) -> Bool { partitions[partition]?.isServing ?? false }
+        // A commit that is being formed waits for its heads only, although after a loss there may be a million others to read.
+        var places = self.state == .forming ? self.channels.takeToRead(self.commit.places, limit: limit, isReadable: isReadable) : []
+        if places.isEmpty { places = self.channels.takeToRead(limit, isReadable: isReadable) }
         let channels = places.map { index in
             let head = self.channels[index].head
             return ChannelOfPartition(
@@ -287,7 +301,7 @@ struct SequencerMachine {
             self.channels[index].reading = .done
             if let after = found.lostAfter { self.messageIDs.lose(in: hash, after: after, before: found.head, timestamp: now) }
             for (messageID, position, timestamp) in found.messageIDs {
-                self.messageIDs.insert(messageID, in: hash, position: position, timestamp: timestamp)
+                self.messageIDs.insert(MessageIDWindow.Key(channelHash: hash, messageID: messageID), position: position, timestamp: timestamp)
             }
             if self.channels[index].edges.isEmpty { self.removeIfBlank(index) } else { read.opened.append(index) }
         }
@@ -319,7 +333,7 @@ struct SequencerMachine {
             self.channels[index].edges.insert(slot)
             switch self.channels[index].reading {
             case .done where self.partitions[self.channels[index].partition]?.isServing ?? false: return index
-            case .done, .wanted, .reading: return nil
+            case .done, .wanted, .reading, .forgetting: return nil
             case .failed:
                 self.channels.readAgain(index)
                 return nil
@@ -346,15 +360,25 @@ struct SequencerMachine {
         return hasOldIDs || hasUnseen
     }
 
-    /// Returns the channels that may be forgotten, by grant, and removes them from the table. A channel may be forgotten if its partition is served here and
-    /// the channel is not in use.
-    mutating func forgettable(_ channels: [ChannelName]) -> [Grant: [ChannelName]] {
+    /// Returns the channels that may be forgotten, by grant. A channel may be forgotten if its partition is served here and the channel is not in use. The
+    /// caller calls ``forgot(_:)`` afterwards in all cases; until then no head of them is read.
+    mutating func forgettable(_ channels: [ChannelName], now: Int64) -> [Grant: [ChannelName]] {
         var forgettable: [Grant: [ChannelName]] = [:]
         for channel in channels {
-            guard let held = self.partitions[self.channels.partition(of: channel)], held.isServing, self.channels.letGo(channel) else { continue }
+            guard let held = self.partitions[self.channels.partition(of: channel)], held.isServing, self.channels.beginForgetting(channel, at: now) else {
+                continue
+            }
             forgettable[held.grant, default: []].append(channel)
         }
         return forgettable
+    }
+
+    /// The log has forgotten these channels, or has failed to. The heads of channels that were used meanwhile are read now.
+    mutating func forgot(_ channels: [Grant: [ChannelName]]) {
+        // In order, so that a seed of a test always has the same walk.
+        for (_, names) in channels.sorted(by: { $0.key.partition < $1.key.partition }) {
+            for name in names { self.channels.endForgetting(name) }
+        }
     }
 
     mutating func clearPressed() { self.isPressed = false }
@@ -370,7 +394,6 @@ struct SequencerMachine {
 
     mutating func accept(_ batch: PublishBatch) -> OnAccept {
         if self.isStopping { return .refused(.stopping) }
-        if case .uncertain = self.state { return .refused(Self.uncertain) }
         let bytes = batch.events.reduce(0) { $0 + $1.accountedBytes }
         // If nothing is parked, a batch of any size is accepted: otherwise a batch above the limits would never be accepted. The size of a request has its own
         // limit.
@@ -403,7 +426,7 @@ struct SequencerMachine {
     ///   - stamp: the time on the wall clock, stored with the events.
     mutating func nextCommit(now: Int64, stamp: Int64) -> OnNextCommit {
         switch self.state {
-        case .committing, .uncertain: return .nothing
+        case .committing: return .nothing
         case .idle:
             guard !self.parked.isEmpty else { return .nothing }
             self.gather(now: now)
@@ -422,7 +445,7 @@ struct SequencerMachine {
     /// Returns true if the channel's head is unknown and will be read. If the partition is not served, the head is not read, and the events are refused.
     private func isUnread(_ index: ChannelTable.Index) -> Bool {
         switch self.channels[index].reading {
-        case .wanted, .reading: self.partitions[self.channels[index].partition]?.isServing ?? false
+        case .wanted, .reading, .forgetting: self.partitions[self.channels[index].partition]?.isServing ?? false
         case .done, .failed: false
         }
     }
@@ -440,7 +463,7 @@ struct SequencerMachine {
                 self.channels[index].forming += 1
                 switch self.channels[index].reading {
                 case .done: break
-                case .wanted, .reading: self.hasUnread = true
+                case .wanted, .reading, .forgetting: self.hasUnread = true
                 case .failed:
                     self.channels.readAgain(index)
                     self.hasUnread = true
@@ -495,14 +518,13 @@ struct SequencerMachine {
         switch self.partitions[partition]?.state {
         case .serving: break
         case .acquiring: return .refused(Self.sealing)
+        case .doubtful: return .refused(Self.uncertain)
         case .handingOver, .relinquished, nil: return .refused(.moved)
         }
         if case .failed(let message) = self.channels[index].reading { return .refused(.logUnavailable(message)) }
-        if let messageID = event.messageID {
-            let hash = self.channels[index].hash
-            let pending = self.pendingIDs[messageID]?.first { $0.hash == hash }?.position
-            if let position = pending ?? self.messageIDs.position(messageID, in: hash) { return .duplicate(position, subscribers: subscribers) }
-        }
+        let hash = self.channels[index].hash
+        let key = event.messageID.map { MessageIDWindow.Key(channelHash: hash, messageID: $0) }
+        if let key, let position = self.pendingIDs[key] ?? self.messageIDs.position(key, in: hash) { return .duplicate(position, subscribers: subscribers) }
         let head = self.channels[index].head
         if head.offset == 0, self.channels[index].inFlight == 0 {
             guard self.rememberedCount + self.addedCount < self.limits.channelsMax else {
@@ -513,7 +535,8 @@ struct SequencerMachine {
         }
         self.channels[index].inFlight += 1
         let position = Position(epoch: head.epoch, offset: head.offset + self.channels[index].inFlight)
-        if let messageID = event.messageID { self.pendingIDs[messageID, default: []].append((self.channels[index].hash, position)) }
+        if let key { self.pendingIDs[key] = position }
+        self.commit.keys.append(key)
         self.commit.batch.add(SequencedEvent(event: event, position: position, timestamp: stamp), grantIndex: self.grantIndex(of: partition))
         return .published(position, subscribers: subscribers)
     }
@@ -521,6 +544,7 @@ struct SequencerMachine {
     private mutating func grantIndex(of partition: PartitionID) -> UInt16 {
         if let index = self.partitions[partition]!.grantIndex { return index }
         let index = self.commit.batch.add(self.partitions[partition]!.grant)
+        self.commit.serials.append(self.partitions[partition]!.serial)
         self.partitions[partition]!.joined(as: index)
         return index
     }
@@ -528,16 +552,31 @@ struct SequencerMachine {
     // MARK: - Results of the log
 
     /// Takes the log's result for each partition of the commit. Advances the heads of channels with committed events, frees the positions of the other events,
-    /// and corrects the outcomes. The caller then acknowledges, relays, and calls ``finished()``.
+    /// and corrects the outcomes. The caller then acknowledges, relays, and calls ``finished()``. Events whose result is unknown are taken out of the commit.
     mutating func ended(_ results: [Result<Void, LogError>]) -> Ended {
         switch self.state {
-        case .committing, .uncertain: self.state = .idle
+        case .committing: self.state = .idle
         case .idle, .forming: preconditionFailure("The log returned results, but no commit is in flight")
         }
         self.addedCount = 0
+        return self.apply(results.contains(where: \.isUncertain) ? self.setAsideDoubts(results) : results)
+    }
+
+    /// Replaces the commit by another one for the duration of `body`, which returns what becomes of the other one.
+    mutating func with(_ other: Commit, _ body: (inout SequencerMachine) -> Ended) -> (commit: Commit, ended: Ended) {
+        var other = other
+        swap(&self.commit, &other)
+        let ended = body(&self)
+        swap(&self.commit, &other)
+        return (other, ended)
+    }
+
+    /// See ``ended(_:)``.
+    mutating func apply(_ results: [Result<Void, LogError>]) -> Ended {
         var ended = Ended()
+        ended.results = results
         // A grant may have ended meanwhile, or a newer grant may have replaced it. Then the heads of the partition's channels are read from the log again.
-        let isHeld = self.commit.batch.grants.map { self.partitions[$0.partition]?.grant == $0 }
+        let isHeld = zip(self.commit.batch.grants, self.commit.serials).map { self.partitions[$0.partition]?.serial == $1 }
         for (index, grant) in self.commit.batch.grants.enumerated() where isHeld[index] {
             self.partitions[grant.partition]!.commitEnded()
             guard case .failure(let error) = results[index] else { continue }
@@ -565,6 +604,8 @@ struct SequencerMachine {
     /// The commit is not needed any more.
     mutating func finished() {
         self.commit.batch.removeAll()
+        self.commit.serials.removeAll(keepingCapacity: true)
+        self.commit.keys.removeAll(keepingCapacity: true)
         self.commit.places.removeAll(keepingCapacity: true)
         self.commit.parts.removeAll(keepingCapacity: true)
     }
@@ -577,9 +618,7 @@ struct SequencerMachine {
             if head.offset == 0 { self.rememberedCount += 1 }
             self.channels[index].head = position
         }
-        if let messageID = self.commit.batch.events[number].event.messageID {
-            self.messageIDs.insert(messageID, in: self.channels[index].hash, position: position, timestamp: self.commit.formedAt)
-        }
+        if let key = self.commit.keys[number] { self.messageIDs.insert(key, position: position, timestamp: self.commit.formedAt) }
     }
 
     /// Corrects the outcomes of events that the log did not store.
@@ -587,7 +626,8 @@ struct SequencerMachine {
         var refusals: [PartitionID: PublishRefusal] = [:]
         for (grant, result) in zip(self.commit.batch.grants, results) {
             guard case .failure(let error) = result else { continue }
-            refusals[grant.partition] = error.code == .fenced ? .moved : .logUnavailable(error.message)
+            // A result that is unknown is here only if the grant has ended: the next owner recognises what was stored by its message id.
+            refusals[grant.partition] = error.code == .fenced || error.code == .uncertain ? .moved : .logUnavailable(error.message)
         }
         for part in self.commit.parts.indices {
             let events = self.commit.parts[part].batch.events
@@ -596,7 +636,7 @@ struct SequencerMachine {
                 switch outcome {
                 case .published:
                     return .refused(refusal)
-                case .duplicate where event.messageID.flatMap({ self.messageIDs.position($0, in: event.channel.hash64) }) == nil:
+                case .duplicate where !self.isInWindow(event):
                     // The event is a duplicate of an event of this commit, and that event was not stored.
                     return .refused(refusal)
                 case .duplicate, .refused:
@@ -606,27 +646,10 @@ struct SequencerMachine {
         }
     }
 
-    /// It is unknown whether the log has stored the commit. The commit stays in flight, and the caller repeats it. Returns the parked batches, which have no
-    /// positions yet. The caller refuses them, because this state may last long.
-    mutating func becameUncertain() -> [PublishBatch] {
-        guard case .committing = self.state else { return [] }
-        self.state = .uncertain
-        let batches = Array(self.parked)
-        self.parked.removeAll()
-        for batch in batches {
-            self.parkedEvents -= batch.events.count
-            self.parkedBytes -= batch.events.reduce(0) { $0 + $1.accountedBytes }
-        }
-        return batches
-    }
-
-    /// The log has not said for a while whether it has stored the commit. Returns the batches of the commit for the caller to refuse, once; ``ended(_:)`` then
-    /// has nothing left to acknowledge.
-    mutating func stoppedWaiting() -> [PublishBatch] {
-        guard case .uncertain = self.state else { return [] }
-        let batches = self.commit.parts.map(\.batch)
-        self.commit.parts.removeAll(keepingCapacity: true)
-        return batches
+    private func isInWindow(_ event: Event) -> Bool {
+        guard let messageID = event.messageID else { return false }
+        let hash = event.channel.hash64
+        return self.messageIDs.position(MessageIDWindow.Key(channelHash: hash, messageID: messageID), in: hash) != nil
     }
 
     /// The log cannot be sealed now, and it is unknown for how long. Returns the publishes that wait for the seal, for the caller to refuse.
@@ -640,5 +663,6 @@ struct SequencerMachine {
     }
 
     static let sealing = PublishRefusal.logUnavailable("the log is being sealed; publish again with the same message id")
-    static let uncertain = PublishRefusal.logUnavailable("the log is checking whether it has stored its last commit; publish again with the same message id")
+    static let uncertain = PublishRefusal.logUnavailable(
+        "the log is checking whether it has stored the last publishes to this partition; publish again with the same message id")
 }

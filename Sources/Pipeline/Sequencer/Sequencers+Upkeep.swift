@@ -96,8 +96,14 @@ extension Sequencer {
     ///
     /// A publish may reach the log before the request to forget does; the log then keeps the channel.
     fileprivate func forget(_ channels: [ChannelName], writtenBefore oldest: Int64) async throws(LogError) {
-        let forgettable = self.machine.forgettable(channels)
-        if !forgettable.isEmpty { try await self.log.forget(forgettable, writtenBefore: oldest) }
+        let forgettable = self.machine.forgettable(channels, now: self.clocks.steady())
+        if forgettable.isEmpty { return }
+        defer {
+            self.machine.forgot(forgettable)
+            self.readHeadsIfNeeded()
+            self.drainIfNeeded()
+        }
+        try await self.log.forget(forgettable, writtenBefore: oldest)
     }
 
     fileprivate func remembers(_ count: Int) { self.machine.remembers(count) }

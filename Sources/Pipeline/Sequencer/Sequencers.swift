@@ -54,12 +54,19 @@ package actor Sequencers {
         return refused
     }
 
-    /// Refuses new publishes under these grants. Returns when the commits in flight under these grants have ended.
+    /// Refuses new publishes under these grants. Returns when the commits in flight under these grants have ended. A commit of which the log does not know
+    /// whether it is stored is not waited for, so this takes no longer than one append.
     package func handOver(_ grants: [Grant]) async {
         await withDiscardingTaskGroup { group in
             // In parallel, because each sequencer waits for its commit in flight.
             for (sequencer, grants) in self.sorted(grants) { group.addTask { await sequencer.handOver(grants) } }
         }
+    }
+
+    /// Calls `body` with grants that the log has refused while they were served: another owner has sealed the partitions, or the log needs another seal under a
+    /// newer owner epoch. Nothing is served under these grants any more. `body` is called on a loop, and must not block.
+    package func onFenced(_ body: @escaping @Sendable ([Grant]) -> Void) async {
+        for sequencer in self.all { await sequencer.setOnFenced(body) }
     }
 
     /// Ends these grants. Newer grants of the same partitions stay.

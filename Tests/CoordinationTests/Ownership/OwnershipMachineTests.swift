@@ -45,6 +45,17 @@ import Testing
         #expect(self.follow(self.view(["n2", "n2"], epochs: [2, 1])) == [])
     }
 
+    @Test mutating func aFencedGrantIsServedNoLongerAndIsAcquiredUnderANewOwnerEpochOnly() {
+        _ = self.follow(self.view(["n1", "n2"]))
+        _ = self.machine.sealed([Self.grant(0)])
+        self.machine.fenced([Self.grant(0, 7)])
+        #expect(self.machine.serving == [Self.grant(0)])
+        self.machine.fenced([Self.grant(0)])
+        #expect(self.machine.partitions[0]?.state == .sealed && self.machine.serving == [])
+        #expect(self.follow(self.view(["n1", "n2"])) == [])
+        #expect(self.follow(self.view(["n1", "n2"], epochs: [2, 1])) == [.release([Self.grant(0)]), .seal([Self.grant(0, 2)])])
+    }
+
     /// The storage handles calls in any order.
     @Test mutating func aSealThatFinishesAfterTheGrantEndedIsReleased() {
         _ = self.follow(self.view(["n1", "n2"]))

@@ -89,9 +89,16 @@ import Testing
     @Test func theRestOfABatchIsRefusedDuringAnUncertainCommit() async throws {
         let stage = try await Stage { $0.commitEventsMax = 2 }
         let origin = Origin()
-        try await stage.appends(.uncertainButStored)
+        // Anything else would be committed by the append that is left.
+        try await stage.appends(.uncertainButStored.late)
         let batch = self.batch(0, 5, origin)
-        try await stage.run { stage.sequencer.publish(batch) }
+        try await stage.run {
+            stage.sequencer.publish(batch)
+            stage.log.uncertain = [stage.partition(of: "c")]
+        }
+        await stage.release()
+        try await stage.settle { origin.outcomes[0]?.count == 3 }
+        try await stage.run { stage.log.uncertain = [] }
         try await stage.settle { origin.outcomes[0]?.count == 5 }
         let uncertain = PublishOutcome.refused(SequencerMachine.uncertain)
         #expect(try await stage.run { origin.outcomes } == [0: [done(1), done(2), uncertain, uncertain, uncertain]])

@@ -1,3 +1,4 @@
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOEmbedded
 import Partitioning
@@ -326,22 +327,113 @@ import Testing
         #expect(try await stage.run { stage.relayed } == [position(1, 1)])
     }
 
-    @Test func publishesBehindAnUncertainCommitAreRefused() async throws {
+    @Test func publishesBehindAnUncertainCommitAreRefusedInItsPartitionOnly() async throws {
         let stage = try await Stage()
-        try await stage.appends(.uncertain.late, .none.late)
+        try await stage.appends(.uncertain.late, .none, .none.late)
         try await stage.publish()
-        try await stage.publish("d")
+        try await stage.publish()
+        let other = try await stage.publish("d")
         await stage.release()
+        #expect(try await stage.outcome(other) == done(1))
         let uncertain = PublishOutcome.refused(SequencerMachine.uncertain)
         #expect(try await stage.outcome(1) == uncertain)
         let late = try await stage.publish()
         #expect(try await stage.outcome(late) == uncertain)
         #expect(await stage.sequencers.parkedEvents == [0])
         #expect(try await stage.outcome(0) == nil)
-        await stage.log.waitFor { $0.appends.count == 2 }
+        await stage.log.waitFor { $0.appends.count == 3 }
+        let third = try await stage.publish("d")
+        #expect(try await stage.outcome(third) == done(2))
         await stage.release()
         #expect(try await stage.outcome(0) == done(1))
         #expect(await stage.metrics.refused == 2)
+    }
+
+    /// One call of the log may be uncertain for one partition of a batch only.
+    @Test func anUncertainPartitionOfACommitDoesNotDelayTheOthers() async throws {
+        let stage = try await Stage()
+        try await stage.listen("d")
+        try await stage.run { stage.log.uncertain = [stage.partition(of: "c")] }
+        try await stage.appends(.none.late)
+        try await stage.publish("a")
+        for name in ["c", "d", "c"] { try await stage.publish(name) }
+        await stage.release()
+        #expect(try await stage.outcome(2) == done(1))
+        #expect(try await stage.run { stage.relayed } == [position(1, 1)])
+        #expect(try await stage.outcome(1) == nil)
+        for offset in 2...4 as ClosedRange<UInt64> {
+            let number = try await stage.publish("d")
+            #expect(try await stage.outcome(number) == done(offset))
+        }
+        try await stage.run { stage.log.uncertain = [] }
+        try await stage.settle { stage.outcomes[1] != nil && stage.outcomes[3] != nil }
+        #expect(try await stage.outcome(1) == done(1))
+        #expect(try await stage.outcome(3) == done(2))
+    }
+
+    /// The next owner's seal decides, so a hand-over does not wait for a log that stays silent.
+    @Test func aHandOverDoesNotWaitForAnUncertainCommit() async throws {
+        let stage = try await Stage()
+        let grant = Grant(partition: stage.partition(of: "c"), ownerEpoch: 1)
+        try await stage.run { stage.log.uncertain = [grant.partition] }
+        try await stage.publish("c")
+        await stage.sequencers.handOver([grant])
+        #expect(try await stage.answers == [moved])
+        // The same if the result is unknown after the hand-over has begun.
+        let next = Grant(partition: grant.partition, ownerEpoch: 2)
+        try await stage.run { stage.log.uncertain = [] }
+        _ = await stage.sequencers.acquire([next])
+        try await stage.run { stage.log.uncertain = [grant.partition] }
+        try await stage.appends(.none.late)
+        try await stage.publish("c")
+        async let handedOver: Void = stage.sequencers.handOver([next])
+        while await !stage.isHandingOver(next) { try await stage.run {} }
+        await stage.release()
+        await handedOver
+        #expect(try await stage.answers == [moved, moved])
+        try await stage.settle { stage.log.appends.count >= 2 }
+        #expect(await stage.sequencer.machine.isDrained)
+    }
+
+    @Test func fencedGrantsAreReportedAndReleasedInTheLog() async throws {
+        let stage = try await Stage()
+        let reported = NIOLockedValueBox<[Grant]>([])
+        await stage.sequencers.onFenced { grants in reported.withLockedValue { $0 += grants } }
+        let grants = ["a", "c", "d"].map { Grant(partition: stage.partition(of: $0), ownerEpoch: 1) }
+        // By a commit, by a read of heads, and by a look at the seals.
+        try await stage.publish("a")
+        try await stage.run { stage.log.fenced = [grants[0].partition] }
+        try await stage.publish("a")
+        try await stage.run { stage.log.fencedHeads = [grants[1].partition] }
+        try await stage.publish("c")
+        try await stage.run { stage.log.fenced.insert(grants[2].partition) }
+        let tick = Task { await stage.sequencers.tick() }
+        try await stage.settle { stage.log.released.count == 3 }
+        await tick.value
+        #expect(reported.withLockedValue { $0 } == grants)
+        #expect(try await stage.run { stage.log.released } == grants)
+        #expect(try await stage.answers == [done(1), moved, moved])
+    }
+
+    /// The head must not be read before the log has forgotten the channel: the event after it would have no predecessor.
+    @Test func aChannelThatIsUsedWhileTheLogForgetsItBeginsANewEpoch() async throws {
+        let stage = try await Stage()
+        try await stage.run {
+            stage.log.known[channel("c")] = ChannelHead(head: position(3, 7))
+            stage.log.forgetFaults = [.none.late]
+            stage.now = 1_000_000_000
+        }
+        let tick = Task { await stage.sequencers.tick() }
+        try await stage.settle { stage.log.forgets.count == 1 }
+        try await stage.publish("c")
+        try await stage.listen("c")
+        try await stage.publish("d")
+        #expect(try await stage.run { stage.log.heads.joined().contains(channel("c")) } == false)
+        await stage.release()
+        try await stage.settle { stage.outcomes.count == 2 }
+        await tick.value
+        #expect(try await stage.outcome(0) == done(1, 4))
+        #expect(try await stage.run { stage.opened } == [position(4, 0)])
     }
 
     @Test func publishingContinuesAfterAnUncertainCommit() async throws {
