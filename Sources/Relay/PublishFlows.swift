@@ -137,7 +137,7 @@ struct PublishFlows {
     mutating func accept(_ batch: PublishBatch, routes: RouteTable, now: Int64) -> [Dispatch]? {
         guard let first = batch.events.first else { return [] }
         // Nearly always the first branch at a lone owner, and for single publishes.
-        if let target = self.target(of: first, routes), batch.events.allSatisfy({ self.target(of: $0, routes) == target }) {
+        if batch.events.startIndex == 0, let target = self.target(of: first, routes), batch.events.allSatisfy({ self.target(of: $0, routes) == target }) {
             guard target == .here || self.hold(batch.events) else { return nil }
             return [self.send(.whole(batch), to: target, since: now)]
         }
@@ -215,6 +215,16 @@ struct PublishFlows {
     private static func frameBytes(_ event: Event) -> Int { event.accountedBytes + (event.messageID?.utf8.count ?? 0) + (event.type?.utf8.count ?? 0) }
 
     // MARK: - Outcomes
+
+    /// Takes outcomes of a batch that this node's own sequencer got whole. Returns the batch, whose origin gets the same outcomes; nil if they need more than
+    /// that. Nearly every publish of a channel that this node owns ends here.
+    mutating func finish(_ id: UInt64, _ outcomes: [PublishOutcome], from index: Int) -> PublishBatch? {
+        guard let sent = self.sent[id], sent.target == .here, sent.done.isEmpty, case .whole(let batch) = sent.events, index == sent.doneCount,
+            !outcomes.contains(.refused(.moved))
+        else { return nil }
+        if index + outcomes.count == sent.count { self.sent[id] = nil } else { self.sent[id]!.doneCount += outcomes.count }
+        return batch
+    }
 
     /// Takes outcomes of a dispatch, by the indices of its events. Returns what to tell the publishers, and the partitions whose owner has refused an event as
     /// moved: the caller removes these routes, and calls ``routesChanged(_:_:)``.

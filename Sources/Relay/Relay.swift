@@ -123,12 +123,15 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
     private func send(_ dispatch: PublishFlows.Dispatch) {
         switch dispatch.target {
         case .here:
-            let events: [Event]
             switch dispatch.events {
-            case .whole(let batch): events = Array(batch.events)
-            case .picked(let picked): events = picked.map(\.event)
+            case .whole(var batch):
+                // The events are not copied, and keep their indices.
+                batch.id = dispatch.id
+                batch.origin = self
+                self.sequencer.publish(batch)
+            case .picked(let picked):
+                self.sequencer.publish(PublishBatch(id: dispatch.id, events: picked.map(\.event), origin: self))
             }
-            self.sequencer.publish(PublishBatch(id: dispatch.id, events: events, origin: self))
         case .session(let session):
             guard let sender = self.owners[session] else { return self.flows.unsent(dispatch) }
             let frame = RelayFrame.publish(relay: self.number, id: dispatch.id, self.published(dispatch))
@@ -157,7 +160,10 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
 
     /// From the sequencer.
     nonisolated func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int) {
-        self.run { $0.finish(batch, outcomes.enumerated().map { RelayFrame.IndexedOutcome(index: index + $0, outcome: $1) }) }
+        self.run { relay in
+            if let whole = relay.flows.finish(batch, outcomes, from: index) { return whole.origin.published(outcomes, batch: whole.id, from: index) }
+            relay.finish(batch, outcomes.enumerated().map { RelayFrame.IndexedOutcome(index: index + $0, outcome: $1) })
+        }
     }
 
     /// From the sequencer, or from another node.
@@ -380,9 +386,10 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
         }
     }
 
-    /// Refuses new publishes. Returns true if every accepted publish has its outcome.
+    /// Refuses new publishes. Returns true if every accepted publish has its outcome. Called again and again until then.
     func stop() -> Bool {
         self.isStopping = true
+        self.tick()
         return self.flows.isDrained
     }
 
