@@ -21,6 +21,7 @@ The rules:
 Memory stays bounded: if the history is large, its lines are first distributed over files by channel, and each file is checked on its own.
 """
 
+import contextlib
 import json
 import statistics
 import tempfile
@@ -118,6 +119,26 @@ class Verdict:
         if len(self.findings[rule]) < self.LISTED_MAX:
             self.findings[rule].append({"rule": rule, "what": what, "lines": sorted({n for n in lines if n})})
 
+    def annotate(self, path):
+        """Adds to each listed finding when it happened, and the newest fault before it."""
+        wanted = {max(f["lines"]) for findings in self.findings.values() for f in findings if f["lines"]}
+        if not wanted:
+            return
+        times, begin, fault = {}, None, "before any fault"
+        with open(path) as file:
+            for number, line in enumerate(file, 1):
+                if begin is None and number == 1:
+                    begin = json.loads(line).get("t", 0)
+                if '"nemesis.begin"' in line:
+                    event = json.loads(line)
+                    fault = f"fault {event['id']} {event['name']}, {(event['t'] - begin) / 1e6:.1f} s"
+                if number in wanted:
+                    with contextlib.suppress(ValueError, KeyError):
+                        times[number] = f"{(json.loads(line)['t'] - begin) / 1e6:.1f} s, after {fault}"
+        for findings in self.findings.values():
+            for finding in findings:
+                finding["when"] = times.get(max(finding["lines"], default=0), "")
+
     @property
     def good(self):
         return not self.found
@@ -138,7 +159,7 @@ class Verdict:
         for rule in RULES:
             if self.found[rule]:
                 lines += ["", f"  {rule} broken {self.found[rule]} times ({RULES[rule]}):"]
-                lines += [f"    {f['what']} [line {', '.join(map(str, f['lines']))}]" for f in self.findings[rule][:5]]
+                lines += [f"    {f['what']} [line {', '.join(map(str, f['lines']))}; {f.get('when', '')}]" for f in self.findings[rule][:5]]
         return "\n".join(lines)
 
 
@@ -177,6 +198,7 @@ def check(path, bytes_at_a_time=BYTES_AT_A_TIME):
         else:
             Channels(cluster, verdict).check(whole)
     cluster.report()
+    verdict.annotate(path)
     return verdict
 
 
@@ -276,18 +298,18 @@ class Cluster:
             if n["t"] <= end and (n.get("lasting") or (n["end"] or 1 << 62) + GRACE_US >= begin))
 
     def latency(self, channel, invoked, latency):
-        """Stores how long an event took, under the fault that was active when it was published."""
-        during = False
+        """Stores how long an event took, under the newest fault that was active when it was published, or up to two seconds before."""
+        found = None
         for begin, end, name, identity in self.windows:
             if begin > invoked:
                 break
             if invoked <= end + 2_000_000:
-                worst = self.latencies[name]
-                key = identity, channel
-                worst[key] = max(worst.get(key, 0), latency)
-                during = True
-        if not during:
+                found = name, identity
+        if found is None:
             self.calm.append(latency)
+        else:
+            worst, key = self.latencies[found[0]], (found[1], channel)
+            worst[key] = max(worst.get(key, 0), latency)
 
     def report(self):
         table = self.verdict.unavailability
