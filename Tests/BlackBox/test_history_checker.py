@@ -14,7 +14,7 @@ def test_broken_histories_are_found():
     assert mutations.self_test(3) == []
 
 
-@pytest.mark.parametrize("rule", sorted(checker.RULES))
+@pytest.mark.parametrize("rule", sorted(checker.RULES.keys() - {"run"}))
 def test_the_self_test_notices_a_missing_rule(rule, monkeypatch):
     find = checker.Verdict.find
     monkeypatch.setattr(checker.Verdict, "find", lambda self, found, *rest: found != rule and find(self, found, *rest))

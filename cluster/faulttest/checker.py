@@ -38,6 +38,8 @@ RULES = {
     "K5": "real-time order", "K6": "a publisher's order", "K7": "one owner at a time", "K8": "nothing refused or unknown delivered", "K9": "gaps have causes",
     "K10": "the cluster settles", "K11": "no needless moves", "R1": "only 'not committed' is a failure", "R2": "positions logged before appends",
     "R3": "the last event arrives", "format": "lines that the checker understands",
+    # Found while a run lasts, not in its history.
+    "run": "nodes and commands behave",
 }
 # Responses with these statuses refuse a request before anything is published.
 REFUSALS = {400, 401, 403, 404, 405, 413, 414, 415, 426, 429, 431, 501, 505}

@@ -5,7 +5,6 @@ All run on the main thread, because a node dies with the thread that started it.
 
 import contextlib
 import http.client
-import json
 import signal
 
 NEMESES = {}
@@ -112,6 +111,8 @@ def terminate(run, node):
         node.kill()
     elif node.process.returncode != 0:
         run.finding(f"{node.name} ended with status {node.process.returncode} after SIGTERM")
+    if run.cluster:
+        node.did_end()
 
 
 @nemesis("terminate")

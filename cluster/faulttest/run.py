@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -159,7 +160,7 @@ class Run:
             subscriber.stop()
         if self.witness:
             self.witness.stopping.set()
-        for process in [n for n in self.everyone()] + self.zookeepers + self.redis:
+        for process in self.everyone() + self.zookeepers + self.redis:
             if process.process and process.process.poll() is None:
                 process.process.send_signal(signal.SIGCONT)
         if self.cluster:
@@ -377,15 +378,14 @@ def main(options, command):
         failure = "interrupted"
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"
-        import traceback
         (run.folder / "failure.txt").write_text(traceback.format_exc())
     finally:
         run.close()
     verdict = check(run.history.path)
     for finding in [*run.findings, *(run.witness.faults if run.witness else ())]:
-        verdict.find("K10" if "settle" in finding else "K7" if "partition" in finding else "format", finding)
+        verdict.find("K10" if "settle" in finding else "K7" if "partition" in finding else "run", finding)
     if failure:
-        verdict.find("format", f"the run ended early: {failure}")
+        verdict.find("run", f"the run ended early: {failure}")
     good = verdict.good
     if options.o == "json":
         print(json.dumps({**verdict.json(), "folder": None if good else str(run.folder)}, indent=1))

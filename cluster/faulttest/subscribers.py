@@ -18,8 +18,8 @@ class Subscriber(threading.Thread):
         self.random = random.Random(f"{seed}/{name}")
         self.cursor, self.node = None, None
         self.delivered = 0
-        # The last position of each channel; the channels whose last event has arrived.
-        self.last, self.complete = {}, set()
+        # The channels whose last event has arrived.
+        self.complete = set()
         self.failure = None
         self.stopping, self.staying, self.reading, self.leaving = (threading.Event() for _ in range(4))
         self.reading.set()
@@ -70,10 +70,6 @@ class Subscriber(threading.Thread):
                 continue
             except (OSError, EOFError, Refused) as error:
                 return repr(error)[:100]
-            except Exception as error:
-                if type(error).__name__ == "Closed":
-                    return repr(error)[:100]
-                raise
             self.cursor = one.cursor
             at = self.run_.cursors.positions(item.cursor)
             if item.kind == "gap":

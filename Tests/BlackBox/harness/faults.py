@@ -238,6 +238,22 @@ class Ensemble:
 class FaultMember(Member):
     """A member, with access to the member's own data."""
 
+    link_proxy = None
+
+    def start(self, *flags, **options):
+        if self.link_proxy:
+            self.link_proxy.open()
+        return super().start(*flags, **options)
+
+    def kill(self):
+        super().kill()
+        self.did_end()
+
+    def did_end(self):
+        """The kernel refuses connections to a dead process, so the proxy refuses them too."""
+        if self.link_proxy:
+            self.link_proxy.shut()
+
     @property
     def own(self):
         """The node's own data about its membership, or None."""
