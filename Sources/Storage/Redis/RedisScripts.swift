@@ -95,6 +95,7 @@ enum RedisScripts {
     /// of its own append. A call that was sent before the owner sealed again, and is executed after it, has the number of an older seal and is refused.
     ///
     /// A stream's expiry is set once in 30 seconds, because it costs a quarter of an append. So the expiry must be at least 30 seconds longer than the history.
+    /// Then up to 84 events that are older are deleted too: a slow channel's stream never expires as a whole, and nobody may read it.
     static let append = """
         #!lua
         local partitions = #KEYS / 2
@@ -171,6 +172,19 @@ enum RedisScripts {
                     local former = heads[p][channel][4]
                     if fresh[p][channel] or not former or math.floor(now / 30000) ~= math.floor(former / 30000) then
                         redis.call('PEXPIRE', stream, ARGV[2])
+                        local start, count, keep = '-', 1, nil
+                        while not fresh[p][channel] and count <= 64 do
+                            local page = redis.call('XRANGE', stream, start, '+', 'COUNT', count)
+                            local isExpired = #page > 0
+                            for _, entry in ipairs(page) do
+                                isExpired = tonumber(string.match(entry[2][2], '^%d+')) < now - ARGV[2]
+                                keep = entry[1]
+                                if not isExpired then break end
+                            end
+                            if not isExpired then break end
+                            start, count = '(' .. keep, 4 * count
+                        end
+                        if count > 1 then redis.call('XTRIM', stream, 'MINID', keep) end
                     end
                 end
             end

@@ -533,13 +533,38 @@ import Testing
         }
     }
 
+    /// A slow channel's stream never expires as a whole. Its old events are deleted although nobody reads them.
+    @Test(arguments: [1, 2, 30, 300]) func appendsDeleteOldEvents(_ old: Int) async throws {
+        let clock = TestClock()
+        try await withRedisLog(clocks: clock.clocks) { log, server in
+            let floor = try await log.seal(oneGrant)[0].get().epochFloor
+            try await log.append(events("a", floor, 1...UInt64(old), at: clock.now))
+            clock.advance(seconds: 200)
+            try await log.append(events("a", floor, UInt64(old) + 1...UInt64(old) + 1, at: clock.now))
+            clock.advance(seconds: 200)
+            let length: () throws -> Int = { Int(try server.command(["XLEN", log.stream(0, channel("a"))]).integer ?? -1) }
+            #expect(try length() == old + 1)
+            var next = UInt64(old) + 2
+            for left in [max(0, old - 84), max(0, old - 168)] {
+                try await log.append(events("a", floor, next...next, at: clock.now))
+                #expect(try length() == left + Int(next) - old)
+                next += 1
+                clock.advance(seconds: 31)
+            }
+            let slice = try await log.read(channel("a"), after: position(floor, UInt64(old)), limit: 10, bytesMax: 1000)
+            #expect(slice.offsets.last == next - 1)
+        }
+    }
+
     /// The identity of the server is read before each seal: what was evicted just before is noticed.
     @Test func anEvictionJustBeforeASealIsNoticed() async throws {
         try await self.withOwner(RedisServerOptions(), deadline: .seconds(5), { $0.client.factsInterval = .hours(1) }) { owner async throws in
             #expect(await owner.append("a", 1...1) == nil)
-            try owner.server.command(["CONFIG", "SET", "maxmemory-policy", "allkeys-random"])
+            // Only streams have an expiry, so the fences and the heads stay.
+            try owner.server.command(["CONFIG", "SET", "maxmemory-policy", "volatile-random"])
             try owner.server.command(["CONFIG", "SET", "maxmemory", "1"])
             _ = try? owner.server.command(["SET", "x", "y"])
+            #expect(try owner.stored("a") == [])
             try owner.server.command(["CONFIG", "SET", "maxmemory", "0"])
             try owner.server.command(["CONFIG", "SET", "maxmemory-policy", "noeviction"])
             #expect(try await owner.log.seal([Grant(partition: 0, ownerEpoch: 2)])[0].get().keptEverything == false)

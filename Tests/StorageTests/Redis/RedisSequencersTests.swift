@@ -80,8 +80,8 @@ import Testing
             await self.sequencers.add(self.observer, as: .loop(0))
         }
 
-        func start() async throws {
-            var rest = Grant.everyPartition()
+        func start(under ownerEpoch: OwnerEpoch = 1) async throws {
+            var rest = Grant.everyPartition().map { Grant(partition: $0.partition, ownerEpoch: ownerEpoch) }
             try await eventually("all partitions are sealed") {
                 rest = await self.sequencers.acquire(rest).map(\.grant)
                 return rest.isEmpty
@@ -160,16 +160,34 @@ import Testing
         }
     }
 
-    private func withNode(_ addresses: [RedisAddress], _ body: (Node) async throws -> Void) async throws {
+    private func withNode(_ addresses: [RedisAddress], under ownerEpoch: OwnerEpoch = 1, _ body: (Node) async throws -> Void) async throws {
         let node = await Node(addresses)
         do {
-            try await node.start()
+            try await node.start(under: ownerEpoch)
             try await body(node)
         } catch {
             await node.close()
             throw error
         }
         await node.close()
+    }
+
+    /// A publisher that repeats its publishes at the next owners, because it has lost the responses.
+    @Test func messageIDsAreRecognisedOverTakeOvers() async throws {
+        let server = try await RedisServer.started()
+        var acknowledged: [ChannelName: [Position]] = [:]
+        for ownerEpoch in 1...3 as ClosedRange<OwnerEpoch> {
+            try await self.withNode([server.address], under: ownerEpoch) { node in
+                // The same seed has the same channels, and a node the same message ids.
+                var random = SplitMix(seed: 7)
+                let positions = try await node.publish(200, &random)
+                if ownerEpoch == 1 { acknowledged = positions }
+                #expect(positions == acknowledged, "owner epoch \(ownerEpoch)")
+                for (channel, positions) in acknowledged { #expect(try await node.stored(channel) == positions) }
+                #expect(await node.sequencers.metrics.duplicates == (ownerEpoch == 1 ? 0 : 200))
+                try await node.check(acknowledged)
+            }
+        }
     }
 
     @Test func nothingAcknowledgedIsLostOverKillsOfServersWithAppendFsyncAlways() async throws {
