@@ -37,10 +37,16 @@ package final class LinkDataConnection: Sendable {
     private let hasRefused = Atomic<Bool>(false)
     private let viewVersion: @Sendable () -> Int64
     private let drained: @Sendable (LinkDataConnection) -> Void
+    /// Bytes of received frames that the receiver still works on, on other loops.
+    private let unfinished = Atomic<Int>(0)
+    private let held = Atomic<Bool>(false)
+    private let unfinishedMax: Int
+    /// Makes the handler apply ``isHeld``. The handler reads the value on its loop, so that the last change counts, whatever the order of the calls.
+    private let updateReading: @Sendable () -> Void
 
     init(
         peer: ProcessID, direction: LinkDirection, session: UInt64, channel: any Channel, limits: LinkLimits, viewVersion: @escaping @Sendable () -> Int64,
-        drained: @escaping @Sendable (LinkDataConnection) -> Void
+        updateReading: @escaping @Sendable () -> Void, drained: @escaping @Sendable (LinkDataConnection) -> Void
     ) {
         self.peer = peer
         self.direction = direction
@@ -50,6 +56,30 @@ package final class LinkDataConnection: Sendable {
         self.frameBytesMax = limits.frameBytesMax
         self.viewVersion = viewVersion
         self.drained = drained
+        self.unfinishedMax = limits.bufferedBytesMax / 4
+        self.updateReading = updateReading
+    }
+
+    /// The receiver has passed a part of a frame to another loop, and calls ``finished(_:)`` with the same number when that loop has handled it. Beyond a quarter of
+    /// ``LinkLimits/bufferedBytesMax`` the connection is not read, so that a busy loop slows the peer instead of collecting its frames.
+    package func passedOn(_ bytes: Int) {
+        guard self.unfinished.wrappingAdd(bytes, ordering: .sequentiallyConsistent).newValue > self.unfinishedMax else { return }
+        if !self.held.exchange(true, ordering: .sequentiallyConsistent) { self.updateReading() }
+        // The last part may have been finished between the two steps.
+        self.resumeIfFinished()
+    }
+
+    package func finished(_ bytes: Int) {
+        self.unfinished.wrappingSubtract(bytes, ordering: .sequentiallyConsistent)
+        self.resumeIfFinished()
+    }
+
+    /// Whether the connection must not be read.
+    var isHeld: Bool { self.held.load(ordering: .sequentiallyConsistent) }
+
+    private func resumeIfFinished() {
+        guard self.held.load(ordering: .sequentiallyConsistent), self.unfinished.load(ordering: .sequentiallyConsistent) * 2 <= self.unfinishedMax else { return }
+        if self.held.exchange(false, ordering: .sequentiallyConsistent) { self.updateReading() }
     }
 
     /// The connection's event loop.

@@ -147,6 +147,13 @@ final class LinkHandler: ChannelDuplexHandler {
         try? context.channel.syncOptions?.setOption(.autoRead, value: true)
     }
 
+    /// The receiver of the data connection has too much to do, or can go on.
+    private func updateReading() {
+        guard let context = self.context, let data, self.isReading == data.isHeld else { return }
+        self.isReading = !data.isHeld
+        try? context.channel.syncOptions?.setOption(.autoRead, value: self.isReading)
+    }
+
     /// Stops reading, because the inbox is full.
     private func pause() {
         guard let context = self.context, self.isReading else { return }
@@ -183,7 +190,9 @@ final class LinkHandler: ChannelDuplexHandler {
         let links = self.links
         let data = LinkDataConnection(
             peer: peer, direction: self.machine.direction, session: self.serial, channel: context.channel, limits: self.limits,
-            viewVersion: { links.viewVersion }, drained: { receiver.drained($0) })
+            viewVersion: { links.viewVersion }, updateReading: { [bound = NIOLoopBound(self, eventLoop: context.eventLoop)] in
+                bound.eventLoop.execute { bound.value.updateReading() }
+            }, drained: { receiver.drained($0) })
         self.data = data
         receiver.opened(data)
     }

@@ -1,3 +1,4 @@
+import DequeModule
 import NIOCore
 import Partitioning
 import Pipeline
@@ -28,6 +29,9 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
     private var nextToken: UInt64 = 1
     /// Calls that wait for a change of their partition's route, oldest first.
     private var waiting: [PartitionID: [(deadline: Int64, continuation: CheckedContinuation<Void, Never>)]] = [:]
+    /// Reads at owners, and reads that wait for their turn.
+    private var readsInFlight = 0
+    private var queuedReads: Deque<CheckedContinuation<Void, Never>> = []
     private var isFlushing = false
     private var isStopping = false
     private var refusedBatches: UInt64 = 0
@@ -321,12 +325,7 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
         let deadline = self.clocks.steady() + self.settings.readMillisecondsMax
         while true {
             let route = self.routes[partition]
-            let reply: RelayReply
-            switch route?.target {
-            case .here: reply = await self.sequencer.answer(request, partition: partition)
-            case .session(let session): reply = await self.ask(request, at: session)
-            case nil: reply = .moved
-            }
+            let reply = if let route { await self.ask(request, about: partition, at: route.target) } else { RelayReply.moved }
             switch reply {
             case .failed(let error): throw error
             case .moved: break
@@ -339,6 +338,25 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
             }
         }
     }
+
+    /// Asks in its turn: after a take-over the feeds of all channels read at the same time, and a log answers a bounded number of reads at once.
+    private func ask(_ request: RelayRequest, about partition: PartitionID, at target: RelayTarget) async -> RelayReply {
+        if self.readsInFlight >= Self.readsInFlightMax {
+            await withCheckedContinuation { self.queuedReads.append($0) }
+        } else {
+            self.readsInFlight += 1
+        }
+        defer {
+            // The place goes to the next read, so the number stays.
+            if let next = self.queuedReads.popFirst() { next.resume() } else { self.readsInFlight -= 1 }
+        }
+        return switch target {
+        case .here: await self.sequencer.answer(request, partition: partition)
+        case .session(let session): await self.ask(request, at: session)
+        }
+    }
+
+    private static let readsInFlightMax = 128
 
     private func ask(_ request: RelayRequest, at session: UInt64) async -> RelayReply {
         guard let sender = self.owners[session] else { return .moved }

@@ -105,9 +105,10 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
         guard let (session, stages) = self.session(connection) else { return }
         do throws(RelayFrame.Malformed) {
             let frame = try RelayFrame(bytes)
+            let work = Work(connection: connection, bytes: bytes.readableBytes)
             switch session {
-            case .owner: try self.fromOwner(frame, connection.session, stages)
-            case .edge(let edges): try self.fromEdge(frame, edges, stages)
+            case .owner: try self.fromOwner(frame, work, stages)
+            case .edge(let edges): try self.fromEdge(frame, work, edges, stages)
             }
         } catch {
             self.state.withLockedValue { $0.malformed += 1 }
@@ -125,28 +126,53 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
         }
     }
 
+    /// A frame that is being handled. While other loops have much of it to do, its connection is not read.
+    private struct Work {
+        let connection: LinkDataConnection
+        let bytes: Int
+
+        func on(_ relay: Relay, _ body: @escaping @Sendable (isolated Relay) -> Void) {
+            if relay.loop.inEventLoop { return relay.run(body) }
+            self.connection.passedOn(self.bytes)
+            relay.run { [connection, bytes] relay in
+                body(relay)
+                connection.finished(bytes)
+            }
+        }
+
+        func on(_ edge: RemoteEdge, _ body: @escaping @Sendable (isolated RemoteEdge) -> Void) {
+            if edge.loop.inEventLoop { return edge.run(body) }
+            self.connection.passedOn(self.bytes)
+            edge.run { [connection, bytes] edge in
+                body(edge)
+                connection.finished(bytes)
+            }
+        }
+    }
+
     // MARK: - Frames of an owner
 
-    private func fromOwner(_ frame: RelayFrame, _ session: UInt64, _ stages: Stages) throws(RelayFrame.Malformed) {
+    private func fromOwner(_ frame: RelayFrame, _ work: Work, _ stages: Stages) throws(RelayFrame.Malformed) {
+        let session = work.connection.session
         switch frame {
         case .acquired(let grants):
-            for (relay, grants) in self.sorted(grants, stages.relays, { $0.partition }) { relay.run { $0.acquired(grants, by: session) } }
+            for (relay, grants) in self.sorted(grants, stages.relays, { $0.partition }) { work.on(relay) { $0.acquired(grants, by: session) } }
         case .ended(let grants):
-            for (relay, grants) in self.sorted(grants, stages.relays, { $0.partition }) { relay.run { $0.ended(grants, by: session) } }
+            for (relay, grants) in self.sorted(grants, stages.relays, { $0.partition }) { work.on(relay) { $0.ended(grants, by: session) } }
         case .opened(let channels):
             let router = stages.router
-            for (relay, channels) in self.sorted(channels, stages.relays, { router.partition(of: $0.channel) }) { relay.run { $0.received(channels) } }
+            for (relay, channels) in self.sorted(channels, stages.relays, { router.partition(of: $0.channel) }) { work.on(relay) { $0.received(channels) } }
         case .events(let relayed):
-            if stages.relays.count == 1 { return stages.relays[0].run { $0.received(relayed) } }
+            if stages.relays.count == 1 { return work.on(stages.relays[0]) { $0.received(relayed) } }
             var sorted: [RelayedEvents] = Array(repeating: RelayedEvents(), count: stages.relays.count)
             for (index, event) in relayed.events.enumerated() {
                 sorted[stages.router.index(of: event.event.channel)].append(event, under: relayed.ownerEpoch(of: index))
             }
-            for (relay, events) in zip(stages.relays, sorted) where !events.isEmpty { relay.run { $0.received(events) } }
+            for (relay, events) in zip(stages.relays, sorted) where !events.isEmpty { work.on(relay) { $0.received(events) } }
         case .outcomes(let number, let id, let outcomes):
-            try self.relay(number, stages).run { $0.finish(id, outcomes) }
+            work.on(try self.relay(number, stages)) { $0.finish(id, outcomes) }
         case .reply(let number, let token, let reply):
-            try self.relay(number, stages).run { $0.replied(token, reply) }
+            work.on(try self.relay(number, stages)) { $0.replied(token, reply) }
         case .publish, .interest, .request:
             throw RelayFrame.Malformed(description: "a frame that only the dialling node may send")
         }
@@ -159,16 +185,16 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
 
     // MARK: - Frames of an edge
 
-    private func fromEdge(_ frame: RelayFrame, _ edges: [RemoteEdge], _ stages: Stages) throws(RelayFrame.Malformed) {
+    private func fromEdge(_ frame: RelayFrame, _ work: Work, _ edges: [RemoteEdge], _ stages: Stages) throws(RelayFrame.Malformed) {
         let router = stages.router
         switch frame {
         case .publish(let relay, let id, let events):
             let numbered = events.enumerated().map { (index: $0, published: $1) }
             for (edge, events) in self.sorted(numbered, edges, { router.partition(of: $0.published.event.channel) }) {
-                edge.run { $0.publish(relay: relay, id: id, events) }
+                work.on(edge) { $0.publish(relay: relay, id: id, events) }
             }
         case .interest(let interests):
-            for (edge, interests) in self.sorted(interests, edges, { router.partition(of: $0.channel) }) { edge.run { $0.interest(interests) } }
+            for (edge, interests) in self.sorted(interests, edges, { router.partition(of: $0.channel) }) { work.on(edge) { $0.interest(interests) } }
         case .request(let relay, let token, .channels(let prefix, let after, let limit)):
             let sequencers = stages.sequencers
             let edge = edges[0]
@@ -183,7 +209,7 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
             }
         case .request(let relay, let token, let request):
             guard let channel = request.channel else { return }
-            edges[router.index(of: channel)].run { $0.request(relay: relay, token: token, request) }
+            work.on(edges[router.index(of: channel)]) { $0.request(relay: relay, token: token, request) }
         case .acquired, .ended, .opened, .events, .outcomes, .reply:
             throw RelayFrame.Malformed(description: "a frame that only the dialled node may send")
         }
