@@ -57,7 +57,7 @@ enum RedisScripts {
     /// number of this seal.
     ///
     /// If the storage is another one than at the last seal, or the fence is missing, heads of former epochs are not trusted any more: new events begin epochs from
-    /// the raised floor on.
+    /// the raised floor on. Otherwise the floor stays, so that a subscriber of a channel without an event gets no gap when only the owner changes.
     static let seal = """
         #!lua flags=allow-oom
         local reply = {}
@@ -73,7 +73,7 @@ enum RedisScripts {
             else
                 if fence[4] == ARGV[1] then
                     kept = 1
-                    floor = math.max(floor, least)
+                    if floor == 0 then floor = least end
                 else
                     floor = math.max(floor, least) + 1
                     trusted = floor
