@@ -62,10 +62,10 @@ end() {
     for name in $running; do kill -9 "$(cat "$run/$name.pid")" || true; done
 }
 
-# Ends the nodes before ZooKeeper, so that they can leave the cluster.
+# Ends the nodes before ZooKeeper and Redis, so that they can leave the cluster.
 end_all() {
     end "$(names 'n*')" 15
-    end "$(names 'zookeeper*')" 5
+    end "$(names 'zookeeper*') $(names redis)" 5
 }
 
 # Prints the process that listens on a loopback port. Fails if the port is free.
