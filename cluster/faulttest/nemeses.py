@@ -196,9 +196,10 @@ def move(run):
     source = run.names[entry["owner"]]
     target = run.random.choice([n for n in run.nodes if n is not source])
     with contextlib.suppress(OSError, http.client.HTTPException):
-        run.command("move", {"partition": entry["partition"], "node": target.name})
-        run.pins.add(entry["partition"])
-    return source, target
+        if run.command("move", {"partition": entry["partition"], "node": target.name}):
+            run.pins.add(entry["partition"])
+            return source, target
+    return None
 
 
 def unpin(run):
@@ -210,6 +211,8 @@ def unpin(run):
 
 @nemesis("move", "cluster")
 def moves(run):
+    if not any([move(run) for _ in range(3)]):
+        run.finding("no request to move a partition was accepted")
     for _ in range(6):
         move(run)
         yield run.random.uniform(0, 1)

@@ -186,7 +186,9 @@ class Run:
         return None
 
     def locate(self, channel):
-        return self.get(f"/api/locate?channel={channel}")
+        """The entry of the channel's partition, or None."""
+        reply = self.get(f"/api/locate?channel={channel}")
+        return reply["partitions"][0] if reply and reply["partitions"] else None
 
     def owner(self):
         """The owner of a channel."""
