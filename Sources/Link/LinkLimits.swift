@@ -9,7 +9,7 @@ package struct LinkLimits: Sendable, Equatable {
     /// The time between two heartbeats. Both sides send heartbeats on each connection.
     package var heartbeatMilliseconds = 1000
     /// A link is down after this time without a received byte.
-    package var silenceMilliseconds = 4000
+    package var silenceMilliseconds = 2000
     /// A link is down if the peer has accepted none of the waiting bytes for this time.
     package var stallMilliseconds = 10_000
     /// The longest time from dialling or accepting a connection until the peer is authenticated.

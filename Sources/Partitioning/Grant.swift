@@ -15,6 +15,13 @@ package struct Grant: Hashable, Sendable, CustomStringConvertible {
         self.ownerEpoch = ownerEpoch
     }
 
+    /// The first epoch that a channel of the partition may begin under this grant, unless its content came over from the owner before. A log that several
+    /// owners of a partition use cannot take the time instead, because the clocks of nodes differ.
+    ///
+    /// Owner epochs grow, and one grant begins fewer than 2²⁴ epochs of a channel, one after another. So no epoch of a former owner is used again, also if
+    /// nothing is known of that owner. The numbers are exact in Lua, which stores them with 53 bits.
+    package var firstEpoch: UInt64 { UInt64(clamping: self.ownerEpoch) << 24 }
+
     package var description: String { "partition \(self.partition) under owner epoch \(self.ownerEpoch)" }
 
     /// The grants of a node in no cluster. The owner epoch never changes, because the lock on the log's folder excludes a second process.

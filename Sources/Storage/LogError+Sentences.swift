@@ -22,5 +22,9 @@ extension LogError {
         LogError(.fenced, "\(grant) is not sealed in this log: call seal first")
     }
 
+    /// The log in memory of a node that may not be an owner any more.
+    static let sessionInDoubt = LogError(
+        .unavailable, "this node's session with ZooKeeper may have ended, so another node may own the partition: publish again with the same message id")
+
     static let notSealed = LogError(.fenced, "the log was used before it was sealed: call seal first")
 }

@@ -119,7 +119,7 @@ private struct Pair {
             pair.change(1) { [now = pair.now] in $0.ticked(now: now, isReading: false) }
             pair.way = [[], []]
         }
-        #expect((15...17).contains(ticks))
+        #expect((7...9).contains(ticks))
         #expect(pair.machines[1].state == .up)
     }
 

@@ -23,6 +23,14 @@ package struct ClusterSettings: Sendable {
     package var partitionCount = Partitions.countByDefault
     /// Whether this node stores its knowledge of the cluster on disk.
     package var keepsMemory = false
+    /// Whether the log refuses commits under an older owner epoch, wherever they come from (Redis). Then this node continues to serve its partitions after its
+    /// session with ZooKeeper was lost, until the log refuses a commit or a newer view ends the grants: the log accepts commits of one owner only.
+    ///
+    /// If false (each node has its own log in memory), only time separates two owners. This node stops serving before its session can have ended. Set with
+    /// ``useFencingLog()``.
+    package private(set) var isLogFencing = false
+    /// After this time in the state `sealed`, an owner whose move was not completed takes its partition back.
+    package var handoffMax: Duration = .seconds(2)
 
     /// How long an operation waits for ZooKeeper's reply.
     package var operationTimeout: Duration = .seconds(5)
@@ -71,6 +79,25 @@ package struct ClusterSettings: Sendable {
         self.api = api
         self.version = version
         self.startedAt = startedAt
+    }
+
+    /// Nodes share a log that fences. Then a wrong suspicion costs a move and no event, so nodes are suspected early.
+    ///
+    /// From the moment when an owner dies or stops until its partitions are served again (the targets are 1 s if its port refuses, and 4 s if it is silent):
+    ///
+    /// | | the port refuses | silent |
+    /// |---|---|---|
+    /// | the link is down | 0 s: the system closes it | 2 s without a byte (`link-silence-seconds-max`), checked every 0.25 s |
+    /// | the next dial | 0.1 s | during the next period |
+    /// | suspicion | 0.15 s (``refusedMin``), two dials | 0.5 s (``unreachableMin``) without a new link |
+    /// | the witnesses' reports | sent immediately | sent immediately |
+    /// | if it was the controller: complaints, election | 0.3 s | 0.3 s |
+    /// | view written and sent, log sealed, publishes sent again | 0.1 s | 0.1 s |
+    /// | together | 0.35 s, 0.65 s for the controller | 2.85 s, 3.15 s for the controller |
+    package mutating func useFencingLog() {
+        self.isLogFencing = true
+        self.refusedMin = .milliseconds(150)
+        self.unreachableMin = .milliseconds(500)
     }
 
     var paths: ClusterPaths { ClusterPaths(cluster: self.cluster, chroot: self.chroot) }

@@ -252,11 +252,16 @@ struct ControllerMachine: Sendable {
             effects.append(.wake(at: until))
             return true
         }
-        // A process whose port is closed cannot report.
-        let isReportMissing = others.contains { $0 != self.settings.id && self.known.reports[$0] == nil && facts.links[$0]?.refusedSince == nil }
+        // A process whose port is closed, or that has had no link for a while, cannot report.
+        let missing = others.filter { id in
+            guard id != self.settings.id, self.known.reports[id] == nil else { return false }
+            guard let reach = facts.links[id], !reach.isUp else { return true }
+            return reach.refusedSince == nil && !reach.isUnreachable(for: self.settings.unreachableMin, at: facts.now)
+        }
         let isBehind = facts.register.newerVersions.contains { $0.value > facts.register.version }
-        guard facts.now < until, isReportMissing || isBehind else { return false }
-        effects.append(.wake(at: until))
+        guard facts.now < until, !missing.isEmpty || isBehind else { return false }
+        let unreachableFrom = missing.compactMap { facts.links[$0].flatMap { $0.isUp ? nil : $0.since.advanced(by: self.settings.unreachableMin) } }
+        effects.append(.wake(at: min(until, unreachableFrom.min() ?? until)))
         return true
     }
 

@@ -7,6 +7,9 @@ package struct LinkReach: Hashable, Sendable {
     package var refusedSince: ContinuousClock.Instant?
     /// Why the link is down, for people.
     package var reason: String?
+
+    /// Whether the link has been down for this time, for any reason.
+    func isUnreachable(for duration: Duration, at now: ContinuousClock.Instant) -> Bool { !self.isUp && now >= self.since.advanced(by: duration) }
 }
 
 extension [String: LinkReach] {

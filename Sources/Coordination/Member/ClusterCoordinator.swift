@@ -85,6 +85,9 @@ package actor ClusterCoordinator: ClusterAdministration {
         self.machine.session.timeout
     }
 
+    /// See ``ZooKeeperClient/isSessionValid``. A log that does not fence asks before each commit.
+    package nonisolated var isSessionValid: Bool { self.client.isSessionValid }
+
     package var partitionCount: Int { self.machine.configuration?.partitionCount ?? 0 }
 
     /// This node's state in its cluster, for this node's metrics and status.
@@ -136,21 +139,26 @@ package actor ClusterCoordinator: ClusterAdministration {
         case .seal(let partitions):
             group.addTask { [storage, inbox] in
                 let refusals = await storage.seal(partitions)
-                let refused = Set(refusals.map(\.grant))
-                inbox.put(.sealed(partitions.filter { !refused.contains($0) }))
-                guard let first = refusals.first else { return }
+                let all = Set(refusals.map(\.grant))
+                inbox.put(.sealed(partitions.filter { !all.contains($0) }))
+                let fenced = refusals.filter(\.isFenced).map(\.grant)
+                if !fenced.isEmpty { inbox.put(.fenced(fenced)) }
+                let failed = refusals.filter { !$0.isFenced }
+                guard let first = failed.first else { return }
                 await inbox.offer(
                     .fault(
-                        "the log refuses \(refusals.count == 1 ? "a partition" : "\(refusals.count) partitions") of this node; retrying every second: \(first.reason)"
+                        "the log refuses \(failed.count == 1 ? "a partition" : "\(failed.count) partitions") of this node; retrying every second: \(first.reason)"
                     ))
                 // The machine requests refused grants again immediately after this event, so the event waits a second.
                 try? await Task.sleep(for: .seconds(1))
-                inbox.put(.sealRefused(refusals.map(\.grant)))
+                inbox.put(.sealRefused(failed.map(\.grant)))
             }
-        case .handOver(let partitions):
+        case .handOver(let handoffs):
             group.addTask { [storage, inbox] in
-                await storage.handOver(partitions)
-                inbox.put(.handedOver(partitions))
+                let failed = await storage.handOver(handoffs)
+                if !failed.isEmpty { inbox.put(.handoffFailed(failed)) }
+                let unreached = Set(failed)
+                inbox.put(.handedOver(handoffs.map(\.grant).filter { !unreached.contains($0) }))
             }
         case .release(let partitions):
             group.addTask { [storage] in await storage.release(partitions) }

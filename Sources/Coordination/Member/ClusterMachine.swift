@@ -20,13 +20,15 @@ package struct ClusterMachine: Sendable {
     private(set) var election: ElectionMachine
     /// Nil unless this node is the controller.
     private(set) var controlling: ControllerMachine?
-    private(set) var owning = OwnershipMachine()
+    private(set) var owning: OwnershipMachine
     /// Links to the other nodes.
     private(set) var peers: PeerTable
     private(set) var reporting: ReportMachine
     private(set) var journal: Journal
     /// Operators' requests.
     private(set) var admin: AdminMachine
+    /// The number of views that this node has tried to write to take partitions back.
+    private var reclaimCount = 0
 
     /// - Parameters:
     ///   - nonce: a random number. It distinguishes this process from another process with the same id.
@@ -34,6 +36,7 @@ package struct ClusterMachine: Sendable {
     package init(settings: ClusterSettings, nonce: UInt64, remembered: RememberedCluster? = nil) {
         self.settings = settings
         self.session = MemberSession(settings: settings)
+        self.owning = OwnershipMachine(isLogFencing: settings.isLogFencing, handoffMax: settings.handoffMax)
         self.configuring = ConfigurationMachine(settings: settings, nonce: nonce, remembered: remembered?.configuration)
         self.membership = MembershipMachine(settings: settings, nonce: nonce)
         self.register = ViewMachine(paths: settings.paths, cluster: settings.cluster, memory: ClusterMemory(isKept: settings.keepsMemory, past: remembered))
@@ -61,10 +64,12 @@ package struct ClusterMachine: Sendable {
         case sealed([Grant])
         /// The log refused to seal these grants. The machine requests the seal again.
         case sealRefused([Grant])
-        /// The log has refused these grants while they were served, so the storage has ended them.
+        /// The log is sealed under newer owner epochs than these grants, and refuses them: at a seal, at a commit, or when the sequencers compare their seals.
         case fenced([Grant])
         /// The storage has finished these grants, and commits nothing more under them.
         case handedOver([Grant])
+        /// The storage has finished these grants, and their targets cannot be reached.
+        case handoffFailed([Grant])
         case metrics(NodeMetrics)
         /// The result of an ``Effect/remember(number:_:)``. `failure` is nil if the bytes are durable.
         case remembered(number: UInt64, failure: String?)
@@ -87,8 +92,8 @@ package struct ClusterMachine: Sendable {
         case remember(number: UInt64, [UInt8])
         /// Prepare the log for these partitions under their owner epochs, then send ``Event/sealed(_:)``.
         case seal([Grant])
-        /// Finish commits in flight and accept no new events, then send ``Event/handedOver(_:)``.
-        case handOver([Grant])
+        /// Finish commits in flight and accept no new events, then send ``Event/handedOver(_:)`` or ``Event/handoffFailed(_:)``.
+        case handOver([Handoff])
         /// Stop serving these partitions immediately, because they may belong to other nodes now.
         case release([Grant])
         /// The response to a request at this node.
@@ -116,6 +121,8 @@ package struct ClusterMachine: Sendable {
         case election(ElectionMachine.Operation)
         case controller(ControllerMachine.Operation)
         case change(AdminMachine.Change)
+        /// Writes a view in which this node takes partitions back.
+        case reclaim(ClusterView)
     }
 
     /// The effects of one event, while they are collected.
@@ -148,8 +155,9 @@ package struct ClusterMachine: Sendable {
         case .received(let peer, let payload): self.received(payload, from: peer, &turn)
         case .sealed(let partitions): self.perform(self.owning.sealed(partitions), &turn)
         case .sealRefused(let partitions): self.owning.refused(partitions)
-        case .fenced(let partitions): self.owning.fenced(partitions)
-        case .handedOver(let partitions): self.owning.handedOver(partitions)
+        case .fenced(let partitions): self.fenced(partitions, &turn)
+        case .handedOver(let partitions): self.owning.handedOver(partitions, at: now)
+        case .handoffFailed(let partitions): self.owning.handoffFailed(partitions, at: now)
         case .metrics(let metrics): self.reporting.measured(metrics)
         case .remembered(let number, let failure): self.perform(self.register.remembered(number, failure: failure, at: now), &turn)
         case .fault(let sentence): self.raise(sentence, &turn)
@@ -195,10 +203,12 @@ package struct ClusterMachine: Sendable {
     }
 
     private mutating func reconcileOwnership(_ turn: inout Turn) {
-        guard let view, let incarnation, !self.membership.isLeaving else { return }
+        guard let view, !self.membership.isLeaving else { return }
         let memory = self.register.memory
         self.perform(
-            self.owning.follow(view, id: self.settings.id, incarnation: incarnation, isConnected: self.isConnected, isCovered: memory.covers), &turn)
+            self.owning.follow(
+                view, id: self.settings.id, incarnation: self.incarnation, isConnected: self.isConnected, at: turn.now, isCovered: memory.covers), &turn)
+        if let due = self.owning.due, due > turn.now { turn.wake(at: due) }
     }
 
     private mutating func reconcilePeers(_ turn: inout Turn) {
@@ -240,7 +250,7 @@ package struct ClusterMachine: Sendable {
             self.election.sessionLost()
             self.register.sessionLost()
             self.configuring.sessionLost()
-            self.perform(self.owning.releaseAll(), &turn)
+            self.perform(self.owning.membershipLost(), &turn)
         }
     }
 
@@ -260,6 +270,7 @@ package struct ClusterMachine: Sendable {
         case .election(let operation): self.perform(self.election.replied(operation, result, self.electionFacts(turn)), &turn)
         case .controller(let operation): self.control(.replied(operation, result), &turn)
         case .change(let change): self.perform(self.admin.replied(change, result, self.adminFacts(turn)), &turn)
+        case .reclaim(let view): self.reclaimed(view, result, &turn)
         }
     }
 
@@ -350,6 +361,45 @@ package struct ClusterMachine: Sendable {
         let (isTaken, effects) = self.register.accept(view, from: source, at: turn.now)
         self.perform(effects, &turn)
         return isTaken
+    }
+
+    // MARK: - Partitions that this node takes back
+
+    private mutating func fenced(_ partitions: [Grant], _ turn: inout Turn) {
+        guard self.owning.fenced(partitions, at: turn.now) else { return }
+        if self.isConnected { self.session.reads.readAgain(.view) }
+        for id in self.peers.links.up { self.send(.pull, to: id, &turn) }
+    }
+
+    /// Grants partitions to this node under newer owner epochs, in a write that ZooKeeper refuses if there is a newer view. So if the controller writes at the same
+    /// time, one of the two writes fails, and its writer reads the view again. While the controller works, this is not needed: it completes or cancels moves.
+    private mutating func reclaim(_ grants: [Grant], _ turn: inout Turn) {
+        guard let view, let incarnation, let stored = self.register.stored, stored.version == view.version, self.session.reads.isCurrent(.view) else { return }
+        if self.owning.isFenced(grants) {
+            self.raise(
+                "the log is sealed under newer owner epochs than the view has: ZooKeeper has lost grants, or the log was used by another cluster; this node "
+                    + "raises the owner epochs of its partitions until the log accepts them", &turn)
+        }
+        var next = view
+        next.version += 1
+        self.reclaimCount += 1
+        next.writer = "\(self.settings.id)/\(incarnation)/reclaim-\(self.reclaimCount)"
+        next.writtenAt = self.settings.wallClock()
+        for grant in grants { next.partitions[grant.partition] = .init(owner: self.settings.id, ownerEpoch: grant.ownerEpoch) }
+        do throws(JSONError) {
+            let data = try next.json()
+            self.perform(.multi([.set(path: self.paths.view, data: data, version: stored.stat)]), for: .reclaim(next), &turn)
+        } catch {
+            self.raise("the view cannot be written: \(error)", &turn)
+        }
+    }
+
+    private mutating func reclaimed(_ view: ClusterView, _ result: Result<ZooKeeperReply, ZooKeeperFailure>, _ turn: inout Turn) {
+        guard case .success(.multi(let stats)) = result else {
+            // The next read shows whether the view was written, or which newer view there is.
+            return self.session.reads.readAgain(.view)
+        }
+        self.wrote(view, stat: stats.last ?? nil, &turn)
     }
 
     // MARK: - The controller
@@ -459,7 +509,7 @@ extension ClusterMachine {
             case .record(let kind, let text): self.record(kind, text, &turn)
             case .alarm(let text): self.raise(text, &turn)
             case .wake(let time): turn.wake(at: time)
-            case .releasePartitions: self.perform(self.owning.releaseAll(), &turn)
+            case .releasePartitions: self.perform(self.membership.isLeaving ? self.owning.releaseAll() : self.owning.membershipLost(), &turn)
             case .stopControlling: self.stopControlling(&turn)
             case .announceLeaving: for id in self.peers.links.up { self.send(.leaving, to: id, &turn) }
             case .refuse(let reason): self.refuse(reason, &turn)
@@ -554,8 +604,9 @@ extension ClusterMachine {
         for effect in effects {
             switch effect {
             case .seal(let partitions): turn.effects.append(.seal(partitions))
-            case .handOver(let partitions): turn.effects.append(.handOver(partitions))
+            case .handOver(let handoffs): turn.effects.append(.handOver(handoffs))
             case .release(let partitions): turn.effects.append(.release(partitions))
+            case .reclaim(let grants): self.reclaim(grants, &turn)
             }
         }
     }

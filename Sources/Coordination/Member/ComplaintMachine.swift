@@ -2,7 +2,7 @@ import Partitioning
 
 /// Decides when this node complains about the controller, and when the members' complaints are enough to depose it. A pure value.
 ///
-/// A controller is useless if its port is closed, or if it does not reply although its session is valid. ZooKeeper does not detect this before the session
+/// A controller is useless if its port is closed, if no link to it can be opened, or if it does not reply although its session is valid. ZooKeeper does not detect this before the session
 /// ends. When more than half of the members complain, each of them removes the controller's znode, and another node is elected. The election raises the
 /// controller epoch, so ZooKeeper refuses later writes of the old controller.
 struct ComplaintMachine: Sendable {
@@ -64,7 +64,10 @@ struct ComplaintMachine: Sendable {
             return Decision()
         }
         var decision = Decision()
-        let due = reach.refusedSince?.advanced(by: facts.settings.refusedMin) ?? self.silenceEnd(of: controller, at: facts.now)
+        // Without a link for a while, no message can arrive, so the rest of the silence is not waited for.
+        let unreachableFrom = reach.isUp ? nil : reach.since.advanced(by: facts.settings.unreachableMin)
+        let silenceEnd = self.silenceEnd(of: controller, at: facts.now)
+        let due = reach.refusedSince?.advanced(by: facts.settings.refusedMin) ?? unreachableFrom.map { min($0, silenceEnd) } ?? silenceEnd
         guard facts.now >= due else {
             decision.wake = due
             return decision

@@ -44,7 +44,7 @@ package actor LoneCoordinator: ClusterAdministration {
     /// Takes over every partition. Throws if the storage refuses one of them.
     package func start() async throws(SealRefusal) {
         let effects = self.ownership.follow(
-            self.node.view, id: self.node.id, incarnation: LoneNode.incarnation, isConnected: true, isCovered: { _ in true })
+            self.node.view, id: self.node.id, incarnation: LoneNode.incarnation, isConnected: true, at: .now, isCovered: { _ in true })
         for effect in effects {
             switch effect {
             case .seal(let grants):
@@ -53,7 +53,7 @@ package actor LoneCoordinator: ClusterAdministration {
                 _ = self.ownership.sealed(grants.filter { !refused.contains($0) })
                 self.ownership.refused(Array(refused))
                 if let refusal = refusals.first { throw refusal }
-            case .handOver, .release:
+            case .handOver, .release, .reclaim:
                 preconditionFailure("A view that never changes releases no partitions")
             }
         }

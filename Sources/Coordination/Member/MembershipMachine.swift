@@ -322,7 +322,8 @@ struct MembershipMachine: Sendable {
             return []
         case .absent, .preparing, .configuring, .registering, .blocked, .refused:
             self.state = .gone
-            return [.left]
+            // With a log that fences, grants of a former incarnation may still be served.
+            return [.releasePartitions, .left]
         }
     }
 }

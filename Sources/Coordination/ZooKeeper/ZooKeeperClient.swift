@@ -29,6 +29,7 @@ package actor ZooKeeperClient {
     private var generator = SystemRandomNumberGenerator()
     private var session: ZooKeeperSession?
     private nonisolated let lastIdentity = NIOLockedValueBox<ZooKeeperIdentity?>(nil)
+    private nonisolated let validUntil = NIOLockedValueBox<ContinuousClock.Instant?>(nil)
     private var watched: Set<String> = []
     private var isRunning = false
     private var isFinished = false
@@ -87,7 +88,12 @@ package actor ZooKeeperClient {
     /// The identity of the last session that was connected. Used by tests that take over the session.
     package nonisolated var identity: ZooKeeperIdentity? { self.lastIdentity.withLockedValue { $0 } }
 
+    /// Whether the servers cannot have ended the session at this moment, if the client is cautious. It compares times, so it needs no message and no timer: a
+    /// process that was stopped for a while gets the right result before it has handled anything else. Callable from every thread.
+    package nonisolated var isSessionValid: Bool { self.validUntil.withLockedValue { $0 }.map { ContinuousClock.now < $0 } ?? false }
+
     private func step(_ event: ZooKeeperSessionMachine.Event, in group: inout DiscardingTaskGroup) {
+        defer { self.validUntil.withLockedValue { $0 = self.machine.validUntil } }
         for action in self.machine.event(event, at: .now, using: &self.generator) { self.execute(action, in: &group) }
     }
 

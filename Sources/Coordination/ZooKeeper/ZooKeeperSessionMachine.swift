@@ -94,6 +94,15 @@ package struct ZooKeeperSessionMachine: Sendable {
         if case .connected = self.phase { true } else { false }
     }
 
+    /// Until when the servers cannot have ended the session, if the client is cautious. Nil without a session.
+    package var validUntil: ContinuousClock.Instant? {
+        switch self.phase {
+        case .connected(let contact), .stranded(let contact): contact.lostAt
+        case .suspended(let until): until
+        case .idle, .connecting, .lost, .closing, .closed: nil
+        }
+    }
+
     /// - Parameter generator: shortens the wait between two generations at random, so that not all nodes of a cluster reconnect together.
     package mutating func event(_ event: Event, at now: ContinuousClock.Instant, using generator: inout some RandomNumberGenerator) -> [Action] {
         switch event {

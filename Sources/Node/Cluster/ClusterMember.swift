@@ -38,7 +38,14 @@ final class ClusterMember: Sendable {
         settings.partitionCount = options.partitions
         settings.duplicateWait = .seconds(options.sessionSeconds + 5)
         settings.wallClock = WallClock.now
-        let session = Self.session(options, servers)
+        var session = Self.session(options, servers)
+        if configuration.log == .redis {
+            settings.useFencingLog()
+            // The log ends the ownership, not the session. So a session is kept during an outage of ZooKeeper: the servers count no time while they are away, and
+            // after the outage no node has to join again. A limit is needed because a new session also resolves the servers' names again.
+            session.isCautious = false
+            session.suspensionMax = .seconds(60)
+        }
         self.links = links
         self.sequencers = sequencers
         self.partitions = partitions
@@ -168,6 +175,6 @@ private final class MemberStorage: PartitionStorage {
         return await self.sequencers.seal(partitions)
     }
 
-    func handOver(_ partitions: [Grant]) async { await self.sequencers.handOver(partitions) }
+    func handOver(_ handoffs: [Handoff]) async -> [Grant] { await self.sequencers.handOver(handoffs) }
     func release(_ partitions: [Grant]) async { await self.sequencers.release(partitions) }
 }

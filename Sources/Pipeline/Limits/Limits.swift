@@ -86,7 +86,7 @@ package struct Limits: Sendable, Equatable {
     /// Time between two heartbeats on a link.
     package var linkHeartbeatSeconds = 1
     /// A link is down after this time without a byte.
-    package var linkSilenceSecondsMax = 4
+    package var linkSilenceSecondsMax = 2
 
     // MARK: draining and stopping
     /// Time in which a drained node asks all of its subscribers to reconnect. 0: the node keeps its subscribers until it stops.

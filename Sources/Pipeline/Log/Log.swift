@@ -55,6 +55,9 @@ package protocol Log: Sendable {
     /// Ends the use of partitions that are sealed under these grants. A newer seal is not changed. The stored events stay.
     func release(_ grants: [Grant]) async
 
+    /// Moves the content of partitions between the logs of two nodes. Nil if all owners of a partition use the same storage.
+    var transfer: (any LogTransfer)? { get }
+
     /// Numbers for `status` and `/metrics`.
     var metrics: LogMetrics { get async }
 
@@ -64,6 +67,7 @@ package protocol Log: Sendable {
 
 extension Log {
     package var storages: Int { 1 }
+    package var transfer: (any LogTransfer)? { nil }
 }
 
 /// The result of sealing a partition.

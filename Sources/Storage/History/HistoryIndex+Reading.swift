@@ -18,7 +18,7 @@ extension HistoryIndex {
         guard let place = self.places[channel] else { return slice }
         let channel = self.channels[Int(place)]
         let entries = channel.entries
-        let held = HistoryIndex.firstIndex(of: entries, notBefore: self.bounds.horizon(now: now))
+        let held = self.bounds.firstHeld(in: entries, now: now)
         guard held < entries.count else { return slice }
 
         // The offset of the entry at index 0.
@@ -35,10 +35,11 @@ extension HistoryIndex {
         return slice
     }
 
+    /// A channel with its entries, oldest first, including expired ones. Nil if it is not remembered.
+    func channel(_ channel: ChannelName) -> Channel? { self.places[channel].map { self.channels[Int($0)] } }
+
     /// A channel's entries, oldest first, including expired ones.
-    func entries(of channel: ChannelName) -> Deque<Entry> {
-        self.places[channel].map { self.channels[Int($0)].entries } ?? []
-    }
+    func entries(of channel: ChannelName) -> Deque<Entry> { self.channel(channel)?.entries ?? [] }
 
     /// The remembered channels in `count` places from `start` on, with the times at which their heads were written.
     package func remembered(from place: RememberedPlace, count: Int) -> RememberedSlice {
@@ -72,9 +73,12 @@ extension HistoryIndex {
         }
         return entries
     }
+}
 
-    /// Binary search: timestamps never decrease within a channel.
-    private static func firstIndex(of entries: Deque<Entry>, notBefore horizon: Int64) -> Int {
+extension HistoryIndex.Bounds {
+    /// The index of the first entry that has not expired by `now`. Binary search: timestamps never decrease within a channel.
+    func firstHeld(in entries: Deque<HistoryIndex.Entry>, now: Int64) -> Int {
+        let horizon = self.horizon(now: now)
         var low = 0
         var high = entries.count
         if let first = entries.first, first.timestamp >= horizon { return 0 }

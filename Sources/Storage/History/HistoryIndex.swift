@@ -87,6 +87,28 @@ package struct HistoryIndex<Element> {
         self.compactIfWorthwhile()
     }
 
+    /// Takes over a channel of another index. Everything that this index has of the channel is replaced.
+    ///
+    /// The entries are consecutive, and the last one is at the head. They may be older than entries of other channels that were appended before. Their memory may
+    /// then be released later, but readers skip expired entries.
+    mutating func adopt(_ channel: ChannelName, head: Position, timestamp: Int64, entries: Deque<Entry>) {
+        self.forget(channel)
+        let place = self.place(of: channel, at: head)
+        let index = Int(place)
+        self.channels[index].head = head
+        self.channels[index].timestamp = timestamp
+        self.channels[index].entries = entries
+        self.order.append(contentsOf: repeatElement(place, count: entries.count))
+        self.count += entries.count
+        for entry in entries { self.accountedBytes += Int(entry.accountedBytes) }
+        while self.channels[index].entries.count > self.bounds.eventsMax {
+            self.dropFirst(at: index)
+            self.channels[index].deadPlaces += 1
+        }
+        while self.accountedBytes > self.bounds.bytesMax { self.removeOldest() }
+        self.compactIfWorthwhile()
+    }
+
     /// Remembers the head of a channel without entries. A higher head stays.
     package mutating func remember(_ channel: ChannelName, head: Position, timestamp: Int64) {
         let index = Int(self.place(of: channel, at: head))

@@ -21,13 +21,8 @@ struct RedisSeals {
     /// By partition. An array, because every commit reads it.
     private var seals: [Seal?] = []
 
-    /// The lowest floor that a seal may get. Owner epochs grow, and one grant forgets fewer than 2²⁴ channels one after another, so no epoch of a former owner is
-    /// used again, also if Redis has lost all data. Lua's numbers are exact below 2⁵³.
-    func leastFloor(sealing grant: Grant) -> UInt64 {
-        let first = UInt64(clamping: grant.ownerEpoch) << 24
-        guard let known = self[grant.partition] else { return first }
-        return max(first, known.floor)
-    }
+    /// The lowest floor that a seal may get, also if Redis has lost all data.
+    func leastFloor(sealing grant: Grant) -> UInt64 { max(grant.firstEpoch, self[grant.partition]?.floor ?? 0) }
 
     subscript(partition: PartitionID) -> Seal? {
         get { self.seals.indices.contains(partition) ? self.seals[partition] : nil }

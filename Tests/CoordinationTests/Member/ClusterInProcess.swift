@@ -232,8 +232,9 @@ final class RecordingStorage: PartitionStorage {
         return partitions.filter { refusing.contains($0.partition) }.map { SealRefusal(grant: $0, reason: "the disk is full") }
     }
 
-    func handOver(_ partitions: [Grant]) async {
-        self.served.withLockedValue { served in for owned in partitions { served[owned.partition] = nil } }
+    func handOver(_ handoffs: [Handoff]) async -> [Grant] {
+        self.served.withLockedValue { served in for handoff in handoffs { served[handoff.grant.partition] = nil } }
+        return []
     }
 
     func release(_ partitions: [Grant]) async {

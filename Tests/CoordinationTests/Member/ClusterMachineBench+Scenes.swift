@@ -11,7 +11,7 @@ extension ClusterMachineBench {
     var refusals: [String] { self.effects.compactMap { if case .refuse(let reason) = $0 { reason } else { nil } } }
     var events: [ClusterEvent.Kind] { self.effects.compactMap { if case .log(let event) = $0 { event.kind } else { nil } } }
     var seals: [Grant] { self.effects.flatMap { action -> [Grant] in if case .seal(let owned) = action { owned } else { [] } } }
-    var handOvers: [Grant] { self.effects.flatMap { action -> [Grant] in if case .handOver(let owned) = action { owned } else { [] } } }
+    var handOvers: [Grant] { self.effects.flatMap { action -> [Grant] in if case .handOver(let handoffs) = action { handoffs.map(\.grant) } else { [] } } }
     var releases: [Grant] { self.effects.flatMap { action -> [Grant] in if case .release(let owned) = action { owned } else { [] } } }
     var hasLeft: Bool { self.effects.contains { if case .left = $0 { true } else { false } } }
     var peers: [ClusterMachine.Peer]? { self.effects.compactMap { if case .peers(let peers, _, _) = $0 { peers } else { nil } }.last }

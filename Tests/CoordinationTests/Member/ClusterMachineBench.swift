@@ -39,7 +39,7 @@ struct ClusterMachineBench {
             case .perform(let token, let request, _, _): self.open.append((token, request))
             case .wake(let time): self.wake = time
             case .seal(let partitions): self.storage.append(.sealed(partitions))
-            case .handOver(let partitions): self.storage.append(.handedOver(partitions))
+            case .handOver(let handoffs): self.storage.append(.handedOver(handoffs.map(\.grant)))
             case .peers, .send, .remember, .release, .respond, .log, .refuse, .left: break
             }
         }

@@ -69,6 +69,36 @@ import Testing
         #expect(bench.requests.isEmpty)
     }
 
+    /// With a log that fences, the loss of the session ends no grant. The grants end with newer ones.
+    @Test func withALogThatFencesALostSessionReleasesNothing() {
+        var bench = ClusterMachineBench.follower { $0.useFencingLog() }
+        bench.publish(bench.view(2, ["n1", "n1", "n2", "n2"], ownerEpochs: [2, 2, 1, 1]))
+        bench.forget()
+        bench.lose()
+        bench.advance(.seconds(60))
+        #expect(bench.releases.isEmpty && bench.states == [.serving, .serving, nil, nil])
+        // Another node has got partition 0 meanwhile. The view comes from a peer.
+        let view = bench.view(3, ["n2", nil, "n2", "n2"], ownerEpochs: [3, 2, 1, 1]) { $0.nodes[0].incarnation = nil }
+        bench.write(view)
+        bench.receive(.view(view))
+        #expect(bench.releases == [Self.both[0]] && bench.states == [nil, .serving, nil, nil])
+        bench.connect(session: 101)
+        bench.settle()
+        #expect(bench.machine.incarnation != nil && bench.releases == [Self.both[0]])
+        bench.publish(bench.view(4, ["n2", "n1", "n2", "n2"], ownerEpochs: [3, 3, 1, 1]))
+        #expect(bench.releases == Self.both && bench.seals == [.init(partition: 1, ownerEpoch: 3)] && bench.states == [nil, .serving, nil, nil])
+    }
+
+    @Test func withALogThatFencesAnEvictedNodeServesUntilANewerViewArrives() {
+        var bench = ClusterMachineBench.follower { $0.useFencingLog() }
+        bench.publish(bench.view(2, ["n1", "n1", "n2", "n2"], ownerEpochs: [2, 2, 1, 1]))
+        bench.store.remove("/rt/c/members/n1")
+        bench.settle()
+        #expect(bench.releases.isEmpty && bench.states == [.serving, .serving, nil, nil])
+        bench.handle(.leave)
+        #expect(bench.releases == Self.both)
+    }
+
     @Test func aNodeWithoutASessionStillForwardsRequestsToTheController() {
         var bench = self.serving()
         bench.lose()

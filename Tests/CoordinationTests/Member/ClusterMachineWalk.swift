@@ -11,6 +11,7 @@ import TestKit
 struct ClusterMachineWalk {
     var bench: ClusterMachineBench
     private var random: SplitMix
+    let isLogFencing: Bool
     private(set) var problem: String?
     var hasJoined = false
     enum Connection { case gone, up, suspended }
@@ -25,7 +26,8 @@ struct ClusterMachineWalk {
 
     init(seed: UInt64) {
         self.random = SplitMix(seed: seed)
-        self.bench = ClusterMachineBench(partitionCount: 6)
+        self.isLogFencing = seed.isMultiple(of: 3)
+        self.bench = ClusterMachineBench(partitionCount: 6) { [isLogFencing] in if isLogFencing { $0.useFencingLog() } }
         self.bench.random = SplitMix(seed: ~seed)
         self.bench.isStoragePrompt = seed.isMultiple(of: 2)
     }
@@ -199,6 +201,11 @@ struct ClusterMachineWalk {
     /// The storage reports a result, perhaps late and for an earlier owner epoch.
     private mutating func confirm() {
         let owned = self.bench.machine.ownership.map { Grant(partition: $0.key, ownerEpoch: $0.value.ownerEpoch - Int64(self.random.below(2))) }
-        self.bench.handle(self.random.chance(70) ? .sealed(owned) : .handedOver(owned))
+        switch self.random.below(20) {
+        case 0..<13: self.bench.handle(.sealed(owned))
+        case 13..<17: self.bench.handle(.handedOver(owned))
+        case 17, 18: self.bench.handle(.handoffFailed(owned))
+        default: self.bench.handle(.fenced(owned))
+        }
     }
 }

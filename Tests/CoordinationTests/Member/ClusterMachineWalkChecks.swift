@@ -33,16 +33,22 @@ extension ClusterMachineWalk {
             switch (old, held.state) {
             case (nil, .sealing), (.sealing, .sealing), (.sealing, .serving), (.serving, .serving), (.serving, .sealed), (.sealed, .sealed): break
             // With prompt storage, a partition may take several steps in one event of this walk.
-            case (nil, .serving), (nil, .sealed), (.sealing, .sealed): if !self.bench.isStoragePrompt { fallthrough }
+            // The log may refuse a grant at any time.
+            case (.sealing, .sealed), (.sealing, .reclaiming), (.serving, .reclaiming), (.sealed, .reclaiming), (.reclaiming, .reclaiming): break
+            case (nil, .serving), (nil, .sealed): if !self.bench.isStoragePrompt { fallthrough }
             default: self.fail("partition \(partition) went from \(String(describing: old)) to \(held.state) under owner epoch \(held.ownerEpoch)")
             }
             if let last = self.before[partition]?.ownerEpoch, last > held.ownerEpoch {
                 self.fail("partition \(partition) went back to owner epoch \(held.ownerEpoch)")
             }
             // A partition that was released under an owner epoch is never served under it again.
-            if self.finished.contains(owned), held.state != .sealed { self.fail("partition \(partition) serves again under owner epoch \(held.ownerEpoch)") }
-            if held.state == .sealed { self.finished.insert(owned) }
-            if machine.incarnation == nil || view?.partitions[partition].owner != "n1" || view?.partitions[partition].ownerEpoch != held.ownerEpoch {
+            let hasEnded = held.state == .sealed || held.state == .reclaiming
+            if self.finished.contains(owned), !hasEnded { self.fail("partition \(partition) serves again under owner epoch \(held.ownerEpoch)") }
+            if hasEnded { self.finished.insert(owned) }
+            // With a log that fences, a grant ends only with a newer one.
+            let isGranted = view?.partitions[partition].owner == "n1" && machine.incarnation != nil
+            let isKept = self.isLogFencing && ["n1", nil].contains(view?.partitions[partition].owner)
+            if !(isGranted || isKept) || view?.partitions[partition].ownerEpoch != held.ownerEpoch {
                 self.fail("partition \(partition) is held under owner epoch \(held.ownerEpoch), but the view does not grant it")
             }
         }

@@ -48,7 +48,7 @@ import Testing
             bench.handle(.received(from: ProcessID(id: id, incarnation: number), payload: payload))
         case 7: bench.handle(.linkUp(ProcessID(id: id, incarnation: number)))
         case 8: bench.handle(.linkDown(ProcessID(id: id, incarnation: number), isRefused: bench.random.chance(50)))
-        case 9: bench.handle(bench.random.chance(50) ? .sealed(owned) : .handedOver(owned))
+        case 9: bench.handle([.sealed(owned), .handedOver(owned), .handoffFailed(owned), .fenced(owned)][bench.random.below(4)])
         case 10: bench.handle(.peerView(ProcessID(id: id, incarnation: number), version: number))
         case 11:
             let kind = AdminRequest.Kind.allCases.randomElement(using: &bench.random)!

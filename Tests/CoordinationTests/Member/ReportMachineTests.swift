@@ -46,6 +46,16 @@ import Testing
         #expect(self.report(after: .milliseconds(3)) == nil)
     }
 
+    @Test mutating func aPeerThatBecomesUnreachableIsReportedAtThatTime() {
+        self.links["n2"] = LinkReach(incarnation: 8, isUp: false, since: Self.now)
+        let (_, first) = self.machine.next(self.facts(after: .milliseconds(3500)))
+        #expect(first == Self.now.advanced(by: .seconds(4)))
+        let (none, second) = self.machine.next(self.facts(after: .milliseconds(3999)))
+        #expect(none == nil && second == Self.now.advanced(by: .seconds(4)))
+        let (report, third) = self.machine.next(self.facts(after: .seconds(4)))
+        #expect(report?.unreachable.map(\.id) == ["n2"] && third == Self.now.advanced(by: .seconds(5)))
+    }
+
     /// The controller treats granted and sealing partitions alike: both are preparing.
     @Test mutating func theStartOfASealIsNotReportedImmediately() {
         self.partitions[0]?.state = .granted

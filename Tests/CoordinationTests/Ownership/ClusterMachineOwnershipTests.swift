@@ -1,3 +1,4 @@
+import AdminAPI
 import Partitioning
 import Testing
 
@@ -149,5 +150,85 @@ import Testing
         bench.forget()
         bench.advance(.seconds(3))
         #expect(bench.reports(to: "n2").isEmpty)
+    }
+
+    // MARK: - Taking partitions back
+
+    private var reclaims: (ClusterMachineBench) -> [ZooKeeperRequest] {
+        { bench in bench.requests.filter { if case .multi(let parts) = $0, parts.count == 1 { true } else { false } } }
+    }
+
+    /// The controller does not react to the report.
+    @Test func anOwnerTakesAPartitionBackThatItsControllerDoesNotMove() throws {
+        var bench = self.serving()
+        bench.publish(self.moving(bench))
+        bench.handle(.handedOver([Self.first]))
+        bench.advance(.milliseconds(1900))
+        #expect(self.reclaims(bench).isEmpty)
+        bench.isStoragePrompt = true
+        bench.advance(.milliseconds(200))
+        #expect(self.reclaims(bench).count == 1)
+        let view = try #require(bench.storedView)
+        #expect(view.partitions[0] == .init(owner: "n1", ownerEpoch: 3) && view.version == 4 && view.controllerEpoch == 1)
+        #expect(bench.releases == [Self.first] && bench.seals == [.init(partition: 0, ownerEpoch: 3)] && bench.states == [.serving, nil, nil, nil])
+        // The new view is sent to the peers.
+        #expect(bench.sent(to: "n2").contains { if case .view(view) = $0 { true } else { false } })
+    }
+
+    @Test func aHandoffWithoutAReachableTargetIsTakenBackAndNotReportedAsSealed() throws {
+        var bench = self.serving()
+        bench.publish(self.moving(bench))
+        bench.forget()
+        bench.handle(.handoffFailed([Self.first]))
+        #expect(bench.reports(to: "n2").allSatisfy { $0.sealed.isEmpty })
+        bench.isStoragePrompt = true
+        bench.settle()
+        #expect(bench.storedView?.partitions[0] == .init(owner: "n1", ownerEpoch: 3) && bench.states == [.serving, nil, nil, nil])
+    }
+
+    /// Exactly one of the two writes succeeds, because both name the version of the view that they replace.
+    @Test(arguments: [true, false]) func theControllerAndTheOwnerDoNotBothWinAPartition(_ isControllerFirst: Bool) throws {
+        var bench = self.serving()
+        bench.publish(self.moving(bench))
+        bench.handle(.handoffFailed([Self.first]))
+        let completed = bench.view(4, ["n2", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1])
+        guard case .multi(let parts)? = bench.open.first?.request, case .set(let path, _, .some(let version)) = parts[0] else {
+            return recordMissing("the owner does not write: \(bench.open)")
+        }
+        if isControllerFirst {
+            bench.write(completed)
+        } else {
+            bench.reply()
+            let isReplaced = bench.store.tree[path]?.stat.version != version
+            #expect(isReplaced)
+        }
+        bench.isStoragePrompt = true
+        bench.settle()
+        bench.advance(.seconds(3))
+        let owner = try #require(bench.storedView?.partitions[0])
+        #expect(owner == .init(owner: isControllerFirst ? "n2" : "n1", ownerEpoch: 3))
+        #expect(bench.states[0] == (isControllerFirst ? nil : .serving))
+    }
+
+    // MARK: - A log that is sealed under a newer owner epoch
+
+    @Test func aFencedPartitionIsNotServedAndTheViewIsReadAgain() {
+        var bench = self.serving()
+        bench.handle(.fenced([Self.first]))
+        #expect(bench.states == [.sealed, nil, nil, nil] && bench.requests.contains(.get(path: "/rt/c/view", watch: true)))
+        #expect(bench.sent(to: "n2").contains { if case .pull = $0 { true } else { false } })
+        bench.publish(bench.view(3, ["n2", "n2", "n2", "n2"], ownerEpochs: [3, 1, 1, 1]))
+        #expect(bench.releases == [Self.first] && bench.machine.ownership.isEmpty && !bench.events.contains(.alarm))
+    }
+
+    @Test func aFencedPartitionWithoutANewerViewIsReportedAndGrantedAgain() {
+        var bench = self.serving()
+        bench.isStoragePrompt = true
+        bench.handle(.fenced([Self.first]))
+        bench.advance(.milliseconds(900))
+        #expect(bench.events.isEmpty)
+        bench.advance(.milliseconds(200))
+        #expect(bench.events.contains(.alarm) && bench.machine.alarm?.hasPrefix("the log is sealed under newer owner epochs") == true)
+        #expect(bench.storedView?.partitions[0] == .init(owner: "n1", ownerEpoch: 3) && bench.states == [.serving, nil, nil, nil])
     }
 }

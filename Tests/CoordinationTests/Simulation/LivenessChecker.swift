@@ -8,7 +8,7 @@
 ///
 /// Nodes outside the core may be cut off in any way and for any time.
 struct LivenessChecker {
-    /// Longer than the sum of all delays. A silent controller is detected after 5 s and replaced within 4 s. A silent link is down after 4 s. Its node is
+    /// Longer than the sum of all delays. A silent controller is detected after 5 s and replaced within 4 s. A silent link is down after 2 s. Its node is
     /// fenced 4 s later, and the next node 10 s after that. A mass failure delays reassignment for 15 s. A node stays fenced for 30 s.
     static let patience = Duration.seconds(60)
 

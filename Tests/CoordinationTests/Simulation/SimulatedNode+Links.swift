@@ -20,7 +20,7 @@ extension SimulatedNode {
             guard self.reported[peer.id] != state else { continue }
             self.reported[peer.id] = state
             // Silence is detected after a few heartbeats.
-            let delay = state.hasPrefix("silent") ? Duration.seconds(4) : self.simulation.milliseconds(1...30)
+            let delay = state.hasPrefix("silent") ? Duration.seconds(2) : self.simulation.milliseconds(1...30)
             self.simulation.after(delay) {
                 guard self.isAlive, self.reported[peer.id] == state, self.peers.contains(peer) else { return }
                 if state.hasPrefix("up") {

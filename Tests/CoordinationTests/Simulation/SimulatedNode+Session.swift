@@ -2,8 +2,10 @@
 
 /// The node's ZooKeeper client: the real state machine, with a simulated handle and simulated servers.
 extension SimulatedNode {
-    static var clientSettings: ZooKeeperSessionMachine.Settings {
-        .init(connectTimeout: .seconds(15), isCautious: true, backoffMin: .milliseconds(100), backoffMax: .milliseconds(500))
+    static func clientSettings(isLogFencing: Bool) -> ZooKeeperSessionMachine.Settings {
+        .init(
+            connectTimeout: .seconds(15), suspensionMax: isLogFencing ? .seconds(60) : nil, isCautious: !isLogFencing, backoffMin: .milliseconds(100),
+            backoffMax: .milliseconds(500))
     }
 
     var generation: UInt64 { self.client.generation }
@@ -125,7 +127,7 @@ extension SimulatedNode {
         self.open.insert(token)
         let number = self.disconnections
         self.simulation.at(deadline) { self.reply(token, .failure(.ambiguous(code: -7))) }
-        let isSlow = self.simulation.chance(1)
+        let isSlow = self.simulation.hasSmallFaults && self.simulation.chance(1)
         self.simulation.after(isSlow ? self.simulation.milliseconds(100...7000) : self.simulation.microseconds(100...2000)) {
             guard !self.simulation.server.isAway, !self.isStranded else { return }
             // The connection broke meanwhile. Half of these operations have still reached the servers.

@@ -15,7 +15,7 @@ final class SimulatedNode {
     /// The process lives, its client and its links respond, but its coordinator does nothing.
     private(set) var isHung = false
     private var backlog: [ClusterMachine.Event] = []
-    var client = ZooKeeperSessionMachine(settings: SimulatedNode.clientSettings)
+    var client: ZooKeeperSessionMachine
     var session: Int64?
     var isConnected = false
     /// The node's ZooKeeper server is cut off from the other servers.
@@ -40,6 +40,8 @@ final class SimulatedNode {
         var settings = ClusterSettings(cluster: "sim", id: id, link: "\(id):1", api: "\(id):2", version: "1")
         settings.partitionCount = simulation.partitionCount
         settings.keepsMemory = simulation.keepsMemory
+        if simulation.log != nil { settings.useFencingLog() }
+        self.client = ZooKeeperSessionMachine(settings: SimulatedNode.clientSettings(isLogFencing: settings.isLogFencing))
         let remembered = simulation.disks[id].flatMap { try? RememberedCluster(json: $0) }
         self.machine = ClusterMachine(settings: settings, nonce: UInt64(process), remembered: remembered)
     }
@@ -94,12 +96,15 @@ final class SimulatedNode {
                 self.handle(.remembered(number: number, failure: simulation.failsToKeep ? "no space left on device" : nil))
             }
         case .seal(let partitions):
-            if simulation.chance(5) {
+            if simulation.hasSmallFaults, simulation.chance(5) {
                 simulation.after(simulation.milliseconds(0...1500)) { self.handle(.sealRefused(partitions)) }
             } else {
-                simulation.after(simulation.milliseconds(0...30)) { self.handle(.sealed(partitions)) }
+                simulation.after(simulation.milliseconds(0...30)) { self.seal(partitions) }
             }
-        case .handOver(let partitions): simulation.after(simulation.milliseconds(0...60)) { self.handle(.handedOver(partitions)) }
+        case .handOver(let handoffs):
+            let partitions = handoffs.map(\.grant)
+            let isFailed = simulation.hasSmallFaults && simulation.chance(10)
+            simulation.after(simulation.milliseconds(0...60)) { self.handle(isFailed ? .handoffFailed(partitions) : .handedOver(partitions)) }
         case .release: break
         case .respond(let number, let answer): self.responses[number] = answer
         case .log(let event): simulation.note("\(self.id): \(event.kind.rawValue) \(event.node) \(event.text)")
@@ -108,6 +113,14 @@ final class SimulatedNode {
             self.end(gracefully: true)
         case .left: self.end(gracefully: true)
         }
+    }
+
+    private func seal(_ partitions: [Grant]) {
+        guard self.isAlive, self.simulation.log != nil else { return self.handle(.sealed(partitions)) }
+        let sealed = partitions.filter { self.simulation.log!.seal($0) }
+        let fenced = partitions.filter { !sealed.contains($0) }
+        if !sealed.isEmpty { self.handle(.sealed(sealed)) }
+        if !fenced.isEmpty { self.handle(.fenced(fenced)) }
     }
 
     /// Returns the number of the request, which is the key of its response.

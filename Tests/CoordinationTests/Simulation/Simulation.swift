@@ -27,14 +27,18 @@ final class Simulation {
     var disks: [String: [UInt8]] = [:]
     var keepsMemory = true
     var failsToKeep = false
+    /// Whether the log refuses some seals, some targets of moves cannot be reached, and some operations of ZooKeeper take seconds.
+    var hasSmallFaults = true
     /// The faults are over, and operators have withdrawn their requests.
     var isPeace = false
     private(set) var trace: [String] = []
     private(set) var steps = 0
     let partitionCount: Int
     var nextProcess = 1
+    /// The log that all nodes share. Nil if each node has its own log.
+    var log: FencingLog?
 
-    init(seed: UInt64, partitionCount: Int, isFenced: Bool = true) {
+    init(seed: UInt64, partitionCount: Int, isFenced: Bool = true, isLogFencing: Bool = false) {
         self.seed = seed
         self.random = SplitMix(seed: seed)
         self.partitionCount = partitionCount
@@ -43,6 +47,10 @@ final class Simulation {
         self.server = FakeZooKeeper()
         self.server.isFenced = isFenced
         self.server.simulation = self
+        if isLogFencing {
+            self.log = FencingLog(partitionCount: partitionCount)
+            self.publish()
+        }
     }
 
     // MARK: - Time

@@ -8,8 +8,8 @@ import Testing
 /// `REALERTIME_SIMULATION_SEED=N` repeats the cluster with seed N.
 @Suite struct SimulationTests {
     /// The faults last 50 seconds. The cluster must be whole again 100 seconds later.
-    private static func run(seed: UInt64, isFenced: Bool = true) throws -> Simulation {
-        let simulation = Simulation(seed: seed, partitionCount: [7, 16, 32][Int(seed % 3)], isFenced: isFenced)
+    private static func run(seed: UInt64, isFenced: Bool = true, isLogFencing: Bool = false) throws -> Simulation {
+        let simulation = Simulation(seed: seed, partitionCount: [7, 16, 32][Int(seed % 3)], isFenced: isFenced, isLogFencing: isLogFencing)
         let count = Int.random(in: 2...5, using: &simulation.random)
         for index in 1...count { simulation.after(simulation.milliseconds(0...3000)) { simulation.startNode("n\(index)") } }
         simulation.keepHouse()
@@ -70,16 +70,106 @@ import Testing
         let environment = ProcessInfo.processInfo.environment
         if let seed = environment["REALERTIME_SIMULATION_SEED"].flatMap(UInt64.init) {
             _ = try Self.run(seed: seed)
+            _ = try Self.run(seed: seed, isLogFencing: true)
             return
         }
         let count = environment["REALERTIME_SIMULATION_SEEDS"].flatMap(UInt64.init) ?? Self.seedCount
-        var (steps, grants) = (0, 0)
+        var (steps, grants, fenced) = (0, 0, 0)
         for seed in 1...count {
-            let simulation = try Self.run(seed: seed)
-            steps += simulation.steps
-            grants += simulation.checker.grants
+            // Each node has its own log, or all nodes share a log that refuses older owner epochs.
+            for isLogFencing in [false, true] {
+                let simulation = try Self.run(seed: seed, isLogFencing: isLogFencing)
+                steps += simulation.steps
+                grants += simulation.checker.grants
+                fenced += simulation.log?.fencedCommits ?? 0
+            }
         }
-        #expect(steps > Int(count) * 1000 && grants > Int(count) * 7)
+        #expect(steps > Int(count) * 2000 && grants > Int(count) * 14 && fenced > Int(count) / 10)
+    }
+
+    // MARK: - A log that fences
+
+    /// Three nodes that share all partitions evenly, and one of the nodes that is not the controller.
+    private static func settled(seed: UInt64) throws -> (Simulation, SimulatedNode) {
+        let simulation = Simulation(seed: seed, partitionCount: 16, isLogFencing: true)
+        for index in 1...3 { simulation.startNode("n\(index)") }
+        simulation.keepHouse()
+        try simulation.run(until: .seconds(20))
+        simulation.log?.forgetPauses()
+        simulation.hasSmallFaults = false
+        return (simulation, try #require(simulation.sortedNodes.first { !$0.machine.isController && !$0.serving.isEmpty }))
+    }
+
+    /// The servers end the session of a node that works. The node serves its partitions until it gets them again under newer owner epochs.
+    @Test(arguments: UInt64(1)...20) func aLostSessionInterruptsPublishersForAMomentAtMost(_ seed: UInt64) throws {
+        let (simulation, node) = try Self.settled(seed: seed)
+        let before = try #require(simulation.server.view).partitions(ownedBy: node.id)
+        let incarnation = node.machine.incarnation
+        simulation.server.end(try #require(node.session))
+        try simulation.run(until: .seconds(40))
+        #expect(node.machine.incarnation != incarnation && node.machine.incarnation != nil)
+        for partition in before { #expect(simulation.log!.longestPause[partition] < .milliseconds(1200), "partition \(partition)") }
+        try simulation.checkConvergence()
+    }
+
+    /// Owners serve while no node reaches ZooKeeper, and no session ends.
+    @Test(arguments: UInt64(1)...10) func withoutZooKeeperEveryPartitionIsServed(_ seed: UInt64) throws {
+        let (simulation, _) = try Self.settled(seed: seed)
+        let sessions = simulation.sortedNodes.map(\.session)
+        simulation.server.isAway = true
+        for node in simulation.sortedNodes { node.disconnect(for: .seconds(30)) }
+        simulation.after(.seconds(30)) { simulation.server.isAway = false }
+        try simulation.run(until: .seconds(60))
+        #expect(simulation.log!.longestPause.allSatisfy { $0 < .milliseconds(100) })
+        #expect(simulation.sortedNodes.map(\.session) == sessions)
+        try simulation.checkConvergence()
+    }
+
+    /// The owner is stopped, and its port stays open. Its partitions are served again within 4 s, also if it is the controller.
+    @Test(arguments: UInt64(1)...20) func aSilentOwnerIsReplacedEarly(_ seed: UInt64) throws {
+        let (simulation, follower) = try Self.settled(seed: seed)
+        let owner = seed.isMultiple(of: 2) ? follower : try #require(simulation.sortedNodes.first { $0.machine.isController })
+        let owned = try #require(simulation.server.view).partitions(ownedBy: owner.id)
+        owner.pause(for: .seconds(40))
+        try simulation.run(until: .seconds(30))
+        for partition in owned {
+            #expect(simulation.log!.longestPause[partition] < .seconds(4), "partition \(partition)")
+            #expect(simulation.now - simulation.log!.committedAt[partition]! < .milliseconds(100))
+        }
+    }
+
+    /// The owner is dead, and its port refuses. Its partitions are served again within a second, also if it was the controller.
+    @Test(arguments: UInt64(1)...20) func aDeadOwnerIsReplacedImmediately(_ seed: UInt64) throws {
+        let (simulation, follower) = try Self.settled(seed: seed)
+        let owner = seed.isMultiple(of: 2) ? follower : try #require(simulation.sortedNodes.first { $0.machine.isController })
+        let owned = try #require(simulation.server.view).partitions(ownedBy: owner.id)
+        owner.crash()
+        try simulation.run(until: .seconds(30))
+        for partition in owned {
+            #expect(simulation.log!.longestPause[partition] < .seconds(1), "partition \(partition)")
+            #expect(simulation.now - simulation.log!.committedAt[partition]! < .milliseconds(100))
+        }
+    }
+
+    /// ZooKeeper was emptied, or has lost many grants: the log knows owner epochs that are far above the view's.
+    @Test(arguments: [1, 100, 3000] as [Int64]) func aLogWithNewerOwnerEpochsIsReached(_ count: Int64) throws {
+        let (simulation, _) = try Self.settled(seed: 3)
+        simulation.log!.raiseSeals(by: count)
+        try simulation.run(until: .seconds(60))
+        try simulation.checkConvergence()
+        #expect(simulation.log!.committedAt.allSatisfy { $0.map { simulation.now - $0 < .milliseconds(100) } ?? false })
+        #expect(try #require(simulation.server.view).partitions.allSatisfy { $0.ownerEpoch > count })
+    }
+
+    /// The controller dies while partitions are sealed. Their owners take them back. That takes less time than the end of the controller's session.
+    @Test(arguments: UInt64(1)...10) func ownersTakePartitionsBackWithoutAController(_ seed: UInt64) throws {
+        let (simulation, node) = try Self.settled(seed: seed)
+        let controller = try #require(simulation.sortedNodes.first { $0.machine.isController })
+        let owned = Set(try #require(simulation.server.view).partitions(ownedBy: node.id))
+        controller.request(AdminRequest(.drain, node: node.id))
+        simulation.whenHandingOver(within: .seconds(10)) { controller.hang(for: .seconds(60)) }
+        try simulation.run(until: .seconds(60))
+        for partition in owned { #expect(simulation.log!.longestPause[partition] < .seconds(4), "partition \(partition)") }
     }
 
     #if DEBUG

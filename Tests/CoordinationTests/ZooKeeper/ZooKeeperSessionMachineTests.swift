@@ -130,6 +130,22 @@ import Testing
     }
 
     /// The session of a paused process may have ended. The client gives the session up before it does anything else.
+    /// The time is known before anything happens, so a process that was paused knows it before it handles an event.
+    @Test func theTimeUntilWhichTheSessionIsValidFollowsTheLastVerification() {
+        var walk = Walk(Self.cautious, at: self.start)
+        #expect(walk.machine.validUntil == nil)
+        _ = walk.event(.started)
+        _ = walk.event(.connected(generation: 1, session: 7, timeout: .seconds(6)))
+        #expect(walk.machine.validUntil == self.start + .milliseconds(4500))
+        walk.now += .seconds(2)
+        _ = walk.event(.verified(generation: 1, sentAt: self.start + .seconds(1)))
+        #expect(walk.machine.validUntil == self.start + .milliseconds(5500))
+        _ = walk.event(.disconnected(generation: 1))
+        #expect(walk.machine.validUntil == self.start + .seconds(4))
+        _ = walk.event(.expired(generation: 1))
+        #expect(walk.machine.validUntil == nil)
+    }
+
     @Test func aProcessThatWasPausedGivesTheSessionUp() {
         var walk = self.connected()
         walk.now += .seconds(5)
