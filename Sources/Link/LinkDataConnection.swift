@@ -78,7 +78,9 @@ package final class LinkDataConnection: Sendable {
     var isHeld: Bool { self.held.load(ordering: .sequentiallyConsistent) }
 
     private func resumeIfFinished() {
-        guard self.held.load(ordering: .sequentiallyConsistent), self.unfinished.load(ordering: .sequentiallyConsistent) * 2 <= self.unfinishedMax else { return }
+        guard self.held.load(ordering: .sequentiallyConsistent), self.unfinished.load(ordering: .sequentiallyConsistent) * 2 <= self.unfinishedMax else {
+            return
+        }
         if self.held.exchange(false, ordering: .sequentiallyConsistent) { self.updateReading() }
     }
 

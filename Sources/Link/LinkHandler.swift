@@ -190,7 +190,8 @@ final class LinkHandler: ChannelDuplexHandler {
         let links = self.links
         let data = LinkDataConnection(
             peer: peer, direction: self.machine.direction, session: self.serial, channel: context.channel, limits: self.limits,
-            viewVersion: { links.viewVersion }, updateReading: { [bound = NIOLoopBound(self, eventLoop: context.eventLoop)] in
+            viewVersion: { links.viewVersion },
+            updateReading: { [bound = NIOLoopBound(self, eventLoop: context.eventLoop)] in
                 bound.eventLoop.execute { bound.value.updateReading() }
             }, drained: { receiver.drained($0) })
         self.data = data

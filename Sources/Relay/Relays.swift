@@ -244,7 +244,15 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
         guard let stages = self.state.withLockedValue({ $0.stages }) else { throw LogError(.unavailable, "this node has not joined its cluster yet") }
         let own = try await stages.sequencers.channels(prefix: prefix, after: after, limit: limit)
         let others = try await stages.relays[0].listElsewhere(prefix: prefix, after: after, limit: limit)
-        return Array((own + others).sorted { $0.channel.string < $1.channel.string }.prefix(limit))
+        // A channel whose partition has just moved may be listed by two nodes: the newer head counts, and the subscribers that the owner knows.
+        var found: [ChannelName: ListedChannel] = [:]
+        for listed in own + others {
+            var newest = found[listed.channel] ?? listed
+            newest.head = max(newest.head, listed.head)
+            newest.subscribers = max(newest.subscribers, listed.subscribers)
+            found[listed.channel] = newest
+        }
+        return Array(found.values.sorted { $0.channel.string < $1.channel.string }.prefix(limit))
     }
 
     // MARK: - Time
