@@ -9,6 +9,7 @@ import pytest
 from harness.cluster import Member, ZooKeeper
 from harness.node import HOST, Node, eventually
 from harness.redis import Redis
+from harness.wire import Wire
 
 
 @pytest.fixture
@@ -66,6 +67,44 @@ def test_a_member_starts_without_redis_and_recovers_by_itself(folder, zookeeper,
         redis.start()
         eventually(lambda: member.get("/readyz").status == 200)
         assert member.terminate() == 0
+    finally:
+        member.close()
+
+
+def test_subscribers_are_accepted_while_the_heads_of_their_channels_are_unknown(folder, zookeeper, redis):
+    member = Member(folder / "n1", zookeeper.address, "n1", "--redis", redis.start().url)
+    try:
+        member.start()
+        cursor = member.post("/pub?id=a", b"1").json["cursor"]
+        assert member.post("/pub?id=a", b"2").status == 200
+        member.kill()
+        # The node that starts again knows no channel. It has sealed its partitions, and then Redis is silent.
+        member.start()
+        redis.pause()
+
+        def stream(*fields):
+            return Wire(member.listen).send("\r\n".join(["GET /ev/a HTTP/1.0", *fields, "", ""]))
+
+        resume = f"Last-Event-ID: {cursor}"
+        with stream() as new, stream(resume) as resumed:
+            for wire in new, resumed:
+                assert wire.until(b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+            # Without a head there is no cursor, and a stream that resumes repeats its own.
+            assert b"id:" not in new.until(b"\n\n")
+            assert resumed.until(b"\n\n").endswith(b"\nid: " + cursor.encode())
+            with stream(resume) as second:
+                assert second.until(b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+            redis.resume()
+            assert new.until(b"\n\n", 2 * PATIENCE).startswith(b"id: ")
+            assert resumed.until(b"\n\n", 2 * PATIENCE) == b"id: " + cursor.encode()
+            assert resumed.until(b"\n\n").endswith(b"\ndata: 2")
+            eventually(lambda: member.post("/pub?id=a", b"3").status == 200)
+            for wire in new, resumed:
+                assert wire.until(b"\n\n").endswith(b"\ndata: 3")
+        with stream(resume) as again:
+            again.until(b"\r\n\r\n")
+            assert again.until(b"\n\n").endswith(b"\nid: " + cursor.encode())
+            assert again.until(b"\n\n").endswith(b"\ndata: 2")
     finally:
         member.close()
 

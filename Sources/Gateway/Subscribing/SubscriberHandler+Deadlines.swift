@@ -10,7 +10,7 @@ extension SubscriberHandler {
         case .requests:
             self.requestDeadlineReached(hasPendingResponse: false)
         case .opening:
-            self.loop.setDeadline(of: self, in: self.loop.limits.handshakeSecondsMax)
+            self.openingTimedOut()
         case .streaming:
             self.heartbeat()
         case .polling:

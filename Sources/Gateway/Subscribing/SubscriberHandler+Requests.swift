@@ -78,7 +78,11 @@ extension SubscriberHandler {
         if request.resumes { self.loop.metrics.resumed += 1 }
         let subscriber = Subscriber(framing: request.framing, context: self.context, connection: self)
         self.subscriber = subscriber
+        // A poll ends at this time, also if the heads of its channels become known late or never.
+        if request.transport == .longPoll { self.loop.setPollEnd(of: self) }
         self.port.fanout.onLoop { $0.subscribe(subscriber, to: request.channels) }
+        // The phase has changed if all heads were known.
+        if self.phase == .opening, request.transport != .longPoll { self.loop.setDeadline(of: self, in: FixedLimits.openingSecondsMax) }
     }
 
     func endSubscriber() {

@@ -15,9 +15,9 @@ final class SubscriberHandler: ChannelInboundHandler, HTTPHandler, SubscriberCon
         /// Can transition to: opening.
         case requests
         /// The request is valid, and its channels are being opened.
-        /// Can transition to: streaming, polling.
+        /// Can transition to: streaming (also before the heads of the channels are known), polling, requests.
         case opening
-        /// Events are delivered until the connection ends.
+        /// The response has begun. Events are delivered, from the time at which the heads of all channels are known, until the connection ends.
         case streaming
         /// A long-poll waits for its response.
         /// Can transition to: requests.

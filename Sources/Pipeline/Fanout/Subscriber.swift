@@ -2,7 +2,8 @@ package import NIOCore
 
 /// The connection of a subscriber, as the fanout calls it. All calls are on the connection's loop.
 package protocol SubscriberConnection: AnyObject {
-    /// Called when every channel is open. The connection writes the head of the response. Events follow immediately.
+    /// Called when the heads of all channels are known. The connection writes the cursor, after the head of the response unless it has written that before
+    /// because an owner did not report a head. Events follow immediately.
     func subscriberOpened(cursor: String)
 
     /// Called when a long-poll's response is complete. `elements` has a comma after each element. `cursor` is the cursor after the last element. The subscriber
@@ -46,6 +47,16 @@ package final class Subscriber: @unchecked Sendable {
         var buffer = ByteBufferAllocator().buffer(capacity: 64)
         self.writeCursor(into: &buffer)
         return String(buffer: buffer)
+    }
+
+    /// The cursor with which the subscriber resumed: the only one that is right while a head is not known. It has the channels for which the subscriber brought a
+    /// position. Nil if there are none.
+    package var resumedCursor: String? {
+        let entries = self.subscriptions.compactMap { subscription -> Cursor.Entry? in
+            guard case .after(let position) = subscription.start else { return nil }
+            return Cursor.Entry(channel: subscription.feed.channelHash, position: position)
+        }
+        return entries.isEmpty ? nil : Cursor(entries: entries).text
     }
 
     func writeCursor(into buffer: inout ByteBuffer) {

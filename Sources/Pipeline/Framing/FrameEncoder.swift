@@ -190,12 +190,19 @@ package enum FrameEncoder {
     }
 
     /// Writes the opening of a stream: the subscriber's first cursor. With this cursor the subscriber can resume even if it has not received an event.
-    package static func writeOpening(cursor: String, framing: Framing, retryMilliseconds: Int, into buffer: inout ByteBuffer) {
+    ///
+    /// - Parameters:
+    ///   - cursor: Nil if it is not known yet.
+    ///   - retryMilliseconds: Nil if it was written before.
+    package static func writeOpening(cursor: String?, framing: Framing, retryMilliseconds: Int?, into buffer: inout ByteBuffer) {
         switch framing {
         case .sse, .sseEnvelope, .sseChunked, .sseEnvelopeChunked:
             // An event without data sets the browser's last event id, and the browser dispatches no event (HTML Living Standard §9.2.6).
-            self.writeStream(ByteBuffer(string: "retry: \(retryMilliseconds)\nid: \(cursor)\n\n"), framing: framing, into: &buffer)
+            let retry = retryMilliseconds.map { "retry: \($0)\n" } ?? ""
+            let id = cursor.map { "id: \($0)\n" } ?? ""
+            self.writeStream(ByteBuffer(string: retry + id + "\n"), framing: framing, into: &buffer)
         case .webSocket, .line, .lineChunked:
+            guard let cursor else { return }
             var object = ByteBuffer(string: "{\"cursor\":\"\(cursor)\"}")
             self.writeObject(&object, framing: framing, into: &buffer)
         case .element:

@@ -30,6 +30,9 @@ package enum FixedLimits {
     /// Bytes of the events in one long-poll response. Above it: the response ends after the current event.
     package static let pollResponseBytesMax = 256 * 1024
 
+    /// Time in which the heads of all channels of a subscriber normally become known, to a second. After it a stream begins without a cursor.
+    package static let openingSecondsMax = 2
+
     // MARK: process
     /// The node's own log lines that wait for standard error. Above it: further lines are dropped and counted.
     package static let logBacklogBytesMax = 256 * 1024
