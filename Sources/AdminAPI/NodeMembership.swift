@@ -20,6 +20,8 @@ package struct NodeMembership: Hashable, Sendable {
         package var direction: String
         package var address: String?
         package var isUp: Bool
+        /// Whether the data connection is up. Nil for an older node.
+        package var isDataUp: Bool?
         /// How long the link has been up or down.
         package var milliseconds: Int
         package var lastLoss: String?
@@ -28,14 +30,15 @@ package struct NodeMembership: Hashable, Sendable {
         package var dropped: Int
 
         package init(
-            peer: String, incarnation: Int, direction: String, address: String?, isUp: Bool, milliseconds: Int, lastLoss: String?, roundTripMicroseconds: Int?,
-            queuedBytes: Int, dropped: Int
+            peer: String, incarnation: Int, direction: String, address: String?, isUp: Bool, isDataUp: Bool? = nil, milliseconds: Int, lastLoss: String?,
+            roundTripMicroseconds: Int?, queuedBytes: Int, dropped: Int
         ) {
             self.peer = peer
             self.incarnation = incarnation
             self.direction = direction
             self.address = address
             self.isUp = isUp
+            self.isDataUp = isDataUp
             self.milliseconds = milliseconds
             self.lastLoss = lastLoss
             self.roundTripMicroseconds = roundTripMicroseconds
@@ -106,6 +109,7 @@ extension NodeMembership.Link {
             writer.field("direction", self.direction)
             if let address = self.address { writer.field("address", address) }
             writer.field("state", self.isUp ? "up" : "down")
+            if let isDataUp { writer.field("data", isDataUp ? "up" : "down") }
             writer.field("for_ms", self.milliseconds)
             if let loss = self.lastLoss { writer.field("last_loss", loss) }
             if let roundTrip = self.roundTripMicroseconds { writer.field("round_trip_us", roundTrip) }
@@ -121,6 +125,7 @@ extension NodeMembership.Link {
         self.direction = try object.text("direction")
         self.address = try object.optional("address")?.text()
         self.isUp = try object.text("state") == "up"
+        self.isDataUp = try object.optional("data").map { (value) throws(JSONError) in try value.text() == "up" }
         self.milliseconds = try object.integer("for_ms")
         self.lastLoss = try object.optional("last_loss")?.text()
         self.roundTripMicroseconds = try object.optional("round_trip_us")?.integer()

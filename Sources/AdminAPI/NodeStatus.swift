@@ -106,6 +106,39 @@ package struct NodeStatus: Hashable, Sendable {
         }
     }
 
+    /// The data path between this node and the other nodes of its cluster. Totals grow; the others are the values of this moment.
+    package struct Relay: Hashable, Sendable {
+        /// Publishes that wait for an owner.
+        package var waiting: Int
+        /// Publishes that other nodes have, and of which the outcome is not known.
+        package var atOtherNodes: Int
+        /// Total of publishes that were sent again to the next owner.
+        package var sentAgain: Int
+        /// Total of publishes that were refused, because no owner was found in time.
+        package var expired: Int
+        /// Partitions without an owner that this node knows.
+        package var unroutedPartitions: Int
+        /// Data connections that this node has dialled.
+        package var connectionsOut: Int
+        /// Data connections that other nodes have dialled.
+        package var connectionsIn: Int
+        /// Other nodes whose connections take no more events at present.
+        package var edgesBehind: Int
+
+        package init(
+            waiting: Int, atOtherNodes: Int, sentAgain: Int, expired: Int, unroutedPartitions: Int, connectionsOut: Int, connectionsIn: Int, edgesBehind: Int
+        ) {
+            self.waiting = waiting
+            self.atOtherNodes = atOtherNodes
+            self.sentAgain = sentAgain
+            self.expired = expired
+            self.unroutedPartitions = unroutedPartitions
+            self.connectionsOut = connectionsOut
+            self.connectionsIn = connectionsIn
+            self.edgesBehind = edgesBehind
+        }
+    }
+
     package var node: Node
     package var listen: String
     package var api: String
@@ -114,13 +147,15 @@ package struct NodeStatus: Hashable, Sendable {
     package var rates: Rates
     package var totals: Totals
     /// Nil for a node without ZooKeeper.
+    package var relay: Relay?
+    /// Nil for a node without ZooKeeper.
     package var cluster: NodeMembership?
     package var health: Health
     package var reasons: [String]
 
     package init(
-        node: Node, listen: String, api: String, log: Log, subscribers: Subscribers, rates: Rates, totals: Totals, cluster: NodeMembership?, health: Health,
-        reasons: [String]
+        node: Node, listen: String, api: String, log: Log, subscribers: Subscribers, rates: Rates, totals: Totals, relay: Relay?, cluster: NodeMembership?,
+        health: Health, reasons: [String]
     ) {
         self.node = node
         self.listen = listen
@@ -129,6 +164,7 @@ package struct NodeStatus: Hashable, Sendable {
         self.subscribers = subscribers
         self.rates = rates
         self.totals = totals
+        self.relay = relay
         self.cluster = cluster
         self.health = health
         self.reasons = reasons
@@ -151,6 +187,10 @@ package struct NodeStatus: Hashable, Sendable {
             }
             writer.name("totals")
             self.totals.write(to: &writer)
+            if let relay = self.relay {
+                writer.name("relay")
+                relay.write(to: &writer)
+            }
             writer.name("cluster")
             if let cluster = self.cluster { cluster.write(to: &writer) } else { writer.null() }
             writer.field("health", self.health.rawValue)
@@ -169,6 +209,7 @@ package struct NodeStatus: Hashable, Sendable {
         self.rates = Rates(
             publishedPerSecond: try rates.number("published_per_second"), deliveredPerSecond: try rates.number("delivered_per_second"))
         self.totals = try Totals(try object.required("totals"))
+        self.relay = try object.optional("relay").map { (value) throws(JSONError) in try Relay(value) }
         self.cluster = try object.optional("cluster").map { (value) throws(JSONError) in try NodeMembership(value) }
         self.health = try Health(try object.required("health"))
         self.reasons = try object.texts("reasons")
@@ -275,5 +316,32 @@ extension NodeStatus.Totals {
         self.gaps = try object.integer("gaps")
         self.refused = try object.integer("refused")
         self.refusedConnections = try object.optional("refused_connections")?.integer() ?? 0
+    }
+}
+
+extension NodeStatus.Relay {
+    fileprivate func write(to writer: inout JSONWriter<some JSONSink>) {
+        writer.object { writer in
+            writer.field("waiting", self.waiting)
+            writer.field("at_other_nodes", self.atOtherNodes)
+            writer.field("sent_again", self.sentAgain)
+            writer.field("expired", self.expired)
+            writer.field("unrouted_partitions", self.unroutedPartitions)
+            writer.field("connections_out", self.connectionsOut)
+            writer.field("connections_in", self.connectionsIn)
+            writer.field("edges_behind", self.edgesBehind)
+        }
+    }
+
+    fileprivate init(_ value: JSONValue) throws(JSONError) {
+        var object = try value.object()
+        self.waiting = try object.integer("waiting")
+        self.atOtherNodes = try object.integer("at_other_nodes")
+        self.sentAgain = try object.integer("sent_again")
+        self.expired = try object.integer("expired")
+        self.unroutedPartitions = try object.integer("unrouted_partitions")
+        self.connectionsOut = try object.integer("connections_out")
+        self.connectionsIn = try object.integer("connections_in")
+        self.edgesBehind = try object.integer("edges_behind")
     }
 }

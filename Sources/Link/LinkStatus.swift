@@ -7,6 +7,8 @@ package struct LinkStatus: Hashable, Sendable {
     /// The peer's address, for an outgoing link.
     package var address: String?
     package var isUp: Bool
+    /// Whether the data connection of the same direction is up. Nil for a node without data connections.
+    package var isDataUp: Bool?
     /// How long the link has been up or down.
     package var milliseconds: Int
     /// Why an outgoing link is down. Nil if it is up, or if no attempt has failed yet.

@@ -161,7 +161,7 @@ extension Links {
 
     // MARK: - Status
 
-    /// All control links. Outgoing links come first. Both groups are sorted by id.
+    /// All control links, each with the state of the data connection beside it. Outgoing links come first. Both groups are sorted by id.
     package var states: [LinkStatus] {
         let now = NIODeadline.now()
         return self.state.withLockedValue { state in
@@ -169,6 +169,7 @@ extension Links {
                 let connection = peer.serial.flatMap { state.connections[$0] }
                 return LinkStatus(
                     peer: peer.peer.process, direction: .outgoing, address: peer.peer.address, isUp: peer.dial.isUp,
+                    isDataUp: self.receiver == nil ? nil : state.peers[Key(id: peer.peer.process.id, use: .data)]?.dial.isUp ?? false,
                     milliseconds: Int((now - peer.changedAt).nanoseconds / 1_000_000), loss: peer.dial.lastLoss, roundTripMicroseconds: connection?.roundTrip,
                     queuedBytes: connection?.queuedBytes ?? 0, droppedMessages: peer.dropped, protocolVersion: connection?.protocolVersion)
             }
@@ -177,6 +178,8 @@ extension Links {
                     guard let identity = connection.identity else { return nil }
                     return LinkStatus(
                         peer: identity.process, direction: .incoming, isUp: connection.isUp,
+                        isDataUp: self.receiver == nil
+                            ? nil : state.incoming[Key(id: identity.process.id, use: .data)].flatMap { state.connections[$0]?.isUp } ?? false,
                         milliseconds: Int((now - connection.changedAt).nanoseconds / 1_000_000), roundTripMicroseconds: connection.roundTrip,
                         protocolVersion: connection.protocolVersion)
                 }

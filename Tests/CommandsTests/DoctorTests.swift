@@ -64,6 +64,26 @@ import Testing
         #expect(StatusChecks.health(status).outcome == .warn)
     }
 
+    @Test func aLinkWithoutItsDataConnectionIsReported() throws {
+        var status = try NodeStatus(json: Array(StatusTests.json.utf8))
+        #expect(StatusChecks.dataConnections(status) == nil)
+        func link(_ peer: String, isDataUp: Bool?, milliseconds: Int = 6000) -> NodeMembership.Link {
+            NodeMembership.Link(
+                peer: peer, incarnation: 1, direction: "outgoing", address: nil, isUp: true, isDataUp: isDataUp, milliseconds: milliseconds, lastLoss: nil,
+                roundTripMicroseconds: nil, queuedBytes: 0, dropped: 0)
+        }
+        func check(_ links: [NodeMembership.Link]) -> Check? {
+            status.cluster = NodeMembership(
+                name: "c", session: "connected", incarnation: 1, viewVersion: 1, controller: nil, partitions: [], alarm: nil, links: links)
+            return StatusChecks.dataConnections(status)
+        }
+        #expect(check([link("n2", isDataUp: true)])?.outcome == .ok)
+        #expect(check([link("n2", isDataUp: true), link("n3", isDataUp: false)])?.detail == "the link is up but the data connection is not: to n3")
+        #expect(check([link("n2", isDataUp: false)])?.outcome == .fail)
+        // An older node does not report the data connection, and a new link may get it a moment later.
+        #expect(check([link("n2", isDataUp: nil), link("n3", isDataUp: false, milliseconds: 100)]) == nil)
+    }
+
     @Test func localLimitsAreRead() {
         let text =
             "Limit                     Soft Limit           Hard Limit           Units     \nMax open files            1024                 524288               files     \n"

@@ -34,12 +34,15 @@ actor Doctor {
         self.add(StatusChecks.health(status))
         self.add(StatusChecks.clock(status))
         self.add(StatusChecks.connections(status))
+        if let check = StatusChecks.dataConnections(status) { self.add(check) }
         let isLocal = LocalChecks.isLocal(self.node.base, status)
         self.add(isLocal ? LocalChecks.descriptors(status) : .skip("descriptors", "the node is on another machine"))
         self.add(isLocal ? LocalChecks.disk(status) : .skip("disk", "the node is on another machine"))
         for check in await ClusterChecks.run(at: self.node) { self.add(check) }
         guard let subscriber = self.subscriberURL(status) else { return }
         if await self.examinePort(subscriber) { try await self.examineEvents(subscriber) }
+        // The last check, because its connections change the counters of this node.
+        if let check = await ClusterDelivery.run(at: self.node, http: self.http, channel: "\(self.channel):nodes") { self.add(check) }
     }
 
     // MARK: the API port

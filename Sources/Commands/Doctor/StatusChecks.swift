@@ -30,6 +30,20 @@ enum StatusChecks {
             do: "Synchronize the clocks, for example with NTP: each event has the time of the node's clock.")
     }
 
+    /// Checks that each link of a member of a cluster has a data connection beside it. Nil for a node outside a cluster.
+    static func dataConnections(_ status: NodeStatus) -> Check? {
+        // A data connection is dialled together with its link, and may come up a moment later.
+        guard let links = status.cluster?.links.filter({ $0.isUp && $0.isDataUp != nil && $0.milliseconds > 5000 }), !links.isEmpty else { return nil }
+        let down = links.filter { $0.isDataUp == false }
+        guard down.isEmpty else {
+            let list = down.map { "\($0.direction == "outgoing" ? "to" : "from") \($0.peer)" }.joined(separator: ", ")
+            return .fail(
+                "data connections", "the link is up but the data connection is not: \(list)",
+                do: "See the logs of both nodes. Until the connection is up, events and publishes do not cross between these nodes.")
+        }
+        return .ok("data connections", "each of \(Readable.count(links.count, "link")) has its data connection")
+    }
+
     static func connections(_ status: NodeStatus) -> Check {
         let used = status.subscribers.connections
         let max = status.subscribers.connectionsMax

@@ -35,8 +35,17 @@ extension NodeStatus {
             "other",
             "\(Readable.count(self.totals.duplicates, "duplicate")), \(Readable.count(self.totals.gaps, "gap")), \(Readable.count(self.totals.refused)) refused"
         )
+        if let relay { facts.add("data path", Self.text(of: relay)) }
         let reasons = self.reasons.map { terminal.sentence($0, lead: "! ", self.health.colour) }
         return ([facts.text(on: terminal, labelWidth: Facts.statusLabelWidth)] + reasons).joined(separator: "\n")
+    }
+
+    private static func text(of relay: Relay) -> String {
+        var parts = ["\(Readable.count(relay.connectionsOut)) connections out, \(Readable.count(relay.connectionsIn)) in"]
+        parts.append("\(Readable.count(relay.waiting)) publishes wait for an owner, \(Readable.count(relay.atOtherNodes)) for another node")
+        parts.append("\(Readable.count(relay.sentAgain)) sent again, \(Readable.count(relay.expired)) expired")
+        parts.append("\(Readable.count(relay.edgesBehind)) edges behind, \(Readable.count(relay.unroutedPartitions)) partitions without an owner")
+        return parts.joined(separator: "; ")
     }
 
     private var logText: String {

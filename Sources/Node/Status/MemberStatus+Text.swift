@@ -14,7 +14,8 @@ extension MemberStatus {
             links: self.links.map { link in
                 .init(
                     peer: link.peer.id, incarnation: Int(link.peer.incarnation), direction: link.direction.rawValue, address: link.address, isUp: link.isUp,
-                    milliseconds: Int(link.milliseconds), lastLoss: link.loss?.description, roundTripMicroseconds: link.roundTripMicroseconds.map { Int($0) },
+                    isDataUp: link.isDataUp, milliseconds: Int(link.milliseconds), lastLoss: link.loss?.description,
+                    roundTripMicroseconds: link.roundTripMicroseconds.map { Int($0) },
                     queuedBytes: link.queuedBytes, dropped: Int(link.droppedMessages))
             })
     }
@@ -38,6 +39,10 @@ extension MemberStatus {
         text.begin("realertime_link_up", "gauge", "1 while the link to this peer is up.")
         let outgoing = self.links.filter { $0.direction == .outgoing }
         for link in outgoing { text.sample("realertime_link_up", link.isUp ? 1 : 0, "peer=\"\(link.peer.id)\"") }
+        text.begin("realertime_link_data_up", "gauge", "1 while the data connection to this peer is up.")
+        for link in outgoing {
+            if let isDataUp = link.isDataUp { text.sample("realertime_link_data_up", isDataUp ? 1 : 0, "peer=\"\(link.peer.id)\"") }
+        }
         text.begin("realertime_link_round_trip_microseconds", "gauge", "Round trip of the last acknowledged heartbeat.")
         for link in outgoing {
             if let roundTrip = link.roundTripMicroseconds { text.sample("realertime_link_round_trip_microseconds", roundTrip, "peer=\"\(link.peer.id)\"") }

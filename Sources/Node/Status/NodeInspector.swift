@@ -35,6 +35,7 @@ final class NodeInspector: NodeFacade {
         var lastPublished: UInt64 = 0
         var lastDelivered: UInt64 = 0
         var lastSample: ContinuousClock.Instant?
+        var relay = RelayHealth()
     }
 
     init(identity: NodeIdentity, life: NodeLife, limits: Limits, gateway: Gateway, sequencers: Sequencers, relays: Relays?, log: any Log) {
@@ -55,12 +56,14 @@ final class NodeInspector: NodeFacade {
     private var member: ClusterMember? { self.membership.withLockedValue { $0.member } }
 
     func processStatus() async -> ProcessStatus {
-        let rates = self.rates.withLockedValue { ($0.published, $0.delivered) }
+        let rates = self.rates.withLockedValue { ($0.published, $0.delivered, $0.relay.reasons) }
         return ProcessStatus(
             identity: self.identity, processState: self.life.state, startedAt: self.life.startedAt, uptimeSeconds: self.life.uptime.components.seconds,
             listen: self.gateway.listenAddress, api: self.gateway.apiAddress, parkedMax: self.limits.parkedPublishesMax, gateway: await self.gateway.metrics(),
             sequencer: await self.sequencers.metrics, parkedBySequencer: await self.sequencers.parkedEvents,
-            log: await self.log.metrics, publishedPerSecond: rates.0, deliveredPerSecond: rates.1, member: await self.member?.status(), relay: await self.relays?.metrics)
+            log: await self.log.metrics, publishedPerSecond: rates.0, deliveredPerSecond: rates.1, member: await self.member?.status(),
+            relay: await self.relays?.metrics,
+            relayReasons: rates.2)
     }
 
     // MARK: - For the API
@@ -141,6 +144,9 @@ final class NodeInspector: NodeFacade {
             rates.lastPublished = status.sequencer.published
             rates.lastDelivered = status.gateway.fanout.delivered
             rates.lastSample = now
+            if let relay = status.relay, status.member?.summary.hasJoined == true {
+                rates.relay.sample(expired: relay.expired, unrouted: relay.unrouted, now: now)
+            }
         }
     }
 

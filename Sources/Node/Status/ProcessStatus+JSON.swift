@@ -3,6 +3,7 @@ import Gateway
 import JSON
 import NIOCore
 import Pipeline
+import Relay
 import Storage
 import SubscriberAPI
 
@@ -36,7 +37,7 @@ extension ProcessStatus {
             totals: .init(
                 published: Int(self.sequencer.published), delivered: Int(self.gateway.fanout.delivered), duplicates: Int(self.sequencer.duplicates),
                 gaps: Int(self.gateway.fanout.gaps), refused: Int(self.sequencer.refused), refusedConnections: Int(self.gateway.connections.refusedAtLimit)),
-            cluster: self.member?.membership, health: health, reasons: reasons)
+            relay: self.relay?.status, cluster: self.member?.membership, health: health, reasons: reasons)
     }
 
     static func rounded(_ value: Double) -> Double { (value * 10).rounded() / 10 }

@@ -95,6 +95,7 @@ extension ProcessStatus {
             "realertime_stderr_lines_dropped_total", "Lines of the node's log that could not be written to standard error.",
             DiagnosticStream.standardError.dropped)
         self.member?.write(into: &text)
+        self.relay?.write(into: &text)
         return text.buffer
     }
 }

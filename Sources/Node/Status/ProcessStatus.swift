@@ -29,6 +29,8 @@ struct ProcessStatus: Sendable {
     var member: MemberStatus?
     /// Nil for a node outside a cluster.
     var relay: RelayMetrics?
+    /// Problems of the data path to other nodes, as sentences.
+    var relayReasons: [String] = []
 
     /// The state of the node. A member's state is `starting` until the member has joined its cluster, as in `/readyz`.
     var state: NodeLife.State {
@@ -77,6 +79,10 @@ struct ProcessStatus: Sendable {
         if self.parkedBySequencer.contains(where: { $0 * 2 > self.parkedMax }) {
             health = max(health, .degraded)
             reasons.append("\(self.parked) publishes wait for the log, which is slower than the publishers.")
+        }
+        if !self.relayReasons.isEmpty {
+            health = max(health, .degraded)
+            reasons += self.relayReasons
         }
         return (health, reasons)
     }
