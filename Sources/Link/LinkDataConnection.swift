@@ -98,8 +98,8 @@ package final class LinkDataConnection: Sendable {
     package func send(_ frame: ByteBuffer, isBulk: Bool = false) -> Bool {
         let bytes = LinkFrame.lengthBytes + LinkFrame.headBytes + frame.readableBytes
         guard frame.readableBytes <= self.frameBytesMax else { return false }
-        guard self.queued.wrappingAdd(bytes, ordering: .relaxed).newValue <= (isBulk ? self.bytesMax / 4 : self.bytesMax) else {
-            self.hasRefused.store(true, ordering: .relaxed)
+        guard self.queued.wrappingAdd(bytes, ordering: .sequentiallyConsistent).newValue <= (isBulk ? self.bytesMax / 4 : self.bytesMax) else {
+            self.hasRefused.store(true, ordering: .sequentiallyConsistent)
             self.left(bytes)
             return false
         }
@@ -121,8 +121,9 @@ package final class LinkDataConnection: Sendable {
     }
 
     private func left(_ bytes: Int) {
-        guard self.queued.wrappingSubtract(bytes, ordering: .relaxed).newValue * 8 <= self.bytesMax else { return }
-        guard self.hasRefused.load(ordering: .relaxed), self.hasRefused.exchange(false, ordering: .relaxed), self.channel.isActive else { return }
+        guard self.queued.wrappingSubtract(bytes, ordering: .sequentiallyConsistent).newValue * 8 <= self.bytesMax else { return }
+        guard self.hasRefused.load(ordering: .sequentiallyConsistent), self.hasRefused.exchange(false, ordering: .sequentiallyConsistent), self.channel.isActive
+        else { return }
         self.loop.execute { self.drained(self) }
     }
 

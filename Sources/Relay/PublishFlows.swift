@@ -138,8 +138,10 @@ struct PublishFlows {
         guard let first = batch.events.first else { return [] }
         // Nearly always the first branch at a lone owner, and for single publishes.
         if batch.events.startIndex == 0, let target = self.target(of: first, routes), batch.events.allSatisfy({ self.target(of: $0, routes) == target }) {
-            guard target == .here || self.hold(batch.events) else { return nil }
-            return [self.send(.whole(batch), to: target, since: now)]
+            if target == .here { return [self.send(.whole(batch), to: target, since: now)] }
+            if batch.events.count <= RelayFrame.entriesMax, batch.events.reduce(0, { $0 + Self.frameBytes($1) }) <= RelayFrame.bytesMax {
+                return self.hold(batch.events) ? [self.send(.whole(batch), to: target, since: now)] : nil
+            }
         }
         guard self.hold(batch.events) else { return nil }
         var picked: [(target: RelayTarget, events: [Pending])] = []

@@ -117,14 +117,18 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
             self.refusedBatches += 1
             return self.refuse(batch, .overloaded)
         }
-        for dispatch in dispatches { self.send(dispatch) }
+        // Behind a dispatch that the link has refused, no later one of the same target is sent: it would overtake.
+        var refused: [PublishFlows.Dispatch] = []
+        for dispatch in dispatches where refused.contains(where: { $0.target == dispatch.target }) || !self.send(dispatch) { refused.append(dispatch) }
+        for dispatch in refused.reversed() { self.flows.unsent(dispatch) }
     }
 
     private func refuse(_ batch: PublishBatch, _ refusal: PublishRefusal) {
         batch.origin.published(Array(repeating: .refused(refusal), count: batch.events.count), batch: batch.id, from: batch.events.startIndex)
     }
 
-    private func send(_ dispatch: PublishFlows.Dispatch) {
+    /// Returns false if the link does not take the dispatch now.
+    private func send(_ dispatch: PublishFlows.Dispatch) -> Bool {
         switch dispatch.target {
         case .here:
             switch dispatch.events {
@@ -136,10 +140,10 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
             case .picked(let picked):
                 self.sequencer.publish(PublishBatch(id: dispatch.id, events: picked.map(\.event), origin: self))
             }
+            return true
         case .session(let session):
-            guard let sender = self.owners[session] else { return self.flows.unsent(dispatch) }
-            let frame = RelayFrame.publish(relay: self.number, id: dispatch.id, self.published(dispatch))
-            if !sender.send(frame) { self.flows.unsent(dispatch) }
+            // In bulk, so that a link that is full of publishes still takes interest and reads.
+            return self.owners[session]?.send(.publish(relay: self.number, id: dispatch.id, self.published(dispatch)), isBulk: true) ?? false
         }
     }
 
@@ -158,7 +162,9 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
     private func flush() {
         guard !self.isFlushing else { return }
         self.isFlushing = true
-        while let dispatch = self.flows.flush(self.routes, now: self.clocks.steady()) { self.send(dispatch) }
+        while let dispatch = self.flows.flush(self.routes, now: self.clocks.steady()) {
+            if !self.send(dispatch) { self.flows.unsent(dispatch) }
+        }
         self.isFlushing = false
     }
 

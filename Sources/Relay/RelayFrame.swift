@@ -364,8 +364,8 @@ extension ByteBuffer {
     ) throws(RelayFrame.Malformed) -> [Element] {
         let count = Int(try self.take(UInt32.self))
         var elements: [Element] = []
-        // Each element has at least one byte, so a wrong count reserves no memory.
-        elements.reserveCapacity(min(count, self.readableBytes))
+        // The shortest elements have about 16 bytes: a wrong count reserves little more memory than the frame has.
+        elements.reserveCapacity(min(count, self.readableBytes / 16))
         for _ in 0..<count { elements.append(try element(&self)) }
         return elements
     }

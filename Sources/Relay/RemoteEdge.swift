@@ -24,6 +24,8 @@ actor RemoteEdge: Edge, PublishOrigin {
     private var missed: Set<ChannelName>?
     /// The channels whose heads are compared next, once a second some of them.
     private var toCompare: Deque<ChannelName> = []
+    /// The channels in `toCompare`: a channel is listed once, however often it closes and opens.
+    private var listed: Set<ChannelName> = []
     private var isClosed = false
     private var metrics = RelayMetrics()
 
@@ -112,7 +114,10 @@ actor RemoteEdge: Edge, PublishOrigin {
         self.send(
             .outcomes(
                 relay: batch.relay, id: batch.id,
-                outcomes.enumerated().map { RelayFrame.IndexedOutcome(index: batch.indices[start + $0], outcome: $1) }))
+                outcomes.enumerated().map { index, outcome in
+                    // This node stops, and not the node that publishes: that one sends the event to the next owner.
+                    RelayFrame.IndexedOutcome(index: batch.indices[start + index], outcome: outcome == .refused(.stopping) ? .refused(.moved) : outcome)
+                }))
     }
 
     func interest(_ interests: [RelayFrame.ChannelInterest]) {
@@ -123,7 +128,7 @@ actor RemoteEdge: Edge, PublishOrigin {
             channel.subscribers = interest.subscribers
             switch interest.wanted {
             case .open:
-                if !channel.isOpen { self.toCompare.append(interest.channel) }
+                if self.listed.insert(interest.channel).inserted { self.toCompare.append(interest.channel) }
                 channel.isOpen = true
             case .close: channel.isOpen = false
             case .unchanged: break
@@ -236,7 +241,10 @@ actor RemoteEdge: Edge, PublishOrigin {
         var channels: [ChannelName] = []
         for _ in 0..<min(self.toCompare.count, Slices.channelsMax) {
             let channel = self.toCompare.removeFirst()
-            guard self.channels[channel]?.isOpen == true else { continue }
+            guard self.channels[channel]?.isOpen == true else {
+                self.listed.remove(channel)
+                continue
+            }
             channels.append(channel)
             self.toCompare.append(channel)
         }

@@ -124,7 +124,6 @@ def test_refused_links_and_zookeeper_do_not_block_on_the_log(nodes, pipe, channe
             with contextlib.suppress(ConnectionError):
                 s.recv(1000)
     for _ in range(10):
-        node.publish(channel, 1)
         node.healthy()
         assert node.get("/readyz").status == 503 and node.get("/metrics").status == 200
     assert node.terminate() == 0

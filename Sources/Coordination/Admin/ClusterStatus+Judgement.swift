@@ -103,8 +103,8 @@ extension ClusterStatus {
         if self.outage != nil { return note(.degraded, "\(Self.list(cut)) \(have) no connection to ZooKeeper either.") }
         note(
             .degraded,
-            "\(ZooKeeperOutage.unaffected) \(Self.list(cut)) \(have) no connection to ZooKeeper, and \(cut.count == 1 ? "gives up its" : "give up their") partitions "
-                + "within a third of the session timeout. Look at the network between \(cut.count == 1 ? "it" : "them") and ZooKeeper.")
+            "\(ZooKeeperOutage.unaffected) \(Self.list(cut)) \(have) no connection to ZooKeeper. Look at the network between \(cut.count == 1 ? "it" : "them") and ZooKeeper."
+        )
     }
 
     /// Members that other members do not reach: one reason for each unreachable member.

@@ -3,7 +3,8 @@
 /// In this version each node keeps its own history, and no event crosses nodes. So the ownership of partitions does not affect publishers and subscribers.
 package struct ZooKeeperOutage: Hashable, Sendable {
     /// The beginning of every text about decisions that the cluster cannot make.
-    static let unaffected = "Publishers and subscribers are not affected: each node serves its own clients from its own history."
+    static let unaffected =
+        "Subscribers are not affected, and with the log on Redis publishers are not affected either; with log: memory publishers get 503 until ZooKeeper is back."
 
     var node: String
     /// The state of the session: a ``ZooKeeperState/Phase/name``.
@@ -13,6 +14,8 @@ package struct ZooKeeperOutage: Hashable, Sendable {
     var knowsController: Bool
     /// The number of partitions that the node has not given up.
     var held: Int
+    /// See ``ClusterSettings/isLogFencing``.
+    var isLogFencing: Bool
 
     package var text: String {
         let connection =
@@ -26,7 +29,8 @@ package struct ZooKeeperOutage: Hashable, Sendable {
 
     /// After a pause of the process, the session may have ended, and the controller may have granted the partitions to other nodes.
     private var ownership: String {
-        switch self.held {
+        if self.isLogFencing { return "It serves its partitions until the log says that another node owns them." }
+        return switch self.held {
         case 0: "It has given up its partitions."
         case 1: "It gives up its partition within a third of its session timeout; another node may own it already."
         default: "It gives up its \(self.held) partitions within a third of its session timeout; other nodes may own them already."

@@ -61,7 +61,7 @@ extension ClusterMachine {
         case .connecting, .suspended, .lost:
             ZooKeeperOutage(
                 node: self.settings.id, session: self.session.state.phase.name, hasJoined: self.view != nil, knowsController: self.controller != nil,
-                held: self.ownership.count)
+                held: self.ownership.count, isLogFencing: self.settings.isLogFencing)
         }
     }
 }

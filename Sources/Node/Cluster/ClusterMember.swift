@@ -175,6 +175,10 @@ private final class MemberStorage: PartitionStorage {
         return await self.sequencers.seal(partitions)
     }
 
-    func handOver(_ handoffs: [Handoff]) async -> [Grant] { await self.sequencers.handOver(handoffs) }
-    func release(_ partitions: [Grant]) async { await self.sequencers.release(partitions) }
+    // A partition that was never sealed here may not exist in the sequencers.
+    func handOver(_ handoffs: [Handoff]) async -> [Grant] {
+        await self.sequencers.handOver(handoffs.filter { $0.grant.partition < self.partitions.count })
+    }
+
+    func release(_ partitions: [Grant]) async { await self.sequencers.release(partitions.filter { $0.partition < self.partitions.count }) }
 }

@@ -30,17 +30,18 @@ struct RealertimeNode: Service {
         let folder = try self.lockFolder()
         defer { withExtendedLifetime(folder) {} }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: self.configuration.loops)
+        let session = SessionValidity()
         let log: any Log
         let partitions: Partitions
         do {
             partitions = Partitions(count: try await self.partitionCount())
-            log = try await self.openLog(partitions, group)
+            log = try await self.openLog(partitions, session, group)
         } catch {
             try? await group.shutdownGracefully()
             throw error
         }
         do {
-            try await self.serve(life, descriptors, partitions, log, group)
+            try await self.serve(life, descriptors, partitions, session, log, group)
         } catch {
             await log.close()
             try? await group.shutdownGracefully()
@@ -67,10 +68,11 @@ struct RealertimeNode: Service {
     }
 
     /// Returns before the log on Redis is connected: the node starts without Redis, says why it is not ready, and becomes ready by itself.
-    private func openLog(_ partitions: Partitions, _ group: MultiThreadedEventLoopGroup) async throws -> any Log {
+    private func openLog(_ partitions: Partitions, _ session: SessionValidity, _ group: MultiThreadedEventLoopGroup) async throws -> any Log {
         switch self.configuration.log {
         case .memory:
-            return MemoryLog(limits: self.configuration.limits)
+            guard self.isMember else { return MemoryLog(limits: self.configuration.limits) }
+            return MemoryLog(limits: self.configuration.limits) { session.isValid }
         case .sqlite:
             return try SQLiteLog(
                 folder: self.configuration.data, durability: self.configuration.durability, limits: self.configuration.limits)
@@ -84,7 +86,8 @@ struct RealertimeNode: Service {
     }
 
     private func serve(
-        _ life: NodeLife, _ descriptors: DescriptorShares, _ partitions: Partitions, _ log: any Log, _ group: MultiThreadedEventLoopGroup
+        _ life: NodeLife, _ descriptors: DescriptorShares, _ partitions: Partitions, _ session: SessionValidity, _ log: any Log,
+        _ group: MultiThreadedEventLoopGroup
     ) async throws {
         let eventLoops = Array(group.makeIterator())
         let limits = self.configuration.limits
@@ -114,6 +117,7 @@ struct RealertimeNode: Service {
         let listeners = try await gateway.bind(group: group, node: inspector)
         var member: ClusterMember?
         if let relays { member = try await self.makeMember(gateway, sequencers, relays, partitions, descriptors, group, startedAt: life.startedAt) }
+        if let member { session.follow(member.coordinator) }
         if let coordinator: any ClusterAdministration = member?.coordinator ?? lone { inspector.join(coordinator, member: member) }
         life.state = .ready
         // A member of a cluster is ready (see /readyz) only after the cluster has accepted it.

@@ -145,9 +145,9 @@ struct ChannelTable {
 
     // MARK: - Acquired and lost partitions
 
-    /// The partition is owned by another node now, or by no node: channels in use are marked to be read again, the others are removed.
-    mutating func invalidate(_ partition: PartitionID) {
-        for index in self.places.indices where self.places[index].name != nil && self.places[index].state.partition == partition {
+    /// The partitions are owned by other nodes now, or by no node: channels in use are marked to be read again, the others are removed.
+    mutating func invalidate(_ partitions: Set<PartitionID>) {
+        for index in self.places.indices where self.places[index].name != nil && partitions.contains(self.places[index].state.partition) {
             self.places[index].state.reading = .wanted
             // The next owner may have reset the channel: this head says nothing about the ones that are read later.
             self.places[index].state.head = Position(epoch: 0, offset: 0)

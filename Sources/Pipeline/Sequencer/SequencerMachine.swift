@@ -108,11 +108,9 @@ struct SequencerMachine {
 
     /// Adds grants, which the caller then seals. A grant that is held already changes nothing. A newer owner epoch ends the older grant.
     mutating func acquire(_ grants: [Grant]) {
+        self.end(grants.filter { grant in self.partitions[grant.partition].map { $0.grant.ownerEpoch < grant.ownerEpoch } ?? false }.map(\.partition))
         for grant in grants {
-            if let held = self.partitions[grant.partition] {
-                guard held.grant.ownerEpoch < grant.ownerEpoch else { continue }
-                self.end(grant.partition)
-            }
+            if let held = self.partitions[grant.partition], held.grant.ownerEpoch >= grant.ownerEpoch { continue }
             self.lastSerial += 1
             self.partitions[grant.partition] = PartitionMachine(grant, serial: self.lastSerial)
             self.acquiringCount += 1
@@ -222,18 +220,21 @@ struct SequencerMachine {
 
     /// Ends these grants. Newer grants of the same partitions stay.
     mutating func release(_ grants: [Grant]) {
-        for grant in grants where self.partitions[grant.partition]?.grant == grant {
-            self.end(grant.partition)
-            // A commit in flight may still contain this grant. Its result then does not change the heads.
-            self.partitions[grant.partition] = nil
-        }
+        let ended = grants.filter { self.partitions[$0.partition]?.grant == $0 }.map(\.partition)
+        self.end(ended)
+        // A commit in flight may still contain these grants. Its result then does not change the heads.
+        for partition in ended { self.partitions[partition] = nil }
     }
 
-    private mutating func end(_ partition: PartitionID) {
-        if self.partitions[partition]!.state == .acquiring { self.parkWaiting(partition) }
-        self.partitions[partition]!.relinquish()
-        self.endDoubt(of: partition)
-        self.channels.invalidate(partition)
+    /// All together, because the table of channels is searched for the channels of these partitions.
+    private mutating func end(_ partitions: [PartitionID]) {
+        guard !partitions.isEmpty else { return }
+        for partition in partitions {
+            if self.partitions[partition]!.state == .acquiring { self.parkWaiting(partition) }
+            self.partitions[partition]!.relinquish()
+            self.endDoubt(of: partition)
+        }
+        self.channels.invalidate(Set(partitions))
     }
 
     /// Moves the publishes that waited for the seal to `parked`. If the partition was not sealed, they are refused when their commit is formed.

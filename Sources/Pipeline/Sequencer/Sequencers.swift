@@ -49,9 +49,13 @@ package actor Sequencers {
     /// Seals the partitions, then serves them. Returns the partitions that the log refused. A fenced partition is released. Publishes to the other refused
     /// partitions are parked until the caller acquires these partitions again.
     package func acquire(_ grants: [Grant]) async -> [(grant: Grant, error: LogError)] {
-        var refused: [(grant: Grant, error: LogError)] = []
-        for (sequencer, grants) in self.sorted(grants) { refused += await sequencer.acquire(grants) }
-        return refused
+        await withTaskGroup(of: [(grant: Grant, error: LogError)].self) { group in
+            // In parallel, because one storage that does not respond must not delay the others.
+            for (sequencer, grants) in self.sorted(grants) { group.addTask { await sequencer.acquire(grants) } }
+            var refused: [(grant: Grant, error: LogError)] = []
+            for await part in group { refused += part }
+            return refused
+        }
     }
 
     /// Refuses new publishes under these grants. Returns when the commits in flight under these grants have ended. A commit of which the log does not know

@@ -27,7 +27,7 @@ import Testing
         }
     }
 
-    private static let unaffected = "Publishers and subscribers are not affected:"
+    private static let unaffected = "Subscribers are not affected, and with the log on Redis publishers are not affected either;"
 
     private func status(_ bench: inout ClusterMachineBench, number: UInt64) throws -> Status {
         if let answer = bench.request(AdminRequest(.status), number: number) { return try Status(answer) }
