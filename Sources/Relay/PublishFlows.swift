@@ -266,6 +266,9 @@ struct PublishFlows {
         self.takeBack(from: target) { _ in true }
     }
 
+    /// Takes back every event without an outcome, for ``expire(before:)``.
+    mutating func takeBackAll() { self.takeBack { _ in true } }
+
     private mutating func takeBack(from target: RelayTarget? = nil, _ isEnded: (PartitionID) -> Bool) {
         var taken: [PartitionID: Deque<Pending>] = [:]
         for id in self.sent.keys.sorted() {

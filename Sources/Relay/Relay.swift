@@ -301,9 +301,14 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
         }
     }
 
-    nonisolated func barrier(_ channel: ChannelName) async {
-        // Without an owner nothing is committed, and the read that follows waits for one.
-        _ = try? await self.ask(.barrier(channel), about: channel)
+    /// The owner's present head reaches this node's loops before this method returns. So a feed that is behind, because events were held back at a full link or
+    /// because a new owner has not reported its heads yet, is not compared with a subscriber that has seen more.
+    nonisolated func barrier(_ channel: ChannelName) async throws(LogError) {
+        switch try await self.ask(.barrier(channel), about: channel) {
+        case .opened(let head, let ownerEpoch):
+            await self.received([RelayFrame.OpenedChannel(channel: channel, head: head, ownerEpoch: ownerEpoch)])
+        default: throw Self.unexpected
+        }
     }
 
     nonisolated func head(of channel: ChannelName) async throws(LogError) -> Position {
@@ -419,7 +424,10 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
 
     /// Refuses every publish that waits, and ends all calls that wait.
     func abandon() {
+        self.flows.takeBackAll()
         self.deliver(self.flows.expire(before: .max))
+        for read in self.queuedReads { read.resume() }
+        self.queuedReads = []
         for (_, waiting) in self.waiting { for call in waiting { call.continuation.resume() } }
         self.waiting = [:]
         for (_, request) in self.requests { request.continuation.resume(returning: .moved) }

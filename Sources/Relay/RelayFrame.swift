@@ -74,7 +74,8 @@ enum RelayRequest: Sendable {
 
 enum RelayReply: Sendable {
     case history(LogSlice)
-    case done
+    /// The answer to ``RelayRequest/barrier(_:)``.
+    case opened(head: Position, ownerEpoch: OwnerEpoch)
     case head(Position)
     case subscribers(Int)
     case channels([ListedChannel])
@@ -95,6 +96,8 @@ extension RelayFrame {
     static let bytesMax = 1024 * 1024
     /// The most entries of one frame that has no payloads.
     static let entriesMax = 10_000
+    /// The most outcomes of one frame: each may have a sentence.
+    static let outcomesMax = 1000
 
     func write(into buffer: inout ByteBuffer) {
         switch self {
@@ -328,7 +331,10 @@ extension ByteBuffer {
                 if self.readableBytes > 4 * RelayFrame.bytesMax { break }
             }
             self.setInteger(count, at: countAt)
-        case .done: self.writeInteger(UInt8(2))
+        case .opened(let head, let ownerEpoch):
+            self.writeInteger(UInt8(2))
+            self.write(head)
+            self.writeInteger(ownerEpoch)
         case .head(let position):
             self.writeInteger(UInt8(3))
             self.write(position)
@@ -456,7 +462,9 @@ extension ByteBuffer {
             let oldest = try self.take(UInt8.self) == 0 ? nil : try self.takePosition()
             let events = try self.takeArray { buffer throws(RelayFrame.Malformed) in try buffer.takeSequencedEvent() }
             return .history(LogSlice(events: events, oldest: oldest))
-        case 2: return .done
+        case 2:
+            let head = try self.takePosition()
+            return .opened(head: head, ownerEpoch: try self.take(OwnerEpoch.self))
         case 3: return .head(try self.takePosition())
         case 4: return .subscribers(Int(try self.take(UInt32.self)))
         case 5:

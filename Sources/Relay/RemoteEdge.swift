@@ -111,13 +111,13 @@ actor RemoteEdge: Edge, PublishOrigin {
     private func finish(_ number: UInt64, _ outcomes: [PublishOutcome], from start: Int) {
         guard let batch = self.batches[number] else { return }
         self.batches[number] = batch.outstanding > outcomes.count ? (batch.relay, batch.id, batch.indices, batch.outstanding - outcomes.count) : nil
-        self.send(
-            .outcomes(
-                relay: batch.relay, id: batch.id,
-                outcomes.enumerated().map { index, outcome in
-                    // This node stops, and not the node that publishes: that one sends the event to the next owner.
-                    RelayFrame.IndexedOutcome(index: batch.indices[start + index], outcome: outcome == .refused(.stopping) ? .refused(.moved) : outcome)
-                }))
+        let indexed = outcomes.enumerated().map { index, outcome in
+            // This node stops, and not the node that publishes: that one sends the event to the next owner.
+            RelayFrame.IndexedOutcome(index: batch.indices[start + index], outcome: outcome == .refused(.stopping) ? .refused(.moved) : outcome)
+        }
+        for part in stride(from: 0, to: indexed.count, by: RelayFrame.outcomesMax) {
+            self.send(.outcomes(relay: batch.relay, id: batch.id, Array(indexed[part..<min(part + RelayFrame.outcomesMax, indexed.count)])))
+        }
     }
 
     func interest(_ interests: [RelayFrame.ChannelInterest]) {
@@ -148,7 +148,12 @@ actor RemoteEdge: Edge, PublishOrigin {
         }
     }
 
-    func reply(relay: UInt16, token: UInt64, _ reply: RelayReply) { self.send(.reply(relay: relay, token: token, reply)) }
+    /// A reply for which the link has no room is replaced by a short one: the node asks again later.
+    func reply(relay: UInt16, token: UInt64, _ reply: RelayReply) {
+        guard !self.isClosed, !self.sender.send(.reply(relay: relay, token: token, reply), isBulk: true) else { return }
+        let busy = LogError(.unavailable, "too many bytes wait for the link to the node that asks; try again in a few seconds")
+        self.send(.reply(relay: relay, token: token, .failed(busy)))
+    }
 
     // MARK: - From the sequencer
 
@@ -268,7 +273,9 @@ extension Sequencer {
             switch request {
             case .history(let channel, let position, let limit, let bytesMax):
                 return .history(try await self.history(of: channel, after: position, limit: limit, bytesMax: bytesMax))
-            case .barrier: return .done
+            case .barrier(let channel):
+                let head = try await self.head(of: channel)
+                return self.ownerEpoch(of: partition).map { .opened(head: head, ownerEpoch: $0) } ?? .moved
             case .head(let channel): return .head(try await self.head(of: channel))
             case .subscribers(let channel): return .subscribers(self.subscribers(of: channel))
             case .channels: return .moved

@@ -66,7 +66,8 @@ struct RouteTable: Sendable {
         var routes = self.several[partition] ?? before.map { [$0] } ?? []
         body(&routes)
         self.several[partition] = routes.count > 1 ? routes : nil
-        self.best[partition] = routes.max { $0.ownerEpoch < $1.ownerEpoch }
+        // Of two sessions of one node the newer one counts: the older one may be broken without knowing it.
+        self.best[partition] = routes.reduce(nil) { best, route in best.map { $0.ownerEpoch > route.ownerEpoch } ?? false ? best : route }
         return self.best[partition] == before ? nil : partition
     }
 }

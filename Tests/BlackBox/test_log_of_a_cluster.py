@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.cluster import Member, ZooKeeper
-from harness.node import HOST, Node, eventually
+from harness.node import HOST, PATIENCE, Node, eventually
 from harness.redis import Redis
 from harness.wire import Wire
 

@@ -24,9 +24,9 @@ extension Fanout {
         let isAhead = feed.replaying.contains { $0.needsReset }
         let owner = self.router.owner(of: feed.channel)
         Task {
-            // Another loop may have delivered events that have not reached this loop yet.
-            if isAhead { await owner.barrier(feed.channel) }
             do {
+                // Another loop may have delivered events that have not reached this loop yet.
+                if isAhead { try await owner.barrier(feed.channel) }
                 let slice = try await owner.history(
                     of: feed.channel, after: position, limit: self.limits.replayEventsMax, bytesMax: self.limits.replayBytesMax)
                 self.replayed(slice, after: position, feed: feed, wasAhead: isAhead)

@@ -42,7 +42,7 @@ package enum PublishOutcome: Equatable, Sendable {
     case published(Position, subscribers: Int)
     /// An event with this message id is already at this position of the channel.
     case duplicate(Position, subscribers: Int)
-    /// Not committed.
+    /// Not committed, or it is unknown whether it is: the refusal's sentence says which.
     case refused(PublishRefusal)
 }
 
