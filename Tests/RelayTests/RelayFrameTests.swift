@@ -109,7 +109,10 @@ import Testing
         default:
             return .reply(
                 relay: 1, token: 2,
-                [.opened(head: self.position(&random), ownerEpoch: 7), .head(self.position(&random)), .subscribers(3), .failed(LogError(.unavailable, "away")), .moved][random.below(5)])
+                [
+                    .opened(head: self.position(&random), ownerEpoch: 7), .head(self.position(&random)), .subscribers(3),
+                    .failed(LogError(.unavailable, "away")), .moved,
+                ][random.below(5)])
         }
     }
 
