@@ -13,7 +13,7 @@ struct LinkFrameDecoder: Sendable {
     init(payloadBytesMax: Int) { self.payloadBytesMax = payloadBytesMax }
 
     mutating func feed(_ bytes: ByteBuffer) {
-        // While each read ends within a frame, the buffer would grow for ever.
+        // While each read ends within a frame, the buffer would grow without a limit.
         if self.buffer.readerIndex > self.buffer.readableBytes { self.buffer.discardReadBytes() }
         // Replacing the buffer also releases the memory of a large frame.
         if self.buffer.readableBytes == 0 { self.buffer = bytes } else { self.buffer.writeImmutableBuffer(bytes) }

@@ -1,7 +1,7 @@
 import Partitioning
 import Pipeline
 
-/// The channels that this node's loops have subscribers of, whoever owns them. A pure value.
+/// The channels that have subscribers on this node's loops, whichever node owns the channels. A pure value.
 ///
 /// The owner knows only one number of subscribers of this node for each channel. When the partition gets another owner, its channels are opened there; the loops
 /// notice nothing but the heads that the new owner reports.

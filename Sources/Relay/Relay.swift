@@ -237,7 +237,7 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
             switch target {
             case .here: self.changeHere(entries, isOpening: true)
             case .session(let session):
-                remote[session, default: []] += entries.compactMap { channel, entry in
+                remote[session, default: []] += entries.map { channel, entry in
                     RelayFrame.ChannelInterest(channel: channel, subscribers: entry.subscribers, wanted: entry.loops.isEmpty ? .unchanged : .open)
                 }
             }

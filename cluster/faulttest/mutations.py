@@ -119,7 +119,7 @@ class Good:
             self.oe[c] -= 1
             self.publish("p1", c)
             self.oe[c] += 1
-            # Nobody received the event, and the next epoch begins.
+            # No subscriber received the event, and the next epoch begins.
             self.events[c].pop()
             self.epoch[c] = self.oe[c]
         self.seal(c)
@@ -250,10 +250,10 @@ def two_at_one_position(lines, rng):
 
 
 def unknown_message(lines, rng):
-    """An event that nobody published, at a new position."""
+    """An event that no publisher published, at a new position."""
     i = [k for k, e in enumerate(lines) if e["e"] == "sub.deliver" and e["message"].startswith("last/")][-1]
     at = position(lines[i]["position"])
-    lines.insert(i + 1, {**lines[i], "position": text((at[0], at[1] + 1)), "message": "nobody"})
+    lines.insert(i + 1, {**lines[i], "position": text((at[0], at[1] + 1)), "message": "unknown"})
 
 
 def delivered_after_fail(lines, rng):

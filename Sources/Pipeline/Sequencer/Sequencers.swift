@@ -47,7 +47,7 @@ package actor Sequencers {
     // MARK: - Partitions
 
     /// Seals the partitions, then serves them. Returns the partitions that the log refused. A fenced partition is released. Publishes to the other refused
-    /// partitions are parked until the caller acquires these partitions again.
+    /// partitions that have waited for the seal are refused; later ones wait until the caller acquires these partitions again.
     package func acquire(_ grants: [Grant]) async -> [(grant: Grant, error: LogError)] {
         await withTaskGroup(of: [(grant: Grant, error: LogError)].self) { group in
             // In parallel, because one storage that does not respond must not delay the others.

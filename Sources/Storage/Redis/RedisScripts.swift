@@ -95,7 +95,7 @@ enum RedisScripts {
     /// of its own append. A call that was sent before the owner sealed again, and is executed after it, has the number of an older seal and is refused.
     ///
     /// A stream's expiry is set once in 30 seconds, because it costs a quarter of an append. So the expiry must be at least 30 seconds longer than the history.
-    /// Then up to 84 events that are older are deleted too: a slow channel's stream never expires as a whole, and nobody may read it.
+    /// Then up to 84 events that are older are deleted too: a slow channel's stream never expires as a whole, and perhaps it is never read.
     static let append = """
         #!lua
         local partitions = #KEYS / 2
