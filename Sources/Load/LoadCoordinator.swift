@@ -42,8 +42,9 @@ struct LoadCoordinator: ~Copyable {
     private mutating func check() throws(LoadError) {
         // The capacity is checked before the probes, because a probe is also a connection to the node.
         try self.checkCapacity()
-        let subscribe = self.settings.subscribe
-        try Self.probe(SocketAddress(host: subscribe.host, port: subscribe.port), subscribe, "--url or --subscribe-url")
+        for target in self.settings.subscribeTargets {
+            try Self.probe(SocketAddress(host: target.host, port: target.port), target, "--url or --subscribe-url")
+        }
         if self.settings.plan.publishers > 0 {
             let publish = self.settings.publish
             try Self.probe(SocketAddress(host: publish.host, port: publish.port), publish, "--api or --publish-url")
@@ -54,11 +55,13 @@ struct LoadCoordinator: ~Copyable {
         try self.settings.chooseSourceAddresses(limits: self.limits)
     }
 
-    /// Refuses to start if the node reports that it would refuse some of the connections. Does not check another server or a node that does not respond.
+    /// Refuses to start if the node reports that it would refuse some of the connections. Does not check several nodes, another server, or a node that does
+    /// not respond.
     private func checkCapacity() throws(LoadError) {
         let plan = self.settings.plan
         let requested = plan.churn > 0 ? min(self.settings.churnAtOnce, plan.churn) : plan.subscribers
-        guard requested > 0, let status = self.settings.status, let capacity = NodeCapacity.of(status, headers: self.settings.publishHeaders),
+        guard requested > 0, self.settings.subscribeTargets.count == 1, let status = self.settings.status,
+            let capacity = NodeCapacity.of(status, headers: self.settings.publishHeaders),
             capacity.describes(self.settings.subscribe, status: status)
         else { return }
         guard requested <= capacity.free else {

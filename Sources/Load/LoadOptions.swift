@@ -66,8 +66,11 @@ struct RateArgument: Sendable, CustomStringConvertible {
 
 /// The options for addresses and the token have the same names as in the other commands.
 struct TargetOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The URL of the node's subscriber port. (env: REALERTIME_URL; default: http://127.0.0.1:8080)", valueName: "url"))
-    var url: String?
+    @Option(
+        help: ArgumentHelp(
+            "The URL of the node's subscriber port. Can be given several times: the subscribers are spread evenly over these nodes. (env: REALERTIME_URL; default: http://127.0.0.1:8080)",
+            valueName: "url"))
+    var url: [String] = []
 
     @Option(help: ArgumentHelp("The URL of the node's API port. (env: REALERTIME_API_URL; default: http://127.0.0.1:8081)", valueName: "url"))
     var api: String?
@@ -79,9 +82,9 @@ struct TargetOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "To measure another server: the URL for its subscribers. The load tool replaces {channel} by a channel name, or by several names joined by / (see --channels-per-subscriber).",
+            "To measure another server: the URL for its subscribers. The load tool replaces {channel} by a channel name, or by several names joined by / (see --channels-per-subscriber). Can be given several times, like --url.",
             valueName: "url"))
-    var subscribeUrl: String?
+    var subscribeUrl: [String] = []
 
     @Option(
         help: ArgumentHelp(
@@ -105,7 +108,7 @@ struct TargetOptions: ParsableArguments {
     /// Adds the values of environment variables. An option takes precedence. The token in the environment is for a node, so it is never sent to another server.
     func filled(from environment: [String: String]) throws(LoadError) -> TargetOptions {
         var options = self
-        options.url = self.url ?? environment.nonEmpty("REALERTIME_URL")
+        if self.url.isEmpty { options.url = environment.nonEmpty("REALERTIME_URL").map { [$0] } ?? [] }
         options.api = self.api ?? environment.nonEmpty("REALERTIME_API_URL")
         do {
             options.secret.apiToken = try self.secret.token(from: self.publishUrl == nil ? environment : [:])

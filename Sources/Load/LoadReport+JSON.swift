@@ -40,7 +40,7 @@ extension LoadReport {
 
     private func writeRun(to writer: inout JSONWriter<[UInt8]>) {
         writer.field("transport", self.settings.transport.rawValue)
-        writer.field("target", self.settings.subscribe.authority)
+        writer.field("target", self.target)
         writer.field("subscribers", self.settings.plan.subscribers)
         writer.field("channels", self.settings.plan.channels)
         writer.field("channels_per_subscriber", self.settings.plan.channelsPerSubscriber)

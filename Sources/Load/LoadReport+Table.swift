@@ -6,7 +6,7 @@ extension LoadReport {
 
     /// - Parameter width: the width of the terminal. Nil is no limit.
     func table(width: Int?) -> String {
-        var lines: [(String, String)] = [("target", "\(self.settings.transport.rawValue)  \(self.settings.subscribe.authority)")]
+        var lines: [(String, String)] = [("target", "\(self.settings.transport.rawValue)  \(self.target)")]
         lines.append(("connections", self.connectionsSentence))
         if self.settings.plan.publishers > 0 {
             lines.append(("publishing", self.publishingSentence))

@@ -23,6 +23,12 @@ struct LoadReport: Sendable {
     let samples: RunSamples
     let isInterrupted: Bool
 
+    /// Where the subscribers connected.
+    var target: String {
+        let others = self.settings.subscribeTargets.count - 1
+        return self.settings.subscribe.authority + (others > 0 ? " and \(others) more" : "")
+    }
+
     var isChurn: Bool { self.settings.plan.churn > 0 }
     var isIdle: Bool { !self.isChurn && self.settings.plan.rate == .none }
     var attempted: Int { self.isChurn ? self.settings.plan.churn : self.settings.plan.subscribers }

@@ -6,7 +6,10 @@ struct LoadSettings: Sendable {
     var plan: LoadPlan
     var run: UInt32
     var transport: Transport
+    /// The subscribe request. Its host is the first of ``subscribeTargets``.
     var subscribe: RequestTemplate
+    /// Subscriber i connects to target i mod n. The targets have different hosts or ports, and the same path.
+    var subscribeTargets: [RequestTemplate]
     var publish: RequestTemplate
     /// The URL of the node's status. Nil for another server.
     var status: RequestTemplate?
@@ -58,10 +61,10 @@ extension LoadSettings {
         )
         self.run = resources.workerRun ?? UInt32.random(in: 1 ... .max)
         self.transport = target.transport
-        self.subscribe = try Self.template(
-            "--subscribe-url", target.subscribeUrl, "--url", target.url ?? "http://127.0.0.1:8080", target.transport.path + "{channels}")
+        self.subscribeTargets = try Self.subscribeTargets(target)
+        self.subscribe = self.subscribeTargets[0]
         self.publish = try Self.template("--publish-url", target.publishUrl, "--api", target.api ?? "http://127.0.0.1:8081", "/pub?id={channel}")
-        if target.subscribeUrl == nil, target.publishUrl == nil {
+        if target.subscribeUrl.isEmpty, target.publishUrl == nil {
             self.status = try Self.template("", nil, "--api", target.api ?? "http://127.0.0.1:8081", "/api/status")
         }
         self.subscribeHeaders = target.header
@@ -136,20 +139,21 @@ extension LoadSettings {
 
     /// Chooses the number of source addresses, because one address has a limited number of ports. The coordinator and the workers compute the same number.
     mutating func chooseSourceAddresses(limits: LocalLimits) throws(LoadError) {
-        let address = try SocketAddress(host: self.subscribe.host, port: self.subscribe.port)
+        var isLoopback = true
+        for target in self.subscribeTargets where isLoopback { isLoopback = try SocketAddress(host: target.host, port: target.port).isIPv4Loopback }
         // A closed connection occupies its port for a minute. So churn needs ports for all its cycles, up to a million.
         let churned = self.churnResets ? self.churnAtOnce : min(self.plan.churn, 1_000_000)
         let connections = self.plan.churn == 0 ? self.plan.subscribers : churned
         let needed = limits.sourceAddresses(forConnections: connections + self.plan.publishers)
         if self.sourceAddresses == 0, needed > 1 {
-            guard address.isIPv4Loopback else {
+            guard isLoopback else {
                 throw .usage(
                     "\(connections) connections need more than the \(limits.ports) local ports of one address, and only a server on 127.0.0.0/8 allows more "
                         + "addresses: use fewer connections")
             }
             self.sourceAddresses = needed
         }
-        guard self.sourceAddresses == 0 || address.isIPv4Loopback else {
+        guard self.sourceAddresses == 0 || isLoopback else {
             throw .usage("--source-addresses works only with a server on 127.0.0.0/8")
         }
         guard self.sourceAddresses == 0 || self.plan.churn > 0 || self.sourceAddresses * limits.ports >= self.plan.subscribers else {
@@ -169,6 +173,20 @@ extension LoadSettings {
             throw .usage("--pin \(text) is invalid: give CPU numbers from 0 to 1023, such as 1 or 0,1")
         }
         return numbers.compactMap(\.self)
+    }
+
+    private static func subscribeTargets(_ target: TargetOptions) throws(LoadError) -> [RequestTemplate] {
+        var targets: [RequestTemplate] = []
+        for url in target.subscribeUrl { targets.append(try RequestTemplate(url: url, option: "--subscribe-url")) }
+        if targets.isEmpty {
+            for url in target.url.isEmpty ? ["http://127.0.0.1:8080"] : target.url {
+                targets.append(try self.template("", nil, "--url", url, target.transport.path + "{channels}"))
+            }
+        }
+        guard targets.allSatisfy({ $0.pieces == targets[0].pieces }) else {
+            throw .usage("the URLs of the subscribers must have the same path: only their hosts and ports may differ")
+        }
+        return targets
     }
 
     /// The template from the URL of another server, or from a path of the node. An error names the option that the user has set.

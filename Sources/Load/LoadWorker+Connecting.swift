@@ -43,7 +43,7 @@ extension LoadWorker {
     mutating func connect(_ index: Int, now: UInt64) {
         let number = self.plan.churn > 0 ? self.connectsStarted - 1 : self.firstSubscriber + index
         let source = self.sources.isEmpty ? nil : self.sources[number % self.sources.count]
-        let descriptor = self.address.connect(from: source)
+        let descriptor = self.addresses[number % self.addresses.count].connect(from: source)
         self.subscribers[index].started = now
         self.inFlight.append(index)
         guard descriptor >= 0 else { return self.connectFailed(index, "connect: \(Self.text(-descriptor))") }

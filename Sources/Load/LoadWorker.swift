@@ -23,7 +23,7 @@ struct LoadWorker: ~Copyable {
 
     let settings: LoadSettings
     let plan: LoadPlan
-    let address: SocketAddress
+    let addresses: [SocketAddress]
     let publishAddress: SocketAddress
     let sources: [SocketAddress]
     let index: Int
@@ -94,19 +94,20 @@ struct LoadWorker: ~Copyable {
     }
 
     init(settings: LoadSettings, index: Int, link descriptor: Int32) throws(LoadError) {
-        let address = try SocketAddress(host: settings.subscribe.host, port: settings.subscribe.port)
+        var addresses: [SocketAddress] = []
+        for target in settings.subscribeTargets { addresses.append(try SocketAddress(host: target.host, port: target.port)) }
         let publishAddress =
             settings.plan.publishers > 0
-            ? try SocketAddress(host: settings.publish.host, port: settings.publish.port) : address
-        self.init(settings: settings, index: index, link: descriptor, address: address, publishAddress: publishAddress)
+            ? try SocketAddress(host: settings.publish.host, port: settings.publish.port) : addresses[0]
+        self.init(settings: settings, index: index, link: descriptor, addresses: addresses, publishAddress: publishAddress)
     }
 
-    private init(settings: LoadSettings, index: Int, link descriptor: Int32, address: SocketAddress, publishAddress: SocketAddress) {
+    private init(settings: LoadSettings, index: Int, link descriptor: Int32, addresses: [SocketAddress], publishAddress: SocketAddress) {
         self.settings = settings
         self.plan = settings.plan
         self.index = index
         self.link = LineLink(descriptor: descriptor)
-        self.address = address
+        self.addresses = addresses
         self.publishAddress = publishAddress
         self.sources = (0..<settings.sourceAddresses).map { SocketAddress(loopbackOffset: $0 + 1) }
 

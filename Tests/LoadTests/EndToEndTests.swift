@@ -94,6 +94,15 @@ import Testing
         #expect(report.json.hasPrefix("{") && report.json.hasSuffix("}"))
     }
 
+    /// The servers do not forward events to each other, so the subscribers at the second server miss everything.
+    @Test func subscribersAreSpreadOverSeveralServers() throws {
+        let other = FakeServer(.sse)
+        defer { other.stop() }
+        let report = try self.measure(FakeServer(.sse), ["-n", "11", "-r", "200", "--subscribe-url", "http://127.0.0.1:\(other.port)/{channels}"])
+        #expect(report.tally.connected == 11 && report.tally.published > 50)
+        #expect(report.tally.received == 6 * report.tally.published && report.tally.lost == 5 * report.tally.published)
+    }
+
     @Test func anUnreachableServerIsReported() throws {
         let settings = try LoadSettings.parsed(["--subscribe-url", "http://127.0.0.1:1/", "--publish-url", "http://127.0.0.1:1/"])
         var coordinator = LoadCoordinator(settings: settings, limits: LocalLimits(descriptors: 10_000, ports: 28_000), showsProgress: false)

@@ -185,6 +185,12 @@ import Testing
         #expect(given.subscribe.authority == "c:3" && given.publish.authority == "d:4" && given.publishHeaders == ["Authorization: Bearer other"])
     }
 
+    @Test func subscribersMayHaveSeveralTargets() throws {
+        let several = try self.target(["--url", "http://c:3", "--url", "http://d:4"])
+        #expect(several.subscribeTargets.map(\.authority) == ["c:3", "d:4"] && several.subscribe.authority == "c:3")
+        #expect(throws: LoadError.self) { try self.target(["--url", "http://c:3", "--url", "http://d:4/base"], [:]) }
+    }
+
     @Test func noOtherServerGetsTheToken() throws {
         let other = ["--subscribe-url", "http://c:3/{channel}", "--publish-url", "http://d:4/{channel}"]
         #expect(try self.target(other).publishHeaders == [])
