@@ -27,9 +27,9 @@ PRCTL = ctypes.CDLL(None).prctl
 PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent():
-    """Must be called in a child process before exec. The kernel then kills the child when the thread that started it ends."""
-    PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(number=signal.SIGKILL):
+    """Must be called in a child process before exec. The child then gets this signal when the thread that started it ends."""
+    PRCTL(PR_SET_PDEATHSIG, number)
 
 
 def binary() -> str:
