@@ -24,6 +24,7 @@ PAYLOAD_BYTES = 120
 RETRY_SECONDS = 0.05
 # The reconnect time of a browser, until the server asks for another one.
 RECONNECT_SECONDS = 3
+CONNECT_SECONDS = 60
 # How long the last events may take after `stop`.
 LAST_SECONDS = 20
 # Below the node's `pipelined-requests-max`: above it, the node would stop reading, and the kernel would hold the events.
@@ -263,12 +264,14 @@ class Process:
             Publisher(self, p["addresses"], p["channels"], p["rate"], n / len(configuration["publishers"]))
             for n, p in enumerate(configuration["publishers"])]
         self.subscribers = [Subscriber(self, s["addresses"], s["channels"]) for s in configuration["subscribers"]]
-        self.commands = b""
+        self.commands, self.deadline = b"", time.monotonic() + CONNECT_SECONDS
         self.loop.watch(sys.stdin.buffer.raw, False, self.read)
         self.loop.after(0.05, self.wait_for_subscribers)
 
     def wait_for_subscribers(self):
         if not all(s.was_open for s in self.subscribers):
+            if time.monotonic() > self.deadline:
+                sys.exit(f"only {sum(s.was_open for s in self.subscribers)} of {len(self.subscribers)} subscribers have connected")
             return self.loop.after(0.05, self.wait_for_subscribers)
         self.publishing = True
         begin = time.monotonic() + 0.1

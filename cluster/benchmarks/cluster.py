@@ -2,28 +2,33 @@
 
 import json
 import math
+import signal
 import statistics
 import sys
 import time
+import traceback
+from pathlib import Path
 
-from . import changes, hot, machine, steady
+from . import arithmetic, changes, hot, machine, steady
 from .bench import Bench
 
 # name: title, rounds, about how many seconds a round takes, function. A function measures one round, and returns {column: {metric: number or samples}}.
 ROWS = {
-    "relay": ("publish at one node, owner another, subscribers at a third", 3, 95, steady.relay),
-    "nchan": ("the same at 2,000 events/s, beside three nchan instances with Redis", 3, 70, steady.nchan),
-    "quiet": ("channels that nobody listens to, published at a node that is not their owner", 3, 60, steady.quiet),
-    "append": ("appends through the log on Redis, beside a bare pipeline of XADD", 3, 40, steady.append),
-    "durability": ("the log on Redis without file, with appendfsync everysec and always, and with WAIT 1", 3, 110, steady.durability),
-    "handoff": ("256 single moves while 2,000 events/s flow", 1, 300, changes.handoff),
-    "deaths": ("time to serve again after each kind of death, under load; a round is one death of each kind", 12, 90, changes.deaths),
-    "rolling": ("rolling restart of all nodes under load", 3, 90, changes.rolling),
-    "hot": ("one hot channel with --subscribers subscribers over --nodes nodes", 1, 180, hot.hot),
+    "relay": ("publish at one node, owner another, subscribers at a third", 3, 100, steady.relay),
+    "nchan": ("the same at 2,000 events/s, beside three nchan instances with Redis", 3, 60, steady.nchan),
+    "quiet": ("channels that nobody listens to, published at a node that is not their owner", 3, 70, steady.quiet),
+    "append": ("appends through the log on Redis, beside a bare pipeline of XADD", 3, 35, steady.append),
+    "durability": ("the log on Redis without file, with appendfsync everysec and always, and with WAIT 1", 3, 140, steady.durability),
+    "handoff": ("256 single moves while 2,000 events/s flow", 1, 190, changes.handoff),
+    "deaths": ("time to serve again after each kind of death, under load; a round is one death of each kind", 12, 70, changes.deaths),
+    "rolling": ("rolling restart of all nodes under load", 3, 30, changes.rolling),
+    "hot": ("one hot channel with --subscribers subscribers over --nodes nodes", 1, 300, hot.hot),
 }
-TITLES = {name: f"{title} ({rounds} rounds of about {seconds} s)" for name, (title, rounds, seconds, _) in ROWS.items()}
+ARITHMETIC = "how the cluster grows past this machine, from the rows relay, quiet and hot in --results; measures nothing"
+TITLES = {
+    **{name: f"{title} (rounds: {rounds}, each about {seconds} s)" for name, (title, rounds, seconds, _) in ROWS.items()}, "arithmetic": ARITHMETIC}
 # `hot` needs gigabytes of memory, so it runs only if it is named.
-DEFAULT = [name for name in ROWS if name != "hot"]
+DEFAULT = [name for name in TITLES if name != "hot"]
 
 
 def number(value):
@@ -64,24 +69,58 @@ def table(rounds):
     return "\n".join(lines)
 
 
+def run(name, bench, options):
+    """All rounds of a row. A failure ends the row, and keeps the rounds before it."""
+    title, rounds, _, function = ROWS[name]
+    result = {"title": title, "rounds": [], "steal_percent": [], "notes": []}
+    for index in range(options.rounds or rounds):
+        begin, before = time.monotonic(), machine.steal()
+        bench.begin(name, index + 1, result["notes"])
+        try:
+            result["rounds"].append(function(bench))
+        except Exception as error:
+            result["failure"] = f"{type(error).__name__}: {error}"
+            bench.say(traceback.format_exc())
+            break
+        result["steal_percent"].append(machine.steal_percent(before))
+        bench.say(f"took {time.monotonic() - begin:.0f} s, steal {result['steal_percent'][-1]:.2f} %")
+    return result
+
+
+def text(name, result):
+    lines = [f"\n### {name}: {result['title']}\n"]
+    if result["rounds"]:
+        lines += [table(result["rounds"]), "", f"Rounds: {len(result['rounds'])}. Steal: at most {max(result['steal_percent']):.2f} %."]
+    lines += [f"* {note}" for note in dict.fromkeys(result["notes"])]
+    if "failure" in result:
+        lines.append(f"* The row ended with an error: {result['failure']}")
+    return "\n".join(lines)
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
 def measure(names, options, binary):
+    # All processes end, and no file remains, also after SIGTERM.
+    signal.signal(signal.SIGTERM, interrupted)
     bench = Bench(binary, options)
     description = f"{machine.describe()}; all processes share all cores"
-    results = {}
+    store = Path(options.results) if options.results else None
+    results = json.loads(store.read_text())["rows"] if store and store.exists() else {}
     if options.output == "table":
         print(description, flush=True)
     for name in names:
-        title, rounds, _, function = ROWS[name]
-        result = results[name] = {"title": title, "rounds": [], "steal_percent": [], "notes": []}
-        for index in range(options.rounds or rounds):
-            begin, before = time.monotonic(), machine.steal()
-            bench.begin(name, index + 1, result["notes"])
-            result["rounds"].append(function(bench))
-            result["steal_percent"].append(machine.steal_percent(before))
-            print(f"{name}: round {index + 1} took {time.monotonic() - begin:.0f} s, steal {result['steal_percent'][-1]:.2f} %", file=sys.stderr, flush=True)
+        if name == "arithmetic":
+            if options.output == "table":
+                print(f"\n### arithmetic: {ARITHMETIC}\n\n{arithmetic.show(results)}", flush=True)
+            continue
+        results[name] = run(name, bench, options)
         if options.output == "table":
-            print(f"\n### {name}: {title}\n\n{table(result['rounds'])}\n")
-            print(f"{len(result['rounds'])} rounds, steal at most {max(result['steal_percent']):.2f} %.")
-            print("\n".join(f"* {note}" for note in dict.fromkeys(result["notes"])), flush=True)
+            print(text(name, results[name]), flush=True)
+        if store:
+            store.write_text(json.dumps({"machine": description, "rows": results}))
     if options.output == "json":
         print(json.dumps({"machine": description, "rows": results}))
+    if any("failure" in results[name] for name in names if name in results):
+        sys.exit(1)

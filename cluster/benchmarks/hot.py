@@ -24,7 +24,11 @@ def hot(bench):
     interval = max(2, subscribers / 20_000)
     connecting = 10 + subscribers / 2000
     with Servers(bench.binary, [1] + [0] * (count - 1)) as servers:
+        limit = servers.nodes[0].status()["subscribers"]["connections_max"]
+        if subscribers > limit * count:
+            sys.exit(f"{count} nodes accept only {limit * count:,} subscribers: raise --nodes, or the descriptor limit.")
         before = memory(servers)
+        idle = bench.idle({"nodes": [node.pid for node in servers.nodes]})
         load = loads.Run(
             bench.load_binary, [*publish_target(servers.nodes[0]), *subscribe_target(*servers.nodes)],
             ["-n", subscribers, "--hot", "--publishers", "1", "-r", 1 / interval, "--warm-up", interval, "--settle", "12", "--drain", "30", "--timeout", "30"],
@@ -47,7 +51,7 @@ def hot(bench):
     bench.check("hot", report)
     grown = {name: (after[name] - before[name]) / subscribers for name in after}
     return {f"{subscribers:,} subscribers, {count} nodes": {
-        "connects/s": report["connections"]["per_second"], "connects that failed": report["connections"]["failed"],
+        "nodes": count, "a node, idle CPU ms/s": 1000 * idle["nodes"] / count, "connects/s": report["connections"]["per_second"], "connects that failed": report["connections"]["failed"],
         "publish to last delivery, ms": [second["max"] / 1000 for second in report["latency_us"].get("delivery_by_second", {}).get("seconds", [])],
         "publish to delivery, p50 ms": loads.latency(report, "delivery", "p50"), "publish to delivery, p99 ms": loads.latency(report, "delivery", "p99"),
         "deliveries": report["deliveries"]["received_in_window"], "lost, repeated or reordered": loads.wrong(report),
