@@ -49,7 +49,8 @@ class Idle:
     """The share of its core that a node uses without load."""
 
     def __init__(self, results):
-        self.three = median(results, "relay", "idle", "owner, idle CPU ms/s") / 1000
+        self.three = statistics.mean(
+            median(results, "relay", "idle", f"{role}, idle CPU ms/s") for role in ("publisher's node", "owner", "subscriber's node")) / 1000
         self.each = None
         if results.get("hot", {}).get("rounds"):
             column = next(iter(results["hot"]["rounds"][0]))

@@ -55,7 +55,7 @@ def hot(bench):
         "publish to last delivery, ms": [second["max"] / 1000 for second in report["latency_us"].get("delivery_by_second", {}).get("seconds", [])],
         "publish to delivery, p50 ms": loads.latency(report, "delivery", "p50"), "publish to delivery, p99 ms": loads.latency(report, "delivery", "p99"),
         "deliveries": report["deliveries"]["received_in_window"], "lost, repeated or reordered": loads.wrong(report),
-        "nodes, CPU µs per delivery (with heartbeats)": cpu.microseconds("nodes", subscribers / interval),
+        "nodes, CPU µs per delivery (with heartbeats)": cpu.microseconds("nodes", subscribers / interval) - 1e6 * idle["nodes"] * interval / subscribers,
         "nodes, resident bytes per subscriber": grown["nodes"],
         "kernel, slab bytes per connection (both ends)": grown["slab"], "kernel, socket buffer bytes per connection (both ends)": grown["buffers"],
         "resident and the kernel's half, bytes per subscriber": grown["nodes"] + (grown["slab"] + grown["buffers"]) / 2,
