@@ -115,12 +115,16 @@ package final class RedisLog: Log {
             // An identity that is a second old could hide a loss from the seal, and heads would be trusted that are not.
             _ = await client.freshSession()
             let session = try await self.session(of: client)
-            var request = RedisRequest(.seal, on: session, keyCount: grants.count, argumentCount: 1 + 2 * grants.count)
+            var request = RedisRequest(.seal, on: session, keyCount: grants.count, argumentCount: 1 + 3 * grants.count)
             for grant in grants { request.append(self.fence(grant.partition)) }
             request.append(session.storage)
-            for (grant, least) in zip(grants, self.seals.withLockedValue { seals in grants.map { seals.leastFloor(sealing: $0) } }) {
+            let known = self.seals.withLockedValue { seals in
+                grants.map { (leastFloor: seals.leastFloor(sealing: $0), number: seals[$0.partition]?.number ?? 0) }
+            }
+            for (grant, known) in zip(grants, known) {
                 request.append(grant.ownerEpoch)
-                request.append(least)
+                request.append(known.leastFloor)
+                request.append(known.number)
             }
             let reply = try await self.reply(to: request, from: client, of: server, storage: session.storage)
             guard let numbers = reply.integers, numbers.count == 6 * grants.count else { throw .unexpected(reply, client.address) }

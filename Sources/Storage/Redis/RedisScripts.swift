@@ -52,9 +52,9 @@ enum RedisScripts {
         }
     }
 
-    /// Keys: the fences. Arguments: the storage's identity; for each partition its owner epoch and the lowest floor.
+    /// Keys: the fences. Arguments: the storage's identity; for each partition its owner epoch, the lowest floor, and the number of the last seal that the owner knows.
     /// Returns for each partition: status, stored owner epoch, 1 if nothing can have been lost since the last seal, floor, trusted epoch,
-    /// number of this seal.
+    /// number of this seal. The numbers grow also if Redis has lost the fence: an append that was sent before the loss must not fit to a seal after it.
     ///
     /// If the storage is another one than at the last seal, or the fence is missing, heads of former epochs are not trusted any more: new events begin epochs from
     /// the raised floor on. Otherwise the floor stays, so that a subscriber of a channel without an event gets no gap when only the owner changes.
@@ -62,8 +62,8 @@ enum RedisScripts {
         #!lua flags=allow-oom
         local reply = {}
         for i, key in ipairs(KEYS) do
-            local oe, least = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
-            local fence = redis.pcall('HMGET', key, 'oe', 'floor', 'trusted', 'storage')
+            local oe, least, last = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
+            local fence = redis.pcall('HMGET', key, 'oe', 'floor', 'trusted', 'storage', 'seals')
             local stored, floor, trusted = tonumber(fence[1] or 0), tonumber(fence[2] or 0), tonumber(fence[3] or 0)
             local status, kept, seals = 0, 0, 0
             if fence.err then
@@ -78,8 +78,8 @@ enum RedisScripts {
                     floor = math.max(floor, least) + 1
                     trusted = floor
                 end
-                redis.call('HSET', key, 'oe', ARGV[2 * i], 'floor', floor, 'trusted', trusted, 'storage', ARGV[1])
-                seals = redis.call('HINCRBY', key, 'seals', 1)
+                seals = math.max(tonumber(fence[5] or 0), last) + 1
+                redis.call('HSET', key, 'oe', ARGV[3 * i - 1], 'floor', floor, 'trusted', trusted, 'storage', ARGV[1], 'seals', seals)
             end
             for _, value in ipairs({status, stored, kept, floor, trusted, seals}) do reply[#reply + 1] = value end
         end

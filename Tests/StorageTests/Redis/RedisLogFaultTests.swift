@@ -263,8 +263,10 @@ import Testing
         }
     }
 
-    @Test func dataThatIsFlushedWhileConnectedIsNoticed() async throws {
+    /// - Parameter seals: how often the partition was sealed before the loss. A flush deletes their number too.
+    @Test(arguments: [1, 4]) func dataThatIsFlushedWhileConnectedIsNoticed(after seals: Int) async throws {
         try await self.withOwner { owner async throws in
+            for _ in 1..<seals { #expect(await owner.log.seal([owner.grant]).map(code) == [nil]) }
             #expect(await owner.append("a", 1...3) == nil)
             try owner.server.command("FLUSHALL")
             try await self.expectLoss(owner, of: 3, kept: 0)
