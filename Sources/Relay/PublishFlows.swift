@@ -235,7 +235,7 @@ struct PublishFlows {
         var deliveries: [Delivery] = []
         var moved: [PartitionID] = []
         for indexed in outcomes where indexed.index < sent.count && !sent.isDone(indexed.index) {
-            if case .refused(.moved) = indexed.outcome {
+            if case .refused(.moved) = indexed.outcome, !Defect.movedAsFailure.isActive {
                 // The event stays in the dispatch: it is taken back with all later ones of its flow.
                 let partition = self.partition(of: sent.event(indexed.index))
                 if !moved.contains(partition) { moved.append(partition) }

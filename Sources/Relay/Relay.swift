@@ -82,7 +82,7 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
     func closed(_ session: UInt64) {
         self.owners[session] = nil
         let target = RelayTarget.session(session)
-        self.interest.closed(target)
+        if !Defect.interestKeptOverSessions.isActive { self.interest.closed(target) }
         self.follow(self.routes.closed(target))
         self.flows.closed(target)
         self.flush()
@@ -161,6 +161,7 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
     /// Sends what is parked and has a target now. A call of the sequencer may change routes before it returns: then the loop of the first call goes on.
     private func flush() {
         guard !self.isFlushing else { return }
+        if Defect.bufferFlushedByTimer.isActive, self.clocks.steady() % 6000 > 400 { return }
         self.isFlushing = true
         while let dispatch = self.flows.flush(self.routes, now: self.clocks.steady()) {
             if !self.send(dispatch) { self.flows.unsent(dispatch) }
@@ -226,7 +227,7 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
         var remote: [UInt64: [RelayFrame.ChannelInterest]] = [:]
         for partition in changed {
             guard let target = self.routes[partition]?.target, target != self.interest.openedAt[partition] else { continue }
-            let entries = self.interest.entries(of: partition)
+            let entries = Defect.interestKeptOverSessions.isActive && self.interest.openedAt[partition] != nil ? [:] : self.interest.entries(of: partition)
             switch self.interest.openedAt[partition] {
             case .here: self.changeHere(entries, isOpening: false)
             case .session(let session):
@@ -409,6 +410,7 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
     func tick() {
         let now = self.clocks.steady()
         self.deliver(self.flows.expire(before: now - self.settings.parkedMillisecondsMax))
+        if Defect.bufferFlushedByTimer.isActive { self.flush() }
         for (partition, waiting) in self.waiting where waiting.contains(where: { $0.deadline <= now }) {
             self.waiting[partition] = waiting.filter { $0.deadline > now }
             for expired in waiting where expired.deadline <= now { expired.continuation.resume() }

@@ -48,7 +48,7 @@ struct RouteTable: Sendable {
             guard self.best.indices.contains(grant.partition) else { return nil }
             return self.change(grant.partition) { routes in
                 // The end of an older grant may come after the announcement of the next one.
-                routes.removeAll { $0.target == target && $0.ownerEpoch <= grant.ownerEpoch }
+                routes.removeAll { ($0.target == target && $0.ownerEpoch <= grant.ownerEpoch) || Defect.teardownByPartition.isActive }
             }
         }
     }
@@ -57,7 +57,7 @@ struct RouteTable: Sendable {
     mutating func closed(_ target: RelayTarget) -> [PartitionID] {
         self.best.indices.filter { partition in
             guard self.best[partition]?.target == target || self.several[partition] != nil else { return false }
-            return self.change(partition) { $0.removeAll { $0.target == target } } != nil
+            return self.change(partition) { $0.removeAll { $0.target == target || Defect.teardownByPartition.isActive } } != nil
         }
     }
 

@@ -15,6 +15,7 @@ import pytest
 from harness.cluster import Member, ZooKeeper
 from harness.node import HOST, PATIENCE, Port, eventually
 from harness.subscribers import SSE, WS
+from harness.wall_clock import WallClock
 from harness.websocket import Closed
 
 
@@ -133,26 +134,10 @@ def test_refused_links_and_zookeeper_do_not_block_on_the_log(nodes, pipe, channe
 # MARK: the wall clock
 
 
-class WallClock:
-    """The wall clock of one node. The test can set it. The node's other clocks are not affected."""
-
-    def __init__(self, folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        self.file, library = folder / "offset", folder / "wall_clock.so"
-        source = Path(__file__).parent / "harness" / "wall_clock.c"
-        compiler = next((c for c in ("cc", "clang", "gcc") if shutil.which(c)), None) or pytest.skip("needs a C compiler")
-        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source)], check=True)
-        self.set(0)
-        self.env = {"LD_PRELOAD": str(library), "WALL_CLOCK_OFFSET": str(self.file)}
-
-    def set(self, seconds):
-        new = self.file.with_suffix(".new")
-        new.write_text(str(seconds))
-        new.rename(self.file)
-
-
 @pytest.fixture
 def clock(nodes):
+    if not WallClock.COMPILER:
+        pytest.skip("needs a C compiler")
     return WallClock(nodes.folder / "clock")
 
 

@@ -26,7 +26,7 @@
     cluster.moves   moves, lower_bound
 
 `message` identifies an event by its payload, not by its message id: events without a message id of the publisher have one too. A position is "<epoch>-<offset>".
-`own.*` lines are optional: only nodes with a test-only switch write them.
+`own.*` lines are optional: only debug builds write them, each node to its own file, and they are at the end of the history.
 """
 
 import json
@@ -51,6 +51,25 @@ class History:
         with self.lock:
             if not self.file.closed:
                 self.file.write(line + "\n")
+
+    def take(self, files):
+        """Takes the lines that nodes have written themselves. `files`: node → path."""
+        lines = []
+        for node, path in files.items():
+            for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    # The node was killed while it wrote.
+                    continue
+                data = event.pop("data", None)
+                if data:
+                    event["message"] = f"{data['p']}/{event['channel']}/{data['n']}"
+                lines.append((event.pop("t"), event.pop("e"), {"node": node, **event}))
+        lines.sort(key=lambda line: line[0])
+        with self.lock:
+            for t, kind, fields in lines:
+                self.file.write(json.dumps({"t": t, "e": kind, **fields}, separators=(",", ":")) + "\n")
 
     def close(self):
         with self.lock:

@@ -403,6 +403,15 @@ def needless_moves(lines, rng):
     next(e for e in lines if e["e"] == "cluster.moves")["moves"] += 1
 
 
+def slow_moves(lines, rng):
+    """Events wait for a timer while partitions move."""
+    begin = next(e for e in lines if e["e"] == "nemesis.begin")
+    begin["name"] = "move"
+    for e in lines:
+        if e["e"] == "sub.deliver" and e["t"] > begin["t"]:
+            e["t"] += 5_000_000
+
+
 def broken_line(lines, rng):
     lines.insert(5, {"e": "what"})
 
@@ -416,7 +425,7 @@ MUTATIONS = [
     (short_gap, "K2"), (resume_from_now, "K2"), (replay_cut, "K2"), (reorder, "K5"), (reorder_pipelined, "K6"), (two_owners, "K7"), (zombie, "K7"),
     (append_before_log, "R2"), (settled("served", 255), "K10"), (settled("contested", 1), "K10"), (settled("views", [9, 8, 9]), "K10"),
     (settled("owned", {"n1": 80, "n2": 91, "n3": 85}), "K10"), (settled("moving", 1), "K10"), (settled("took_ms", 99_000), "K10"), (never_settled, "K10"),
-    (needless_moves, "K11"), (broken_line, "format"),
+    (needless_moves, "K11"), (slow_moves, "P1"), (broken_line, "format"),
 ]
 
 

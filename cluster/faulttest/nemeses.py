@@ -5,7 +5,12 @@ All run on the main thread, because a node dies with the thread that started it.
 
 import contextlib
 import http.client
+import os
+import resource
+import shutil
 import signal
+
+from harness.faults import restored
 
 NEMESES = {}
 # The session timeout of the nodes, in seconds.
@@ -23,7 +28,8 @@ class Nemesis:
     def allows(self, run):
         """The consequences that this fault may have, for the checker."""
         count = {"memory": self.memory, "redis": self.redis, "sqlite": 0}[run.log]
-        loses = count if self.loses else 0
+        # If commits wait for the replica, its promotion loses nothing.
+        loses = count if self.loses and not (self.name.endswith("redis-promote") and run.options.replicas) else 0
         return {
             "resets": len(run.nodes) if count == "nodes" else count, "loses": bool(loses), "expires": bool(loses and run.log == "redis"), "overflows": self.overflows,
             # A node that takes a partition over later notices what happened to Redis.
@@ -290,6 +296,94 @@ def rebalance(run):
     run.insist("rebalance/resume", {})
 
 
+@nemesis("grow-and-shrink", "cluster")
+def grow_and_shrink(run):
+    """A new node gets its share, then leaves for ever. No more partitions may move than the new number of nodes needs."""
+    node = run.extra()
+    run.target(node.name)
+    before = run.owners()
+    node.start(ready=False)
+    run.nodes.append(node)
+    yield 0
+    run.settle(record=False)
+    before = run.moved(before)
+    terminate(run, node)
+    run.nodes.remove(node)
+    yield 1
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        run.command("forget", {"node": node.name})
+    run.settle(record=False)
+    run.moved(before)
+
+
+@nemesis("duplicate-id", "cluster", memory=1)
+def duplicate_id(run):
+    """A second process joins with the id of a node that is paused for longer than its session. Then both run."""
+    node = run.owner()
+    run.target(node.name)
+    second = run.second(node)
+    node.process.send_signal(signal.SIGSTOP)
+    try:
+        yield SESSION + 2
+        second.start(ready=False)
+        yield 3
+    finally:
+        node.process.send_signal(signal.SIGCONT)
+    yield run.random.choice((1, 6))
+    if second.running:
+        second.kill()
+    yield 1
+    # A node ends if another process has its id.
+    if not node.running:
+        node.did_end()
+        node.start(ready=False)
+
+
+# MARK: surroundings of a node
+
+def wall_clock(run, seconds):
+    node = run.owner()
+    run.target(node.name)
+    node.clock.set(seconds)
+    try:
+        yield 4
+        run.reconnect()
+        yield 2
+    finally:
+        node.clock.set(0)
+
+
+@nemesis("clock-forward", "clock")
+def clock_forward(run):
+    """The wall clock of an owner jumps an hour ahead, and later back."""
+    yield from wall_clock(run, 3600)
+
+
+@nemesis("clock-back", "clock")
+def clock_back(run):
+    yield from wall_clock(run, -3600)
+
+
+@nemesis("descriptors")
+def descriptors(run):
+    """A node gets no more file descriptors while clients and nodes connect."""
+    node = run.owner()
+    run.target(node.name)
+    former = resource.prlimit(node.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{node.pid}/fd")) + 1, former[1]))
+    try:
+        for _ in range(3):
+            run.reconnect()
+            yield 1
+        if run.cluster:
+            node.link_proxy.shut()
+            node.link_proxy.open()
+        yield 2
+    finally:
+        if node.running:
+            resource.prlimit(node.pid, resource.RLIMIT_NOFILE, former)
+
+
 # MARK: connections
 
 def proxied(run, proxies, change, seconds):
@@ -386,6 +480,34 @@ def zookeeper_pause_leader(run):
         leader.process.send_signal(signal.SIGCONT)
 
 
+@nemesis("zookeeper-older-snapshot", "cluster", memory=3)
+def zookeeper_older_snapshot(run):
+    """ZooKeeper comes back with older data: the view and the owner epochs of the last moves are gone."""
+    run.target("all servers")
+    copies = [run.folder / f"{server.folder.name}-copy" for server in run.zookeepers]
+    for server in run.zookeepers:
+        server.kill()
+    for server, copy in zip(run.zookeepers, copies):
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(server.folder / "data", copy)
+    run.start_zookeeper(run.zookeepers)
+    run.settle(record=False)
+    for _ in range(4):
+        move(run)
+        yield 0.5
+    for server in run.zookeepers:
+        server.kill()
+    for server, copy in zip(run.zookeepers, copies):
+        restored(server, copy)
+    run.start_zookeeper(run.zookeepers)
+    yield 2
+    run.pins.clear()
+    for entry in (run.get("/api/partitions") or {"partitions": []})["partitions"]:
+        if entry.get("pinned_to"):
+            run.pins.add(entry["partition"])
+    unpin(run)
+
+
 # MARK: Redis
 
 @nemesis("redis-restart", "redis", redis=1, loses=False)
@@ -440,6 +562,90 @@ def redis_kill_owner(run):
     node.start(ready=False)
 
 
+@nemesis("redis-silent-kill-owner", "redis")
+def redis_silent_kill_owner(run):
+    """The owner dies while its appends are on their way: they reach Redis after the next owner has sealed."""
+    node = run.owner()
+    run.target(node.name)
+    for proxy in node.redis_proxies:
+        proxy.silence()
+    try:
+        yield 0.5
+        node.kill()
+        yield run.random.choice((1, SESSION + 2))
+    finally:
+        for proxy in node.redis_proxies:
+            proxy.open()
+    node.start(ready=False)
+
+
+@nemesis("redis-pause-move", "redis")
+def redis_pause_move(run):
+    """Partitions move while it is unknown whether Redis has stored their last events. It has."""
+    run.target("all")
+    for server in run.redis:
+        server.pause()
+    try:
+        yield 3
+        for _ in range(4):
+            move(run)
+        yield 3
+    finally:
+        for server in run.redis:
+            server.resume()
+    yield 1
+    unpin(run)
+
+
+@nemesis("redis-disk-full", "redis", redis=1, loses=False)
+def redis_disk_full(run):
+    """Redis cannot write its append-only file. It ends, and starts when there is room again."""
+    server = run.random.choice(run.redis)
+    run.target(server.folder.name)
+    size = max(path.stat().st_size for path in server.folder.glob("appendonlydir/*"))
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size + 4096, resource.RLIM_INFINITY))
+    for _ in range(20):
+        yield 0.2
+        if not server.running:
+            break
+    else:
+        run.finding("Redis did not end though its disk was full")
+        server.kill()
+    yield run.random.choice((0.2, 3))
+    server.start()
+
+
+def used_memory(server):
+    return int(server.command("INFO", "memory").decode().split("used_memory:")[1].split("\r")[0])
+
+
+@nemesis("redis-memory-full", "redis")
+def redis_memory_full(run):
+    """Redis refuses to store more."""
+    server = run.random.choice(run.redis)
+    run.target(server.folder.name)
+    server.command("CONFIG", "SET", "maxmemory", "1mb")
+    try:
+        yield run.random.choice((1, 6))
+    finally:
+        server.command("CONFIG", "SET", "maxmemory", "0")
+
+
+@nemesis("redis-evict", "redis", redis=4)
+def redis_evict(run):
+    """An operator lets Redis delete keys, and it deletes a tenth of them."""
+    server = run.random.choice(run.redis)
+    run.target(server.folder.name)
+    server.command("CONFIG", "SET", "maxmemory-policy", "allkeys-random")
+    server.command("CONFIG", "SET", "maxmemory", str(used_memory(server) * 9 // 10))
+    try:
+        yield 2
+    finally:
+        server.command("CONFIG", "SET", "maxmemory", "0")
+        server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    yield 1
+
+
 @nemesis("redis-flush", "redis", redis=1)
 def redis_flush(run):
     server = run.random.choice(run.redis)
@@ -460,15 +666,16 @@ def redis_empty(run):
 
 @nemesis("redis-promote", "replica", redis=1)
 def redis_promote(run):
-    """The first server dies, and its replica, which may lack its last events, takes its place."""
-    run.target("redis1")
-    master, replica = run.redis[0], run.replica
+    """A server dies, and its replica, which may lack its last events unless commits wait for it, takes its place."""
+    number = run.random.choice(sorted(run.replicas))
+    master, replica = run.redis[number], run.replicas[number]
+    run.target(master.folder.name)
     master.kill()
     yield 0.5
     replica.command("REPLICAOF", "NO", "ONE")
     for node in run.everyone():
-        node.redis_proxies[0].retarget(replica.port.number)
-    run.redis[0], run.replica = replica, master
+        node.redis_proxies[number].retarget(replica.port.number)
+    run.redis[number], run.replicas[number] = replica, master
     yield 1
     master.forget()
     master.start("--replicaof", "127.0.0.1", str(replica.port.number))
@@ -504,3 +711,38 @@ def resumes(run):
     for _ in range(5):
         run.reconnect()
         yield run.random.uniform(0.2, 1)
+
+
+# MARK: two faults at once
+
+def together(first, second):
+    """Both causes run at the same time. The second begins a moment after the first."""
+    def cause(run):
+        causes = [(0, NEMESES[first].cause(run)), (run.random.uniform(0, 1), NEMESES[second].cause(run))]
+        now = 0
+        try:
+            while causes:
+                causes.sort(key=lambda entry: entry[0])
+                due, one = causes.pop(0)
+                if due > now:
+                    yield due - now
+                    now = due
+                with contextlib.suppress(StopIteration):
+                    causes.append((now + next(one), one))
+        finally:
+            for _, one in causes:
+                one.close()
+    a, b = NEMESES[first], NEMESES[second]
+    nemesis(
+        f"{first}+{second}", *(a.needs | b.needs), memory=a.memory + b.memory, redis=a.redis + b.redis,
+        loses=bool(a.loses and (a.memory or a.redis) or b.loses and (b.memory or b.redis)), overflows=a.overflows or b.overflows)(cause)
+
+
+# The parts of a pair start and kill different processes.
+for pair in (
+    ("kill-owner", "zookeeper-restart"), ("kill-owner", "link-cut"), ("kill-controller", "zookeeper-pause"), ("pause-owner", "zookeeper-restart"),
+    ("move-with-resumes", "link-silent"), ("move-with-resumes", "zookeeper-pause"), ("drain", "link-cut"), ("terminate", "slow-subscribers"),
+    ("kill-owner", "redis-restart"), ("kill-owner", "redis-pause"), ("kill-owner", "redis-promote"), ("move-with-resumes", "redis-restart"),
+    ("drain", "redis-pause"), ("pause-owner", "redis-cut"), ("redis-restart", "zookeeper-restart"), ("expire-session", "redis-pause"),
+):
+    together(*pair)

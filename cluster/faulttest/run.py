@@ -14,9 +14,10 @@ from collections import Counter
 from pathlib import Path
 
 from harness.cluster import ZooKeeper
-from harness.faults import Ensemble, FaultCluster, Witness
+from harness.faults import Ensemble, FaultCluster, FaultMember, Witness
 from harness.node import Node
 from harness.redis import Redis
+from harness.wall_clock import WallClock
 
 from . import publishers, subscribers
 from .checker import check
@@ -29,7 +30,8 @@ CHANNELS = 8
 SETTLE_SECONDS = 60
 # How long the last events may take to arrive.
 LAST_SECONDS = 60
-APPEND_ONLY = ("--appendonly", "yes", "--appendfsync", "always")
+ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
+EVERY_SECOND = ("--appendonly", "yes", "--appendfsync", "everysec")
 
 
 class Run:
@@ -45,7 +47,7 @@ class Run:
         self.log = options.log if options.nodes > 1 else "sqlite"
         self.has = set()
         self.nodes, self.extras, self.publishers, self.subscribers = [], [], [], []
-        self.zookeepers, self.redis, self.replica, self.cluster, self.witness, self.reader = [], [], None, None, None, None
+        self.zookeepers, self.redis, self.replicas, self.cluster, self.witness, self.reader = [], [], {}, None, None, None
         self.pins = set()
         self.findings = []
         self.targets = []
@@ -58,8 +60,19 @@ class Run:
     def everyone(self):
         return self.nodes + self.extras
 
+    def prepare(self, node):
+        """Its own wall clock, its defect, and the file to which a debug build writes what it owns."""
+        if WallClock.COMPILER:
+            self.has.add("clock")
+            node.clock = WallClock(node.folder / "clock")
+            node.env |= node.clock.env
+        node.env["TEST_OWNER_HISTORY"] = str(node.folder / "owner.jsonl")
+        if self.options.defect:
+            node.env["TEST_DEFECT"] = self.options.defect
+        return node
+
     def say(self, text):
-        if self.options.o == "table":
+        if self.options.o != "json":
             print(f"{time.monotonic() - self.begun:7.1f} s  {text}", flush=True)
 
     def finding(self, text):
@@ -84,7 +97,7 @@ class Run:
         self.history.add(
             "run", log=self.log, seed=self.options.seed, nodes=self.options.nodes, history_events_max=1000, settle_seconds=SETTLE_SECONDS)
         if self.options.nodes == 1:
-            node = Node(self.folder / "n1")
+            node = self.prepare(Node(self.folder / "n1"))
             node.name = "n1"
             self.nodes.append(node)
             node.start()
@@ -97,8 +110,11 @@ class Run:
         self.zookeepers = zookeeper.servers if self.options.ensemble else [zookeeper]
         if self.log == "redis":
             self.has |= {"redis", "replica"}
-            self.redis = [Redis(self.folder / f"redis{n}", *APPEND_ONLY).start() for n in (1, 2)]
-            self.replica = Redis(self.folder / "replica", *APPEND_ONLY).start("--replicaof", "127.0.0.1", str(self.redis[0].port.number))
+            # A server whose commits are confirmed by a replica need not wait for its disk.
+            flags = EVERY_SECOND if self.options.replicas else ALWAYS
+            self.redis = [Redis(self.folder / f"redis{n}", *flags).start() for n in (1, 2)]
+            for number, server in enumerate(self.redis if self.options.replicas else self.redis[:1]):
+                self.replicas[number] = Redis(self.folder / f"replica{number + 1}", *flags).start("--replicaof", "127.0.0.1", str(server.port.number))
         for n in range(self.options.nodes):
             self.nodes.append(self.make(f"n{n + 1}"))
         for node in self.nodes:
@@ -111,9 +127,21 @@ class Run:
         zookeepers = [self.cluster.proxy(s.port.number) for s in self.zookeepers]
         redis = [self.cluster.proxy(r.port.number) for r in self.redis]
         log = ("--redis", ",".join(f"redis://{p.address}" for p in redis)) if redis else ("--log", "memory")
+        if self.options.replicas:
+            log += ("--redis-replicas-min", "1")
         node = self.cluster.make(name, *log, "--drain-seconds", "2", zookeeper=",".join(p.address for p in zookeepers), session=SESSION, link_proxy=True)
         node.zookeeper_proxies, node.redis_proxies = zookeepers, redis
-        return node
+        return self.prepare(node)
+
+    def second(self, node):
+        """Another process with the id and the connections of this node, and ports and a folder of its own."""
+        name = f"{node.name}-again"
+        if name not in self.cluster.members:
+            member = FaultMember(self.folder / name, node.zookeeper, node.name, *node.flags, session=SESSION)
+            member.link_proxy = self.cluster.proxy(member.link.number)
+            member.flags[member.flags.index("--link-advertise") + 1] = member.link_proxy.address
+            self.cluster.members[name] = self.prepare(member)
+        return self.cluster.members[name]
 
     def extra(self):
         if not self.extras:
@@ -168,11 +196,13 @@ class Run:
         else:
             for node in self.nodes:
                 node.close()
-        for server in [*self.redis, *([self.replica] if self.replica else [])]:
+        for server in [*self.redis, *self.replicas.values()]:
             server.close()
         for thread in self.threads:
             if thread.is_alive():
                 thread.join(20)
+        owners = self.cluster.members.items() if self.cluster else [(n.name, n) for n in self.nodes]
+        self.history.take({name: member.folder / "owner.jsonl" for name, member in owners})
         self.history.close()
 
     # MARK: what the faults need
@@ -223,6 +253,25 @@ class Run:
                 return False
         if not self.wait(accepted, 60, every=0.5):
             self.finding(f"the request {path} {body} was not accepted within a minute")
+
+    def owners(self):
+        """The owner of each partition."""
+        reply = self.get("/api/partitions")
+        return {p["partition"]: p.get("owner") for p in reply["partitions"]} if reply else {}
+
+    def moved(self, before):
+        """Writes down how many partitions have moved, and how many had to, after the set of nodes has changed once. Returns the owners."""
+        after = self.owners()
+        if before and after and None not in [*before.values(), *after.values()]:
+            counts = Counter(before.values())
+            nodes, left = {n.name for n in self.nodes}, counts.copy()
+            # Each node keeps its share, and the nodes with the most partitions keep the larger shares.
+            share, rest = divmod(len(after), len(nodes))
+            kept = 0
+            for index, name in enumerate(sorted(nodes, key=lambda n: -left[n])):
+                kept += min(left[name], share + (index < rest))
+            self.history.add("cluster.moves", moves=sum(before[p] != after[p] for p in after), lower_bound=len(after) - kept)
+        return after
 
     def reconnect(self):
         for subscriber in self.subscribers:
@@ -392,7 +441,8 @@ def main(options, command):
     if options.o == "json":
         print(json.dumps({**verdict.json(), "folder": None if good else str(run.folder)}, indent=1))
     else:
-        print(f"\n{verdict.table()}\n\n{'GOOD: no acknowledged event was lost, repeated or reordered, and every gap was told' if good else 'BAD'}")
+        table = verdict.markdown() if options.o == "markdown" else verdict.table()
+        print(f"\n{table}\n\n{'GOOD: no acknowledged event was lost, repeated or reordered, and every gap was told' if good else 'BAD'}")
     if good and not options.keep:
         shutil.rmtree(run.folder, ignore_errors=True)
     else:

@@ -1,5 +1,6 @@
 import JSON
 import NIOCore
+import Partitioning
 import Pipeline
 
 /// Writes the outcomes of publishes as JSON. Pure.
@@ -84,6 +85,7 @@ enum PublishResponse {
             HTTPError(
                 .tooManyRequests, "limit", "channel limit reached (channels-max) and no channel is idle; raise channels-max, or publish to existing channels")
         case .stopping: .unavailable("node is stopping; publish again with the same message id")
+        case .moved where Defect.movedAsFailure.isActive: .unavailable("another node has taken over this channel; the event was not committed")
         case .moved: .unavailable("another node has taken over this channel; publish again with the same message id")
         case .ownerUnreachable:
             .unavailable("the node that owns this channel cannot be reached, and no other node owns it yet; publish again with the same message id")

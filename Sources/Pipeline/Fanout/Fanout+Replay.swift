@@ -1,4 +1,5 @@
 import NIOCore
+import Partitioning
 import SubscriberAPI
 
 extension Fanout {
@@ -35,6 +36,7 @@ extension Fanout {
             } catch {
                 // Events that could not be read are not skipped: the subscription waits, and newer events stay in the log.
                 self.metrics.replayFailures += 1
+                if Defect.replayEndsAfterCut.isActive { self.endReplays(of: feed) }
                 try? await Task.sleep(for: .seconds(1))
                 feed.isReading = false
                 self.read(for: feed)
@@ -81,6 +83,20 @@ extension Fanout {
             self.advance(subscription, chunk: chunk, oldest: oldest, readStart: start)
         }
         self.respondToPolls()
+    }
+
+    /// For ``Defect/replayEndsAfterCut``: the subscriptions continue with live events, as if the read had returned all earlier ones.
+    private func endReplays(of feed: Feed) {
+        for subscription in feed.takeWaiting() {
+            guard subscription.state == .replaying else {
+                feed.wait(subscription)
+                continue
+            }
+            subscription.position = feed.buffer.head
+            subscription.needsReset = false
+            subscription.wasCurrent = true
+            subscription.state = .following
+        }
     }
 
     /// Starts the subscriptions that waited for the position of the oldest event.

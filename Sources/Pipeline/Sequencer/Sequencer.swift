@@ -112,6 +112,7 @@ package actor Sequencer: ChannelOwner {
                 refused.append((grant, error))
             }
         }
+        OwnerHistory.sealed(sealed)
         self.machine.sealed(sealed)
         self.end(refused.filter { $0.error.code == .fenced }.map(\.grant))
         // It is unknown when the log can be sealed: publishers and readers get an error now.
@@ -166,6 +167,7 @@ package actor Sequencer: ChannelOwner {
     /// The log has refused these grants outside of a call of ``acquire(_:)``, so their owner does not know yet that nothing is served under them.
     private func reportFenced(_ grants: [Grant]) {
         guard !grants.isEmpty else { return }
+        OwnerHistory.fenced(grants)
         self.metrics.fencedPartitions += UInt64(grants.count)
         self.onFenced?(grants)
         Task { await self.log.release(grants) }
@@ -193,6 +195,7 @@ package actor Sequencer: ChannelOwner {
     /// See ``Sequencers/release(_:)``.
     func release(_ grants: [Grant]) async {
         self.end(grants)
+        OwnerHistory.released(grants)
         self.drainIfNeeded()
         await self.log.release(grants)
     }
@@ -410,6 +413,8 @@ package actor Sequencer: ChannelOwner {
 
     private func store() async {
         let batch = self.machine.commit.batch
+        if Defect.relayBeforeCommit.isActive { self.relay(self.machine.commit, batch.grants.map { _ in .success(()) }) }
+        OwnerHistory.assigned(batch)
         self.end(batch.isEmpty ? [] : await self.log.append(batch))
         self.repeatDoubtsIfNeeded()
     }
@@ -461,6 +466,7 @@ package actor Sequencer: ChannelOwner {
         self.acknowledge(commit)
         if ended.isCommitted {
             self.metrics.commits += 1
+            OwnerHistory.committed(commit.batch, ended.results)
             self.relay(commit, ended.results)
         }
         if ended.results.contains(where: \.isFailure) { self.metrics.failedCommits += 1 }

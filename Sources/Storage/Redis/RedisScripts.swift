@@ -43,12 +43,12 @@ enum RedisScripts {
     /// The sources, in the order of ``Script``.
     static let all = Script.allCases.map { script in
         switch script {
-        case .seal: seal
-        case .append: append
-        case .read: read
-        case .heads: heads
-        case .verify: verify
-        case .forget: forget
+        case .seal: withDefects(seal)
+        case .append: withDefects(append)
+        case .read: withDefects(read)
+        case .heads: withDefects(heads)
+        case .verify: withDefects(verify)
+        case .forget: withDefects(forget)
         }
     }
 

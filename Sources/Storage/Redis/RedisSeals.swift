@@ -56,6 +56,7 @@ struct RedisSeals {
     ///   - stored: the head in Redis. Nil if there is none.
     ///   - known: the last committed position that the owner knows. It proves that the storage has kept everything, also when the epoch is not trusted.
     func head(stored: Position?, known: Position?, under seal: Seal) -> (head: Position, lostAfter: Position?) {
+        if Defect.positionsFromEvictedStore.isActive { return (stored ?? Position(epoch: seal.floor, offset: 0), nil) }
         if let stored, known.map({ stored >= $0 }) ?? (stored.epoch >= seal.trusted) { return (stored, nil) }
         // The owner has committed no event, so none can be lost.
         if stored == nil, let known, known.offset == 0 { return (known, nil) }

@@ -26,10 +26,15 @@ class Redis:
         return self.process is not None and self.process.poll() is None
 
     def start(self, *flags):
+        def prepare():
+            die_with_parent()
+            # A file that may not grow gives an error, as a full disk does, and no signal.
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
         with open(self.folder / "output.log", "ab") as output:
             self.process = subprocess.Popen(
                 ["redis-server", "--port", str(self.port.number), "--bind", HOST, "--dir", str(self.folder), "--save", "", *self.flags, *flags],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=die_with_parent)
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=prepare)
         eventually(lambda: self.command("PING") == b"+PONG\r\n")
         return self
 

@@ -139,8 +139,14 @@ class SSE(Subscriber):
     def opened(self):
         self.first = self.frame()
         assert int(self.first["retry"]) > 0, self.first
-        assert self.first["id"] and self.first.data is None, self.first
-        self.cursor = self.first["id"]
+        assert self.first.data is None, self.first
+        # While the owner of a channel is unknown, a stream has no cursor yet.
+        frame = self.first
+        while not frame["id"]:
+            self.heartbeats += bool(frame.comments)
+            frame = self.frame()
+        assert frame.data is None, frame
+        self.cursor = frame["id"]
         self.retries = []
 
     def frame(self, timeout=None):
@@ -190,7 +196,10 @@ class Lines(Subscriber):
     prefix = "sub"
 
     def opened(self):
-        first = json.loads(self.response.until(b"\n"))
+        # Heartbeats come first while the owner of a channel is unknown.
+        while not (line := self.response.until(b"\n")):
+            self.heartbeats += 1
+        first = json.loads(line)
         assert set(first) == {"cursor"}, first
         self.cursor = first["cursor"]
 
