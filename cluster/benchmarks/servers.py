@@ -93,7 +93,11 @@ class Servers:
         return entries
 
     def settle(self):
-        return eventually(self.share, SETTLE_SECONDS, every=0.1)
+        try:
+            return eventually(self.share, SETTLE_SECONDS, every=0.1)
+        except AssertionError:
+            states = {node.name: node.get_json("/api/cluster") for node in self.nodes}
+            raise AssertionError(f"the cluster did not settle within {SETTLE_SECONDS} s: {states}") from None
 
     def channels(self, entries, prefix="probe"):
         """A channel of each of these partitions."""
