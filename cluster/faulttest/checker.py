@@ -44,9 +44,10 @@ RULES = {
 }
 # Responses with these statuses refuse a request before anything is published.
 REFUSALS = {400, 401, 403, 404, 405, 413, 414, 415, 426, 429, 431, 501, 505}
-# The faults that only move partitions, and how long the median of their worst publish → deliver times may be. It is far above what a move takes on a busy
-# machine (a second), and below the period of a timer that repeats what has failed.
+# The faults that only move partitions, and how long their worst publish → deliver times may be: those of 85 of 100 channels. It is far above what a move takes on a
+# busy machine (a second), and below the period of a timer that repeats what has failed. Most channels of one fault do not move, or have no publish meanwhile.
 PLANNED = ("move", "move-with-resumes", "drain")
+PLANNED_SHARE = 0.85
 PLANNED_US = 3_000_000
 # A file of lines of this size needs about 1 GB of memory.
 BYTES_AT_A_TIME = 200 << 20
@@ -286,6 +287,8 @@ class Cluster:
             wrong.append(f"the nodes have different views: {event['views']}")
         if owned and max(owned) - min(owned) > 1:
             wrong.append(f"the partitions are not evenly owned: {event['owned']}")
+        if event.get("unrouted"):
+            wrong.append(f"nodes know no owner of {event['unrouted']} partitions")
         if event["moving"]:
             wrong.append(f"{event['moving']} partitions still move")
         if event["took_ms"] > 1000 * self.run["settle_seconds"]:
@@ -334,9 +337,10 @@ class Cluster:
 
     def report(self):
         table = self.verdict.unavailability
-        planned = [v for name in PLANNED for v in self.latencies.get(name, {}).values()]
-        if planned and statistics.median(planned) > PLANNED_US:
-            self.verdict.find("P1", f"the median of the worst publish → deliver times of planned moves is {statistics.median(planned) / 1e6:.1f} s")
+        planned = sorted(v for name in PLANNED for v in self.latencies.get(name, {}).values())
+        worst = planned[int(PLANNED_SHARE * len(planned))] if planned else 0
+        if worst > PLANNED_US:
+            self.verdict.find("P1", f"while partitions moved as planned, events of {1 - PLANNED_SHARE:.0%} of the channels took {worst / 1e6:.1f} s or longer")
         for name, worst in self.latencies.items():
             times = len({identity for identity, _ in worst})
             table[name] = (times, statistics.median(worst.values()) / 1000, max(worst.values()) / 1000)

@@ -22,7 +22,8 @@
     nemesis.begin   id, name, target, resets (how many new epochs of each channel this fault may cause), loses (whether the end of an old epoch may be missing
                     then), expires, overflows (whether such gaps may follow), lasting (whether they may follow at any later time)
     nemesis.end     id: the fault is healed
-    cluster.settled after (id of the nemesis), took_ms, served, total, contested, views, owned (node → number of partitions), moving
+    cluster.settled after (id of the nemesis), took_ms, served, total, contested, views, owned (node → number of partitions), moving, unrouted (partitions
+                    whose owner some node does not know)
     cluster.moves   moves, lower_bound
 
 `message` identifies an event by its payload, not by its message id: events without a message id of the publisher have one too. A position is "<epoch>-<offset>".

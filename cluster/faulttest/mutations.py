@@ -424,7 +424,7 @@ MUTATIONS = [
     (acknowledged_elsewhere, "K4"), (gap_without_cause, "K9"), (overflow_of_a_fast_one, "K9"), (reset_within_an_epoch, "K9"), (gap_of_received, "K2"),
     (short_gap, "K2"), (resume_from_now, "K2"), (replay_cut, "K2"), (reorder, "K5"), (reorder_pipelined, "K6"), (two_owners, "K7"), (zombie, "K7"),
     (append_before_log, "R2"), (settled("served", 255), "K10"), (settled("contested", 1), "K10"), (settled("views", [9, 8, 9]), "K10"),
-    (settled("owned", {"n1": 80, "n2": 91, "n3": 85}), "K10"), (settled("moving", 1), "K10"), (settled("took_ms", 99_000), "K10"), (never_settled, "K10"),
+    (settled("owned", {"n1": 80, "n2": 91, "n3": 85}), "K10"), (settled("moving", 1), "K10"), (settled("unrouted", 1), "K10"), (settled("took_ms", 99_000), "K10"), (never_settled, "K10"),
     (needless_moves, "K11"), (slow_moves, "P1"), (broken_line, "format"),
 ]
 

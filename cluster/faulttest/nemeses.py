@@ -339,6 +339,18 @@ def duplicate_id(run):
         node.start(ready=False)
 
 
+@nemesis("rebalance-expire-session", "cluster", memory=1)
+def rebalance_expire_session(run):
+    """Balancing is paused while an owner loses its session and lives: its partitions stay at their next owners, although the former one ends its announcements later."""
+    run.insist("rebalance/pause", {})
+    node = run.owner()
+    run.target(node.name)
+    yield from proxied(run, node.zookeeper_proxies, lambda p: p.silence(), SESSION + 3)
+    if not run.wait(lambda: not any(run.unrouted(n) for n in run.nodes), 15, every=0.2):
+        run.finding(f"routes do not settle while balancing is paused: nodes know no owner of {[run.unrouted(n) for n in run.nodes]} partitions")
+    run.insist("rebalance/resume", {})
+
+
 # MARK: surroundings of a node
 
 def wall_clock(run, seconds):
@@ -543,6 +555,31 @@ def redis_pause_with_resumes(run):
         run.reconnect()
     finally:
         server.resume()
+
+
+@nemesis("redis-pause-restart-edge", "redis", overflows=1)
+def redis_pause_restart_edge(run):
+    """Subscribers that missed events come to a node that has just started, so it has to read these events. Redis is silent, and the reads fail."""
+    node = run.edge()
+    run.target(node.name)
+    node.kill()
+    for subscriber in run.subscribers:
+        subscriber.reading.clear()
+    try:
+        yield 1.5
+        node.start(ready=False)
+        yield 1.5
+        for server in run.redis:
+            server.pause()
+        run.reconnect()
+        for subscriber in run.subscribers:
+            subscriber.reading.set()
+        yield 6
+    finally:
+        for subscriber in run.subscribers:
+            subscriber.reading.set()
+        for server in run.redis:
+            server.resume()
 
 
 @nemesis("redis-kill-owner", "redis")

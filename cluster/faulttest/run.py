@@ -277,6 +277,15 @@ class Run:
         for subscriber in self.subscribers:
             subscriber.leaving.set()
 
+    @staticmethod
+    def unrouted(node):
+        """The number of partitions without an owner that the node knows. All of them if the node does not respond."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            for line in node.get("/metrics", timeout=3).body.decode().splitlines():
+                if line.startswith("realertime_relay_unrouted_partitions "):
+                    return int(float(line.split()[1]))
+        return 256
+
     def look(self):
         """The state of the cluster, if every node reports that it is complete."""
         views, status = [], None
@@ -292,7 +301,8 @@ class Run:
         counts = status["partitions"]
         found = {"served": counts["served"], "total": counts["total"], "contested": counts["contested"], "views": views, "owned": dict(owned),
                  "moving": counts["moving"] + counts["preparing"]}
-        good = counts["served"] == counts["total"] and not counts["contested"] and not found["moving"] and len(set(views)) == 1
+        found["unrouted"] = sum(self.unrouted(node) for node in self.nodes)
+        good = counts["served"] == counts["total"] and not counts["contested"] and not found["moving"] and len(set(views)) == 1 and not found["unrouted"]
         self.last_look = found
         return found if good and max(owned.values()) - min(owned.values()) <= 1 and len(owned) == len(self.nodes) else None
 
