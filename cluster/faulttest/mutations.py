@@ -407,6 +407,9 @@ def slow_moves(lines, rng):
     """Events wait for a timer while partitions move."""
     begin = next(e for e in lines if e["e"] == "nemesis.begin")
     begin["name"] = "move"
+    i = lines.index(begin)
+    # Three such faults, one soon after the other.
+    lines[i + 1:i + 1] = [{**begin, "id": 1 + n, "t": begin["t"] + 100_000 * n} for n in (1, 2)]
     for e in lines:
         if e["e"] == "sub.deliver" and e["t"] > begin["t"]:
             e["t"] += 5_000_000
