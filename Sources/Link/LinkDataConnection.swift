@@ -89,33 +89,33 @@ package final class LinkDataConnection: Sendable {
 
     package var queuedBytes: Int { self.queued.load(ordering: .relaxed) }
 
-    /// Sends a frame. May be called from any thread; on the connection's loop no thread is crossed.
+    /// Sends a frame, whose payload `write` appends to a buffer. May be called from any thread; on the connection's loop no thread is crossed.
     ///
     /// Returns false, and sends nothing, if too many bytes wait for the peer or the frame is too large. ``LinkDataReceiver/drained(_:)`` follows when an eighth of
     /// the limit is left. True does not guarantee delivery.
     ///
     /// - Parameter isBulk: a frame of which the peer can ask for the contents again. It may use a quarter of the space, so that other frames are seldom refused.
-    package func send(_ frame: ByteBuffer, isBulk: Bool = false) -> Bool {
-        let bytes = LinkFrame.lengthBytes + LinkFrame.headBytes + frame.readableBytes
-        guard frame.readableBytes <= self.frameBytesMax else { return false }
+    package func send(isBulk: Bool = false, _ write: (inout ByteBuffer) -> Void) -> Bool {
+        // One buffer, because each buffer of a write costs an allocation and an entry of the system call.
+        var frame = self.channel.allocator.buffer(capacity: 512)
+        LinkFrame.writeHead(.data, viewVersion: self.viewVersion(), payloadBytes: 0, into: &frame)
+        write(&frame)
+        let bytes = frame.readableBytes
+        let payloadBytes = bytes - LinkFrame.lengthBytes - LinkFrame.headBytes
+        guard payloadBytes <= self.frameBytesMax else { return false }
+        LinkFrame.setLength(payloadBytes: payloadBytes, in: &frame)
         guard self.queued.wrappingAdd(bytes, ordering: .sequentiallyConsistent).newValue <= (isBulk ? self.bytesMax / 4 : self.bytesMax) else {
             self.hasRefused.store(true, ordering: .sequentiallyConsistent)
             self.left(bytes)
             return false
         }
-        var head = self.channel.allocator.buffer(capacity: LinkFrame.lengthBytes + LinkFrame.headBytes)
-        LinkFrame.writeHead(.data, viewVersion: self.viewVersion(), payloadBytes: frame.readableBytes, into: &head)
         let promise = self.loop.makePromise(of: Void.self)
         // The system has accepted the bytes, or they were lost with the connection.
         promise.futureResult.whenComplete { _ in self.left(bytes) }
         if self.loop.inEventLoop {
-            self.channel.write(head, promise: nil)
             self.channel.writeAndFlush(frame, promise: promise)
         } else {
-            self.loop.execute { [head] in
-                self.channel.write(head, promise: nil)
-                self.channel.writeAndFlush(frame, promise: promise)
-            }
+            self.loop.execute { [frame] in self.channel.writeAndFlush(frame, promise: promise) }
         }
         return true
     }

@@ -35,6 +35,11 @@ struct LinkFrame: Hashable, Sendable {
         buffer.writeBytes(self.payload)
     }
 
+    /// Sets the length in the frame at the beginning of the buffer, after the payload has been written.
+    static func setLength(payloadBytes: Int, in buffer: inout ByteBuffer) {
+        buffer.setInteger(UInt32(Self.headBytes + payloadBytes), at: buffer.readerIndex)
+    }
+
     static func writeHead(_ kind: Kind, viewVersion: Int64, payloadBytes: Int, into buffer: inout ByteBuffer) {
         buffer.writeInteger(UInt32(Self.headBytes + payloadBytes))
         buffer.writeInteger(kind.rawValue)

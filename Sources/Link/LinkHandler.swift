@@ -24,6 +24,8 @@ final class LinkHandler: ChannelDuplexHandler {
     private var ticker: RepeatedTask?
     private var isOpen = false
     private var isReading = true
+    /// True while the inbox is full.
+    private var isParked = false
     /// All bytes that were written to the channel.
     private var written = 0
     /// Nil until the peer is authenticated, and for a control connection.
@@ -142,24 +144,24 @@ final class LinkHandler: ChannelDuplexHandler {
 
     /// Resumes reading, because the inbox has space again.
     func resumeReading() {
-        guard let context = self.context, !self.isReading else { return }
-        self.isReading = true
-        try? context.channel.syncOptions?.setOption(.autoRead, value: true)
-    }
-
-    /// The receiver of the data connection has too much to do, or can go on.
-    private func updateReading() {
-        guard let context = self.context, let data, self.isReading == data.isHeld else { return }
-        self.isReading = !data.isHeld
-        try? context.channel.syncOptions?.setOption(.autoRead, value: self.isReading)
+        self.isParked = false
+        self.updateReading()
     }
 
     /// Stops reading, because the inbox is full.
     private func pause() {
-        guard let context = self.context, self.isReading else { return }
-        self.isReading = false
-        try? context.channel.syncOptions?.setOption(.autoRead, value: false)
+        guard let context = self.context, !self.isParked else { return }
+        self.isParked = true
+        self.updateReading()
         self.links.inbox.park(NIOLoopBound(self, eventLoop: context.eventLoop))
+    }
+
+    /// Reads unless the inbox is full, or the receiver of the data connection has too much to do.
+    private func updateReading() {
+        let isReading = !self.isParked && self.data?.isHeld != true
+        guard let context = self.context, self.isReading != isReading else { return }
+        self.isReading = isReading
+        try? context.channel.syncOptions?.setOption(.autoRead, value: isReading)
     }
 
     // MARK: - Actions
@@ -207,7 +209,6 @@ final class LinkHandler: ChannelDuplexHandler {
         self.send(.bye, Array(farewell.utf8.prefix(300)))
         // The peer closes after it has read the reason. If this side closed first with unread bytes, the kernel would reset the connection and discard the
         // reason.
-        self.isReading = false
         self.resumeReading()
         let channel = context.channel
         context.eventLoop.scheduleTask(in: .milliseconds(Int64(self.limits.farewellMilliseconds))) { channel.close(promise: nil) }

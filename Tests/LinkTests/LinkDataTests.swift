@@ -173,3 +173,7 @@ import Testing
         #expect(data.state == .closed)
     }
 }
+
+extension LinkDataConnection {
+    fileprivate func send(_ payload: ByteBuffer) -> Bool { self.send { $0.writeImmutableBuffer(payload) } }
+}
