@@ -53,6 +53,23 @@ extension NodeConfiguration {
                         + "messages could never be sent: raise link-buffered-bytes-max or lower link-frame-bytes-max",
                     at: self.origins["link-buffered-bytes-max"] ?? self.origins["link-frame-bytes-max"]))
         }
+        // A publish of one event, or a page of history, and what surrounds the payloads.
+        let frameBytes = max(self.limits.eventBytesMax, self.limits.replayBytesMax) + 2 * 1024 * 1024
+        if self.limits.linkFrameBytesMax < frameBytes {
+            problems.append(
+                .init(
+                    "link-frame-bytes-max \(self.limits.linkFrameBytesMax) is too low for event-bytes-max \(self.limits.eventBytesMax) and replay-bytes-max "
+                        + "\(self.limits.replayBytesMax), so events could not be sent between nodes: raise it to at least \(frameBytes)",
+                    at: self.origins["link-frame-bytes-max"]))
+        }
+        // Events and pages of history may use a quarter of the space.
+        if self.limits.linkFrameBytesMax <= self.limits.linkBufferedBytesMax, self.limits.linkBufferedBytesMax < 4 * frameBytes {
+            problems.append(
+                .init(
+                    "link-buffered-bytes-max \(self.limits.linkBufferedBytesMax) is too low for event-bytes-max \(self.limits.eventBytesMax) and replay-bytes-max "
+                        + "\(self.limits.replayBytesMax), so events could not be sent between nodes: raise it to at least \(4 * frameBytes)",
+                    at: self.origins["link-buffered-bytes-max"]))
+        }
         if self.limits.linkSilenceSecondsMax < 2 * self.limits.linkHeartbeatSeconds {
             problems.append(
                 .init(

@@ -98,12 +98,14 @@ import Testing
     }
 
     @Test func linkLimitsMustFitTogether() throws {
-        let configuration = try self.load(["link-frame-bytes-max": "2097152", "link-heartbeat-seconds": "2", "link-silence-seconds-max": "9"])
+        let configuration = try self.load(["link-frame-bytes-max": "4194304", "link-heartbeat-seconds": "2", "link-silence-seconds-max": "9"])
         let limits = LinkLimits(configuration.limits)
-        #expect(limits.frameBytesMax == 2_097_152 && limits.bufferedBytesMax == 32 << 20)
+        #expect(limits.frameBytesMax == 4_194_304 && limits.bufferedBytesMax == 32 << 20)
         #expect(limits.heartbeatMilliseconds == 2000 && limits.silenceMilliseconds == 9000 && limits.stallMilliseconds == 18_000)
         #expect(LinkLimits(NodeConfiguration().limits) == LinkLimits())
         #expect(try self.problem(["link-buffered-bytes-max": "2097152"]).contains("raise link-buffered-bytes-max or lower link-frame-bytes-max"))
+        #expect(try self.problem(["link-frame-bytes-max": "2097152"]).contains("raise it to at least 2621440"))
+        #expect(try self.problem(["event-bytes-max": "8388608", "request-bytes-max": "16777216"]).contains("link-buffered-bytes-max 33554432 is too low for event-bytes-max 8388608"))
         #expect(try self.problem(["link-heartbeat-seconds": "3"]).contains("raise it to at least 6, or lower link-heartbeat-seconds"))
         #expect(try self.problem(["link-silence-seconds-max": "1"]).contains("2 to 300 seconds"))
     }
