@@ -10,7 +10,7 @@ extension RedisLog {
         let grant = Grant(partition: partition, ownerEpoch: seal.ownerEpoch)
         let server = self.server(of: partition)
         let client = self.client(server)
-        var request = RedisRequest(.read, on: try await self.session(of: client), keyCount: 2, argumentCount: 6)
+        var request = RedisRequest(.read, on: try await self.session(of: client), keyCount: 2, argumentCount: 7)
         request.append(self.fence(partition))
         request.append(self.stream(partition, channel))
         request.append(seal.ownerEpoch)
@@ -20,6 +20,7 @@ extension RedisLog {
         request.append(max(0, bytesMax))
         request.append(self.historyMilliseconds)
         request.append(self.time)
+        request.append(self.limits.historyEventsMax)
         let reply = try await self.reply(to: request, from: client, of: server, storage: seal.storage)
         guard case .array(let values) = reply, values.count >= 2, case .integer(let status) = values[0] else { throw .unexpected(reply, client.address) }
         switch status {
@@ -147,7 +148,7 @@ private struct HeadsReader {
         }
         self.place += 2
         let parts = head.split(separator: "-")
-        var found = Found(head: parts.count == 3 ? Position("\(parts[0])-\(parts[1])") : nil)
+        var found = Found(head: parts.count >= 3 ? Position("\(parts[0])-\(parts[1])") : nil)
         if count >= 0 {
             guard self.place + 2 * Int(count) < self.values.count else { return nil }
             var ids: [(position: Position, metadata: RedisEvent.Metadata)] = []

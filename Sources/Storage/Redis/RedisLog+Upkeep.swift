@@ -23,7 +23,7 @@ extension RedisLog {
         var channels: [(channel: ChannelName, head: Position, timestamp: Int64)] = []
         for index in stride(from: 0, to: fields.count - 1, by: 2) {
             guard
-                let name = fields[index].text.flatMap({ ChannelName($0) }), let parts = fields[index + 1].text?.split(separator: "-"), parts.count == 3,
+                let name = fields[index].text.flatMap({ ChannelName($0) }), let parts = fields[index + 1].text?.split(separator: "-"), parts.count >= 3,
                 let head = Position("\(parts[0])-\(parts[1])"), let timestamp = Int64(parts[2])
             else { continue }
             channels.append((name, head, ages.steady(of: timestamp)))

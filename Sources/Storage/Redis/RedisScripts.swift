@@ -9,8 +9,11 @@
 /// | key | type | content |
 /// |---|---|---|
 /// | `f` | hash | the fence: `oe` owner epoch, `floor` epoch for new channels, `trusted` oldest trusted epoch, `storage` identity of the server at the seal, `seals` number of seals |
-/// | `h` | hash | the heads: channel → `epoch-offset-milliseconds` of its last event |
+/// | `h` | hash | the heads: channel → `epoch-offset-milliseconds-period-former`: its last event, and the last offsets before the present period of 10 seconds and before the one before it |
 /// | `s:CHANNEL` | stream | the events: id `epoch-offset`, `m` milliseconds and metadata (``RedisEvent``), `d` payload |
+///
+/// A stream keeps the events of the history, and all events of the last 10 seconds (up to 65,536 more): a node that publishes again after a loss of its owner
+/// sends the same message ids within that time, and the next owner finds them in the stream, however short the history is. Only the history can be read.
 ///
 /// Ages are measured by the clock of the server, because the clocks of nodes differ: a node whose clock is ahead would find that all events have expired, and
 /// delete them. A script's argument for the time is empty, except in tests.
@@ -129,8 +132,8 @@ enum RedisScripts {
                 if stored.err then status[p], detail[p] = 6, stored.err end
                 for n, channel in ipairs(names[p]) do
                     if stored[n] then
-                        local epoch, offset, time = string.match(stored[n], '^(%d+)-(%d+)-(%d+)')
-                        heads[p][channel] = {tonumber(epoch), tonumber(offset), nil, tonumber(time)}
+                        local epoch, offset, time, period, former = string.match(stored[n], '^(%d+)-(%d+)-(%d+)-?(%d*)-?(%d*)')
+                        heads[p][channel] = {tonumber(epoch), tonumber(offset), nil, tonumber(time), tonumber(period) or 0, tonumber(former) or 0, tonumber(offset)}
                     else
                         heads[p][channel] = {0, 0}
                     end
@@ -147,7 +150,10 @@ enum RedisScripts {
                 elseif epoch > head[1] and offset ~= 1 or epoch == head[1] and offset > head[2] + 1 then
                     status[p], detail[p] = 3, channel
                 elseif epoch > head[1] or offset > head[2] then
-                    if epoch > head[1] then fresh[p][channel] = i end
+                    if epoch > head[1] then
+                        fresh[p][channel] = i
+                        head[5], head[6], head[7] = 0, 0, 0
+                    end
                     head[1], head[2], head[3] = epoch, offset, i
                     new[i] = true
                 end
@@ -159,7 +165,19 @@ enum RedisScripts {
                 local stream = string.sub(KEYS[2 * p], 1, -2) .. 's:' .. channel
                 if fresh[p][channel] == i and redis.call('TYPE', stream).ok == 'stream' then redis.call('UNLINK', stream) end
                 local id = ARGV[i + 2] .. '-' .. ARGV[i + 3]
-                local added = redis.pcall('XADD', stream, 'MAXLEN', ARGV[1], id, 'm', now .. ' ' .. ARGV[i + 4], 'd', ARGV[i + 5])
+                local head, added = heads[p][channel], nil
+                if head[3] == i then
+                    local period, last = math.floor(now / 10000), math.floor((head[4] or now) / 10000)
+                    if period > last then
+                        head[6] = period == last + 1 and head[5] or head[7]
+                        head[5] = head[7]
+                    end
+                    local oldest = math.max(math.min(head[2] - ARGV[1], head[6]), head[2] - ARGV[1] - 65536) + 1
+                    added = redis.pcall(
+                        'XADD', stream, 'MINID', ARGV[i + 2] .. '-' .. math.max(oldest, 0), id, 'm', now .. ' ' .. ARGV[i + 4], 'd', ARGV[i + 5])
+                else
+                    added = redis.pcall('XADD', stream, id, 'm', now .. ' ' .. ARGV[i + 4], 'd', ARGV[i + 5])
+                end
                 if type(added) == 'table' and added.err then
                     local entry = redis.pcall('XRANGE', stream, id, id)
                     if entry.err or #entry == 0 then
@@ -197,7 +215,7 @@ enum RedisScripts {
                     local i = heads[p][channel][3]
                     if i then
                         changed[#changed + 1] = channel
-                        changed[#changed + 1] = ARGV[i + 2] .. '-' .. ARGV[i + 3] .. '-' .. now
+                        changed[#changed + 1] = table.concat({ARGV[i + 2], ARGV[i + 3], now, heads[p][channel][5], heads[p][channel][6]}, '-')
                     end
                 end
                 if #changed > 0 then redis.call('HSET', KEYS[2 * p], unpack(changed)) end
@@ -207,7 +225,8 @@ enum RedisScripts {
         return reply
         """
 
-    /// Keys: fence, stream. Arguments: owner epoch, position to read after, number of events, bytes of payloads, milliseconds until an event expires, the time.
+    /// Keys: fence, stream. Arguments: owner epoch, position to read after, number of events, bytes of payloads, milliseconds until an event expires, the time,
+    /// events of the history.
     /// Returns status, the newer owner epoch or the oldest position, then for each event its id, metadata and payload.
     ///
     /// Deletes expired events at the beginning of the stream: a busy channel's stream does not expire as a whole.
@@ -225,13 +244,16 @@ enum RedisScripts {
             redis.call('UNLINK', KEYS[2])
             return {0, ''}
         end
-        local oldest, start, count = false, '-', 1
+        local epoch, offset = string.match(newest[1][1], '^(%d+)-(%d+)$')
+        local lowest = math.max(offset - ARGV[7] + 1, 0)
+        local first = epoch .. '-' .. lowest
+        local oldest, start, count = false, first, 1
         while not oldest do
             local page = redis.call('XRANGE', KEYS[2], start, '+', 'COUNT', count)
             for n, entry in ipairs(page) do
                 if tonumber(string.match(entry[2][2], '^%d+')) >= horizon then
                     oldest = entry[1]
-                    if n > 1 or start ~= '-' then redis.call('XTRIM', KEYS[2], 'MINID', oldest) end
+                    if n > 1 or start ~= first then redis.call('XTRIM', KEYS[2], 'MINID', oldest) end
                     break
                 end
             end
@@ -240,7 +262,13 @@ enum RedisScripts {
         end
         if not oldest then return {0, ''} end
         local reply, bytes, size = {0, oldest}, 0, 4
-        start = '(' .. ARGV[2]
+        local afterEpoch, afterOffset = string.match(ARGV[2], '^(%d+)-(%d+)$')
+        afterEpoch, afterOffset = tonumber(afterEpoch), tonumber(afterOffset)
+        if afterEpoch < tonumber(epoch) or afterEpoch == tonumber(epoch) and afterOffset < lowest then
+            start = first
+        else
+            start = '(' .. ARGV[2]
+        end
         while limit > 0 do
             count = math.min(limit, size)
             size = math.min(2 * size, 64)
@@ -295,7 +323,7 @@ enum RedisScripts {
                         local epoch, offset = string.match(page[1][1], '^(%d+)-(%d+)$')
                         local headEpoch, headOffset = string.match(head, '^(%d+)-(%d+)')
                         if epoch == headEpoch and tonumber(offset) > tonumber(headOffset) then
-                            head = page[1][1] .. '-' .. string.match(page[1][2][2], '^%d+')
+                            head = page[1][1] .. '-' .. string.match(page[1][2][2], '^%d+') .. string.match(head, '^%d+-%d+-%d+(.*)$')
                             reply[headPlace] = head
                             redis.call('HSET', KEYS[2 * p], channel, head)
                         end

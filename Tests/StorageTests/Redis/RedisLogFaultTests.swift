@@ -558,6 +558,51 @@ import Testing
         }
     }
 
+    /// Nodes publish again what a lost owner has not acknowledged. The next owner finds the ids of the last seconds, although the history is shorter.
+    @Test func idsOfTheLastSecondsStayBeyondTheHistory() async throws {
+        // At the beginning of a period of ten seconds.
+        let clock = TestClock(1_700_000_000_000)
+        var limits = Limits()
+        limits.historyEventsMax = 2
+        try await withRedisLog(limits: limits, clocks: clock.clocks) { log, server in
+            let floor = try await log.seal(oneGrant)[0].get().epochFloor
+            func append(_ offsets: ClosedRange<UInt64>) async throws {
+                let events = offsets.map { offset in
+                    SequencedEvent(
+                        event: Event(channel: channel("a"), payload: ByteBuffer(string: "x"), messageID: "m\(offset)"), position: position(floor, offset),
+                        timestamp: clock.now)
+                }
+                #expect(await log.append(LogBatch(events, under: oneGrant[0])).map(code) == [nil])
+            }
+            func known() async throws -> [String] {
+                try await log.heads(of: [ChannelOfPartition(channel("a"), oneGrant[0])]).heads[0]?.messageIDs.map(\.messageID) ?? []
+            }
+            try await append(1...5)
+            try await append(6...8)
+            #expect(try await known() == (1...8).map { "m\($0)" })
+            // Only the history can be read.
+            for after: UInt64 in [0, 3, 6] {
+                let slice = try await log.read(channel("a"), after: position(floor, after), limit: 10, bytesMax: 1000)
+                #expect(slice.offsets == [7, 8] && slice.oldest == position(floor, 7))
+            }
+            #expect(try await log.read(channel("a"), after: position(floor, 7), limit: 10, bytesMax: 1000).offsets == [8])
+            clock.advance(seconds: 9)
+            try await append(9...9)
+            #expect(try await known() == (1...9).map { "m\($0)" })
+            clock.advance(seconds: 10)
+            try await append(10...10)
+            #expect(try await known() == (1...10).map { "m\($0)" })
+            clock.advance(seconds: 10)
+            try await append(11...11)
+            #expect(try await known() == ["m10", "m11"])
+            clock.advance(seconds: 30)
+            try await append(12...13)
+            try await append(14...14)
+            #expect(try await known() == ["m12", "m13", "m14"])
+            #expect(try await log.read(channel("a"), after: position(floor, 0), limit: 10, bytesMax: 1000).offsets == [13, 14])
+        }
+    }
+
     /// The identity of the server is read before each seal: what was evicted just before is noticed.
     @Test func anEvictionJustBeforeASealIsNoticed() async throws {
         try await self.withOwner(RedisServerOptions(), deadline: .seconds(5), { $0.client.factsInterval = .hours(1) }) { owner async throws in
