@@ -60,6 +60,7 @@ let package = Package(
                 "Partitioning",
                 "SubscriberAPI",
                 .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
             swiftSettings: settings

@@ -1,4 +1,5 @@
 import DequeModule
+import HeapModule
 import Partitioning
 
 /// The recent message ids of all channels, bounded by count and age. With them the sequencer detects repeated publishes.
@@ -25,8 +26,19 @@ struct MessageIDWindow {
         var timestamp: Int64
     }
 
+    private struct Found: Comparable {
+        var key: Key
+        var timestamp: Int64
+
+        static func < (left: Self, right: Self) -> Bool { left.timestamp < right.timestamp }
+        static func == (left: Self, right: Self) -> Bool { left.timestamp == right.timestamp }
+    }
+
     private var positions: [Key: Position] = [:]
+    /// The ids of this node's commits, oldest first.
     private var order: Deque<(key: Key, timestamp: Int64)> = []
+    /// The ids that were read from the log. Channels are read one after another, each from its oldest id on.
+    private var found: Heap<Found> = []
     /// Events that the storage has lost, by channel: their ids are no duplicates any more. Nearly always empty.
     private var losses: [UInt64: [Loss]] = [:]
     /// When the expired losses were removed last, or when the first loss was added.
@@ -54,10 +66,22 @@ struct MessageIDWindow {
         self.losses[channelHash, default: []].append(Loss(after: after, before: before, timestamp: timestamp))
     }
 
+    /// Adds an id of a commit. `timestamp` is not older than those of earlier commits by more than the time that a commit takes.
     mutating func insert(_ key: Key, position: Position, timestamp: Int64) {
         guard self.positions.updateValue(position, forKey: key) == nil else { return }
         self.order.append((key, timestamp))
-        while self.order.count > self.countMax { self.removeOldest() }
+        self.removeExcess()
+    }
+
+    /// Adds an id that the log has returned. If there are too many, the oldest of all ids are removed, in whatever order they were read.
+    mutating func insertFound(_ key: Key, position: Position, timestamp: Int64) {
+        guard self.positions.updateValue(position, forKey: key) == nil else { return }
+        self.found.insert(Found(key: key, timestamp: timestamp))
+        self.removeExcess()
+    }
+
+    private mutating func removeExcess() {
+        while self.positions.count > self.countMax { self.removeOldest() }
     }
 
     /// Removes up to `limit` ids that are older than the window. Returns true if more remain.
@@ -71,7 +95,7 @@ struct MessageIDWindow {
             self.lossesCheckedAt = self.losses.isEmpty ? nil : now
         }
         var left = limit
-        while let oldest = self.order.first, oldest.timestamp < now - self.millisecondsMax {
+        while let oldest = self.oldestTimestamp, oldest < now - self.millisecondsMax {
             guard left > 0 else { return true }
             left -= 1
             self.removeOldest()
@@ -79,7 +103,16 @@ struct MessageIDWindow {
         return false
     }
 
+    private var oldestTimestamp: Int64? {
+        guard let found = self.found.min?.timestamp else { return self.order.first?.timestamp }
+        return self.order.first.map { min($0.timestamp, found) } ?? found
+    }
+
     private mutating func removeOldest() {
-        self.positions[self.order.removeFirst().key] = nil
+        if let found = self.found.min, self.order.first.map({ found.timestamp <= $0.timestamp }) ?? true {
+            self.positions[self.found.removeMin().key] = nil
+        } else {
+            self.positions[self.order.removeFirst().key] = nil
+        }
     }
 }
