@@ -1,3 +1,4 @@
+import DequeModule
 import Partitioning
 import Pipeline
 
@@ -29,6 +30,14 @@ struct InterestTable {
 
     func entries(of partition: PartitionID) -> [ChannelName: Entry] { self.channels[partition] }
 
+    /// What a node must know of a channel now: nothing is open at a node that the partition is not opened at.
+    func interest(in channel: ChannelName, of partition: PartitionID, at target: RelayTarget) -> RelayFrame.ChannelInterest {
+        guard self.openedAt[partition] == target, let entry = self.channels[partition][channel] else {
+            return RelayFrame.ChannelInterest(channel: channel, subscribers: 0, wanted: .close)
+        }
+        return RelayFrame.ChannelInterest(channel: channel, subscribers: entry.subscribers, wanted: entry.loops.isEmpty ? .close : .open)
+    }
+
     /// Takes a loop's report. Returns what another node must know of it; nil if it need not know anything.
     mutating func change(_ change: InterestChange, loop: Int, in partition: PartitionID) -> RelayFrame.ChannelInterest? {
         var entry = self.channels[partition][change.channel] ?? Entry()
@@ -55,5 +64,25 @@ struct InterestTable {
     /// A session has closed. The other node drops the interest by itself.
     mutating func closed(_ target: RelayTarget) {
         for partition in self.openedAt.indices where self.openedAt[partition] == target { self.openedAt[partition] = nil }
+    }
+}
+
+/// Channels of which another node must be told the present interest, oldest first. Each channel is listed once, so the queue is never longer than the list of
+/// channels, however slow the link is. A pure value.
+struct InterestQueue {
+    private var channels: Deque<ChannelName> = []
+    private var listed: Set<ChannelName> = []
+
+    var isEmpty: Bool { self.channels.isEmpty }
+
+    mutating func append(_ channel: ChannelName) {
+        if self.listed.insert(channel).inserted { self.channels.append(channel) }
+    }
+
+    mutating func take(_ limit: Int) -> [ChannelName] {
+        let taken = Array(self.channels.prefix(limit))
+        self.channels.removeFirst(taken.count)
+        for channel in taken { self.listed.remove(channel) }
+        return taken
     }
 }

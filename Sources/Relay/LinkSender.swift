@@ -1,5 +1,4 @@
 import Link
-import NIOCore
 
 /// Sends frames on one data connection. May be used from any thread.
 struct LinkSender: Sendable {
@@ -15,9 +14,7 @@ struct LinkSender: Sendable {
     ///
     /// - Parameter isBulk: events, which the receiver can ask for again. They get a part of the space for waiting bytes, so that outcomes and replies always have room.
     func send(_ frame: RelayFrame, isBulk: Bool = false) -> Bool {
-        var buffer = ByteBufferAllocator().buffer(capacity: 512)
-        frame.write(into: &buffer)
-        return self.connection.send(buffer, isBulk: isBulk)
+        self.connection.send(isBulk: isBulk) { frame.write(into: &$0) }
     }
 
     func close() { self.connection.close() }

@@ -8,6 +8,10 @@ import Pipeline
 /// refused one event of a flow as moved refuses all later ones of the same flow. When the route changes, the flow ends: all its events without an outcome are
 /// taken back, in their order, and are sent to the next owner before any newer event, under the same message ids. So no event overtakes another one of its
 /// channel, and an event that the former owner had committed is found by its message id.
+///
+/// An owner that has refused an event for a reason that may pass (``PublishRefusal/isTransient``) refuses all later ones of the flow too. This value counts them
+/// as refused as soon as it learns of the first refusal, and begins another flow when all earlier events have their outcomes. Otherwise a refusal that is lost
+/// with its connection would reorder events: the refused one would be sent again, after a later one that was committed.
 struct PublishFlows {
     /// One event, and whom to tell its outcome.
     struct Pending {
@@ -17,6 +21,15 @@ struct PublishFlows {
         var index: Int
         /// When the event was published, by the steady clock.
         var since: Int64
+        /// The event was taken back from an owner, which may have committed it.
+        var mayBeStored = false
+
+        /// The outcome for the publisher. An owner that refuses the event knows nothing of what a former owner has done with it.
+        func outcome(_ outcome: PublishOutcome) -> PublishOutcome {
+            guard self.mayBeStored, case .refused(let refusal) = outcome else { return outcome }
+            if case .logUnavailable = refusal { return outcome }
+            return .refused(PublishFlows.unknown)
+        }
     }
 
     /// Events for one target, in their order.
@@ -45,6 +58,8 @@ struct PublishFlows {
         var route: RouteTable.Route
         /// Grows with each flow of this value. An owner refuses the flows of a partition up to this number, after it has refused one event of it.
         var number: UInt64
+        /// After a refusal: the number of events before the refused one without an outcome. Nothing is sent until it is 0; then the next flow begins.
+        var outstanding: Int?
     }
 
     private struct Sent {
@@ -102,6 +117,8 @@ struct PublishFlows {
     /// Sessions whose links have refused a frame because too many bytes wait for them.
     private var blocked: Set<RelayTarget> = []
     private var next: UInt64 = 1
+    /// The number of flows that wait for their last outcomes after a refusal. Nearly always 0.
+    private var endingFlows = 0
     /// Events that are parked, or are sent to other nodes, and their bytes.
     private(set) var heldEvents = 0
     private(set) var heldBytes = 0
@@ -166,7 +183,11 @@ struct PublishFlows {
         let partition = self.partition(of: event)
         guard self.parked.isEmpty || self.parked[partition] == nil, let route = routes[partition], self.blocked.isEmpty || !self.blocked.contains(route.target)
         else { return nil }
-        if self.flows[partition] == nil { self.flows[partition] = Flow(route: route, number: self.takeNumber()) }
+        if let flow = self.flows[partition] {
+            if flow.outstanding != nil { return nil }
+        } else {
+            self.flows[partition] = Flow(route: route, number: self.takeNumber())
+        }
         return route.target
     }
 
@@ -228,26 +249,95 @@ struct PublishFlows {
         return batch
     }
 
-    /// Takes outcomes of a dispatch, by the indices of its events. Returns what to tell the publishers, and the partitions whose owner has refused an event as
-    /// moved: the caller removes these routes, and calls ``routesChanged(_:_:)``.
-    mutating func outcomes(_ outcomes: [RelayFrame.IndexedOutcome], of id: UInt64) -> (deliveries: [Delivery], moved: [PartitionID]) {
-        guard var sent = self.sent[id] else { return ([], []) }
+    /// What the caller does after outcomes of another node.
+    struct AfterOutcomes {
         var deliveries: [Delivery] = []
+        /// Partitions whose owner has refused an event as moved: the caller removes these routes, and calls ``routesChanged(_:_:)``.
         var moved: [PartitionID] = []
+        /// True if parked events may be sent now: the caller calls ``flush(_:now:)``.
+        var hasBegunFlow = false
+    }
+
+    /// Takes outcomes of a dispatch, by the indices of its events.
+    mutating func outcomes(_ outcomes: [RelayFrame.IndexedOutcome], of id: UInt64) -> AfterOutcomes {
+        guard var sent = self.sent[id] else { return AfterOutcomes() }
+        var after = AfterOutcomes()
+        // The first refused event of each partition.
+        var refused: [PartitionID: (index: Int, refusal: PublishRefusal)] = [:]
         for indexed in outcomes where indexed.index < sent.count && !sent.isDone(indexed.index) {
             if case .refused(.moved) = indexed.outcome, !Defect.movedAsFailure.isActive {
                 // The event stays in the dispatch: it is taken back with all later ones of its flow.
                 let partition = self.partition(of: sent.event(indexed.index))
-                if !moved.contains(partition) { moved.append(partition) }
+                if !after.moved.contains(partition) { after.moved.append(partition) }
                 continue
             }
             let pending = sent.pending(indexed.index)
             sent.finish(indexed.index)
-            if sent.target != .here { self.letGo(pending.event) }
-            deliveries.add(indexed.outcome, to: pending)
+            after.deliveries.add(pending.outcome(indexed.outcome), to: pending)
+            if sent.target == .here { continue }
+            self.letGo(pending.event)
+            if case .refused(let refusal) = indexed.outcome, refusal.isTransient {
+                let partition = self.partition(of: pending.event)
+                if refused[partition].map({ indexed.index < $0.index }) ?? true { refused[partition] = (indexed.index, refusal) }
+            }
+            if self.endingFlows > 0 { self.countOutcome(of: pending.event, in: id, &after) }
         }
         self.sent[id] = sent.doneCount == sent.count ? nil : sent
-        return (deliveries, moved)
+        if !refused.isEmpty { self.refuse(behind: id, refused, at: sent.target, &after) }
+        return after
+    }
+
+    /// The owner has refused an event of each of these partitions, and refuses everything of the same flows that was sent behind it.
+    private mutating func refuse(
+        behind dispatch: UInt64, _ refused: [PartitionID: (index: Int, refusal: PublishRefusal)], at target: RelayTarget, _ after: inout AfterOutcomes
+    ) {
+        // Numbers of flows and of dispatches are from one sequence: an outcome of an earlier flow ends nothing. A flow that ends already waits for this outcome.
+        let refused = refused.filter {
+            self.flows[$0.key].map { $0.number < dispatch && $0.route.target == target && $0.outstanding == nil } ?? false
+        }
+        if refused.isEmpty { return }
+        var outstanding = refused.mapValues { _ in 0 }
+        for id in self.sent.keys.sorted() {
+            var sent = self.sent[id]!
+            guard sent.target == target else { continue }
+            for index in 0..<sent.count where !sent.isDone(index) {
+                let partition = self.partition(of: sent.event(index))
+                guard let (first, refusal) = refused[partition] else { continue }
+                if id < dispatch || id == dispatch && index < first {
+                    outstanding[partition]! += 1
+                    continue
+                }
+                let pending = sent.pending(index)
+                sent.finish(index)
+                self.letGo(pending.event)
+                after.deliveries.add(pending.outcome(.refused(refusal)), to: pending)
+            }
+            self.sent[id] = sent.doneCount == sent.count ? nil : sent
+        }
+        for (partition, count) in outstanding {
+            self.flows[partition]!.outstanding = count
+            self.endingFlows += 1
+            self.beginNextFlow(of: partition, &after)
+        }
+    }
+
+    private mutating func countOutcome(of event: Event, in dispatch: UInt64, _ after: inout AfterOutcomes) {
+        let partition = self.partition(of: event)
+        guard let flow = self.flows[partition], let outstanding = flow.outstanding, flow.number < dispatch else { return }
+        self.flows[partition]!.outstanding = outstanding - 1
+        self.beginNextFlow(of: partition, &after)
+    }
+
+    private mutating func beginNextFlow(of partition: PartitionID, _ after: inout AfterOutcomes) {
+        guard let flow = self.flows[partition], flow.outstanding == 0 else { return }
+        self.flows[partition] = Flow(route: flow.route, number: self.takeNumber())
+        self.endingFlows -= 1
+        after.hasBegunFlow = true
+    }
+
+    private mutating func endFlow(of partition: PartitionID) {
+        if self.flows[partition]?.outstanding != nil { self.endingFlows -= 1 }
+        self.flows[partition] = nil
     }
 
     // MARK: - Changes of routes
@@ -256,7 +346,7 @@ struct PublishFlows {
     mutating func routesChanged(_ partitions: [PartitionID], _ routes: RouteTable) {
         let ended = Set(partitions.filter { partition in self.flows[partition].map { $0.route != routes[partition] } ?? false })
         guard !ended.isEmpty else { return }
-        for partition in ended { self.flows[partition] = nil }
+        for partition in ended { self.endFlow(of: partition) }
         self.takeBack { ended.contains($0) }
     }
 
@@ -275,9 +365,10 @@ struct PublishFlows {
             var sent = self.sent[id]!
             if let target, sent.target != target { continue }
             for index in 0..<sent.count where !sent.isDone(index) {
-                let pending = sent.pending(index)
+                var pending = sent.pending(index)
                 let partition = self.partition(of: pending.event)
                 guard isEnded(partition) else { continue }
+                pending.mayBeStored = true
                 sent.finish(index)
                 if sent.target == .here {
                     self.heldEvents += 1
@@ -294,7 +385,7 @@ struct PublishFlows {
     /// The next parked events that have a target now, as one dispatch. Nil if there are none.
     mutating func flush(_ routes: RouteTable, now: Int64) -> Dispatch? {
         for partition in self.parked.keys {
-            guard let route = routes[partition], !self.blocked.contains(route.target) else { continue }
+            guard let route = routes[partition], !self.blocked.contains(route.target), self.flows[partition]?.outstanding == nil else { continue }
             if self.flows[partition] == nil { self.flows[partition] = Flow(route: route, number: self.takeNumber()) }
             var events: [Pending] = []
             var bytes = 0
@@ -328,6 +419,10 @@ struct PublishFlows {
 
     // MARK: - Deadlines
 
+    private static let unknown = PublishRefusal.logUnavailable(
+        "the node that owned this channel was lost before it answered, and it is unknown whether it has stored the event; publish again with the same message id"
+    )
+
     /// Removes the events that have waited since before `oldest`, and returns their refusals.
     mutating func expire(before oldest: Int64) -> [Delivery] {
         var deliveries: [Delivery] = []
@@ -336,7 +431,7 @@ struct PublishFlows {
                 self.parked[partition]!.removeFirst()
                 self.letGo(first.event)
                 self.metrics.expired += 1
-                deliveries.add(.refused(.ownerUnreachable), to: first)
+                deliveries.add(first.outcome(.refused(.ownerUnreachable)), to: first)
             }
             if self.parked[partition]?.isEmpty == true { self.parked[partition] = nil }
         }

@@ -24,14 +24,15 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
     private var fanouts: [any Edge] = []
     /// Connections that this node has dialled.
     private var owners: [UInt64: LinkSender] = [:]
+    /// Interest that the links to owners have not taken yet, by session.
+    private var unsentInterest: [UInt64: InterestQueue] = [:]
     /// Requests at other nodes, by token.
     private var requests: [UInt64: (session: UInt64, continuation: CheckedContinuation<RelayReply, Never>)] = [:]
     private var nextToken: UInt64 = 1
     /// Calls that wait for a change of their partition's route, oldest first.
     private var waiting: [PartitionID: [(deadline: Int64, continuation: CheckedContinuation<Void, Never>)]] = [:]
-    /// Reads at owners, and reads that wait for their turn.
-    private var readsInFlight = 0
-    private var queuedReads: Deque<CheckedContinuation<Void, Never>> = []
+    /// Reads at each owner. Each has its own places, so that reads at a slow one do not delay the others.
+    private var reads: [RelayTarget: Reads] = [:]
     private var isFlushing = false
     private var isStopping = false
     private var refusedBatches: UInt64 = 0
@@ -81,12 +82,14 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
 
     func closed(_ session: UInt64) {
         self.owners[session] = nil
+        self.unsentInterest[session] = nil
         let target = RelayTarget.session(session)
         if !Defect.interestKeptOverSessions.isActive { self.interest.closed(target) }
         self.follow(self.routes.closed(target))
         self.flows.closed(target)
         self.flush()
         // Reads are asked again elsewhere; they change nothing at the owner.
+        self.endQueuedReads(at: target, until: .max)
         for (token, request) in self.requests where request.session == session {
             self.requests[token] = nil
             request.continuation.resume(returning: .moved)
@@ -179,9 +182,10 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
 
     /// From the sequencer, or from another node.
     func finish(_ id: UInt64, _ outcomes: [RelayFrame.IndexedOutcome]) {
-        let (deliveries, moved) = self.flows.outcomes(outcomes, of: id)
-        self.deliver(deliveries)
-        let changed = moved.flatMap { partition -> [PartitionID] in
+        let after = self.flows.outcomes(outcomes, of: id)
+        self.deliver(after.deliveries)
+        if after.hasBegunFlow { self.flush() }
+        let changed = after.moved.flatMap { partition -> [PartitionID] in
             guard let flow = self.flows.flow(of: partition) else { return [] }
             return self.routes.ended([Grant(partition: partition, ownerEpoch: flow.route.ownerEpoch)], by: flow.route.target)
         }
@@ -196,6 +200,7 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
     func drained(_ session: UInt64) {
         self.flows.drained(.session(session))
         self.flush()
+        self.sendQueuedInterest(to: session)
     }
 
     // MARK: - Interest
@@ -224,27 +229,54 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
     /// Opens the channels of partitions at their new owners, and closes them at their former ones. While a partition has no owner, they stay open where they
     /// are: the former owner may be the next one.
     private func moveInterest(_ changed: [PartitionID]) {
-        var remote: [UInt64: [RelayFrame.ChannelInterest]] = [:]
+        var sessions: Set<UInt64> = []
         for partition in changed {
-            guard let target = self.routes[partition]?.target, target != self.interest.openedAt[partition] else { continue }
-            let entries = Defect.interestKeptOverSessions.isActive && self.interest.openedAt[partition] != nil ? [:] : self.interest.entries(of: partition)
-            switch self.interest.openedAt[partition] {
-            case .here: self.changeHere(entries, isOpening: false)
-            case .session(let session):
-                remote[session, default: []] += entries.map { RelayFrame.ChannelInterest(channel: $0.key, subscribers: 0, wanted: .close) }
-            case nil: break
-            }
+            let former = self.interest.openedAt[partition]
+            guard let target = self.routes[partition]?.target, target != former else { continue }
+            let entries = Defect.interestKeptOverSessions.isActive && former != nil ? [:] : self.interest.entries(of: partition)
             self.interest.open(partition, at: target)
-            switch target {
-            case .here: self.changeHere(entries, isOpening: true)
-            case .session(let session):
-                remote[session, default: []] += entries.map { channel, entry in
-                    RelayFrame.ChannelInterest(channel: channel, subscribers: entry.subscribers, wanted: entry.loops.isEmpty ? .unchanged : .open)
+            if former == .here { self.changeHere(entries, isOpening: false) }
+            if target == .here { self.changeHere(entries, isOpening: true) }
+            for case .session(let session)? in [former, target] where self.owners[session] != nil && !entries.isEmpty {
+                for channel in entries.keys { self.unsentInterest[session, default: InterestQueue()].append(channel) }
+                sessions.insert(session)
+            }
+        }
+        for session in sessions { self.sendQueuedInterest(to: session) }
+    }
+
+    /// Sends changes, unless earlier ones wait: then the channels wait too.
+    private func send(_ interests: [RelayFrame.ChannelInterest], to session: UInt64) {
+        guard let sender = self.owners[session] else { return }
+        if self.unsentInterest[session] == nil, interests.count <= Slices.channelsMax, sender.send(.interest(interests)) { return }
+        let isSending = self.unsentInterest[session] != nil
+        for interest in interests { self.unsentInterest[session, default: InterestQueue()].append(interest.channel) }
+        if !isSending { self.sendQueuedInterest(to: session) }
+    }
+
+    /// Sends a slice of the waiting channels' present interest, and the next one in the next turn of the loop. A link that takes no more is tried again when it
+    /// has drained.
+    private func sendQueuedInterest(to session: UInt64) {
+        guard let sender = self.owners[session], let channels = self.unsentInterest[session]?.take(Slices.channelsMax) else { return }
+        let interests = channels.map { self.interest.interest(in: $0, of: self.partition(of: $0), at: .session(session)) }
+        guard sender.send(.interest(interests)) else {
+            for channel in channels { self.unsentInterest[session]!.append(channel) }
+            return
+        }
+        if self.unsentInterest[session]!.isEmpty {
+            self.unsentInterest[session] = nil
+        } else if self.sendingInterest.insert(session).inserted {
+            self.loop.afterSockets {
+                self.assumeIsolated { relay in
+                    relay.sendingInterest.remove(session)
+                    relay.sendQueuedInterest(to: session)
                 }
             }
         }
-        for (session, interests) in remote { self.send(interests, to: session) }
     }
+
+    /// Sessions that get their next slice in the next turn of the loop.
+    private var sendingInterest: Set<UInt64> = []
 
     private func changeHere(_ entries: [ChannelName: InterestTable.Entry], isOpening: Bool) {
         var byLoop: [[InterestChange]] = Array(repeating: [], count: self.fanouts.count)
@@ -258,16 +290,6 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
             if subscribers != 0 { byLoop[0].append(InterestChange(channel: channel, subscribers: subscribers, wanted: .unchanged)) }
         }
         for (loop, changes) in byLoop.enumerated() where !changes.isEmpty { self.sequencer.interest(changes, edge: .loop(loop)) }
-    }
-
-    /// A link that refuses a frame of interest is closed, because the owner must know all of it: the next session begins with everything.
-    private func send(_ interests: [RelayFrame.ChannelInterest], to session: UInt64) {
-        guard let sender = self.owners[session] else { return }
-        var rest = interests[...]
-        while !rest.isEmpty {
-            guard sender.send(.interest(Array(rest.prefix(RelayFrame.entriesMax)))) else { return sender.close() }
-            rest = rest.dropFirst(RelayFrame.entriesMax)
-        }
     }
 
     // MARK: - Events of other nodes
@@ -337,7 +359,7 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
         let deadline = self.clocks.steady() + self.settings.readMillisecondsMax
         while true {
             let route = self.routes[partition]
-            let reply = if let route { await self.ask(request, about: partition, at: route.target) } else { RelayReply.moved }
+            let reply = if let route { await self.ask(request, about: partition, at: route.target, deadline: deadline) } else { RelayReply.moved }
             switch reply {
             case .failed(let error): throw error
             case .moved: break
@@ -351,20 +373,50 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
         }
     }
 
+    private struct Reads {
+        var inFlight = 0
+        /// Reads that wait for a place. They continue with true if they have one.
+        var queued: Deque<(deadline: Int64, continuation: CheckedContinuation<Bool, Never>)> = []
+    }
+
     /// Asks in its turn: after a take-over the feeds of all channels read at the same time, and a log answers a bounded number of reads at once.
-    private func ask(_ request: RelayRequest, about partition: PartitionID, at target: RelayTarget) async -> RelayReply {
-        if self.readsInFlight >= Self.readsInFlightMax {
-            await withCheckedContinuation { self.queuedReads.append($0) }
+    private func ask(_ request: RelayRequest, about partition: PartitionID, at target: RelayTarget, deadline: Int64) async -> RelayReply {
+        if target == .here {
+            // Without a place: it is unknown how long the log is being sealed, and other partitions can be read meanwhile.
+            do throws(LogError) {
+                guard try await self.sequencer.isServed(partition) else { return .moved }
+            } catch {
+                return .failed(error)
+            }
+        }
+        if self.reads[target]?.inFlight ?? 0 < Self.readsInFlightMax {
+            self.reads[target, default: Reads()].inFlight += 1
         } else {
-            self.readsInFlight += 1
+            let hasPlace = await withCheckedContinuation { self.reads[target, default: Reads()].queued.append((deadline, $0)) }
+            guard hasPlace else { return .moved }
         }
-        defer {
-            // The place goes to the next read, so the number stays.
-            if let next = self.queuedReads.popFirst() { next.resume() } else { self.readsInFlight -= 1 }
-        }
+        defer { self.readEnded(at: target) }
         return switch target {
         case .here: await self.sequencer.answer(request, partition: partition)
         case .session(let session): await self.ask(request, at: session)
+        }
+    }
+
+    /// Gives the place to the next read.
+    private func readEnded(at target: RelayTarget) {
+        if let next = self.reads[target]?.queued.popFirst() {
+            next.continuation.resume(returning: true)
+        } else {
+            self.reads[target]?.inFlight -= 1
+            if self.reads[target]?.inFlight == 0 { self.reads[target] = nil }
+        }
+    }
+
+    /// Ends the waiting reads whose deadline is not after `time`. They are asked again, unless their time is over.
+    private func endQueuedReads(at target: RelayTarget, until time: Int64) {
+        while let first = self.reads[target]?.queued.first, first.deadline <= time {
+            self.reads[target]!.queued.removeFirst()
+            first.continuation.resume(returning: false)
         }
     }
 
@@ -415,6 +467,7 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
             self.waiting[partition] = waiting.filter { $0.deadline > now }
             for expired in waiting where expired.deadline <= now { expired.continuation.resume() }
         }
+        for target in self.reads.keys { self.endQueuedReads(at: target, until: now) }
     }
 
     /// Refuses new publishes. Returns true if every accepted publish has its outcome. Called again and again until then.
@@ -428,8 +481,7 @@ actor Relay: ChannelOwner, Edge, PublishOrigin {
     func abandon() {
         self.flows.takeBackAll()
         self.deliver(self.flows.expire(before: .max))
-        for read in self.queuedReads { read.resume() }
-        self.queuedReads = []
+        for target in self.reads.keys { self.endQueuedReads(at: target, until: .max) }
         for (_, waiting) in self.waiting { for call in waiting { call.continuation.resume() } }
         self.waiting = [:]
         for (_, request) in self.requests { request.continuation.resume(returning: .moved) }

@@ -15,10 +15,10 @@ actor RemoteEdge: Edge, PublishOrigin {
     private let partitions: Partitions
     /// The node's channels, with the numbers of its subscribers that the sequencer counts.
     private var channels: [ChannelName: Channel] = [:]
-    /// The flows of publishes that were refused as moved, by partition: see ``PublishFlows``.
-    private var refusedFlows: [PartitionID: UInt64] = [:]
+    /// The flows of which an event was refused, up to this number, by partition: see ``PublishFlows``.
+    private var refusedFlows: [PartitionID: (number: UInt64, refusal: PublishRefusal)] = [:]
     /// Publishes whose outcomes the sequencer has not returned. The sequencer's numbers of batches are this actor's; the node's numbers may repeat over relays.
-    private var batches: [UInt64: (relay: UInt16, id: UInt64, indices: [Int], outstanding: Int)] = [:]
+    private var batches: [UInt64: (relay: UInt16, id: UInt64, events: [IndexedEvent], outstanding: Int)] = [:]
     private var nextBatch: UInt64 = 0
     /// Channels with events that were not sent, because the link takes no more. Nil while the link takes events.
     private var missed: Set<ChannelName>?
@@ -77,31 +77,47 @@ actor RemoteEdge: Edge, PublishOrigin {
 
     // MARK: - From the node
 
-    func publish(relay: UInt16, id: UInt64, _ events: [(index: Int, published: RelayFrame.PublishedEvent)]) {
-        var accepted: [Event] = []
-        var indices: [Int] = []
-        var moved: [RelayFrame.IndexedOutcome] = []
-        accepted.reserveCapacity(events.count)
-        indices.reserveCapacity(events.count)
+    /// An event of a frame, and its index there.
+    typealias IndexedEvent = (index: Int, published: RelayFrame.PublishedEvent)
+
+    func publish(relay: UInt16, id: UInt64, _ events: [IndexedEvent]) {
+        var refused: [RelayFrame.IndexedOutcome] = []
         for (index, published) in events {
-            let partition = self.partitions.partition(ofHash: published.event.channel.hash64)
-            if let refused = self.refusedFlows[partition], published.flow <= refused {
-                moved.append(RelayFrame.IndexedOutcome(index: index, outcome: .refused(.moved)))
-            } else if self.sequencer.onLoop({ $0.ownerEpoch(of: partition) }) != published.ownerEpoch {
-                self.refusedFlows[partition] = published.flow
-                moved.append(RelayFrame.IndexedOutcome(index: index, outcome: .refused(.moved)))
-            } else {
-                accepted.append(published.event)
-                indices.append(index)
-            }
+            if let refusal = self.refusal(of: published) { refused.append(RelayFrame.IndexedOutcome(index: index, outcome: .refused(refusal))) }
         }
-        if !moved.isEmpty { self.send(.outcomes(relay: relay, id: id, moved)) }
+        var accepted = events
+        if !refused.isEmpty {
+            let indices = Set(refused.map(\.index))
+            accepted.removeAll { indices.contains($0.index) }
+            self.send(refused, relay: relay, id: id)
+        }
         guard !accepted.isEmpty else { return }
         let number = self.nextBatch
         self.nextBatch += 1
-        self.batches[number] = (relay, id, indices, indices.count)
-        self.sequencer.publish(PublishBatch(id: number, events: accepted, origin: self))
+        self.batches[number] = (relay, id, accepted, accepted.count)
+        self.sequencer.publish(PublishBatch(id: number, events: accepted.map(\.published.event), origin: self))
     }
+
+    /// Why an event is refused before the sequencer gets it. Nil if it is not.
+    private func refusal(of published: RelayFrame.PublishedEvent) -> PublishRefusal? {
+        let partition = self.partitions.partition(ofHash: published.event.channel.hash64)
+        guard self.sequencer.onLoop({ $0.ownerEpoch(of: partition) }) == published.ownerEpoch else {
+            self.refuse(published, .moved)
+            return .moved
+        }
+        guard let refused = self.refusedFlows[partition], published.flow <= refused.number else { return nil }
+        return refused.refusal
+    }
+
+    /// Refuses all later events of this event's flow.
+    private func refuse(_ published: RelayFrame.PublishedEvent, _ refusal: PublishRefusal) {
+        let partition = self.partitions.partition(ofHash: published.event.channel.hash64)
+        // The refusal of an older flow may come late: a commit was in doubt.
+        if let refused = self.refusedFlows[partition], refused.number > published.flow { return }
+        self.refusedFlows[partition] = (published.flow, refusal)
+    }
+
+    nonisolated var mayLoseOutcomes: Bool { true }
 
     /// From the sequencer.
     nonisolated func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int) {
@@ -110,13 +126,21 @@ actor RemoteEdge: Edge, PublishOrigin {
 
     private func finish(_ number: UInt64, _ outcomes: [PublishOutcome], from start: Int) {
         guard let batch = self.batches[number] else { return }
-        self.batches[number] = batch.outstanding > outcomes.count ? (batch.relay, batch.id, batch.indices, batch.outstanding - outcomes.count) : nil
+        self.batches[number] = batch.outstanding > outcomes.count ? (batch.relay, batch.id, batch.events, batch.outstanding - outcomes.count) : nil
         let indexed = outcomes.enumerated().map { index, outcome in
+            let (index, published) = batch.events[start + index]
+            guard case .refused(let refusal) = outcome else { return RelayFrame.IndexedOutcome(index: index, outcome: outcome) }
             // This node stops, and not the node that publishes: that one sends the event to the next owner.
-            RelayFrame.IndexedOutcome(index: batch.indices[start + index], outcome: outcome == .refused(.stopping) ? .refused(.moved) : outcome)
+            let refused = refusal == .stopping ? .moved : refusal
+            if refused.isTransient { self.refuse(published, refused) }
+            return RelayFrame.IndexedOutcome(index: index, outcome: .refused(refused))
         }
-        for part in stride(from: 0, to: indexed.count, by: RelayFrame.outcomesMax) {
-            self.send(.outcomes(relay: batch.relay, id: batch.id, Array(indexed[part..<min(part + RelayFrame.outcomesMax, indexed.count)])))
+        self.send(indexed, relay: batch.relay, id: batch.id)
+    }
+
+    private func send(_ outcomes: [RelayFrame.IndexedOutcome], relay: UInt16, id: UInt64) {
+        for part in stride(from: 0, to: outcomes.count, by: RelayFrame.outcomesMax) {
+            self.send(.outcomes(relay: relay, id: id, Array(outcomes[part..<min(part + RelayFrame.outcomesMax, outcomes.count)])))
         }
     }
 

@@ -7,6 +7,10 @@ import Testing
 @testable import Pipeline
 
 private final class NoOrigin: PublishOrigin {
+    let mayLoseOutcomes: Bool
+
+    init(mayLoseOutcomes: Bool = false) { self.mayLoseOutcomes = mayLoseOutcomes }
+
     func published(_ outcomes: [PublishOutcome], batch: UInt64, from index: Int) {}
 }
 
@@ -35,6 +39,8 @@ private struct Walk {
     var trusted: [PartitionID: UInt64] = [:]
     /// Events that the log has lost after it had stored them.
     var lostEvents: [ChannelName: Set<Position>] = [:]
+    /// Channels that the log has forgotten after it had lost their last events: nothing tells a later owner that there was a loss.
+    var forgottenAfterLoss: Set<ChannelName> = []
     /// The epochs of the commit's channels at the time when it was formed.
     var epochsWhenFormed: [ChannelName: UInt64] = [:]
     var firstOf: [String: (position: Position, at: Int64)] = [:]
@@ -46,7 +52,7 @@ private struct Walk {
     var step = 0
     var counts = (
         published: 0, duplicates: 0, failed: 0, forgotten: 0, refused: 0, parts: 0, moved: 0, fenced: 0, reads: 0, damaged: 0, resets: 0, doubts: 0,
-        resolved: 0, movedDoubts: 0
+        resolved: 0, movedDoubts: 0, behindFailed: 0
     )
 
     init(seed: UInt64) {
@@ -182,7 +188,7 @@ private struct Walk {
             return Event(
                 channel: name, payload: ByteBuffer(string: "x"), messageID: self.random.chance(50) ? "m\(self.random.below(12))" : nil)
         }
-        let batch = PublishBatch(id: self.nextBatch, events: events, origin: NoOrigin())
+        let batch = PublishBatch(id: self.nextBatch, events: events, origin: NoOrigin(mayLoseOutcomes: self.random.chance(50)))
         self.nextBatch += 1
         let bytes = self.machine.parkedBytes + events.reduce(0) { $0 + $1.accountedBytes }
         let fits =
@@ -297,11 +303,18 @@ private struct Walk {
         let results = self.append(self.machine.commit.batch, self.machine.commit.serials, failing: percent, doubting: doubt)
         let ended = self.machine.ended(results)
         self.counts.doubts += self.machine.doubts.count - doubts
+        // A log's failure is for a whole partition: nothing of another node that was parked behind a failed event stays.
+        let failed = zip(self.machine.commit.batch.grants, ended.results).filter { !self.isSuperseded($0.0) && $0.1.isRefusal }.map(\.0.partition)
+        var parked = self.machine
+        #expect(parked.takeParked(of: Set(failed), where: { $0.origin.mayLoseOutcomes }).isEmpty, self.at)
         self.answer(self.machine.commit)
         self.machine.finished()
         self.isInFlight = false
         self.finish(ended)
     }
+
+    /// Whether a newer grant of the partition is held.
+    private func isSuperseded(_ grant: Grant) -> Bool { self.machine.partitions[grant.partition].map { $0.grant != grant } ?? true }
 
     private mutating func answer(_ commit: SequencerMachine.Commit) {
         for (batch, outcomes) in commit.parts {
@@ -312,6 +325,11 @@ private struct Walk {
     }
 
     private mutating func finish(_ ended: SequencerMachine.Ended) {
+        for (batch, refusal) in ended.behindFailed {
+            self.counts.behindFailed += batch.events.count
+            #expect(refusal.isTransient && batch.origin.mayLoseOutcomes, self.at)
+            self.answered(batch)
+        }
         for grant in ended.fenced {
             self.counts.fenced += 1
             #expect(self.machine.partitions[grant.partition] == nil, self.at)
@@ -344,9 +362,12 @@ private struct Walk {
             }
         case .duplicate(let position, _):
             self.counts.duplicates += 1
+            // An id may be known for longer than the window, also if the channel was forgotten meanwhile.
+            let isOld = key.flatMap { self.firstOf[$0] }.map { $0.at < formedAt - self.window } ?? false
             #expect(
-                self.stored[event.channel]?.contains { $0.position == position && $0.messageID == event.messageID } == true
-                    || self.lostEvents[event.channel]?.contains(position) == true && self.epochsWhenFormed[event.channel, default: 0] <= position.epoch,
+                isOld || self.stored[event.channel]?.contains { $0.position == position && $0.messageID == event.messageID } == true
+                    || self.lostEvents[event.channel]?.contains(position) == true
+                        && (self.epochsWhenFormed[event.channel, default: 0] <= position.epoch || self.forgottenAfterLoss.contains(event.channel)),
                 "a duplicate has the position of the first event: seed \(self.seed), step \(self.step)")
         case .refused(.moved): self.counts.moved += 1
         case .refused(.tooManyChannels): self.counts.refused += 1
@@ -397,6 +418,7 @@ private struct Walk {
                 #expect(!pending.contains(name) && !listening.contains(name), "\(name) is in use: seed \(self.seed), step \(self.step)")
                 self.floor = max(self.floor, self.stored[name]!.last!.position.epoch + 1)
                 self.remembered.remove(name)
+                if self.lostEvents[name] != nil { self.forgottenAfterLoss.insert(name) }
             }
         }
         self.machine.clearPressed()
@@ -419,6 +441,13 @@ private struct Walk {
     }
 }
 
+extension Result where Success == Void, Failure == LogError {
+    /// The log has stored nothing, and the grant has not ended.
+    fileprivate var isRefusal: Bool {
+        if case .failure(let error) = self { error.code != .fenced && error.code != .uncertain } else { false }
+    }
+}
+
 @Suite struct SequencerMachineTests {
     @Test(arguments: (1...20).map { UInt64($0) })
     func walk(seed: UInt64) {
@@ -428,8 +457,9 @@ private struct Walk {
         let counts = walk.counts
         #expect(counts.published > 50 && counts.duplicates > 20 && counts.failed > 20 && counts.parts > 20, "seed \(seed): \(counts)")
         #expect(
-            counts.forgotten > 0 && counts.refused > 0 && counts.moved > 10 && counts.fenced > 0 && counts.reads > 20 && counts.damaged > 10
-                && counts.resets > 3 && counts.doubts > 10 && counts.resolved > 5 && counts.movedDoubts > 0, "seed \(seed): \(counts)")
+            counts.forgotten > 0 && counts.refused > 0 && counts.moved > 10 && counts.fenced > 0 && counts.reads > 20 && counts.damaged > 5
+                && counts.resets > 3 && counts.behindFailed > 10 && counts.doubts > 10 && counts.resolved > 5 && counts.movedDoubts > 0,
+            "seed \(seed): \(counts)")
     }
 
     private func batch(_ id: UInt64, _ names: [String], messageID: String? = nil) -> PublishBatch {
@@ -594,6 +624,23 @@ private struct Walk {
         isMore = window.trim(now: 60_000, limit: 1)
         #expect(!isMore)
         #expect(window.count == 0)
+    }
+
+    /// After a take-over the channels' ids are read in any order of their ages.
+    @Test func theOldestMessageIDsGoFirstAlsoIfTheyWereReadLast() {
+        var window = MessageIDWindow(countMax: 4, secondsMax: 1000)
+        let hash = channel("a").hash64
+        func key(_ number: Int) -> MessageIDWindow.Key { MessageIDWindow.Key(channelHash: hash, messageID: "\(number)") }
+        func known() -> [Int] { (0..<100).filter { window.position(key($0), in: hash) != nil } }
+        window.insert(key(50), position: position(1, 50), timestamp: 50)
+        for number in [40, 60, 10, 20, 30] { window.insertFound(key(number), position: position(1, UInt64(number)), timestamp: Int64(number)) }
+        #expect(known() == [30, 40, 50, 60])
+        window.insert(key(70), position: position(1, 70), timestamp: 70)
+        #expect(known() == [40, 50, 60, 70])
+        var isMore = window.trim(now: 1_000_055, limit: 1)
+        #expect(isMore && known() == [50, 60, 70])
+        isMore = window.trim(now: 1_000_055, limit: 10)
+        #expect(!isMore && known() == [60, 70] && window.count == 2)
     }
 
     @Test func aChannelWithoutEventsAndEdgesIsRemoved() {

@@ -28,9 +28,14 @@ package protocol PublishOrigin: AnyObject, Sendable {
 
     /// The same for events that do not follow each other: `indices` has the index of each outcome's event.
     nonisolated func published(_ outcomes: [PublishOutcome], batch: UInt64, at indices: [Int])
+
+    /// True if an outcome may be lost on its way to the publisher.
+    nonisolated var mayLoseOutcomes: Bool { get }
 }
 
 extension PublishOrigin {
+    package nonisolated var mayLoseOutcomes: Bool { false }
+
     package nonisolated func published(_ outcomes: [PublishOutcome], batch: UInt64, at indices: [Int]) {
         for (index, outcome) in zip(indices, outcomes) { self.published([outcome], batch: batch, from: index) }
     }
@@ -60,4 +65,13 @@ package enum PublishRefusal: Equatable, Sendable {
     case moved
     /// No node that this node can reach owns the channel's partition, for longer than publishes wait.
     case ownerUnreachable
+
+    /// True if a later publish to the same partition may succeed although nothing else has changed. A node that has refused an event for such a reason also refuses
+    /// the publishes that were sent behind it by a node that did not know of the refusal.
+    package var isTransient: Bool {
+        switch self {
+        case .logUnavailable, .overloaded: true
+        case .tooManyChannels, .stopping, .moved, .ownerUnreachable: false
+        }
+    }
 }

@@ -172,11 +172,14 @@ struct ChannelTable {
     // MARK: - Listing
 
     /// Channels of these places that have subscribers but no events, and the place to continue from. The log does not know such channels.
-    func subscribedOnly(from start: Int, count: Int) -> (channels: [(channel: ChannelName, head: Position)], next: Int?) {
+    func subscribedOnly(
+        from start: Int, count: Int, in isServed: (PartitionID) -> Bool
+    ) -> (channels: [(channel: ChannelName, head: Position)], next: Int?) {
         let end = min(self.places.count, start + count)
         guard start < end else { return ([], nil) }
         let channels = self.places[start..<end].compactMap { place in
-            place.state.head.offset == 0 && place.state.subscribers > 0 ? place.name.map { (channel: $0, head: place.state.head) } : nil
+            let isListed = place.state.head.offset == 0 && place.state.subscribers > 0 && isServed(place.state.partition)
+            return isListed ? place.name.map { (channel: $0, head: place.state.head) } : nil
         }
         return (channels, end < self.places.count ? end : nil)
     }

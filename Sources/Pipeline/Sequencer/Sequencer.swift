@@ -464,6 +464,7 @@ package actor Sequencer: ChannelOwner {
     /// The only place where a commit is acknowledged and relayed. Acknowledgements are first, because deliveries take longer.
     private func end(_ commit: SequencerMachine.Commit, _ ended: SequencerMachine.Ended) {
         self.acknowledge(commit)
+        for (batch, refusal) in ended.behindFailed { self.refuse(batch, refusal) }
         if ended.isCommitted {
             self.metrics.commits += 1
             OwnerHistory.committed(commit.batch, ended.results)

@@ -57,6 +57,7 @@ extension SequencerMachine {
         var doubtOfPartition: [PartitionID: Int] = [:]
         var rest = Commit()
         rest.formedAt = self.commit.formedAt
+        rest.unreadable = self.commit.unreadable
         var restResults: [Result<Void, LogError>] = []
         var restIndices: [UInt16] = Array(repeating: 0, count: results.count)
         for (index, grant) in self.commit.batch.grants.enumerated() {

@@ -33,6 +33,8 @@ struct SequencerMachine {
         var parts: [(batch: PublishBatch, outcomes: [PublishOutcome])] = []
         /// When the commit was formed, by the steady clock.
         var formedAt: Int64 = 0
+        /// Partitions with an event that was refused because the head of its channel could not be read.
+        var unreadable: [PartitionID: PublishRefusal] = [:]
 
         /// The number of published events, including duplicates and refused events.
         var publishedCount: Int { self.parts.reduce(0) { $0 + $1.batch.events.count } }
@@ -59,6 +61,8 @@ struct SequencerMachine {
         var fenced: [Grant] = []
         /// The log has lost data of these partitions. The caller seals them again.
         var lost: [Grant] = []
+        /// Publishes of other nodes that were parked behind events that the log has not stored. The caller refuses them.
+        var behindFailed: [(batch: PublishBatch, refusal: PublishRefusal)] = []
         /// The log's results for the grants of the commit. Grants in doubt are in the commit no longer.
         var results: [Result<Void, LogError>] = []
         /// True if at least one event is committed. The caller then relays the commit.
@@ -180,19 +184,26 @@ struct SequencerMachine {
     /// Returns those of these grants under which publishes are accepted.
     func held(_ grants: [Grant]) -> [Grant] { grants.filter { self.partitions[$0.partition]?.grant == $0 && self.partitions[$0.partition]?.isHeld == true } }
 
-    /// Removes the parked publishes to these partitions, for the caller to refuse. So a publish that arrived under an ended grant is never committed under a
-    /// later one, after publishes that followed it.
-    mutating func takeParked(of partitions: Set<PartitionID>) -> [PublishBatch] {
+    /// Removes the parked publishes to these partitions, in runs of one partition, for the caller to refuse. So a publish that arrived under an ended grant is
+    /// never committed under a later one, after publishes that followed it.
+    mutating func takeParked(of partitions: Set<PartitionID>, where isWanted: (PublishBatch) -> Bool = { _ in true }) -> [PublishBatch] {
         guard !partitions.isEmpty, !self.parked.isEmpty else { return [] }
         var taken: [PublishBatch] = []
         let parked = self.parked
         self.parked = []
         for batch in parked {
-            if batch.events.isEmpty { self.parked.append(batch) }
+            if batch.events.isEmpty || !isWanted(batch) {
+                self.parked.append(batch)
+                continue
+            }
             var rest = batch
             while let first = rest.events.first {
-                let isTaken = partitions.contains(self.channels.partition(of: first.channel))
-                let count = rest.events.prefix { partitions.contains(self.channels.partition(of: $0.channel)) == isTaken }.count
+                let partition = self.channels.partition(of: first.channel)
+                let isTaken = partitions.contains(partition)
+                let count = rest.events.prefix {
+                    let other = self.channels.partition(of: $0.channel)
+                    return isTaken ? other == partition : !partitions.contains(other)
+                }.count
                 let run = rest.removePart(count)
                 if isTaken { taken.append(run) } else { self.parked.append(run) }
             }
@@ -302,7 +313,7 @@ struct SequencerMachine {
             self.channels[index].reading = .done
             if let after = found.lostAfter { self.messageIDs.lose(in: hash, after: after, before: found.head, timestamp: now) }
             for (messageID, position, timestamp) in found.messageIDs {
-                self.messageIDs.insert(MessageIDWindow.Key(channelHash: hash, messageID: messageID), position: position, timestamp: timestamp)
+                self.messageIDs.insertFound(MessageIDWindow.Key(channelHash: hash, messageID: messageID), position: position, timestamp: timestamp)
             }
             if self.channels[index].edges.isEmpty { self.removeIfBlank(index) } else { read.opened.append(index) }
         }
@@ -522,7 +533,10 @@ struct SequencerMachine {
         case .doubtful: return .refused(Self.uncertain)
         case .handingOver, .relinquished, nil: return .refused(.moved)
         }
-        if case .failed(let message) = self.channels[index].reading { return .refused(.logUnavailable(message)) }
+        if case .failed(let message) = self.channels[index].reading {
+            self.commit.unreadable[partition] = .logUnavailable(message)
+            return .refused(.logUnavailable(message))
+        }
         let hash = self.channels[index].hash
         let key = event.messageID.map { MessageIDWindow.Key(channelHash: hash, messageID: $0) }
         if let key, let position = self.pendingIDs[key] ?? self.messageIDs.position(key, in: hash) { return .duplicate(position, subscribers: subscribers) }
@@ -596,10 +610,23 @@ struct SequencerMachine {
                 self.removeIfBlank(index)
             }
         }
-        if hasFailed { self.refuseFailed(results) }
+        let refusals = hasFailed ? self.refuseFailed(results) : [:]
+        ended.behindFailed = self.takeParkedBehind(refusals.merging(self.commit.unreadable) { failed, _ in failed })
         self.release(ended.fenced)
         ended.lost = self.lost(ended.lost)
         return ended
+    }
+
+    /// Takes the publishes of other nodes that are parked behind events that are refused now. If they were committed, and the refusal were lost with its connection,
+    /// the other node would publish the refused events again, after the later ones.
+    private mutating func takeParkedBehind(_ refusals: [PartitionID: PublishRefusal]) -> [(batch: PublishBatch, refusal: PublishRefusal)] {
+        // What was parked under an ended grant has been taken already.
+        let refusals = refusals.filter { $0.value != .moved }
+        if refusals.isEmpty { return [] }
+        return self.takeParked(of: Set(refusals.keys), where: { $0.origin.mayLoseOutcomes }).compactMap { batch in
+            guard let first = batch.events.first, let refusal = refusals[self.channels.partition(of: first.channel)] else { return nil }
+            return (batch, refusal)
+        }
     }
 
     /// The commit is not needed any more.
@@ -609,6 +636,7 @@ struct SequencerMachine {
         self.commit.keys.removeAll(keepingCapacity: true)
         self.commit.places.removeAll(keepingCapacity: true)
         self.commit.parts.removeAll(keepingCapacity: true)
+        self.commit.unreadable = [:]
     }
 
     private mutating func committed(_ number: Int, at index: ChannelTable.Index, isHeld: Bool) {
@@ -622,8 +650,8 @@ struct SequencerMachine {
         if let key = self.commit.keys[number] { self.messageIDs.insert(key, position: position, timestamp: self.commit.formedAt) }
     }
 
-    /// Corrects the outcomes of events that the log did not store.
-    private mutating func refuseFailed(_ results: [Result<Void, LogError>]) {
+    /// Corrects the outcomes of events that the log did not store. Returns the refusal of each partition.
+    private mutating func refuseFailed(_ results: [Result<Void, LogError>]) -> [PartitionID: PublishRefusal] {
         var refusals: [PartitionID: PublishRefusal] = [:]
         for (grant, result) in zip(self.commit.batch.grants, results) {
             guard case .failure(let error) = result else { continue }
@@ -645,6 +673,7 @@ struct SequencerMachine {
                 }
             }
         }
+        return refusals
     }
 
     private func isInWindow(_ event: Event) -> Bool {

@@ -62,7 +62,7 @@ extension Sequencer {
     fileprivate func subscribers(of channels: [ChannelName]) -> [Int] { channels.map { self.subscribers(of: $0) } }
 
     fileprivate func subscribedOnly(from start: Int, count: Int) -> (channels: [(channel: ChannelName, head: Position)], next: Int?) {
-        self.machine.channels.subscribedOnly(from: start, count: count)
+        self.machine.channels.subscribedOnly(from: start, count: count) { self.machine.partitions[$0]?.isServing ?? false }
     }
 }
 
