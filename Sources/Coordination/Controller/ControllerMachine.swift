@@ -243,10 +243,12 @@ struct ControllerMachine: Sendable {
     }
 
     /// A new controller has only read the view, which may have been rolled back. It waits for reports from live members before it writes.
+    /// A node that has announced that it leaves has released its partitions, and sends no report: publishers would wait for its partitions meanwhile.
     private func awaitsReports(_ facts: Facts, _ effects: inout [Effect]) -> Bool {
         if let since = facts.register.since, since.advanced(by: .seconds(10)) <= facts.now { return false }
         let until = self.known.electedAt.advanced(by: self.settings.reportsMax)
-        let others = Set(self.known.members.keys).union(facts.view?.nodes.filter { $0.incarnation != nil }.map(\.id) ?? [])
+        let inView = facts.view?.nodes.filter { node in node.incarnation.map { !facts.leaving.contains($0) } ?? false } ?? []
+        let others = Set(self.known.members.filter { !facts.leaving.contains($0.value.incarnation) }.keys).union(inView.map(\.id))
         // The cluster existed before, but its view is missing in ZooKeeper. The controller waits for nodes that know the view.
         if facts.view == nil, !facts.hasFounded, facts.now < until {
             effects.append(.wake(at: until))

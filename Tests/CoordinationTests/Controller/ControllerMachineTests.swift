@@ -16,12 +16,13 @@ import Testing
     private var register = ViewMachine(paths: Self.paths, cluster: "c", memory: ClusterMemory(isKept: false, past: nil))
     private var links: [String: LinkReach] = [:]
     private var damagedController: Int32?
+    private var leaving: Set<Int64> = []
 
     private func facts(after duration: Duration = .zero, hasFounded: Bool = true) -> ControllerMachine.Facts {
         .init(
             now: Self.now.advanced(by: duration), incarnation: 7, register: self.register,
             configuration: ClusterConfiguration(clusterID: "c-1", partitionCount: 2), damagedConfiguration: nil,
-            damagedController: self.damagedController, hasFounded: hasFounded, links: self.links, leaving: [], reads: self.reads)
+            damagedController: self.damagedController, hasFounded: hasFounded, links: self.links, leaving: self.leaving, reads: self.reads)
     }
 
     private static func stat(_ czxid: Int64, version: Int32 = 0) -> ZooKeeperStat {
@@ -134,6 +135,20 @@ import Testing
         #expect(effects.contains { if case .record(.evicted, "n2", _) = $0 { true } else { false } })
         // The eviction is recorded only once.
         #expect(!self.handle(.look, after: .milliseconds(400)).contains { if case .record(.evicted, _, _) = $0 { true } else { false } })
+    }
+
+    /// The former controller leaves: it has released its partitions, and is linked until it ends.
+    @Test mutating func aNewControllerDoesNotWaitForTheReportOfANodeThatLeaves() {
+        self.gather()
+        let view = ClusterView(
+            version: 3, controllerEpoch: 3, writer: "n2/8/1",
+            nodes: [.init(id: "n1", incarnation: 7, state: .active), .init(id: "n2", incarnation: 8, state: .active)],
+            partitions: [.init(owner: "n1", ownerEpoch: 1), .init(owner: "n2", ownerEpoch: 1)])
+        _ = self.register.accept(view, from: "n2", at: Self.now)
+        self.links["n2"] = LinkReach(incarnation: 8, isUp: true, since: Self.now, refusedSince: nil)
+        #expect(self.written(self.handle(.look)) == nil)
+        self.leaving = [8]
+        #expect(self.written(self.handle(.look))?.partitions.map(\.owner) == ["n1", "n1"])
     }
 
     @Test mutating func aLostParentZnodeIsCreatedAgain() {
