@@ -1,4 +1,5 @@
 import Link
+import Partitioning
 
 /// Sends frames on one data connection. May be used from any thread.
 struct LinkSender: Sendable {
@@ -9,6 +10,8 @@ struct LinkSender: Sendable {
     }
 
     var session: UInt64 { self.connection.session }
+
+    var peer: ProcessID { self.connection.peer }
 
     /// Returns false if too many bytes wait for the peer. Nothing is sent then.
     ///

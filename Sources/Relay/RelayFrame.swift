@@ -4,8 +4,8 @@ import Pipeline
 
 /// A message of the data path between two nodes. A pure value with its bytes.
 ///
-/// The node that dialled the connection sends `publish`, `interest` and `request`: it has publishers and subscribers. The other node sends the rest: it owns
-/// partitions. All integers are big endian; a text is its length and its UTF-8 bytes.
+/// The node that dialled the connection sends `publish`, `interest`, `request` and `content`: it has publishers and subscribers, and partitions that move to the
+/// other node. The other node sends the rest: it owns partitions. All integers are big endian; a text is its length and its UTF-8 bytes.
 enum RelayFrame {
     /// Events to sequence. `relay` and `id` are numbers of the sender, and come back with the outcomes.
     case publish(relay: UInt16, id: UInt64, [PublishedEvent])
@@ -19,6 +19,10 @@ enum RelayFrame {
     case events(RelayedEvents)
     case outcomes(relay: UInt16, id: UInt64, [IndexedOutcome])
     case reply(relay: UInt16, token: UInt64, RelayReply)
+    /// A chunk of the content of a partition that moves from the sender, which dialled the connection, to the receiver: see ``LogTransfer``.
+    case content(Grant, ByteBuffer)
+    /// What the receiver of a chunk has staged.
+    case staged(Grant, LogStaging)
 
     struct PublishedEvent {
         var event: Event
@@ -89,7 +93,7 @@ enum RelayReply: Sendable {
 extension RelayFrame {
     private enum Kind: UInt8 {
         case publish = 1
-        case interest, request, acquired, ended, opened, events, outcomes, reply
+        case interest, request, acquired, ended, opened, events, outcomes, reply, content, staged
     }
 
     /// A sender splits what is larger. The bytes of one event may exceed it.
@@ -146,6 +150,20 @@ extension RelayFrame {
         case .reply(let relay, let token, let reply):
             buffer.begin(Kind.reply.rawValue, relay, token)
             buffer.write(reply)
+        case .content(let grant, let chunk):
+            buffer.begin(Kind.content.rawValue, grant.partition)
+            buffer.writeMultipleIntegers(grant.ownerEpoch, UInt32(chunk.readableBytes))
+            buffer.writeImmutableBuffer(chunk)
+        case .staged(let grant, let staging):
+            buffer.begin(Kind.staged.rawValue, grant.partition)
+            buffer.writeInteger(grant.ownerEpoch)
+            switch staging {
+            case .incomplete: buffer.writeInteger(UInt8(1))
+            case .complete: buffer.writeInteger(UInt8(2))
+            case .refused(let reason):
+                buffer.writeInteger(UInt8(3))
+                buffer.write(long: reason)
+            }
         }
     }
 
@@ -205,6 +223,13 @@ extension RelayFrame {
             let relay = try buffer.take(UInt16.self)
             let token = try buffer.take(UInt64.self)
             self = .reply(relay: relay, token: token, try buffer.takeReply())
+        case .content:
+            let grant = try buffer.takeGrant()
+            // The log copies what it stages.
+            self = .content(grant, try buffer.takeSlice())
+        case .staged:
+            let grant = try buffer.takeGrant()
+            self = .staged(grant, try buffer.takeStaging())
         }
         guard buffer.readableBytes == 0 else { throw Malformed(description: "\(buffer.readableBytes) bytes follow the end of a frame") }
     }
@@ -409,8 +434,7 @@ extension ByteBuffer {
         let channel = try self.takeChannel()
         let type = try self.takeOptional()
         let messageID = try self.takeOptional()
-        let length = Int(try self.take(UInt32.self))
-        guard let payload = self.readSlice(length: length) else { throw Self.short }
+        let payload = try self.takeSlice()
         return Event(channel: channel, payload: ByteBuffer(bytes: payload.readableBytesView), type: type, messageID: messageID)
     }
 
@@ -435,6 +459,21 @@ extension ByteBuffer {
         case 7: return .refused(.moved)
         case 8: return .refused(.ownerUnreachable)
         case let number: throw RelayFrame.Malformed(description: "an outcome has the unknown number \(number)")
+        }
+    }
+
+    fileprivate mutating func takeSlice() throws(RelayFrame.Malformed) -> ByteBuffer {
+        let length = Int(try self.take(UInt32.self))
+        guard let slice = self.readSlice(length: length) else { throw Self.short }
+        return slice
+    }
+
+    fileprivate mutating func takeStaging() throws(RelayFrame.Malformed) -> LogStaging {
+        switch try self.take(UInt8.self) {
+        case 1: return .incomplete
+        case 2: return .complete
+        case 3: return .refused(try self.takeLong())
+        case let number: throw RelayFrame.Malformed(description: "a chunk's result has the unknown number \(number)")
         }
     }
 

@@ -43,6 +43,7 @@ package struct RelayMetrics: Sendable {
     /// Events sent to other nodes' edges, and frames that carried them.
     package var relayedEvents: UInt64 = 0
     package var relayedFrames: UInt64 = 0
+    package var handoffs = HandoffMetrics()
 
     package static func += (left: inout RelayMetrics, right: RelayMetrics) {
         left.parkedEvents += right.parkedEvents

@@ -14,7 +14,7 @@ package import Pipeline
 package final class Relays: LinkDataReceiver, ChannelDirectory {
     private enum Session {
         case owner(LinkSender)
-        case edge([RemoteEdge])
+        case edge([RemoteEdge], HandoffReceiver)
     }
 
     private struct State {
@@ -30,6 +30,8 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
         var router: Router
         var sequencers: Sequencers
         var partitions: Partitions
+        /// Nil if nodes share the log's storage.
+        var handoffs: Handoffs?
     }
 
     private let state = NIOLockedValueBox(State())
@@ -47,7 +49,10 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
             Relay(number: number, sequencer: sequencer, partitions: partitions, clocks: clocks, settings: settings)
         }
         let router = Router(relays, partitions: partitions)
-        self.state.withLockedValue { $0.stages = Stages(relays: relays, router: router, sequencers: sequencers, partitions: partitions) }
+        let handoffs = sequencers.transfer.map { Handoffs(sequencers: sequencers, transfer: $0, clocks: clocks, logger: self.logger) }
+        self.state.withLockedValue {
+            $0.stages = Stages(relays: relays, router: router, sequencers: sequencers, partitions: partitions, handoffs: handoffs)
+        }
         return router
     }
 
@@ -68,7 +73,9 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
             switch connection.direction {
             case .outgoing: session = .owner(sender)
             case .incoming:
-                session = .edge(stages.sequencers.all.map { RemoteEdge(sequencer: $0, sender: sender, partitions: stages.partitions) })
+                session = .edge(
+                    stages.sequencers.all.map { RemoteEdge(sequencer: $0, sender: sender, partitions: stages.partitions) },
+                    HandoffReceiver(transfer: stages.sequencers.transfer, sender: sender))
             }
             state.sessions[connection.session] = session
             return (stages, session)
@@ -76,26 +83,32 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
         guard let (stages, session) = opened else { return connection.close() }
         switch session {
         case .owner: for relay in stages.relays { relay.run { $0.opened(sender) } }
-        case .edge(let edges): for edge in edges { edge.run { $0.open() } }
+        case .edge(let edges, _): for edge in edges { edge.run { $0.open() } }
         }
     }
 
     package func closed(_ connection: LinkDataConnection, _ loss: LinkLoss) {
         let closed = self.state.withLockedValue { state in
-            state.sessions.removeValue(forKey: connection.session).map { ($0, state.stages?.relays ?? []) }
+            state.sessions.removeValue(forKey: connection.session).map { ($0, state.stages) }
         }
-        guard let (session, relays) = closed else { return }
+        guard let (session, stages) = closed else { return }
         switch session {
-        case .owner: for relay in relays { relay.run { $0.closed(connection.session) } }
-        case .edge(let edges): for edge in edges { edge.run { $0.close() } }
+        case .owner:
+            for relay in stages?.relays ?? [] { relay.run { $0.closed(connection.session) } }
+            if let handoffs = stages?.handoffs { Task { await handoffs.closed(connection.session) } }
+        case .edge(let edges, let receiver):
+            for edge in edges { edge.run { $0.close() } }
+            receiver.close()
         }
     }
 
     package func drained(_ connection: LinkDataConnection) {
         guard let (session, stages) = self.session(connection) else { return }
         switch session {
-        case .owner: for relay in stages.relays { relay.run { $0.drained(connection.session) } }
-        case .edge(let edges): for edge in edges { edge.run { $0.drained() } }
+        case .owner:
+            for relay in stages.relays { relay.run { $0.drained(connection.session) } }
+            if let handoffs = stages.handoffs { Task { await handoffs.drained(connection.session) } }
+        case .edge(let edges, _): for edge in edges { edge.run { $0.drained() } }
         }
     }
 
@@ -108,7 +121,7 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
             let work = Work(connection: connection, bytes: bytes.readableBytes)
             switch session {
             case .owner: try self.fromOwner(frame, work, stages)
-            case .edge(let edges): try self.fromEdge(frame, work, edges, stages)
+            case .edge(let edges, let receiver): try self.fromEdge(frame, work, edges, receiver, stages)
             }
         } catch {
             self.state.withLockedValue { $0.malformed += 1 }
@@ -173,7 +186,9 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
             work.on(try self.relay(number, stages)) { $0.finish(id, outcomes) }
         case .reply(let number, let token, let reply):
             work.on(try self.relay(number, stages)) { $0.replied(token, reply) }
-        case .publish, .interest, .request:
+        case .staged(let grant, let staging):
+            if let handoffs = stages.handoffs { Task { await handoffs.staged(grant, over: session, staging) } }
+        case .publish, .interest, .request, .content:
             throw RelayFrame.Malformed(description: "a frame that only the dialling node may send")
         }
     }
@@ -185,7 +200,9 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
 
     // MARK: - Frames of an edge
 
-    private func fromEdge(_ frame: RelayFrame, _ work: Work, _ edges: [RemoteEdge], _ stages: Stages) throws(RelayFrame.Malformed) {
+    private func fromEdge(
+        _ frame: RelayFrame, _ work: Work, _ edges: [RemoteEdge], _ receiver: HandoffReceiver, _ stages: Stages
+    ) throws(RelayFrame.Malformed) {
         let router = stages.router
         switch frame {
         case .publish(let relay, let id, let events):
@@ -210,7 +227,8 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
         case .request(let relay, let token, let request):
             guard let channel = request.channel else { return }
             work.on(edges[router.index(of: channel)]) { $0.request(relay: relay, token: token, request) }
-        case .acquired, .ended, .opened, .events, .outcomes, .reply:
+        case .content(let grant, let chunk): receiver.received(chunk, of: grant)
+        case .acquired, .ended, .opened, .events, .outcomes, .reply, .staged:
             throw RelayFrame.Malformed(description: "a frame that only the dialled node may send")
         }
     }
@@ -223,6 +241,32 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
         var sorted: [[Element]] = Array(repeating: [], count: stages.count)
         for element in elements { sorted[partition(element) % stages.count].append(element) }
         return zip(stages, sorted).filter { !$1.isEmpty }.map { ($0, $1) }
+    }
+
+    // MARK: - Handoffs
+
+    /// Stops these partitions. If nodes do not share the log's storage, carries their contents to the targets. When this method returns, nothing is committed
+    /// under these grants. Returns the grants whose target cannot be reached: this node has their contents, and takes the partitions back.
+    package func handOver(_ handoffs: [(grant: Grant, target: ProcessID?)]) async -> [Grant] {
+        guard let stages = self.state.withLockedValue({ $0.stages }) else { return [] }
+        guard let carrier = stages.handoffs else {
+            await stages.sequencers.handOver(handoffs.map(\.grant))
+            return []
+        }
+        return await withTaskGroup(of: Grant?.self) { group in
+            for (grant, target) in handoffs {
+                group.addTask { await carrier.handOver(grant, to: target.flatMap { self.owner($0) }) ? nil : grant }
+            }
+            return await group.reduce(into: []) { if let grant = $1 { $0.append(grant) } }
+        }
+    }
+
+    /// The newest data connection that this node has dialled to a process.
+    private func owner(_ process: ProcessID) -> LinkSender? {
+        self.state.withLockedValue { state in
+            let senders = state.sessions.values.compactMap { if case .owner(let sender) = $0, sender.peer == process { sender } else { nil } }
+            return senders.max { $0.session < $1.session }
+        }
     }
 
     // MARK: - Reading
@@ -260,6 +304,7 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
     /// Refuses what has waited too long. Called a few times a second.
     package func tick() {
         for relay in self.relays { relay.run { $0.tick() } }
+        if let handoffs = self.state.withLockedValue({ $0.stages?.handoffs }) { Task { await handoffs.tick() } }
     }
 
     /// Compares the heads of some channels with the other nodes. Called once a second.
@@ -270,7 +315,7 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
     private var edges: [RemoteEdge] {
         self.state.withLockedValue { state in
             state.sessions.values.flatMap { session -> [RemoteEdge] in
-                if case .edge(let edges) = session { edges } else { [] }
+                if case .edge(let edges, _) = session { edges } else { [] }
             }
         }
     }
@@ -296,6 +341,7 @@ package final class Relays: LinkDataReceiver, ChannelDirectory {
             }
             let edges = self.edges
             for edge in edges { metrics += await edge.currentMetrics }
+            if let handoffs = self.state.withLockedValue({ $0.stages?.handoffs }) { metrics.handoffs = await handoffs.metrics }
             self.state.withLockedValue { state in
                 for session in state.sessions.values {
                     switch session {

@@ -56,7 +56,7 @@ import Testing
 
     private static func frame(_ random: inout SplitMix) -> RelayFrame {
         let count = random.below(5)
-        switch random.below(13) {
+        switch random.below(15) {
         case 0:
             return .publish(
                 relay: UInt16(random.below(9)), id: random.next(),
@@ -106,6 +106,8 @@ import Testing
                 ListedChannel(channel: self.channel(&random), head: self.position(&random), subscribers: random.below(9))
             }
             return .reply(relay: 1, token: 2, .channels(listed))
+        case 12: return .content(self.grant(&random), ByteBuffer(bytes: random.bytes(upTo: 300)))
+        case 13: return .staged(self.grant(&random), [.incomplete, .complete, .refused("the content is too large")][random.below(3)])
         default:
             return .reply(
                 relay: 1, token: 2,

@@ -15,7 +15,7 @@ import Testing
 /// Three nodes in one process, with real links between them and one log that fences, as Redis does.
 @Suite(.serialized) struct RelaysTests {
     /// The subscribers of one node: what its only loop receives.
-    private final class Subscribers: Edge {
+    final class Subscribers: Edge {
         struct State {
             var heads: [ChannelName: Position] = [:]
             var ownerEpochs: [ChannelName: OwnerEpoch] = [:]
@@ -45,7 +45,7 @@ import Testing
     }
 
     /// Publishes and collects the outcomes, in the order of publishing.
-    private final class Client: PublishSink, @unchecked Sendable {
+    final class Client: PublishSink, @unchecked Sendable {
         let outcomes = NIOLockedValueBox<[UInt64: PublishOutcome]>([:])
         private let publisher: Publisher
 
@@ -65,6 +65,15 @@ import Testing
             }
         }
 
+        /// An event of 100 KB.
+        func publishLarge(_ channel: ChannelName, _ number: UInt64) {
+            self.publisher.loop.execute {
+                self.publisher.onLoop {
+                    $0.publish(Event(channel: channel, payload: ByteBuffer(repeating: 7, count: 100_000)), sink: self, token: number)
+                }
+            }
+        }
+
         var count: Int { self.outcomes.withLockedValue { $0.count } }
         var positions: [Position?] {
             self.outcomes.withLockedValue { outcomes in
@@ -78,9 +87,10 @@ import Testing
         }
     }
 
-    private final class Node: Sendable {
+    final class Node: Sendable {
         let id: String
         let relays: Relays
+        let log: any Log
         let sequencers: Sequencers
         let router: Router
         let subscribers = Subscribers()
@@ -90,6 +100,7 @@ import Testing
 
         init(_ id: String, _ log: any Log, _ group: any EventLoopGroup, loop: any EventLoop, settings: RelaySettings, random: UInt64) {
             self.id = id
+            self.log = log
             let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
             self.relays = Relays(logger: logger)
             self.sequencers = Sequencers(loops: [loop], log: log, limits: Limits(), clocks: .system, partitions: RelaysTests.partitions)
@@ -129,17 +140,22 @@ import Testing
         }
     }
 
-    private static let partitions = Partitions(count: 4)
+    static let partitions = Partitions(count: 4)
     /// A channel on partition 1, and one on partition 2.
-    private static let one = (0...).lazy.map { ChannelName("one\($0)")! }.first { partitions.partition(ofHash: $0.hash64) == 1 }!
-    private static let two = (0...).lazy.map { ChannelName("two\($0)")! }.first { partitions.partition(ofHash: $0.hash64) == 2 }!
+    static let one = (0...).lazy.map { ChannelName("one\($0)")! }.first { partitions.partition(ofHash: $0.hash64) == 1 }!
+    static let two = (0...).lazy.map { ChannelName("two\($0)")! }.first { partitions.partition(ofHash: $0.hash64) == 2 }!
 
-    private func withNodes(settings: RelaySettings = RelaySettings(), _ body: (Node, Node, Node) async throws -> Void) async throws {
+    /// - Parameter memory: the limits of each node's own log in memory. Nil: the nodes share one log that fences.
+    func withNodes(
+        settings: RelaySettings = RelaySettings(), memory: [Limits]? = nil, _ body: (Node, Node, Node) async throws -> Void
+    ) async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 3)
         try await withTemporaryFolder { folder in
             let log = try SQLiteLog(folder: folder, limits: Limits())
             let nodes = zip(["a", "b", "c"], group.makeIterator()).enumerated().map { index, pair in
-                Node(pair.0, log, group, loop: pair.1, settings: settings, random: UInt64(index))
+                Node(
+                    pair.0, memory.map { MemoryLog(limits: $0[index], isSessionValid: { true }) } ?? log, group, loop: pair.1, settings: settings,
+                    random: UInt64(index))
             }
             for node in nodes { try await node.start() }
             for node in nodes { node.links.setPeers(nodes.filter { $0.id != node.id }.map(\.peer)) }

@@ -100,7 +100,8 @@ struct ViewEvolution {
         if self.isFenced(id, member) { return .fenced }
         // A node gets no partitions before the controller and half of the others reach it.
         if state == .joining || state == .down || state == .fenced, !self.isReached(id, member) { return .joining }
-        switch desired {
+        // A node that stops hands its partitions over first.
+        switch self.guards.leaving.contains(member.incarnation) ? .draining : desired {
         case .active: return .active
         case .cordoned, .removed: return .cordoned
         case .draining: return state == .drained ? .drained : .draining
@@ -356,6 +357,8 @@ extension ViewEvolution {
             return "\(unable) of \(self.known.members.count) members cannot reach it at \(member.record.link)"
         case .active where before?.state == .joining || before?.state == .fenced || before?.incarnation == nil:
             return id == self.ownID ? "it is the controller" : "the controller and half of the others reach it"
+        case .draining where self.guards.leaving.contains(member.incarnation):
+            return "it stops, and hands its partitions over first"
         case .active, .cordoned, .draining, .drained:
             return record?.request ?? ""
         case .down:

@@ -57,12 +57,22 @@ package actor ClusterCoordinator: ClusterAdministration {
 
     /// Releases all partitions and ends ``run()``. If ZooKeeper does not respond, this takes the initializer's `leaveTimeout`,
     /// and up to 4.5 s more to close the session.
-    package nonisolated func leave() {
-        self.inbox.put(.leave)
-        Task { [inbox, leaveTimeout] in
-            try? await Task.sleep(for: leaveTimeout)
-            inbox.finish()
-        }
+    package nonisolated func leave() { self.inbox.put(.leave) }
+
+    /// Hands the partitions over to other nodes until `deadline` at the latest, then begins to do the same as ``leave()``. Returns when that begins: the partitions are
+    /// handed over, or are being released.
+    package func depart(until deadline: ContinuousClock.Instant) async {
+        guard !self.isFinished, !self.isLeaving else { return }
+        self.inbox.put(.depart(until: deadline))
+        await withCheckedContinuation { self.departing.append($0) }
+    }
+
+    private var isLeaving = false
+    private var departing: [CheckedContinuation<Void, Never>] = []
+
+    private func departed() {
+        for continuation in self.departing { continuation.resume() }
+        self.departing = []
     }
 
     /// Accepts an event of the links or the process. Returns when the event is in the inbox. A caller that forwards peers' messages waits for this, so that it
@@ -108,6 +118,14 @@ package actor ClusterCoordinator: ClusterAdministration {
 
     private func step(_ event: ClusterMachine.Event, in group: inout DiscardingTaskGroup) {
         for effect in self.machine.handle(event, at: .now, using: &self.generator) { self.perform(effect, in: &group) }
+        guard self.machine.membership.isLeaving, !self.isLeaving else { return }
+        self.isLeaving = true
+        self.departed()
+        group.addTask { [inbox, leaveTimeout] in
+            // If ZooKeeper does not respond.
+            try? await Task.sleep(for: leaveTimeout)
+            inbox.finish()
+        }
     }
 
     private func perform(_ effect: ClusterMachine.Effect, in group: inout DiscardingTaskGroup) {
@@ -154,11 +172,15 @@ package actor ClusterCoordinator: ClusterAdministration {
                 inbox.put(.sealRefused(failed.map(\.grant)))
             }
         case .handOver(let handoffs):
-            group.addTask { [storage, inbox] in
-                let failed = await storage.handOver(handoffs)
-                if !failed.isEmpty { inbox.put(.handoffFailed(failed)) }
-                let unreached = Set(failed)
-                inbox.put(.handedOver(handoffs.map(\.grant).filter { !unreached.contains($0) }))
+            // With a log that fences, a handoff takes no longer than a commit, and one report contains all of them. Otherwise the content of each partition is carried
+            // to the next owner, and no partition waits for another one.
+            for handoffs in self.machine.settings.isLogFencing ? [handoffs] : handoffs.map({ [$0] }) {
+                group.addTask { [storage, inbox] in
+                    let failed = await storage.handOver(handoffs)
+                    if !failed.isEmpty { inbox.put(.handoffFailed(failed)) }
+                    let unreached = Set(failed)
+                    inbox.put(.handedOver(handoffs.map(\.grant).filter { !unreached.contains($0) }))
+                }
             }
         case .release(let partitions):
             group.addTask { [storage] in await storage.release(partitions) }
@@ -176,6 +198,7 @@ package actor ClusterCoordinator: ClusterAdministration {
 
     private func finish() {
         self.isFinished = true
+        self.departed()
         for continuation in self.waiting.values { continuation.resume(returning: .failed(.stopping, "this node is leaving the cluster")) }
         self.waiting = [:]
     }

@@ -29,6 +29,7 @@ package struct ClusterMachine: Sendable {
     private(set) var admin: AdminMachine
     /// The number of views that this node has tried to write to take partitions back.
     private var reclaimCount = 0
+    private var departure: DepartureMachine
 
     /// - Parameters:
     ///   - nonce: a random number. It distinguishes this process from another process with the same id.
@@ -44,6 +45,7 @@ package struct ClusterMachine: Sendable {
         self.peers = PeerTable(settings: settings)
         self.reporting = ReportMachine(settings: settings)
         self.admin = AdminMachine(settings: settings)
+        self.departure = DepartureMachine(id: settings.id)
         self.journal = Journal(ownID: settings.id, alarmMin: settings.alarmMin, wallClock: settings.wallClock)
     }
 
@@ -77,6 +79,8 @@ package struct ClusterMachine: Sendable {
         case fault(String)
         /// An operator's request at this node.
         case request(number: UInt64, AdminRequest)
+        /// Hand all partitions over to other nodes until this time, then leave.
+        case depart(until: ContinuousClock.Instant)
         /// Release all partitions and leave.
         case leave
     }
@@ -162,6 +166,7 @@ package struct ClusterMachine: Sendable {
         case .remembered(let number, let failure): self.perform(self.register.remembered(number, failure: failure, at: now), &turn)
         case .fault(let sentence): self.raise(sentence, &turn)
         case .request(let number, let request): self.perform(self.admin.handle(request, .local(number), self.adminFacts(turn)), &turn)
+        case .depart(let until): self.departure.begin(until: until)
         case .leave: self.membership.leave()
         }
         self.reconcile(&turn)
@@ -170,6 +175,7 @@ package struct ClusterMachine: Sendable {
 
     /// Requests everything that is missing, in the order of dependencies.
     private mutating func reconcile(_ turn: inout Turn) {
+        self.reconcileDeparture(&turn)
         if self.isConnected { self.perform(self.membership.proceed(self.membershipFacts(turn)), &turn) }
         self.reconcileReads(&turn)
         self.election.noteReach(self.view, self.peers.links, at: turn.now)
@@ -188,6 +194,21 @@ package struct ClusterMachine: Sendable {
         if let wake = self.journal.expire(at: turn.now) { turn.wake(at: wake) }
         self.reconcileJoining(&turn)
         if let wake = turn.wake { turn.effects.append(.wake(at: wake)) }
+    }
+
+    private mutating func reconcileDeparture(_ turn: inout Turn) {
+        guard !self.membership.isLeaving else { return }
+        let facts = DepartureMachine.Facts(now: turn.now, incarnation: self.incarnation, isConnected: self.isConnected, view: self.view)
+        switch self.departure.proceed(facts) {
+        case .nothing: break
+        case .announce(let incarnation, let next):
+            // This node may be the controller.
+            self.leaves(incarnation)
+            for id in self.peers.links.up { self.send(.leaving, to: id, &turn) }
+            turn.wake(at: next)
+        case .wait(let next): turn.wake(at: next)
+        case .leave: self.membership.leave()
+        }
     }
 
     private mutating func reconcileReads(_ turn: inout Turn) {
@@ -348,12 +369,15 @@ package struct ClusterMachine: Sendable {
         case .configuration(let candidate):
             if self.isController { self.perform(self.configuring.receivedFromPeer(candidate), &turn) }
         case .complaint(let epoch): self.election.receivedComplaint(from: peer, epoch: epoch, at: turn.now)
-        case .leaving:
-            let members = self.controlling?.known.members.values.map(\.incarnation) ?? []
-            self.peers.leaves(peer.incarnation, among: Set(self.view?.nodes.compactMap(\.incarnation) ?? []).union(members))
+        case .leaving: self.leaves(peer.incarnation)
         case .request(let number, let request): self.perform(self.admin.handle(request, .peer(id, number: number), self.adminFacts(turn)), &turn)
         case .response(let number, let response): self.perform(self.admin.responded(number, response, by: id, self.adminFacts(turn)), &turn)
         }
+    }
+
+    private mutating func leaves(_ incarnation: Int64) {
+        let members = self.controlling?.known.members.values.map(\.incarnation) ?? []
+        self.peers.leaves(incarnation, among: Set(self.view?.nodes.compactMap(\.incarnation) ?? []).union(members))
     }
 
     @discardableResult

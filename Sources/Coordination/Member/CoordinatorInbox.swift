@@ -123,7 +123,7 @@ extension ClusterMachine.Event {
         case .changed(let paths): paths.reduce(128) { $0 + 32 + $1.utf8.count }
         // The size of a reply of ZooKeeper is not counted, because the session limits the operations in flight.
         case .session, .replied, .ticked, .linkUp, .linkDown, .peerView, .sealed, .sealRefused, .fenced, .handedOver, .handoffFailed, .metrics, .remembered,
-            .fault, .request, .leave:
+            .fault, .request, .depart, .leave:
             128
         }
     }

@@ -6,6 +6,7 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Partitioning
 import Pipeline
+import Relay
 import Storage
 
 /// This node as a member of a cluster: its session, its links and its coordinator, from joining to leaving.
@@ -25,7 +26,7 @@ final class ClusterMember: Sendable {
     /// The link must be bound before this call, because its address is published to the other nodes.
     init(
         _ configuration: NodeConfiguration, servers: ZooKeeperServers, link: String, api: String, version: String, startedAt: Int64, links: Links,
-        sequencers: Sequencers, partitions: Partitions, logger: Logger
+        sequencers: Sequencers, relays: Relays, partitions: Partitions, logger: Logger
     ) {
         let options = configuration.cluster
         var settings = ClusterSettings(
@@ -53,7 +54,7 @@ final class ClusterMember: Sendable {
         self.sessionSeconds = options.sessionSeconds
         self.logger = logger
         let memory = Self.memory(configuration)
-        let storage = MemberStorage(sequencers: sequencers, partitions: partitions)
+        let storage = MemberStorage(sequencers: sequencers, relays: relays, partitions: partitions)
         let (remembered, problem) = memory.load(cluster: options.name)
         self.coordinator = ClusterCoordinator(
             settings: settings, client: ZooKeeperClient(configuration: session), transport: LinkTransport(links: links), storage: storage,
@@ -86,7 +87,7 @@ final class ClusterMember: Sendable {
             "the cluster has \(count) partitions, and this node could not read that when it started, so it assumed \(self.partitions.count): start the node again"
     }
 
-    /// Runs the member until ``leave()``. Throws if the cluster refuses this node.
+    /// Runs the member until ``leave(handingOverUntil:)``. Throws if the cluster refuses this node.
     func run(metrics: @escaping @Sendable () async -> NodeMetrics) async throws {
         await self.sequencers.onFenced { [coordinator] grants in Task { await coordinator.deliver(.fenced(grants)) } }
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -125,8 +126,9 @@ final class ClusterMember: Sendable {
         return await ZooKeeperLimits.read(from: self.servers, sessionMilliseconds: milliseconds, self.links.group)
     }
 
-    /// Begins to release all partitions and the membership. When the release is complete, ``run(metrics:)`` returns.
-    func leave() { self.coordinator.leave() }
+    /// Hands the partitions over to other nodes until `deadline` at the latest, and returns. The others are then released, and the membership ends: when that is
+    /// complete, ``run(metrics:)`` returns.
+    func leave(handingOverUntil deadline: ContinuousClock.Instant) async { await self.coordinator.depart(until: deadline) }
 
     /// Closes the links, after the last publish and the last subscriber of this node.
     func close() async { await self.links.close() }
@@ -160,10 +162,12 @@ private struct LinkTransport: ClusterTransport {
 private final class MemberStorage: PartitionStorage {
     let coordinator = NIOLockedValueBox<ClusterCoordinator?>(nil)
     private let sequencers: Sequencers
+    private let relays: Relays
     private let partitions: Partitions
 
-    init(sequencers: Sequencers, partitions: Partitions) {
+    init(sequencers: Sequencers, relays: Relays, partitions: Partitions) {
         self.sequencers = sequencers
+        self.relays = relays
         self.partitions = partitions
     }
 
@@ -177,7 +181,7 @@ private final class MemberStorage: PartitionStorage {
 
     // A partition that was never sealed here may not exist in the sequencers.
     func handOver(_ handoffs: [Handoff]) async -> [Grant] {
-        await self.sequencers.handOver(handoffs.filter { $0.grant.partition < self.partitions.count })
+        await self.relays.handOver(handoffs.filter { $0.grant.partition < self.partitions.count }.map { ($0.grant, $0.target) })
     }
 
     func release(_ partitions: [Grant]) async { await self.sequencers.release(partitions.filter { $0.partition < self.partitions.count }) }

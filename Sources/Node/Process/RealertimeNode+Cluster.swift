@@ -53,7 +53,7 @@ extension RealertimeNode {
         }
         return ClusterMember(
             self.configuration, servers: servers, link: advertised.description, api: self.shownAPI(gateway, advertised.host), version: self.version,
-            startedAt: startedAt, links: links, sequencers: sequencers, partitions: partitions, logger: logger)
+            startedAt: startedAt, links: links, sequencers: sequencers, relays: relays, partitions: partitions, logger: logger)
     }
 
     /// The address at which operators reach the API. If the API listens on all addresses, the host is the host of the link, because another machine cannot

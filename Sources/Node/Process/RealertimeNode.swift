@@ -130,9 +130,13 @@ struct RealertimeNode: Service {
             ])
         OperatingSystem.releaseProgramPages()
 
+        let expiring = relays.map { relays in
+            // Publishes and reads that wait for an owner are refused at their deadline, to a quarter of a second. Also while the node stops.
+            Task { while (try? await Task.sleep(for: .milliseconds(250))) != nil { relays.tick() } }
+        }
+        defer { expiring?.cancel() }
         try await withThrowingTaskGroup(of: Void.self) { [member] group in
             if let member { group.addTask { try await member.run { await inspector.nodeMetrics() } } }
-            if let relays { group.addTask { await self.expireUntilShutdown(relays) } }
             group.addTask { try await self.everySecondUntilShutdown(inspector, sequencers, relays, member, isReady: member == nil) }
             for listener in listeners {
                 group.addTask {
@@ -145,11 +149,8 @@ struct RealertimeNode: Service {
             // A task ends after a signal, or with an error: the cluster refuses this node, or a listening socket was closed.
             let end = await group.nextResult()
             life.state = .stopping
-            // Other nodes take over the partitions while this node asks its subscribers to reconnect. The links stay open until then: publishes that have
-            // reached this node go to the next owners, and subscribers get their events.
-            member?.leave()
             if case .failure = end { group.cancelAll() }
-            await self.stop(gateway, listeners, sequencers, relays)
+            await self.stop(gateway, listeners, sequencers, relays, member)
             await member?.close()
             try await group.waitForAll()
             try end?.get()
@@ -183,13 +184,6 @@ struct RealertimeNode: Service {
 
     // MARK: - Serving
 
-    /// Publishes and reads that wait for an owner are refused at their deadline, to a quarter of a second.
-    private func expireUntilShutdown(_ relays: Relays) async {
-        await cancelWhenGracefulShutdown {
-            while (try? await Task.sleep(for: .milliseconds(250))) != nil { relays.tick() }
-        }
-    }
-
     private func everySecondUntilShutdown(
         _ inspector: NodeInspector, _ sequencers: Sequencers, _ relays: Relays?, _ member: ClusterMember?, isReady: Bool
     ) async throws {
@@ -213,18 +207,27 @@ struct RealertimeNode: Service {
 
     // MARK: - Stopping
 
-    /// Closes the listeners, responds to requests in flight, asks subscribers to reconnect in slices, and waits until all bytes are sent. At the deadline it
-    /// stops waiting.
+    /// Hands the partitions over, closes the listeners, responds to requests in flight, asks subscribers to reconnect in slices, and waits until all bytes are
+    /// sent. At the deadline it stops waiting.
     private func stop(
-        _ gateway: Gateway, _ listeners: [any Channel], _ sequencers: Sequencers, _ relays: Relays?
+        _ gateway: Gateway, _ listeners: [any Channel], _ sequencers: Sequencers, _ relays: Relays?, _ member: ClusterMember?
     ) async {
         let seconds = self.configuration.limits.shutdownSecondsMax
         self.logger.info("stopping", metadata: ["seconds-max": "\(seconds)", "connections": "\(gateway.openSubscribers)"])
         let deadline = ContinuousClock.now + .seconds(seconds)
+        guard let relays, let member else {
+            for listener in listeners { try? await listener.close() }
+            // Subscribers get the last events before they are disconnected.
+            await sequencers.stop(deadline: deadline)
+            return await gateway.stop(deadline: deadline)
+        }
+        // The node serves as before until other nodes own its partitions. Half of the time is left for the subscribers. The links stay open until the end: publishes
+        // that reach this node go to the owners, and subscribers get their events.
+        await member.leave(handingOverUntil: deadline - .milliseconds(seconds * 500))
         for listener in listeners { try? await listener.close() }
-        await relays?.stop(deadline: deadline)
-        await sequencers.stop(deadline: deadline)
         await gateway.stop(deadline: deadline)
+        await relays.stop(deadline: deadline)
+        await sequencers.stop(deadline: deadline)
     }
 }
 

@@ -17,6 +17,9 @@ package protocol LogTransfer: Sendable {
     ///
     /// - Parameter grant: the sender's grant.
     func stage(_ chunk: ByteBuffer, of grant: Grant) -> LogStaging
+
+    /// Removes what is staged under the sender's grant, unless it is complete: the other chunks will not arrive.
+    func discard(_ grant: Grant)
 }
 
 /// The chunks of a partition's content, in order.

@@ -67,6 +67,9 @@ package actor Sequencers {
         }
     }
 
+    /// See ``Log/transfer``.
+    package nonisolated var transfer: (any LogTransfer)? { self.log.transfer }
+
     /// Calls `body` with grants that the log has refused while they were served: another owner has sealed the partitions, or the log needs another seal under a
     /// newer owner epoch. Nothing is served under these grants any more. `body` is called on a loop, and must not block.
     package func onFenced(_ body: @escaping @Sendable ([Grant]) -> Void) async {

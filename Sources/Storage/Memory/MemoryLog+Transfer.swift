@@ -24,6 +24,13 @@ extension MemoryLog: LogTransfer {
         return self.state.withLockedValue { $0.stage(header, body: body, chunk: chunk, limits: self.limits, now: now) }
     }
 
+    package func discard(_ grant: Grant) {
+        self.state.withLockedValue { state in
+            guard let staged = state.staged[grant.partition], staged.ownerEpoch == grant.ownerEpoch, !staged.isComplete else { return }
+            state.staged[grant.partition] = nil
+        }
+    }
+
     /// Content that is not complete, or not used, is dropped after this time without a chunk.
     static let stagedMillisecondsMax: Int64 = 30_000
 }
