@@ -65,9 +65,8 @@ final class Subscription {
         self.wasCurrent = self.position == head
     }
 
-    /// Checks whether the position belongs to the channel's current epoch. Offset 0 is valid in every epoch that has no events.
+    /// Checks whether the position belongs to the channel's current epoch. Also before the first event: the former epoch may have had events that are lost.
     func checkReset(head: Position) {
-        if self.position.offset == 0, head.offset == 0 { self.position = head }
         self.needsReset = self.position.epoch != head.epoch || self.position.offset > head.offset
     }
 }

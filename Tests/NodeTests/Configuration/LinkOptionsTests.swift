@@ -105,7 +105,9 @@ import Testing
         #expect(LinkLimits(NodeConfiguration().limits) == LinkLimits())
         #expect(try self.problem(["link-buffered-bytes-max": "2097152"]).contains("raise link-buffered-bytes-max or lower link-frame-bytes-max"))
         #expect(try self.problem(["link-frame-bytes-max": "2097152"]).contains("raise it to at least 2621440"))
-        #expect(try self.problem(["event-bytes-max": "8388608", "request-bytes-max": "16777216"]).contains("link-buffered-bytes-max 33554432 is too low for event-bytes-max 8388608"))
+        #expect(
+            try self.problem(["event-bytes-max": "8388608", "request-bytes-max": "16777216"]).contains(
+                "link-buffered-bytes-max 33554432 is too low for event-bytes-max 8388608"))
         #expect(try self.problem(["link-heartbeat-seconds": "3"]).contains("raise it to at least 6, or lower link-heartbeat-seconds"))
         #expect(try self.problem(["link-silence-seconds-max": "1"]).contains("2 to 300 seconds"))
     }
