@@ -48,7 +48,9 @@ enum LocalChecks {
     }
 
     static func disk(_ status: NodeStatus) -> Check {
-        guard let path = status.log.path else { return .ok("disk", "the log is in memory: a restart loses all events") }
+        guard let path = status.log.path else {
+            return .ok("disk", status.log.kind == "redis" ? "the log is on Redis" : "the log is in memory: a restart loses all events")
+        }
         let folder = path.hasPrefix("/") ? path : "/proc/\(status.node.pid)/cwd/\(path)"
         var space = statvfs()
         guard statvfs(folder, &space) == 0 else { return .skip("disk", "the free space of \(path) cannot be read: \(String(cString: strerror(errno)))") }
